@@ -1,0 +1,469 @@
+-- What a results.db holds, what each number means, and every statistic made of it.
+--
+-- Tables hold instants and counts, generated columns hold differences, views hold
+-- statistics: a figure stands in one place, so console, charts and Datasette agree.
+--
+--   * An instant ends in _ns: nanoseconds on one monotonic clock since the run began.
+--     The wall clock is noted once, in run.started_unix.
+--   * NULL is unknown or did not happen; 0 is zero. Ratios run from 0 to 1.
+--   * Percentiles are nearest rank, rank = ceil(p * n), and NULL below the number of
+--     values they need: p95 from 20 on, p99 from 100 on.
+
+CREATE TABLE IF NOT EXISTS machine (  -- a computer that ran or was watched; no host name, no user name
+  id INTEGER PRIMARY KEY,
+  fingerprint TEXT NOT NULL UNIQUE,  -- all of the below as JSON: the same machine is one row
+  chip TEXT,                         -- processor as the system names it, e.g. Apple M2 Pro
+  model TEXT,                        -- hardware model, e.g. Mac14,10
+  cpu_cores INTEGER,                 -- logical cores
+  memory_bytes INTEGER,              -- physical memory
+  gpu TEXT,                          -- graphics processors, joined by ' + '
+  gpu_cores INTEGER,                 -- GPU cores where the system counts them (Apple)
+  gpu_memory_bytes INTEGER,          -- memory of the discrete GPUs together; NULL when it is shared
+  os TEXT                            -- system, release and architecture
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS run (  -- one start of bench.py or monitor.py, or one import
+  id INTEGER PRIMARY KEY,
+  label TEXT,                        -- the user's name for it (--label)
+  source TEXT NOT NULL CHECK (source IN ('bench', 'monitor', 'import')),  -- what wrote it
+  status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted', 'failed')),  -- see the view runs for one that died
+  simulated INTEGER NOT NULL DEFAULT 0 CHECK (simulated IN (0, 1)),  -- 1: the server was a simulator
+  started_unix REAL NOT NULL,        -- seconds since 1970 (UTC) when the run began: zero of every _ns
+  seen_unix REAL,                    -- seconds since 1970 when the writer last committed
+  ended_ns INTEGER,                  -- instant of the end
+  arguments TEXT NOT NULL,           -- everything needed to repeat it, as JSON
+  command TEXT,                      -- the command line as typed
+  tool_version TEXT NOT NULL,        -- version of this tool
+  python_version TEXT,               -- version of Python
+  machine_id INTEGER REFERENCES machine (id),
+  idle_start_ns INTEGER,             -- idle baseline: from this instant
+  idle_end_ns INTEGER,               -- idle baseline: to this instant
+  monitor_cpu_s REAL,                -- CPU seconds the monitor's threads took
+  sampler_cpu_s REAL,                -- CPU seconds the power samplers took
+  clock_step_s REAL,                 -- how far the wall clock moved against the monotonic one during the run, seconds
+  import_key TEXT UNIQUE             -- what an imported run was read from; NULL otherwise
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server described it in this run
+  id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES run (id),
+  host TEXT NOT NULL,                -- base URL of the server
+  api TEXT NOT NULL,                 -- protocol spoken: ollama or openai
+  server TEXT,                       -- the server's name, e.g. ollama, llama.cpp
+  server_version TEXT,               -- the server's version as it says
+  model TEXT NOT NULL,               -- the model as asked for
+  family TEXT,                       -- model family, e.g. qwen2
+  parameter_size TEXT,               -- e.g. 7.6B
+  quantization TEXT,                 -- e.g. Q4_K_M
+  digest TEXT,                       -- digest of the model file
+  thinks INTEGER CHECK (thinks IN (0, 1)),  -- 1: the server says that the model can reason
+  context_tokens INTEGER,            -- context length of one slot, tokens
+  size_bytes INTEGER,                -- memory of the loaded model
+  vram_bytes INTEGER,                -- the part of it on the GPU; less than size_bytes: it spills to the CPU
+  slots INTEGER,                     -- parallel requests that the server is set to; NULL when it can't be learned
+  slots_source TEXT,                 -- where slots was learned
+  UNIQUE (run_id, host, model)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
+  id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES run (id),
+  model TEXT NOT NULL,
+  concurrency INTEGER NOT NULL CHECK (concurrency > 0),  -- requests in flight at once
+  repeat INTEGER NOT NULL DEFAULT 1, -- 1 for the first time, 2 for the second ...
+  cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own
+  status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),
+  started_ns INTEGER,                -- the first request left the client
+  ended_ns INTEGER,                  -- the last stream ended
+  itl_chunks INTEGER,                -- gaps between text chunks that the next figures are made of
+  itl_mean_s REAL,                   -- inter-token latency (gap between text chunks of one stream), pooled, seconds
+  itl_p50_s REAL,                    -- its median, seconds
+  itl_p95_s REAL,                    -- its 95th percentile, seconds
+  itl_p99_s REAL,                    -- its 99th percentile, seconds
+  itl_max_s REAL,                    -- the longest gap, seconds
+  client_send_skew_s REAL,           -- first to last request of the burst leaving the client, seconds
+  client_send_lag_p99_s REAL,        -- real minus intended sending, nearest-rank p99 (or worst below 100), seconds
+  client_read_lag_p99_s REAL,        -- how late this client noted an arrival, p99 (or worst below 100), seconds
+  client_read_lag_source TEXT,       -- kernel: against the kernel's receive stamps; heartbeat: estimated
+  client_stamps TEXT CHECK (client_stamps IN ('kernel', 'user')),  -- whose clock readings the chunks carry
+  client_cpu_s REAL,                 -- CPU seconds of this process during the level
+  client_cpu_ratio REAL,             -- the same as a share of one core
+  client_stall_p99_s REAL,           -- how late a heartbeat thread woke, p99, seconds
+  client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: the client was the bottleneck, do not trust the level
+  client_limited_why TEXT            -- which limit was passed, with the figure
+) STRICT;
+CREATE INDEX IF NOT EXISTS level_run ON level (run_id);
+
+CREATE TABLE IF NOT EXISTS request (  -- one streaming request
+  id INTEGER PRIMARY KEY,
+  level_id INTEGER NOT NULL REFERENCES level (id),
+  target_id INTEGER REFERENCES target (id),
+  number INTEGER NOT NULL,           -- 1 to n within its level
+  prefix TEXT,                       -- what was put before the prompt to miss the prompt cache
+  status TEXT NOT NULL DEFAULT 'in_flight' CHECK (status IN ('in_flight', 'completed',
+    'truncated', 'empty', 'http_error', 'stream_error', 'refused', 'reset', 'stalled',
+    'cancelled', 'client_error')),   -- how it ended; in_flight: not yet, or the run died
+  http_status INTEGER,               -- status code of the answer
+  error TEXT,                        -- what went wrong, in the server's words where it said any
+  done_reason TEXT,                  -- why the server stopped: stop, length ...
+  sent_ns INTEGER,                   -- t0: just before the request was written to the socket
+  first_byte_ns INTEGER,             -- first byte of the answer, headers included
+  first_text_ns INTEGER,             -- first chunk with text, reasoning or answer
+  first_answer_ns INTEGER,           -- first chunk of the answer
+  last_text_ns INTEGER,              -- last chunk with text
+  ended_ns INTEGER,                  -- the stream ended, however
+  chunks INTEGER,                    -- chunks with text
+  reasoning_chunks INTEGER,          -- of these, reasoning
+  output_tokens INTEGER,             -- tokens generated; see output_tokens_source
+  output_tokens_source TEXT CHECK (output_tokens_source IN ('server', 'chunks', 'words')),  -- who counted them
+  prompt_tokens INTEGER,             -- tokens of the prompt as the server counts them
+  cached_tokens INTEGER,             -- of these, taken from the prompt cache
+  server_total_ns INTEGER,           -- the server's own clock: whole request
+  server_load_ns INTEGER,            -- waiting for the scheduler and loading the model
+  server_prefill_ns INTEGER,         -- evaluating the prompt
+  server_decode_ns INTEGER,          -- generating
+  ttft_s REAL AS ((first_text_ns - sent_ns) / 1e9),       -- time to first token, seconds
+  ttfat_s REAL AS ((first_answer_ns - sent_ns) / 1e9),    -- time to first answer token, seconds
+  e2e_s REAL AS ((last_text_ns - sent_ns) / 1e9),         -- end-to-end latency, seconds
+  active_s REAL AS ((last_text_ns - first_text_ns) / 1e9),  -- first to last chunk with text, seconds
+  tpot_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
+    THEN (last_text_ns - first_text_ns) / 1e9 / (output_tokens - 1) END),  -- time per output token, seconds
+  tokens_per_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
+    THEN (output_tokens - 1) * 1e9 / (last_text_ns - first_text_ns) END),  -- 1 / tpot_s
+  server_queue_ns INTEGER AS (CASE WHEN server_total_ns IS NOT NULL THEN max(0, server_total_ns
+    - coalesce(server_load_ns, 0) - coalesce(server_prefill_ns, 0) - coalesce(server_decode_ns, 0)) END),  -- what is left: waiting for a slot
+  UNIQUE (level_id, number)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS reply (  -- the text of one request
+  request_id INTEGER PRIMARY KEY REFERENCES request (id),
+  reasoning TEXT,                    -- what the model thought
+  answer TEXT                        -- what it answered
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS chunk (  -- one piece of streamed text; several tokens may share one
+  request_id INTEGER NOT NULL REFERENCES request (id),
+  number INTEGER NOT NULL,           -- 0 to n-1 within its request
+  at_ns INTEGER NOT NULL,            -- instant its last byte was read
+  is_reasoning INTEGER NOT NULL,     -- 1: reasoning, 0: answer
+  PRIMARY KEY (request_id, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS process (  -- a process of the server
+  id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES run (id),
+  pid INTEGER NOT NULL,
+  created_unix REAL,                 -- when it started, seconds since 1970: a pid may be used again
+  role TEXT,                         -- serve, runner or helper
+  name TEXT                          -- name of the program
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS process_sample (  -- one look at one process
+  process_id INTEGER NOT NULL REFERENCES process (id),
+  at_ns INTEGER NOT NULL,
+  cpu_s REAL,                        -- user and system CPU seconds since it started
+  cpu_ratio REAL,                    -- CPU seconds per second since the last look; 1 is one core
+  memory_ratio REAL,                 -- rss_bytes / physical memory
+  rss_bytes INTEGER,                 -- resident memory; on macOS without most GPU memory
+  vms_bytes INTEGER,                 -- virtual memory
+  threads INTEGER,
+  fds INTEGER,                       -- open file descriptors; NULL when not permitted
+  PRIMARY KEY (process_id, at_ns)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS system_sample (  -- one look at the whole machine
+  run_id INTEGER NOT NULL REFERENCES run (id),
+  at_ns INTEGER NOT NULL,
+  cpu_ratio REAL,                    -- share of all cores busy since the last look
+  memory_used_bytes INTEGER,         -- physical memory not available to programs
+  swap_used_bytes INTEGER,
+  memory_pressure TEXT,              -- the system's own word where it has one
+  PRIMARY KEY (run_id, at_ns)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS power_source (  -- where watts came from
+  id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES run (id),
+  name TEXT NOT NULL,                -- powermetrics, macmon, nvml, amdgpu, intel or rapl
+  device TEXT NOT NULL,              -- soc, gpu0, package-0 ...
+  kind TEXT NOT NULL CHECK (kind IN ('interval', 'counter', 'gauge')),  -- energy of a window, running counter, momentary watts
+  scope TEXT,                        -- what the watts include, in words
+  status TEXT NOT NULL,              -- ok, or why it gave nothing
+  samples INTEGER,                   -- samples stored
+  dropped INTEGER                    -- samples that could not be used
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS power_sample (  -- energy over a stretch of time
+  source_id INTEGER NOT NULL REFERENCES power_source (id),
+  start_ns INTEGER NOT NULL,         -- the sample covers from here ...
+  end_ns INTEGER NOT NULL,           -- ... to here
+  energy_j REAL,                     -- joules of everything this source counts
+  gpu_energy_j REAL,                 -- of these, the GPU
+  cpu_energy_j REAL,                 -- of these, the CPU
+  system_power_w REAL,               -- power of the whole machine where a sensor gives it, watts; not in energy_j
+  gpu_busy_ratio REAL,               -- share of the time the GPU was not idle
+  gpu_mhz REAL,                      -- GPU clock, MHz
+  gpu_memory_bytes INTEGER,          -- GPU memory in use
+  temperature_c REAL,
+  thermal TEXT,                      -- the system's word for thermal pressure or throttling
+  power_w REAL AS (energy_j * 1e9 / (end_ns - start_ns)),          -- mean watts
+  gpu_power_w REAL AS (gpu_energy_j * 1e9 / (end_ns - start_ns)),  -- mean watts of the GPU
+  PRIMARY KEY (source_id, end_ns),
+  CHECK (end_ns > start_ns)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS event (  -- something that happened to the server, a sampler or the run
+  id INTEGER PRIMARY KEY,
+  run_id INTEGER NOT NULL REFERENCES run (id),
+  at_ns INTEGER,
+  kind TEXT NOT NULL,                -- e.g. process_appeared, sampler_restarted, thermal
+  detail TEXT
+) STRICT;
+
+-- Views: dropped and made anew at every opening, so that they are always of this version.
+
+DROP VIEW IF EXISTS runs;
+CREATE VIEW runs AS  -- every run with a name, its true state and how far it came
+SELECT run.id AS run_id,
+  coalesce(run.label, run.source || ' ' || run.id) AS label,
+  run.source,
+  CASE WHEN run.status = 'running' AND coalesce(run.seen_unix, run.started_unix)
+    < strftime('%s', 'now') - 15 THEN 'interrupted' ELSE run.status END AS status,  -- no sign of life for 15 s: it died
+  run.simulated,
+  datetime(run.started_unix, 'unixepoch') AS started_utc,
+  round(run.ended_ns / 1e9, 1) AS duration_s,
+  (SELECT group_concat(DISTINCT model) FROM target WHERE target.run_id = run.id) AS models,
+  (SELECT count(*) FROM level WHERE level.run_id = run.id AND level.status = 'finished') AS levels_finished,
+  (SELECT count(*) FROM request JOIN level ON level.id = level_id WHERE level.run_id = run.id) AS requests,
+  machine.chip, machine.gpu, machine.os,
+  run.command, run.tool_version
+FROM run LEFT JOIN machine ON machine.id = run.machine_id;
+
+DROP VIEW IF EXISTS level_percentiles;
+CREATE VIEW level_percentiles AS  -- latency of the completed requests of each level, nearest rank
+WITH value (level_id, metric, x) AS (
+  SELECT level_id, 'ttft_s', ttft_s FROM request WHERE status = 'completed'
+  UNION ALL SELECT level_id, 'ttfat_s', ttfat_s FROM request WHERE status = 'completed'
+  UNION ALL SELECT level_id, 'e2e_s', e2e_s FROM request WHERE status = 'completed'
+  UNION ALL SELECT level_id, 'active_s', active_s FROM request WHERE status = 'completed'
+  UNION ALL SELECT level_id, 'tpot_s', tpot_s FROM request WHERE status = 'completed'
+  UNION ALL SELECT level_id, 'tokens_per_s', tokens_per_s FROM request WHERE status = 'completed'
+), ranked AS (
+  SELECT level_id, metric, x,
+    row_number() OVER (PARTITION BY level_id, metric ORDER BY x) AS rank,
+    count(*) OVER (PARTITION BY level_id, metric) AS n
+  FROM value WHERE x IS NOT NULL
+)
+SELECT level_id, metric, n,
+  avg(x) AS mean, min(x) AS min,
+  max(CASE WHEN rank = (n + 1) / 2 THEN x END) AS p50,
+  max(CASE WHEN n >= 20 AND rank = (95 * n + 99) / 100 THEN x END) AS p95,  -- NULL below 20 values
+  max(CASE WHEN n >= 100 AND rank = (99 * n + 99) / 100 THEN x END) AS p99,  -- NULL below 100 values
+  max(x) AS max
+FROM ranked GROUP BY level_id, metric;
+
+DROP VIEW IF EXISTS level_streaming;
+CREATE VIEW level_streaming AS  -- how many requests the server really answered at once
+WITH edge (level_id, at_ns, step) AS (
+  SELECT level_id, first_text_ns, 1 FROM request WHERE first_text_ns IS NOT NULL
+  UNION ALL SELECT level_id, last_text_ns, -1 FROM request WHERE first_text_ns IS NOT NULL
+), running AS (
+  SELECT level_id, sum(step) OVER (PARTITION BY level_id ORDER BY at_ns, step DESC
+    ROWS UNBOUNDED PRECEDING) AS streaming FROM edge
+)
+SELECT level_id, max(streaming) AS peak_streaming FROM running GROUP BY level_id;
+
+DROP VIEW IF EXISTS level_summary;
+CREATE VIEW level_summary AS  -- the answer in numbers: one row for each level
+WITH total AS (
+  SELECT level_id, count(*) AS requests,
+    sum(status = 'in_flight') AS in_flight,
+    sum(status = 'completed') AS completed,
+    sum(status NOT IN ('completed', 'in_flight')) AS errors,
+    sum(output_tokens) AS output_tokens,
+    sum(prompt_tokens) AS prompt_tokens,
+    sum(chunks) AS chunks
+  FROM request GROUP BY level_id
+), latency AS (
+  SELECT level_id,
+    max(CASE metric WHEN 'ttft_s' THEN mean END) AS ttft_mean_s,
+    max(CASE metric WHEN 'ttft_s' THEN p50 END) AS ttft_p50_s,
+    max(CASE metric WHEN 'ttft_s' THEN p95 END) AS ttft_p95_s,
+    max(CASE metric WHEN 'ttft_s' THEN p99 END) AS ttft_p99_s,
+    max(CASE metric WHEN 'ttft_s' THEN max END) AS ttft_max_s,
+    max(CASE metric WHEN 'ttfat_s' THEN mean END) AS ttfat_mean_s,
+    max(CASE metric WHEN 'tpot_s' THEN mean END) AS tpot_mean_s,
+    max(CASE metric WHEN 'tokens_per_s' THEN mean END) AS tokens_per_s_mean,
+    max(CASE metric WHEN 'tokens_per_s' THEN min END) AS tokens_per_s_min,
+    max(CASE metric WHEN 'tokens_per_s' THEN p50 END) AS tokens_per_s_p50,
+    max(CASE metric WHEN 'e2e_s' THEN mean END) AS e2e_mean_s,
+    max(CASE metric WHEN 'e2e_s' THEN p50 END) AS e2e_p50_s,
+    max(CASE metric WHEN 'e2e_s' THEN p95 END) AS e2e_p95_s,
+    max(CASE metric WHEN 'e2e_s' THEN p99 END) AS e2e_p99_s,
+    max(CASE metric WHEN 'e2e_s' THEN max END) AS e2e_max_s
+  FROM level_percentiles GROUP BY level_id
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  level.status, coalesce(requests, 0) AS requests, coalesce(in_flight, 0) AS in_flight,
+  coalesce(completed, 0) AS completed, coalesce(errors, 0) AS errors,
+  errors * 1.0 / nullif(completed + errors, 0) AS error_ratio,  -- ended otherwise than completed / ended
+  ttft_mean_s, ttft_p50_s, ttft_p95_s, ttft_p99_s, ttft_max_s, ttfat_mean_s,
+  tokens_per_s_mean, tokens_per_s_p50, tokens_per_s_min, tpot_mean_s,
+  itl_mean_s, itl_p50_s, itl_p95_s, itl_p99_s, itl_max_s, itl_chunks,
+  e2e_mean_s, e2e_p50_s, e2e_p95_s, e2e_p99_s, e2e_max_s,
+  output_tokens, prompt_tokens, chunks,
+  output_tokens * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- of all streams together
+  completed * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS requests_per_s,  -- completed ones
+  (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
+  peak_streaming,
+  client_send_skew_s, client_send_lag_p99_s, client_read_lag_p99_s, client_read_lag_source,
+  client_stamps, client_stall_p99_s, client_cpu_ratio, client_limited, client_limited_why,
+  level.cache, level.id AS level_id
+FROM level JOIN run ON run.id = level.run_id
+LEFT JOIN total ON total.level_id = level.id
+LEFT JOIN latency ON latency.level_id = level.id
+LEFT JOIN level_streaming ON level_streaming.level_id = level.id;
+
+DROP VIEW IF EXISTS outcomes;
+CREATE VIEW outcomes AS  -- how the requests of each level ended, with one example of what was said
+SELECT level.run_id, level.model, level.concurrency, level.repeat,
+  request.status, request.http_status, count(*) AS requests, min(request.error) AS example
+FROM request JOIN level ON level.id = level_id
+GROUP BY level.id, request.status, request.http_status;
+
+DROP VIEW IF EXISTS server_split;
+CREATE VIEW server_split AS  -- where the time of completed requests went, by the server's own clock, means in seconds
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  count(server_total_ns) AS requests,
+  avg(server_queue_ns) / 1e9 AS queue_s, avg(server_load_ns) / 1e9 AS load_s,
+  avg(server_prefill_ns) / 1e9 AS prefill_s, avg(server_decode_ns) / 1e9 AS decode_s,
+  avg(server_total_ns) / 1e9 AS total_s, avg(e2e_s) AS e2e_s
+FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
+WHERE request.status = 'completed' AND server_total_ns IS NOT NULL
+GROUP BY level.id;
+
+DROP VIEW IF EXISTS idle_power;
+CREATE VIEW idle_power AS  -- mean watts of each source in the run's idle baseline
+SELECT source.run_id, source.id AS source_id, source.name, source.device,
+  sum(energy_j * 1.0 * (min(end_ns, idle_end_ns) - max(start_ns, idle_start_ns)) / (end_ns - start_ns))
+    * 1e9 / nullif(sum(min(end_ns, idle_end_ns) - max(start_ns, idle_start_ns)), 0) AS idle_w
+FROM power_source AS source JOIN run ON run.id = source.run_id
+JOIN power_sample ON source_id = source.id AND end_ns > idle_start_ns AND start_ns < idle_end_ns
+WHERE energy_j IS NOT NULL
+GROUP BY source.id;
+
+DROP VIEW IF EXISTS energy_by_source;
+CREATE VIEW energy_by_source AS  -- energy of each level and source: sample energy times its overlap with the level
+WITH overlap AS (
+  SELECT level.id AS level_id, source_id, power_sample.*,
+    min(power_sample.end_ns, level.ended_ns) - max(start_ns, level.started_ns) AS shared_ns
+  FROM level JOIN power_source ON power_source.run_id = level.run_id
+  JOIN power_sample ON source_id = power_source.id
+    AND power_sample.end_ns > level.started_ns AND start_ns < level.ended_ns
+  WHERE level.ended_ns > level.started_ns
+), summed AS (
+  SELECT level_id, source_id, count(*) AS samples,
+    sum(CASE WHEN energy_j IS NOT NULL THEN shared_ns END) AS covered_ns,
+    sum(energy_j * shared_ns / (end_ns - start_ns)) AS energy_j,
+    sum(CASE WHEN gpu_energy_j IS NOT NULL THEN shared_ns END) AS gpu_covered_ns,
+    sum(gpu_energy_j * shared_ns / (end_ns - start_ns)) AS gpu_energy_j,
+    max(power_w) AS max_w,
+    sum(gpu_mhz * shared_ns) / sum(CASE WHEN gpu_mhz IS NOT NULL THEN shared_ns END) AS mean_gpu_mhz,
+    sum(gpu_busy_ratio * shared_ns) / sum(CASE WHEN gpu_busy_ratio IS NOT NULL THEN shared_ns END) AS mean_gpu_busy_ratio
+  FROM overlap GROUP BY level_id, source_id
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  source.name AS source, source.device, source.kind, summed.samples,
+  coalesce(covered_ns, 0) * 1.0 / (level.ended_ns - level.started_ns) AS coverage_ratio,
+  CASE WHEN covered_ns >= 0.95 * (level.ended_ns - level.started_ns)
+    THEN energy_j * (level.ended_ns - level.started_ns) / covered_ns END AS energy_j,  -- NULL when samples cover less than 95 %
+  idle_power.idle_w,
+  CASE WHEN covered_ns >= 0.95 * (level.ended_ns - level.started_ns)
+    THEN energy_j * (level.ended_ns - level.started_ns) / covered_ns
+    - idle_w * (level.ended_ns - level.started_ns) / 1e9 END AS net_energy_j,  -- without what idling would have taken
+  CASE WHEN gpu_covered_ns >= 0.95 * (level.ended_ns - level.started_ns)
+    THEN gpu_energy_j * (level.ended_ns - level.started_ns) / gpu_covered_ns END AS gpu_energy_j,
+  energy_j * 1e9 / nullif(covered_ns, 0) AS mean_w, max_w, mean_gpu_mhz, mean_gpu_busy_ratio,
+  level.id AS level_id, source.id AS source_id
+FROM summed JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
+JOIN power_source AS source ON source.id = summed.source_id
+LEFT JOIN idle_power ON idle_power.source_id = summed.source_id;
+
+DROP VIEW IF EXISTS energy_summary;
+CREATE VIEW energy_summary AS  -- energy of each level, all sources together; NULL when one of them is not known
+WITH total AS (
+  SELECT level_id, group_concat(energy_by_source.source || ' ' || device, ' + ') AS source,
+    min(coverage_ratio) AS coverage_ratio,
+    CASE WHEN count(energy_j) = count(*) THEN sum(energy_j) END AS energy_j,
+    CASE WHEN count(idle_w) = count(*) THEN sum(idle_w) END AS idle_w,
+    CASE WHEN count(net_energy_j) = count(*) THEN sum(net_energy_j) END AS net_energy_j,
+    CASE WHEN count(mean_w) = count(*) THEN sum(mean_w) END AS mean_w,
+    CASE WHEN count(max_w) = count(*) THEN sum(max_w) END AS max_w,
+    avg(mean_gpu_mhz) AS mean_gpu_mhz, avg(mean_gpu_busy_ratio) AS mean_gpu_busy_ratio
+  FROM energy_by_source GROUP BY level_id
+), tokens AS (
+  SELECT level_id, count(*) AS requests, sum(status NOT IN ('completed', 'in_flight')) AS errors,
+    sum(output_tokens) AS output_tokens, sum(prompt_tokens) AS prompt_tokens
+  FROM request GROUP BY level_id
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  total.source, coverage_ratio, energy_j, idle_w, net_energy_j,
+  energy_j / nullif(output_tokens, 0) AS joules_per_output_token,
+  net_energy_j / nullif(output_tokens, 0) AS net_joules_per_output_token,
+  output_tokens / nullif(energy_j, 0) AS output_tokens_per_joule,
+  mean_w, max_w, mean_gpu_mhz, mean_gpu_busy_ratio,
+  energy_j / 3600 AS energy_wh,
+  requests, errors, output_tokens, prompt_tokens, level.id AS level_id
+FROM total JOIN level ON level.id = total.level_id JOIN run ON run.id = level.run_id
+LEFT JOIN tokens ON tokens.level_id = level.id;
+
+-- The original study's files as views, under their names and with their columns.
+
+DROP VIEW IF EXISTS request_summary;
+CREATE VIEW request_summary AS  -- request_summary.csv of the study: one row for each request, seconds
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  request.number AS RequestID, ttft_s AS TTFB, e2e_s AS TotalDuration,
+  active_s AS ResponseDuration, ttft_s AS WaitingTime, output_tokens AS TokenCount,
+  http_status AS StatusCode, request.status AS Status, request.id AS request_id
+FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id;
+
+DROP VIEW IF EXISTS request_throughput;
+CREATE VIEW request_throughput AS  -- tokens per second of each request between its first and last text
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  request.number AS RequestID,
+  strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + request.ended_ns / 1e9, 'unixepoch') AS Timestamp,
+  output_tokens AS TokenCount, tokens_per_s AS Throughput, request.status AS Status, request.id AS request_id
+FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id;
+
+DROP VIEW IF EXISTS duration_metrics;
+CREATE VIEW duration_metrics AS  -- duration_metrics.csv: time from first to last text of the completed requests, seconds
+SELECT level.run_id, level.model, level.repeat, run.simulated,
+  strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + level.ended_ns / 1e9, 'unixepoch') AS Timestamp,
+  level.concurrency AS Concurrency, max AS MaxDuration, min AS MinDuration, mean AS AvgDuration,
+  p99 AS P99Duration, coalesce(n, 0) AS n,  -- P99Duration is NULL below 100 values
+  (SELECT count(*) FROM request WHERE level_id = level.id) AS requests,
+  (SELECT count(*) FROM request WHERE level_id = level.id AND request.status NOT IN ('completed', 'in_flight')) AS errors
+FROM level JOIN run ON run.id = level.run_id
+LEFT JOIN level_percentiles ON level_id = level.id AND metric = 'active_s';
+
+DROP VIEW IF EXISTS gpu_metrics;
+CREATE VIEW gpu_metrics AS  -- gpu_metrics.csv: the GPU's samples that overlap a level
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + power_sample.end_ns / 1e9, 'unixepoch') AS Timestamp,
+  gpu_busy_ratio * 100 AS "Usage%", gpu_power_w AS "Power(W)", gpu_mhz AS "Frequency(MHz)",
+  thermal, power_source.name AS source, power_source.device, power_sample.end_ns AS at_ns
+FROM level JOIN run ON run.id = level.run_id
+JOIN power_source ON power_source.run_id = run.id
+JOIN power_sample ON source_id = power_source.id
+  AND power_sample.end_ns > level.started_ns AND start_ns < level.ended_ns
+WHERE coalesce(gpu_busy_ratio, gpu_power_w, gpu_mhz) IS NOT NULL;
+
+DROP VIEW IF EXISTS process_metrics;
+CREATE VIEW process_metrics AS  -- process_PID_metrics.csv: the server's processes within a level; VSZ and RSS in KiB
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + at_ns / 1e9, 'unixepoch') AS Timestamp,
+  pid AS PID, cpu_ratio * 100 AS "CPU%", memory_ratio * 100 AS "MEM%", threads AS Threads, fds AS FDs,
+  vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, role, name, at_ns
+FROM level JOIN run ON run.id = level.run_id
+JOIN process ON process.run_id = run.id
+JOIN process_sample ON process_id = process.id AND at_ns BETWEEN level.started_ns AND level.ended_ns;

@@ -1,0 +1,192 @@
+"""db.py: what a results file promises when it is opened, shared, full, foreign or killed."""
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import db
+
+RUN = {"source": "bench", "status": "running", "started_unix": 1e9, "arguments": "{}", "tool_version": "0"}
+
+
+def count(path, table):
+    with sqlite3.connect(path) as connection:
+        found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    connection.close()
+    return found
+
+
+def test_a_new_file_has_every_table_and_view_of_the_schema(tmp_path):
+    database = db.connect(tmp_path / "results.db")
+    assert {"run", "level", "request", "chunk", "power_sample"} <= set(database.table_names())
+    assert {"level_summary", "request_summary", "energy_summary"} <= set(database.view_names())
+    assert database.conn.execute("PRAGMA user_version").fetchone()[0] == db.VERSION
+    assert database.conn.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert database.conn.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+
+
+def test_opening_again_changes_nothing(tmp_path):
+    path = tmp_path / "results.db"
+    db.connect(path).conn.close()
+    before = sqlite3.connect(path).execute("PRAGMA schema_version").fetchone()
+    db.connect(path).conn.close()
+    assert sqlite3.connect(path).execute("PRAGMA schema_version").fetchone() == before
+
+
+def test_views_of_another_version_are_renewed(tmp_path):
+    path = tmp_path / "results.db"
+    database = db.connect(path)
+    database.conn.executescript("DROP VIEW outcomes; CREATE VIEW outcomes AS SELECT 1 AS old")
+    database.conn.close()
+    assert "status" in [c.name for c in db.connect(path)["outcomes"].columns]
+
+
+def test_reading_lays_its_own_views_over_and_writes_nothing(tmp_path):
+    path = tmp_path / "results.db"
+    database = db.connect(path)
+    database.conn.executescript("DROP VIEW outcomes; CREATE VIEW outcomes AS SELECT 1 AS old")
+    database.conn.close()
+    reader = db.connect(path, readonly=True)
+    names = [row[0] for row in reader.conn.execute("SELECT * FROM outcomes").description]
+    assert "status" in names
+    with pytest.raises(sqlite3.OperationalError):
+        reader.conn.execute("DELETE FROM run")
+
+
+def bad_files(tmp_path):
+    text = tmp_path / "text.db"
+    text.write_text("hello, this is no database at all " * 40)
+    foreign = tmp_path / "foreign.db"
+    sqlite3.connect(foreign).executescript("CREATE TABLE cats (name)")
+    newer = tmp_path / "newer.db"
+    db.connect(newer).conn.execute("PRAGMA user_version = 99")
+    return {text: "not an SQLite file", foreign: "not a results file", newer: "version 99",
+            tmp_path: "is a folder", tmp_path / "no" / "x.db": "there is no folder"}
+
+
+def test_files_that_cannot_be_used_are_named_in_one_line(tmp_path):
+    for path, words in bad_files(tmp_path).items():
+        with pytest.raises(db.ResultsError, match=words) as caught:
+            db.connect(path)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(db.ResultsError, match="not there"):
+        db.connect(tmp_path / "absent.db", readonly=True)
+    assert not (tmp_path / "absent.db").exists()
+
+
+def test_a_locked_file_says_so_and_rows_wait_for_the_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(db, "OPEN_PATIENCE_S", 0.2)
+    path = tmp_path / "results.db"
+    said = []
+    with db.Writer(path, say=said.append) as writer:
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        writer.add("event", {"run_id": None, "kind": "x"})  # breaks a rule; must not stop the rest
+        threading.Timer(1.0, lambda: other.execute("ROLLBACK")).start()
+        run_id = writer.insert("run", RUN)
+        assert run_id == 1 and any("locked" in line for line in said)
+    assert writer.rejected == 1 and count(path, "run") == 1
+
+
+def test_patience_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(db, "OPEN_PATIENCE_S", 0.1)
+    monkeypatch.setattr(db, "WRITE_PATIENCE_S", 0.3)
+    path = tmp_path / "results.db"
+    writer = db.Writer(path, say=lambda text: None)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(db.ResultsError, match="locked"):
+        writer.insert("run", RUN)
+    other.execute("ROLLBACK")
+    assert writer.insert("run", RUN) == 1
+    writer.close()
+
+
+def test_rows_are_there_within_a_second_without_a_flush(tmp_path):
+    path = tmp_path / "results.db"
+    with db.Writer(path) as writer:
+        writer.add("run", RUN)
+        writer.add_many("run", tuple(RUN), [tuple(RUN.values())] * 3)
+        time.sleep(1.2)
+        assert count(path, "run") == 4
+        writer.update("run", 2, {"status": "finished"})
+        writer.flush()
+        assert count(path, "run WHERE status = 'finished'") == 1
+    assert not os.path.exists(f"{path}-wal") or os.path.getsize(f"{path}-wal") == 0
+
+
+def test_two_writers_share_a_file(tmp_path):
+    path = tmp_path / "results.db"
+    with db.Writer(path) as one, db.Writer(path) as two:
+        ids = [writer.insert("run", RUN) for writer in (one, two) * 20]
+    assert sorted(ids) == list(range(1, 41))
+
+
+def test_a_run_that_died_is_interrupted(tmp_path):
+    path = tmp_path / "results.db"
+    now = time.time()
+    with db.Writer(path) as writer:
+        dead = writer.insert("run", RUN | {"seen_unix": now - db.DEAD_AFTER_S - 60})
+        alive = writer.insert("run", RUN | {"seen_unix": now})
+        writer.insert("level", {"run_id": dead, "model": "m", "concurrency": 1, "status": "running"})
+    reader = db.connect(path, readonly=True)
+    shown = dict(reader.conn.execute("SELECT run_id, status FROM runs").fetchall())
+    assert shown == {dead: "interrupted", alive: "running"}
+    database = db.connect(path)
+    assert [r["status"] for r in database["run"].rows] == ["interrupted", "running"]
+    assert [r["status"] for r in database["level"].rows] == ["interrupted"]
+
+
+KILLED = """
+import sys, time, db
+writer = db.Writer(sys.argv[1])
+for i in range(1000):
+    writer.add("run", {"source": "bench", "status": "running", "started_unix": i, "arguments": "{}", "tool_version": "0"})
+    print(i, flush=True)
+    time.sleep(0.01)
+"""
+
+
+def test_kill_9_costs_at_most_the_last_second(tmp_path):
+    path = tmp_path / "results.db"
+    child = subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, text=True,
+                             cwd=os.path.dirname(db.__file__))
+    seen = []
+    while len(seen) < 200:
+        seen.append((time.monotonic(), int(child.stdout.readline())))
+    child.kill()
+    killed_at = time.monotonic()
+    child.wait()
+    child.stdout.close()
+    connection = sqlite3.connect(path)
+    stored = {int(row[0]) for row in connection.execute("SELECT started_unix FROM run")}
+    assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    assert {i for at, i in seen if at < killed_at - 1.0} <= stored
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root to mount a small disk")
+def test_a_full_disk_is_one_line_and_loses_nothing_committed(tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount")
+    monkeypatch.setattr(db, "WRITE_PATIENCE_S", 0.5)
+    said = []
+    try:
+        writer = db.Writer(disk / "results.db", say=said.append)
+        first = writer.insert("run", RUN)
+        with pytest.raises(db.ResultsError, match="full"):
+            for _ in range(100):
+                writer.insert("run", RUN | {"arguments": "x" * 20_000})
+        writer.close()
+        assert len(said) == 1 and "full" in said[0]
+        connection = sqlite3.connect(disk / "results.db")
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        assert connection.execute("SELECT count(*) FROM run WHERE id = ?", (first,)).fetchone()[0] == 1
+        connection.close()
+    finally:
+        subprocess.run(["umount", disk], check=True)
