@@ -17,9 +17,11 @@ import threading
 import time
 from concurrent.futures import Future
 
+import psutil
 import sqlite_utils
 
 SCHEMA = pathlib.Path(__file__).with_name("schema.sql")
+TOOL_VERSION = "1.0.0"  # of the whole tool, stored with every run
 VERSION = 1  # of the tables; PRAGMA user_version
 APPLICATION_ID = int.from_bytes(b"olbe", "big")  # PRAGMA application_id: the file is ours
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
@@ -151,13 +153,13 @@ def is_current(connection: sqlite3.Connection) -> bool:
 
 def mark_the_dead(connection: sqlite3.Connection) -> None:
     """Runs that stopped giving signs of life are interrupted, and so are their levels."""
-    dead = "coalesce(seen_unix, started_unix) < ? AND status = 'running'"
-    before = time.time() - DEAD_AFTER_S
-    if connection.execute(f"SELECT count(*) FROM run WHERE {dead}", (before,)).fetchone()[0]:
+    running = connection.execute("SELECT id, coalesce(seen_unix, started_unix), pid FROM run WHERE status = 'running'")
+    dead = [(run_id,) for run_id, seen_unix, pid in running.fetchall()
+            if seen_unix < time.time() - DEAD_AFTER_S or pid is not None and not psutil.pid_exists(pid)]
+    if dead:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(
-            f"UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id IN (SELECT id FROM run WHERE {dead})", (before,))
-        connection.execute(f"UPDATE run SET status = 'interrupted' WHERE {dead}", (before,))
+        connection.executemany("UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", dead)
+        connection.executemany("UPDATE run SET status = 'interrupted' WHERE id = ?", dead)
         connection.execute("COMMIT")
 
 

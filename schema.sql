@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS run (  -- one start of bench.py or monitor.py, or one
   simulated INTEGER NOT NULL DEFAULT 0 CHECK (simulated IN (0, 1)),  -- 1: the server was a simulator
   started_unix REAL NOT NULL,        -- seconds since 1970 (UTC) when the run began: zero of every _ns
   seen_unix REAL,                    -- seconds since 1970 when the writer last committed
+  pid INTEGER,                       -- process that writes it, to tell a dead run from a slow one
   ended_ns INTEGER,                  -- instant of the end
   arguments TEXT NOT NULL,           -- everything needed to repeat it, as JSON
   command TEXT,                      -- the command line as typed
@@ -417,6 +418,93 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
 FROM total JOIN level ON level.id = total.level_id JOIN run ON run.id = level.run_id
 LEFT JOIN tokens ON tokens.level_id = level.id;
 
+DROP VIEW IF EXISTS level_replies;
+CREATE VIEW level_replies AS  -- what the completed replies of each level were like: lengths, cut ones, cache hits, loads
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  count(*) AS requests,
+  min(output_tokens) AS min_output_tokens, avg(output_tokens) AS mean_output_tokens, max(output_tokens) AS max_output_tokens,
+  sum(done_reason = 'length') AS cut_by_length,  -- replies that ended at the limit of tokens
+  sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
+  max(server_load_ns) / 1e9 AS max_load_s,       -- the longest wait for loading the model
+  level.id AS level_id
+FROM level JOIN run ON run.id = level.run_id
+JOIN request ON level_id = level.id AND request.status = 'completed'
+GROUP BY level.id;
+
+DROP VIEW IF EXISTS level_machine;
+CREATE VIEW level_machine AS  -- what the machine and the server's processes did during each level
+WITH system AS (
+  SELECT level.id AS level_id, count(*) AS samples, avg(cpu_ratio) AS mean_cpu_ratio,
+    max(memory_used_bytes) AS max_memory_used_bytes,
+    max(swap_used_bytes) - min(swap_used_bytes) AS swap_change_bytes
+  FROM level JOIN system_sample ON system_sample.run_id = level.run_id AND at_ns BETWEEN level.started_ns AND level.ended_ns
+  GROUP BY level.id
+), each_process AS (
+  SELECT level.id AS level_id, avg(cpu_ratio) AS cpu_cores, max(rss_bytes) AS rss_bytes, max(threads) AS threads, max(fds) AS fds
+  FROM level JOIN process ON process.run_id = level.run_id
+  JOIN process_sample ON process_id = process.id AND at_ns BETWEEN level.started_ns AND level.ended_ns
+  GROUP BY level.id, process.id
+), server AS (
+  SELECT level_id, count(*) AS processes, sum(cpu_cores) AS cpu_cores, sum(rss_bytes) AS rss_bytes,
+    sum(threads) AS threads, sum(fds) AS fds
+  FROM each_process GROUP BY level_id
+), heat AS (
+  SELECT level.id AS level_id, count(thermal) AS thermal_samples,
+    sum(lower(thermal) NOT IN ('nominal', 'none', 'ok', '')) AS hot_samples, max(temperature_c) AS max_temperature_c
+  FROM level JOIN power_source ON power_source.run_id = level.run_id
+  JOIN power_sample ON source_id = power_source.id AND end_ns > level.started_ns AND start_ns < level.ended_ns
+  GROUP BY level.id
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  system.samples, system.mean_cpu_ratio, system.max_memory_used_bytes, system.swap_change_bytes,
+  server.processes AS server_processes,
+  server.cpu_cores AS server_cpu_cores,          -- cores the server's processes kept busy, mean
+  server.rss_bytes AS server_max_rss_bytes,      -- their largest resident memory, summed
+  server.threads AS server_max_threads, server.fds AS server_max_fds,
+  heat.thermal_samples, heat.hot_samples,        -- samples with a word of the system on heat, and those not nominal
+  heat.max_temperature_c, level.id AS level_id
+FROM level JOIN run ON run.id = level.run_id
+LEFT JOIN system ON system.level_id = level.id
+LEFT JOIN server ON server.level_id = level.id
+LEFT JOIN heat ON heat.level_id = level.id;
+
+DROP VIEW IF EXISTS request_timeline;
+CREATE VIEW request_timeline AS  -- when each request waited and was answered, seconds since the run began
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  request.number, request.status, sent_ns / 1e9 AS sent_at_s, first_text_ns / 1e9 AS first_text_at_s,
+  first_answer_ns / 1e9 AS first_answer_at_s, last_text_ns / 1e9 AS last_text_at_s,
+  coalesce(request.ended_ns, last_text_ns) / 1e9 AS ended_at_s, request.id AS request_id, level.id AS level_id
+FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
+WHERE sent_ns IS NOT NULL;
+
+DROP VIEW IF EXISTS request_evolution;
+CREATE VIEW request_evolution AS  -- how many requests of a level wait, are answered, are done or have failed, after each change
+WITH edge (level_id, at_ns, waiting, answering, completed, failed) AS (
+  SELECT level_id, sent_ns, 1, 0, 0, 0 FROM request WHERE sent_ns IS NOT NULL AND request.ended_ns IS NOT NULL
+  UNION ALL SELECT level_id, first_text_ns, -1, 1, 0, 0 FROM request
+    WHERE first_text_ns IS NOT NULL AND request.ended_ns IS NOT NULL
+  UNION ALL SELECT level_id, request.ended_ns, -(first_text_ns IS NULL), -(first_text_ns IS NOT NULL),
+    status = 'completed', status <> 'completed' FROM request WHERE sent_ns IS NOT NULL AND request.ended_ns IS NOT NULL
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  (at_ns - level.started_ns) / 1e9 AS at_s,      -- since the level began
+  sum(waiting) OVER sofar AS waiting, sum(answering) OVER sofar AS answering,
+  sum(completed) OVER sofar AS completed, sum(failed) OVER sofar AS failed, level.id AS level_id
+FROM edge JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
+WINDOW sofar AS (PARTITION BY level_id ORDER BY at_ns ROWS UNBOUNDED PRECEDING);
+
+DROP VIEW IF EXISTS power_over_time;
+CREATE VIEW power_over_time AS  -- every power sample with its place in the run, seconds since the run began
+SELECT run.id AS run_id, run.simulated, power_source.name || ' ' || power_source.device AS source,
+  start_ns / 1e9 AS start_at_s, end_ns / 1e9 AS end_at_s, power_w, gpu_power_w, gpu_mhz, gpu_busy_ratio, thermal
+FROM run JOIN power_source ON power_source.run_id = run.id JOIN power_sample ON source_id = power_source.id;
+
+DROP VIEW IF EXISTS process_over_time;
+CREATE VIEW process_over_time AS  -- every look at a process with its place in the run, seconds since the run began
+SELECT run.id AS run_id, run.simulated, process.pid, coalesce(role, name, 'process') || ' ' || process.pid AS process,
+  at_ns / 1e9 AS at_s, cpu_ratio, rss_bytes, threads, fds
+FROM run JOIN process ON process.run_id = run.id JOIN process_sample ON process_id = process.id;
+
 -- The original study's files as views, under their names and with their columns.
 
 DROP VIEW IF EXISTS request_summary;
@@ -462,7 +550,7 @@ DROP VIEW IF EXISTS process_metrics;
 CREATE VIEW process_metrics AS  -- process_PID_metrics.csv: the server's processes within a level; VSZ and RSS in KiB
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + at_ns / 1e9, 'unixepoch') AS Timestamp,
-  pid AS PID, cpu_ratio * 100 AS "CPU%", memory_ratio * 100 AS "MEM%", threads AS Threads, fds AS FDs,
+  process.pid AS PID, cpu_ratio * 100 AS "CPU%", memory_ratio * 100 AS "MEM%", threads AS Threads, fds AS FDs,
   vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, role, name, at_ns
 FROM level JOIN run ON run.id = level.run_id
 JOIN process ON process.run_id = run.id

@@ -1,0 +1,474 @@
+"""api.py - speaks the servers' protocols: Ollama's NDJSON and OpenAI's SSE; bytes in, chunks out.
+
+It holds no clock, no socket and no file. A server object says where to send what, makes a
+stream that turns bytes into chunks, and reads what the server says of itself:
+
+    server = api.SERVERS["ollama"]
+    path, body = server.path, server.body("deepseek-r1:7b", "What is time?", tokens=100)
+    stream = server.stream()
+    for data in pieces: chunks = stream.feed(data)
+    stream.close(); stream.final
+"""
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, Callable, NamedTuple
+from urllib.parse import urlsplit
+
+OLLAMA_PORT = 11434
+LONGEST_ERROR = 500  # characters of a server's error that are kept
+INT64 = 2**63  # what SQLite can hold
+NS_PER_MS = 1e6
+
+Get = Callable[..., tuple[int, Any]]  # get(path, json=None) -> (HTTP status, decoded body or None)
+
+
+class Chunk(NamedTuple):
+    """A piece of text as it was streamed."""
+
+    text: str
+    is_reasoning: bool
+
+
+@dataclass
+class Final:
+    """What the server says at the end of a stream; None where it says nothing."""
+
+    done: bool = False
+    done_reason: str | None = None
+    error: str | None = None
+    output_tokens: int | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    server_total_ns: int | None = None
+    server_load_ns: int | None = None
+    server_prefill_ns: int | None = None
+    server_decode_ns: int | None = None
+
+
+@dataclass
+class Target:
+    """A model on a server, as the server describes it; None is unknown."""
+
+    server: str | None = None
+    server_version: str | None = None
+    family: str | None = None
+    parameter_size: str | None = None
+    quantization: str | None = None
+    digest: str | None = None
+    thinks: bool | None = None
+    context_tokens: int | None = None
+    size_bytes: int | None = None
+    vram_bytes: int | None = None
+    slots: int | None = None
+    slots_source: str | None = None
+
+
+class Stream:
+    """Turns the bytes of one streamed answer into chunks, however they are cut.
+
+    ``answer`` and ``reasoning`` are the texts so far, ``final`` what the server counted.
+    Lines end in a line feed and nothing else: str.splitlines would break at U+0085.
+    """
+
+    def __init__(self) -> None:
+        self.final = Final()
+        self._tail = b""
+        self._answer: list[str] = []
+        self._reasoning: list[str] = []
+
+    @property
+    def answer(self) -> str:
+        return "".join(self._answer)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._reasoning)
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Take bytes, give the chunks that they complete."""
+        if self._tail:
+            data = self._tail + data
+        *lines, self._tail = data.split(b"\n")
+        chunks: list[Chunk] = []
+        for line in lines:
+            self._line(line, chunks)
+        return chunks
+
+    def close(self) -> list[Chunk]:
+        """The stream has ended: a last line may lack its line feed."""
+        line, self._tail = self._tail, b""
+        chunks: list[Chunk] = []
+        self._line(line, chunks)
+        return chunks
+
+    def _line(self, line: bytes, chunks: list[Chunk]) -> None:
+        raise NotImplementedError
+
+    def _object(self, text: bytes) -> dict | None:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            self._fail(f"not a JSON object: {text[:100].decode('utf-8', 'replace')}")
+            return None
+        return found
+
+    def _fail(self, error: str) -> None:
+        self.final.error = self.final.error or error[:LONGEST_ERROR]
+
+    def _say(self, text: Any, is_reasoning: bool, chunks: list[Chunk]) -> None:
+        if isinstance(text, str) and text:
+            (self._reasoning if is_reasoning else self._answer).append(text)
+            chunks.append(Chunk(text, is_reasoning))
+
+
+class OllamaStream(Stream):
+    """/api/generate: one JSON object a line, the last with ``done`` and the counters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tags = ThinkTags()
+
+    def _line(self, line: bytes, chunks: list[Chunk]) -> None:
+        if not line.strip():
+            return
+        if (found := self._object(line)) is None:
+            return
+        if found.get("error"):
+            self._fail(error_text(found))
+        self._say(found.get("thinking"), True, chunks)
+        text = found.get("response")
+        if isinstance(text, str) and text:
+            if self._tags.over:
+                self._say(text, False, chunks)
+            else:
+                for part, is_reasoning in self._tags.split(text):
+                    self._say(part, is_reasoning, chunks)
+        if found.get("done") is True:
+            self._finish(found)
+
+    def _finish(self, found: dict) -> None:
+        final = self.final
+        final.done = True
+        final.done_reason = word(found.get("done_reason"))
+        final.output_tokens = count(found.get("eval_count"))
+        final.prompt_tokens = count(found.get("prompt_eval_count"))
+        final.cached_tokens = count(found.get("prompt_eval_cached_count"))
+        final.server_total_ns = count(found.get("total_duration"))
+        final.server_load_ns = count(found.get("load_duration"))
+        final.server_prefill_ns = count(found.get("prompt_eval_duration"))
+        final.server_decode_ns = count(found.get("eval_duration"))
+
+
+class ThinkTags:
+    """Tells reasoning from answer where both come in one field, as <think>...</think>.
+
+    Ollama before 0.9 sends them so. ``over`` is True from where on all is answer.
+    """
+
+    OPEN, CLOSE = "<think>", "</think>"
+
+    def __init__(self) -> None:
+        self.over = False
+        self._begun = False
+        self._seen = ""
+
+    def split(self, text: str) -> list[tuple[str, bool]]:
+        """The text as (part, is it reasoning); tags belong to the reasoning."""
+        self._seen += text
+        if not self._begun:
+            start = self._seen.lstrip()[: len(self.OPEN)]
+            if not self.OPEN.startswith(start):
+                self.over = True
+                return [(text, False)]
+            self._begun = start == self.OPEN
+            return [(text, True)] if not self._begun else self._reason(text)
+        return self._reason(text)
+
+    def _reason(self, text: str) -> list[tuple[str, bool]]:
+        end = self._seen.find(self.CLOSE)
+        if end < 0:
+            self._seen = self.OPEN + self._seen[len(self.OPEN) :][-len(self.CLOSE) :]
+            return [(text, True)]
+        self.over = True
+        rest = self._seen[end + len(self.CLOSE) :]
+        thought = text[: len(text) - len(rest)]
+        return [(part, kind) for part, kind in ((thought, True), (rest, False)) if part]
+
+
+class OpenAIStream(Stream):
+    """/v1/chat/completions: server-sent events, each one JSON object after ``data:``."""
+
+    def _line(self, line: bytes, chunks: list[Chunk]) -> None:
+        if not line.startswith(b"data:"):
+            if line[:1] == b"{":  # an error that is not an event
+                self._error(line)
+            return  # a comment (": ping"), a blank line, an event's name
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            self.final.done = True
+            return
+        if not data or (found := self._object(data)) is None:
+            return
+        if found.get("error"):
+            self._fail(error_text(found))
+        for choice in found.get("choices") or ():
+            if isinstance(choice, dict):
+                self._choice(choice, chunks)
+        if isinstance(usage := found.get("usage"), dict):
+            self._usage(usage)
+        if isinstance(timings := found.get("timings"), dict):
+            self._timings(timings)
+
+    def _error(self, line: bytes) -> None:
+        if (found := self._object(line)) is not None and found.get("error"):
+            self._fail(error_text(found))
+
+    def _choice(self, choice: dict, chunks: list[Chunk]) -> None:
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            self._say(delta.get("reasoning_content") or delta.get("reasoning"), True, chunks)
+            self._say(delta.get("content"), False, chunks)
+        if reason := word(choice.get("finish_reason")):
+            self.final.done, self.final.done_reason = True, reason
+
+    def _usage(self, usage: dict) -> None:
+        self.final.output_tokens = count(usage.get("completion_tokens"))
+        self.final.prompt_tokens = count(usage.get("prompt_tokens"))
+        details = usage.get("prompt_tokens_details")
+        if isinstance(details, dict):
+            self.final.cached_tokens = count(details.get("cached_tokens"))
+
+    def _timings(self, timings: dict) -> None:
+        """llama-server's own: milliseconds of prefill and decode, and counts."""
+        final = self.final
+        final.server_prefill_ns = count(scaled(timings.get("prompt_ms"), NS_PER_MS))
+        final.server_decode_ns = count(scaled(timings.get("predicted_ms"), NS_PER_MS))
+        cached, computed = count(timings.get("cache_n")), count(timings.get("prompt_n"))
+        if final.output_tokens is None:
+            final.output_tokens = count(timings.get("predicted_n"))
+        if final.cached_tokens is None:
+            final.cached_tokens = cached
+        if final.prompt_tokens is None and computed is not None:
+            final.prompt_tokens = computed + (cached or 0)
+
+
+class Ollama:
+    """Ollama's own protocol, every version since 0.1.33."""
+
+    name = "ollama"
+    path = "/api/generate"
+    stream = OllamaStream
+
+    def body(self, model: str, prompt: str, tokens: int | None = None, think: bool | None = None,
+             options: dict | None = None, system: str | None = None) -> dict:
+        """The JSON body of one request. ``tokens`` is a ceiling: there is no ignore-EOS."""
+        made: dict = {"model": model, "prompt": prompt, "stream": True}
+        options = dict(options or {})
+        if tokens is not None:
+            options["num_predict"] = tokens
+        if options:
+            made["options"] = options
+        if think is not None:
+            made["think"] = think
+        if system:
+            made["system"] = system
+        return made
+
+    def version(self, get: Get) -> str:
+        """What answers here, in words. Raises ProtocolError when it is no Ollama."""
+        status, found = get("/api/version")
+        if status != 200 or not isinstance(found, dict):
+            raise ProtocolError(f"answers {status} to /api/version: it is no Ollama; --api openai may fit")
+        return text_of(found.get("version")) or "unknown"
+
+    def models(self, get: Get) -> list[str]:
+        """The models that are there."""
+        _, found = get("/api/tags")
+        return [m["name"] for m in listed(found, "models") if isinstance(m.get("name"), str)]
+
+    def describe(self, get: Get, model: str) -> Target:
+        """What /api/version, /api/show, /api/tags and /api/ps say of a model."""
+        target = Target(server="ollama", server_version=self.version(get))
+        status, shown = get("/api/show", {"model": model, "name": model})
+        if status == 200 and isinstance(shown, dict):
+            self._details(target, shown)
+        for entry in listed(get("/api/tags")[1], "models"):
+            if same_model(entry.get("name"), model):
+                target.digest = text_of(entry.get("digest"))
+        for entry in listed(get("/api/ps")[1], "models"):
+            if same_model(entry.get("name"), model):
+                target.size_bytes = count(entry.get("size"))
+                target.vram_bytes = count(entry.get("size_vram"))
+                target.context_tokens = count(entry.get("context_length"))
+        return target
+
+    def _details(self, target: Target, shown: dict) -> None:
+        details = shown.get("details")
+        if isinstance(details, dict):
+            target.family = text_of(details.get("family"))
+            target.parameter_size = text_of(details.get("parameter_size"))
+            target.quantization = text_of(details.get("quantization_level"))
+        if isinstance(capabilities := shown.get("capabilities"), list):
+            target.thinks = "thinking" in capabilities
+
+
+class OpenAI:
+    """OpenAI's protocol as llama-server, vLLM, LM Studio, MLX and Ollama speak it."""
+
+    name = "openai"
+    path = "/v1/chat/completions"
+    stream = OpenAIStream
+
+    def body(self, model: str, prompt: str, tokens: int | None = None, think: bool | None = None,
+             options: dict | None = None, system: str | None = None) -> dict:
+        """The JSON body of one request; options go to the top level."""
+        messages = [{"role": "user", "content": prompt}]
+        if system:
+            messages.insert(0, {"role": "system", "content": system})
+        made: dict = {"model": model, "messages": messages, "stream": True,
+                      "stream_options": {"include_usage": True}}
+        if tokens is not None:
+            made["max_tokens"] = tokens
+        if think is not None:
+            made["chat_template_kwargs"] = {"enable_thinking": think}
+        return made | (options or {})
+
+    def version(self, get: Get) -> str:
+        """What answers here. Raises ProtocolError when it does not speak the protocol."""
+        status, found = get("/v1/models")
+        if status == 401:
+            raise ProtocolError("wants an API key: put it into OPENAI_API_KEY")
+        if status != 200 or not isinstance(found, dict):
+            raise ProtocolError(f"answers {status} to /v1/models: it does not speak OpenAI's protocol")
+        return "unknown"
+
+    def models(self, get: Get) -> list[str]:
+        _, found = get("/v1/models")
+        return [m["id"] for m in listed(found, "data") if isinstance(m.get("id"), str)]
+
+    def describe(self, get: Get, model: str) -> Target:
+        """What /v1/models says, and llama-server's /props and vLLM's /version where they are."""
+        target = Target()
+        entries = listed(get("/v1/models")[1], "data")
+        for entry in entries:
+            if entry.get("id") == model or len(entries) == 1:  # a llama-server has one, by any name
+                target.server = text_of(entry.get("owned_by"))
+                self._meta(target, entry.get("meta"))
+        status, props = get("/props")
+        if status == 200 and isinstance(props, dict) and "total_slots" in props:
+            target.server = "llama.cpp"
+            target.server_version = text_of(props.get("build_info"))
+            target.slots, target.slots_source = count(props.get("total_slots")), "/props"
+            settings = props.get("default_generation_settings")
+            if isinstance(settings, dict):
+                target.context_tokens = count(settings.get("n_ctx"))
+        elif target.server == "vllm":
+            found = get("/version")[1]
+            target.server_version = text_of(found.get("version")) if isinstance(found, dict) else None
+        return target
+
+    def _meta(self, target: Target, meta: Any) -> None:
+        if isinstance(meta, dict):
+            target.size_bytes = count(meta.get("size"))
+            if parameters := count(meta.get("n_params")):
+                target.parameter_size = f"{parameters / 1e9:.1f}B" if parameters > 1e9 else f"{parameters / 1e6:.0f}M"
+            target.quantization = text_of(meta.get("ftype"))
+
+
+SERVERS = {"ollama": Ollama(), "openai": OpenAI()}
+
+
+class ProtocolError(Exception):
+    """A server does not speak the protocol; str() goes on after the server's address."""
+
+
+def host_url(text: str) -> str:
+    """A base URL from what --host or OLLAMA_HOST may hold.
+
+    host, host:port, :port, [::1]:port, a bare IPv6 address, scheme://host[:port][/path].
+    The port is 11434, or 80 and 443 where http:// and https:// are written out. An address
+    that means every interface becomes the loopback one. Raises ValueError.
+    """
+    text = text.strip().strip("\"'").strip()
+    scheme, has_scheme, rest = text.rpartition("://")
+    scheme = scheme.lower() if has_scheme else "http"
+    if scheme not in ("http", "https"):
+        raise ValueError(f"{text!r} is no address of a server: http:// or https:// is meant")
+    rest, slash, path = rest.partition("/")
+    if rest.count(":") > 1 and not rest.startswith("["):
+        rest = f"[{rest}]"
+    parts = urlsplit(f"//{rest}")
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{text!r} has no valid port: host:port is meant, with a port up to 65535") from None
+    if port is None:
+        port = {"http": 80, "https": 443}[scheme] if has_scheme else OLLAMA_PORT
+    host = connectable(parts.hostname or "127.0.0.1")
+    if re.search(r"[\s@<>\"'`\\]", rest):
+        raise ValueError(f"{text!r} is no address of a server: host:port is meant")
+    path = re.sub(r"/v1/?$", "", slash + path).rstrip("/")
+    return f"{scheme}://{host}:{port}{path}"
+
+
+def connectable(host: str) -> str:
+    """An address that can be connected to, in brackets when it is IPv6."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def error_text(body: Any) -> str:
+    """The words of an error body, decoded JSON or text; one line of at most 500 characters."""
+    if isinstance(body, dict):
+        error = body.get("error", body.get("detail", body.get("message", body)))
+        if isinstance(error, dict):
+            error = error.get("message", error)
+        body = error if isinstance(error, str) else json.dumps(error)
+    text = re.sub(r"<[^>]*>", " ", str(body))  # a proxy's HTML page
+    return " ".join(text.split())[:LONGEST_ERROR]
+
+
+def count(value: Any) -> int | None:
+    """A counter as a non-negative integer that fits a column, else None (unknown)."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return int(value) if 0 <= value < INT64 else None
+
+
+def scaled(value: Any, factor: float) -> Any:
+    """A number times a factor; anything else as it is."""
+    return value * factor if isinstance(value, float) or type(value) is int else value
+
+
+def word(value: Any) -> str | None:
+    """A short string, else None."""
+    return value[:100] if isinstance(value, str) and value else None
+
+
+def text_of(value: Any) -> str | None:
+    return word(value) if isinstance(value, str) else None if value is None else str(value)[:100]
+
+
+def listed(body: Any, key: str) -> list[dict]:
+    """The objects in a list of a decoded body; [] where there is none."""
+    found = body.get(key) if isinstance(body, dict) else None
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def same_model(name: Any, model: str) -> bool:
+    """Do the two names mean one model? Ollama adds :latest where no tag is given."""
+    return isinstance(name, str) and name.removesuffix(":latest").lower() == model.removesuffix(":latest").lower()

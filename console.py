@@ -1,0 +1,213 @@
+"""console.py - shows a run while it goes on: a live screen, or plain lines where there is no terminal.
+
+    with Console(plain=False) as console:
+        console.say("one line")
+        console.level_started("level 3 of 6: 4 requests at once")
+        level.run(tick=lambda level: console.draw(level, monitor.latest()))
+        console.level_finished(row)
+
+Drawing takes the interpreter's lock, so it is budgeted: after a draw of d seconds the next
+one comes 250 d later at the earliest, and the screen costs at most 0.4 % of the time.
+"""
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+
+from rich.console import Console as RichConsole
+from rich.live import Live
+from rich.text import Text
+
+DRAW_EVERY_S = 1.0
+DRAW_BUDGET = 250  # pauses are at least so many times as long as a draw
+WIDTH = 80
+BAR_CELLS = 28
+LINES_AROUND_TABLE = 7  # GPU line, heading, bar, what is above
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # escape codes, text direction
+
+LEVEL_HEADING = (
+    "                   TTFT    TTFT  TOK/S  TOK/S    AT\n"
+    "  LEVEL      OK    mean     max   each    all  once     TIME  WATTS   MHZ  J/TOK")
+REQUEST_HEADING = f"{'REQ ID':>6} {'TOKENS':>7} {'TOKENS/S':>9} {'TTFT':>9} {'WAITING':>9} {'DURATION':>9}  STATUS"
+
+
+def clean(text: str) -> str:
+    """Text of a server made safe for a terminal: control characters become dots."""
+    return CONTROL.sub("·", text)
+
+
+class Console:
+    """Where a run shows itself."""
+
+    def __init__(self, plain: bool = False) -> None:
+        self._rich = RichConsole(highlight=False, markup=False, soft_wrap=True)
+        self.live = self._rich.is_terminal and not plain and os.environ.get("TERM") != "dumb"
+        self._screen: Live | None = None
+        self._heading = ""
+        self._next_draw = 0.0
+        self._told: tuple = ()
+        self._table_begun = False
+
+    def __enter__(self) -> "Console":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._close_screen()
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """One line, above the live screen when there is one."""
+        self._rich.print(Text(clean(text), style=style or ""))
+        if not self.live:
+            sys.stdout.flush()
+
+    def warn(self, text: str) -> None:
+        self.say(text, "yellow")
+
+    def level_started(self, heading: str) -> None:
+        self._heading, self._told, self._next_draw = clean(heading), (), 0.0
+        if self.live:
+            self._screen = Live(console=self._rich, auto_refresh=False, transient=True)
+            self._screen.start()
+        else:
+            self.say(heading)
+
+    def level_finished(self, row: dict) -> None:
+        """The level's line of the table; the heading comes with the first."""
+        self._close_screen()
+        if not self._table_begun:
+            self._table_begun = True
+            self.say(LEVEL_HEADING, "bold")
+        self.say(level_line(row), "red" if row["errors"] else None)
+        if row["client_limited"]:
+            self.warn(f"        client-limited, do not trust this level: {row['client_limited_why']}")
+
+    def table(self, rows: list[dict]) -> None:
+        """All levels together, where other lines stood between them."""
+        if not self.live:
+            self.say("")
+            self.say(LEVEL_HEADING, "bold")
+            for row in rows:
+                self.say(level_line(row), "red" if row["errors"] else None)
+
+    def draw(self, level, sample: dict) -> None:
+        """Called four times a second at most; draws when its budget allows."""
+        if not self.live:
+            return self._tell(level)
+        began = time.monotonic()
+        if began < self._next_draw:
+            return
+        self._screen.update(Text(self._picture(level, sample)), refresh=True)
+        took = time.monotonic() - began
+        self._next_draw = began + max(DRAW_EVERY_S, DRAW_BUDGET * took)
+
+    def _tell(self, level) -> None:
+        """A plain line when how many wait, stream and have ended has changed by a tenth."""
+        waiting, streaming, ended = states(level)
+        step = max(1, len(level.exchanges) // 10)
+        if (told := (streaming // step, ended // step)) != self._told:
+            self._told = told
+            self.say(f"  {clock_time(elapsed_s(level))}  {waiting} waiting, {streaming} streaming, {ended} ended")
+
+    def _picture(self, level, sample: dict) -> str:
+        waiting, streaming, ended = states(level)
+        total = len(level.exchanges)
+        room = max(3, self._rich.size.height - LINES_AROUND_TABLE)
+        shown = busiest(level.exchanges, room)
+        done = BAR_CELLS * ended // total
+        lines = [machine_line(sample), self._heading, REQUEST_HEADING]
+        now = time.perf_counter_ns()
+        lines += [request_line(level.exchanges.index(exchange) + 1, exchange, now) for exchange in shown]
+        if total > len(shown):
+            lines.append(f"{'...':>6} and {total - len(shown)} more")
+        lines.append(f"[{'#' * done}{'-' * (BAR_CELLS - done)}] {ended}/{total} ended, {streaming} streaming, "
+                     f"{waiting} waiting  {clock_time(elapsed_s(level))}")
+        return "\n".join(line[: self._rich.size.width] for line in lines)
+
+    def _close_screen(self) -> None:
+        if self._screen is not None:
+            self._screen.stop()
+            self._screen = None
+
+
+def states(level) -> tuple[int, int, int]:
+    """How many requests wait, stream and have ended."""
+    ended = sum(exchange.ended_ns is not None for exchange in level.exchanges)
+    begun = sum(exchange.reads > 0 and exchange.ended_ns is None for exchange in level.exchanges)
+    return len(level.exchanges) - ended - begun, begun, ended
+
+
+def elapsed_s(level) -> float:
+    return (time.perf_counter_ns() - level.started_ns) / 1e9 if level.started_ns else 0.0
+
+
+def busiest(exchanges: list, room: int) -> list:
+    """As many as there is room for: those that stream, then those that wait, then the ended."""
+    if len(exchanges) <= room:
+        return exchanges
+    def rank(exchange) -> int:
+        return 2 if exchange.ended_ns is not None else 0 if exchange.reads else 1
+    return sorted(exchanges, key=rank)[: room - 1]
+
+
+def request_line(number: int, exchange, now_ns: int) -> str:
+    """A request as the study showed it. TOKENS counts reads until the server has counted."""
+    stamps, sent = exchange.stamps, exchange.sent_ns
+    if sent is None:
+        return f"{number:>6} {'-':>7} {'-':>9} {'-':>9} {'-':>9} {'-':>9}  connecting"
+    first = exchange.first_read_ns or (stamps[0] if stamps else None)
+    until = exchange.ended_ns or now_ns
+    reads = exchange.reads
+    span = ((exchange.last_read_ns or until) - first) / 1e9 if first else 0.0
+    speed = f"{(reads - 1) / span:.1f}" if reads > 1 and span > 0 else "-"
+    ttft = short_time((first - sent) / 1e9) if first else "-"
+    waiting = short_time(((first or until) - sent) / 1e9)
+    duration = short_time((until - first) / 1e9) if first else "-"
+    status = ("cut" if exchange.cancelled else "ended") if exchange.ended_ns else "streaming" if first else "waiting"
+    return f"{number:>6} {reads or '-':>7} {speed:>9} {ttft:>9} {waiting:>9} {duration:>9}  {status}"
+
+
+def machine_line(sample: dict) -> str:
+    """The machine now: GPU, whole chip, the server's processes; what is not known is left out."""
+    parts = []
+    for key, layout, factor in (("gpu_power_w", "GPU {:.1f} W", 1), ("gpu_mhz", "{:.0f} MHz", 1), ("gpu_busy_ratio", "{:.0f} % busy", 100),
+                                ("power_w", "all {:.1f} W", 1), ("rss_bytes", "server {:.1f} GB", 1e-9), ("cpu_ratio", "CPU {:.0f} %", 100)):
+        if sample.get(key) is not None:
+            parts.append(layout.format(sample[key] * factor))
+    if (thermal := sample.get("thermal")) and str(thermal).lower() not in ("nominal", "none"):
+        parts.append(f"thermal: {clean(str(thermal))}")
+    return "  ".join(parts) or "no power and no process samples"
+
+
+def level_line(row: dict) -> str:
+    """A row of level_summary joined with energy_summary in 80 columns; '-' is not known."""
+    def cell(name, layout, width):
+        value = row.get(name)
+        return f"{'-' if value is None else format(value, layout):>{width}}"
+
+    repeat = f"/{row['repeat']}" if row["repeat"] > 1 else ""
+    return (f"{str(row['concurrency']) + repeat:>7}{str(row['completed']) + '/' + str(row['requests']):>8}"
+            f"{short_time(row['ttft_mean_s']):>8}{short_time(row['ttft_max_s']):>8}"
+            f"{cell('tokens_per_s_mean', '.1f', 7)}{cell('output_tokens_per_s', '.1f', 7)}"
+            f"{cell('peak_streaming', 'd', 6)}{clock_time(row['duration_s']):>9}"
+            f"{cell('mean_w', '.1f', 7)}{cell('mean_gpu_mhz', '.0f', 6)}{cell('joules_per_output_token', '.3g', 7)}")
+
+
+def short_time(value: float | None) -> str:
+    """Seconds for a narrow column: 12 ms, 3.41 s, 84.1 s, 12:05."""
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{value * 1e3:.0f} ms"
+    if value < 100:
+        return f"{value:.3g} s"
+    return clock_time(value)
+
+
+def clock_time(value: float | None) -> str:
+    """m:ss, or h:mm:ss from an hour on."""
+    if value is None:
+        return "-"
+    minutes, rest = divmod(int(round(value)), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

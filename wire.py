@@ -1,0 +1,415 @@
+"""wire.py - sends a prepared request and records its answer: bytes and instants, nothing else.
+
+Everything that can wait, waits. While a stream comes in, its thread only receives and
+notes the clock: no parsing, no object for a line, no lock. Then requests, urllib3 and
+http.client read the very same bytes from the recording as if from the wire, so that
+status line, headers, framing and decompression stay theirs, and each piece of the body
+carries the instant of the read in which its last byte came.
+
+    session = wire.session()
+    exchange = wire.Exchange(hold=True)               # in a worker thread:
+    with exchange:
+        response = session.send(prepared, stream=True, allow_redirects=False)
+        for at_ns, data in exchange.pieces(response): ...
+    exchange.fire()                                   # in the main thread, once it is ready
+
+A held exchange is connected and serialised, its thread already waits for the answer, and
+its bytes leave in one piece when ``fire`` is called: a burst of hundreds leaves within
+milliseconds, and t0 is read just before each write.
+"""
+from __future__ import annotations
+
+import io
+import socket
+import struct
+import sys
+import threading
+import time
+from array import array
+from typing import Callable, Iterator
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+READ_BYTES = 16_384  # one read; a token's line is a few hundred bytes
+EPISODE_BYTES = 8 << 20  # a longer answer is digested in episodes, so that memory stays bounded
+HEAD_BYTES = 1 << 20  # a head longer than this is no HTTP
+SO_TIMESTAMPNS = 35  # Linux, asm-generic/socket.h: the kernel notes when a packet came in
+KERNEL_STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8
+TIMESPEC = struct.Struct("qq")  # of 64-bit Linux: seconds, nanoseconds of CLOCK_REALTIME
+STEP_NS = 20_000  # the wall clock moved by more against ours: its stamps are not used
+
+_current = threading.local()  # the exchange this thread is busy with
+
+
+def session(kernel_stamps: bool = True, api_key: str | None = None) -> requests.Session:
+    """A requests session whose answers are recorded; it obeys no proxy variable."""
+    made = requests.Session()
+    made.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
+    made.kernel_stamps = kernel_stamps and KERNEL_STAMPS
+    if api_key:
+        made.headers["Authorization"] = f"Bearer {api_key}"
+    for scheme in ("http://", "https://"):
+        made.mount(scheme, RecordingAdapter())
+    return made
+
+
+class Exchange:
+    """One request on the wire.
+
+    ``sent_ns`` (t0), ``first_read_ns``, ``last_read_ns`` and ``ended_ns`` are instants of
+    time.perf_counter_ns, None before they happened. ``reads`` counts what came so far.
+    All of them may be looked at while the stream runs.
+    """
+
+    def __init__(self, hold: bool = False, kernel_stamps: bool = True,
+                 on_ready: Callable[["Exchange"], None] | None = None, turn=None) -> None:
+        self.hold = hold
+        self.kernel_stamps = kernel_stamps and KERNEL_STAMPS
+        self.on_ready = on_ready  # called by the worker when the request could be fired
+        self.turn = turn  # a lock held while the recording is digested, not while it grows
+        self.sent_ns: int | None = None
+        self.first_read_ns: int | None = None
+        self.ended_ns: int | None = None  # the last byte, the end of file or the error
+        self.cancelled: str | None = None  # why the client itself cut the stream
+        self.recorded = False
+        self.stamps = array("q")  # of the reads of this episode; grows while the stream runs
+        self.earlier_reads = 0
+        self.read_lags_ns = array("q")  # user-space stamp minus kernel stamp, a read each
+        self.at_ns: int | None = None  # instant of the bytes handed out last
+        self._outgoing: list[bytes] = []
+        self._sock: socket.socket | None = None
+        self._fired = threading.Event()
+        self._has_turn = False
+
+    def __enter__(self) -> "Exchange":
+        _current.exchange = self
+        return self
+
+    def __exit__(self, *_) -> None:
+        _current.exchange = None
+        self.leave_turn()
+
+    @property
+    def reads(self) -> int:
+        return self.earlier_reads + len(self.stamps)
+
+    @property
+    def last_read_ns(self) -> int | None:
+        return self.stamps[-1] if self.stamps else self.first_read_ns
+
+    def fire(self) -> None:
+        """Write the held request. t0 is read just before."""
+        payload = b"".join(self._outgoing)
+        self._outgoing.clear()
+        self.sent_ns = time.perf_counter_ns()
+        try:
+            self._sock.sendall(payload)
+        except OSError:
+            pass  # the reader meets the same broken connection and reports it
+        self._fired.set()
+
+    def cancel(self, why: str) -> None:
+        """Cut the stream; its thread sees the end of file."""
+        if self.cancelled is None and self.ended_ns is None:
+            self.cancelled = why
+            if self._sock is not None:
+                try:
+                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it was not connected any more
+            self._fired.set()
+
+    def pieces(self, response: requests.Response) -> Iterator[tuple[int, bytes]]:
+        """The decoded body as (instant, bytes). Raises what urllib3 raises on a broken stream."""
+        read = response.raw.read1
+        while data := read(decode_content=True):
+            yield self.at_ns or time.perf_counter_ns(), data
+
+    def take_turn(self) -> None:
+        if self.turn is not None and not self._has_turn:
+            self.turn.acquire()
+            self._has_turn = True
+
+    def leave_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self.turn.release()
+
+
+class Recorder(io.RawIOBase):
+    """The file that http.client reads an answer from: it records first, then replays."""
+
+    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open until we close
+        self._sock = sock
+        self._exchange = exchange
+        self._framing = Framing()
+        self._error: OSError | None = None
+        self._ended = False
+        self._forget()
+        exchange._sock = sock
+        exchange.recorded = True
+
+    def _forget(self) -> None:
+        exchange = self._exchange
+        exchange.earlier_reads += len(exchange.stamps)
+        exchange.stamps = self._stamps = array("q")
+        self._data, self._ends = bytearray(), array("q")
+        self._kernel = bytearray()  # a timespec for each read, zeros where there was none
+        self._next, self._position = 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        """Hand out recorded bytes, never those of two reads at once."""
+        if self._next == len(self._ends) and not self._ended:
+            self._record()
+        if self._next == len(self._ends):
+            if self._error is not None:
+                raise self._error
+            return 0
+        end = self._ends[self._next]
+        taken = min(len(buffer), end - self._position)
+        buffer[:taken] = self._data[self._position : self._position + taken]
+        self._exchange.at_ns = self._stamps[self._next]
+        self._position += taken
+        if self._position == end:
+            self._next += 1
+        return taken
+
+    def _record(self) -> None:
+        """Receive until the answer has ended or an episode is full."""
+        exchange = self._exchange
+        exchange.leave_turn()
+        self._forget()
+        if exchange.sent_ns is None:
+            self._send()
+        offset = clock_offset_ns()
+        try:
+            if exchange.kernel_stamps and ask_for_stamps(self._sock):
+                self._receive_stamped()
+            else:
+                self._receive()
+        except OSError as error:
+            self._error, self._ended = error, True
+        now = time.perf_counter_ns()
+        if self._ended:
+            exchange.ended_ns = now
+        exchange.take_turn()
+        if self._kernel and abs(clock_offset_ns() - offset) <= STEP_NS:
+            self._use_kernel_stamps(offset)
+        if exchange.first_read_ns is None and self._stamps:
+            exchange.first_read_ns = self._stamps[0]
+        if self._ended and self._stamps and self._framing.complete:
+            exchange.ended_ns = self._stamps[-1]
+
+    def _send(self) -> None:
+        exchange = self._exchange
+        if not exchange.hold:
+            exchange.fire()
+        elif exchange.on_ready is not None:
+            exchange.on_ready(exchange)
+        if exchange.hold and not type(self._sock) is socket.socket:
+            exchange._fired.wait()  # TLS: one object must not read and write at once
+
+    def _receive(self) -> None:
+        """The hot loop: a read, a clock reading, three appends."""
+        data, framing = self._data, self._framing
+        receive, clock = self._sock.recv, time.perf_counter_ns
+        stamp, end = self._stamps.append, self._ends.append
+        while True:
+            got = receive(READ_BYTES)
+            at = clock()
+            if not got:
+                self._ended = True
+                return
+            data += got
+            stamp(at)
+            end(len(data))
+            if data.endswith(framing.ending) and framing.ends(data):
+                self._ended = True
+                return
+            if len(data) > EPISODE_BYTES:
+                framing.drop(len(data))
+                return
+
+    def _receive_stamped(self) -> None:
+        """The hot loop with the kernel's own receive time of each read."""
+        data, framing, kernel = self._data, self._framing, self._kernel
+        receive, clock = self._sock.recvmsg_into, time.perf_counter_ns
+        stamp, end = self._stamps.append, self._ends.append
+        buffer = bytearray(READ_BYTES)
+        view, buffers, room, none = memoryview(buffer), [buffer], socket.CMSG_SPACE(16), bytes(16)
+        while True:
+            got, ancillary, _, _ = receive(buffers, room)
+            at = clock()
+            if not got:
+                self._ended = True
+                return
+            data += view[:got]
+            kernel += ancillary[0][2] if ancillary else none
+            stamp(at)
+            end(len(data))
+            if data.endswith(framing.ending) and framing.ends(data):
+                self._ended = True
+                return
+            if len(data) > EPISODE_BYTES:
+                framing.drop(len(data))
+                return
+
+    def _use_kernel_stamps(self, offset_ns: int) -> None:
+        """Put the kernel's instants in place of ours, and keep the difference as read lag."""
+        earliest = self._exchange.sent_ns
+        for i, (seconds, nanoseconds) in enumerate(TIMESPEC.iter_unpack(self._kernel)):
+            at = seconds * 1_000_000_000 + nanoseconds - offset_ns
+            if earliest <= at <= self._stamps[i]:
+                self._exchange.read_lags_ns.append(self._stamps[i] - at)
+                self._stamps[i] = earliest = at
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class Framing:
+    """Where an HTTP/1.1 answer ends. Only asked when its last bytes may be the end.
+
+    ``ending`` is what the bytes must end with before ``ends`` is worth a call.
+    """
+
+    def __init__(self) -> None:
+        self.ending = b""
+        self.complete = False
+        self._head = True
+        self._length: int | None = None  # end of the body; -1: whatever comes until end of file
+        self._walked = 0  # up to here whole chunks were seen
+
+    def ends(self, data: bytearray) -> bool:
+        if self._head:
+            self._read_head(data)
+        if self._head:
+            return len(data) > HEAD_BYTES
+        if self._length is None:
+            self.complete = self._walk(data)
+        else:
+            self.complete = 0 <= self._length <= len(data)
+        return self.complete
+
+    def drop(self, count: int) -> None:
+        """The first bytes were forgotten."""
+        self._walked -= count
+        if self._length is not None and self._length >= 0:
+            self._length -= count
+
+    def _read_head(self, data: bytearray) -> None:
+        end = data.find(b"\r\n\r\n", self._walked)
+        if end < 0:
+            return
+        lines = bytes(data[self._walked : end]).lower().split(b"\r\n")
+        status = lines[0].split(None, 2)[1:2]
+        if status and status[0].startswith(b"1"):  # 100 Continue: the real head follows
+            self._walked = end + 4
+            return self._read_head(data)
+        headers = dict(line.split(b":", 1) for line in lines[1:] if b":" in line)
+        self._head, self._walked = False, end + 4
+        if status in ([b"204"], [b"304"]):
+            self._length = end + 4
+        elif b"chunked" in headers.get(b"transfer-encoding", b""):
+            self.ending = b"\r\n\r\n"
+        elif (length := headers.get(b"content-length", b"").strip()).isdigit():
+            self._length = end + 4 + int(length)
+        else:
+            self._length, self.ending = -1, b"\0never\0"
+
+    def _walk(self, data: bytearray) -> bool:
+        """Go over whole chunks; True at the last one, or at what is none."""
+        while (line_end := data.find(b"\r\n", self._walked)) >= 0:
+            try:
+                size = int(data[self._walked : line_end].split(b";")[0], 16)
+            except ValueError:
+                return True  # garbage: http.client says so better
+            if size == 0:
+                return data.find(b"\r\n\r\n", line_end) >= 0
+            if (after := line_end + 2 + size + 2) > len(data):
+                break
+            self._walked = after
+        return False
+
+
+class Tap:
+    """A connected socket whose writes can be held back and whose answers are recorded."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str):
+        return getattr(self._sock, name)
+
+    def sendall(self, data) -> None:
+        exchange = getattr(_current, "exchange", None)
+        if exchange is None:
+            self._sock.sendall(data)
+        else:
+            exchange._outgoing.append(bytes(data))
+
+    def makefile(self, *arguments, **options):
+        exchange = getattr(_current, "exchange", None)
+        if exchange is None:
+            return self._sock.makefile(*arguments, **options)
+        if exchange.cancelled:
+            raise ConnectionAbortedError(exchange.cancelled)
+        return io.BufferedReader(Recorder(self._sock, exchange), READ_BYTES)
+
+
+class TappedConnection(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock = Tap(self.sock)
+
+
+class TappedHTTPSConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock = Tap(self.sock)
+
+
+class TappedPool(HTTPConnectionPool):
+    ConnectionCls = TappedConnection
+
+
+class TappedHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = TappedHTTPSConnection
+
+
+class RecordingAdapter(HTTPAdapter):
+    """requests' transport with tapped connections."""
+
+    def init_poolmanager(self, *arguments, **options) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": TappedPool, "https": TappedHTTPSPool}
+
+
+def ask_for_stamps(sock: socket.socket) -> bool:
+    """Have the kernel note receive times on a plain TCP socket; False where it can't."""
+    if type(sock) is not socket.socket:
+        return False
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    except OSError:
+        return False
+    return True
+
+
+def clock_offset_ns() -> int:
+    """Wall clock minus our clock, ns: of three readings the one with the least between."""
+    readings = []
+    for _ in range(3):
+        before = time.perf_counter_ns()
+        wall = time.time_ns()
+        after = time.perf_counter_ns()
+        readings.append((after - before, wall - (before + after) // 2))
+    return min(readings)[1]
