@@ -80,6 +80,7 @@ class Stream:
         self._tail = b""
         self._answer: list[str] = []
         self._reasoning: list[str] = []
+        self._tags = ThinkTags()
 
     @property
     def answer(self) -> str:
@@ -127,13 +128,16 @@ class Stream:
             (self._reasoning if is_reasoning else self._answer).append(text)
             chunks.append(Chunk(text, is_reasoning))
 
+    def _say_tagged(self, text: Any, chunks: list[Chunk]) -> None:
+        """Text of the field for answers, in which older servers also send the reasoning."""
+        if self._tags.over or not isinstance(text, str) or not text:
+            return self._say(text, False, chunks)
+        for part, is_reasoning in self._tags.split(text):
+            self._say(part, is_reasoning, chunks)
+
 
 class OllamaStream(Stream):
     """/api/generate: one JSON object a line, the last with ``done`` and the counters."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._tags = ThinkTags()
 
     def _line(self, line: bytes, chunks: list[Chunk]) -> None:
         if not line.strip():
@@ -143,13 +147,7 @@ class OllamaStream(Stream):
         if found.get("error"):
             self._fail(error_text(found))
         self._say(found.get("thinking"), True, chunks)
-        text = found.get("response")
-        if isinstance(text, str) and text:
-            if self._tags.over:
-                self._say(text, False, chunks)
-            else:
-                for part, is_reasoning in self._tags.split(text):
-                    self._say(part, is_reasoning, chunks)
+        self._say_tagged(found.get("response"), chunks)
         if found.get("done") is True:
             self._finish(found)
 
@@ -169,7 +167,7 @@ class OllamaStream(Stream):
 class ThinkTags:
     """Tells reasoning from answer where both come in one field, as <think>...</think>.
 
-    Ollama before 0.9 sends them so. ``over`` is True from where on all is answer.
+    Ollama before 0.9 sends them so, and so does any server asked to leave them. ``over`` is True from where on all is answer.
     """
 
     OPEN, CLOSE = "<think>", "</think>"
@@ -234,7 +232,7 @@ class OpenAIStream(Stream):
         delta = choice.get("delta")
         if isinstance(delta, dict):
             self._say(delta.get("reasoning_content") or delta.get("reasoning"), True, chunks)
-            self._say(delta.get("content"), False, chunks)
+            self._say_tagged(delta.get("content"), chunks)
         if reason := word(choice.get("finish_reason")):
             self.final.done, self.final.done_reason = True, reason
 

@@ -1,0 +1,847 @@
+"""monitor.py - watches the server's processes, the machine and its power while a run goes on.
+
+    python monitor.py                          # Ollama on port 11434, until Ctrl-C
+    sudo python monitor.py --duration 60       # with power; root is dropped after the start
+    python monitor.py --pid 4711 --interval 0.5
+    python monitor.py --powermetrics-log log   # store what powermetrics wrote elsewhere
+
+Fills process, process_sample, system_sample, power_source, power_sample and event. All of
+it happens in threads of its own: what fails here is a NULL and one line, never an error of
+the run. Energy comes from `power.py`; here its samples are checked, counted and stored.
+"""
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+
+import psutil
+
+import db
+import machine
+import power
+import privilege
+
+
+INTERVAL_S = 1.0  # between two looks; finer buys nothing: NVML and powermetrics average 1 s
+RESCAN_S = 2.0  # between two looks for new processes: each walks all processes, 3 ms here
+SEARCH_S = 10.0  # between two searches for a server that is not there: they cost more
+PORT = 11434  # Ollama's
+FIRST_DOCUMENT_S = 15.0  # powermetrics' first takes 1.3 s; a loaded machine gets ten times that
+STALL_INTERVALS = 3  # so many without a sample are a stall (or a sleep, when one spans them)
+STALL_S = 5.0  # but never fewer seconds than this
+RESTARTS = 3  # of a sampler in one run
+RESTART_EVERY_S = 60.0
+DEAD_RAIL_SAMPLES = 3  # so many successive zeros of CPU energy ...
+DEAD_RAIL_S = 3.0  # ... over so long are a dead sensor; the M5's counters step every 2.2 s
+READ_BYTES = 1 << 20
+SAY_LENGTH = 200  # of a message; a sampler's usage text has pages, and is kept as an event
+JOIN_S = 8.0  # for a thread to end; a sampler gets power.STOP_S of it
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_args(argv)
+    helper = None
+    try:
+        helper = privilege.split_off(sampler=not arguments.powermetrics_log)  # before anything is opened
+        if helper and helper.warning:
+            print_line(helper.warning)
+        if arguments.powermetrics_log:
+            return import_log(arguments.powermetrics_log, arguments.db)
+        return watch(arguments, helper)
+    except KeyboardInterrupt:
+        return 130
+    except (db.ResultsError, privilege.PrivilegeError, LogError) as error:
+        print_line(f"monitor.py: {error}")
+        return 1
+    finally:
+        if helper:
+            helper.stop()
+
+
+class LogError(Exception):
+    """A powermetrics log can't be read; str() is the one line for the user."""
+
+
+# -- the server's processes -------------------------------------------------------------
+
+def is_serve(cmdline: list[str]) -> bool:
+    """Whether a command line is an Ollama server, by Ollama's own rule."""
+    name = os.path.basename(cmdline[0]).lower() if cmdline else ""
+    words = [word for word in cmdline[1:] if not word.startswith("-")]
+    return name in ("ollama", "ollama.exe") and words[:1] in (["serve"], ["start"])
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    try:
+        sockets = getattr(process, "net_connections", None) or process.connections  # before psutil 6
+        return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets(kind="tcp"))
+    except psutil.Error:
+        return False
+
+
+def cmdline_of(process: psutil.Process) -> list[str] | None:
+    """The command line; None where it may not be read or the process is gone."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return None
+
+
+def find_roots(port: int | None, pid: int | None) -> list[psutil.Process]:
+    """The processes that are the server: the one named by pid, else Ollama's or any other that
+    listens on the port, else (its sockets may not be ours to see) every Ollama there is."""
+    if pid is not None:
+        return [psutil.Process(pid)] if psutil.pid_exists(pid) else []
+    others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
+    servers = [process for process in others if is_serve(cmdline_of(process) or [])]
+    return [server for server in servers if listens(server, port)] or listeners(port, others) or servers
+
+
+def listeners(port: int, processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Who listens on the port: one look at all sockets, or (macOS without root) at each process."""
+    try:
+        pids = {s.pid for s in psutil.net_connections(kind="tcp")
+                if s.status == psutil.CONN_LISTEN and s.laddr.port == port}
+        return [process for process in processes if process.pid in pids]
+    except psutil.AccessDenied:
+        return [process for process in processes if listens(process, port)]
+
+
+class Member:
+    """One process of the server: its row, and its CPU time when last seen."""
+
+    def __init__(self, process: psutil.Process, role: str, name: str) -> None:
+        self.process, self.role, self.name = process, role, name
+        self.id: int | None = None
+        self.last: tuple[int, float] | None = None  # at_ns, CPU seconds
+        self.latest: dict = {}
+        self.fds_denied = False
+        self.title = f"{role} {name or '?'} ({process.pid})"
+
+    def look(self, at_ns: int, memory_bytes: int) -> dict | None:
+        """A row of process_sample; None when the process has ended."""
+        try:
+            with self.process.oneshot():
+                if self.process.status() == psutil.STATUS_ZOMBIE:
+                    return None  # it would read as a process that uses nothing
+                times, memory = self.process.cpu_times(), self.process.memory_info()
+                threads = self.process.num_threads()
+        except psutil.AccessDenied:
+            return {"at_ns": at_ns}
+        except psutil.Error:
+            return None
+        cpu_s = times.user + times.system
+        ratio = None
+        if self.last is not None and at_ns > self.last[0]:
+            ratio = max(cpu_s - self.last[1], 0) * 1e9 / (at_ns - self.last[0])
+        self.last = (at_ns, cpu_s)
+        return {"at_ns": at_ns, "cpu_s": cpu_s, "cpu_ratio": ratio,
+                "memory_ratio": memory.rss / memory_bytes, "rss_bytes": memory.rss,
+                "vms_bytes": memory.vms, "threads": threads, "fds": self._fds()}
+
+    def _fds(self) -> int | None:
+        count = getattr(self.process, "num_fds", None) or getattr(self.process, "num_handles", None)
+        try:
+            return None if self.fds_denied else count()
+        except psutil.AccessDenied:
+            self.fds_denied = True  # of another user, and will stay so
+        except psutil.Error:
+            pass
+        return None
+
+
+class Tree:
+    """The server's processes with their roles, through restarts of the server and its runners."""
+
+    def __init__(self, port: int | None, pid: int | None) -> None:
+        self.port, self.pid = port, pid
+        self.members: dict[tuple[int, float], Member] = {}
+        self.searched_s = float("-inf")
+        self._roots: list[psutil.Process] = []
+
+    def rescan(self, now_s: float) -> tuple[list[Member], list[Member]]:
+        """Looks for processes; returns who appeared and who vanished since the last time."""
+        self._roots = [root for root in self._roots if root.is_running() and alive(root)]
+        if not self._roots and (self.members or now_s - self.searched_s >= SEARCH_S):
+            self.searched_s = now_s
+            self._roots = [root for root in find_roots(self.port, self.pid) if root.pid != os.getpid()]
+        seen = {key(process): (process, role) for process, role in self._walk()}
+        vanished = [self.members.pop(known) for known in list(self.members) if known not in seen]
+        appeared = [Member(process, role, name_of(process))
+                    for known, (process, role) in seen.items() if known not in self.members]
+        for member in appeared:
+            self.members[key(member.process)] = member
+        return appeared, vanished
+
+    @property
+    def where(self) -> str:
+        return f" on port {self.port}" if self.pid is None else f" with pid {self.pid}"
+
+    def slots(self) -> tuple[int | None, str | None]:
+        """The parallel requests of the newest process that was started with a number of them."""
+        for process, role in sorted(self._walk(), key=lambda found: key(found[0])[1], reverse=True):
+            if count := parallel_option(cmdline_of(process) or []):
+                return count, f"command line of the {role}"
+        for root in self._roots:
+            if count := whole(environment_of(root).get("OLLAMA_NUM_PARALLEL")):
+                return count, "OLLAMA_NUM_PARALLEL of the server"
+        return None, None
+
+    def drop(self, member: Member) -> None:
+        self.members.pop(key(member.process), None)
+
+    def _walk(self):
+        """(process, role) of every root and all that descends from it."""
+        for root in self._roots:
+            yield root, "serve"
+            try:
+                children = root.children(recursive=True)
+            except psutil.Error:
+                continue
+            own = cmdline_of(root)
+            for child in children:
+                cmdline = cmdline_of(child)
+                just_forked = cmdline == own and key(child) not in self.members  # not yet itself
+                if child.pid != os.getpid() and not just_forked and alive(child):
+                    yield child, "runner" if is_runner(cmdline or []) else "helper"
+
+
+def is_runner(cmdline: list[str]) -> bool:
+    return any(word == "--model" or word.startswith("--model=") for word in cmdline)
+
+
+def parallel_option(cmdline: list[str]) -> int | None:
+    """The slots in a runner's command line: -np of llama-server, --parallel of Ollama's own."""
+    for word, following in zip(cmdline, [*cmdline[1:], ""]):
+        name, _, value = word.partition("=")
+        if name in ("-np", "--parallel"):
+            return whole(value or following)
+    return None
+
+
+def whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and int(text) else None
+
+
+def environment_of(process: psutil.Process) -> dict:
+    """Its environment; empty where it may not be read."""
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.AccessDenied:
+        return True
+    except psutil.Error:
+        return False
+
+
+def key(process: psutil.Process) -> tuple[int, float]:
+    """A pid may be used again; with the time of its start it is one process."""
+    try:
+        return process.pid, process.create_time()
+    except psutil.Error:
+        return process.pid, 0.0
+
+
+def name_of(process: psutil.Process) -> str | None:
+    try:
+        return process.name()
+    except psutil.Error:
+        return None
+
+
+# -- the machine ------------------------------------------------------------------------
+
+class System:
+    """Rows of system_sample."""
+
+    def __init__(self) -> None:
+        self._last = psutil.cpu_times()
+        self.memory_bytes = psutil.virtual_memory().total
+
+    def look(self, at_ns: int) -> dict:
+        now, last = psutil.cpu_times(), self._last
+        self._last = now
+        spent, passed = (after - before for after, before in zip(busy_and_total(now), busy_and_total(last)))
+        memory = psutil.virtual_memory()
+        return {"at_ns": at_ns, "cpu_ratio": min(max(spent / passed, 0), 1) if passed > 0 else None,
+                "memory_used_bytes": memory.total - memory.available,
+                "swap_used_bytes": psutil.swap_memory().used, "memory_pressure": memory_pressure()}
+
+
+def busy_and_total(times) -> tuple[float, float]:
+    """Seconds that all cores worked, and all seconds. Linux counts guests in user already."""
+    total = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
+    return total - times.idle - getattr(times, "iowait", 0), total
+
+
+def memory_pressure() -> str | None:
+    """macOS: normal, warn or critical; Linux: the share of the last 10 s in which a task waited."""
+    if sys.platform == "darwin":
+        level, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+        name = b"kern.memorystatus_vm_pressure_level"
+        failed = ctypes.CDLL(None).sysctlbyname(name, ctypes.byref(level), ctypes.byref(size), None, 0)
+        return None if failed else {1: "normal", 2: "warn", 4: "critical"}.get(level.value)
+    text = power.read_text("/proc/pressure/memory") or ""
+    return text.split(" avg60", 1)[0] or None
+
+
+# -- power ------------------------------------------------------------------------------
+
+class CpuRail:
+    """Tells a CPU energy counter that steps slowly from a dead one.
+
+    An M5's steps every 2.2 s, so that samples of 1 s read 0 and double in turn: kept. On
+    some Macs with macOS 27 it stays 0: no running machine takes 0 J for three seconds, so
+    it is not known then, and neither is the sum. Zeros are held back until it shows.
+    """
+
+    def __init__(self) -> None:
+        self.lives: bool | None = None
+        self._held: list[dict] = []
+
+    def sift(self, sample: dict) -> list[dict]:
+        """The samples that may be stored now."""
+        self._held.append(sample)
+        if sample.get("cpu_energy_j"):
+            self.lives = True
+        elif sample.get("cpu_energy_j") == 0 and self.lives is not False:
+            span_ns = sample["end_ns"] - self._held[0]["start_ns"]
+            if len(self._held) < DEAD_RAIL_SAMPLES or span_ns < DEAD_RAIL_S * 1e9:
+                return []
+            self.lives = False
+        return self.release()
+
+    def release(self) -> list[dict]:
+        held, self._held = self._held, []
+        for sample in held:
+            if not self.lives and sample.get("cpu_energy_j") == 0:
+                sample.update(cpu_energy_j=None, energy_j=None)
+        return held
+
+
+class Track:
+    """What becomes of one power source in this run; every sample passes keep()."""
+
+    def __init__(self, monitor: Monitor, source) -> None:
+        self.monitor, self.source = monitor, source
+        self.name = f"{source.name} {source.device}"
+        self.interval_s = getattr(source, "interval_s", monitor.interval_s)
+        self.samples = 0
+        self.latest: dict = {}
+        self.heard_s = time.monotonic()
+        self._rail = CpuRail()
+        self.id = monitor.writer.insert("power_source", {
+            "run_id": monitor.run_id, "name": source.name, "device": source.device,
+            "kind": source.kind, "scope": source.scope, "status": source.status})
+
+    @property
+    def live(self) -> bool:
+        return self.source.status == "ok"
+
+    def keep(self, sample: dict, slept: bool = False) -> None:
+        """Checks a sample, whose instants are perf_counter_ns, and stores it."""
+        self.heard_s = time.monotonic()
+        self._check_gap(sample, slept)
+        self._note_thermal(sample)
+        self.latest = sample
+        dead_before = self._rail.lives is False
+        self._store(self._rail.sift(sample))
+        if self._rail.lives is False and not dead_before:
+            self.monitor.note("cpu_power_zero", f"{self.name} says 0 J for a running CPU: it and the sum are NULL", say=True)
+
+    def _check_gap(self, sample: dict, slept: bool) -> None:
+        """A sample that spans a sleep, in which one of two clocks stood still, has no energy to
+        be trusted. A counter that was only read late is exact."""
+        span_ns = sample["end_ns"] - sample["start_ns"]
+        elapsed_ns = sample.pop("elapsed_ns", span_ns)
+        span_s = max(span_ns, elapsed_ns) / 1e9
+        slept |= elapsed_ns > 2 * span_ns
+        if slept or span_s > STALL_INTERVALS * self.interval_s and self.source.kind != "counter":
+            sample.update({rail: None for rail in ("energy_j", "gpu_energy_j", "cpu_energy_j") if rail in sample})
+            self.monitor.note("gap", f"{self.name}: a sample of {span_s:.1f} s"
+                              f"{' over a sleep' if slept else ''}; its energy is NULL")
+
+    def _note_thermal(self, sample: dict) -> None:
+        word, before = sample.get("thermal"), self.latest.get("thermal")
+        if word and word != before and (before or word.lower() not in ("nominal", "none")):
+            self.monitor.note("thermal", f"{self.name}: {word}")
+
+    def _store(self, samples: list[dict]) -> None:
+        origin_ns = self.monitor.origin_ns
+        for sample in samples:
+            self.samples += 1
+            self.monitor.writer.add("power_sample", {
+                **sample, "source_id": self.id,
+                "start_ns": sample["start_ns"] - origin_ns, "end_ns": sample["end_ns"] - origin_ns})
+
+    def silent(self, now_s: float, limit_s: float = 0) -> float | None:
+        """The limit in seconds when nothing was heard for longer, else None."""
+        limit_s = limit_s or max(STALL_INTERVALS * self.interval_s, STALL_S)
+        return limit_s if self.live and now_s - self.heard_s > limit_s else None
+
+    def fail(self, why: str) -> None:
+        """Ends this source for the run."""
+        self.source.status = why
+        self.monitor.note("sampler_failed", f"{self.name} gives nothing more: {why}", say=True)
+
+    def finish(self) -> None:
+        self._store(self._rail.release())
+        self.monitor.writer.update("power_source", self.id, {
+            "status": self.source.status, "samples": self.samples, "dropped": self.source.dropped})
+
+
+class Feed:
+    """Reads one sampler's output in a thread, and starts it again when it ends or stalls."""
+
+    def __init__(self, track: Track, first_document_s: float) -> None:
+        self.track, self.source = track, track.source
+        self.first_document_s = first_document_s
+        self._restarts_s: list[float] = []
+        self._stalled = ""
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until stop(), or until the sampler is given up."""
+        try:
+            self._follow()
+        except Exception as error:  # a source must not be waited for that nobody reads
+            self.track.fail(f"{type(error).__name__}: {error}")
+
+    def _follow(self) -> None:
+        while self.track.live and not self._stopping.is_set():
+            self.track.heard_s = time.monotonic()
+            output = self.source.start()
+            if output is not None:
+                with output:
+                    self._read(output)
+            if not self._stopping.is_set():
+                self._recover(self._stalled or self.source.complaint())
+                self._stalled = ""
+
+    def _read(self, output) -> None:
+        descriptor = output.fileno()
+        while data := os.read(descriptor, READ_BYTES):
+            for sample in self.source.feed(data, time.perf_counter_ns()):
+                self.track.keep(sample)
+        self.source.finish()
+
+    def _recover(self, why: str) -> None:
+        """Starts the sampler again, at most once a minute; a simpler command when it gave nothing at all."""
+        if not self.track.latest:
+            if not self.source.refused(why):
+                self.track.fail(why)
+            return
+        if len(self._restarts_s) >= RESTARTS:
+            self.track.fail(f"{why}, after {RESTARTS} restarts")
+            return
+        if self._restarts_s:
+            self.track.heard_s = float("inf")  # nothing to hear while it rests
+            self._stopping.wait(self._restarts_s[-1] + RESTART_EVERY_S - time.monotonic())
+        self._restarts_s.append(time.monotonic())
+        self.track.monitor.note("sampler_restarted", f"{self.track.name} is started again: {why}", say=True)
+
+    def watch(self, now_s: float) -> None:
+        """Called by the monitor's own thread: ends a sampler that says nothing any more."""
+        limit_s = self.track.silent(now_s, 0 if self.track.latest else self.first_document_s)
+        if limit_s and not self._stopping.is_set():
+            self._stalled = f"no sample in {limit_s:g} s"
+            self.track.heard_s = now_s
+            self.source.kill()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.source.stop()
+
+
+class Monitor:
+    """Samples the server, the machine and its power in threads until stop().
+
+    Nothing it meets raises into the caller; say() is called once per kind of problem.
+    """
+
+    def __init__(self, writer, run_id: int, origin_ns: int, *, sources: list, port: int | None = None,
+                 pid: int | None = None, interval_s: float = INTERVAL_S, say=None,
+                 first_document_s: float = FIRST_DOCUMENT_S) -> None:
+        self.writer, self.run_id, self.origin_ns = writer, run_id, origin_ns
+        self.interval_s = interval_s
+        self.say = say or print_line
+        self._said: set[str] = set()
+        self._cpu_s: list[float] = []  # CPU seconds of each thread that has ended
+        self._edges: queue.SimpleQueue = queue.SimpleQueue()  # mark() puts, the thread takes
+        self._stopping = threading.Event()
+        self._looked = threading.Event()
+        self.tree = Tree(port, pid) if port is not None or pid is not None else None
+        self._system = System()
+        self._clocks = (time.time(), time.perf_counter())
+        self.tracks = [Track(self, source) for source in sources]
+        self._feeds = [Feed(track, first_document_s) for track in self.tracks if hasattr(track.source, "feed")]
+        self._polled = [track for track in self.tracks if hasattr(track.source, "read")]
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        for track in self.tracks:
+            if not track.live:
+                self.tell(track.source.name, f"power: {track.name} {track.source.status}")
+        if not self.tracks:
+            self.tell("power", "power: this machine shows no sensor that could be read")
+        if self.tree is None:
+            self.tell("remote", "processes: not watched, the server runs on another machine")
+        for work, name in [(self._poll, "monitor"), *((feed.run, feed.track.source.name) for feed in self._feeds)]:
+            thread = threading.Thread(target=self._account, args=(work,), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def wait_first_sample(self, timeout_s: float = FIRST_DOCUMENT_S) -> bool:
+        """Waits until every source that works has given a sample; False when time ran out."""
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            if self._looked.is_set() and all(track.latest or not track.live for track in self.tracks):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def mark(self) -> None:
+        """Says that a level begins or ends: counters are read and processes looked for at once."""
+        self._edges.put(True)
+
+    def wait_covered(self, at_ns: int, interrupt: threading.Event | None = None) -> bool:
+        """Waits until the power samples reach at_ns (perf_counter_ns); False when they did not.
+
+        A level's energy is known only when the samples over its end have come: one interval
+        later. Never waits longer than two, and not for a source that gives none.
+        """
+        waiting = [track for track in self.tracks if track.live and track.latest]
+        until_s = time.monotonic() + 2 * max([track.interval_s for track in waiting], default=0)
+        while any(track.live and track.latest["end_ns"] < at_ns for track in waiting):
+            if time.monotonic() > until_s or interrupt is not None and interrupt.is_set():
+                return False
+            time.sleep(0.01)
+        return True
+
+    def slots(self) -> tuple[int | None, str | None]:
+        """How many requests at a time the server is set to, and where that was read."""
+        try:
+            return self.tree.slots() if self.tree else (None, None)
+        except psutil.Error:
+            return None, None
+
+    def latest(self) -> dict:
+        """What was seen last: power_w, gpu_power_w, gpu_mhz, gpu_busy_ratio, thermal, rss_bytes, cpu_ratio."""
+        now_ns, fresh = time.perf_counter_ns(), []
+        for track in self.tracks:
+            if track.latest and now_ns - track.latest["end_ns"] < (STALL_S + track.interval_s) * 1e9:
+                fresh.append(track.latest)
+        members = [member.latest for member in list(self.tree.members.values())] if self.tree else []
+        return {"power_w": total(watts(sample, "energy_j") for sample in fresh),
+                "gpu_power_w": total(watts(sample, "gpu_energy_j") for sample in fresh),
+                "gpu_mhz": largest(sample.get("gpu_mhz") for sample in fresh),
+                "gpu_busy_ratio": largest(sample.get("gpu_busy_ratio") for sample in fresh),
+                "thermal": next((sample["thermal"] for sample in fresh if sample.get("thermal")), None),
+                "rss_bytes": total(row.get("rss_bytes") for row in members),
+                "cpu_ratio": total(row.get("cpu_ratio") for row in members)}
+
+    def stop(self) -> dict:
+        """Ends all threads and samplers, stores what is left; returns what watching cost."""
+        self._stopping.set()
+        self._edges.put(False)
+        for feed in self._feeds:
+            self._safely("sampler", feed.stop)
+        until_s = time.monotonic() + JOIN_S
+        for thread in self._threads:
+            thread.join(max(until_s - time.monotonic(), 0))
+        for track in self.tracks:
+            self._safely("power", track.source.stop)
+            self._safely("power", track.finish)
+        return {"monitor_cpu_s": sum(self._cpu_s),
+                "sampler_cpu_s": sum(feed.source.launcher.cpu_s for feed in self._feeds)}
+
+    def note(self, kind: str, detail: str, say: bool = False) -> None:
+        """Stores an event; with say it is also told, for it concerns a power source."""
+        self.writer.add("event", {"run_id": self.run_id, "at_ns": time.perf_counter_ns() - self.origin_ns,
+                                  "kind": kind, "detail": detail})
+        if say:
+            self.tell(kind, f"power: {detail:.{SAY_LENGTH}}")
+
+    def tell(self, kind: str, text: str) -> None:
+        """One line for the user, once per kind."""
+        if kind not in self._said:
+            self._said.add(kind)
+            self.say(text)
+
+    def _account(self, work) -> None:
+        """Runs a thread's work and notes the CPU time that it took."""
+        self._safely(threading.current_thread().name, work)
+        self._cpu_s.append(time.thread_time())
+
+    def _safely(self, kind: str, work) -> None:
+        """Whatever goes wrong in watching must not reach the run."""
+        try:
+            work()
+        except Exception as error:
+            self.tell(kind, f"monitor: {kind}: {type(error).__name__}: {error}")
+
+    def _poll(self) -> None:
+        due_s = rescan_s = time.monotonic()
+        while not self._stopping.is_set():
+            now_s = time.monotonic()
+            tick = now_s >= due_s
+            if not tick and not self._wait_for_edge(due_s - now_s):
+                continue
+            self._safely("power", self._read_polled)
+            if not tick or now_s >= rescan_s:
+                self._safely("processes", self._rescan)
+                rescan_s = now_s + RESCAN_S
+            if tick:
+                self._look()
+                due_s = max(due_s + self.interval_s, time.monotonic())
+        self._safely("power", self._read_polled)  # up to the very end
+
+    def _wait_for_edge(self, timeout_s: float) -> bool:
+        try:
+            return self._edges.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+
+    def _look(self) -> None:
+        self._safely("processes", self._look_at_processes)
+        self._safely("machine", self._look_at_machine)
+        self._safely("power", self._look_for_silence)
+        self._looked.set()
+
+    def _look_for_silence(self) -> None:
+        for feed in self._feeds:
+            feed.watch(time.monotonic())
+        for track in self._polled:
+            if limit_s := track.silent(time.monotonic()):
+                track.heard_s = float("inf")  # said once; keep() hears it again
+                self.note("sampler_silent", f"{track.name}: no sample in {limit_s:g} s", say=True)
+
+    def _read_polled(self) -> None:
+        slept = self._slept()
+        for track in self._polled:
+            sample = track.source.read(time.perf_counter_ns())
+            if sample:
+                track.keep(sample, slept)
+
+    def _slept(self) -> bool:
+        """Whether the wall clock ran on while ours stood still, as it does in a sleep."""
+        before, self._clocks = self._clocks, (time.time(), time.perf_counter())
+        slept_s = (self._clocks[0] - before[0]) - (self._clocks[1] - before[1])
+        if slept_s <= max(STALL_S, STALL_INTERVALS * self.interval_s):
+            return False
+        self.note("sleep", f"the machine slept, or its clock was set, by {slept_s:.0f} s")
+        return True
+
+    def _rescan(self) -> None:
+        if self.tree is None:
+            return
+        appeared, vanished = self.tree.rescan(time.monotonic())
+        for member in vanished:
+            self.note("process_vanished", member.title)
+        for member in appeared:
+            member.id = self.writer.insert("process", {
+                "run_id": self.run_id, "pid": member.process.pid, "created_unix": key(member.process)[1],
+                "role": member.role, "name": member.name})
+            self.note("process_appeared", member.title)
+        if not self.tree.members:
+            self.tell("processes", f"processes: no server{self.tree.where}; looking again every {SEARCH_S:g} s")
+
+    def _look_at_processes(self) -> None:
+        for member in list(self.tree.members.values()) if self.tree else []:
+            row = member.look(time.perf_counter_ns() - self.origin_ns, self._system.memory_bytes)
+            if row is None:
+                self.tree.drop(member)
+                self.note("process_vanished", member.title)
+                continue
+            member.latest = row
+            if member.id is not None:
+                self.writer.add("process_sample", {"process_id": member.id, **row})
+            if member.fds_denied:
+                self.tell("fds", f"processes: open files of {member.title} are not ours to count: NULL")
+
+    def _look_at_machine(self) -> None:
+        row = self._system.look(time.perf_counter_ns() - self.origin_ns)
+        self.writer.add("system_sample", {"run_id": self.run_id, **row})
+
+
+def watts(sample: dict, rail: str) -> float | None:
+    energy_j = sample.get(rail)
+    return None if energy_j is None else energy_j * 1e9 / (sample["end_ns"] - sample["start_ns"])
+
+
+def total(values) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def largest(values) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def print_line(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# -- alone ------------------------------------------------------------------------------
+
+def watch(arguments: argparse.Namespace, helper) -> int:
+    """Stores a run without levels and shows it live; 130 after Ctrl-C."""
+    status = "failed"
+    with db.Writer(arguments.db) as writer:
+        origin_ns, started_unix = time.perf_counter_ns(), time.time()
+        machine_id = machine.remember(writer, machine.describe())
+        run_id = writer.run_id = writer.insert("run", {**run_row(arguments, started_unix), "machine_id": machine_id})
+        monitor = Monitor(writer, run_id, origin_ns, sources=power.sources(helper), port=arguments.port,
+                          pid=arguments.pid, interval_s=arguments.interval)
+        try:
+            monitor.start()
+            show(monitor, arguments.duration)
+            status = "finished"
+        except KeyboardInterrupt:
+            status = "interrupted"
+        finally:
+            cost = monitor.stop()
+            writer.update("run", run_id, {**cost, "status": status, "ended_ns": time.perf_counter_ns() - origin_ns})
+    print_line(f"stored as run {run_id} in {arguments.db}; watching took {cost['monitor_cpu_s']:.2f} s of CPU,"
+               f" samplers {cost['sampler_cpu_s']:.2f} s")
+    return 130 if status == "interrupted" else 0
+
+
+def run_row(arguments: argparse.Namespace, started_unix: float) -> dict:
+    return {"source": "monitor", "status": "running", "started_unix": started_unix,
+            "arguments": json.dumps(vars(arguments)), "command": " ".join(["monitor.py", *sys.argv[1:]]),
+            "tool_version": db.TOOL_VERSION, "python_version": platform.python_version()}
+
+
+def show(monitor: Monitor, duration_s: float | None) -> None:
+    """Shows what is seen, once an interval: in place on a terminal, else line by line."""
+    until_s = time.monotonic() + duration_s if duration_s else float("inf")
+    if not sys.stdout.isatty():
+        for _ in ticks(monitor.interval_s, until_s):
+            print("\n".join(lines(monitor)), flush=True)
+        return
+    from rich.live import Live  # only for a terminal
+    from rich.text import Text
+
+    with Live(auto_refresh=False) as live:
+        for _ in ticks(monitor.interval_s, until_s):
+            live.update(Text("\n".join(lines(monitor))), refresh=True)
+
+
+def ticks(interval_s: float, until_s: float):
+    """One value after each interval, the last at until_s."""
+    while (left_s := until_s - time.monotonic()) > 0:
+        time.sleep(min(interval_s, left_s))
+        yield
+
+
+def lines(monitor: Monitor) -> list[str]:
+    """What was seen last: a line for the time, each source and each process."""
+    seconds = (time.perf_counter_ns() - monitor.origin_ns) / 1e9
+    members = list(monitor.tree.members.values()) if monitor.tree else []
+    return [f"{seconds:8.1f} s", *(source_line(track) for track in monitor.tracks),
+            *(process_line(member) for member in members)]
+
+
+def source_line(track: Track) -> str:
+    sample = track.latest
+    if not track.live or not sample:
+        return f"{track.name:<20} {track.source.status if not track.live else 'nothing yet'}"
+    return (f"{track.name:<20} {figure(watts(sample, 'energy_j'), '7.2f')} W   GPU"
+            f" {figure(watts(sample, 'gpu_energy_j'), '6.2f')} W {figure(sample.get('gpu_busy_ratio'), '4.0%')}"
+            f" {figure(sample.get('gpu_mhz'), '5.0f')} MHz  {sample.get('thermal') or ''}").rstrip()
+
+
+def process_line(member: Member) -> str:
+    row = member.latest
+    rss_mb = row.get("rss_bytes") and row["rss_bytes"] / 1e6
+    return (f"{member.title:<34.34} {figure(row.get('cpu_ratio'), '6.1%')} CPU {figure(rss_mb, '8.1f')} MB"
+            f" {figure(row.get('threads'), '3d')} threads {figure(row.get('fds'), '3d')} files")
+
+
+def figure(value: float | None, layout: str) -> str:
+    """The value in its layout, or a dash as wide."""
+    return format(value, layout) if value is not None else "-".rjust(len(format(0, layout)))
+
+
+def import_log(path: str, db_path: str) -> int:
+    """Stores what powermetrics wrote into a file, plist or text, as a run."""
+    samples, dropped = read_log(path)
+    placed = [sample for sample in samples if sample["elapsed_ns"]]
+    if not placed:
+        raise LogError(f"{path} holds no sample of powermetrics")
+    began_unix = placed[0]["at_unix"] - placed[0]["elapsed_ns"] / 1e9 if placed[0]["at_unix"] else os.path.getmtime(path)
+    length_ns = sum(sample["elapsed_ns"] for sample in placed)
+    with db.Writer(db_path) as writer:
+        arguments = argparse.Namespace(powermetrics_log=path, db=db_path)
+        run_id = writer.insert("run", {**run_row(arguments, began_unix), "status": "finished", "ended_ns": length_ns})
+        source_id = writer.insert("power_source", {
+            "run_id": run_id, "name": "powermetrics", "device": "soc", "kind": "interval", "scope": power.CHIP_SCOPE,
+            "status": "ok", "samples": len(placed), "dropped": dropped + len(samples) - len(placed)})
+        end_ns = 0
+        for sample in placed:
+            start_ns, end_ns = end_ns, end_ns + sample.pop("elapsed_ns")
+            del sample["at_unix"]
+            writer.add("power_sample", {**sample, "source_id": source_id, "start_ns": start_ns, "end_ns": end_ns})
+    print(f"{len(placed)} samples over {length_ns / 1e9:.1f} s stored as run {run_id} in {db_path}")
+    return 0
+
+
+def read_log(path: str) -> tuple[list[dict], int]:
+    """The samples of a log, and how many of its documents were damaged."""
+    try:
+        with open(path, "rb") as file:
+            log = file.read()
+    except OSError as error:
+        raise LogError(f"{path}: {error.strerror}") from None
+    if b"<plist" not in log:
+        return power.parse_text(log.decode("utf-8", "replace")), 0
+    samples, dropped = [], 0
+    for document in log.split(b"</plist>"):
+        try:
+            samples.append(power.parse_plist(document + b"</plist>"))
+        except ValueError:
+            dropped += bool(document.strip(b"\0 \r\n"))
+    return samples, dropped
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="monitor.py", description=__doc__.split("\n")[0].split(" - ")[1])
+    parser.add_argument("--pid", type=int, help="watch this process and its descendants")
+    parser.add_argument("--port", type=port_number, default=PORT, help="the server's port (%(default)s)")
+    parser.add_argument("--interval", type=seconds, default=INTERVAL_S, help="seconds between looks (%(default)s)")
+    parser.add_argument("--duration", type=seconds, help="seconds to watch (until Ctrl-C)")
+    parser.add_argument("--db", default="results.db", help="results file (%(default)s)")
+    parser.add_argument("--powermetrics-log", metavar="FILE", help="store what powermetrics wrote into FILE, and end")
+    return parser.parse_args(argv)
+
+
+def port_number(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 1 to 65535")
+    return port
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0.05 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} s: at least 0.05")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

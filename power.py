@@ -1,0 +1,707 @@
+"""power.py - the power sources of this machine, each giving samples of energy over a stretch of time.
+
+    powermetrics   macOS, needs root: one long-running process, energy per interval
+    macmon         macOS without root: the same by `macmon pipe`, when it is installed
+    nvml           NVIDIA: a running energy counter, or momentary watts on old cards
+    amdgpu, intel  Linux: watts or energy counters that the drivers show under /sys
+    rapl           Linux: energy counters of the CPU packages, readable by root only
+
+A sample is a row of the table power_sample without source_id, its instants perf_counter_ns.
+`monitor.py` drives the sources and stores them; nothing here opens a thread, a file for writing or a database.
+"""
+from __future__ import annotations
+
+import glob
+import json
+import math
+import os
+import plistlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import datetime, timezone
+
+import psutil
+
+POWERMETRICS = "/usr/bin/powermetrics"  # absolute: it is started as root
+POWERMETRICS_INTERVAL_MS = 1000  # its real windows are about 1 % longer: elapsed_ns counts
+SAMPLERS = ("cpu_power,gpu_power,thermal", "cpu_power,gpu_power", "gpu_power")  # next one when refused
+MACMON_INTERVAL_MS = 1000
+MAX_DOCUMENT_BYTES = 8_000_000  # an M2 Ultra's is 65 KB; beyond this the stream is no powermetrics
+COMPLAINT_BYTES = 2048  # of what a sampler wrote to stderr, the end
+STOP_S = 3.0  # from SIGTERM to SIGKILL
+MAX_PLAUSIBLE_W = 20_000  # a counter that steps faster than this was reset
+
+CHIP_SCOPE = ("CPU + GPU + ANE of the chip as the system estimates them;"
+              " without DRAM, display, SSD and power supply")
+DRIVER_SCOPE = "GPU as its driver measures it"
+APU_SCOPE = "whole processor, CPU and GPU"
+
+
+# -- powermetrics: its two formats ------------------------------------------------------
+
+def without_arrays(document):
+    """The plist document with every array emptied: none is read here, and on an Ultra
+    they are 95 % of what plistlib would have to parse each second."""
+    kept, depth, start = [], 0, 0
+    for tag in re.finditer(rb"<(/?)array>", document):
+        if tag[1]:
+            depth -= 1
+            if depth == 0:
+                start = tag.start()
+        else:
+            if depth == 0:
+                kept.append(document[start:tag.end()])
+            depth += 1
+    kept.append(document[start:])
+    return b"".join(kept)
+
+
+def parse_plist(document):
+    """One document of `powermetrics -f plist` as a sample with elapsed_ns in it.
+
+    Every key but elapsed_ns may be absent. Raises ValueError for a damaged document.
+    """
+    begin = max(document.find(b"<?xml"), 0)  # a NUL stands before every document but the first
+    try:
+        top = plistlib.loads(without_arrays(document[begin:]))
+    except Exception as error:  # plistlib lets a dozen kinds of exception through
+        raise ValueError(f"damaged document: {error}") from error
+    if not isinstance(top, dict) or not number(top.get("elapsed_ns")):
+        raise ValueError("a document without elapsed_ns")
+    sample = plist_energies(top)
+    sample["elapsed_ns"] = int(top["elapsed_ns"])
+    sample["thermal"] = top.get("thermal_pressure")
+    sample["at_unix"] = plist_unix(top.get("timestamp"))
+    return sample
+
+
+def plist_energies(top):
+    """Energies, clock and load out of the dictionaries `processor` and `gpu`.
+
+    Both know a GPU energy and they differ by about 1 %; the processor's is the one in
+    powermetrics' own total.
+    """
+    processor, gpu = dictionary(top.get("processor")), dictionary(top.get("gpu"))
+    elapsed_s = top["elapsed_ns"] / 1e9
+    cpu_j, ane_j = joules(processor, "cpu", elapsed_s), joules(processor, "ane", elapsed_s)
+    gpu_j = joules(processor, "gpu", elapsed_s)
+    if gpu_j is None:
+        gpu_j = joules(gpu, "gpu", elapsed_s)
+    package_j = number(processor.get("package_joules"))  # Intel Macs
+    return {"energy_j": chip_joules(cpu_j, gpu_j, ane_j) if package_j is None else package_j,
+            "gpu_energy_j": gpu_j, "cpu_energy_j": cpu_j,
+            "gpu_busy_ratio": complement(number(gpu.get("idle_ratio"))),
+            "gpu_mhz": number(gpu.get("freq_hz"))}  # the GPU's freq_hz is in MHz, unlike the CPU's
+
+
+def joules(rails, rail, elapsed_s):
+    energy_mj, power_mw = number(rails.get(rail + "_energy")), number(rails.get(rail + "_power"))
+    if energy_mj is not None:
+        return energy_mj / 1e3
+    return None if power_mw is None else power_mw / 1e3 * elapsed_s
+
+
+def chip_joules(cpu_j, gpu_j, ane_j):
+    """CPU + GPU + ANE; None unless CPU and GPU are known: a part must not pass for the sum."""
+    return None if cpu_j is None or gpu_j is None else cpu_j + gpu_j + (ane_j or 0)
+
+
+def plist_unix(timestamp):
+    """Seconds since 1970; the plist's date is UTC but does not say so."""
+    return timestamp.replace(tzinfo=timezone.utc).timestamp() if isinstance(timestamp, datetime) else None
+
+
+TEXT_HEADER = re.compile(
+    r"^\*\*\* (Sampled|Summary) system activity \(([^)]*)\) \(([\d.]+)ms elapsed\) \*\*\*", re.M)
+TEXT_FIELDS = {  # the first that matches counts; spellings of macOS 11 to 27, then Intel
+    "cpu_mw": (r"^CPU Power: ([\d.e+]+) mW", r"^Clusters Total Power: ([\d.e+]+) mW"),
+    "gpu_mw": (r"^GPU Power: ([\d.e+]+) mW",),
+    "ane_mw": (r"^ANE Power: ([\d.e+]+) mW",),
+    "package_w": (r"package power [^:]*: ([\d.]+) ?W",),
+    "idle_percent": (r"^GPU idle residency:\s*([\d.]+)%",),
+    "busy_percent": (r"^GPU (?:HW )?active residency:\s*([\d.]+)%", r"^GPU 0 GPU Busy\s*:\s*([\d.]+)%"),
+    "gpu_mhz": (r"^GPU (?:HW )?active frequency:\s*([\d.]+) ?MHz",
+                r"^GPU 0 average active frequency [^:]*:.*\(([\d.]+)Mhz\)"),
+}
+TEXT_FIELDS = {name: [re.compile(pattern, re.M) for pattern in patterns]
+               for name, patterns in TEXT_FIELDS.items()}
+TEXT_THERMAL = re.compile(r"^Current pressure level: (\w+)", re.M)
+
+
+def parse_text(log):
+    """Samples out of a log in powermetrics' text format, oldest first.
+
+    The summary at the end would count all energy twice and is left out. A log without
+    any header is one sample whose window, and so whose energy, is not known.
+    """
+    headers = list(TEXT_HEADER.finditer(log))
+    if not headers:
+        sample = parse_block(log, None)
+        return [sample] if any(value is not None for value in sample.values()) else []
+    ends = [header.start() for header in headers[1:]] + [len(log)]
+    return [parse_block(log[header.end():end], header)
+            for header, end in zip(headers, ends) if header[1] == "Sampled"]
+
+
+def parse_block(block, header):
+    field = {name: first_match(patterns, block) for name, patterns in TEXT_FIELDS.items()}
+    elapsed_s = float(header[3]) / 1e3 if header else None
+
+    def energy(rail, scale):
+        return None if field[rail] is None or elapsed_s is None else field[rail] / scale * elapsed_s
+
+    cpu_j, gpu_j, ane_j = energy("cpu_mw", 1e3), energy("gpu_mw", 1e3), energy("ane_mw", 1e3)
+    package_j = energy("package_w", 1)  # Intel Macs
+    busy = field["busy_percent"] / 100 if field["busy_percent"] is not None else None
+    if field["idle_percent"] is not None:
+        busy = complement(field["idle_percent"] / 100)
+    thermal = TEXT_THERMAL.search(block)
+    return {"energy_j": chip_joules(cpu_j, gpu_j, ane_j) if package_j is None else package_j,
+            "gpu_energy_j": gpu_j, "cpu_energy_j": cpu_j, "gpu_busy_ratio": busy,
+            "gpu_mhz": field["gpu_mhz"], "thermal": thermal[1] if thermal else None,
+            "elapsed_ns": round(elapsed_s * 1e9) if elapsed_s else None,
+            "at_unix": text_unix(header[2]) if header else None}
+
+
+def first_match(patterns, text):
+    return next((float(found[1]) for found in (pattern.search(text) for pattern in patterns) if found), None)
+
+
+def text_unix(stamp):
+    try:
+        return datetime.strptime(stamp, "%a %b %d %H:%M:%S %Y %z").timestamp()
+    except ValueError:
+        return None
+
+
+def parse_macmon(line):
+    """One line of `macmon pipe` as a sample of watts; its window is the time since the last one."""
+    try:
+        top = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"damaged line: {error}") from error
+    if not isinstance(top, dict):
+        raise ValueError("a line that is no object")
+    usage = top.get("gpu_usage") or [None, None]  # up to 0.7: [MHz, ratio]
+    return {"watts": number(top.get("all_power")), "gpu_watts": number(top.get("gpu_power")),
+            "cpu_watts": number(top.get("cpu_power")), "system_power_w": number(top.get("sys_power")),
+            "gpu_busy_ratio": number(top.get("gpu_active_ratio", usage[1])),
+            "gpu_mhz": number(top.get("gpu_freq_mhz", usage[0])),
+            "temperature_c": number(dictionary(top.get("temp")).get("gpu_temp_avg"))}
+
+
+def dictionary(value):
+    return value if isinstance(value, dict) else {}
+
+
+def number(value):
+    """The value when it is a finite number of zero or more, else None."""
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if real and math.isfinite(value) and value >= 0 else None
+
+
+def complement(ratio):
+    return None if ratio is None else min(max(1 - ratio, 0.0), 1.0)
+
+
+# -- samplers: long-running programs whose output is read -------------------------------
+
+class Child:
+    """Runs a sampler as the present user. `privilege.Helper` does the same for root."""
+
+    def __init__(self, commands):
+        self.commands = commands  # the first, and what to try when it is refused
+        self.cpu_s = 0.0  # CPU seconds of all that ran, known after stop()
+        self._process = self._errors = None
+
+    def start(self, step=0):
+        """Starts commands[step] and returns its output, a binary file; None when it can't."""
+        self.stop()
+        if step >= len(self.commands):
+            return None
+        self._errors = tempfile.TemporaryFile(buffering=0)  # a pipe nobody reads would block it
+        try:
+            self._process = subprocess.Popen(
+                self.commands[step], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=self._errors, start_new_session=os.name == "posix")  # Ctrl-C is ours to handle
+        except OSError as error:
+            self._errors.write(str(error).encode())
+            return None
+        return self._process.stdout
+
+    def kill(self):
+        """Ends the program; its output then ends too."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        try:
+            spent = psutil.Process(process.pid).cpu_times()
+            self.cpu_s += spent.user + spent.system
+        except psutil.Error:
+            pass  # it ended by itself just now
+        end_process(process)
+
+    def complaint(self):
+        """What it last said on stderr, one line, and how it ended."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+        code = f" exit code {self._process.returncode}" if self._process else ""
+        return ((last_words(self._errors.fileno()) if self._errors else "") + code).strip()
+
+    def stop(self):
+        self.kill()
+        self._process = None
+        if self._errors:
+            self._errors.close()
+            self._errors = None
+
+
+def end_process(process):
+    """Ends a child politely, then not."""
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def last_words(descriptor):
+    """The end of a file as one line."""
+    begin = max(0, os.fstat(descriptor).st_size - COMPLAINT_BYTES)
+    if hasattr(os, "pread"):
+        said = os.pread(descriptor, COMPLAINT_BYTES, begin)  # the writer shares the file position
+    else:
+        os.lseek(descriptor, begin, os.SEEK_SET)
+        said = os.read(descriptor, COMPLAINT_BYTES)
+    return " ".join(said.decode("utf-8", "replace").split())
+
+
+class Stream:
+    """A source that is the output of a sampler: bytes in, samples with start_ns and end_ns out.
+
+    start() gives the output to read, feed(data, at_ns) the samples in it; elapsed_ns stays in
+    them, for a sleep shows in it. complaint() tells why the output ended, refused(complaint)
+    whether to start again with a simpler command. kill() ends the sampler and so its output.
+    """
+
+    kind, device, scope, part = "interval", "soc", CHIP_SCOPE, None
+
+    def __init__(self, name, launcher, parse, end, interval_s):
+        self.name, self.status, self.interval_s = name, "ok", interval_s
+        self.launcher = launcher
+        self.dropped = 0
+        self._parse, self._end, self._step = parse, end, 0
+        self._buffer, self._last_ns = b"", None
+
+    def start(self):
+        self._buffer, self._last_ns = b"", None
+        return self.launcher.start(self._step)
+
+    def feed(self, data, at_ns):
+        """The samples that `data`, which came at `at_ns`, completes."""
+        *documents, self._buffer = (self._buffer + data).split(self._end)
+        if len(self._buffer) > MAX_DOCUMENT_BYTES:
+            self._buffer, self.dropped = b"", self.dropped + 1
+        samples = []
+        for document in documents:
+            try:
+                samples.append(self._parse(document + self._end))
+            except ValueError:
+                self.dropped += 1
+        return self._place(samples, at_ns) if samples else []
+
+    def finish(self):
+        """The output has ended: a piece of a document is left when it was cut off."""
+        if self._buffer.strip(b"\0 \r\n"):
+            self.dropped += 1
+
+    def refused(self, complaint):
+        """True when the sampler did not know an option and a simpler command is left."""
+        if not re.search(r"unrecognized sampler|invalid sampler|exit code 64\b", complaint):
+            return False
+        self._step += 1
+        return self._step < len(SAMPLERS)
+
+    def complaint(self):
+        return self.launcher.complaint()
+
+    def kill(self):
+        self.launcher.kill()
+
+    def stop(self):
+        self.launcher.stop()
+
+    def _place(self, samples, at_ns):
+        """Gives samples that came together their windows on our clock.
+
+        A document comes after its window, never before; windows follow one another without
+        a gap. So the end is the last end plus what elapsed, unless the arrival is earlier,
+        or so much later (half an interval) that time was lost between them.
+        """
+        for sample in samples:
+            self._set_energy(sample, at_ns)
+        elapsed_ns = [sample["elapsed_ns"] for sample in samples]
+        end_ns = at_ns
+        if self._last_ns is not None:
+            expected_ns = self._last_ns + sum(elapsed_ns)
+            if at_ns - expected_ns <= elapsed_ns[-1] / 2:
+                end_ns = max(min(at_ns, expected_ns), self._last_ns + len(samples))
+        for sample, span_ns in reversed(list(zip(samples, elapsed_ns))):
+            sample.pop("at_unix", None)
+            sample["end_ns"], end_ns = end_ns, end_ns - span_ns
+            sample["start_ns"] = end_ns
+        return self._without_overlap(samples)
+
+    def _without_overlap(self, samples):
+        for sample in samples:
+            if self._last_ns is not None:
+                sample["end_ns"] = max(sample["end_ns"], self._last_ns + 1)
+                sample["start_ns"] = max(sample["start_ns"], self._last_ns)
+            self._last_ns = sample["end_ns"]
+        return samples
+
+    def _set_energy(self, sample, at_ns):
+        """Turns the watts of a sampler that names no window into energy since the last sample."""
+        if "elapsed_ns" in sample:
+            return
+        last_ns = self._last_ns if self._last_ns is not None else at_ns - int(self.interval_s * 1e9)
+        sample["elapsed_ns"] = max(at_ns - last_ns, 1)
+        for rail in ("", "gpu_", "cpu_"):
+            watts = sample.pop(rail + "watts")
+            sample[rail + "energy_j"] = None if watts is None else watts * sample["elapsed_ns"] / 1e9
+
+
+def powermetrics_arguments(step=0):
+    return [POWERMETRICS, "--samplers", SAMPLERS[step], "-f", "plist", "-b", "0",
+            "-i", str(POWERMETRICS_INTERVAL_MS)]
+
+
+def with_samplers(command):
+    """The command, and the same with fewer samplers for a powermetrics that refuses some."""
+    if "--samplers" not in command:
+        return [command] * len(SAMPLERS)
+    at = command.index("--samplers") + 1
+    return [command] + [command[:at] + [samplers] + command[at + 1:] for samplers in SAMPLERS[1:]]
+
+
+def interval_of(command):
+    """The interval in seconds that a powermetrics command line asks for."""
+    return int(command[command.index("-i") + 1]) / 1e3 if "-i" in command else POWERMETRICS_INTERVAL_MS / 1e3
+
+
+def powermetrics_source(launcher, interval_s=POWERMETRICS_INTERVAL_MS / 1e3):
+    return Stream("powermetrics", launcher, parse_plist, b"</plist>", interval_s)
+
+
+def macmon_source(command):
+    return Stream("macmon", Child([command]), parse_macmon, b"\n", MACMON_INTERVAL_MS / 1e3)
+
+
+class Absent:
+    """A source that this machine could have but that can't be read; status says why and what helps."""
+
+    def __init__(self, name, device, kind, status):
+        self.name, self.device, self.kind, self.status = name, device, kind, status
+        self.scope, self.dropped = None, 0
+
+    def stop(self):
+        pass
+
+
+# -- polled sources: counters and gauges ------------------------------------------------
+
+class Polled:
+    """A source that is asked: a running counter of joules, or a gauge of watts.
+
+    look() returns `joules` (since some time) or `watts` (now), and any other column of
+    power_sample; a key that is absent or None is not known this time.
+    """
+
+    def __init__(self, name, device, kind, scope, look, *, part, wrap_j=None, close=None):
+        self.name, self.device, self.kind, self.scope = name, device, kind, scope
+        self.status, self.dropped = "ok", 0
+        self._look, self._part, self._wrap_j, self._close = look, part, wrap_j, close
+        self._unit = "joules" if kind == "counter" else "watts"
+        self._last = None  # instant and value of the last reading
+        self._measures = False  # whether that reading had a value
+
+    def read(self, at_ns):
+        """The sample from the last reading to this one; None for the first and for a failed one.
+
+        After a failed reading the next sample covers both stretches: a counter forgets nothing.
+        """
+        columns = self._look()
+        value = columns.pop(self._unit, None)
+        last = self._last
+        if value is None and (self._measures or not columns):
+            self.dropped += 1
+            return None
+        if last and at_ns <= last[0]:
+            return None
+        self._last, self._measures = (at_ns, value), value is not None
+        if last is None:
+            return None
+        energy_j = self._energy(last[1], value, (at_ns - last[0]) / 1e9)
+        rails = ["energy_j"] + ([f"{self._part}_energy_j"] if self._part else [])
+        return {"start_ns": last[0], "end_ns": at_ns, **dict.fromkeys(rails, energy_j), **columns}
+
+    def _energy(self, before, after, span_s):
+        if before is None or after is None:
+            return None
+        if self.kind == "gauge":
+            return (before + after) / 2 * span_s
+        step_j = after - before
+        if step_j < 0 and self._wrap_j:
+            step_j += self._wrap_j
+        return step_j if 0 <= step_j <= MAX_PLAUSIBLE_W * span_s else None  # the counter was reset
+
+    def stop(self):
+        if self._close:
+            self._close()
+            self._close = None
+
+
+THROTTLES = ((0x08, "hardware slowdown"), (0x20, "software thermal"), (0x40, "hardware thermal"),
+             (0x80, "power brake"), (0x04, "power cap"))  # bits of NVML's clock event reasons
+
+
+def load_nvml():
+    """NVIDIA's library, started; None without it. Raises its own error when the driver is ill."""
+    try:
+        import pynvml  # only where it is needed: it looks for a driver
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
+        return None
+    return pynvml
+
+
+def nvidia_sources(nvml):
+    return [nvidia_source(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+
+
+def nvidia_source(nvml, index):
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    calls = nvidia_calls(nvml, handle)
+    probe(nvml, calls)
+    kind = "counter" if "joules" in calls else "gauge"
+    if kind == "counter":
+        calls.pop("watts", None)
+    scope = f"board of {nvml_text(nvml.nvmlDeviceGetName(handle))} as its driver measures it"
+    return Polled("nvml", f"gpu{index}", kind, scope, lambda: probe(nvml, calls), part="gpu")
+
+
+def nvidia_calls(nvml, handle):
+    """Column -> a call that reads it; one that this module lacks is left out."""
+    def throttle():
+        ask = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+        bits = (ask or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)
+        return ", ".join(word for bit, word in THROTTLES if bits & bit) or "none"
+
+    return {
+        "joules": lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3,
+        "watts": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
+        "gpu_busy_ratio": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
+        "gpu_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        "gpu_memory_bytes": lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).used),
+        "temperature_c": lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+        "thermal": throttle,
+    }
+
+
+def probe(nvml, calls):
+    """Column -> value of every call. One that the GPU or driver does not have is asked no more;
+    any other error is None for this time."""
+    seen = {}
+    for column in list(calls):
+        try:
+            seen[column] = calls[column]()
+        except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound, AttributeError):
+            del calls[column]
+        except nvml.NVMLError:
+            seen[column] = None
+    return seen
+
+
+def nvml_text(value):
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def graphics_cards(sysfs="/sys"):
+    """(card folder, PCI vendor) of each graphics card that Linux knows, in order."""
+    found = [folder for folder in glob.glob(f"{sysfs}/class/drm/card*")
+             if re.fullmatch(r"card\d+", os.path.basename(folder))]  # card0-HDMI-A-1 is a plug
+    return [(folder, read_text(f"{folder}/device/vendor") or "")
+            for folder in sorted(found, key=lambda folder: int(os.path.basename(folder)[4:]))]
+
+
+def amd_source(card):
+    """The watts of an AMD GPU; None where the driver shows none."""
+    device = f"{card}/device"
+    hwmon = hwmon_of(device, "amdgpu")
+    power = hwmon and first_file(f"{hwmon}/power1_average", f"{hwmon}/power1_input")
+    if not power:
+        return None
+    apu = is_apu(hwmon)
+    memories = [f"{device}/mem_info_vram_used"] + [f"{device}/mem_info_gtt_used"] * apu
+
+    def look():
+        return {"watts": read_number(power, 1e6),
+                "gpu_busy_ratio": read_number(f"{device}/gpu_busy_percent", 100),
+                "gpu_mhz": read_number(f"{hwmon}/freq1_input", 1e6),
+                "gpu_memory_bytes": read_sum(memories),
+                "temperature_c": read_number(f"{hwmon}/temp1_input", 1e3)}
+
+    return Polled("amdgpu", os.path.basename(card), "gauge", APU_SCOPE if apu else DRIVER_SCOPE, look,
+                  part=None if apu else "gpu")
+
+
+def is_apu(hwmon):
+    """Whether the GPU shares its chip with the CPU, whose watts are then in its own.
+
+    Only such chips have the north-bridge voltage (in1), and they have no power cap, but for
+    Van Gogh: its limits are two, slow and fast.
+    """
+    return bool(first_file(f"{hwmon}/in1_input", f"{hwmon}/power2_average")
+                or not os.path.exists(f"{hwmon}/power1_cap"))
+
+
+def intel_source(card):
+    """The energy counter of a discrete Intel GPU; None for others, which RAPL covers."""
+    device = f"{card}/device"
+    hwmon = hwmon_of(device, "xe") or hwmon_of(device, "i915")
+    counters = [f"{hwmon}/energy1_input", f"{hwmon}/energy2_input"]  # the card, its chip
+    counter = next((path for path in counters if read_number(path)), None)  # some kernels show one that stays 0
+    if not counter:
+        return None
+
+    def look():
+        return {"joules": read_number(counter, 1e6),
+                "gpu_mhz": first_number(f"{card}/gt_act_freq_mhz", f"{device}/tile0/gt0/freq0/act_freq"),
+                "temperature_c": first_number(f"{hwmon}/temp2_input", f"{hwmon}/temp1_input", scale=1e3)}
+
+    return Polled("intel", os.path.basename(card), "counter", DRIVER_SCOPE, look, part="gpu")
+
+
+def hwmon_of(device, name):
+    return next((folder for folder in sorted(glob.glob(f"{device}/hwmon/hwmon*"))
+                 if read_text(f"{folder}/name") == name), None)
+
+
+def open_rapl(sysfs="/sys"):
+    """(name, descriptor, range in microjoules) of each CPU package's counter that may be opened.
+
+    A descriptor opened by root stays readable after root is dropped. Packages contain the
+    other domains (core, uncore, dram is apart), so they alone are taken; where a package is
+    shown twice, the memory-mapped twin is the better one.
+    """
+    packages = {}
+    for zone in sorted(glob.glob(f"{sysfs}/class/powercap/intel-rapl*:*")):  # -rapl- before -rapl:
+        name = read_text(f"{zone}/name") or ""
+        if not name.startswith("package-") or name in packages and "-mmio" not in zone:
+            continue
+        try:
+            descriptor = os.open(f"{zone}/energy_uj", os.O_RDONLY)
+        except OSError:
+            continue
+        if name in packages:
+            os.close(packages[name][1])
+        packages[name] = (name, descriptor, read_number(f"{zone}/max_energy_range_uj"))
+    return list(packages.values())
+
+
+def rapl_source(name, descriptor, max_uj):
+    def look():
+        try:
+            return {"joules": int(os.pread(descriptor, 32, 0)) / 1e6}
+        except (OSError, ValueError):
+            return {}
+
+    return Polled("rapl", name, "counter", "CPU package; its DRAM is apart", look, part="cpu",
+                  wrap_j=max_uj and max_uj / 1e6, close=lambda: os.close(descriptor))
+
+
+def read_text(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None  # drivers answer EBUSY, EIO and the like while a card sleeps
+
+
+def read_number(path, scale=1.0):
+    try:
+        return float(read_text(path)) / scale
+    except (TypeError, ValueError):
+        return None
+
+
+def read_sum(paths):
+    """The sum of whole numbers; None unless the first is there."""
+    values = [read_number(path) for path in paths]
+    return None if values[0] is None else int(sum(value or 0 for value in values))
+
+
+def first_number(*paths, scale=1.0):
+    return next((value for value in (read_number(path, scale) for path in paths) if value is not None), None)
+
+
+def first_file(*paths):
+    return next((path for path in paths if os.path.exists(path)), None)
+
+
+# -- which sources this machine has -----------------------------------------------------
+
+def sources(helper=None, powermetrics_command=None, sysfs="/sys"):
+    """Every power source of this machine, those that can't be read included, with the reason.
+
+    helper: what privilege.split_off returned. powermetrics_command: run this as the user
+    instead of everything else (a simulator).
+    """
+    if powermetrics_command:
+        return [powermetrics_source(Child(with_samplers(list(powermetrics_command))), interval_of(powermetrics_command))]
+    if helper and helper.sampler:
+        return [powermetrics_source(helper)]
+    if sys.platform == "darwin":
+        return [macos_source()]
+    cards = graphics_cards(sysfs)
+    return [*installed_nvidia(cards), *linux_sources(cards, helper, sysfs)]
+
+
+def macos_source():
+    macmon = shutil.which("macmon")
+    if macmon:
+        return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)])
+    return Absent("powermetrics", "soc", "interval",
+                  "not read: macOS gives power to root only; start with sudo, or `brew install macmon`")
+
+
+def installed_nvidia(cards):
+    try:
+        nvml = load_nvml()
+        if nvml:
+            return nvidia_sources(nvml)
+        why = "its driver's library was not found"
+    except Exception as error:  # whatever a broken driver raises, it is not our end
+        why = str(error)
+    if any(vendor == "0x10de" for _, vendor in cards):
+        return [Absent("nvml", "gpu0", "counter", f"not read: {why}; see what `nvidia-smi` says")]
+    return []
+
+
+def linux_sources(cards, helper, sysfs):
+    makers = {"0x1002": amd_source, "0x8086": intel_source}
+    found = [source for source in (makers[vendor](card) for card, vendor in cards if vendor in makers) if source]
+    packages = helper.rapl if helper else open_rapl(sysfs)
+    if any(source.scope == APU_SCOPE for source in found):
+        return found  # the CPU's energy is in the APU's already
+    if not packages and glob.glob(f"{sysfs}/class/powercap/intel-rapl:*"):
+        found.append(Absent("rapl", "package-0", "counter",
+                            "not read: Linux gives CPU power to root only; start with sudo"))
+    return [*found, *(rapl_source(*package) for package in packages)]

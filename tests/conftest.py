@@ -1,0 +1,74 @@
+"""Fixtures shared by the tests: simulators that surely end."""
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import types
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(HERE))
+
+
+def pytest_report_header():
+    return f"SQLite {sqlite3.sqlite_version}"
+
+
+@pytest.fixture
+def sim(tmp_path):
+    """A factory: sim("--profile", "exact", ...) starts a server on a free port and ends it after the test.
+
+    It gives .url, .port, .process, .log_path (the send log) and .state() (GET /sim/state).
+    """
+    with sims(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def module_sim(tmp_path_factory):
+    """The same factory for servers that serve a whole file of tests."""
+    with sims(tmp_path_factory.mktemp("sim")) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def sims(directory):
+    started = []
+    try:
+        yield lambda *arguments: start_sim(directory / f"sim{len(started)}.jsonl", arguments, started)
+    finally:
+        for process in started:
+            end(process)
+
+
+def start_sim(log_path, arguments, started):
+    command = [sys.executable, str(HERE / "sim.py"), "--port", "0", "--log", str(log_path),
+               "--parent-pid", str(os.getpid()), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    started.append(process)
+    line = process.stdout.readline()
+    assert line.startswith("listening on "), f"{command} said {line!r}"
+    url = line.split()[-1]
+    return types.SimpleNamespace(url=url, port=int(url.rsplit(":", 1)[1]), process=process, log_path=log_path,
+                                 state=lambda: get_json(url + "/sim/state"))
+
+
+def get_json(url):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def end(process):
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()

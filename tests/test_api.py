@@ -1,0 +1,209 @@
+"""api.py: both protocols on recorded bytes, cut at every position; hosts; what servers may get wrong."""
+import json
+from pathlib import Path
+
+import pytest
+
+import api
+
+STREAMS = Path(__file__).parent / "fixtures" / "streams"
+
+
+def body_of(name):
+    """The de-chunked body of a recorded answer."""
+    head, _, rest = (STREAMS / name).read_bytes().partition(b"\r\n\r\n")
+    if b"chunked" not in head.lower():
+        return rest
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        length = int(size, 16)
+        body, rest = body + rest[:length], rest[length + 2 :]
+    return body
+
+
+def read(stream, *pieces):
+    chunks = [chunk for piece in pieces for chunk in stream.feed(piece)] + stream.close()
+    return chunks, stream
+
+
+RECORDED = [  # name, stream, text chunks, of these reasoning, done, output tokens
+    ("llama-server-reasoning.http", api.OpenAIStream, 12, 12, True, 12),
+    ("llama-server-answer.http", api.OpenAIStream, 12, 12, True, 12),  # <think> inside the content
+    ("sim-ollama-thinking.http", api.OllamaStream, 12, None, True, 12),
+    ("sim-ollama-answer.http", api.OllamaStream, 12, 0, True, 12),
+    ("sim-ollama-no_done.http", api.OllamaStream, 12, None, False, None),
+    ("sim-ollama-error_last.http", api.OllamaStream, 12, None, False, None),
+]
+
+
+@pytest.mark.parametrize("name, kind, count, reasoning, done, tokens", RECORDED)
+def test_a_recorded_stream_says_the_same_wherever_it_is_cut(name, kind, count, reasoning, done, tokens):
+    body = body_of(name)
+    whole, stream = read(kind(), body)
+    assert (len(whole), stream.final.done, stream.final.output_tokens) == (count, done, tokens)
+    if reasoning is not None:
+        assert sum(chunk.is_reasoning for chunk in whole) == reasoning
+    assert "".join(c.text for c in whole if not c.is_reasoning) == stream.answer
+    for cut in range(len(body) + 1):
+        chunks, again = read(kind(), body[:cut], body[cut:])
+        assert (chunks, again.final) == (whole, stream.final)
+    bytewise, again = read(kind(), *(body[i : i + 1] for i in range(len(body))))
+    assert (bytewise, again.final) == (whole, stream.final)
+
+
+def test_an_error_inside_a_stream_is_kept_with_its_words():
+    _, stream = read(api.OllamaStream(), body_of("sim-ollama-error_last.http"))
+    assert stream.final.error and not stream.final.done
+
+
+def test_llama_servers_own_timings_are_read():
+    _, stream = read(api.OpenAIStream(), body_of("llama-server-reasoning.http"))
+    assert stream.final.server_prefill_ns > 0 and stream.final.server_decode_ns > 0
+    assert stream.final.prompt_tokens > 0 and stream.final.done_reason == "length"
+
+
+def lines(*objects):
+    return b"".join(json.dumps(o).encode() + b"\n" for o in objects)
+
+
+def test_ollama_final_counters_and_what_is_missing():
+    full = {"response": "", "done": True, "done_reason": "stop", "total_duration": 10, "load_duration": 1,
+            "prompt_eval_count": 26, "prompt_eval_duration": 3, "eval_count": 259, "eval_duration": 5}
+    _, stream = read(api.OllamaStream(), lines({"response": "x", "done": False}, full))
+    assert stream.final == api.Final(True, "stop", None, 259, 26, None, 10, 1, 3, 5)
+    _, stream = read(api.OllamaStream(), lines({"response": "x", "done": True}))
+    assert stream.final == api.Final(done=True) and stream.answer == "x"  # text in the last line counts
+
+
+@pytest.mark.parametrize("value", ["12", -1, float("nan"), float("inf"), True, None, [], {}, 2**63, -0.5])
+def test_counters_that_are_no_counts_are_unknown(value):
+    _, stream = read(api.OllamaStream(), lines({"response": "x"}, {"done": True, "eval_count": value}))
+    assert stream.final.done and stream.final.output_tokens is None
+
+
+def test_a_number_too_large_for_a_float_is_unknown():
+    _, stream = read(api.OllamaStream(), b'{"done":true,"eval_count":1e400,"eval_duration":12.0}')
+    assert stream.final.output_tokens is None and stream.final.server_decode_ns == 12
+
+
+@pytest.mark.parametrize("pieces, reasoning, answer", [
+    (["<think>", "a", "b", "</think>", "c"], "<think>ab</think>", "c"),
+    (["<th", "ink>a", "</thi", "nk>b"], "<think>a</think>", "b"),
+    (["\n<think>a</think>b"], "\n<think>a</think>", "b"),
+    (["no tags", "<think>here"], "", "no tags<think>here"),
+    (["<thin", "g"], "<thin", "g"),
+])
+def test_reasoning_in_tags_is_told_from_the_answer(pieces, reasoning, answer):
+    _, stream = read(api.OllamaStream(), lines(*({"response": piece} for piece in pieces)))
+    assert (stream.reasoning, stream.answer) == (reasoning, answer)
+
+
+def test_line_separators_of_unicode_do_not_end_a_line():
+    text = "a\u0085b\u2028c"
+    raw = json.dumps({"response": text}, ensure_ascii=False).encode() + b"\n"
+    chunks, _ = read(api.OllamaStream(), raw)
+    assert chunks == [api.Chunk(text, False)]
+
+
+def event(**fields):
+    return b"data: " + json.dumps(fields).encode() + b"\r\n\r\n"
+
+
+def delta(**fields):
+    return event(choices=[{"index": 0, "delta": fields}])
+
+
+def test_openai_events_pings_roles_and_usage():
+    raw = (b": ping\n\n" + delta(role="assistant", content=None) + delta(content="") + delta(reasoning_content="hm")
+           + delta(reasoning="so") + b"event: x\r\n" + delta(content="time")
+           + event(choices=[{"delta": {}, "finish_reason": "stop"}])
+           + event(choices=[], usage={"completion_tokens": 3, "prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}})
+           + b"data: [DONE]\n\n")
+    chunks, stream = read(api.OpenAIStream(), raw)
+    assert [(c.text, c.is_reasoning) for c in chunks] == [("hm", True), ("so", True), ("time", False)]
+    assert stream.final == api.Final(True, "stop", None, 3, 9, 4)
+
+
+def test_openai_without_usage_knows_no_tokens():
+    _, stream = read(api.OpenAIStream(), delta(content="x") + event(choices=[{"delta": {}, "finish_reason": "length"}]))
+    assert stream.final.done and stream.final.output_tokens is None
+
+
+def test_openai_errors_as_event_and_as_bare_object():
+    for raw in (event(error={"message": "out of memory", "code": 500}), b'{"error":{"message":"out of memory"}}'):
+        _, stream = read(api.OpenAIStream(), raw)
+        assert stream.final.error == "out of memory" and not stream.final.done
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xfe\n", b"[1,2]\n", b'"x"\n', b"{\n", b"[" * 100_000 + b"\n"])
+def test_garbage_is_an_error_of_the_stream(raw):
+    chunks, stream = read(api.OllamaStream(), raw)
+    assert chunks == [] and stream.final.error.startswith("not a JSON object") and len(stream.final.error) < 600
+
+
+@pytest.mark.parametrize("text, url", [
+    ("localhost", "http://localhost:11434"), ("1.2.3.4:80", "http://1.2.3.4:80"), (":8080", "http://127.0.0.1:8080"),
+    ("http://x", "http://x:80"), ("https://x/v1", "https://x:443"), ("https://x:8/pre/fix/", "https://x:8/pre/fix"),
+    ("[::1]:99", "http://[::1]:99"), ("::1", "http://[::1]:11434"), ("0.0.0.0", "http://127.0.0.1:11434"),
+    ("[::]:5", "http://[::1]:5"), (" '127.0.0.1:5' ", "http://127.0.0.1:5"), ("", "http://127.0.0.1:11434"),
+])
+def test_every_form_of_a_host(text, url):
+    assert api.host_url(text) == url
+
+
+@pytest.mark.parametrize("text", ["ftp://x", "host:99999", "host:port", "a b", "user@host", "x<script>"])
+def test_hosts_that_are_none(text):
+    with pytest.raises(ValueError) as caught:
+        api.host_url(text)
+    assert "\n" not in str(caught.value)
+
+
+def server_of(answers):
+    return lambda path, body=None: answers.get(path, (404, None))
+
+
+def test_what_ollama_says_of_a_model():
+    get = server_of({
+        "/api/version": (200, {"version": "0.9.6"}),
+        "/api/show": (200, {"details": {"family": "qwen2", "parameter_size": "7.6B", "quantization_level": "Q4_K_M"},
+                            "capabilities": ["completion", "thinking"]}),
+        "/api/tags": (200, {"models": [{"name": "deepseek-r1:latest", "digest": "abc"}, 7, {"name": "other"}]}),
+        "/api/ps": (200, {"models": [{"name": "deepseek-r1:latest", "size": 10, "size_vram": 4, "context_length": 4096}]})})
+    assert api.SERVERS["ollama"].models(get) == ["deepseek-r1:latest", "other"]
+    assert api.SERVERS["ollama"].describe(get, "deepseek-r1") == api.Target(
+        "ollama", "0.9.6", "qwen2", "7.6B", "Q4_K_M", "abc", True, 4096, 10, 4)
+
+
+def test_an_old_ollama_that_says_little():
+    get = server_of({"/api/version": (200, {"version": "0.1.33"}), "/api/tags": (200, None)})
+    assert api.SERVERS["ollama"].describe(get, "m") == api.Target("ollama", "0.1.33")
+
+
+def test_what_a_llama_server_says_of_a_model():
+    get = server_of({"/v1/models": (200, {"data": [{"id": "x.gguf", "owned_by": "llamacpp", "meta": {"n_params": 7_600_000_000}}]}),
+                     "/props": (200, {"total_slots": 4, "build_info": "b1", "default_generation_settings": {"n_ctx": 2048}})})
+    found = api.SERVERS["openai"].describe(get, "any name")
+    assert (found.server, found.server_version, found.slots, found.context_tokens, found.parameter_size) == ("llama.cpp", "b1", 4, 2048, "7.6B")
+
+
+def test_a_server_of_another_protocol_is_named():
+    with pytest.raises(api.ProtocolError, match="404"):
+        api.SERVERS["ollama"].version(server_of({}))
+    with pytest.raises(api.ProtocolError, match="API key"):
+        api.SERVERS["openai"].version(server_of({"/v1/models": (401, None)}))
+
+
+def test_bodies():
+    body = api.SERVERS["ollama"].body("m", "p", 9, True, {"seed": 1})
+    assert body == {"model": "m", "prompt": "p", "stream": True, "options": {"seed": 1, "num_predict": 9}, "think": True}
+    assert "options" not in api.SERVERS["ollama"].body("m", "p") and "think" not in api.SERVERS["ollama"].body("m", "p")
+    body = api.SERVERS["openai"].body("m", "p", 9, None, {"seed": 1})
+    assert body["max_tokens"] == 9 and body["seed"] == 1 and body["stream_options"] == {"include_usage": True}
+
+
+def test_error_bodies_become_one_line():
+    assert api.error_text({"error": "model 'x' not found"}) == "model 'x' not found"
+    assert api.error_text({"error": {"message": "bad\nthing"}}) == "bad thing"
+    assert api.error_text("<html><body><h1>502 Bad Gateway</h1></body></html>") == "502 Bad Gateway"
+    assert len(api.error_text("x" * 9999)) == api.LONGEST_ERROR

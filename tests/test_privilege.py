@@ -1,0 +1,330 @@
+"""Root is for power alone: what is given up, what is left behind, and that it ends with us."""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import psutil
+import pytest
+
+import power
+import privilege
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PATIENCE_S = 20.0
+as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+# Everything is imported before root is given up: root's Python may be out of the user's reach.
+PRELUDE = """
+import concurrent.futures, importlib.metadata, json, os, sys, time, warnings
+import psutil, sqlite_utils
+import db, power, privilege
+sqlite_utils.Database(memory=True).conn.close()
+SAMPLER = [[sys.executable, os.environ["SAMPLER"], word] for word in ("first", "second", "third")]
+"""
+SAMPLER = """
+import json, os, signal, sys, time
+if sys.argv[1] == "second":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if sys.argv[1] == "third":
+    sys.exit("powermetrics: unrecognized sampler: third")
+print(json.dumps({"pid": os.getpid(), "uid": os.geteuid(), "word": sys.argv[1], "environment": dict(os.environ),
+                  "folder": os.getcwd(), "fds": sorted(int(fd) for fd in os.listdir("/proc/self/fd"))
+                  if os.path.exists("/proc/self/fd") else []}), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def home():
+    """A folder that belongs to the user nobody, with the sampler in it."""
+    folder = pathlib.Path(tempfile.mkdtemp(dir="/tmp"))
+    (folder / "sampler.py").write_text(SAMPLER)
+    user = privilege.invoking_user({"SUDO_UID": str(nobody())})
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def nobody():
+    import pwd
+
+    return pwd.getpwnam("nobody").pw_uid
+
+
+def start(home, code, **environment):
+    """A program that begins as root under sudo; its lines of JSON are read from stdout."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + code], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+        env={**clean, "PYTHONPATH": str(ROOT), "SAMPLER": str(home / "sampler.py"), "SUDO_UID": str(nobody()), **environment})
+
+
+def answer(process):
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    return json.loads(line)
+
+
+def run(home, code, **environment):
+    with start(home, code, **environment) as process:
+        found = answer(process)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    return found
+
+
+def gone(pid):
+    end_s = time.monotonic() + PATIENCE_S
+    while psutil.pid_exists(pid) and time.monotonic() < end_s:
+        time.sleep(0.02)
+    return not psutil.pid_exists(pid)
+
+
+# -- who typed sudo ---------------------------------------------------------------------
+
+def test_not_root_is_left_alone(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
+    assert privilege.split_off() is None
+
+
+def test_windows_is_left_alone(monkeypatch):
+    monkeypatch.setattr(os, "name", "nt")
+    assert privilege.split_off() is None
+
+
+def test_root_itself_has_nobody_to_become():
+    assert privilege.invoking_user({}) is None
+    assert privilege.invoking_user({"SUDO_UID": "0"}) is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pwd")
+@pytest.mark.parametrize("text", ["", "abc", "-1", "1000x", " 1000", "1e3", "00", "\u0663", "99999999999999999999", "3999999999"])
+def test_a_user_that_is_none_is_refused(text):
+    with pytest.raises(privilege.PrivilegeError, match="SUDO_UID"):
+        privilege.invoking_user({"SUDO_UID": text})
+
+
+# -- giving root up ---------------------------------------------------------------------
+
+@as_root
+def test_root_is_given_up_for_good(home):
+    found = run(home, """
+os.umask(0)
+helper = privilege.split_off(commands=SAMPLER)
+refused = []
+for regain in (lambda: os.setuid(0), lambda: os.seteuid(0), lambda: os.setgid(0), lambda: os.setgroups([0])):
+    try:
+        regain()
+    except PermissionError:
+        refused.append(True)
+print(json.dumps({"ids": [os.getuid(), os.geteuid(), os.getgid(), os.getegid()], "groups": os.getgroups(), "refused": len(refused),
+                  "umask": os.umask(0), "names": [os.environ[name] for name in ("HOME", "USER", "LOGNAME")],
+                  "warning": helper.warning}))
+helper.stop()
+""")
+    user = privilege.invoking_user({"SUDO_UID": str(nobody())})
+    assert found["ids"] == [user.pw_uid, user.pw_uid, user.pw_gid, user.pw_gid]
+    assert 0 not in found["groups"] and found["refused"] == 4
+    assert found["umask"] == 0o022 and found["names"] == [user.pw_dir, "nobody", "nobody"]
+    assert found["warning"] is None
+
+
+@as_root
+def test_the_results_file_belongs_to_the_user(home):
+    run(home, """
+helper = privilege.split_off(commands=SAMPLER)
+with db.Writer("results.db") as writer:
+    writer.insert("run", {"source": "bench", "status": "finished", "started_unix": 0, "arguments": "{}", "tool_version": "test"})
+    print(json.dumps(sorted(os.listdir("."))))
+helper.stop()
+""")
+    files = [path for path in home.iterdir() if path.name.startswith("results.db")]
+    assert files and {path.stat().st_uid for path in files} == {nobody()}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
+
+
+@as_root
+def test_root_without_sudo_stays_root_and_says_so(home):
+    found = run(home, """
+helper = privilege.split_off(commands=SAMPLER)
+print(json.dumps({"uid": os.getuid(), "warning": helper.warning, "sampler": helper.sampler}))
+helper.stop()
+""", SUDO_UID="0")
+    assert found["uid"] == 0 and "root" in found["warning"] and found["sampler"]
+
+
+@as_root
+def test_a_false_user_stops_before_anything_is_started(home):
+    with start(home, "privilege.split_off(commands=SAMPLER)", SUDO_UID="4000000001") as process:
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1 and "SUDO_UID" in errors.splitlines()[-1]
+
+
+@as_root
+def test_counters_stay_readable_after_root_is_gone(home):
+    zone = home / "sys/class/powercap/intel-rapl:0"
+    zone.mkdir(parents=True)
+    for name, content in (("name", "package-0"), ("energy_uj", "1000000"), ("max_energy_range_uj", "5000000")):
+        (zone / name).write_text(content)
+    (zone / "energy_uj").chmod(0o400)
+    found = run(home, """
+helper = privilege.split_off(sampler=False, sysfs="sys")
+(source,) = [source for source in power.sources(helper, sysfs="nothing") if source.name == "rapl"]
+try:
+    open("sys/class/powercap/intel-rapl:0/energy_uj")
+    opened = True
+except PermissionError:
+    opened = False
+print(json.dumps({"first": source.read(10**9), "second": source.read(2 * 10**9), "opened": opened,
+                  "sampler": helper.sampler}))
+source.stop()
+""")
+    assert found["opened"] is False and found["sampler"] is False
+    assert found["second"]["energy_j"] == 0.0 and found["second"]["end_ns"] == 2 * 10**9
+
+
+# -- the sampler ------------------------------------------------------------------------
+
+WITH_SAMPLER = """
+secret = open("secret", "w")
+os.environ.update(PATH="/evil", LD_PRELOAD="/evil.so", DYLD_INSERT_LIBRARIES="/evil.dylib", PYTHONPATH="/evil", PYTHONHOME="/evil")
+helper = privilege.split_off(commands=SAMPLER)
+output = helper.start()
+found = json.loads(output.readline())
+found["helper"] = helper._pid
+print(json.dumps(found), flush=True)
+"""
+
+
+@as_root
+def test_the_sampler_is_root_with_a_clean_environment_and_no_descriptors(home):
+    found = run(home, WITH_SAMPLER + "helper.stop()\n")
+    inherited = {name for name in found["environment"] if not name.startswith("__CF")}  # macOS adds some
+    assert inherited - {"LC_CTYPE"} == set(privilege.CLEAN_ENVIRONMENT)
+    assert found["environment"]["PATH"] == "/usr/bin:/bin:/usr/sbin:/sbin"
+    assert (found["uid"], found["word"], found["folder"]) == (0, "first", "/")
+    assert [fd for fd in found["fds"] if fd > 3] == []  # 3 is the listing itself
+    assert gone(found["pid"])
+
+
+@as_root
+@linux
+def test_the_helper_holds_nothing_of_ours(home):
+    with start(home, WITH_SAMPLER + "sys.stdin.read()\n") as process:
+        found = answer(process)
+        files = {os.readlink(link) for link in pathlib.Path(f"/proc/{found['helper']}/fd").iterdir()}
+        assert not [name for name in files if "secret" in name]
+        assert len([name for name in files if name.startswith("pipe:")]) == 1 + privilege.STARTS - 1  # control, unused outputs
+        assert os.getsid(found["helper"]) != os.getsid(process.pid)
+        process.communicate(timeout=PATIENCE_S)
+    assert gone(found["helper"]) and gone(found["pid"])
+
+
+@as_root
+@pytest.mark.parametrize("end", ["normally", "by Ctrl-C", "by kill -9", "by SIGTERM"])
+def test_the_sampler_ends_when_we_do(home, end):
+    with start(home, WITH_SAMPLER + "sys.stdin.read()\n") as process:
+        found = answer(process)
+        assert psutil.pid_exists(found["pid"])
+        if end == "normally":
+            process.stdin.close()
+        else:
+            number = {"by Ctrl-C": signal.SIGINT, "by kill -9": signal.SIGKILL, "by SIGTERM": signal.SIGTERM}[end]
+            os.killpg(process.pid, number)  # a terminal sends it to the whole group
+        process.wait(PATIENCE_S)
+    assert gone(found["pid"]) and gone(found["helper"])
+
+
+@as_root
+def test_the_helper_is_deaf_to_signals(home):
+    with start(home, WITH_SAMPLER + "sys.stdin.read()\n") as process:
+        found = answer(process)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            os.kill(found["helper"], number)
+        time.sleep(0.3)
+        assert psutil.pid_exists(found["helper"]) and psutil.pid_exists(found["pid"])
+        process.communicate(timeout=PATIENCE_S)
+    assert gone(found["helper"]) and gone(found["pid"])
+
+
+@as_root
+def test_a_sampler_that_ignores_sigterm_is_killed(home):
+    found = run(home, """
+helper = privilege.split_off(commands=SAMPLER)
+found = json.loads(helper.start(1).readline())
+begun_s = time.monotonic()
+helper.stop()
+print(json.dumps({**found, "took_s": time.monotonic() - begun_s, "left": psutil.pid_exists(found["pid"])}))
+""")
+    assert found["word"] == "second" and not found["left"]
+    assert found["took_s"] >= power.STOP_S
+
+
+@as_root
+def test_the_sampler_is_started_again_a_few_times(home):
+    found = run(home, """
+warnings.simplefilter("ignore", ResourceWarning)
+helper = privilege.split_off(commands=SAMPLER)
+pids, ends = [], []
+for _ in range(privilege.STARTS):
+    output = helper.start()
+    pids.append(json.loads(output.readline())["pid"])
+    helper.kill()
+    ends.append(output.read() == b"")
+print(json.dumps({"pids": pids, "ends": ends, "more": helper.start() is not None}))
+helper.stop()
+""")
+    assert len(set(found["pids"])) == privilege.STARTS and all(found["ends"])
+    assert found["more"] is False and all(gone(pid) for pid in found["pids"])
+
+
+@as_root
+def test_what_the_sampler_complained_of_is_known_and_the_next_command_is_tried(home):
+    found = run(home, """
+helper = privilege.split_off(commands=SAMPLER)
+source = power.sources(helper)[0]
+source._step = 2
+with source.start() as output:
+    ended = output.read()
+complaint = source.complaint()
+source._step = 0
+refused = source.refused(complaint)
+source.stop()
+print(json.dumps({"ended": len(ended), "complaint": complaint, "refused": refused, "cpu_s": helper.cpu_s}))
+""")
+    assert found["ended"] == 0 and found["refused"] is True
+    assert found["complaint"] == "powermetrics: unrecognized sampler: third exit code 1"
+    assert found["cpu_s"] > 0
+
+
+@as_root
+def test_a_helper_that_is_killed_is_no_error(home):
+    with start(home, """
+helper = privilege.split_off(commands=SAMPLER)
+print(json.dumps(helper._pid), flush=True)
+sys.stdin.readline()
+output = helper.start()
+print(json.dumps({"started": output is not None, "complaint": helper.complaint()}), flush=True)
+helper.kill()
+helper.stop()
+helper.stop()
+""") as process:
+        pid = answer(process)
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        found = answer(process)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    assert found == {"started": False, "complaint": ""}

@@ -1,0 +1,78 @@
+"""selection.py: which runs count, and what is told when there is none."""
+import pytest
+
+import db
+import made_up_results
+import selection
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results.db"
+
+
+def chosen(path, models=(), run_ids=()):
+    database = db.connect(path, readonly=True)
+    try:
+        return selection.choose(database, list(models), list(run_ids))
+    finally:
+        database.close()
+
+
+def test_the_newest_finished_run_of_each_model(results):
+    made_up_results.write(results, levels=(1,), started_unix=2e9)
+    made_up_results.write(results, levels=(1, 2), started_unix=1e9)
+    made_up_results.write(results, levels=(1,), started_unix=3e9, model="other:1b")
+    change(results, "UPDATE run SET status = 'failed' WHERE id = 3")
+    assert [(study.model, [run["run_id"] for run in study.runs]) for study in chosen(results)] == [("other:1b", [3]), ("tiny:7b", [1])]
+
+
+def test_a_finished_run_goes_before_a_newer_one_that_is_not(results):
+    made_up_results.write(results, levels=(1,), started_unix=1e9)
+    made_up_results.write(results, levels=(1,), started_unix=2e9)
+    change(results, "UPDATE run SET status = 'interrupted' WHERE id = 2")
+    assert [run["run_id"] for run in chosen(results)[0].runs] == [1]
+
+
+def test_imported_runs_of_a_model_go_together(results):
+    made_up_results.write(results, levels=(1,), runs=3)
+    change(results, "UPDATE run SET source = 'import' WHERE id < 3")
+    assert [run["run_id"] for run in chosen(results)[0].runs] == [3]
+    change(results, "UPDATE run SET source = 'import'")
+    study = chosen(results)[0]
+    assert [run["run_id"] for run in study.runs] == [1, 2, 3]
+    assert {n: len(levels) for n, levels in study.by_concurrency().items()} == {1: 3}
+
+
+def test_runs_by_number_and_models_by_name_or_folder(results):
+    made_up_results.write(results, levels=(1,), runs=2)
+    assert [run["run_id"] for run in chosen(results, run_ids=[1])[0].runs] == [1]
+    assert chosen(results, ["tiny-7b"])[0].model == "tiny:7b"
+
+
+@pytest.mark.parametrize("models, run_ids, said", [
+    (["nothing:1b"], [], "no model nothing:1b"), ([], [9], "no run 9 with levels in this file: it has 1")])
+def test_what_is_absent_is_one_line(results, models, run_ids, said):
+    made_up_results.write(results, levels=(1,))
+    with pytest.raises(db.ResultsError, match=said) as error:
+        chosen(results, models, run_ids)
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_file_says_what_to_do(results):
+    db.connect(results).close()
+    with pytest.raises(db.ResultsError, match="run bench.py first"):
+        chosen(results)
+
+
+@pytest.mark.parametrize("model, folder", [
+    ("qwen3:8b", "qwen3-8b"), ("../../etc/passwd", "etc-passwd"), ("hf.co/a/b:Q4_K_M", "hf.co-a-b-Q4_K_M"), ("con", "model-con"),
+    ("NUL.gguf", "model-NUL.gguf"), ("...", "model-"), ("<script>", "script"), ("x" * 300, "x" * 100)])
+def test_a_folder_name_is_safe_everywhere(model, folder):
+    assert selection.safe_name(model) == folder
+
+
+def change(path, sql):
+    database = db.connect(path)
+    database.execute(sql)
+    database.close()

@@ -1,0 +1,124 @@
+"""verdict.py: the law against exact data, the sentences and warnings against made-up runs."""
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import analyze
+import db
+import made_up_results
+import selection
+import verdict
+
+LEVELS = (1, 2, 4, 8, 16, 32, 64)
+SLO = {"ttft": 10.0, "tokens_per_s": 10.0}
+
+
+def points(alone, contention, crosstalk, levels=LEVELS):
+    return [(n, alone * n / (1 + contention * (n - 1) + crosstalk * n * (n - 1))) for n in levels]
+
+
+@given(st.floats(1, 1000), st.floats(0, 0.9), st.floats(0, 0.01))
+def test_the_law_is_found_again_in_exact_data(alone, contention, crosstalk):
+    law = verdict.fit_law(points(alone, contention, crosstalk))
+    assert (law.alone, law.contention, law.crosstalk) == (pytest.approx(alone, rel=1e-4), pytest.approx(contention, abs=1e-4), pytest.approx(crosstalk, abs=1e-5))
+    assert law.error_ratio < 1e-4
+
+
+def test_the_peak_is_where_the_law_says():
+    law = verdict.fit_law(points(40, 0.05, 0.002))
+    assert law.peak == pytest.approx((0.95 / 0.002) ** 0.5)
+    assert law.at(round(law.peak)) >= max(law.at(round(law.peak) - 5), law.at(round(law.peak) + 5))
+    assert verdict.fit_law(points(40, 0.1, 0)).peak is None
+
+
+def test_no_law_where_the_data_cannot_carry_one():
+    assert verdict.fit_law(points(40, 0.05, 0.002, (1, 2, 4))) is None
+    assert verdict.fit_law([(1, 40.0), (2, 5.0), (4, 300.0), (8, 1.0), (16, 500.0)]) is None
+    assert verdict.fit_law([(1, 0.0), (2, 0.0), (4, 0.0), (8, 0.0)]) is None
+
+
+def test_parameters_are_never_negative():
+    law = verdict.fit_law([(n, 40.0 * n ** 1.05) for n in LEVELS])  # faster than linear
+    assert law is None or (law.contention >= 0 and law.crosstalk >= 0)
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results.db"
+
+
+def read(path, *changes):
+    """The only study of a file after some changes, and its answers."""
+    database = db.connect(path)
+    for sql in changes:
+        database.execute(sql)
+    study = selection.choose(database, [], [])[0]
+    shares = analyze.within(database, study, SLO)
+    database.close()
+    return study, " ".join(verdict.answers(study, SLO, shares))
+
+
+def test_the_answers_carry_the_numbers(results):
+    made_up_results.write(results, levels=(1, 2, 4, 8, 16, 32), slots=4, rate=41.0)
+    _, said = read(results)
+    assert "One request alone gets 4" in said and "waits 0.2 s." in said
+    assert "Up to 2 at once are served within 10 s to the first token and at 10 tokens/s or more; at 4," in said  # 41 / 4 with its spread falls below 10
+    assert "From 1 to 32 at once, all together go from" in said
+    assert "asked for 32 at once it answered 4 at a time" in said
+    assert "The GPU limits: 97 % busy at 32 at once." in said
+
+
+def test_nobody_is_served_when_the_first_level_is_too_slow(results):
+    made_up_results.write(results, levels=(1, 2), rate=5.0)
+    assert "Nobody is served" in read(results)[1]
+
+
+def test_repeats_that_differ_are_a_range(results):
+    made_up_results.write(results, levels=(1,), rate=40.0)
+    made_up_results.write(results, levels=(1,), rate=80.0, started_unix=1.9e9)
+    study, said = read(results, "UPDATE run SET source = 'import'")
+    rates = sorted(level["tokens_per_s_mean"] for level in study.levels)
+    assert f"{verdict.digits(rates[0])} to {verdict.digits(rates[1])} tokens/s" in said and "(2 measurements)" in said
+
+
+def test_cost_follows_from_the_energy(results):
+    made_up_results.write(results, levels=(1,), tokens=61, rate=60.0)
+    study, _ = read(results, "UPDATE power_sample SET energy_j = 36.0", "UPDATE level SET ended_ns = started_ns + 2000000000", "UPDATE request SET output_tokens = 72")
+    assert study.levels[0]["output_tokens_per_joule"] == pytest.approx(1.0)  # 72 tokens for 72 joules
+    assert verdict.cost(study, 0.36, "EUR").startswith("At 0.36 EUR/kWh a million output tokens cost 0.1 EUR at 1 at once")
+
+
+@pytest.mark.parametrize("change, seen", [
+    ("UPDATE request SET status = 'stalled', error = 'no byte for 60 s' WHERE id = 1", "1 of the requests at 1 at once ended stalled: no byte for 60 s"),
+    ("UPDATE run SET status = 'interrupted'", "run 1 is interrupted"),
+    ("UPDATE level SET client_limited = 1, client_limited_why = '97 % of a core' WHERE concurrency = 8", "at 8 at once this client was the bottleneck (97 % of a core)"),
+    ("UPDATE target SET vram_bytes = size_bytes / 4", "25 % of the model is in GPU memory"),
+    ("UPDATE request SET server_load_ns = 2500000000 WHERE id = 2", "waited 2.5 s for the model to load at 2 at once"),
+    ("UPDATE power_sample SET thermal = 'Heavy' WHERE end_ns > 8000000000", "the system reported thermal pressure at 1, 2, 4 and 8 at once"),
+    ("UPDATE request SET cached_tokens = 25", "prompt tokens came from the cache"),
+    ("UPDATE request SET done_reason = 'length' WHERE id = 3", "some replies, not all, were cut at the limit of tokens at 2 at once"),
+    ("UPDATE request SET output_tokens = 7 WHERE id = 1", "replies have 7 to 60 tokens"),
+    ("UPDATE run SET source = 'import'", "tokens are a count of words"),
+    ("UPDATE power_sample SET energy_j = NULL WHERE end_ns > 6000000000", "power samples cover too little"),
+    ("UPDATE run SET simulated = 0", "the server answered at most 4 at a time at 8 at once"),
+    ("UPDATE run SET simulated = 0", "fewer than 20 requests completed at 1, 2, 4 and 8 at once")])
+def test_each_warning_says_what_was_seen(results, change, seen):
+    made_up_results.write(results, levels=(1, 2, 4, 8))
+    study, _ = read(results, change)
+    found = [warning for warning in verdict.warnings(study) if seen in warning.seen]
+    assert len(found) == 1 and found[0].cause and found[0].option
+
+
+def test_a_good_run_has_no_warning(results):
+    made_up_results.write(results, levels=(32,), slots=32)
+    assert verdict.warnings(read(results, "UPDATE target SET vram_bytes = size_bytes")[0]) == []
+
+
+@pytest.mark.parametrize("value, text", [(None, "-"), (0, "0"), (53.14, "53.1"), (1234.5, "1,234"), (0.0004567, "0.00046"), (100.4, "100"), (7.0, "7")])
+def test_digits(value, text):
+    assert verdict.digits(value) == text
+
+
+@pytest.mark.parametrize("value, text", [(None, "-"), (0.5, "0.5 s"), (59.9, "59.9 s"), (59.96, "1:00"), (60, "1:00"), (3599.6, "60:00"), (1534.8, "25:35")])
+def test_seconds(value, text):
+    assert verdict.seconds(value) == text

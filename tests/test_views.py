@@ -1,0 +1,150 @@
+"""schema.sql: every statistic against rows written by hand and answers worked out by hand."""
+import pytest
+
+import db
+
+S = 1_000_000_000  # nanoseconds in a second
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = db.connect(tmp_path / "results.db")
+    database["machine"].insert({"id": 1, "fingerprint": "x", "chip": "Apple M2 Pro"})
+    database["run"].insert({"id": 1, "source": "bench", "status": "finished", "started_unix": 1_000_000_000.0,
+                            "arguments": "{}", "tool_version": "1", "machine_id": 1, "simulated": 1})
+    database["target"].insert({"id": 1, "run_id": 1, "host": "http://h", "api": "ollama", "model": "m"})
+    yield database
+    database.conn.close()
+
+
+def level(database, level_id=1, concurrency=2, started_ns=0, ended_ns=10 * S, **columns):
+    database["level"].insert({"id": level_id, "run_id": 1, "model": "m", "concurrency": concurrency, "status": "finished",
+                              "started_ns": started_ns, "ended_ns": ended_ns, **columns})
+
+
+def request(database, number, sent=0.0, first=None, last=None, tokens=None, status="completed", level_id=1, **columns):
+    ns = lambda at: None if at is None else int(at * S)
+    database["request"].insert({"level_id": level_id, "target_id": 1, "number": number, "status": status, "sent_ns": ns(sent),
+                                "first_text_ns": ns(first), "last_text_ns": ns(last), "ended_ns": ns(last or sent),
+                                "output_tokens": tokens, **columns})
+
+
+def one(database, view, where="1"):
+    rows = list(database.query(f"SELECT * FROM {view} WHERE {where}"))
+    assert len(rows) == 1
+    return rows[0]
+
+
+def test_generated_columns(database):
+    level(database)
+    request(database, 1, sent=1.0, first=1.5, last=3.5, tokens=21, first_answer_ns=2 * S, server_total_ns=2_500, server_load_ns=100,
+            server_prefill_ns=300, server_decode_ns=2_000)
+    row = one(database, "request")
+    assert (row["ttft_s"], row["ttfat_s"], row["e2e_s"], row["active_s"]) == (0.5, 1.0, 2.5, 2.0)
+    assert (row["tpot_s"], row["tokens_per_s"], row["server_queue_ns"]) == (0.1, 10.0, 100)
+
+
+@pytest.mark.parametrize("tokens, last", [(None, 3.0), (0, 3.0), (1, 3.0), (5, 1.5)])
+def test_speed_is_unknown_below_two_tokens_or_without_time(database, tokens, last):
+    level(database)
+    request(database, 1, sent=1.0, first=1.5, last=last, tokens=tokens)
+    row = one(database, "request")
+    assert row["tpot_s"] is None and row["tokens_per_s"] is None
+
+
+def test_level_summary(database):
+    level(database, concurrency=4, ended_ns=10 * S, itl_p50_s=0.1, client_limited=0, client_cpu_ratio=0.25)
+    request(database, 1, first=1, last=3, tokens=21)    # 10 tokens/s
+    request(database, 2, first=2, last=6, tokens=81)    # 20 tokens/s
+    request(database, 3, first=7, last=9, tokens=5, status="truncated")
+    request(database, 4, status="http_error", http_status=503, error="busy")
+    row = one(database, "level_summary")
+    assert (row["requests"], row["completed"], row["errors"], row["error_ratio"], row["simulated"]) == (4, 2, 2, 0.5, 1)
+    assert (row["ttft_mean_s"], row["ttft_p50_s"], row["ttft_max_s"], row["e2e_mean_s"]) == (1.5, 1.0, 2.0, 4.5)
+    assert (row["ttft_p95_s"], row["ttft_p99_s"], row["e2e_p99_s"]) == (None, None, None)  # 2 values
+    assert (row["tokens_per_s_mean"], row["output_tokens"], row["output_tokens_per_s"]) == (15.0, 107, 10.7)
+    assert (row["requests_per_s"], row["duration_s"], row["peak_streaming"]) == (0.2, 10.0, 2)
+    assert (row["itl_p50_s"], row["client_limited"], row["client_cpu_ratio"]) == (0.1, 0, 0.25)
+
+
+def test_a_level_without_any_answer_has_no_figures(database):
+    level(database, ended_ns=None)
+    request(database, 1, status="in_flight")
+    row = one(database, "level_summary")
+    assert (row["requests"], row["in_flight"], row["completed"], row["errors"]) == (1, 1, 0, 0)
+    assert row["error_ratio"] is None and row["ttft_mean_s"] is None and row["output_tokens_per_s"] is None and row["duration_s"] is None
+
+
+@pytest.mark.parametrize("n, p50, p95, p99", [(1, 1, None, None), (19, 10, None, None), (20, 10, 19, None), (99, 50, 95, None),
+                                              (100, 50, 95, 99), (101, 51, 96, 100), (200, 100, 190, 198)])
+def test_percentiles_are_nearest_rank_and_empty_below_their_floor(database, n, p50, p95, p99):
+    level(database, concurrency=n)
+    for i in range(1, n + 1):  # values 1 s to n s, in another order
+        request(database, i, sent=0, first=(i * 7919) % n + 1 if n % 7919 else i, last=n + 1, tokens=2)
+    row = one(database, "level_percentiles", "metric = 'ttft_s'")
+    assert (row["n"], row["p50"], row["p95"], row["p99"], row["max"]) == (n, p50, p95, p99, n)
+
+
+def test_peak_streaming_counts_who_is_answered_at_once(database):
+    level(database, concurrency=3)
+    request(database, 1, first=1, last=3, tokens=2)
+    request(database, 2, first=2, last=4, tokens=2)
+    request(database, 3, first=3.5, last=3.5, tokens=1)  # one chunk: begins and ends at once
+    assert one(database, "level_streaming")["peak_streaming"] == 2
+
+
+def test_outcomes_and_server_split(database):
+    level(database)
+    request(database, 1, first=1, last=2, tokens=3, server_total_ns=4 * S, server_load_ns=1 * S, server_prefill_ns=S // 2, server_decode_ns=S)
+    request(database, 2, status="http_error", http_status=503, error="busy")
+    request(database, 3, status="http_error", http_status=503, error="busy")
+    assert [(r["status"], r["requests"], r["example"]) for r in database.query("SELECT * FROM outcomes ORDER BY 5")] == [
+        ("completed", 1, None), ("http_error", 2, "busy")]
+    row = one(database, "server_split")
+    assert (row["requests"], row["queue_s"], row["load_s"], row["prefill_s"], row["decode_s"]) == (1, 1.5, 1.0, 0.5, 1.0)
+
+
+def test_the_studys_views_have_the_studys_columns(database):
+    level(database, concurrency=1, started_ns=0, ended_ns=3 * S)
+    request(database, 1, sent=0.25, first=1, last=3, tokens=21, http_status=200)
+    database["process"].insert({"id": 1, "run_id": 1, "pid": 77, "role": "serve", "name": "ollama"})
+    database["process_sample"].insert({"process_id": 1, "at_ns": S, "cpu_ratio": 0.5, "memory_ratio": 0.1, "rss_bytes": 2048,
+                                       "vms_bytes": 4096, "threads": 3, "fds": None})
+    database["process_sample"].insert({"process_id": 1, "at_ns": 4 * S, "cpu_ratio": 0.9})  # after the level
+    row = one(database, "request_summary")
+    assert [row[c] for c in ("RequestID", "TTFB", "TotalDuration", "ResponseDuration", "WaitingTime", "TokenCount", "StatusCode", "Status")] == [
+        1, 0.75, 2.75, 2.0, 0.75, 21, 200, "completed"]
+    assert one(database, "request_throughput")["Throughput"] == 10.0
+    row = one(database, "duration_metrics")
+    assert (row["Concurrency"], row["MaxDuration"], row["AvgDuration"], row["P99Duration"], row["n"]) == (1, 2.0, 2.0, None, 1)
+    assert row["Timestamp"] == "2001-09-09T01:46:43.000Z"
+    row = one(database, "process_metrics")
+    assert [row[c] for c in ("PID", "CPU%", "MEM%", "Threads", "FDs", "VSZ", "RSS")] == [77, 50.0, 10.0, 3, None, 4, 2]
+
+
+def test_runs_show_by_a_label(database):
+    level(database)
+    row = one(database, "runs")
+    assert (row["label"], row["status"], row["models"], row["levels_finished"], row["chip"]) == ("bench 1", "finished", "m", 1, "Apple M2 Pro")
+
+
+def test_every_view_answers_on_an_empty_file(tmp_path):
+    database = db.connect(tmp_path / "empty.db")
+    for view in database.view_names():
+        assert list(database.query(f"SELECT * FROM [{view}]")) == []
+    database.conn.close()
+
+
+def file_bytes(database):
+    return database.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+
+
+def test_chunks_fit_in_24_bytes(database):
+    level(database, concurrency=128)
+    for number in range(1, 129):
+        request(database, number, first=1, last=2, tokens=1500)
+    before = file_bytes(database)
+    for request_id in range(1, 129):  # an hour after the run began
+        rows = [(request_id, i, 3600 * S + i * 20_000_000, i < 900) for i in range(1500)]
+        database.conn.executemany("INSERT INTO chunk VALUES (?, ?, ?, ?)", rows)
+    assert (file_bytes(database) - before) / (128 * 1500) <= 24
