@@ -24,6 +24,8 @@ LONGEST_ERROR = 500  # characters of a server's error that are kept
 INT64 = 2**63  # what SQLite can hold
 NS_PER_MS = 1e6
 
+decode_json = json.JSONDecoder().raw_decode
+
 Get = Callable[..., tuple[int, Any]]  # get(path, json=None) -> (HTTP status, decoded body or None)
 
 
@@ -110,21 +112,22 @@ class Stream:
     def _line(self, line: bytes, chunks: list[Chunk]) -> None:
         raise NotImplementedError
 
-    def _object(self, text: bytes) -> dict | None:
+    def _object(self, line: bytes) -> dict | None:
         try:
-            found = json.loads(text)
+            text = line.decode()
+            found, end = decode_json(text)  # a third of the cost of json.loads on bytes
+            if found.__class__ is dict and end == len(text):
+                return found
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            self._fail(f"not a JSON object: {text[:100].decode('utf-8', 'replace')}")
-            return None
-        return found
+            pass
+        self._fail(f"not a JSON object: {line[:100].decode('utf-8', 'replace')}")
+        return None
 
     def _fail(self, error: str) -> None:
         self.final.error = self.final.error or error[:LONGEST_ERROR]
 
     def _say(self, text: Any, is_reasoning: bool, chunks: list[Chunk]) -> None:
-        if isinstance(text, str) and text:
+        if text and isinstance(text, str):
             (self._reasoning if is_reasoning else self._answer).append(text)
             chunks.append(Chunk(text, is_reasoning))
 
@@ -140,13 +143,13 @@ class OllamaStream(Stream):
     """/api/generate: one JSON object a line, the last with ``done`` and the counters."""
 
     def _line(self, line: bytes, chunks: list[Chunk]) -> None:
-        if not line.strip():
-            return
-        if (found := self._object(line)) is None:
+        line = line.strip()
+        if not line or (found := self._object(line)) is None:
             return
         if found.get("error"):
             self._fail(error_text(found))
-        self._say(found.get("thinking"), True, chunks)
+        if found.get("thinking"):
+            self._say(found["thinking"], True, chunks)
         self._say_tagged(found.get("response"), chunks)
         if found.get("done") is True:
             self._finish(found)

@@ -181,12 +181,12 @@ class Server:
         self.options = options
         self.protocol = api.SERVERS[options.api]
         self.url = simulator.url if simulator else options.host
-        self.api_key = os.environ.get("OPENAI_API_KEY") if options.api == "openai" else None
+        key = os.environ.get("OPENAI_API_KEY") if options.api == "openai" else None
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}  # never stored, never shown
         self.simulated = False
         self._session = requests.Session()
         self._session.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
-        if self.api_key:
-            self._session.headers["Authorization"] = f"Bearer {self.api_key}"
+        self._session.headers.update(self.headers)
 
     def __enter__(self) -> "Server":
         return self
@@ -431,7 +431,7 @@ def unique_prefix() -> str:
 def limits(run: Run):
     import load
 
-    return load.Limits(run.options.stall or None, run.options.deadline, not run.options.user_stamps, run.server.api_key)
+    return load.Limits(run.options.stall or None, run.options.deadline, not run.options.user_stamps, run.server.headers)
 
 
 # -- the levels -------------------------------------------------------------------------
@@ -562,7 +562,7 @@ def print_outcome(run: Run) -> None:
 
     database = db.connect(run.writer.path, readonly=True)
     try:
-        run.console.table(list(database.query(f"{LEVEL_ROWS} WHERE run_id = ? ORDER BY level_id", [run.id])))
+        run.console.table(list(database.query(f"{LEVEL_ROWS} WHERE level_summary.run_id = ? ORDER BY level_id", [run.id])))
         with contextlib.suppress(db.ResultsError):
             for study in selection.choose(database, [], [run.id]):
                 run.console.say("")

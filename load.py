@@ -60,7 +60,7 @@ class Limits:
     stall_s: float | None = 300.0  # silence of a stream that had begun, or of a whole level
     deadline_s: float | None = None  # of a level
     kernel_stamps: bool = True
-    api_key: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)  # sent with every request, e.g. an API key
 
 
 @dataclass
@@ -274,7 +274,7 @@ def attempt(outcome: Outcome, exchange: wire.Exchange, protocol, limits: Limits,
     """Make one request and fill its outcome."""
     stream = protocol.stream()
     broken: Exception | None = None
-    session = wire.session(api_key=limits.api_key)
+    session = wire.session(limits.headers)
     try:
         prepared = session.prepare_request(requests.Request("POST", outcome.task.url, json=outcome.task.body))
         with exchange:
@@ -298,17 +298,15 @@ def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pau
     """The chunks of a stream with their instants."""
     at_ns, kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
     at = None
-    try:
-        for number, (at, data) in enumerate(exchange.pieces(response)):
-            for chunk in stream.feed(data):
-                at_ns.append(at)
-                kinds.append(chunk.is_reasoning)
-            if number % GENTLE_PIECES == 0:
-                pause()
-    finally:
-        for chunk in stream.close():
+    for number, (at, data) in enumerate(exchange.pieces(response)):
+        for chunk in stream.feed(data):
             at_ns.append(at)
             kinds.append(chunk.is_reasoning)
+        if number % GENTLE_PIECES == 0:
+            pause()
+    for chunk in stream.close():  # the last line may lack its line feed; half a line of a broken stream is none
+        at_ns.append(at)
+        kinds.append(chunk.is_reasoning)
 
 
 def error_body(response: requests.Response) -> str:
@@ -330,7 +328,7 @@ def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> 
     if cancelled:
         return ("stalled" if cancelled.startswith("stalled") else "cancelled"), cancelled
     if outcome.http_status not in (None, 200):
-        return "http_error", outcome.error or str(broken or "") or None
+        return "http_error", outcome.error or f"HTTP {outcome.http_status} without a word"
     if final.error:
         return "stream_error", final.error
     if broken is not None:

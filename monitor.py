@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import json
 import os
 import platform
@@ -27,7 +28,6 @@ import db
 import machine
 import power
 import privilege
-
 
 INTERVAL_S = 1.0  # between two looks; finer buys nothing: NVML and powermetrics average 1 s
 RESCAN_S = 2.0  # between two looks for new processes: each walks all processes, 3 ms here
@@ -591,7 +591,7 @@ class Monitor:
         try:
             work()
         except Exception as error:
-            self.tell(kind, f"monitor: {kind}: {type(error).__name__}: {error}")
+            self.tell(f"{kind} failed", f"monitor: {kind}: {type(error).__name__}: {error}")
 
     def _poll(self) -> None:
         due_s = rescan_s = time.monotonic()
@@ -600,14 +600,14 @@ class Monitor:
             tick = now_s >= due_s
             if not tick and not self._wait_for_edge(due_s - now_s):
                 continue
-            self._safely("power", self._read_polled)
+            self._read_polled()
             if not tick or now_s >= rescan_s:
                 self._safely("processes", self._rescan)
                 rescan_s = now_s + RESCAN_S
             if tick:
                 self._look()
                 due_s = max(due_s + self.interval_s, time.monotonic())
-        self._safely("power", self._read_polled)  # up to the very end
+        self._read_polled()  # up to the very end
 
     def _wait_for_edge(self, timeout_s: float) -> bool:
         try:
@@ -616,7 +616,7 @@ class Monitor:
             return False
 
     def _look(self) -> None:
-        self._safely("processes", self._look_at_processes)
+        self._look_at_processes()
         self._safely("machine", self._look_at_machine)
         self._safely("power", self._look_for_silence)
         self._looked.set()
@@ -632,9 +632,12 @@ class Monitor:
     def _read_polled(self) -> None:
         slept = self._slept()
         for track in self._polled:
-            sample = track.source.read(time.perf_counter_ns())
-            if sample:
-                track.keep(sample, slept)
+            self._safely(track.name, functools.partial(self._read_one, track, slept))
+
+    def _read_one(self, track: Track, slept: bool) -> None:
+        sample = track.source.read(time.perf_counter_ns())
+        if sample:
+            track.keep(sample, slept)
 
     def _slept(self) -> bool:
         """Whether the wall clock ran on while ours stood still, as it does in a sleep."""
@@ -661,16 +664,19 @@ class Monitor:
 
     def _look_at_processes(self) -> None:
         for member in list(self.tree.members.values()) if self.tree else []:
-            row = member.look(time.perf_counter_ns() - self.origin_ns, self._system.memory_bytes)
-            if row is None:
-                self.tree.drop(member)
-                self.note("process_vanished", member.title)
-                continue
-            member.latest = row
-            if member.id is not None:
-                self.writer.add("process_sample", {"process_id": member.id, **row})
-            if member.fds_denied:
-                self.tell("fds", f"processes: open files of {member.title} are not ours to count: NULL")
+            self._safely("processes", functools.partial(self._look_at_one, member))
+
+    def _look_at_one(self, member: Member) -> None:
+        row = member.look(time.perf_counter_ns() - self.origin_ns, self._system.memory_bytes)
+        if row is None:
+            self.tree.drop(member)
+            self.note("process_vanished", member.title)
+            return
+        member.latest = row
+        if member.id is not None:
+            self.writer.add("process_sample", {"process_id": member.id, **row})
+        if member.fds_denied:
+            self.tell("fds", f"processes: open files of {member.title} are not ours to count: NULL")
 
     def _look_at_machine(self) -> None:
         row = self._system.look(time.perf_counter_ns() - self.origin_ns)
@@ -723,7 +729,7 @@ def watch(arguments: argparse.Namespace, helper) -> int:
 def run_row(arguments: argparse.Namespace, started_unix: float) -> dict:
     return {"source": "monitor", "status": "running", "started_unix": started_unix,
             "arguments": json.dumps(vars(arguments)), "command": " ".join(["monitor.py", *sys.argv[1:]]),
-            "tool_version": db.TOOL_VERSION, "python_version": platform.python_version()}
+            "pid": os.getpid(), "tool_version": db.TOOL_VERSION, "python_version": platform.python_version()}
 
 
 def show(monitor: Monitor, duration_s: float | None) -> None:

@@ -32,6 +32,7 @@ MACMON_INTERVAL_MS = 1000
 MAX_DOCUMENT_BYTES = 8_000_000  # an M2 Ultra's is 65 KB; beyond this the stream is no powermetrics
 COMPLAINT_BYTES = 2048  # of what a sampler wrote to stderr, the end
 STOP_S = 3.0  # from SIGTERM to SIGKILL
+MIN_SPAN_S = 0.2  # between two readings: NVML's counter steps each 0.1 s, over less its watts are noise
 MAX_PLAUSIBLE_W = 20_000  # a counter that steps faster than this was reset
 
 CHIP_SCOPE = ("CPU + GPU + ANE of the chip as the system estimates them;"
@@ -42,7 +43,7 @@ APU_SCOPE = "whole processor, CPU and GPU"
 
 # -- powermetrics: its two formats ------------------------------------------------------
 
-def without_arrays(document):
+def without_arrays(document: bytes) -> bytes:
     """The plist document with every array emptied: none is read here, and on an Ultra
     they are 95 % of what plistlib would have to parse each second."""
     kept, depth, start = [], 0, 0
@@ -59,7 +60,7 @@ def without_arrays(document):
     return b"".join(kept)
 
 
-def parse_plist(document):
+def parse_plist(document: bytes) -> dict:
     """One document of `powermetrics -f plist` as a sample with elapsed_ns in it.
 
     Every key but elapsed_ns may be absent. Raises ValueError for a damaged document.
@@ -78,7 +79,7 @@ def parse_plist(document):
     return sample
 
 
-def plist_energies(top):
+def plist_energies(top: dict) -> dict:
     """Energies, clock and load out of the dictionaries `processor` and `gpu`.
 
     Both know a GPU energy and they differ by about 1 %; the processor's is the one in
@@ -97,19 +98,19 @@ def plist_energies(top):
             "gpu_mhz": number(gpu.get("freq_hz"))}  # the GPU's freq_hz is in MHz, unlike the CPU's
 
 
-def joules(rails, rail, elapsed_s):
+def joules(rails: dict, rail: str, elapsed_s: float) -> float | None:
     energy_mj, power_mw = number(rails.get(rail + "_energy")), number(rails.get(rail + "_power"))
     if energy_mj is not None:
         return energy_mj / 1e3
     return None if power_mw is None else power_mw / 1e3 * elapsed_s
 
 
-def chip_joules(cpu_j, gpu_j, ane_j):
+def chip_joules(cpu_j: float | None, gpu_j: float | None, ane_j: float | None) -> float | None:
     """CPU + GPU + ANE; None unless CPU and GPU are known: a part must not pass for the sum."""
     return None if cpu_j is None or gpu_j is None else cpu_j + gpu_j + (ane_j or 0)
 
 
-def plist_unix(timestamp):
+def plist_unix(timestamp) -> float | None:
     """Seconds since 1970; the plist's date is UTC but does not say so."""
     return timestamp.replace(tzinfo=timezone.utc).timestamp() if isinstance(timestamp, datetime) else None
 
@@ -131,7 +132,7 @@ TEXT_FIELDS = {name: [re.compile(pattern, re.M) for pattern in patterns]
 TEXT_THERMAL = re.compile(r"^Current pressure level: (\w+)", re.M)
 
 
-def parse_text(log):
+def parse_text(log: str) -> list[dict]:
     """Samples out of a log in powermetrics' text format, oldest first.
 
     The summary at the end would count all energy twice and is left out. A log without
@@ -146,11 +147,11 @@ def parse_text(log):
             for header, end in zip(headers, ends) if header[1] == "Sampled"]
 
 
-def parse_block(block, header):
+def parse_block(block: str, header: re.Match | None) -> dict:
     field = {name: first_match(patterns, block) for name, patterns in TEXT_FIELDS.items()}
     elapsed_s = float(header[3]) / 1e3 if header else None
 
-    def energy(rail, scale):
+    def energy(rail: str, scale: float) -> float | None:
         return None if field[rail] is None or elapsed_s is None else field[rail] / scale * elapsed_s
 
     cpu_j, gpu_j, ane_j = energy("cpu_mw", 1e3), energy("gpu_mw", 1e3), energy("ane_mw", 1e3)
@@ -166,18 +167,18 @@ def parse_block(block, header):
             "at_unix": text_unix(header[2]) if header else None}
 
 
-def first_match(patterns, text):
+def first_match(patterns: list[re.Pattern], text: str) -> float | None:
     return next((float(found[1]) for found in (pattern.search(text) for pattern in patterns) if found), None)
 
 
-def text_unix(stamp):
+def text_unix(stamp: str) -> float | None:
     try:
         return datetime.strptime(stamp, "%a %b %d %H:%M:%S %Y %z").timestamp()
     except ValueError:
         return None
 
 
-def parse_macmon(line):
+def parse_macmon(line: bytes) -> dict:
     """One line of `macmon pipe` as a sample of watts; its window is the time since the last one."""
     try:
         top = json.loads(line)
@@ -193,17 +194,17 @@ def parse_macmon(line):
             "temperature_c": number(dictionary(top.get("temp")).get("gpu_temp_avg"))}
 
 
-def dictionary(value):
+def dictionary(value) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def number(value):
+def number(value) -> float | None:
     """The value when it is a finite number of zero or more, else None."""
     real = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value if real and math.isfinite(value) and value >= 0 else None
 
 
-def complement(ratio):
+def complement(ratio: float | None) -> float | None:
     return None if ratio is None else min(max(1 - ratio, 0.0), 1.0)
 
 
@@ -212,12 +213,12 @@ def complement(ratio):
 class Child:
     """Runs a sampler as the present user. `privilege.Helper` does the same for root."""
 
-    def __init__(self, commands):
+    def __init__(self, commands: list[list[str]]) -> None:
         self.commands = commands  # the first, and what to try when it is refused
         self.cpu_s = 0.0  # CPU seconds of all that ran, known after stop()
         self._process = self._errors = None
 
-    def start(self, step=0):
+    def start(self, step: int = 0):
         """Starts commands[step] and returns its output, a binary file; None when it can't."""
         self.stop()
         if step >= len(self.commands):
@@ -232,7 +233,7 @@ class Child:
             return None
         return self._process.stdout
 
-    def kill(self):
+    def kill(self) -> None:
         """Ends the program; its output then ends too."""
         process = self._process
         if process is None or process.poll() is not None:
@@ -244,14 +245,14 @@ class Child:
             pass  # it ended by itself just now
         end_process(process)
 
-    def complaint(self):
+    def complaint(self) -> str:
         """What it last said on stderr, one line, and how it ended."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
         code = f" exit code {self._process.returncode}" if self._process else ""
         return ((last_words(self._errors.fileno()) if self._errors else "") + code).strip()
 
-    def stop(self):
+    def stop(self) -> None:
         self.kill()
         self._process = None
         if self._errors:
@@ -259,7 +260,7 @@ class Child:
             self._errors = None
 
 
-def end_process(process):
+def end_process(process: subprocess.Popen) -> None:
     """Ends a child politely, then not."""
     process.terminate()
     try:
@@ -269,7 +270,7 @@ def end_process(process):
         process.wait()
 
 
-def last_words(descriptor):
+def last_words(descriptor: int) -> str:
     """The end of a file as one line."""
     begin = max(0, os.fstat(descriptor).st_size - COMPLAINT_BYTES)
     if hasattr(os, "pread"):
@@ -288,9 +289,9 @@ class Stream:
     whether to start again with a simpler command. kill() ends the sampler and so its output.
     """
 
-    kind, device, scope, part = "interval", "soc", CHIP_SCOPE, None
+    kind, device, scope = "interval", "soc", CHIP_SCOPE
 
-    def __init__(self, name, launcher, parse, end, interval_s):
+    def __init__(self, name: str, launcher, parse, end: bytes, interval_s: float) -> None:
         self.name, self.status, self.interval_s = name, "ok", interval_s
         self.launcher = launcher
         self.dropped = 0
@@ -301,7 +302,7 @@ class Stream:
         self._buffer, self._last_ns = b"", None
         return self.launcher.start(self._step)
 
-    def feed(self, data, at_ns):
+    def feed(self, data: bytes, at_ns: int) -> list[dict]:
         """The samples that `data`, which came at `at_ns`, completes."""
         *documents, self._buffer = (self._buffer + data).split(self._end)
         if len(self._buffer) > MAX_DOCUMENT_BYTES:
@@ -314,36 +315,36 @@ class Stream:
                 self.dropped += 1
         return self._place(samples, at_ns) if samples else []
 
-    def finish(self):
+    def finish(self) -> None:
         """The output has ended: a piece of a document is left when it was cut off."""
         if self._buffer.strip(b"\0 \r\n"):
             self.dropped += 1
 
-    def refused(self, complaint):
+    def refused(self, complaint: str) -> bool:
         """True when the sampler did not know an option and a simpler command is left."""
         if not re.search(r"unrecognized sampler|invalid sampler|exit code 64\b", complaint):
             return False
         self._step += 1
         return self._step < len(SAMPLERS)
 
-    def complaint(self):
+    def complaint(self) -> str:
         return self.launcher.complaint()
 
-    def kill(self):
+    def kill(self) -> None:
         self.launcher.kill()
 
-    def stop(self):
+    def stop(self) -> None:
         self.launcher.stop()
 
-    def _place(self, samples, at_ns):
+    def _place(self, samples: list[dict], at_ns: int) -> list[dict]:
         """Gives samples that came together their windows on our clock.
 
         A document comes after its window, never before; windows follow one another without
         a gap. So the end is the last end plus what elapsed, unless the arrival is earlier,
         or so much later (half an interval) that time was lost between them.
         """
-        for sample in samples:
-            self._set_energy(sample, at_ns)
+        if "elapsed_ns" not in samples[0]:
+            self._set_energies(samples, at_ns)
         elapsed_ns = [sample["elapsed_ns"] for sample in samples]
         end_ns = at_ns
         if self._last_ns is not None:
@@ -356,7 +357,7 @@ class Stream:
             sample["start_ns"] = end_ns
         return self._without_overlap(samples)
 
-    def _without_overlap(self, samples):
+    def _without_overlap(self, samples: list[dict]) -> list[dict]:
         for sample in samples:
             if self._last_ns is not None:
                 sample["end_ns"] = max(sample["end_ns"], self._last_ns + 1)
@@ -364,23 +365,23 @@ class Stream:
             self._last_ns = sample["end_ns"]
         return samples
 
-    def _set_energy(self, sample, at_ns):
-        """Turns the watts of a sampler that names no window into energy since the last sample."""
-        if "elapsed_ns" in sample:
-            return
-        last_ns = self._last_ns if self._last_ns is not None else at_ns - int(self.interval_s * 1e9)
-        sample["elapsed_ns"] = max(at_ns - last_ns, 1)
-        for rail in ("", "gpu_", "cpu_"):
-            watts = sample.pop(rail + "watts")
-            sample[rail + "energy_j"] = None if watts is None else watts * sample["elapsed_ns"] / 1e9
+    def _set_energies(self, samples: list[dict], at_ns: int) -> None:
+        """Turns the watts of a sampler that names no windows into energy since the last sample."""
+        last_ns = at_ns - int(self.interval_s * 1e9) if self._last_ns is None else self._last_ns
+        span_ns = max((at_ns - last_ns) // len(samples), 1)
+        for sample in samples:
+            sample["elapsed_ns"] = span_ns
+            for rail in ("", "gpu_", "cpu_"):
+                watts = sample.pop(rail + "watts")
+                sample[rail + "energy_j"] = None if watts is None else watts * span_ns / 1e9
 
 
-def powermetrics_arguments(step=0):
+def powermetrics_arguments(step: int = 0) -> list[str]:
     return [POWERMETRICS, "--samplers", SAMPLERS[step], "-f", "plist", "-b", "0",
             "-i", str(POWERMETRICS_INTERVAL_MS)]
 
 
-def with_samplers(command):
+def with_samplers(command: list[str]) -> list[list[str]]:
     """The command, and the same with fewer samplers for a powermetrics that refuses some."""
     if "--samplers" not in command:
         return [command] * len(SAMPLERS)
@@ -388,27 +389,27 @@ def with_samplers(command):
     return [command] + [command[:at] + [samplers] + command[at + 1:] for samplers in SAMPLERS[1:]]
 
 
-def interval_of(command):
+def interval_of(command: list[str]) -> float:
     """The interval in seconds that a powermetrics command line asks for."""
     return int(command[command.index("-i") + 1]) / 1e3 if "-i" in command else POWERMETRICS_INTERVAL_MS / 1e3
 
 
-def powermetrics_source(launcher, interval_s=POWERMETRICS_INTERVAL_MS / 1e3):
+def powermetrics_source(launcher, interval_s: float = POWERMETRICS_INTERVAL_MS / 1e3) -> Stream:
     return Stream("powermetrics", launcher, parse_plist, b"</plist>", interval_s)
 
 
-def macmon_source(command):
+def macmon_source(command: list[str]) -> Stream:
     return Stream("macmon", Child([command]), parse_macmon, b"\n", MACMON_INTERVAL_MS / 1e3)
 
 
 class Absent:
     """A source that this machine could have but that can't be read; status says why and what helps."""
 
-    def __init__(self, name, device, kind, status):
+    def __init__(self, name: str, device: str, kind: str, status: str) -> None:
         self.name, self.device, self.kind, self.status = name, device, kind, status
         self.scope, self.dropped = None, 0
 
-    def stop(self):
+    def stop(self) -> None:
         pass
 
 
@@ -421,7 +422,8 @@ class Polled:
     power_sample; a key that is absent or None is not known this time.
     """
 
-    def __init__(self, name, device, kind, scope, look, *, part, wrap_j=None, close=None):
+    def __init__(self, name: str, device: str, kind: str, scope: str, look, *, part: str | None,
+                 wrap_j: float | None = None, close=None) -> None:
         self.name, self.device, self.kind, self.scope = name, device, kind, scope
         self.status, self.dropped = "ok", 0
         self._look, self._part, self._wrap_j, self._close = look, part, wrap_j, close
@@ -429,7 +431,7 @@ class Polled:
         self._last = None  # instant and value of the last reading
         self._measures = False  # whether that reading had a value
 
-    def read(self, at_ns):
+    def read(self, at_ns: int) -> dict | None:
         """The sample from the last reading to this one; None for the first and for a failed one.
 
         After a failed reading the next sample covers both stretches: a counter forgets nothing.
@@ -440,7 +442,7 @@ class Polled:
         if value is None and (self._measures or not columns):
             self.dropped += 1
             return None
-        if last and at_ns <= last[0]:
+        if last and at_ns - last[0] < MIN_SPAN_S * 1e9:
             return None
         self._last, self._measures = (at_ns, value), value is not None
         if last is None:
@@ -449,7 +451,7 @@ class Polled:
         rails = ["energy_j"] + ([f"{self._part}_energy_j"] if self._part else [])
         return {"start_ns": last[0], "end_ns": at_ns, **dict.fromkeys(rails, energy_j), **columns}
 
-    def _energy(self, before, after, span_s):
+    def _energy(self, before: float | None, after: float | None, span_s: float) -> float | None:
         if before is None or after is None:
             return None
         if self.kind == "gauge":
@@ -457,16 +459,17 @@ class Polled:
         step_j = after - before
         if step_j < 0 and self._wrap_j:
             step_j += self._wrap_j
-        return step_j if 0 <= step_j <= MAX_PLAUSIBLE_W * span_s else None  # the counter was reset
+        plausible = 0 <= step_j <= MAX_PLAUSIBLE_W * span_s
+        return step_j if plausible else None  # the counter was reset
 
-    def stop(self):
+    def stop(self) -> None:
         if self._close:
             self._close()
             self._close = None
 
 
 THROTTLES = ((0x08, "hardware slowdown"), (0x20, "software thermal"), (0x40, "hardware thermal"),
-             (0x80, "power brake"), (0x04, "power cap"))  # bits of NVML's clock event reasons
+             (0x80, "power brake"))  # NVML's clock event reasons; its power cap (0x04) is everyday
 
 
 def load_nvml():
@@ -482,11 +485,11 @@ def load_nvml():
     return pynvml
 
 
-def nvidia_sources(nvml):
+def nvidia_sources(nvml) -> list[Polled]:
     return [nvidia_source(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
 
 
-def nvidia_source(nvml, index):
+def nvidia_source(nvml, index: int) -> Polled:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     calls = nvidia_calls(nvml, handle)
     probe(nvml, calls)
@@ -497,11 +500,13 @@ def nvidia_source(nvml, index):
     return Polled("nvml", f"gpu{index}", kind, scope, lambda: probe(nvml, calls), part="gpu")
 
 
-def nvidia_calls(nvml, handle):
+def nvidia_calls(nvml, handle) -> dict:
     """Column -> a call that reads it; one that this module lacks is left out."""
-    def throttle():
-        ask = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-        bits = (ask or nvml.nvmlDeviceGetCurrentClocksThrottleReasons)(handle)
+    def throttle() -> str:
+        try:
+            bits = nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
+        except (AttributeError, nvml.NVMLError_FunctionNotFound):  # an older module, an older driver
+            bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
         return ", ".join(word for bit, word in THROTTLES if bits & bit) or "none"
 
     return {
@@ -515,7 +520,7 @@ def nvidia_calls(nvml, handle):
     }
 
 
-def probe(nvml, calls):
+def probe(nvml, calls: dict) -> dict:
     """Column -> value of every call. One that the GPU or driver does not have is asked no more;
     any other error is None for this time."""
     seen = {}
@@ -529,11 +534,11 @@ def probe(nvml, calls):
     return seen
 
 
-def nvml_text(value):
+def nvml_text(value: str | bytes) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def graphics_cards(sysfs="/sys"):
+def graphics_cards(sysfs: str = "/sys") -> list[tuple[str, str]]:
     """(card folder, PCI vendor) of each graphics card that Linux knows, in order."""
     found = [folder for folder in glob.glob(f"{sysfs}/class/drm/card*")
              if re.fullmatch(r"card\d+", os.path.basename(folder))]  # card0-HDMI-A-1 is a plug
@@ -541,7 +546,7 @@ def graphics_cards(sysfs="/sys"):
             for folder in sorted(found, key=lambda folder: int(os.path.basename(folder)[4:]))]
 
 
-def amd_source(card):
+def amd_source(card: str) -> Polled | None:
     """The watts of an AMD GPU; None where the driver shows none."""
     device = f"{card}/device"
     hwmon = hwmon_of(device, "amdgpu")
@@ -551,7 +556,7 @@ def amd_source(card):
     apu = is_apu(hwmon)
     memories = [f"{device}/mem_info_vram_used"] + [f"{device}/mem_info_gtt_used"] * apu
 
-    def look():
+    def look() -> dict:
         return {"watts": read_number(power, 1e6),
                 "gpu_busy_ratio": read_number(f"{device}/gpu_busy_percent", 100),
                 "gpu_mhz": read_number(f"{hwmon}/freq1_input", 1e6),
@@ -562,7 +567,7 @@ def amd_source(card):
                   part=None if apu else "gpu")
 
 
-def is_apu(hwmon):
+def is_apu(hwmon: str) -> bool:
     """Whether the GPU shares its chip with the CPU, whose watts are then in its own.
 
     Only such chips have the north-bridge voltage (in1), and they have no power cap, but for
@@ -572,7 +577,7 @@ def is_apu(hwmon):
                 or not os.path.exists(f"{hwmon}/power1_cap"))
 
 
-def intel_source(card):
+def intel_source(card: str) -> Polled | None:
     """The energy counter of a discrete Intel GPU; None for others, which RAPL covers."""
     device = f"{card}/device"
     hwmon = hwmon_of(device, "xe") or hwmon_of(device, "i915")
@@ -581,7 +586,7 @@ def intel_source(card):
     if not counter:
         return None
 
-    def look():
+    def look() -> dict:
         return {"joules": read_number(counter, 1e6),
                 "gpu_mhz": first_number(f"{card}/gt_act_freq_mhz", f"{device}/tile0/gt0/freq0/act_freq"),
                 "temperature_c": first_number(f"{hwmon}/temp2_input", f"{hwmon}/temp1_input", scale=1e3)}
@@ -589,12 +594,12 @@ def intel_source(card):
     return Polled("intel", os.path.basename(card), "counter", DRIVER_SCOPE, look, part="gpu")
 
 
-def hwmon_of(device, name):
+def hwmon_of(device: str, name: str) -> str | None:
     return next((folder for folder in sorted(glob.glob(f"{device}/hwmon/hwmon*"))
                  if read_text(f"{folder}/name") == name), None)
 
 
-def open_rapl(sysfs="/sys"):
+def open_rapl(sysfs: str = "/sys") -> list[tuple[str, int, float | None]]:
     """(name, descriptor, range in microjoules) of each CPU package's counter that may be opened.
 
     A descriptor opened by root stays readable after root is dropped. Packages contain the
@@ -616,8 +621,8 @@ def open_rapl(sysfs="/sys"):
     return list(packages.values())
 
 
-def rapl_source(name, descriptor, max_uj):
-    def look():
+def rapl_source(name: str, descriptor: int, max_uj: float | None) -> Polled:
+    def look() -> dict:
         try:
             return {"joules": int(os.pread(descriptor, 32, 0)) / 1e6}
         except (OSError, ValueError):
@@ -627,7 +632,7 @@ def rapl_source(name, descriptor, max_uj):
                   wrap_j=max_uj and max_uj / 1e6, close=lambda: os.close(descriptor))
 
 
-def read_text(path):
+def read_text(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().strip()
@@ -635,30 +640,30 @@ def read_text(path):
         return None  # drivers answer EBUSY, EIO and the like while a card sleeps
 
 
-def read_number(path, scale=1.0):
+def read_number(path: str, scale: float = 1.0) -> float | None:
     try:
         return float(read_text(path)) / scale
     except (TypeError, ValueError):
         return None
 
 
-def read_sum(paths):
+def read_sum(paths: list[str]) -> int | None:
     """The sum of whole numbers; None unless the first is there."""
     values = [read_number(path) for path in paths]
     return None if values[0] is None else int(sum(value or 0 for value in values))
 
 
-def first_number(*paths, scale=1.0):
+def first_number(*paths: str, scale: float = 1.0) -> float | None:
     return next((value for value in (read_number(path, scale) for path in paths) if value is not None), None)
 
 
-def first_file(*paths):
+def first_file(*paths: str) -> str | None:
     return next((path for path in paths if os.path.exists(path)), None)
 
 
 # -- which sources this machine has -----------------------------------------------------
 
-def sources(helper=None, powermetrics_command=None, sysfs="/sys"):
+def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: str = "/sys") -> list:
     """Every power source of this machine, those that can't be read included, with the reason.
 
     helper: what privilege.split_off returned. powermetrics_command: run this as the user
@@ -674,7 +679,7 @@ def sources(helper=None, powermetrics_command=None, sysfs="/sys"):
     return [*installed_nvidia(cards), *linux_sources(cards, helper, sysfs)]
 
 
-def macos_source():
+def macos_source() -> Stream | Absent:
     macmon = shutil.which("macmon")
     if macmon:
         return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)])
@@ -682,7 +687,7 @@ def macos_source():
                   "not read: macOS gives power to root only; start with sudo, or `brew install macmon`")
 
 
-def installed_nvidia(cards):
+def installed_nvidia(cards: list[tuple[str, str]]) -> list:
     try:
         nvml = load_nvml()
         if nvml:
@@ -695,7 +700,7 @@ def installed_nvidia(cards):
     return []
 
 
-def linux_sources(cards, helper, sysfs):
+def linux_sources(cards: list[tuple[str, str]], helper, sysfs: str) -> list:
     makers = {"0x1002": amd_source, "0x8086": intel_source}
     found = [source for source in (makers[vendor](card) for card, vendor in cards if vendor in makers) if source]
     packages = helper.rapl if helper else open_rapl(sysfs)

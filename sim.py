@@ -144,16 +144,24 @@ def serve(args):
     allow_descriptors()
     loop = new_event_loop()
     sim = Sim(args, loop)
-    server = uvicorn.Server(uvicorn_config(sim))
+    server = Server(uvicorn_config(sim))
     sim.watch_parent(args.parent_pid, server)
     gc.freeze()  # the modules' objects stay: no reason to look at them again while tokens are due
-    print(f"listening on http{'s' if args.tls else ''}://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     try:
         loop.run_until_complete(server.serve(sockets=[listener]))
     finally:
         sim.close()
         loop.close()
     return 0
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which says when it is ready: listening, and with its signal handlers in place."""
+
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        scheme = "https" if self.config.is_ssl else "http"
+        print(f"listening on {scheme}://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)
 
 
 def uvicorn_config(sim):
@@ -1560,7 +1568,7 @@ def residency(sample, states_mhz, mhz, unit):
 
 def plist_document(sample, args, number):
     """One document as powermetrics -f plist writes it; a NUL stands before all but the first."""
-    watts = {part: sample[f"{part}_mj"] * 1e9 / sample["elapsed_ns"] for part in ("cpu", "gpu")}  # really mW
+    mw = {part: sample[f"{part}_mj"] * 1e9 / sample["elapsed_ns"] for part in ("cpu", "gpu")}
     names = args.samplers.split(",")
     utc = datetime.datetime.fromtimestamp(int(time.time()), datetime.timezone.utc)
     document = {"is_delta": True, "elapsed_ns": sample["elapsed_ns"], "hw_model": HW_MODELS[args.chip],
@@ -1568,9 +1576,9 @@ def plist_document(sample, args, number):
                 "timestamp": utc.replace(tzinfo=None)}
     if "cpu_power" in names:
         document["processor"] = {
-            "clusters": clusters(sample, CHIPS[args.chip]), "cpu_energy": sample["cpu_mj"], "cpu_power": watts["cpu"],
-            "gpu_energy": sample["gpu_mj"], "gpu_power": watts["gpu"], "ane_energy": 0, "ane_power": 0.0,
-            "combined_power": watts["cpu"] + watts["gpu"]}
+            "clusters": clusters(sample, CHIPS[args.chip]), "cpu_energy": sample["cpu_mj"], "cpu_power": mw["cpu"],
+            "gpu_energy": sample["gpu_mj"], "gpu_power": mw["gpu"], "ane_energy": 0, "ane_power": 0.0,
+            "combined_power": mw["cpu"] + mw["gpu"]}
     if "thermal" in names:
         document["thermal_pressure"] = "Nominal"
     if "gpu_power" in names:

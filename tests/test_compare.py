@@ -26,7 +26,7 @@ def test_a_change_beyond_noise_is_told_from_one_within(results, capsys):
     rate = next(line for line in lines if line.startswith("      8  tokens/s each"))
     assert "-3" in rate and rate.endswith("changed")
     assert next(line for line in lines if line.startswith("      2  wait")).endswith("noise")
-    assert next(line for line in lines if line.startswith("      8  tokens/s all")).endswith("one value each")
+    assert next(line for line in lines if line.startswith("      8  tokens/s all")).endswith("one value")
     assert max(map(len, lines)) < 80 and not any(line.startswith("     16") for line in lines)
 
 

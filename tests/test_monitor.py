@@ -297,11 +297,13 @@ def test_mark_reads_counters_at_once(watch):
 
 
 def test_a_source_that_raises_is_one_line_and_the_rest_goes_on(watch):
-    source = Counter()
-    watched = watch([source])
-    watched.samples(1)
+    source, other = Counter(), Counter()
+    watched = watch([source, other])
+    watched.samples(2)
     source.broken = True
     watched.until(lambda: any("fell over" in line for line in watched.said))
+    reads = len(other.reads_ns)
+    watched.until(lambda: len(other.reads_ns) > reads + 2)
     seen = len(watched.rows("system_sample"))
     watched.until(lambda: len(watched.rows("system_sample")) > seen + 2)
     assert sum("fell over" in line for line in watched.said) == 1

@@ -94,7 +94,7 @@ def test_cost_follows_from_the_energy(results):
     ("UPDATE level SET client_limited = 1, client_limited_why = '97 % of a core' WHERE concurrency = 8", "at 8 at once this client was the bottleneck (97 % of a core)"),
     ("UPDATE target SET vram_bytes = size_bytes / 4", "25 % of the model is in GPU memory"),
     ("UPDATE request SET server_load_ns = 2500000000 WHERE id = 2", "waited 2.5 s for the model to load at 2 at once"),
-    ("UPDATE power_sample SET thermal = 'Heavy' WHERE end_ns > 8000000000", "the system reported thermal pressure at 1, 2, 4 and 8 at once"),
+    ("UPDATE power_sample SET thermal = 'Heavy' WHERE end_ns > 6000000000", "the system reported thermal pressure at 1, 2, 4 and 8 at once"),
     ("UPDATE request SET cached_tokens = 25", "prompt tokens came from the cache"),
     ("UPDATE request SET done_reason = 'length' WHERE id = 3", "some replies, not all, were cut at the limit of tokens at 2 at once"),
     ("UPDATE request SET output_tokens = 7 WHERE id = 1", "replies have 7 to 60 tokens"),

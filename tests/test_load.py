@@ -1,0 +1,143 @@
+"""load.py: every end of a request has its own status; bursts, cuts and figures."""
+import threading
+import time
+from array import array
+
+import pytest
+
+import api
+import load
+
+NEVER = load.Limits(stall_s=None)
+
+
+def fire(sim_url, count=1, api_name="ollama", limits=NEVER, interrupt=None, tick=lambda level: None, **body):
+    protocol = api.SERVERS[api_name]
+    tasks = [load.Task(n, sim_url + protocol.path, protocol.body("deepseek-r1:7b", f"[{n}] why?", **body)) for n in range(1, count + 1)]
+    level = load.Burst(tasks, protocol, limits, interrupt)
+    level.run(tick)
+    return level
+
+
+@pytest.fixture(scope="module")
+def exact(module_sim):
+    return module_sim("--profile", "exact", "--ttft", "100", "--itl", "10", "--tokens", "20")
+
+
+@pytest.mark.parametrize("api_name", ["ollama", "openai"])
+@pytest.mark.parametrize("kernel_stamps", [True, False])
+def test_times_and_counts_are_the_simulators(exact, api_name, kernel_stamps):
+    level = fire(exact.url, 4, api_name, load.Limits(kernel_stamps=kernel_stamps))
+    assert [o.task.number for o in level.outcomes] == [1, 2, 3, 4]
+    for outcome in level.outcomes:
+        row = outcome.row(0)
+        assert (row["status"], row["http_status"], row["output_tokens"], row["output_tokens_source"]) == ("completed", 200, 20, "server")
+        assert row["chunks"] == 20 == len(outcome.chunk_ns) and row["reasoning_chunks"] == sum(outcome.chunk_is_reasoning)
+        assert 0.1 <= (row["first_text_ns"] - row["sent_ns"]) / 1e9  # the simulator's --ttft
+        assert (row["last_text_ns"] - row["first_text_ns"]) / 1e9 >= 0.9 * 19 * 0.010  # 19 gaps of --itl
+        assert list(outcome.chunk_ns) == sorted(outcome.chunk_ns) and outcome.answer or outcome.reasoning
+    assert level.started_ns <= min(o.sent_ns for o in level.outcomes)
+
+
+FAULTS = [  # the simulator's fault, what it may be called, HTTP status
+    ("reset_before_headers", {"reset"}, None), ("reset_after_headers", {"reset"}, 200), ("reset_mid_line", {"reset"}, 200),
+    ("html_502", {"http_error"}, 502), ("error_first", {"stream_error", "http_error"}, None), ("error_last", {"stream_error"}, 200),
+    ("no_done", {"reset"}, 200), ("no_done_stop", {"truncated"}, 200), ("no_text", {"empty"}, 200), ("429", {"http_error"}, 429), ("503", {"http_error"}, 503),
+    ("403_empty", {"http_error"}, 403), ("garbage", {"stream_error"}, None), ("redirect", {"http_error"}, None),
+    ("gzip", {"completed"}, 200), ("done_twice", {"completed"}, 200), ("counters_nan", {"completed"}, 200), ("huge_line", {"completed"}, 200),
+]
+
+
+@pytest.fixture(scope="module")
+def short(module_sim):
+    return module_sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "10")
+
+
+@pytest.mark.parametrize("fault, statuses, http_status", FAULTS)
+def test_every_fault_is_one_outcome_of_its_own(short, fault, statuses, http_status):
+    outcome = fire(short.url, limits=load.Limits(stall_s=20, headers={"X-Sim-Fault": fault})).outcomes[0]
+    assert outcome.status in statuses, outcome
+    if http_status is not None:
+        assert outcome.http_status == http_status
+    assert (outcome.error is None) == (outcome.status == "completed") and "\n" not in (outcome.error or "")
+
+
+def test_nobody_there_is_refused(unused_port):
+    outcome = fire(f"http://127.0.0.1:{unused_port}").outcomes[0]
+    assert outcome.status == "refused" and outcome.sent_ns is None and outcome.error
+
+
+@pytest.fixture
+def unused_port():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_a_deadline_cuts_and_keeps_what_came(module_sim):
+    slow = module_sim("--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000")
+    level = fire(slow.url, 3, limits=load.Limits(deadline_s=1.0))
+    for outcome in level.outcomes:
+        assert outcome.status == "cancelled" and "deadline" in outcome.error and 3 <= len(outcome.chunk_ns) < 100
+
+
+def test_a_stalled_stream_is_told_from_a_waiting_one(module_sim):
+    stalling = module_sim("--profile", "exact", "--ttft", "10", "--itl", "5", "--tokens", "10", "--fault", "stall:4")
+    outcome = fire(stalling.url, limits=load.Limits(stall_s=0.6)).outcomes[0]
+    assert outcome.status == "stalled" and len(outcome.chunk_ns) >= 3
+    waiting = module_sim("--profile", "exact", "--ttft", "10", "--itl", "100", "--tokens", "15", "--slots", "1")
+    level = fire(waiting.url, 2, limits=load.Limits(stall_s=0.6))  # the second waits 1.5 s while the first streams
+    assert [o.status for o in level.outcomes] == ["completed", "completed"]
+
+
+def test_an_interrupt_cancels_all(module_sim):
+    slow = module_sim("--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000")
+    interrupt = threading.Event()
+    threading.Timer(0.5, interrupt.set).start()
+    level = fire(slow.url, 5, interrupt=interrupt)
+    assert {o.status for o in level.outcomes} == {"cancelled"} and threading.active_count() < 10
+
+
+def test_slots_and_queue_show(module_sim):
+    slots = module_sim("--profile", "exact", "--ttft", "20", "--itl", "10", "--tokens", "20", "--slots", "2")
+    level = fire(slots.url, 4)
+    waits = sorted((o.chunk_ns[0] - o.sent_ns) / 1e9 for o in level.outcomes)
+    assert waits[1] < 0.19 <= waits[2]  # the last two wait for the first two to end
+
+
+def test_the_heart_tells_how_late_threads_wake(exact):
+    level = fire(exact.url)
+    figures = level.client_figures()
+    assert len(level.beats_late_ns) >= 5 and figures["client_stall_p99_s"] >= 0
+    assert figures["client_cpu_ratio"] >= 0 and figures["client_send_skew_s"] == 0
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({}, None), ({"client_cpu_ratio": 0.95}, "95% of a core"), ({"client_send_lag_p99_s": 0.2}, "200 ms late"),
+    ({"client_read_lag_p99_s": 0.02}, "20 ms late"), ({"client_read_lag_p99_s": 0.02, "client_stamps": "kernel"}, None),
+    ({"client_read_lag_p99_s": 0.5, "client_stamps": "kernel"}, "500 ms late"),
+])
+def test_when_the_client_is_the_limit(changes, words):
+    figures = {"client_cpu_ratio": 0.2, "client_send_lag_p99_s": 0.001, "client_read_lag_p99_s": 0.001, "client_stamps": "user"} | changes
+    why = load.limited_why(figures)
+    assert (why is None) == (words is None) and (words or "") in (why or "")
+
+
+def outcome_with(*instants, status="completed"):
+    return load.Outcome(load.Task(1, "", {}), status, chunk_ns=array("q", instants))
+
+
+def test_inter_token_latency_pools_the_gaps_of_completed_streams():
+    figures = load.itl_figures([outcome_with(0, 1_000_000_000, 4_000_000_000), outcome_with(5, 2_000_000_005),
+                                outcome_with(0, 10**12, status="reset"), outcome_with()])
+    assert (figures["itl_chunks"], figures["itl_mean_s"], figures["itl_p50_s"], figures["itl_max_s"]) == (3, 2.0, 2.0, 3.0)
+    assert figures["itl_p95_s"] is None and figures["itl_p99_s"] is None
+    figures = load.itl_figures([outcome_with(*range(0, 101 * 10**9, 10**9))])
+    assert (figures["itl_chunks"], figures["itl_p99_s"]) == (100, 1.0)
+
+
+def test_an_unforeseen_error_is_that_requests_alone(exact, monkeypatch):
+    monkeypatch.setattr(load, "read_stream", lambda *_: 1 / 0)
+    outcome = fire(exact.url).outcomes[0]
+    assert outcome.status == "client_error" and "ZeroDivisionError" in outcome.error

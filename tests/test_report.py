@@ -1,0 +1,78 @@
+"""report.py: one page that asks nobody for anything and takes no text for markup."""
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import analyze
+import charts
+import made_up_results
+import report
+
+HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The report of a study whose model, label and errors are hostile."""
+    folder = tmp_path_factory.mktemp("report")
+    made_up_results.write(folder / "results.db", model=HOSTILE, label="<b>label</b>", failures=1, error="<script>alert(2)</script>", levels=(1, 2, 4))
+    made_up_results.write(folder / "results.db", levels=(1, 2, 4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charts, "save_png", lambda *_: None)  # test_charts.py and test_analyze.py look at those
+        assert analyze.main(["--db", str(folder / "results.db"), "--out", str(folder)]) == 0
+    return folder / "report.html"
+
+
+def own_part(page):
+    """The page without the library that draws."""
+    text = page.read_text(encoding="utf-8")
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
+    assert len(scripts) == 2
+    return text.replace(max(scripts, key=len), "")
+
+
+def test_it_holds_verdict_table_definitions_and_how_to_repeat(page):
+    text = own_part(page)
+    for part in ("One request alone gets", "What the words mean", "to know before trusting", "tokens/s each", "bench.py 1,2,4 --model tiny:7b",
+                 "Apple M9 &lt;Pro&gt;", "Simulated server"):
+        assert part in text
+
+
+def test_hostile_text_stays_text(page):
+    text = own_part(page)
+    assert "<img" not in text and "<b>" not in text and "alert(2)</script>" not in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text and "&lt;script&gt;alert(2)&lt;/script&gt;" in text
+
+
+def test_the_data_is_json_again(page):
+    specs = json.loads(re.search(r'<script type="application/json" id="specs">(.*?)</script>', own_part(page), re.S).group(1))
+    assert len(specs) == own_part(page).count('class="chart"') > 30
+
+
+def test_it_names_no_other_host(page):
+    text = own_part(page)
+    assert not re.search(r'(src|href)="(?!#)', text) and "@import" not in text and "url(" not in text
+    assert "default-src 'none'" in text
+
+
+def test_what_ends_a_script_cannot_stand_in_one():
+    assert "<" not in report.in_script({"a": "</script><!--"}) and json.loads(report.in_script({"a": "</script>\u2028"})) == {"a": "</script>\u2028"}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@pytest.mark.parametrize("scheme", [0, 1])  # dark, light
+def test_a_browser_draws_every_chart_without_a_complaint(page, tmp_path, scheme):
+    shown = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--virtual-time-budget=60000",
+         f"--blink-settings=preferredColorScheme={scheme}", "--enable-logging=stderr", f"--log-net-log={tmp_path / 'net.json'}",
+         "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    drawn = int(re.search(r'data-drawn="(\d+)"', shown.stdout).group(1))
+    assert drawn == own_part(page).count('class="chart"')
+    assert ":CONSOLE" not in shown.stderr
+    assert "<svg" in shown.stdout and "onerror=alert" not in re.sub(r"<(script|title|text|desc)\b.*?</\1>", "", shown.stdout, flags=re.S).replace("&lt;img src=x onerror=alert(1)&gt;", "")
+    asked = {url for url in re.findall(r'"url":"((?:https?|wss?)://[^"]*)"', (tmp_path / "net.json").read_text(errors="replace"))}
+    assert not {url for url in asked if "google" not in url and "gvt1" not in url}  # the browser's own update checks are not the page's
