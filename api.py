@@ -268,9 +268,14 @@ class Ollama:
     stream = OllamaStream
 
     def body(self, model: str, prompt: str, tokens: int | None = None, think: bool | None = None,
-             options: dict | None = None, system: str | None = None) -> dict:
-        """The JSON body of one request. ``tokens`` is a ceiling: there is no ignore-EOS."""
-        made: dict = {"model": model, "prompt": prompt, "stream": True}
+             options: dict | None = None, system: str | None = None, history: tuple = ()) -> dict:
+        """The JSON body of one request. ``tokens`` is a ceiling: there is no ignore-EOS.
+
+        ``history`` is what was said before, (question, answer) each; it goes before the
+        prompt as a transcript, since /api/generate has no messages.
+        """
+        said = "".join(f"User: {question}\n\nAssistant: {answer}\n\n" for question, answer in history)
+        made: dict = {"model": model, "prompt": f"{said}User: {prompt}" if said else prompt, "stream": True}
         options = dict(options or {})
         if tokens is not None:
             options["num_predict"] = tokens
@@ -328,11 +333,12 @@ class OpenAI:
     stream = OpenAIStream
 
     def body(self, model: str, prompt: str, tokens: int | None = None, think: bool | None = None,
-             options: dict | None = None, system: str | None = None) -> dict:
+             options: dict | None = None, system: str | None = None, history: tuple = ()) -> dict:
         """The JSON body of one request; options go to the top level."""
-        messages = [{"role": "user", "content": prompt}]
-        if system:
-            messages.insert(0, {"role": "system", "content": system})
+        messages = [{"role": "system", "content": system}] if system else []
+        for question, answer in history:
+            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        messages.append({"role": "user", "content": prompt})
         made: dict = {"model": model, "messages": messages, "stream": True,
                       "stream_options": {"include_usage": True}}
         if tokens is not None:

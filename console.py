@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 import time
 
 from rich.console import Console as RichConsole
@@ -62,6 +63,11 @@ class Console:
         if not self.live:
             sys.stdout.flush()
 
+    def sentence(self, text: str) -> None:
+        """A sentence in bold, broken between words."""
+        for line in textwrap.wrap(clean(text), WIDTH - 1, break_long_words=False, break_on_hyphens=False):
+            self.say(line, "bold")
+
     def warn(self, text: str) -> None:
         self.say(text, "yellow")
 
@@ -105,23 +111,23 @@ class Console:
     def _tell(self, level) -> None:
         """A plain line when how many wait, stream and have ended has changed by a tenth."""
         waiting, streaming, ended = states(level)
-        step = max(1, len(level.exchanges) // 10)
+        step = max(1, (level.planned or level.workers) // 10)
         if (told := (streaming // step, ended // step)) != self._told:
             self._told = told
             self.say(f"  {clock_time(elapsed_s(level))}  {waiting} waiting, {streaming} streaming, {ended} ended")
 
     def _picture(self, level, sample: dict) -> str:
         waiting, streaming, ended = states(level)
-        total = len(level.exchanges)
         room = max(3, self._rich.size.height - LINES_AROUND_TABLE)
         shown = busiest(level.exchanges, room)
-        done = BAR_CELLS * ended // total
         lines = [machine_line(sample), self._heading, REQUEST_HEADING]
         now = time.perf_counter_ns()
-        lines += [request_line(level.exchanges.index(exchange) + 1, exchange, now) for exchange in shown]
-        if total > len(shown):
-            lines.append(f"{'...':>6} and {total - len(shown)} more")
-        lines.append(f"[{'#' * done}{'-' * (BAR_CELLS - done)}] {ended}/{total} ended, {streaming} streaming, "
+        lines += [request_line(exchange, now) for exchange in shown]
+        if len(level.exchanges) > len(shown):
+            lines.append(f"{'...':>6} and {len(level.exchanges) - len(shown)} more")
+        done = int(BAR_CELLS * min(1.0, progress_ratio(level, ended)))
+        of = f"/{level.planned}" if level.planned else ""
+        lines.append(f"[{'#' * done}{'-' * (BAR_CELLS - done)}] {ended}{of} ended, {streaming} streaming, "
                      f"{waiting} waiting  {clock_time(elapsed_s(level))}")
         return "\n".join(line[: self._rich.size.width] for line in lines)
 
@@ -133,9 +139,16 @@ class Console:
 
 def states(level) -> tuple[int, int, int]:
     """How many requests wait, stream and have ended."""
-    ended = sum(exchange.ended_ns is not None for exchange in level.exchanges)
-    begun = sum(exchange.reads > 0 and exchange.ended_ns is None for exchange in level.exchanges)
-    return len(level.exchanges) - ended - begun, begun, ended
+    flying = [exchange for exchange in level.exchanges if exchange.ended_ns is None]
+    begun = sum(exchange.reads > 0 for exchange in flying)
+    sent = sum(exchange.sent_ns is not None for exchange in flying)
+    ended = len(level.exchanges) - len(flying) if level.is_burst else len(level.outcomes)
+    return max(sent - begun, 0), begun, ended
+
+
+def progress_ratio(level, ended: int) -> float:
+    """How far a level is: of its requests, or of its time."""
+    return ended / level.planned if level.planned else elapsed_s(level) / level.until_s
 
 
 def elapsed_s(level) -> float:
@@ -151,9 +164,9 @@ def busiest(exchanges: list, room: int) -> list:
     return sorted(exchanges, key=rank)[: room - 1]
 
 
-def request_line(number: int, exchange, now_ns: int) -> str:
+def request_line(exchange, now_ns: int) -> str:
     """A request as the study showed it. TOKENS counts reads until the server has counted."""
-    stamps, sent = exchange.stamps, exchange.sent_ns
+    number, stamps, sent = exchange.number, exchange.stamps, exchange.sent_ns
     if sent is None:
         return f"{number:>6} {'-':>7} {'-':>9} {'-':>9} {'-':>9} {'-':>9}  connecting"
     first = exchange.first_read_ns or (stamps[0] if stamps else None)
@@ -187,11 +200,31 @@ def level_line(row: dict) -> str:
         return f"{'-' if value is None else format(value, layout):>{width}}"
 
     repeat = f"/{row['repeat']}" if row["repeat"] > 1 else ""
+    repeat += "w" if row["cache"] == "warm" else ""
     return (f"{str(row['concurrency']) + repeat:>7}{str(row['completed']) + '/' + str(row['requests']):>8}"
             f"{short_time(row['ttft_mean_s']):>8}{short_time(row['ttft_max_s']):>8}"
             f"{cell('tokens_per_s_mean', '.1f', 7)}{cell('output_tokens_per_s', '.1f', 7)}"
             f"{cell('peak_streaming', 'd', 6)}{clock_time(row['duration_s']):>9}"
             f"{cell('mean_w', '.1f', 7)}{cell('mean_gpu_mhz', '.0f', 6)}{cell('joules_per_output_token', '.3g', 7)}")
+
+
+def steady_line(row: dict) -> str:
+    """A row of steady_summary under its level."""
+    return (f"        steady {clock_time(row['duration_s'])}: {row['completed']}/{row['requests']} requests, TTFT {short_time(row['ttft_mean_s'])}, "
+            f"{row['tokens_per_s_mean'] or 0:.1f} tokens/s each, {row['output_tokens_per_s'] or 0:.1f} all")
+
+
+def cache_line(row: dict) -> str:
+    """A row of cache_effect."""
+    saved = "-" if row["ttft_saved_ratio"] is None else f"{row['ttft_saved_ratio']:.0%}"
+    return (f"  {row['model']}, {row['concurrency']} at once: TTFT {short_time(row['cold_ttft_mean_s'])} cold, "
+            f"{short_time(row['warm_ttft_mean_s'])} warm: the prompt cache saves {saved}")
+
+
+def host_line(row: dict) -> str:
+    """A row of host_summary."""
+    return (f"  {row['concurrency']} at once, {clean(row['host'])}: {row['completed']}/{row['requests']} requests, TTFT {short_time(row['ttft_mean_s'])}, "
+            f"{row['tokens_per_s_mean'] or 0:.1f} tokens/s each, {row['output_tokens_per_s'] or 0:.1f} all")
 
 
 def short_time(value: float | None) -> str:

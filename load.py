@@ -1,40 +1,39 @@
-"""load.py - fires one level: so many streaming requests at once, each timed, each told how it ended.
+"""load.py - when is the next request sent, and who is cut: one level, from its first byte to its last.
 
-    level = load.Burst(tasks, protocol, limits)
-    level.run(tick=console.draw)          # returns when every request has ended
-    for outcome in level.outcomes: ...    # a row of the table request, and its chunks
+    level = load.Load(source, limits, workers=19)                  # a burst
+    level = load.Load(source, limits, workers=19, planned=200)     # a closed loop: a finished one is replaced
+    level = load.Load(source, limits, workers=64, due=load.poisson(5.0, seed=1), until_s=60)   # an open loop
+    level.run(observer)          # returns when every request has ended
+    level.client_figures()       # how exact this client was
 
 Worker threads only receive bytes and note instants (see wire.py). What the answers say is
 read one stream at a time: gently while others still stream, at full speed afterwards.
 """
 from __future__ import annotations
 
-import errno
+import bisect
+import collections
 import gc
-import http.client
 import itertools
-import json
 import queue
+import random
 import threading
 import time
 from array import array
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from typing import Callable, Iterator
 
-import requests
-import urllib3
-
-import api
+import attempt
 import wire
+from attempt import Limits, Outcome, Task
 
-CONNECT_S = 10.0  # a server that does not even accept for so long is refused
 READY_S = 60.0  # for all connections of a level to be made
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
-GENTLE_PIECES = 16  # while others stream, the lock of the interpreter is given up after so many ...
-GENTLE_PAUSE_S = 0.002  # ... for so long: 0.2 ms of work, then the readers have their turn
+GENTLE_PAUSE_S = 0.002  # while others stream, who reads an answer gives up the interpreter's lock for so long
 HEARTBEAT_S = 0.02  # a thread that only sleeps shows how late a thread can wake
-ERROR_BYTES = 65_536  # of an error's body that are read
 P95_FLOOR, P99_FLOOR = 20, 100  # values a percentile needs, as in schema.sql
+RESAMPLES, MANY = 1000, 500  # of a bootstrap, a tenth of it from so many values on
+UNUSED = "not needed any more"  # a connected worker whose request was never sent
 
 CPU_LIMIT_RATIO = 0.9  # of one core: the interpreter runs one thread at a time
 SEND_LAG_LIMIT_S = 0.05  # a burst that takes longer to leave is no burst
@@ -42,200 +41,304 @@ READ_LAG_LIMIT_S = 0.01  # stamps of our own that are this late at p99 spoil int
 KEEP_UP_LIMIT_S = 0.25  # with the kernel's stamps lateness is harmless until the buffers fill
 
 
-@dataclass(frozen=True)
-class Task:
-    """One request to make."""
+class Observer:
+    """What a level tells while it runs; all calls come from the thread that called run()."""
 
-    number: int  # 1 to n within its level
-    url: str
-    body: dict
-    prefix: str | None = None
-    target_id: int | None = None
+    def ready(self, tasks: list[Task]) -> None:
+        """Every first connection is made, nothing is sent yet."""
 
+    def begun(self, task: Task) -> None:
+        """A later request begins."""
 
-@dataclass(frozen=True)
-class Limits:
-    """When to give up, and how to read; seconds, None is never."""
+    def ended(self, outcome: Outcome) -> None:
+        """A request has ended."""
 
-    stall_s: float | None = 300.0  # silence of a stream that had begun, or of a whole level
-    deadline_s: float | None = None  # of a level
-    kernel_stamps: bool = True
-    headers: dict[str, str] = field(default_factory=dict)  # sent with every request, e.g. an API key
+    def tick(self, level: "Load") -> None:
+        """Four times a second."""
 
 
-@dataclass
-class Outcome:
-    """How one request went. Instants are of time.perf_counter_ns, None did not happen."""
-
-    task: Task
-    status: str = "client_error"
-    http_status: int | None = None
-    error: str | None = None
-    answer: str = ""
-    reasoning: str = ""
-    final: object = None  # api.Final
-    sent_ns: int | None = None
-    first_byte_ns: int | None = None
-    ended_ns: int | None = None
-    chunk_ns: array = field(default_factory=lambda: array("q"))  # instant of each chunk with text
-    chunk_is_reasoning: bytearray = field(default_factory=bytearray)
-    read_lags_ns: array = field(default_factory=lambda: array("q"))
-
-    def row(self, origin_ns: int) -> dict:
-        """The columns of the table request that a finished one fills."""
-        def since(at_ns):
-            return None if at_ns is None else at_ns - origin_ns
-
-        final, chunks = self.final, len(self.chunk_ns)
-        first_answer = self.chunk_is_reasoning.find(0)
-        tokens = final.output_tokens if final else None
-        return {
-            "status": self.status, "http_status": self.http_status, "error": self.error,
-            "done_reason": final and final.done_reason,
-            "sent_ns": since(self.sent_ns), "first_byte_ns": since(self.first_byte_ns), "ended_ns": since(self.ended_ns),
-            "first_text_ns": since(self.chunk_ns[0]) if chunks else None,
-            "first_answer_ns": since(self.chunk_ns[first_answer]) if first_answer >= 0 else None,
-            "last_text_ns": since(self.chunk_ns[-1]) if chunks else None,
-            "chunks": chunks, "reasoning_chunks": sum(self.chunk_is_reasoning),
-            "output_tokens": chunks if tokens is None else tokens,
-            "output_tokens_source": "chunks" if tokens is None else "server",
-            **{name: getattr(final, name, None) for name in (
-                "prompt_tokens", "cached_tokens", "server_total_ns", "server_load_ns",
-                "server_prefill_ns", "server_decode_ns")},
-        }
+def at_once(count: int, ramp_s: float = 0.0) -> Iterator[float]:
+    """Due times of a burst, or of a ramp: evenly over so many seconds."""
+    return (ramp_s * number / count for number in range(count))
 
 
-class Burst:
-    """All requests of a level at once: connected first, then sent in one loop.
+def poisson(rate_per_s: float, seed: int) -> Iterator[float]:
+    """Due times of an open loop: independent arrivals at a mean rate, from a seed."""
+    draw = random.Random(seed)
+    return itertools.accumulate(draw.expovariate(rate_per_s) for _ in itertools.count())
 
-    ``exchanges`` may be looked at while it runs; ``outcomes`` fills as requests end, in
-    the order of their numbers at the end. ``interrupt`` is an Event that cancels all.
+
+class Load:
+    """A level: at most ``workers`` requests in flight.
+
+    ``source(number)`` makes the task of each number from 1 on. ``due`` gives the second at
+    which each request should leave; a request beyond its end leaves as soon as a worker is
+    free. Without ``planned`` and ``until_s`` every worker makes one request: a burst.
+    ``planned`` ends it after so many requests, ``until_s`` sends none after so many seconds;
+    what is in flight then may finish. ``interrupt`` is an Event that cancels all.
+
+    ``exchanges`` (those in flight; in a burst all) may be looked at while it runs.
     """
 
-    def __init__(self, tasks: list[Task], protocol, limits: Limits, interrupt: threading.Event | None = None) -> None:
-        self.tasks, self.protocol, self.limits = tasks, protocol, limits
-        self.interrupt = interrupt or threading.Event()
-        self.live = True  # streams still come in: digest gently
+    def __init__(self, source: Callable[[int], Task], limits: Limits, workers: int, *,
+                 due: Iterator[float] | None = None, planned: int | None = None, until_s: float | None = None,
+                 interrupt: threading.Event | None = None) -> None:
+        self.source, self.limits, self.workers = source, limits, workers
+        self.is_burst = planned is None and until_s is None  # everybody once, all at the same time
+        self.planned = workers if self.is_burst else planned
+        self.until_s, self.interrupt = until_s, interrupt or threading.Event()
         self.started_ns: int | None = None
+        self.full_ns: int | None = None  # the last request was sent: from here on the load only falls
         self.ended_ns: int | None = None
         self.cpu_s = 0.0
         self.beats_late_ns = array("q")
+        self.pool_waits = 0  # requests that were due while every worker was busy
         self.exchanges: list[wire.Exchange] = []
         self.outcomes: list[Outcome] = []
-        self._ready: queue.SimpleQueue = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue = queue.SimpleQueue()
-        self._turn = threading.Lock()  # one stream at a time is read for what it says
+        self._due = due if due is not None else at_once(workers)
+        self._is_open = due is not None and not self.is_burst
+        self._live = True  # streams still come in: read answers gently
+        self._numbers = 0
+        self._closing = False
+        self._lock = threading.Lock()  # of _numbers
+        self._turn = threading.Lock()  # one answer at a time is read for what it says
+        self._events: queue.SimpleQueue = queue.SimpleQueue()
+        self._ready: collections.deque[wire.Exchange] = collections.deque()
+        self._busy = workers  # workers that have not gone home
 
-    def run(self, tick=lambda level: None, before_fire=lambda: None) -> None:
+    def run(self, observer: Observer | None = None) -> None:
         """Fire, and wait until every request has ended."""
-        with ThreadPoolExecutor(len(self.tasks), "stream") as pool:
-            for task in self.tasks:
-                exchange = wire.Exchange(True, self.limits.kernel_stamps, self._ready.put, self._turn)
-                self.exchanges.append(exchange)
-                pool.submit(self._attempt, task, exchange)
-            self._wait_ready()
-            before_fire()
+        observer = observer or Observer()
+        with ThreadPoolExecutor(self.workers, "stream") as pool:
+            for _ in range(self.workers):
+                pool.submit(self._work)
+            observer.ready(self._first_tasks())
             heart = Heart(self.beats_late_ns)
             gc.collect()
-            gc.disable()
+            gc.freeze()  # what is here stays: later collections look at new objects only
+            if self.is_burst:
+                gc.disable()
             try:
-                self._fire()
-                self._watch(tick)
+                self._cpu_before_s = time.process_time()
+                self.started_ns = time.perf_counter_ns()
+                self._conduct(observer)
             finally:
                 gc.enable()
+                gc.unfreeze()
                 heart.stop()
         self.outcomes.sort(key=lambda outcome: outcome.task.number)
 
-    def _wait_ready(self) -> None:
-        """Every worker is connected and waits for its answer, or has failed already."""
-        until = time.monotonic() + READY_S
-        for _ in self.tasks:
-            try:
-                self._ready.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                break
+    # -- the workers
 
-    def _fire(self) -> None:
-        self._cpu_before_s = time.process_time()
-        self.started_ns = time.perf_counter_ns()
-        for exchange in self.exchanges:
-            if exchange.recorded and exchange.cancelled is None:
-                exchange.fire()
-            else:
-                exchange.cancel("not connected in time")
-
-    def _watch(self, tick) -> None:
-        """Collect outcomes; cut what stalls, what passes the deadline, all when interrupted."""
-        next_tick = time.monotonic() + TICK_S
-        while len(self.outcomes) < len(self.tasks):
-            try:
-                self.outcomes.append(self._ended.get(timeout=max(0.0, next_tick - time.monotonic())))
-            except queue.Empty:
-                next_tick = time.monotonic() + TICK_S
-                self._cut(time.perf_counter_ns())
-                tick(self)
-            if self.live and all(exchange.ended_ns is not None for exchange in self.exchanges):
-                self.live = False
-                self.cpu_s = time.process_time() - self._cpu_before_s
-                self.ended_ns = time.perf_counter_ns()
-
-    def _cut(self, now_ns: int) -> None:
-        limits = self.limits
-        if self.interrupt.is_set():
-            return self._cancel_all("interrupted")
-        if limits.deadline_s and now_ns - self.started_ns > limits.deadline_s * 1e9:
-            return self._cancel_all(f"deadline of {limits.deadline_s:g} s")
-        if limits.stall_s is None:
-            return
-        silent_ns = now_ns - int(limits.stall_s * 1e9)
-        heard = [exchange.last_read_ns or 0 for exchange in self.exchanges]
-        all_silent = max(heard + [self.started_ns]) < silent_ns
-        for exchange, last in zip(self.exchanges, heard):
-            if exchange.ended_ns is None and (0 < last < silent_ns or all_silent):
-                exchange.cancel(f"stalled: nothing for {limits.stall_s:g} s")
-
-    def _cancel_all(self, why: str) -> None:
-        for exchange in self.exchanges:
-            exchange.cancel(why)
-
-    def _attempt(self, task: Task, exchange: wire.Exchange) -> None:
-        outcome = Outcome(task)
+    def _work(self) -> None:
+        """A worker's whole life: one request after the other on a session of its own."""
+        session = wire.session()
         try:
-            attempt(outcome, exchange, self.protocol, self.limits, self._pause)
+            task = self._next()
+            while task is not None:
+                outcome, exchange = self._make(task, session)
+                self._events.put(("ended", outcome, exchange))
+                task = task.follow(self._number(), outcome) if self._goes_on(task, outcome) else self._next()
+        finally:
+            session.close()
+            self._events.put(("home", None, None))
+
+    def _number(self) -> int:
+        with self._lock:
+            self._numbers += 1
+            return self._numbers
+
+    def _next(self) -> Task | None:
+        with self._lock:
+            if self._closing or self.planned is not None and self._numbers >= self.planned:
+                return None
+            self._numbers += 1
+            number = self._numbers
+        return self.source(number)
+
+    def _goes_on(self, task: Task, outcome: Outcome) -> bool:
+        return task.follow is not None and outcome.status == "completed" and not self._closing
+
+    def _make(self, task: Task, session) -> tuple[Outcome, wire.Exchange]:
+        outcome = Outcome(task)
+        hold = task.turn == 1 and (self._is_open or task.number <= self.workers)
+        exchange = wire.Exchange(hold, self.limits.kernel_stamps, lambda ready: self._events.put(("ready", task, ready)), self._turn)
+        exchange.number = task.number
+        if not hold:
+            self._events.put(("begun", task, exchange))
+        try:
+            attempt.make(outcome, session, exchange, self._pause)
         except Exception as error:  # whatever it is, it is this request's end and no other's
             outcome.status, outcome.error = "client_error", f"{type(error).__name__}: {error}"[:500]
-        finally:
-            if exchange.ended_ns is None:
-                exchange.ended_ns = time.perf_counter_ns()
-            exchange.on_ready(exchange)  # it may have failed before
-            self._ended.put(outcome)
+        if exchange.ended_ns is None:
+            exchange.ended_ns = time.perf_counter_ns()
+        if self._is_open:
+            outcome.due_ns = outcome.intended_ns
+        return outcome, exchange
 
     def _pause(self) -> None:
-        if self.live:
+        if self._live:
             time.sleep(GENTLE_PAUSE_S)
+
+    # -- the conductor
+
+    def _first_tasks(self) -> list[Task]:
+        """The tasks of the first requests, once each is connected or has failed."""
+        expected = min(self.workers, self.planned or self.workers)
+        until, tasks = time.monotonic() + READY_S, []
+        while len(tasks) < expected and self._busy:
+            try:
+                kind, what, exchange = self._events.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            self._note(kind, what, exchange)
+            if kind != "home":
+                tasks.append(what if kind == "ready" else what.task)
+        self._ready = collections.deque(sorted(self._ready, key=lambda exchange: exchange.number))
+        self.exchanges.sort(key=lambda exchange: exchange.number)
+        return tasks
+
+    def _note(self, kind: str, what, exchange) -> None:
+        if kind == "ready":
+            self._ready.append(exchange)
+            self.exchanges.append(exchange)
+        elif kind == "begun":
+            self.exchanges.append(exchange)
+        elif kind == "ended":
+            if exchange.cancelled != UNUSED:
+                self.outcomes.append(what)
+            if exchange in self.exchanges:
+                if not self.is_burst:
+                    self.exchanges.remove(exchange)
+            elif self.is_burst:
+                self.exchanges.append(exchange)  # it failed before it was ready
+        else:
+            self._busy -= 1
+
+    def _conduct(self, observer: Observer) -> None:
+        """Send what is due, collect what ended, look around four times a second."""
+        due_s, waited = next(self._due, None), False
+        for outcome in self.outcomes:  # failed before anything was sent
+            observer.ended(outcome)
+        next_tick = time.perf_counter() + TICK_S
+        while self._busy:
+            due_s, waited = self._send(due_s, waited)
+            timeout = next_tick - time.perf_counter()
+            if due_s is not None and self._ready:
+                timeout = min(timeout, self.started_ns / 1e9 + due_s - time.perf_counter())
+            try:
+                kind, what, exchange = self._events.get(timeout=max(0.0, timeout))
+            except queue.Empty:
+                pass
+            else:
+                self._note(kind, what, exchange)
+                self._tell(observer, kind, what, exchange)
+            if time.perf_counter() >= next_tick:
+                next_tick = time.perf_counter() + TICK_S
+                self._look(time.perf_counter_ns())
+                observer.tick(self)
+            self._notice_end()
+        observer.tick(self)
+
+    def _tell(self, observer: Observer, kind: str, what, exchange) -> None:
+        if kind in ("begun", "ready"):
+            observer.begun(what)
+        elif kind == "ended" and exchange.cancelled != UNUSED:
+            observer.ended(what)
+
+    def _send(self, due_s: float | None, waited: bool) -> tuple[float | None, bool]:
+        """Fire every request whose time has come; the next due time, and whether it waits for a worker."""
+        while due_s is not None and not self._closing:
+            intended_ns = self.started_ns + int(due_s * 1e9)
+            if time.perf_counter_ns() < intended_ns:
+                break
+            if not self._ready:
+                self.pool_waits += self._is_open and not waited
+                return due_s, True
+            exchange = self._ready.popleft()
+            exchange.intended_ns = intended_ns
+            exchange.fire()
+            self.full_ns = exchange.sent_ns
+            due_s, waited = next(self._due, None), False
+        return due_s, waited
+
+    def _look(self, now_ns: int) -> None:
+        """Stop sending when the time is over; cut what stalls, and all at the deadline or when interrupted."""
+        limits, passed_s = self.limits, (now_ns - self.started_ns) / 1e9
+        if self.interrupt.is_set() or limits.deadline_s and passed_s > limits.deadline_s:
+            why = "interrupted" if self.interrupt.is_set() else f"deadline of {limits.deadline_s:g} s"
+            self._close()
+            for exchange in list(self.exchanges):
+                exchange.cancel(why)
+        elif self.until_s is not None and passed_s >= self.until_s:
+            self._close()
+        elif limits.stall_s is not None:
+            self._cut_stalled(now_ns - int(limits.stall_s * 1e9))
+
+    def _close(self) -> None:
+        """No further request; workers that were connected and wait for their turn go home."""
+        self._closing = True
+        while self._ready:
+            self._ready.popleft().cancel(UNUSED)
+
+    def _cut_stalled(self, silent_ns: int) -> None:
+        """A stream is stalled when it has begun and is silent; one that only waits, when all are."""
+        heard = [exchange.last_read_ns or 0 for exchange in self.exchanges]
+        all_silent = max([*heard, self.full_ns or self.started_ns]) < silent_ns
+        for exchange, last in zip(list(self.exchanges), heard):
+            if exchange.sent_ns is not None and exchange.ended_ns is None and (0 < last < silent_ns or all_silent):
+                exchange.cancel(f"stalled: nothing for {self.limits.stall_s:g} s")
+
+    def _notice_end(self) -> None:
+        """The last stream has ended: what is left is reading at full speed."""
+        if self._live and (self.is_burst or self._closing or self._numbers == self.planned) \
+                and all(exchange.ended_ns is not None for exchange in self.exchanges):
+            self._live = False
+            self.cpu_s = time.process_time() - self._cpu_before_s
+            self.ended_ns = time.perf_counter_ns()
+
+    # -- afterwards
+
+    def steady_figures(self) -> dict:
+        """From when every worker has sent once to the last sending; {} for a burst."""
+        sent = sorted(((o.sent_ns, o) for o in self.outcomes if o.sent_ns is not None), key=lambda pair: pair[0]) if not self.is_burst else []
+        if len(sent) <= self.workers:
+            return {}
+        start_ns, end_ns = sent[self.workers - 1][0], sent[-1][0]
+        tokens = 0.0
+        for _, outcome in sent:
+            inside = bisect.bisect_right(outcome.chunk_ns, end_ns) - bisect.bisect_left(outcome.chunk_ns, start_ns)
+            tokens += inside * outcome.tokens_per_chunk
+        return {"steady_start_ns": start_ns, "steady_end_ns": end_ns, "steady_output_tokens": tokens}
 
     def client_figures(self) -> dict:
         """The columns of the table level that say how exact this client was."""
         sent = [o.sent_ns for o in self.outcomes if o.sent_ns is not None]
-        lags = sorted(at - self.started_ns for at in sent)
+        lags = sorted(o.sent_ns - o.intended_ns for o in self.outcomes if o.intended_ns is not None and o.sent_ns is not None)
         read_lags = sorted(itertools.chain.from_iterable(o.read_lags_ns for o in self.outcomes))
-        beats = sorted(self.beats_late_ns)
-        stall_s = high_percentile(beats)
+        stall_s = high_percentile(sorted(self.beats_late_ns))
         wall_s = max((self.ended_ns or time.perf_counter_ns()) - self.started_ns, 1) / 1e9
         figures = {
-            "client_send_skew_s": (max(sent) - min(sent)) / 1e9 if sent else None,
+            "client_send_skew_s": (max(sent) - min(sent)) / 1e9 if sent and self.is_burst else None,
             "client_send_lag_p99_s": high_percentile(lags),
             "client_read_lag_p99_s": high_percentile(read_lags) if read_lags else stall_s,
-            "client_read_lag_source": "kernel" if read_lags else "heartbeat" if beats else None,
+            "client_read_lag_source": "kernel" if read_lags else None if stall_s is None else "heartbeat",
             "client_stamps": "kernel" if read_lags else "user",
             "client_cpu_s": self.cpu_s, "client_cpu_ratio": self.cpu_s / wall_s,
             "client_stall_p99_s": stall_s,
         }
-        why = limited_why(figures)
+        why = limited_why(figures, self.pool_waits)
         return figures | {"client_limited": int(bool(why)), "client_limited_why": why}
 
 
-def limited_why(figures: dict) -> str | None:
+class Burst(Load):
+    """The tasks of a list, all at once."""
+
+    def __init__(self, tasks: list[Task], limits: Limits, interrupt: threading.Event | None = None) -> None:
+        super().__init__(lambda number: tasks[number - 1], limits, len(tasks), interrupt=interrupt)
+
+
+def limited_why(figures: dict, pool_waits: int = 0) -> str | None:
     """Which limit of the client a level has passed, with the figure; None when none was."""
     kernel = figures["client_stamps"] == "kernel"
     lag_limit_s = KEEP_UP_LIMIT_S if kernel else READ_LAG_LIMIT_S
@@ -243,7 +346,8 @@ def limited_why(figures: dict) -> str | None:
     if figures["client_cpu_ratio"] > CPU_LIMIT_RATIO:
         found.append(f"the client used {figures['client_cpu_ratio']:.0%} of a core")
     if (figures["client_send_lag_p99_s"] or 0) > SEND_LAG_LIMIT_S:
-        found.append(f"requests left up to {figures['client_send_lag_p99_s'] * 1e3:.0f} ms late")
+        cause = f" ({pool_waits} waited for the pool: more at once are needed)" if pool_waits else ""
+        found.append(f"requests left up to {figures['client_send_lag_p99_s'] * 1e3:.0f} ms late{cause}")
     if (figures["client_read_lag_p99_s"] or 0) > lag_limit_s:
         found.append(f"answers were read up to {figures['client_read_lag_p99_s'] * 1e3:.0f} ms late")
     return "; ".join(found) or None
@@ -268,107 +372,6 @@ class Heart:
     def stop(self) -> None:
         self._over.set()
         self._thread.join()
-
-
-def attempt(outcome: Outcome, exchange: wire.Exchange, protocol, limits: Limits, pause=lambda: None) -> None:
-    """Make one request and fill its outcome."""
-    stream = protocol.stream()
-    broken: Exception | None = None
-    session = wire.session(limits.headers)
-    try:
-        prepared = session.prepare_request(requests.Request("POST", outcome.task.url, json=outcome.task.body))
-        with exchange:
-            response = session.send(prepared, stream=True, timeout=(CONNECT_S, None), allow_redirects=False)
-            outcome.http_status = response.status_code
-            if response.status_code == 200:
-                read_stream(outcome, exchange, response, stream, pause)
-            else:
-                outcome.error = error_body(response)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        broken = error
-    finally:
-        session.close()
-    outcome.final, outcome.answer, outcome.reasoning = stream.final, stream.answer, stream.reasoning
-    outcome.sent_ns, outcome.first_byte_ns, outcome.ended_ns = exchange.sent_ns, exchange.first_read_ns, exchange.ended_ns
-    outcome.read_lags_ns = exchange.read_lags_ns
-    outcome.status, outcome.error = judge(outcome, exchange.cancelled, broken)
-
-
-def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pause) -> None:
-    """The chunks of a stream with their instants."""
-    at_ns, kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
-    at = None
-    for number, (at, data) in enumerate(exchange.pieces(response)):
-        for chunk in stream.feed(data):
-            at_ns.append(at)
-            kinds.append(chunk.is_reasoning)
-        if number % GENTLE_PIECES == 0:
-            pause()
-    for chunk in stream.close():  # the last line may lack its line feed; half a line of a broken stream is none
-        at_ns.append(at)
-        kinds.append(chunk.is_reasoning)
-
-
-def error_body(response: requests.Response) -> str:
-    """What the body of an error says, one line; where to go, for a redirect."""
-    if location := response.headers.get("Location"):
-        return f"redirects to {location}"[: api.LONGEST_ERROR]
-    body = response.raw.read(ERROR_BYTES, decode_content=True)
-    try:
-        return api.error_text(json.loads(body))
-    except ValueError:
-        return api.error_text(body.decode("utf-8", "replace"))
-
-
-def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> tuple[str, str | None]:
-    """The one status of a request, and what went wrong."""
-    final = outcome.final
-    if final.done and final.error is None and outcome.http_status == 200:
-        return ("completed", None) if len(outcome.chunk_ns) else ("empty", "done without any text")
-    if cancelled:
-        return ("stalled" if cancelled.startswith("stalled") else "cancelled"), cancelled
-    if outcome.http_status not in (None, 200):
-        return "http_error", outcome.error or f"HTTP {outcome.http_status} without a word"
-    if final.error:
-        return "stream_error", final.error
-    if broken is not None:
-        return broken_status(broken), words(broken)
-    return "truncated", "the stream ended without its last line"
-
-
-def broken_status(error: BaseException) -> str:
-    """What a failed connection or a broken stream is called."""
-    causes = list(chain(error))
-    if any(isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL) for cause in causes):
-        return "client_error"
-    if any(isinstance(cause, (ConnectionRefusedError, urllib3.exceptions.NewConnectionError, requests.ConnectTimeout,
-                              requests.exceptions.SSLError)) for cause in causes):
-        return "refused"
-    if any(isinstance(cause, (ConnectionError, http.client.IncompleteRead)) for cause in causes):
-        return "reset"
-    if any(isinstance(cause, (http.client.HTTPException, urllib3.exceptions.DecodeError,
-                              urllib3.exceptions.InvalidChunkLength)) for cause in causes):
-        return "stream_error"
-    return "reset" if isinstance(error, (OSError, urllib3.exceptions.HTTPError)) else "client_error"
-
-
-def chain(error: BaseException | None):
-    """An exception and all that it was made of."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        cause = waiting.pop()
-        if isinstance(cause, BaseException) and id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
-
-
-def words(error: BaseException) -> str:
-    """The innermost words of an exception, one line."""
-    innermost = list(chain(error))[-1]
-    text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
-    return " ".join(str(text).split())[:500]
 
 
 def nearest_rank(values: list, percent: int):
@@ -398,3 +401,25 @@ def itl_figures(outcomes: list[Outcome]) -> dict:
         "itl_p99_s": nearest_rank(gaps, 99) / 1e9 if n >= P99_FLOOR else None,
         "itl_max_s": gaps[-1] / 1e9 if n else None,
     }
+
+
+def interval_figures(outcomes: list[Outcome], seed: int = 0) -> dict:
+    """95 % intervals of the mean TTFT and the mean speed of the completed requests."""
+    completed = [o for o in outcomes if o.status == "completed" and o.sent_ns is not None]
+    ttft_s = [(o.chunk_ns[0] - (o.due_ns or o.sent_ns)) / 1e9 for o in completed]
+    speeds = [(tokens - 1) * 1e9 / span for o in completed
+              if (tokens := o.output_tokens) > 1 and (span := o.chunk_ns[-1] - o.chunk_ns[0]) > 0]
+    figures = {}
+    for name, values in (("ttft_mean_{}_s", ttft_s), ("tokens_per_s_mean_{}", speeds)):
+        figures[name.format("low")], figures[name.format("high")] = bootstrap(values, seed)
+    return figures
+
+
+def bootstrap(values: list[float], seed: int) -> tuple[float | None, float | None]:
+    """Percentile bootstrap of the mean, 95 % (Efron 1979); unknown below two values."""
+    n = len(values)
+    if n < 2:
+        return None, None
+    choose = random.Random(seed).choices
+    means = sorted(sum(choose(values, k=n)) / n for _ in range(RESAMPLES if n < MANY else RESAMPLES // 10))
+    return means[len(means) * 25 // 1000], means[len(means) * 975 // 1000]

@@ -32,6 +32,7 @@ import privilege
 INTERVAL_S = 1.0  # between two looks; finer buys nothing: NVML and powermetrics average 1 s
 RESCAN_S = 2.0  # between two looks for new processes: each walks all processes, 3 ms here
 SEARCH_S = 10.0  # between two searches for a server that is not there: they cost more
+FORK_S = 1.0  # a child younger than this, with its parent's command line, is about to become another
 PORT = 11434  # Ollama's
 FIRST_DOCUMENT_S = 15.0  # powermetrics' first takes 1.3 s; a loaded machine gets ten times that
 STALL_INTERVALS = 3  # so many without a sample are a stall (or a sleep, when one spans them)
@@ -208,7 +209,7 @@ class Tree:
             own = cmdline_of(root)
             for child in children:
                 cmdline = cmdline_of(child)
-                just_forked = cmdline == own and key(child) not in self.members  # not yet itself
+                just_forked = cmdline == own and time.time() - key(child)[1] < FORK_S  # not yet itself
                 if child.pid != os.getpid() and not just_forked and alive(child):
                     yield child, "runner" if is_runner(cmdline or []) else "helper"
 

@@ -47,7 +47,7 @@ def split_off(sampler: bool = True, *, commands: list[list[str]] | None = None, 
         commands = [power.powermetrics_arguments(step) for step in range(len(power.SAMPLERS))]
     helper = Helper(commands if sampler else None, power.open_rapl(sysfs))
     if user is None:
-        helper.warning = "running as root and staying it: the results file will be root's; use sudo from your own account"
+        helper.warning = "running as root: the results file will be root's (better: sudo, as yourself)"
         return helper
     try:
         become(user)
@@ -173,6 +173,8 @@ class Helper:
 
 def serve(commands: list[list[str]], control: int, outputs: list[int], errors: int) -> None:
     """The helper's whole life; never returns."""
+    import resource  # not on Windows
+
     sampler = Sampler(commands, outputs, errors)
     try:
         detach(keep=[control, errors, *outputs])
@@ -189,8 +191,8 @@ def serve(commands: list[list[str]], control: int, outputs: list[int], errors: i
         os.write(errors, f"{type(error).__name__}: {error}".encode())
     finally:
         sampler.end()
-        spent = os.times()
-        os.write(errors, f" {SPENT}{spent.children_user + spent.children_system}".encode())
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        os.write(errors, f" {SPENT}{spent.ru_utime + spent.ru_stime}".encode())
         os._exit(0)
 
 

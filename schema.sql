@@ -66,6 +66,13 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   UNIQUE (run_id, host, model)
 ) STRICT;
 
+CREATE TABLE IF NOT EXISTS objective (  -- what a request must meet to count as good (--slo)
+  run_id INTEGER NOT NULL REFERENCES run (id),
+  metric TEXT NOT NULL CHECK (metric IN ('ttft_s', 'ttfat_s', 'e2e_s', 'tpot_s', 'tokens_per_s')),  -- column of request
+  bound REAL NOT NULL,               -- at most; for tokens_per_s at least
+  PRIMARY KEY (run_id, metric)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   id INTEGER PRIMARY KEY,
   run_id INTEGER NOT NULL REFERENCES run (id),
@@ -73,9 +80,20 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   concurrency INTEGER NOT NULL CHECK (concurrency > 0),  -- requests in flight at once
   repeat INTEGER NOT NULL DEFAULT 1, -- 1 for the first time, 2 for the second ...
   cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own
+  load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- all at once; a finished one is replaced; at a rate
+  rate_per_s REAL,                   -- open: requests a second that were meant to arrive, mean
+  ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
+  pool_waits INTEGER,                -- open: requests that were due while all of concurrency were in flight
   status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
+  steady_start_ns INTEGER,           -- from here on all of concurrency were in flight ...
+  steady_end_ns INTEGER,             -- ... to here; NULL for a burst
+  steady_output_tokens REAL,         -- output tokens between the two: chunks times tokens per chunk
+  ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, bootstrap over requests, seconds
+  ttft_mean_high_s REAL,
+  tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens/s of a request, bootstrap
+  tokens_per_s_mean_high REAL,
   itl_chunks INTEGER,                -- gaps between text chunks that the next figures are made of
   itl_mean_s REAL,                   -- inter-token latency (gap between text chunks of one stream), pooled, seconds
   itl_p50_s REAL,                    -- its median, seconds
@@ -96,10 +114,12 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
 CREATE INDEX IF NOT EXISTS level_run ON level (run_id);
 
 CREATE TABLE IF NOT EXISTS request (  -- one streaming request
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY,            -- level_id * 1000000 + number
   level_id INTEGER NOT NULL REFERENCES level (id),
   target_id INTEGER REFERENCES target (id),
   number INTEGER NOT NULL,           -- 1 to n within its level
+  prompt_number INTEGER,             -- line of the file of prompts, from 1
+  turn INTEGER NOT NULL DEFAULT 1,   -- of a conversation
   prefix TEXT,                       -- what was put before the prompt to miss the prompt cache
   status TEXT NOT NULL DEFAULT 'in_flight' CHECK (status IN ('in_flight', 'completed',
     'truncated', 'empty', 'http_error', 'stream_error', 'refused', 'reset', 'stalled',
@@ -107,6 +127,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   http_status INTEGER,               -- status code of the answer
   error TEXT,                        -- what went wrong, in the server's words where it said any
   done_reason TEXT,                  -- why the server stopped: stop, length ...
+  due_ns INTEGER,                    -- when it should have been sent; latency counts from here; open loop only
   sent_ns INTEGER,                   -- t0: just before the request was written to the socket
   first_byte_ns INTEGER,             -- first byte of the answer, headers included
   first_text_ns INTEGER,             -- first chunk with text, reasoning or answer
@@ -123,9 +144,9 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   server_load_ns INTEGER,            -- waiting for the scheduler and loading the model
   server_prefill_ns INTEGER,         -- evaluating the prompt
   server_decode_ns INTEGER,          -- generating
-  ttft_s REAL AS ((first_text_ns - sent_ns) / 1e9),       -- time to first token, seconds
-  ttfat_s REAL AS ((first_answer_ns - sent_ns) / 1e9),    -- time to first answer token, seconds
-  e2e_s REAL AS ((last_text_ns - sent_ns) / 1e9),         -- end-to-end latency, seconds
+  ttft_s REAL AS ((first_text_ns - coalesce(due_ns, sent_ns)) / 1e9),     -- time to first token, seconds
+  ttfat_s REAL AS ((first_answer_ns - coalesce(due_ns, sent_ns)) / 1e9),  -- time to first answer token, seconds
+  e2e_s REAL AS ((last_text_ns - coalesce(due_ns, sent_ns)) / 1e9),       -- end-to-end latency, seconds
   active_s REAL AS ((last_text_ns - first_text_ns) / 1e9),  -- first to last chunk with text, seconds
   tpot_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
     THEN (last_text_ns - first_text_ns) / 1e9 / (output_tokens - 1) END),  -- time per output token, seconds
@@ -285,6 +306,22 @@ WITH total AS (
     sum(prompt_tokens) AS prompt_tokens,
     sum(chunks) AS chunks
   FROM request GROUP BY level_id
+), failing AS (  -- percentiles in which a failure counts as infinitely slow
+  SELECT level_id,
+    max(CASE WHEN ended >= 20 AND rank = (95 * ended + 99) / 100 THEN ttft_s END) AS ttft_p95_with_errors_s,
+    max(CASE WHEN ended >= 100 AND rank = (99 * ended + 99) / 100 THEN ttft_s END) AS ttft_p99_with_errors_s
+  FROM (SELECT level_id, CASE WHEN status = 'completed' THEN ttft_s END AS ttft_s,
+      count(*) OVER (PARTITION BY level_id) AS ended,
+      row_number() OVER (PARTITION BY level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
+    FROM request WHERE status <> 'in_flight') GROUP BY level_id
+), good AS (
+  SELECT request.level_id, count(DISTINCT request.id) AS asked,
+    count(DISTINCT request.id) - count(DISTINCT CASE WHEN request.status <> 'completed' OR coalesce(CASE objective.metric
+      WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
+      WHEN 'tpot_s' THEN tpot_s <= bound WHEN 'tokens_per_s' THEN tokens_per_s >= bound END, 0) = 0
+      THEN request.id END) AS good_requests
+  FROM request JOIN level ON level.id = level_id JOIN objective ON objective.run_id = level.run_id
+  WHERE request.status <> 'in_flight' GROUP BY request.level_id
 ), latency AS (
   SELECT level_id,
     max(CASE metric WHEN 'ttft_s' THEN mean END) AS ttft_mean_s,
@@ -309,6 +346,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   coalesce(completed, 0) AS completed, coalesce(errors, 0) AS errors,
   errors * 1.0 / nullif(completed + errors, 0) AS error_ratio,  -- ended otherwise than completed / ended
   ttft_mean_s, ttft_p50_s, ttft_p95_s, ttft_p99_s, ttft_max_s, ttfat_mean_s,
+  ttft_p95_with_errors_s, ttft_p99_with_errors_s,  -- failures as infinite; NULL also where that is the answer
   tokens_per_s_mean, tokens_per_s_p50, tokens_per_s_min, tpot_mean_s,
   itl_mean_s, itl_p50_s, itl_p95_s, itl_p99_s, itl_max_s, itl_chunks,
   e2e_mean_s, e2e_p50_s, e2e_p95_s, e2e_p99_s, e2e_max_s,
@@ -317,18 +355,63 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   completed * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS requests_per_s,  -- completed ones
   (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
   peak_streaming,
+  good_requests, good_requests * 1.0 / asked AS good_ratio,  -- met every objective of the run; NULL without any
+  good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
+  ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
   client_send_skew_s, client_send_lag_p99_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_cpu_ratio, client_limited, client_limited_why,
-  level.cache, level.id AS level_id
+  level.cache, level.load, level.rate_per_s, level.pool_waits, level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
+LEFT JOIN good ON good.level_id = level.id
+LEFT JOIN failing ON failing.level_id = level.id
 LEFT JOIN total ON total.level_id = level.id
 LEFT JOIN latency ON latency.level_id = level.id
 LEFT JOIN level_streaming ON level_streaming.level_id = level.id;
 
+DROP VIEW IF EXISTS host_summary;
+CREATE VIEW host_summary AS  -- each level by host: is one more server better than one more slot?
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated, target.host, target.api,
+  count(*) AS requests, sum(request.status = 'completed') AS completed,
+  sum(request.status NOT IN ('completed', 'in_flight')) AS errors,
+  avg(CASE WHEN request.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
+  avg(CASE WHEN request.status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
+  sum(output_tokens) AS output_tokens,
+  sum(output_tokens) * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,
+  level.cache, level.id AS level_id
+FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id JOIN target ON target.id = target_id
+GROUP BY level.id, target.id;
+
+DROP VIEW IF EXISTS steady_summary;
+CREATE VIEW steady_summary AS  -- loads that go on: only the part in which all of concurrency were in flight
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  (steady_end_ns - steady_start_ns) / 1e9 AS duration_s,
+  count(*) AS requests, sum(request.status = 'completed') AS completed,  -- sent in that part
+  sum(request.status NOT IN ('completed', 'in_flight')) AS errors,
+  avg(CASE WHEN request.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
+  avg(CASE WHEN request.status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
+  steady_output_tokens * 1e9 / nullif(steady_end_ns - steady_start_ns, 0) AS output_tokens_per_s,
+  level.cache, level.id AS level_id
+FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
+WHERE sent_ns >= steady_start_ns AND sent_ns <= steady_end_ns
+GROUP BY level.id;
+
+DROP VIEW IF EXISTS cache_effect;
+CREATE VIEW cache_effect AS  -- the same level with a prompt cache that misses and one that hits (--cache both)
+SELECT cold.run_id, cold.model, cold.concurrency, cold.repeat, cold.simulated,
+  cold.requests + warm.requests AS requests, cold.errors + warm.errors AS errors,
+  cold.ttft_mean_s AS cold_ttft_mean_s, warm.ttft_mean_s AS warm_ttft_mean_s,
+  1 - warm.ttft_mean_s / cold.ttft_mean_s AS ttft_saved_ratio,
+  cold.output_tokens_per_s AS cold_output_tokens_per_s, warm.output_tokens_per_s AS warm_output_tokens_per_s,
+  cold.level_id AS cold_level_id, warm.level_id AS warm_level_id
+FROM level_summary AS cold JOIN level_summary AS warm
+  ON warm.run_id = cold.run_id AND warm.model = cold.model AND warm.concurrency = cold.concurrency
+  AND warm.repeat = cold.repeat AND cold.cache = 'cold' AND warm.cache = 'warm'
+WHERE cold.status = 'finished' AND warm.status = 'finished';
+
 DROP VIEW IF EXISTS outcomes;
 CREATE VIEW outcomes AS  -- how the requests of each level ended, with one example of what was said
 SELECT level.run_id, level.model, level.concurrency, level.repeat,
-  request.status, request.http_status, count(*) AS requests, min(request.error) AS example
+  request.status, request.http_status, count(*) AS requests, min(request.error) AS example, level.id AS level_id
 FROM request JOIN level ON level.id = level_id
 GROUP BY level.id, request.status, request.http_status;
 
@@ -345,18 +428,18 @@ GROUP BY level.id;
 
 DROP VIEW IF EXISTS idle_power;
 CREATE VIEW idle_power AS  -- mean watts of each source in the run's idle baseline
-SELECT source.run_id, source.id AS source_id, source.name, source.device,
+SELECT source.run_id, source.name, source.device,
   sum(energy_j * 1.0 * (min(end_ns, idle_end_ns) - max(start_ns, idle_start_ns)) / (end_ns - start_ns))
     * 1e9 / nullif(sum(min(end_ns, idle_end_ns) - max(start_ns, idle_start_ns)), 0) AS idle_w
 FROM power_source AS source JOIN run ON run.id = source.run_id
 JOIN power_sample ON source_id = source.id AND end_ns > idle_start_ns AND start_ns < idle_end_ns
 WHERE energy_j IS NOT NULL
-GROUP BY source.id;
+GROUP BY source.run_id, source.name, source.device;  -- a run that was resumed has each source again
 
 DROP VIEW IF EXISTS energy_by_source;
 CREATE VIEW energy_by_source AS  -- energy of each level and source: sample energy times its overlap with the level
 WITH overlap AS (
-  SELECT level.id AS level_id, source_id, power_sample.*,
+  SELECT level.id AS level_id, power_source.kind AS source_kind, power_sample.*,
     min(power_sample.end_ns, level.ended_ns) - max(start_ns, level.started_ns) AS shared_ns
   FROM level JOIN power_source ON power_source.run_id = level.run_id
   JOIN power_sample ON source_id = power_source.id
@@ -368,7 +451,7 @@ WITH overlap AS (
     sum(energy_j * shared_ns / (end_ns - start_ns)) AS energy_j,
     sum(CASE WHEN gpu_energy_j IS NOT NULL THEN shared_ns END) AS gpu_covered_ns,
     sum(gpu_energy_j * shared_ns / (end_ns - start_ns)) AS gpu_energy_j,
-    max(power_w) AS max_w,
+    max(CASE WHEN end_ns - start_ns >= 500000000 OR source_kind = 'interval' THEN power_w END) AS max_w,  -- counters step: short differences exaggerate
     sum(gpu_mhz * shared_ns) / sum(CASE WHEN gpu_mhz IS NOT NULL THEN shared_ns END) AS mean_gpu_mhz,
     sum(gpu_busy_ratio * shared_ns) / sum(CASE WHEN gpu_busy_ratio IS NOT NULL THEN shared_ns END) AS mean_gpu_busy_ratio
   FROM overlap GROUP BY level_id, source_id
@@ -388,20 +471,23 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   level.id AS level_id, source.id AS source_id
 FROM summed JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 JOIN power_source AS source ON source.id = summed.source_id
-LEFT JOIN idle_power ON idle_power.source_id = summed.source_id;
+LEFT JOIN idle_power ON idle_power.run_id = source.run_id AND idle_power.name = source.name AND idle_power.device = source.device;
 
 DROP VIEW IF EXISTS energy_summary;
 CREATE VIEW energy_summary AS  -- energy of each level, all sources together; NULL when one of them is not known
-WITH total AS (
+WITH source_count AS (  -- a source that gave nothing in a level is not known there
+  SELECT run_id, count(DISTINCT name || ' ' || device) AS sources FROM power_source
+  WHERE EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) GROUP BY run_id
+), total AS (
   SELECT level_id, group_concat(energy_by_source.source || ' ' || device, ' + ') AS source,
     min(coverage_ratio) AS coverage_ratio,
-    CASE WHEN count(energy_j) = count(*) THEN sum(energy_j) END AS energy_j,
-    CASE WHEN count(idle_w) = count(*) THEN sum(idle_w) END AS idle_w,
-    CASE WHEN count(net_energy_j) = count(*) THEN sum(net_energy_j) END AS net_energy_j,
-    CASE WHEN count(mean_w) = count(*) THEN sum(mean_w) END AS mean_w,
-    CASE WHEN count(max_w) = count(*) THEN sum(max_w) END AS max_w,
+    CASE WHEN count(energy_j) = max(sources) THEN sum(energy_j) END AS energy_j,
+    CASE WHEN count(idle_w) = max(sources) THEN sum(idle_w) END AS idle_w,
+    CASE WHEN count(net_energy_j) = max(sources) THEN sum(net_energy_j) END AS net_energy_j,
+    CASE WHEN count(mean_w) = max(sources) THEN sum(mean_w) END AS mean_w,
+    CASE WHEN count(max_w) = max(sources) THEN sum(max_w) END AS max_w,
     avg(mean_gpu_mhz) AS mean_gpu_mhz, avg(mean_gpu_busy_ratio) AS mean_gpu_busy_ratio
-  FROM energy_by_source GROUP BY level_id
+  FROM energy_by_source JOIN source_count USING (run_id) GROUP BY level_id
 ), tokens AS (
   SELECT level_id, count(*) AS requests, sum(status NOT IN ('completed', 'in_flight')) AS errors,
     sum(output_tokens) AS output_tokens, sum(prompt_tokens) AS prompt_tokens

@@ -44,11 +44,10 @@ STEP_NS = 20_000  # the wall clock moved by more against ours: its stamps are no
 _current = threading.local()  # the exchange this thread is busy with
 
 
-def session(headers: dict[str, str] | None = None) -> requests.Session:
+def session() -> requests.Session:
     """A requests session whose answers are recorded; it obeys no proxy variable."""
     made = requests.Session()
     made.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
-    made.headers.update(headers or {})
     for scheme in ("http://", "https://"):
         made.mount(scheme, RecordingAdapter())
     return made
@@ -68,6 +67,7 @@ class Exchange:
         self.kernel_stamps = kernel_stamps and KERNEL_STAMPS
         self.on_ready = on_ready  # called by the worker when the request could be fired
         self.turn = turn  # a lock held while the recording is digested, not while it grows
+        self.intended_ns: int | None = None  # when it should leave, where that was planned
         self.sent_ns: int | None = None
         self.first_read_ns: int | None = None
         self.ended_ns: int | None = None  # the last byte, the end of file or the error

@@ -6,16 +6,18 @@ from array import array
 import pytest
 
 import api
+import attempt
 import load
 
 NEVER = load.Limits(stall_s=None)
 
 
-def fire(sim_url, count=1, api_name="ollama", limits=NEVER, interrupt=None, tick=lambda level: None, **body):
+def fire(sim_url, count=1, api_name="ollama", limits=NEVER, interrupt=None, headers=None, **body):
     protocol = api.SERVERS[api_name]
-    tasks = [load.Task(n, sim_url + protocol.path, protocol.body("deepseek-r1:7b", f"[{n}] why?", **body)) for n in range(1, count + 1)]
-    level = load.Burst(tasks, protocol, limits, interrupt)
-    level.run(tick)
+    tasks = [load.Task(n, protocol, sim_url + protocol.path, protocol.body("deepseek-r1:7b", f"[{n}] why?", **body), headers or {})
+             for n in range(1, count + 1)]
+    level = load.Burst(tasks, limits, interrupt)
+    level.run()
     return level
 
 
@@ -55,7 +57,7 @@ def short(module_sim):
 
 @pytest.mark.parametrize("fault, statuses, http_status", FAULTS)
 def test_every_fault_is_one_outcome_of_its_own(short, fault, statuses, http_status):
-    outcome = fire(short.url, limits=load.Limits(stall_s=20, headers={"X-Sim-Fault": fault})).outcomes[0]
+    outcome = fire(short.url, limits=load.Limits(stall_s=20), headers={"X-Sim-Fault": fault}).outcomes[0]
     assert outcome.status in statuses, outcome
     if http_status is not None:
         assert outcome.http_status == http_status
@@ -125,7 +127,7 @@ def test_when_the_client_is_the_limit(changes, words):
 
 
 def outcome_with(*instants, status="completed"):
-    return load.Outcome(load.Task(1, "", {}), status, chunk_ns=array("q", instants))
+    return load.Outcome(load.Task(1, None, "", {}), status, chunk_ns=array("q", instants))
 
 
 def test_inter_token_latency_pools_the_gaps_of_completed_streams():
@@ -138,6 +140,6 @@ def test_inter_token_latency_pools_the_gaps_of_completed_streams():
 
 
 def test_an_unforeseen_error_is_that_requests_alone(exact, monkeypatch):
-    monkeypatch.setattr(load, "read_stream", lambda *_: 1 / 0)
+    monkeypatch.setattr(attempt, "read_stream", lambda *_: 1 / 0)
     outcome = fire(exact.url).outcomes[0]
     assert outcome.status == "client_error" and "ZeroDivisionError" in outcome.error

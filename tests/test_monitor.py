@@ -382,6 +382,20 @@ def test_tree_with_roles_through_the_life_of_a_runner(watch, tmp_path):
 
 
 @posix
+def test_a_child_that_was_just_forked_is_not_judged_yet(monkeypatch):
+    code = "import os, sys; child = os.fork(); child and print(child, flush=True); sys.stdin.read(); child and os.wait()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        child = int(process.stdout.readline())
+        monkeypatch.setattr(monitor, "FORK_S", 10**9)
+        appeared, _ = monitor.Tree(None, process.pid).rescan(0.0)
+        assert [member.process.pid for member in appeared] == [process.pid]
+        monkeypatch.setattr(monitor, "FORK_S", 0.0)
+        appeared, _ = monitor.Tree(None, process.pid).rescan(0.0)
+        assert [member.process.pid for member in appeared] == [process.pid, child]
+        process.communicate()
+
+
+@posix
 def test_server_that_restarts_is_found_again(watch, tmp_path, monkeypatch):
     monkeypatch.setattr(monitor, "RESCAN_S", 0.1)
     port = free_port()

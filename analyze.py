@@ -1,0 +1,210 @@
+"""analyze.py - how many can be served at once, how fast, and for how many joules?
+
+    python analyze.py                                 every model: its newest finished run
+    python analyze.py qwen3:8b --run 7                one model, one run
+    python analyze.py --slo ttft=2,tokens_per_s=15    other wishes than 10 s and 10 tokens/s
+    python analyze.py --compare 6 7 --fail-if 'output_tokens_per_s<-5%'
+    python analyze.py --price 0.30 --currency EUR     what a million tokens cost
+    python analyze.py --export-csv .                  the original tool's files
+
+Reads results.db, prints the answer, and leaves data/<model>/*.png and data/report.html.
+"""
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import sys
+import textwrap
+from pathlib import Path
+
+import compare
+import db
+import export_csv
+import selection
+import verdict
+from selection import Study
+from verdict import Verdict, digits
+
+DEFAULT_SLO = {"ttft": 10.0, "tokens_per_s": 10.0}  # ten seconds is how long one stays with it; ten tokens/s outrun a reader
+COLUMNS = 79
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_args(argv)
+    try:
+        database = db.connect(arguments.db, readonly=True)
+        try:
+            return work(database, arguments)
+        finally:
+            database.close()
+    except BrokenPipeError:  # the reader, head for instance, has seen enough
+        sys.stdout = None
+        return 1
+    except (db.ResultsError, sqlite3.Error, OSError) as error:
+        print(f"analyze.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def work(database, arguments: argparse.Namespace) -> int:
+    if arguments.compare:
+        return compare.report(database, *arguments.compare, arguments.fail_if)
+    studies = selection.choose(database, arguments.models, arguments.run)
+    verdicts = [judge(database, study, arguments) for study in studies]
+    for judged in verdicts:
+        print_verdict(judged)
+    if arguments.export_csv:
+        print(f"{export_csv.write(database, studies, Path(arguments.export_csv))} CSV files in {Path(arguments.export_csv) / 'ollama'}")
+    if not arguments.no_charts:
+        draw(database, verdicts, Path(arguments.out))
+    return compare.gate_absolute(studies, arguments.fail_if)
+
+
+def judge(database, study: Study, arguments: argparse.Namespace) -> Verdict:
+    wishes = arguments.slo or told(study) or DEFAULT_SLO
+    sentences = verdict.answers(study, wishes, within(database, study, wishes))
+    if arguments.price is not None:
+        sentences += filter(None, [verdict.cost(study, arguments.price, arguments.currency)])
+    return Verdict(study, wishes, sentences, verdict.warnings(study))
+
+
+def told(study: Study) -> dict[str, float]:
+    """The objectives that the newest run was started with (bench.py --slo), by their short names."""
+    return {name: study.objectives[column] for name, (column, _) in verdict.OBJECTIVES.items() if column in study.objectives}
+
+
+def headline(path: str, run_id: int, objectives: dict[str, float]) -> list[str]:
+    """The answer in short: what one gets alone, and how many can be served."""
+    database = db.connect(path, readonly=True)
+    try:
+        said = []
+        for study in selection.choose(database, [], [run_id]):
+            name = [f"{study.model}:"] if len({level["model"] for level in study.levels}) > 1 else []
+            said += name + [verdict.alone(study), verdict.capacity(study, objectives, within(database, study, objectives))]
+        return [sentence for sentence in said if sentence]
+    except db.ResultsError:  # nothing was finished
+        return []
+    finally:
+        database.conn.close()
+
+
+def within(database, study: Study, objectives: dict[str, float]) -> dict[int, float]:
+    """For each level_id the share of its requests that met every objective; failures never do."""
+    tests = ["request.status = 'completed'"]
+    for name in objectives:
+        column, less_is_better = verdict.OBJECTIVES[name]
+        tests.append(f"{column} {'<=' if less_is_better else '>='} :{name}")
+    rows = database.query(f"""SELECT level_id, avg(coalesce({' AND '.join(tests)}, 0)) AS share FROM request
+        JOIN level ON level.id = level_id JOIN chosen USING (run_id, model) WHERE level.model = :model GROUP BY level_id""",
+                          {**objectives, "model": study.model})
+    return {row["level_id"]: row["share"] for row in rows}
+
+
+# Saying.
+
+def print_verdict(judged: Verdict) -> None:
+    study = judged.study
+    print(study.model + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
+    for run in study.runs:
+        print(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC")
+    print()
+    print_table(study.levels)
+    print()
+    for sentence in judged.sentences:
+        say(sentence)
+    for warning in judged.warnings:
+        say(f"! {warning}")
+    print()
+
+
+def print_table(levels: list[dict]) -> None:
+    """One line a level, 79 columns; a dash is unknown."""
+    print("    at   requests       wait, s tokens/s each tokens/s  power  energy ran at")
+    print("  once   done failed   mean    p95   mean  least      all      W J/token   once")
+    for level in levels:
+        cells = (level["concurrency"], level["completed"], level["errors"], digits(level["ttft_mean_s"]), digits(level["ttft_p95_s"]),
+                 digits(level["tokens_per_s_mean"]), digits(level["tokens_per_s_min"]), digits(level["output_tokens_per_s"]),
+                 digits(level["mean_w"]), digits(level["joules_per_output_token"]), digits(level["peak_streaming"]))
+        print("{:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>8} {:>6} {:>7} {:>6}".format(*cells))
+
+
+def say(text: str) -> None:
+    print(textwrap.fill(text, COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+
+
+# Drawing.
+
+def draw(database, verdicts: list[Verdict], out: Path) -> None:
+    """The PNGs and the page, told as they come."""
+    import charts  # two seconds to load: not for --compare or --no-charts
+    import report
+    absent: dict[str, list[str]] = {}
+    drawn: dict[str, list[tuple[str, dict]]] = {judged.study.model: [] for judged in verdicts}
+    todo = [(judged.study, chart) for judged in verdicts for chart in charts.CHARTS]
+    for place, (study, chart) in enumerate(todo, 1):
+        progress(f"drawing {place} of {len(todo)}: {chart.name}")
+        if spec := chart.draw(database, study):
+            drawn[study.model].append((chart.title, spec))
+            charts.save_png(spec, out / study.folder / f"{chart.name}.png")
+        else:
+            absent.setdefault(chart.needs, []).append(f"{study.folder}/{chart.name}.png")
+    across = charts.comparisons([judged.study for judged in verdicts])
+    for name, spec in across.items():
+        charts.save_png(spec, out / f"{name}.png")
+    progress("writing the report")
+    page = report.write(out / "report.html", verdicts, drawn, across)
+    progress("")
+    for needs, names in absent.items():
+        say(f"not drawn, no {needs} in this file: {', '.join(names)}")
+    say(f"{sum(map(len, drawn.values())) + len(across)} charts in {out}/, all of them live in {page}")
+
+
+def progress(text: str) -> None:
+    """One line that renews itself, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+# The command line.
+
+def objectives(text: str) -> dict[str, float]:
+    """ttft=10,tokens_per_s=10 as a dict."""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.strip().partition("=")
+        if name not in verdict.OBJECTIVES:
+            raise argparse.ArgumentTypeError(f"{name} is no objective: take {', '.join(verdict.OBJECTIVES)}")
+        found[name] = compare.positive(value, name)
+    return found
+
+
+def price(text: str) -> float:
+    return compare.positive(text, "price")
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="analyze.py", description="The answer, the charts and the report from results.db.")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="only these models (default: all)")
+    parser.add_argument("--run", type=int, action="append", default=[], metavar="N",
+                        help="these runs instead of the newest finished one of each model")
+    parser.add_argument("--db", default="results.db", help="results file (default: results.db)")
+    parser.add_argument("--out", default="data", help="folder for charts and report (default: data)")
+    parser.add_argument("--slo", type=objectives, metavar="NAME=VALUE,...",
+                        help=f"what counts as served: {', '.join(verdict.OBJECTIVES)} (default: as the run was told, else ttft=10,tokens_per_s=10)")
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="what changed from A to B: run numbers, labels or models")
+    parser.add_argument("--fail-if", type=compare.condition, action="append", default=[], metavar="COND",
+                        help="exit 1 when a level meets it: 'output_tokens_per_s<-5%%' with --compare, 'error_ratio>0' without")
+    parser.add_argument("--export-csv", metavar="DIR", help="write the original tool's CSV tree below DIR")
+    parser.add_argument("--price", type=price, metavar="X", help="price of a kilowatt hour")
+    parser.add_argument("--currency", default="EUR", help="what the price is in (default: EUR)")
+    parser.add_argument("--no-charts", action="store_true", help="print the answer only")
+    arguments = parser.parse_args(argv)
+    percent = [condition for condition in arguments.fail_if if condition.is_change]
+    if bool(arguments.compare) != bool(percent) and arguments.fail_if:
+        parser.error("--fail-if takes a change in % with --compare, a value without it")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,579 @@
+"""charts.py - one Altair chart for each question, each drawn from one view.
+
+    for chart in charts.CHARTS: spec = chart.draw(database, study)      # None: its data is absent
+    charts.save_png(spec, "data/qwen3-8b/timeline.png")
+
+A chart is drawn twice from the same spec: still as a 1600 px PNG, live in the report.
+"""
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import altair as alt
+import vl_convert
+
+from selection import Study
+from verdict import P99_FLOOR, seconds
+
+PNG_WIDTH_PX = 1600
+WIDTH, HEIGHT = 720, 340      # of a single plot; the PNG shows it about twice as large
+MOST_BARS = 3000              # requests in a timeline: more are thinner than a pixel
+MOST_POINTS = 600             # of a line over time: one for each pixel or so
+SPREAD = 9                    # dots of a level lie in so many columns
+LABEL_PX = (34, 15)           # room that a number beside a point takes
+LABEL_OFFSETS_PX = (          # where a label may go, the best place first
+    (0, -16), (0, 17), (22, 0), (-22, 0), (20, -15), (-20, -15), (20, 15), (-20, 15), (0, -31), (0, 32), (38, -15), (-38, -15))
+TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+LOG_TICKS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800, 36000)
+
+BLUE, ORANGE, GREEN, RED, GREY, PURPLE, AMBER = "#2f7ed8", "#e69f00", "#1b9e77", "#d7301f", "#8b949e", "#8e6bbf", "#d97706"
+PALETTE = [BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#cc79a7", "#a6761d", GREY]
+MSS = "floor(datum.value / 60) + ':' + format(floor(datum.value % 60), '02d')"
+SECONDS_OR_MSS = f"datum.value >= 60 ? {MSS} : datum.value + ' s'"
+
+OF_STUDY = "JOIN chosen USING (run_id, model) WHERE model = :model"
+OF_LEVELS = OF_STUDY + " AND level_id NOT IN (SELECT level_id FROM aside)"  # for views with a level_id
+
+
+@dataclass
+class Chart:
+    """A question, the file that answers it, the SQL that feeds it and the function that draws it."""
+    name: str
+    title: str
+    sql: str
+    paint: Callable[[Study, list[dict]], alt.TopLevelMixin | None]
+    needs: str  # what a file without it lacks
+    top: int = 10**9  # levels above are left out
+
+    def draw(self, database, study: Study) -> dict | None:
+        """The Vega-Lite spec, or None when the study has nothing to draw."""
+        rows = list(database.query(self.sql, {"model": study.model, "top": self.top}))
+        painted = self.paint(study, rows) if rows else None
+        failures = any(level["errors"] for level in study.levels)
+        return finish(painted, self.title, study.model, study.simulated, failures) if painted else None
+
+
+def finish(painted: alt.TopLevelMixin, title: str, of: str, simulated: bool, failures: bool = False) -> dict:
+    """Title and subtitle on top; what is simulated says so."""
+    subtitle = [of] + (["simulated server: no measurement of a real machine"] if simulated else [])
+    return painted.properties(title=alt.TitleParams(
+        title, subtitle=subtitle, anchor="start", offset=26 if failures else 14,
+        subtitleColor=AMBER if simulated else GREY)).to_dict()
+
+
+def config(dark: bool = False) -> dict:
+    """The look of every chart."""
+    text, faint, page = ("#e6e8eb", "#3d444d", "#14181d") if dark else ("#20262d", "#dde1e6", "#ffffff")
+    return {
+        "background": page, "font": "Helvetica, Arial, sans-serif", "padding": 14,
+        "title": {"color": text, "fontSize": 19, "subtitleFontSize": 13, "subtitlePadding": 5},
+        "axis": {"labelColor": text, "titleColor": text, "gridColor": faint, "domainColor": faint, "tickColor": faint, "labelFontSize": 13,
+                 "titleFontSize": 13, "titleFontWeight": "normal", "titlePadding": 10, "labelAngle": 0},
+        "axisX": {"grid": False, "labelFontSize": 12, "labelOverlap": "greedy", "labelSeparation": 1},
+        "axisXQuantitative": {"labelSeparation": 8},
+        "style": {"halo": {"fill": page, "stroke": page, "strokeWidth": 4, "strokeJoin": "round"}},  # keeps lines off the numbers
+        "legend": {"labelColor": text, "titleColor": text, "labelFontSize": 13, "titleFontSize": 13, "orient": "top", "title": None,
+                   "symbolStrokeWidth": 3},
+        "text": {"color": text, "fontSize": 13}, "rule": {"color": text}, "tick": {"color": text},
+        "view": {"stroke": None}, "range": {"category": PALETTE}, "point": {"filled": True, "size": 70},
+    }
+
+
+def save_png(spec: dict, path: Path) -> None:
+    """Write a chart 1600 px wide."""
+    svg = vl_convert.vegalite_to_svg(spec, config=config())
+    width = float(re.search(r'<svg[^>]* width="([\d.]+)"', svg).group(1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(vl_convert.svg_to_png(svg, scale=PNG_WIDTH_PX / width))
+
+
+# Pieces that the charts share.
+
+def base(rows: list[dict]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=rows)).properties(width=WIDTH, height=HEIGHT)
+
+
+def written(rows: list[dict], text: str, style: dict, **where) -> alt.LayerChart:
+    """Text on a halo of the page's colour."""
+    return alt.layer(*[base(rows).mark_text(**{**style, **halo}).encode(text=f"{text}:N", **where) for halo in ({"style": "halo"}, {})])
+
+
+def levels_axis(**more) -> alt.X:
+    """Levels evenly spaced: they double, and a linear axis would press the small ones together."""
+    return alt.X("concurrency:O", title="requests at once", **more)
+
+
+def time_axis(values: list[float], what: str | None, channel=alt.Y, field: str = "y") -> alt.X | alt.Y:
+    """Seconds below two minutes, m:ss above, with ticks on round times."""
+    longest = max((value for value in values if value is not None), default=1) or 1
+    if longest < 120:
+        return channel(f"{field}:Q", title=what and f"{what} (s)", scale=alt.Scale(nice=True))
+    step = next((step for step in TIME_STEPS_S if longest / step <= 8), TIME_STEPS_S[-1])
+    ticks = list(range(0, int(longest + step) + 1, step))
+    return channel(f"{field}:Q", title=what and f"{what} (m:ss)", scale=alt.Scale(domain=[0, longest], nice=False),
+                   axis=alt.Axis(values=ticks, labelExpr=MSS))
+
+
+def log_time_axis(values: list[float], what: str, channel=alt.Y, field: str = "y") -> alt.X | alt.Y:
+    """A logarithmic time axis from a little below the shortest to a little above the longest."""
+    low, high = log_domain(values)
+    ticks = [tick for tick in LOG_TICKS_S if low <= tick <= high]
+    return channel(f"{field}:Q", title=f"{what} (s, m:ss; logarithmic)",
+                   scale=alt.Scale(type="log", domain=[low, high], nice=False), axis=alt.Axis(values=ticks, labelExpr=SECONDS_OR_MSS))
+
+
+def log_domain(values: list[float]) -> tuple[float, float]:
+    known = [value for value in values if value and value > 0] or [1]
+    return min(known) * 0.75, max(known) * 1.3
+
+
+def failed(study: Study, top: int = 10**9) -> list[alt.Chart]:
+    """A red count above each level where requests failed."""
+    rows = [{"concurrency": n, "failed": sum(level["errors"] for level in levels), "of": sum(level["requests"] for level in levels)}
+            for n, levels in study.by_concurrency().items() if n <= top]
+    rows = [{**row, "text": f"{row['failed']} failed"} for row in rows if row["failed"]]
+    if not rows:
+        return []
+    return [base(rows).mark_text(color=RED, fontSize=12, baseline="bottom").encode(
+        x=levels_axis(), y=alt.value(-5), text="text:N",
+        tooltip=[alt.Tooltip("concurrency:O", title="at once"), alt.Tooltip("failed:Q"), alt.Tooltip("of:Q")])]
+
+
+def line(rows: list[dict], field: str, y: alt.Y, colour: str, text: str | None = None) -> alt.LayerChart:
+    """A line through the mean of each level, a point for each repeat, a number at each mean."""
+    rows = [{**row, "y": row[field]} for row in rows if row[field] is not None]
+    through = y.copy()
+    through.shorthand = "mean(y):Q"
+    shown = base(rows)
+    layers = [shown.mark_line(color=colour, strokeWidth=2.5).encode(x=levels_axis(), y=through),
+              shown.mark_point(color=colour).encode(x=levels_axis(), y=y, tooltip=tips(rows))]
+    if text:
+        means = [{"concurrency": n, "y": sum(values) / len(values)} for n, values in grouped(rows, "y").items()]
+        for row in means:
+            row["text"] = number(row["y"]) if text == "number" else seconds(row["y"])
+        layers.append(written(means, "text", {"dy": -13}, x=levels_axis(), y=y))
+    return alt.layer(*layers)
+
+
+def grouped(rows: list[dict], field: str) -> dict[int, list[float]]:
+    groups: dict[int, list[float]] = {}
+    for row in rows:
+        groups.setdefault(row["concurrency"], []).append(row[field])
+    return groups
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 99.5 else f"{value:.3g}"
+
+
+def tips(rows: list[dict]) -> list[alt.Tooltip]:
+    """What the pointer shows: every column of a row, names with blanks, three digits."""
+    first = rows[0] if rows else {}
+    return [alt.Tooltip(f"{name}:{'Q' if isinstance(value, float) else 'N'}", title=name.replace("_", " "),
+                        **({"format": ",.4~g"} if isinstance(value, float) else {}))
+            for name, value in first.items() if name not in ("y", "y2", "text", "model", "spread", "index", "offset")]
+
+
+def quantity(title: str, rows: list[dict], *fields: str) -> alt.Y:
+    """A linear axis with room for the numbers above the points."""
+    return alt.Y("y:Q", title=title, scale=alt.Scale(domain=[0, headroom(rows, *fields)], nice=False))
+
+
+def headroom(rows: list[dict], *fields: str) -> float:
+    return 1.12 * (max((row[field] for row in rows for field in fields if row.get(field) is not None), default=1) or 1)
+
+
+def ranges(rows: list[dict], y: alt.Y, colour: str, text: str = "number") -> alt.LayerChart:
+    """For each level a bar from the least to the most, the mean as a point with its number."""
+    low, high, middle = y.copy(), alt.Y2("max(max):Q"), [{**row, "y": row["mean"]} for row in rows]
+    low.shorthand = "min(min):Q"
+    bars = base(rows).mark_bar(color=colour, opacity=0.28, width={"band": 0.5}).encode(
+        x=levels_axis(), y=low, y2=high, tooltip=tips_of_range())
+    return bars + line(middle, "y", y, colour, text)
+
+
+def tips_of_range() -> list[alt.Tooltip]:
+    return [alt.Tooltip("concurrency:O", title="at once"), alt.Tooltip("min(min):Q", title="least", format=",.4~g"),
+            alt.Tooltip("mean(mean):Q", title="mean", format=",.4~g"), alt.Tooltip("max(max):Q", title="most", format=",.4~g")]
+
+
+def grid(panels: list[alt.TopLevelMixin]) -> alt.ConcatChart:
+    """Plots in two columns, half as large."""
+    small = [panel.properties(width=WIDTH // 2 - 40, height=220) for panel in panels]
+    return alt.concat(*small, columns=2).resolve_scale(color="shared")
+
+
+def stack(panels: list[alt.TopLevelMixin], height: int = 170) -> alt.VConcatChart:
+    return alt.vconcat(*[panel.properties(width=WIDTH, height=height) for panel in panels])
+
+
+# The charts.
+
+def durations(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    rows = [row for row in rows if row["mean"] is not None]
+    y = time_axis([row["max"] * 1.1 for row in rows], "first to last token")
+    return alt.layer(ranges(rows, y, BLUE, "time"), *failed(study, max((row["concurrency"] for row in rows), default=0))) if rows else None
+
+
+def waits(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    rows = [{**row, "y": row["wait_s"]} for row in rows if row["wait_s"]]
+    if not rows:
+        return None
+    middle = [{"concurrency": n, "y": sorted(values)[(len(values) - 1) // 2]} for n, values in grouped(rows, "y").items()]
+    cloud = dots(rows, middle, log_time_axis([row["y"] for row in rows], "wait for the first token"), seconds)
+    return alt.layer(cloud, *failed(study, max(row["concurrency"] for row in rows)))
+
+
+def dots(rows: list[dict], middle: list[dict], y: alt.Y, write: Callable[[float], str]) -> alt.LayerChart:
+    """A dot for each request, spread over the width of its level, and the level's middle as a tick with its number."""
+    spread = alt.XOffset("spread:O", scale=alt.Scale(domain=list(range(SPREAD)), paddingOuter=0.5))
+    rows = [{**row, "spread": row["number"] * 4 % SPREAD} for row in rows]
+    middle = [{**row, "spread": SPREAD // 2, "text": write(row["y"])} for row in middle]
+    return alt.layer(
+        base(rows).mark_circle(color=BLUE, opacity=0.45, size=26).encode(x=levels_axis(), xOffset=spread, y=y, tooltip=tips(rows)),
+        base(middle).mark_tick(thickness=3, color=ORANGE, width=30).encode(x=levels_axis(), xOffset=spread, y=y),
+        written(middle, "text", {"dy": -13, "fontWeight": "bold"}, x=levels_axis(), xOffset=spread, y=y))
+
+
+def gpu(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    panels = []
+    for what, colour in (("GPU power (W)", ORANGE), ("GPU clock (MHz)", PURPLE), ("GPU busy (%)", GREEN)):
+        known = [row for row in rows if row["what"] == what and row["mean"] is not None]
+        if known:
+            panels.append(ranges(known, quantity(what, known, "max"), colour))
+    return stack(panels) if panels else None
+
+
+def performance(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    for row in rows:
+        row["error_percent"] = (row["error_ratio"] or 0) * 100.0
+    return grid([
+        line(rows, "tokens_per_s", quantity("tokens/s of one request", rows, "tokens_per_s"), BLUE),
+        line(rows, "output_tokens_per_s", quantity("tokens/s of all", rows, "output_tokens_per_s"), GREEN),
+        line(rows, "ttft_mean_s", log_time_axis([row["ttft_mean_s"] for row in rows], "mean wait"), ORANGE),
+        line(rows, "error_percent", alt.Y("y:Q", title="failed requests (%)", scale=alt.Scale(domain=[0, 100])), RED)])
+
+
+def processes(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    panels = []
+    for field, title in (("cpu_cores", "processor (cores, mean)"), ("rss_gib", "resident memory (GiB, most)"),
+                         ("threads", "threads (most)"), ("fds", "open files (most)")):
+        known = [{**row, "y": row[field]} for row in rows if row[field] is not None]
+        if known:
+            panels.append(base(known).mark_line(point=True, strokeWidth=2.5).encode(
+                x=levels_axis(), y=alt.Y("mean(y):Q", title=title), tooltip=tips(known),
+                color=alt.Color("process:N", legend=alt.Legend(columns=4))))
+    return grid(panels) if panels else None
+
+
+def evolution(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    states = {"completed": GREEN, "answering": BLUE, "waiting": GREY, "failed": RED}
+    rows = thinned(list({row["at_s"]: row for row in rows}.values()), MOST_POINTS)  # the last state of each instant
+    long = [{"x": row["at_s"], "state": state, "order": place, "y": row[state], "concurrency": row["concurrency"]}
+            for row in rows for place, state in enumerate(states)]
+    return base(long).mark_area(interpolate="step-after").encode(
+        x=time_axis([row["at_s"] for row in rows], "time since the level began", alt.X, "x"),
+        y=alt.Y("y:Q", stack="zero", title=f"requests of the level with {rows[0]['concurrency']} at once"),
+        color=alt.Color("state:N", scale=alt.Scale(domain=list(states), range=list(states.values()))),
+        order="order:Q", tooltip=[alt.Tooltip("x:Q", title="s", format=".1f"), "state:N", alt.Tooltip("y:Q", title="requests")])
+
+
+def thinned(rows: list[dict], most: int) -> list[dict]:
+    """Evenly fewer rows, first and last kept."""
+    step = -(-len(rows) // most)
+    return rows if step <= 1 else rows[:-1:step] + rows[-1:]
+
+
+def lengths(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    rows = [{**row, "y": row["tokens"]} for row in rows if row["tokens"]]
+    middle = [{"concurrency": n, "y": sum(values) / len(values)} for n, values in grouped(rows, "y").items()]
+    return dots(rows, middle, quantity("output tokens of a reply", rows, "y"), number) if rows else None
+
+
+def against_mean_wait(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    return trade_off([{**row, "wait_s": row["ttft_mean_s"]} for row in rows], "mean wait for the first token")
+
+
+def against_p99_wait(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    found = [{**row, "wait_s": row["ttft_max_s"] if row["ttft_p99_s"] is None else row["ttft_p99_s"],
+              "exact": row["ttft_p99_s"] is not None} for row in rows]
+    return trade_off(found, f"p99 wait; hollow: longest of fewer than {P99_FLOOR}")
+
+
+def trade_off(rows: list[dict], what: str) -> alt.TopLevelMixin | None:
+    """What more load buys and what it costs: total speed over wait, one point a level."""
+    rows = [{**row, "x": row["wait_s"], "y": row["output_tokens_per_s"]} for row in rows if row["wait_s"] and row["output_tokens_per_s"]]
+    if not rows:
+        return None
+    x = log_time_axis([row["x"] for row in rows], what, alt.X, "x")
+    y = quantity("tokens/s of all together", rows, "y")
+    place_labels(rows, log_domain([row["x"] for row in rows]), headroom(rows, "y"))
+    shown = base(rows)
+    path = shown.mark_line(color=GREY, strokeWidth=1.5).encode(x=x, y=y, order="concurrency:Q", detail="run_id:N")
+    points = [base(group).mark_point(color=BLUE, size=90, filled=full, strokeWidth=2, opacity=1).encode(x=x, y=y, tooltip=tips(group))
+              for full in (True, False) if (group := [row for row in rows if row.get("exact", True) == full])]
+    labels = [written(group, "concurrency", {"dx": dx, "dy": dy}, x=x, y=y) for (dx, dy), group in by_offset(rows).items()]
+    return alt.layer(path, *labels, *points)
+
+
+def place_labels(rows: list[dict], domain: tuple[float, float], highest: float) -> None:
+    """Give each point an offset for its label where no other label or point lies; none: no label."""
+    spots = [spot(row, domain, highest) for row in rows]
+    taken = [(x, y, 10, 10) for x, y in spots]
+    for row, (x, y) in zip(rows, spots):
+        for dx, dy in LABEL_OFFSETS_PX:
+            box = (x + dx, y + dy, *LABEL_PX)
+            inside = LABEL_PX[0] / 2 <= box[0] <= WIDTH and 0 <= box[1] <= HEIGHT - LABEL_PX[1]
+            if inside and not any(overlap(box, other) for other in taken):
+                row["offset"] = [dx, dy]
+                taken.append(box)
+                break
+
+
+def overlap(one: tuple, other: tuple) -> bool:
+    """Do two boxes (x and y of the middle, width, height) share a spot?"""
+    return abs(one[0] - other[0]) * 2 < one[2] + other[2] and abs(one[1] - other[1]) * 2 < one[3] + other[3]
+
+
+def spot(row: dict, domain: tuple[float, float], highest: float) -> tuple[float, float]:
+    """Where a point lies on a logarithmic x and a linear y, in pixels."""
+    return WIDTH * math.log(row["x"] / domain[0]) / math.log(domain[1] / domain[0]), HEIGHT * (1 - row["y"] / highest)
+
+
+def by_offset(rows: list[dict]) -> dict[tuple, list[dict]]:
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        if "offset" in row:
+            groups.setdefault(tuple(row["offset"]), []).append(row)
+    return groups
+
+
+def speed_of_one(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    y = quantity("tokens/s of one request: least, mean, most", rows, "max")
+    fluent = base([{"y": 10, "text": "dashed: 10 tokens/s"}])
+    rule = fluent.mark_rule(strokeDash=[6, 4], color=GREEN).encode(y=y)
+    key = fluent.mark_text(align="right", dx=-8, color=GREEN).encode(x=alt.value("width"), y=alt.value(16), text="text:N")
+    return alt.layer(rule, ranges(rows, y, BLUE), key, *failed(study))
+
+
+def combined(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    wait = time_axis([(row["ttft_mean_s"] or 0) * 1.15 for row in rows], "mean wait")
+    first = line(rows, "output_tokens_per_s", quantity("tokens/s of all", rows, "output_tokens_per_s"), GREEN, "number")
+    return stack([alt.layer(first, *failed(study)),
+                  line(rows, "tokens_per_s", quantity("tokens/s of one", rows, "tokens_per_s"), BLUE, "number"),
+                  line(rows, "ttft_mean_s", wait, ORANGE, "time")])
+
+
+def energy(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    panels = []
+    for field, title, colour in (("mean_w", "mean power (W)", ORANGE), ("joules_per_output_token", "joules per output token", BLUE),
+                                 ("net_joules_per_output_token", "the same less idle power (J)", PURPLE)):
+        known = [row for row in rows if row[field] is not None]
+        if known:
+            panels.append(line(known, field, quantity(title, known, field), colour, "number"))
+    return stack(panels) if panels else None
+
+
+def split(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    parts = {"queue": GREY, "load": PURPLE, "prefill": ORANGE, "decode": BLUE}
+    long = [{"concurrency": row["concurrency"], "part": part, "order": place, "y": row[f"{part}_s"]}
+            for row in rows for place, part in enumerate(parts) if row[f"{part}_s"] is not None]
+    total = [{"concurrency": n, "text": seconds(sum(values) / len(values))} for n, values in grouped(rows, "total_s").items()]
+    bars = base(long).mark_bar().encode(
+        x=levels_axis(), order="order:Q",
+        y=alt.Y("sum(y):Q", stack="normalize", title="share of a request's time on the server", axis=alt.Axis(format="%")),
+        color=alt.Color("part:N", scale=alt.Scale(domain=list(parts), range=list(parts.values())), legend=alt.Legend(offset=26)),
+        tooltip=[alt.Tooltip("concurrency:O", title="at once"), "part:N", alt.Tooltip("mean(y):Q", title="seconds", format=",.3f")])
+    return alt.layer(bars, base(total).mark_text(baseline="bottom").encode(x=levels_axis(), y=alt.value(-4), text="text:N"))
+
+
+def gaps(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    """How the gaps between chunks spread: dark where they are many."""
+    cells = shares(rows)
+    y = alt.Y("y:Q", title="gap between chunks (ms, logarithmic)",
+              scale=alt.Scale(type="log", domain=[min(cell["y"] for cell in cells), max(cell["y2"] for cell in cells)], nice=False),
+              axis=alt.Axis(values=[digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5)], format=",~g"))
+    heat = base(cells).mark_rect().encode(
+        x=levels_axis(), y=y, y2="y2:Q",
+        color=alt.Color("share:Q", scale=alt.Scale(scheme="blues", domainMin=0),
+                        legend=alt.Legend(title="share of gaps", format="%", gradientLength=180)),
+        tooltip=[alt.Tooltip("concurrency:O", title="at once"), alt.Tooltip("y:Q", title="from ms", format=".3~g"),
+                 alt.Tooltip("y2:Q", title="to ms", format=".3~g"), alt.Tooltip("share:Q", format=".1%")])
+    marks = [{"concurrency": level["concurrency"], "y": level[f"itl_{mark}_s"] * 1000, "mark": mark}
+             for level in study.levels for mark in ("p50", "p95", "p99") if level[f"itl_{mark}_s"]]
+    points = base(marks).mark_point(filled=False, size=80, strokeWidth=2.5).encode(
+        x=levels_axis(), y=y, shape=alt.Shape("mark:N"), color=alt.value(ORANGE),
+        tooltip=["mark:N", alt.Tooltip("y:Q", title="ms", format=".3~g")])
+    return alt.layer(heat, points).resolve_scale(color="independent", shape="independent")
+
+
+def shares(rows: list[dict]) -> list[dict]:
+    """The histogram's counts as shares of their level, in tenths of a decade."""
+    totals = {n: sum(counts) for n, counts in grouped(rows, "gaps").items()}
+    cells: dict[tuple, float] = {}
+    for row in rows:
+        place = row["concurrency"], log_bin(row["gap_ms"])
+        cells[place] = cells.get(place, 0) + row["gaps"] / totals[row["concurrency"]]
+    return [{"concurrency": n, "y": low, "y2": high, "share": share} for (n, (low, high)), share in cells.items()]
+
+
+def log_bin(gap_ms: float) -> tuple[float, float]:
+    """The tenth of a decade that a gap lies in; what is below 0.1 ms came in one read."""
+    place = math.floor(math.log10(max(gap_ms, 0.1)) * 10 + 1e-9)
+    return round(10 ** (place / 10), 4), round(10 ** ((place + 1) / 10), 4)
+
+
+def timeline(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    """Every request a bar, GPU power and the server's memory below, on the same axis."""
+    ends = [row["end_s"] for row in rows if row["end_s"] is not None] or [1.0]
+    kinds = ["request"] + [kind for kind in ("power", "memory") if any(row["kind"] == kind and row["value"] is not None for row in rows)]
+    axes = {kind: time_axis(ends, "time since the run began" if kind == kinds[-1] else None, alt.X, "x") for kind in kinds}
+    zoom = alt.selection_interval(bind="scales", encodings=["x"], zoom="wheel![event.shiftKey]", name="zoom")
+    panels = [bars_of([row for row in rows if row["kind"] == "request"], axes["request"], max(ends)).add_params(zoom)]
+    for kind in kinds[1:]:
+        title, colour = ("power (W)", ORANGE) if kind == "power" else ("server memory (GiB)", PURPLE)
+        panels.append(lines_of([row for row in rows if row["kind"] == kind and row["value"] is not None], axes[kind], title, colour))
+    return alt.vconcat(*panels, spacing=14).resolve_scale(x="shared", color="independent", strokeDash="independent")
+
+
+def bars_of(requests: list[dict], x: alt.X, span_s: float) -> alt.Chart:
+    """The requests below each other in the order they were sent and answered."""
+    requests = thinned(requests, MOST_BARS)
+    requests.sort(key=lambda row: (row["at_s"], row["first_s"] or 1e99, row["end_s"] or 1e99))
+    thickness = 0.85 if len(requests) < 150 else 1.2  # thin bars overlap: no seams
+    bars = [bar for index, row in enumerate(requests) for bar in pieces(row, index, index + thickness, span_s / 200)]
+    states = {"waiting": GREY, "reasoning": ORANGE, "answering": BLUE, "failed": RED}
+    return base(bars).mark_bar().encode(
+        x=x, x2="x2:Q", y=alt.Y("index:Q", axis=None, scale=alt.Scale(domain=[len(requests), 0], nice=False)), y2="below:Q",
+        color=alt.Color("state:N", scale=alt.Scale(domain=list(states), range=list(states.values()))),
+        tooltip=["level:N", "number:N", "state:N", "status:N",
+                 alt.Tooltip("x:Q", title="from s", format=".2f"), alt.Tooltip("x2:Q", title="to s", format=".2f")],
+    ).properties(height=min(440, max(160, 9 * len(requests))))
+
+
+def lines_of(rows: list[dict], x: alt.X, title: str, colour: str) -> alt.Chart:
+    """A line over time for each source or process."""
+    points = unbridged([{"x": row["at_s"], "y": row["value"], "name": row["name"]} for row in rows])
+    several = len({point["name"] for point in points}) > 1
+    return base(points).mark_line(strokeWidth=1.6, color=colour).encode(
+        x=x, y=alt.Y("y:Q", title=title, scale=alt.Scale(zero=True)), detail="name:N",
+        strokeDash=alt.StrokeDash("name:N", legend=alt.Legend(columns=4) if several else None),
+        tooltip=["name:N", alt.Tooltip("x:Q", title="s", format=".1f"), alt.Tooltip("y:Q", title=title, format=".3~g")],
+    ).properties(height=110)
+
+
+def unbridged(points: list[dict]) -> list[dict]:
+    """Break each line where samples are missing: a gap much longer than usual is a gap."""
+    found = []
+    for name in dict.fromkeys(point["name"] for point in points):
+        own = [point for point in points if point["name"] == name]
+        gaps = sorted(right["x"] - left["x"] for left, right in zip(own, own[1:])) or [0]
+        for left, right in zip(own, own[1:] + own[-1:]):
+            found.append(left)
+            if right["x"] - left["x"] > 6 * gaps[len(gaps) // 2]:
+                found.append({"x": left["x"], "y": None, "name": name})
+    return found
+
+
+def pieces(row: dict, index: int, below: float, least_s: float) -> list[dict]:
+    """A request as bars: waiting, then reasoning, then answering; red where it failed, however soon."""
+    common = {"index": index, "below": below, "level": f"{row['concurrency']} at once", "number": row["number"], "status": row["status"]}
+    end = row["end_s"]
+    if row["first_s"] is None:
+        return [{**common, "x": row["at_s"], "x2": max(end or 0, row["at_s"] + least_s), "state": "failed"}]
+    answer = row["answer_s"] if row["answer_s"] is not None else (row["first_s"] if row["status"] == "completed" else end)
+    spans = ((row["at_s"], row["first_s"], "waiting"), (row["first_s"], answer, "reasoning"), (answer, end, "answering"))
+    ok = row["status"] == "completed"
+    return [{**common, "x": left, "x2": right, "state": state if ok or state == "waiting" else "failed"}
+            for left, right, state in spans if right is not None and right > left]
+
+
+# Several models beside each other.
+
+def comparison(studies: list[Study], column: str, title: str, y_title: str, time: bool = False) -> dict | None:
+    """A column of level_summary over the levels, one line a model; None with less than two models that have it."""
+    rows = [{"concurrency": n, "model": study.model, "y": value, "text": seconds(value) if time else number(value)}
+            for study in studies for n, value in study.mean(column).items() if value]
+    if len({row["model"] for row in rows}) < 2:
+        return None
+    y = log_time_axis([row["y"] for row in rows], y_title) if time else quantity(y_title, rows, "y")
+    chart = base(rows).mark_line(point=True, strokeWidth=2.5).encode(
+        x=levels_axis(), y=y, color=alt.Color("model:N", legend=alt.Legend(columns=2, labelLimit=320)),
+        tooltip=["model:N", alt.Tooltip("concurrency:O", title="at once"), alt.Tooltip("text:N", title=y_title)])
+    return finish(chart, title, f"{len({row['model'] for row in rows})} models", any(study.simulated for study in studies))
+
+
+def comparisons(studies: list[Study]) -> dict[str, dict]:
+    """The charts across models, by file name."""
+    found = {
+        "comparative_throughput": comparison(studies, "output_tokens_per_s", "All requests together", "tokens/s"),
+        "comparative_wait": comparison(studies, "ttft_mean_s", "How long a request waits", "mean wait", time=True),
+        "comparative_efficiency": comparison(studies, "output_tokens_per_joule", "Tokens for a joule", "output tokens per joule")}
+    return {name: spec for name, spec in found.items() if spec}
+
+
+DURATION_SQL = f"""SELECT run_id, repeat, Concurrency AS concurrency, MinDuration AS min, AvgDuration AS mean, MaxDuration AS max,
+  requests, errors FROM duration_metrics {OF_STUDY} AND Concurrency <= :top ORDER BY 3"""
+WAIT_SQL = f"""SELECT run_id, concurrency, RequestID AS number, WaitingTime AS wait_s, Status AS status
+FROM request_summary {OF_STUDY} AND concurrency <= :top AND Status = 'completed' ORDER BY 2"""
+LEVEL_SQL = f"""SELECT run_id, repeat, concurrency, requests, errors, error_ratio, ttft_mean_s, ttft_p99_s, ttft_max_s,
+  tokens_per_s_mean AS tokens_per_s, output_tokens_per_s, duration_s
+FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY 3"""
+GPU_SQL = " UNION ALL ".join(f"""SELECT concurrency, '{what}' AS what, min("{column}") AS min, avg("{column}") AS mean, max("{column}") AS max,
+  count(*) AS samples FROM gpu_metrics {OF_STUDY} GROUP BY run_id, concurrency, repeat""" for what, column in (
+    ("GPU power (W)", "Power(W)"), ("GPU clock (MHz)", "Frequency(MHz)"), ("GPU busy (%)", "Usage%")))
+PROCESS_SQL = f"""SELECT concurrency, coalesce(role, name, 'process') || ' ' || PID AS process, avg("CPU%") / 100 AS cpu_cores,
+  max(RSS) / 1048576.0 AS rss_gib, max(Threads) AS threads, max(FDs) AS fds, count(*) AS samples
+FROM process_metrics {OF_STUDY} GROUP BY run_id, concurrency, repeat, PID ORDER BY 1"""
+EVOLUTION_SQL = f"""SELECT concurrency, at_s, waiting, answering, completed, failed FROM request_evolution WHERE level_id = (
+  SELECT level_id FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY concurrency DESC, level_id DESC LIMIT 1) ORDER BY at_s"""
+LENGTH_SQL = f"""SELECT run_id, concurrency, RequestID AS number, TokenCount AS tokens
+FROM request_summary {OF_STUDY} AND Status = 'completed' ORDER BY 2"""
+SPEED_SQL = f"""SELECT run_id, repeat, concurrency, p.min, p.mean, p.max, p.n FROM level_summary
+JOIN level_percentiles AS p USING (level_id) {OF_LEVELS} AND metric = 'tokens_per_s' ORDER BY concurrency"""
+ENERGY_SQL = f"""SELECT run_id, repeat, concurrency, source, coverage_ratio, mean_w, max_w, idle_w, energy_wh, joules_per_output_token,
+  net_joules_per_output_token, output_tokens_per_joule FROM energy_summary {OF_LEVELS} ORDER BY 3"""
+SPLIT_SQL = f"SELECT run_id, concurrency, queue_s, load_s, prefill_s, decode_s, total_s FROM server_split {OF_STUDY} ORDER BY 2"
+# The histogram is made where the chunks lie: millions of them become a few hundred rows, two digits of a millisecond each.
+GAP_SQL = f"""WITH gap AS (
+  SELECT request_id, at_ns - lag(at_ns) OVER (PARTITION BY request_id ORDER BY number) AS ns FROM chunk
+  WHERE request_id IN (SELECT request_id FROM request_timeline {OF_LEVELS})
+), rounded AS (
+  SELECT request_id, CASE WHEN ns < 10000000 THEN ns / 100000 / 10.0 WHEN ns < 100000000 THEN ns / 1000000 * 1.0
+    ELSE ns / 10000000 * 10.0 END AS gap_ms, count(*) AS gaps
+  FROM gap WHERE ns IS NOT NULL GROUP BY request_id, gap_ms
+) SELECT concurrency, gap_ms, sum(gaps) AS gaps FROM rounded JOIN request_timeline USING (request_id) GROUP BY concurrency, gap_ms"""
+# One run: the chosen one with the most requests. Lines over time are thinned in SQL, a mean for each of MOST_POINTS stretches.
+TIMELINE_SQL = f"""WITH one AS (
+  SELECT run_id, count(*) AS requests, max(1e-9, max(ended_at_s) / {MOST_POINTS}) AS stretch_s FROM request_timeline {OF_STUDY}
+  GROUP BY run_id ORDER BY 2 DESC, 1 DESC LIMIT 1)
+SELECT 'request' AS kind, status, concurrency, number, sent_at_s AS at_s, first_text_at_s AS first_s, first_answer_at_s AS answer_s,
+  ended_at_s AS end_s, NULL AS name, NULL AS value FROM request_timeline JOIN one USING (run_id) WHERE model = :model
+UNION ALL SELECT 'power', NULL, NULL, NULL, avg(end_at_s), NULL, NULL, NULL, source, avg(power_w)
+  FROM power_over_time JOIN one USING (run_id) GROUP BY source, CAST(end_at_s / stretch_s AS INTEGER)
+UNION ALL SELECT 'memory', NULL, NULL, NULL, avg(at_s), NULL, NULL, NULL, process, avg(rss_bytes) / 1073741824.0
+  FROM process_over_time JOIN one USING (run_id) GROUP BY process, CAST(at_s / stretch_s AS INTEGER) ORDER BY 1, 5"""
+
+CHARTS = [
+    Chart("combined_metrics", "Speed, wait and failures", LEVEL_SQL, combined, "finished levels"),
+    Chart("throughput_vs_avg_wait", "What more load buys, and what it costs", LEVEL_SQL, against_mean_wait, "finished levels"),
+    Chart("throughput_vs_p99_wait", "The same for the unlucky: the slowest waits", LEVEL_SQL, against_p99_wait, "finished levels"),
+    Chart("average_throughput", "How fast one request is answered", SPEED_SQL, speed_of_one, "token rates"),
+    Chart("timeline", "Every request: waiting, reasoning, answering", TIMELINE_SQL, timeline, "requests"),
+    Chart("request_evolution", "The largest level as it went", EVOLUTION_SQL, evolution, "requests"),
+    Chart("ttfb_analysis_32", "Wait of every request, up to 32 at once", WAIT_SQL, waits, "waits", top=32),
+    Chart("ttfb_analysis_256", "Wait of every request", WAIT_SQL, waits, "waits"),
+    Chart("duration_metrics_32", "How long a reply takes, up to 32 at once", DURATION_SQL, durations, "durations", top=32),
+    Chart("duration_metrics_256", "How long a reply takes", DURATION_SQL, durations, "durations"),
+    Chart("performance_metrics", "Four measures of each level", LEVEL_SQL, performance, "finished levels"),
+    Chart("token_distribution", "How long the replies are", LENGTH_SQL, lengths, "token counts"),
+    Chart("server_split", "Where the server spends a request's time", SPLIT_SQL, split, "the server's own timings"),
+    Chart("itl", "Gaps between the chunks of a stream", GAP_SQL, gaps, "chunks"),
+    Chart("energy", "Power and energy", ENERGY_SQL, energy, "power samples"),
+    Chart("gpu_metrics", "The GPU during each level: least, mean, most", GPU_SQL, gpu, "GPU samples"),
+    Chart("process_metrics", "The server's processes during each level", PROCESS_SQL, processes, "process samples"),
+]

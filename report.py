@@ -1,0 +1,257 @@
+"""report.py - one self-contained page: the verdict, the tables, the charts live, how to repeat it.
+
+    report.write(Path("data/report.html"), verdicts, drawn, across)
+
+The page asks no other host for anything: scripts and data are inside, and its own policy
+forbids the rest. Whatever came from a server or a user is escaped.
+"""
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+from typing import Callable, Iterable
+
+import vl_convert
+
+import charts
+from selection import Study
+from verdict import ENOUGH_RATIO, Verdict, Warning, digits, percent, seconds, wording
+
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+LEVEL_COLUMNS = [  # heading, column of a level, how it is written
+    ("at once", "concurrency", str), ("done", "completed", str), ("failed", "errors", str),
+    ("wait, mean", "ttft_mean_s", seconds), ("p50", "ttft_p50_s", seconds), ("p95", "ttft_p95_s", seconds), ("p99", "ttft_p99_s", seconds),
+    ("tokens/s each", "tokens_per_s_mean", digits), ("least", "tokens_per_s_min", digits), ("tokens/s all", "output_tokens_per_s", digits),
+    ("whole reply", "e2e_mean_s", seconds), ("W", "mean_w", digits), ("J/token", "joules_per_output_token", digits),
+    ("less idle", "net_joules_per_output_token", digits), ("ran at once", "peak_streaming", digits), ("took", "duration_s", seconds),
+]
+DEFINITIONS = [
+    ("wait (TTFT)", "from just before the request is written to the first chunk with text, answer or reasoning"),
+    ("tokens/s each", "(output tokens - 1) / (last - first chunk with text) of a completed request; the mean of them"),
+    ("tokens/s all", "output tokens of the level / its time from the first request to the end of the last stream"),
+    ("failed", "every request that did not end completed; it counts in no wait and no speed"),
+    ("p95, p99", "nearest rank; blank below 20 and 100 completed requests"),
+    ("W, J/token", "mean watts during the level, and its energy / its output tokens; blank where samples cover less than 95 % of it. "
+                   "What the watts include is the power source's to say"),
+    ("ran at once", "the most requests that streamed at the same time: the server's slots, seen from outside"),
+    ("gap between chunks (ITL)", "between consecutive chunks with text of one stream; a chunk may carry several tokens"),
+]
+
+
+def write(path: Path, verdicts: list[Verdict], drawn: dict[str, list[tuple[str, dict]]], across: dict[str, dict]) -> Path:
+    """Write the page and return its path; drawn are each model's charts with their titles, across those of all."""
+    figures: list[dict] = []
+    body = "".join(chapter(judged, drawn[judged.study.model], figures) for judged in verdicts)
+    if across:
+        side_by_side = "".join(figure(spec["title"]["text"], spec, figures) for spec in across.values())
+        body += f"<section><h2>Models side by side</h2>{side_by_side}</section>"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(PAGE.format(
+        policy=escape(POLICY, quote=False), style=STYLE, contents=contents(verdicts), body=body, definitions=definitions(verdicts[0].objectives),
+        specs=in_script(figures), light=in_script(charts.config()), dark=in_script(charts.config(dark=True)),
+        library=vl_convert.javascript_bundle(), script=SCRIPT), encoding="utf-8")
+    return path
+
+
+def contents(verdicts: list[Verdict]) -> str:
+    if len(verdicts) < 2:
+        return ""
+    links = (f'<a href="#{escape(judged.study.folder)}">{escape(judged.study.model)}</a>' for judged in verdicts)
+    return f"<nav>{' '.join(links)}</nav>"
+
+
+def chapter(judged: Verdict, drawn: list[tuple[str, dict]], figures: list[dict]) -> str:
+    """All about one model."""
+    study = judged.study
+    simulated = '<p class="simulated">Simulated server: these are no measurements of a real machine.</p>' if study.simulated else ""
+    return f"""<section id="{escape(study.folder)}"><h2>{escape(study.model)}</h2>{simulated}
+<ul class="verdict">{''.join(f'<li>{escape(sentence)}</li>' for sentence in judged.sentences)}</ul>
+{warning_list(judged.warnings)}
+{table(study.levels)}
+{''.join(figure(title, spec, figures) for title, spec in drawn)}
+<h3>What was measured</h3>{facts(study)}
+<h3>How to repeat it</h3>{repeat(study)}</section>"""
+
+
+def warning_list(warnings: list[Warning]) -> str:
+    if not warnings:
+        return ""
+    items = "".join(f"<li><strong>{escape(warning.seen)}.</strong> {escape(warning.cause)}. {escape(warning.option)}.</li>"
+                    for warning in warnings)
+    summary = f"{len(warnings)} to know before trusting this"
+    return f'<details class="warnings" open><summary>{summary}</summary><ul>{items}</ul></details>'
+
+
+def table(levels: list[dict]) -> str:
+    """The levels; columns that nobody measured are left out."""
+    columns = [column for column in LEVEL_COLUMNS if any(level[column[1]] is not None for level in levels)]
+    head = "".join(f"<th>{escape(heading)}</th>" for heading, _, _ in columns)
+    rows = "".join("<tr>" + "".join(cell(level, name, written) for _, name, written in columns) + "</tr>" for level in levels)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def cell(level: dict, name: str, written: Callable) -> str:
+    bad = ' class="bad"' if name == "errors" and level[name] else ""
+    return f"<td{bad}>{'–' if level[name] is None else escape(written(level[name]))}</td>"
+
+
+def figure(title: str, spec: dict, figures: list[dict]) -> str:
+    """A place for a chart; its spec goes into figures, without the title that the page itself sets."""
+    figures.append({key: value for key, value in spec.items() if key not in ("title", "config")})
+    return f'<figure><h3>{escape(title)}</h3><div class="chart" data-spec="{len(figures) - 1}"></div></figure>'
+
+
+def facts(study: Study) -> str:
+    """Machine, server and model as a list of terms; what is unknown is left out."""
+    machine, target = study.machine or {}, study.targets[-1] if study.targets else {}
+    sources = sorted({level["power_source"] for level in study.levels if level["power_source"]})
+    pairs = [
+        ("machine", [machine.get("chip"), machine.get("model"), memory(machine.get("memory_bytes")), machine.get("os")]),
+        ("GPU", [machine.get("gpu"), counted(machine.get("gpu_cores"), "cores"), memory(machine.get("gpu_memory_bytes"))]),
+        ("server", [target.get("server"), target.get("server_version"), target.get("host")]),
+        ("model", [target.get("family"), target.get("parameter_size"), target.get("quantization"), target.get("digest")]),
+        ("its memory", [memory(target.get("size_bytes")), counted(memory(target.get("vram_bytes")), "of it on the GPU")]),
+        ("slots", [counted(target.get("slots"), f"by {target.get('slots_source')}")]),
+        ("power from", sources)]
+    pairs += [(f"run {run['run_id']}", [run["label"], run["status"], f"{run['started_utc']} UTC", seconds(run["duration_s"])])
+              for run in study.runs]
+    return terms((term, ", ".join(str(part) for part in parts if part)) for term, parts in pairs)
+
+
+def terms(pairs: Iterable[tuple[str, str]]) -> str:
+    return "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in pairs if text) + "</dl>"
+
+
+def counted(amount, what: str) -> str:
+    return f"{amount} {what}" if amount else ""
+
+
+def memory(amount: int | None) -> str:
+    return f"{amount / 2**30:.1f} GiB" if amount else ""
+
+
+def repeat(study: Study) -> str:
+    """The command of each run; an import has none."""
+    commands = [run["command"] or "python import_csv.py DIR" for run in study.runs]
+    return "".join(f"<pre>{escape(command)}</pre>" for command in dict.fromkeys(commands))
+
+
+def definitions(objectives: dict[str, float]) -> str:
+    wishes = " and ".join(wording(name, limit) for name, limit in objectives.items())
+    return terms([*DEFINITIONS, ("served", f"{wishes}, for {percent(ENOUGH_RATIO)} of the requests; failures never are")])
+
+
+def in_script(data) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+STYLE = """
+:root { color-scheme: light dark; --text: #20262d; --faint: #59636e; --line: #dde1e6; --page: #fff; --box: #f6f8fa;
+    --bad: #c62818; --amber: #b45309; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e6e8eb; --faint: #9aa4ae; --line: #3d444d; --page: #14181d; --box: #1d232a; --bad: #ff7b6b; --amber: #f0b040; }
+}
+* { box-sizing: border-box }
+body { margin: 0 auto; padding: 1rem; max-width: 62rem; color: var(--text); background: var(--page);
+    font: 16px/1.5 Helvetica, Arial, sans-serif; overflow-wrap: anywhere }
+h1 { font-size: 1.6rem; margin: .5rem 0 }
+h2 { font-size: 1.35rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line) }
+h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }
+.verdict { font-size: 1.05rem; padding-left: 1.2rem }
+.verdict li { margin: .35rem 0 }
+.simulated { color: var(--amber); font-weight: bold }
+.warnings { background: var(--box); border-left: 4px solid var(--amber); padding: .6rem 1rem; margin: 1rem 0 }
+.warnings ul { margin: .5rem 0; padding-left: 1.2rem }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal }
+th, td { text-align: right; padding: .3rem .55rem; border-bottom: 1px solid var(--line); white-space: nowrap }
+th { color: var(--faint); font-weight: normal; vertical-align: bottom; white-space: normal }
+td.bad { color: var(--bad); font-weight: bold }
+figure { margin: 1.5rem 0; break-inside: avoid }
+.chart { width: 100%; min-height: 8rem }
+.chart.vega-embed { width: 100%; padding-right: 0 }
+.chart.vega-embed details { top: -2.2rem }
+dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .3rem 1rem; font-size: .92rem }
+dt { color: var(--faint) }
+dd { margin: 0 }
+pre { background: var(--box); padding: .7rem 1rem; overflow-x: auto; white-space: pre-wrap }
+nav a { margin-right: 1rem }
+a { color: inherit }
+.hint { color: var(--faint); font-size: .9rem }
+@media print {
+  .warnings, pre { background: none; border: 1px solid var(--line) }
+  .hint, nav, .vega-embed details { display: none }
+}
+"""
+
+# Charts are drawn as wide as the page lets them, anew when that or the colour scheme changes.
+SCRIPT = """
+const specs = JSON.parse(document.getElementById('specs').textContent);
+const looks = {};
+for (const name of ['light', 'dark']) looks[name] = JSON.parse(document.getElementById(name).textContent);
+const dark = matchMedia('(prefers-color-scheme: dark)'), printing = matchMedia('print');
+const AXIS = 92, NARROW = 620;  // room for an axis and its title; below this a number at every point does not fit
+function fit(spec, width) {
+  const parts = spec.vconcat || spec.concat;
+  if (parts) {
+    const columns = spec.concat && width >= NARROW ? spec.columns : 1;
+    if (spec.concat) spec.columns = columns;
+    parts.forEach(part => fit(part, width / columns));
+    return spec;
+  }
+  spec.width = Math.max(120, width - AXIS);
+  if (width < NARROW) thin(spec);
+  return spec;
+}
+function thin(spec) {
+  if (!spec.layer) return;
+  const numbers = part => part.mark && part.mark.type === 'text' && part.encoding.y.field
+    && part.encoding.x && part.encoding.x.field === 'concurrency';
+  spec.layer = spec.layer.filter(part => !numbers(part));
+  spec.layer.forEach(thin);
+}
+async function draw() {
+  const look = structuredClone(looks[dark.matches && !printing.matches ? 'dark' : 'light']);
+  look.padding = 4;
+  for (const place of document.querySelectorAll('.chart')) {
+    const width = place.clientWidth, spec = fit(structuredClone(specs[place.dataset.spec]), width);
+    look.axis.titleLimit = Math.max(150, width - AXIS);
+    const actions = {export: true, source: false, compiled: false, editor: false};
+    await vegaEmbed(place, spec, {config: look, ast: true, renderer: 'svg', actions});
+  }
+  document.documentElement.dataset.drawn = document.querySelectorAll('.chart svg.marks').length;
+}
+let waiting, drawing = draw();
+function again() { clearTimeout(waiting); waiting = setTimeout(() => { drawing = drawing.then(draw); }, 200); }
+let before = innerWidth;
+addEventListener('resize', () => { if (innerWidth !== before) { before = innerWidth; again(); } });
+dark.addEventListener('change', again);
+"""
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>ollama-bench: how many, how fast, for how many joules</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>How many can be served at once, how fast, for how many joules</h1>
+{contents}
+{body}
+<p class="hint">Charts: the pointer shows figures; on the timeline, drag moves and Shift with the wheel zooms;
+the button at a chart's corner saves it.</p>
+<noscript><p>The charts of this page need JavaScript; the same ones lie beside it as PNG files.</p></noscript>
+<section><h2>What the words mean</h2>{definitions}</section>
+<script type="application/json" id="specs">{specs}</script>
+<script type="application/json" id="light">{light}</script>
+<script type="application/json" id="dark">{dark}</script>
+<script>{library}</script>
+<script>{script}</script>
+</body>
+</html>
+"""

@@ -1,0 +1,364 @@
+"""Every parser, with anything at all: a result that can be stored, or an error of one line.
+
+    pytest tests/test_properties.py                      a hundred examples each
+    EXAMPLES=20000 pytest tests/test_properties.py       some minutes of fuzzing
+"""
+import json
+import math
+import os
+import plistlib
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import api
+import db
+import import_csv
+import machine
+import objectives
+import options
+import power
+import prompts
+
+settings.register_profile("here", max_examples=int(os.environ.get("EXAMPLES", 100)), deadline=None,  # a shared machine is slow at times
+                          suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+settings.load_profile("here")
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, 2**63, 2**63 - 1, -1, 0, True])
+VALUES = st.recursive(st.none() | st.booleans() | NUMBERS | st.text(), lambda inner: st.lists(inner, max_size=3)
+                      | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=8)
+DEEP = "[" * 2000 + "]" * 2000
+
+
+def one_line(error):
+    text = str(error)
+    return bool(text) and len(text.splitlines()) == 1 and len(text) < 2000
+
+
+def or_value_error(parse, *arguments):
+    """What it gives; None after a ValueError of one line. Any other exception fails the test."""
+    try:
+        return parse(*arguments)
+    except ValueError as error:
+        assert one_line(error), error
+        return None
+
+
+def can_be_stored(value):
+    """SQLite takes it: an int of 64 bits, text without half a surrogate pair."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        return connection.execute("SELECT ? IS NOT NULL", [value]).fetchone() is not None
+
+
+# -- what is typed
+
+@given(st.text(alphabet="0123456789,-x: \n", max_size=30) | st.text())
+@example("1-4096")
+@example("x2:٣")
+@example("1" * 5000)
+def test_levels(text):
+    found = or_value_error(options.levels, text)
+    if found is not None:
+        levels, dropped = found
+        assert levels and all(1 <= level <= options.DEEPEST_LEVEL for level in levels)
+        assert len(set(levels)) == len(levels) and set(dropped) <= set(levels)
+
+
+@given(st.text(alphabet="aZ09.:/[]%@?#\\ \t\n\x1b\x00é", max_size=30) | st.text())
+@example("[")
+@example("http://[::1")
+@example("\x1b[2J")
+@example("x\x00y")
+@example("host?q")
+@example("host/a#b")
+@example("a℀b")  # has a slash in it when normalised
+@example("host:٣")
+def test_host_url(text):
+    url = or_value_error(api.host_url, text)
+    if url is not None:
+        assert re.fullmatch(r"https?://[^\s/?#\x00-\x1f\x7f]+:\d{1,5}(/[^?#\s\x00-\x1f\x7f]*)?", url)
+        assert api.host_url(url) == url  # what it gives, it takes
+
+
+@given(st.text(alphabet='=a[]{}",:0-9eNI ', max_size=20) | st.text())
+@example(f"a={DEEP}")
+@example("a=NaN")
+@example("a=1e400")
+@example("a=-Infinity")
+def test_option(text):
+    found = or_value_error(options.option, text)
+    if found is not None:
+        assert found[0].strip() == found[0] != ""
+        json.dumps(found[1], allow_nan=False)  # it can be sent
+
+
+@given(st.text(alphabet="ttfe2po=,.0123456789einfa_- ", max_size=30) | st.text())
+@example("ttft=1e400")
+@example("ttft=nan")
+@example("ttft=-0")
+@example("ttft=1,,e2e=2")
+def test_objectives(text):
+    for name, bound in (or_value_error(objectives.parse, text) or {}).items():
+        assert name in objectives.COLUMNS and 0 < bound < math.inf
+
+
+# -- what a file of prompts holds
+
+ENTRIES = VALUES | st.fixed_dictionaries({}, optional={
+    "prompt": VALUES, "system": VALUES, "tokens": VALUES, "expected_tokens": VALUES, "options": VALUES, "turns": VALUES | st.lists(st.text()),
+    "messages": st.lists(VALUES | st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": VALUES}), max_size=3),
+    "conversations": st.lists(VALUES | st.fixed_dictionaries({"from": VALUES | st.just("human"), "value": VALUES}), max_size=3)})
+
+
+def dumped(value):
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+@given(st.binary() | st.lists(ENTRIES.map(dumped) | st.binary(max_size=20), max_size=4).map(b"\n".join) | st.lists(ENTRIES, max_size=3).map(dumped))
+@example(b'{"prompt": "x", "options": {"temperature": NaN}}')
+@example(b'{"prompt": "x", "options": {"temperature": 1e400}}')
+@example(b'{"prompt": "x", "tokens": %s}' % DEEP.encode())
+@example(b'{"prompt": "x", "tokens": "%s"}' % (b"long" * 9999))
+@example(b'{"prompt": "\\ud800"}')
+@example(b'{"messages": [{"role": [], "content": "x"}]}')
+@example(b'{"conversations": [{"from": {}, "value": "x"}]}')
+def test_prompts(tmp_path, data):
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(data)
+    for prompt in or_value_error(prompts.read, str(path)) or ():
+        assert prompt.turns and all(isinstance(turn, str) and turn for turn in prompt.turns)
+        assert prompt.tokens is None or prompt.tokens > 0
+        json.dumps([prompt.turns, prompt.system, prompt.options], allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no endless file here")
+def test_an_endless_file_of_prompts_ends(monkeypatch):
+    monkeypatch.setattr(prompts, "FILE_BYTES", 1 << 20)
+    with pytest.raises(ValueError, match="larger than"):
+        prompts.read("/dev/zero")
+
+
+# -- what a server says
+
+COUNTERS = ["eval_count", "prompt_eval_count", "prompt_eval_cached_count", "total_duration", "load_duration", "prompt_eval_duration", "eval_duration"]
+OLLAMA = st.fixed_dictionaries({}, optional={"response": st.text() | VALUES, "thinking": st.text() | VALUES, "done": VALUES, "error": VALUES,
+                                             "done_reason": VALUES, **dict.fromkeys(COUNTERS, VALUES)}).map(json.dumps).map(str.encode)
+DELTA = st.fixed_dictionaries({}, optional={"content": st.text() | VALUES, "reasoning_content": VALUES, "reasoning": VALUES})
+OPENAI = st.fixed_dictionaries({}, optional={
+    "choices": VALUES | st.lists(VALUES | st.fixed_dictionaries({}, optional={"delta": DELTA | VALUES, "finish_reason": VALUES}), max_size=3),
+    "error": VALUES | st.fixed_dictionaries({"message": VALUES}),
+    "usage": VALUES | st.fixed_dictionaries({}, optional={"completion_tokens": VALUES, "prompt_tokens": VALUES, "prompt_tokens_details": VALUES}),
+    "timings": VALUES | st.fixed_dictionaries({}, optional=dict.fromkeys(["prompt_ms", "predicted_ms", "cache_n", "prompt_n", "predicted_n"], VALUES)),
+}).map(json.dumps).map(str.encode)
+RAW = st.binary(max_size=40) | VALUES.map(json.dumps).map(str.encode)
+STREAMS = [(api.OllamaStream, OLLAMA | RAW), (api.OpenAIStream, OPENAI.map(lambda data: b"data: " + data) | OPENAI | RAW | st.just(b"data: [DONE]"))]
+
+
+def read(kind, pieces):
+    stream = kind()
+    chunks = [chunk for piece in pieces for chunk in stream.feed(piece)]
+    return chunks + stream.close(), stream
+
+
+@pytest.mark.parametrize("kind, line", STREAMS)
+@given(data=st.data())
+def test_streams(kind, line, data):
+    lines = data.draw(st.lists(line, max_size=6))
+    whole = b"\n".join(lines)
+    check_stream(kind, whole, data.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
+
+
+@pytest.mark.parametrize("line", [
+    b'{"response": "\\ud800"}', b'{"error": "\\udfff"}', b'{"done": true, "done_reason": "\\ud800"}', b'{"done": true, "eval_count": 1%s}' % (b"0" * 400),
+    b'{"done": true, "eval_count": 1%s}' % (b"0" * 5000), b'{"error": %s}' % (b'{"error":' * 900 + b"1" + b"}" * 900),
+    b'{"error": %s}' % DEEP.encode(), b'{"response": %s}' % DEEP.encode(), b'{"error": "a\\r\\u2028b"}', b'{"a": \xff}',
+])
+def test_lines_that_are_hard_to_keep(line):
+    check_stream(api.OllamaStream, line, [])
+    check_stream(api.OpenAIStream, b"data: " + line, [])
+    content = line.replace(b'"response": ', b'"choices": [{"delta": {"content": ').replace(b"}", b"}}]}") if b"response" in line else line
+    check_stream(api.OpenAIStream, b"data: " + content, [])
+
+
+def check_stream(kind, whole, cuts):
+    chunks, stream = read(kind, [whole])
+    ends = [0, *sorted(cuts), len(whole)]
+    again, other = read(kind, [whole[a:b] for a, b in zip(ends, ends[1:])])
+    assert (again, other.final) == (chunks, stream.final)  # wherever it is cut
+    assert all(isinstance(chunk.text, str) and chunk.text for chunk in chunks)
+    assert "".join(chunk.text for chunk in chunks if chunk.is_reasoning) == stream.reasoning
+    assert "".join(chunk.text for chunk in chunks if not chunk.is_reasoning) == stream.answer
+    assert can_be_stored(stream.answer) and can_be_stored(stream.reasoning)
+    for name, value in vars(stream.final).items():
+        assert value is None or can_be_stored(value)
+        assert not isinstance(value, int) or 0 <= value < 2**63, name
+    assert stream.final.error is None or one_line(stream.final.error)
+
+
+@given(VALUES)
+@example("<" * 65_536)
+@example("<a" * 32_768)
+@example("\ud800")
+@example({"error": {"message": "a\u2028b"}})
+def test_error_text(body):
+    text = api.error_text(body)
+    assert len(text) <= api.LONGEST_ERROR and len(text.splitlines()) <= 1 and can_be_stored(text)
+
+
+def test_a_line_without_end_is_cut_off_and_the_next_one_read():
+    stream = api.OllamaStream()
+    for _ in range(4 * api.LONGEST_LINE // 2**20):
+        assert stream.feed(b"x" * 2**20) == []
+    assert len(stream._tail) <= api.LONGEST_LINE + 2**20
+    assert [chunk.text for chunk in stream.feed(b'\n{"response": "y"}\n')] == ["y"]
+    assert "longer than" in stream.final.error
+
+
+def test_a_million_blanks_before_the_first_word_take_seconds_at_most():
+    stream = api.OllamaStream()
+    blanks = b'{"response":"\\n"}\n' * 1000
+    for _ in range(200):
+        stream.feed(blanks)
+    stream.feed(b'{"response":"<think>a</think>b"}\n')
+    assert stream.answer == "b" and len(stream.reasoning) >= 200_000
+
+
+ANSWERS = VALUES | st.fixed_dictionaries({}, optional={
+    "version": VALUES, "models": VALUES | st.lists(VALUES | st.fixed_dictionaries({"name": VALUES | st.just("m"), "size": VALUES, "digest": VALUES}), max_size=2),
+    "data": VALUES | st.lists(VALUES | st.fixed_dictionaries({"id": VALUES | st.just("m"), "owned_by": VALUES | st.just("vllm"), "meta": VALUES
+                                                             | st.fixed_dictionaries({"size": VALUES, "n_params": NUMBERS, "ftype": VALUES})}), max_size=2),
+    "details": VALUES | st.fixed_dictionaries({"family": VALUES, "parameter_size": VALUES}), "capabilities": VALUES, "total_slots": VALUES,
+    "build_info": VALUES, "default_generation_settings": VALUES | st.fixed_dictionaries({"n_ctx": VALUES})})
+
+
+@pytest.mark.parametrize("name", list(api.SERVERS))
+@given(data=st.data())
+def test_what_a_server_says_of_itself(name, data):
+    def get(path, body=None):
+        return data.draw(st.sampled_from([200, 401, 404, 500])), data.draw(ANSWERS)
+
+    server = api.SERVERS[name]
+    assert all(isinstance(model, str) for model in server.models(get))
+    try:
+        target = server.describe(get, "m")
+    except api.ProtocolError as error:
+        assert one_line(error)
+    else:
+        assert all(value is None or can_be_stored(value) for value in vars(target).values())
+
+
+# -- what a sampler prints
+
+SAMPLE = ["energy_j", "gpu_energy_j", "cpu_energy_j", "gpu_busy_ratio", "gpu_mhz", "thermal", "elapsed_ns"]
+
+
+def check_sample(sample):
+    for name, value in sample.items():
+        assert value is None or can_be_stored(value), name
+        assert not isinstance(value, (int, float)) or name == "at_unix" or 0 <= value < math.inf, name
+
+
+RAILS = st.dictionaries(st.sampled_from(["cpu_energy", "gpu_energy", "ane_energy", "cpu_power", "gpu_power", "package_joules", "idle_ratio", "freq_hz"]),
+                        st.integers(-(2**63), 2**63) | st.floats() | st.text(alphabet="abc"))
+PLISTS = st.fixed_dictionaries({}, optional={"elapsed_ns": st.integers(-5, 2**64 - 1) | st.floats() | st.text(alphabet="abc"), "processor": RAILS, "gpu": RAILS,
+                                             "thermal_pressure": st.text(alphabet="Nominal") | RAILS}).map(plistlib.dumps)
+
+
+@given(st.binary() | PLISTS | st.tuples(PLISTS, st.integers(0, 2000)).map(lambda pair: pair[0][: pair[1]]))
+@example(b"</array>" * 3 + b"<array>")
+@example(plistlib.dumps({"elapsed_ns": 2**64 - 1, "gpu": {}}))
+@example(plistlib.dumps({"elapsed_ns": 1, "processor": {"cpu_energy": 1e308, "gpu_energy": 1e308}, "gpu": {}}))
+@example(plistlib.dumps({"elapsed_ns": 10**9, "processor": {}, "gpu": {}}, fmt=plistlib.FMT_BINARY))
+@example(plistlib.dumps({"elapsed_ns": 10**9, "thermal_pressure": {"a": 1}}))
+def test_powermetrics_plist(document):
+    sample = or_value_error(power.parse_plist, document)
+    if sample is not None:
+        assert sample["elapsed_ns"] > 0
+        check_sample(sample)
+
+
+HEADER = "*** Sampled system activity (Sat Nov  1 10:00:00 2025 +0100) (%sms elapsed) ***\n"
+WORDS = st.sampled_from(["CPU Power: %s mW\n", "GPU Power: %s mW\n", "GPU idle residency: %s%%\n", "GPU HW active frequency: %s MHz\n",
+                         "package power (CPU): %sW\n", "Current pressure level: %s\n", HEADER])
+FIGURES = st.text(alphabet="0123456789.e+", min_size=1, max_size=8) | st.sampled_from(["9" * 400, "1e999", "1.2.3", "Nominal"])
+
+
+@given(st.text() | st.lists(st.tuples(WORDS, FIGURES).map(lambda pair: pair[0] % pair[1])).map("".join))
+@example(HEADER % ("9" * 400))
+@example(HEADER % "1" + "GPU Power: 1e999 mW\n")
+@example(HEADER % "1.2.3")
+@example("GPU Power: 1.2.3 mW\n")
+def test_powermetrics_text(log):
+    for sample in or_value_error(power.parse_text, log) or ():
+        check_sample(sample)
+
+
+@given(st.binary() | st.dictionaries(st.sampled_from(["all_power", "gpu_power", "gpu_usage", "temp", "gpu_freq_mhz"]), VALUES).map(json.dumps).map(str.encode))
+@example(DEEP.encode())
+@example(b'{"gpu_usage": 7}')
+@example(b'{"gpu_usage": [1]}')
+@example(b'{"gpu_usage": {"a": 1}}')
+@example(b'{"all_power": 1%s}' % (b"0" * 400))
+def test_macmon(line):
+    sample = or_value_error(power.parse_macmon, line)
+    if sample is not None:
+        check_sample(sample)
+
+
+@given(st.text() | VALUES.map(json.dumps) | st.lists(VALUES | st.dictionaries(st.sampled_from(["sppci_model", "sppci_cores"]), VALUES), max_size=3).map(
+    lambda cards: json.dumps({"SPDisplaysDataType": cards})))
+@example('{"SPDisplaysDataType": [{"sppci_cores": "²"}]}')
+@example('{"SPDisplaysDataType": [7, {"sppci_model": ["x"]}]}')
+@example(DEEP)
+def test_system_profiler(text):
+    assert all(value is None or can_be_stored(value) for value in machine.parse_displays(text).values())
+
+
+# -- what a tree of CSV files holds
+
+TIMES = st.sampled_from(["2025-01-15T10:00:00+01:00", "2025-01-15T10:00:07+01:00", "2025-01-15T10:00:09Z", "0001-01-01T00:00:00+23:59",
+                         "9999-12-31T23:59:59-23:59", "2025-02-30T00:00:00Z", ""])
+FIELDS = {"time": TIMES, "count": st.integers(0, 4).map(str) | st.sampled_from(["9" * 18, "٣", "-1", "200"]),
+          "number": st.floats(0, 20).map("{:.3f}".format) | st.sampled_from(["9" * 15, "1e9", "NaN", "0.000"]),
+          "maybe": st.sampled_from(["", "100.00", "12.5", "9" * 15]), "word": st.sampled_from(["Completed", "Error", "=1+1", "x" * 50])}
+
+
+def csv_of(name):
+    columns = import_csv.COLUMNS["process" if name.startswith("process") else name]
+    line = st.tuples(*(FIELDS[kind] for kind in columns.values())).map(",".join)
+    return st.lists(line | st.text(max_size=20), max_size=5).map(lambda lines: "\n".join([",".join(columns), *lines, ""]).encode("utf-8", "replace")) | st.binary(max_size=50)
+
+
+TREES = st.fixed_dictionaries({}, optional={name: csv_of(name) for name in (
+    "request_summary.csv", "duration_metrics.csv", "gpu_metrics.csv", "process_7_metrics.csv")})
+LAST_DAY = {"duration_metrics.csv": b"Timestamp,Concurrency,MaxDuration,MinDuration,AvgDuration,P99Duration\n%s,1,1,1,1,1\n",
+            "request_summary.csv": b"RequestID,TTFB,TotalDuration,ResponseDuration,WaitingTime,TokenCount,StatusCode,Status\n1,%s,1,1,1,1,200,Completed\n"}
+
+
+def tree(time, ttfb):
+    return {name: text % (time if name.startswith("d") else ttfb) for name, text in LAST_DAY.items()}
+
+
+@given(TREES, st.sampled_from(["1", "4", "0", "9" * 30, "٣"]))
+@example(tree(b"2025-01-15T10:00:00Z", b"999999999999999"), "1")
+@example(tree(b"0001-01-01T00:00:00+23:59", b"1"), "1")
+@example(tree(b"9999-12-31T23:59:59-23:59", b"1"), "1")
+@example(tree(b"2025-01-15T10:00:00Z", b"1"), "0")
+@example(tree(b"2025-01-15T10:00:00Z", b"1"), "9" * 30)
+def test_import_csv(tmp_path_factory, capsys, files, level):
+    top = tmp_path_factory.mktemp("tree")
+    folder = top / "m" / f"test_results_{level}"
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    code = import_csv.main([str(top), "--db", str(top / "results.db")])
+    out, err = capsys.readouterr()
+    assert code in (0, 1) and len(err.splitlines()) == code and not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out + err)
+    if code == 0:
+        with closing(db.connect(top / "results.db", readonly=True).conn) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok" and not connection.execute("PRAGMA foreign_key_check").fetchall()
+            assert connection.execute("SELECT count(*) FROM request WHERE ttft_s < 0 OR e2e_s < ttft_s").fetchone()[0] == 0

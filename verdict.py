@@ -1,0 +1,366 @@
+"""verdict.py - what the numbers of a study say: the answers as sentences, the warnings as values.
+
+    for sentence in verdict.answers(study, limits): print(sentence)
+    for warning in verdict.warnings(study): warning.seen, warning.cause, warning.option
+    law = verdict.fit_law([(1, 53.0), (2, 61.0), ...])     # the Universal Scalability Law
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from selection import Study
+
+OBJECTIVES = {  # what --slo may name: the column of a request, and whether less of it is better
+    "ttft": ("ttft_s", True), "ttfat": ("ttfat_s", True), "e2e": ("e2e_s", True), "tpot": ("tpot_s", True),
+    "tokens_per_s": ("tokens_per_s", False),
+}
+ENOUGH_RATIO = 0.95     # a level serves its people when this share of its requests met every objective
+NEAR_BEST_RATIO = 0.9   # from here on more load buys little: the practical knee
+FALLING_RATIO = 0.95    # less than this of the best at the highest level is a fall
+LAW_LEVELS = 4          # three parameters and one more: below, any curve fits
+LAW_ERROR_RATIO = 0.15  # a fit that misses by more, rms, is not shown
+SLOW_LOAD_S = 1.0       # a model in memory is found in milliseconds
+CACHED_RATIO = 0.1      # of the prompt's tokens; a chat template alone caches a few
+VARYING_RATIO = 2.0     # longest to shortest reply: beyond this levels do different work
+BUSY_RATIO = 0.9        # a processor this busy is the limit
+SWAP_BYTES = 256 << 20  # more swap than this during one level is not noise
+P95_FLOOR, P99_FLOOR = 20, 100  # as in schema.sql
+
+
+@dataclass
+class Warning:
+    """Something that makes a figure doubtful: what was seen, the likely cause, what helps."""
+    seen: str
+    cause: str
+    option: str
+
+    def __str__(self) -> str:
+        return f"{self.seen}. {self.cause}. {self.option}."
+
+
+@dataclass
+class Verdict:
+    """All that is said of a study."""
+    study: Study
+    objectives: dict[str, float]
+    sentences: list[str]
+    warnings: list[Warning]
+
+
+@dataclass
+class Law:
+    """Gunther's Universal Scalability Law: X(N) = alone * N / (1 + contention (N-1) + crosstalk N (N-1))."""
+    alone: float       # throughput of one
+    contention: float  # share of the work that waits for its turn
+    crosstalk: float   # cost of each pair that must agree
+    error_ratio: float  # root mean square of the relative miss
+
+    def at(self, n: float) -> float:
+        return self.alone * n / (1 + self.contention * (n - 1) + self.crosstalk * n * (n - 1))
+
+    @property
+    def peak(self) -> float | None:
+        """The N of the highest throughput; None when it rises for ever."""
+        return ((1 - self.contention) / self.crosstalk) ** 0.5 if self.crosstalk > 0 and self.contention < 1 else None
+
+
+def answers(study: Study, objectives: dict[str, float], shares: dict[int, float]) -> list[str]:
+    """The answers in sentences; shares is the share of requests within the objectives per level_id."""
+    found = [alone(study), capacity(study, objectives, shares), movement(study), knee(study), efficiency(study),
+             cache_effect(study), *bottlenecks(study)]
+    return [sentence for sentence in found if sentence]
+
+
+def alone(study: Study) -> str:
+    levels = next(iter(study.by_concurrency().values()), [])
+    rates = [level["tokens_per_s_mean"] for level in levels if level["tokens_per_s_mean"] is not None]
+    if not rates:
+        return ""
+    n = levels[0]["concurrency"]
+    waits = [level["ttft_mean_s"] for level in levels if level["ttft_mean_s"] is not None]
+    who = "One request alone gets" if n == 1 else f"With {n} at once, the fewest measured, each gets"
+    return f"{who} {span(rates)} tokens/s and waits {span(waits)} s{f' ({len(rates)} measurements)' if len(rates) > 1 else ''}."
+
+
+def capacity(study: Study, objectives: dict[str, float], shares: dict[int, float]) -> str:
+    """How many can be served: the highest level below which none fails the objectives."""
+    served, failed = None, None
+    for n, levels in study.by_concurrency().items():
+        if min(shares.get(level["level_id"], 0) for level in levels) < ENOUGH_RATIO:
+            failed = (n, levels)
+            break
+        served = n
+    wish = " and ".join(wording(name, limit) for name, limit in objectives.items())
+    if failed is None:
+        return f"{served} at once are served {wish}; more were not measured." if served else ""
+    n, levels = failed
+    worst = min(levels, key=lambda level: shares.get(level["level_id"], 0))
+    why = (f"at {n}, {percent(shares.get(worst['level_id'], 0))} of the requests were "
+           f"({digits(worst['tokens_per_s_mean'])} tokens/s, wait {seconds(worst['ttft_mean_s'])} on average)")
+    return f"Up to {served} at once are served {wish}; {why}." if served else f"Nobody is served {wish}: {why}."
+
+
+def wording(name: str, limit: float) -> str:
+    names = {"ttft": "within {} s to the first token", "ttfat": "within {} s to the first answer token", "e2e": "within {} s to the end",
+             "tpot": "at {} s or less per token", "tokens_per_s": "at {} tokens/s or more"}
+    return names[name].format(digits(limit))
+
+
+def movement(study: Study) -> str:
+    rates, waits = study.mean("output_tokens_per_s"), study.mean("ttft_mean_s")
+    if len(rates) < 2 or len(waits) < 2:
+        return ""
+    low, high = min(rates), max(rates)
+    return (f"From {low} to {high} at once, all together go from {digits(rates[low])} to {digits(rates[high])} tokens/s, "
+            f"and the mean wait from {seconds(waits[min(waits)])} to {seconds(waits[max(waits)])}.")
+
+
+def knee(study: Study) -> str:
+    """Where more at once stop to add throughput; empty when too little was measured to say."""
+    rates = study.mean("output_tokens_per_s")
+    if len(rates) < 3:
+        return ""
+    best = max(rates, key=rates.get)
+    near = min(n for n, rate in rates.items() if rate >= NEAR_BEST_RATIO * rates[best])
+    text = f"Throughput is best at {best} at once ({digits(rates[best])} tokens/s)"
+    text += f" and within {percent(1 - NEAR_BEST_RATIO)} of that from {near} on." if near < best else "."
+    law = fit_law(list(rates.items()))
+    if law is None:
+        return text
+    falls = rates[max(rates)] < FALLING_RATIO * rates[best]  # a peak that was not passed is a guess
+    peak = f"a peak near {law.peak:.0f}" if falls and law.peak and law.peak <= max(rates) else "no fall in the range measured"
+    return (f"{text} Universal Scalability Law: {digits(law.alone)} tokens/s alone, contention {law.contention:.3f}, "
+            f"crosstalk {law.crosstalk:.2g}, {peak}; it misses by {percent(law.error_ratio)} (rms).")
+
+
+def efficiency(study: Study) -> str:
+    per_joule, watts = study.mean("output_tokens_per_joule"), study.mean("mean_w")
+    if not per_joule:
+        return ""
+    best = max(per_joule, key=per_joule.get)
+    sources = sorted({level["power_source"] for level in study.levels if level["energy_j"] is not None})
+    return (f"Most tokens for the energy at {best} at once: {digits(per_joule[best])} tokens per joule at {digits(watts[best])} W "
+            f"(by {', '.join(sources)}).")
+
+
+def cache_effect(study: Study) -> str:
+    """What a warm prompt cache changes at the highest level that was measured with both."""
+    if not study.cache_effect:
+        return ""
+    top = study.cache_effect[-1]
+    return (f"With a warm prompt cache a request waits {seconds(top['warm_ttft_mean_s'])} instead of {seconds(top['cold_ttft_mean_s'])} "
+            f"at {top['concurrency']} at once; all other figures here are cold.")
+
+
+def cost(study: Study, price_per_kwh: float, currency: str) -> str:
+    """What a million tokens cost at the most efficient level."""
+    per_joule = study.mean("output_tokens_per_joule")
+    if not per_joule:
+        return ""
+    best = max(per_joule, key=per_joule.get)
+    million = 1e6 / per_joule[best] / 3.6e6 * price_per_kwh
+    return (f"At {digits(price_per_kwh)} {currency}/kWh a million output tokens cost {digits(million)} {currency} at {best} at once, "
+            f"as far as the watts above go.")
+
+
+def bottlenecks(study: Study) -> list[str]:
+    """What limits the highest level, each only where samples show it."""
+    if not study.levels:
+        return []
+    top = study.levels[-1]
+    found = []
+    if short_of_slots(top):
+        found.append(f"The server's slots limit: asked for {top['concurrency']} at once it answered {top['peak_streaming']} at a time.")
+    for column, what in (("mean_gpu_busy_ratio", "GPU"), ("mean_cpu_ratio", "processor")):
+        if (top[column] or 0) >= BUSY_RATIO:
+            found.append(f"The {what} limits: {percent(top[column])} busy at {top['concurrency']} at once.")
+    if (top["swap_change_bytes"] or 0) >= SWAP_BYTES:
+        found.append(f"Memory limits: swap moved by {top['swap_change_bytes'] / 2**30:.1f} GiB at {top['concurrency']} at once.")
+    if top["client_limited"]:
+        found.append(f"This client limits: {top['client_limited_why']}.")
+    return found
+
+
+def short_of_slots(level: dict) -> bool:
+    return bool(level["peak_streaming"]) and level["peak_streaming"] < min(level["concurrency"], level["requests"])
+
+
+# The Universal Scalability Law.
+
+def fit_law(points: list[tuple[int, float]]) -> Law | None:
+    """Least squares of the relative miss, contention and crosstalk not below zero.
+
+    N / X is linear in (1, N-1, N(N-1)), so the fit has a closed form; where a parameter
+    comes out negative, the best fit without it counts. None when there are fewer than
+    LAW_LEVELS concurrencies or the best fit misses by more than LAW_ERROR_RATIO.
+    """
+    points = [(n, x) for n, x in points if x and x > 0]
+    if len({n for n, _ in points}) < LAW_LEVELS:
+        return None
+    laws = []
+    for kept in ((0, 1, 2), (0, 1), (0, 2), (0,)):
+        rows = [[(1, n - 1, n * (n - 1))[i] * x / n for i in kept] for n, x in points]  # divided by N/X: each ought to be 1
+        solved = solve([[sum(row[i] * row[j] for row in rows) for j in range(len(kept))] for i in range(len(kept))],
+                       [sum(row[i] for row in rows) for i in range(len(kept))])
+        if solved and solved[0] > 0 and min(solved) >= 0:
+            a, b, c = (dict(zip(kept, solved)).get(i, 0.0) for i in range(3))
+            law = Law(1 / a, b / a, c / a, 0.0)
+            law.error_ratio = (sum((law.at(n) / x - 1) ** 2 for n, x in points) / len(points)) ** 0.5
+            laws.append(law)
+    best = min(laws, key=lambda law: law.error_ratio, default=None)
+    return best if best and best.error_ratio <= LAW_ERROR_RATIO else None
+
+
+def solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
+    """The solution of a small linear system by elimination with pivots; None when it has none."""
+    rows = [line + [value] for line, value in zip(matrix, right)]
+    size = len(rows)
+    for i in range(size):
+        pivot = max(range(i, size), key=lambda k: abs(rows[k][i]))
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        if abs(rows[i][i]) < 1e-300:
+            return None
+        for k in range(size):
+            if k != i:
+                factor = rows[k][i] / rows[i][i]
+                rows[k] = [left - factor * above for left, above in zip(rows[k], rows[i])]
+    return [rows[i][size] / rows[i][i] for i in range(size)]
+
+
+# Warnings.
+
+def warnings(study: Study) -> list[Warning]:
+    """What to know before trusting the figures, gravest first."""
+    checks = (failures, unfinished, client_limits, spills, slots, cold_starts, heat, cache_hits, cut_replies, lengths,
+              words, uncovered_energy, few_requests)
+    return [warning for check in checks for warning in check(study)]
+
+
+def failures(study: Study) -> list[Warning]:
+    found = []
+    for row in study.outcomes:
+        said = f": {row['example']}" if row["example"] else ""
+        found.append(Warning(
+            f"{row['requests']} of the requests at {row['concurrency']} at once ended {row['status']}{said}",
+            "Each counts as an error and in no speed or wait",
+            "Lower the level, raise --deadline, or look into the server's log"))
+    return found
+
+
+def unfinished(study: Study) -> list[Warning]:
+    return [Warning(f"run {run['run_id']} is {run['status']}", "What it had finished is shown", "bench.py --resume goes on with it")
+            for run in study.runs if run["status"] != "finished"]
+
+
+def client_limits(study: Study) -> list[Warning]:
+    return [Warning(f"at {level['concurrency']} at once this client was the bottleneck ({level['client_limited_why']})",
+                    "The server may be faster than shown", "Run bench.py on another machine, or with a lower level")
+            for level in study.levels if level["client_limited"]]
+
+
+def spills(study: Study) -> list[Warning]:
+    return [Warning(f"{percent(target['vram_bytes'] / target['size_bytes'])} of the model is in GPU memory",
+                    "The rest runs on the processor, several times slower", "Take a smaller model, context or number of slots")
+            for target in study.targets[-1:]
+            if target["size_bytes"] and target["vram_bytes"] is not None and target["vram_bytes"] < target["size_bytes"]]
+
+
+def slots(study: Study) -> list[Warning]:
+    short = [level for level in study.levels if short_of_slots(level)]
+    if not short:
+        return []
+    most = max(level["peak_streaming"] for level in short)
+    return [Warning(f"the server answered at most {most} at a time at {listed(short)} at once",
+                    "It has fewer slots than were asked for; the others wait in its queue",
+                    "OLLAMA_NUM_PARALLEL gives it more, where memory allows")]
+
+
+def cold_starts(study: Study) -> list[Warning]:
+    cold = [level for level in study.levels if (level["max_load_s"] or 0) > SLOW_LOAD_S]
+    if not cold:
+        return []
+    longest = max(level["max_load_s"] for level in cold)
+    return [Warning(f"a request waited {digits(longest)} s for the model to load at {listed(cold)} at once",
+                    "The model was loaded within the level, or pushed out by another one", "--warmup N loads it before")]
+
+
+def heat(study: Study) -> list[Warning]:
+    hot = [level for level in study.levels if level["hot_samples"]]
+    return [Warning(f"the system reported thermal pressure at {listed(hot)} at once",
+                    "A hot machine runs slower", "--cooldown S pauses longer between levels")] if hot else []
+
+
+def cache_hits(study: Study) -> list[Warning]:
+    hits = [level for level in study.levels if level["cache"] != "warm" and level["prompt_tokens"]
+            and (level["cached_tokens"] or 0) > CACHED_RATIO * level["prompt_tokens"]]
+    return [Warning(f"prompt tokens came from the cache at {listed(hits)} at once",
+                    "Prefill and time to first token are better than for new prompts",
+                    "--cache cold gives each prompt a prefix of its own")] if hits else []
+
+
+def cut_replies(study: Study) -> list[Warning]:
+    cut = [level for level in study.levels if 0 < (level["cut_by_length"] or 0) < level["completed"]]
+    return [Warning(f"some replies, not all, were cut at the limit of tokens at {listed(cut)} at once",
+                    "Short and long replies share a level", "A lower --tokens makes them alike")] if cut else []
+
+
+def lengths(study: Study) -> list[Warning]:
+    shortest = min((level["min_output_tokens"] for level in study.levels if level["min_output_tokens"]), default=None)
+    longest = max((level["max_output_tokens"] for level in study.levels if level["max_output_tokens"]), default=None)
+    if not shortest or longest <= VARYING_RATIO * shortest:
+        return []
+    return [Warning(f"replies have {shortest:,} to {longest:,} tokens", "Levels with longer replies do more work",
+                    "--tokens N, or a fixed seed (--option seed=1), makes them more alike")]
+
+
+def words(study: Study) -> list[Warning]:
+    return [Warning("tokens are a count of words", "The original tool split the text on blanks", "Run bench.py to have the server's count")
+            ] if any(run["source"] == "import" for run in study.runs) else []
+
+
+def uncovered_energy(study: Study) -> list[Warning]:
+    bare = [level for level in study.levels if level["mean_w"] is not None and level["energy_j"] is None]
+    return [Warning(f"power samples cover too little of the levels at {listed(bare)} at once",
+                    "Below 95 % a level has no energy, only mean watts",
+                    "Longer replies (--tokens) make longer levels with more samples")] if bare else []
+
+
+def few_requests(study: Study) -> list[Warning]:
+    few = [level for level in study.levels if level["completed"] < P95_FLOOR]
+    return [Warning(f"fewer than {P95_FLOOR} requests completed at {listed(few)} at once",
+                    f"A percentile needs {P95_FLOOR} (p95) or {P99_FLOOR} (p99) requests of one level and is blank below",
+                    "Read the mean and the longest wait there")] if few else []
+
+
+# How figures are written.
+
+def listed(levels: list[dict]) -> str:
+    """The concurrencies of some levels, e.g. "1, 2 and 4"."""
+    numbers = [str(n) for n in sorted({level["concurrency"] for level in levels})]
+    return " and ".join(filter(None, [", ".join(numbers[:-1]), numbers[-1]]))
+
+
+def digits(value: float | None) -> str:
+    """Three significant digits, whole numbers in full; a dash for unknown."""
+    if value is None:
+        return "-"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.2g}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds below a minute, m:ss from there."""
+    if value is None:
+        return "-"
+    return f"{digits(value)} s" if value < 59.95 else f"{int(value + 0.5) // 60}:{int(value + 0.5) % 60:02d}"
+
+
+def percent(ratio: float) -> str:
+    value = round(ratio * 100, 1)
+    return f"{value:.0f} %" if value >= 10 or value == int(value) else f"{value} %"
+
+
+def span(values: list[float]) -> str:
+    low, high = digits(min(values)), digits(max(values))
+    return low if low == high else f"{low} to {high}"
