@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 OLLAMA_PORT = 11434
 LONGEST_ERROR = 500  # characters of a server's error that are kept
+LONGEST_LINE = 64 << 20  # bytes; a line that is longer is no token and not kept
+HALF_PAIR = re.compile("[\ud800-\udfff]")  # JSON can escape half a character; UTF-8, and so SQLite, has none
 INT64 = 2**63  # what SQLite can hold
 NS_PER_MS = 1e6
 
@@ -79,7 +81,8 @@ class Stream:
 
     def __init__(self) -> None:
         self.final = Final()
-        self._tail = b""
+        self._tail = bytearray()  # of a line whose end has not come
+        self._skips = False  # that line is too long: forget it up to its end
         self._answer: list[str] = []
         self._reasoning: list[str] = []
         self._tags = ThinkTags()
@@ -94,20 +97,36 @@ class Stream:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Take bytes, give the chunks that they complete."""
-        if self._tail:
-            data = self._tail + data
-        *lines, self._tail = data.split(b"\n")
         chunks: list[Chunk] = []
-        for line in lines:
-            self._line(line, chunks)
+        first, *lines = data.split(b"\n")
+        self._keep(first)
+        if lines:
+            self._end_line(chunks)
+            for line in lines[:-1]:
+                self._line(line, chunks)
+            self._keep(lines[-1])
         return chunks
 
     def close(self) -> list[Chunk]:
         """The stream has ended: a last line may lack its line feed."""
-        line, self._tail = self._tail, b""
         chunks: list[Chunk] = []
-        self._line(line, chunks)
+        self._end_line(chunks)
         return chunks
+
+    def _keep(self, data: bytes) -> None:
+        """A piece of a line; adding to the end is cheap however often it happens."""
+        if not self._skips:
+            self._tail += data
+        if len(self._tail) > LONGEST_LINE:
+            self._fail(f"a line longer than {LONGEST_LINE >> 20} MiB")
+            self._tail.clear()
+            self._skips = True
+
+    def _end_line(self, chunks: list[Chunk]) -> None:
+        if not self._skips:
+            self._line(bytes(self._tail), chunks)
+        self._tail.clear()
+        self._skips = False
 
     def _line(self, line: bytes, chunks: list[Chunk]) -> None:
         raise NotImplementedError
@@ -120,7 +139,7 @@ class Stream:
                 return found
         except (ValueError, RecursionError):
             pass
-        self._fail(f"not a JSON object: {line[:100].decode('utf-8', 'replace')}")
+        self._fail(f"not a JSON object: {flat(line[:100].decode('utf-8', 'replace'))}")
         return None
 
     def _fail(self, error: str) -> None:
@@ -128,6 +147,7 @@ class Stream:
 
     def _say(self, text: Any, is_reasoning: bool, chunks: list[Chunk]) -> None:
         if text and isinstance(text, str):
+            text = whole(text)
             (self._reasoning if is_reasoning else self._answer).append(text)
             chunks.append(Chunk(text, is_reasoning))
 
@@ -182,9 +202,9 @@ class ThinkTags:
 
     def split(self, text: str) -> list[tuple[str, bool]]:
         """The text as (part, is it reasoning); tags belong to the reasoning."""
-        self._seen += text
+        self._seen = (self._seen + text).lstrip()
         if not self._begun:
-            start = self._seen.lstrip()[: len(self.OPEN)]
+            start = self._seen[: len(self.OPEN)]
             if not self.OPEN.startswith(start):
                 self.over = True
                 return [(text, False)]
@@ -411,7 +431,10 @@ def host_url(text: str) -> str:
     rest, slash, path = rest.partition("/")
     if rest.count(":") > 1 and not rest.startswith("["):
         rest = f"[{rest}]"
-    parts = urlsplit(f"//{rest}")
+    try:
+        parts = urlsplit(f"//{rest}")
+    except ValueError:
+        raise ValueError(f"{text!r} is no address of a server: host:port is meant") from None
     try:
         port = parts.port
     except ValueError:
@@ -419,7 +442,7 @@ def host_url(text: str) -> str:
     if port is None:
         port = {"http": 80, "https": 443}[scheme] if has_scheme else OLLAMA_PORT
     host = connectable(parts.hostname or "127.0.0.1")
-    if re.search(r"[\s@<>\"'`\\]", rest):
+    if re.search(r"[\s@<>\"'`\\?#\x00-\x1f\x7f]", rest + path):
         raise ValueError(f"{text!r} is no address of a server: host:port is meant")
     path = re.sub(r"/v1/?$", "", slash + path).rstrip("/")
     return f"{scheme}://{host}:{port}{path}"
@@ -442,9 +465,25 @@ def error_text(body: Any) -> str:
         error = body.get("error", body.get("detail", body.get("message", body)))
         if isinstance(error, dict):
             error = error.get("message", error)
-        body = error if isinstance(error, str) else json.dumps(error)
-    text = re.sub(r"<[^>]*>", " ", str(body))  # a proxy's HTML page
-    return " ".join(text.split())[:LONGEST_ERROR]
+        body = error if isinstance(error, str) else dumped(error)
+    return flat(re.sub(r"<[^<>]*>", " ", str(body)))  # the tags of a proxy's page; [^>]* would look on to the end at every "<"
+
+
+def dumped(value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        return "an error nested too deeply to read"
+
+
+def flat(text: str) -> str:
+    """One line that is kept of an error."""
+    return whole(" ".join(text.split()))[:LONGEST_ERROR]
+
+
+def whole(text: str) -> str:
+    """Text without halves of characters."""
+    return text if text.isascii() else HALF_PAIR.sub("\ufffd", text)
 
 
 def count(value: Any) -> int | None:
@@ -458,12 +497,13 @@ def count(value: Any) -> int | None:
 
 def scaled(value: Any, factor: float) -> Any:
     """A number times a factor; anything else as it is."""
-    return value * factor if isinstance(value, float) or type(value) is int else value
+    fits = isinstance(value, float) or type(value) is int and abs(value) < INT64
+    return value * factor if fits else value
 
 
 def word(value: Any) -> str | None:
     """A short string, else None."""
-    return value[:100] if isinstance(value, str) and value else None
+    return whole(value)[:100] if isinstance(value, str) and value else None
 
 
 def text_of(value: Any) -> str | None:

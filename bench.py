@@ -30,6 +30,7 @@ from typing import Iterator, NamedTuple
 
 import analyze
 import api
+import compare
 import console
 import db
 import load
@@ -38,6 +39,7 @@ import power
 import privilege
 import prompts
 import selfcheck
+import wire
 from attempt import Limits, Outcome, Task
 from monitor import Monitor
 from server import DEMO_INTERVAL_MS, Server, ServerError, Simulator
@@ -62,11 +64,16 @@ def main(argv: list[str] | None = None) -> int:
     options = command_line.parse(argv)
     helper = None
     try:
+        for condition in options.fail_if or ():
+            compare.condition(condition)  # a wrong one is told now, not after hours
         helper = privilege.split_off(sampler=not (options.no_monitor or options.demo))
         return bench(options, helper)
     except (CannotRun, ServerError, db.ResultsError, privilege.PrivilegeError) as error:
         print(console.clean(f"bench.py: {error}"), file=sys.stderr)
         return 1
+    except argparse.ArgumentTypeError as error:
+        print(f"bench.py: --fail-if {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     finally:
@@ -293,6 +300,8 @@ def prepare(run: Run, monitor: Monitor | None) -> None:
     """First sample, idle baseline, warm models, and what the servers then say of them."""
     if monitor is not None and not monitor.wait_first_sample(FIRST_SAMPLE_S):
         run.screen.warn("monitor: no sample yet; going on without waiting")
+    if not wire.RECORDS:
+        run.screen.warn("this urllib3 has no place to record a stream: instants are read live, less exactly")
     if run.simulated:
         run.screen.warn("simulated server: these are no measurements of a real machine")
     left = [level for level in plan(run) if level not in run.done]
@@ -380,8 +389,8 @@ def find_capacity(run: Run, monitor: Monitor | None) -> None:
             ratio = fire_one(run, monitor, Level(model, probe, 1, cache), f"probe between {good} and {min(bad, highest)}", bool(good or bad <= highest))
             good, bad = (probe, bad) if (ratio or 0) >= GOOD_RATIO else (good, probe)
         wish = ",".join(f"{name}={bound:g}" for name, bound in run.options.slo.items())
-        more = " or more" if good == highest else ""
-        run.screen.say(f"{model} serves {good}{more} at once within {wish} ({GOOD_RATIO:.0%} of the requests).", "bold")
+        many = f"{good} or more" if good == highest else str(good or "nobody")
+        run.screen.say(f"{model} serves {many} at once within {wish} ({GOOD_RATIO:.0%} of the requests).", "bold")
 
 
 def fire_one(run: Run, monitor: Monitor | None, level: Level, title: str, after_another: bool) -> float | None:

@@ -29,8 +29,8 @@ LINES_AROUND_TABLE = 7  # GPU line, heading, bar, what is above
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # escape codes, text direction
 
 LEVEL_HEADING = (
-    "                   TTFT    TTFT  TOK/S  TOK/S    AT\n"
-    "  LEVEL      OK    mean     max   each    all  once     TIME  WATTS   MHZ  J/TOK")
+    "                    TTFT    TTFT  TOK/S  TOK/S   AT\n"
+    " LEVEL        OK    mean     max   each    all once     TIME  WATTS   MHZ  J/TOK")
 REQUEST_HEADING = f"{'REQ ID':>6} {'TOKENS':>7} {'TOKENS/S':>9} {'TTFT':>9} {'WAITING':>9} {'DURATION':>9}  STATUS"
 
 
@@ -91,7 +91,7 @@ class Console:
 
     def table(self, rows: list[dict]) -> None:
         """All levels together, where other lines stood between them."""
-        if not self.live:
+        if not self.live and len(rows) > 1:
             self.say("")
             self.say(LEVEL_HEADING, "bold")
             for row in rows:
@@ -195,17 +195,20 @@ def machine_line(sample: dict) -> str:
 
 def level_line(row: dict) -> str:
     """A row of level_summary joined with energy_summary in 80 columns; '-' is not known."""
-    def cell(name, layout, width):
-        value = row.get(name)
-        return f"{'-' if value is None else format(value, layout):>{width}}"
-
     repeat = f"/{row['repeat']}" if row["repeat"] > 1 else ""
     repeat += "w" if row["cache"] == "warm" else ""
-    return (f"{str(row['concurrency']) + repeat:>7}{str(row['completed']) + '/' + str(row['requests']):>8}"
+    return (f"{str(row['concurrency']) + repeat:>6}{str(row['completed']) + '/' + str(row['requests']):>10}"
             f"{short_time(row['ttft_mean_s']):>8}{short_time(row['ttft_max_s']):>8}"
-            f"{cell('tokens_per_s_mean', '.1f', 7)}{cell('output_tokens_per_s', '.1f', 7)}"
-            f"{cell('peak_streaming', 'd', 6)}{clock_time(row['duration_s']):>9}"
-            f"{cell('mean_w', '.1f', 7)}{cell('mean_gpu_mhz', '.0f', 6)}{cell('joules_per_output_token', '.3g', 7)}")
+            f"{digits(row['tokens_per_s_mean']):>7}{digits(row['output_tokens_per_s']):>7}"
+            f"{digits(row['peak_streaming']):>5}{clock_time(row['duration_s']):>9}"
+            f"{digits(row['mean_w']):>7}{digits(row['mean_gpu_mhz'], 0):>6}{digits(row['joules_per_output_token'], 3):>7}")
+
+
+def digits(value: float | None, places: int = 1) -> str:
+    """A number for a narrow column, from 1000 on without places; '-' is not known."""
+    if value is None:
+        return "-"
+    return f"{value:.{0 if isinstance(value, int) or value >= 1000 else places}f}"
 
 
 def steady_line(row: dict) -> str:

@@ -282,7 +282,7 @@ class Writer:
                     self._fail(batch, ResultsError(f"{self.path}: {error}: {len(batch)} entries could not be written"))
                     return
                 time.sleep(COMMIT_EVERY_S)
-            except (sqlite3.Error, OverflowError) as error:
+            except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
                 if len(batch) > 1:  # find the one that breaks a rule, keep the others
                     for item in batch:
                         self._store([item])

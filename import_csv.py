@@ -46,12 +46,15 @@ COLUMNS = {  # what each file's columns must hold; a line that differs was cut o
                 "FDs": "maybe", "VSZ": "count", "RSS": "count"},
 }
 PATTERNS = {
-    "time": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)"),
-    "count": re.compile(r"\d{1,18}"),
-    "number": re.compile(r"\d{1,15}(\.\d{1,9})?"),
-    "maybe": re.compile(r"(\d{1,15}(\.\d{1,9})?)?"),  # empty where our own export knew nothing
+    "time": re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII),
+    "count": re.compile(r"\d{1,15}", re.ASCII),  # 1,024 times as much still fits SQLite's 64 bits
+    "number": re.compile(r"\d{1,7}(\.\d{1,9})?", re.ASCII),  # ten million seconds, watts or megahertz are none
+    "maybe": re.compile(r"(\d{1,7}(\.\d{1,9})?)?", re.ASCII),  # empty where our own export knew nothing
     "word": re.compile(r"[A-Za-z_]{1,40}"),
 }
+
+
+LEVEL = re.compile("test_results_[1-9][0-9]{0,5}")
 
 
 class ImportFailed(Exception):
@@ -116,8 +119,8 @@ def find_models(top: Path) -> dict[str, list[Path]]:
     models: dict[str, list[Path]] = {}
     for pattern in ("test_results_*", "*/test_results_*", "*/*/test_results_*"):
         for folder in sorted(top.resolve().glob(pattern)):
-            if folder.is_dir() and folder.name[len("test_results_"):].isdecimal():
-                models.setdefault(folder.parent.name, []).append(folder)
+            if folder.is_dir() and LEVEL.fullmatch(folder.name):
+                models.setdefault(visible(folder.parent.name), []).append(folder)
     if not models:
         raise ImportFailed(f"no <model>/test_results_<level>/ in {top} or in the folders below it")
     return models
@@ -414,7 +417,12 @@ def print_report(model: str, runs: list[list[Level]], notes: Notes, known: list[
 
 def say(text: str) -> None:
     """Print within 79 columns, what runs over indented below."""
-    print(textwrap.fill(text, 79, subsequent_indent="    ", break_on_hyphens=False, drop_whitespace=True))
+    print(textwrap.fill(visible(text), 79, subsequent_indent="    ", break_on_hyphens=False, drop_whitespace=True))
+
+
+def visible(text: str) -> str:
+    """Text of a folder's name or a file made safe for a terminal and for SQLite."""
+    return "".join(letter if letter.isprintable() else "·" for letter in text)
 
 
 def utc(unix: float) -> str:

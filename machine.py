@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
 
@@ -71,11 +72,11 @@ def parse_displays(text: str) -> dict:
     have them. Their memory is the computer's.
     """
     try:
-        cards = json.loads(text)["SPDisplaysDataType"]
-    except (ValueError, KeyError, TypeError):
+        cards = [card for card in json.loads(text)["SPDisplaysDataType"] if isinstance(card, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
-    names = [card["sppci_model"] for card in cards if card.get("sppci_model")]
-    cores = [int(card["sppci_cores"]) for card in cards if str(card.get("sppci_cores", "")).isdigit()]
+    names = [card["sppci_model"] for card in cards if isinstance(card.get("sppci_model"), str)]
+    cores = [int(card["sppci_cores"]) for card in cards if re.fullmatch("[0-9]{1,6}", str(card.get("sppci_cores")))]
     return {"gpu": " + ".join(names) or None, "gpu_cores": sum(cores) or None}
 
 

@@ -93,7 +93,7 @@ def add_judged(group) -> None:
     add("--slo", metavar="NAME=VALUE,...", help=f"objectives: ttft, ttfat, e2e, tpot, tokens_per_s ({objectives.DEFAULT})")
     add("--find-capacity", action="store_true", help="search the highest level that meets them; LEVELS is the most to try (256)")
     add("--steady", action="store_true", help="also show the part in which all of a level were in flight")
-    add("--fail-if", action="append", metavar="COND", help="exit 1 when a level's figure is so, e.g. 'ttft_mean_s>2'")
+    add("--fail-if", action="append", metavar="COND", help="exit 1 when a level's figure is so, e.g. 'ttft>2' or 'error_ratio>0'")
     add("--report", action="store_true", help="run analyze.py at the end")
     add("--self-check", action="store_true", help="first measure this client's own error at these levels")
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import glob
 import json
-import math
 import os
 import plistlib
 import re
@@ -30,6 +29,7 @@ POWERMETRICS_INTERVAL_MS = 1000  # its real windows are about 1 % longer: elapse
 SAMPLERS = ("cpu_power,gpu_power,thermal", "cpu_power,gpu_power", "gpu_power")  # next one when refused
 MACMON_INTERVAL_MS = 1000
 MAX_DOCUMENT_BYTES = 8_000_000  # an M2 Ultra's is 65 KB; beyond this the stream is no powermetrics
+LARGEST = 1e18  # beyond is no nanoseconds, bytes or milliwatts of this world; it still fits SQLite's 64 bits
 COMPLAINT_BYTES = 2048  # of what a sampler wrote to stderr, the end
 STOP_S = 3.0  # from SIGTERM to SIGKILL
 MIN_SPAN_S = 0.2  # between two readings: NVML's counter steps each 0.1 s, over less its watts are noise
@@ -67,14 +67,15 @@ def parse_plist(document: bytes) -> dict:
     """
     begin = max(document.find(b"<?xml"), 0)  # a NUL stands before every document but the first
     try:
-        top = plistlib.loads(without_arrays(document[begin:]))
+        top = plistlib.loads(without_arrays(document[begin:]), fmt=plistlib.FMT_XML)
     except Exception as error:  # plistlib lets a dozen kinds of exception through
         raise ValueError(f"damaged document: {error}") from error
     if not isinstance(top, dict) or not number(top.get("elapsed_ns")):
         raise ValueError("a document without elapsed_ns")
     sample = plist_energies(top)
     sample["elapsed_ns"] = int(top["elapsed_ns"])
-    sample["thermal"] = top.get("thermal_pressure")
+    thermal = top.get("thermal_pressure")
+    sample["thermal"] = thermal if isinstance(thermal, str) else None
     sample["at_unix"] = plist_unix(top.get("timestamp"))
     return sample
 
@@ -149,7 +150,8 @@ def parse_text(log: str) -> list[dict]:
 
 def parse_block(block: str, header: re.Match | None) -> dict:
     field = {name: first_match(patterns, block) for name, patterns in TEXT_FIELDS.items()}
-    elapsed_s = float(header[3]) / 1e3 if header else None
+    elapsed_ms = number(float(header[3])) if header else None
+    elapsed_s = elapsed_ms / 1e3 if elapsed_ms else None
 
     def energy(rail: str, scale: float) -> float | None:
         return None if field[rail] is None or elapsed_s is None else field[rail] / scale * elapsed_s
@@ -168,7 +170,8 @@ def parse_block(block: str, header: re.Match | None) -> dict:
 
 
 def first_match(patterns: list[re.Pattern], text: str) -> float | None:
-    return next((float(found[1]) for found in (pattern.search(text) for pattern in patterns) if found), None)
+    found = next(filter(None, (pattern.search(text) for pattern in patterns)), None)
+    return number(float(found[1])) if found else None
 
 
 def text_unix(stamp: str) -> float | None:
@@ -182,11 +185,12 @@ def parse_macmon(line: bytes) -> dict:
     """One line of `macmon pipe` as a sample of watts; its window is the time since the last one."""
     try:
         top = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"damaged line: {error}") from error
     if not isinstance(top, dict):
         raise ValueError("a line that is no object")
-    usage = top.get("gpu_usage") or [None, None]  # up to 0.7: [MHz, ratio]
+    usage = top.get("gpu_usage")  # up to 0.7: [MHz, ratio]
+    usage = usage if isinstance(usage, list) and len(usage) == 2 else [None, None]
     return {"watts": number(top.get("all_power")), "gpu_watts": number(top.get("gpu_power")),
             "cpu_watts": number(top.get("cpu_power")), "system_power_w": number(top.get("sys_power")),
             "gpu_busy_ratio": number(top.get("gpu_active_ratio", usage[1])),
@@ -199,9 +203,9 @@ def dictionary(value) -> dict:
 
 
 def number(value) -> float | None:
-    """The value when it is a finite number of zero or more, else None."""
+    """The value when it is a number of zero or more that no sampler would be ashamed of, else None."""
     real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if real and math.isfinite(value) and value >= 0 else None
+    return value if real and 0 <= value < LARGEST else None
 
 
 def complement(ratio: float | None) -> float | None:

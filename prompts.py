@@ -14,10 +14,9 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, field
-from pathlib import Path
 
-FILE_BYTES = 1 << 30  # more is no file of prompts
-SPEAKERS = {"human", "user"}
+FILE_BYTES = 256 << 20  # more is no file of prompts
+SPEAKERS = ("human", "user")
 
 # Short common words: about a token each in the tokenizers of Llama, Qwen and Gemma.
 WORDS = """time year people way day man thing woman life child world school state family student group country problem hand part
@@ -41,9 +40,11 @@ class Prompt:
 def read(path: str) -> list[Prompt]:
     """The prompts of a file. Raises ValueError with the line that is none."""
     try:
-        if Path(path).stat().st_size > FILE_BYTES:
-            raise ValueError(f"{path} is larger than 1 GiB: that is no file of prompts")
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            data = file.read(FILE_BYTES + 1)  # a pipe and /dev/zero have no size to ask for
+        if len(data) > FILE_BYTES:
+            raise ValueError(f"{path} is larger than {FILE_BYTES >> 20} MiB: that is no file of prompts")
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -62,10 +63,13 @@ def read(path: str) -> list[Prompt]:
 
 
 def decode(text: str, where: str):
+    """JSON that can be sent on: neither NaN nor infinity, no half of a character."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise ValueError(f"{where} is not JSON") from None
+    return found
 
 
 def prompt(entry, where: str) -> Prompt:
@@ -79,7 +83,7 @@ def prompt(entry, where: str) -> Prompt:
         raise ValueError(f"{where}: no prompt, turns, messages or conversations with text")
     tokens, options, system = entry.get("tokens", entry.get("expected_tokens")), entry.get("options", {}), entry.get("system")
     if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 < tokens < 2**31):
-        raise ValueError(f"{where}: tokens is {tokens!r}; a whole number from 1 on is meant")
+        raise ValueError(f"{where}: tokens is to be a whole number from 1 on")
     if not isinstance(options, dict) or not isinstance(system, (str, type(None))):
         raise ValueError(f"{where}: options is an object and system a text")
     return Prompt(tuple(turns), system, tokens, options)

@@ -170,9 +170,10 @@ th, td { text-align: right; padding: .3rem .55rem; border-bottom: 1px solid var(
 th { color: var(--faint); font-weight: normal; vertical-align: bottom; white-space: normal }
 td.bad { color: var(--bad); font-weight: bold }
 figure { margin: 1.5rem 0; break-inside: avoid }
+figure h3 { padding-right: 2.4rem }
 .chart { width: 100%; min-height: 8rem }
 .chart.vega-embed { width: 100%; padding-right: 0 }
-.chart.vega-embed details { top: -2.2rem }
+.chart.vega-embed summary { top: -2.1rem }
 dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .3rem 1rem; font-size: .92rem }
 dt { color: var(--faint) }
 dd { margin: 0 }

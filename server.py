@@ -19,6 +19,7 @@ import urllib3
 
 import api
 import attempt
+import wire
 
 CONNECT_S, ANSWER_S = 5.0, 60.0
 ANSWER_BYTES = 16 << 20  # more is no answer to a question
@@ -40,8 +41,7 @@ class Server:
         self.url, self.protocol = url, protocol
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}  # never stored, never shown
         self.simulated = False
-        self._session = requests.Session()
-        self._session.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
+        self._session = wire.session()
         self._session.headers.update(self.headers)
 
     def __enter__(self) -> "Server":

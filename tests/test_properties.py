@@ -36,7 +36,7 @@ DEEP = "[" * 2000 + "]" * 2000
 
 def one_line(error):
     text = str(error)
-    return bool(text) and len(text.splitlines()) == 1 and len(text) < 2000
+    return bool(text) and len(text.splitlines()) == 1
 
 
 def or_value_error(parse, *arguments):

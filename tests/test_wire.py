@@ -218,3 +218,17 @@ def test_no_proxy_variable_is_obeyed(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with server([FRAMINGS["length"]]) as url:
         assert text(exchange_with(url)[0]) == BODY
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_without_a_place_to_record_it_reads_live(monkeypatch, hold):
+    monkeypatch.setattr(wire, "RECORDS", False)
+    ready = queue.SimpleQueue()
+    with server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END]) as url:
+        if hold:
+            threading.Thread(target=lambda: ready.get(timeout=10).fire(), daemon=True).start()
+        pieces, exchange = exchange_with(url, hold=hold, on_ready=ready.put)
+    assert text(pieces) == b"a\nb\n" and not exchange.recorded and exchange.reads == 2
+    instants = [exchange.sent_ns, *(at for at, _ in pieces)]
+    assert all(later - earlier > GAP_S * 0.8e9 for earlier, later in zip(instants, instants[1:]))
+    assert exchange.first_read_ns == pieces[0][0] and exchange.last_read_ns == pieces[1][0]

@@ -1,0 +1,105 @@
+"""console.py: columns that fit, text that is safe, a screen that stays within its budget."""
+import io
+import time
+from array import array
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console as RichConsole
+
+import console
+
+ROW = {"concurrency": 19, "repeat": 1, "cache": "cold", "completed": 19, "requests": 19, "errors": 0, "ttft_mean_s": 0.328, "ttft_max_s": 0.33,
+       "tokens_per_s_mean": 9.5, "output_tokens_per_s": 155.7, "peak_streaming": 19, "duration_s": 7.2, "mean_w": 21.2, "mean_gpu_mhz": 1396.0,
+       "joules_per_output_token": 0.1361, "client_limited": 0, "client_limited_why": None}
+
+
+def exchange(number, sent=0, stamps=(), ended=None, cancelled=None):
+    return SimpleNamespace(number=number, sent_ns=sent, stamps=array("q", stamps), first_read_ns=None, ended_ns=ended, cancelled=cancelled,
+                           reads=len(stamps), last_read_ns=stamps[-1] if stamps else None)
+
+
+def level(exchanges, planned=None):
+    return SimpleNamespace(exchanges=exchanges, outcomes=[], is_burst=True, planned=planned or len(exchanges), workers=len(exchanges),
+                           started_ns=time.perf_counter_ns(), until_s=None)
+
+
+def test_a_levels_line_is_the_tables():
+    assert console.level_line(ROW) == "    19     19/19  328 ms  330 ms    9.5  155.7   19     0:07   21.2  1396  0.136"
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {name: None for name in ROW if name not in ("concurrency", "repeat", "cache", "completed", "requests", "errors", "client_limited")},
+    {"concurrency": 4096, "completed": 4096, "requests": 4096, "tokens_per_s_mean": 1234.5, "output_tokens_per_s": 98765.4, "duration_s": 86399,
+     "ttft_mean_s": 3211.8, "ttft_max_s": 3211.8, "mean_w": 1234.5, "mean_gpu_mhz": 2850.0, "joules_per_output_token": 12.3},
+])
+def test_a_levels_line_has_80_columns_at_most(changes):
+    line = console.level_line(ROW | changes)
+    assert len(line) <= console.WIDTH >= max(map(len, console.LEVEL_HEADING.splitlines())) and len(line.split()) >= 11
+
+
+@pytest.mark.parametrize("value, text", [(None, "-"), (0.0121, "12 ms"), (0.9994, "999 ms"), (3.414, "3.41 s"), (84.05, "84 s"), (725, "12:05"), (3725, "1:02:05")])
+def test_short_times(value, text):
+    assert console.short_time(value) == text
+
+
+def test_clean_leaves_no_control_character():
+    evil = "a\x1b[31mb\x07\x9b2J\u202ec\rd\x00"
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in console.clean(evil)) and "\u202e" not in console.clean(evil)
+    assert console.clean("Zeit – 时间\n\tx") == "Zeit – 时间\n\tx"
+
+
+def test_who_waits_streams_and_has_ended():
+    found = level([exchange(1, 5, (10, 20)), exchange(2, 5), exchange(3, 5, (10,), ended=30), exchange(4, None)])
+    assert console.states(found) == (1, 1, 1)
+
+
+def test_a_requests_line():
+    second = 1_000_000_000
+    line = console.request_line(exchange(7, second, (2 * second, 3 * second, 4 * second)), 5 * second)
+    assert line.split() == ["7", "3", "1.0", "1", "s", "1", "s", "3", "s", "streaming"] and len(line) <= 80
+    assert console.request_line(exchange(7, None), 0).split()[-1] == "connecting"
+    assert console.request_line(exchange(7, second), 3 * second).split()[-1] == "waiting"
+    assert console.request_line(exchange(7, 1, (2,), ended=3, cancelled="deadline"), 5).split()[-1] == "cut"
+
+
+def screen(height=14, width=80):
+    made = console.Console()
+    made._rich = RichConsole(file=io.StringIO(), force_terminal=True, width=width, height=height, highlight=False, markup=False)
+    made.live = True
+    return made
+
+
+def test_the_table_is_cut_to_the_window_with_a_count():
+    picture = screen(height=14)._picture(level([exchange(n, 1, (2, 3)) for n in range(1, 41)]), {"gpu_power_w": 20.0, "gpu_mhz": 1396.0})
+    lines = picture.split("\n")
+    assert len(lines) <= 13 and "GPU 20.0 W  1396 MHz" in lines[0] and "and 34 more" in picture and all(len(line) <= 80 for line in lines)
+
+
+def test_drawing_stays_within_its_budget(monkeypatch):
+    made = screen()
+    drawn = []
+    monkeypatch.setattr(made, "_picture", lambda *_: drawn.append(time.monotonic()) or time.sleep(0.01) or "x")
+    made.level_started("level")
+    until = time.monotonic() + 0.6
+    while time.monotonic() < until:
+        made.draw(level([exchange(1, 1)]), {})
+        time.sleep(0.005)
+    made._close_screen()
+    assert len(drawn) == 1  # 10 ms of drawing buy 2.5 s of rest
+
+
+def test_plain_lines_tell_changes_only(capsys):
+    made = console.Console(plain=True)
+    flying = [exchange(n, 1) for n in range(1, 21)]
+    for _ in range(5):
+        made.draw(level(flying), {})
+    for one in flying[:10]:
+        one.reads = 3
+    made.draw(level(flying), {})
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_machine_line_leaves_out_what_is_not_known():
+    assert console.machine_line({"gpu_power_w": None}) == "no power and no process samples"
+    assert "thermal: Heavy" in console.machine_line({"power_w": 30.0, "thermal": "Heavy"})
