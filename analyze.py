@@ -18,14 +18,16 @@ import textwrap
 from pathlib import Path
 
 import compare
+import console
 import db
 import export_csv
+import objectives
 import selection
 import verdict
 from selection import Study
 from verdict import Verdict, digits
 
-DEFAULT_SLO = {"ttft": 10.0, "tokens_per_s": 10.0}  # ten seconds is how long one stays with it; ten tokens/s outrun a reader
+DEFAULT_SLO = objectives.parse(objectives.DEFAULT)
 COLUMNS = 79
 
 
@@ -71,17 +73,17 @@ def judge(database, study: Study, arguments: argparse.Namespace) -> Verdict:
 
 def told(study: Study) -> dict[str, float]:
     """The objectives that the newest run was started with (bench.py --slo), by their short names."""
-    return {name: study.objectives[column] for name, (column, _) in verdict.OBJECTIVES.items() if column in study.objectives}
+    return {name: study.objectives[column] for name, (column, _) in objectives.COLUMNS.items() if column in study.objectives}
 
 
-def headline(path: str, run_id: int, objectives: dict[str, float]) -> list[str]:
+def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
     """The answer in short: what one gets alone, and how many can be served."""
     database = db.connect(path, readonly=True)
     try:
         said = []
         for study in selection.choose(database, [], [run_id]):
             name = [f"{study.model}:"] if len({level["model"] for level in study.levels}) > 1 else []
-            said += name + [verdict.alone(study), verdict.capacity(study, objectives, within(database, study, objectives))]
+            said += name + [verdict.alone(study), verdict.capacity(study, limits, within(database, study, limits))]
         return [sentence for sentence in said if sentence]
     except db.ResultsError:  # nothing was finished
         return []
@@ -89,15 +91,15 @@ def headline(path: str, run_id: int, objectives: dict[str, float]) -> list[str]:
         database.conn.close()
 
 
-def within(database, study: Study, objectives: dict[str, float]) -> dict[int, float]:
+def within(database, study: Study, limits: dict[str, float]) -> dict[int, float]:
     """For each level_id the share of its requests that met every objective; failures never do."""
     tests = ["request.status = 'completed'"]
-    for name in objectives:
-        column, less_is_better = verdict.OBJECTIVES[name]
+    for name in limits:
+        column, less_is_better = objectives.COLUMNS[name]
         tests.append(f"{column} {'<=' if less_is_better else '>='} :{name}")
     rows = database.query(f"""SELECT level_id, avg(coalesce({' AND '.join(tests)}, 0)) AS share FROM request
         JOIN level ON level.id = level_id JOIN chosen USING (run_id, model) WHERE level.model = :model GROUP BY level_id""",
-                          {**objectives, "model": study.model})
+                          {**limits, "model": study.model})
     return {row["level_id"]: row["share"] for row in rows}
 
 
@@ -109,24 +111,15 @@ def print_verdict(judged: Verdict) -> None:
     for run in study.runs:
         print(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC")
     print()
-    print_table(study.levels)
+    print(console.LEVEL_HEADING)
+    for level in study.levels:
+        print(console.level_line(level))
     print()
     for sentence in judged.sentences:
         say(sentence)
     for warning in judged.warnings:
         say(f"! {warning}")
     print()
-
-
-def print_table(levels: list[dict]) -> None:
-    """One line a level, 79 columns; a dash is unknown."""
-    print("    at   requests       wait, s tokens/s each tokens/s  power  energy ran at")
-    print("  once   done failed   mean    p95   mean  least      all      W J/token   once")
-    for level in levels:
-        cells = (level["concurrency"], level["completed"], level["errors"], digits(level["ttft_mean_s"]), digits(level["ttft_p95_s"]),
-                 digits(level["tokens_per_s_mean"]), digits(level["tokens_per_s_min"]), digits(level["output_tokens_per_s"]),
-                 digits(level["mean_w"]), digits(level["joules_per_output_token"]), digits(level["peak_streaming"]))
-        print("{:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>8} {:>6} {:>7} {:>6}".format(*cells))
 
 
 def say(text: str) -> None:
@@ -168,15 +161,11 @@ def progress(text: str) -> None:
 
 # The command line.
 
-def objectives(text: str) -> dict[str, float]:
-    """ttft=10,tokens_per_s=10 as a dict."""
-    found = {}
-    for part in filter(None, text.split(",")):
-        name, _, value = part.strip().partition("=")
-        if name not in verdict.OBJECTIVES:
-            raise argparse.ArgumentTypeError(f"{name} is no objective: take {', '.join(verdict.OBJECTIVES)}")
-        found[name] = compare.positive(value, name)
-    return found
+def wishes(text: str) -> dict[str, float]:
+    try:
+        return objectives.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def price(text: str) -> float:
@@ -190,8 +179,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
                         help="these runs instead of the newest finished one of each model")
     parser.add_argument("--db", default="results.db", help="results file (default: results.db)")
     parser.add_argument("--out", default="data", help="folder for charts and report (default: data)")
-    parser.add_argument("--slo", type=objectives, metavar="NAME=VALUE,...",
-                        help=f"what counts as served: {', '.join(verdict.OBJECTIVES)} (default: as the run was told, else ttft=10,tokens_per_s=10)")
+    parser.add_argument("--slo", type=wishes, metavar="NAME=VALUE,...",
+                        help=f"what counts as served: {', '.join(objectives.COLUMNS)} (default: as the run was told, else ttft=10,tokens_per_s=10)")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="what changed from A to B: run numbers, labels or models")
     parser.add_argument("--fail-if", type=compare.condition, action="append", default=[], metavar="COND",
                         help="exit 1 when a level meets it: 'output_tokens_per_s<-5%%' with --compare, 'error_ratio>0' without")

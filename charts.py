@@ -517,27 +517,27 @@ def comparisons(studies: list[Study]) -> dict[str, dict]:
 
 
 DURATION_SQL = f"""SELECT run_id, repeat, Concurrency AS concurrency, MinDuration AS min, AvgDuration AS mean, MaxDuration AS max,
-  requests, errors FROM duration_metrics {OF_STUDY} AND Concurrency <= :top ORDER BY 3"""
+  requests, errors FROM duration_metrics {OF_LEVELS} AND Concurrency <= :top ORDER BY 3"""
 WAIT_SQL = f"""SELECT run_id, concurrency, RequestID AS number, WaitingTime AS wait_s, Status AS status
-FROM request_summary {OF_STUDY} AND concurrency <= :top AND Status = 'completed' ORDER BY 2"""
+FROM request_summary {OF_LEVELS} AND concurrency <= :top AND Status = 'completed' ORDER BY 2"""
 LEVEL_SQL = f"""SELECT run_id, repeat, concurrency, requests, errors, error_ratio, ttft_mean_s, ttft_p99_s, ttft_max_s,
   tokens_per_s_mean AS tokens_per_s, output_tokens_per_s, duration_s
 FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY 3"""
 GPU_SQL = " UNION ALL ".join(f"""SELECT concurrency, '{what}' AS what, min("{column}") AS min, avg("{column}") AS mean, max("{column}") AS max,
-  count(*) AS samples FROM gpu_metrics {OF_STUDY} GROUP BY run_id, concurrency, repeat""" for what, column in (
+  count(*) AS samples FROM gpu_metrics {OF_LEVELS} GROUP BY run_id, concurrency, repeat""" for what, column in (
     ("GPU power (W)", "Power(W)"), ("GPU clock (MHz)", "Frequency(MHz)"), ("GPU busy (%)", "Usage%")))
 PROCESS_SQL = f"""SELECT concurrency, coalesce(role, name, 'process') || ' ' || PID AS process, avg("CPU%") / 100 AS cpu_cores,
   max(RSS) / 1048576.0 AS rss_gib, max(Threads) AS threads, max(FDs) AS fds, count(*) AS samples
-FROM process_metrics {OF_STUDY} GROUP BY run_id, concurrency, repeat, PID ORDER BY 1"""
+FROM process_metrics {OF_LEVELS} GROUP BY run_id, concurrency, repeat, PID ORDER BY 1"""
 EVOLUTION_SQL = f"""SELECT concurrency, at_s, waiting, answering, completed, failed FROM request_evolution WHERE level_id = (
   SELECT level_id FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY concurrency DESC, level_id DESC LIMIT 1) ORDER BY at_s"""
 LENGTH_SQL = f"""SELECT run_id, concurrency, RequestID AS number, TokenCount AS tokens
-FROM request_summary {OF_STUDY} AND Status = 'completed' ORDER BY 2"""
+FROM request_summary {OF_LEVELS} AND Status = 'completed' ORDER BY 2"""
 SPEED_SQL = f"""SELECT run_id, repeat, concurrency, p.min, p.mean, p.max, p.n FROM level_summary
 JOIN level_percentiles AS p USING (level_id) {OF_LEVELS} AND metric = 'tokens_per_s' ORDER BY concurrency"""
 ENERGY_SQL = f"""SELECT run_id, repeat, concurrency, source, coverage_ratio, mean_w, max_w, idle_w, energy_wh, joules_per_output_token,
   net_joules_per_output_token, output_tokens_per_joule FROM energy_summary {OF_LEVELS} ORDER BY 3"""
-SPLIT_SQL = f"SELECT run_id, concurrency, queue_s, load_s, prefill_s, decode_s, total_s FROM server_split {OF_STUDY} ORDER BY 2"
+SPLIT_SQL = f"SELECT run_id, concurrency, queue_s, load_s, prefill_s, decode_s, total_s FROM server_split {OF_LEVELS} ORDER BY 2"
 # The histogram is made where the chunks lie: millions of them become a few hundred rows, two digits of a millisecond each.
 GAP_SQL = f"""WITH gap AS (
   SELECT request_id, at_ns - lag(at_ns) OVER (PARTITION BY request_id ORDER BY number) AS ns FROM chunk

@@ -182,7 +182,7 @@ UNITS = {"_s": "s", "_ns": "ns", "_w": "W", "_j": "J", "_bytes": "byte", "_mhz":
 SECONDS = {"TTFB", "TotalDuration", "ResponseDuration", "WaitingTime", "MaxDuration", "MinDuration", "AvgDuration", "P99Duration"}
 SHOWN = {  # how Datasette orders and filters a table or view at first
     "runs": {"sort_desc": "run_id", "facets": ["source", "status", "models"]},
-    "run": {"sort_desc": "id", "label_column": "label"},
+    "run": {"sort_desc": "id", "label_column": "title"},
     "level_summary": {"sort_desc": "run_id", "facets": ["run_id", "model", "concurrency", "simulated"]},
     "energy_summary": {"sort_desc": "run_id", "facets": ["run_id", "model", "simulated"]},
     "energy_by_source": {"sort_desc": "run_id", "facets": ["run_id", "source"]},

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from selection import Study
 
-OF_LEVEL = "JOIN chosen USING (run_id, model) WHERE model = :model AND {} = :concurrency ORDER BY run_id, repeat"
+OF_LEVEL = "JOIN chosen USING (run_id, model) WHERE model = :model AND {} = :concurrency AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY run_id, repeat"
 FILES = {  # name: columns, then the SQL that gives them
     "request_summary.csv": (
         ["RequestID", "TTFB", "TotalDuration", "ResponseDuration", "WaitingTime", "TokenCount", "StatusCode", "Status"],

@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS run (  -- one start of bench.py or monitor.py, or one
   monitor_cpu_s REAL,                -- CPU seconds the monitor's threads took
   sampler_cpu_s REAL,                -- CPU seconds the power samplers took
   clock_step_s REAL,                 -- how far the wall clock moved against the monotonic one during the run, seconds
-  import_key TEXT UNIQUE             -- what an imported run was read from; NULL otherwise
+  import_key TEXT UNIQUE,            -- what an imported run was read from; NULL otherwise
+  title TEXT AS (coalesce(label, source || ' ' || id))  -- its name: the label, or what wrote it with its number
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server described it in this run
@@ -247,7 +248,7 @@ CREATE TABLE IF NOT EXISTS event (  -- something that happened to the server, a 
 DROP VIEW IF EXISTS runs;
 CREATE VIEW runs AS  -- every run with a name, its true state and how far it came
 SELECT run.id AS run_id,
-  coalesce(run.label, run.source || ' ' || run.id) AS label,
+  run.title AS label,
   run.source,
   CASE WHEN run.status = 'running' AND coalesce(run.seen_unix, run.started_unix)
     < strftime('%s', 'now') - 15 THEN 'interrupted' ELSE run.status END AS status,  -- no sign of life for 15 s: it died
@@ -421,7 +422,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   count(server_total_ns) AS requests,
   avg(server_queue_ns) / 1e9 AS queue_s, avg(server_load_ns) / 1e9 AS load_s,
   avg(server_prefill_ns) / 1e9 AS prefill_s, avg(server_decode_ns) / 1e9 AS decode_s,
-  avg(server_total_ns) / 1e9 AS total_s, avg(e2e_s) AS e2e_s
+  avg(server_total_ns) / 1e9 AS total_s, avg(e2e_s) AS e2e_s, level.id AS level_id
 FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 WHERE request.status = 'completed' AND server_total_ns IS NOT NULL
 GROUP BY level.id;
@@ -598,7 +599,7 @@ CREATE VIEW request_summary AS  -- request_summary.csv of the study: one row for
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   request.number AS RequestID, ttft_s AS TTFB, e2e_s AS TotalDuration,
   active_s AS ResponseDuration, ttft_s AS WaitingTime, output_tokens AS TokenCount,
-  http_status AS StatusCode, request.status AS Status, request.id AS request_id
+  http_status AS StatusCode, request.status AS Status, request.id AS request_id, level.id AS level_id
 FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id;
 
 DROP VIEW IF EXISTS request_throughput;
@@ -606,7 +607,7 @@ CREATE VIEW request_throughput AS  -- tokens per second of each request between 
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   request.number AS RequestID,
   strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + request.ended_ns / 1e9, 'unixepoch') AS Timestamp,
-  output_tokens AS TokenCount, tokens_per_s AS Throughput, request.status AS Status, request.id AS request_id
+  output_tokens AS TokenCount, tokens_per_s AS Throughput, request.status AS Status, request.id AS request_id, level.id AS level_id
 FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id;
 
 DROP VIEW IF EXISTS duration_metrics;
@@ -616,7 +617,8 @@ SELECT level.run_id, level.model, level.repeat, run.simulated,
   level.concurrency AS Concurrency, max AS MaxDuration, min AS MinDuration, mean AS AvgDuration,
   p99 AS P99Duration, coalesce(n, 0) AS n,  -- P99Duration is NULL below 100 values
   (SELECT count(*) FROM request WHERE level_id = level.id) AS requests,
-  (SELECT count(*) FROM request WHERE level_id = level.id AND request.status NOT IN ('completed', 'in_flight')) AS errors
+  (SELECT count(*) FROM request WHERE level_id = level.id AND request.status NOT IN ('completed', 'in_flight')) AS errors,
+  level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 LEFT JOIN level_percentiles ON level_id = level.id AND metric = 'active_s';
 
@@ -625,7 +627,7 @@ CREATE VIEW gpu_metrics AS  -- gpu_metrics.csv: the GPU's samples that overlap a
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + power_sample.end_ns / 1e9, 'unixepoch') AS Timestamp,
   gpu_busy_ratio * 100 AS "Usage%", gpu_power_w AS "Power(W)", gpu_mhz AS "Frequency(MHz)",
-  thermal, power_source.name AS source, power_source.device, power_sample.end_ns AS at_ns
+  thermal, power_source.name AS source, power_source.device, power_sample.end_ns AS at_ns, level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 JOIN power_source ON power_source.run_id = run.id
 JOIN power_sample ON source_id = power_source.id
@@ -637,7 +639,7 @@ CREATE VIEW process_metrics AS  -- process_PID_metrics.csv: the server's process
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + at_ns / 1e9, 'unixepoch') AS Timestamp,
   process.pid AS PID, cpu_ratio * 100 AS "CPU%", memory_ratio * 100 AS "MEM%", threads AS Threads, fds AS FDs,
-  vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, role, name, at_ns
+  vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, role, name, at_ns, level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 JOIN process ON process.run_id = run.id
 JOIN process_sample ON process_id = process.id AND at_ns BETWEEN level.started_ns AND level.ended_ns;

@@ -127,7 +127,8 @@ def read_study(database, model: str) -> Study:
     machines = list(database.query("""SELECT machine.* FROM machine JOIN run ON machine.id = machine_id
         JOIN chosen ON chosen.run_id = run.id WHERE chosen.model = :model ORDER BY run.started_unix DESC LIMIT 1""", asked))
     outcomes = list(database.query("""SELECT outcomes.* FROM outcomes JOIN chosen USING (run_id, model)
-        WHERE model = :model AND status NOT IN ('completed', 'in_flight')""", asked))
+        WHERE model = :model AND status NOT IN ('completed', 'in_flight')
+                     AND level_id NOT IN (SELECT level_id FROM aside)""", asked))
     effects = list(database.query("""SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
         WHERE model = :model ORDER BY concurrency""", asked))
     objectives = {row["metric"]: row["bound"] for row in database.query(

@@ -10,10 +10,6 @@ from dataclasses import dataclass
 
 from selection import Study
 
-OBJECTIVES = {  # what --slo may name: the column of a request, and whether less of it is better
-    "ttft": ("ttft_s", True), "ttfat": ("ttfat_s", True), "e2e": ("e2e_s", True), "tpot": ("tpot_s", True),
-    "tokens_per_s": ("tokens_per_s", False),
-}
 ENOUGH_RATIO = 0.95     # a level serves its people when this share of its requests met every objective
 NEAR_BEST_RATIO = 0.9   # from here on more load buys little: the practical knee
 FALLING_RATIO = 0.95    # less than this of the best at the highest level is a fall
