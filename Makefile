@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench-monitor clean
+.PHONY: demo test test-faults check docs bench bench-monitor bench-storage clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -10,8 +10,23 @@ demo: .venv/installed
 test: .venv/tests-installed
 	$(BIN)/python -m pytest -q
 
-check: test
-	$(BIN)/python -m compileall -q *.py tests benchmarks
+test-faults: .venv/tests-installed
+	$(BIN)/python -m pytest -q -m faults
+
+check: test test-faults
+
+docs: .venv/installed
+	$(BIN)/python describe.py
+	rm -rf .venv/docs && mkdir .venv/docs
+	$(BIN)/python bench.py --demo --db .venv/docs/results.db
+	$(BIN)/python analyze.py --db .venv/docs/results.db --out .venv/docs/data
+	cp .venv/docs/data/deepseek-r1-7b/timeline.png docs/demo.png
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/bench_client.py
+
+bench-storage: .venv/installed
+	$(BIN)/python benchmarks/bench_storage.py
 
 bench-monitor: .venv/installed
 	$(BIN)/python benchmarks/bench_monitor.py

@@ -107,9 +107,9 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, float]
 
 def print_verdict(judged: Verdict) -> None:
     study = judged.study
-    print(study.model + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
+    print(console.clean(study.model) + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
     for run in study.runs:
-        print(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC")
+        print(console.clean(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC"))
     print()
     print(console.LEVEL_HEADING)
     for level in study.levels:
@@ -123,7 +123,7 @@ def print_verdict(judged: Verdict) -> None:
 
 
 def say(text: str) -> None:
-    print(textwrap.fill(text, COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    print(textwrap.fill(console.clean(text), COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 # Drawing.

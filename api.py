@@ -466,7 +466,7 @@ def error_text(body: Any) -> str:
         if isinstance(error, dict):
             error = error.get("message", error)
         body = error if isinstance(error, str) else dumped(error)
-    return flat(re.sub(r"<[^<>]*>", " ", str(body)))  # the tags of a proxy's page; [^>]* would look on to the end at every "<"
+    return flat(re.sub(r"<[^<>]*>", " ", str(body))) or "an error without words"  # the tags of a proxy's page; [^>]* would look on to the end at every "<"
 
 
 def dumped(value: Any) -> str:

@@ -166,7 +166,7 @@ def busiest(exchanges: list, room: int) -> list:
 
 def request_line(exchange, now_ns: int) -> str:
     """A request as the study showed it. TOKENS counts reads until the server has counted."""
-    number, stamps, sent = exchange.number, exchange.stamps, exchange.sent_ns
+    number, stamps, sent = exchange.task.number, exchange.stamps, exchange.sent_ns
     if sent is None:
         return f"{number:>6} {'-':>7} {'-':>9} {'-':>9} {'-':>9} {'-':>9}  connecting"
     first = exchange.first_read_ns or (stamps[0] if stamps else None)

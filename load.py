@@ -112,7 +112,8 @@ class Load:
         with ThreadPoolExecutor(self.workers, "stream") as pool:
             for _ in range(self.workers):
                 pool.submit(self._work)
-            observer.ready(self._first_tasks())
+            first = self._first_tasks()
+            observer.ready([] if self._is_open else first)  # in an open loop a connected request may never be sent
             heart = Heart(self.beats_late_ns)
             gc.collect()
             gc.freeze()  # what is here stays: later collections look at new objects only
@@ -150,11 +151,15 @@ class Load:
 
     def _next(self) -> Task | None:
         with self._lock:
-            if self._closing or self.planned is not None and self._numbers >= self.planned:
+            if self._closing or self._is_late() or self.planned is not None and self._numbers >= self.planned:
                 return None
             self._numbers += 1
             number = self._numbers
         return self.source(number)
+
+    def _is_late(self) -> bool:
+        """Is the time in which requests are sent over?"""
+        return self.until_s is not None and self.started_ns is not None and time.perf_counter_ns() - self.started_ns >= self.until_s * 1e9
 
     def _goes_on(self, task: Task, outcome: Outcome) -> bool:
         return task.follow is not None and outcome.status == "completed" and not self._closing
@@ -163,7 +168,7 @@ class Load:
         outcome = Outcome(task)
         hold = task.turn == 1 and (self._is_open or task.number <= self.workers)
         exchange = wire.Exchange(hold, self.limits.kernel_stamps, lambda ready: self._events.put(("ready", task, ready)), self._turn)
-        exchange.number = task.number
+        exchange.task = task
         if not hold:
             self._events.put(("begun", task, exchange))
         try:
@@ -194,14 +199,17 @@ class Load:
             self._note(kind, what, exchange)
             if kind != "home":
                 tasks.append(what if kind == "ready" else what.task)
-        self._ready = collections.deque(sorted(self._ready, key=lambda exchange: exchange.number))
-        self.exchanges.sort(key=lambda exchange: exchange.number)
+        self._ready = collections.deque(sorted(self._ready, key=lambda exchange: exchange.task.number))
+        self.exchanges.sort(key=lambda exchange: exchange.task.number)
         return tasks
 
     def _note(self, kind: str, what, exchange) -> None:
         if kind == "ready":
-            self._ready.append(exchange)
             self.exchanges.append(exchange)
+            if self._closing:
+                exchange.cancel(UNUSED)
+            else:
+                self._ready.append(exchange)
         elif kind == "begun":
             self.exchanges.append(exchange)
         elif kind == "ended":
@@ -222,7 +230,7 @@ class Load:
             observer.ended(outcome)
         next_tick = time.perf_counter() + TICK_S
         while self._busy:
-            due_s, waited = self._send(due_s, waited)
+            due_s, waited = self._send(observer, due_s, waited)
             timeout = next_tick - time.perf_counter()
             if due_s is not None and self._ready:
                 timeout = min(timeout, self.started_ns / 1e9 + due_s - time.perf_counter())
@@ -241,14 +249,14 @@ class Load:
         observer.tick(self)
 
     def _tell(self, observer: Observer, kind: str, what, exchange) -> None:
-        if kind in ("begun", "ready"):
+        if kind == "begun":
             observer.begun(what)
         elif kind == "ended" and exchange.cancelled != UNUSED:
             observer.ended(what)
 
-    def _send(self, due_s: float | None, waited: bool) -> tuple[float | None, bool]:
+    def _send(self, observer: Observer, due_s: float | None, waited: bool) -> tuple[float | None, bool]:
         """Fire every request whose time has come; the next due time, and whether it waits for a worker."""
-        while due_s is not None and not self._closing:
+        while due_s is not None and not self._closing and (self.until_s is None or due_s < self.until_s):
             intended_ns = self.started_ns + int(due_s * 1e9)
             if time.perf_counter_ns() < intended_ns:
                 break
@@ -259,7 +267,11 @@ class Load:
             exchange.intended_ns = intended_ns
             exchange.fire()
             self.full_ns = exchange.sent_ns
+            if self._is_open:
+                observer.begun(exchange.task)
             due_s, waited = next(self._due, None), False
+        if due_s is not None and self.until_s is not None and due_s >= self.until_s:
+            due_s = None
         return due_s, waited
 
     def _look(self, now_ns: int) -> None:
@@ -270,7 +282,7 @@ class Load:
             self._close()
             for exchange in list(self.exchanges):
                 exchange.cancel(why)
-        elif self.until_s is not None and passed_s >= self.until_s:
+        elif self._is_late() and not self._closing:
             self._close()
         elif limits.stall_s is not None:
             self._cut_stalled(now_ns - int(limits.stall_s * 1e9))

@@ -219,6 +219,12 @@ def test_an_open_loop_counts_latency_from_when_a_request_was_due(fast, tmp_path)
     assert found[-1]["sent_ns"] - found[-1]["due_ns"] > 0.1e9
 
 
+def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(fast, tmp_path):
+    assert run("30", "--rate", "10", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
+    found = rows(tmp_path, "SELECT status, due_ns - (SELECT started_ns FROM level) AS due FROM request")
+    assert len(found) >= 2 and {r["status"] for r in found} == {"completed"} and all(0 <= r["due"] < 1e9 for r in found)
+
+
 def test_the_same_seed_arrives_at_the_same_times(fast, tmp_path):
     for _ in range(2):
         assert run("8", "--rate", "50", "--requests", "6", "--seed", "7", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0

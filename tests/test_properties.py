@@ -175,7 +175,7 @@ def test_streams(kind, line, data):
 @pytest.mark.parametrize("line", [
     b'{"response": "\\ud800"}', b'{"error": "\\udfff"}', b'{"done": true, "done_reason": "\\ud800"}', b'{"done": true, "eval_count": 1%s}' % (b"0" * 400),
     b'{"done": true, "eval_count": 1%s}' % (b"0" * 5000), b'{"error": %s}' % (b'{"error":' * 900 + b"1" + b"}" * 900),
-    b'{"error": %s}' % DEEP.encode(), b'{"response": %s}' % DEEP.encode(), b'{"error": "a\\r\\u2028b"}', b'{"a": \xff}',
+    b'{"error": {"message": ""}}', b'{"error": %s}' % DEEP.encode(), b'{"response": %s}' % DEEP.encode(), b'{"error": "a\\r\\u2028b"}', b'{"a": \xff}',
 ])
 def test_lines_that_are_hard_to_keep(line):
     check_stream(api.OllamaStream, line, [])
@@ -270,6 +270,7 @@ PLISTS = st.fixed_dictionaries({}, optional={"elapsed_ns": st.integers(-5, 2**64
 
 @given(st.binary() | PLISTS | st.tuples(PLISTS, st.integers(0, 2000)).map(lambda pair: pair[0][: pair[1]]))
 @example(b"</array>" * 3 + b"<array>")
+@example(plistlib.dumps({"elapsed_ns": 0.5}))
 @example(plistlib.dumps({"elapsed_ns": 2**64 - 1, "gpu": {}}))
 @example(plistlib.dumps({"elapsed_ns": 1, "processor": {"cpu_energy": 1e308, "gpu_energy": 1e308}, "gpu": {}}))
 @example(plistlib.dumps({"elapsed_ns": 10**9, "processor": {}, "gpu": {}}, fmt=plistlib.FMT_BINARY))
