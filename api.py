@@ -239,9 +239,8 @@ class OpenAIStream(Stream):
             return
         if found.get("error"):
             self._fail(error_text(found))
-        for choice in found.get("choices") or ():
-            if isinstance(choice, dict):
-                self._choice(choice, chunks)
+        for choice in listed(found, "choices"):
+            self._choice(choice, chunks)
         if isinstance(usage := found.get("usage"), dict):
             self._usage(usage)
         if isinstance(timings := found.get("timings"), dict):

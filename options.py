@@ -241,9 +241,14 @@ def option(text: str) -> tuple[str, object]:
     if not equals or not key.strip():
         raise ValueError(f"--option {text!r}: KEY=VALUE is meant, e.g. num_ctx=4096")
     try:
-        return key.strip(), json.loads(value)
-    except ValueError:
+        return key.strip(), json.loads(value, parse_constant=refuse)
+    except (ValueError, RecursionError):
         return key.strip(), value
+
+
+def refuse(constant: str):
+    """NaN and Infinity are no JSON, though Python reads them."""
+    raise ValueError(constant)
 
 
 def whole(least: int):

@@ -428,14 +428,14 @@ WHERE request.status = 'completed' AND server_total_ns IS NOT NULL
 GROUP BY level.id;
 
 DROP VIEW IF EXISTS idle_power;
-CREATE VIEW idle_power AS  -- mean watts of each source in the run's idle baseline
+CREATE VIEW idle_power AS  -- mean watts of each source in the run's idle baseline; a resumed run has each source again
 SELECT source.run_id, source.name, source.device,
   sum(energy_j * 1.0 * (min(end_ns, idle_end_ns) - max(start_ns, idle_start_ns)) / (end_ns - start_ns))
     * 1e9 / nullif(sum(min(end_ns, idle_end_ns) - max(start_ns, idle_start_ns)), 0) AS idle_w
 FROM power_source AS source JOIN run ON run.id = source.run_id
 JOIN power_sample ON source_id = source.id AND end_ns > idle_start_ns AND start_ns < idle_end_ns
 WHERE energy_j IS NOT NULL
-GROUP BY source.run_id, source.name, source.device;  -- a run that was resumed has each source again
+GROUP BY source.run_id, source.name, source.device;
 
 DROP VIEW IF EXISTS energy_by_source;
 CREATE VIEW energy_by_source AS  -- energy of each level and source: sample energy times its overlap with the level

@@ -113,16 +113,17 @@ class Witness:
 def errors(streams: dict[str, tuple[int, list[int]]], truth: list[dict]) -> dict:
     """Reported minus true of streams (prefix: t0 and instants of the chunks), joined by their prompts' prefix.
 
-    The clock of both is the same, so that ``lag`` (noted minus written) can be told from
-    the request's way to the server.
+    The clock of both is the same, so that ``lag`` (noted minus written; ``first_lag`` of first
+    tokens) can be told from the rest of the TTFT's error: the request's way to the server.
     """
-    ttft, itl, reported_itl, true_itl, lag, late = [], [], [], [], [], []
+    ttft, first_lag, itl, reported_itl, true_itl, lag, late = [], [], [], [], [], [], []
     for record in truth:
         sent_ns, at_ns = streams.get(record["prompt_prefix"].split(" ")[0], (None, ()))
         written_ns = record["writes_ns"]
         if sent_ns is None or len(at_ns) != len(written_ns):
             continue
         ttft.append((at_ns[0] - sent_ns) - (written_ns[0] - record["read_ns"]))
+        first_lag.append(at_ns[0] - written_ns[0])
         lag += map(int.__sub__, at_ns, written_ns)
         late += map(int.__sub__, written_ns, record["due_ns"])
         reported, true = gaps(at_ns), gaps(written_ns)
@@ -132,7 +133,7 @@ def errors(streams: dict[str, tuple[int, list[int]]], truth: list[dict]) -> dict
     if not itl:
         raise CannotCheck("no stream of the simulator's log was found among the client's")
     sent = [sent_ns for sent_ns, _ in streams.values()]
-    return {**spread("ttft_error", ttft), **spread("itl_error", itl), **spread("lag", lag),
+    return {**spread("ttft_error", ttft), **spread("first_lag", first_lag), **spread("itl_error", itl), **spread("lag", lag),
             "itl_p99_shift_s": (percentile(reported_itl, 99) - percentile(true_itl, 99)) / 1e9,
             "send_skew_s": (max(sent) - min(sent)) / 1e9,
             "schedule_error_p99_s": percentile(late, 99) / 1e9, "streams": len(ttft), "tokens": len(lag)}
