@@ -241,14 +241,11 @@ def option(text: str) -> tuple[str, object]:
     if not equals or not key.strip():
         raise ValueError(f"--option {text!r}: KEY=VALUE is meant, e.g. num_ctx=4096")
     try:
-        return key.strip(), json.loads(value, parse_constant=refuse)
+        meant = json.loads(value)
+        json.dumps(meant, allow_nan=False)  # NaN and 1e400 can be read but not sent
     except (ValueError, RecursionError):
-        return key.strip(), value
-
-
-def refuse(constant: str):
-    """NaN and Infinity are no JSON, though Python reads them."""
-    raise ValueError(constant)
+        meant = value
+    return key.strip(), meant
 
 
 def whole(least: int):
