@@ -482,6 +482,7 @@ class Keeper(load.Observer):
 
     def __init__(self, run: Run, level_id: int, monitor: Monitor | None) -> None:
         self.run, self.level_id, self.monitor = run, level_id, monitor
+        self._begun: set[int] = set()
 
     def ready(self, tasks: list[Task]) -> None:
         """Rows of what is in flight come before the first byte leaves: they show even after a crash."""
@@ -491,11 +492,14 @@ class Keeper(load.Observer):
         self._mark()
 
     def begun(self, task: Task) -> None:
+        self._begun.add(task.number)
         self.run.writer.add("request", {
             "id": self._id(task), "level_id": self.level_id, "target_id": task.target_id, "number": task.number,
             "prompt_number": task.prompt_number, "turn": task.turn, "prefix": task.prefix})
 
     def ended(self, outcome: Outcome) -> None:
+        if outcome.task.number not in self._begun:
+            self.begun(outcome.task)  # it failed before it could be sent
         writer, origin_ns, request_id = self.run.writer, self.run.origin_ns, self._id(outcome.task)
         writer.update("request", request_id, outcome.row(origin_ns))
         if outcome.answer or outcome.reasoning:

@@ -29,6 +29,7 @@ from attempt import Limits, Outcome, Task
 
 READY_S = 60.0  # for all connections of a level to be made
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
+REFUSED_PAUSE_S = 0.25  # before a worker that could not even connect tries the next request
 GENTLE_PAUSE_S = 0.002  # while others stream, who reads an answer gives up the interpreter's lock for so long
 HEARTBEAT_S = 0.02  # a thread that only sleeps shows how late a thread can wake
 P95_FLOOR, P99_FLOOR = 20, 100  # values a percentile needs, as in schema.sql
@@ -139,6 +140,8 @@ class Load:
             while task is not None:
                 outcome, exchange = self._make(task, session)
                 self._events.put(("ended", outcome, exchange))
+                if outcome.status in ("refused", "client_error") and not self.is_burst:
+                    time.sleep(REFUSED_PAUSE_S)
                 task = task.follow(self._number(), outcome) if self._goes_on(task, outcome) else self._next()
         finally:
             session.close()

@@ -225,6 +225,22 @@ def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(fas
     assert len(found) >= 2 and {r["status"] for r in found} == {"completed"} and all(0 <= r["due"] < 1e9 for r in found)
 
 
+@pytest.mark.parametrize("mode", [["--requests", "6"], ["--duration", "1"], ["--rate", "20", "--duration", "1"], []])
+def test_a_server_that_is_gone_in_every_load(sim, tmp_path, mode):
+    dying = sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "30")
+    process = start("1,3", *mode, "--host", dying.url, *QUICK, cwd=tmp_path)
+    wait_for(process, "level 1 of 2")
+    time.sleep(0.3)
+    dying.process.kill()
+    dying.process.wait()
+    wait_for(process, "does not answer")
+    process.send_signal(signal.SIGINT)  # it would wait half a minute for the server to come back
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in err and "rejected" not in err
+    found = {r["status"] for r in rows(tmp_path, "SELECT status FROM request")}
+    assert "in_flight" not in found and found & {"reset", "refused"}
+
+
 def test_the_same_seed_arrives_at_the_same_times(fast, tmp_path):
     for _ in range(2):
         assert run("8", "--rate", "50", "--requests", "6", "--seed", "7", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0

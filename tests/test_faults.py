@@ -225,6 +225,7 @@ def endless(head, piece):
     """The same piece again and again, until the client has enough."""
     def answer(connection):
         asked(connection)
+        connection.settimeout(2)  # the kernel of a client that is gone need not say so
         connection.sendall(head)
         while True:
             connection.sendall(piece)

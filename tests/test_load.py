@@ -77,6 +77,22 @@ def unused_port():
         return listener.getsockname()[1]
 
 
+class Seen(load.Observer):
+    def __init__(self):
+        self.calls = []
+
+    def ended(self, outcome):
+        self.calls.append(outcome.status)
+
+
+def test_an_open_loop_at_a_server_that_is_not_there_ends(unused_port):
+    ollama = api.SERVERS["ollama"]
+    seen = Seen()
+    level = load.Load(lambda n: load.Task(n, ollama, f"http://127.0.0.1:{unused_port}/x", {}), NEVER, 3, due=load.poisson(20, 1), until_s=1)
+    level.run(seen)
+    assert set(seen.calls) == {"refused"} and len(seen.calls) == len(level.outcomes) <= 30
+
+
 def test_a_deadline_cuts_and_keeps_what_came(module_sim):
     slow = module_sim("--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000")
     level = fire(slow.url, 3, limits=load.Limits(deadline_s=1.0))
