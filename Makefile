@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults check docs bench bench-monitor bench-storage clean
+.PHONY: demo test test-faults check docs bench bench-parts bench-monitor bench-storage clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -24,6 +24,9 @@ docs: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench_client.py
+
+bench-parts: .venv/installed
+	$(BIN)/python benchmarks/bench_client.py --parts --streams 256 --runs 5
 
 bench-storage: .venv/installed
 	$(BIN)/python benchmarks/bench_storage.py

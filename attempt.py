@@ -24,6 +24,7 @@ import wire
 CONNECT_S = 10.0  # a server that does not even accept for so long is refused
 GENTLE_PIECES = 16  # pause() is called after so many pieces of an answer: 0.1 ms of work
 ERROR_BYTES = 65_536  # of an error's body that are read
+LONGEST_ANSWER_BYTES = 256 << 20  # no model says so much: a reply beyond it is cut, so that memory stays bounded
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,17 @@ def make(outcome: Outcome, session: requests.Session, exchange: wire.Exchange, p
     broken: Exception | None = None
     try:
         prepared = session.prepare_request(requests.Request("POST", task.url, json=task.body, headers=task.headers))
-        with exchange:
-            response = session.send(prepared, stream=True, timeout=(CONNECT_S, None), allow_redirects=False)
+        with exchange, session.send(prepared, stream=True, timeout=(CONNECT_S, None), allow_redirects=False) as response:
             outcome.http_status = response.status_code
             if response.status_code == 200:
                 read_stream(outcome, exchange, response, stream, pause)
             else:
                 outcome.error = error_body(response)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        broken = error
+    except (ValueError, OverflowError, MemoryError) as error:  # http.client, of a chunk or a length that is none
+        if exchange.first_read_ns is None:
+            raise
         broken = error
     outcome.final, outcome.answer, outcome.reasoning = stream.final, stream.answer, stream.reasoning
     outcome.intended_ns, outcome.sent_ns = exchange.intended_ns, exchange.sent_ns
@@ -130,13 +134,16 @@ def make(outcome: Outcome, session: requests.Session, exchange: wire.Exchange, p
 def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pause) -> None:
     """The chunks of a stream with their instants."""
     at_ns, kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
-    at = None
+    at, length = None, 0
     for number, (at, data) in enumerate(exchange.pieces(response)):
         for chunk in stream.feed(data):
             at_ns.append(at)
             kinds.append(chunk.is_reasoning)
         if number % GENTLE_PIECES == 0:
             pause()
+        if (length := length + len(data)) > LONGEST_ANSWER_BYTES:
+            stream.final.error = stream.final.error or f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB: cut"
+            return
     for chunk in stream.close():  # the last line may lack its line feed; half a line of a broken stream is none
         at_ns.append(at)
         kinds.append(chunk.is_reasoning)
@@ -149,7 +156,7 @@ def error_body(response: requests.Response) -> str:
     body = response.raw.read(ERROR_BYTES, decode_content=True)
     try:
         return api.error_text(json.loads(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return api.error_text(body.decode("utf-8", "replace"))
 
 
@@ -182,7 +189,7 @@ def broken_status(error: BaseException) -> str:
     if any(isinstance(cause, (http.client.HTTPException, urllib3.exceptions.DecodeError,
                               urllib3.exceptions.InvalidChunkLength)) for cause in causes):
         return "stream_error"
-    return "reset" if isinstance(error, (OSError, urllib3.exceptions.HTTPError)) else "client_error"
+    return "reset" if isinstance(error, (OSError, urllib3.exceptions.HTTPError)) else "stream_error"
 
 
 def chain(error: BaseException | None):

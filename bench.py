@@ -108,7 +108,7 @@ def bench(options: argparse.Namespace, helper) -> int:
             status = "interrupted" if interrupt.is_set() else "finished"
         finally:
             close_run(run, status)
-    print_outcome(run)
+        print_outcome(run)
     if status == "interrupted":
         return 130
     return max(0 if run.served else 1, judge(run))

@@ -405,6 +405,8 @@ def gaps(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
                  alt.Tooltip("y2:Q", title="to ms", format=".3~g"), alt.Tooltip("share:Q", format=".1%")])
     marks = [{"concurrency": level["concurrency"], "y": level[f"itl_{mark}_s"] * 1000, "mark": mark}
              for level in study.levels for mark in ("p50", "p95", "p99") if level[f"itl_{mark}_s"]]
+    if not marks:  # an empty layer has no width
+        return heat
     points = base(marks).mark_point(filled=False, size=80, strokeWidth=2.5).encode(
         x=levels_axis(), y=y, shape=alt.Shape("mark:N"), color=alt.value(ORANGE),
         tooltip=["mark:N", alt.Tooltip("y:Q", title="ms", format=".3~g")])

@@ -26,7 +26,7 @@ DRAW_BUDGET = 250  # pauses are at least so many times as long as a draw
 WIDTH = 80
 BAR_CELLS = 28
 LINES_AROUND_TABLE = 7  # GPU line, heading, bar, what is above
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # escape codes, text direction
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # escape codes, text direction
 
 LEVEL_HEADING = (
     "                    TTFT    TTFT  TOK/S  TOK/S   AT\n"
@@ -43,6 +43,8 @@ class Console:
     """Where a run shows itself."""
 
     def __init__(self, plain: bool = False) -> None:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="replace")  # a server's words may not be in the terminal's alphabet
         self._rich = RichConsole(highlight=False, markup=False, soft_wrap=True)
         self.live = self._rich.is_terminal and not plain and os.environ.get("TERM") != "dumb"
         self._screen: Live | None = None

@@ -27,6 +27,7 @@ APPLICATION_ID = int.from_bytes(b"olbe", "big")  # PRAGMA application_id: the fi
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 OPEN_PATIENCE_S = 10.0  # how long opening waits for somebody else's lock
 WRITE_PATIENCE_S = 60.0  # how long a row may wait for a lock or for room on the disk
+READER_PATIENCE_MS = 500  # how long the end of a run waits for a reader, to fold the log in
 COMMIT_EVERY_S = 0.5  # a kill -9 costs at most this much, and what was in the queue
 ALIVE_EVERY_S = 2.0  # how often run.seen_unix is renewed
 DEAD_AFTER_S = 15.0  # a running run not seen for so long has died; the view runs says the same
@@ -318,6 +319,7 @@ class Writer:
 
     def _checkpoint(self) -> None:
         try:
+            self._database.conn.execute(f"PRAGMA busy_timeout = {READER_PATIENCE_MS}")
             self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.OperationalError:
             pass  # somebody is reading: the log is folded in at the next opening

@@ -17,6 +17,7 @@ import gc
 import itertools
 import queue
 import random
+import sys
 import threading
 import time
 from array import array
@@ -31,6 +32,8 @@ READY_S = 60.0  # for all connections of a level to be made
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
 REFUSED_PAUSE_S = 0.25  # before a worker that could not even connect tries the next request
 GENTLE_PAUSE_S = 0.002  # while others stream, who reads an answer gives up the interpreter's lock for so long
+SWITCH_S = 0.1  # how often a thread that waits for the interpreter asks for it: at Python's 5 ms hundreds of
+# waiting readers wake each other so much that they fill two cores and fall behind for seconds
 HEARTBEAT_S = 0.02  # a thread that only sleeps shows how late a thread can wake
 P95_FLOOR, P99_FLOOR = 20, 100  # values a percentile needs, as in schema.sql
 RESAMPLES, MANY = 1000, 500  # of a bootstrap, a tenth of it from so many values on
@@ -120,11 +123,14 @@ class Load:
             gc.freeze()  # what is here stays: later collections look at new objects only
             if self.is_burst:
                 gc.disable()
+            interval_s = sys.getswitchinterval()
+            sys.setswitchinterval(SWITCH_S)
             try:
                 self._cpu_before_s = time.process_time()
                 self.started_ns = time.perf_counter_ns()
                 self._conduct(observer)
             finally:
+                sys.setswitchinterval(interval_s)
                 gc.enable()
                 gc.unfreeze()
                 heart.stop()
@@ -180,12 +186,13 @@ class Load:
             outcome.status, outcome.error = "client_error", f"{type(error).__name__}: {error}"[:500]
         if exchange.ended_ns is None:
             exchange.ended_ns = time.perf_counter_ns()
+        outcome.ended_ns = outcome.ended_ns or exchange.ended_ns
         if self._is_open:
             outcome.due_ns = outcome.intended_ns
         return outcome, exchange
 
     def _pause(self) -> None:
-        if self._live:
+        if self._live and self.workers > 1:
             time.sleep(GENTLE_PAUSE_S)
 
     # -- the conductor
@@ -288,7 +295,7 @@ class Load:
         elif self._is_late() and not self._closing:
             self._close()
         elif limits.stall_s is not None:
-            self._cut_stalled(now_ns - int(limits.stall_s * 1e9))
+            self._cut_stalled(now_ns, now_ns - int(limits.stall_s * 1e9))
 
     def _close(self) -> None:
         """No further request; workers that were connected and wait for their turn go home."""
@@ -296,9 +303,9 @@ class Load:
         while self._ready:
             self._ready.popleft().cancel(UNUSED)
 
-    def _cut_stalled(self, silent_ns: int) -> None:
+    def _cut_stalled(self, now_ns: int, silent_ns: int) -> None:
         """A stream is stalled when it has begun and is silent; one that only waits, when all are."""
-        heard = [exchange.last_read_ns or 0 for exchange in self.exchanges]
+        heard = [now_ns if exchange.digests else exchange.last_read_ns or 0 for exchange in self.exchanges]
         all_silent = max([*heard, self.full_ns or self.started_ns]) < silent_ns
         for exchange, last in zip(list(self.exchanges), heard):
             if exchange.sent_ns is not None and exchange.ended_ns is None and (0 < last < silent_ns or all_silent):

@@ -36,6 +36,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 READ_BYTES = 16_384  # one read; a token's line is a few hundred bytes
+PIECE_BYTES = 65_536  # handed out at once: a small answer can be packed gigabytes
+SMALL_BYTES = 65_536  # a request that the socket's buffer takes at once, whether or not the server reads
 EPISODE_BYTES = 8 << 20  # a longer answer is digested in episodes, so that memory stays bounded
 HEAD_BYTES = 1 << 20  # a head longer than this is no HTTP
 SO_TIMESTAMPNS = 35  # Linux, asm-generic/socket.h: the kernel notes when a packet came in
@@ -79,6 +81,8 @@ class Exchange:
         self.ended_ns: int | None = None  # the last byte, the end of file or the error
         self.cancelled: str | None = None  # why the client itself cut the stream
         self.recorded = False
+        self.digests = False  # an episode is read while the server may go on: silence is then our own
+        self.resumed_ns: int | None = None  # a later episode began
         self.stamps = array("q")  # of the reads of this episode; grows while the stream runs
         self.earlier_reads = 0
         self.read_lags_ns = array("q")  # user-space stamp minus kernel stamp, a read each
@@ -104,7 +108,7 @@ class Exchange:
 
     @property
     def last_read_ns(self) -> int | None:
-        return self.stamps[-1] if self.stamps else self.first_read_ns
+        return self.stamps[-1] if self.stamps else self.resumed_ns or self.first_read_ns
 
     def _begin_plainly(self) -> None:
         """Without a recording requests itself writes, right after this."""
@@ -123,6 +127,12 @@ class Exchange:
         payload = b"".join(self._outgoing)
         self._outgoing.clear()
         self.sent_ns = time.perf_counter_ns()
+        if len(payload) <= SMALL_BYTES:
+            self._write(payload)
+        else:  # who fires has others to fire and to watch
+            threading.Thread(target=self._write, args=[payload], name="sender", daemon=True).start()
+
+    def _write(self, payload: bytes) -> None:
         try:
             self._sock.sendall(payload)
         except OSError:
@@ -144,9 +154,9 @@ class Exchange:
         """The decoded body as (instant, bytes). Raises what urllib3 raises on a broken stream."""
         raw = response.raw
         if raw.chunked and raw.supports_chunked_reads():
-            parts = raw.read_chunked(decode_content=True)  # half the cost of read1 for each chunk
+            parts = raw.read_chunked(PIECE_BYTES, decode_content=True)  # half the cost of read1 for each chunk
         else:
-            parts = iter(lambda: raw.read1(decode_content=True), b"")
+            parts = iter(lambda: raw.read1(PIECE_BYTES, decode_content=True), b"")
         for data in parts:
             if not self.recorded:
                 self.at_ns = time.perf_counter_ns()
@@ -216,6 +226,8 @@ class Recorder(io.RawIOBase):
         self._forget()
         if exchange.sent_ns is None:
             self._send()
+        exchange.resumed_ns = exchange.first_read_ns and time.perf_counter_ns()
+        exchange.digests = False
         try:
             if exchange.kernel_stamps and ask_for_stamps(self._sock):
                 self._receive_stamped()
@@ -223,6 +235,7 @@ class Recorder(io.RawIOBase):
                 self._receive()
         except OSError as error:
             self._error, self._ended = error, True
+        exchange.digests = not self._ended
         now = time.perf_counter_ns()
         if self._ended:
             exchange.ended_ns = now

@@ -140,13 +140,13 @@ def run_client(arguments: list[str], patience_s: float) -> None:
     """Run client_process.py to its end, in a terminal of its own so that its console is live."""
     command = [sys.executable, str(CLIENT), *arguments]
     with terminal() as screen:
-        process = subprocess.Popen(command, stdout=screen, stderr=subprocess.PIPE, text=True, env=os.environ | {"TERM": "xterm"})
-        try:
-            _, complaint = process.communicate(timeout=patience_s)
-        except subprocess.TimeoutExpired:
-            raise ClientFailed(f"{arguments[0]} did not end within {patience_s:.0f} s") from None
-        finally:
-            process.kill()
+        with subprocess.Popen(command, stdout=screen, stderr=subprocess.PIPE, text=True, env=os.environ | {"TERM": "xterm"}) as process:
+            try:
+                _, complaint = process.communicate(timeout=patience_s)
+            except subprocess.TimeoutExpired:
+                raise ClientFailed(f"{arguments[0]} did not end within {patience_s:.0f} s") from None
+            finally:
+                process.kill()
     if process.returncode:
         raise ClientFailed(f"{' '.join(arguments[:1])} ended with {process.returncode}: {complaint.strip().splitlines()[-1:]}")
 
@@ -181,7 +181,7 @@ def heading() -> str:
 
 def show(wanted: argparse.Namespace, name: str, row: dict) -> None:
     if not wanted.json:
-        cells = [f"{'-':>{width}}" if row[figure] is None else f"{row[figure] * factor:>{width}.{digits}f}"
+        cells = [f" {'-':>{width - 1}}" if row[figure] is None else f" {row[figure] * factor:>{width - 1}.{digits}f}"
                  for (figure, factor, _, digits), width in zip(COLUMNS, WIDTHS)]
         print(f"{name:<13}{''.join(cells)}", flush=True)
 

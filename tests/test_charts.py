@@ -168,3 +168,17 @@ def test_a_hostile_model_name_stays_text(tmp_path):
     spec = charts.CHARTS[0].draw(database, study)
     database.close()
     assert spec["title"]["subtitle"][0] == study.model and json.dumps(spec)
+
+
+def test_gaps_are_drawn_without_their_percentiles(tmp_path):
+    path = tmp_path / "results.db"
+    made_up_results.write(path)
+    writable = db.connect(path)
+    writable.execute("UPDATE level SET itl_p50_s = NULL, itl_p95_s = NULL, itl_p99_s = NULL")
+    writable.conn.close()
+    database = db.connect(path, readonly=True)
+    study = selection.choose(database, [], [])[0]
+    chart = next(chart for chart in charts.CHARTS if chart.name == "itl")
+    charts.save_png(chart.draw(database, study), tmp_path / "itl.png")
+    assert (tmp_path / "itl.png").read_bytes().startswith(b"\x89PNG")
+    database.conn.close()
