@@ -87,8 +87,10 @@ class Exchange:
         self.earlier_reads = 0
         self.read_lags_ns = array("q")  # user-space stamp minus kernel stamp, a read each
         self.at_ns: int | None = None  # instant of the bytes handed out last
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[bytes] = []  # headers and body, as http.client writes them
+        self._payload = b""  # the same in one piece
         self._sock: socket.socket | None = None
+        self._waits = False  # its thread waits for the sending, not for the answer
         self._fired = threading.Event()
         self._has_turn = False
 
@@ -115,6 +117,7 @@ class Exchange:
         if not self.hold:
             self.sent_ns = time.perf_counter_ns()
         elif self.on_ready is not None:
+            self._waits = True
             self.on_ready(self)
             self._fired.wait()
 
@@ -124,20 +127,19 @@ class Exchange:
             self.sent_ns = time.perf_counter_ns()
             self._fired.set()
             return
-        payload = b"".join(self._outgoing)
-        self._outgoing.clear()
         self.sent_ns = time.perf_counter_ns()
-        if len(payload) <= SMALL_BYTES:
-            self._write(payload)
+        if len(self._payload) <= SMALL_BYTES:
+            self._write()
         else:  # who fires has others to fire and to watch
-            threading.Thread(target=self._write, args=[payload], name="sender", daemon=True).start()
+            threading.Thread(target=self._write, name="sender", daemon=True).start()
 
-    def _write(self, payload: bytes) -> None:
+    def _write(self) -> None:
         try:
-            self._sock.sendall(payload)
+            self._sock.sendall(self._payload)
         except OSError:
             pass  # the reader meets the same broken connection and reports it
-        self._fired.set()
+        if self._waits:
+            self._fired.set()
 
     def cancel(self, why: str) -> None:
         """Cut the stream; its thread sees the end of file."""
@@ -250,11 +252,14 @@ class Recorder(io.RawIOBase):
 
     def _send(self) -> None:
         exchange = self._exchange
+        exchange._payload = b"".join(exchange._outgoing)
+        exchange._outgoing.clear()
+        exchange._waits = type(self._sock) is not socket.socket
         if not exchange.hold:
             exchange.fire()
         elif exchange.on_ready is not None:
             exchange.on_ready(exchange)
-        if exchange.hold and not type(self._sock) is socket.socket:
+        if exchange.hold and exchange._waits:
             exchange._fired.wait()  # TLS: one object must not read and write at once
 
     def _receive(self) -> None:

@@ -4,6 +4,7 @@
 """
 import contextlib
 import gc
+import gzip
 import os
 import socket
 import sqlite3
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-import zlib
 from pathlib import Path
 
 import psutil
@@ -255,7 +255,7 @@ RAW = [  # name, answer, statuses
     ("a negative Content-Length", saying(HEAD + b"Content-Length: -1\r\n\r\n" + WORD), {"truncated", "reset", "stream_error"}),
     ("two Content-Lengths", saying(HEAD + b"Content-Length: 1\r\nContent-Length: 99\r\n\r\n" + WORD), {"reset", "stream_error", "truncated"}),
     ("gzip that is none", saying(HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\nnot gzip at all"), {"stream_error"}),
-    ("gzip cut in half", saying(HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + zlib.compress(WORD * 99, wbits=31)[:30]), {"truncated", "stream_error"}),
+    ("gzip cut in half", saying(HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(WORD * 99)[:30]), {"truncated", "stream_error"}),
     ("a redirect to itself", saying(b"HTTP/1.1 307 x\r\nLocation: /api/generate\r\nContent-Length: 0\r\n\r\n"), {"http_error"}),
     ("a redirect to a file", saying(b"HTTP/1.1 301 x\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"), {"http_error"}),
     ("an error nested too deeply", saying(b"HTTP/1.1 500 x\r\nConnection: close\r\n\r\n" + b"[" * 60_000), {"http_error"}),
@@ -294,7 +294,7 @@ def test_what_never_ends_is_cut(answer):
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak of one process is not known here")
 @pytest.mark.parametrize("chunked", [True, False])
 def test_a_bomb_of_compressed_zeros_does_not_fill_the_memory(chunked):
-    packed = zlib.compress(b" " * (1 << 30), 9, wbits=31)  # a megabyte that means a gigabyte
+    packed = gzip.compress(b" " * (1 << 30))  # a megabyte that means a gigabyte
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed) if chunked else packed
     head = CHUNKED if chunked else UNTIL_EOF
     program = (f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"

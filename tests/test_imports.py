@@ -57,11 +57,12 @@ class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {blocked}:
             raise ImportError(name)
-for name in list(sys.modules):
-    if name in {blocked}:
-        del sys.modules[name]
-sys.meta_path.insert(0, Blocked())
 sys.path.insert(0, {root!r})
+for name in {files}:
+    __import__(name)  # the packages and Python's own library may need them on this system
+for name in {blocked} | set({files}):
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Blocked())
 for name in {files}:
     __import__(name)
 assert threading.active_count() == 1

@@ -170,6 +170,14 @@ def test_a_redirect_is_not_followed_with_the_key(tmp_path):
     assert asked == []
 
 
+def test_an_argument_that_is_no_text_is_refused_in_one_line(tmp_path):
+    if os.name == "nt":
+        pytest.skip("arguments are text here")
+    for option in ("--label", "--prompt", "--db"):
+        done = run("bench.py", "1", "--host", "127.0.0.1:9", option, os.fsdecode(b"a\xffb"), cwd=tmp_path)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+
+
 # -- Datasette
 
 def test_datasette_listens_here_only_reads_only_and_escapes(tmp_path):
