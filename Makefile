@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults check docs bench bench-parts bench-monitor bench-storage clean
+.PHONY: demo test test-faults check docs lock bench bench-parts bench-monitor bench-storage bench-soak clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -22,6 +22,10 @@ docs: .venv/installed
 	$(BIN)/python analyze.py --db .venv/docs/results.db --out .venv/docs/data
 	cp .venv/docs/data/deepseek-r1-7b/timeline.png docs/demo.png
 
+lock:  # needs uv; after a change of requirements.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes requirements.txt -o requirements.lock
+	uv pip compile --universal --python-version 3.10 --generate-hashes tests/requirements.txt -o tests/requirements.lock
+
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench_client.py
 
@@ -34,15 +38,18 @@ bench-storage: .venv/installed
 bench-monitor: .venv/installed
 	$(BIN)/python benchmarks/bench_monitor.py
 
-.venv/installed: requirements.txt
+.venv/installed: requirements.lock
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	touch $@
 
-.venv/tests-installed: .venv/installed tests/requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+.venv/tests-installed: .venv/installed tests/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	touch $@
+
+bench-soak: .venv/installed
+	$(BIN)/python benchmarks/bench_soak.py
 
 clean:
 	rm -rf .venv .pytest_cache __pycache__ tests/__pycache__

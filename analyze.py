@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout = None
         return 1
     except (db.ResultsError, sqlite3.Error, OSError) as error:
-        print(f"analyze.py: {error}", file=sys.stderr)
+        print(console.clean(f"analyze.py: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

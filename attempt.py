@@ -128,7 +128,8 @@ def make(outcome: Outcome, session: requests.Session, exchange: wire.Exchange, p
     outcome.intended_ns, outcome.sent_ns = exchange.intended_ns, exchange.sent_ns
     outcome.first_byte_ns, outcome.ended_ns = exchange.first_read_ns, exchange.ended_ns
     outcome.read_lags_ns = exchange.read_lags_ns
-    outcome.status, outcome.error = judge(outcome, exchange.cancelled, broken)
+    outcome.status, error = judge(outcome, exchange.cancelled, broken)
+    outcome.error = error and without_keys(error, task.headers)
 
 
 def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pause) -> None:
@@ -174,6 +175,13 @@ def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> 
     if broken is not None:
         return broken_status(broken), words(broken)
     return "truncated", "the stream ended without its last line"
+
+
+def without_keys(text: str, headers: dict[str, str]) -> str:
+    """An error without the key, which some servers repeat in it."""
+    for value in headers.values():
+        text = text.replace(value.removeprefix("Bearer "), "***")
+    return text
 
 
 def broken_status(error: BaseException) -> str:

@@ -200,7 +200,9 @@ def make_servers(options: argparse.Namespace, simulator: Simulator | None) -> li
     """One for each host, each with its protocol. A key is for OpenAI's alone."""
     hosts = [simulator.url] if simulator else options.host
     names = options.api * len(hosts) if len(options.api) == 1 else options.api
-    key = os.environ.get("OPENAI_API_KEY")
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):  # requests would say so with the key in its words
+        raise CannotRun("OPENAI_API_KEY holds characters that no key has: set it anew")
     return [Server(host, api.SERVERS[name], key if name == "openai" else None) for host, name in zip(hosts, names)]
 
 

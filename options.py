@@ -33,6 +33,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     argv = sys.argv[1:] if argv is None else argv
     given = parser.parse_args(argv)
     try:
+        "".join(argv).encode()  # bytes that are no UTF-8 can't be stored; UnicodeEncodeError is a ValueError
         options = parser.parse_args(from_config(given.config, argv) + argv) if given.config else given
         settle(options)
     except ValueError as error:
