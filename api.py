@@ -98,6 +98,11 @@ class Stream:
     def feed(self, data: bytes) -> list[Chunk]:
         """Take bytes, give the chunks that they complete."""
         chunks: list[Chunk] = []
+        if data.endswith(b"\n") and not self._tail and not self._skips and len(data) <= LONGEST_LINE:
+            for line in data.split(b"\n"):  # whole lines, as nearly always
+                if line:
+                    self._line(line, chunks)
+            return chunks
         first, *lines = data.split(b"\n")
         self._keep(first)
         if lines:
