@@ -56,6 +56,7 @@ def work(database, arguments: argparse.Namespace) -> int:
     verdicts = [judge(database, study, arguments) for study in studies]
     for judged in verdicts:
         print_verdict(judged)
+        print_hosts(database, judged.study.model)
     if arguments.export_csv:
         print(f"{export_csv.write(database, studies, Path(arguments.export_csv))} CSV files in {Path(arguments.export_csv) / 'ollama'}")
     if not arguments.no_charts:
@@ -120,6 +121,15 @@ def print_verdict(judged: Verdict) -> None:
     for warning in judged.warnings:
         say(f"! {warning}")
     print()
+
+
+def print_hosts(database, model: str) -> None:
+    """Each level by host, where there were several."""
+    rows = list(database.query("SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model) WHERE model = ? ORDER BY level_id, host", [model]))
+    if len({row["host"] for row in rows}) > 1:
+        for row in rows:
+            print(console.host_line(row))
+        print()
 
 
 def say(text: str) -> None:
