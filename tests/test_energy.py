@@ -37,7 +37,9 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
                                            "started_ns": before["t_ns"] - origin_ns, "ended_ns": after["t_ns"] - origin_ns})
         writer.insert("request", {"level_id": level_id, "number": 1, "status": "completed", "output_tokens": 400})
     drawn_j = after["energy_j"] - before["energy_j"]
-    (row,) = db.connect(path, readonly=True).query("SELECT * FROM energy_summary")
+    database = db.connect(path, readonly=True)
+    (row,) = database.query("SELECT * FROM energy_summary")
+    database.conn.close()
     assert row["coverage_ratio"] > 0.999 and drawn_j > 10
     assert abs(row["energy_j"] / drawn_j - 1) < 0.02
     assert abs(row["joules_per_output_token"] - row["energy_j"] / 400) < 1e-9 and row["mean_gpu_mhz"] > 1000
