@@ -184,6 +184,9 @@ a { color: inherit }
 @media print {
   .warnings, pre { background: none; border: 1px solid var(--line) }
   .hint, nav, .vega-embed details { display: none }
+  .scroll { overflow: visible }
+  table { font-size: .62rem }
+  table th, table td { padding: .2rem .25rem }
 }
 """
 
