@@ -13,6 +13,16 @@ import db
 RUN = {"source": "bench", "status": "running", "started_unix": 1e9, "arguments": "{}", "tool_version": "0"}
 
 
+@pytest.fixture(autouse=True)
+def closed(monkeypatch):
+    """Closes every connection that a test opened."""
+    opened, connect = [], sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *arguments, **options: opened.append(connect(*arguments, **options)) or opened[-1])
+    yield
+    for connection in opened:
+        connection.close()
+
+
 def count(path, table):
     with sqlite3.connect(path) as connection:
         found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
