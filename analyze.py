@@ -25,7 +25,7 @@ import objectives
 import selection
 import verdict
 from selection import Study
-from verdict import Verdict, digits
+from verdict import Verdict
 
 DEFAULT_SLO = objectives.parse(objectives.DEFAULT)
 COLUMNS = 79
