@@ -26,6 +26,7 @@ VERSION = 1  # of the tables; PRAGMA user_version
 APPLICATION_ID = int.from_bytes(b"olbe", "big")  # PRAGMA application_id: the file is ours
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 OPEN_PATIENCE_S = 10.0  # how long opening waits for somebody else's lock
+LOCK_PAUSE_S = 0.02  # between two tries of it
 WRITE_PATIENCE_S = 60.0  # how long a row may wait for a lock or for room on the disk
 READER_PATIENCE_MS = 500  # how long the end of a run waits for a reader, to fold the log in
 COMMIT_EVERY_S = 0.5  # a kill -9 costs at most this much, and what was in the queue
@@ -53,13 +54,18 @@ def connect(path: str | os.PathLike, readonly: bool = False) -> sqlite_utils.Dat
         raise ResultsError(f"{path} is not there: run bench.py first, or name a file with --db")
     if not readonly:
         refuse_unwritable(path)
-    try:
-        connection = open_readonly(path) if readonly else open_for_writing(path)
-    except sqlite3.OperationalError as error:
-        raise ResultsError(f"{path}: {error}{' by another program' if 'locked' in str(error) else ''}") from None
-    except sqlite3.DatabaseError:
-        raise ResultsError(f"{path} is not an SQLite file: name another with --db") from None
-    return sqlite_utils.Database(connection)
+    until = time.monotonic() + OPEN_PATIENCE_S
+    while True:
+        try:
+            return sqlite_utils.Database(open_readonly(path) if readonly else open_for_writing(path))
+        except sqlite3.OperationalError as error:
+            locked = "locked" in str(error)
+            if locked and time.monotonic() < until:  # SQLite waits by itself, but not where two turn a new file to WAL
+                time.sleep(LOCK_PAUSE_S)
+                continue
+            raise ResultsError(f"{path}: {error}{' by another program' if locked else ''}") from None
+        except sqlite3.DatabaseError:
+            raise ResultsError(f"{path} is not an SQLite file: name another with --db") from None
 
 
 def refuse_unwritable(path: str) -> None:
@@ -205,6 +211,10 @@ class Writer:
         """Store a row now and return its id."""
         return self._now(self._insert_one, (table, row))
 
+    def lookup(self, table: str, key: dict, rest: dict) -> int:
+        """The id of the row with a unique key, made now when it is not there, whoever else writes the file."""
+        return self._now(self._lookup, (table, key, rest))
+
     def insert_many(self, table: str, rows: list[dict]) -> list[int]:
         """Store rows now, in one transaction, and return their ids."""
         return self._now(self._insert_each, (table, rows))
@@ -235,6 +245,9 @@ class Writer:
 
     def _insert_one(self, table, row):
         return self._database[table].insert(row).last_pk
+
+    def _lookup(self, table, key, rest):
+        return self._database[table].lookup(key, rest)
 
     def _insert_each(self, table, rows):
         return [self._insert_one(table, row) for row in rows]

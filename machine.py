@@ -33,10 +33,8 @@ def describe(sysfs: str = "/sys") -> dict:
 
 def remember(writer: db.Writer, described: dict) -> int:
     """The id of this machine's row, made when the machine is new."""
-    database = db.connect(writer.path, readonly=True)
-    known = database.execute("SELECT id FROM machine WHERE fingerprint = ?", [described["fingerprint"]]).fetchone()
-    database.conn.close()
-    return known[0] if known else writer.insert("machine", described)
+    key = {"fingerprint": described["fingerprint"]}
+    return writer.lookup("machine", key, {name: value for name, value in described.items() if name not in key})
 
 
 def system_name() -> str:

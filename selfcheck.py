@@ -103,7 +103,8 @@ class Witness:
         """The records of that many requests, once all of them have ended. Raises CannotCheck."""
         until = time.monotonic() + LOG_PATIENCE_S
         while time.monotonic() < until:
-            lines = self._log.read_text(encoding="utf-8").splitlines() if self._log.exists() else []
+            text = self._log.read_text(encoding="utf-8") if self._log.exists() else ""
+            lines = text[: text.rfind("\n") + 1].splitlines()  # one that is being written is not there yet
             if len(lines) >= requests:
                 return [json.loads(line) for line in lines]
             time.sleep(0.05)

@@ -438,7 +438,7 @@ class SendLog:
         self.rows, self.file = [], None
         if path:
             try:
-                self.file = open(path, "a", encoding="utf-8")
+                self.file = open(path, "ab", buffering=0)  # a batch of lines is one write
             except OSError as error:
                 raise SimError(f"--log {path}: {error.strerror}") from None
 
@@ -449,8 +449,7 @@ class SendLog:
     def flush(self):
         if self.rows:
             rows, self.rows = self.rows, []
-            self.file.write("".join(json.dumps(row) + "\n" for row in rows))
-            self.file.flush()
+            self.file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def close(self):
         self.flush()

@@ -23,7 +23,7 @@ def pytest_report_header():
 def sim(tmp_path):
     """A factory: sim("--profile", "exact", ...) starts a server on a free port and ends it after the test.
 
-    It gives .url, .port, .process, .log_path (the send log) and .state() (GET /sim/state).
+    It gives .url, .port, .process, .log() (the send log's records) and .state() (GET /sim/state).
     """
     with sims(tmp_path) as start:
         yield start
@@ -54,8 +54,14 @@ def start_sim(log_path, arguments, started):
     line = process.stdout.readline()
     assert line.startswith("listening on "), f"{command} said {line!r}"
     url = line.split()[-1]
-    return types.SimpleNamespace(url=url, port=int(url.rsplit(":", 1)[1]), process=process, log_path=log_path,
-                                 state=lambda: get_json(url + "/sim/state"))
+    return types.SimpleNamespace(url=url, port=int(url.rsplit(":", 1)[1]), process=process,
+                                 log=lambda: whole_lines(log_path), state=lambda: get_json(url + "/sim/state"))
+
+
+def whole_lines(path):
+    """The records of a send log; a line that is being written is not there yet."""
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def get_json(url):

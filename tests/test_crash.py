@@ -4,7 +4,6 @@
 """
 import contextlib
 import ctypes
-import json
 import os
 import random
 import signal
@@ -93,7 +92,7 @@ def kill_one(folder, steady, after_s):
     killed_ns = time.perf_counter_ns()  # the simulator's clock too
     process.communicate()
     time.sleep(0.5)  # for the log to be written
-    log = [json.loads(line) for line in steady.log_path.read_text().splitlines() if f"of run {folder.name}." in line]
+    log = [entry for entry in steady.log() if f"of run {folder.name}." in entry["prompt_prefix"]]
     witnessed = sum(entry["outcome"] == "done" and entry["end_ns"] < killed_ns - LONGEST_LOSS_NS for entry in log)
     path = folder / "results.db"
     if not path.exists():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -134,6 +135,21 @@ def test_two_writers_share_a_file(tmp_path):
     with db.Writer(path) as one, db.Writer(path) as two:
         ids = [writer.insert("run", RUN) for writer in (one, two) * 20]
     assert sorted(ids) == list(range(1, 41))
+
+
+def test_a_new_file_is_opened_by_several_at_once(tmp_path):
+    """Turning a new file to WAL is where SQLite does not wait by itself: of 40 such openings two or three met it."""
+    def open_together(round_number):
+        together, path = threading.Barrier(4), tmp_path / f"{round_number}.db"
+
+        def open_one(_):
+            together.wait(timeout=30)
+            return db.connect(path).conn.execute("SELECT count(*) FROM run").fetchone()[0]
+
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(open_one, range(4)))
+
+    assert [open_together(number) for number in range(40)] == [[0] * 4] * 40
 
 
 def test_a_run_that_died_is_interrupted(tmp_path):

@@ -1,6 +1,5 @@
 """load.py: every end of a request has its own status; bursts, cuts and figures."""
 import threading
-import time
 from array import array
 
 import pytest

@@ -6,7 +6,9 @@ import getpass
 import json
 import platform
 import socket
+import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -125,6 +127,19 @@ def test_the_same_machine_is_one_row(tmp_path):
     database = db.connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert database["machine"].count == 2
+
+
+def test_two_runs_that_begin_together_find_one_machine(tmp_path):
+    """Each run has its own writer: only the file can tell who was first."""
+    described, together = machine.describe(), threading.Barrier(4)
+
+    def begin(_):
+        with db.Writer(tmp_path / "results.db") as writer:
+            together.wait(timeout=3)
+            return machine.remember(writer, described)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(begin, range(4)))) == 1
 
 
 def test_a_command_that_fails_hangs_or_is_absent_says_nothing(monkeypatch):

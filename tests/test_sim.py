@@ -115,7 +115,7 @@ def log_of(sim, rows):
     """The send log, once it has that many rows."""
     stop = time.monotonic() + PATIENCE_S
     while time.monotonic() < stop:
-        found = [json.loads(line) for line in sim.log_path.read_text().splitlines()]
+        found = sim.log()
         if len(found) >= rows:
             return found
         time.sleep(0.02)
