@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import collections
+import contextlib
 import gc
 import itertools
 import queue
@@ -113,7 +114,8 @@ class Load:
     def run(self, observer: Observer | None = None) -> None:
         """Fire, and wait until every request has ended."""
         observer = observer or Observer()
-        with ThreadPoolExecutor(self.workers, "stream") as pool:
+        reading = wire.Reader() if wire.READS_TOGETHER else contextlib.nullcontext()
+        with reading as self._reader, ThreadPoolExecutor(self.workers, "stream") as pool:
             for _ in range(self.workers):
                 pool.submit(self._work)
             first = self._first_tasks()
@@ -176,7 +178,7 @@ class Load:
     def _make(self, task: Task, session) -> tuple[Outcome, wire.Exchange]:
         outcome = Outcome(task)
         hold = task.turn == 1 and (self._is_open or task.number <= self.workers)
-        exchange = wire.Exchange(hold, self.limits.kernel_stamps, lambda ready: self._events.put(("ready", task, ready)), self._turn)
+        exchange = wire.Exchange(hold, self.limits.kernel_stamps, lambda ready: self._events.put(("ready", task, ready)), self._turn, self._reader)
         exchange.task = task
         if not hold:
             self._events.put(("begun", task, exchange))
