@@ -65,6 +65,7 @@ class Outcome:
     final: object = None  # api.Final
     intended_ns: int | None = None  # when it should have been sent
     due_ns: int | None = None  # the same in an open loop, where latency counts from it
+    waited: bool = False  # for a free place in the pool: its lateness is the load's, not the client's
     sent_ns: int | None = None
     first_byte_ns: int | None = None
     ended_ns: int | None = None

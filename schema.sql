@@ -84,13 +84,12 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- all at once; a finished one is replaced; at a rate
   rate_per_s REAL,                   -- open: requests a second that were meant to arrive, mean
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
-  pool_waits INTEGER,                -- open: requests that were due while all of concurrency were in flight
+  pool_waits INTEGER,                -- open: requests that were due while all of concurrency were in flight, sent later or never
   status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
-  steady_start_ns INTEGER,           -- from here on all of concurrency were in flight ...
-  steady_end_ns INTEGER,             -- ... to here; NULL for a burst
-  steady_output_tokens REAL,         -- output tokens between the two: chunks times tokens per chunk
+  steady_start_ns INTEGER,           -- closed: every worker has sent once; open: the first reply has ended
+  steady_end_ns INTEGER,             -- the last request was sent; NULL for a burst
   ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, bootstrap over requests, seconds
   ttft_mean_high_s REAL,
   tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens/s of a request, bootstrap
@@ -383,17 +382,25 @@ FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id, target.id;
 
 DROP VIEW IF EXISTS steady_summary;
-CREATE VIEW steady_summary AS  -- loads that go on: only the part in which all of concurrency were in flight
+CREATE VIEW steady_summary AS  -- loads that go on: only the part in which they neither filled nor drained
+WITH steady AS (
+  SELECT level.id AS level_id, request.id AS request_id, sent_ns >= steady_start_ns AND sent_ns <= steady_end_ns AS is_inside,
+    request.status AS request_status, ttft_s, tokens_per_s,
+    CASE WHEN first_text_ns >= steady_start_ns AND last_text_ns <= steady_end_ns THEN output_tokens
+      ELSE output_tokens * 1.0 / chunks * (SELECT count(*) FROM chunk WHERE request_id = request.id
+        AND at_ns BETWEEN steady_start_ns AND steady_end_ns) END AS inside_tokens  -- of who streamed over an edge: tokens per chunk
+  FROM request JOIN level ON level.id = level_id
+  WHERE steady_end_ns > steady_start_ns
+)
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   (steady_end_ns - steady_start_ns) / 1e9 AS duration_s,
-  count(*) AS requests, sum(request.status = 'completed') AS completed,  -- sent in that part
-  sum(request.status NOT IN ('completed', 'in_flight')) AS errors,
-  avg(CASE WHEN request.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
-  avg(CASE WHEN request.status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
-  steady_output_tokens * 1e9 / nullif(steady_end_ns - steady_start_ns, 0) AS output_tokens_per_s,
+  sum(is_inside) AS requests, sum(is_inside AND request_status = 'completed') AS completed,  -- sent in that part
+  sum(is_inside AND request_status NOT IN ('completed', 'in_flight')) AS errors,
+  avg(CASE WHEN is_inside AND request_status = 'completed' THEN ttft_s END) AS ttft_mean_s,
+  avg(CASE WHEN is_inside AND request_status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
+  sum(inside_tokens) * 1e9 / (steady_end_ns - steady_start_ns) AS output_tokens_per_s,
   level.cache, level.id AS level_id
-FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
-WHERE sent_ns >= steady_start_ns AND sent_ns <= steady_end_ns
+FROM steady JOIN level ON level.id = steady.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id;
 
 DROP VIEW IF EXISTS cache_effect;

@@ -35,8 +35,20 @@ def fire(url, count, api_name="ollama", *, fault=None, limits=load.Limits(stall_
     headers = {"X-Sim-Fault": fault} if fault else {}
     level = load.Load(lambda n: load.Task(n, protocol, url + protocol.path, protocol.body("deepseek-r1:7b", f"[{n}] {prompt}"), headers),
                       limits, count, **options)
-    level.run()
+    kept = Kept()
+    level.run(kept)
+    level.outcomes = sorted(kept.outcomes, key=lambda outcome: outcome.task.number)
     return level
+
+
+class Kept(load.Observer):
+    """Every outcome, also of a load that goes on."""
+
+    def __init__(self):
+        self.outcomes = []
+
+    def ended(self, outcome):
+        self.outcomes.append(outcome)
 
 
 @contextlib.contextmanager
