@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(database, arguments: argparse.Namespace) -> int:
     if arguments.compare:
-        return compare.report(database, *arguments.compare, arguments.fail_if)
+        return compare.report(database, *arguments.compare, arguments.models, arguments.fail_if)
     studies = selection.choose(database, arguments.models, arguments.run)
     verdicts = [judge(database, study, arguments) for study in studies]
     for judged in verdicts:
@@ -202,6 +202,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     percent = [condition for condition in arguments.fail_if if condition.is_change]
     if bool(arguments.compare) != bool(percent) and arguments.fail_if:
         parser.error("--fail-if takes a change in % with --compare, a value without it")
+    if arguments.compare and (len(arguments.models) > 1 or arguments.run):
+        parser.error("--compare takes its runs as A and B, and at most one MODEL")
     return arguments
 
 

@@ -1,6 +1,7 @@
 """compare.py - what changed between two runs, and what of it is more than noise.
 
     analyze.py --compare 6 7                      run numbers, labels or model names
+    analyze.py qwen3:8b --compare 6 7             one model of runs with several
     analyze.py --compare old new --fail-if 'ttft>10%' --fail-if 'output_tokens_per_s<-5%'
 
 Waits and rates of requests carry a 95 % bootstrap interval of the change in their mean.
@@ -66,9 +67,9 @@ class Change:
         return "changed" if low > 0 or high < 0 else "noise"
 
 
-def report(database, a: str, b: str, conditions: list[Condition]) -> int:
+def report(database, a: str, b: str, models: list[str], conditions: list[Condition]) -> int:
     """Print every change from A to B; 1 when a condition holds or cannot be told."""
-    before, after = resolve(database, a), resolve(database, b)
+    before, after = resolve(database, a, models), resolve(database, b, models)
     if not conditions_possible(before, after):
         raise db.ResultsError(f"{a} and {b} share no level: nothing to compare")
     changes = all_changes(database, before, after)
@@ -89,16 +90,17 @@ def signed(ratio: float) -> str:
     return f"{ratio:+.1%}" if abs(ratio) < 1 else f"{ratio:+.0%}"
 
 
-def resolve(database, wish: str) -> Study:
-    """A run's number, a run's label (the newest of that name), or a model's newest run."""
+def resolve(database, wish: str, models: list[str]) -> Study:
+    """A run's number, a run's label (the newest of that name), or a model's newest run; of these the model asked for."""
     if wish.isdecimal():
-        studies = selection.choose(database, [], [int(wish)])
+        studies = selection.choose(database, models, [int(wish)])
+    elif labelled := list(database.query("SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1", [wish])):
+        studies = selection.choose(database, models, [labelled[0]["id"]])
     else:
-        labelled = list(database.query("SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1", [wish]))
-        studies = selection.choose(database, [], [labelled[0]["id"]]) if labelled else selection.choose(database, [wish], [])
+        studies = selection.choose(database, [wish], [])
     if len(studies) > 1:
-        models = ", ".join(study.model for study in studies)
-        raise db.ResultsError(f"{wish} holds several models ({models}): name one of them, or a run with one")
+        names = ", ".join(study.model for study in studies)
+        raise db.ResultsError(f"{wish} holds several models ({names}): name one, as in analyze.py {studies[0].model} --compare ...")
     return studies[0]
 
 

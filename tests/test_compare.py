@@ -7,6 +7,8 @@ import analyze
 import compare
 import made_up_results
 
+LEVELS = (1, 2, 4, 8)
+
 
 @pytest.fixture
 def results(tmp_path):
@@ -14,6 +16,17 @@ def results(tmp_path):
     made_up_results.write(path, label="before", rate=90.0, levels=(2, 8))
     made_up_results.write(path, label="after", rate=60.0, levels=(2, 8, 16), started_unix=1.9e9)
     return path
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(label, ...) adds a run and gives the file."""
+    def add(label, **more):
+        made_up_results.write(tmp_path / "results.db", label=label, started_unix=1e9 + add.runs, chunks=False, **more)
+        add.runs += 1
+        return tmp_path / "results.db"
+    add.runs = 0
+    return add
 
 
 def run(results, *more):
@@ -92,3 +105,26 @@ def test_no_level_in_common_is_told(results, capsys):
     made_up_results.write(results, label="other", levels=(5,), started_unix=2e9)
     assert run(results, "--compare", "before", "other") == 1
     assert "share no level" in capsys.readouterr().err
+
+
+def test_runs_of_several_models_are_compared_one_model_at_a_time(write, capsys):
+    for label in ("before", "after"):
+        write(label, model="alpha:7b", levels=LEVELS)
+        results = write(label, model="beta:7b", levels=LEVELS)
+    database = compare.db.connect(results)
+    database.execute("UPDATE level SET run_id = run_id - 1 WHERE model = 'beta:7b'")
+    database.close()
+    assert run(results, "--compare", "1", "3") == 1
+    assert "1 holds several models (alpha:7b, beta:7b): name one, as in analyze.py alpha:7b --compare" in capsys.readouterr().err
+    assert run(results, "beta:7b", "--compare", "1", "3") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in said[:2]] == [["from", "beta:7b:", "run", "1"], ["to", "beta:7b:", "run", "3"]]
+    assert run(results, "gamma:7b", "--compare", "1", "3") == 1
+    assert "no model gamma:7b" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["a", "b", "--compare", "1", "2"], ["--run", "1", "--compare", "1", "2"]])
+def test_wrong_usage_is_2(results, arguments):
+    with pytest.raises(SystemExit) as error:
+        run(results, *arguments)
+    assert error.value.code == 2
