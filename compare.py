@@ -4,32 +4,33 @@
     analyze.py qwen3:8b --compare 6 7             one model of runs with several
     analyze.py --compare old new --fail-if 'ttft>10%' --fail-if 'output_tokens_per_s<-5%'
 
-Waits and rates of requests carry a 95 % bootstrap interval of the change in their mean.
-Throughput and energy are one number for a level, so theirs needs --repeat; without it the
-change is shown and not judged.
+The requests of one burst share the state of the machine, so a level counts as one value, however
+many requests it has. Noise is judged from the repeats of a level (bench.py --repeat 3), or, where
+there are none, from how well the levels agree with each other.
 """
 from __future__ import annotations
 
 import argparse
-import random
+import math
 import re
 import textwrap
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import NormalDist, fmean, geometric_mean, variance
 
 import db
 import selection
 from selection import Study
 from verdict import digits
 
-SEED = 20250202     # the same file gives the same interval every time
-RESAMPLES = 1000    # the ends of a 95 % interval rest on 25 of them each
-MOST_DRAWS = 2_000_000  # values drawn for one interval: bounds the time with many requests
-FEWEST_REPEATS = 3  # resampling two values says nothing
+FALSE_ALARM_RATIO = 0.05  # of comparisons of two equal runs may find any change
+FEWEST = 3                # repeats of a level, or levels, whose spread says something
+WORTH_RATIO = 0.01        # a smaller change is not worth a word, however sure
+WORTH_ONCE_RATIO = 0.03   # the same without repeats: a warmer machine moves all levels of a run together
+MOST_LOG = 700.0          # exp() of more is no number
+ALMOST_NORMAL = 1000      # degrees of freedom from which Student's t is the normal distribution
 
-REQUEST_METRICS = {"ttft": "ttft_s", "tokens_per_s": "tokens_per_s", "e2e": "e2e_s"}
-LEVEL_METRICS = {"output_tokens_per_s": "output_tokens_per_s", "joules_per_token": "joules_per_output_token", "error_ratio": "error_ratio"}
-ABSOLUTE = {**LEVEL_METRICS, "ttft": "ttft_mean_s", "tokens_per_s": "tokens_per_s_mean", "e2e": "e2e_mean_s"}
+COLUMNS = {"ttft": "ttft_mean_s", "tokens_per_s": "tokens_per_s_mean", "e2e": "e2e_mean_s", "error_ratio": "error_ratio",
+           "output_tokens_per_s": "output_tokens_per_s", "joules_per_token": "joules_per_output_token"}
 SHOWN = {"ttft": "wait", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
 
 
@@ -48,46 +49,52 @@ class Condition:
 
 @dataclass
 class Change:
-    """One metric at one level: both means, the relative change, and its interval where there is one."""
-    concurrency: int
+    """One metric at one level, or over all levels, and how sure its change is."""
+    at: int | None        # concurrency; None: over all levels
     metric: str
-    before: float
-    after: float
-    interval: tuple[float, float] | None
+    before: float | None  # geometric mean of the repeats; None over all levels
+    after: float | None   # the same
+    log_ratio: float  # ln(after / before)
+    spread: tuple[tuple[float, int], ...] = ()  # parts of its variance, each with its degrees of freedom; none: unknown
+    worth: float = WORTH_RATIO
+    interval: tuple[float, float] | None = None  # of the ratio, see judge()
 
     @property
     def ratio(self) -> float:
-        return self.after / self.before - 1
+        return math.expm1(self.log_ratio)
 
     @property
     def verdict(self) -> str:
         if self.interval is None:
-            return "one value"
+            return "unknown"
         low, high = self.interval
-        return "changed" if low > 0 or high < 0 else "noise"
+        if low <= 0 <= high:
+            return "noise"
+        return "changed" if abs(self.ratio) >= self.worth else f"under {self.worth:.0%}"
+
+
+@dataclass
+class Comparison:
+    """Two studies by concurrency, and every change between them."""
+    before: dict[int, list[dict]]
+    after: dict[int, list[dict]]
+    changes: list[Change]
+
+    @property
+    def shared(self) -> list[int]:
+        return sorted(set(self.before) & set(self.after))
 
 
 def report(database, a: str, b: str, models: list[str], conditions: list[Condition]) -> int:
     """Print every change from A to B; 1 when a condition holds or cannot be told."""
     before, after = resolve(database, a, models), resolve(database, b, models)
-    if not conditions_possible(before, after):
+    found = compared(before, after)
+    if not found.shared:
         raise db.ResultsError(f"{a} and {b} share no level: nothing to compare")
-    changes = all_changes(database, before, after)
-    for word, study in (("from", before), ("to  ", after)):
-        print(textwrap.fill(f"{word} {name(study)}", 79, subsequent_indent="     "))
-    print()
-    print("at once  what            before    after   change  95 % interval      so it")
-    for change in changes:
-        interval = "" if change.interval is None else f"{signed(change.interval[0])} to {signed(change.interval[1])}"
-        print(f"{change.concurrency:>7}  {SHOWN[change.metric]:<13} {digits(change.before):>8} {digits(change.after):>8} "
-              f"{signed(change.ratio):>8}  {interval:<18} {change.verdict}")
-    if any(change.interval is None for change in changes):
-        print("\none value on each side: bench.py --repeat 3 on both sides gives an interval")
-    return gate(changes, conditions)
-
-
-def signed(ratio: float) -> str:
-    return f"{ratio:+.1%}" if abs(ratio) < 1 else f"{ratio:+.0%}"
+    say(f"from {name(before)}")
+    say(f"to   {name(after)}")
+    print_changes(found)
+    return gate(found, conditions)
 
 
 def resolve(database, wish: str, models: list[str]) -> Study:
@@ -104,72 +111,164 @@ def resolve(database, wish: str, models: list[str]) -> Study:
     return studies[0]
 
 
+def compared(before: Study, after: Study) -> Comparison:
+    """Every metric at every level that both sides have, then over all levels together."""
+    found = Comparison(before.by_concurrency(), after.by_concurrency(), [])
+    at_levels = [change for n in found.shared for metric in SHOWN if (change := at_level(n, metric, found.before[n], found.after[n]))]
+    over_all = [change for metric in SHOWN if (change := over_levels(metric, at_levels))]
+    found.changes = at_levels + over_all
+    judge(found.changes)
+    return found
+
+
+def at_level(n: int, metric: str, before: list[dict], after: list[dict]) -> Change | None:
+    """What a metric did at one level; None where it had no values."""
+    old, new = known(before, metric), known(after, metric)
+    if not old or not new:
+        return None
+    means = geometric_mean(old), geometric_mean(new)
+    spread = (mean_variance(old), mean_variance(new)) if min(len(old), len(new)) >= FEWEST else ()
+    return Change(n, metric, *means, math.log(means[1] / means[0]), spread)
+
+
+def over_levels(metric: str, changes: list[Change]) -> Change | None:
+    """The mean change of a metric over its levels; None below three.
+
+    Its noise is that of the repeats where every level has them, else the spread of the levels' changes.
+    """
+    levels = [change for change in changes if change.metric == metric]
+    if len(levels) < FEWEST:
+        return None
+    ratios = [change.log_ratio for change in levels]
+    if all(change.spread for change in levels):
+        parts = tuple((part / len(levels) ** 2, freedom) for change in levels for part, freedom in change.spread)
+        return Change(None, metric, None, None, fmean(ratios), parts)
+    return Change(None, metric, None, None, fmean(ratios), ((variance(ratios) / len(ratios), len(ratios) - 1),), WORTH_ONCE_RATIO)
+
+
+def known(levels: list[dict], metric: str) -> list[float]:
+    return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0]
+
+
+# Statistics.
+
+def judge(changes: list[Change]) -> None:
+    """Give each change whose noise is known its interval.
+
+    All of them hold together with 95 %: each has its share of the false alarms (Bonferroni; Dunn 1961,
+    Multiple Comparisons among Means), so that more levels do not mean more changes found by chance.
+    """
+    judged = [change for change in changes if change.spread]
+    for change in judged:
+        change.interval = interval(change.log_ratio, change.spread, FALSE_ALARM_RATIO / len(judged))
+
+
+def mean_variance(values: list[float]) -> tuple[float, int]:
+    """The variance of the mean of the logarithms, and its degrees of freedom."""
+    return variance(map(math.log, values)) / len(values), len(values) - 1
+
+
+def interval(log_ratio: float, spread: tuple[tuple[float, int], ...], alpha: float) -> tuple[float, float]:
+    """The 1 - alpha interval of a change, as a ratio less 1.
+
+    Welch's t interval of a difference of logarithms, where spread holds the variance of both means
+    (Welch 1947, The Generalization of 'Student's' Problem; degrees of freedom after Satterthwaite 1946).
+    """
+    whole = sum(part for part, _ in spread)
+    if whole == 0:
+        return math.expm1(log_ratio), math.expm1(log_ratio)
+    freedom = whole**2 / sum(part**2 / freedom for part, freedom in spread)
+    half = t_quantile(1 - alpha / 2, freedom) * whole**0.5
+    return math.expm1(log_ratio - half), math.expm1(min(log_ratio + half, MOST_LOG))
+
+
+def t_quantile(p: float, freedom: float) -> float:
+    """The t that Student's distribution is below with probability p, from 0.5 to 1.
+
+    P(0 < T < t) is the integral of cos(x)^(freedom - 1) from 0 to atan(t / sqrt(freedom)), over twice
+    that to pi / 2 (Abramowitz and Stegun 26.7).
+    """
+    if freedom > ALMOST_NORMAL:
+        return NormalDist().inv_cdf(p)
+    wanted = (2 * p - 1) * area(math.pi / 2, freedom - 1)
+    low, high = 0.0, math.pi / 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if area(middle, freedom - 1) < wanted else (low, middle)
+    return math.tan(low) * freedom**0.5
+
+
+def area(end: float, power: float, steps: int = 200) -> float:
+    """The integral of cos(x)^power from 0 to end, by Simpson's rule."""
+    heights = [max(0.0, math.cos(end * i / steps)) ** power for i in range(steps + 1)]
+    return (heights[0] + 4 * sum(heights[1::2]) + 2 * sum(heights[2:-1:2]) + heights[-1]) * end / steps / 3
+
+
+# Saying.
+
 def name(study: Study) -> str:
     return f"{study.model}: " + ", ".join(f"run {run['run_id']} ({run['label']})" for run in study.runs)
 
 
-def conditions_possible(before: Study, after: Study) -> bool:
-    return bool(set(before.by_concurrency()) & set(after.by_concurrency()))
+def print_changes(found: Comparison) -> None:
+    print("\nat once  what            before    after   change  95 % interval      so it is")
+    for n in [*found.shared, None]:
+        for line in [change_line(change) for change in found.changes if change.at == n]:
+            print(line)
+    if any(change.verdict == "unknown" for change in found.changes):
+        print(f"\nunknown: measured fewer than {FEWEST} times on a side; bench.py --repeat {FEWEST} tells")
 
 
-def all_changes(database, before: Study, after: Study) -> list[Change]:
-    """Every metric that both sides have, at every level that both sides have."""
-    found = []
-    old_levels, new_levels = before.by_concurrency(), after.by_concurrency()
-    for n in sorted(set(old_levels) & set(new_levels)):
-        for metric in SHOWN:
-            of_requests = metric in REQUEST_METRICS
-            old, new = (request_values(database, levels[n], metric) if of_requests else level_values(levels[n], metric)
-                        for levels in (old_levels, new_levels))
-            if old and new and fmean(old) > 0:
-                least = 2 if of_requests else FEWEST_REPEATS
-                interval = bootstrap(old, new) if min(len(old), len(new)) >= least else None
-                found.append(Change(n, metric, fmean(old), fmean(new), interval))
-    return found
+def change_line(change: Change) -> str:
+    at = "all" if change.at is None else change.at
+    before, after = ("", "") if change.at is None else (digits(change.before), digits(change.after))
+    ratio = signed(change.ratio)
+    span = "" if change.interval is None else f"{signed(change.interval[0])} to {signed(change.interval[1])}"
+    return f"{at:>7}  {SHOWN[change.metric]:<13} {before:>8} {after:>8} {ratio:>8}  {span:<18} {change.verdict}"
 
 
-def request_values(database, levels: list[dict], metric: str) -> list[float]:
-    column = REQUEST_METRICS[metric]
-    marks = ", ".join("?" * len(levels))
-    rows = database.query(f"""SELECT {column} AS value FROM request
-        WHERE status = 'completed' AND {column} IS NOT NULL AND level_id IN ({marks}) ORDER BY id""", [level["level_id"] for level in levels])
-    return [row["value"] for row in rows]
+def signed(ratio: float) -> str:
+    if ratio >= 10:
+        return ">+999%"
+    return f"{ratio:+.1%}" if abs(ratio) < 1 else f"{ratio:+.0%}"
 
 
-def level_values(levels: list[dict], metric: str) -> list[float]:
-    return [level[LEVEL_METRICS[metric]] for level in levels if level[LEVEL_METRICS[metric]] is not None]
-
-
-def bootstrap(old: list[float], new: list[float]) -> tuple[float, float]:
-    """The 95 % percentile interval of mean(new) / mean(old) - 1, seeded."""
-    chance = random.Random(SEED)
-    times = max(200, min(RESAMPLES, MOST_DRAWS // (len(old) + len(new))))
-    ratios = sorted(fmean(chance.choices(new, k=len(new))) / fmean(chance.choices(old, k=len(old))) - 1 for _ in range(times))
-    return ratios[int(0.025 * times)], ratios[int(0.975 * times) - 1]
+def say(text: str) -> None:
+    print(textwrap.fill(text, 79, subsequent_indent="     "))
 
 
 # Conditions.
 
-def gate(changes: list[Change], conditions: list[Condition]) -> int:
+def gate(found: Comparison, conditions: list[Condition]) -> int:
     """1 when a change goes past a bound and is not noise, or when a bound cannot be told."""
-    failed = False
-    for condition in conditions:
-        told = [change for change in changes if change.metric == condition.metric]
-        hits = [change for change in told if condition.holds(change.ratio) and change.verdict != "noise"]
-        if not told:
-            print(f"cannot tell {condition.text}: no level has it on both sides")
-        for change in hits:
-            print(f"failed: {condition.text} at {change.concurrency} at once ({signed(change.ratio)})")
-        failed = failed or bool(hits) or not told
-    return int(failed)
+    lines = [line for condition in conditions for line in beyond(condition, found)]
+    for line in lines:
+        print(line)
+    return int(bool(lines))
+
+
+def beyond(condition: Condition, found: Comparison) -> list[str]:
+    """The changes past a bound that are more than noise; all that are past it where nothing tells the noise."""
+    told = [change for change in found.changes if change.metric == condition.metric]
+    if not told:
+        return [f"cannot tell {condition.text}: no level has it on both sides"]
+    past = [change for change in told if condition.holds(change.ratio)]
+    lines = [f"failed: {condition.text} {place(change)} ({signed(change.ratio)})" for change in past if change.verdict == "changed"]
+    if not any(change.at is None for change in told):
+        lines += [f"cannot tell {condition.text} {place(change)} ({signed(change.ratio)}): noise unknown" for change in past if change.verdict == "unknown"]
+    return lines
+
+
+def place(change: Change) -> str:
+    return "over all levels" if change.at is None else f"at {change.at} at once"
 
 
 def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:
     """1 when a level of a study is past a bound, or when a bound cannot be told."""
     failed = False
     for condition in conditions:
-        told = [(study, level, level[ABSOLUTE[condition.metric]]) for study in studies for level in study.levels
-                if level[ABSOLUTE[condition.metric]] is not None]
+        told = [(study, level, level[COLUMNS[condition.metric]]) for study in studies for level in study.levels
+                if level[COLUMNS[condition.metric]] is not None]
         hits = [(study, level, value) for study, level, value in told if condition.holds(value)]
         if not told:
             print(f"cannot tell {condition.text}: no level has it")
@@ -182,9 +281,9 @@ def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:
 def condition(text: str) -> Condition:
     """ttft>10% or error_ratio>0.01 as a Condition; argparse shows what is wrong with it."""
     match = re.fullmatch(r"\s*([a-z_0-9]+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*(%?)\s*", text)
-    if not match or match[1] not in ABSOLUTE or (match[4] and match[1] not in SHOWN):
+    if not match or match[1] not in COLUMNS or (match[4] and match[1] not in SHOWN):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no condition: METRIC<VALUE or METRIC>VALUE, with % for a change; METRIC is one of {', '.join(ABSOLUTE)}")
+            f"{text!r} is no condition: METRIC<VALUE or METRIC>VALUE, with % for a change; METRIC is one of {', '.join(COLUMNS)}")
     return Condition(match[1], match[2] == "<", float(match[3]) / (100 if match[4] else 1), bool(match[4]), text)
 
 
