@@ -2,7 +2,7 @@
 
     analyze.py --compare 6 7                      run numbers, labels or model names
     analyze.py qwen3:8b --compare 6 7             one model of runs with several
-    analyze.py --compare old new --fail-if 'ttft>10%' --fail-if 'output_tokens_per_s<-5%'
+    analyze.py --compare old new --fail-if 'ttft>10%' --fail-if 'error_ratio>0.01'
 
 The requests of one burst share the state of the machine, so a level counts as one value, however
 many requests it has. Noise is judged from the repeats of a level (bench.py --repeat 3), or, where
@@ -53,8 +53,8 @@ class Change:
     at: int | None        # concurrency; None: over all levels
     metric: str
     before: float | None  # geometric mean of the repeats; None over all levels
-    after: float | None   # the same
-    log_ratio: float  # ln(after / before)
+    after: float | None   # the same; None also where it had values and now has none
+    log_ratio: float | None = None  # ln(after / before)
     spread: tuple[tuple[float, int], ...] = ()  # parts of its variance, each with its degrees of freedom; none: unknown
     worth: float = WORTH_RATIO
     interval: tuple[float, float] | None = None  # of the ratio, see judge()
@@ -65,6 +65,8 @@ class Change:
 
     @property
     def verdict(self) -> str:
+        if self.log_ratio is None:
+            return "gone"
         if self.interval is None:
             return "unknown"
         low, high = self.interval
@@ -83,6 +85,11 @@ class Comparison:
     @property
     def shared(self) -> list[int]:
         return sorted(set(self.before) & set(self.after))
+
+    @property
+    def dead(self) -> list[int]:
+        """Levels that had replies, and now have none or are not there."""
+        return [n for n, levels in self.before.items() if total(levels, "completed") and not total(self.after.get(n, []), "completed")]
 
 
 def report(database, a: str, b: str, models: list[str], conditions: list[Condition]) -> int:
@@ -124,8 +131,10 @@ def compared(before: Study, after: Study) -> Comparison:
 def at_level(n: int, metric: str, before: list[dict], after: list[dict]) -> Change | None:
     """What a metric did at one level; None where it had no values."""
     old, new = known(before, metric), known(after, metric)
-    if not old or not new:
+    if not old:
         return None
+    if not new:
+        return Change(n, metric, geometric_mean(old), None)
     means = geometric_mean(old), geometric_mean(new)
     spread = (mean_variance(old), mean_variance(new)) if min(len(old), len(new)) >= FEWEST else ()
     return Change(n, metric, *means, math.log(means[1] / means[0]), spread)
@@ -136,7 +145,7 @@ def over_levels(metric: str, changes: list[Change]) -> Change | None:
 
     Its noise is that of the repeats where every level has them, else the spread of the levels' changes.
     """
-    levels = [change for change in changes if change.metric == metric]
+    levels = [change for change in changes if change.metric == metric and change.after is not None]
     if len(levels) < FEWEST:
         return None
     ratios = [change.log_ratio for change in levels]
@@ -148,6 +157,10 @@ def over_levels(metric: str, changes: list[Change]) -> Change | None:
 
 def known(levels: list[dict], metric: str) -> list[float]:
     return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0]
+
+
+def total(levels: list[dict], column: str) -> int:
+    return sum(level[column] for level in levels)
 
 
 # Statistics.
@@ -213,8 +226,11 @@ def name(study: Study) -> str:
 def print_changes(found: Comparison) -> None:
     print("\nat once  what            before    after   change  95 % interval      so it is")
     for n in [*found.shared, None]:
-        for line in [change_line(change) for change in found.changes if change.at == n]:
+        for line in failed_lines(n, found) + [change_line(change) for change in found.changes if change.at == n]:
             print(line)
+    for word, mine, other in (("from", found.before, found.after), ("to", found.after, found.before)):
+        if only := sorted(set(mine) - set(other)):
+            say(f"only in {word}: {', '.join(map(str, only))} at once")
     if any(change.verdict == "unknown" for change in found.changes):
         print(f"\nunknown: measured fewer than {FEWEST} times on a side; bench.py --repeat {FEWEST} tells")
 
@@ -222,9 +238,16 @@ def print_changes(found: Comparison) -> None:
 def change_line(change: Change) -> str:
     at = "all" if change.at is None else change.at
     before, after = ("", "") if change.at is None else (digits(change.before), digits(change.after))
-    ratio = signed(change.ratio)
+    ratio = "" if change.log_ratio is None else signed(change.ratio)
     span = "" if change.interval is None else f"{signed(change.interval[0])} to {signed(change.interval[1])}"
     return f"{at:>7}  {SHOWN[change.metric]:<13} {before:>8} {after:>8} {ratio:>8}  {span:<18} {change.verdict}"
+
+
+def failed_lines(n: int | None, found: Comparison) -> list[str]:
+    """How many requests failed at a level, of how many; nothing where none did."""
+    sides = [(total(levels.get(n, []), "errors"), total(levels.get(n, []), "completed")) for levels in (found.before, found.after)]
+    old, new = (f"{errors}/{errors + completed}" for errors, completed in sides)
+    return [f"{n:>7}  {'failed':<13} {old:>8} {new:>8}"] if any(errors for errors, _ in sides) else []
 
 
 def signed(ratio: float) -> str:
@@ -240,20 +263,27 @@ def say(text: str) -> None:
 # Conditions.
 
 def gate(found: Comparison, conditions: list[Condition]) -> int:
-    """1 when a change goes past a bound and is not noise, or when a bound cannot be told."""
-    lines = [line for condition in conditions for line in beyond(condition, found)]
+    """1 when a change goes past a bound and is not noise, when a level has died, or when a bound cannot be told."""
+    lines = [line for condition in conditions for line in broken(condition, found)]
     for line in lines:
         print(line)
     return int(bool(lines))
 
 
+def broken(condition: Condition, found: Comparison) -> list[str]:
+    """What is to be said against a condition; nothing when it is kept."""
+    against = more_errors if condition.metric == "error_ratio" else beyond
+    return [f"failed: {condition.text} at {n} at once: had replies, now none" for n in found.dead] + against(condition, found)
+
+
 def beyond(condition: Condition, found: Comparison) -> list[str]:
     """The changes past a bound that are more than noise; all that are past it where nothing tells the noise."""
-    told = [change for change in found.changes if change.metric == condition.metric]
+    told = [change for change in found.changes if change.metric == condition.metric and change.at not in found.dead]
     if not told:
-        return [f"cannot tell {condition.text}: no level has it on both sides"]
-    past = [change for change in told if condition.holds(change.ratio)]
-    lines = [f"failed: {condition.text} {place(change)} ({signed(change.ratio)})" for change in past if change.verdict == "changed"]
+        return [] if found.dead else [f"cannot tell {condition.text}: no level has it on both sides"]
+    lines = [f"failed: {condition.text} at {change.at} at once: had values, now none" for change in told if change.verdict == "gone"]
+    past = [change for change in told if change.log_ratio is not None and condition.holds(change.ratio)]
+    lines += [f"failed: {condition.text} {place(change)} ({signed(change.ratio)})" for change in past if change.verdict == "changed"]
     if not any(change.at is None for change in told):
         lines += [f"cannot tell {condition.text} {place(change)} ({signed(change.ratio)}): noise unknown" for change in past if change.verdict == "unknown"]
     return lines
@@ -261,6 +291,22 @@ def beyond(condition: Condition, found: Comparison) -> list[str]:
 
 def place(change: Change) -> str:
     return "over all levels" if change.at is None else f"at {change.at} at once"
+
+
+def more_errors(condition: Condition, found: Comparison) -> list[str]:
+    """The levels whose error ratio rose (or fell) past a bound: a difference, not a relative change."""
+    ratios = {n: (error_ratio(found.before[n]), error_ratio(found.after[n])) for n in found.shared}
+    told = {n: pair for n, pair in ratios.items() if None not in pair}
+    if not told:
+        return [f"cannot tell {condition.text}: no level has it on both sides"]
+    return [f"failed: {condition.text} at {n} at once ({digits(old)} to {digits(new)})" for n, (old, new) in told.items()
+            if condition.holds(new - old)]
+
+
+def error_ratio(levels: list[dict]) -> float | None:
+    """Of all repeats together; None where no request ended."""
+    ended = total(levels, "errors") + total(levels, "completed")
+    return total(levels, "errors") / ended if ended else None
 
 
 def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:

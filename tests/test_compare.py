@@ -52,7 +52,7 @@ def test_one_burst_is_never_judged_by_itself(results, capsys):
     assert row(said, 8, "tokens/s each").endswith("unknown") and "-3" in row(said, 8, "tokens/s each")
     assert row(said, 2, "wait").endswith("unknown") and not row(said, "all", "wait")
     assert "--repeat 3 tells" in said[-1]
-    assert max(map(len, said)) < 80 and not row(said, 16, "wait")
+    assert max(map(len, said)) < 80 and "only in to: 16 at once" in said and not row(said, 16, "wait")
 
 
 @pytest.mark.parametrize("rate, verdict, code", [(81.0, "changed", 1), (90.0, "noise", 0)])
@@ -131,6 +131,46 @@ def test_more_levels_find_no_more_by_chance():
     assert found <= 6
 
 
+# Failures.
+
+def test_a_level_that_died_is_shown_and_trips_every_bound(write, capsys):
+    write("before", levels=LEVELS)
+    results = write("after", levels=LEVELS, failures=8)
+    said = lines(results, capsys)
+    assert row(said, 8, "failed").split() == ["8", "failed", "0/8", "8/8"] and row(said, 8, "wait").endswith("gone")
+    assert not row(said, 4, "failed") and max(map(len, said)) < 80
+    for condition in ("ttft>900%", "output_tokens_per_s<-99%", "joules_per_token>900%", "error_ratio>1"):
+        assert run(results, "--compare", "before", "after", "--fail-if", condition) == 1
+        assert f"failed: {condition} at 8 at once: had replies, now none" in capsys.readouterr().out
+
+
+def test_a_level_that_is_not_there_any_more_trips_too(write, capsys):
+    write("before", levels=LEVELS)
+    results = write("after", levels=LEVELS[:3])
+    assert "only in from: 8 at once" in lines(results, capsys)
+    assert run(results, "--compare", "before", "after", "--fail-if", "ttft>900%") == 1
+    assert run(results, "--compare", "after", "before", "--fail-if", "ttft>900%") == 0
+
+
+def test_a_metric_that_is_gone_trips_its_own_bounds(write, capsys):
+    write("before", levels=LEVELS)
+    results = write("after", levels=LEVELS)
+    database = compare.db.connect(results)
+    database.execute("DELETE FROM power_sample WHERE source_id IN (SELECT id FROM power_source WHERE run_id = 2)")
+    database.close()
+    assert run(results, "--compare", "before", "after", "--fail-if", "joules_per_token>900%") == 1
+    assert "had values, now none" in capsys.readouterr().out
+    assert run(results, "--compare", "before", "after", "--fail-if", "ttft>900%") == 0
+
+
+@pytest.mark.parametrize("condition, code", [("error_ratio>0.01", 1), ("error_ratio>0.24", 1), ("error_ratio>0.25", 0), ("error_ratio<-0.1", 0)])
+def test_an_error_ratio_is_bound_by_its_difference(write, capsys, condition, code):
+    write("before", levels=LEVELS)
+    results = write("after", levels=LEVELS, failures=2)
+    assert row(lines(results, capsys), 8, "failed").split() == ["8", "failed", "0/8", "2/8"]
+    assert run(results, "--compare", "before", "after", "--fail-if", condition) == code
+
+
 # Conditions.
 
 @pytest.mark.parametrize("condition, code", [
@@ -170,7 +210,7 @@ def test_a_wrong_condition_is_told(text):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["a", "b", "--compare", "1", "2"], ["--run", "1", "--compare", "1", "2"]])
+    ["a", "b", "--compare", "1", "2"], ["--run", "1", "--compare", "1", "2"], ["--compare", "1", "2", "--fail-if", "ttft>5%", "--fail-if", "ttft>5"]])
 def test_wrong_usage_is_2(results, arguments):
     with pytest.raises(SystemExit) as error:
         run(results, *arguments)
