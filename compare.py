@@ -17,6 +17,7 @@ import textwrap
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, geometric_mean, variance
 
+import console
 import db
 import selection
 from selection import Study
@@ -32,6 +33,7 @@ ALMOST_NORMAL = 1000      # degrees of freedom from which Student's t is the nor
 COLUMNS = {"ttft": "ttft_mean_s", "tokens_per_s": "tokens_per_s_mean", "e2e": "e2e_mean_s", "error_ratio": "error_ratio",
            "output_tokens_per_s": "output_tokens_per_s", "joules_per_token": "joules_per_output_token"}
 SHOWN = {"ttft": "wait", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
+COUNTED = {"server": "tokens", "chunks": "chunks", "words": "words"}  # output_tokens_source
 
 
 @dataclass
@@ -100,6 +102,8 @@ def report(database, a: str, b: str, models: list[str], conditions: list[Conditi
         raise db.ResultsError(f"{a} and {b} share no level: nothing to compare")
     say(f"from {name(before)}")
     say(f"to   {name(after)}")
+    for doubt in doubts(database, before, after):
+        say(f"! {doubt}")
     print_changes(found)
     return gate(found, conditions)
 
@@ -223,6 +227,24 @@ def name(study: Study) -> str:
     return f"{study.model}: " + ", ".join(f"run {run['run_id']} ({run['label']})" for run in study.runs)
 
 
+def doubts(database, before: Study, after: Study) -> list[str]:
+    """What keeps the two sides from being two measurements of the same thing."""
+    sides = [word for word, study in (("from", before), ("to", after)) if study.simulated]
+    found = [f"{' and '.join(sides)} simulated: no measurement of a real machine"] if sides else []
+    old, new = counted(database, before), counted(database, after)
+    if old and new and old != new:
+        found.append(f"from counts {old}, to counts {new}: tokens/s and J/token do not compare")
+    return found
+
+
+def counted(database, study: Study) -> str:
+    """What a study's output tokens are."""
+    marks = ", ".join("?" * len(study.levels))
+    rows = database.query(f"""SELECT DISTINCT output_tokens_source AS source FROM request WHERE status = 'completed'
+        AND output_tokens_source IS NOT NULL AND level_id IN ({marks}) ORDER BY 1""", [level["level_id"] for level in study.levels])
+    return " and ".join(COUNTED[row["source"]] for row in rows)
+
+
 def print_changes(found: Comparison) -> None:
     print("\nat once  what            before    after   change  95 % interval      so it is")
     for n in [*found.shared, None]:
@@ -257,7 +279,7 @@ def signed(ratio: float) -> str:
 
 
 def say(text: str) -> None:
-    print(textwrap.fill(text, 79, subsequent_indent="     "))
+    print(textwrap.fill(console.clean(text), 79, subsequent_indent="     "))
 
 
 # Conditions.

@@ -246,3 +246,26 @@ def test_runs_of_several_models_are_compared_one_model_at_a_time(write, capsys):
     assert [line.split()[:4] for line in said[:2]] == [["from", "beta:7b:", "run", "1"], ["to", "beta:7b:", "run", "3"]]
     assert run(results, "gamma:7b", "--compare", "1", "3") == 1
     assert "no model gamma:7b" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("simulated, said", [((1, 1), "! from and to simulated"), ((0, 1), "! to simulated"), ((1, 0), "! from simulated"), ((0, 0), None)])
+def test_a_simulated_side_is_told_in_one_line(write, capsys, simulated, said):
+    write("before", levels=LEVELS, simulated=simulated[0])
+    doubts = [line for line in lines(write("after", levels=LEVELS, simulated=simulated[1]), capsys) if line.startswith("!")]
+    assert doubts == ([f"{said}: no measurement of a real machine"] if said else [])
+
+
+def test_words_against_tokens_are_told_in_one_line(write, capsys):
+    write("before", levels=LEVELS, simulated=0)
+    results = write("after", levels=LEVELS, simulated=0)
+    database = compare.db.connect(results)
+    database.execute("UPDATE request SET output_tokens_source = 'words' WHERE level_id IN (SELECT id FROM level WHERE run_id = 1)")
+    database.close()
+    assert [line for line in lines(results, capsys) if line.startswith("!")] == [
+        "! from counts words, to counts tokens: tokens/s and J/token do not compare"]
+
+
+def test_a_label_is_printed_without_its_escape_codes(write, capsys):
+    results = write("re\x1b[31md", levels=LEVELS)
+    run(results, "--compare", "1", "1")
+    assert "\x1b" not in capsys.readouterr().out
