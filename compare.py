@@ -116,6 +116,8 @@ def resolve(database, wish: str, models: list[str]) -> Study:
         studies = selection.choose(database, models, [labelled[0]["id"]])
     else:
         studies = selection.choose(database, [wish], [])
+        for model in models:  # a model as A or B names itself; another MODEL beside it is a mistake
+            selection.match(model, [studies[0].model])
     if len(studies) > 1:
         names = ", ".join(study.model for study in studies)
         raise db.ResultsError(f"{wish} holds several models ({names}): name one, as in analyze.py {studies[0].model} --compare ...")
@@ -172,12 +174,19 @@ def total(levels: list[dict], column: str) -> int:
 def judge(changes: list[Change]) -> None:
     """Give each change whose noise is known its interval.
 
-    All of them hold together with 95 %: each has its share of the false alarms (Bonferroni; Dunn 1961,
-    Multiple Comparisons among Means), so that more levels do not mean more changes found by chance.
+    Of two equal runs one comparison in 20 finds anything: the changes over all levels share one half of
+    that chance, those at the levels the other (Bonferroni; Dunn 1961, Multiple Comparisons among Means).
+    Where a metric has changed over all levels, its levels need no such care and have plain 95 % intervals
+    (Fisher's protected least significant difference).
     """
-    judged = [change for change in changes if change.spread]
-    for change in judged:
-        change.interval = interval(change.log_ratio, change.spread, FALSE_ALARM_RATIO / len(judged))
+    over = [change for change in changes if change.spread and change.at is None]
+    levels = [change for change in changes if change.spread and change.at is not None]
+    share = FALSE_ALARM_RATIO / (2 if over and levels else 1)
+    for change in over:
+        change.interval = interval(change.log_ratio, change.spread, share / len(over))
+    moved = {change.metric for change in over if change.verdict == "changed"}
+    for change in levels:
+        change.interval = interval(change.log_ratio, change.spread, FALSE_ALARM_RATIO if change.metric in moved else share / len(levels))
 
 
 def mean_variance(values: list[float]) -> tuple[float, int]:

@@ -131,6 +131,17 @@ def test_more_levels_find_no_more_by_chance():
     assert found <= 6
 
 
+def test_a_level_needs_less_evidence_where_all_levels_moved():
+    def wait(n, by):
+        return compare.at_level(n, "ttft", *([{"ttft_mean_s": factor * value} for value in (1.0, 1.03, 0.97)] for factor in (1.0, by)))
+    lone = [wait(1, 1.1), wait(2, 1.0), wait(4, 0.95)]
+    all_moved = [wait(1, 1.1), wait(2, 1.1), wait(4, 1.1)]
+    for changes in (lone, all_moved):
+        compare.judge(changes + [over := compare.over_levels("ttft", changes)])
+    assert lone[0].ratio == pytest.approx(all_moved[0].ratio)
+    assert (lone[0].verdict, all_moved[0].verdict, over.verdict) == ("noise", "changed", "changed")
+
+
 # Failures.
 
 def test_a_level_that_died_is_shown_and_trips_every_bound(write, capsys):
@@ -246,6 +257,8 @@ def test_runs_of_several_models_are_compared_one_model_at_a_time(write, capsys):
     assert [line.split()[:4] for line in said[:2]] == [["from", "beta:7b:", "run", "1"], ["to", "beta:7b:", "run", "3"]]
     assert run(results, "gamma:7b", "--compare", "1", "3") == 1
     assert "no model gamma:7b" in capsys.readouterr().err
+    assert run(results, "beta:7b", "--compare", "alpha:7b", "3") == 1
+    assert "no model beta:7b" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("simulated, said", [((1, 1), "! from and to simulated"), ((0, 1), "! to simulated"), ((1, 0), "! from simulated"), ((0, 0), None)])
