@@ -326,10 +326,10 @@ def place(change: Change) -> str:
 
 def more_errors(condition: Condition, found: Comparison) -> list[str]:
     """The levels whose error ratio rose (or fell) past a bound: a difference, not a relative change."""
-    ratios = {n: (error_ratio(found.before[n]), error_ratio(found.after[n])) for n in found.shared}
+    ratios = {n: (error_ratio(found.before[n]), error_ratio(found.after[n])) for n in found.shared if n not in found.dead}
     told = {n: pair for n, pair in ratios.items() if None not in pair}
     if not told:
-        return [f"cannot tell {condition.text}: no level has it on both sides"]
+        return [] if found.dead else [f"cannot tell {condition.text}: no level has it on both sides"]
     return [f"failed: {condition.text} at {n} at once ({digits(old)} to {digits(new)})" for n, (old, new) in told.items()
             if condition.holds(new - old)]
 
