@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(database, arguments: argparse.Namespace) -> int:
     if arguments.compare:
-        return compare.report(database, *arguments.compare, arguments.fail_if)
+        return compare.report(database, *arguments.compare, arguments.models, arguments.fail_if)
     studies = selection.choose(database, arguments.models, arguments.run)
     verdicts = [judge(database, study, arguments) for study in studies]
     for judged in verdicts:
@@ -193,15 +193,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
                         help=f"what counts as served: {', '.join(objectives.COLUMNS)} (default: as the run was told, else ttft=10,tokens_per_s=10)")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="what changed from A to B: run numbers, labels or models")
     parser.add_argument("--fail-if", type=compare.condition, action="append", default=[], metavar="COND",
-                        help="exit 1 when a level meets it: 'output_tokens_per_s<-5%%' with --compare, 'error_ratio>0' without")
+                        help="exit 1 when it is so: 'output_tokens_per_s<-5%%' or 'error_ratio>0.01' (a rise) with --compare, 'ttft>2' without")
     parser.add_argument("--export-csv", metavar="DIR", help="write the original tool's CSV tree below DIR")
     parser.add_argument("--price", type=price, metavar="X", help="price of a kilowatt hour")
     parser.add_argument("--currency", default="EUR", help="what the price is in (default: EUR)")
     parser.add_argument("--no-charts", action="store_true", help="print the answer only")
     arguments = parser.parse_args(argv)
-    percent = [condition for condition in arguments.fail_if if condition.is_change]
-    if bool(arguments.compare) != bool(percent) and arguments.fail_if:
-        parser.error("--fail-if takes a change in % with --compare, a value without it")
+    for condition in arguments.fail_if:
+        if condition.is_change != bool(arguments.compare and condition.metric != "error_ratio"):
+            parser.error("--fail-if takes a change in % with --compare (error_ratio: a difference), a value without it")
+    if arguments.compare and (len(arguments.models) > 1 or arguments.run):
+        parser.error("--compare takes its runs as A and B, and at most one MODEL")
     return arguments
 
 
