@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Callable
 
+from console import short_time as seconds  # one way to write a duration, in tables, sentences and on the page
 from selection import Study
 
 ENOUGH_RATIO = 0.95     # a level serves its people when this share of its requests met every objective
@@ -73,9 +75,9 @@ def alone(study: Study) -> str:
     if not rates:
         return ""
     n = levels[0]["concurrency"]
-    waits = [level["ttft_mean_s"] for level in levels if level["ttft_mean_s"] is not None]
+    first = [level["ttft_mean_s"] for level in levels if level["ttft_mean_s"] is not None]
     who = "One request alone gets" if n == 1 else f"With {n} at once, the fewest measured, each gets"
-    return f"{who} {span(rates)} tokens/s and waits {span(waits)} s{f' ({len(rates)} measurements)' if len(rates) > 1 else ''}."
+    return f"{who} {span(rates)} tokens/s and waits {span(first, seconds)}{f' ({len(rates)} measurements)' if len(rates) > 1 else ''}."
 
 
 def capacity(study: Study, objectives: dict[str, float], shares: dict[int, float]) -> str:
@@ -276,7 +278,7 @@ def cold_starts(study: Study) -> list[Warning]:
     if not cold:
         return []
     longest = max(level["max_load_s"] for level in cold)
-    return [Warning(f"a request waited {digits(longest)} s for the model to load at {listed(cold)} at once",
+    return [Warning(f"a request waited {seconds(longest)} for the model to load at {listed(cold)} at once",
                     "The model was loaded within the level, or pushed out by another one", "--warmup N loads it before")]
 
 
@@ -345,18 +347,15 @@ def digits(value: float | None) -> str:
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
-def seconds(value: float | None) -> str:
-    """Seconds below a minute, m:ss from there."""
-    if value is None:
-        return "-"
-    return f"{digits(value)} s" if value < 59.95 else f"{int(value + 0.5) // 60}:{int(value + 0.5) % 60:02d}"
-
-
 def percent(ratio: float) -> str:
     value = round(ratio * 100, 1)
     return f"{value:.0f} %" if value >= 10 or value == int(value) else f"{value} %"
 
 
-def span(values: list[float]) -> str:
-    low, high = digits(min(values)), digits(max(values))
-    return low if low == high else f"{low} to {high}"
+def span(values: list[float], written: Callable[[float], str] = digits) -> str:
+    """The least and the most, or the one that both are, e.g. "82 to 100 %"."""
+    low, high = written(min(values)), written(max(values))
+    if low == high:
+        return low
+    number, _, unit = low.partition(" ")
+    return f"{number if unit and high.endswith(f' {unit}') else low} to {high}"

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analyze
+import console
 import db
 import made_up_results
 import selection
@@ -62,11 +63,10 @@ def read(path, *changes):
 def test_the_answers_carry_the_numbers(results):
     made_up_results.write(results, levels=(1, 2, 4, 8, 16, 32), slots=4, rate=41.0)
     _, said = read(results)
-    assert "One request alone gets 4" in said and "waits 0.2 s." in said
+    assert "One request alone gets 4" in said and "waits 200 ms." in said
     assert "Up to 2 at once are served within 10 s to the first token and at 10 tokens/s or more; at 4," in said  # 41 / 4 with its spread falls below 10
     assert "From 1 to 32 at once, all together go from" in said
     assert "asked for 32 at once it answered 4 at a time" in said
-    assert "The GPU limits: 97 % busy at 32 at once." in said
 
 
 def test_nobody_is_served_when_the_first_level_is_too_slow(results):
@@ -120,9 +120,15 @@ def test_digits(value, text):
     assert verdict.digits(value) == text
 
 
-@pytest.mark.parametrize("value, text", [(None, "-"), (0.5, "0.5 s"), (59.9, "59.9 s"), (59.96, "1:00"), (60, "1:00"), (3599.6, "60:00"), (1534.8, "25:35")])
-def test_seconds(value, text):
-    assert verdict.seconds(value) == text
+def test_durations_are_written_as_in_the_table():
+    assert verdict.seconds is console.short_time
+
+
+@pytest.mark.parametrize("values, written, text", [
+    ([0.825, 1.0], verdict.percent, "82 to 100 %"), ([0.0911, 0.0922], verdict.seconds, "91 to 92 ms"), ([0.3101, 0.3102], verdict.seconds, "310 ms"),
+    ([0.729, 3.97], verdict.seconds, "729 ms to 3.97 s"), ([84.1, 1535.0], verdict.seconds, "1:24 to 25:35"), ([53.14, 55.0], verdict.digits, "53.1 to 55")])
+def test_a_span_has_its_unit_once(values, written, text):
+    assert verdict.span(values, written) == text
 
 
 def test_the_warm_twin_of_a_level_is_no_repeat_of_it(results):
@@ -132,4 +138,4 @@ def test_the_warm_twin_of_a_level_is_no_repeat_of_it(results):
         "INSERT INTO request (level_id, number, status, sent_ns, first_text_ns, last_text_ns, ended_ns, output_tokens)"
         " SELECT 2, number, status, sent_ns, sent_ns + 100000000, last_text_ns, ended_ns, output_tokens FROM request")
     assert [level["cache"] for level in study.levels] == ["cold"]
-    assert "With a warm prompt cache a request waits 0.1 s instead of 0.2 s at 4 at once" in said
+    assert "With a warm prompt cache a request waits 100 ms instead of 200 ms at 4 at once" in said
