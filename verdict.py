@@ -46,6 +46,23 @@ class Verdict:
 
 
 @dataclass
+class Service:
+    """How the requests of one level fared by the objectives."""
+    asked: int
+    completed: int
+    good: int                       # completed and met every objective
+    met: dict[str, int]             # objective: how many of the completed met it
+    worst: dict[str, float | None]  # objective: its worst value among the completed
+
+    @property
+    def share(self) -> float:
+        return self.good / self.asked if self.asked else 0.0
+
+
+NO_SERVICE = Service(0, 0, 0, {}, {})
+
+
+@dataclass
 class Law:
     """Gunther's Universal Scalability Law: X(N) = alone * N / (1 + contention (N-1) + crosstalk N (N-1))."""
     alone: float       # throughput of one
@@ -80,28 +97,44 @@ def alone(study: Study) -> str:
     return f"{who} {span(rates)} tokens/s and waits {span(first, seconds)}{f' ({len(rates)} measurements)' if len(rates) > 1 else ''}."
 
 
-def capacity(study: Study, objectives: dict[str, float], shares: dict[int, float]) -> str:
+def capacity(study: Study, objectives: dict[str, float], services: dict[int, Service]) -> str:
     """How many can be served: the highest level below which none fails the objectives."""
     served, failed = None, None
     for n, levels in study.by_concurrency().items():
-        if min(shares.get(level["level_id"], 0) for level in levels) < ENOUGH_RATIO:
-            failed = (n, levels)
+        worst = min((services.get(level["level_id"], NO_SERVICE) for level in levels), key=lambda service: service.share)
+        if worst.share < ENOUGH_RATIO:
+            failed = f"at {n}, {shortfall(worst, objectives)}; {percent(ENOUGH_RATIO)} must be served"
             break
         served = n
     wish = " and ".join(wording(name, limit) for name, limit in objectives.items())
     if failed is None:
         return f"{served} at once are served {wish}; more were not measured." if served else ""
-    n, levels = failed
-    worst = min(levels, key=lambda level: shares.get(level["level_id"], 0))
-    why = (f"at {n}, {percent(shares.get(worst['level_id'], 0))} of the requests were "
-           f"({digits(worst['tokens_per_s_mean'])} tokens/s, wait {seconds(worst['ttft_mean_s'])} on average)")
-    return f"Up to {served} at once are served {wish}; {why}." if served else f"Nobody is served {wish}: {why}."
+    return f"Up to {served} at once are served {wish}; {failed}." if served else f"Nobody is served {wish}: {failed}."
+
+
+def shortfall(service: Service, objectives: dict[str, float]) -> str:
+    """What kept a level from serving its people: failures, or the objectives that were missed, with the worst value."""
+    failed = service.asked - service.completed
+    said = [f"{failed} of {service.asked} failed"] if failed > (1 - ENOUGH_RATIO) * service.asked else []
+    for name, limit in objectives.items():
+        if service.completed and service.met[name] < ENOUGH_RATIO * service.completed:
+            said.append(f"only {service.met[name]} of {service.completed} {achieved(name, limit, service.worst[name])}")
+    return " and ".join(said) or f"only {service.good} of {service.asked} met all of it"
 
 
 def wording(name: str, limit: float) -> str:
     names = {"ttft": "within {} s to the first token", "ttfat": "within {} s to the first answer token", "e2e": "within {} s to the end",
              "tpot": "at {} s or less per token", "tokens_per_s": "at {} tokens/s or more"}
     return names[name].format(digits(limit))
+
+
+def achieved(name: str, limit: float, worst: float | None) -> str:
+    """What those did that met an objective, and the worst that was seen."""
+    if name == "tokens_per_s":
+        return f"got {digits(limit)} tokens/s (slowest {digits(worst)})"
+    names = {"ttft": "had the first token within {} s", "ttfat": "had the first answer token within {} s", "e2e": "ended within {} s",
+             "tpot": "took {} s or less per token"}
+    return f"{names[name].format(digits(limit))} (longest {seconds(worst)})"
 
 
 def movement(study: Study) -> str:

@@ -55,16 +55,16 @@ def read(path, *changes):
     for sql in changes:
         database.execute(sql)
     study = selection.choose(database, [], [])[0]
-    shares = analyze.within(database, study, SLO)
+    services = analyze.within(database, study, SLO)
     database.close()
-    return study, " ".join(verdict.answers(study, SLO, shares))
+    return study, " ".join(verdict.answers(study, SLO, services))
 
 
 def test_the_answers_carry_the_numbers(results):
     made_up_results.write(results, levels=(1, 2, 4, 8, 16, 32), slots=4, rate=41.0)
     _, said = read(results)
     assert "One request alone gets 4" in said and "waits 200 ms." in said
-    assert "Up to 2 at once are served within 10 s to the first token and at 10 tokens/s or more; at 4," in said  # 41 / 4 with its spread falls below 10
+    assert "Up to 2 at once are served within 10 s to the first token and at 10 tokens/s or more; at 4, only " in said  # 41 / 4 with its spread falls below 10
     assert "From 1 to 32 at once, all together go from" in said
     assert "asked for 32 at once it answered 4 at a time" in said
 
@@ -80,6 +80,17 @@ def test_repeats_that_differ_are_a_range(results):
     study, said = read(results, "UPDATE run SET source = 'import'")
     rates = sorted(level["tokens_per_s_mean"] for level in study.levels)
     assert f"{verdict.digits(rates[0])} to {verdict.digits(rates[1])} tokens/s" in said and "(2 measurements)" in said
+
+
+@pytest.mark.parametrize("service, said", [
+    (verdict.Service(24, 24, 5, {"ttft": 24, "tokens_per_s": 5}, {"ttft": 6.4, "tokens_per_s": 9.2}), "only 5 of 24 got 10 tokens/s (slowest 9.2)"),
+    (verdict.Service(32, 32, 26, {"ttft": 26, "tokens_per_s": 32}, {"ttft": 84.1, "tokens_per_s": 20.0}), "only 26 of 32 had the first token within 10 s (longest 1:24)"),
+    (verdict.Service(48, 39, 39, {"ttft": 39, "tokens_per_s": 39}, {"ttft": 4.1, "tokens_per_s": 19.0}), "9 of 48 failed"),
+    (verdict.Service(48, 39, 8, {"ttft": 39, "tokens_per_s": 8}, {"ttft": 4.1, "tokens_per_s": 9.0}), "9 of 48 failed and only 8 of 39 got 10 tokens/s (slowest 9)"),
+    (verdict.Service(4, 0, 0, {"ttft": 0, "tokens_per_s": 0}, {"ttft": None, "tokens_per_s": None}), "4 of 4 failed"),
+    (verdict.Service(100, 100, 93, {"ttft": 96, "tokens_per_s": 97}, {"ttft": 11.0, "tokens_per_s": 9.0}), "only 93 of 100 met all of it")])
+def test_what_was_missed_is_told_with_the_worst(service, said):
+    assert verdict.shortfall(service, SLO) == said
 
 
 def test_cost_follows_from_the_energy(results):
