@@ -164,14 +164,22 @@ def knee(study: Study) -> str:
             f"crosstalk {law.crosstalk:.2g}, {peak}; it misses by {percent(law.error_ratio)} (rms).")
 
 
+def failed_at(study: Study, n: int) -> str:
+    """", 9 of 48 failed" where some did, over all repeats of a level; else nothing."""
+    levels = study.by_concurrency()[n]
+    errors = sum(level["errors"] for level in levels)
+    return f", {errors} of {sum(level['requests'] for level in levels)} failed" if errors else ""
+
+
 def efficiency(study: Study) -> str:
-    per_joule, watts = study.mean("output_tokens_per_joule"), study.mean("mean_w")
+    per_joule, watts, idle = (study.mean(column) for column in ("output_tokens_per_joule", "mean_w", "idle_w"))
     if not per_joule:
         return ""
     best = max(per_joule, key=per_joule.get)
-    sources = sorted({level["power_source"] for level in study.levels if level["energy_j"] is not None})
-    return (f"Most tokens for the energy at {best} at once: {digits(per_joule[best])} tokens per joule at {digits(watts[best])} W "
-            f"(by {', '.join(sources)}).")
+    rest = f", {digits(idle[best])} W of them idle" if best in idle else ""
+    scopes = "; ".join(f"{source['name']} {source['device']}: {source['scope'] or 'what is in them is not known'}" for source in study.sources)
+    return (f"Most tokens for the energy at {best} at once: {digits(per_joule[best])} tokens per joule at {digits(watts[best])} W{rest}"
+            f"{failed_at(study, best)}. The watts are of {scopes}.")
 
 
 def cache_effect(study: Study) -> str:
@@ -190,8 +198,9 @@ def cost(study: Study, price_per_kwh: float, currency: str) -> str:
         return ""
     best = max(per_joule, key=per_joule.get)
     million = 1e6 / per_joule[best] / 3.6e6 * price_per_kwh
-    return (f"At {digits(price_per_kwh)} {currency}/kWh a million output tokens cost {digits(million)} {currency} at {best} at once, "
-            f"as far as the watts above go.")
+    scopes = [source["scope"].partition(";")[0] for source in study.sources if source["scope"]]
+    counted = f", counting {' and '.join(dict.fromkeys(scopes))}" if scopes else ""
+    return f"At {digits(price_per_kwh)} {currency}/kWh a million output tokens cost {digits(million)} {currency} at {best} at once{counted}."
 
 
 def bottlenecks(study: Study) -> list[str]:

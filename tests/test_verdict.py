@@ -93,6 +93,13 @@ def test_what_was_missed_is_told_with_the_worst(service, said):
     assert verdict.shortfall(service, SLO) == said
 
 
+def test_watts_are_told_with_the_idle_ones_and_what_they_include(results):
+    made_up_results.write(results, levels=(1, 2), watts=(5.0, 20.0))
+    study, said = read(results)
+    assert "at 20 W, 5 W of them idle. The watts are of powermetrics soc: CPU, GPU and ANE." in said
+    assert verdict.cost(study, 0.3, "EUR").endswith(" at once, counting CPU, GPU and ANE.")
+
+
 def test_cost_follows_from_the_energy(results):
     made_up_results.write(results, levels=(1,), tokens=61, rate=60.0)
     study, _ = read(results, "UPDATE power_sample SET energy_j = 36.0", "UPDATE level SET ended_ns = started_ns + 2000000000", "UPDATE request SET output_tokens = 72")
