@@ -16,7 +16,9 @@ ENOUGH_RATIO = 0.95     # a level serves its people when this share of its reque
 NEAR_BEST_RATIO = 0.9   # from here on more load buys little: the practical knee
 FALLING_RATIO = 0.95    # less than this of the best at the highest level is a fall
 LAW_LEVELS = 4          # three parameters and one more: below, any curve fits
-LAW_ERROR_RATIO = 0.15  # a fit that misses by more, rms, is not shown
+LAW_ERROR_RATIO = 0.1   # a fit that misses by more, rms, is not shown: its parameters mean little then
+JUMP_RATIO = 3.0        # a wait that grows so much from one level to the next has jumped ...
+JUMP_S = 0.5            # ... if people can notice it
 SLOW_LOAD_S = 1.0       # a model in memory is found in milliseconds
 CACHED_RATIO = 0.1      # of the prompt's tokens; a chat template alone caches a few
 VARYING_RATIO = 2.0     # longest to shortest reply: beyond this levels do different work
@@ -79,10 +81,10 @@ class Law:
         return ((1 - self.contention) / self.crosstalk) ** 0.5 if self.crosstalk > 0 and self.contention < 1 else None
 
 
-def answers(study: Study, objectives: dict[str, float], shares: dict[int, float]) -> list[str]:
-    """The answers in sentences; shares is the share of requests within the objectives per level_id."""
-    found = [alone(study), capacity(study, objectives, shares), movement(study), knee(study), efficiency(study),
-             cache_effect(study), *bottlenecks(study)]
+def answers(study: Study, objectives: dict[str, float], services: dict[int, Service]) -> list[str]:
+    """The answers in sentences; services has each level_id's requests held against the objectives."""
+    found = [alone(study), capacity(study, objectives, services), movement(study), waits(study), knee(study), law_sentence(study),
+             efficiency(study), cache_effect(study), *bottlenecks(study)]
     return [sentence for sentence in found if sentence]
 
 
@@ -138,12 +140,38 @@ def achieved(name: str, limit: float, worst: float | None) -> str:
 
 
 def movement(study: Study) -> str:
-    rates, waits = study.mean("output_tokens_per_s"), study.mean("ttft_mean_s")
-    if len(rates) < 2 or len(waits) < 2:
+    """How the throughput of all goes with the number at once: its rise, and what comes after."""
+    rates = study.mean("output_tokens_per_s")
+    if len(rates) < 2:
         return ""
-    low, high = min(rates), max(rates)
-    return (f"From {low} to {high} at once, all together go from {digits(rates[low])} to {digits(rates[high])} tokens/s, "
-            f"and the mean wait from {seconds(waits[min(waits)])} to {seconds(waits[max(waits)])}.")
+    low, top, flat = min(rates), max(rates), first_near(rates)
+    turn = flat if low < flat < top else top
+    text = f"From {low} to {turn} at once, all together go from {digits(rates[low])} to {digits(rates[turn])} tokens/s"
+    rest = [rate for n, rate in rates.items() if n >= turn]
+    return f"{text}, and from there to {top} they get {span(rest)}." if turn < top else f"{text}."
+
+
+def waits(study: Study) -> str:
+    """How the mean wait goes with the number at once, and where it jumps."""
+    mean = study.mean("ttft_mean_s")
+    if len(mean) < 2:
+        return ""
+    low, top = min(mean), max(mean)
+    before, after = jump(mean) or (top, top)
+    start, end = seconds(mean[low]), seconds(mean[before])
+    rise = f"goes from {start} at {low} to {end} at {before}" if start != end else f"is {start} at {low} and at {before}"
+    way = [rise] if before > low else []
+    if after > before:
+        way.append(f"jumps {'' if way else f'from {seconds(mean[low])} at {low} '}to {seconds(mean[after])} at {after}")
+    if after < top:
+        way.append(f"reaches {seconds(mean[top])} at {top}")
+    return f"The mean wait {', '.join(way)}."
+
+
+def jump(mean: dict[int, float]) -> tuple[int, int] | None:
+    """The two neighbouring levels between which a wait grows most, where that is a jump."""
+    steps = [(a, b) for a, b in zip(list(mean), list(mean)[1:]) if mean[b] >= JUMP_RATIO * mean[a] and mean[b] - mean[a] >= JUMP_S]
+    return max(steps, key=lambda step: mean[step[1]] / max(mean[step[0]], 1e-9), default=None)
 
 
 def knee(study: Study) -> str:
@@ -152,16 +180,29 @@ def knee(study: Study) -> str:
     if len(rates) < 3:
         return ""
     best = max(rates, key=rates.get)
-    near = min(n for n, rate in rates.items() if rate >= NEAR_BEST_RATIO * rates[best])
-    text = f"Throughput is best at {best} at once ({digits(rates[best])} tokens/s)"
-    text += f" and within {percent(1 - NEAR_BEST_RATIO)} of that from {near} on." if near < best else "."
-    law = fit_law(list(rates.items()))
-    if law is None:
-        return text
-    falls = rates[max(rates)] < FALLING_RATIO * rates[best]  # a peak that was not passed is a guess
-    peak = f"a peak near {law.peak:.0f}" if falls and law.peak and law.peak <= max(rates) else "no fall in the range measured"
-    return (f"{text} Universal Scalability Law: {digits(law.alone)} tokens/s alone, contention {law.contention:.3f}, "
-            f"crosstalk {law.crosstalk:.2g}, {peak}; it misses by {percent(law.error_ratio)} (rms).")
+    text = f"Throughput is best at {best} at once ({digits(rates[best])} tokens/s{failed_at(study, best)}){plateau(rates)}."
+    sound = {n: rate for n, rate in rates.items() if not failed_at(study, n)}
+    if sound and best not in sound:
+        best = max(sound, key=sound.get)
+        text += f" Where none failed it is best at {best} ({digits(sound[best])} tokens/s)."
+    return text
+
+
+def first_near(rates: dict[int, float]) -> int:
+    """The fewest at once with a throughput near the best."""
+    return min(n for n, rate in rates.items() if rate >= NEAR_BEST_RATIO * max(rates.values()))
+
+
+def plateau(rates: dict[int, float]) -> str:
+    """From where on the throughput is near the best, or, where it falls off again, how far."""
+    best, first = max(rates, key=rates.get), first_near(rates)
+    if first == best:
+        return ""
+    near = percent(1 - NEAR_BEST_RATIO)
+    later = [rate / rates[best] for n, rate in rates.items() if n > first]
+    if min(later) >= NEAR_BEST_RATIO:
+        return f" and within {near} of that from {first} on"
+    return f", first within {near} of that at {first}, then {span(later, percent)} of it"
 
 
 def failed_at(study: Study, n: int) -> str:
@@ -169,6 +210,21 @@ def failed_at(study: Study, n: int) -> str:
     levels = study.by_concurrency()[n]
     errors = sum(level["errors"] for level in levels)
     return f", {errors} of {sum(level['requests'] for level in levels)} failed" if errors else ""
+
+
+def law_sentence(study: Study) -> str:
+    """The Universal Scalability Law with its error; empty where it does not fit."""
+    rates = study.mean("output_tokens_per_s")
+    law = fit_law(list(rates.items()))
+    if law is None:
+        return ""
+    falls = rates[max(rates)] < FALLING_RATIO * max(rates.values())  # a peak that was not passed is a guess
+    peak = f"a peak near {law.peak:.0f}" if falls and law.peak and law.peak <= max(rates) else "no fall in the range measured"
+    miss = {n: abs(law.at(n) / rate - 1) for n, rate in rates.items() if rate > 0}
+    worst = max(miss, key=miss.get)
+    measured = f" (measured {digits(rates[1])})" if 1 in rates else ""
+    return (f"Universal Scalability Law: {digits(law.alone)} tokens/s alone{measured}, contention {law.contention:.3f}, "
+            f"crosstalk {law.crosstalk:.2g}, {peak}; it misses by {percent(law.error_ratio)} (rms), by {percent(miss[worst])} at {worst}.")
 
 
 def efficiency(study: Study) -> str:

@@ -65,7 +65,7 @@ def test_the_answers_carry_the_numbers(results):
     _, said = read(results)
     assert "One request alone gets 4" in said and "waits 200 ms." in said
     assert "Up to 2 at once are served within 10 s to the first token and at 10 tokens/s or more; at 4, only " in said  # 41 / 4 with its spread falls below 10
-    assert "From 1 to 32 at once, all together go from" in said
+    assert "From 1 to 32 at once, all together go from" in said and "The mean wait is 200 ms at 1 and at 4, jumps to" in said
     assert "asked for 32 at once it answered 4 at a time" in said
 
 
@@ -80,6 +80,54 @@ def test_repeats_that_differ_are_a_range(results):
     study, said = read(results, "UPDATE run SET source = 'import'")
     rates = sorted(level["tokens_per_s_mean"] for level in study.levels)
     assert f"{verdict.digits(rates[0])} to {verdict.digits(rates[1])} tokens/s" in said and "(2 measurements)" in said
+
+
+THROUGHPUT = {  # of the published study, 7B and 1.5B: at once, tokens/s of all
+    "7b": {1: 50.9, 2: 60.8, 4: 71.6, 8: 90.5, 16: 115.2, 19: 124.4, 32: 102.7, 38: 124.5, 57: 120.2, 64: 111.4, 128: 112.0, 256: 114.6},
+    "1.5b": {1: 137.4, 4: 171.0, 8: 216.3, 16: 280.2, 19: 269.9, 32: 298.9, 39: 247.9, 57: 271.0, 64: 280.5, 78: 254.8, 128: 265.7, 256: 282.1}}
+
+
+def made_of(rates=None, waits=None, **columns):
+    """A study with a level for each concurrency, of these figures only."""
+    levels = [{"concurrency": n, "repeat": 1, "errors": 0, "requests": n, "output_tokens_per_s": (rates or {}).get(n), "ttft_mean_s": (waits or {}).get(n)}
+              | {column: values.get(n) for column, values in columns.items()} for n in (rates or waits)]
+    return selection.Study("tiny:7b", [], levels, [], {"cpu_cores": 8}, [], [], [], {})
+
+
+@pytest.mark.parametrize("rates, said", [
+    (THROUGHPUT["7b"], "best at 38 at once (124 tokens/s), first within 10 % of that at 16, then 82 to 100 % of it."),
+    (THROUGHPUT["1.5b"], "best at 32 at once (299 tokens/s), first within 10 % of that at 16, then 83 to 100 % of it."),
+    ({1: 40.0, 4: 80.0, 8: 95.0, 16: 100.0, 32: 93.0}, "best at 16 at once (100 tokens/s) and within 10 % of that from 8 on."),
+    ({1: 40.0, 4: 100.0, 8: 50.0}, "best at 4 at once (100 tokens/s).")])
+def test_near_the_best_is_said_only_of_levels_that_stay_there(rates, said):
+    assert verdict.knee(made_of(rates)) == f"Throughput is {said}"
+
+
+def test_a_best_level_with_failures_is_named_with_them():
+    said = verdict.knee(made_of({1: 77.1, 19: 305.4, 48: 308.1}, errors={1: 0, 19: 0, 48: 9}))
+    assert said == "Throughput is best at 48 at once (308 tokens/s, 9 of 48 failed) and within 10 % of that from 19 on. Where none failed it is best at 19 (305 tokens/s)."
+
+
+def test_the_throughput_is_told_up_to_where_it_turns():
+    assert verdict.movement(made_of(THROUGHPUT["7b"])) == (
+        "From 1 to 16 at once, all together go from 50.9 to 115 tokens/s, and from there to 256 they get 103 to 124.")
+    assert verdict.movement(made_of({1: 40.0, 2: 80.0})) == "From 1 to 2 at once, all together go from 40 to 80 tokens/s."
+
+
+@pytest.mark.parametrize("waits, said", [
+    ({1: 1.88, 19: 0.724, 32: 84.1, 256: 1534.8}, "goes from 1.88 s at 1 to 724 ms at 19, jumps to 1:24 at 32, reaches 25:35 at 256."),
+    ({1: 0.31, 19: 0.329, 32: 2.75}, "goes from 310 ms at 1 to 329 ms at 19, jumps to 2.75 s at 32."),
+    ({1: 0.2, 2: 4.0, 4: 8.0}, "jumps from 200 ms at 1 to 4 s at 2, reaches 8 s at 4."),
+    ({1: 0.01, 2: 0.09, 4: 0.1}, "goes from 10 ms at 1 to 100 ms at 4."),  # nine times more, and nobody notices
+    ({1: 1.0, 2: 2.0, 4: 4.0}, "goes from 1 s at 1 to 4 s at 4.")])
+def test_where_the_wait_jumps(waits, said):
+    assert verdict.waits(made_of(waits=waits)) == f"The mean wait {said}"
+
+
+def test_the_law_is_told_with_its_error_or_not_at_all():
+    said = verdict.law_sentence(made_of(THROUGHPUT["7b"]))
+    assert "tokens/s alone (measured 50.9)" in said and "it misses by 9.3 % (rms), by 19 % at 4." in said
+    assert verdict.law_sentence(made_of({1: 78.0, 4: 136.9, 19: 296.0, 48: 315.1})) == ""  # would say 72.2 alone
 
 
 @pytest.mark.parametrize("service, said", [
