@@ -22,7 +22,9 @@ JUMP_S = 0.5            # ... if people can notice it
 SLOW_LOAD_S = 1.0       # a model in memory is found in milliseconds
 CACHED_RATIO = 0.1      # of the prompt's tokens; a chat template alone caches a few
 VARYING_RATIO = 2.0     # longest to shortest reply: beyond this levels do different work
-BUSY_RATIO = 0.9        # a processor this busy is the limit
+CPU_BUSY_RATIO = 0.9    # a processor this busy has nothing left
+SERVER_CPU_RATIO = 0.5  # of all cores: with less, it is not the server that keeps the processor busy
+GPU_BUSY_RATIO = 0.95   # a GPU this busy has nothing left
 SWAP_BYTES = 256 << 20  # more swap than this during one level is not noise
 P95_FLOOR, P99_FLOOR = 20, 100  # as in schema.sql
 
@@ -266,10 +268,10 @@ def bottlenecks(study: Study) -> list[str]:
     top = study.levels[-1]
     found = []
     if short_of_slots(top):
-        found.append(f"The server's slots limit: asked for {top['concurrency']} at once it answered {top['peak_streaming']} at a time.")
-    for column, what in (("mean_gpu_busy_ratio", "GPU"), ("mean_cpu_ratio", "processor")):
-        if (top[column] or 0) >= BUSY_RATIO:
-            found.append(f"The {what} limits: {percent(top[column])} busy at {top['concurrency']} at once.")
+        found.append(f"The server's slots limit how many are answered: asked for {top['concurrency']} at once it answered {top['peak_streaming']} at a time.")
+    found += filter(None, [gpu_limit(study)])
+    if is_cpu_busy(top) and (share := server_cpu_share(study, top)) is not None and share >= SERVER_CPU_RATIO:
+        found.append(f"The processor limits: {percent(top['mean_cpu_ratio'])} busy at {top['concurrency']} at once, {percent(share)} by the server.")
     if (top["swap_change_bytes"] or 0) >= SWAP_BYTES:
         found.append(f"Memory limits: swap moved by {top['swap_change_bytes'] / 2**30:.1f} GiB at {top['concurrency']} at once.")
     if top["client_limited"]:
@@ -278,7 +280,31 @@ def bottlenecks(study: Study) -> list[str]:
 
 
 def short_of_slots(level: dict) -> bool:
-    return bool(level["peak_streaming"]) and level["peak_streaming"] < min(level["concurrency"], level["requests"])
+    """Were fewer answered at a time than were there to be answered? Those that failed may never have been."""
+    return level["load"] != "open" and 0 < (level["peak_streaming"] or 0) < min(level["concurrency"], level["completed"])
+
+
+def gpu_limit(study: Study) -> str:
+    """Is the GPU what stops the throughput? Only where it is busy there and was not while it still rose."""
+    rates, busy = study.mean("output_tokens_per_s"), study.mean("mean_gpu_busy_ratio")
+    stop = first_near(rates) if len(rates) > 1 else None
+    if stop in (None, max(rates, default=None)) or busy.get(stop, 0) < GPU_BUSY_RATIO:
+        return ""
+    early = min((n for n in busy if n < stop and busy[n] >= GPU_BUSY_RATIO), default=None)
+    if early is None:
+        return f"The GPU limits the throughput: {percent(busy[stop])} busy at {stop} at once, where it stops rising."
+    return (f"The GPU was {percent(busy[stop])} busy at {stop} at once, where throughput stops rising, but {percent(busy[early])} "
+            f"at {early} already, where it still rose: this does not show that it limits.")
+
+
+def is_cpu_busy(level: dict) -> bool:
+    return (level["mean_cpu_ratio"] or 0) >= CPU_BUSY_RATIO
+
+
+def server_cpu_share(study: Study, level: dict) -> float | None:
+    """The share of all cores that the server's processes kept busy; None when unknown."""
+    cores = (study.machine or {}).get("cpu_cores")
+    return level["server_cpu_cores"] / cores if cores and level["server_cpu_cores"] is not None else None
 
 
 # The Universal Scalability Law.
@@ -327,7 +353,7 @@ def solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
 
 def warnings(study: Study) -> list[Warning]:
     """What to know before trusting the figures, gravest first."""
-    checks = (failures, unfinished, client_limits, spills, slots, cold_starts, heat, cache_hits, cut_replies, lengths,
+    checks = (failures, unfinished, client_limits, other_programs, unseen_server, spills, slots, cold_starts, heat, cache_hits, cut_replies, lengths,
               words, uncovered_energy, few_requests)
     return [warning for check in checks for warning in check(study)]
 
@@ -354,11 +380,29 @@ def client_limits(study: Study) -> list[Warning]:
             for level in study.levels if level["client_limited"]]
 
 
+def other_programs(study: Study) -> list[Warning]:
+    busy = [(level, share) for level in study.levels
+            if is_cpu_busy(level) and (share := server_cpu_share(study, level)) is not None and share < SERVER_CPU_RATIO]
+    if not busy:
+        return []
+    levels = [level for level, _ in busy]
+    return [Warning(f"other programs kept the processor busy ({span([level['mean_cpu_ratio'] for level in levels], percent)}) at {listed(levels)} at once",
+                    f"The server itself took {percent(max(share for _, share in busy))} of it at most: speeds may be lower and watts higher than the machine's own",
+                    "Stop them and run it again")]
+
+
+def unseen_server(study: Study) -> list[Warning]:
+    busy = [level for level in study.levels if is_cpu_busy(level) and server_cpu_share(study, level) is None]
+    return [Warning(f"the processor was busy ({span([level['mean_cpu_ratio'] for level in busy], percent)}) at {listed(busy)} at once",
+                    "How much of that was the server is not known: none of its processes was seen here",
+                    "--pid N names the server's process")] if busy else []
+
+
 def spills(study: Study) -> list[Warning]:
-    return [Warning(f"{percent(target['vram_bytes'] / target['size_bytes'])} of the model is in GPU memory",
-                    "The rest runs on the processor, several times slower", "Take a smaller model, context or number of slots")
-            for target in study.targets[-1:]
-            if target["size_bytes"] and target["vram_bytes"] is not None and target["vram_bytes"] < target["size_bytes"]]
+    parts = [f"{percent(target['vram_bytes'] / target['size_bytes'])} of the model is in GPU memory at {target['host']}" for target in study.targets
+             if target["size_bytes"] and target["vram_bytes"] is not None and target["vram_bytes"] < target["size_bytes"]]
+    return [Warning(part, "The rest runs on the processor, several times slower", "Take a smaller model, context or number of slots")
+            for part in dict.fromkeys(parts)]
 
 
 def slots(study: Study) -> list[Warning]:

@@ -130,6 +130,33 @@ def test_the_law_is_told_with_its_error_or_not_at_all():
     assert verdict.law_sentence(made_of({1: 78.0, 4: 136.9, 19: 296.0, 48: 315.1})) == ""  # would say 72.2 alone
 
 
+@pytest.mark.parametrize("busy, said", [
+    ({1: 0.5, 4: 0.8, 8: 0.97, 16: 0.99}, "The GPU limits the throughput: 97 % busy at 8 at once, where it stops rising."),
+    ({1: 0.96, 4: 0.97, 8: 0.97, 16: 0.99}, "The GPU was 97 % busy at 8 at once, where throughput stops rising, but 96 % at 1 already, "
+                                            "where it still rose: this does not show that it limits."),
+    ({1: 0.5, 4: 0.8, 8: 0.9, 16: 0.99}, ""), ({}, "")])
+def test_the_gpu_limits_only_where_it_is_busy_when_throughput_stops(busy, said):
+    assert verdict.gpu_limit(made_of({1: 40.0, 4: 80.0, 8: 98.0, 16: 100.0}, mean_gpu_busy_ratio=busy)) == said
+
+
+def test_no_limit_is_seen_while_throughput_rises():
+    assert verdict.gpu_limit(made_of({1: 40.0, 4: 80.0, 8: 98.0}, mean_gpu_busy_ratio={1: 0.5, 4: 0.8, 8: 0.99})) == ""
+
+
+def test_the_processor_limits_only_if_the_server_keeps_it_busy(results):
+    made_up_results.write(results, levels=(1, 4))
+    assert "processor" not in read(results, "UPDATE system_sample SET cpu_ratio = 0.97")[1]  # the server: half a core of 12
+    study, said = read(results, "UPDATE process_sample SET cpu_ratio = 9.6")
+    assert "The processor limits: 97 % busy at 4 at once, 80 % by the server." in said
+    assert not [warning for warning in verdict.warnings(study) if "processor" in warning.seen]
+
+
+@pytest.mark.parametrize("change", ["UPDATE level SET load = 'open'", "UPDATE request SET status = 'reset', first_text_ns = NULL WHERE number > 4"])
+def test_slots_are_not_blamed_for_what_never_came(results, change):
+    made_up_results.write(results, levels=(8,))
+    assert not verdict.short_of_slots(read(results, change)[0].levels[0])
+
+
 @pytest.mark.parametrize("service, said", [
     (verdict.Service(24, 24, 5, {"ttft": 24, "tokens_per_s": 5}, {"ttft": 6.4, "tokens_per_s": 9.2}), "only 5 of 24 got 10 tokens/s (slowest 9.2)"),
     (verdict.Service(32, 32, 26, {"ttft": 26, "tokens_per_s": 32}, {"ttft": 84.1, "tokens_per_s": 20.0}), "only 26 of 32 had the first token within 10 s (longest 1:24)"),
@@ -139,6 +166,14 @@ def test_the_law_is_told_with_its_error_or_not_at_all():
     (verdict.Service(100, 100, 93, {"ttft": 96, "tokens_per_s": 97}, {"ttft": 11.0, "tokens_per_s": 9.0}), "only 93 of 100 met all of it")])
 def test_what_was_missed_is_told_with_the_worst(service, said):
     assert verdict.shortfall(service, SLO) == said
+
+
+def test_every_host_whose_model_spills_is_named(results):
+    made_up_results.write(results, levels=(1,))
+    study, _ = read(results, "INSERT INTO target (run_id, host, api, model, size_bytes, vram_bytes) SELECT run_id, 'http://b:1', api, model, 100, 100 FROM target",
+                    "INSERT INTO target (run_id, host, api, model, size_bytes, vram_bytes) SELECT run_id, 'http://c:1', api, model, 100, 40 FROM target WHERE id = 1")
+    assert [warning.seen for warning in verdict.spills(study)] == [
+        "80 % of the model is in GPU memory at http://127.0.0.1:11434", "40 % of the model is in GPU memory at http://c:1"]
 
 
 def test_watts_are_told_with_the_idle_ones_and_what_they_include(results):
@@ -159,7 +194,9 @@ def test_cost_follows_from_the_energy(results):
     ("UPDATE request SET status = 'stalled', error = 'no byte for 60 s' WHERE id = 1", "1 of the requests at 1 at once ended stalled: no byte for 60 s"),
     ("UPDATE run SET status = 'interrupted'", "run 1 is interrupted"),
     ("UPDATE level SET client_limited = 1, client_limited_why = '97 % of a core' WHERE concurrency = 8", "at 8 at once this client was the bottleneck (97 % of a core)"),
-    ("UPDATE target SET vram_bytes = size_bytes / 4", "25 % of the model is in GPU memory"),
+    ("UPDATE target SET vram_bytes = size_bytes / 4", "25 % of the model is in GPU memory at http://127.0.0.1:11434"),
+    ("UPDATE system_sample SET cpu_ratio = 0.97", "other programs kept the processor busy (97 %) at 1, 2, 4 and 8 at once"),
+    ("UPDATE system_sample SET cpu_ratio = 0.97; DELETE FROM process_sample", "the processor was busy (97 %) at 1, 2, 4 and 8 at once"),
     ("UPDATE request SET server_load_ns = 2500000000 WHERE id = 2", "waited 2.5 s for the model to load at 2 at once"),
     ("UPDATE power_sample SET thermal = 'Heavy' WHERE end_ns > 6000000000", "the system reported thermal pressure at 1, 2, 4 and 8 at once"),
     ("UPDATE request SET cached_tokens = 25", "prompt tokens came from the cache"),
@@ -171,7 +208,7 @@ def test_cost_follows_from_the_energy(results):
     ("UPDATE run SET simulated = 0", "fewer than 20 requests completed at 1, 2, 4 and 8 at once")])
 def test_each_warning_says_what_was_seen(results, change, seen):
     made_up_results.write(results, levels=(1, 2, 4, 8))
-    study, _ = read(results, change)
+    study, _ = read(results, *change.split("; "))
     found = [warning for warning in verdict.warnings(study) if seen in warning.seen]
     assert len(found) == 1 and found[0].cause and found[0].option
 
