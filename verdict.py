@@ -24,6 +24,7 @@ CACHED_RATIO = 0.1      # of the prompt's tokens; a chat template alone caches a
 VARYING_RATIO = 2.0     # longest to shortest reply: beyond this levels do different work
 CPU_BUSY_RATIO = 0.9    # a processor this busy has nothing left
 SERVER_CPU_RATIO = 0.5  # of all cores: with less, it is not the server that keeps the processor busy
+OTHERS_CPU_RATIO = 0.2  # of all cores: what else may run on a busy machine without being told
 GPU_BUSY_RATIO = 0.95   # a GPU this busy has nothing left
 SWAP_BYTES = 256 << 20  # more swap than this during one level is not noise
 P95_FLOOR, P99_FLOOR = 20, 100  # as in schema.sql
@@ -307,6 +308,12 @@ def server_cpu_share(study: Study, level: dict) -> float | None:
     return level["server_cpu_cores"] / cores if cores and level["server_cpu_cores"] is not None else None
 
 
+def others_cpu_share(study: Study, level: dict) -> float:
+    """The share of all cores that neither the server nor this client kept busy; 0 when the server's is unknown."""
+    server = server_cpu_share(study, level)
+    return 0.0 if server is None else level["mean_cpu_ratio"] - server - (level["client_cpu_ratio"] or 0) / study.machine["cpu_cores"]
+
+
 # The Universal Scalability Law.
 
 def fit_law(points: list[tuple[int, float]]) -> Law | None:
@@ -381,14 +388,11 @@ def client_limits(study: Study) -> list[Warning]:
 
 
 def other_programs(study: Study) -> list[Warning]:
-    busy = [(level, share) for level in study.levels
-            if is_cpu_busy(level) and (share := server_cpu_share(study, level)) is not None and share < SERVER_CPU_RATIO]
-    if not busy:
+    shares = [(level, share) for level in study.levels if is_cpu_busy(level) and (share := others_cpu_share(study, level)) >= OTHERS_CPU_RATIO]
+    if not shares:
         return []
-    levels = [level for level, _ in busy]
-    return [Warning(f"other programs kept the processor busy ({span([level['mean_cpu_ratio'] for level in levels], percent)}) at {listed(levels)} at once",
-                    f"The server itself took {percent(max(share for _, share in busy))} of it at most: speeds may be lower and watts higher than the machine's own",
-                    "Stop them and run it again")]
+    return [Warning(f"other programs kept {span([share for _, share in shares], percent)} of the processor busy at {listed([level for level, _ in shares])} at once",
+                    "Speeds may be lower and watts higher than the machine's own", "Stop them and run it again")]
 
 
 def unseen_server(study: Study) -> list[Warning]:
