@@ -92,16 +92,20 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
         database.conn.close()
 
 
-def within(database, study: Study, limits: dict[str, float]) -> dict[int, float]:
-    """For each level_id the share of its requests that met every objective; failures never do."""
+def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdict.Service]:
+    """Each level_id's requests held against the objectives; failures never meet one."""
+    columns = ["level_id", "count(*) AS asked", "sum(request.status = 'completed') AS completed"]
     tests = ["request.status = 'completed'"]
     for name in limits:
         column, less_is_better = objectives.COLUMNS[name]
-        tests.append(f"{column} {'<=' if less_is_better else '>='} :{name}")
-    rows = database.query(f"""SELECT level_id, avg(coalesce({' AND '.join(tests)}, 0)) AS share FROM request
+        tests.append(f"coalesce({column} {'<=' if less_is_better else '>='} :{name}, 0)")
+        columns += [f"sum({tests[0]} AND {tests[-1]}) AS met_{name}",
+                    f"{'max' if less_is_better else 'min'}(CASE WHEN {tests[0]} THEN {column} END) AS worst_{name}"]
+    rows = database.query(f"""SELECT {', '.join(columns)}, sum({' AND '.join(tests)}) AS good FROM request
         JOIN level ON level.id = level_id JOIN chosen USING (run_id, model) WHERE level.model = :model GROUP BY level_id""",
                           {**limits, "model": study.model})
-    return {row["level_id"]: row["share"] for row in rows}
+    return {row["level_id"]: verdict.Service(row["asked"], row["completed"], row["good"], {name: row[f"met_{name}"] for name in limits},
+                                             {name: row[f"worst_{name}"] for name in limits}) for row in rows}
 
 
 # Saying.
