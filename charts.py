@@ -28,6 +28,7 @@ LABEL_PX = (34, 15)           # room that a number beside a point takes
 LABEL_OFFSETS_PX = (          # where a label may go, the best place first
     (0, -16), (0, 17), (22, 0), (-22, 0), (20, -15), (-20, -15), (20, 15), (-20, 15), (0, -31), (0, 32), (38, -15), (-38, -15))
 TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+EDGES_NS = [round(10 ** (6 + tenth / 10)) for tenth in range(-10, 71)]  # cells of gaps, 0.1 ms to 3 h; what is shorter came in one read
 LOG_TICKS_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800, 36000)
 
 BLUE, ORANGE, GREEN, RED, GREY, PURPLE, AMBER = "#2f7ed8", "#e69f00", "#1b9e77", "#d7301f", "#8b949e", "#8e6bbf", "#d97706"
@@ -414,19 +415,10 @@ def gaps(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
 
 
 def shares(rows: list[dict]) -> list[dict]:
-    """The histogram's counts as shares of their level, in tenths of a decade."""
+    """The histogram's counts as shares of their level; a cell is a tenth of a decade."""
     totals = {n: sum(counts) for n, counts in grouped(rows, "gaps").items()}
-    cells: dict[tuple, float] = {}
-    for row in rows:
-        place = row["concurrency"], log_bin(row["gap_ms"])
-        cells[place] = cells.get(place, 0) + row["gaps"] / totals[row["concurrency"]]
-    return [{"concurrency": n, "y": low, "y2": high, "share": share} for (n, (low, high)), share in cells.items()]
-
-
-def log_bin(gap_ms: float) -> tuple[float, float]:
-    """The tenth of a decade that a gap lies in; what is below 0.1 ms came in one read."""
-    place = math.floor(math.log10(max(gap_ms, 0.1)) * 10 + 1e-9)
-    return round(10 ** (place / 10), 4), round(10 ** ((place + 1) / 10), 4)
+    return [{"concurrency": row["concurrency"], "y": EDGES_NS[row["cell"]] / 1e6, "y2": EDGES_NS[row["cell"] + 1] / 1e6,
+             "share": row["gaps"] / totals[row["concurrency"]]} for row in rows]
 
 
 def timeline(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
@@ -518,6 +510,14 @@ def comparisons(studies: list[Study]) -> dict[str, dict]:
     return {name: spec for name, spec in found.items() if spec}
 
 
+def cell_of_ns(first: int, last: int) -> str:
+    """SQL for the cell between EDGES_NS that ns lies in, found by halving: exact, and SQLite may have no logarithm."""
+    if first == last:
+        return str(first)
+    middle = (first + last + 1) // 2
+    return f"CASE WHEN ns < {EDGES_NS[middle]} THEN {cell_of_ns(first, middle - 1)} ELSE {cell_of_ns(middle, last)} END"
+
+
 DURATION_SQL = f"""SELECT run_id, repeat, Concurrency AS concurrency, MinDuration AS min, AvgDuration AS mean, MaxDuration AS max,
   requests, errors FROM duration_metrics {OF_LEVELS} AND Concurrency <= :top ORDER BY 3"""
 WAIT_SQL = f"""SELECT run_id, concurrency, RequestID AS number, WaitingTime AS wait_s, Status AS status
@@ -540,15 +540,13 @@ JOIN level_percentiles AS p USING (level_id) {OF_LEVELS} AND metric = 'tokens_pe
 ENERGY_SQL = f"""SELECT run_id, repeat, concurrency, source, coverage_ratio, mean_w, max_w, idle_w, energy_wh, joules_per_output_token,
   net_joules_per_output_token, output_tokens_per_joule FROM energy_summary {OF_LEVELS} ORDER BY 3"""
 SPLIT_SQL = f"SELECT run_id, concurrency, queue_s, load_s, prefill_s, decode_s, total_s FROM server_split {OF_LEVELS} ORDER BY 2"
-# The histogram is made where the chunks lie: millions of them become a few hundred rows, two digits of a millisecond each.
+# The histogram is made where the chunks lie: millions of them become a few hundred rows.
 GAP_SQL = f"""WITH gap AS (
   SELECT request_id, at_ns - lag(at_ns) OVER (PARTITION BY request_id ORDER BY number) AS ns FROM chunk
   WHERE request_id IN (SELECT request_id FROM request_timeline {OF_LEVELS})
-), rounded AS (
-  SELECT request_id, CASE WHEN ns < 10000000 THEN ns / 100000 / 10.0 WHEN ns < 100000000 THEN ns / 1000000 * 1.0
-    ELSE ns / 10000000 * 10.0 END AS gap_ms, count(*) AS gaps
-  FROM gap WHERE ns IS NOT NULL GROUP BY request_id, gap_ms
-) SELECT concurrency, gap_ms, sum(gaps) AS gaps FROM rounded JOIN request_timeline USING (request_id) GROUP BY concurrency, gap_ms"""
+), placed AS (
+  SELECT request_id, {cell_of_ns(0, len(EDGES_NS) - 2)} AS cell, count(*) AS gaps FROM gap WHERE ns IS NOT NULL GROUP BY request_id, cell
+) SELECT concurrency, cell, sum(gaps) AS gaps FROM placed JOIN request_timeline USING (request_id) GROUP BY concurrency, cell"""
 # One run: the chosen one with the most requests. Lines over time are thinned in SQL, a mean for each of MOST_POINTS stretches.
 TIMELINE_SQL = f"""WITH one AS (
   SELECT run_id, count(*) AS requests, max(1e-9, max(ended_at_s) / {MOST_POINTS}) AS stretch_s FROM request_timeline {OF_STUDY}

@@ -1,10 +1,12 @@
 """charts.py: every chart is drawn, wide, titled with its units, and true to its rows."""
+import contextlib
 import itertools
 import json
+import sqlite3
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import charts
@@ -156,9 +158,18 @@ def test_a_line_is_broken_where_samples_are_missing():
     assert len(charts.unbridged(points)) == 8
 
 
-@pytest.mark.parametrize("gap_ms, low, high", [(0, 0.1, 0.1259), (1, 1, 1.2589), (10, 10, 12.5893), (99, 79.4328, 100)])
-def test_bins_are_tenths_of_a_decade(gap_ms, low, high):
-    assert charts.log_bin(gap_ms) == (low, high)
+@settings(deadline=None)
+@given(st.one_of(st.integers(0, 10**13), st.sampled_from(charts.EDGES_NS).flatmap(lambda edge: st.integers(edge - 2, edge + 2))))
+@example(50_900_000)  # once cut to 50 ms, below the edge of 50.119 ms
+def test_a_gap_lies_in_the_cell_between_whose_edges_it_is(gap_ns):
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        cell, = connection.execute(f"SELECT {charts.cell_of_ns(0, len(charts.EDGES_NS) - 2)} FROM (SELECT ? AS ns)", [gap_ns]).fetchone()
+    low, high = charts.EDGES_NS[cell], charts.EDGES_NS[cell + 1]
+    assert low <= min(max(gap_ns, charts.EDGES_NS[0]), charts.EDGES_NS[-1] - 1) < high
+
+
+def test_cells_are_tenths_of_a_decade():
+    assert len(charts.EDGES_NS) == 81 and charts.EDGES_NS[10::10] == [10**power for power in range(6, 14)]
 
 
 def test_a_hostile_model_name_stays_text(tmp_path):
