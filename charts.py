@@ -242,10 +242,12 @@ def dots(rows: list[dict], middle: list[dict], y: alt.Y, write: Callable[[float]
 
 def gpu(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
     panels = []
-    for what, colour in (("GPU power (W)", ORANGE), ("GPU clock (MHz)", PURPLE), ("GPU busy (%)", GREEN)):
-        known = [row for row in rows if row["what"] == what and row["mean"] is not None]
+    for metric, what, factor, colour in (("gpu_power_w", "GPU power (W)", 1, ORANGE), ("gpu_mhz", "GPU clock (MHz)", 1, PURPLE),
+                                         ("gpu_busy_ratio", "GPU busy (%)", 100, GREEN)):
+        known = [{**row, **{name: None if row[name] is None else row[name] * factor for name in ("min", "mean", "max")}}
+                 for row in rows if row["metric"] == metric]
         if known:
-            panels.append(ranges(known, quantity(what, known, "max"), colour))
+            panels.append(ranges(known, quantity(what, known, "max", "mean"), colour))
     return stack(panels) if panels else None
 
 
@@ -525,9 +527,7 @@ FROM request_summary {OF_LEVELS} AND concurrency <= :top AND Status = 'completed
 LEVEL_SQL = f"""SELECT run_id, repeat, concurrency, requests, errors, error_ratio, ttft_mean_s, ttft_p99_s, ttft_max_s,
   tokens_per_s_mean AS tokens_per_s, output_tokens_per_s, duration_s
 FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY 3"""
-GPU_SQL = " UNION ALL ".join(f"""SELECT concurrency, '{what}' AS what, min("{column}") AS min, avg("{column}") AS mean, max("{column}") AS max,
-  count(*) AS samples FROM gpu_metrics {OF_LEVELS} GROUP BY run_id, concurrency, repeat""" for what, column in (
-    ("GPU power (W)", "Power(W)"), ("GPU clock (MHz)", "Frequency(MHz)"), ("GPU busy (%)", "Usage%")))
+GPU_SQL = f"""SELECT run_id, repeat, concurrency, metric, source, n AS samples, min, mean, max FROM gpu_summary {OF_LEVELS} ORDER BY concurrency"""
 PROCESS_SQL = f"""SELECT concurrency, coalesce(role, name, 'process') || ' ' || PID AS process, avg("CPU%") / 100 AS cpu_cores,
   max(RSS) / 1048576.0 AS rss_gib, max(Threads) AS threads, max(FDs) AS fds, count(*) AS samples
 FROM process_metrics {OF_LEVELS} GROUP BY run_id, concurrency, repeat, PID ORDER BY 1"""
