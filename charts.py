@@ -33,11 +33,12 @@ LETTER_PX = 7.5
 NAME_PX = 18                  # room above the first bars of a timeline for the name of their level
 TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 EDGES_NS = [round(10 ** (6 + tenth / 10)) for tenth in range(-10, 71)]  # cells of gaps, 0.1 ms to 3 h; what is shorter came in one read
+FINE_DIGITS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 LOG_TICKS_S = (  # the coarsest that gives FEW_TICKS within the axis: 1-3, 1-2-5, every digit
     (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800, 36000),
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000),
-    tuple(round(digit * power, 5) for power in (0.001, 0.01, 0.1, 1, 10) for digit in (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9) if digit * power < 60)
-    + tuple(unit * digit for unit in (60, 600, 3600, 36000) for digit in (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9) if unit != 600 or digit < 6))
+    tuple(round(digit * power, 5) for power in (0.001, 0.01, 0.1, 1, 10) for digit in FINE_DIGITS if digit * power < 60)
+    + tuple(unit * digit for unit in (60, 600, 3600, 36000) for digit in FINE_DIGITS if unit != 600 or digit < 6))
 FEW_TICKS = 4
 CROWDED = 9                   # levels: with more of them "12 failed" would touch the next
 TWO_DECADES = 100             # below this 1-3 leaves the upper end bare
@@ -99,9 +100,12 @@ def finish(painted: alt.TopLevelMixin, title: str, of: str, simulated: bool, fai
         subtitleColor=AMBER if simulated else GREY)).to_dict()
 
 
-def config(dark: bool = False) -> dict:
+TEXT, FAINT, PAGE = "#20262d", "#dde1e6", "#ffffff"  # no mark has these colours: the page recolours them in the dark
+
+
+def config() -> dict:
     """The look of every chart."""
-    text, faint, page = ("#e6e8eb", "#3d444d", "#14181d") if dark else ("#20262d", "#dde1e6", "#ffffff")
+    text, faint, page = TEXT, FAINT, PAGE
     return {
         "background": page, "font": "Helvetica, Arial, sans-serif", "padding": 14,
         "title": {"color": text, "fontSize": 19, "subtitleFontSize": 13, "subtitlePadding": 5},
@@ -345,9 +349,11 @@ def processes(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
                          ("threads", "threads (most)"), ("fds", "open files (most)")):
         known = [{**row, "y": row[field]} for row in rows if row[field] is not None]
         if known:
-            panels.append(base(known).mark_line(point=True, strokeWidth=2.5).encode(
-                x=levels_axis(), y=alt.Y("mean(y):Q", title=title), tooltip=tips(known),
-                color=alt.Color("process:N", legend=alt.Legend(columns=4))))
+            y, colour = alt.Y("y:Q", title=title, scale=alt.Scale(zero=True)), alt.Color("process:N", legend=alt.Legend(columns=4))
+            through = y.copy()
+            through.shorthand = "mean(y):Q"
+            panels.append(base(known).mark_line(strokeWidth=2.5).encode(x=levels_axis(), y=through, color=colour)
+                          + base(known).mark_point().encode(x=levels_axis(), y=y, color=colour, tooltip=tips(known)))
     return grid(panels) if panels else None
 
 
@@ -360,12 +366,13 @@ def evolution(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
         rows = [{**row, TIMELESS: timeless} for row in rows]
     long = [{"x": row["at_s"], "state": state, "order": place, "y": row[state], "concurrency": row["concurrency"]}
             for row in rows for place, state in enumerate(states)]
-    return base(long).mark_area(interpolate="step-after").encode(
+    return base(long).mark_area(interpolate="step-after", clip=True).encode(
         x=time_axis([row["at_s"] for row in rows], "time since the level began", alt.X, "x"),
         y=alt.Y("y:Q", stack="zero", title=f"requests of the level with {rows[0]['concurrency']} at once", axis=alt.Axis(tickMinStep=1, format="d"),
                 scale=alt.Scale(domain=[0, max(sum(row[state] for state in states) for row in rows)], nice=False)),
         color=alt.Color("state:N", scale=alt.Scale(domain=list(states), range=list(states.values()))),
-        order="order:Q", tooltip=[alt.Tooltip("x:Q", title="s", format=".1f"), "state:N", alt.Tooltip("y:Q", title="requests")])
+        order="order:Q", tooltip=[alt.Tooltip("x:Q", title="s", format=".1f"), "state:N", alt.Tooltip("y:Q", title="requests")],
+    ).add_params(zoom("x"))
 
 
 def without_time(rows: list[dict]) -> int:
