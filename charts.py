@@ -39,7 +39,9 @@ LOG_TICKS_S = (  # the coarsest that gives FEW_TICKS within the axis: 1-3, 1-2-5
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000),
     tuple(round(digit * power, 5) for power in (0.001, 0.01, 0.1, 1, 10) for digit in FINE_DIGITS if digit * power < 60)
     + tuple(unit * digit for unit in (60, 600, 3600, 36000) for digit in FINE_DIGITS if unit != 600 or digit < 6))
-FEW_TICKS = 4
+FEW_TICKS = 3
+ABOVE, HIGHER, BELOW, LEFT, RIGHT = (0, -13, "center"), (0, -26, "center"), (0, 15, "center"), (-5, -10, "right"), (5, -10, "left")
+NUMBER_PLACES = (ABOVE, RIGHT, LEFT, BELOW, HIGHER)  # of a line's numbers, the best place first
 CROWDED = 9                   # levels: with more of them "12 failed" would touch the next
 TWO_DECADES = 100             # below this 1-3 leaves the upper end bare
 
@@ -111,7 +113,7 @@ def config() -> dict:
         "title": {"color": text, "fontSize": 19, "subtitleFontSize": 13, "subtitlePadding": 5},
         "axis": {"labelColor": text, "titleColor": text, "gridColor": faint, "domainColor": faint, "tickColor": faint, "labelFontSize": 13,
                  "titleFontSize": 13, "titleFontWeight": "normal", "titlePadding": 10, "labelAngle": 0},
-        "axisX": {"grid": False, "labelFontSize": 12, "labelOverlap": "greedy", "labelSeparation": 6},
+        "axisX": {"grid": False, "labelFontSize": 11.5, "labelOverlap": "greedy", "labelSeparation": 3},
         "axisXQuantitative": {"labelSeparation": 8},
         "style": {"halo": {"fill": page, "stroke": page, "strokeWidth": 4, "strokeJoin": "round"}},  # keeps lines off the numbers
         "legend": {"labelColor": text, "titleColor": text, "labelFontSize": 13, "titleFontSize": 13, "orient": "top", "title": None,
@@ -215,19 +217,27 @@ def at_levels(rows: list[dict]) -> dict[int, list[dict]]:
 
 
 def beside(means: list[dict], top: float, height: int) -> dict[tuple, list[dict]]:
-    """The numbers of a line by their offset (dx, dy, align): above it, and on the side on which it falls away."""
+    """The numbers of a line by their offset (dx, dy, align): off the line and off each other, above it if that goes."""
     means = sorted(means, key=lambda row: row["concurrency"])
-    px = [height * row["y"] / top for row in means]
+    step = WIDTH / len(means)
+    points = [((i + 0.5) * step, height * (1 - row["y"] / top)) for i, row in enumerate(means)]
+    path = path_boxes(points)
     groups: dict[tuple, list[dict]] = {}
-    for i, row in enumerate(means):
-        reach = LETTER_PX * len(row["text"]) / 2 / (WIDTH / len(means))  # half a label, in steps between levels
-        from_left, to_right = (reach * (px[k] - px[i]) > 5 if 0 <= k < len(px) else False for k in (i - 1, i + 1))
-        if from_left and to_right and px[i] > 22 and row["over"] == row["y"]:
-            place = (0, 15, "center")
-        else:
-            place = (5, -10, "left") if from_left and not to_right else (-5, -10, "right") if to_right and not from_left else (0, -13, "center")
-        groups.setdefault(place, []).append(row)
+    taken: list[tuple] = []
+    for row, (x, y) in zip(means, points):
+        high, wide = height * (1 - row["over"] / top), LETTER_PX * len(row["text"])
+        boxes = {place: (x + place[0] + {"left": wide / 2, "center": 0, "right": -wide / 2}[place[2]], high + place[1], wide, 10) for place in NUMBER_PLACES
+                 if place is not BELOW or (y < height - 22 and high == y)}  # the axis, or a bar, is in the way
+        apart = [place for place, box in boxes.items() if not any(overlap(box, other) for other in taken[-3:])] or [ABOVE]
+        best = next((place for place in apart if not any(overlap(boxes[place], other) for other in path)), apart[0])
+        taken.append(boxes[best])
+        groups.setdefault(best, []).append(row)
     return groups
+
+
+def path_boxes(points: list[tuple[float, float]]) -> list[tuple]:
+    """Small boxes along the line through some points, in pixels."""
+    return [(x + (x2 - x) * part / 30, y + (y2 - y) * part / 30, 3, 3) for (x, y), (x2, y2) in zip(points, points[1:]) for part in range(31)]
 
 
 def grouped(rows: list[dict], field: str) -> dict[int, list[float]]:
@@ -446,8 +456,8 @@ def place_labels(rows: list[dict], domain: tuple[float, float], highest: float, 
     """Give each point an offset for its label where no other label or point lies, off the path if that goes; none: no label."""
     spots = [spot(row, domain, highest) for row in rows]
     taken = [(x, y, 10, 10) for x, y in spots + [spot(row, domain, highest) for row in others]]
-    path = [(x + (x2 - x) * part / 30, y + (y2 - y) * part / 30, 3, 3) for (x, y), (x2, y2) in zip(spots, spots[1:]) for part in range(31)]
-    for row, (x, y) in zip(rows, spots):
+    path = path_boxes(spots)
+    for row, (x, y) in sorted(zip(rows, spots), key=lambda placed: not placed[0].get("failed")):  # what failed finds a place first
         wide = label_px(row)
         boxes = [(x + dx, y + dy, wide, LABEL_PX) for dx, dy in label_offsets(wide)]
         free = [box for box in boxes if wide / 2 <= box[0] <= WIDTH - wide / 2 and 0 <= box[1] <= HEIGHT - LABEL_PX
@@ -465,7 +475,9 @@ def label_px(row: dict) -> float:
 def label_offsets(wide: float) -> list[tuple[float, float]]:
     """Where a label may go, the best place first."""
     side, corner = wide / 2 + 8, wide / 2 + 4
-    return [(0, -16), (0, 17), (side, 0), (-side, 0), (corner, -14), (-corner, -14), (corner, 14), (-corner, 14), (0, -31), (0, 32)]
+    inward = 8 - wide / 2  # for a point near the edge
+    return [(0, -16), (0, 17), (side, 0), (-side, 0), (corner, -14), (-corner, -14), (corner, 14), (-corner, 14), (0, -31), (0, 32),
+            (inward, 20), (inward, -20), (inward, 36), (inward, -36), (-inward, 20), (-inward, -20)]
 
 
 def overlap(one: tuple, other: tuple) -> bool:
@@ -604,7 +616,7 @@ def note_on_timeline(study: Study, rows: list[dict]) -> str:
     """Which run it is, and what is before the first bar."""
     run = next(row["run_id"] for row in rows if row["kind"] == "request")
     which = f"Run {run} alone, of {len(study.runs)} chosen. " if len(study.runs) > 1 else ""
-    return f"{which}From top: each request in the order sent, levels named (at once). Idle and warm-up, without bars, come before a model's first level."
+    return f"{which}A number names a level: so many at once. Idle and warm-up come before its first and have no bars."
 
 
 def bars_of(requests: list[dict], x: alt.X, start: float, end: float) -> alt.LayerChart:

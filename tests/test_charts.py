@@ -237,13 +237,19 @@ def test_a_logarithmic_time_axis_has_ticks_to_read_by(shortest, ratio):
     ticks = charts.log_ticks(low, high)
     assert all(low <= tick <= high for tick in ticks) and len(ticks) >= 2
     if high / low < charts.TWO_DECADES and high < 3600:
-        assert ticks[-1] > high / 2.6
+        assert ticks[-1] > high / 3.4
 
 
-def test_a_number_stands_on_the_side_on_which_its_line_falls():
+def test_a_number_stands_off_its_line():
     means = [{"concurrency": n, "y": y, "over": y, "text": "12.3"} for n, y in ((1, 90.0), (2, 40.0), (4, 10.0), (8, 10.0), (16, 60.0), (32, 5.0))]
     placed = {row["concurrency"]: place for place, rows in charts.beside(means, 100.0, 340).items() for row in rows}
-    assert [placed[n][2] for n in (1, 2, 4, 8, 16, 32)] == ["center", "left", "left", "right", "center", "left"]
+    assert [placed[n] for n in (1, 2, 4, 8, 16, 32)] == [charts.ABOVE, charts.RIGHT, charts.RIGHT, charts.LEFT, charts.ABOVE, charts.RIGHT]
+
+
+def test_no_number_lies_on_its_neighbour():
+    means = [{"concurrency": n, "y": 50.0, "over": 50.0, "text": "0.12345"} for n in range(1, 17)]  # each wider than a level
+    placed = {row["concurrency"]: place for place, rows in charts.beside(means, 100.0, 340).items() for row in rows}
+    assert len(placed) == 16 and all(placed[n] != placed[n + 1] for n in range(1, 16))
 
 
 def test_levels_too_short_for_a_sample_are_named(file):
