@@ -45,8 +45,8 @@ NUMBER_PLACES = (ABOVE, RIGHT, LEFT, BELOW, HIGHER)  # of a line's numbers, the 
 CROWDED = 9                   # levels: with more of them "12 failed" would touch the next
 TWO_DECADES = 100             # below this 1-3 leaves the upper end bare
 
-BLUE, ORANGE, GREEN, RED, GREY, PURPLE, AMBER, PALE_RED = (
-    "#2f7ed8", "#e69f00", "#1b9e77", "#d7301f", "#8b949e", "#8e6bbf", "#d97706", "#f4b6ad")
+BLUE, ORANGE, GREEN, RED, GREY, PURPLE, AMBER, PALE_RED, DARK_RED = (
+    "#2f7ed8", "#e69f00", "#1b9e77", "#d7301f", "#8b949e", "#8e6bbf", "#d97706", "#f4b6ad", "#7f1d12")
 PALETTE = [BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#cc79a7", "#a6761d", GREY]
 MSS = "floor(datum.value / 60) + ':' + format(floor(datum.value % 60), '02d')"
 SECONDS_OR_MSS = f"datum.value >= 60 ? {MSS} : datum.value + ' s'"
@@ -598,10 +598,11 @@ def zoom(*channels: str) -> alt.Parameter:
 
 
 def stretch(requests: list[dict]) -> tuple[float, float]:
-    """From a little before the first request to the end of the last, seconds."""
+    """From a little before the first request, or from the run's beginning when that is near, to the end of the last, seconds."""
     first = min(row["at_s"] for row in requests)
     last = max((row["end_s"] for row in requests if row["end_s"] is not None), default=first + 1)
-    return max(0.0, first - 0.04 * (last - first)), max(last, first + 1e-3)
+    start = 0.0 if first < 0.2 * (last - first) else first - 0.04 * (last - first)
+    return max(0.0, start), max(last, first + 1e-3)
 
 
 def power_title(rows: list[dict]) -> str:
@@ -616,7 +617,8 @@ def note_on_timeline(study: Study, rows: list[dict]) -> str:
     """Which run it is, and what is before the first bar."""
     run = next(row["run_id"] for row in rows if row["kind"] == "request")
     which = f"Run {run} alone, of {len(study.runs)} chosen. " if len(study.runs) > 1 else ""
-    return f"{which}A number names a level: so many at once. Idle and warm-up come before its first and have no bars."
+    before = "" if counts_words(study) else " What is before the first bar is idle baseline and warm-up."  # an import tells of neither
+    return f"{which}A number names a level: so many at once.{before}"
 
 
 def bars_of(requests: list[dict], x: alt.X, start: float, end: float) -> alt.LayerChart:
@@ -639,7 +641,19 @@ def bars_of(requests: list[dict], x: alt.X, start: float, end: float) -> alt.Lay
     names = level_names(requests, start, end, height)
     labels = [written(group, "text", {"baseline": "bottom", "align": align, "dy": -2, "fontSize": 12}, x=x, y=y)
               for align in ("left", "right") if (group := [name for name in names if name["align"] == align])]
-    return alt.layer(shown, *labels).properties(height=height)
+    counts = [base(timeless).mark_text(align="left", dx=6, color=DARK_RED, fontSize=12).encode(x=x, y=y, text="text:N")] \
+        if (timeless := timeless_blocks(bars, 14 * len(requests) / height)) else []
+    return alt.layer(shown, *labels, *counts).properties(height=height)
+
+
+def timeless_blocks(bars: list[dict], least_rows: float) -> list[dict]:
+    """A text for each block of failures of unknown time that is high enough for one."""
+    blocks: dict[tuple, list[dict]] = {}
+    for bar in bars:
+        if bar["state"] == TIMELESS:
+            blocks.setdefault((bar["level"], bar["x"]), []).append(bar)
+    return [{"x": x, "index": (own[0]["index"] + own[-1]["below"]) / 2, "text": f"{len(own)} {TIMELESS}"}
+            for (_, x), own in blocks.items() if len(own) >= least_rows]
 
 
 def level_names(requests: list[dict], start: float, end: float, height: int) -> list[dict]:
@@ -647,10 +661,11 @@ def level_names(requests: list[dict], start: float, end: float, height: int) -> 
     tops: dict[int, dict] = {}
     for index, row in enumerate(requests):
         tops.setdefault(row["level_id"], {"x": row["at_s"], "index": index, "concurrency": row["concurrency"]})
-    found, taken = [], []
+    found, taken, above = [], [], NAME_PX * len(requests) / height  # above: the room on top, in rows
     for top in sorted(tops.values(), key=lambda top: -top["concurrency"]):
         text = str(top["concurrency"]) + (" at once" if not found else "")
-        x, y = WIDTH * (top["x"] - start) / (end - start), height * (top["index"] + NAME_PX * len(requests) / height) / (len(requests) + NAME_PX * len(requests) / height)
+        x = WIDTH * (top["x"] - start) / (end - start)
+        y = height * (top["index"] + above) / (len(requests) + above)
         align, wide = ("right" if x > WIDTH * 0.9 else "left"), 8 * len(text) + 4
         box = (x + (wide / 2 if align == "left" else -wide / 2), y - 8, wide, 13)
         if not any(overlap(box, other) for other in taken):

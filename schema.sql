@@ -480,8 +480,10 @@ CREATE VIEW gpu_summary AS  -- the GPU in each level: means weighted by time, as
 WITH by_source AS (
   SELECT * FROM energy_by_source
 ), average (level_id, metric, source, mean) AS (  -- several GPUs: their watts together, clocks and busy shares on average
-  SELECT level_id, 'gpu_power_w', group_concat(source || ' ' || device, ' + '), sum(gpu_power_w) FROM by_source WHERE gpu_power_w IS NOT NULL GROUP BY level_id
-  UNION ALL SELECT level_id, 'gpu_mhz', group_concat(source || ' ' || device, ' + '), avg(mean_gpu_mhz) FROM by_source WHERE mean_gpu_mhz IS NOT NULL GROUP BY level_id
+  SELECT level_id, 'gpu_power_w', group_concat(source || ' ' || device, ' + '), sum(gpu_power_w) FROM by_source
+    WHERE gpu_power_w IS NOT NULL GROUP BY level_id
+  UNION ALL SELECT level_id, 'gpu_mhz', group_concat(source || ' ' || device, ' + '), avg(mean_gpu_mhz) FROM by_source
+    WHERE mean_gpu_mhz IS NOT NULL GROUP BY level_id
   UNION ALL SELECT level_id, 'gpu_busy_ratio', group_concat(source || ' ' || device, ' + '), avg(mean_gpu_busy_ratio) FROM by_source
     WHERE mean_gpu_busy_ratio IS NOT NULL GROUP BY level_id
 ), inside AS (

@@ -182,6 +182,7 @@ def test_failures_without_a_time_are_counted_and_not_dated(file):
     bars = [row for row in values(chart("timeline").draw(database, study)) if row.get("level") == "8 at once"]
     pale = [bar for bar in bars if bar["state"] == charts.TIMELESS]
     assert len(pale) == 3 and not any(bar["state"] == "failed" for bar in bars)
+    assert "3 failed, time unknown" in {row.get("text") for row in values(chart("timeline").draw(database, study))}
     assert {(bar["x"], bar["x2"]) for bar in pale} == {(min(bar["x"] for bar in bars), max(bar["x2"] for bar in bars))}
 
 
@@ -192,13 +193,15 @@ def test_repeats_are_one_point_of_the_path_with_one_label(file):
     assert {row["repeats"] for row in rows} == {2}
 
 
-@pytest.mark.parametrize("p99, longest, requests, kind, wait", [(9.0, 11.0, 100, "known", 9.0), (None, 11.0, 100, "endless", 11.0), (None, 11.0, 99, "few", 11.0)])
+@pytest.mark.parametrize("p99, longest, requests, kind, wait", [
+    (9.0, 11.0, 100, "known", 9.0), (None, 11.0, 100, "endless", 11.0), (None, 11.0, 99, "few", 11.0)])
 def test_failures_make_a_p99_endless(p99, longest, requests, kind, wait):
     level = {"ttft_p99_with_errors_s": p99, "ttft_max_s": longest, "completed": requests - 5, "errors": 5}
     assert charts.slowest(level) == {"wait_s": wait, "kind": kind}
 
 
-@pytest.mark.parametrize("limits, dashed", [(None, []), ({"tokens_per_s": 15.0}, [15.0]), ({"tpot": 0.05}, [20.0]), ({"tokens_per_s": 1e6}, []), ({"ttft": 2.0}, [])])
+@pytest.mark.parametrize("limits, dashed", [
+    (None, []), ({"tokens_per_s": 15.0}, [15.0]), ({"tpot": 0.05}, [20.0]), ({"tokens_per_s": 1e6}, []), ({"ttft": 2.0}, [])])
 def test_the_dashed_line_is_the_objective(file, limits, dashed):
     database, study = file(levels=(1, 4), chunks=False)
     spec = chart("average_throughput").draw(database, study, limits)
