@@ -30,6 +30,7 @@ MOST_POINTS = 600             # of a line over time: one for each pixel or so
 SPREAD = 9                    # dots of a level lie in so many columns
 LABEL_PX = 15                 # height of a label; it is so wide for each letter ...
 LETTER_PX = 7.5
+LABEL_ROOM = 0.09             # of an axis, left free for the label of the last point
 NAME_PX = 18                  # room above the first bars of a timeline for the name of their level
 TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 EDGES_NS = [round(10 ** (6 + tenth / 10)) for tenth in range(-10, 71)]  # cells of gaps, 0.1 ms to 3 h; what is shorter came in one read
@@ -430,9 +431,9 @@ def trade_off(rows: list[dict], what: str) -> alt.TopLevelMixin | None:
         return None
     means = [mean_of_level(n, own) for n, own in sorted(at_levels(rows).items())]
     repeats = [row for own in at_levels(rows).values() if len(own) > 1 for row in own]
-    x = log_time_axis([row["x"] for row in rows], what, alt.X, "x")
+    x = log_time_axis([row["x"] for row in rows], what, alt.X, "x", LABEL_ROOM)
     y = quantity("tokens/s of all together", rows, "y")
-    place_labels(means, log_domain([row["x"] for row in rows]), headroom(rows, "y"), repeats)
+    place_labels(means, log_domain([row["x"] for row in rows], LABEL_ROOM), headroom(rows, "y"), repeats)
     layers = [base(means).mark_line(color=GREY, strokeWidth=1.5).encode(x=x, y=y, order="concurrency:Q").add_params(zoom("x", "y"))]
     if repeats:
         layers.append(base(repeats).mark_point(color=BLUE, size=45, opacity=0.3).encode(x=x, y=y, tooltip=tips(repeats)))

@@ -209,7 +209,7 @@ a { color: inherit }
   figure h3 { margin: 0 }
   figure .hint { margin: 0; font-size: .75rem }
   .chart { min-height: 0 }
-  .chart svg.marks { height: auto; max-height: 10.4cm; margin: 0 auto }  /* two on a page */
+  .chart svg.marks { height: auto; max-height: 10.9cm; margin: 0 auto }  /* two on a page */
 }
 """
 
