@@ -148,12 +148,16 @@ def draw(database, verdicts: list[Verdict], out: Path) -> None:
     import report
     absent: dict[str, list[str]] = {}
     drawn: dict[str, list[tuple[str, dict]]] = {judged.study.model: [] for judged in verdicts}
-    todo = [(judged.study, chart) for judged in verdicts for chart in charts.CHARTS]
-    for place, (study, chart) in enumerate(todo, 1):
+    todo = [(judged, chart) for judged in verdicts for chart in charts.CHARTS]
+    written = 0
+    for place, (judged, chart) in enumerate(todo, 1):
+        study = judged.study
         progress(f"drawing {place} of {len(todo)}: {chart.name}")
-        if spec := chart.draw(database, study):
-            drawn[study.model].append((chart.title, spec))
+        if spec := chart.draw(database, study, judged.objectives):
+            if chart.says_more(study):  # the page shows no chart twice
+                drawn[study.model].append((chart.title, spec))
             charts.save_png(spec, out / study.folder / f"{chart.name}.png")
+            written += 1
         else:
             absent.setdefault(chart.needs, []).append(f"{study.folder}/{chart.name}.png")
     across = charts.comparisons([judged.study for judged in verdicts])
@@ -164,7 +168,7 @@ def draw(database, verdicts: list[Verdict], out: Path) -> None:
     progress("")
     for needs, names in absent.items():
         say(f"not drawn, no {needs} in this file: {', '.join(names)}")
-    say(f"{sum(map(len, drawn.values())) + len(across)} charts in {out}/, all of them live in {page}")
+    say(f"{written + len(across)} charts in {out}/, all of them live in {page}")
 
 
 def progress(text: str) -> None:

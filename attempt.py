@@ -217,7 +217,7 @@ def words(error: BaseException) -> str:
     """The innermost words of an exception, one line."""
     causes = list(chain(error))
     if size := next((cause.length for cause in causes if isinstance(cause, urllib3.exceptions.InvalidChunkLength)), None):
-        return f"no size of a chunk: {size[:50]!r}"
+        return f"no size of a chunk: {size[:50].strip()!r}"
     if any(isinstance(cause, http.client.IncompleteRead) or "ended prematurely" in str(cause) for cause in causes):
         return "the connection ended in mid-stream"
     innermost = causes[-1]

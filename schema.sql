@@ -476,10 +476,39 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   CASE WHEN gpu_covered_ns >= 0.95 * (level.ended_ns - level.started_ns)
     THEN gpu_energy_j * (level.ended_ns - level.started_ns) / gpu_covered_ns END AS gpu_energy_j,
   energy_j * 1e9 / nullif(covered_ns, 0) AS mean_w, max_w, mean_gpu_mhz, mean_gpu_busy_ratio,
+  gpu_energy_j * 1e9 / nullif(gpu_covered_ns, 0) AS gpu_power_w,
   level.id AS level_id, source.id AS source_id
 FROM summed JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 JOIN power_source AS source ON source.id = summed.source_id
 LEFT JOIN idle_power ON idle_power.run_id = source.run_id AND idle_power.name = source.name AND idle_power.device = source.device;
+
+DROP VIEW IF EXISTS gpu_summary;
+CREATE VIEW gpu_summary AS  -- the GPU in each level: means weighted by time, as in energy_by_source; least and most of the n samples at least half inside
+WITH by_source AS (
+  SELECT * FROM energy_by_source
+), average (level_id, metric, source, mean) AS (  -- several GPUs: their watts together, clocks and busy shares on average
+  SELECT level_id, 'gpu_power_w', group_concat(source || ' ' || device, ' + '), sum(gpu_power_w) FROM by_source
+    WHERE gpu_power_w IS NOT NULL GROUP BY level_id
+  UNION ALL SELECT level_id, 'gpu_mhz', group_concat(source || ' ' || device, ' + '), avg(mean_gpu_mhz) FROM by_source
+    WHERE mean_gpu_mhz IS NOT NULL GROUP BY level_id
+  UNION ALL SELECT level_id, 'gpu_busy_ratio', group_concat(source || ' ' || device, ' + '), avg(mean_gpu_busy_ratio) FROM by_source
+    WHERE mean_gpu_busy_ratio IS NOT NULL GROUP BY level_id
+), inside AS (
+  SELECT level.id AS level_id, source_id, gpu_power_w, gpu_mhz, gpu_busy_ratio
+  FROM level JOIN power_source ON power_source.run_id = level.run_id
+  JOIN power_sample ON source_id = power_source.id AND end_ns > level.started_ns AND start_ns < level.ended_ns
+    AND 2 * (min(end_ns, level.ended_ns) - max(start_ns, level.started_ns)) >= end_ns - start_ns
+), extreme (level_id, metric, n, min, max) AS (  -- watts of several GPUs are not sampled together: no least and most of their sum
+  SELECT level_id, 'gpu_power_w', count(*), CASE WHEN count(DISTINCT source_id) = 1 THEN min(gpu_power_w) END,
+    CASE WHEN count(DISTINCT source_id) = 1 THEN max(gpu_power_w) END FROM inside WHERE gpu_power_w IS NOT NULL GROUP BY level_id
+  UNION ALL SELECT level_id, 'gpu_mhz', count(*), min(gpu_mhz), max(gpu_mhz) FROM inside WHERE gpu_mhz IS NOT NULL GROUP BY level_id
+  UNION ALL SELECT level_id, 'gpu_busy_ratio', count(*), min(gpu_busy_ratio), max(gpu_busy_ratio) FROM inside
+    WHERE gpu_busy_ratio IS NOT NULL GROUP BY level_id
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated, average.source, average.metric,
+  coalesce(n, 0) AS n, extreme.min, average.mean, extreme.max, level.id AS level_id
+FROM average JOIN level ON level.id = average.level_id JOIN run ON run.id = level.run_id
+LEFT JOIN extreme ON extreme.level_id = average.level_id AND extreme.metric = average.metric;
 
 DROP VIEW IF EXISTS energy_summary;
 CREATE VIEW energy_summary AS  -- energy of each level, all sources together; NULL when one of them is not known

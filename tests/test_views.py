@@ -104,6 +104,29 @@ def test_outcomes_and_server_split(database):
     assert (row["requests"], row["queue_s"], row["load_s"], row["prefill_s"], row["decode_s"]) == (1, 1.5, 1.0, 0.5, 1.0)
 
 
+def test_the_gpu_is_weighted_by_time_and_its_edges_are_left_out(database):
+    level(database, started_ns=10 * S, ended_ns=20 * S)
+    database["power_source"].insert({"id": 1, "run_id": 1, "name": "powermetrics", "device": "soc", "kind": "interval", "status": "ok"})
+    for start, end, watts, busy in ((0, 11, 2, 0.0), (11, 15, 20, 1.0), (15, 19, 10, 0.5), (19, 30, 1, 0.0)):
+        database["power_sample"].insert({"source_id": 1, "start_ns": start * S, "end_ns": end * S, "energy_j": 2.0 * watts * (end - start),
+                                         "gpu_energy_j": 1.0 * watts * (end - start), "gpu_busy_ratio": busy})
+    found = {row["metric"]: row for row in database.query("SELECT * FROM gpu_summary")}
+    assert set(found) == {"gpu_power_w", "gpu_busy_ratio"}
+    assert [found["gpu_power_w"][c] for c in ("n", "min", "mean", "max")] == [2, 10.0, pytest.approx((2 + 80 + 40 + 1) / 10), 20.0]
+    assert [found["gpu_busy_ratio"][c] for c in ("n", "min", "mean", "max")] == [2, 0.5, pytest.approx(0.6), 1.0]
+    summary = one(database, "energy_summary")
+    assert summary["mean_w"] == 2 * found["gpu_power_w"]["mean"] and summary["mean_gpu_busy_ratio"] == found["gpu_busy_ratio"]["mean"]
+
+
+def test_the_watts_of_two_gpus_are_added(database):
+    level(database, started_ns=0, ended_ns=2 * S)
+    for device in (1, 2):
+        database["power_source"].insert({"id": device, "run_id": 1, "name": "nvml", "device": f"gpu{device}", "kind": "counter", "status": "ok"})
+        database["power_sample"].insert({"source_id": device, "start_ns": 0, "end_ns": 2 * S, "energy_j": 10.0 * device, "gpu_energy_j": 10.0 * device})
+    row = one(database, "gpu_summary")
+    assert [row[c] for c in ("source", "n", "min", "mean", "max")] == ["nvml gpu1 + nvml gpu2", 2, None, 15.0, None]
+
+
 def test_the_studys_views_have_the_studys_columns(database):
     level(database, concurrency=1, started_ns=0, ended_ns=3 * S)
     request(database, 1, sent=0.25, first=1, last=3, tokens=21, http_status=200)
