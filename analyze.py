@@ -84,8 +84,8 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
         said = []
         for study in selection.choose(database, [], [run_id]):
             name = [f"{study.model}:"] if len({level["model"] for level in study.levels}) > 1 else []
-            said += name + [verdict.alone(study), verdict.capacity(study, limits, within(database, study, limits))]
-        return [sentence for sentence in said if sentence]
+            said += name + verdict.served(study, limits, within(database, study, limits))
+        return said
     except db.ResultsError:  # nothing was finished
         return []
     finally:

@@ -86,9 +86,32 @@ class Law:
 
 def answers(study: Study, objectives: dict[str, float], services: dict[int, Service]) -> list[str]:
     """The answers in sentences; services has each level_id's requests held against the objectives."""
-    found = [alone(study), capacity(study, objectives, services), movement(study), waits(study), knee(study), law_sentence(study),
-             efficiency(study), cache_effect(study), *bottlenecks(study)]
-    return [sentence for sentence in found if sentence]
+    found = served(study, objectives, services)
+    if not is_open(study):
+        found += [movement(study), waits(study), knee(study), law_sentence(study), efficiency(study), cache_effect(study)]
+    return [sentence for sentence in found + bottlenecks(study) if sentence]
+
+
+def served(study: Study, objectives: dict[str, float], services: dict[int, Service]) -> list[str]:
+    """The answer in short: what one gets alone, and how many can be served."""
+    if is_open(study):
+        return [at_rate(level, objectives, services.get(level["level_id"], NO_SERVICE)) for level in study.levels]
+    return [sentence for sentence in (alone(study), capacity(study, objectives, services)) if sentence]
+
+
+def is_open(study: Study) -> bool:
+    """Did the requests come at a rate? Then a level's number is the most that could be in flight, and no load."""
+    return any(level["load"] == "open" for level in study.levels)
+
+
+def at_rate(level: dict, objectives: dict[str, float], service: Service) -> str:
+    """How those who came at a rate fared."""
+    wish = " and ".join(wording(name, limit) for name, limit in objectives.items())
+    waited = (f"; {level['pool_waits']} were due while all {level['concurrency']} places were taken, and their wait counts" if level["pool_waits"] else "")
+    speeds = (f"each gets {digits(level['tokens_per_s_mean'])} tokens/s and waits {seconds(level['ttft_mean_s'])} (longest {seconds(level['ttft_max_s'])}); "
+              if level["tokens_per_s_mean"] is not None else "")
+    rate = f"At {level['rate_per_s']:g} requests/s" if level["rate_per_s"] else "At no fixed rate"
+    return f"{rate} {speeds}{service.good} of {service.asked} were served {wish}{waited}."
 
 
 def alone(study: Study) -> str:
