@@ -180,9 +180,7 @@ def settle(options: argparse.Namespace) -> None:
     options.levels, options.dropped = levels(options.levels)
     options.model = list(dict.fromkeys(options.model or [STUDY_MODEL]))
     options.api = options.api or ["ollama"]
-    options.host = [] if options.demo else addresses(options)
-    if len(options.api) not in (1, len(options.host) or 1):
-        raise ValueError("--api is given once for all hosts, or once for each")
+    options.host, options.api = paired([] if options.demo else addresses(options), options.api)
     options.option = dict(option(text) for text in options.option or [])
     options.think = None if options.think is None else options.think == "on"
     options.slo = objectives.parse(options.slo or objectives.DEFAULT)
@@ -221,13 +219,27 @@ def settle_load(options: argparse.Namespace) -> None:
 def addresses(options: argparse.Namespace) -> list[str]:
     """The servers' base URLs: --host, OLLAMA_HOST (Ollama's own variable), or this machine."""
     if options.host:
-        return list(dict.fromkeys(api.host_url(text) for text in options.host))
+        return [api.host_url(text) for text in options.host]
     if options.api == ["ollama"] and (text := os.environ.get("OLLAMA_HOST", "").strip()):
         try:
             return [api.host_url(text)]
         except ValueError as error:
             raise ValueError(f"OLLAMA_HOST: {error}") from None
     return [api.host_url("127.0.0.1")]
+
+
+def paired(hosts: list[str], apis: list[str]) -> tuple[list[str], list[str]]:
+    """Every server once, and its protocol beside it, or one protocol for all. Raises ValueError."""
+    if len(apis) == 1:
+        return list(dict.fromkeys(hosts)), apis
+    if len(apis) != len(hosts):
+        raise ValueError("--api is given once for all hosts, or once for each")
+    pairs = list(dict.fromkeys(zip(hosts, apis)))
+    found = [host for host, _ in pairs]
+    for host in found:
+        if found.count(host) > 1:  # results.db tells servers apart by their address
+            raise ValueError(f"{host} by both protocols needs two names, one for each: 127.0.0.1 and localhost, for instance")
+    return found, [name for _, name in pairs]
 
 
 def levels(text: str) -> tuple[list[int], list[int]]:

@@ -31,6 +31,7 @@ def test_levels_that_are_none(text):
     (["1", "--model", " "], "empty"), ([""], "LEVELS is empty"), ([" "], "LEVELS is empty"), (["--demo", ""], "LEVELS is empty"), (["1", "--db", ""], "--db is empty"),
     (["1", "--host", ""], "--host is empty"), (["1", "--prompts="], "--prompts is empty"), (["1", "--config", ""], "--config is empty"), (["1", "--slo", ""], "--slo is empty"),
     (["1", "--api-key", "sk-1"], "OPENAI_API_KEY"), (["1", "--steady"], "--steady needs"), (["1", "--no-such\nforged"], "unrecognized"),
+    (["1", "--host", "a", "--host", "a", "--api", "ollama", "--api", "openai"], "needs two names"), (["1", "--api", "ollama", "--api", "openai"], "once for each"),
     (["--find-capacity", "--repeat", "3"], "--repeat 3"), (["--find-capacity", "--cache", "both"], "one cache"), (["1", "--cache", "hot"], "invalid choice"), (["1", "--rate", "5"], "needs an end"), (["1", "--rate", "0", "--requests", "3"], "above 0"),
     (["1", "--prompts", "no-such-file"], "No such file"), (["1", "--slo", "speed=3"], "no objective"), (["1", "--slo", "ttft=x"], "no objective"),
     (["1", "--duration", "0"], "above 0"), (["1", "--requests", "1000000"], "more than"), (["1", "--config", "no-such.toml"], "No such file"),
@@ -57,6 +58,15 @@ def test_ollamas_own_variable_is_obeyed_and_host_goes_first(monkeypatch):
     assert options.parse(["1"]).host == ["http://127.0.0.1:9999"]
     assert options.parse(["1", "--host", "10.0.0.7"]).host == ["http://10.0.0.7:11434"]
     assert options.parse(["1", "--api", "openai"]).host == ["http://127.0.0.1:11434"]
+
+
+@pytest.mark.parametrize("hosts, apis, servers", [
+    ("a a b", "ollama", "http://a:11434 http://b:11434 ollama"), ("a b", "ollama openai", "http://a:11434 http://b:11434 ollama openai"),
+    ("a a b", "ollama ollama openai", "http://a:11434 http://b:11434 ollama openai"), ("127.0.0.1 localhost", "ollama openai", "http://127.0.0.1:11434 http://localhost:11434 ollama openai"),
+])
+def test_each_server_is_asked_once_by_its_protocol(hosts, apis, servers):
+    found = options.parse(["1", *(f"--host={host}" for host in hosts.split()), *(f"--api={name}" for name in apis.split())])
+    assert found.host + found.api == servers.split()
 
 
 def test_options_have_json_values():
