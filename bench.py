@@ -10,6 +10,12 @@ Fills run, objective, target, level, request, reply and chunk of results.db; mon
 """
 from __future__ import annotations
 
+import os
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main begins there is nothing to put in order
+
 import options as command_line
 
 if __name__ == "__main__":
@@ -18,10 +24,8 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import json
-import os
 import platform
 import random
-import signal
 import sys
 import threading
 import time
@@ -61,11 +65,14 @@ class CannotRun(Exception):
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = command_line.parse(argv)
     helper = None
     try:
-        for condition in options.fail_if or ():
-            compare.condition(condition)  # a wrong one is told now, not after hours
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        options = command_line.parse(argv)
+        for condition in options.fail_if or ():  # a wrong one is told now, not after hours
+            if compare.condition(condition).is_change:
+                raise argparse.ArgumentTypeError(f"{condition!r} is a change and a run alone has none: give a value here, "
+                                                 f"or compare two runs with analyze.py --compare")
         helper = privilege.split_off(sampler=not (options.no_monitor or options.demo))
         return bench(options, helper)
     except (CannotRun, ServerError, db.ResultsError, privilege.PrivilegeError) as error:
@@ -152,15 +159,35 @@ class Run:
 
 # -- before the first level -------------------------------------------------------------
 
+class Interrupt(threading.Event):
+    """An Event that knows whether anybody has looked at it yet."""
+
+    heeded = False
+
+    def is_set(self) -> bool:
+        self.heeded = True
+        return super().is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.heeded = True
+        return super().wait(timeout)
+
+
 @contextlib.contextmanager
 def on_interrupt():
-    """An Event that Ctrl-C sets: what is finished is kept. A second Ctrl-C leaves at once."""
-    interrupt = threading.Event()
+    """An Event that Ctrl-C sets: what is finished is kept. A second Ctrl-C leaves at once.
+
+    So does the first as long as nobody looks at the Event: nothing is under way yet.
+    """
+    interrupt = Interrupt()
 
     def handle(signum, _frame) -> None:
+        heeded = interrupt.heeded
         if interrupt.is_set():
             os._exit(130)
         interrupt.set()
+        if not heeded:
+            raise KeyboardInterrupt
         os.write(2, b"\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

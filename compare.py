@@ -32,6 +32,12 @@ ALMOST_NORMAL = 1000      # degrees of freedom from which Student's t is the nor
 
 COLUMNS = {"ttft": "ttft_mean_s", "tokens_per_s": "tokens_per_s_mean", "e2e": "e2e_mean_s", "error_ratio": "error_ratio",
            "output_tokens_per_s": "output_tokens_per_s", "joules_per_token": "joules_per_output_token"}
+FIGURES = frozenset("""requests in_flight completed errors error_ratio ttft_mean_s ttft_p50_s ttft_p95_s ttft_p99_s ttft_max_s ttfat_mean_s
+ttft_p95_with_errors_s ttft_p99_with_errors_s tokens_per_s_mean tokens_per_s_p50 tokens_per_s_min tpot_mean_s itl_mean_s itl_p50_s itl_p95_s itl_p99_s
+itl_max_s itl_chunks e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s e2e_max_s output_tokens prompt_tokens chunks output_tokens_per_s requests_per_s duration_s
+peak_streaming good_requests good_ratio goodput_per_s ttft_mean_low_s ttft_mean_high_s tokens_per_s_mean_low tokens_per_s_mean_high client_send_skew_s
+client_send_lag_p99_s client_read_lag_p99_s client_stall_p99_s client_cpu_ratio client_limited rate_per_s pool_waits coverage_ratio energy_j idle_w
+joules_per_output_token net_joules_per_output_token output_tokens_per_joule mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio""".split())  # of a level; a bound may name them
 SHOWN = {"ttft": "wait", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
 COUNTED = {"server": "tokens", "chunks": "chunks", "words": "words"}  # output_tokens_source
 
@@ -44,9 +50,10 @@ class Condition:
     limit: float
     is_change: bool
     text: str
+    or_equal: bool = False
 
     def holds(self, value: float) -> bool:
-        return value < self.limit if self.below else value > self.limit
+        return self.or_equal and value == self.limit or (value < self.limit if self.below else value > self.limit)
 
 
 @dataclass
@@ -344,8 +351,8 @@ def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:
     """1 when a level of a study is past a bound, or when a bound cannot be told."""
     failed = False
     for condition in conditions:
-        told = [(study, level, level[COLUMNS[condition.metric]]) for study in studies for level in study.levels
-                if level[COLUMNS[condition.metric]] is not None]
+        column = COLUMNS.get(condition.metric, condition.metric)
+        told = [(study, level, level[column]) for study in studies for level in study.levels if level[column] is not None]
         hits = [(study, level, value) for study, level, value in told if condition.holds(value)]
         if not told:
             print(f"cannot tell {condition.text}: no level has it")
@@ -356,12 +363,13 @@ def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:
 
 
 def condition(text: str) -> Condition:
-    """ttft>10% or error_ratio>0.01 as a Condition; argparse shows what is wrong with it."""
-    match = re.fullmatch(r"\s*([a-z_0-9]+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*(%?)\s*", text)
-    if not match or match[1] not in COLUMNS or (match[4] and match[1] not in SHOWN):
+    """ttft>10%, ttft_p99_s>=2 or error_ratio>.01 as a Condition; argparse shows what is wrong with it."""
+    match = re.fullmatch(r"\s*([a-z_0-9]+)\s*([<>])(=?)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%?)\s*", text)
+    if not match or match[1] not in COLUMNS.keys() | FIGURES or (match[5] and match[1] not in SHOWN) or math.isinf(limit := float(match[4])):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no condition: METRIC<VALUE or METRIC>VALUE, with % for a change; METRIC is one of {', '.join(COLUMNS)}")
-    return Condition(match[1], match[2] == "<", float(match[3]) / (100 if match[4] else 1), bool(match[4]), text)
+            f"{text!r} is no condition: METRIC<VALUE or METRIC>=VALUE, with % for a change; METRIC is one of {', '.join(COLUMNS)} "
+            f"or a figure of level_summary such as ttft_p99_s or goodput_per_s, which has no %")
+    return Condition(match[1], match[2] == "<", limit / (100 if match[5] else 1), bool(match[5]), text, bool(match[3]))
 
 
 def positive(text: str, what: str) -> float:

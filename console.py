@@ -28,10 +28,33 @@ BAR_CELLS = 28
 LINES_AROUND_TABLE = 7  # GPU line, heading, bar, what is above
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # escape codes, text direction
 
-LEVEL_HEADING = (
-    "                    TTFT    TTFT  TOK/S  TOK/S   AT\n"
-    " LEVEL        OK    mean     max   each    all once     TIME  WATTS   MHZ  J/TOK")
-REQUEST_HEADING = f"{'REQ ID':>6} {'TOKENS':>7} {'TOKENS/S':>9} {'TTFT':>9} {'WAITING':>9} {'DURATION':>9}  STATUS"
+LEVEL_COLUMNS = (  # name in two lines, cells, which go first where there is no room
+    ("", "LEVEL", 6, 9), ("", "OK", 10, 8), ("TTFT", "mean", 8, 7), ("TTFT", "max", 8, 3), ("TOK/S", "each", 7, 6), ("TOK/S", "all", 7, 5),
+    ("AT", "once", 5, 4), ("", "TIME", 9, 2), ("", "WATTS", 7, 1), ("", "MHZ", 6, 0), ("", "J/TOK", 7, 3))
+REQUEST_COLUMNS = (("", "REQ ID", 6, 9), ("", "TOKENS", 8, 4), ("", "TOKENS/S", 10, 2), ("", "TTFT", 10, 5), ("", "WAITING", 10, 0),
+                   ("", "DURATION", 10, 1), ("", "  STATUS    ", 12, 8))
+
+
+def fitting(columns: tuple, width: int) -> list[int]:
+    """Which columns of a table a window of so many cells shows: those that matter most."""
+    shown = list(range(len(columns)))
+    while sum(columns[number][2] for number in shown) > width and len(shown) > 1:
+        shown.remove(min(shown, key=lambda number: columns[number][3]))
+    return shown
+
+
+def row_line(columns: tuple, values: list[str], width: int) -> str:
+    """The values under their columns, without those that do not fit."""
+    return "".join(f"{values[number]:>{columns[number][2]}}" for number in fitting(columns, width)).rstrip()
+
+
+def heading(columns: tuple, width: int) -> str:
+    """The names of the columns, in as many lines as they have."""
+    lines = [row_line(columns, [column[line] for column in columns], width) for line in (0, 1)]
+    return "\n".join(line for line in lines if line)
+
+
+LEVEL_HEADING = heading(LEVEL_COLUMNS, WIDTH)
 
 
 def clean(text: str) -> str:
@@ -53,6 +76,11 @@ class Console:
         self._told: tuple = ()
         self._table_begun = False
 
+    @property
+    def width(self) -> int:
+        """Cells of a line; of a file or a pipe always the same."""
+        return min(WIDTH, self._rich.size.width) if self._rich.is_terminal else WIDTH
+
     def __enter__(self) -> "Console":
         return self
 
@@ -67,7 +95,7 @@ class Console:
 
     def sentence(self, text: str) -> None:
         """A sentence in bold, broken between words."""
-        for line in textwrap.wrap(clean(text), WIDTH - 1, break_long_words=False, break_on_hyphens=False):
+        for line in textwrap.wrap(clean(text), self.width - 1, break_long_words=False, break_on_hyphens=False):
             self.say(line, "bold")
 
     def warn(self, text: str) -> None:
@@ -86,8 +114,8 @@ class Console:
         self._close_screen()
         if not self._table_begun:
             self._table_begun = True
-            self.say(LEVEL_HEADING, "bold")
-        self.say(level_line(row), "red" if row["errors"] else None)
+            self.say(heading(LEVEL_COLUMNS, self.width), "bold")
+        self.say(level_line(row, self.width), "red" if row["errors"] else None)
         if row["client_limited"]:
             self.warn(f"        client-limited, do not trust this level: {row['client_limited_why']}")
 
@@ -95,9 +123,9 @@ class Console:
         """All levels together, where other lines stood between them."""
         if not self.live and len(rows) > 1:
             self.say("")
-            self.say(LEVEL_HEADING, "bold")
+            self.say(heading(LEVEL_COLUMNS, self.width), "bold")
             for row in rows:
-                self.say(level_line(row), "red" if row["errors"] else None)
+                self.say(level_line(row, self.width), "red" if row["errors"] else None)
 
     def draw(self, level, sample: dict) -> None:
         """Called four times a second at most; draws when its budget allows."""
@@ -106,7 +134,7 @@ class Console:
         began = time.monotonic()
         if began < self._next_draw:
             return
-        self._screen.update(Text(self._picture(level, sample)), refresh=True)
+        self._screen.update(Text(self._picture(level, sample), no_wrap=True, overflow="crop"), refresh=True)
         took = time.monotonic() - began
         self._next_draw = began + max(DRAW_EVERY_S, DRAW_BUDGET * took)
 
@@ -122,16 +150,15 @@ class Console:
         waiting, streaming, ended = states(level)
         room = max(3, self._rich.size.height - LINES_AROUND_TABLE)
         shown = busiest(level.exchanges, room)
-        lines = [machine_line(sample), self._heading, REQUEST_HEADING]
+        width = self._rich.size.width
+        lines = [machine_line(sample), self._heading, heading(REQUEST_COLUMNS, width)]
+        counted = {outcome.task.number: outcome for outcome in level.outcomes} if level.is_burst else {}  # else the ended are not shown
         now = time.perf_counter_ns()
-        lines += [request_line(exchange, now) for exchange in shown]
+        lines += [request_line(exchange, now, counted.get(exchange.task.number), width) for exchange in shown]
         if len(level.exchanges) > len(shown):
             lines.append(f"{'...':>6} and {len(level.exchanges) - len(shown)} more")
-        done = int(BAR_CELLS * min(1.0, progress_ratio(level, ended)))
-        of = f"/{level.planned}" if level.planned else ""
-        lines.append(f"[{'#' * done}{'-' * (BAR_CELLS - done)}] {ended}{of} ended, {streaming} streaming, "
-                     f"{waiting} waiting  {clock_time(elapsed_s(level))}")
-        return "\n".join(line[: self._rich.size.width] for line in lines)
+        lines.append(progress_line(level, (waiting, streaming, ended), width))
+        return "\n".join(line[:width] for line in lines)
 
     def _close_screen(self) -> None:
         if self._screen is not None:
@@ -146,6 +173,18 @@ def states(level) -> tuple[int, int, int]:
     sent = sum(exchange.sent_ns is not None for exchange in flying)
     ended = len(level.exchanges) - len(flying) if level.is_burst else level.tally.ended
     return max(sent - begun, 0), begun, ended
+
+
+def progress_line(level, counts: tuple[int, int, int], width: int) -> str:
+    """How far a level is, with a bar where there is room."""
+    waiting, streaming, ended = counts
+    of = f"/{level.planned}" if level.planned else ""
+    text = f"{ended}{of} ended, {streaming} streaming, {waiting} waiting  {clock_time(elapsed_s(level))}"
+    cells = min(BAR_CELLS, width - len(text) - 3)
+    if cells < 1:
+        return text
+    done = int(cells * min(1.0, progress_ratio(level, ended)))
+    return f"[{'#' * done}{'-' * (cells - done)}] {text}"
 
 
 def progress_ratio(level, ended: int) -> float:
@@ -166,21 +205,32 @@ def busiest(exchanges: list, room: int) -> list:
     return sorted(exchanges, key=rank)[: room - 1]
 
 
-def request_line(exchange, now_ns: int) -> str:
-    """A request as the study showed it. TOKENS counts reads until the server has counted."""
-    number, stamps, sent = exchange.task.number, exchange.stamps, exchange.sent_ns
+def request_line(exchange, now_ns: int, outcome=None, width: int = WIDTH) -> str:
+    """A request as the study showed it.
+
+    Until its outcome is there TOKENS counts the reads after the first, which holds the head of the
+    answer, and TOKENS/S their pace; then both are what the server counted.
+    """
+    number, sent, stamps = str(exchange.task.number), exchange.sent_ns, exchange.stamps
     if sent is None:
-        return f"{number:>6} {'-':>7} {'-':>9} {'-':>9} {'-':>9} {'-':>9}  connecting"
+        return row_line(REQUEST_COLUMNS, [number, "-", "-", "-", "-", "-", "  connecting"], width)
     first = exchange.first_read_ns or (stamps[0] if stamps else None)
     until = exchange.ended_ns or now_ns
-    reads = exchange.reads
-    span = ((exchange.last_read_ns or until) - first) / 1e9 if first else 0.0
-    speed = f"{(reads - 1) / span:.1f}" if reads > 1 and span > 0 else "-"
+    tokens = max(exchange.reads - 1, 0)
+    speed = pace(len(stamps) - 1, stamps[1], stamps[-1]) if len(stamps) > 2 else "-"
+    if outcome is not None and outcome.chunk_ns:
+        first, tokens = outcome.chunk_ns[0], outcome.output_tokens
+        speed = pace(tokens, first, outcome.chunk_ns[-1])
     ttft = short_time((first - sent) / 1e9) if first else "-"
     waiting = short_time(((first or until) - sent) / 1e9)
     duration = short_time((until - first) / 1e9) if first else "-"
     status = ("cut" if exchange.cancelled else "ended") if exchange.ended_ns else "streaming" if first else "waiting"
-    return f"{number:>6} {reads or '-':>7} {speed:>9} {ttft:>9} {waiting:>9} {duration:>9}  {status}"
+    return row_line(REQUEST_COLUMNS, [number, str(tokens or "-"), speed, ttft, waiting, duration, f"  {status:<10}"], width)
+
+
+def pace(tokens: int, first_ns: int, last_ns: int) -> str:
+    """Tokens a second between the first and the last: 1 / TPOT."""
+    return f"{(tokens - 1) * 1e9 / (last_ns - first_ns):.1f}" if tokens > 1 and last_ns > first_ns else "-"
 
 
 def machine_line(sample: dict) -> str:
@@ -195,15 +245,14 @@ def machine_line(sample: dict) -> str:
     return "  ".join(parts) or "no power and no process samples"
 
 
-def level_line(row: dict) -> str:
-    """A row of level_summary joined with energy_summary in 80 columns; '-' is not known."""
+def level_line(row: dict, width: int = WIDTH) -> str:
+    """A row of level_summary joined with energy_summary in 80 columns, in fewer without the least; '-' is not known."""
     repeat = f"/{row['repeat']}" if row["repeat"] > 1 else ""
     repeat += "w" if row["cache"] == "warm" else ""
-    return (f"{str(row['concurrency']) + repeat:>6}{str(row['completed']) + '/' + str(row['requests']):>10}"
-            f"{short_time(row['ttft_mean_s']):>8}{short_time(row['ttft_max_s']):>8}"
-            f"{digits(row['tokens_per_s_mean']):>7}{digits(row['output_tokens_per_s']):>7}"
-            f"{digits(row['peak_streaming']):>5}{clock_time(row['duration_s']):>9}"
-            f"{digits(row['mean_w']):>7}{digits(row['mean_gpu_mhz'], 0):>6}{digits(row['joules_per_output_token'], 3):>7}")
+    return row_line(LEVEL_COLUMNS, [
+        f"{row['concurrency']}{repeat}", f"{row['completed']}/{row['requests']}", short_time(row["ttft_mean_s"]), short_time(row["ttft_max_s"]),
+        digits(row["tokens_per_s_mean"]), digits(row["output_tokens_per_s"]), digits(row["peak_streaming"]), clock_time(row["duration_s"]),
+        digits(row["mean_w"]), digits(row["mean_gpu_mhz"], 0), digits(row["joules_per_output_token"], 3)], width)
 
 
 def digits(value: float | None, places: int = 1) -> str:

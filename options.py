@@ -10,6 +10,7 @@ import os
 import sys
 
 import api
+import config
 import objectives
 
 DEEPEST_LEVEL = 4096  # a thread and a descriptor each; beyond, one client is the wrong tool
@@ -19,22 +20,65 @@ DEMO_LEVELS = "1,2,4,8,19,32"
 HIGHEST_PROBE = 256  # of --find-capacity, where nothing else is said
 MOST_REQUESTS = 999_999  # a request's id is level * 1,000,000 + number
 
-USAGE = """bench.py LEVELS [options]
+HELP = f"""bench.py LEVELS [options]
 
-  python bench.py 1,2,4,8,16,32      Ollama on this machine, deepseek-r1:7b
-  sudo python bench.py 1,2,4,19      the same with watts and joules: root only reads power
-  python bench.py --demo             no server needed: a simulated one, marked as such"""
-REPEATABLE = ("--model", "--host", "--api", "--option", "--fail-if")  # on the command line they replace the config's
+  python bench.py 1,2,4,8,16,32   Ollama on this machine, deepseek-r1:7b
+  sudo python bench.py 1,2,4,19   the same with watts: root only reads power
+  python bench.py --demo          no server needed: a simulated one, marked so
+
+what is asked
+  LEVELS             so many at once: 1,2,4,19 or 1-8 or x2:256 (doubling)
+  --model NAME       may be repeated ({STUDY_MODEL}); --pull downloads it
+  --host URL         server, may be repeated (OLLAMA_HOST or 127.0.0.1:11434)
+  --api NAME         ollama (default) or openai, whose key is in OPENAI_API_KEY
+  --prompt TEXT      what is asked (the study's question about time)
+  --prompts FILE     prompts and conversations, JSON lines or ShareGPT's
+  --prompt-tokens N  made-up prompts of about N tokens
+  --tokens N         ceiling of a reply (the model's own end)
+  --think on|off     reasoning (the server's default)
+  --option K=V       a model option, may be repeated
+  --cache KIND       cold: a unique prefix for each prompt (default); warm; both
+
+how it is fired: all of a level at once, or
+  --requests N       so many a level: who is done is replaced at once
+  --duration S       the same for S seconds; what is in flight then may finish
+  --rate R           R requests/s at random times; LEVELS is the most in flight
+  --ramp S           the first requests of a level spread over S seconds
+  --repeat N         every level N times, in random order from --seed N (1)
+  --warmup N         requests before the first level (1)
+  --cooldown S       pause between levels (10); --idle S idle baseline (10)
+  --deadline S       cut a level after S seconds (never)
+  --stall S          cut a stream that is silent for S seconds (300)
+
+what is judged
+  --slo ttft=2,...   objectives ({objectives.DEFAULT}); also ttfat, e2e, tpot
+  --find-capacity    the highest level that meets them; LEVELS is the most (256)
+  --steady           also show the part in which all were in flight
+  --fail-if COND     exit 1 when a level is so: 'ttft>2' or 'error_ratio>0'
+  --report           analyze.py at the end; --self-check tests this client first
+
+what is kept and shown
+  --config FILE      options from a TOML file; the command line goes first
+  --db FILE          results file (results.db); --label TEXT names the run
+  --resume           go on with the newest interrupted run of the same arguments
+  --pid N            the server's process, where it can't be found
+  --no-monitor       watch no processes and no power
+  --plain            plain lines instead of a live screen; -h, --help shows this
+"""
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line as a namespace; exits with 2 and one line when it is wrong."""
     parser = make_parser()
     argv = sys.argv[1:] if argv is None else argv
-    given = parser.parse_args(argv)
+    if any(part.partition("=")[0] == "--api-key" for part in argv):
+        parser.error("a key on the command line is everybody's to read: put it into OPENAI_API_KEY")
+    options = parser.parse_args(argv)
     try:
         "".join(argv).encode()  # bytes that are no UTF-8 can't be stored; UnicodeEncodeError is a ValueError
-        options = parser.parse_args(from_config(given.config, argv) + argv) if given.config else given
+        refuse_empty(parser, options)
+        if options.config:
+            options = with_config(parser, options, argv)
         settle(options)
     except ValueError as error:
         parser.error(str(error))
@@ -44,123 +88,99 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         """One line instead of the usage."""
-        self.exit(2, f"{self.prog}: {message} (--help shows all)\n")
+        self.exit(2, f"{self.prog}: {api.flat(message)} (--help shows all)\n")
+
+    def format_help(self) -> str:
+        return HELP
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="bench.py", usage=USAGE, add_help=False, allow_abbrev=False,
-                                     formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26, width=100))
-    group = parser.add_argument_group("what is asked")
-    group.add_argument("levels", nargs="?", metavar="LEVELS", help="concurrent requests: 1,2,4,19 or 1-8 or x2:256 (doubling)")
-    add_asked(group)
-    add_fired(parser.add_argument_group("how it is fired"))
-    add_judged(parser.add_argument_group("what is judged"))
-    add_kept(parser.add_argument_group("what is kept and shown"))
+    """Every option; what each is for stands in HELP."""
+    parser = Parser(prog="bench.py", add_help=False, allow_abbrev=False)
+    parser.add_argument("levels", nargs="?")
+    for add in (add_asked, add_fired, add_judged, add_kept):
+        add(parser.add_argument)
     return parser
 
 
-def add_asked(group) -> None:
-    add = group.add_argument
-    add("--model", action="append", metavar="NAME", help=f"model, may be repeated ({STUDY_MODEL})")
-    add("--host", action="append", metavar="URL", help="server, may be repeated (OLLAMA_HOST or 127.0.0.1:11434)")
-    add("--api", action="append", choices=("ollama", "openai"), help="protocol, once or once for each host (ollama); key: OPENAI_API_KEY")
-    add("--prompt", default=STUDY_PROMPT, metavar="TEXT", help="what is asked (the study's question about time)")
-    add("--prompts", metavar="FILE", help="prompts and conversations, JSON lines or ShareGPT's")
-    add("--prompt-tokens", type=whole(1), metavar="N", help="made-up prompts of about N tokens")
-    add("--tokens", type=whole(1), metavar="N", help="ceiling of a reply (the model's own end)")
-    add("--think", choices=("on", "off"), help="reasoning (the server's default)")
-    add("--option", action="append", metavar="KEY=VALUE", help="model option, may be repeated")
-    add("--cache", choices=("cold", "warm", "both"), default="cold", help="cold: a unique prefix for each prompt (cold)")
-    add("--pull", action="store_true", help="download a missing model")
+def with_config(parser: argparse.ArgumentParser, given: argparse.Namespace, argv: list[str]) -> argparse.Namespace:
+    """The command line again, over what its file says. Raises ValueError."""
+    checks = {"levels": levels, "slo": objectives.parse, "host": api.host_url, "option": option}
+    found = config.read(given.config, parser, checks)
+    found = {name: value for name, value in found.items() if not (isinstance(value, list) and getattr(given, name) is not None)}
+    parser.set_defaults(**found)  # a list in it would be gone on with: the command line's replaces it
+    return parser.parse_args(argv)
 
 
-def add_fired(group) -> None:
-    add = group.add_argument
-    add("--requests", type=whole(1), metavar="N", help="so many a level: who is done is replaced at once (one burst)")
-    add("--duration", type=seconds, metavar="S", help="the same for S seconds; what is in flight then may finish")
-    add("--rate", type=positive, metavar="R", help="R requests/s at random times (Poisson); LEVELS is the most in flight")
-    add("--ramp", type=seconds, default=0.0, metavar="S", help="spread the first requests of a level over S seconds")
-    add("--repeat", type=whole(1), default=1, metavar="N", help="every level N times, in random order")
-    add("--seed", type=whole(0), default=1, metavar="N", help="of every random choice (1)")
-    add("--warmup", type=whole(0), default=1, metavar="N", help="requests before the first level (1)")
-    add("--cooldown", type=seconds, metavar="S", help="pause between levels (10)")
-    add("--idle", type=seconds, metavar="S", help="idle baseline of the power (10; 0: none)")
-    add("--deadline", type=seconds, metavar="S", help="cut a level after S seconds (never)")
-    add("--stall", type=seconds, default=300.0, metavar="S", help="cut a stream that is silent for S seconds (300)")
+def refuse_empty(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """An empty value is an unset variable of a shell, and no wish for the default. Raises ValueError."""
+    for action in parser._actions:
+        value = getattr(options, action.dest, None)
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not text.strip():
+                raise ValueError(f"{action.option_strings[0]} is empty" if action.option_strings else "LEVELS is empty: try 1,2,4,8")
 
 
-def add_judged(group) -> None:
-    add = group.add_argument
-    add("--slo", metavar="NAME=VALUE,...", help=f"objectives: ttft, ttfat, e2e, tpot, tokens_per_s ({objectives.DEFAULT})")
-    add("--find-capacity", action="store_true", help="search the highest level that meets them; LEVELS is the most to try (256)")
-    add("--steady", action="store_true", help="also show the part in which all of a level were in flight")
-    add("--fail-if", action="append", metavar="COND", help="exit 1 when a level's figure is so, e.g. 'ttft>2' or 'error_ratio>0'")
-    add("--report", action="store_true", help="run analyze.py at the end")
-    add("--self-check", action="store_true", help="first measure this client's own error at these levels")
+def add_asked(add) -> None:
+    add("--model", action="append")
+    add("--host", action="append")
+    add("--api", action="append", choices=("ollama", "openai"))
+    add("--prompt", default=STUDY_PROMPT)
+    add("--prompts")
+    add("--prompt-tokens", type=whole(1))
+    add("--tokens", type=whole(1))
+    add("--think", choices=("on", "off"))
+    add("--option", action="append")
+    add("--cache", choices=("cold", "warm", "both"), default="cold")
+    add("--pull", action="store_true")
 
 
-def add_kept(group) -> None:
-    add = group.add_argument
-    add("--config", metavar="FILE", help="options from a TOML file; the command line goes first")
-    add("--db", default="results.db", metavar="FILE", help="results file (results.db)")
-    add("--label", metavar="TEXT", help="a name for this run")
-    add("--resume", action="store_true", help="go on with the newest interrupted run of the same arguments")
-    add("--demo", action="store_true", help="against a simulated M2 Pro")
-    add("--pid", type=whole(1), metavar="N", help="the server's process, where it can't be found")
-    add("--no-monitor", action="store_true", help="watch no processes and no power")
-    add("--plain", action="store_true", help="plain lines instead of a live screen")
+def add_fired(add) -> None:
+    add("--requests", type=whole(1))
+    add("--duration", type=seconds)
+    add("--rate", type=positive)
+    add("--ramp", type=seconds, default=0.0)
+    add("--repeat", type=whole(1), default=1)
+    add("--seed", type=whole(0), default=1)
+    add("--warmup", type=whole(0), default=1)
+    add("--cooldown", type=seconds)
+    add("--idle", type=seconds)
+    add("--deadline", type=seconds)
+    add("--stall", type=seconds, default=300.0)
+
+
+def add_judged(add) -> None:
+    add("--slo")
+    add("--find-capacity", action="store_true")
+    add("--steady", action="store_true")
+    add("--fail-if", action="append")
+    add("--report", action="store_true")
+    add("--self-check", action="store_true")
+
+
+def add_kept(add) -> None:
+    add("--config")
+    add("--db", default="results.db")
+    add("--label")
+    add("--resume", action="store_true")
+    add("--demo", action="store_true")
+    add("--pid", type=whole(1))
+    add("--no-monitor", action="store_true")
+    add("--plain", action="store_true")
     add("--user-stamps", action="store_true", help=argparse.SUPPRESS)  # measure as where the kernel gives no stamps
-    add("-h", "--help", action="help", help="show this")
-
-
-def from_config(path: str, argv: list[str]) -> list[str]:
-    """A TOML file as a command line. Raises ValueError."""
-    try:
-        import tomllib
-    except ImportError:  # Python 3.10
-        import tomli as tomllib
-    try:
-        with open(path, "rb") as file:
-            table = tomllib.load(file)
-    except OSError as error:
-        raise ValueError(f"--config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"--config {path}: {error}") from None
-    found = []
-    for name, value in table.items():
-        flag = "--" + name.replace("_", "-")
-        if name == "levels":
-            found += [] if any_levels(argv) else [value if isinstance(value, str) else ",".join(map(str, value))]
-        elif flag in REPEATABLE and flag in argv:
-            continue
-        elif isinstance(value, dict):
-            found += [part for key, one in value.items() for part in (flag, f"{key}={json.dumps(one)}")]
-        elif isinstance(value, list):
-            found += [part for one in value for part in (flag, str(one))]
-        elif isinstance(value, bool):
-            found += [flag] if value else []
-        else:
-            found += [flag, str(value)]
-    return found
-
-
-def any_levels(argv: list[str]) -> bool:
-    """Does a command line name levels itself?"""
-    return make_parser().parse_args(argv).levels is not None
+    add("-h", "--help", action="help")
 
 
 def settle(options: argparse.Namespace) -> None:
     """Turn texts into values and fill what depends on other options. Raises ValueError."""
     if options.levels is None and not (options.demo or options.find_capacity):
         raise ValueError("LEVELS is missing: try 1,2,4,8 (or --demo without a server)")
-    options.levels, options.dropped = levels(options.levels or (str(HIGHEST_PROBE) if options.find_capacity else DEMO_LEVELS))
+    if options.levels is None:
+        options.levels = str(HIGHEST_PROBE) if options.find_capacity else DEMO_LEVELS
+    options.levels, options.dropped = levels(options.levels)
     options.model = list(dict.fromkeys(options.model or [STUDY_MODEL]))
-    if any(not model.strip() for model in options.model):
-        raise ValueError("--model is empty")
     options.api = options.api or ["ollama"]
-    options.host = [] if options.demo else addresses(options)
-    if len(options.api) not in (1, len(options.host) or 1):
-        raise ValueError("--api is given once for all hosts, or once for each")
+    options.host, options.api = paired([] if options.demo else addresses(options), options.api)
     options.option = dict(option(text) for text in options.option or [])
     options.think = None if options.think is None else options.think == "on"
     options.slo = objectives.parse(options.slo or objectives.DEFAULT)
@@ -184,6 +204,12 @@ def settle_load(options: argparse.Namespace) -> None:
     if options.requests and options.requests > MOST_REQUESTS:
         raise ValueError(f"--requests {options.requests} is more than {MOST_REQUESTS} a level")
     options.load = "open" if options.rate else "closed" if options.requests or options.duration else "burst"
+    if options.steady and options.load == "burst":
+        raise ValueError("--steady needs a load that goes on: --requests N or --duration S")
+    if options.find_capacity and options.repeat > 1:
+        raise ValueError(f"--find-capacity fires each level once: --repeat {options.repeat} is for LEVELS")
+    if options.find_capacity and options.cache == "both":
+        raise ValueError("--find-capacity searches with one cache: --cache cold or --cache warm")
     if options.prompts:
         import prompts
 
@@ -193,13 +219,27 @@ def settle_load(options: argparse.Namespace) -> None:
 def addresses(options: argparse.Namespace) -> list[str]:
     """The servers' base URLs: --host, OLLAMA_HOST (Ollama's own variable), or this machine."""
     if options.host:
-        return list(dict.fromkeys(api.host_url(text) for text in options.host))
+        return [api.host_url(text) for text in options.host]
     if options.api == ["ollama"] and (text := os.environ.get("OLLAMA_HOST", "").strip()):
         try:
             return [api.host_url(text)]
         except ValueError as error:
             raise ValueError(f"OLLAMA_HOST: {error}") from None
     return [api.host_url("127.0.0.1")]
+
+
+def paired(hosts: list[str], apis: list[str]) -> tuple[list[str], list[str]]:
+    """Every server once, and its protocol beside it, or one protocol for all. Raises ValueError."""
+    if len(apis) == 1:
+        return list(dict.fromkeys(hosts)), apis
+    if len(apis) != len(hosts):
+        raise ValueError("--api is given once for all hosts, or once for each")
+    pairs = list(dict.fromkeys(zip(hosts, apis)))
+    found = [host for host, _ in pairs]
+    for host in found:
+        if found.count(host) > 1:  # results.db tells servers apart by their address
+            raise ValueError(f"{host} by both protocols needs two names, one for each: 127.0.0.1 and localhost, for instance")
+    return found, [name for _, name in pairs]
 
 
 def levels(text: str) -> tuple[list[int], list[int]]:

@@ -10,8 +10,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
+from typing import Iterator
 from urllib.parse import urlsplit
 
 import requests
@@ -21,13 +23,17 @@ import api
 import attempt
 import wire
 
-CONNECT_S, ANSWER_S = 5.0, 60.0
+CONNECT_S = 5.0
+ANSWER_S = 60.0  # from the question to the last byte of its answer, however it drips
+ALIVE_S = 10.0  # the same, where any answer at all will do
 ANSWER_BYTES = 16 << 20  # more is no answer to a question
 SIMULATOR = "ollama-bench-sim"  # what a simulator says in the header Server
 LOCAL = ("127.0.0.1", "::1", "localhost")
 DEMO = ("--profile", "m2pro-7b", "--slots", "19", "--tokens", "45-75")  # short replies: under a minute in all
 DEMO_INTERVAL_MS = 200  # of the demo's powermetrics: a demo level lasts seconds
-PULL_LINE_BYTES = 1 << 20
+PULL_LINE_BYTES = 1 << 20  # a step of a download in words: more is none
+PULL_READ_BYTES = 4096  # taken at once, so that a step is told when it comes
+MOST_NAMES, LONGEST_NAME = 20, 120  # of a server's models in one error
 
 
 class ServerError(Exception):
@@ -56,26 +62,38 @@ class Server:
         parts = urlsplit(self.url)
         return parts.port if parts.hostname in LOCAL else None
 
-    def get(self, path: str, body: dict | None = None) -> tuple[int, object]:
-        """(HTTP status, decoded JSON or None). Raises ServerError when nobody answers."""
+    def get(self, path: str, body: dict | None = None, within_s: float | None = None) -> tuple[int, object]:
+        """(HTTP status, decoded JSON or None). Raises ServerError when no whole answer comes in time."""
+        within_s = within_s or ANSWER_S
+        exchange = wire.Exchange(kernel_stamps=False)
+        clock = threading.Timer(within_s, exchange.cancel, [f"no whole answer to {path} within {within_s:g} s"])
+        clock.daemon = True
+        clock.start()
         try:
-            with self._session.request("GET" if body is None else "POST", self.url + path, json=body, stream=True,
-                                       timeout=(CONNECT_S, ANSWER_S), allow_redirects=False) as answer:
+            with exchange, self._session.request("GET" if body is None else "POST", self.url + path, json=body, stream=True,
+                                                 timeout=(CONNECT_S, within_s), allow_redirects=False) as answer:
                 self.simulated = self.simulated or answer.headers.get("Server") == SIMULATOR
                 content = answer.raw.read(ANSWER_BYTES, decode_content=True)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            start = "start Ollama (ollama serve)" if self.protocol.name == "ollama" else "start the server"
-            raise ServerError(f"no server answers at {self.url} ({attempt.words(error)}): "
-                              f"{start}, name another with --host, or try --demo") from None
+            broken = exchange.cancelled
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError, OverflowError) as error:
+            broken = exchange.cancelled or attempt.words(error)
+        finally:
+            clock.cancel()
+        if broken:
+            raise self._absent(broken)
         try:
             return answer.status_code, json.loads(content)
         except (ValueError, RecursionError):
             return answer.status_code, None
 
+    def _absent(self, why: str) -> ServerError:
+        start = "start Ollama (ollama serve)" if self.protocol.name == "ollama" else "start the server"
+        return ServerError(f"no server answers at {self.url} ({why}): {start}, name another with --host, or try --demo")
+
     def answers(self) -> bool:
         """Does anybody answer at all?"""
         try:
-            return self.get("/")[0] > 0
+            return self.get("/", within_s=ALIVE_S)[0] > 0
         except ServerError:
             return False
 
@@ -91,25 +109,23 @@ class Server:
         if pull and self.protocol.name == "ollama":
             return self._pull(model, say)
         hint = f"; ollama pull {model}, or --pull" if self.protocol.name == "ollama" else ""
-        raise ServerError(f"model {model!r} is not at {self.url}; there: {', '.join(there) or 'none'}{hint}")
+        raise ServerError(f"model {model!r} is not at {self.url}; there: {listing(there)}{hint}")
 
     def _pull(self, model: str, say) -> None:
         """Download a model; one line for each step of it. Raises ServerError."""
         last = None
         try:
             with self._session.post(f"{self.url}/api/pull", json={"model": model, "name": model}, stream=True,
-                                    timeout=(CONNECT_S, None)) as answer:
-                for line in answer.iter_lines(PULL_LINE_BYTES):
-                    said = json.loads(line) if line.strip() else {}
-                    if said.get("error"):
-                        raise ServerError(f"model {model!r} could not be pulled: {api.error_text(said)}")
-                    if (status := said.get("status")) and status != last:
+                                    headers={"Accept-Encoding": "identity"}, timeout=(CONNECT_S, None)) as answer:
+                for line in lines(answer.raw):
+                    status = step(line)
+                    if status and status != last:
                         say(f"{model}: {status}")
                         last = status
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise ServerError(f"model {model!r} could not be pulled: {attempt.words(error)}") from None
         if last != "success":
-            raise ServerError(f"model {model!r} could not be pulled: the download ended early")
+            raise ServerError(f"model {model!r} could not be pulled: the download ended early; --pull again goes on with it")
 
     def describe(self, model: str) -> dict:
         """Columns of the table target."""
@@ -121,6 +137,39 @@ class Server:
         return {"host": self.url, "api": self.protocol.name, "model": model, **target}
 
 
+def listing(names: list[str]) -> str:
+    """Some names of a server's models in one line, and how many more there are."""
+    shown = [api.flat(name)[:LONGEST_NAME] for name in names[:MOST_NAMES]]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more or "none"
+
+
+def lines(raw) -> Iterator[bytes]:
+    """The lines of an answer's body as they come. Raises ValueError at one that does not end."""
+    tail = b""
+    for data in raw.stream(PULL_READ_BYTES):
+        *whole, tail = (tail + data).split(b"\n")
+        yield from whole
+        if len(tail) > PULL_LINE_BYTES:
+            raise ValueError(f"the server sent a line of more than {PULL_LINE_BYTES >> 20} MiB")
+    yield tail
+
+
+def step(line: bytes) -> str:
+    """What a line of a download says, '' for nothing. Raises ValueError for an error, or when it is no such line."""
+    if not line.strip():
+        return ""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise ValueError(f"the server answers {api.flat(line[:100].decode('utf-8', 'replace'))!r}, which is no step of a download")
+    if said.get("error"):
+        raise ValueError(api.error_text(said))
+    return api.flat(status) if isinstance(status := said.get("status"), str) else ""
+
+
 class Simulator:
     """The demo's server: sim.py as a process of our own, ended with us."""
 
@@ -129,9 +178,13 @@ class Simulator:
         self._process = subprocess.Popen(
             [sys.executable, script, "--port", "0", "--parent-pid", str(os.getpid()), *DEMO],
             stdout=subprocess.PIPE, text=True, start_new_session=True)
-        line = self._process.stdout.readline()
-        if not line.startswith("listening on "):
-            raise ServerError(f"the simulator did not start: {line.strip() or 'see above'}")
+        try:
+            line = self._process.stdout.readline()
+            if not line.startswith("listening on "):
+                raise ServerError(f"the simulator did not start: {line.strip() or 'see above'}")
+        except BaseException:  # Ctrl-C too: nobody else would end it
+            self.__exit__()
+            raise
         self.url = line.split()[-1]
         self.pid = self._process.pid
         self.powermetrics = [sys.executable, script, "powermetrics", "--port", str(urlsplit(self.url).port),

@@ -57,15 +57,53 @@ def test_who_waits_streams_and_has_ended():
 def test_a_requests_line():
     second = 1_000_000_000
     line = console.request_line(exchange(7, second, (2 * second, 3 * second, 4 * second)), 5 * second)
-    assert line.split() == ["7", "3", "1.0", "1", "s", "1", "s", "3", "s", "streaming"] and len(line) <= 80
+    assert line.split() == ["7", "2", "1.0", "1", "s", "1", "s", "3", "s", "streaming"] and len(line) <= 80
     assert console.request_line(exchange(7, None), 0).split()[-1] == "connecting"
     assert console.request_line(exchange(7, second), 3 * second).split()[-1] == "waiting"
     assert console.request_line(exchange(7, 1, (2,), ended=3, cancelled="deadline"), 5).split()[-1] == "cut"
 
 
+def test_an_ended_request_shows_what_the_server_counted():
+    ms = 1_000_000
+    stamps = [100 * ms, *range(110 * ms, 310 * ms, 10 * ms)]  # the head, then 20 tokens at 100/s
+    ended = exchange(7, ms, stamps, ended=301 * ms)
+    streaming = console.request_line(exchange(7, ms, stamps), 301 * ms).split()
+    assert streaming[:3] == ["7", "20", "100.0"] and streaming[-1] == "streaming"
+    outcome = SimpleNamespace(task=ended.task, output_tokens=39, chunk_ns=array("q", stamps[1:]))
+    assert console.request_line(ended, 400 * ms, outcome).split() == ["7", "39", "200.0", "109", "ms", "109", "ms", "191", "ms", "ended"]
+    outcome.chunk_ns = array("q")  # an error
+    assert console.request_line(ended, 400 * ms, outcome).split()[-1] == "ended"
+    assert console.request_line(exchange(7, ms, stamps[:1]), 301 * ms).split()[:3] == ["7", "-", "-"]
+
+
+def test_the_picture_takes_its_counts_from_the_outcomes():
+    second = 1_000_000_000
+    ended = exchange(1, 1, (second, 2 * second, 3 * second), ended=4 * second)
+    found = level([ended, exchange(2, 1, (second, 2 * second))])
+    found.outcomes = [SimpleNamespace(task=ended.task, output_tokens=77, chunk_ns=array("q", (second, 2 * second)))]
+    assert [line.split()[1] for line in screen()._picture(found, {}).split("\n")[3:5]] == ["77", "1"]
+
+
+@pytest.mark.parametrize("width", [80, 70, 60, 50, 40, 30])
+def test_a_narrow_window_drops_columns_and_cuts_none(width):
+    made = screen(width=width)
+    made.level_finished(ROW)
+    lines = made._rich.file.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+    assert len(lines) == 3 and max(map(len, lines)) <= width and lines[2].split()[:2] == ["19", "19/19"]
+    assert ("J/TOK" in lines[1]) == (width >= 50) and len(lines[1].split()) >= 2
+    rows = made._picture(level([exchange(1, 1, (2, 3, 4))]), {}).split("\n")
+    assert max(map(len, rows)) <= width and (width < 25 or rows[2].split()[-1] == "STATUS" and rows[3].split()[-1] == "streaming")
+
+
+def test_a_pipe_has_all_columns_however_narrow_the_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    console.Console(plain=True).level_finished(ROW)
+    assert console.LEVEL_HEADING in capsys.readouterr().out
+
+
 def screen(height=14, width=80):
     made = console.Console()
-    made._rich = RichConsole(file=io.StringIO(), force_terminal=True, width=width, height=height, highlight=False, markup=False)
+    made._rich = RichConsole(file=io.StringIO(), force_terminal=True, width=width, height=height, highlight=False, markup=False, soft_wrap=True)
     made.live = True
     return made
 
