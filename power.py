@@ -678,16 +678,17 @@ def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: s
     if helper and helper.sampler:
         return [powermetrics_source(helper)]
     if sys.platform == "darwin":
-        return [macos_source()]
+        return [macos_source(helper.failure if helper else None)]
     cards = graphics_cards(sysfs)
     return [*installed_nvidia(cards), *linux_sources(cards, helper, sysfs)]
 
 
-def macos_source() -> Stream | Absent:
+def macos_source(failure: str | None) -> Stream | Absent:
+    """macmon where it is installed. failure: why root's sampler is not there although we began as root."""
     macmon = shutil.which("macmon")
     if macmon:
         return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)])
-    return Absent("powermetrics", "soc", "interval",
+    return Absent("powermetrics", "soc", "interval", f"not read: {failure}" if failure else
                   "not read: macOS gives power to root only; start with sudo, or `brew install macmon`")
 
 
