@@ -313,6 +313,10 @@ class CpuRail:
         self.lives: bool | None = None
         self._held: list[dict] = []
 
+    @property
+    def holds(self) -> bool:
+        return bool(self._held)
+
     def sift(self, sample: dict) -> list[dict]:
         """The samples that may be stored now."""
         self._held.append(sample)
@@ -342,8 +346,10 @@ class Track:
         self.interval_s = getattr(source, "interval_s", monitor.interval_s)
         self.samples = 0
         self.latest: dict = {}
+        self.stored_end_ns = 0  # of the last sample that is in the file: latest's is later when some are held back
         self.heard_s = time.monotonic()
         self._rail = CpuRail()
+        self._lock = threading.Lock()  # of the rail: release() comes from the run's thread
         self.id = monitor.writer.insert("power_source", {
             "run_id": monitor.run_id, "name": source.name, "device": source.device,
             "kind": source.kind, "scope": source.scope, "status": source.status})
@@ -352,14 +358,21 @@ class Track:
     def live(self) -> bool:
         return self.source.status == "ok"
 
+    @property
+    def patience_s(self) -> float:
+        """How long the sample over this instant may take to be stored: an interval, with as much again
+        for a late one; two more while it is held back, for an M5's CPU counter shows no sooner that it lives."""
+        return (4 if self._rail.holds else 2) * self.interval_s
+
     def keep(self, sample: dict, slept: bool = False) -> None:
         """Checks a sample, whose instants are perf_counter_ns, and stores it."""
         self.heard_s = time.monotonic()
         self._check_gap(sample, slept)
         self._note_thermal(sample)
         self.latest = sample
-        dead_before = self._rail.lives is False
-        self._store(self._rail.sift(sample))
+        with self._lock:
+            dead_before = self._rail.lives is False
+            self._store(self._rail.sift(sample))
         if self._rail.lives is False and not dead_before:
             self.monitor.note("cpu_power_zero", f"{self.name} says 0 J for a running CPU: it and the sum are NULL", say=True)
 
@@ -384,9 +397,15 @@ class Track:
         origin_ns = self.monitor.origin_ns
         for sample in samples:
             self.samples += 1
+            self.stored_end_ns = sample["end_ns"]
             self.monitor.writer.add("power_sample", {
                 **sample, "source_id": self.id,
                 "start_ns": sample["start_ns"] - origin_ns, "end_ns": sample["end_ns"] - origin_ns})
+
+    def release(self) -> None:
+        """Stores what is held back: nothing more is waited for."""
+        with self._lock:
+            self._store(self._rail.release())
 
     def silent(self, now_s: float, limit_s: float = 0) -> float | None:
         """The limit in seconds when nothing was heard for longer, else None."""
@@ -399,7 +418,7 @@ class Track:
         self.monitor.note("sampler_failed", f"{self.name} gives nothing more: {why}", say=True)
 
     def finish(self) -> None:
-        self._store(self._rail.release())
+        self.release()
         self.monitor.writer.update("power_source", self.id, {
             "status": self.source.status, "samples": self.samples, "dropped": self.source.dropped})
 
@@ -519,15 +538,18 @@ class Monitor:
         self._edges.put(True)
 
     def wait_covered(self, at_ns: int, interrupt: threading.Event | None = None) -> bool:
-        """Waits until the power samples reach at_ns (perf_counter_ns); False when they did not.
+        """Waits until the stored power samples reach at_ns (perf_counter_ns); False when they did not.
 
         A level's energy is known only when the samples over its end have come: one interval
-        later. Never waits longer than two, and not for a source that gives none.
+        later, a few when its CPU counter is slow. Never waits longer than that, nor for a
+        source that gives none; what is held back then is stored as it is.
         """
-        waiting = [track for track in self.tracks if track.live and track.latest]
-        until_s = time.monotonic() + 2 * max([track.interval_s for track in waiting], default=0)
-        while any(track.live and track.latest["end_ns"] < at_ns for track in waiting):
-            if time.monotonic() > until_s or interrupt is not None and interrupt.is_set():
+        waiting, began_s = [track for track in self.tracks if track.live and track.latest], time.monotonic()
+        while late := [track for track in waiting if track.live and track.stored_end_ns < at_ns]:
+            out_of_time = time.monotonic() - began_s > max(track.patience_s for track in late)
+            if out_of_time or interrupt is not None and interrupt.is_set():
+                for track in late:
+                    self._safely("power", track.release)
                 return False
             time.sleep(0.01)
         return True

@@ -165,6 +165,44 @@ def test_wait_covered_waits_for_nothing_that_is_not_there(watch):
     assert watched.monitor.wait_covered(10**18)
 
 
+class Told:
+    """An interval source whose samples a test hands to its track."""
+
+    name, device, kind, scope, status, dropped, interval_s = "powermetrics", "soc", "interval", None, "ok", 0, 0.3
+
+    def stop(self):
+        pass
+
+
+def tell(track, number, cpu_j):
+    """The sample from number to number + 1 tenths of a second."""
+    track.keep({"start_ns": number * 10**8, "end_ns": (number + 1) * 10**8, "energy_j": 1.0 + cpu_j, "gpu_energy_j": 1.0, "cpu_energy_j": cpu_j})
+
+
+def test_a_level_is_covered_when_the_sample_over_its_end_is_stored_not_when_it_came(watch):
+    watched = watch([Told()])
+    (track,) = watched.monitor.tracks
+    tell(track, 0, 2.0)
+    tell(track, 1, 0.0)  # held back: a slow counter or a dead one?
+    threading.Timer(0.7, tell, (track, 2, 4.0)).start()  # later than a sample that is not held back may be
+    assert watched.monitor.wait_covered(15 * 10**7)
+    assert [row["cpu_energy_j"] for row in watched.rows("power_sample")] == [2.0, 0.0, 4.0]
+
+
+@pytest.mark.parametrize("first, stored", [(2.0, [(2.0, 3.0), (0.0, 1.0)]), (0.0, [(None, None), (None, None)])])
+def test_what_is_held_back_is_stored_when_the_waiting_ends(watch, first, stored):
+    watched = watch([Told()])
+    (track,) = watched.monitor.tracks
+    tell(track, 0, first)
+    tell(track, 1, 0.0)
+    interrupt = threading.Event()
+    interrupt.set()
+    assert not watched.monitor.wait_covered(15 * 10**7, interrupt)
+    assert [(row["cpu_energy_j"], row["energy_j"]) for row in watched.rows("power_sample")] == stored
+    watched.monitor.stop()
+    assert len(watched.rows("power_sample")) == 2
+
+
 def test_no_root(watch, fake):
     watched = watch([fake("no_root")])
     assert watched.monitor.wait_first_sample(PATIENCE_S)  # a failed source is not waited for
