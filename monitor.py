@@ -18,9 +18,11 @@ import json
 import os
 import platform
 import queue
+import statistics
 import sys
 import threading
 import time
+from typing import Iterator
 
 import psutil
 
@@ -374,7 +376,8 @@ class Track:
             dead_before = self._rail.lives is False
             self._store(self._rail.sift(sample))
         if self._rail.lives is False and not dead_before:
-            self.monitor.note("cpu_power_zero", f"{self.name} says 0 J for a running CPU: it and the sum are NULL", say=True)
+            self.monitor.note("cpu_power_zero", f"{self.name} says 0 J for a running CPU: it and the sum are NULL",
+                              say=True, at_ns=sample["end_ns"])
 
     def _check_gap(self, sample: dict, slept: bool) -> None:
         """A sample that spans a sleep, in which one of two clocks stood still, has no energy to
@@ -386,12 +389,12 @@ class Track:
         if slept or span_s > STALL_INTERVALS * self.interval_s and self.source.kind != "counter":
             sample.update({rail: None for rail in ("energy_j", "gpu_energy_j", "cpu_energy_j") if rail in sample})
             self.monitor.note("gap", f"{self.name}: a sample of {span_s:.1f} s"
-                              f"{' over a sleep' if slept else ''}; its energy is NULL")
+                              f"{' over a sleep' if slept else ''}; its energy is NULL", at_ns=sample["end_ns"])
 
     def _note_thermal(self, sample: dict) -> None:
         word, before = sample.get("thermal"), self.latest.get("thermal")
         if word and word != before and (before or word.lower() not in ("nominal", "none")):
-            self.monitor.note("thermal", f"{self.name}: {word}")
+            self.monitor.note("thermal", f"{self.name}: {word}", at_ns=sample["end_ns"])
 
     def _store(self, samples: list[dict]) -> None:
         origin_ns = self.monitor.origin_ns
@@ -591,10 +594,10 @@ class Monitor:
         return {"monitor_cpu_s": sum(self._cpu_s),
                 "sampler_cpu_s": sum(feed.source.launcher.cpu_s for feed in self._feeds)}
 
-    def note(self, kind: str, detail: str, say: bool = False) -> None:
-        """Stores an event; with say it is also told, for it concerns a power source."""
-        self.writer.add("event", {"run_id": self.run_id, "at_ns": time.perf_counter_ns() - self.origin_ns,
-                                  "kind": kind, "detail": detail})
+    def note(self, kind: str, detail: str, say: bool = False, at_ns: int | None = None) -> None:
+        """Stores an event, of now unless at_ns says when; with say it is also told, for it concerns a power source."""
+        at_ns = time.perf_counter_ns() if at_ns is None else at_ns
+        self.writer.add("event", {"run_id": self.run_id, "at_ns": at_ns - self.origin_ns, "kind": kind, "detail": detail})
         if say:
             self.tell(kind, f"power: {detail:.{SAY_LENGTH}}")
 
@@ -806,26 +809,48 @@ def figure(value: float | None, layout: str) -> str:
     return format(value, layout) if value is not None else "-".rjust(len(format(0, layout)))
 
 
-def import_log(path: str, db_path: str) -> int:
-    """Stores what powermetrics wrote into a file, plist or text, as a run."""
-    samples, dropped = read_log(path)
-    placed = [sample for sample in samples if sample["elapsed_ns"]]
-    if not placed:
-        raise LogError(f"{path} holds no sample of powermetrics")
-    began_unix = placed[0]["at_unix"] - placed[0]["elapsed_ns"] / 1e9 if placed[0]["at_unix"] else os.path.getmtime(path)
-    length_ns = sum(sample["elapsed_ns"] for sample in placed)
-    with db.Writer(db_path) as writer:
-        arguments = argparse.Namespace(powermetrics_log=path, db=db_path)
-        run_id = writer.insert("run", {**run_row(arguments, began_unix), "status": "finished", "ended_ns": length_ns})
-        source_id = writer.insert("power_source", {
-            "run_id": run_id, "name": "powermetrics", "device": "soc", "kind": "interval", "scope": power.CHIP_SCOPE,
-            "status": "ok", "samples": len(placed), "dropped": dropped + len(samples) - len(placed)})
+class Log:
+    """A powermetrics log as a source whose samples have all come."""
+
+    name, device, kind, scope, status = "powermetrics", "soc", "interval", power.CHIP_SCOPE, "ok"
+
+    def __init__(self, samples: list[dict], dropped: int) -> None:
+        self.samples = [sample for sample in samples if sample["elapsed_ns"]]
+        self.dropped = dropped + len(samples) - len(self.samples)
+        elapsed_ns = [sample["elapsed_ns"] for sample in self.samples]
+        self.length_ns = sum(elapsed_ns)
+        self.interval_s = statistics.median(elapsed_ns or [0]) / 1e9
+
+    def placed(self) -> Iterator[dict]:
+        """Its samples end to end, from 0 on."""
         end_ns = 0
-        for sample in placed:
-            start_ns, end_ns = end_ns, end_ns + sample.pop("elapsed_ns")
-            del sample["at_unix"]
-            writer.add("power_sample", {**sample, "source_id": source_id, "start_ns": start_ns, "end_ns": end_ns})
-    print(f"{len(placed)} samples over {length_ns / 1e9:.1f} s stored as run {run_id} in {db_path}")
+        for sample in self.samples:
+            start_ns, end_ns = end_ns, end_ns + sample["elapsed_ns"]
+            columns = {name: value for name, value in sample.items() if name != "at_unix"}
+            yield {**columns, "start_ns": start_ns, "end_ns": end_ns}
+
+    def began_unix(self) -> float | None:
+        first = self.samples[0]
+        return None if first["at_unix"] is None else first["at_unix"] - first["elapsed_ns"] / 1e9
+
+
+def import_log(path: str, db_path: str) -> int:
+    """Stores what powermetrics wrote into a file, plist or text, as a run; every sample is checked as a live one is."""
+    log = Log(*read_log(path))
+    if not log.samples:
+        raise LogError(f"{path} holds no sample of powermetrics")
+    if log.length_ns > power.LARGEST:
+        raise LogError(f"{path} says it lasted {log.length_ns / 1e9:.3g} s: no log of powermetrics")
+    began_unix = log.began_unix()
+    with db.Writer(db_path) as writer:
+        run_id = writer.insert("run", {
+            **run_row(argparse.Namespace(powermetrics_log=path, db=db_path), os.path.getmtime(path) if began_unix is None else began_unix),
+            "status": "finished", "ended_ns": log.length_ns})
+        (track,) = Monitor(writer, run_id, 0, sources=[log]).tracks
+        for sample in log.placed():
+            track.keep(sample)
+        track.finish()
+    print(f"{track.samples} samples over {log.length_ns / 1e9:.1f} s stored as run {run_id} in {db_path}")
     return 0
 
 

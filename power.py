@@ -150,8 +150,8 @@ def parse_text(log: str) -> list[dict]:
 
 def parse_block(block: str, header: re.Match | None) -> dict:
     field = {name: first_match(patterns, block) for name, patterns in TEXT_FIELDS.items()}
-    elapsed_ms = number(float(header[3])) if header else None
-    elapsed_s = elapsed_ms / 1e3 if elapsed_ms else None
+    elapsed_ns = number((decimal(header[3]) or 0) * 1e6) if header else None
+    elapsed_s = elapsed_ns / 1e9 if elapsed_ns else None
 
     def energy(rail: str, scale: float) -> float | None:
         return None if field[rail] is None or elapsed_s is None else field[rail] / scale * elapsed_s
@@ -165,13 +165,21 @@ def parse_block(block: str, header: re.Match | None) -> dict:
     return {"energy_j": chip_joules(cpu_j, gpu_j, ane_j) if package_j is None else package_j,
             "gpu_energy_j": gpu_j, "cpu_energy_j": cpu_j, "gpu_busy_ratio": busy,
             "gpu_mhz": field["gpu_mhz"], "thermal": thermal[1] if thermal else None,
-            "elapsed_ns": round(elapsed_s * 1e9) if elapsed_s else None,
+            "elapsed_ns": round(elapsed_ns) if elapsed_ns else None,
             "at_unix": text_unix(header[2]) if header else None}
 
 
 def first_match(patterns: list[re.Pattern], text: str) -> float | None:
     found = next(filter(None, (pattern.search(text) for pattern in patterns)), None)
-    return number(float(found[1])) if found else None
+    return decimal(found[1]) if found else None
+
+
+def decimal(text: str) -> float | None:
+    """The number that a text is; None for one that is damaged, such as 1.2.3."""
+    try:
+        return number(float(text))
+    except ValueError:
+        return None
 
 
 def text_unix(stamp: str) -> float | None:

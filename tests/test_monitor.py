@@ -637,6 +637,36 @@ def test_a_log_that_a_user_hands_in(tmp_path, log, samples):
     assert all(before["end_ns"] == after["start_ns"] for before, after in zip(rows, rows[1:]))
 
 
+def imported(folder, *blocks):
+    """The rows that a text log of (elapsed ms, CPU mW) gives, and what was said."""
+    header = "*** Sampled system activity (Sat Feb 14 00:42:06 2026 -0500) (%sms elapsed) ***\n"
+    (folder / "log").write_text("".join(header % ms + f"CPU Power: {mw} mW\nGPU Power: 500 mW\n" for ms, mw in blocks))
+    done = run_monitor(folder, "--powermetrics-log", "log")
+    assert done.returncode == 0, done.stderr
+    database = db.connect(folder / "results.db", readonly=True)
+    with contextlib.closing(database.conn):
+        return [(row["cpu_energy_j"], row["energy_j"], row["gpu_energy_j"]) for row in database["power_sample"].rows], done.stderr
+
+
+def test_a_log_whose_cpu_energy_stays_zero_has_no_sum(tmp_path):
+    rows, said = imported(tmp_path, *[("1000.00", 0)] * 12)
+    assert rows == [(None, None, 0.5)] * 12
+    assert said.splitlines()[-1] == "power: powermetrics soc says 0 J for a running CPU: it and the sum are NULL"
+    assert only_row(tmp_path / "results.db", "event")["at_ns"] == 3 * 10**9
+
+
+def test_a_log_over_a_sleep_and_one_with_a_slow_counter(tmp_path):
+    rows, _ = imported(tmp_path, ("1000.00", 2000), ("1000.00", 0), ("90000.00", 2000), ("1000.00", 0))
+    assert rows == [(2.0, 2.5, 0.5), (0.0, 0.5, 0.5), (None, None, None), (0.0, 0.5, 0.5)]
+    assert only_row(tmp_path / "results.db", "event")["kind"] == "gap"
+
+
+def test_damaged_headers_of_a_log_are_counted(tmp_path):
+    rows, _ = imported(tmp_path, ("1000.00", "e"), ("1.2.3", 1000), ("9" * 17, 1000), ("1000.00", 1000))
+    assert rows == [(None, None, 0.5), (1.0, 1.5, 0.5)]
+    assert only_row(tmp_path / "results.db", "power_source")["dropped"] == 2
+
+
 @pytest.mark.parametrize("arguments, code, said", [
     (["--powermetrics-log", "absent"], 1, "monitor.py: absent: No such file or directory"),
     (["--powermetrics-log", "empty"], 1, "monitor.py: empty holds no sample of powermetrics"),
