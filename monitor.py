@@ -423,7 +423,7 @@ class Track:
     def finish(self) -> None:
         self.release()
         self.monitor.writer.update("power_source", self.id, {
-            "status": self.source.status, "samples": self.samples, "dropped": self.source.dropped})
+            "kind": self.source.kind, "status": self.source.status, "samples": self.samples, "dropped": self.source.dropped})
 
 
 class Feed:
