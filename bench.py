@@ -288,9 +288,9 @@ def watching(run: Run, helper, simulator: Simulator | None):
         return
     sources = power.sources(helper=helper, powermetrics_command=simulator.powermetrics if simulator else None)
     pid = run.options.pid or (simulator.pid if simulator else None)
-    port = next((server.port for server in run.servers if server.port), None)
+    ports = [server.port for server in run.servers if server.port]
     interval_s = DEMO_INTERVAL_MS / 1000 if simulator else 1.0
-    monitor = Monitor(run.writer, run.id, run.origin_ns, sources=sources, port=port, pid=pid, interval_s=interval_s, say=run.screen.say)
+    monitor = Monitor(run.writer, run.id, run.origin_ns, sources=sources, ports=ports, pid=pid, interval_s=interval_s, say=run.screen.say)
     monitor.start()
     try:
         yield monitor

@@ -22,7 +22,7 @@ import statistics
 import sys
 import threading
 import time
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import psutil
 
@@ -161,21 +161,21 @@ class Member:
 
 
 class Tree:
-    """The server's processes with their roles, through restarts of the server and its runners."""
+    """The servers' processes with their roles, through restarts of a server and its runners.
 
-    def __init__(self, port: int | None, pid: int | None) -> None:
-        self.port, self.pid = port, pid
+    A server is looked for on each of the ports; pid names one process instead.
+    """
+
+    def __init__(self, ports: Sequence[int], pid: int | None) -> None:
+        self.ports, self.pid = tuple(dict.fromkeys(ports)), pid
         self.members: dict[tuple[int, float], Member] = {}
         self.searched_s = float("-inf")
-        self._roots: list[psutil.Process] = []
+        self._found: dict[int | None, list[psutil.Process]] = {port: [] for port in (self.ports if pid is None else (None,))}
 
     def rescan(self, now_s: float) -> tuple[list[Member], list[Member]]:
         """Looks for processes; returns who appeared and who vanished since the last time."""
-        self._roots = [root for root in self._roots if root.is_running() and alive(root)]
-        if not self._roots and (self.members or now_s - self.searched_s >= SEARCH_S):
-            self.searched_s = now_s
-            self._roots = [root for root in find_roots(self.port, self.pid) if root.pid != os.getpid()]
-        seen = {key(process): (process, role) for process, role in self._walk()}
+        self._look_for_roots(now_s)
+        seen = {key(process): (process, role) for process, role in self._walk(self.roots)}
         vanished = [self.members.pop(known) for known in list(self.members) if known not in seen]
         appeared = [Member(process, role, name_of(process))
                     for known, (process, role) in seen.items() if known not in self.members]
@@ -183,16 +183,36 @@ class Tree:
             self.members[key(member.process)] = member
         return appeared, vanished
 
+    def _look_for_roots(self, now_s: float) -> None:
+        """Searches for servers that are not there: at once for one that has just gone, else now and then."""
+        gone = False
+        for port, roots in self._found.items():
+            self._found[port] = [root for root in roots if root.is_running() and alive(root)]
+            gone |= bool(roots) and not self._found[port]
+        if all(self._found.values()) or not gone and now_s - self.searched_s < SEARCH_S:
+            return
+        self.searched_s = now_s
+        for port in [port for port, roots in self._found.items() if not roots]:
+            self._found[port] = [root for root in find_roots(port, self.pid) if root.pid != os.getpid()]
+
+    @property
+    def roots(self) -> list[psutil.Process]:
+        return [root for roots in self._found.values() for root in roots]
+
     @property
     def where(self) -> str:
-        return f" on port {self.port}" if self.pid is None else f" with pid {self.pid}"
+        if self.pid is not None:
+            return f" with pid {self.pid}"
+        return f" on port{'s' * (len(self.ports) > 1)} {' or '.join(map(str, self.ports))}"
 
-    def slots(self) -> tuple[int | None, str | None]:
-        """The parallel requests of the newest process that was started with a number of them."""
-        for process, role in sorted(self._walk(), key=lambda found: key(found[0])[1], reverse=True):
+    def slots(self, port: int | None = None) -> tuple[int | None, str | None]:
+        """The parallel requests of the newest process that was started with a number of them, of the
+        server on this port or of any."""
+        roots = self._found.get(port, self.roots)
+        for process, role in sorted(self._walk(roots), key=lambda found: key(found[0])[1], reverse=True):
             if count := parallel_option(cmdline_of(process) or []):
                 return count, f"command line of the {role}"
-        for root in self._roots:
+        for root in roots:
             if count := whole(environment_of(root).get("OLLAMA_NUM_PARALLEL")):
                 return count, "OLLAMA_NUM_PARALLEL of the server"
         return None, None
@@ -200,9 +220,9 @@ class Tree:
     def drop(self, member: Member) -> None:
         self.members.pop(key(member.process), None)
 
-    def _walk(self):
+    def _walk(self, roots: list[psutil.Process]):
         """(process, role) of every root and all that descends from it."""
-        for root in self._roots:
+        for root in roots:
             yield root, "serve"
             try:
                 children = root.children(recursive=True)
@@ -495,7 +515,7 @@ class Monitor:
     Nothing it meets raises into the caller; say() is called once per kind of problem.
     """
 
-    def __init__(self, writer, run_id: int, origin_ns: int, *, sources: list, port: int | None = None,
+    def __init__(self, writer, run_id: int, origin_ns: int, *, sources: list, ports: Sequence[int] = (),
                  pid: int | None = None, interval_s: float = INTERVAL_S, say=None,
                  first_document_s: float = FIRST_DOCUMENT_S) -> None:
         self.writer, self.run_id, self.origin_ns = writer, run_id, origin_ns
@@ -506,7 +526,7 @@ class Monitor:
         self._edges: queue.SimpleQueue = queue.SimpleQueue()  # mark() puts, the thread takes
         self._stopping = threading.Event()
         self._looked = threading.Event()
-        self.tree = Tree(port, pid) if port is not None or pid is not None else None
+        self.tree = Tree(ports, pid) if ports or pid is not None else None
         self._system = System()
         self._clocks = (time.time(), time.perf_counter())
         self.tracks = [Track(self, source) for source in sources]
@@ -557,10 +577,10 @@ class Monitor:
             time.sleep(0.01)
         return True
 
-    def slots(self) -> tuple[int | None, str | None]:
-        """How many requests at a time the server is set to, and where that was read."""
+    def slots(self, port: int | None = None) -> tuple[int | None, str | None]:
+        """How many requests at a time the server on this port (or any) is set to, and where that was read."""
         try:
-            return self.tree.slots() if self.tree else (None, None)
+            return self.tree.slots(port) if self.tree else (None, None)
         except psutil.Error:
             return None, None
 
@@ -736,7 +756,7 @@ def watch(arguments: argparse.Namespace, helper) -> int:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         machine_id = machine.remember(writer, machine.describe())
         run_id = writer.run_id = writer.insert("run", {**run_row(arguments, started_unix), "machine_id": machine_id})
-        monitor = Monitor(writer, run_id, origin_ns, sources=power.sources(helper), port=arguments.port,
+        monitor = Monitor(writer, run_id, origin_ns, sources=power.sources(helper), ports=[arguments.port],
                           pid=arguments.pid, interval_s=arguments.interval)
         try:
             monitor.start()

@@ -425,10 +425,10 @@ def test_a_child_that_was_just_forked_is_not_judged_yet(monkeypatch):
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         child = int(process.stdout.readline())
         monkeypatch.setattr(monitor, "FORK_S", 10**9)
-        appeared, _ = monitor.Tree(None, process.pid).rescan(0.0)
+        appeared, _ = monitor.Tree((), process.pid).rescan(0.0)
         assert [member.process.pid for member in appeared] == [process.pid]
         monkeypatch.setattr(monitor, "FORK_S", 0.0)
-        appeared, _ = monitor.Tree(None, process.pid).rescan(0.0)
+        appeared, _ = monitor.Tree((), process.pid).rescan(0.0)
         assert [member.process.pid for member in appeared] == [process.pid, child]
         process.communicate()
 
@@ -441,7 +441,7 @@ def test_server_that_restarts_is_found_again(watch, tmp_path, monkeypatch):
     current = []
     with ollama(tmp_path) as (first, _):
         current[:] = [first.pid]
-        watched = watch(port=port)
+        watched = watch(ports=[port])
         watched.until(lambda: watched.rows("process", pid=first.pid))
     with ollama(tmp_path) as (second, _):
         current[:] = [second.pid]
@@ -454,6 +454,57 @@ def free_port():
         return server.getsockname()[1]
 
 
+LISTENER = ("import socket, sys; server = socket.create_server(('127.0.0.1', int(sys.argv[1])));"
+            "print(server.getsockname()[1], flush=True); sys.stdin.read()")
+
+
+@contextlib.contextmanager
+def listener(port=0):
+    """A process that listens, and its port."""
+    with subprocess.Popen([sys.executable, "-c", LISTENER, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield process, int(process.stdout.readline())
+        process.communicate()
+
+
+@posix
+def test_the_servers_on_all_ports_are_watched_each_through_its_restarts(watch, monkeypatch):
+    monkeypatch.setattr(monitor, "RESCAN_S", 0.1)
+    with listener() as (first, first_port):
+        with listener() as (second, second_port):
+            watched = watch(ports=[first_port, second_port])
+            watched.until(lambda: {row["pid"] for row in watched.rows("process", role="serve")} == {first.pid, second.pid})
+        watched.until(lambda: watched.rows("event", kind="process_vanished"))
+        monkeypatch.setattr(monitor, "SEARCH_S", 0.1)
+        with listener(second_port) as (again, _):
+            watched.until(lambda: watched.rows("process", pid=again.pid, role="serve"))
+        assert len(watched.rows("process", pid=first.pid)) == 1
+
+
+def test_bench_watches_every_local_server(sim, tmp_path):
+    servers = [sim("--profile", "exact", "--ttft", "60", "--itl", "5", "--tokens", "30") for _ in range(2)]
+    hosts = [word for server in servers for word in ("--host", server.url)]
+    done = subprocess.run([sys.executable, str(ROOT / "bench.py"), "2", *hosts, "--idle", "0", "--warmup", "0", "--plain"],
+                          cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    database = db.connect(tmp_path / "results.db", readonly=True)
+    with contextlib.closing(database.conn):
+        assert {row["pid"] for row in database["process"].rows} == {server.process.pid for server in servers}
+
+
+@posix
+def test_slots_are_those_of_the_server_on_the_port():
+    tree = monitor.Tree([1, 2], None)
+    with listener() as (first, _), listener() as (second, _):
+        tree._found = {1: [psutil.Process(first.pid)], 2: [psutil.Process(second.pid)]}
+        for port, process in ((1, first), (2, second)):
+            assert [found.pid for found, _ in tree._walk(tree._found[port])] == [process.pid]
+    assert tree.slots(1) == (None, None)
+
+
+def test_no_server_on_any_port_is_said_once():
+    assert monitor.Tree([1, 2, 1], None).where == " on ports 1 or 2" and monitor.Tree([1], None).where == " on port 1"
+
+
 @posix
 def test_ollama_is_found_by_its_command_line(tmp_path):
     with ollama(tmp_path) as (server, _):
@@ -461,20 +512,16 @@ def test_ollama_is_found_by_its_command_line(tmp_path):
 
 
 def test_another_server_is_found_by_its_port():
-    code = ("import socket, sys; server = socket.create_server(('127.0.0.1', 0));"
-            "print(server.getsockname()[1], flush=True); sys.stdin.read()")
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        port = int(process.stdout.readline())
+    with listener() as (process, port):
         assert [root.pid for root in monitor.find_roots(port, None)] == [process.pid]
-        process.communicate()
 
 
 def test_we_are_never_our_own_server(watch):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        tree = monitor.Tree(server.getsockname()[1], None)
+        tree = monitor.Tree([server.getsockname()[1]], None)
         appeared, _ = tree.rescan(0.0)
     assert os.getpid() not in [member.process.pid for member in appeared]
-    tree = monitor.Tree(None, os.getppid())
+    tree = monitor.Tree((), os.getppid())
     appeared, _ = tree.rescan(0.0)
     assert appeared and os.getpid() not in [member.process.pid for member in appeared]
 
