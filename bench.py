@@ -10,6 +10,12 @@ Fills run, objective, target, level, request, reply and chunk of results.db; mon
 """
 from __future__ import annotations
 
+import os
+import sys
+
+if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
+    sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
+
 import options as command_line
 
 if __name__ == "__main__":
@@ -18,11 +24,9 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import json
-import os
 import platform
 import random
 import signal
-import sys
 import threading
 import time
 from dataclasses import dataclass, field

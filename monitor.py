@@ -12,12 +12,14 @@ the run. Energy comes from `power.py`; here its samples are checked, counted and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import functools
 import json
 import os
 import platform
 import queue
+import signal
 import statistics
 import sys
 import threading
@@ -25,6 +27,9 @@ import time
 from typing import Iterator, Sequence
 
 import psutil
+
+if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
+    sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
 import db
 import machine
@@ -750,9 +755,9 @@ def print_line(text: str) -> None:
 # -- alone ------------------------------------------------------------------------------
 
 def watch(arguments: argparse.Namespace, helper) -> int:
-    """Stores a run without levels and shows it live; 130 after Ctrl-C."""
+    """Stores a run without levels and shows it live; 130 when it was ended before its time."""
     status = "failed"
-    with db.Writer(arguments.db) as writer:
+    with on_interrupt() as interrupt, db.Writer(arguments.db) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         machine_id = machine.remember(writer, machine.describe())
         run_id = writer.run_id = writer.insert("run", {**run_row(arguments, started_unix), "machine_id": machine_id})
@@ -760,9 +765,10 @@ def watch(arguments: argparse.Namespace, helper) -> int:
                           pid=arguments.pid, interval_s=arguments.interval)
         try:
             monitor.start()
-            show(monitor, arguments.duration)
-            status = "finished"
-        except KeyboardInterrupt:
+            show(monitor, arguments.duration, interrupt)
+            status = "interrupted" if interrupt.is_set() else "finished"
+        except BrokenPipeError:  # `monitor.py | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer must not complain at the end
             status = "interrupted"
         finally:
             cost = monitor.stop()
@@ -772,31 +778,48 @@ def watch(arguments: argparse.Namespace, helper) -> int:
     return 130 if status == "interrupted" else 0
 
 
+@contextlib.contextmanager
+def on_interrupt():
+    """An Event that Ctrl-C and SIGTERM set; a second one leaves at once."""
+    interrupt = threading.Event()
+
+    def handle(_signum, _frame) -> None:
+        if interrupt.is_set():
+            os._exit(130)
+        interrupt.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run_row(arguments: argparse.Namespace, started_unix: float) -> dict:
     return {"source": "monitor", "status": "running", "started_unix": started_unix,
             "arguments": json.dumps(vars(arguments)), "command": " ".join(["monitor.py", *sys.argv[1:]]),
             "pid": os.getpid(), "tool_version": db.TOOL_VERSION, "python_version": platform.python_version()}
 
 
-def show(monitor: Monitor, duration_s: float | None) -> None:
-    """Shows what is seen, once an interval: in place on a terminal, else line by line."""
+def show(monitor: Monitor, duration_s: float | None, interrupt: threading.Event) -> None:
+    """Shows what is seen, once an interval, until interrupt: in place on a terminal, else line by line."""
     until_s = time.monotonic() + duration_s if duration_s else float("inf")
     if not sys.stdout.isatty():
-        for _ in ticks(monitor.interval_s, until_s):
+        for _ in ticks(monitor.interval_s, until_s, interrupt):
             print("\n".join(lines(monitor)), flush=True)
         return
     from rich.live import Live  # only for a terminal
     from rich.text import Text
 
     with Live(auto_refresh=False) as live:
-        for _ in ticks(monitor.interval_s, until_s):
+        for _ in ticks(monitor.interval_s, until_s, interrupt):
             live.update(Text("\n".join(lines(monitor))), refresh=True)
 
 
-def ticks(interval_s: float, until_s: float):
-    """One value after each interval, the last at until_s."""
-    while (left_s := until_s - time.monotonic()) > 0:
-        time.sleep(min(interval_s, left_s))
+def ticks(interval_s: float, until_s: float, interrupt: threading.Event):
+    """One value after each interval, the last at until_s; none after interrupt."""
+    while (left_s := until_s - time.monotonic()) > 0 and not interrupt.wait(min(interval_s, left_s)):
         yield
 
 

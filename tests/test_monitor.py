@@ -655,19 +655,36 @@ def test_alone_it_stores_a_run_without_levels(tmp_path):
 
 
 @posix
-def test_ctrl_c_ends_with_130_and_keeps_all(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_with_130_and_keep_all(tmp_path, number):
     process = subprocess.Popen([sys.executable, str(ROOT / "monitor.py"), "--pid", str(os.getpid()), "--interval", "0.1"],
                                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(3):
         process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "stored as run 1" in said and "Traceback" not in said
-    run = only_row(tmp_path / "results.db", "run")
+    check_interrupted(tmp_path)
+
+
+def check_interrupted(folder):
+    run = only_row(folder / "results.db", "run")
     assert run["status"] == "interrupted" and run["ended_ns"] > 0
-    database = db.connect(tmp_path / "results.db", readonly=True)
+    database = db.connect(folder / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert database["process_sample"].count > 0
+
+
+@posix
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    with subprocess.Popen([sys.executable, str(ROOT / "monitor.py"), "--pid", str(os.getpid()), "--interval", "0.1"],
+                          cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.wait(60) == 130
+    assert "stored as run 1" in said.splitlines()[-1] and "Error" not in said
+    check_interrupted(tmp_path)
 
 
 @pytest.mark.parametrize("log, samples", [(TEXT_11.encode(), 1), ((document() + b"\n\0") * 3 + document()[:99], 3)])

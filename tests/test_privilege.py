@@ -236,6 +236,18 @@ helper.stop()
                      "status": f"not read: root's helper could not be started: {why}"}
 
 
+@as_root
+@pytest.mark.parametrize("command", [["bench.py", "1", "--host", "http://127.0.0.1:9"], ["monitor.py", "--powermetrics-log", "absent"]])
+def test_root_leaves_no_bytecode_in_the_users_clone(home, command):
+    for path in [*ROOT.glob("*.py"), ROOT / "schema.sql"]:
+        shutil.copy(path, home)
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")}
+    done = subprocess.run([sys.executable, *command], cwd=home, capture_output=True, text=True, timeout=60,
+                          env={**clean, "SUDO_UID": str(nobody())})
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert not (home / "__pycache__").exists()
+
+
 # -- the sampler ------------------------------------------------------------------------
 
 WITH_SAMPLER = """
