@@ -440,10 +440,11 @@ class Track:
         limit_s = limit_s or max(STALL_INTERVALS * self.interval_s, STALL_S)
         return limit_s if self.live and now_s - self.heard_s > limit_s else None
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str, successor: str = "") -> None:
         """Ends this source for the run."""
         self.source.status = why
-        self.monitor.note("sampler_failed", f"{self.name} gives nothing more: {why}", say=True)
+        goes_on = f", {successor} goes on" if successor else ""
+        self.monitor.note("sampler_failed", f"{self.name} gives nothing more{goes_on}: {why}", say=True)
 
     def finish(self) -> None:
         self.release()
@@ -455,7 +456,7 @@ class Feed:
     """Reads one sampler's output in a thread, and starts it again when it ends or stalls."""
 
     def __init__(self, track: Track, first_document_s: float) -> None:
-        self.track, self.source = track, track.source
+        self.track = track
         self.first_document_s = first_document_s
         self._restarts_s: list[float] = []
         self._stalled = ""
@@ -468,16 +469,31 @@ class Feed:
         except Exception as error:  # a source must not be waited for that nobody reads
             self.track.fail(f"{type(error).__name__}: {error}")
 
+    @property
+    def source(self):
+        return self.track.source
+
     def _follow(self) -> None:
+        why = ""  # it is started again
         while self.track.live and not self._stopping.is_set():
             self.track.heard_s = time.monotonic()
             output = self.source.start()
-            if output is not None:
-                with output:
-                    self._read(output)
+            if output is None:
+                why = self._not_started(why)
+                continue
+            if self._stopping.is_set():
+                self.source.kill()  # stop() came before there was anything to stop
+            elif why:
+                self.track.monitor.note("sampler_restarted", f"{self.track.name} is started again: {why}", say=True)
+            with output:
+                self._read(output)
             if not self._stopping.is_set():
-                self._recover(self._stalled or self.source.complaint())
-                self._stalled = ""
+                why, self._stalled = self._recover(self._stalled or self.source.complaint()), ""
+
+    def _not_started(self, why: str) -> str:
+        if not self._stopping.is_set():
+            self._give_up(f"{why}, and it can't be started again" if why else self.source.complaint() or "it can't be started")
+        return ""
 
     def _read(self, output) -> None:
         descriptor = output.fileno()
@@ -486,20 +502,29 @@ class Feed:
                 self.track.keep(sample)
         self.source.finish()
 
-    def _recover(self, why: str) -> None:
-        """Starts the sampler again, at most once a minute; a simpler command when it gave nothing at all."""
+    def _recover(self, why: str) -> str:
+        """Before another start: rests, for it comes at most once a minute; returns what is to be said of it then.
+        A sampler that gave nothing at all gets a simpler command, if it was refused; else it is given up."""
         if not self.track.latest:
             if not self.source.refused(why):
-                self.track.fail(why)
-            return
+                self._give_up(why)
+            return ""
         if len(self._restarts_s) >= RESTARTS:
-            self.track.fail(f"{why}, after {RESTARTS} restarts")
-            return
+            self._give_up(f"{why}, after {RESTARTS} restarts")
+            return ""
         if self._restarts_s:
             self.track.heard_s = float("inf")  # nothing to hear while it rests
             self._stopping.wait(self._restarts_s[-1] + RESTART_EVERY_S - time.monotonic())
         self._restarts_s.append(time.monotonic())
-        self.track.monitor.note("sampler_restarted", f"{self.track.name} is started again: {why}", say=True)
+        return why
+
+    def _give_up(self, why: str) -> None:
+        """Ends the source for the run; where another knows the same, that one is followed from now on."""
+        failed, successor = self.track, self.source.successor and self.source.successor()
+        if successor:
+            self.track, self._restarts_s = Track(failed.monitor, successor), []
+            failed.monitor.tracks.append(self.track)
+        failed.fail(why, successor.name if successor else "")
 
     def watch(self, now_s: float) -> None:
         """Called by the monitor's own thread: ends a sampler that says nothing any more."""
@@ -507,7 +532,8 @@ class Feed:
         if limit_s and not self._stopping.is_set():
             self._stalled = f"no sample in {limit_s:g} s"
             self.track.heard_s = now_s
-            self.source.kill()
+            kill = functools.partial(self.track.monitor._safely, "sampler", self.source.kill)
+            threading.Thread(target=kill, name="sampler's end", daemon=True).start()  # it may take seconds
 
     def stop(self) -> None:
         self._stopping.set()
@@ -616,8 +642,8 @@ class Monitor:
         for track in self.tracks:
             self._safely("power", track.source.stop)
             self._safely("power", track.finish)
-        return {"monitor_cpu_s": sum(self._cpu_s),
-                "sampler_cpu_s": sum(feed.source.launcher.cpu_s for feed in self._feeds)}
+        samplers = [track.source.launcher for track in self.tracks if hasattr(track.source, "launcher")]
+        return {"monitor_cpu_s": sum(self._cpu_s), "sampler_cpu_s": sum(launcher.cpu_s for launcher in samplers)}
 
     def note(self, kind: str, detail: str, say: bool = False, at_ns: int | None = None) -> None:
         """Stores an event, of now unless at_ns says when; with say it is also told, for it concerns a power source."""
@@ -714,8 +740,11 @@ class Monitor:
             self.tell("processes", f"processes: no server{self.tree.where}; looking again every {SEARCH_S:g} s")
 
     def _look_at_processes(self) -> None:
-        for member in list(self.tree.members.values()) if self.tree else []:
+        members = list(self.tree.members.values()) if self.tree else []
+        for member in members:
             self._safely("processes", functools.partial(self._look_at_one, member))
+        if denied := sum(member.fds_denied for member in members):
+            self.tell("fds", f"processes: open files of {denied} process{'es' * (denied > 1)} are not ours to count: NULL")
 
     def _look_at_one(self, member: Member) -> None:
         row = member.look(time.perf_counter_ns() - self.origin_ns, self._system.memory_bytes)
@@ -726,8 +755,6 @@ class Monitor:
         member.latest = row
         if member.id is not None:
             self.writer.add("process_sample", {"process_id": member.id, **row})
-        if member.fds_denied:
-            self.tell("fds", f"processes: open files of {member.title} are not ours to count: NULL")
 
     def _look_at_machine(self) -> None:
         row = self._system.look(time.perf_counter_ns() - self.origin_ns)

@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from datetime import datetime, timezone
 
 import psutil
@@ -229,6 +230,7 @@ class Child:
         self.commands = commands  # the first, and what to try when it is refused
         self.cpu_s = 0.0  # CPU seconds of all that ran, known after stop()
         self._process = self._errors = None
+        self._ending = threading.Lock()  # kill() comes from several threads and counts the CPU time once
 
     def start(self, step: int = 0):
         """Starts commands[step] and returns its output, a binary file; None when it can't."""
@@ -246,16 +248,17 @@ class Child:
         return self._process.stdout
 
     def kill(self) -> None:
-        """Ends the program; its output then ends too."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        try:
-            spent = psutil.Process(process.pid).cpu_times()
-            self.cpu_s += spent.user + spent.system
-        except psutil.Error:
-            pass  # it ended by itself just now
-        end_process(process)
+        """Ends the program, within STOP_S; its output then ends too."""
+        with self._ending:
+            process = self._process
+            if process is None or process.poll() is not None:
+                return
+            try:
+                spent = psutil.Process(process.pid).cpu_times()
+                self.cpu_s += spent.user + spent.system
+            except psutil.Error:
+                pass  # it ended by itself just now
+            end_process(process)
 
     def complaint(self) -> str:
         """What it last said on stderr, one line, and how it ended."""
@@ -299,6 +302,7 @@ class Stream:
     start() gives the output to read, feed(data, at_ns) the samples in it; elapsed_ns stays in
     them, for a sleep shows in it. complaint() tells why the output ended, refused(complaint)
     whether to start again with a simpler command. kill() ends the sampler and so its output.
+    successor() gives the source that is to go on when this one is given up, or None.
     """
 
     kind, device, scope = "interval", "soc", CHIP_SCOPE
@@ -306,6 +310,7 @@ class Stream:
     def __init__(self, name: str, launcher, parse, end: bytes, interval_s: float) -> None:
         self.name, self.status, self.interval_s = name, "ok", interval_s
         self.launcher = launcher
+        self.successor = None
         self.dropped = 0
         self._parse, self._end, self._step = parse, end, 0
         self._buffer, self._last_ns = b"", None
@@ -731,7 +736,9 @@ def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: s
     if powermetrics_command:
         return [powermetrics_source(Child(with_samplers(list(powermetrics_command))), interval_of(powermetrics_command))]
     if helper and helper.sampler:
-        return [powermetrics_source(helper)]
+        source = powermetrics_source(helper)
+        source.successor = None if os.geteuid() == 0 else installed_macmon  # nothing out of PATH as root
+        return [source]
     if sys.platform == "darwin":
         return [macos_source(helper.failure if helper else None)]
     cards = graphics_cards(sysfs)
@@ -740,11 +747,13 @@ def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: s
 
 def macos_source(failure: str | None) -> Stream | Absent:
     """macmon where it is installed. failure: why root's sampler is not there although we began as root."""
+    return installed_macmon() or Absent("powermetrics", "soc", "interval", f"not read: {failure}" if failure else
+                                        "not read: macOS gives power to root only; start with sudo, or `brew install macmon`")
+
+
+def installed_macmon() -> Stream | None:
     macmon = shutil.which("macmon")
-    if macmon:
-        return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)])
-    return Absent("powermetrics", "soc", "interval", f"not read: {failure}" if failure else
-                  "not read: macOS gives power to root only; start with sudo, or `brew install macmon`")
+    return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)]) if macmon else None
 
 
 def installed_nvidia(cards: list[tuple[str, str]]) -> list:

@@ -259,6 +259,71 @@ def test_sampler_that_keeps_dying_is_given_up(watch, fake, monkeypatch, tmp_path
         "power: powermetrics soc gives nothing more: Second underflow occured. died exit code 1, after 3 restarts"]
 
 
+def test_a_sampler_that_cannot_be_started_again_is_not_said_to_be(watch, fake):
+    source = fake("die")
+    starts = [source.start]
+    source.start = lambda: starts.pop()() if starts else None  # a helper whose pipes are spent
+    watched = watch([source])
+    watched.until(lambda: not watched.monitor.tracks[0].live)
+    assert source.status == "Second underflow occured. died exit code 1, and it can't be started again"
+    watched.until(lambda: any(line.endswith(source.status) for line in watched.said))
+    assert not watched.rows("event", kind="sampler_restarted")
+
+
+MACMON = """
+import sys, time
+while True:
+    sys.stdout.write('{"all_power": 10.0, "cpu_power": 4.0, "gpu_power": 6.0}\\n')
+    sys.stdout.flush()
+    time.sleep(0.1)
+"""
+
+
+def test_another_source_goes_on_for_one_that_failed_for_good(watch, fake):
+    source = fake("no_root")
+    source.successor = lambda: power.macmon_source([sys.executable, "-c", MACMON])
+    watched = watch([source])
+    assert watched.monitor.wait_first_sample(PATIENCE_S)
+    assert watched.samples(3)[0]["gpu_energy_j"] > 0
+    assert watched.monitor.latest()["power_w"] == pytest.approx(10.0)
+    watched.monitor.stop()
+    assert [(row["name"], row["status"] == "ok", row["samples"] > 0) for row in watched.rows("power_source")] == [
+        ("powermetrics", False, False), ("macmon", True, True)]
+    assert [line for line in watched.said if line.startswith("power")] == [
+        "power: powermetrics soc gives nothing more, macmon goes on: powermetrics must be invoked as the superuser exit code 1"]
+
+
+class Stuck(power.Stream):
+    """A sampler that says nothing and takes its time to end."""
+
+    def __init__(self):
+        super().__init__("stuck", types.SimpleNamespace(cpu_s=0.0), power.parse_plist, b"</plist>", 0.1)
+        self.reading, self.writing = os.pipe()
+        self.killed, self.may_end = threading.Event(), threading.Event()
+
+    def start(self):
+        return os.fdopen(self.reading, "rb", buffering=0)
+
+    def kill(self):
+        self.killed.set()
+        self.may_end.wait(PATIENCE_S)
+        os.close(self.writing)
+
+    def stop(self):
+        self.may_end.set()
+
+
+def test_a_sampler_that_is_slow_to_end_does_not_hold_up_the_rest(watch):
+    source = Stuck()
+    watched = watch([source], first_document_s=0.3)
+    watched.until(source.killed.is_set)
+    seen = len(watched.rows("system_sample"))
+    watched.until(lambda: len(watched.rows("system_sample")) > seen + 2)
+    assert not source.may_end.is_set()
+    source.may_end.set()
+    watched.until(lambda: source.status == "no sample in 0.3 s")
+
+
 def test_second_death_within_a_minute_rests_and_stop_does_not_wait(watch, fake, tmp_path):
     watched = watch([fake("die")])
     watched.samples(4)
@@ -606,6 +671,18 @@ def test_open_files_of_another_user_are_null():
     member = monitor.Member(Denied(False), "runner", "llama-server")
     row = member.look(10**9, 10**10)
     assert (row["fds"], row["cpu_s"], row["threads"]) == (None, 1.5, 7) and member.fds_denied
+
+
+def test_processes_whose_files_are_not_ours_to_count_are_counted_and_said_once(watch):
+    watched = watch()
+    watched.until(lambda: watched.rows("system_sample"))
+    members = {number: monitor.Member(Denied(False), "runner", "llama-server") for number in range(3)}
+    watched.monitor.tree = types.SimpleNamespace(members=members, rescan=lambda now_s: ([], []))
+    said = watched.until(lambda: [line for line in watched.said if "open files" in line])
+    seen = len(watched.rows("system_sample"))
+    watched.until(lambda: len(watched.rows("system_sample")) > seen + 2)
+    assert said == ["processes: open files of 3 processes are not ours to count: NULL"]
+    assert [line for line in watched.said if "open files" in line] == said
 
 
 def test_a_process_that_may_not_be_read_stays_and_is_null():

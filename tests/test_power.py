@@ -682,6 +682,15 @@ def test_macos_without_root_takes_macmon_or_says_how_to_get_power(monkeypatch):
     assert "sudo" in source.status and "brew install macmon" in source.status
 
 
+@pytest.mark.parametrize("user, name", [(501, "macmon"), (0, None)])
+def test_macmon_stands_in_for_roots_powermetrics_but_never_runs_as_root(monkeypatch, user, name):
+    monkeypatch.setattr(os, "geteuid", lambda: user, raising=False)
+    monkeypatch.setattr(power.shutil, "which", lambda name: "/opt/homebrew/bin/macmon")
+    (source,) = power.sources(types.SimpleNamespace(sampler=True, rapl=[]))
+    assert source.name == "powermetrics"
+    assert (source.successor().name if source.successor else None) == name
+
+
 def test_powermetrics_is_called_absolutely_and_without_files():
     assert power.powermetrics_arguments() == [
         "/usr/bin/powermetrics", "--samplers", "cpu_power,gpu_power,thermal", "-f", "plist", "-b", "0", "-i", "1000"]

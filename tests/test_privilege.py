@@ -386,6 +386,12 @@ helper.stop()
     assert found == {"started": False, "complaint": ""}
 
 
+def test_two_refused_samplers_leave_all_the_restarts():
+    import monitor
+
+    assert privilege.STARTS == len(power.SAMPLERS) + monitor.RESTARTS
+
+
 FULL_DISK = """
 import stat, tempfile
 tempfile.gettempdir()  # it tries a write, once: the disk fills up after that
