@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main begins there is nothing to put in order
+if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
+    sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
 import options as command_line
 
@@ -26,7 +29,6 @@ import contextlib
 import json
 import platform
 import random
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -315,9 +317,9 @@ def watching(run: Run, helper, simulator: Simulator | None):
         return
     sources = power.sources(helper=helper, powermetrics_command=simulator.powermetrics if simulator else None)
     pid = run.options.pid or (simulator.pid if simulator else None)
-    port = next((server.port for server in run.servers if server.port), None)
+    ports = [server.port for server in run.servers if server.port]
     interval_s = DEMO_INTERVAL_MS / 1000 if simulator else 1.0
-    monitor = Monitor(run.writer, run.id, run.origin_ns, sources=sources, port=port, pid=pid, interval_s=interval_s, say=run.screen.say)
+    monitor = Monitor(run.writer, run.id, run.origin_ns, sources=sources, ports=ports, pid=pid, interval_s=interval_s, say=run.screen.say)
     monitor.start()
     try:
         yield monitor
@@ -366,7 +368,7 @@ def note_target(run: Run, server: Server, model: str, monitor: Monitor | None) -
     """Store what the server says of a loaded model; advise where another setting would serve more."""
     target = server.describe(model)
     if target["slots"] is None and monitor is not None and server.port is not None:
-        target["slots"], target["slots_source"] = monitor.slots()
+        target["slots"], target["slots_source"] = monitor.slots(server.port)
     run.writer.update("target", run.targets[model, server.url], target)
     here = query(run, "SELECT machine.* FROM machine JOIN run ON machine.id = machine_id WHERE run.id = ?", [run.id])
     if here and server.port is not None and (advice := machine.parallel_advice(here[0], target)):

@@ -104,14 +104,21 @@ def board(sysfs: str) -> str | None:
 
 
 def nvidia_gpus() -> list[tuple[str, int | None]]:
-    """(name, memory in bytes) of each NVIDIA GPU."""
+    """(name, memory in bytes) of each NVIDIA GPU that answers; power.py tells the user of the others."""
     try:
         nvml = power.load_nvml()
-        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())] if nvml else []
-        return [(power.nvml_text(nvml.nvmlDeviceGetName(handle)), nvml.nvmlDeviceGetMemoryInfo(handle).total)
-                for handle in handles]
-    except Exception:  # whatever a broken driver raises; power.py tells the user
+        count = nvml.nvmlDeviceGetCount() if nvml else 0
+    except Exception:  # whatever a broken driver raises
         return []
+    return [gpu for gpu in (nvidia_gpu(nvml, index) for index in range(count)) if gpu]
+
+
+def nvidia_gpu(nvml, index: int) -> tuple[str, int | None] | None:
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        return power.nvml_text(nvml.nvmlDeviceGetName(handle)), nvml.nvmlDeviceGetMemoryInfo(handle).total
+    except Exception:  # a GPU that is lost
+        return None
 
 
 def sysfs_gpus(sysfs: str) -> list[tuple[str, int | None]]:

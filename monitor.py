@@ -12,17 +12,24 @@ the run. Energy comes from `power.py`; here its samples are checked, counted and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import functools
 import json
 import os
 import platform
 import queue
+import signal
+import statistics
 import sys
 import threading
 import time
+from typing import Iterator, Sequence
 
 import psutil
+
+if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
+    sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
 import db
 import machine
@@ -159,21 +166,21 @@ class Member:
 
 
 class Tree:
-    """The server's processes with their roles, through restarts of the server and its runners."""
+    """The servers' processes with their roles, through restarts of a server and its runners.
 
-    def __init__(self, port: int | None, pid: int | None) -> None:
-        self.port, self.pid = port, pid
+    A server is looked for on each of the ports; pid names one process instead.
+    """
+
+    def __init__(self, ports: Sequence[int], pid: int | None) -> None:
+        self.ports, self.pid = tuple(dict.fromkeys(ports)), pid
         self.members: dict[tuple[int, float], Member] = {}
         self.searched_s = float("-inf")
-        self._roots: list[psutil.Process] = []
+        self._found: dict[int | None, list[psutil.Process]] = {port: [] for port in (self.ports if pid is None else (None,))}
 
     def rescan(self, now_s: float) -> tuple[list[Member], list[Member]]:
         """Looks for processes; returns who appeared and who vanished since the last time."""
-        self._roots = [root for root in self._roots if root.is_running() and alive(root)]
-        if not self._roots and (self.members or now_s - self.searched_s >= SEARCH_S):
-            self.searched_s = now_s
-            self._roots = [root for root in find_roots(self.port, self.pid) if root.pid != os.getpid()]
-        seen = {key(process): (process, role) for process, role in self._walk()}
+        self._look_for_roots(now_s)
+        seen = {key(process): (process, role) for process, role in self._walk(self.roots)}
         vanished = [self.members.pop(known) for known in list(self.members) if known not in seen]
         appeared = [Member(process, role, name_of(process))
                     for known, (process, role) in seen.items() if known not in self.members]
@@ -181,16 +188,36 @@ class Tree:
             self.members[key(member.process)] = member
         return appeared, vanished
 
+    def _look_for_roots(self, now_s: float) -> None:
+        """Searches for servers that are not there: at once for one that has just gone, else now and then."""
+        gone = False
+        for port, roots in self._found.items():
+            self._found[port] = [root for root in roots if root.is_running() and alive(root)]
+            gone |= bool(roots) and not self._found[port]
+        if all(self._found.values()) or not gone and now_s - self.searched_s < SEARCH_S:
+            return
+        self.searched_s = now_s
+        for port in [port for port, roots in self._found.items() if not roots]:
+            self._found[port] = [root for root in find_roots(port, self.pid) if root.pid != os.getpid()]
+
+    @property
+    def roots(self) -> list[psutil.Process]:
+        return [root for roots in self._found.values() for root in roots]
+
     @property
     def where(self) -> str:
-        return f" on port {self.port}" if self.pid is None else f" with pid {self.pid}"
+        if self.pid is not None:
+            return f" with pid {self.pid}"
+        return f" on port{'s' * (len(self.ports) > 1)} {' or '.join(map(str, self.ports))}"
 
-    def slots(self) -> tuple[int | None, str | None]:
-        """The parallel requests of the newest process that was started with a number of them."""
-        for process, role in sorted(self._walk(), key=lambda found: key(found[0])[1], reverse=True):
+    def slots(self, port: int | None = None) -> tuple[int | None, str | None]:
+        """The parallel requests of the newest process that was started with a number of them, of the
+        server on this port or of any."""
+        roots = self._found.get(port, self.roots)
+        for process, role in sorted(self._walk(roots), key=lambda found: key(found[0])[1], reverse=True):
             if count := parallel_option(cmdline_of(process) or []):
                 return count, f"command line of the {role}"
-        for root in self._roots:
+        for root in roots:
             if count := whole(environment_of(root).get("OLLAMA_NUM_PARALLEL")):
                 return count, "OLLAMA_NUM_PARALLEL of the server"
         return None, None
@@ -198,9 +225,9 @@ class Tree:
     def drop(self, member: Member) -> None:
         self.members.pop(key(member.process), None)
 
-    def _walk(self):
+    def _walk(self, roots: list[psutil.Process]):
         """(process, role) of every root and all that descends from it."""
-        for root in self._roots:
+        for root in roots:
             yield root, "serve"
             try:
                 children = root.children(recursive=True)
@@ -313,6 +340,10 @@ class CpuRail:
         self.lives: bool | None = None
         self._held: list[dict] = []
 
+    @property
+    def holds(self) -> bool:
+        return bool(self._held)
+
     def sift(self, sample: dict) -> list[dict]:
         """The samples that may be stored now."""
         self._held.append(sample)
@@ -342,8 +373,10 @@ class Track:
         self.interval_s = getattr(source, "interval_s", monitor.interval_s)
         self.samples = 0
         self.latest: dict = {}
+        self.stored_end_ns = 0  # of the last sample that is in the file: latest's is later when some are held back
         self.heard_s = time.monotonic()
         self._rail = CpuRail()
+        self._lock = threading.Lock()  # of the rail: release() comes from the run's thread
         self.id = monitor.writer.insert("power_source", {
             "run_id": monitor.run_id, "name": source.name, "device": source.device,
             "kind": source.kind, "scope": source.scope, "status": source.status})
@@ -352,16 +385,24 @@ class Track:
     def live(self) -> bool:
         return self.source.status == "ok"
 
+    @property
+    def patience_s(self) -> float:
+        """How long the sample over this instant may take to be stored: an interval, with as much again
+        for a late one; two more while it is held back, for an M5's CPU counter shows no sooner that it lives."""
+        return (4 if self._rail.holds else 2) * self.interval_s
+
     def keep(self, sample: dict, slept: bool = False) -> None:
         """Checks a sample, whose instants are perf_counter_ns, and stores it."""
         self.heard_s = time.monotonic()
         self._check_gap(sample, slept)
         self._note_thermal(sample)
         self.latest = sample
-        dead_before = self._rail.lives is False
-        self._store(self._rail.sift(sample))
+        with self._lock:
+            dead_before = self._rail.lives is False
+            self._store(self._rail.sift(sample))
         if self._rail.lives is False and not dead_before:
-            self.monitor.note("cpu_power_zero", f"{self.name} says 0 J for a running CPU: it and the sum are NULL", say=True)
+            self.monitor.note("cpu_power_zero", f"{self.name} says 0 J for a running CPU: it and the sum are NULL",
+                              say=True, at_ns=sample["end_ns"])
 
     def _check_gap(self, sample: dict, slept: bool) -> None:
         """A sample that spans a sleep, in which one of two clocks stood still, has no energy to
@@ -373,42 +414,49 @@ class Track:
         if slept or span_s > STALL_INTERVALS * self.interval_s and self.source.kind != "counter":
             sample.update({rail: None for rail in ("energy_j", "gpu_energy_j", "cpu_energy_j") if rail in sample})
             self.monitor.note("gap", f"{self.name}: a sample of {span_s:.1f} s"
-                              f"{' over a sleep' if slept else ''}; its energy is NULL")
+                              f"{' over a sleep' if slept else ''}; its energy is NULL", at_ns=sample["end_ns"])
 
     def _note_thermal(self, sample: dict) -> None:
         word, before = sample.get("thermal"), self.latest.get("thermal")
         if word and word != before and (before or word.lower() not in ("nominal", "none")):
-            self.monitor.note("thermal", f"{self.name}: {word}")
+            self.monitor.note("thermal", f"{self.name}: {word}", at_ns=sample["end_ns"])
 
     def _store(self, samples: list[dict]) -> None:
         origin_ns = self.monitor.origin_ns
         for sample in samples:
             self.samples += 1
+            self.stored_end_ns = sample["end_ns"]
             self.monitor.writer.add("power_sample", {
                 **sample, "source_id": self.id,
                 "start_ns": sample["start_ns"] - origin_ns, "end_ns": sample["end_ns"] - origin_ns})
+
+    def release(self) -> None:
+        """Stores what is held back: nothing more is waited for."""
+        with self._lock:
+            self._store(self._rail.release())
 
     def silent(self, now_s: float, limit_s: float = 0) -> float | None:
         """The limit in seconds when nothing was heard for longer, else None."""
         limit_s = limit_s or max(STALL_INTERVALS * self.interval_s, STALL_S)
         return limit_s if self.live and now_s - self.heard_s > limit_s else None
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str, successor: str = "") -> None:
         """Ends this source for the run."""
         self.source.status = why
-        self.monitor.note("sampler_failed", f"{self.name} gives nothing more: {why}", say=True)
+        goes_on = f", {successor} goes on" if successor else ""
+        self.monitor.note("sampler_failed", f"{self.name} gives nothing more{goes_on}: {why}", say=True)
 
     def finish(self) -> None:
-        self._store(self._rail.release())
+        self.release()
         self.monitor.writer.update("power_source", self.id, {
-            "status": self.source.status, "samples": self.samples, "dropped": self.source.dropped})
+            "kind": self.source.kind, "status": self.source.status, "samples": self.samples, "dropped": self.source.dropped})
 
 
 class Feed:
     """Reads one sampler's output in a thread, and starts it again when it ends or stalls."""
 
     def __init__(self, track: Track, first_document_s: float) -> None:
-        self.track, self.source = track, track.source
+        self.track = track
         self.first_document_s = first_document_s
         self._restarts_s: list[float] = []
         self._stalled = ""
@@ -421,16 +469,31 @@ class Feed:
         except Exception as error:  # a source must not be waited for that nobody reads
             self.track.fail(f"{type(error).__name__}: {error}")
 
+    @property
+    def source(self):
+        return self.track.source
+
     def _follow(self) -> None:
+        why = ""  # it is started again
         while self.track.live and not self._stopping.is_set():
             self.track.heard_s = time.monotonic()
             output = self.source.start()
-            if output is not None:
-                with output:
-                    self._read(output)
+            if output is None:
+                why = self._not_started(why)
+                continue
+            if self._stopping.is_set():
+                self.source.kill()  # stop() came before there was anything to stop
+            elif why:
+                self.track.monitor.note("sampler_restarted", f"{self.track.name} is started again: {why}", say=True)
+            with output:
+                self._read(output)
             if not self._stopping.is_set():
-                self._recover(self._stalled or self.source.complaint())
-                self._stalled = ""
+                why, self._stalled = self._recover(self._stalled or self.source.complaint()), ""
+
+    def _not_started(self, why: str) -> str:
+        if not self._stopping.is_set():
+            self._give_up(f"{why}, and it can't be started again" if why else self.source.complaint() or "it can't be started")
+        return ""
 
     def _read(self, output) -> None:
         descriptor = output.fileno()
@@ -439,20 +502,29 @@ class Feed:
                 self.track.keep(sample)
         self.source.finish()
 
-    def _recover(self, why: str) -> None:
-        """Starts the sampler again, at most once a minute; a simpler command when it gave nothing at all."""
+    def _recover(self, why: str) -> str:
+        """Before another start: rests, for it comes at most once a minute; returns what is to be said of it then.
+        A sampler that gave nothing at all gets a simpler command, if it was refused; else it is given up."""
         if not self.track.latest:
             if not self.source.refused(why):
-                self.track.fail(why)
-            return
+                self._give_up(why)
+            return ""
         if len(self._restarts_s) >= RESTARTS:
-            self.track.fail(f"{why}, after {RESTARTS} restarts")
-            return
+            self._give_up(f"{why}, after {RESTARTS} restarts")
+            return ""
         if self._restarts_s:
             self.track.heard_s = float("inf")  # nothing to hear while it rests
             self._stopping.wait(self._restarts_s[-1] + RESTART_EVERY_S - time.monotonic())
         self._restarts_s.append(time.monotonic())
-        self.track.monitor.note("sampler_restarted", f"{self.track.name} is started again: {why}", say=True)
+        return why
+
+    def _give_up(self, why: str) -> None:
+        """Ends the source for the run; where another knows the same, that one is followed from now on."""
+        failed, successor = self.track, self.source.successor and self.source.successor()
+        if successor:
+            self.track, self._restarts_s = Track(failed.monitor, successor), []
+            failed.monitor.tracks.append(self.track)
+        failed.fail(why, successor.name if successor else "")
 
     def watch(self, now_s: float) -> None:
         """Called by the monitor's own thread: ends a sampler that says nothing any more."""
@@ -460,7 +532,8 @@ class Feed:
         if limit_s and not self._stopping.is_set():
             self._stalled = f"no sample in {limit_s:g} s"
             self.track.heard_s = now_s
-            self.source.kill()
+            kill = functools.partial(self.track.monitor._safely, "sampler", self.source.kill)
+            threading.Thread(target=kill, name="sampler's end", daemon=True).start()  # it may take seconds
 
     def stop(self) -> None:
         self._stopping.set()
@@ -473,7 +546,7 @@ class Monitor:
     Nothing it meets raises into the caller; say() is called once per kind of problem.
     """
 
-    def __init__(self, writer, run_id: int, origin_ns: int, *, sources: list, port: int | None = None,
+    def __init__(self, writer, run_id: int, origin_ns: int, *, sources: list, ports: Sequence[int] = (),
                  pid: int | None = None, interval_s: float = INTERVAL_S, say=None,
                  first_document_s: float = FIRST_DOCUMENT_S) -> None:
         self.writer, self.run_id, self.origin_ns = writer, run_id, origin_ns
@@ -484,7 +557,7 @@ class Monitor:
         self._edges: queue.SimpleQueue = queue.SimpleQueue()  # mark() puts, the thread takes
         self._stopping = threading.Event()
         self._looked = threading.Event()
-        self.tree = Tree(port, pid) if port is not None or pid is not None else None
+        self.tree = Tree(ports, pid) if ports or pid is not None else None
         self._system = System()
         self._clocks = (time.time(), time.perf_counter())
         self.tracks = [Track(self, source) for source in sources]
@@ -519,23 +592,26 @@ class Monitor:
         self._edges.put(True)
 
     def wait_covered(self, at_ns: int, interrupt: threading.Event | None = None) -> bool:
-        """Waits until the power samples reach at_ns (perf_counter_ns); False when they did not.
+        """Waits until the stored power samples reach at_ns (perf_counter_ns); False when they did not.
 
         A level's energy is known only when the samples over its end have come: one interval
-        later. Never waits longer than two, and not for a source that gives none.
+        later, a few when its CPU counter is slow. Never waits longer than that, nor for a
+        source that gives none; what is held back then is stored as it is.
         """
-        waiting = [track for track in self.tracks if track.live and track.latest]
-        until_s = time.monotonic() + 2 * max([track.interval_s for track in waiting], default=0)
-        while any(track.live and track.latest["end_ns"] < at_ns for track in waiting):
-            if time.monotonic() > until_s or interrupt is not None and interrupt.is_set():
+        waiting, began_s = [track for track in self.tracks if track.live and track.latest], time.monotonic()
+        while late := [track for track in waiting if track.live and track.stored_end_ns < at_ns]:
+            out_of_time = time.monotonic() - began_s > max(track.patience_s for track in late)
+            if out_of_time or interrupt is not None and interrupt.is_set():
+                for track in late:
+                    self._safely("power", track.release)
                 return False
             time.sleep(0.01)
         return True
 
-    def slots(self) -> tuple[int | None, str | None]:
-        """How many requests at a time the server is set to, and where that was read."""
+    def slots(self, port: int | None = None) -> tuple[int | None, str | None]:
+        """How many requests at a time the server on this port (or any) is set to, and where that was read."""
         try:
-            return self.tree.slots() if self.tree else (None, None)
+            return self.tree.slots(port) if self.tree else (None, None)
         except psutil.Error:
             return None, None
 
@@ -566,13 +642,13 @@ class Monitor:
         for track in self.tracks:
             self._safely("power", track.source.stop)
             self._safely("power", track.finish)
-        return {"monitor_cpu_s": sum(self._cpu_s),
-                "sampler_cpu_s": sum(feed.source.launcher.cpu_s for feed in self._feeds)}
+        samplers = [track.source.launcher for track in self.tracks if hasattr(track.source, "launcher")]
+        return {"monitor_cpu_s": sum(self._cpu_s), "sampler_cpu_s": sum(launcher.cpu_s for launcher in samplers)}
 
-    def note(self, kind: str, detail: str, say: bool = False) -> None:
-        """Stores an event; with say it is also told, for it concerns a power source."""
-        self.writer.add("event", {"run_id": self.run_id, "at_ns": time.perf_counter_ns() - self.origin_ns,
-                                  "kind": kind, "detail": detail})
+    def note(self, kind: str, detail: str, say: bool = False, at_ns: int | None = None) -> None:
+        """Stores an event, of now unless at_ns says when; with say it is also told, for it concerns a power source."""
+        at_ns = time.perf_counter_ns() if at_ns is None else at_ns
+        self.writer.add("event", {"run_id": self.run_id, "at_ns": at_ns - self.origin_ns, "kind": kind, "detail": detail})
         if say:
             self.tell(kind, f"power: {detail:.{SAY_LENGTH}}")
 
@@ -664,8 +740,11 @@ class Monitor:
             self.tell("processes", f"processes: no server{self.tree.where}; looking again every {SEARCH_S:g} s")
 
     def _look_at_processes(self) -> None:
-        for member in list(self.tree.members.values()) if self.tree else []:
+        members = list(self.tree.members.values()) if self.tree else []
+        for member in members:
             self._safely("processes", functools.partial(self._look_at_one, member))
+        if denied := sum(member.fds_denied for member in members):
+            self.tell("fds", f"processes: open files of {denied} process{'es' * (denied > 1)} are not ours to count: NULL")
 
     def _look_at_one(self, member: Member) -> None:
         row = member.look(time.perf_counter_ns() - self.origin_ns, self._system.memory_bytes)
@@ -676,8 +755,6 @@ class Monitor:
         member.latest = row
         if member.id is not None:
             self.writer.add("process_sample", {"process_id": member.id, **row})
-        if member.fds_denied:
-            self.tell("fds", f"processes: open files of {member.title} are not ours to count: NULL")
 
     def _look_at_machine(self) -> None:
         row = self._system.look(time.perf_counter_ns() - self.origin_ns)
@@ -705,19 +782,20 @@ def print_line(text: str) -> None:
 # -- alone ------------------------------------------------------------------------------
 
 def watch(arguments: argparse.Namespace, helper) -> int:
-    """Stores a run without levels and shows it live; 130 after Ctrl-C."""
+    """Stores a run without levels and shows it live; 130 when it was ended before its time."""
     status = "failed"
-    with db.Writer(arguments.db) as writer:
+    with on_interrupt() as interrupt, db.Writer(arguments.db) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         machine_id = machine.remember(writer, machine.describe())
         run_id = writer.run_id = writer.insert("run", {**run_row(arguments, started_unix), "machine_id": machine_id})
-        monitor = Monitor(writer, run_id, origin_ns, sources=power.sources(helper), port=arguments.port,
+        monitor = Monitor(writer, run_id, origin_ns, sources=power.sources(helper), ports=[arguments.port],
                           pid=arguments.pid, interval_s=arguments.interval)
         try:
             monitor.start()
-            show(monitor, arguments.duration)
-            status = "finished"
-        except KeyboardInterrupt:
+            show(monitor, arguments.duration, interrupt)
+            status = "interrupted" if interrupt.is_set() else "finished"
+        except BrokenPipeError:  # `monitor.py | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer must not complain at the end
             status = "interrupted"
         finally:
             cost = monitor.stop()
@@ -727,31 +805,48 @@ def watch(arguments: argparse.Namespace, helper) -> int:
     return 130 if status == "interrupted" else 0
 
 
+@contextlib.contextmanager
+def on_interrupt():
+    """An Event that Ctrl-C and SIGTERM set; a second one leaves at once."""
+    interrupt = threading.Event()
+
+    def handle(_signum, _frame) -> None:
+        if interrupt.is_set():
+            os._exit(130)
+        interrupt.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run_row(arguments: argparse.Namespace, started_unix: float) -> dict:
     return {"source": "monitor", "status": "running", "started_unix": started_unix,
             "arguments": json.dumps(vars(arguments)), "command": " ".join(["monitor.py", *sys.argv[1:]]),
             "pid": os.getpid(), "tool_version": db.TOOL_VERSION, "python_version": platform.python_version()}
 
 
-def show(monitor: Monitor, duration_s: float | None) -> None:
-    """Shows what is seen, once an interval: in place on a terminal, else line by line."""
+def show(monitor: Monitor, duration_s: float | None, interrupt: threading.Event) -> None:
+    """Shows what is seen, once an interval, until interrupt: in place on a terminal, else line by line."""
     until_s = time.monotonic() + duration_s if duration_s else float("inf")
     if not sys.stdout.isatty():
-        for _ in ticks(monitor.interval_s, until_s):
+        for _ in ticks(monitor.interval_s, until_s, interrupt):
             print("\n".join(lines(monitor)), flush=True)
         return
     from rich.live import Live  # only for a terminal
     from rich.text import Text
 
     with Live(auto_refresh=False) as live:
-        for _ in ticks(monitor.interval_s, until_s):
+        for _ in ticks(monitor.interval_s, until_s, interrupt):
             live.update(Text("\n".join(lines(monitor))), refresh=True)
 
 
-def ticks(interval_s: float, until_s: float):
-    """One value after each interval, the last at until_s."""
-    while (left_s := until_s - time.monotonic()) > 0:
-        time.sleep(min(interval_s, left_s))
+def ticks(interval_s: float, until_s: float, interrupt: threading.Event):
+    """One value after each interval, the last at until_s; none after interrupt."""
+    while (left_s := until_s - time.monotonic()) > 0 and not interrupt.wait(min(interval_s, left_s)):
         yield
 
 
@@ -784,26 +879,48 @@ def figure(value: float | None, layout: str) -> str:
     return format(value, layout) if value is not None else "-".rjust(len(format(0, layout)))
 
 
-def import_log(path: str, db_path: str) -> int:
-    """Stores what powermetrics wrote into a file, plist or text, as a run."""
-    samples, dropped = read_log(path)
-    placed = [sample for sample in samples if sample["elapsed_ns"]]
-    if not placed:
-        raise LogError(f"{path} holds no sample of powermetrics")
-    began_unix = placed[0]["at_unix"] - placed[0]["elapsed_ns"] / 1e9 if placed[0]["at_unix"] else os.path.getmtime(path)
-    length_ns = sum(sample["elapsed_ns"] for sample in placed)
-    with db.Writer(db_path) as writer:
-        arguments = argparse.Namespace(powermetrics_log=path, db=db_path)
-        run_id = writer.insert("run", {**run_row(arguments, began_unix), "status": "finished", "ended_ns": length_ns})
-        source_id = writer.insert("power_source", {
-            "run_id": run_id, "name": "powermetrics", "device": "soc", "kind": "interval", "scope": power.CHIP_SCOPE,
-            "status": "ok", "samples": len(placed), "dropped": dropped + len(samples) - len(placed)})
+class Log:
+    """A powermetrics log as a source whose samples have all come."""
+
+    name, device, kind, scope, status = "powermetrics", "soc", "interval", power.CHIP_SCOPE, "ok"
+
+    def __init__(self, samples: list[dict], dropped: int) -> None:
+        self.samples = [sample for sample in samples if sample["elapsed_ns"]]
+        self.dropped = dropped + len(samples) - len(self.samples)
+        elapsed_ns = [sample["elapsed_ns"] for sample in self.samples]
+        self.length_ns = sum(elapsed_ns)
+        self.interval_s = statistics.median(elapsed_ns or [0]) / 1e9
+
+    def placed(self) -> Iterator[dict]:
+        """Its samples end to end, from 0 on."""
         end_ns = 0
-        for sample in placed:
-            start_ns, end_ns = end_ns, end_ns + sample.pop("elapsed_ns")
-            del sample["at_unix"]
-            writer.add("power_sample", {**sample, "source_id": source_id, "start_ns": start_ns, "end_ns": end_ns})
-    print(f"{len(placed)} samples over {length_ns / 1e9:.1f} s stored as run {run_id} in {db_path}")
+        for sample in self.samples:
+            start_ns, end_ns = end_ns, end_ns + sample["elapsed_ns"]
+            columns = {name: value for name, value in sample.items() if name != "at_unix"}
+            yield {**columns, "start_ns": start_ns, "end_ns": end_ns}
+
+    def began_unix(self) -> float | None:
+        first = self.samples[0]
+        return None if first["at_unix"] is None else first["at_unix"] - first["elapsed_ns"] / 1e9
+
+
+def import_log(path: str, db_path: str) -> int:
+    """Stores what powermetrics wrote into a file, plist or text, as a run; every sample is checked as a live one is."""
+    log = Log(*read_log(path))
+    if not log.samples:
+        raise LogError(f"{path} holds no sample of powermetrics")
+    if log.length_ns > power.LARGEST:
+        raise LogError(f"{path} says it lasted {log.length_ns / 1e9:.3g} s: no log of powermetrics")
+    began_unix = log.began_unix()
+    with db.Writer(db_path) as writer:
+        run_id = writer.insert("run", {
+            **run_row(argparse.Namespace(powermetrics_log=path, db=db_path), os.path.getmtime(path) if began_unix is None else began_unix),
+            "status": "finished", "ended_ns": log.length_ns})
+        (track,) = Monitor(writer, run_id, 0, sources=[log]).tracks
+        for sample in log.placed():
+            track.keep(sample)
+        track.finish()
+    print(f"{track.samples} samples over {log.length_ns / 1e9:.1f} s stored as run {run_id} in {db_path}")
     return 0
 
 

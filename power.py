@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from datetime import datetime, timezone
 
 import psutil
@@ -150,8 +151,8 @@ def parse_text(log: str) -> list[dict]:
 
 def parse_block(block: str, header: re.Match | None) -> dict:
     field = {name: first_match(patterns, block) for name, patterns in TEXT_FIELDS.items()}
-    elapsed_ms = number(float(header[3])) if header else None
-    elapsed_s = elapsed_ms / 1e3 if elapsed_ms else None
+    elapsed_ns = number((decimal(header[3]) or 0) * 1e6) if header else None
+    elapsed_s = elapsed_ns / 1e9 if elapsed_ns else None
 
     def energy(rail: str, scale: float) -> float | None:
         return None if field[rail] is None or elapsed_s is None else field[rail] / scale * elapsed_s
@@ -165,13 +166,21 @@ def parse_block(block: str, header: re.Match | None) -> dict:
     return {"energy_j": chip_joules(cpu_j, gpu_j, ane_j) if package_j is None else package_j,
             "gpu_energy_j": gpu_j, "cpu_energy_j": cpu_j, "gpu_busy_ratio": busy,
             "gpu_mhz": field["gpu_mhz"], "thermal": thermal[1] if thermal else None,
-            "elapsed_ns": round(elapsed_s * 1e9) if elapsed_s else None,
+            "elapsed_ns": round(elapsed_ns) if elapsed_ns else None,
             "at_unix": text_unix(header[2]) if header else None}
 
 
 def first_match(patterns: list[re.Pattern], text: str) -> float | None:
     found = next(filter(None, (pattern.search(text) for pattern in patterns)), None)
-    return number(float(found[1])) if found else None
+    return decimal(found[1]) if found else None
+
+
+def decimal(text: str) -> float | None:
+    """The number that a text is; None for one that is damaged, such as 1.2.3."""
+    try:
+        return number(float(text))
+    except ValueError:
+        return None
 
 
 def text_unix(stamp: str) -> float | None:
@@ -221,6 +230,7 @@ class Child:
         self.commands = commands  # the first, and what to try when it is refused
         self.cpu_s = 0.0  # CPU seconds of all that ran, known after stop()
         self._process = self._errors = None
+        self._ending = threading.Lock()  # kill() comes from several threads and counts the CPU time once
 
     def start(self, step: int = 0):
         """Starts commands[step] and returns its output, a binary file; None when it can't."""
@@ -238,16 +248,17 @@ class Child:
         return self._process.stdout
 
     def kill(self) -> None:
-        """Ends the program; its output then ends too."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        try:
-            spent = psutil.Process(process.pid).cpu_times()
-            self.cpu_s += spent.user + spent.system
-        except psutil.Error:
-            pass  # it ended by itself just now
-        end_process(process)
+        """Ends the program, within STOP_S; its output then ends too."""
+        with self._ending:
+            process = self._process
+            if process is None or process.poll() is not None:
+                return
+            try:
+                spent = psutil.Process(process.pid).cpu_times()
+                self.cpu_s += spent.user + spent.system
+            except psutil.Error:
+                pass  # it ended by itself just now
+            end_process(process)
 
     def complaint(self) -> str:
         """What it last said on stderr, one line, and how it ended."""
@@ -291,6 +302,7 @@ class Stream:
     start() gives the output to read, feed(data, at_ns) the samples in it; elapsed_ns stays in
     them, for a sleep shows in it. complaint() tells why the output ended, refused(complaint)
     whether to start again with a simpler command. kill() ends the sampler and so its output.
+    successor() gives the source that is to go on when this one is given up, or None.
     """
 
     kind, device, scope = "interval", "soc", CHIP_SCOPE
@@ -298,6 +310,7 @@ class Stream:
     def __init__(self, name: str, launcher, parse, end: bytes, interval_s: float) -> None:
         self.name, self.status, self.interval_s = name, "ok", interval_s
         self.launcher = launcher
+        self.successor = None
         self.dropped = 0
         self._parse, self._end, self._step = parse, end, 0
         self._buffer, self._last_ns = b"", None
@@ -422,8 +435,9 @@ class Absent:
 class Polled:
     """A source that is asked: a running counter of joules, or a gauge of watts.
 
-    look() returns `joules` (since some time) or `watts` (now), and any other column of
-    power_sample; a key that is absent or None is not known this time.
+    look() returns `joules` (since some time), `watts` (now), or both, and any other column of
+    power_sample; a key that is absent or None is not known this time. A gauge whose counter
+    gives a value is a counter from then on; a counter that has none any more is a gauge.
     """
 
     def __init__(self, name: str, device: str, kind: str, scope: str, look, *, part: str | None,
@@ -431,27 +445,30 @@ class Polled:
         self.name, self.device, self.kind, self.scope = name, device, kind, scope
         self.status, self.dropped = "ok", 0
         self._look, self._part, self._wrap_j, self._close = look, part, wrap_j, close
-        self._unit = "joules" if kind == "counter" else "watts"
-        self._last = None  # instant and value of the last reading
-        self._measures = False  # whether that reading had a value
+        self._last = None  # instant and values of the last reading
+        self._measures = False  # whether that reading had the value of our kind
 
     def read(self, at_ns: int) -> dict | None:
         """The sample from the last reading to this one; None for the first and for a failed one.
 
         After a failed reading the next sample covers both stretches: a counter forgets nothing.
         """
-        columns = self._look()
-        value = columns.pop(self._unit, None)
-        last = self._last
+        columns, last = self._look(), self._last
+        if self.kind == "counter" and "joules" not in columns and columns.get("watts") is not None:
+            self.kind = "gauge"
+        values = {"counter": columns.pop("joules", None), "gauge": columns.pop("watts", None)}
+        value = values[self.kind]
         if value is None and (self._measures or not columns):
             self.dropped += 1
             return None
         if last and at_ns - last[0] < MIN_SPAN_S * 1e9:
             return None
-        self._last, self._measures = (at_ns, value), value is not None
+        energy_j = last and self._energy(last[1][self.kind], value, (at_ns - last[0]) / 1e9)
+        if values["counter"] is not None:
+            self.kind = "counter"
+        self._last, self._measures = (at_ns, values), values[self.kind] is not None
         if last is None:
             return None
-        energy_j = self._energy(last[1], value, (at_ns - last[0]) / 1e9)
         rails = ["energy_j"] + ([f"{self._part}_energy_j"] if self._part else [])
         return {"start_ns": last[0], "end_ns": at_ns, **dict.fromkeys(rails, energy_j), **columns}
 
@@ -489,19 +506,35 @@ def load_nvml():
     return pynvml
 
 
-def nvidia_sources(nvml) -> list[Polled]:
-    return [nvidia_source(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+def nvidia_sources(nvml) -> list[Polled | Absent]:
+    """Each GPU apart: one that has fallen off its bus does not hide the others."""
+    found = []
+    for index in range(nvml.nvmlDeviceGetCount()):
+        try:
+            found.append(nvidia_source(nvml, index))
+        except Exception as error:  # whatever a broken driver raises, it is not our end
+            found.append(unread_nvidia(str(error), index))
+    return found
 
 
 def nvidia_source(nvml, index: int) -> Polled:
+    """One GPU by its energy counter; by its watts for as long as that has given no value."""
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     calls = nvidia_calls(nvml, handle)
-    probe(nvml, calls)
-    kind = "counter" if "joules" in calls else "gauge"
-    if kind == "counter":
-        calls.pop("watts", None)
+    gauge = {"watts": calls.pop("watts")}
+
+    def look() -> dict:
+        seen = probe(nvml, calls)
+        return seen if seen.get("joules") is not None and source.kind == "counter" else seen | probe(nvml, gauge)
+
+    kind = "counter" if probe(nvml, calls).get("joules") is not None else "gauge"
     scope = f"board of {nvml_text(nvml.nvmlDeviceGetName(handle))} as its driver measures it"
-    return Polled("nvml", f"gpu{index}", kind, scope, lambda: probe(nvml, calls), part="gpu")
+    source = Polled("nvml", f"gpu{index}", kind, scope, look, part="gpu")
+    return source
+
+
+def unread_nvidia(why: str, index: int = 0) -> Absent:
+    return Absent("nvml", f"gpu{index}", "counter", f"not read: {why}; see what `nvidia-smi` says")
 
 
 def nvidia_calls(nvml, handle) -> dict:
@@ -585,17 +618,37 @@ def intel_source(card: str) -> Polled | None:
     """The energy counter of a discrete Intel GPU; None for others, which RAPL covers."""
     device = f"{card}/device"
     hwmon = hwmon_of(device, "xe") or hwmon_of(device, "i915")
-    counters = [f"{hwmon}/energy1_input", f"{hwmon}/energy2_input"]  # the card, its chip
-    counter = next((path for path in counters if read_number(path)), None)  # some kernels show one that stays 0
-    if not counter:
+    paths = [f"{hwmon}/energy1_input", f"{hwmon}/energy2_input"]  # the card, its chip
+    if not any(read_number(path) for path in paths):
         return None
+    counter = FirstThatMoves(paths)
 
     def look() -> dict:
-        return {"joules": read_number(counter, 1e6),
+        return {"joules": counter.joules(),
                 "gpu_mhz": first_number(f"{card}/gt_act_freq_mhz", f"{device}/tile0/gt0/freq0/act_freq"),
                 "temperature_c": first_number(f"{hwmon}/temp2_input", f"{hwmon}/temp1_input", scale=1e3)}
 
     return Polled("intel", os.path.basename(card), "counter", DRIVER_SCOPE, look, part="gpu")
+
+
+class FirstThatMoves:
+    """The first of some counters of microjoules that moves: some kernels show one that stands still, at 0 or not."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+        self._begun: dict[str, float] | None = None  # what each said first
+
+    def joules(self) -> float | None:
+        """Since the first call; None while none has moved, and when it can't be read."""
+        now = {path: value for path in self.paths if (value := read_number(path)) is not None}
+        if self._begun is None:
+            self._begun = now
+            return 0.0
+        moved = [path for path in self.paths if path in now and now[path] != self._begun.get(path, now[path])]
+        if not moved:
+            return None
+        self.paths = moved[:1]
+        return (now[moved[0]] - self._begun[moved[0]]) / 1e6
 
 
 def hwmon_of(device: str, name: str) -> str | None:
@@ -608,29 +661,36 @@ def open_rapl(sysfs: str = "/sys") -> list[tuple[str, int, float | None]]:
 
     A descriptor opened by root stays readable after root is dropped. Packages contain the
     other domains (core, uncore, dram is apart), so they alone are taken; where a package is
-    shown twice, the memory-mapped twin is the better one.
+    shown twice, the memory-mapped twin is the better one, unless it counts nothing.
     """
     packages = {}
-    for zone in sorted(glob.glob(f"{sysfs}/class/powercap/intel-rapl*:*")):  # -rapl- before -rapl:
+    for zone in sorted(glob.glob(f"{sysfs}/class/powercap/intel-rapl*:*")):  # -rapl-mmio: before -rapl:
         name = read_text(f"{zone}/name") or ""
-        if not name.startswith("package-") or name in packages and "-mmio" not in zone:
+        if not name.startswith("package-") or name in packages:
             continue
         try:
             descriptor = os.open(f"{zone}/energy_uj", os.O_RDONLY)
         except OSError:
             continue
-        if name in packages:
-            os.close(packages[name][1])
+        if "-mmio" in zone and not read_counter(descriptor):
+            os.close(descriptor)
+            continue
         packages[name] = (name, descriptor, read_number(f"{zone}/max_energy_range_uj"))
     return list(packages.values())
 
 
+def read_counter(descriptor: int) -> int | None:
+    """A counter that is held open, now; None when it can't be read."""
+    try:
+        return int(os.pread(descriptor, 32, 0))
+    except (OSError, ValueError):
+        return None
+
+
 def rapl_source(name: str, descriptor: int, max_uj: float | None) -> Polled:
     def look() -> dict:
-        try:
-            return {"joules": int(os.pread(descriptor, 32, 0)) / 1e6}
-        except (OSError, ValueError):
-            return {}
+        energy_uj = read_counter(descriptor)
+        return {} if energy_uj is None else {"joules": energy_uj / 1e6}
 
     return Polled("rapl", name, "counter", "CPU package; its DRAM is apart", look, part="cpu",
                   wrap_j=max_uj and max_uj / 1e6, close=lambda: os.close(descriptor))
@@ -676,31 +736,37 @@ def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: s
     if powermetrics_command:
         return [powermetrics_source(Child(with_samplers(list(powermetrics_command))), interval_of(powermetrics_command))]
     if helper and helper.sampler:
-        return [powermetrics_source(helper)]
+        source = powermetrics_source(helper)
+        source.successor = None if os.geteuid() == 0 else installed_macmon  # nothing out of PATH as root
+        return [source]
     if sys.platform == "darwin":
-        return [macos_source()]
+        return [macos_source(helper.failure if helper else None)]
     cards = graphics_cards(sysfs)
     return [*installed_nvidia(cards), *linux_sources(cards, helper, sysfs)]
 
 
-def macos_source() -> Stream | Absent:
+def macos_source(failure: str | None) -> Stream | Absent:
+    """macmon where it is installed. failure: why root's sampler is not there although we began as root."""
+    return installed_macmon() or Absent("powermetrics", "soc", "interval", f"not read: {failure}" if failure else
+                                        "not read: macOS gives power to root only; start with sudo, or `brew install macmon`")
+
+
+def installed_macmon() -> Stream | None:
     macmon = shutil.which("macmon")
-    if macmon:
-        return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)])
-    return Absent("powermetrics", "soc", "interval",
-                  "not read: macOS gives power to root only; start with sudo, or `brew install macmon`")
+    return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)]) if macmon else None
 
 
 def installed_nvidia(cards: list[tuple[str, str]]) -> list:
+    """NVIDIA's GPUs. Where the driver is there and gives none, that is said even without a
+    card in sight: containers and WSL show none. Without a driver a card must be in sight."""
     try:
         nvml = load_nvml()
         if nvml:
-            return nvidia_sources(nvml)
-        why = "its driver's library was not found"
+            return nvidia_sources(nvml) or [unread_nvidia("its driver shows no GPU")]
     except Exception as error:  # whatever a broken driver raises, it is not our end
-        why = str(error)
+        return [unread_nvidia(str(error))]
     if any(vendor == "0x10de" for _, vendor in cards):
-        return [Absent("nvml", "gpu0", "counter", f"not read: {why}; see what `nvidia-smi` says")]
+        return [unread_nvidia("its driver's library was not found")]
     return []
 
 
@@ -708,8 +774,10 @@ def linux_sources(cards: list[tuple[str, str]], helper, sysfs: str) -> list:
     makers = {"0x1002": amd_source, "0x8086": intel_source}
     found = [source for source in (makers[vendor](card) for card, vendor in cards if vendor in makers) if source]
     packages = helper.rapl if helper else open_rapl(sysfs)
-    if any(source.scope == APU_SCOPE for source in found):
-        return found  # the CPU's energy is in the APU's already
+    if any(source.scope == APU_SCOPE for source in found):  # the CPU's energy is in the APU's already
+        while packages:
+            os.close(packages.pop()[1])
+        return found
     if not packages and glob.glob(f"{sysfs}/class/powercap/intel-rapl:*"):
         found.append(Absent("rapl", "package-0", "counter",
                             "not read: Linux gives CPU power to root only; start with sudo"))

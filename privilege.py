@@ -10,6 +10,7 @@ understands five one-letter commands, opens the counters, and gives root up for 
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import time
 import power
 
 CLEAN_ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}  # nothing of the caller's
-STARTS = 4  # of the sampler in one run: the first and three more
+STARTS = len(power.SAMPLERS) + 3  # of the sampler in one run: each command may be refused once, and three restarts
 KILL = b"k"  # the commands: end the sampler, or start the one with this number
 START = (b"0", b"1", b"2")
 ENDED, SPENT = "exit code ", "CPU seconds "  # what the helper adds to the sampler's words
@@ -73,10 +74,13 @@ def invoking_user(environment) -> object | None:
 
 
 def become(user) -> None:
-    """Gives root up for good. The order matters: without root no group can be left."""
-    os.initgroups(user.pw_name, user.pw_gid)
-    os.setgid(user.pw_gid)
-    os.setuid(user.pw_uid)
+    """Gives root up for good, or raises PrivilegeError. The order matters: without root no group can be left."""
+    try:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    except OSError as error:  # a container without these rights, a user with too many processes
+        raise PrivilegeError(f"root could not be given up ({error.strerror}): start without sudo") from None
     try:
         os.setuid(0)
     except PermissionError:
@@ -99,12 +103,14 @@ class Helper:
     def __init__(self, commands: list[list[str]] | None, rapl: list[tuple]) -> None:
         self.rapl = rapl  # (name, descriptor, range in microjoules)
         self.warning: str | None = None
-        self.sampler = bool(commands)
+        self.sampler = False  # whether there is a process that runs one
+        self.failure: str | None = None  # why there is none although it was wanted
         self.cpu_s = 0.0  # CPU seconds of the sampler, known after stop()
         self._pid = self._control = self._errors = None
         self._outputs: list[int] = []  # reading ends of the pipes that are not used yet
+        self._patience_s = power.STOP_S + 1  # for the sampler's exit code
         if commands:
-            self._fork(commands)
+            self._split(commands)
 
     def start(self, step: int = 0):
         """Starts the sampler's command of this number and returns its output, a binary file."""
@@ -120,8 +126,11 @@ class Helper:
         """What the sampler last said on stderr, one line, and how it ended."""
         if not self._send(KILL):
             return ""
-        until_s = time.monotonic() + power.STOP_S + 1
-        while ENDED not in self._last_words() and time.monotonic() < until_s:
+        until_s = time.monotonic() + self._patience_s
+        while ENDED not in self._last_words():
+            if time.monotonic() >= until_s:
+                self._patience_s = 0.0  # a full disk: it can't say, and won't the next time
+                break
             time.sleep(0.02)
         return self._last_words()
 
@@ -152,29 +161,48 @@ class Helper:
             return False
 
     def _cpu_report(self) -> float:
-        words = self._last_words().rpartition(SPENT)
-        return float(words[2]) if words[1] else 0.0
+        try:
+            return float(self._last_words().rpartition(SPENT)[2])
+        except ValueError:  # killed before it could say, or the disk was full
+            return 0.0
 
-    def _fork(self, commands: list[list[str]]) -> None:
+    def _split(self, commands: list[list[str]]) -> None:
+        """Forks the process; where the system refuses that, the run goes on without a sampler."""
+        opened: list[int] = []
+        try:
+            self._fork(commands, opened)
+            self.sampler = True
+        except OSError as error:  # no usable temporary folder, no descriptors, no processes left
+            for descriptor in opened:
+                os.close(descriptor)
+            if self._errors:
+                self._errors.close()
+            self._control = self._errors = None
+            self.failure = f"root's helper could not be started: {error.strerror or error}"
+
+    def _fork(self, commands: list[list[str]], opened: list[int]) -> None:
         """All pipes are made before: a process that is not root any more can't hand any over."""
         self._errors = tempfile.TemporaryFile(buffering=0)  # a pipe nobody reads would block the sampler
-        control, self._control = os.pipe()
-        pipes = [os.pipe() for _ in range(STARTS)]
+        for _ in range(1 + STARTS):
+            opened += os.pipe()
+        control, self._control, *outputs = opened
         sys.stdout.flush()
         sys.stderr.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
-            serve(commands, control, [end for _, end in pipes], self._errors.fileno())
-        os.close(control)
-        for _, end in pipes:
-            os.close(end)
-        self._outputs = [end for end, _ in pipes]
+        ours = os.getpid()
+        try:
+            self._pid = os.fork()
+            if self._pid == 0:
+                serve(commands, control, outputs[1::2], self._errors.fileno())
+        finally:
+            if os.getpid() != ours:  # whatever happened there: root never comes back into our code
+                os._exit(0)
+        for descriptor in (control, *outputs[1::2]):
+            os.close(descriptor)
+        self._outputs = outputs[::2]
 
 
 def serve(commands: list[list[str]], control: int, outputs: list[int], errors: int) -> None:
-    """The helper's whole life; never returns."""
-    import resource  # not on Windows
-
+    """The helper's whole life."""
     sampler = Sampler(commands, outputs, errors)
     try:
         detach(keep=[control, errors, *outputs])
@@ -188,12 +216,23 @@ def serve(commands: list[list[str]], control: int, outputs: list[int], errors: i
             else:  # nothing: the pipe is closed
                 break
     except BaseException as error:
-        os.write(errors, f"{type(error).__name__}: {error}".encode())
+        add_words(errors, f"{type(error).__name__}: {error}")
     finally:
         sampler.end()
-        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-        os.write(errors, f" {SPENT}{spent.ru_utime + spent.ru_stime}".encode())
-        os._exit(0)
+        add_words(errors, f" {SPENT}{cpu_of_children()}")
+
+
+def add_words(errors: int, words: str) -> None:
+    """Adds to what the sampler said; a full disk loses the words and nothing else."""
+    with contextlib.suppress(OSError):
+        os.write(errors, words.encode())
+
+
+def cpu_of_children() -> float:
+    import resource  # not on Windows
+
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def detach(keep: list[int]) -> None:
@@ -235,7 +274,7 @@ class Sampler:
                 self.commands[min(step, len(self.commands) - 1)], stdin=subprocess.DEVNULL, stdout=output,
                 stderr=self.errors, cwd="/", env=CLEAN_ENVIRONMENT)
         except OSError as error:
-            os.write(self.errors, f"{error} {ENDED}127".encode())
+            add_words(self.errors, f"{error} {ENDED}127")
         finally:
             os.close(output)
 
@@ -244,4 +283,4 @@ class Sampler:
         if process is None:
             return
         power.end_process(process)
-        os.write(self.errors, f" {ENDED}{process.returncode}".encode())
+        add_words(self.errors, f" {ENDED}{process.returncode}")

@@ -109,6 +109,18 @@ def test_a_broken_driver_is_no_gpu(monkeypatch):
     assert machine.nvidia_gpus() == []
 
 
+def test_a_lost_gpu_does_not_hide_the_others(monkeypatch):
+    def handle(index):
+        if index == 0:
+            raise RuntimeError("GPU is lost")
+        return index
+
+    monkeypatch.setattr(power, "load_nvml", lambda: types.SimpleNamespace(
+        nvmlDeviceGetCount=lambda: 2, nvmlDeviceGetHandleByIndex=handle, nvmlDeviceGetName=lambda handle: f"GPU {handle}",
+        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(total=100)))
+    assert machine.nvidia_gpus() == [("GPU 1", 100)]
+
+
 def test_this_machine_without_the_names_of_host_and_user():
     described = machine.describe()
     assert described["cpu_cores"] >= 1 and described["memory_bytes"] > 10**8

@@ -165,6 +165,44 @@ def test_wait_covered_waits_for_nothing_that_is_not_there(watch):
     assert watched.monitor.wait_covered(10**18)
 
 
+class Told:
+    """An interval source whose samples a test hands to its track."""
+
+    name, device, kind, scope, status, dropped, interval_s = "powermetrics", "soc", "interval", None, "ok", 0, 0.3
+
+    def stop(self):
+        pass
+
+
+def tell(track, number, cpu_j):
+    """The sample from number to number + 1 tenths of a second."""
+    track.keep({"start_ns": number * 10**8, "end_ns": (number + 1) * 10**8, "energy_j": 1.0 + cpu_j, "gpu_energy_j": 1.0, "cpu_energy_j": cpu_j})
+
+
+def test_a_level_is_covered_when_the_sample_over_its_end_is_stored_not_when_it_came(watch):
+    watched = watch([Told()])
+    (track,) = watched.monitor.tracks
+    tell(track, 0, 2.0)
+    tell(track, 1, 0.0)  # held back: a slow counter or a dead one?
+    threading.Timer(0.7, tell, (track, 2, 4.0)).start()  # later than a sample that is not held back may be
+    assert watched.monitor.wait_covered(15 * 10**7)
+    assert [row["cpu_energy_j"] for row in watched.rows("power_sample")] == [2.0, 0.0, 4.0]
+
+
+@pytest.mark.parametrize("first, stored", [(2.0, [(2.0, 3.0), (0.0, 1.0)]), (0.0, [(None, None), (None, None)])])
+def test_what_is_held_back_is_stored_when_the_waiting_ends(watch, first, stored):
+    watched = watch([Told()])
+    (track,) = watched.monitor.tracks
+    tell(track, 0, first)
+    tell(track, 1, 0.0)
+    interrupt = threading.Event()
+    interrupt.set()
+    assert not watched.monitor.wait_covered(15 * 10**7, interrupt)
+    assert [(row["cpu_energy_j"], row["energy_j"]) for row in watched.rows("power_sample")] == stored
+    watched.monitor.stop()
+    assert len(watched.rows("power_sample")) == 2
+
+
 def test_no_root(watch, fake):
     watched = watch([fake("no_root")])
     assert watched.monitor.wait_first_sample(PATIENCE_S)  # a failed source is not waited for
@@ -219,6 +257,71 @@ def test_sampler_that_keeps_dying_is_given_up(watch, fake, monkeypatch, tmp_path
     assert [line for line in watched.said if "powermetrics" in line] == [
         "power: powermetrics soc is started again: Second underflow occured. died exit code 1",
         "power: powermetrics soc gives nothing more: Second underflow occured. died exit code 1, after 3 restarts"]
+
+
+def test_a_sampler_that_cannot_be_started_again_is_not_said_to_be(watch, fake):
+    source = fake("die")
+    starts = [source.start]
+    source.start = lambda: starts.pop()() if starts else None  # a helper whose pipes are spent
+    watched = watch([source])
+    watched.until(lambda: not watched.monitor.tracks[0].live)
+    assert source.status == "Second underflow occured. died exit code 1, and it can't be started again"
+    watched.until(lambda: any(line.endswith(source.status) for line in watched.said))
+    assert not watched.rows("event", kind="sampler_restarted")
+
+
+MACMON = """
+import sys, time
+while True:
+    sys.stdout.write('{"all_power": 10.0, "cpu_power": 4.0, "gpu_power": 6.0}\\n')
+    sys.stdout.flush()
+    time.sleep(0.1)
+"""
+
+
+def test_another_source_goes_on_for_one_that_failed_for_good(watch, fake):
+    source = fake("no_root")
+    source.successor = lambda: power.macmon_source([sys.executable, "-c", MACMON])
+    watched = watch([source])
+    assert watched.monitor.wait_first_sample(PATIENCE_S)
+    assert watched.samples(3)[0]["gpu_energy_j"] > 0
+    assert watched.monitor.latest()["power_w"] == pytest.approx(10.0)
+    watched.monitor.stop()
+    assert [(row["name"], row["status"] == "ok", row["samples"] > 0) for row in watched.rows("power_source")] == [
+        ("powermetrics", False, False), ("macmon", True, True)]
+    assert [line for line in watched.said if line.startswith("power")] == [
+        "power: powermetrics soc gives nothing more, macmon goes on: powermetrics must be invoked as the superuser exit code 1"]
+
+
+class Stuck(power.Stream):
+    """A sampler that says nothing and takes its time to end."""
+
+    def __init__(self):
+        super().__init__("stuck", types.SimpleNamespace(cpu_s=0.0), power.parse_plist, b"</plist>", 0.1)
+        self.reading, self.writing = os.pipe()
+        self.killed, self.may_end = threading.Event(), threading.Event()
+
+    def start(self):
+        return os.fdopen(self.reading, "rb", buffering=0)
+
+    def kill(self):
+        self.killed.set()
+        self.may_end.wait(PATIENCE_S)
+        os.close(self.writing)
+
+    def stop(self):
+        self.may_end.set()
+
+
+def test_a_sampler_that_is_slow_to_end_does_not_hold_up_the_rest(watch):
+    source = Stuck()
+    watched = watch([source], first_document_s=0.3)
+    watched.until(source.killed.is_set)
+    seen = len(watched.rows("system_sample"))
+    watched.until(lambda: len(watched.rows("system_sample")) > seen + 2)
+    assert not source.may_end.is_set()
+    source.may_end.set()
+    watched.until(lambda: source.status == "no sample in 0.3 s")
 
 
 def test_second_death_within_a_minute_rests_and_stop_does_not_wait(watch, fake, tmp_path):
@@ -387,10 +490,10 @@ def test_a_child_that_was_just_forked_is_not_judged_yet(monkeypatch):
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         child = int(process.stdout.readline())
         monkeypatch.setattr(monitor, "FORK_S", 10**9)
-        appeared, _ = monitor.Tree(None, process.pid).rescan(0.0)
+        appeared, _ = monitor.Tree((), process.pid).rescan(0.0)
         assert [member.process.pid for member in appeared] == [process.pid]
         monkeypatch.setattr(monitor, "FORK_S", 0.0)
-        appeared, _ = monitor.Tree(None, process.pid).rescan(0.0)
+        appeared, _ = monitor.Tree((), process.pid).rescan(0.0)
         assert [member.process.pid for member in appeared] == [process.pid, child]
         process.communicate()
 
@@ -403,7 +506,7 @@ def test_server_that_restarts_is_found_again(watch, tmp_path, monkeypatch):
     current = []
     with ollama(tmp_path) as (first, _):
         current[:] = [first.pid]
-        watched = watch(port=port)
+        watched = watch(ports=[port])
         watched.until(lambda: watched.rows("process", pid=first.pid))
     with ollama(tmp_path) as (second, _):
         current[:] = [second.pid]
@@ -416,6 +519,57 @@ def free_port():
         return server.getsockname()[1]
 
 
+LISTENER = ("import socket, sys; server = socket.create_server(('127.0.0.1', int(sys.argv[1])));"
+            "print(server.getsockname()[1], flush=True); sys.stdin.read()")
+
+
+@contextlib.contextmanager
+def listener(port=0):
+    """A process that listens, and its port."""
+    with subprocess.Popen([sys.executable, "-c", LISTENER, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield process, int(process.stdout.readline())
+        process.communicate()
+
+
+@posix
+def test_the_servers_on_all_ports_are_watched_each_through_its_restarts(watch, monkeypatch):
+    monkeypatch.setattr(monitor, "RESCAN_S", 0.1)
+    with listener() as (first, first_port):
+        with listener() as (second, second_port):
+            watched = watch(ports=[first_port, second_port])
+            watched.until(lambda: {row["pid"] for row in watched.rows("process", role="serve")} == {first.pid, second.pid})
+        watched.until(lambda: watched.rows("event", kind="process_vanished"))
+        monkeypatch.setattr(monitor, "SEARCH_S", 0.1)
+        with listener(second_port) as (again, _):
+            watched.until(lambda: watched.rows("process", pid=again.pid, role="serve"))
+        assert len(watched.rows("process", pid=first.pid)) == 1
+
+
+def test_bench_watches_every_local_server(sim, tmp_path):
+    servers = [sim("--profile", "exact", "--ttft", "60", "--itl", "5", "--tokens", "30") for _ in range(2)]
+    hosts = [word for server in servers for word in ("--host", server.url)]
+    done = subprocess.run([sys.executable, str(ROOT / "bench.py"), "2", *hosts, "--idle", "0", "--warmup", "0", "--plain"],
+                          cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    database = db.connect(tmp_path / "results.db", readonly=True)
+    with contextlib.closing(database.conn):
+        assert {row["pid"] for row in database["process"].rows} == {server.process.pid for server in servers}
+
+
+@posix
+def test_slots_are_those_of_the_server_on_the_port():
+    tree = monitor.Tree([1, 2], None)
+    with listener() as (first, _), listener() as (second, _):
+        tree._found = {1: [psutil.Process(first.pid)], 2: [psutil.Process(second.pid)]}
+        for port, process in ((1, first), (2, second)):
+            assert [found.pid for found, _ in tree._walk(tree._found[port])] == [process.pid]
+    assert tree.slots(1) == (None, None)
+
+
+def test_no_server_on_any_port_is_said_once():
+    assert monitor.Tree([1, 2, 1], None).where == " on ports 1 or 2" and monitor.Tree([1], None).where == " on port 1"
+
+
 @posix
 def test_ollama_is_found_by_its_command_line(tmp_path):
     with ollama(tmp_path) as (server, _):
@@ -423,20 +577,16 @@ def test_ollama_is_found_by_its_command_line(tmp_path):
 
 
 def test_another_server_is_found_by_its_port():
-    code = ("import socket, sys; server = socket.create_server(('127.0.0.1', 0));"
-            "print(server.getsockname()[1], flush=True); sys.stdin.read()")
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        port = int(process.stdout.readline())
+    with listener() as (process, port):
         assert [root.pid for root in monitor.find_roots(port, None)] == [process.pid]
-        process.communicate()
 
 
 def test_we_are_never_our_own_server(watch):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        tree = monitor.Tree(server.getsockname()[1], None)
+        tree = monitor.Tree([server.getsockname()[1]], None)
         appeared, _ = tree.rescan(0.0)
     assert os.getpid() not in [member.process.pid for member in appeared]
-    tree = monitor.Tree(None, os.getppid())
+    tree = monitor.Tree((), os.getppid())
     appeared, _ = tree.rescan(0.0)
     assert appeared and os.getpid() not in [member.process.pid for member in appeared]
 
@@ -523,6 +673,18 @@ def test_open_files_of_another_user_are_null():
     assert (row["fds"], row["cpu_s"], row["threads"]) == (None, 1.5, 7) and member.fds_denied
 
 
+def test_processes_whose_files_are_not_ours_to_count_are_counted_and_said_once(watch):
+    watched = watch()
+    watched.until(lambda: watched.rows("system_sample"))
+    members = {number: monitor.Member(Denied(False), "runner", "llama-server") for number in range(3)}
+    watched.monitor.tree = types.SimpleNamespace(members=members, rescan=lambda now_s: ([], []))
+    said = watched.until(lambda: [line for line in watched.said if "open files" in line])
+    seen = len(watched.rows("system_sample"))
+    watched.until(lambda: len(watched.rows("system_sample")) > seen + 2)
+    assert said == ["processes: open files of 3 processes are not ours to count: NULL"]
+    assert [line for line in watched.said if "open files" in line] == said
+
+
 def test_a_process_that_may_not_be_read_stays_and_is_null():
     member = monitor.Member(Denied(True), "runner", "llama-server")
     assert member.look(5, 10**10) == {"at_ns": 5}
@@ -570,19 +732,36 @@ def test_alone_it_stores_a_run_without_levels(tmp_path):
 
 
 @posix
-def test_ctrl_c_ends_with_130_and_keeps_all(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_end_with_130_and_keep_all(tmp_path, number):
     process = subprocess.Popen([sys.executable, str(ROOT / "monitor.py"), "--pid", str(os.getpid()), "--interval", "0.1"],
                                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(3):
         process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "stored as run 1" in said and "Traceback" not in said
-    run = only_row(tmp_path / "results.db", "run")
+    check_interrupted(tmp_path)
+
+
+def check_interrupted(folder):
+    run = only_row(folder / "results.db", "run")
     assert run["status"] == "interrupted" and run["ended_ns"] > 0
-    database = db.connect(tmp_path / "results.db", readonly=True)
+    database = db.connect(folder / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert database["process_sample"].count > 0
+
+
+@posix
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    with subprocess.Popen([sys.executable, str(ROOT / "monitor.py"), "--pid", str(os.getpid()), "--interval", "0.1"],
+                          cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.wait(60) == 130
+    assert "stored as run 1" in said.splitlines()[-1] and "Error" not in said
+    check_interrupted(tmp_path)
 
 
 @pytest.mark.parametrize("log, samples", [(TEXT_11.encode(), 1), ((document() + b"\n\0") * 3 + document()[:99], 3)])
@@ -597,6 +776,36 @@ def test_a_log_that_a_user_hands_in(tmp_path, log, samples):
         rows = list(database["power_sample"].rows)
     assert len(rows) == samples and rows[0]["start_ns"] == 0
     assert all(before["end_ns"] == after["start_ns"] for before, after in zip(rows, rows[1:]))
+
+
+def imported(folder, *blocks):
+    """The rows that a text log of (elapsed ms, CPU mW) gives, and what was said."""
+    header = "*** Sampled system activity (Sat Feb 14 00:42:06 2026 -0500) (%sms elapsed) ***\n"
+    (folder / "log").write_text("".join(header % ms + f"CPU Power: {mw} mW\nGPU Power: 500 mW\n" for ms, mw in blocks))
+    done = run_monitor(folder, "--powermetrics-log", "log")
+    assert done.returncode == 0, done.stderr
+    database = db.connect(folder / "results.db", readonly=True)
+    with contextlib.closing(database.conn):
+        return [(row["cpu_energy_j"], row["energy_j"], row["gpu_energy_j"]) for row in database["power_sample"].rows], done.stderr
+
+
+def test_a_log_whose_cpu_energy_stays_zero_has_no_sum(tmp_path):
+    rows, said = imported(tmp_path, *[("1000.00", 0)] * 12)
+    assert rows == [(None, None, 0.5)] * 12
+    assert said.splitlines()[-1] == "power: powermetrics soc says 0 J for a running CPU: it and the sum are NULL"
+    assert only_row(tmp_path / "results.db", "event")["at_ns"] == 3 * 10**9
+
+
+def test_a_log_over_a_sleep_and_one_with_a_slow_counter(tmp_path):
+    rows, _ = imported(tmp_path, ("1000.00", 2000), ("1000.00", 0), ("90000.00", 2000), ("1000.00", 0))
+    assert rows == [(2.0, 2.5, 0.5), (0.0, 0.5, 0.5), (None, None, None), (0.0, 0.5, 0.5)]
+    assert only_row(tmp_path / "results.db", "event")["kind"] == "gap"
+
+
+def test_damaged_headers_of_a_log_are_counted(tmp_path):
+    rows, _ = imported(tmp_path, ("1000.00", "e"), ("1.2.3", 1000), ("9" * 17, 1000), ("1000.00", 1000))
+    assert rows == [(None, None, 0.5), (1.0, 1.5, 0.5)]
+    assert only_row(tmp_path / "results.db", "power_source")["dropped"] == 2
 
 
 @pytest.mark.parametrize("arguments, code, said", [

@@ -383,7 +383,7 @@ class FakeNvml(types.SimpleNamespace):
         return 2
 
     def nvmlDeviceGetHandleByIndex(self, index):
-        return f"handle {index}"
+        return self._answer(f"gpu{index}", f"handle {index}")
 
     def nvmlDeviceGetName(self, handle):
         return b"NVIDIA RTX 4090"
@@ -462,6 +462,46 @@ def test_nvidia_without_energy_and_power_has_its_load():
     assert sample["energy_j"] is None and sample["gpu_busy_ratio"] == 0.87
 
 
+def test_a_lost_gpu_does_not_hide_the_others():
+    lost, other = power.nvidia_sources(FakeNvml(gpu0=FakeNvml.NVMLError_GpuIsLost("GPU is lost")))
+    assert (lost.device, lost.status) == ("gpu0", "not read: GPU is lost; see what `nvidia-smi` says") and not hasattr(lost, "read")
+    other.read(S)
+    assert (other.device, other.read(2 * S)["energy_j"]) == ("gpu1", 300.0)
+
+
+def test_nvidia_counter_that_fails_at_first_is_taken_when_it_works():
+    nvml = FakeNvml(energy=FakeNvml.NVMLError_GpuIsLost())
+    source = power.nvidia_source(nvml, 0)
+    assert source.kind == "gauge"
+    source.read(S)
+    assert source.read(2 * S)["energy_j"] == 250.0
+    del nvml.raises["energy"]
+    assert source.read(3 * S)["energy_j"] == 250.0 and source.kind == "counter"  # watts at both ends
+    assert source.read(4 * S)["energy_j"] == 300.0
+    asked = nvml.calls.count("power")
+    source.read(5 * S)
+    assert nvml.calls.count("power") == asked
+
+
+def test_nvidia_counter_that_is_supported_no_more_leaves_the_watts():
+    nvml = FakeNvml()
+    source = power.nvidia_source(nvml, 0)
+    source.read(S)
+    nvml.raises["energy"] = FakeNvml.NVMLError_NotSupported()
+    assert source.read(2 * S)["energy_j"] is None  # the watts are known at its end only
+    assert source.read(3 * S)["energy_j"] == 250.0 and source.kind == "gauge"
+
+
+def test_nvidia_counter_that_fails_for_a_moment_forgets_nothing():
+    nvml = FakeNvml()
+    source = power.nvidia_source(nvml, 0)
+    source.read(S)
+    nvml.raises["energy"] = FakeNvml.NVMLError_GpuIsLost()
+    assert source.read(2 * S) is None and source.kind == "counter"
+    del nvml.raises["energy"]
+    assert source.read(3 * S)["energy_j"] == 600.0
+
+
 # -- Linux: a tree like /sys ------------------------------------------------------------
 
 def tree(root: pathlib.Path, files: dict) -> str:
@@ -523,6 +563,16 @@ def test_amd_apu_counts_the_cpu_so_rapl_is_left_out(tmp_path):
     assert sample["gpu_memory_bytes"] == 570 and "CPU and GPU" in source.scope
 
 
+def test_counters_that_an_apu_makes_superfluous_are_closed(tmp_path):
+    root = tree(tmp_path, {**{name: AMD[name] for name in AMD if "power1_cap" not in name}, **RAPL})
+    helper = types.SimpleNamespace(sampler=False, rapl=power.open_rapl(root))
+    ((_, descriptor, _),) = helper.rapl
+    power.sources(helper, sysfs=root)
+    assert helper.rapl == []
+    with pytest.raises(OSError):
+        os.fstat(descriptor)
+
+
 def intel(**hwmon):
     files = {f"class/drm/card0/device/hwmon/hwmon2/{name}": content for name, content in hwmon.items()}
     return {"class/drm/card0/device/vendor": "0x8086", "class/drm/card0/device/hwmon/hwmon2/name": "xe",
@@ -538,6 +588,18 @@ def test_intel_card_counts_with_the_counter_that_moves(tmp_path, hwmon):
     (tmp_path / f"class/drm/card0/device/hwmon/hwmon2/{moving}").write_text("65000000\n")
     sample = source.read(2 * S)
     assert (sample["energy_j"], sample["gpu_mhz"], sample["temperature_c"]) == (60.0, 2400.0, 46.0)
+
+
+def test_intel_counter_that_stands_still_is_left_for_the_one_that_moves(tmp_path):
+    (source,) = power.sources(sysfs=tree(tmp_path, intel(energy1_input=9_000_000, energy2_input=5_000_000)))
+    hwmon = tmp_path / "class/drm/card0/device/hwmon/hwmon2"
+    assert source.read(S) is None
+    assert source.read(2 * S) is None  # neither has moved
+    (hwmon / "energy2_input").write_text("65000000\n")
+    assert source.read(3 * S) | {"gpu_mhz": 0, "temperature_c": 0} == {
+        "start_ns": S, "end_ns": 3 * S, "energy_j": 60.0, "gpu_energy_j": 60.0, "gpu_mhz": 0, "temperature_c": 0}
+    (hwmon / "energy1_input").write_text("9000001\n")
+    assert source.read(4 * S)["energy_j"] == 0.0  # it is the second for good
 
 
 def test_integrated_intel_gpu_is_left_to_rapl(tmp_path):
@@ -564,6 +626,14 @@ def test_rapl_prefers_the_memory_mapped_twin(tmp_path):
     os.close(package[1])
 
 
+def test_rapl_leaves_a_memory_mapped_twin_that_counts_nothing(tmp_path):
+    twin = {name.replace("intel-rapl:0/", "intel-rapl-mmio:0/"): content for name, content in RAPL.items() if "rapl:0/" in name}
+    twin["class/powercap/intel-rapl-mmio:0/energy_uj"] = 0
+    (package,) = power.open_rapl(tree(tmp_path, {**RAPL, **twin}))
+    assert os.pread(package[1], 32, 0) == b"262143000000\n"
+    os.close(package[1])
+
+
 def test_rapl_that_only_root_may_read_says_so(tmp_path, monkeypatch):
     root = tree(tmp_path, RAPL)
 
@@ -580,13 +650,23 @@ def test_nvidia_card_whose_driver_is_not_there_says_so(tmp_path):
     assert source.name == "nvml" and "nvidia-smi" in source.status
 
 
-def test_a_broken_nvidia_driver_does_not_end_us(tmp_path, monkeypatch):
+@pytest.mark.parametrize("vendor", ["0x10de", "0x1af4"])
+def test_a_broken_nvidia_driver_does_not_end_us(tmp_path, monkeypatch, vendor):
+    """It is said without its card in /sys too: a container shows none."""
     def explode():
         raise RuntimeError("Driver/library version mismatch")
 
     monkeypatch.setattr(power, "load_nvml", explode)
-    (source,) = power.sources(sysfs=tree(tmp_path, {"class/drm/card0/device/vendor": "0x10de"}))
+    (source,) = power.sources(sysfs=tree(tmp_path, {"class/drm/card0/device/vendor": vendor}))
     assert "mismatch" in source.status
+
+
+def test_a_nvidia_driver_without_gpus_says_so(tmp_path, monkeypatch):
+    nvml = FakeNvml()
+    nvml.nvmlDeviceGetCount = lambda: 0
+    monkeypatch.setattr(power, "load_nvml", lambda: nvml)
+    (source,) = power.sources(sysfs=str(tmp_path))
+    assert source.status == "not read: its driver shows no GPU; see what `nvidia-smi` says"
 
 
 # -- macOS: what is chosen --------------------------------------------------------------
@@ -600,6 +680,15 @@ def test_macos_without_root_takes_macmon_or_says_how_to_get_power(monkeypatch):
     monkeypatch.setattr(power.shutil, "which", lambda name: None)
     (source,) = power.sources()
     assert "sudo" in source.status and "brew install macmon" in source.status
+
+
+@pytest.mark.parametrize("user, name", [(501, "macmon"), (0, None)])
+def test_macmon_stands_in_for_roots_powermetrics_but_never_runs_as_root(monkeypatch, user, name):
+    monkeypatch.setattr(os, "geteuid", lambda: user, raising=False)
+    monkeypatch.setattr(power.shutil, "which", lambda name: "/opt/homebrew/bin/macmon")
+    (source,) = power.sources(types.SimpleNamespace(sampler=True, rapl=[]))
+    assert source.name == "powermetrics"
+    assert (source.successor().name if source.successor else None) == name
 
 
 def test_powermetrics_is_called_absolutely_and_without_files():

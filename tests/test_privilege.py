@@ -197,6 +197,57 @@ source.stop()
     assert found["second"]["energy_j"] == 0.0 and found["second"]["end_ns"] == 2 * 10**9
 
 
+@as_root
+@pytest.mark.parametrize("call", ["initgroups", "setgid", "setuid"])
+def test_root_that_cannot_be_given_up_is_one_line(home, call):
+    found = run(home, f"""
+def refuse(*_):
+    raise PermissionError(1, "Operation not permitted")
+os.{call} = refuse
+try:
+    privilege.split_off(commands=SAMPLER)
+except privilege.PrivilegeError as error:
+    print(json.dumps(str(error)))
+""")
+    assert found == "root could not be given up (Operation not permitted): start without sudo"
+
+
+@as_root
+@pytest.mark.parametrize("fault, why", [
+    ("tempfile.tempdir = '/nonexistent'", "No such file or directory"),
+    ("os.pipe = refuse", "Too many open files"), ("os.fork = refuse", "Too many open files")])
+def test_without_a_helper_the_run_goes_on_without_power(home, fault, why):
+    found = run(home, f"""
+import tempfile
+def refuse():
+    raise OSError(24, "Too many open files")
+before = sorted(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else []
+{fault}
+helper = privilege.split_off(commands=SAMPLER)
+after = sorted(os.listdir("/proc/self/fd")) if before else []
+sys.platform = "darwin"
+power.shutil.which = lambda name: None
+(source,) = power.sources(helper)
+print(json.dumps({{"uid": os.getuid(), "sampler": helper.sampler, "status": source.status, "leaked": len(after) - len(before),
+                  "started": helper.start() is not None, "complaint": helper.complaint()}}))
+helper.stop()
+""")
+    assert found == {"uid": nobody(), "sampler": False, "leaked": 0, "started": False, "complaint": "",
+                     "status": f"not read: root's helper could not be started: {why}"}
+
+
+@as_root
+@pytest.mark.parametrize("command", [["bench.py", "1", "--host", "http://127.0.0.1:9"], ["monitor.py", "--powermetrics-log", "absent"]])
+def test_root_leaves_no_bytecode_in_the_users_clone(home, command):
+    for path in [*ROOT.glob("*.py"), ROOT / "schema.sql"]:
+        shutil.copy(path, home)
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")}
+    done = subprocess.run([sys.executable, *command], cwd=home, capture_output=True, text=True, timeout=60,
+                          env={**clean, "SUDO_UID": str(nobody())})
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert not (home / "__pycache__").exists()
+
+
 # -- the sampler ------------------------------------------------------------------------
 
 WITH_SAMPLER = """
@@ -333,6 +384,54 @@ helper.stop()
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     assert found == {"started": False, "complaint": ""}
+
+
+def test_two_refused_samplers_leave_all_the_restarts():
+    import monitor
+
+    assert privilege.STARTS == len(power.SAMPLERS) + monitor.RESTARTS
+
+
+FULL_DISK = """
+import stat, tempfile
+tempfile.gettempdir()  # it tries a write, once: the disk fills up after that
+really = os.write
+def full(descriptor, data):
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(28, "No space left on device")
+    return really(descriptor, data)
+os.write = full
+import atexit
+atexit.register(lambda folder=os.getcwd(): open(f"{folder}/ended as {os.geteuid()}", "w").close())
+"""
+
+
+@as_root
+@pytest.mark.parametrize("end", ["normally", "by an error", "by Ctrl-C"])
+def test_the_helper_never_comes_back_as_root_from_a_full_disk(home, end):
+    """What is printed after the fork is printed once, by the user, and the sampler ends all the same."""
+    fault = {"normally": "", "by an error": "os.setsid = None", "by Ctrl-C": """
+def interrupted():
+    raise KeyboardInterrupt
+os.setsid = interrupted"""}[end]
+    with start(home, FULL_DISK + fault + """
+helper = privilege.split_off(commands=SAMPLER)
+output = helper.start()
+said = output.readline() if output else b""
+helper.complaint()
+begun_s = time.monotonic()
+helper.complaint()
+again_s = time.monotonic() - begun_s
+helper.stop()
+print(json.dumps({"uid": os.getuid(), "pid": json.loads(said)["pid"] if said else None, "again_s": again_s}))
+""") as process:
+        found, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, len(found.splitlines())) == (0, 1), found + errors
+    assert [path.name for path in home.glob("ended as *")] == [f"ended as {nobody()}"]
+    found = json.loads(found)
+    assert found["uid"] == nobody() and found["again_s"] < power.STOP_S
+    assert (found["pid"] is not None) == (end == "normally") and (not found["pid"] or gone(found["pid"]))
+    assert "Traceback" not in errors
 
 
 FEEDING = """

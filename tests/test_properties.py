@@ -21,6 +21,7 @@ import api
 import db
 import import_csv
 import machine
+import monitor
 import objectives
 import options
 import power
@@ -324,20 +325,52 @@ def test_powermetrics_plist(document):
         check_sample(sample)
 
 
-HEADER = "*** Sampled system activity (Sat Nov  1 10:00:00 2025 +0100) (%sms elapsed) ***\n"
-WORDS = st.sampled_from(["CPU Power: %s mW\n", "GPU Power: %s mW\n", "GPU idle residency: %s%%\n", "GPU HW active frequency: %s MHz\n",
-                         "package power (CPU): %sW\n", "Current pressure level: %s\n", HEADER])
-FIGURES = st.text(alphabet="0123456789.e+", min_size=1, max_size=8) | st.sampled_from(["9" * 400, "1e999", "1.2.3", "Nominal"])
+HEADER = "*** Sampled system activity (%s) (%sms elapsed) ***\n"
+STAMP = "Sat Nov  1 10:00:00 2025 +0100"
+STAMPS = st.sampled_from([STAMP, "Mon Jan  1 00:00:00 0001 +2359", "Fri Dec 31 23:59:59 9999 -2359", "Sat Nov 31 10:00:00 2025 +0100", "", "e"])
+FIGURES = (st.floats(0, 1e19).map(repr) | st.integers(0, 10**4).map(str) | st.text(alphabet="0123456789.e+", min_size=1, max_size=8)
+           | st.sampled_from(["9" * 17, "9" * 400, "1e999", "1.2.3", "e", ".", "0", ".97", "0.0000001", "Nominal"]))
+ELAPSED = st.integers(1, 5000).map("{}.00".format) | FIGURES
+WORDS = st.sampled_from(["CPU Power: %s mW\n", "GPU Power: %s mW\n", "ANE Power: %s mW\n", "GPU idle residency: %s%%\n",
+                         "GPU HW active frequency: %s MHz\n", "package power (CPU): %sW\n", "Current pressure level: %s\n"])
+LINES = st.lists(st.tuples(WORDS, FIGURES).map(lambda pair: pair[0] % pair[1]), max_size=5).map("".join)
+BLOCKS = st.tuples(st.tuples(STAMPS, ELAPSED).map(lambda pair: HEADER % pair), LINES).map("".join)
+LOGS = st.text() | LINES | st.lists(BLOCKS, min_size=1, max_size=6).map("".join)
 
 
-@given(st.text() | st.lists(st.tuples(WORDS, FIGURES).map(lambda pair: pair[0] % pair[1])).map("".join))
-@example(HEADER % ("9" * 400))
-@example(HEADER % "1" + "GPU Power: 1e999 mW\n")
-@example(HEADER % "1.2.3")
+def header(elapsed_ms):
+    return HEADER % (STAMP, elapsed_ms)
+
+
+@given(LOGS)
+@example(header("9" * 400))
+@example(header("9" * 17))
+@example(header("1") + "GPU Power: 1e999 mW\n")
+@example(header("1.2.3"))
+@example(header("1") + "CPU Power: e mW\n")
 @example("GPU Power: 1.2.3 mW\n")
 def test_powermetrics_text(log):
-    for sample in or_value_error(power.parse_text, log) or ():
+    for sample in power.parse_text(log):
         check_sample(sample)
+
+
+@given(LOGS.map(lambda log: log.encode("utf-8", "replace")) | st.lists(PLISTS, max_size=4).map(b"\n\0".join))
+@example((header("9" * 11) * 11).encode())
+@example(b"\n\0".join([plistlib.dumps({"elapsed_ns": 9 * 10**17, "gpu": {}})] * 11))
+@example(plistlib.dumps({"elapsed_ns": 2**63}))
+def test_a_log_of_powermetrics_is_stored_or_refused_in_one_line(tmp_path_factory, log):
+    top = tmp_path_factory.mktemp("log")
+    (top / "log").write_bytes(log)
+    try:
+        monitor.import_log(str(top / "log"), str(top / "results.db"))
+    except monitor.LogError as error:
+        assert one_line(error)
+        return
+    with closing(db.connect(top / "results.db", readonly=True).conn) as connection:
+        stored, promised, length = connection.execute(
+            "SELECT count(*), max(samples), max(ended_ns) FROM run, power_source, power_sample").fetchone()
+        assert stored == promised > 0 and connection.execute("SELECT max(end_ns) FROM power_sample").fetchone()[0] == length
+        assert connection.execute("SELECT count(*) FROM gpu_metrics").fetchone()
 
 
 @given(st.binary() | st.dictionaries(st.sampled_from(["all_power", "gpu_power", "gpu_usage", "temp", "gpu_freq_mhz"]), VALUES).map(json.dumps).map(str.encode))
