@@ -22,6 +22,7 @@ import os
 import platform
 import random
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -100,18 +101,25 @@ def bench(options: argparse.Namespace, helper) -> int:
                 server.check_model(model, options.pull, screen.say)
         writer = stack.enter_context(db.Writer(options.db, say=screen.warn))
         run = open_run(options, servers, writer, screen, interrupt)
-        monitor = stack.enter_context(watching(run, helper, simulator))
-        status = "failed"
-        try:
-            prepare(run, monitor)
-            fire_levels(run, monitor)
-            status = "interrupted" if interrupt.is_set() else "finished"
-        finally:
-            close_run(run, status)
+        measure(run, helper, simulator)
         print_outcome(run)
-    if status == "interrupted":
+    if run.status == "interrupted":
         return 130
     return max(0 if run.served else 1, judge(run))
+
+
+def measure(run: Run, helper, simulator: Simulator | None) -> None:
+    """All that is fired and watched; however it ends, the run is closed with its status."""
+    try:
+        settle(run)
+        with watching(run, helper, simulator) as monitor:
+            prepare(run, monitor)
+            run.status = "interrupted"  # from here on it can be resumed, whatever ends it
+            fire_levels(run, monitor)
+            if not run.interrupt.is_set():
+                run.status = "finished"
+    finally:
+        close_run(run)
 
 
 class Level(NamedTuple):
@@ -136,11 +144,13 @@ class Run:
     screen: console.Console
     interrupt: threading.Event
     has_baseline: bool = False
+    is_resumed: bool = False
     targets: dict[tuple[str, str], int] = field(default_factory=dict)  # model and host -> target id
     questions: list[prompts.Prompt] = field(default_factory=list)
     order: list[int] = field(default_factory=list)  # of the questions
     done: set[Level] = field(default_factory=set)
     served: bool = True  # every level completed at least one request
+    status: str = "failed"  # of the run's row, when it ends
 
     def now_ns(self) -> int:
         return time.perf_counter_ns() - self.origin_ns
@@ -212,7 +222,7 @@ def arguments(options: argparse.Namespace) -> dict:
 
 
 def open_run(options, servers: list[Server], writer: db.Writer, screen, interrupt) -> Run:
-    """The run's row, new or gone on with, its targets and its questions."""
+    """The run with its row, new or gone on with."""
     found = interrupted_run(options, writer) if options.resume else None
     if options.resume and found is None:
         screen.say("nothing to resume: no interrupted run of these arguments; starting a new one")
@@ -230,15 +240,19 @@ def open_run(options, servers: list[Server], writer: db.Writer, screen, interrup
             writer.add("objective", {"run_id": run_id, "metric": command_line.objectives.COLUMNS[name][0], "bound": bound})
     writer.run_id = run_id
     origin_ns = time.perf_counter_ns() - int((time.time() - started_unix) * 1e9)
-    run = Run(run_id, origin_ns, started_unix, options, servers, writer, screen, interrupt)
-    run.has_baseline = bool(found and found["idle_end_ns"])
-    run.questions = questions(options)
-    run.order = prompts.shuffled(len(run.questions), options.seed)
+    return Run(run_id, origin_ns, started_unix, options, servers, writer, screen, interrupt,
+               has_baseline=bool(found and found["idle_end_ns"]), is_resumed=bool(found),
+               status="interrupted" if found else "failed")
+
+
+def settle(run: Run) -> None:
+    """The run's questions and targets, and what is there of it."""
+    run.questions = questions(run.options)
+    run.order = prompts.shuffled(len(run.questions), run.options.seed)
     remember_targets(run)
     run.done = finished_levels(run)
-    if found:
-        screen.say(f"going on with run {run_id}: {len(run.done)} of {len(plan(run))} levels are there")
-    return run
+    if run.is_resumed:
+        run.screen.say(f"going on with run {run.id}: {len(run.done)} of {len(plan(run))} levels are there")
 
 
 def questions(options: argparse.Namespace) -> list[prompts.Prompt]:
@@ -254,6 +268,8 @@ def query(run_or_writer, sql: str, values=()) -> list[dict]:
     database = db.connect(writer.path, readonly=True)
     try:
         return list(database.query(sql, values))
+    except sqlite3.Error as error:
+        raise db.ResultsError(f"{writer.path}: {error}") from None
     finally:
         database.conn.close()
 
@@ -490,7 +506,8 @@ class Keeper(load.Observer):
         """Rows of what is in flight come before the first byte leaves: they show even after a crash."""
         for task in tasks:
             self.begun(task)
-        self.run.writer.flush()
+        with contextlib.suppress(db.ResultsError):  # what calls this must not be left in the middle: see tick()
+            self.run.writer.flush()
         self._mark()
 
     def begun(self, task: Task) -> None:
@@ -512,6 +529,8 @@ class Keeper(load.Observer):
         outcome.answer = outcome.reasoning = ""  # stored: a long run need not hold them
 
     def tick(self, level: load.Load) -> None:
+        if self.run.writer.failure:
+            self.run.interrupt.set()  # what comes now can't be stored: close() says why
         self.run.screen.draw(level, self.monitor.latest() if self.monitor is not None else {})
 
     def close(self, level: load.Load) -> None:
@@ -542,7 +561,10 @@ class Keeper(load.Observer):
 def report_level(run: Run, level_id: int) -> float | None:
     """The level's line, and what went wrong in it; the share of its requests that met the objectives."""
     run.writer.flush()
-    row = query(run, f"{LEVEL_ROWS} WHERE level_id = ?", [level_id])[0]
+    rows = query(run, f"{LEVEL_ROWS} WHERE level_id = ?", [level_id])
+    if not rows:
+        raise CannotRun(f"run {run.id} is no longer in {run.options.db}: another program has deleted it")
+    row = rows[0]
     run.screen.level_finished(row)
     for bad in query(run, "SELECT * FROM outcomes WHERE level_id = ? AND status != 'completed'", [level_id]):
         code = f" {bad['http_status']}" if bad["http_status"] not in (None, 200) else ""
@@ -555,9 +577,10 @@ def report_level(run: Run, level_id: int) -> float | None:
     return row["good_ratio"]
 
 
-def close_run(run: Run, status: str) -> None:
+def close_run(run: Run) -> None:
+    """The run's last words, and all that was said before, are committed. Raises ResultsError."""
     moved_s = (time.time() - run.started_unix) - run.now_ns() / 1e9  # by somebody who set the clock
-    run.writer.update("run", run.id, {"status": status, "ended_ns": run.now_ns(), "seen_unix": time.time(), "clock_step_s": moved_s})
+    run.writer.update("run", run.id, {"status": run.status, "ended_ns": run.now_ns(), "seen_unix": time.time(), "clock_step_s": moved_s})
     run.writer.flush()
 
 
@@ -569,6 +592,8 @@ def print_outcome(run: Run) -> None:
     if len(run.servers) > 1:
         for row in query(run, "SELECT * FROM host_summary WHERE run_id = ?", [run.id]):
             run.screen.say(console.host_line(row))
+    if run.writer.rejected:
+        run.screen.warn(f"{run.writer.rejected} rows were rejected: they are not in {run.options.db}")
     run.screen.say("")
     for sentence in analyze.headline(run.options.db, run.id, run.options.slo):
         run.screen.sentence(sentence)
