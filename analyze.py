@@ -29,6 +29,8 @@ from verdict import Verdict
 
 DEFAULT_SLO = objectives.parse(objectives.DEFAULT)
 COLUMNS = 79
+WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesce(first_answer_ns, request.ended_ns)",
+          "e2e": "request.ended_ns"}  # until when a request that was cut had waited
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,13 +95,17 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
 
 
 def within(database, study: Study, limits: dict[str, float]) -> dict[int, float]:
-    """For each level_id the share of its requests that met every objective; failures never do."""
-    tests = ["request.status = 'completed'"]
-    for name in limits:
-        column, less_is_better = objectives.COLUMNS[name]
-        tests.append(f"{column} {'<=' if less_is_better else '>='} :{name}")
-    rows = database.query(f"""SELECT level_id, avg(coalesce({' AND '.join(tests)}, 0)) AS share FROM request
-        JOIN level ON level.id = level_id JOIN chosen USING (run_id, model) WHERE level.model = :model GROUP BY level_id""",
+    """For each level_id the share of its requests that met every objective, as good_ratio in level_summary.
+
+    Failures never do. One that this client cut counts only when it had missed an objective by
+    then; a level in which nothing could be judged is not in it.
+    """
+    met = [f"{column} {'<=' if less_is_better else '>='} :{name}" for name in limits for column, less_is_better in [objectives.COLUMNS[name]]]
+    late = ["0", *(f"{WAITED[name]} - coalesce(due_ns, sent_ns) > :{name} * 1e9" for name in limits if name in WAITED)]
+    rows = database.query(f"""SELECT level_id, avg(CASE request.status WHEN 'completed' THEN coalesce({' AND '.join(met)}, 0)
+          WHEN 'cancelled' THEN CASE WHEN {' OR '.join(late)} THEN 0 END ELSE 0 END) AS share
+        FROM request JOIN level ON level.id = level_id JOIN chosen USING (run_id, model)
+        WHERE level.model = :model AND request.status <> 'in_flight' GROUP BY level_id HAVING share IS NOT NULL""",
                           {**limits, "model": study.model})
     return {row["level_id"]: row["share"] for row in rows}
 

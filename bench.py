@@ -586,7 +586,7 @@ def close_run(run: Run) -> None:
 
 def print_outcome(run: Run) -> None:
     """The table, the answer in a sentence, and what to type next."""
-    run.screen.table(query(run, f"{LEVEL_ROWS} WHERE level_summary.run_id = ? ORDER BY level_id", [run.id]))
+    run.screen.table(query(run, f"{LEVEL_ROWS} WHERE level_summary.run_id = ? AND NOT superseded ORDER BY level_id", [run.id]))
     for row in query(run, "SELECT * FROM cache_effect WHERE run_id = ?", [run.id]) if run.options.cache == "both" else ():
         run.screen.say(console.cache_line(row))
     if len(run.servers) > 1:

@@ -315,14 +315,19 @@ WITH total AS (
       count(*) OVER (PARTITION BY level_id) AS ended,
       row_number() OVER (PARTITION BY level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
     FROM request WHERE status <> 'in_flight') GROUP BY level_id
-), good AS (
-  SELECT request.level_id, count(DISTINCT request.id) AS asked,
-    count(DISTINCT request.id) - count(DISTINCT CASE WHEN request.status <> 'completed' OR coalesce(CASE objective.metric
-      WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
-      WHEN 'tpot_s' THEN tpot_s <= bound WHEN 'tokens_per_s' THEN tokens_per_s >= bound END, 0) = 0
-      THEN request.id END) AS good_requests
+), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one, NULL this client cut it before that could be told
+  SELECT request.level_id, min(CASE request.status
+      WHEN 'completed' THEN coalesce(CASE objective.metric
+        WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
+        WHEN 'tpot_s' THEN tpot_s <= bound WHEN 'tokens_per_s' THEN tokens_per_s >= bound END, 0)
+      WHEN 'cancelled' THEN CASE WHEN (CASE objective.metric  -- what it had waited already
+        WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns)
+        WHEN 'e2e_s' THEN request.ended_ns END - coalesce(due_ns, sent_ns)) / 1e9 > bound THEN 0 END
+      ELSE 0 END) AS good
   FROM request JOIN level ON level.id = level_id JOIN objective ON objective.run_id = level.run_id
-  WHERE request.status <> 'in_flight' GROUP BY request.level_id
+  WHERE request.status <> 'in_flight' GROUP BY request.id
+), good AS (
+  SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio FROM judged GROUP BY level_id
 ), latency AS (
   SELECT level_id,
     max(CASE metric WHEN 'ttft_s' THEN mean END) AS ttft_mean_s,
@@ -356,12 +361,16 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   completed * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS requests_per_s,  -- completed ones
   (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
   peak_streaming,
-  good_requests, good_requests * 1.0 / asked AS good_ratio,  -- met every objective of the run; NULL without any
+  good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
   good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
   client_send_skew_s, client_send_lag_p99_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_cpu_ratio, client_limited, client_limited_why,
-  level.cache, level.load, level.rate_per_s, level.pool_waits, level.id AS level_id
+  level.cache, level.load, level.rate_per_s, level.pool_waits,
+  level.status = 'interrupted' AND EXISTS (SELECT 1 FROM level AS again WHERE again.run_id = level.run_id AND again.status = 'finished'
+    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)
+    AS superseded,  -- cut short, and fired again to its end by --resume
+  level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 LEFT JOIN good ON good.level_id = level.id
 LEFT JOIN failing ON failing.level_id = level.id

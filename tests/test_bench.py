@@ -152,6 +152,23 @@ def test_kill_9_then_resume(slow, tmp_path):
     assert code == 0 and "nothing to resume" in out
 
 
+def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(module_sim, tmp_path):
+    """Six slots, so that most of the ten have ended when the rest is cut."""
+    ten = module_sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "40", "--slots", "6")
+    arguments = ["10", "--host", ten.url, "--slo", "ttft=60", *QUICK]
+    process = start(*arguments, cwd=tmp_path)
+    wait_for(process, "6 ended")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and err.strip().startswith("interrupted")
+    assert "0 % of the requests" not in out
+    code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
+    assert code == 0 and "10 at once are served within 60 s" in out
+    assert rows(tmp_path, "SELECT status, completed, good_ratio FROM level_summary ORDER BY level_id")[1] == {"status": "finished", "completed": 10, "good_ratio": 1}
+    table = [line.split()[:2] for line in out.splitlines() if re.match(r" +10 +\d+/10 ", line)]
+    assert table == [["10", "10/10"]]
+
+
 def test_a_server_that_dies_and_comes_back(sim, tmp_path):
     dying = sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "60")
     process = start("1-4", "--host", dying.url, *QUICK, cwd=tmp_path)

@@ -34,7 +34,10 @@ def start(*arguments, cwd, env=None):
 
 
 def finish(process, timeout=60):
-    out, err = process.communicate(timeout=timeout)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()  # one that hangs is not left behind
     assert "Traceback" not in err, err
     return process.returncode, out, err
 
