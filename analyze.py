@@ -15,6 +15,7 @@ import argparse
 import sqlite3
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import compare
@@ -68,7 +69,8 @@ def work(database, arguments: argparse.Namespace) -> int:
 
 def judge(database, study: Study, arguments: argparse.Namespace) -> Verdict:
     wishes = arguments.slo or told(study) or DEFAULT_SLO
-    sentences = verdict.answers(study, wishes, within(database, study, wishes))
+    shares = within(database, study, wishes)
+    sentences = verdict.answers(judged_part(study, shares), wishes, shares)
     if arguments.price is not None:
         sentences += filter(None, [verdict.cost(study, arguments.price, arguments.currency)])
     return Verdict(study, wishes, sentences, verdict.warnings(study))
@@ -86,7 +88,8 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
         said = []
         for study in selection.choose(database, [], [run_id]):
             name = [f"{study.model}:"] if len({level["model"] for level in study.levels}) > 1 else []
-            said += name + [verdict.alone(study), verdict.capacity(study, limits, within(database, study, limits))]
+            shares = within(database, study, limits)
+            said += name + [verdict.alone(study), verdict.capacity(judged_part(study, shares), limits, shares)]
         return [sentence for sentence in said if sentence]
     except db.ResultsError:  # nothing was finished
         return []
@@ -94,18 +97,24 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
         database.conn.close()
 
 
+def judged_part(study: Study, shares: dict[int, float]) -> Study:
+    """The study without the levels that tell nothing: cut by Ctrl-C, or cut before anything could be judged."""
+    return replace(study, levels=[level for level in study.levels if level["level_id"] in shares])
+
+
 def within(database, study: Study, limits: dict[str, float]) -> dict[int, float]:
     """For each level_id the share of its requests that met every objective, as good_ratio in level_summary.
 
     Failures never do. One that this client cut counts only when it had missed an objective by
-    then; a level in which nothing could be judged is not in it.
+    then. A level in which nothing could be judged is not in it, nor one that was interrupted:
+    who had ended by then were the fast ones.
     """
     met = [f"{column} {'<=' if less_is_better else '>='} :{name}" for name in limits for column, less_is_better in [objectives.COLUMNS[name]]]
     late = ["0", *(f"{WAITED[name]} - coalesce(due_ns, sent_ns) > :{name} * 1e9" for name in limits if name in WAITED)]
     rows = database.query(f"""SELECT level_id, avg(CASE request.status WHEN 'completed' THEN coalesce({' AND '.join(met)}, 0)
           WHEN 'cancelled' THEN CASE WHEN {' OR '.join(late)} THEN 0 END ELSE 0 END) AS share
         FROM request JOIN level ON level.id = level_id JOIN chosen USING (run_id, model)
-        WHERE level.model = :model AND request.status <> 'in_flight' GROUP BY level_id HAVING share IS NOT NULL""",
+        WHERE level.model = :model AND level.status = 'finished' AND request.status <> 'in_flight' GROUP BY level_id HAVING share IS NOT NULL""",
                           {**limits, "model": study.model})
     return {row["level_id"]: row["share"] for row in rows}
 

@@ -252,7 +252,8 @@ def settle(run: Run) -> None:
     remember_targets(run)
     run.done = finished_levels(run)
     if run.is_resumed:
-        run.screen.say(f"going on with run {run.id}: {len(run.done)} of {len(plan(run))} levels are there")
+        there = f"{len(run.done)} probes" if run.options.find_capacity else f"{len(run.done)} of {len(plan(run))} levels"
+        run.screen.say(f"going on with run {run.id}: {there} are there")
 
 
 def questions(options: argparse.Namespace) -> list[prompts.Prompt]:
@@ -322,7 +323,7 @@ def prepare(run: Run, monitor: Monitor | None) -> None:
         run.screen.warn("this urllib3 has no place to record a stream: instants are read live, less exactly")
     if run.simulated:
         run.screen.warn("simulated server: these are no measurements of a real machine")
-    left = [level for level in plan(run) if level not in run.done]
+    left = missing(run)
     if monitor is not None and monitor.tracks and run.options.idle and left and not run.has_baseline:
         run.screen.say(f"idle baseline, {run.options.idle:g} s ...")
         start_ns = run.now_ns()
@@ -386,11 +387,16 @@ def plan(run: Run) -> list[Level]:
     return levels
 
 
+def missing(run: Run) -> list[Level]:
+    """The levels of the plan that are not there; all where a search will tell which are needed."""
+    return [level for level in plan(run) if run.options.find_capacity or level not in run.done]
+
+
 def fire_levels(run: Run, monitor: Monitor | None) -> None:
     """Every level that is missing, with a pause between."""
     if run.options.find_capacity:
         return find_capacity(run, monitor)
-    left = [level for level in plan(run) if level not in run.done]
+    left = missing(run)
     for position, level in enumerate(left, 1):
         if run.interrupt.is_set():
             return
@@ -398,17 +404,46 @@ def fire_levels(run: Run, monitor: Monitor | None) -> None:
 
 
 def find_capacity(run: Run, monitor: Monitor | None) -> None:
-    """Double until the objectives are missed, then bisect; each probe is a level."""
-    cache = "warm" if run.options.cache == "warm" else "cold"
+    """One number for each model, or how far the search came."""
+    wish = ",".join(f"{name}={bound:g}" for name, bound in run.options.slo.items())
     for model in run.options.model:
-        good, bad, highest = 0, max(run.options.levels) + 1, max(run.options.levels)
-        while bad - good > 1 and not run.interrupt.is_set():
-            probe = min(max(1, 2 * good), highest) if bad > highest else (good + bad) // 2
-            ratio = fire_one(run, monitor, Level(model, probe, 1, cache), f"probe between {good} and {min(bad, highest)}", bool(good or bad <= highest))
-            good, bad = (probe, bad) if (ratio or 0) >= GOOD_RATIO else (good, probe)
-        wish = ",".join(f"{name}={bound:g}" for name, bound in run.options.slo.items())
+        good, bad, highest = search(run, monitor, model)
         many = f"{good} or more" if good == highest else str(good or "nobody")
-        run.screen.say(f"{model} serves {many} at once within {wish} ({GOOD_RATIO:.0%} of the requests).", "bold")
+        if bad - good == 1:
+            run.screen.say(f"{model} serves {many} at once within {wish} ({GOOD_RATIO:.0%} of the requests).", "bold")
+        elif good or bad <= highest:
+            run.screen.say(f"search interrupted: {model} serves {f'{good} or more' if bad > highest else f'between {good} and {bad - 1}'}"
+                           f" at once within {wish}.")
+
+
+def search(run: Run, monitor: Monitor | None, model: str) -> tuple[int, int, int]:
+    """Double until the objectives are missed, then bisect; each probe is a level.
+
+    The highest that met them, the lowest that missed them, the highest to try. The first two
+    are further than 1 apart when the search was interrupted, or a probe could not be judged.
+    """
+    cache = "warm" if run.options.cache == "warm" else "cold"
+    highest = max(run.options.levels)
+    good, bad, has_fired = 0, highest + 1, False
+    while bad - good > 1:
+        size = min(max(1, 2 * good), highest) if bad > highest else (good + bad) // 2
+        level, is_new = Level(model, size, 1, cache), Level(model, size, 1, cache) not in run.done
+        title = f"probe between {good} and {min(bad, highest)}"
+        ratio = fire_one(run, monitor, level, title, has_fired) if is_new else stored_ratio(run, level)
+        if ratio is None:
+            if not run.interrupt.is_set():
+                run.screen.warn(f"{size} at once could not be judged: all were cut before they met or missed an objective; a longer --deadline helps")
+            break
+        has_fired = has_fired or is_new
+        good, bad = (size, bad) if ratio >= GOOD_RATIO else (good, size)
+    return good, bad, highest
+
+
+def stored_ratio(run: Run, level: Level) -> float | None:
+    """What a probe that was fired before an interruption found."""
+    rows = query(run, """SELECT good_ratio FROM level_summary WHERE status = 'finished' AND run_id = ?
+        AND (model, concurrency, repeat, cache) = (?, ?, ?, ?) ORDER BY level_id DESC""", [run.id, *level])
+    return rows[0]["good_ratio"] if rows else None
 
 
 def fire_one(run: Run, monitor: Monitor | None, level: Level, title: str, after_another: bool) -> float | None:

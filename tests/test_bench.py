@@ -313,6 +313,30 @@ def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
     assert good[6] == 1.0 and good[7] < 0.95
 
 
+def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(module_sim, tmp_path):
+    six = module_sim("--profile", "exact", "--ttft", "20", "--itl", "10", "--tokens", "20", "--slots", "6", "--model", "m:1b", "--model", "n:1b")
+    arguments = ["32", "--find-capacity", "--slo", "ttft=0.15", "--model", "m:1b", "--model", "n:1b", "--host", six.url, *QUICK]
+    process = start(*arguments, cwd=tmp_path)
+    wait_for(process, "probe between 4 and 8, 6 at once")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert "search interrupted: m:1b serves between 4 and 7 at once within ttft=0.15" in out
+    assert "nobody" not in out and "n:1b" not in out  # who was never asked
+    code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
+    assert code == 0 and "4 probes are there" in out and "warming m:1b" in out
+    assert "m:1b serves 6 at once" in out and "n:1b serves 6 at once" in out
+    found = [tuple(r.values()) for r in rows(tmp_path, "SELECT model, concurrency, status FROM level ORDER BY id")]
+    assert found[:7] == [*(("m:1b", n, "finished") for n in (1, 2, 4, 8)), ("m:1b", 6, "interrupted"), ("m:1b", 6, "finished"), ("m:1b", 7, "finished")]
+    assert [(model, n) for model, n, _ in found[7:]] == [("n:1b", n) for n in (1, 2, 4, 8, 6, 7)]
+
+
+def test_a_search_in_which_nothing_can_be_judged_claims_nothing(module_sim, tmp_path):
+    long = module_sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "500")
+    code, out, _ = run("4", "--find-capacity", "--slo", "e2e=60", "--deadline", "1", "--host", long.url, *QUICK, cwd=tmp_path)
+    assert code == 1 and "could not be judged" in out and "nobody" not in out.lower() and "serves" not in out and "served" not in out
+
+
 def test_fail_if_gives_an_exit_code(fast, tmp_path):
     assert run("1", "--fail-if", "ttft>30", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
     assert run("1", "--fail-if", "ttft>0.001", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 1
