@@ -26,7 +26,7 @@ import sqlite3
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Iterator, NamedTuple
 
 import analyze
@@ -50,6 +50,7 @@ COME_BACK_S = 30.0  # a server that vanished may need so long to come back befor
 FIRST_SAMPLE_S = 15.0  # powermetrics' first document takes a second or two
 REQUEST_IDS = 1_000_000  # a request's id is its level's times this, plus its number
 GOOD_RATIO = 0.95  # a level meets the objectives when so many of its requests do
+HIT_RATIO = 0.1  # of the prompt's tokens more than cold: a chat template alone caches a few
 SPARE_FILES = 128  # open files besides the streams
 NOT_REPEATED = {"db", "label", "resume", "plain", "pid", "dropped", "no_monitor", "demo", "pull", "config", "report",
                 "fail_if", "self_check", "steady"}  # not what a run measures
@@ -427,7 +428,8 @@ def search(run: Run, monitor: Monitor | None, model: str) -> tuple[int, int, int
     good, bad, has_fired = 0, highest + 1, False
     while bad - good > 1:
         size = min(max(1, 2 * good), highest) if bad > highest else (good + bad) // 2
-        level, is_new = Level(model, size, 1, cache), Level(model, size, 1, cache) not in run.done
+        level = Level(model, size, 1, cache)
+        is_new = level not in run.done
         title = f"probe between {good} and {min(bad, highest)}"
         ratio = fire_one(run, monitor, level, title, has_fired) if is_new else stored_ratio(run, level)
         if ratio is None:
@@ -447,8 +449,13 @@ def stored_ratio(run: Run, level: Level) -> float | None:
 
 
 def fire_one(run: Run, monitor: Monitor | None, level: Level, title: str, after_another: bool) -> float | None:
-    """Cool down, fire and report a level; the share of its requests that met the objectives."""
-    if after_another:
+    """Cool down, fire and report a level; the share of its requests that met the objectives.
+
+    None when it was interrupted, or nothing could be judged.
+    """
+    if level.cache == "warm":
+        prime(run, level)
+    if after_another or level.cache == "warm":
         run.interrupt.wait(run.options.cooldown)
     if run.interrupt.is_set():
         return None
@@ -459,6 +466,35 @@ def fire_one(run: Run, monitor: Monitor | None, level: Level, title: str, after_
     run.screen.level_started(f"{level.model}: {title}, {level.concurrency} at once{extra}")
     level_id = fire_level(run, monitor, level)
     return report_level(run, level_id) if level_id is not None else None
+
+
+def prime(run: Run, level: Level) -> None:
+    """Send a warm level's own bodies once, as many at once as it will, so that the prompt cache can hit. Nothing is stored."""
+    for server in run.servers:
+        wait_for_server(run, server, level.model)
+    bodies, together = first_turns(run, level), level.concurrency
+    if not run.interrupt.is_set():
+        run.screen.say(f"{level.model}: filling the prompt cache ({len(bodies)} of its requests, not counted) ...")
+    while bodies and not run.interrupt.is_set():
+        batch = [replace(task, number=place, follow=None) for place, task in enumerate(bodies[:together], 1)]
+        load.Burst(batch, limits(run.options), run.interrupt).run()
+        bodies = bodies[together:]
+
+
+def first_turns(run: Run, level: Level) -> list[Task]:
+    """The first questions of a level, as it will send them; of those beyond its concurrency only what was not there yet."""
+    options, asker = run.options, Asker(run, level)
+    count = options.requests or level.concurrency
+    if options.duration and not options.requests:  # who knows how far it will come
+        count = max(count, len(run.order) * len(run.servers))
+    found, seen = [], set()
+    for number in range(1, count + 1):
+        task = asker.task(number)
+        key = task.url, json.dumps(task.body)
+        if number <= level.concurrency or key not in seen:  # each slot has a cache of its own
+            found.append(task)
+        seen.add(key)
+    return found
 
 
 def wait_for_server(run: Run, server: Server, model: str) -> None:
@@ -623,7 +659,7 @@ def print_outcome(run: Run) -> None:
     """The table, the answer in a sentence, and what to type next."""
     run.screen.table(query(run, f"{LEVEL_ROWS} WHERE level_summary.run_id = ? AND NOT superseded ORDER BY level_id", [run.id]))
     for row in query(run, "SELECT * FROM cache_effect WHERE run_id = ?", [run.id]) if run.options.cache == "both" else ():
-        run.screen.say(console.cache_line(row))
+        run.screen.say(console.cache_line(row) + no_hits(row))
     if len(run.servers) > 1:
         for row in query(run, "SELECT * FROM host_summary WHERE run_id = ?", [run.id]):
             run.screen.say(console.host_line(row))
@@ -635,6 +671,12 @@ def print_outcome(run: Run) -> None:
     where = "" if run.options.db == "results.db" else f" --db {run.options.db}"
     run.screen.say(f"\nrun {run.id} is in {run.options.db}. Next:\n  python analyze.py{where}     the answer, charts and a page"
                    f"\n  datasette {run.options.db}     browse the raw data")
+
+
+def no_hits(row: dict) -> str:
+    """What a row of cache_effect adds where the server's own count shows that the warm prompts did not hit."""
+    cold, warm = row["cold_cached_ratio"] or 0.0, row["warm_cached_ratio"]
+    return f", no hits: {warm:.0%} of the prompt tokens came from it" if warm is not None and warm - cold < HIT_RATIO else ""
 
 
 def judge(run: Run) -> int:

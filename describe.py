@@ -175,6 +175,8 @@ WORDS = {  # columns that views compute, and keys
     "ttft_saved_ratio": "share of the wait that the cache saves, 0 to 1",
     "cold_output_tokens_per_s": "tokens per second of all, cold",
     "warm_output_tokens_per_s": "tokens per second of all, warm",
+    "cold_cached_ratio": "share of the prompt tokens that the cold level took from the prompt cache, 0 to 1; NULL when the server does not tell",
+    "warm_cached_ratio": "the same of the warm level: near the cold one, the cache did not hit",
     "cold_level_id": "the cold level",
     "warm_level_id": "the warm level",
     "server_queue_ns": "what is left of the server's total: waiting for a slot",

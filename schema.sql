@@ -407,15 +407,22 @@ GROUP BY level.id;
 
 DROP VIEW IF EXISTS cache_effect;
 CREATE VIEW cache_effect AS  -- the same level with a prompt cache that misses and one that hits (--cache both)
+WITH hits AS (  -- of the replies in which the server counted them
+  SELECT level_id, sum(cached_tokens) * 1.0 / nullif(sum(prompt_tokens), 0) AS cached_ratio
+  FROM request WHERE status = 'completed' AND cached_tokens IS NOT NULL GROUP BY level_id
+)
 SELECT cold.run_id, cold.model, cold.concurrency, cold.repeat, cold.simulated,
   cold.requests + warm.requests AS requests, cold.errors + warm.errors AS errors,
   cold.ttft_mean_s AS cold_ttft_mean_s, warm.ttft_mean_s AS warm_ttft_mean_s,
   1 - warm.ttft_mean_s / cold.ttft_mean_s AS ttft_saved_ratio,
   cold.output_tokens_per_s AS cold_output_tokens_per_s, warm.output_tokens_per_s AS warm_output_tokens_per_s,
+  cold_hits.cached_ratio AS cold_cached_ratio, warm_hits.cached_ratio AS warm_cached_ratio,
   cold.level_id AS cold_level_id, warm.level_id AS warm_level_id
 FROM level_summary AS cold JOIN level_summary AS warm
   ON warm.run_id = cold.run_id AND warm.model = cold.model AND warm.concurrency = cold.concurrency
   AND warm.repeat = cold.repeat AND cold.cache = 'cold' AND warm.cache = 'warm'
+LEFT JOIN hits AS cold_hits ON cold_hits.level_id = cold.level_id
+LEFT JOIN hits AS warm_hits ON warm_hits.level_id = warm.level_id
 WHERE cold.status = 'finished' AND warm.status = 'finished';
 
 DROP VIEW IF EXISTS outcomes;

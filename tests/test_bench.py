@@ -303,6 +303,34 @@ def test_cache_both_fires_each_level_cold_and_warm(fast, tmp_path):
     assert len(rows(tmp_path, "SELECT * FROM cache_effect")) == 2
 
 
+def logged(server, count):
+    """The simulator's log once it has so many entries."""
+    until = time.monotonic() + 5
+    while len(found := server.log()) < count and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.parametrize("arguments, fired, stored", [
+    (["2", "--cache", "both"], 2 + 2 + 2, 4), (["2", "--cache", "warm", "--requests", "5"], 2 + 5, 5),
+    (["2", "--cache", "warm", "--requests", "5", "--prompt-tokens", "50"], 5 + 5, 5)])
+def test_a_warm_level_has_been_primed_with_its_own_bodies(sim, tmp_path, arguments, fired, stored):
+    server = sim("--profile", "exact", "--ttft", "10", "--itl", "2", "--tokens", "5")
+    assert run(*arguments, "--warmup", "0", "--host", server.url, *QUICK, cwd=tmp_path)[0] == 0
+    log = logged(server, fired)
+    assert len(log) == fired and rows(tmp_path, "SELECT count(*) AS n FROM request") == [{"n": stored}]
+    asked = [entry["prompt_prefix"] for entry in log]
+    measured = stored // 2 if "both" in arguments else stored
+    assert set(asked[-measured:]) <= set(asked[-measured - (fired - stored):-measured])  # each warm one had been sent before
+
+
+def test_a_warm_level_that_did_not_hit_says_so(fast, tmp_path):
+    """The simulator's OpenAI tells of no cached token."""
+    code, out, _ = run("1", "--cache", "both", "--api", "openai", "--host", fast.url, *QUICK, cwd=tmp_path)
+    assert code == 0 and "no hits: 0% of the prompt tokens" in out
+    assert rows(tmp_path, "SELECT cold_cached_ratio, warm_cached_ratio FROM cache_effect") == [{"cold_cached_ratio": 0, "warm_cached_ratio": 0}]
+
+
 def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
     six = module_sim("--profile", "exact", "--ttft", "20", "--itl", "10", "--tokens", "20", "--slots", "6")
     code, out, _ = run("32", "--find-capacity", "--slo", "ttft=0.15", "--host", six.url, *QUICK, cwd=tmp_path)

@@ -201,3 +201,13 @@ def test_an_interrupted_level_is_superseded_by_a_finished_one_of_its_kind(databa
     for level_id, concurrency, repeat, cache, status in kinds:
         level(database, level_id, concurrency, repeat=repeat, cache=cache, status=status)
     assert [row["level_id"] for row in database.query("SELECT level_id FROM level_summary WHERE superseded ORDER BY 1")] == [1, 5, 7]
+
+
+def test_cache_effect_tells_how_much_was_hit(database):
+    level(database, 1, cache="cold")
+    level(database, 2, cache="warm")
+    for level_id, first, cached in ((1, 2.0, (10, None)), (2, 0.5, (90, 70))):
+        for number, hit in enumerate(cached, 1):
+            request(database, number, first=first, last=3, tokens=5, level_id=level_id, prompt_tokens=100, cached_tokens=hit)
+    row = one(database, "cache_effect")
+    assert (row["cold_cached_ratio"], row["warm_cached_ratio"], row["ttft_saved_ratio"]) == (0.1, 0.8, 0.75)
