@@ -342,7 +342,14 @@ class Writer:
             if entry.future is not None:
                 entry.future.set_result(result)
             elif entry.action == self._update and result == 0:
-                self._reject(f"no row {entry.arguments[1]} in {entry.arguments[0]} to change")
+                self._miss(entry.arguments[0])
+
+    def _miss(self, table: str) -> None:
+        """A row that was to be changed is not there: somebody has deleted it, or there was no room for it."""
+        if self.failure:
+            self._lost += 1
+        else:
+            self._reject(f"a row of {table} that was to be changed is not there any more")
 
     def _sift(self, batch: list[Entry], error: Exception) -> None:
         """Find the entry that breaks a rule, and keep the others."""
