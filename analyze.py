@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(database, arguments: argparse.Namespace) -> int:
     if arguments.compare:
-        return compare.report(database, *arguments.compare, arguments.fail_if)
+        return compare.report(database, *arguments.compare, arguments.models, arguments.fail_if)
     studies = selection.choose(database, arguments.models, arguments.run)
     verdicts = [judge(database, study, arguments) for study in studies]
     for judged in verdicts:
@@ -88,35 +88,42 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
         said = []
         for study in selection.choose(database, [], [run_id]):
             name = [f"{study.model}:"] if len({level["model"] for level in study.levels}) > 1 else []
-            shares = within(database, study, limits)
-            said += name + [verdict.alone(study), verdict.capacity(judged_part(study, shares), limits, shares)]
-        return [sentence for sentence in said if sentence]
+            services = within(database, study, limits)
+            said += name + verdict.served(judged_part(study, services), limits, services)
+        return said
     except db.ResultsError:  # nothing was finished
         return []
     finally:
         database.conn.close()
 
 
-def judged_part(study: Study, shares: dict[int, float]) -> Study:
+def judged_part(study: Study, services: dict[int, verdict.Service]) -> Study:
     """The study without the levels that tell nothing: cut by Ctrl-C, or cut before anything could be judged."""
-    return replace(study, levels=[level for level in study.levels if level["level_id"] in shares])
+    return replace(study, levels=[level for level in study.levels if level["level_id"] in services])
 
 
-def within(database, study: Study, limits: dict[str, float]) -> dict[int, float]:
-    """For each level_id the share of its requests that met every objective, as good_ratio in level_summary.
+def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdict.Service]:
+    """Each level_id's requests held against the objectives; failures never meet one.
 
-    Failures never do. One that this client cut counts only when it had missed an objective by
-    then. A level in which nothing could be judged is not in it, nor one that was interrupted:
-    who had ended by then were the fast ones.
+    One that this client cut counts only when it had missed an objective by then, as in
+    level_summary. A level in which nothing could be judged is not in it, nor one that was
+    interrupted: who had ended by then were the fast ones.
     """
-    met = [f"{column} {'<=' if less_is_better else '>='} :{name}" for name in limits for column, less_is_better in [objectives.COLUMNS[name]]]
     late = ["0", *(f"{WAITED[name]} - coalesce(due_ns, sent_ns) > :{name} * 1e9" for name in limits if name in WAITED)]
-    rows = database.query(f"""SELECT level_id, avg(CASE request.status WHEN 'completed' THEN coalesce({' AND '.join(met)}, 0)
-          WHEN 'cancelled' THEN CASE WHEN {' OR '.join(late)} THEN 0 END ELSE 0 END) AS share
-        FROM request JOIN level ON level.id = level_id JOIN chosen USING (run_id, model)
-        WHERE level.model = :model AND level.status = 'finished' AND request.status <> 'in_flight' GROUP BY level_id HAVING share IS NOT NULL""",
+    columns = ["level_id", "count(*) AS asked", "sum(request.status = 'completed') AS completed"]
+    tests = ["request.status = 'completed'"]
+    for name in limits:
+        column, less_is_better = objectives.COLUMNS[name]
+        tests.append(f"coalesce({column} {'<=' if less_is_better else '>='} :{name}, 0)")
+        columns += [f"sum({tests[0]} AND {tests[-1]}) AS met_{name}",
+                    f"{'max' if less_is_better else 'min'}(CASE WHEN {tests[0]} THEN {column} END) AS worst_{name}"]
+    rows = database.query(f"""SELECT {', '.join(columns)}, sum({' AND '.join(tests)}) AS good FROM request
+        JOIN level ON level.id = level_id JOIN chosen USING (run_id, model)
+        WHERE level.model = :model AND level.status = 'finished' AND request.status <> 'in_flight'
+          AND (request.status <> 'cancelled' OR {' OR '.join(late)}) GROUP BY level_id""",
                           {**limits, "model": study.model})
-    return {row["level_id"]: row["share"] for row in rows}
+    return {row["level_id"]: verdict.Service(row["asked"], row["completed"], row["good"], {name: row[f"met_{name}"] for name in limits},
+                                             {name: row[f"worst_{name}"] for name in limits}) for row in rows}
 
 
 # Saying.
@@ -159,12 +166,16 @@ def draw(database, verdicts: list[Verdict], out: Path) -> None:
     import report
     absent: dict[str, list[str]] = {}
     drawn: dict[str, list[tuple[str, dict]]] = {judged.study.model: [] for judged in verdicts}
-    todo = [(judged.study, chart) for judged in verdicts for chart in charts.CHARTS]
-    for place, (study, chart) in enumerate(todo, 1):
+    todo = [(judged, chart) for judged in verdicts for chart in charts.CHARTS]
+    written = 0
+    for place, (judged, chart) in enumerate(todo, 1):
+        study = judged.study
         progress(f"drawing {place} of {len(todo)}: {chart.name}")
-        if spec := chart.draw(database, study):
-            drawn[study.model].append((chart.title, spec))
+        if spec := chart.draw(database, study, judged.objectives):
+            if chart.says_more(study):  # the page shows no chart twice
+                drawn[study.model].append((chart.title, spec))
             charts.save_png(spec, out / study.folder / f"{chart.name}.png")
+            written += 1
         else:
             absent.setdefault(chart.needs, []).append(f"{study.folder}/{chart.name}.png")
     across = charts.comparisons([judged.study for judged in verdicts])
@@ -175,7 +186,7 @@ def draw(database, verdicts: list[Verdict], out: Path) -> None:
     progress("")
     for needs, names in absent.items():
         say(f"not drawn, no {needs} in this file: {', '.join(names)}")
-    say(f"{sum(map(len, drawn.values())) + len(across)} charts in {out}/, all of them live in {page}")
+    say(f"{written + len(across)} charts in {out}/, all of them live in {page}")
 
 
 def progress(text: str) -> None:
@@ -208,15 +219,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
                         help=f"what counts as served: {', '.join(objectives.COLUMNS)} (default: as the run was told, else ttft=10,tokens_per_s=10)")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="what changed from A to B: run numbers, labels or models")
     parser.add_argument("--fail-if", type=compare.condition, action="append", default=[], metavar="COND",
-                        help="exit 1 when a level meets it: 'output_tokens_per_s<-5%%' with --compare, 'error_ratio>0' without")
+                        help="exit 1 when it is so: 'output_tokens_per_s<-5%%' or 'error_ratio>0.01' (a rise) with --compare, 'ttft>2' without")
     parser.add_argument("--export-csv", metavar="DIR", help="write the original tool's CSV tree below DIR")
     parser.add_argument("--price", type=price, metavar="X", help="price of a kilowatt hour")
     parser.add_argument("--currency", default="EUR", help="what the price is in (default: EUR)")
     parser.add_argument("--no-charts", action="store_true", help="print the answer only")
     arguments = parser.parse_args(argv)
-    percent = [condition for condition in arguments.fail_if if condition.is_change]
-    if bool(arguments.compare) != bool(percent) and arguments.fail_if:
-        parser.error("--fail-if takes a change in % with --compare, a value without it")
+    for condition in arguments.fail_if:
+        if condition.is_change != bool(arguments.compare and condition.metric != "error_ratio"):
+            parser.error("--fail-if takes a change in % with --compare (error_ratio: a difference), a value without it")
+    if arguments.compare and (len(arguments.models) > 1 or arguments.run):
+        parser.error("--compare takes its runs as A and B, and at most one MODEL")
     return arguments
 
 

@@ -65,6 +65,7 @@ class Outcome:
     final: object = None  # api.Final
     intended_ns: int | None = None  # when it should have been sent
     due_ns: int | None = None  # the same in an open loop, where latency counts from it
+    waited: bool = False  # for a free place in the pool: its lateness is the load's, not the client's
     sent_ns: int | None = None
     first_byte_ns: int | None = None
     ended_ns: int | None = None
@@ -214,6 +215,11 @@ def chain(error: BaseException | None):
 
 def words(error: BaseException) -> str:
     """The innermost words of an exception, one line."""
-    innermost = list(chain(error))[-1]
+    causes = list(chain(error))
+    if size := next((cause.length for cause in causes if isinstance(cause, urllib3.exceptions.InvalidChunkLength)), None):
+        return f"no size of a chunk: {size[:50].strip()!r}"
+    if any(isinstance(cause, http.client.IncompleteRead) or "ended prematurely" in str(cause) for cause in causes):
+        return "the connection ended in mid-stream"
+    innermost = causes[-1]
     text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
     return " ".join(str(text).split())[:500]

@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 import analyze
 import api
@@ -517,14 +517,9 @@ def fire_level(run: Run, monitor: Monitor | None, level: Level) -> int | None:
     level_id = run.writer.insert("level", {
         "run_id": run.id, "model": level.model, "concurrency": level.concurrency, "repeat": level.repeat, "cache": level.cache,
         "load": options.load, "rate_per_s": options.rate, "ramp_s": options.ramp or None, "status": "running"})
-    due: Iterator[float] | None = None
-    if options.rate:
-        due = load.poisson(options.rate, options.seed * 1000 + level.repeat)
-    elif options.ramp:
-        due = load.at_once(level.concurrency, options.ramp)
-    asker = Asker(run, level)
-    under_way = load.Load(asker.task, limits(options), level.concurrency, due=due, planned=options.requests,
-                          until_s=options.duration, interrupt=run.interrupt)
+    arrivals = load.poisson(options.rate, options.seed * 1000 + level.repeat) if options.rate else None
+    under_way = load.Load(Asker(run, level).task, limits(options), level.concurrency, arrivals=arrivals, ramp_s=options.ramp or 0.0,
+                          planned=options.requests, until_s=options.duration, interrupt=run.interrupt)
     keeper = Keeper(run, level_id, monitor)
     under_way.run(keeper)
     keeper.close(under_way)
@@ -541,7 +536,7 @@ class Asker:
         self.words = random.Random(f"{run.options.seed} {level.concurrency} {level.repeat}")
 
     def task(self, number: int) -> Task:
-        """The task of a number from 1 on."""
+        """The task of the n-th question, from 1 on."""
         run = self.run
         place = run.order[(number - 1) % len(run.order)]
         question = run.questions[place]
@@ -607,17 +602,18 @@ class Keeper(load.Observer):
     def close(self, level: load.Load) -> None:
         """The level's own row: its window, its inter-token latency, how exact the client was."""
         self._mark()
-        run, outcomes = self.run, level.outcomes
-        last = [o.chunk_ns[-1] if len(o.chunk_ns) else o.ended_ns for o in outcomes]
-        ended_ns = max([at for at in last if at is not None], default=level.ended_ns)
-        steady = {name: value - run.origin_ns if name.endswith("_ns") else value for name, value in level.steady_figures().items()}
+        run, tally = self.run, level.tally
+        ended_ns = tally.last_ns or level.ended_ns
+        steady = {name: value - run.origin_ns for name, value in level.steady_figures().items()}
         run.writer.update("level", self.level_id, {
             "status": "interrupted" if run.interrupt.is_set() else "finished",
             "started_ns": level.started_ns - run.origin_ns, "ended_ns": ended_ns and ended_ns - run.origin_ns,
-            "pool_waits": level.pool_waits if run.options.rate else None, **steady, **load.itl_figures(outcomes),
-            **load.interval_figures(outcomes, run.options.seed), **level.client_figures()})
+            "pool_waits": level.pool_waits if run.options.rate else None, **steady, **tally.itl_figures(),
+            **tally.interval_figures(run.options.seed), **level.client_figures()})
+        if level.never_sent:
+            run.screen.warn(f"        {level.never_sent} requests were due before the end and never sent: more at once are needed")
         run.writer.flush()
-        run.served = run.served and any(outcome.status == "completed" for outcome in outcomes)
+        run.served = run.served and tally.completed > 0
 
     def _id(self, task: Task) -> int:
         return self.level_id * REQUEST_IDS + task.number

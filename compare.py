@@ -1,35 +1,39 @@
 """compare.py - what changed between two runs, and what of it is more than noise.
 
     analyze.py --compare 6 7                      run numbers, labels or model names
-    analyze.py --compare old new --fail-if 'ttft>10%' --fail-if 'output_tokens_per_s<-5%'
+    analyze.py qwen3:8b --compare 6 7             one model of runs with several
+    analyze.py --compare old new --fail-if 'ttft>10%' --fail-if 'error_ratio>0.01'
 
-Waits and rates of requests carry a 95 % bootstrap interval of the change in their mean.
-Throughput and energy are one number for a level, so theirs needs --repeat; without it the
-change is shown and not judged.
+The requests of one burst share the state of the machine, so a level counts as one value, however
+many requests it has. Noise is judged from the repeats of a level (bench.py --repeat 3), or, where
+there are none, from how well the levels agree with each other.
 """
 from __future__ import annotations
 
 import argparse
-import random
+import math
 import re
 import textwrap
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import NormalDist, fmean, geometric_mean, variance
 
+import console
 import db
 import selection
 from selection import Study
 from verdict import digits
 
-SEED = 20250202     # the same file gives the same interval every time
-RESAMPLES = 1000    # the ends of a 95 % interval rest on 25 of them each
-MOST_DRAWS = 2_000_000  # values drawn for one interval: bounds the time with many requests
-FEWEST_REPEATS = 3  # resampling two values says nothing
+FALSE_ALARM_RATIO = 0.05  # of comparisons of two equal runs may find any change
+FEWEST = 3                # repeats of a level, or levels, whose spread says something
+WORTH_RATIO = 0.01        # a smaller change is not worth a word, however sure
+WORTH_ONCE_RATIO = 0.03   # the same without repeats: a warmer machine moves all levels of a run together
+MOST_LOG = 700.0          # exp() of more is no number
+ALMOST_NORMAL = 1000      # degrees of freedom from which Student's t is the normal distribution
 
-REQUEST_METRICS = {"ttft": "ttft_s", "tokens_per_s": "tokens_per_s", "e2e": "e2e_s"}
-LEVEL_METRICS = {"output_tokens_per_s": "output_tokens_per_s", "joules_per_token": "joules_per_output_token", "error_ratio": "error_ratio"}
-ABSOLUTE = {**LEVEL_METRICS, "ttft": "ttft_mean_s", "tokens_per_s": "tokens_per_s_mean", "e2e": "e2e_mean_s"}
+COLUMNS = {"ttft": "ttft_mean_s", "tokens_per_s": "tokens_per_s_mean", "e2e": "e2e_mean_s", "error_ratio": "error_ratio",
+           "output_tokens_per_s": "output_tokens_per_s", "joules_per_token": "joules_per_output_token"}
 SHOWN = {"ttft": "wait", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
+COUNTED = {"server": "tokens", "chunks": "chunks", "words": "words"}  # output_tokens_source
 
 
 @dataclass
@@ -47,127 +51,301 @@ class Condition:
 
 @dataclass
 class Change:
-    """One metric at one level: both means, the relative change, and its interval where there is one."""
-    concurrency: int
+    """One metric at one level, or over all levels, and how sure its change is."""
+    at: int | None        # concurrency; None: over all levels
     metric: str
-    before: float
-    after: float
-    interval: tuple[float, float] | None
+    before: float | None  # geometric mean of the repeats; None over all levels
+    after: float | None   # the same; None also where it had values and now has none
+    log_ratio: float | None = None  # ln(after / before)
+    spread: tuple[tuple[float, int], ...] = ()  # parts of its variance, each with its degrees of freedom; none: unknown
+    worth: float = WORTH_RATIO
+    interval: tuple[float, float] | None = None  # of the ratio, see judge()
 
     @property
     def ratio(self) -> float:
-        return self.after / self.before - 1
+        return math.expm1(self.log_ratio)
 
     @property
     def verdict(self) -> str:
+        if self.log_ratio is None:
+            return "gone"
         if self.interval is None:
-            return "one value"
+            return "unknown"
         low, high = self.interval
-        return "changed" if low > 0 or high < 0 else "noise"
+        if low <= 0 <= high:
+            return "noise"
+        return "changed" if abs(self.ratio) >= self.worth else f"under {self.worth:.0%}"
 
 
-def report(database, a: str, b: str, conditions: list[Condition]) -> int:
+@dataclass
+class Comparison:
+    """Two studies by concurrency, and every change between them."""
+    before: dict[int, list[dict]]
+    after: dict[int, list[dict]]
+    changes: list[Change]
+
+    @property
+    def shared(self) -> list[int]:
+        return sorted(set(self.before) & set(self.after))
+
+    @property
+    def dead(self) -> list[int]:
+        """Levels that had replies, and now have none or are not there."""
+        return [n for n, levels in self.before.items() if total(levels, "completed") and not total(self.after.get(n, []), "completed")]
+
+
+def report(database, a: str, b: str, models: list[str], conditions: list[Condition]) -> int:
     """Print every change from A to B; 1 when a condition holds or cannot be told."""
-    before, after = resolve(database, a), resolve(database, b)
-    if not conditions_possible(before, after):
+    before, after = resolve(database, a, models), resolve(database, b, models)
+    found = compared(before, after)
+    if not found.shared:
         raise db.ResultsError(f"{a} and {b} share no level: nothing to compare")
-    changes = all_changes(database, before, after)
-    for word, study in (("from", before), ("to  ", after)):
-        print(textwrap.fill(f"{word} {name(study)}", 79, subsequent_indent="     "))
-    print()
-    print("at once  what            before    after   change  95 % interval      so it")
-    for change in changes:
-        interval = "" if change.interval is None else f"{signed(change.interval[0])} to {signed(change.interval[1])}"
-        print(f"{change.concurrency:>7}  {SHOWN[change.metric]:<13} {digits(change.before):>8} {digits(change.after):>8} "
-              f"{signed(change.ratio):>8}  {interval:<18} {change.verdict}")
-    if any(change.interval is None for change in changes):
-        print("\none value on each side: bench.py --repeat 3 on both sides gives an interval")
-    return gate(changes, conditions)
+    say(f"from {name(before)}")
+    say(f"to   {name(after)}")
+    for doubt in doubts(database, before, after):
+        say(f"! {doubt}")
+    print_changes(found)
+    return gate(found, conditions)
 
 
-def signed(ratio: float) -> str:
-    return f"{ratio:+.1%}" if abs(ratio) < 1 else f"{ratio:+.0%}"
-
-
-def resolve(database, wish: str) -> Study:
-    """A run's number, a run's label (the newest of that name), or a model's newest run."""
+def resolve(database, wish: str, models: list[str]) -> Study:
+    """A run's number, a run's label (the newest of that name), or a model's newest run; of these the model asked for."""
     if wish.isdecimal():
-        studies = selection.choose(database, [], [int(wish)])
+        studies = selection.choose(database, models, [int(wish)])
+    elif labelled := list(database.query("SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1", [wish])):
+        studies = selection.choose(database, models, [labelled[0]["id"]])
     else:
-        labelled = list(database.query("SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1", [wish]))
-        studies = selection.choose(database, [], [labelled[0]["id"]]) if labelled else selection.choose(database, [wish], [])
+        studies = selection.choose(database, [wish], [])
+        for model in models:  # a model as A or B names itself; another MODEL beside it is a mistake
+            selection.match(model, [studies[0].model])
     if len(studies) > 1:
-        models = ", ".join(study.model for study in studies)
-        raise db.ResultsError(f"{wish} holds several models ({models}): name one of them, or a run with one")
+        names = ", ".join(study.model for study in studies)
+        raise db.ResultsError(f"{wish} holds several models ({names}): name one, as in analyze.py {studies[0].model} --compare ...")
     return studies[0]
 
+
+def compared(before: Study, after: Study) -> Comparison:
+    """Every metric at every level that both sides have, then over all levels together."""
+    found = Comparison(before.by_concurrency(), after.by_concurrency(), [])
+    at_levels = [change for n in found.shared for metric in SHOWN if (change := at_level(n, metric, found.before[n], found.after[n]))]
+    over_all = [change for metric in SHOWN if (change := over_levels(metric, at_levels))]
+    found.changes = at_levels + over_all
+    judge(found.changes)
+    return found
+
+
+def at_level(n: int, metric: str, before: list[dict], after: list[dict]) -> Change | None:
+    """What a metric did at one level; None where it had no values."""
+    old, new = known(before, metric), known(after, metric)
+    if not old:
+        return None
+    if not new:
+        return Change(n, metric, geometric_mean(old), None)
+    means = geometric_mean(old), geometric_mean(new)
+    spread = (mean_variance(old), mean_variance(new)) if min(len(old), len(new)) >= FEWEST else ()
+    return Change(n, metric, *means, math.log(means[1] / means[0]), spread)
+
+
+def over_levels(metric: str, changes: list[Change]) -> Change | None:
+    """The mean change of a metric over its levels; None below three.
+
+    Its noise is that of the repeats where every level has them, else the spread of the levels' changes.
+    """
+    levels = [change for change in changes if change.metric == metric and change.after is not None]
+    if len(levels) < FEWEST:
+        return None
+    ratios = [change.log_ratio for change in levels]
+    if all(change.spread for change in levels):
+        parts = tuple((part / len(levels) ** 2, freedom) for change in levels for part, freedom in change.spread)
+        return Change(None, metric, None, None, fmean(ratios), parts)
+    return Change(None, metric, None, None, fmean(ratios), ((variance(ratios) / len(ratios), len(ratios) - 1),), WORTH_ONCE_RATIO)
+
+
+def known(levels: list[dict], metric: str) -> list[float]:
+    return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0]
+
+
+def total(levels: list[dict], column: str) -> int:
+    return sum(level[column] for level in levels)
+
+
+# Statistics.
+
+def judge(changes: list[Change]) -> None:
+    """Give each change whose noise is known its interval.
+
+    Of two equal runs one comparison in 20 finds anything: the changes over all levels share one half of
+    that chance, those at the levels the other (Bonferroni; Dunn 1961, Multiple Comparisons among Means).
+    Where a metric has changed over all levels, its levels need no such care and have plain 95 % intervals
+    (Fisher's protected least significant difference).
+    """
+    over = [change for change in changes if change.spread and change.at is None]
+    levels = [change for change in changes if change.spread and change.at is not None]
+    share = FALSE_ALARM_RATIO / (2 if over and levels else 1)
+    for change in over:
+        change.interval = interval(change.log_ratio, change.spread, share / len(over))
+    moved = {change.metric for change in over if change.verdict == "changed"}
+    for change in levels:
+        change.interval = interval(change.log_ratio, change.spread, FALSE_ALARM_RATIO if change.metric in moved else share / len(levels))
+
+
+def mean_variance(values: list[float]) -> tuple[float, int]:
+    """The variance of the mean of the logarithms, and its degrees of freedom."""
+    return variance(map(math.log, values)) / len(values), len(values) - 1
+
+
+def interval(log_ratio: float, spread: tuple[tuple[float, int], ...], alpha: float) -> tuple[float, float]:
+    """The 1 - alpha interval of a change, as a ratio less 1.
+
+    Welch's t interval of a difference of logarithms, where spread holds the variance of both means
+    (Welch 1947, The Generalization of 'Student's' Problem; degrees of freedom after Satterthwaite 1946).
+    """
+    whole = sum(part for part, _ in spread)
+    if whole == 0:
+        return math.expm1(log_ratio), math.expm1(log_ratio)
+    freedom = whole**2 / sum(part**2 / freedom for part, freedom in spread)
+    half = t_quantile(1 - alpha / 2, freedom) * whole**0.5
+    return math.expm1(log_ratio - half), math.expm1(min(log_ratio + half, MOST_LOG))
+
+
+def t_quantile(p: float, freedom: float) -> float:
+    """The t that Student's distribution is below with probability p, from 0.5 to 1.
+
+    P(0 < T < t) is the integral of cos(x)^(freedom - 1) from 0 to atan(t / sqrt(freedom)), over twice
+    that to pi / 2 (Abramowitz and Stegun 26.7).
+    """
+    if freedom > ALMOST_NORMAL:
+        return NormalDist().inv_cdf(p)
+    wanted = (2 * p - 1) * area(math.pi / 2, freedom - 1)
+    low, high = 0.0, math.pi / 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if area(middle, freedom - 1) < wanted else (low, middle)
+    return math.tan(low) * freedom**0.5
+
+
+def area(end: float, power: float, steps: int = 200) -> float:
+    """The integral of cos(x)^power from 0 to end, by Simpson's rule."""
+    heights = [max(0.0, math.cos(end * i / steps)) ** power for i in range(steps + 1)]
+    return (heights[0] + 4 * sum(heights[1::2]) + 2 * sum(heights[2:-1:2]) + heights[-1]) * end / steps / 3
+
+
+# Saying.
 
 def name(study: Study) -> str:
     return f"{study.model}: " + ", ".join(f"run {run['run_id']} ({run['label']})" for run in study.runs)
 
 
-def conditions_possible(before: Study, after: Study) -> bool:
-    return bool(set(before.by_concurrency()) & set(after.by_concurrency()))
-
-
-def all_changes(database, before: Study, after: Study) -> list[Change]:
-    """Every metric that both sides have, at every level that both sides have."""
-    found = []
-    old_levels, new_levels = before.by_concurrency(), after.by_concurrency()
-    for n in sorted(set(old_levels) & set(new_levels)):
-        for metric in SHOWN:
-            of_requests = metric in REQUEST_METRICS
-            old, new = (request_values(database, levels[n], metric) if of_requests else level_values(levels[n], metric)
-                        for levels in (old_levels, new_levels))
-            if old and new and fmean(old) > 0:
-                least = 2 if of_requests else FEWEST_REPEATS
-                interval = bootstrap(old, new) if min(len(old), len(new)) >= least else None
-                found.append(Change(n, metric, fmean(old), fmean(new), interval))
+def doubts(database, before: Study, after: Study) -> list[str]:
+    """What keeps the two sides from being two measurements of the same thing."""
+    sides = [word for word, study in (("from", before), ("to", after)) if study.simulated]
+    found = [f"{' and '.join(sides)} simulated: no measurement of a real machine"] if sides else []
+    old, new = counted(database, before), counted(database, after)
+    if old and new and old != new:
+        found.append(f"from counts {old}, to counts {new}: tokens/s and J/token do not compare")
     return found
 
 
-def request_values(database, levels: list[dict], metric: str) -> list[float]:
-    column = REQUEST_METRICS[metric]
-    marks = ", ".join("?" * len(levels))
-    rows = database.query(f"""SELECT {column} AS value FROM request
-        WHERE status = 'completed' AND {column} IS NOT NULL AND level_id IN ({marks}) ORDER BY id""", [level["level_id"] for level in levels])
-    return [row["value"] for row in rows]
+def counted(database, study: Study) -> str:
+    """What a study's output tokens are."""
+    marks = ", ".join("?" * len(study.levels))
+    rows = database.query(f"""SELECT DISTINCT output_tokens_source AS source FROM request WHERE status = 'completed'
+        AND output_tokens_source IS NOT NULL AND level_id IN ({marks}) ORDER BY 1""", [level["level_id"] for level in study.levels])
+    return " and ".join(COUNTED[row["source"]] for row in rows)
 
 
-def level_values(levels: list[dict], metric: str) -> list[float]:
-    return [level[LEVEL_METRICS[metric]] for level in levels if level[LEVEL_METRICS[metric]] is not None]
+def print_changes(found: Comparison) -> None:
+    print("\nat once  what            before    after   change  95 % interval      so it is")
+    for n in [*found.shared, None]:
+        for line in failed_lines(n, found) + [change_line(change) for change in found.changes if change.at == n]:
+            print(line)
+    for word, mine, other in (("from", found.before, found.after), ("to", found.after, found.before)):
+        if only := sorted(set(mine) - set(other)):
+            say(f"only in {word}: {', '.join(map(str, only))} at once")
+    if any(change.verdict == "unknown" for change in found.changes):
+        print(f"\nunknown: measured fewer than {FEWEST} times on a side; bench.py --repeat {FEWEST} tells")
 
 
-def bootstrap(old: list[float], new: list[float]) -> tuple[float, float]:
-    """The 95 % percentile interval of mean(new) / mean(old) - 1, seeded."""
-    chance = random.Random(SEED)
-    times = max(200, min(RESAMPLES, MOST_DRAWS // (len(old) + len(new))))
-    ratios = sorted(fmean(chance.choices(new, k=len(new))) / fmean(chance.choices(old, k=len(old))) - 1 for _ in range(times))
-    return ratios[int(0.025 * times)], ratios[int(0.975 * times) - 1]
+def change_line(change: Change) -> str:
+    at = "all" if change.at is None else change.at
+    before, after = ("", "") if change.at is None else (digits(change.before), digits(change.after))
+    ratio = "" if change.log_ratio is None else signed(change.ratio)
+    span = "" if change.interval is None else f"{signed(change.interval[0])} to {signed(change.interval[1])}"
+    return f"{at:>7}  {SHOWN[change.metric]:<13} {before:>8} {after:>8} {ratio:>8}  {span:<18} {change.verdict}"
+
+
+def failed_lines(n: int | None, found: Comparison) -> list[str]:
+    """How many requests failed at a level, of how many; nothing where none did."""
+    sides = [(total(levels.get(n, []), "errors"), total(levels.get(n, []), "completed")) for levels in (found.before, found.after)]
+    old, new = (f"{errors}/{errors + completed}" for errors, completed in sides)
+    return [f"{n:>7}  {'failed':<13} {old:>8} {new:>8}"] if any(errors for errors, _ in sides) else []
+
+
+def signed(ratio: float) -> str:
+    if ratio >= 10:
+        return ">+999%"
+    return f"{ratio:+.1%}" if abs(ratio) < 1 else f"{ratio:+.0%}"
+
+
+def say(text: str) -> None:
+    print(textwrap.fill(console.clean(text), 79, subsequent_indent="     "))
 
 
 # Conditions.
 
-def gate(changes: list[Change], conditions: list[Condition]) -> int:
-    """1 when a change goes past a bound and is not noise, or when a bound cannot be told."""
-    failed = False
-    for condition in conditions:
-        told = [change for change in changes if change.metric == condition.metric]
-        hits = [change for change in told if condition.holds(change.ratio) and change.verdict != "noise"]
-        if not told:
-            print(f"cannot tell {condition.text}: no level has it on both sides")
-        for change in hits:
-            print(f"failed: {condition.text} at {change.concurrency} at once ({signed(change.ratio)})")
-        failed = failed or bool(hits) or not told
-    return int(failed)
+def gate(found: Comparison, conditions: list[Condition]) -> int:
+    """1 when a change goes past a bound and is not noise, when a level has died, or when a bound cannot be told."""
+    lines = [line for condition in conditions for line in broken(condition, found)]
+    for line in lines:
+        print(line)
+    return int(bool(lines))
+
+
+def broken(condition: Condition, found: Comparison) -> list[str]:
+    """What is to be said against a condition; nothing when it is kept."""
+    against = more_errors if condition.metric == "error_ratio" else beyond
+    return [f"failed: {condition.text} at {n} at once: had replies, now none" for n in found.dead] + against(condition, found)
+
+
+def beyond(condition: Condition, found: Comparison) -> list[str]:
+    """The changes past a bound that are more than noise; all that are past it where nothing tells the noise."""
+    told = [change for change in found.changes if change.metric == condition.metric and change.at not in found.dead]
+    if not told:
+        return [] if found.dead else [f"cannot tell {condition.text}: no level has it on both sides"]
+    lines = [f"failed: {condition.text} at {change.at} at once: had values, now none" for change in told if change.verdict == "gone"]
+    past = [change for change in told if change.log_ratio is not None and condition.holds(change.ratio)]
+    lines += [f"failed: {condition.text} {place(change)} ({signed(change.ratio)})" for change in past if change.verdict == "changed"]
+    if not any(change.at is None for change in told):
+        lines += [f"cannot tell {condition.text} {place(change)} ({signed(change.ratio)}): noise unknown" for change in past if change.verdict == "unknown"]
+    return lines
+
+
+def place(change: Change) -> str:
+    return "over all levels" if change.at is None else f"at {change.at} at once"
+
+
+def more_errors(condition: Condition, found: Comparison) -> list[str]:
+    """The levels whose error ratio rose (or fell) past a bound: a difference, not a relative change."""
+    ratios = {n: (error_ratio(found.before[n]), error_ratio(found.after[n])) for n in found.shared if n not in found.dead}
+    told = {n: pair for n, pair in ratios.items() if None not in pair}
+    if not told:
+        return [] if found.dead else [f"cannot tell {condition.text}: no level has it on both sides"]
+    return [f"failed: {condition.text} at {n} at once ({digits(old)} to {digits(new)})" for n, (old, new) in told.items()
+            if condition.holds(new - old)]
+
+
+def error_ratio(levels: list[dict]) -> float | None:
+    """Of all repeats together; None where no request ended."""
+    ended = total(levels, "errors") + total(levels, "completed")
+    return total(levels, "errors") / ended if ended else None
 
 
 def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:
     """1 when a level of a study is past a bound, or when a bound cannot be told."""
     failed = False
     for condition in conditions:
-        told = [(study, level, level[ABSOLUTE[condition.metric]]) for study in studies for level in study.levels
-                if level[ABSOLUTE[condition.metric]] is not None]
+        told = [(study, level, level[COLUMNS[condition.metric]]) for study in studies for level in study.levels
+                if level[COLUMNS[condition.metric]] is not None]
         hits = [(study, level, value) for study, level, value in told if condition.holds(value)]
         if not told:
             print(f"cannot tell {condition.text}: no level has it")
@@ -180,9 +358,9 @@ def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:
 def condition(text: str) -> Condition:
     """ttft>10% or error_ratio>0.01 as a Condition; argparse shows what is wrong with it."""
     match = re.fullmatch(r"\s*([a-z_0-9]+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*(%?)\s*", text)
-    if not match or match[1] not in ABSOLUTE or (match[4] and match[1] not in SHOWN):
+    if not match or match[1] not in COLUMNS or (match[4] and match[1] not in SHOWN):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no condition: METRIC<VALUE or METRIC>VALUE, with % for a change; METRIC is one of {', '.join(ABSOLUTE)}")
+            f"{text!r} is no condition: METRIC<VALUE or METRIC>VALUE, with % for a change; METRIC is one of {', '.join(COLUMNS)}")
     return Condition(match[1], match[2] == "<", float(match[3]) / (100 if match[4] else 1), bool(match[4]), text)
 
 

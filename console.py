@@ -144,7 +144,7 @@ def states(level) -> tuple[int, int, int]:
     flying = [exchange for exchange in level.exchanges if exchange.ended_ns is None]
     begun = sum(exchange.reads > 0 for exchange in flying)
     sent = sum(exchange.sent_ns is not None for exchange in flying)
-    ended = len(level.exchanges) - len(flying) if level.is_burst else len(level.outcomes)
+    ended = len(level.exchanges) - len(flying) if level.is_burst else level.tally.ended
     return max(sent - begun, 0), begun, ended
 
 
@@ -233,14 +233,12 @@ def host_line(row: dict) -> str:
 
 
 def short_time(value: float | None) -> str:
-    """Seconds for a narrow column: 12 ms, 3.41 s, 84.1 s, 12:05."""
+    """A duration, three digits at most: 4.2 ms, 12 ms, 3.41 s, from a minute on 12:05."""
     if value is None:
         return "-"
-    if value < 1:
-        return f"{value * 1e3:.0f} ms"
-    if value < 100:
-        return f"{value:.3g} s"
-    return clock_time(value)
+    if value < 0.9995:
+        return f"{value * 1e3:.2g} ms" if value < 0.0095 else f"{value * 1e3:.0f} ms"
+    return f"{value:.3g} s" if value < 59.95 else clock_time(value)
 
 
 def clock_time(value: float | None) -> str:

@@ -21,34 +21,34 @@ METADATA = Path(__file__).with_name("metadata.yaml")
 
 WORDS = {  # columns that views compute, and keys
     "id": "number of the row",
-    "run_id": "the run",
-    "level_id": "the level",
-    "request_id": "the request",
-    "target_id": "the model on its server",
-    "machine_id": "the computer",
-    "source_id": "the power source",
-    "process_id": "the process",
+    "run_id": "number of the run",
+    "level_id": "number of the level",
+    "request_id": "number of the request",
+    "target_id": "number of the target, a model on a server",
+    "machine_id": "number of the machine",
+    "source_id": "number of the power source",
+    "process_id": "number of the row of the process",
     "model": "the model as asked for",
     "started_utc": "when the run began, UTC",
-    "duration_s": "from beginning to end, seconds",
+    "duration_s": "time from beginning to end",
     "models": "models measured",
     "levels_finished": "levels that were measured to the end",
     "requests": "requests counted in this row",
     "chip": "processor as the system names it",
     "gpu": "graphics processors",
     "os": "system, release and architecture",
-    "metric": "which latency or rate",
+    "metric": "which latency (ttft_s, ttfat_s, e2e_s, active_s, tpot_s: seconds) or rate (tokens_per_s)",
     "n": "values that the statistics rest on",
-    "mean": "arithmetic mean",
-    "min": "the least",
-    "p50": "median, nearest rank",
-    "p95": "95th percentile, nearest rank; NULL below 20 values",
-    "p99": "99th percentile, nearest rank; NULL below 100 values",
-    "max": "the most",
+    "mean": "arithmetic mean, in the metric's unit",
+    "min": "the least value, in the metric's unit",
+    "p50": "median, nearest rank, in the metric's unit",
+    "p95": "95th percentile, nearest rank, in the metric's unit; NULL below 20 values",
+    "p99": "99th percentile, nearest rank, in the metric's unit; NULL below 100 values",
+    "max": "the most, in the metric's unit",
     "peak_streaming": "the most requests that were answered at the same time: the server's slots seen from outside",
     "in_flight": "requests that have not ended",
-    "completed": "requests that ended well",
-    "errors": "requests that ended otherwise",
+    "completed": "requests that ended with a whole answer",
+    "errors": "requests that ended in any other way than completed",
     "error_ratio": "errors / (completed + errors), 0 to 1",
     "prompt_tokens": "tokens of the prompts",
     "chunks": "chunks with text",
@@ -67,33 +67,28 @@ WORDS = {  # columns that views compute, and keys
     "e2e_p95_s": "from sending to the last text, 95th percentile; NULL below 20 requests",
     "e2e_p99_s": "from sending to the last text, 99th percentile; NULL below 100 requests",
     "e2e_max_s": "from sending to the last text, longest",
-    "e2e_s": "from sending to the last text",
     "output_tokens": "tokens generated",
     "output_tokens_per_s": "tokens per second of all streams together",
     "requests_per_s": "completed requests per second",
     "example": "one of the errors, in the server's words",
-    "status": "how it ended or how it stands",
-    "queue_s": "waiting for a slot, mean",
-    "load_s": "loading the model, mean",
-    "prefill_s": "evaluating the prompt, mean",
-    "decode_s": "generating, mean",
+    "queue_s": "waiting for a slot by the server's clock, mean",
+    "load_s": "loading the model by the server's clock, mean",
+    "prefill_s": "evaluating the prompt by the server's clock, mean",
+    "decode_s": "generating by the server's clock, mean",
     "total_s": "the whole request by the server's clock, mean",
     "idle_w": "mean power in the idle baseline",
-    "source": "where the watts come from",
-    "name": "its name",
-    "device": "which device",
     "coverage_ratio": "share of the level that samples cover, 0 to 1",
-    "energy_j": "energy; NULL when samples cover less than 95 % of the level",
-    "net_energy_j": "energy less what idling would have taken",
-    "mean_w": "mean power",
-    "max_w": "highest power of a sample",
+    "energy_j": "energy of the level; NULL when samples cover less than 95 % of it",
+    "net_energy_j": "energy of the level less what idling would have taken",
+    "mean_w": "mean power during the level",
+    "max_w": "highest power of a sample of the level",
     "mean_gpu_mhz": "mean GPU clock",
     "mean_gpu_busy_ratio": "share of the time the GPU was busy, 0 to 1",
     "samples": "samples counted",
-    "joules_per_output_token": "energy of the level / its output tokens",
-    "net_joules_per_output_token": "the same less idle power",
-    "output_tokens_per_joule": "output tokens of the level / its energy",
-    "energy_wh": "energy in watt hours",
+    "joules_per_output_token": "energy of the level / the level's output tokens, joules",
+    "net_joules_per_output_token": "energy of the level less idle power / the level's output tokens, joules",
+    "output_tokens_per_joule": "output tokens of the level / the level's energy in joules",
+    "energy_wh": "energy of the level, watt hours",
     "min_output_tokens": "tokens of the shortest reply",
     "mean_output_tokens": "tokens of a reply, mean",
     "max_output_tokens": "tokens of the longest reply",
@@ -102,87 +97,106 @@ WORDS = {  # columns that views compute, and keys
     "max_load_s": "the longest wait for loading the model",
     "mean_cpu_ratio": "share of all cores busy, mean, 0 to 1",
     "max_memory_used_bytes": "most physical memory in use",
-    "swap_change_bytes": "most less least swap in use",
+    "swap_change_bytes": "largest less smallest swap in use during the level",
     "server_processes": "processes of the server that were seen",
     "server_cpu_cores": "cores that the server's processes kept busy, mean",
-    "server_max_rss_bytes": "their largest resident memory, summed",
-    "server_max_threads": "their most threads, summed",
-    "server_max_fds": "their most open files, summed",
+    "server_max_rss_bytes": "largest resident memory of each of the server's processes, summed",
+    "server_max_threads": "most threads of each of the server's processes, summed",
+    "server_max_fds": "most open files of each of the server's processes, summed",
     "thermal_samples": "samples that carry the system's word on heat",
-    "hot_samples": "of these, not nominal",
+    "hot_samples": "samples in which the system's word on heat is not nominal",
     "max_temperature_c": "highest temperature, degrees Celsius",
-    "number": "1 to n within its level",
-    "sent_at_s": "when it was sent, since the run began",
-    "first_text_at_s": "when its first text came, since the run began",
-    "first_answer_at_s": "when its answer began, since the run began",
-    "last_text_at_s": "when its last text came, since the run began",
-    "ended_at_s": "when it ended, since the run began",
-    "at_s": "the moment, since the level or the run began",
+    "sent_at_s": "when the request was sent, seconds since the run began",
+    "first_text_at_s": "when the first text came, seconds since the run began",
+    "first_answer_at_s": "when the answer began, seconds since the run began",
+    "last_text_at_s": "when the last text came, seconds since the run began",
+    "ended_at_s": "when the request ended, seconds since the run began",
+    "at_s": "the moment, seconds since the level or the run began",
     "waiting": "requests that wait for their first text",
     "answering": "requests whose text is coming",
     "failed": "requests that have failed",
-    "start_at_s": "the sample covers from here, since the run began",
-    "end_at_s": "to here, since the run began",
+    "start_at_s": "when the sample begins, seconds since the run began",
+    "end_at_s": "when the sample ends, seconds since the run began",
     "power_w": "mean power of the sample",
     "gpu_power_w": "mean power of the GPU",
-    "process": "role or name, and pid",
+    "process": "role or name of the process, with the pid",
     "pid": "number of the process",
-    "threads": "threads",
+    "threads": "threads of the process",
     "detail": "what happened, in words",
     "at_ns": "instant, nanoseconds since the run began",
     "memory_used_bytes": "physical memory not available to programs",
     "swap_used_bytes": "swap in use",
-    "RequestID": "1 to n within its level",
+    "RequestID": "number of the request within its level, from 1",
     "TTFB": "wait for the first token",
     "TotalDuration": "from sending to the last text",
-    "ResponseDuration": "first to last text",
+    "ResponseDuration": "from the first to the last text",
     "WaitingTime": "wait for the first token",
-    "TokenCount": "output tokens",
-    "StatusCode": "HTTP status",
-    "Status": "how it ended",
-    "Timestamp": "UTC",
+    "TokenCount": "output tokens of the request",
+    "StatusCode": "HTTP status of the answer",
+    "Timestamp": "end of the request, level or sample, UTC",
     "Throughput": "tokens per second between first and last text",
-    "Concurrency": "requests at once",
+    "Concurrency": "requests in flight at once",
     "MaxDuration": "longest time from first to last text",
-    "MinDuration": "shortest",
-    "AvgDuration": "mean",
-    "P99Duration": "99th percentile; NULL below 100 values (the original wrote the longest)",
+    "MinDuration": "shortest time from first to last text",
+    "AvgDuration": "mean time from first to last text",
+    "P99Duration": "99th percentile of the time from first to last text; NULL below 100 values (the original wrote the longest)",
     "Usage%": "share of the time the GPU was busy, per cent",
-    "Power(W)": "power of the GPU",
+    "Power(W)": "mean power of the GPU",
     "Frequency(MHz)": "clock of the GPU",
     "PID": "number of the process",
-    "CPU%": "100 is one core",
-    "MEM%": "resident / physical memory, per cent",
-    "Threads": "threads",
-    "FDs": "open files; NULL when not permitted",
-    "VSZ": "virtual memory, KiB",
-    "RSS": "resident memory, KiB; on macOS without most GPU memory",
-    "tpot_s": "time per output token: first to last text / (output_tokens - 1)",
-    "tokens_per_s": "1 / tpot_s",
+    "CPU%": "CPU time of the process, per cent of one core",
+    "MEM%": "resident memory of the process, per cent of the physical memory",
+    "Threads": "threads of the process",
+    "FDs": "open files of the process; NULL when not permitted",
+    "VSZ": "virtual memory of the process, KiB",
+    "RSS": "resident memory of the process, KiB; on macOS without most GPU memory",
     "temperature_c": "temperature, degrees Celsius",
-    "ttft_mean_low_s": "95 % interval of the mean wait for the first token, lower end",
-    "ttft_mean_high_s": "95 % interval of the mean wait for the first token, upper end",
-    "tokens_per_s_mean_low": "95 % interval of the mean tokens/s of a request, lower end",
-    "tokens_per_s_mean_high": "95 % interval of the mean tokens/s of a request, upper end",
     "ttft_p95_with_errors_s": "wait for the first token, 95th percentile with failures as infinite; NULL where that is the answer",
     "ttft_p99_with_errors_s": "wait for the first token, 99th percentile with failures as infinite; NULL where that is the answer",
     "good_requests": "requests that met every objective of the run",
-    "good_ratio": "their share, 0 to 1, without those that this client cut before it could be told; NULL for a run without objectives",
-    "superseded": "1: an interrupted level that --resume fired again to its end: leave it out",
-    "goodput_per_s": "requests per second that met every objective",
-    "cold_ttft_mean_s": "mean wait with a prompt cache that misses",
-    "warm_ttft_mean_s": "mean wait with a prompt cache that hits",
+    "good_ratio": "share of the requests that met every objective of the run, 0 to 1, of those that could be judged before bench.py cut them; NULL for a run without objectives",
+    "goodput_per_s": "requests per second that met every objective of the run",
+    "cold_ttft_mean_s": "mean wait for the first token with a prompt cache that misses",
+    "warm_ttft_mean_s": "mean wait for the first token with a prompt cache that hits",
     "ttft_saved_ratio": "share of the wait that the cache saves, 0 to 1",
-    "cold_output_tokens_per_s": "tokens per second of all, cold",
-    "warm_output_tokens_per_s": "tokens per second of all, warm",
+    "cold_output_tokens_per_s": "tokens per second of all streams together, cold prompt cache",
+    "warm_output_tokens_per_s": "tokens per second of all streams together, warm prompt cache",
+    "cold_level_id": "number of the level with the cold prompt cache",
+    "warm_level_id": "number of the level with the warm prompt cache",
+    "superseded": "1: an interrupted level that --resume fired again to its end: leave it out",
     "cold_cached_ratio": "share of the prompt tokens that the cold level took from the prompt cache, 0 to 1; NULL when the server does not tell",
-    "warm_cached_ratio": "the same of the warm level: near the cold one, the cache did not hit",
-    "cold_level_id": "the cold level",
-    "warm_level_id": "the warm level",
-    "server_queue_ns": "what is left of the server's total: waiting for a slot",
+    "warm_cached_ratio": "share of the prompt tokens that the warm level took from the prompt cache, 0 to 1; near the cold one, it did not hit",
 }
+HERE = {  # columns that mean something of their own in one view: words, or the column of a table that has them
+    "runs.source": "run.source",
+    "runs.status": "finished, running, failed, or interrupted: also a run without a sign of life for 15 s",
+    "runs.requests": "requests of the run",
+    "level_summary.status": "level.status",
+    "outcomes.status": "request.status",
+    "request_timeline.status": "request.status",
+    "request_timeline.number": "request.number",
+    "request_summary.Status": "request.status",
+    "request_throughput.Status": "request.status",
+    "server_split.e2e_s": "from sending to the last text by this client's clock, mean",
+    "idle_power.name": "power_source.name",
+    "idle_power.device": "power_source.device",
+    "energy_by_source.source": "power_source.name",
+    "energy_by_source.device": "power_source.device",
+    "energy_by_source.gpu_energy_j": "energy of the GPU during the level, a part of energy_j",
+    "energy_summary.source": "what the watts were read from: every source with its device",
+    "power_over_time.source": "what the watts were read from: the source with its device",
+    "gpu_metrics.source": "power_source.name",
+    "gpu_metrics.device": "power_source.device",
+    "request_evolution.at_s": "the moment, seconds since the level began",
+    "process_over_time.at_s": "the moment, seconds since the run began",
+    "process_metrics.name": "process.name",
+    "process_metrics.role": "process.role",
+}
+START = "Start with level_summary: a row for each level, with waits, speeds and errors. runs lists the runs; energy_summary has watts and joules, " \
+    "outcomes how requests ended, server_split where the time went, request every single one."
 UNITS = {"_s": "s", "_ns": "ns", "_w": "W", "_j": "J", "_bytes": "byte", "_mhz": "MHz"}  # by ending; a rate ends in _per_s and has none
 SECONDS = {"TTFB", "TotalDuration", "ResponseDuration", "WaitingTime", "MaxDuration", "MinDuration", "AvgDuration", "P99Duration"}
+SPELLED = {"s": "seconds", "ns": "nanoseconds", "W": "watts", "J": "joules", "byte": "bytes", "MHz": "MHz"}
 SHOWN = {  # how Datasette orders and filters a table or view at first
     "runs": {"sort_desc": "run_id", "facets": ["source", "status", "models"]},
     "run": {"sort_desc": "id", "label_column": "title"},
@@ -215,6 +229,7 @@ def text() -> str:
         'title: "ollama-bench: how many at once, how fast, for how many joules"',
         "databases:",
         "  results:",
+        f"    description: {json.dumps(START)}",
         "    tables:",
     ]
     for name, (meaning, columns) in described().items():
@@ -228,7 +243,7 @@ def text() -> str:
 
 
 def described() -> dict[str, tuple[str, dict[str, str]]]:
-    """Every table and view with its meaning and those of its columns, as schema.sql orders them."""
+    """Every table and view with its meaning and those of its columns, as schema.sql orders them; each stands alone, with its unit."""
     connection = sqlite3.connect(":memory:")
     found, comments = {}, {}
     for statement in db.statements():
@@ -236,27 +251,45 @@ def described() -> dict[str, tuple[str, dict[str, str]]]:
         match = re.search(r"CREATE (TABLE IF NOT EXISTS|VIEW) (\w+)[^\n]*?--\s*(.+)", statement)
         if not match:
             continue
-        names = [row[1] for row in connection.execute(f"PRAGMA table_xinfo({match[2]})")]
-        if match[1] != "VIEW":
-            own = {name: comment for name in names if (comment := comment_on(statement, name))}
-            comments = {**own, **comments}
-            found[match[2]] = match[3], {name: own.get(name) or words(match[2], name) for name in names}
-        else:
-            found[match[2]] = match[3], {name: WORDS.get(name) or comments.get(name) or words(match[2], name) for name in names}
+        name, is_view = match[2], match[1] == "VIEW"
+        names = [row[1] for row in connection.execute(f"PRAGMA table_xinfo({name})")]
+        own = {} if is_view else {column: comment for column in names if (comment := comment_on(statement, column))}
+        comments = {**{f"{name}.{column}": comment for column, comment in own.items()}, **own, **comments}
+        found[name] = match[3], {column: with_unit(column, own.get(column) or words(name, column, comments)) for column in names}
     connection.close()
     return found
 
 
-def words(table: str, column: str) -> str:
-    if column not in WORDS:
+def words(table: str, column: str, comments: dict[str, str]) -> str:
+    """What is said of a column that has no comment itself: its own words here, common ones, or a table's comment."""
+    here = HERE.get(f"{table}.{column}", "")
+    said = comments.get(here) or here or WORDS.get(column) or comments.get(column)
+    if not said:
         raise SystemExit(f"describe.py: no words for {table}.{column}: comment it in schema.sql, or add it to WORDS")
-    return WORDS[column]
+    return said
 
 
 def comment_on(statement: str, column: str) -> str | None:
-    """The comment on a column's line of a CREATE TABLE."""
-    match = re.search(rf"^  {column} [^\n]*?--\s*(.+)$", statement, re.M)
-    return match[1] if match else None
+    """The comment on a column of a CREATE TABLE, with the values it can have; a definition may go on, indented, on further lines."""
+    match = re.search(rf"^  {column} (.*(?:\n    .*)*)", statement, re.M)
+    comment = match and re.search(r"--\s*(.+)", match[1])
+    if not comment:
+        return None
+    values = re.findall(r"'(\w+)'", "".join(re.findall(rf"CHECK \({column} IN \(([^)]*)\)", match[1])))
+    if not values or all(re.search(rf"\b{value}\b", comment[1]) for value in values):
+        return comment[1]
+    first, semicolon, rest = comment[1].partition(";")
+    return f"{first}: {', '.join(values[:-1])} or {values[-1]}{semicolon}{rest}"
+
+
+def with_unit(column: str, said: str) -> str:
+    """A description with the column's unit in its first part: not every Datasette shows units."""
+    unit = SPELLED.get(unit_of(column) or "")
+    if not unit or re.search(rf"(?<!\w){unit}\b", said):
+        return said
+    since = " since the run began" if unit == "nanoseconds" and not column.startswith("server_") else ""
+    first, semicolon, rest = said.partition(";")
+    return f"{first}, {unit}{since}{semicolon}{rest}"
 
 
 def unit_of(column: str) -> str | None:

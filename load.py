@@ -2,7 +2,7 @@
 
     level = load.Load(source, limits, workers=19)                  # a burst
     level = load.Load(source, limits, workers=19, planned=200)     # a closed loop: a finished one is replaced
-    level = load.Load(source, limits, workers=64, due=load.poisson(5.0, seed=1), until_s=60)   # an open loop
+    level = load.Load(source, limits, workers=64, arrivals=load.poisson(5.0, seed=1), until_s=60)   # an open loop
     level.run(observer)          # returns when every request has ended
     level.client_figures()       # how exact this client was
 
@@ -11,8 +11,8 @@ read one stream at a time: gently while others still stream, at full speed after
 """
 from __future__ import annotations
 
-import bisect
-import collections
+import contextlib
+import dataclasses
 import gc
 import itertools
 import queue
@@ -22,27 +22,23 @@ import threading
 import time
 from array import array
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Callable, Iterator
 
 import attempt
 import wire
 from attempt import Limits, Outcome, Task
+from tally import Tally
 
 READY_S = 60.0  # for all connections of a level to be made
+CONNECT_AHEAD_S = 0.2  # a request is connected so long before it is due: servers close who is silent (llama-server after 5 s)
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
 REFUSED_PAUSE_S = 0.25  # before a worker that could not even connect tries the next request
 GENTLE_PAUSE_S = 0.002  # while others stream, who reads an answer gives up the interpreter's lock for so long
 SWITCH_S = 0.1  # how often a thread that waits for the interpreter asks for it: at Python's 5 ms hundreds of
-# waiting readers wake each other so much that they fill two cores and fall behind for seconds
+# waiting threads wake each other so much that they fill two cores and fall behind for seconds
 HEARTBEAT_S = 0.02  # a thread that only sleeps shows how late a thread can wake
-P95_FLOOR, P99_FLOOR = 20, 100  # values a percentile needs, as in schema.sql
-RESAMPLES, MANY = 1000, 500  # of a bootstrap, a tenth of it from so many values on
 UNUSED = "not needed any more"  # a connected worker whose request was never sent
-
-CPU_LIMIT_RATIO = 0.9  # of one core: the interpreter runs one thread at a time
-SEND_LAG_LIMIT_S = 0.05  # a burst that takes longer to leave is no burst
-READ_LAG_LIMIT_S = 0.01  # stamps of our own that are this late at p99 spoil inter-token times
-KEEP_UP_LIMIT_S = 0.25  # with the kernel's stamps lateness is harmless until the buffers fill
 
 
 class Observer:
@@ -72,23 +68,37 @@ def poisson(rate_per_s: float, seed: int) -> Iterator[float]:
     return itertools.accumulate(draw.expovariate(rate_per_s) for _ in itertools.count())
 
 
+@dataclass(eq=False)
+class Arrival:
+    """A request that has its time: the conductor calls it, a worker takes it and connects, the conductor fires it."""
+
+    number: int
+    due_s: float
+    is_taken: bool = False
+    waited: bool = False  # it was due before a worker was free
+    exchange: wire.Exchange | None = None  # once it could be fired
+
+
 class Load:
     """A level: at most ``workers`` requests in flight.
 
-    ``source(number)`` makes the task of each number from 1 on. ``due`` gives the second at
-    which each request should leave; a request beyond its end leaves as soon as a worker is
-    free. Without ``planned`` and ``until_s`` every worker makes one request: a burst.
-    ``planned`` ends it after so many requests, ``until_s`` sends none after so many seconds;
-    what is in flight then may finish. ``interrupt`` is an Event that cancels all.
+    ``source(n)`` makes the task of the n-th question, from 1 on. Without ``planned`` and ``until_s``
+    every worker asks one: a burst. ``planned`` ends the level after so many requests, ``until_s``
+    sends none after so many seconds; what is in flight then may finish. A worker that is done
+    asks the next at once (a closed loop), unless ``arrivals`` gives the second at which each is
+    due (an open loop). ``ramp_s`` spreads the first requests of the workers. ``interrupt`` is an
+    Event that cancels all.
 
-    ``exchanges`` (those in flight; in a burst all) may be looked at while it runs.
+    ``exchanges`` (those in flight; in a burst all) and ``tally`` may be looked at while it runs.
+    ``outcomes`` holds those of a burst, by their number; a load that goes on keeps none.
     """
 
-    def __init__(self, source: Callable[[int], Task], limits: Limits, workers: int, *,
-                 due: Iterator[float] | None = None, planned: int | None = None, until_s: float | None = None,
+    def __init__(self, source: Callable[[int], Task], limits: Limits, workers: int, *, arrivals: Iterator[float] | None = None,
+                 ramp_s: float = 0.0, planned: int | None = None, until_s: float | None = None,
                  interrupt: threading.Event | None = None) -> None:
         self.source, self.limits, self.workers = source, limits, workers
         self.is_burst = planned is None and until_s is None  # everybody once, all at the same time
+        self.is_open = arrivals is not None
         self.planned = workers if self.is_burst else planned
         self.until_s, self.interrupt = until_s, interrupt or threading.Event()
         self.started_ns: int | None = None
@@ -97,27 +107,32 @@ class Load:
         self.cpu_s = 0.0
         self.beats_late_ns = array("q")
         self.pool_waits = 0  # requests that were due while every worker was busy
+        self.never_sent = 0  # those of them that still waited at the end
         self.exchanges: list[wire.Exchange] = []
         self.outcomes: list[Outcome] = []
-        self._due = due if due is not None else at_once(workers)
-        self._is_open = due is not None and not self.is_burst
+        self.tally = Tally()
+        self._due = arrivals if arrivals is not None else at_once(min(workers, self.planned or workers), ramp_s)
+        self._next_due_s = next(self._due, None)
+        self._calls: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
+        self._called: list[Arrival] = []  # and not sent, in the order of their due times
+        self._told: set[int] = set()  # numbers of the requests that the observer knew before they were fired
+        self._numbers = self._questions = 0
         self._live = True  # streams still come in: read answers gently
-        self._numbers = 0
-        self._closing = False
-        self._lock = threading.Lock()  # of _numbers
+        self._closing = self._all_called = False
+        self._lock = threading.Lock()  # of _numbers and _questions
         self._turn = threading.Lock()  # one answer at a time is read for what it says
         self._events: queue.SimpleQueue = queue.SimpleQueue()
-        self._ready: collections.deque[wire.Exchange] = collections.deque()
         self._busy = workers  # workers that have not gone home
 
     def run(self, observer: Observer | None = None) -> None:
         """Fire, and wait until every request has ended."""
         observer = observer or Observer()
-        with ThreadPoolExecutor(self.workers, "stream") as pool:
+        reading = wire.Reader() if wire.READS_TOGETHER else contextlib.nullcontext()
+        with reading as self._reader, ThreadPoolExecutor(self.workers, "stream") as pool:
+            self._call(CONNECT_AHEAD_S)
             for _ in range(self.workers):
                 pool.submit(self._work)
-            first = self._first_tasks()
-            observer.ready([] if self._is_open else first)  # in an open loop a connected request may never be sent
+            early = self._prepare(observer)
             heart = Heart(self.beats_late_ns)
             gc.collect()
             gc.freeze()  # what is here stays: later collections look at new objects only
@@ -128,7 +143,7 @@ class Load:
             try:
                 self._cpu_before_s = time.process_time()
                 self.started_ns = time.perf_counter_ns()
-                self._conduct(observer)
+                self._conduct(observer, early)
             finally:
                 sys.setswitchinterval(interval_s)
                 gc.enable()
@@ -142,54 +157,85 @@ class Load:
         """A worker's whole life: one request after the other on a session of its own."""
         session = wire.session()
         try:
-            task = self._next()
-            while task is not None:
-                outcome, exchange = self._make(task, session)
-                self._events.put(("ended", outcome, exchange))
-                if outcome.status in ("refused", "client_error") and not self.is_burst:
-                    time.sleep(REFUSED_PAUSE_S)
-                task = task.follow(self._number(), outcome) if self._goes_on(task, outcome) else self._next()
+            while (arrival := self._calls.get()) is not None:
+                self._take(arrival)
+                task = self._ask(arrival.number)
+                while task is not None:
+                    outcome = self._make(task, session, arrival)
+                    arrival = None
+                    if outcome.status in ("refused", "client_error") and not self.is_burst:
+                        time.sleep(REFUSED_PAUSE_S)
+                    task = self._following(task, outcome)
         finally:
             session.close()
             self._events.put(("home", None, None))
 
-    def _number(self) -> int:
-        with self._lock:
-            self._numbers += 1
-            return self._numbers
+    def _take(self, arrival: Arrival) -> None:
+        arrival.is_taken = True
+        arrival.waited = self.is_open and self.started_ns is not None and time.perf_counter_ns() > self._instant(arrival)
 
-    def _next(self) -> Task | None:
+    def _ask(self, number: int) -> Task:
+        """The next question, as the request of that number."""
         with self._lock:
-            if self._closing or self._is_late() or self.planned is not None and self._numbers >= self.planned:
+            self._questions += 1
+            question = self._questions
+        task = self.source(question)
+        return task if task.number == number else dataclasses.replace(task, number=number)
+
+    def _following(self, task: Task, outcome: Outcome) -> Task | None:
+        """What this worker asks without being called: the next turn of its conversation, or in a closed loop the next question."""
+        goes_on = task.follow is not None and outcome.status == "completed"
+        if self._closing or not goes_on and (self.is_burst or self.is_open or self._is_late()):
+            return None
+        if (number := self._number()) is None:
+            return None
+        return task.follow(number, outcome) if goes_on else self._ask(number)
+
+    def _number(self) -> int | None:
+        """The next request's number; None when there are as many as were planned."""
+        with self._lock:
+            if not self.is_burst and self.planned is not None and self._numbers >= self.planned:
                 return None
             self._numbers += 1
-            number = self._numbers
-        return self.source(number)
+            return self._numbers
 
     def _is_late(self) -> bool:
         """Is the time in which requests are sent over?"""
         return self.until_s is not None and self.started_ns is not None and time.perf_counter_ns() - self.started_ns >= self.until_s * 1e9
 
-    def _goes_on(self, task: Task, outcome: Outcome) -> bool:
-        return task.follow is not None and outcome.status == "completed" and not self._closing
+    def _make(self, task: Task, session, arrival: Arrival | None) -> Outcome:
+        """One request; an arrival is held until the conductor fires it."""
+        outcome = Outcome(task, waited=arrival is not None and arrival.waited)
 
-    def _make(self, task: Task, session) -> tuple[Outcome, wire.Exchange]:
-        outcome = Outcome(task)
-        hold = task.turn == 1 and (self._is_open or task.number <= self.workers)
-        exchange = wire.Exchange(hold, self.limits.kernel_stamps, lambda ready: self._events.put(("ready", task, ready)), self._turn)
+        def ready(exchange: wire.Exchange) -> None:
+            self._events.put(("ready", arrival, exchange))
+
+        exchange = wire.Exchange(arrival is not None, self.limits.kernel_stamps, ready, self._turn, self._reader)
         exchange.task = task
-        if not hold:
+        if arrival is None:
             self._events.put(("begun", task, exchange))
         try:
             attempt.make(outcome, session, exchange, self._pause)
         except Exception as error:  # whatever it is, it is this request's end and no other's
             outcome.status, outcome.error = "client_error", f"{type(error).__name__}: {error}"[:500]
+        if arrival is not None and exchange.sent_ns is None:
+            self._wait_until_due(outcome, arrival)
         if exchange.ended_ns is None:
             exchange.ended_ns = time.perf_counter_ns()
         outcome.ended_ns = outcome.ended_ns or exchange.ended_ns
-        if self._is_open:
+        if self.is_open:
             outcome.due_ns = outcome.intended_ns
-        return outcome, exchange
+        self._events.put(("ended", (arrival, outcome), exchange))
+        return outcome
+
+    def _wait_until_due(self, outcome: Outcome, arrival: Arrival) -> None:
+        """A request that could not even connect has failed when it was due, and not before."""
+        if self.is_open and self.started_ns is not None:
+            outcome.intended_ns = self._instant(arrival)
+            time.sleep(max(0.0, (outcome.intended_ns - time.perf_counter_ns()) / 1e9))
+
+    def _instant(self, arrival: Arrival) -> int:
+        return self.started_ns + int(arrival.due_s * 1e9)
 
     def _pause(self) -> None:
         if self._live and self.workers > 1:
@@ -197,60 +243,95 @@ class Load:
 
     # -- the conductor
 
-    def _first_tasks(self) -> list[Task]:
-        """The tasks of the first requests, once each is connected or has failed."""
-        expected = min(self.workers, self.planned or self.workers)
-        until, tasks = time.monotonic() + READY_S, []
-        while len(tasks) < expected and self._busy:
+    def _call(self, until_s: float) -> None:
+        """Call whoever is due by then; send the workers home that nobody will call any more."""
+        while self._next_due_s is not None and self._next_due_s <= until_s:
+            late = self.until_s is not None and self._next_due_s >= self.until_s
+            number = None if late or self._closing else self._number()
+            if number is None:
+                self._next_due_s = None
+                break
+            arrival = Arrival(number, self._next_due_s)
+            self._called.append(arrival)
+            self._calls.put(arrival)
+            self._next_due_s = next(self._due, None)
+        if self._next_due_s is None:
+            self._call_no_more()
+
+    def _call_no_more(self) -> None:
+        """Send every worker home once it has taken what was called before."""
+        if not self._all_called:
+            self._all_called = True
+            for _ in range(self.workers):
+                self._calls.put(None)
+
+    def _prepare(self, observer: Observer) -> list[tuple[Arrival, Outcome]]:
+        """Wait until each request that is due at once is connected or has failed; those that have failed."""
+        until, failed = time.monotonic() + READY_S, []
+        first = list(self._called)
+        waiting = min(len(first), self.workers)
+        while waiting:
             try:
                 kind, what, exchange = self._events.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 break
             self._note(kind, what, exchange)
-            if kind != "home":
-                tasks.append(what if kind == "ready" else what.task)
-        self._ready = collections.deque(sorted(self._ready, key=lambda exchange: exchange.task.number))
+            waiting -= kind in ("ready", "ended")
+            if kind == "ended":
+                failed.append(what)
         self.exchanges.sort(key=lambda exchange: exchange.task.number)
-        return tasks
+        tasks = [arrival.exchange.task for arrival in first if arrival.exchange is not None] + [outcome.task for _, outcome in failed]
+        if not self.is_open:  # where a connected request may never be sent
+            observer.ready(tasks)
+            self._told = {task.number for task in tasks}
+        return failed
 
     def _note(self, kind: str, what, exchange) -> None:
         if kind == "ready":
+            what.exchange = exchange
             self.exchanges.append(exchange)
             if self._closing:
                 exchange.cancel(UNUSED)
-            else:
-                self._ready.append(exchange)
         elif kind == "begun":
             self.exchanges.append(exchange)
+            self._live = True
         elif kind == "ended":
-            if exchange.cancelled != UNUSED:
-                self.outcomes.append(what)
-            if exchange in self.exchanges:
-                if not self.is_burst:
-                    self.exchanges.remove(exchange)
-            elif self.is_burst:
-                self.exchanges.append(exchange)  # it failed before it was ready
+            self._note_end(*what, exchange)
         else:
             self._busy -= 1
 
-    def _conduct(self, observer: Observer) -> None:
-        """Send what is due, collect what ended, look around four times a second."""
-        due_s, waited = next(self._due, None), False
-        for outcome in self.outcomes:  # failed before anything was sent
-            observer.ended(outcome)
+    def _note_end(self, arrival: Arrival | None, outcome: Outcome, exchange: wire.Exchange) -> None:
+        if arrival in self._called:  # it ended before it was fired
+            self._called.remove(arrival)
+            self.pool_waits += arrival.waited
+        if self.is_burst:
+            if exchange not in self.exchanges:
+                self.exchanges.append(exchange)  # it failed before it was ready
+            if exchange.cancelled != UNUSED:
+                self.outcomes.append(outcome)
+        elif exchange in self.exchanges:
+            self.exchanges.remove(exchange)
+
+    def _conduct(self, observer: Observer, early: list[tuple[Arrival, Outcome]]) -> None:
+        """Send what is due, collect what ended, look around four times a second; ``early`` has failed before anything was due."""
+        for arrival, outcome in early:
+            if self.is_open:
+                outcome.due_ns = outcome.intended_ns = self._instant(arrival)
+                outcome.ended_ns = max(outcome.ended_ns, outcome.due_ns)
+            self._end(observer, outcome)
         next_tick = time.perf_counter() + TICK_S
         while self._busy:
-            due_s, waited = self._send(observer, due_s, waited)
-            timeout = next_tick - time.perf_counter()
-            if due_s is not None and self._ready:
-                timeout = min(timeout, self.started_ns / 1e9 + due_s - time.perf_counter())
+            self._fire_due(observer)
             try:
-                kind, what, exchange = self._events.get(timeout=max(0.0, timeout))
+                kind, what, exchange = self._events.get(timeout=max(0.0, self._wake_at(next_tick) - time.perf_counter()))
             except queue.Empty:
                 pass
             else:
                 self._note(kind, what, exchange)
-                self._tell(observer, kind, what, exchange)
+                if kind == "begun":
+                    observer.begun(what)
+                elif kind == "ended" and exchange.cancelled != UNUSED:
+                    self._end(observer, what[1])
             if time.perf_counter() >= next_tick:
                 next_tick = time.perf_counter() + TICK_S
                 self._look(time.perf_counter_ns())
@@ -258,31 +339,40 @@ class Load:
             self._notice_end()
         observer.tick(self)
 
-    def _tell(self, observer: Observer, kind: str, what, exchange) -> None:
-        if kind == "begun":
-            observer.begun(what)
-        elif kind == "ended" and exchange.cancelled != UNUSED:
-            observer.ended(what)
+    def _end(self, observer: Observer, outcome: Outcome) -> None:
+        self.tally.add(outcome)
+        observer.ended(outcome)
 
-    def _send(self, observer: Observer, due_s: float | None, waited: bool) -> tuple[float | None, bool]:
-        """Fire every request whose time has come; the next due time, and whether it waits for a worker."""
-        while due_s is not None and not self._closing and (self.until_s is None or due_s < self.until_s):
-            intended_ns = self.started_ns + int(due_s * 1e9)
-            if time.perf_counter_ns() < intended_ns:
+    def _wake_at(self, next_tick: float) -> float:
+        """When the conductor has something to do, unless an event comes before; seconds of time.perf_counter."""
+        started_s, wake_at = self.started_ns / 1e9, next_tick
+        if self._next_due_s is not None:
+            wake_at = min(wake_at, started_s + self._next_due_s - CONNECT_AHEAD_S)
+        waiting = next((arrival.due_s for arrival in self._called if arrival.exchange is not None), None)
+        return wake_at if waiting is None else min(wake_at, started_s + waiting)
+
+    def _fire_due(self, observer: Observer) -> None:
+        """Call who will soon be due; fire every request whose time has come and that is connected."""
+        self._call((time.perf_counter_ns() - self.started_ns) / 1e9 + CONNECT_AHEAD_S)
+        left: list[Arrival] = []
+        for place, arrival in enumerate(self._called):
+            if not arrival.is_taken or time.perf_counter_ns() < self._instant(arrival):
+                left += self._called[place:]  # nor are those after it
                 break
-            if not self._ready:
-                self.pool_waits += self._is_open and not waited
-                return due_s, True
-            exchange = self._ready.popleft()
-            exchange.intended_ns = intended_ns
-            exchange.fire()
-            self.full_ns = exchange.sent_ns
-            if self._is_open:
-                observer.begun(exchange.task)
-            due_s, waited = next(self._due, None), False
-        if due_s is not None and self.until_s is not None and due_s >= self.until_s:
-            due_s = None
-        return due_s, waited
+            if arrival.exchange is None:
+                left.append(arrival)
+            else:
+                self._fire(observer, arrival)
+        self._called = left
+
+    def _fire(self, observer: Observer, arrival: Arrival) -> None:
+        exchange = arrival.exchange
+        exchange.intended_ns = self._instant(arrival)
+        exchange.fire()
+        self.full_ns = exchange.sent_ns
+        self.pool_waits += arrival.waited
+        if arrival.number not in self._told:
+            observer.begun(exchange.task)
 
     def _look(self, now_ns: int) -> None:
         """Stop sending when the time is over; cut what stalls, and all at the deadline or when interrupted."""
@@ -298,10 +388,21 @@ class Load:
             self._cut_stalled(now_ns, now_ns - int(limits.stall_s * 1e9))
 
     def _close(self) -> None:
-        """No further request; workers that were connected and wait for their turn go home."""
-        self._closing = True
-        while self._ready:
-            self._ready.popleft().cancel(UNUSED)
+        """No further request: nobody is called, and who was not fired goes home."""
+        if self._closing:
+            return
+        self._closing, self._next_due_s = True, None
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._calls.get_nowait()
+        passed_s = (time.perf_counter_ns() - self.started_ns) / 1e9
+        self.never_sent = sum(arrival.due_s <= passed_s for arrival in self._called)
+        self.pool_waits += self.never_sent
+        for arrival in self._called:
+            if arrival.exchange is not None:
+                arrival.exchange.cancel(UNUSED)
+        self._called, self._all_called = [], False
+        self._call_no_more()
 
     def _cut_stalled(self, now_ns: int, silent_ns: int) -> None:
         """A stream is stalled when it has begun and is silent; one that only waits, when all are."""
@@ -313,8 +414,8 @@ class Load:
 
     def _notice_end(self) -> None:
         """The last stream has ended: what is left is reading at full speed."""
-        if self._live and (self.is_burst or self._closing or self._numbers == self.planned) \
-                and all(exchange.ended_ns is not None for exchange in self.exchanges):
+        over = self.is_burst or self.is_open or self._closing or self.planned is not None and self._numbers >= self.planned
+        if self._live and over and not self._called and self._next_due_s is None and all(exchange.ended_ns is not None for exchange in self.exchanges):
             self._live = False
             self.cpu_s = time.process_time() - self._cpu_before_s
             self.ended_ns = time.perf_counter_ns()
@@ -322,35 +423,14 @@ class Load:
     # -- afterwards
 
     def steady_figures(self) -> dict:
-        """From when every worker has sent once to the last sending; {} for a burst."""
-        sent = sorted(((o.sent_ns, o) for o in self.outcomes if o.sent_ns is not None), key=lambda pair: pair[0]) if not self.is_burst else []
-        if len(sent) <= self.workers:
-            return {}
-        start_ns, end_ns = sent[self.workers - 1][0], sent[-1][0]
-        tokens = 0.0
-        for _, outcome in sent:
-            inside = bisect.bisect_right(outcome.chunk_ns, end_ns) - bisect.bisect_left(outcome.chunk_ns, start_ns)
-            tokens += inside * outcome.tokens_per_chunk
-        return {"steady_start_ns": start_ns, "steady_end_ns": end_ns, "steady_output_tokens": tokens}
+        """The columns of the table level that say which part of it was steady; {} where there is none."""
+        window = None if self.is_burst else self.tally.steady_window(self.workers, self.is_open)
+        return dict(zip(("steady_start_ns", "steady_end_ns"), window)) if window else {}
 
     def client_figures(self) -> dict:
         """The columns of the table level that say how exact this client was."""
-        sent = [o.sent_ns for o in self.outcomes if o.sent_ns is not None]
-        lags = sorted(o.sent_ns - o.intended_ns for o in self.outcomes if o.intended_ns is not None and o.sent_ns is not None)
-        read_lags = sorted(itertools.chain.from_iterable(o.read_lags_ns for o in self.outcomes))
-        stall_s = high_percentile(sorted(self.beats_late_ns))
         wall_s = max((self.ended_ns or time.perf_counter_ns()) - self.started_ns, 1) / 1e9
-        figures = {
-            "client_send_skew_s": (max(sent) - min(sent)) / 1e9 if sent and self.is_burst else None,
-            "client_send_lag_p99_s": high_percentile(lags),
-            "client_read_lag_p99_s": high_percentile(read_lags) if read_lags else stall_s,
-            "client_read_lag_source": "kernel" if read_lags else None if stall_s is None else "heartbeat",
-            "client_stamps": "kernel" if read_lags else "user",
-            "client_cpu_s": self.cpu_s, "client_cpu_ratio": self.cpu_s / wall_s,
-            "client_stall_p99_s": stall_s,
-        }
-        why = limited_why(figures, self.pool_waits)
-        return figures | {"client_limited": int(bool(why)), "client_limited_why": why}
+        return self.tally.client_figures(self.is_burst, wall_s, self.cpu_s, self.beats_late_ns)
 
 
 class Burst(Load):
@@ -358,21 +438,6 @@ class Burst(Load):
 
     def __init__(self, tasks: list[Task], limits: Limits, interrupt: threading.Event | None = None) -> None:
         super().__init__(lambda number: tasks[number - 1], limits, len(tasks), interrupt=interrupt)
-
-
-def limited_why(figures: dict, pool_waits: int = 0) -> str | None:
-    """Which limit of the client a level has passed, with the figure; None when none was."""
-    kernel = figures["client_stamps"] == "kernel"
-    lag_limit_s = KEEP_UP_LIMIT_S if kernel else READ_LAG_LIMIT_S
-    found = []
-    if figures["client_cpu_ratio"] > CPU_LIMIT_RATIO:
-        found.append(f"the client used {figures['client_cpu_ratio']:.0%} of a core")
-    if (figures["client_send_lag_p99_s"] or 0) > SEND_LAG_LIMIT_S:
-        cause = f" ({pool_waits} waited for the pool: more at once are needed)" if pool_waits else ""
-        found.append(f"requests left up to {figures['client_send_lag_p99_s'] * 1e3:.0f} ms late{cause}")
-    if (figures["client_read_lag_p99_s"] or 0) > lag_limit_s:
-        found.append(f"answers were read up to {figures['client_read_lag_p99_s'] * 1e3:.0f} ms late")
-    return "; ".join(found) or None
 
 
 class Heart:
@@ -394,54 +459,3 @@ class Heart:
     def stop(self) -> None:
         self._over.set()
         self._thread.join()
-
-
-def nearest_rank(values: list, percent: int):
-    """The value at rank ceil(percent/100 * n) of sorted values."""
-    return values[(percent * len(values) + 99) // 100 - 1]
-
-
-def high_percentile(values: list[int]) -> float | None:
-    """p99 of sorted nanoseconds in seconds; the worst below 100 values; None without any."""
-    return nearest_rank(values, 99 if len(values) >= P99_FLOOR else 100) / 1e9 if values else None
-
-
-def itl_figures(outcomes: list[Outcome]) -> dict:
-    """Inter-token latency of a level: every gap between chunks of the completed streams, pooled."""
-    gaps: list[int] = []
-    for outcome in outcomes:
-        if outcome.status == "completed":
-            at = outcome.chunk_ns
-            gaps.extend(map(int.__sub__, at[1:], at))
-    gaps.sort()
-    n = len(gaps)
-    return {
-        "itl_chunks": n,
-        "itl_mean_s": sum(gaps) / n / 1e9 if n else None,
-        "itl_p50_s": nearest_rank(gaps, 50) / 1e9 if n else None,
-        "itl_p95_s": nearest_rank(gaps, 95) / 1e9 if n >= P95_FLOOR else None,
-        "itl_p99_s": nearest_rank(gaps, 99) / 1e9 if n >= P99_FLOOR else None,
-        "itl_max_s": gaps[-1] / 1e9 if n else None,
-    }
-
-
-def interval_figures(outcomes: list[Outcome], seed: int = 0) -> dict:
-    """95 % intervals of the mean TTFT and the mean speed of the completed requests."""
-    completed = [o for o in outcomes if o.status == "completed" and o.sent_ns is not None]
-    ttft_s = [(o.chunk_ns[0] - (o.due_ns or o.sent_ns)) / 1e9 for o in completed]
-    speeds = [(tokens - 1) * 1e9 / span for o in completed
-              if (tokens := o.output_tokens) > 1 and (span := o.chunk_ns[-1] - o.chunk_ns[0]) > 0]
-    figures = {}
-    for name, values in (("ttft_mean_{}_s", ttft_s), ("tokens_per_s_mean_{}", speeds)):
-        figures[name.format("low")], figures[name.format("high")] = bootstrap(values, seed)
-    return figures
-
-
-def bootstrap(values: list[float], seed: int) -> tuple[float | None, float | None]:
-    """Percentile bootstrap of the mean, 95 % (Efron 1979); unknown below two values."""
-    n = len(values)
-    if n < 2:
-        return None, None
-    choose = random.Random(seed).choices
-    means = sorted(sum(choose(values, k=n)) / n for _ in range(RESAMPLES if n < MANY else RESAMPLES // 10))
-    return means[len(means) * 25 // 1000], means[len(means) * 975 // 1000]

@@ -11,7 +11,7 @@
 
 CREATE TABLE IF NOT EXISTS machine (  -- a computer that ran or was watched; no host name, no user name
   id INTEGER PRIMARY KEY,
-  fingerprint TEXT NOT NULL UNIQUE,  -- all of the below as JSON: the same machine is one row
+  fingerprint TEXT NOT NULL UNIQUE,  -- chip, model, cores, memory, GPU and system as JSON: the same machine is one row
   chip TEXT,                         -- processor as the system names it, e.g. Apple M2 Pro
   model TEXT,                        -- hardware model, e.g. Mac14,10
   cpu_cores INTEGER,                 -- logical cores
@@ -25,25 +25,25 @@ CREATE TABLE IF NOT EXISTS machine (  -- a computer that ran or was watched; no 
 CREATE TABLE IF NOT EXISTS run (  -- one start of bench.py or monitor.py, or one import
   id INTEGER PRIMARY KEY,
   label TEXT,                        -- the user's name for it (--label)
-  source TEXT NOT NULL CHECK (source IN ('bench', 'monitor', 'import')),  -- what wrote it
-  status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted', 'failed')),  -- see the view runs for one that died
+  source TEXT NOT NULL CHECK (source IN ('bench', 'monitor', 'import')),  -- what wrote the run
+  status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted', 'failed')),  -- how far the run came; the view runs tells one that died
   simulated INTEGER NOT NULL DEFAULT 0 CHECK (simulated IN (0, 1)),  -- 1: the server was a simulator
   started_unix REAL NOT NULL,        -- seconds since 1970 (UTC) when the run began: zero of every _ns
   seen_unix REAL,                    -- seconds since 1970 when the writer last committed
-  pid INTEGER,                       -- process that writes it, to tell a dead run from a slow one
+  pid INTEGER,                       -- number of the process that writes the run, to tell a dead run from a slow one
   ended_ns INTEGER,                  -- instant of the end
   arguments TEXT NOT NULL,           -- everything needed to repeat it, as JSON
   command TEXT,                      -- the command line as typed
   tool_version TEXT NOT NULL,        -- version of this tool
   python_version TEXT,               -- version of Python
   machine_id INTEGER REFERENCES machine (id),
-  idle_start_ns INTEGER,             -- idle baseline: from this instant
-  idle_end_ns INTEGER,               -- idle baseline: to this instant
+  idle_start_ns INTEGER,             -- the idle baseline begins
+  idle_end_ns INTEGER,               -- the idle baseline ends
   monitor_cpu_s REAL,                -- CPU seconds the monitor's threads took
   sampler_cpu_s REAL,                -- CPU seconds the power samplers took
   clock_step_s REAL,                 -- how far the wall clock moved against the monotonic one during the run, seconds
   import_key TEXT UNIQUE,            -- what an imported run was read from; NULL otherwise
-  title TEXT AS (coalesce(label, source || ' ' || id))  -- its name: the label, or what wrote it with its number
+  title TEXT AS (coalesce(label, source || ' ' || id))  -- name of the run: the label, or what wrote it with its number
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server described it in this run
@@ -55,22 +55,22 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   server_version TEXT,               -- the server's version as it says
   model TEXT NOT NULL,               -- the model as asked for
   family TEXT,                       -- model family, e.g. qwen2
-  parameter_size TEXT,               -- e.g. 7.6B
-  quantization TEXT,                 -- e.g. Q4_K_M
+  parameter_size TEXT,               -- number of parameters, e.g. 7.6B
+  quantization TEXT,                 -- how the weights are stored, e.g. Q4_K_M
   digest TEXT,                       -- digest of the model file
   thinks INTEGER CHECK (thinks IN (0, 1)),  -- 1: the server says that the model can reason
   context_tokens INTEGER,            -- context length of one slot, tokens
   size_bytes INTEGER,                -- memory of the loaded model
-  vram_bytes INTEGER,                -- the part of it on the GPU; less than size_bytes: it spills to the CPU
+  vram_bytes INTEGER,                -- memory of the loaded model on the GPU; less than size_bytes: it spills to the CPU
   slots INTEGER,                     -- parallel requests that the server is set to; NULL when it can't be learned
-  slots_source TEXT,                 -- where slots was learned
+  slots_source TEXT,                 -- where the number of slots was learned
   UNIQUE (run_id, host, model)
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS objective (  -- what a request must meet to count as good (--slo)
   run_id INTEGER NOT NULL REFERENCES run (id),
-  metric TEXT NOT NULL CHECK (metric IN ('ttft_s', 'ttfat_s', 'e2e_s', 'tpot_s', 'tokens_per_s')),  -- column of request
-  bound REAL NOT NULL,               -- at most; for tokens_per_s at least
+  metric TEXT NOT NULL CHECK (metric IN ('ttft_s', 'ttfat_s', 'e2e_s', 'tpot_s', 'tokens_per_s')),  -- column of request that is judged
+  bound REAL NOT NULL,               -- limit that a request must keep: at most this; for tokens_per_s at least
   PRIMARY KEY (run_id, metric)
 ) STRICT, WITHOUT ROWID;
 
@@ -79,38 +79,37 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   run_id INTEGER NOT NULL REFERENCES run (id),
   model TEXT NOT NULL,
   concurrency INTEGER NOT NULL CHECK (concurrency > 0),  -- requests in flight at once
-  repeat INTEGER NOT NULL DEFAULT 1, -- 1 for the first time, 2 for the second ...
-  cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own
-  load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- all at once; a finished one is replaced; at a rate
-  rate_per_s REAL,                   -- open: requests a second that were meant to arrive, mean
+  repeat INTEGER NOT NULL DEFAULT 1, -- 1: the first time that this level was measured, 2: the second ...
+  cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own; warm: prompts come again, the prompt cache hits
+  load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- burst: all at once; closed: a finished one is replaced at once; open: they come at a rate
+  rate_per_s REAL,                   -- open load: requests per second that were meant to arrive, mean
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
-  pool_waits INTEGER,                -- open: requests that were due while all of concurrency were in flight
-  status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),
+  pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
+  status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),  -- how far the level came
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
-  steady_start_ns INTEGER,           -- from here on all of concurrency were in flight ...
-  steady_end_ns INTEGER,             -- ... to here; NULL for a burst
-  steady_output_tokens REAL,         -- output tokens between the two: chunks times tokens per chunk
-  ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, bootstrap over requests, seconds
-  ttft_mean_high_s REAL,
-  tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens/s of a request, bootstrap
-  tokens_per_s_mean_high REAL,
-  itl_chunks INTEGER,                -- gaps between text chunks that the next figures are made of
+  steady_start_ns INTEGER,           -- start of the steady part; closed load: every worker has sent once; open load: the first reply has ended; NULL for a burst
+  steady_end_ns INTEGER,             -- end of the steady part: the last request was sent; NULL for a burst
+  ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, lower end, bootstrap over requests, seconds
+  ttft_mean_high_s REAL,             -- 95 % interval of the mean TTFT, upper end, seconds
+  tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens per second of a request, lower end, bootstrap
+  tokens_per_s_mean_high REAL,       -- 95 % interval of the mean tokens per second of a request, upper end
+  itl_chunks INTEGER,                -- gaps between text chunks that the inter-token latencies are made of
   itl_mean_s REAL,                   -- inter-token latency (gap between text chunks of one stream), pooled, seconds
-  itl_p50_s REAL,                    -- its median, seconds
-  itl_p95_s REAL,                    -- its 95th percentile, seconds
-  itl_p99_s REAL,                    -- its 99th percentile, seconds
-  itl_max_s REAL,                    -- the longest gap, seconds
+  itl_p50_s REAL,                    -- inter-token latency, median, seconds
+  itl_p95_s REAL,                    -- inter-token latency, 95th percentile, seconds
+  itl_p99_s REAL,                    -- inter-token latency, 99th percentile, seconds
+  itl_max_s REAL,                    -- inter-token latency, the longest gap, seconds
   client_send_skew_s REAL,           -- first to last request of the burst leaving the client, seconds
   client_send_lag_p99_s REAL,        -- real minus intended sending, nearest-rank p99 (or worst below 100), seconds
-  client_read_lag_p99_s REAL,        -- how late this client noted an arrival, p99 (or worst below 100), seconds
-  client_read_lag_source TEXT,       -- kernel: against the kernel's receive stamps; heartbeat: estimated
+  client_read_lag_p99_s REAL,        -- how late bench.py noted an arrival, p99 (or worst below 100), seconds
+  client_read_lag_source TEXT,       -- how client_read_lag_p99_s is known: kernel, by the kernel's receive stamps; heartbeat, estimated
   client_stamps TEXT CHECK (client_stamps IN ('kernel', 'user')),  -- whose clock readings the chunks carry
-  client_cpu_s REAL,                 -- CPU seconds of this process during the level
-  client_cpu_ratio REAL,             -- the same as a share of one core
-  client_stall_p99_s REAL,           -- how late a heartbeat thread woke, p99, seconds
-  client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: the client was the bottleneck, do not trust the level
-  client_limited_why TEXT            -- which limit was passed, with the figure
+  client_cpu_s REAL,                 -- CPU seconds of bench.py during the level
+  client_cpu_ratio REAL,             -- CPU seconds of bench.py per second of the level; 1 is one core
+  client_stall_p99_s REAL,           -- how late a heartbeat thread of bench.py woke, p99, seconds
+  client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
+  client_limited_why TEXT            -- which limit of bench.py was passed, with the figure
 ) STRICT;
 CREATE INDEX IF NOT EXISTS level_run ON level (run_id);
 
@@ -118,56 +117,56 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   id INTEGER PRIMARY KEY,            -- level_id * 1000000 + number
   level_id INTEGER NOT NULL REFERENCES level (id),
   target_id INTEGER REFERENCES target (id),
-  number INTEGER NOT NULL,           -- 1 to n within its level
+  number INTEGER NOT NULL,           -- number of the request within its level, from 1
   prompt_number INTEGER,             -- line of the file of prompts, from 1
-  turn INTEGER NOT NULL DEFAULT 1,   -- of a conversation
+  turn INTEGER NOT NULL DEFAULT 1,   -- turn of a conversation, from 1
   prefix TEXT,                       -- what was put before the prompt to miss the prompt cache
   status TEXT NOT NULL DEFAULT 'in_flight' CHECK (status IN ('in_flight', 'completed',
     'truncated', 'empty', 'http_error', 'stream_error', 'refused', 'reset', 'stalled',
-    'cancelled', 'client_error')),   -- how it ended; in_flight: not yet, or the run died
+    'cancelled', 'client_error')),   -- how the request ended; in_flight: not yet, or the run died
   http_status INTEGER,               -- status code of the answer
   error TEXT,                        -- what went wrong, in the server's words where it said any
   done_reason TEXT,                  -- why the server stopped: stop, length ...
-  due_ns INTEGER,                    -- when it should have been sent; latency counts from here; open loop only
+  due_ns INTEGER,                    -- when the request should have been sent; latency counts from here; open load only
   sent_ns INTEGER,                   -- t0: just before the request was written to the socket
   first_byte_ns INTEGER,             -- first byte of the answer, headers included
   first_text_ns INTEGER,             -- first chunk with text, reasoning or answer
   first_answer_ns INTEGER,           -- first chunk of the answer
   last_text_ns INTEGER,              -- last chunk with text
-  ended_ns INTEGER,                  -- the stream ended, however
+  ended_ns INTEGER,                  -- the stream ended, in whatever way
   chunks INTEGER,                    -- chunks with text
-  reasoning_chunks INTEGER,          -- of these, reasoning
+  reasoning_chunks INTEGER,          -- chunks of reasoning
   output_tokens INTEGER,             -- tokens generated; see output_tokens_source
-  output_tokens_source TEXT CHECK (output_tokens_source IN ('server', 'chunks', 'words')),  -- who counted them
+  output_tokens_source TEXT CHECK (output_tokens_source IN ('server', 'chunks', 'words')),  -- who counted output_tokens
   prompt_tokens INTEGER,             -- tokens of the prompt as the server counts them
-  cached_tokens INTEGER,             -- of these, taken from the prompt cache
-  server_total_ns INTEGER,           -- the server's own clock: whole request
-  server_load_ns INTEGER,            -- waiting for the scheduler and loading the model
-  server_prefill_ns INTEGER,         -- evaluating the prompt
-  server_decode_ns INTEGER,          -- generating
+  cached_tokens INTEGER,             -- tokens of the prompt that came from the prompt cache
+  server_total_ns INTEGER,           -- the whole request by the server's own clock
+  server_load_ns INTEGER,            -- waiting for the scheduler and loading the model, by the server's own clock
+  server_prefill_ns INTEGER,         -- evaluating the prompt, by the server's own clock
+  server_decode_ns INTEGER,          -- generating, by the server's own clock
   ttft_s REAL AS ((first_text_ns - coalesce(due_ns, sent_ns)) / 1e9),     -- time to first token, seconds
   ttfat_s REAL AS ((first_answer_ns - coalesce(due_ns, sent_ns)) / 1e9),  -- time to first answer token, seconds
   e2e_s REAL AS ((last_text_ns - coalesce(due_ns, sent_ns)) / 1e9),       -- end-to-end latency, seconds
   active_s REAL AS ((last_text_ns - first_text_ns) / 1e9),  -- first to last chunk with text, seconds
   tpot_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
-    THEN (last_text_ns - first_text_ns) / 1e9 / (output_tokens - 1) END),  -- time per output token, seconds
+    THEN (last_text_ns - first_text_ns) / 1e9 / (output_tokens - 1) END),  -- time per output token: active_s / (output_tokens - 1), seconds
   tokens_per_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
-    THEN (output_tokens - 1) * 1e9 / (last_text_ns - first_text_ns) END),  -- 1 / tpot_s
+    THEN (output_tokens - 1) * 1e9 / (last_text_ns - first_text_ns) END),  -- tokens per second of the request: 1 / tpot_s
   server_queue_ns INTEGER AS (CASE WHEN server_total_ns IS NOT NULL THEN max(0, server_total_ns
-    - coalesce(server_load_ns, 0) - coalesce(server_prefill_ns, 0) - coalesce(server_decode_ns, 0)) END),  -- what is left: waiting for a slot
+    - coalesce(server_load_ns, 0) - coalesce(server_prefill_ns, 0) - coalesce(server_decode_ns, 0)) END),  -- what the server's total leaves beside load, prefill and decode: waiting for a slot
   UNIQUE (level_id, number)
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS reply (  -- the text of one request
   request_id INTEGER PRIMARY KEY REFERENCES request (id),
   reasoning TEXT,                    -- what the model thought
-  answer TEXT                        -- what it answered
+  answer TEXT                        -- what the model answered
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS chunk (  -- one piece of streamed text; several tokens may share one
   request_id INTEGER NOT NULL REFERENCES request (id),
-  number INTEGER NOT NULL,           -- 0 to n-1 within its request
-  at_ns INTEGER NOT NULL,            -- instant its last byte was read
+  number INTEGER NOT NULL,           -- number of the chunk within its request, from 0
+  at_ns INTEGER NOT NULL,            -- instant at which the last byte of the chunk was read
   is_reasoning INTEGER NOT NULL,     -- 1: reasoning, 0: answer
   PRIMARY KEY (request_id, number)
 ) STRICT, WITHOUT ROWID;
@@ -176,19 +175,19 @@ CREATE TABLE IF NOT EXISTS process (  -- a process of the server
   id INTEGER PRIMARY KEY,
   run_id INTEGER NOT NULL REFERENCES run (id),
   pid INTEGER NOT NULL,
-  created_unix REAL,                 -- when it started, seconds since 1970: a pid may be used again
-  role TEXT,                         -- serve, runner or helper
+  created_unix REAL,                 -- when the process started, seconds since 1970: a pid may be used again
+  role TEXT,                         -- what the process does for the server: serve, runner or helper
   name TEXT                          -- name of the program
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS process_sample (  -- one look at one process
   process_id INTEGER NOT NULL REFERENCES process (id),
   at_ns INTEGER NOT NULL,
-  cpu_s REAL,                        -- user and system CPU seconds since it started
+  cpu_s REAL,                        -- user and system CPU seconds since the process started
   cpu_ratio REAL,                    -- CPU seconds per second since the last look; 1 is one core
-  memory_ratio REAL,                 -- rss_bytes / physical memory
-  rss_bytes INTEGER,                 -- resident memory; on macOS without most GPU memory
-  vms_bytes INTEGER,                 -- virtual memory
+  memory_ratio REAL,                 -- rss_bytes / physical memory, 0 to 1
+  rss_bytes INTEGER,                 -- resident memory of the process; on macOS without most GPU memory
+  vms_bytes INTEGER,                 -- virtual memory of the process
   threads INTEGER,
   fds INTEGER,                       -- open file descriptors; NULL when not permitted
   PRIMARY KEY (process_id, at_ns)
@@ -197,39 +196,39 @@ CREATE TABLE IF NOT EXISTS process_sample (  -- one look at one process
 CREATE TABLE IF NOT EXISTS system_sample (  -- one look at the whole machine
   run_id INTEGER NOT NULL REFERENCES run (id),
   at_ns INTEGER NOT NULL,
-  cpu_ratio REAL,                    -- share of all cores busy since the last look
+  cpu_ratio REAL,                    -- share of all cores busy since the last look, 0 to 1
   memory_used_bytes INTEGER,         -- physical memory not available to programs
   swap_used_bytes INTEGER,
-  memory_pressure TEXT,              -- the system's own word where it has one
+  memory_pressure TEXT,              -- the system's own word for memory pressure, where it has one
   PRIMARY KEY (run_id, at_ns)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS power_source (  -- where watts came from
   id INTEGER PRIMARY KEY,
   run_id INTEGER NOT NULL REFERENCES run (id),
-  name TEXT NOT NULL,                -- powermetrics, macmon, nvml, amdgpu, intel or rapl
-  device TEXT NOT NULL,              -- soc, gpu0, package-0 ...
-  kind TEXT NOT NULL CHECK (kind IN ('interval', 'counter', 'gauge')),  -- energy of a window, running counter, momentary watts
+  name TEXT NOT NULL,                -- what read the watts: powermetrics, macmon, nvml, amdgpu, intel or rapl
+  device TEXT NOT NULL,              -- what the watts are of: soc, gpu0, package-0 ...
+  kind TEXT NOT NULL CHECK (kind IN ('interval', 'counter', 'gauge')),  -- interval: energy of a window; counter: a running counter; gauge: momentary watts
   scope TEXT,                        -- what the watts include, in words
-  status TEXT NOT NULL,              -- ok, or why it gave nothing
+  status TEXT NOT NULL,              -- ok, or why the source gave nothing
   samples INTEGER,                   -- samples stored
   dropped INTEGER                    -- samples that could not be used
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS power_sample (  -- energy over a stretch of time
   source_id INTEGER NOT NULL REFERENCES power_source (id),
-  start_ns INTEGER NOT NULL,         -- the sample covers from here ...
-  end_ns INTEGER NOT NULL,           -- ... to here
+  start_ns INTEGER NOT NULL,         -- the sample begins
+  end_ns INTEGER NOT NULL,           -- the sample ends
   energy_j REAL,                     -- joules of everything this source counts
-  gpu_energy_j REAL,                 -- of these, the GPU
-  cpu_energy_j REAL,                 -- of these, the CPU
+  gpu_energy_j REAL,                 -- joules of the GPU, a part of energy_j
+  cpu_energy_j REAL,                 -- joules of the CPU, a part of energy_j
   system_power_w REAL,               -- power of the whole machine where a sensor gives it, watts; not in energy_j
-  gpu_busy_ratio REAL,               -- share of the time the GPU was not idle
+  gpu_busy_ratio REAL,               -- share of the time the GPU was not idle, 0 to 1
   gpu_mhz REAL,                      -- GPU clock, MHz
   gpu_memory_bytes INTEGER,          -- GPU memory in use
   temperature_c REAL,
   thermal TEXT,                      -- the system's word for thermal pressure or throttling
-  power_w REAL AS (energy_j * 1e9 / (end_ns - start_ns)),          -- mean watts
+  power_w REAL AS (energy_j * 1e9 / (end_ns - start_ns)),          -- mean watts of everything this source counts
   gpu_power_w REAL AS (gpu_energy_j * 1e9 / (end_ns - start_ns)),  -- mean watts of the GPU
   PRIMARY KEY (source_id, end_ns),
   CHECK (end_ns > start_ns)
@@ -239,7 +238,7 @@ CREATE TABLE IF NOT EXISTS event (  -- something that happened to the server, a 
   id INTEGER PRIMARY KEY,
   run_id INTEGER NOT NULL REFERENCES run (id),
   at_ns INTEGER,
-  kind TEXT NOT NULL,                -- e.g. process_appeared, sampler_restarted, thermal
+  kind TEXT NOT NULL,                -- what happened, in a word, e.g. process_appeared, sampler_restarted, thermal
   detail TEXT
 ) STRICT;
 
@@ -392,17 +391,25 @@ FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id, target.id;
 
 DROP VIEW IF EXISTS steady_summary;
-CREATE VIEW steady_summary AS  -- loads that go on: only the part in which all of concurrency were in flight
+CREATE VIEW steady_summary AS  -- loads that go on: only the part in which they neither filled nor drained
+WITH steady AS (
+  SELECT level.id AS level_id, request.id AS request_id, sent_ns >= steady_start_ns AND sent_ns <= steady_end_ns AS is_inside,
+    request.status AS request_status, ttft_s, tokens_per_s,
+    CASE WHEN first_text_ns >= steady_start_ns AND last_text_ns <= steady_end_ns THEN output_tokens
+      ELSE output_tokens * 1.0 / chunks * (SELECT count(*) FROM chunk WHERE request_id = request.id
+        AND at_ns BETWEEN steady_start_ns AND steady_end_ns) END AS inside_tokens  -- of who streamed over an edge: tokens per chunk
+  FROM request JOIN level ON level.id = level_id
+  WHERE steady_end_ns > steady_start_ns
+)
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   (steady_end_ns - steady_start_ns) / 1e9 AS duration_s,
-  count(*) AS requests, sum(request.status = 'completed') AS completed,  -- sent in that part
-  sum(request.status NOT IN ('completed', 'in_flight')) AS errors,
-  avg(CASE WHEN request.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
-  avg(CASE WHEN request.status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
-  steady_output_tokens * 1e9 / nullif(steady_end_ns - steady_start_ns, 0) AS output_tokens_per_s,
+  sum(is_inside) AS requests, sum(is_inside AND request_status = 'completed') AS completed,  -- sent in that part
+  sum(is_inside AND request_status NOT IN ('completed', 'in_flight')) AS errors,
+  avg(CASE WHEN is_inside AND request_status = 'completed' THEN ttft_s END) AS ttft_mean_s,
+  avg(CASE WHEN is_inside AND request_status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
+  sum(inside_tokens) * 1e9 / (steady_end_ns - steady_start_ns) AS output_tokens_per_s,
   level.cache, level.id AS level_id
-FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
-WHERE sent_ns >= steady_start_ns AND sent_ns <= steady_end_ns
+FROM steady JOIN level ON level.id = steady.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id;
 
 DROP VIEW IF EXISTS cache_effect;
@@ -485,10 +492,39 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   CASE WHEN gpu_covered_ns >= 0.95 * (level.ended_ns - level.started_ns)
     THEN gpu_energy_j * (level.ended_ns - level.started_ns) / gpu_covered_ns END AS gpu_energy_j,
   energy_j * 1e9 / nullif(covered_ns, 0) AS mean_w, max_w, mean_gpu_mhz, mean_gpu_busy_ratio,
+  gpu_energy_j * 1e9 / nullif(gpu_covered_ns, 0) AS gpu_power_w,
   level.id AS level_id, source.id AS source_id
 FROM summed JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 JOIN power_source AS source ON source.id = summed.source_id
 LEFT JOIN idle_power ON idle_power.run_id = source.run_id AND idle_power.name = source.name AND idle_power.device = source.device;
+
+DROP VIEW IF EXISTS gpu_summary;
+CREATE VIEW gpu_summary AS  -- the GPU in each level: means weighted by time, as in energy_by_source; least and most of the n samples at least half inside
+WITH by_source AS (
+  SELECT * FROM energy_by_source
+), average (level_id, metric, source, mean) AS (  -- several GPUs: their watts together, clocks and busy shares on average
+  SELECT level_id, 'gpu_power_w', group_concat(source || ' ' || device, ' + '), sum(gpu_power_w) FROM by_source
+    WHERE gpu_power_w IS NOT NULL GROUP BY level_id
+  UNION ALL SELECT level_id, 'gpu_mhz', group_concat(source || ' ' || device, ' + '), avg(mean_gpu_mhz) FROM by_source
+    WHERE mean_gpu_mhz IS NOT NULL GROUP BY level_id
+  UNION ALL SELECT level_id, 'gpu_busy_ratio', group_concat(source || ' ' || device, ' + '), avg(mean_gpu_busy_ratio) FROM by_source
+    WHERE mean_gpu_busy_ratio IS NOT NULL GROUP BY level_id
+), inside AS (
+  SELECT level.id AS level_id, source_id, gpu_power_w, gpu_mhz, gpu_busy_ratio
+  FROM level JOIN power_source ON power_source.run_id = level.run_id
+  JOIN power_sample ON source_id = power_source.id AND end_ns > level.started_ns AND start_ns < level.ended_ns
+    AND 2 * (min(end_ns, level.ended_ns) - max(start_ns, level.started_ns)) >= end_ns - start_ns
+), extreme (level_id, metric, n, min, max) AS (  -- watts of several GPUs are not sampled together: no least and most of their sum
+  SELECT level_id, 'gpu_power_w', count(*), CASE WHEN count(DISTINCT source_id) = 1 THEN min(gpu_power_w) END,
+    CASE WHEN count(DISTINCT source_id) = 1 THEN max(gpu_power_w) END FROM inside WHERE gpu_power_w IS NOT NULL GROUP BY level_id
+  UNION ALL SELECT level_id, 'gpu_mhz', count(*), min(gpu_mhz), max(gpu_mhz) FROM inside WHERE gpu_mhz IS NOT NULL GROUP BY level_id
+  UNION ALL SELECT level_id, 'gpu_busy_ratio', count(*), min(gpu_busy_ratio), max(gpu_busy_ratio) FROM inside
+    WHERE gpu_busy_ratio IS NOT NULL GROUP BY level_id
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated, average.source, average.metric,
+  coalesce(n, 0) AS n, extreme.min, average.mean, extreme.max, level.id AS level_id
+FROM average JOIN level ON level.id = average.level_id JOIN run ON run.id = level.run_id
+LEFT JOIN extreme ON extreme.level_id = average.level_id AND extreme.metric = average.metric;
 
 DROP VIEW IF EXISTS energy_summary;
 CREATE VIEW energy_summary AS  -- energy of each level, all sources together; NULL when one of them is not known

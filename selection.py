@@ -42,6 +42,7 @@ class Study:
     targets: list[dict]   # the model on its server, as described in each run
     machine: dict | None  # the computer of the newest run; None when unknown
     outcomes: list[dict]  # of the view outcomes, failures only
+    sources: list[dict]   # name, device and scope of what gave watts
     cache_effect: list[dict]  # of the view of that name: levels measured cold and warm
     objectives: dict[str, float]  # column of request: bound, as the newest run was told to judge by
 
@@ -131,12 +132,14 @@ def read_study(database, model: str) -> Study:
     outcomes = list(database.query("""SELECT outcomes.* FROM outcomes JOIN chosen USING (run_id, model)
         WHERE model = :model AND status NOT IN ('completed', 'in_flight')
                      AND level_id NOT IN (SELECT level_id FROM aside)""", asked))
+    sources = list(database.query("""SELECT DISTINCT name, device, scope FROM power_source JOIN chosen USING (run_id)
+        WHERE chosen.model = :model AND EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) ORDER BY name, device""", asked))
     effects = list(database.query("""SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
         WHERE model = :model ORDER BY concurrency""", asked))
     objectives = {row["metric"]: row["bound"] for row in database.query(
         "SELECT metric, bound FROM objective WHERE run_id = ?", [runs[-1]["run_id"]])}
     return Study(model, runs, list(database.query(LEVELS, asked)), targets, machines[0] if machines else None, outcomes,
-                 effects, objectives)
+                 sources, effects, objectives)
 
 
 def safe_name(model: str) -> str:

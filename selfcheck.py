@@ -21,6 +21,7 @@ from pathlib import Path
 
 import api
 import load
+import tally
 
 SCRIPT = Path(__file__).with_name("sim.py")
 MODEL = "deepseek-r1:7b"  # the simulator's; it makes no difference here
@@ -154,7 +155,7 @@ def spread(name: str, values_ns: list[int]) -> dict:
 
 def percentile(values: list[int], percent: int) -> int:
     """Nearest rank."""
-    return load.nearest_rank(sorted(values), percent)
+    return tally.nearest_rank(sorted(values), percent)
 
 
 def table(rows: list[dict]) -> list[str]:

@@ -1,6 +1,6 @@
 """wire.py - sends a prepared request and records its answer: bytes and instants, nothing else.
 
-Everything that can wait, waits. While a stream comes in, its thread only receives and
+Everything that can wait, waits. While streams come in, one thread only receives and
 notes the clock: no parsing, no object for a line, no lock. Then requests, urllib3 and
 http.client read the very same bytes from the recording as if from the wire, so that
 status line, headers, framing and decompression stay theirs, and each piece of the body
@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import selectors
 import socket
 import struct
 import sys
@@ -44,6 +46,13 @@ SO_TIMESTAMPNS = 35  # Linux, asm-generic/socket.h: the kernel notes when a pack
 KERNEL_STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8
 TIMESPEC = struct.Struct("qq")  # of 64-bit Linux: seconds, nanoseconds of CLOCK_REALTIME
 STEP_NS = 20_000  # the wall clock moved by more against ours: its stamps are not used
+
+STAMP_BYTES = socket.CMSG_SPACE(TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
+NO_STAMP = bytes(TIMESPEC.size)
+READS_TOGETHER = hasattr(selectors, "EpollSelector") or hasattr(selectors, "KqueueSelector")  # select() holds 512 sockets at most
+HEX = re.compile(rb"[0-9A-Fa-f]{1,15}(?=[ \t;\r])")  # a chunk's size, before its line's end or an extension
+LONGEST_LENGTH = 15  # digits of a length; more is no length
+NEVER = b"\0never\0"  # an ending that no body comes to
 
 RECORDS = hasattr(PoolManager(), "pool_classes_by_scheme") and hasattr(HTTPResponse, "read1")  # else: the plain way
 
@@ -70,17 +79,18 @@ class Exchange:
     """
 
     def __init__(self, hold: bool = False, kernel_stamps: bool = True,
-                 on_ready: Callable[["Exchange"], None] | None = None, turn=None) -> None:
+                 on_ready: Callable[["Exchange"], None] | None = None, turn=None, reader: "Reader | None" = None) -> None:
         self.hold = hold
         self.kernel_stamps = kernel_stamps and KERNEL_STAMPS
         self.on_ready = on_ready  # called by the worker when the request could be fired
         self.turn = turn  # a lock held while the recording is digested, not while it grows
+        self.reader = reader  # receives for it, else its own thread does
         self.intended_ns: int | None = None  # when it should leave, where that was planned
         self.sent_ns: int | None = None
         self.first_read_ns: int | None = None
         self.ended_ns: int | None = None  # the last byte, the end of file or the error
         self.cancelled: str | None = None  # why the client itself cut the stream
-        self.recorded = False
+        self.recorder: Recorder | None = None
         self.digests = False  # an episode is read while the server may go on: silence is then our own
         self.resumed_ns: int | None = None  # a later episode began
         self.stamps = array("q")  # of the reads of this episode; grows while the stream runs
@@ -155,12 +165,14 @@ class Exchange:
     def pieces(self, response: requests.Response) -> Iterator[tuple[int, bytes]]:
         """The decoded body as (instant, bytes). Raises what urllib3 raises on a broken stream."""
         raw = response.raw
+        if self.recorder is not None and self.recorder.is_whole and "Content-Encoding" not in response.headers:
+            yield from self.recorder.chunks()
         if raw.chunked and raw.supports_chunked_reads():
             parts = raw.read_chunked(PIECE_BYTES, decode_content=True)  # half the cost of read1 for each chunk
         else:
             parts = iter(lambda: raw.read1(PIECE_BYTES, decode_content=True), b"")
         for data in parts:
-            if not self.recorded:
+            if self.recorder is None:
                 self.at_ns = time.perf_counter_ns()
                 self.first_read_ns = self.first_read_ns or self.at_ns
                 self.stamps.append(self.at_ns)
@@ -182,16 +194,17 @@ class Recorder(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open until we close
-        self._sock = sock
+        self.sock = sock
+        self.over = threading.Event()  # an episode is recorded
         self._exchange = exchange
         self._framing = Framing()
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._ended = False
         self._offset_ns = clock_offset_ns()
         self._last_ns = 0  # instant of the last read, so that no later one comes before it
         self._forget()
         exchange._sock = sock
-        exchange.recorded = True
+        exchange.recorder = self
 
     def _forget(self) -> None:
         exchange = self._exchange
@@ -201,25 +214,50 @@ class Recorder(io.RawIOBase):
         self._kernel = bytearray()  # a timespec for each read, zeros where there was none
         self._next, self._position = 0, 0
 
+    # -- http.client reads
+
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:
-        """Hand out recorded bytes, never those of two reads at once."""
+        """Hand out recorded bytes: the head alone, then never those of two reads at once."""
         if self._next == len(self._ends) and not self._ended:
             self._record()
         if self._next == len(self._ends):
             if self._error is not None:
                 raise self._error
             return 0
-        end = self._ends[self._next]
+        read_end, head_end = self._ends[self._next], self._framing.head_end
+        end = head_end if self._position < head_end < read_end else read_end
         taken = min(len(buffer), end - self._position)
         buffer[:taken] = self._data[self._position : self._position + taken]
         self._exchange.at_ns = self._stamps[self._next]
         self._position += taken
-        if self._position == end:
+        if self._position == read_end:
             self._next += 1
         return taken
+
+    @property
+    def is_whole(self) -> bool:
+        """Is a whole chunked body here, of which nothing but the head was handed out?"""
+        return self._framing.is_whole and self._position == self._framing.head_end
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """Each chunk of a whole body as (instant, bytes): its framing was seen while its end was looked for.
+
+        http.client is left with the last chunk, the empty one.
+        """
+        framing, data, stamps, ends = self._framing, self._data, self._stamps, self._ends
+        last, read = len(ends) - 1, 0
+        for start, end in zip(framing.starts, framing.ends_at):
+            while read < last and ends[read] < end:
+                read += 1
+            yield stamps[read], bytes(data[start:end])
+        self._position = framing.walked
+        while self._next < last and ends[self._next] <= self._position:
+            self._next += 1
+
+    # -- the wire
 
     def _record(self) -> None:
         """Receive until the answer has ended or an episode is full."""
@@ -230,19 +268,17 @@ class Recorder(io.RawIOBase):
             self._send()
         exchange.resumed_ns = exchange.first_read_ns and time.perf_counter_ns()
         exchange.digests = False
-        try:
-            if exchange.kernel_stamps and ask_for_stamps(self._sock):
-                self._receive_stamped()
-            else:
-                self._receive()
-        except OSError as error:
-            self._error, self._ended = error, True
+        self._stamped = exchange.kernel_stamps and ask_for_stamps(self.sock)
+        if exchange.reader is not None and type(self.sock) is socket.socket:
+            exchange.reader.receive(self)
+        else:
+            receive_alone(self)
         exchange.digests = not self._ended
         now = time.perf_counter_ns()
         if self._ended:
             exchange.ended_ns = now
         exchange.take_turn()
-        if self._kernel and abs(clock_offset_ns() - self._offset_ns) <= STEP_NS:
+        if self._stamped and abs(clock_offset_ns() - self._offset_ns) <= STEP_NS:
             self._use_kernel_stamps()
         self._last_ns = self._stamps[-1] if self._stamps else self._last_ns
         if exchange.first_read_ns is None and self._stamps:
@@ -254,7 +290,7 @@ class Recorder(io.RawIOBase):
         exchange = self._exchange
         exchange._payload = b"".join(exchange._outgoing)
         exchange._outgoing.clear()
-        exchange._waits = type(self._sock) is not socket.socket
+        exchange._waits = type(self.sock) is not socket.socket
         if not exchange.hold:
             exchange.fire()
         elif exchange.on_ready is not None:
@@ -262,50 +298,34 @@ class Recorder(io.RawIOBase):
         if exchange.hold and exchange._waits:
             exchange._fired.wait()  # TLS: one object must not read and write at once
 
-    def _receive(self) -> None:
-        """The hot loop: a read, a clock reading, three appends."""
-        data, framing = self._data, self._framing
-        receive, clock = self._sock.recv, time.perf_counter_ns
-        stamp, end = self._stamps.append, self._ends.append
-        while True:
-            got = receive(READ_BYTES)
-            at = clock()
+    def receive(self, buffer: bytearray, view: memoryview) -> bool:
+        """One read into the buffer and on to what is recorded; is the episode over? The hot path."""
+        try:
+            if self._stamped:
+                got, ancillary, _, _ = self.sock.recvmsg_into([buffer], STAMP_BYTES)
+                at = time.perf_counter_ns()
+                if got:
+                    self._kernel += ancillary[0][2] if ancillary else NO_STAMP
+            else:
+                got = self.sock.recv_into(buffer)
+                at = time.perf_counter_ns()
             if not got:
                 self._ended = True
-                return
-            data += got
-            stamp(at)
-            end(len(data))
-            if data.endswith(framing.ending) and framing.ends(data):
-                self._ended = True
-                return
-            if len(data) > EPISODE_BYTES:
-                framing.drop(len(data))
-                return
-
-    def _receive_stamped(self) -> None:
-        """The hot loop with the kernel's own receive time of each read."""
-        data, framing, kernel = self._data, self._framing, self._kernel
-        receive, clock = self._sock.recvmsg_into, time.perf_counter_ns
-        stamp, end = self._stamps.append, self._ends.append
-        buffer = bytearray(READ_BYTES)
-        view, buffers, room, none = memoryview(buffer), [buffer], socket.CMSG_SPACE(16), bytes(16)
-        while True:
-            got, ancillary, _, _ = receive(buffers, room)
-            at = clock()
-            if not got:
-                self._ended = True
-                return
+                return True
+            data, framing = self._data, self._framing
             data += view[:got]
-            kernel += ancillary[0][2] if ancillary else none
-            stamp(at)
-            end(len(data))
+            self._stamps.append(at)
+            self._ends.append(len(data))
             if data.endswith(framing.ending) and framing.ends(data):
                 self._ended = True
-                return
-            if len(data) > EPISODE_BYTES:
-                framing.drop(len(data))
-                return
+                return True
+            if len(data) > EPISODE_BYTES and (framing.is_between(data) or len(data) > 2 * EPISODE_BYTES):
+                framing.drop(data)
+                return True
+        except (OSError, MemoryError) as error:
+            self._error, self._ended = error, True
+            return True
+        return False
 
     def _use_kernel_stamps(self) -> None:
         """Put the kernel's instants in place of ours, and keep the difference as read lag."""
@@ -321,68 +341,145 @@ class Recorder(io.RawIOBase):
         super().close()
 
 
-class Framing:
-    """Where an HTTP/1.1 answer ends. Only asked when its last bytes may be the end.
+def receive_alone(recorder: Recorder) -> None:
+    """Record in the stream's own thread: TLS, and where many sockets can't be waited for together."""
+    buffer = bytearray(READ_BYTES)
+    view = memoryview(buffer)
+    while not recorder.receive(buffer, view):
+        pass
 
-    ``ending`` is what the bytes must end with before ``ends`` is worth a call.
+
+class Reader:
+    """One thread that receives for every plain socket of a level, while the streams' own threads sleep.
+
+    Hundreds of threads that wake for a chunk each would spend more on waking than on reading.
+    """
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._thread = threading.Thread(target=self._work, name="reader", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._waker.close()
+        self._thread.join()
+        self._selector.close()
+        self._woken.close()
+
+    def receive(self, recorder: Recorder) -> None:
+        """Record an episode; returns when it is over."""
+        recorder.over.clear()
+        self._selector.register(recorder.sock, selectors.EVENT_READ, recorder)
+        recorder.over.wait()
+
+    def _work(self) -> None:
+        buffer = bytearray(READ_BYTES)
+        view = memoryview(buffer)
+        select, unregister = self._selector.select, self._selector.unregister
+        while True:
+            for key, _ in select():
+                recorder = key.data
+                if recorder is None:
+                    return
+                if recorder.receive(buffer, view):
+                    unregister(key.fileobj)
+                    recorder.over.set()
+
+
+class Framing:
+    """Where an HTTP/1.1 answer ends, and where its chunks are.
+
+    ``ending`` is what the bytes must end with before ``ends`` is worth a call. ``head_end`` is 0
+    until the head has come. ``walked`` is where the first chunk begins that has not come whole;
+    ``starts`` and ``ends_at`` are of the payloads of those before.
     """
 
     def __init__(self) -> None:
         self.ending = b""
         self.complete = False
-        self._head = True
+        self.is_whole = False  # a complete body of chunks, every byte of it at its place
+        self.head_end = 0
+        self.walked = 0
+        self.starts, self.ends_at = array("q"), array("q")
+        self._searched = 0  # the head's end is not before
+        self._chunk_end = 0  # of the chunk that has not come whole
         self._length: int | None = None  # end of the body; -1: whatever comes until end of file
-        self._walked = 0  # up to here whole chunks were seen
 
     def ends(self, data: bytearray) -> bool:
-        if self._head:
+        if not self.head_end:
             self._read_head(data)
-        if self._head:
+        if not self.head_end:
             return len(data) > HEAD_BYTES
-        if self._length is None:
+        if self._is_chunked:
             self.complete = self._walk(data)
         else:
             self.complete = 0 <= self._length <= len(data)
         return self.complete
 
-    def drop(self, count: int) -> None:
-        """The first bytes were forgotten."""
-        self._walked -= count
+    def is_between(self, data: bytearray) -> bool:
+        """Do the bytes end where one may cut them: not within a chunk's size?"""
+        return not self._is_chunked or self._walk(data) or self.walked == len(data)
+
+    def drop(self, data: bytearray) -> None:
+        """These bytes are forgotten: from here on all is handed out as it came."""
+        if self._is_chunked:
+            self.walked = max(self.walked, self._chunk_end)
+        self.walked, self._chunk_end = max(0, self.walked - len(data)), 0
+        self.head_end = self.head_end and -1
         if self._length is not None and self._length >= 0:
-            self._length -= count
+            self._length -= len(data)
+
+    @property
+    def _is_chunked(self) -> bool:
+        return self.head_end != 0 and self._length is None
 
     def _read_head(self, data: bytearray) -> None:
-        end = data.find(b"\r\n\r\n", self._walked)
+        end = data.find(b"\r\n\r\n", self._searched)
         if end < 0:
+            self._searched = max(self.walked, len(data) - 3)
             return
-        lines = bytes(data[self._walked : end]).lower().split(b"\r\n")
+        lines = bytes(data[self.walked : end]).lower().split(b"\r\n")
+        self.walked = self._searched = end + 4
         status = lines[0].split(None, 2)[1:2]
         if status and status[0].startswith(b"1"):  # 100 Continue: the real head follows
-            self._walked = end + 4
             return self._read_head(data)
         headers = dict(line.split(b":", 1) for line in lines[1:] if b":" in line)
-        self._head, self._walked = False, end + 4
+        self.head_end = end + 4
         if status in ([b"204"], [b"304"]):
             self._length = end + 4
         elif b"chunked" in headers.get(b"transfer-encoding", b""):
             self.ending = b"\r\n\r\n"
-        elif (length := headers.get(b"content-length", b"").strip()).isdigit():
+        elif (length := headers.get(b"content-length", b"").strip()).isdigit() and len(length) <= LONGEST_LENGTH:
             self._length = end + 4 + int(length)
         else:
-            self._length, self.ending = -1, b"\0never\0"
+            self._length, self.ending = -1, NEVER
 
     def _walk(self, data: bytearray) -> bool:
-        """Go over whole chunks; True at the last one, or at what is none."""
-        while (line_end := data.find(b"\r\n", self._walked)) >= 0:
-            try:
-                size = int(data[self._walked : line_end].split(b";")[0], 16)
-            except ValueError:
-                return True  # garbage: http.client says so better
+        """Go over whole chunks; True at the last one, or at what is none: http.client says that better."""
+        while (line_end := data.find(b"\r\n", self.walked)) >= 0:
+            if not (digits := HEX.match(data, self.walked)):
+                return True
+            size = int(digits[0], 16)
             if size == 0:
-                return data.find(b"\r\n\r\n", line_end) >= 0
-            if (after := line_end + 2 + size + 2) > len(data):
-                break
-            self._walked = after
+                if (end := data.find(b"\r\n\r\n", line_end)) < 0:
+                    return False
+                self.is_whole = self.head_end > 0 and end + 4 == len(data)
+                return True
+            start = line_end + 2
+            end = start + size
+            if data[end : end + 2] not in (b"\r\n", b"\r", b""):
+                return True
+            self._chunk_end = end + 2
+            if end + 2 > len(data):
+                return False
+            self.starts.append(start)
+            self.ends_at.append(end)
+            self.walked = end + 2
         return False
 
 

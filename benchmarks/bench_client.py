@@ -95,28 +95,36 @@ def measure_levels(wanted: argparse.Namespace, protocol: str) -> list[dict]:
 
 
 def measure_parts(wanted: argparse.Namespace, protocol: str) -> list[dict]:
-    """The product with parts of it on or off. The kernel's stamps would hide what they do."""
+    """The product with parts of it on or off, in turn so that a slower minute meets all of them. The kernel's stamps would hide what they do."""
     rows = []
     for streams in wanted.streams:
-        whole = None
-        for name, parts in PARTS:
-            row = measure(wanted, protocol, streams, "product", parts, True) | {"parts": name}
-            whole = whole or row
-            row["lag_p99_change_s"] = row["lag_p99_s"] - whole["lag_p99_s"]
+        runs: dict[str, list[dict]] = {name: [] for name, _ in PARTS}
+        for _ in range(wanted.runs):
+            for name, parts in PARTS:
+                runs[name].append(one_run(wanted, protocol, streams, "product", parts, True))
+        for name, _ in PARTS:
+            row = {"api": protocol, "concurrency": streams, "parts": name, **medians(runs[name])}
+            changes = sorted(run["lag_p99_s"] - whole["lag_p99_s"] for run, whole in zip(runs[name], runs[PARTS[0][0]]))
+            row["lag_p99_change_s"] = {"least": changes[0], "median": statistics.median(changes), "most": changes[-1]}
             rows.append(row)
             show(wanted, name, row)
-            if not wanted.json:
-                print(f"{'':13}lag's p99 {row['lag_p99_change_s'] * 1e3:+.2f} ms")
+            if not wanted.json and name != PARTS[0][0]:
+                least, median, most = (change * 1e3 for change in row["lag_p99_change_s"].values())
+                print(f"{'':13}lag's p99 {median:+.2f} ms, run by run {least:+.2f} to {most:+.2f}")
     return rows
 
 
 def measure(wanted: argparse.Namespace, protocol: str, streams: int, way: str, parts: set[str], user_stamps: bool) -> dict:
     """Medians of some runs of a client."""
     runs = [one_run(wanted, protocol, streams, way, parts, user_stamps) for _ in range(wanted.runs)]
-    medians = {name: statistics.median(run[name] for run in runs) for name in runs[0] if isinstance(runs[0][name], (int, float))}
-    medians.setdefault("cpu_s_per_million_tokens", None)
     whys = [run["client_limited_why"] for run in runs if run.get("client_limited_why")]
-    return {"api": protocol, "concurrency": streams, "way": way, **medians, "client_limited_why": whys[0] if whys else None}
+    return {"api": protocol, "concurrency": streams, "way": way, **medians(runs), "client_limited_why": whys[0] if whys else None}
+
+
+def medians(runs: list[dict]) -> dict:
+    """The median of each figure over some runs."""
+    found = {name: statistics.median(run[name] for run in runs) for name in runs[0] if isinstance(runs[0][name], (int, float))}
+    return {"cpu_s_per_million_tokens": None} | found
 
 
 def one_run(wanted: argparse.Namespace, protocol: str, streams: int, way: str, parts: set[str], user_stamps: bool) -> dict:

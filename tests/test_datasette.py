@@ -54,6 +54,8 @@ def test_every_page_answers(pages):
 def test_the_descriptions_are_on_the_page(pages):
     assert "the most requests that were answered at the same time" in pages["/results/level_summary"][1]
     assert "one streaming request" in pages["/results/request"][1]
+    assert "Start with level_summary" in pages["/results"][1]
+    assert "how the request ended: in_flight, completed" in pages["/results/request"][1]
 
 
 def test_a_run_shows_by_its_label(pages):

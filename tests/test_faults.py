@@ -35,8 +35,20 @@ def fire(url, count, api_name="ollama", *, fault=None, limits=load.Limits(stall_
     headers = {"X-Sim-Fault": fault} if fault else {}
     level = load.Load(lambda n: load.Task(n, protocol, url + protocol.path, protocol.body("deepseek-r1:7b", f"[{n}] {prompt}"), headers),
                       limits, count, **options)
-    level.run()
+    kept = Kept()
+    level.run(kept)
+    level.outcomes = sorted(kept.outcomes, key=lambda outcome: outcome.task.number)
     return level
+
+
+class Kept(load.Observer):
+    """Every outcome, also of a load that goes on."""
+
+    def __init__(self):
+        self.outcomes = []
+
+    def ended(self, outcome):
+        self.outcomes.append(outcome)
 
 
 @contextlib.contextmanager
@@ -101,6 +113,12 @@ def test_each_fault_at_each_level(short, fault, statuses, http_status, count):
     if fault.startswith(("counters", "missing")):
         assert {outcome.row(0)["output_tokens_source"] for outcome in level.outcomes} == {"chunks"}
         assert {outcome.row(0)["server_total_ns"] for outcome in level.outcomes} == {None}
+
+
+def test_a_stream_that_breaks_off_is_told_in_plain_words(short):
+    assert fire(short.url, 1, fault="no_done").outcomes[0].error == "the connection ended in mid-stream"
+    with raw_server(saying(CHUNKED + b"zz\r\nhello\r\n")) as url:
+        assert fire(url, 1).outcomes[0].error == "no size of a chunk: b'zz'"
 
 
 @pytest.mark.parametrize("fault", ["reset_mid_line", "error_last", "no_done_stop", "done_twice", "counters_huge", "gzip", "404_text"])
@@ -250,8 +268,10 @@ RAW = [  # name, answer, statuses
     ("204", saying(b"HTTP/1.1 204 No Content\r\n\r\n"), {"http_error"}),
     ("a chunk size that is none", saying(CHUNKED + b"zz\r\nhello\r\n"), {"stream_error", "reset"}),
     ("a negative chunk size", saying(CHUNKED + b"-5\r\nhello\r\n"), {"stream_error", "reset"}),
+    ("a chunk size that leads back to itself", saying(CHUNKED + b"-6\r\n\r\n"), {"stream_error", "reset"}),
     ("a chunk of 2 EB", saying(CHUNKED + b"1fffffffffffffff\r\n" + WORD), {"reset"}),
     ("a Content-Length of 1e400", saying(HEAD + b"Content-Length: 1" + b"0" * 400 + b"\r\n\r\n" + WORD), {"reset", "stream_error", "truncated"}),
+    ("a Content-Length of 5,000 digits", saying(HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n" + WORD), {"reset", "stream_error", "truncated"}),
     ("a negative Content-Length", saying(HEAD + b"Content-Length: -1\r\n\r\n" + WORD), {"truncated", "reset", "stream_error"}),
     ("two Content-Lengths", saying(HEAD + b"Content-Length: 1\r\nContent-Length: 99\r\n\r\n" + WORD), {"reset", "stream_error", "truncated"}),
     ("gzip that is none", saying(HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\nnot gzip at all"), {"stream_error"}),

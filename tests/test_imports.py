@@ -11,8 +11,9 @@ FILES = sorted(path.stem for path in ROOT.glob("*.py"))
 LAYERS = [  # a file imports from the lines above its own, never beside it or below
     {"api", "wire", "console", "db", "objectives", "power", "prompts", "sim"},
     {"attempt", "machine", "privilege", "options", "selection", "import_csv", "describe"},
-    {"load", "server", "monitor", "verdict", "export_csv"},
-    {"selfcheck", "charts", "compare"},
+    {"tally", "server", "monitor", "verdict", "export_csv"},
+    {"load", "charts", "compare"},
+    {"selfcheck"},
     {"report"},
     {"analyze"},
     {"bench"},

@@ -1,6 +1,7 @@
 """load.py: every end of a request has its own status; bursts, cuts and figures."""
+import contextlib
+import socket
 import threading
-from array import array
 
 import pytest
 
@@ -70,26 +71,100 @@ def test_nobody_there_is_refused(unused_port):
 
 @pytest.fixture
 def unused_port():
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 class Seen(load.Observer):
     def __init__(self):
-        self.calls = []
+        self.outcomes, self.begun_numbers = [], []
+
+    def begun(self, task):
+        self.begun_numbers.append(task.number)
 
     def ended(self, outcome):
-        self.calls.append(outcome.status)
+        self.outcomes.append(outcome)
 
 
 def test_an_open_loop_at_a_server_that_is_not_there_ends(unused_port):
     ollama = api.SERVERS["ollama"]
     seen = Seen()
-    level = load.Load(lambda n: load.Task(n, ollama, f"http://127.0.0.1:{unused_port}/x", {}), NEVER, 3, due=load.poisson(20, 1), until_s=1)
+    level = load.Load(lambda n: load.Task(n, ollama, f"http://127.0.0.1:{unused_port}/x", {}), NEVER, 3, arrivals=load.poisson(20, 1), until_s=1)
     level.run(seen)
-    assert set(seen.calls) == {"refused"} and len(seen.calls) == len(level.outcomes) <= 30
+    assert {o.status for o in seen.outcomes} == {"refused"} and len(seen.outcomes) == level.tally.ended <= 30
+    assert all(o.due_ns is not None and o.sent_ns is None and o.ended_ns >= o.due_ns for o in seen.outcomes)  # each fails when it was due
+
+
+@pytest.fixture
+def impatient():
+    """Answers whoever asks within 0.6 s of connecting, and closes who is silent for longer, as llama-server does after 5 s."""
+    def talk(connection):
+        connection.settimeout(0.6)
+        with connection, contextlib.suppress(OSError):
+            while connection.recv(65_536):
+                connection.sendall(ANSWER)
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=talk, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+
+
+LINE = b'{"response": "a", "done": true}\n'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(LINE), LINE)
+
+
+@pytest.mark.parametrize("way", [{"ramp_s": 3.0}, {"arrivals": iter([0.0, 0.9, 1.0, 2.5, 2.6]), "planned": 5}], ids=["ramp", "open loop"])
+def test_nobody_is_connected_long_before_it_is_due(impatient, way):
+    level, seen = load.Load(lambda n: load.Task(n, api.SERVERS["ollama"], impatient, {}), NEVER, 5, **way), Seen()
+    level.run(seen)
+    assert [o.status for o in seen.outcomes] == ["completed"] * 5
+    assert sorted(o.task.number for o in seen.outcomes) == [1, 2, 3, 4, 5] and level.pool_waits == level.never_sent == 0
+
+
+def test_a_full_pool_is_counted_and_not_called_the_clients_lateness(exact):
+    ollama = api.SERVERS["ollama"]
+    level = load.Load(lambda n: load.Task(n, ollama, exact.url + ollama.path, ollama.body("deepseek-r1:7b", f"[{n}]")), NEVER, 1,
+                      arrivals=iter([0.0, 0.01, 0.02]), planned=3)
+    seen = Seen()
+    level.run(seen)
+    assert [o.status for o in seen.outcomes] == ["completed"] * 3 and level.pool_waits == 2
+    assert [o.waited for o in seen.outcomes] == [False, True, True] and seen.begun_numbers == [1, 2, 3]
+    assert seen.outcomes[2].sent_ns - seen.outcomes[2].due_ns > 0.3e9  # behind two replies of 0.3 s
+    assert level.client_figures()["client_send_lag_p99_s"] < 0.3
+
+
+def test_what_was_due_and_never_sent_is_counted(exact):
+    ollama = api.SERVERS["ollama"]
+    level = load.Load(lambda n: load.Task(n, ollama, exact.url + ollama.path, ollama.body("deepseek-r1:7b", f"[{n}]")), NEVER, 1,
+                      arrivals=iter([0.0, 0.1, 0.15, 0.2]), until_s=0.25)
+    seen = Seen()
+    level.run(seen)
+    assert level.tally.ended == len(seen.outcomes) == 1 and level.never_sent == level.pool_waits == 3
+
+
+def test_turns_of_a_conversation_use_up_no_question(exact):
+    """Each question once, in order, and as many requests as were planned: a conversation is cut where they end."""
+    ollama, asked = api.SERVERS["ollama"], []
+
+    def turn(number, question, place):
+        def follow(next_number, _):
+            return turn(next_number, question, place + 1)
+        body = ollama.body("deepseek-r1:7b", f"[{question}.{place}]", 2)
+        return load.Task(number, ollama, exact.url + ollama.path, body, turn=place, follow=follow if place < 3 else None)
+
+    def source(question):
+        asked.append(question)
+        return turn(question, question, 1)
+
+    level, seen = load.Load(source, NEVER, 2, planned=8), Seen()
+    level.run(seen)
+    assert sorted(asked) == [1, 2, 3, 4] and sorted(o.task.number for o in seen.outcomes) == list(range(1, 9))
+    assert level.cpu_s > 0  # what is measured until the last stream's end was measured
 
 
 def test_a_deadline_cuts_and_keeps_what_came(module_sim):
@@ -129,30 +204,6 @@ def test_the_heart_tells_how_late_threads_wake(exact):
     figures = level.client_figures()
     assert len(level.beats_late_ns) >= 5 and figures["client_stall_p99_s"] >= 0
     assert figures["client_cpu_ratio"] >= 0 and figures["client_send_skew_s"] == 0
-
-
-@pytest.mark.parametrize("changes, words", [
-    ({}, None), ({"client_cpu_ratio": 0.95}, "95% of a core"), ({"client_send_lag_p99_s": 0.2}, "200 ms late"),
-    ({"client_read_lag_p99_s": 0.02}, "20 ms late"), ({"client_read_lag_p99_s": 0.02, "client_stamps": "kernel"}, None),
-    ({"client_read_lag_p99_s": 0.5, "client_stamps": "kernel"}, "500 ms late"),
-])
-def test_when_the_client_is_the_limit(changes, words):
-    figures = {"client_cpu_ratio": 0.2, "client_send_lag_p99_s": 0.001, "client_read_lag_p99_s": 0.001, "client_stamps": "user"} | changes
-    why = load.limited_why(figures)
-    assert (why is None) == (words is None) and (words or "") in (why or "")
-
-
-def outcome_with(*instants, status="completed"):
-    return load.Outcome(load.Task(1, None, "", {}), status, chunk_ns=array("q", instants))
-
-
-def test_inter_token_latency_pools_the_gaps_of_completed_streams():
-    figures = load.itl_figures([outcome_with(0, 1_000_000_000, 4_000_000_000), outcome_with(5, 2_000_000_005),
-                                outcome_with(0, 10**12, status="reset"), outcome_with()])
-    assert (figures["itl_chunks"], figures["itl_mean_s"], figures["itl_p50_s"], figures["itl_max_s"]) == (3, 2.0, 2.0, 3.0)
-    assert figures["itl_p95_s"] is None and figures["itl_p99_s"] is None
-    figures = load.itl_figures([outcome_with(*range(0, 101 * 10**9, 10**9))])
-    assert (figures["itl_chunks"], figures["itl_p99_s"]) == (100, 1.0)
 
 
 def test_an_unforeseen_error_is_that_requests_alone(exact, monkeypatch):

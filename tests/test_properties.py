@@ -3,6 +3,8 @@
     pytest tests/test_properties.py                      a hundred examples each
     EXAMPLES=20000 pytest tests/test_properties.py       some minutes of fuzzing
 """
+import http.client
+import io
 import json
 import math
 import os
@@ -23,6 +25,7 @@ import objectives
 import options
 import power
 import prompts
+import wire
 
 settings.register_profile("here", max_examples=int(os.environ.get("EXAMPLES", 100)), deadline=None,  # a shared machine is slow at times
                           suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -197,6 +200,45 @@ def check_stream(kind, whole, cuts):
         assert value is None or can_be_stored(value)
         assert not isinstance(value, int) or 0 <= value < 2**63, name
     assert stream.final.error is None or one_line(stream.final.error)
+
+
+SIZES = st.integers(-70, 70).map(lambda size: f"{size:x}".encode()) | st.sampled_from([b"0", b"+5", b"0x5", b"1_0", b" 5", b"", b"F" * 40, b"5;a=b", b"5 "])
+BODIES = st.lists(st.tuples(SIZES, st.sampled_from([b"\r\n", b"\n", b""]), st.binary(max_size=6) | st.just(b"\r\n"), st.sampled_from([b"\r\n", b""])), max_size=8)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@given(BODIES.map(lambda parts: b"".join(b"".join(part) for part in parts)), st.lists(st.integers(1, 9), max_size=40))
+@example(b"-6\r\n\r\n", [])
+@example(b"-7\r\n\r\n", [])
+def test_a_chunked_body(body, cuts):
+    """However it is cut its end is looked for in bounded time, and what is called whole http.client reads the same."""
+    framing, data, rest = wire.Framing(), bytearray(), CHUNKED + body
+    for cut in [*cuts, len(rest)]:
+        data, rest = data + rest[:cut], rest[cut:]
+        if data.endswith(framing.ending) and framing.ends(data):
+            break
+    if framing.is_whole:
+        answer = http.client.HTTPResponse(FakeSocket(bytes(data)))
+        answer.begin()
+        assert answer.read() == b"".join(bytes(data[start:end]) for start, end in zip(framing.starts, framing.ends_at))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=20))
+def test_a_whole_chunked_body_is_seen_as_whole(payloads):
+    data = bytearray(CHUNKED + b"".join(b"%x\r\n%s\r\n" % (len(payload), payload) for payload in payloads) + b"0\r\n\r\n")
+    framing = wire.Framing()
+    assert framing.ends(data) and framing.is_whole
+    assert [bytes(data[start:end]) for start, end in zip(framing.starts, framing.ends_at)] == payloads
+
+
+class FakeSocket:
+    """What http.client needs of one."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def makefile(self, *_):
+        return io.BytesIO(self.data)
 
 
 @given(VALUES)

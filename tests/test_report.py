@@ -3,6 +3,7 @@ import json
 import re
 import shutil
 import subprocess
+import zlib
 
 import pytest
 
@@ -42,6 +43,49 @@ def test_it_holds_verdict_table_definitions_and_how_to_repeat(page):
     for part in ("One request alone gets", "What the words mean", "to know before trusting", "tokens/s each", "bench.py 1,2,4 --model tiny:7b",
                  "Apple M9 &lt;Pro&gt;", "Simulated server"):
         assert part in text
+
+
+def test_verdicts_of_all_models_stand_before_the_first_chart(page):
+    text = own_part(page)
+    assert text.count("One request alone gets") == 2 and text.rindex("One request alone gets") < text.index("<figure>")
+
+
+def test_what_the_marks_mean_stands_beside_the_chart(page):
+    assert "Darker: more of the level&#x27;s gaps." in own_part(page)
+
+
+def test_rows_of_the_same_level_are_told_apart():
+    levels = [{**{name: 1 for _, name, _ in report.LEVEL_COLUMNS}, "run_id": run, "repeat": repeat} for run, repeat in ((1, 1), (2, 1), (2, 2))]
+    assert "<th>run</th>" in report.table(levels) and "<th>repeat</th>" in report.table(levels)
+    assert "<th>run</th>" not in report.table(levels[:1]) and "<th>repeat</th>" not in report.table(levels[:2])
+
+
+def test_the_dark_screen_recolours_what_charts_are_drawn_with():
+    for colour in (charts.TEXT, charts.FAINT, charts.PAGE):
+        assert f'[fill="{colour}"]' in report.STYLE and f'[stroke="{colour}"]' in report.STYLE
+    assert "(prefers-color-scheme: dark)" not in report.STYLE.replace("@media screen and (prefers-color-scheme: dark)", "") and charts.RED in report.SCRIPT
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_paper_is_white_though_the_screen_is_dark(page, tmp_path):
+    subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--virtual-time-budget=60000",
+                    "--blink-settings=preferredColorScheme=0", f"--print-to-pdf={tmp_path / 'page.pdf'}", page.as_uri()],
+                   capture_output=True, timeout=120, check=True)
+    fills = pdf_fills((tmp_path / "page.pdf").read_bytes())
+    assert (0x2f, 0x7e, 0xd8) in fills and (0x20, 0x26, 0x2d) in fills  # charts are drawn, their text is dark
+    assert not fills & {(0x14, 0x18, 0x1d), (0xe6, 0xe8, 0xeb)}  # neither the dark page nor its light text
+
+
+def pdf_fills(pdf):
+    """Every colour that the pages are filled with, as bytes."""
+    found = set()
+    for packed in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.S):
+        try:
+            drawing = zlib.decompressobj().decompress(packed)
+        except zlib.error:  # a font or a picture
+            continue
+        found |= {tuple(round(float(part) * 255) for part in colour.split()) for colour in re.findall(rb"((?:[\d.]+ ){3})rg", drawing)}
+    return found
 
 
 def test_hostile_text_stays_text(page):

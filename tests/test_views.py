@@ -106,6 +106,29 @@ def test_outcomes_and_server_split(database):
     assert (row["requests"], row["queue_s"], row["load_s"], row["prefill_s"], row["decode_s"]) == (1, 1.5, 1.0, 0.5, 1.0)
 
 
+def test_the_gpu_is_weighted_by_time_and_its_edges_are_left_out(database):
+    level(database, started_ns=10 * S, ended_ns=20 * S)
+    database["power_source"].insert({"id": 1, "run_id": 1, "name": "powermetrics", "device": "soc", "kind": "interval", "status": "ok"})
+    for start, end, watts, busy in ((0, 11, 2, 0.0), (11, 15, 20, 1.0), (15, 19, 10, 0.5), (19, 30, 1, 0.0)):
+        database["power_sample"].insert({"source_id": 1, "start_ns": start * S, "end_ns": end * S, "energy_j": 2.0 * watts * (end - start),
+                                         "gpu_energy_j": 1.0 * watts * (end - start), "gpu_busy_ratio": busy})
+    found = {row["metric"]: row for row in database.query("SELECT * FROM gpu_summary")}
+    assert set(found) == {"gpu_power_w", "gpu_busy_ratio"}
+    assert [found["gpu_power_w"][c] for c in ("n", "min", "mean", "max")] == [2, 10.0, pytest.approx((2 + 80 + 40 + 1) / 10), 20.0]
+    assert [found["gpu_busy_ratio"][c] for c in ("n", "min", "mean", "max")] == [2, 0.5, pytest.approx(0.6), 1.0]
+    summary = one(database, "energy_summary")
+    assert summary["mean_w"] == 2 * found["gpu_power_w"]["mean"] and summary["mean_gpu_busy_ratio"] == found["gpu_busy_ratio"]["mean"]
+
+
+def test_the_watts_of_two_gpus_are_added(database):
+    level(database, started_ns=0, ended_ns=2 * S)
+    for device in (1, 2):
+        database["power_source"].insert({"id": device, "run_id": 1, "name": "nvml", "device": f"gpu{device}", "kind": "counter", "status": "ok"})
+        database["power_sample"].insert({"source_id": device, "start_ns": 0, "end_ns": 2 * S, "energy_j": 10.0 * device, "gpu_energy_j": 10.0 * device})
+    row = one(database, "gpu_summary")
+    assert [row[c] for c in ("source", "n", "min", "mean", "max")] == ["nvml gpu1 + nvml gpu2", 2, None, 15.0, None]
+
+
 def test_the_studys_views_have_the_studys_columns(database):
     level(database, concurrency=1, started_ns=0, ended_ns=3 * S)
     request(database, 1, sent=0.25, first=1, last=3, tokens=21, http_status=200)
@@ -152,6 +175,10 @@ def test_chunks_fit_in_24_bytes(database):
     assert (file_bytes(database) - before) / (128 * 1500) <= 24
 
 
+def shares(database, study, limits):
+    return {level_id: service.share for level_id, service in analyze.within(database, study, limits).items()}
+
+
 def cut(database, number, ended, **columns):
     request(database, number, status="cancelled", **{"ended_ns": int(ended * S), **columns})
 
@@ -173,9 +200,9 @@ def test_what_this_client_cut_counts_only_when_it_had_missed_an_objective(databa
     assert (row["requests"], row["errors"], row["good_requests"]) == (10, 7, 1)
     assert row["good_ratio"] == pytest.approx(1 / 6)  # 1, 2, 3, 5, 7 and 9 can be judged
     (study,) = selection.choose(database, [], [])
-    assert analyze.within(database, study, {"ttft": 2.0, "e2e": 10.0}) == {1: pytest.approx(1 / 6)}
-    assert analyze.within(database, study, {"ttft": 3.0}) == {1: 2 / 3}  # 1, 2 and 3 can be judged
-    assert analyze.within(database, study, {"tokens_per_s": 1.0}) == {1: 0}  # not known of the completed: not met; of those cut nothing can be said
+    assert shares(database, study, {"ttft": 2.0, "e2e": 10.0}) == {1: pytest.approx(1 / 6)}
+    assert shares(database, study, {"ttft": 3.0}) == {1: 2 / 3}  # 1, 2 and 3 can be judged
+    assert shares(database, study, {"tokens_per_s": 1.0}) == {1: 0}  # not known of the completed: not met; of those cut nothing can be said
 
 
 def test_a_level_in_which_nothing_could_be_judged_has_no_share(database):
@@ -185,7 +212,7 @@ def test_a_level_in_which_nothing_could_be_judged_has_no_share(database):
     row = one(database, "level_summary")
     assert (row["good_requests"], row["good_ratio"], row["goodput_per_s"]) == (0, None, 0)
     (study,) = selection.choose(database, [], [])
-    assert analyze.within(database, study, {"tokens_per_s": 10.0}) == {}
+    assert shares(database, study, {"tokens_per_s": 10.0}) == {}
 
 
 def test_without_objectives_there_is_no_share(database):

@@ -95,7 +95,7 @@ def test_each_piece_has_the_instant_of_its_own_read(kernel_stamps):
     instants = [exchange.sent_ns, *(at for at, _ in pieces)]
     assert all(later - earlier > GAP_S * 0.8e9 for earlier, later in zip(instants, instants[1:]))
     assert exchange.first_read_ns == pieces[0][0] and exchange.ended_ns == pieces[-1][0]
-    assert exchange.recorded and exchange.reads == 3
+    assert exchange.recorder is not None and exchange.reads == 3
     if kernel_stamps and wire.KERNEL_STAMPS:
         assert len(exchange.read_lags_ns) == 3 and min(exchange.read_lags_ns) >= 0
 
@@ -189,7 +189,7 @@ def test_https_is_recorded_above_tls(hold):
         if hold:
             threading.Thread(target=lambda: ready.get(timeout=10).fire(), daemon=True).start()
         pieces, exchange = exchange_with(url, hold=hold, on_ready=ready.put)
-    assert text(pieces) == b"a\nb\n" and pieces[1][0] - pieces[0][0] > GAP_S * 0.8e9 and exchange.recorded
+    assert text(pieces) == b"a\nb\n" and pieces[1][0] - pieces[0][0] > GAP_S * 0.8e9 and exchange.recorder is not None
 
 
 def test_cancelling_ends_a_silent_stream():
@@ -213,6 +213,45 @@ def test_a_long_answer_is_digested_in_episodes(monkeypatch):
     assert [at for at, _ in pieces] == sorted(at for at, _ in pieces)
 
 
+@pytest.mark.parametrize("piece", [chunk(b"data: " + b"y" * 500 + b"\r\n\r\n"), chunk(b"z" * 70_000 + b"\r\n\r\n")], ids=["small", "large"])
+def test_an_episode_may_end_within_a_chunk(monkeypatch, piece):
+    """Lines that end as HTTP's own do look like the end of the body each time."""
+    monkeypatch.setattr(wire, "EPISODE_BYTES", 10_000)
+    count = 20_000_000 // len(piece) // 50
+    with server([HEAD + piece, *[piece] * (count - 1), END]) as url:
+        pieces, exchange = exchange_with(url)
+    payload = piece.split(b"\r\n", 1)[1][:-2]
+    assert text(pieces) == payload * count and exchange.earlier_reads
+
+
+def test_one_reader_serves_many_streams_and_a_bad_one_harms_no_other():
+    """Each gets its own bytes at its own time; garbage, a reset and a negative size end only themselves."""
+    good = [HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, chunk(b"c\n") + END]
+    bad = [[HEAD + b"-40\r\n\r\n" * 30, 1.0, CLOSE], [HEAD + chunk(b"a\n"), CLOSE], [b"\x00" * 500 + b"\r\n\r\n", 1.0, CLOSE]]
+    got = queue.SimpleQueue()
+
+    def work(url, reader):
+        try:
+            got.put(exchange_with(url, reader=reader)[0])
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
+            got.put(None)
+
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(wire.Reader())
+        urls = [stack.enter_context(server(answer)) for answer in [good] * 6 + bad]
+        threads = [threading.Thread(target=work, args=(url, reader)) for url in urls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+    found = [got.get() for _ in urls]
+    whole = [pieces for pieces in found if pieces and [data for _, data in pieces] == [b"a\n", b"b\n", b"c\n"]]
+    assert len(whole) == 6
+    assert all(later[0] - earlier[0] > GAP_S * 0.5e9 for pieces in whole for earlier, later in zip(pieces, pieces[1:]))
+    assert not any(thread.name == "reader" for thread in threading.enumerate())
+
+
 def test_no_proxy_variable_is_obeyed(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -228,7 +267,7 @@ def test_without_a_place_to_record_it_reads_live(monkeypatch, hold):
         if hold:
             threading.Thread(target=lambda: ready.get(timeout=10).fire(), daemon=True).start()
         pieces, exchange = exchange_with(url, hold=hold, on_ready=ready.put)
-    assert text(pieces) == b"a\nb\n" and not exchange.recorded and exchange.reads == 2
+    assert text(pieces) == b"a\nb\n" and exchange.recorder is None and exchange.reads == 2
     instants = [exchange.sent_ns, *(at for at, _ in pieces)]
     assert all(later - earlier > GAP_S * 0.8e9 for earlier, later in zip(instants, instants[1:]))
     assert exchange.first_read_ns == pieces[0][0] and exchange.last_read_ns == pieces[1][0]
