@@ -15,6 +15,7 @@ import argparse
 import sqlite3
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import compare
@@ -29,6 +30,8 @@ from verdict import Verdict
 
 DEFAULT_SLO = objectives.parse(objectives.DEFAULT)
 COLUMNS = 79
+WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesce(first_answer_ns, request.ended_ns)",
+          "e2e": "request.ended_ns"}  # until when a request that was cut had waited
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,7 +69,8 @@ def work(database, arguments: argparse.Namespace) -> int:
 
 def judge(database, study: Study, arguments: argparse.Namespace) -> Verdict:
     wishes = arguments.slo or told(study) or DEFAULT_SLO
-    sentences = verdict.answers(study, wishes, within(database, study, wishes))
+    shares = within(database, study, wishes)
+    sentences = verdict.answers(judged_part(study, shares), wishes, shares)
     if arguments.price is not None:
         sentences += filter(None, [verdict.cost(study, arguments.price, arguments.currency)])
     return Verdict(study, wishes, sentences, verdict.warnings(study))
@@ -84,7 +88,8 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
         said = []
         for study in selection.choose(database, [], [run_id]):
             name = [f"{study.model}:"] if len({level["model"] for level in study.levels}) > 1 else []
-            said += name + verdict.served(study, limits, within(database, study, limits))
+            services = within(database, study, limits)
+            said += name + verdict.served(judged_part(study, services), limits, services)
         return said
     except db.ResultsError:  # nothing was finished
         return []
@@ -92,8 +97,19 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
         database.conn.close()
 
 
+def judged_part(study: Study, services: dict[int, verdict.Service]) -> Study:
+    """The study without the levels that tell nothing: cut by Ctrl-C, or cut before anything could be judged."""
+    return replace(study, levels=[level for level in study.levels if level["level_id"] in services])
+
+
 def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdict.Service]:
-    """Each level_id's requests held against the objectives; failures never meet one."""
+    """Each level_id's requests held against the objectives; failures never meet one.
+
+    One that this client cut counts only when it had missed an objective by then, as in
+    level_summary. A level in which nothing could be judged is not in it, nor one that was
+    interrupted: who had ended by then were the fast ones.
+    """
+    late = ["0", *(f"{WAITED[name]} - coalesce(due_ns, sent_ns) > :{name} * 1e9" for name in limits if name in WAITED)]
     columns = ["level_id", "count(*) AS asked", "sum(request.status = 'completed') AS completed"]
     tests = ["request.status = 'completed'"]
     for name in limits:
@@ -102,7 +118,9 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
         columns += [f"sum({tests[0]} AND {tests[-1]}) AS met_{name}",
                     f"{'max' if less_is_better else 'min'}(CASE WHEN {tests[0]} THEN {column} END) AS worst_{name}"]
     rows = database.query(f"""SELECT {', '.join(columns)}, sum({' AND '.join(tests)}) AS good FROM request
-        JOIN level ON level.id = level_id JOIN chosen USING (run_id, model) WHERE level.model = :model GROUP BY level_id""",
+        JOIN level ON level.id = level_id JOIN chosen USING (run_id, model)
+        WHERE level.model = :model AND level.status = 'finished' AND request.status <> 'in_flight'
+          AND (request.status <> 'cancelled' OR {' OR '.join(late)}) GROUP BY level_id""",
                           {**limits, "model": study.model})
     return {row["level_id"]: verdict.Service(row["asked"], row["completed"], row["good"], {name: row[f"met_{name}"] for name in limits},
                                              {name: row[f"worst_{name}"] for name in limits}) for row in rows}

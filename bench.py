@@ -29,9 +29,10 @@ import contextlib
 import json
 import platform
 import random
+import sqlite3
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import analyze
@@ -55,6 +56,7 @@ COME_BACK_S = 30.0  # a server that vanished may need so long to come back befor
 FIRST_SAMPLE_S = 15.0  # powermetrics' first document takes a second or two
 REQUEST_IDS = 1_000_000  # a request's id is its level's times this, plus its number
 GOOD_RATIO = 0.95  # a level meets the objectives when so many of its requests do
+HIT_RATIO = 0.1  # of the prompt's tokens more than cold: a chat template alone caches a few
 SPARE_FILES = 128  # open files besides the streams
 NOT_REPEATED = {"db", "label", "resume", "plain", "pid", "dropped", "no_monitor", "demo", "pull", "config", "report",
                 "fail_if", "self_check", "steady"}  # not what a run measures
@@ -109,18 +111,25 @@ def bench(options: argparse.Namespace, helper) -> int:
                 server.check_model(model, options.pull, screen.say)
         writer = stack.enter_context(db.Writer(options.db, say=screen.warn))
         run = open_run(options, servers, writer, screen, interrupt)
-        monitor = stack.enter_context(watching(run, helper, simulator))
-        status = "failed"
-        try:
-            prepare(run, monitor)
-            fire_levels(run, monitor)
-            status = "interrupted" if interrupt.is_set() else "finished"
-        finally:
-            close_run(run, status)
+        measure(run, helper, simulator)
         print_outcome(run)
-    if status == "interrupted":
+    if run.status == "interrupted":
         return 130
     return max(0 if run.served else 1, judge(run))
+
+
+def measure(run: Run, helper, simulator: Simulator | None) -> None:
+    """All that is fired and watched; however it ends, the run is closed with its status."""
+    try:
+        settle(run)
+        with watching(run, helper, simulator) as monitor:
+            prepare(run, monitor)
+            run.status = "interrupted"  # from here on it can be resumed, whatever ends it
+            fire_levels(run, monitor)
+            if not run.interrupt.is_set():
+                run.status = "finished"
+    finally:
+        close_run(run)
 
 
 class Level(NamedTuple):
@@ -145,11 +154,13 @@ class Run:
     screen: console.Console
     interrupt: threading.Event
     has_baseline: bool = False
+    is_resumed: bool = False
     targets: dict[tuple[str, str], int] = field(default_factory=dict)  # model and host -> target id
     questions: list[prompts.Prompt] = field(default_factory=list)
     order: list[int] = field(default_factory=list)  # of the questions
     done: set[Level] = field(default_factory=set)
     served: bool = True  # every level completed at least one request
+    status: str = "failed"  # of the run's row, when it ends
 
     def now_ns(self) -> int:
         return time.perf_counter_ns() - self.origin_ns
@@ -241,7 +252,7 @@ def arguments(options: argparse.Namespace) -> dict:
 
 
 def open_run(options, servers: list[Server], writer: db.Writer, screen, interrupt) -> Run:
-    """The run's row, new or gone on with, its targets and its questions."""
+    """The run with its row, new or gone on with."""
     found = interrupted_run(options, writer) if options.resume else None
     if options.resume and found is None:
         screen.say("nothing to resume: no interrupted run of these arguments; starting a new one")
@@ -259,15 +270,20 @@ def open_run(options, servers: list[Server], writer: db.Writer, screen, interrup
             writer.add("objective", {"run_id": run_id, "metric": command_line.objectives.COLUMNS[name][0], "bound": bound})
     writer.run_id = run_id
     origin_ns = time.perf_counter_ns() - int((time.time() - started_unix) * 1e9)
-    run = Run(run_id, origin_ns, started_unix, options, servers, writer, screen, interrupt)
-    run.has_baseline = bool(found and found["idle_end_ns"])
-    run.questions = questions(options)
-    run.order = prompts.shuffled(len(run.questions), options.seed)
+    return Run(run_id, origin_ns, started_unix, options, servers, writer, screen, interrupt,
+               has_baseline=bool(found and found["idle_end_ns"]), is_resumed=bool(found),
+               status="interrupted" if found else "failed")
+
+
+def settle(run: Run) -> None:
+    """The run's questions and targets, and what is there of it."""
+    run.questions = questions(run.options)
+    run.order = prompts.shuffled(len(run.questions), run.options.seed)
     remember_targets(run)
     run.done = finished_levels(run)
-    if found:
-        screen.say(f"going on with run {run_id}: {len(run.done)} of {len(plan(run))} levels are there")
-    return run
+    if run.is_resumed:
+        there = f"{len(run.done)} probes" if run.options.find_capacity else f"{len(run.done)} of {len(plan(run))} levels"
+        run.screen.say(f"going on with run {run.id}: {there} are there")
 
 
 def questions(options: argparse.Namespace) -> list[prompts.Prompt]:
@@ -283,6 +299,8 @@ def query(run_or_writer, sql: str, values=()) -> list[dict]:
     database = db.connect(writer.path, readonly=True)
     try:
         return list(database.query(sql, values))
+    except sqlite3.Error as error:
+        raise db.ResultsError(f"{writer.path}: {error}") from None
     finally:
         database.conn.close()
 
@@ -335,7 +353,7 @@ def prepare(run: Run, monitor: Monitor | None) -> None:
         run.screen.warn("this urllib3 has no place to record a stream: instants are read live, less exactly")
     if run.simulated:
         run.screen.warn("simulated server: these are no measurements of a real machine")
-    left = [level for level in plan(run) if level not in run.done]
+    left = missing(run)
     if monitor is not None and monitor.tracks and run.options.idle and left and not run.has_baseline:
         run.screen.say(f"idle baseline, {run.options.idle:g} s ...")
         start_ns = run.now_ns()
@@ -399,11 +417,16 @@ def plan(run: Run) -> list[Level]:
     return levels
 
 
+def missing(run: Run) -> list[Level]:
+    """The levels of the plan that are not there; all where a search will tell which are needed."""
+    return [level for level in plan(run) if run.options.find_capacity or level not in run.done]
+
+
 def fire_levels(run: Run, monitor: Monitor | None) -> None:
     """Every level that is missing, with a pause between."""
     if run.options.find_capacity:
         return find_capacity(run, monitor)
-    left = [level for level in plan(run) if level not in run.done]
+    left = missing(run)
     for position, level in enumerate(left, 1):
         if run.interrupt.is_set():
             return
@@ -411,22 +434,57 @@ def fire_levels(run: Run, monitor: Monitor | None) -> None:
 
 
 def find_capacity(run: Run, monitor: Monitor | None) -> None:
-    """Double until the objectives are missed, then bisect; each probe is a level."""
-    cache = "warm" if run.options.cache == "warm" else "cold"
+    """One number for each model, or how far the search came."""
+    wish = ",".join(f"{name}={bound:g}" for name, bound in run.options.slo.items())
     for model in run.options.model:
-        good, bad, highest = 0, max(run.options.levels) + 1, max(run.options.levels)
-        while bad - good > 1 and not run.interrupt.is_set():
-            probe = min(max(1, 2 * good), highest) if bad > highest else (good + bad) // 2
-            ratio = fire_one(run, monitor, Level(model, probe, 1, cache), f"probe between {good} and {min(bad, highest)}", bool(good or bad <= highest))
-            good, bad = (probe, bad) if (ratio or 0) >= GOOD_RATIO else (good, probe)
-        wish = ",".join(f"{name}={bound:g}" for name, bound in run.options.slo.items())
+        good, bad, highest = search(run, monitor, model)
         many = f"{good} or more" if good == highest else str(good or "nobody")
-        run.screen.say(f"{model} serves {many} at once within {wish} ({GOOD_RATIO:.0%} of the requests).", "bold")
+        if bad - good == 1:
+            run.screen.say(f"{model} serves {many} at once within {wish} ({GOOD_RATIO:.0%} of the requests).", "bold")
+        elif good or bad <= highest:
+            run.screen.say(f"search interrupted: {model} serves {f'{good} or more' if bad > highest else f'between {good} and {bad - 1}'}"
+                           f" at once within {wish}.")
+
+
+def search(run: Run, monitor: Monitor | None, model: str) -> tuple[int, int, int]:
+    """Double until the objectives are missed, then bisect; each probe is a level.
+
+    The highest that met them, the lowest that missed them, the highest to try. The first two
+    are further than 1 apart when the search was interrupted, or a probe could not be judged.
+    """
+    cache = "warm" if run.options.cache == "warm" else "cold"
+    highest = max(run.options.levels)
+    good, bad, has_fired = 0, highest + 1, False
+    while bad - good > 1:
+        size = min(max(1, 2 * good), highest) if bad > highest else (good + bad) // 2
+        level = Level(model, size, 1, cache)
+        is_new = level not in run.done
+        title = f"probe between {good} and {min(bad, highest)}"
+        ratio = fire_one(run, monitor, level, title, has_fired) if is_new else stored_ratio(run, level)
+        if ratio is None:
+            if not run.interrupt.is_set():
+                run.screen.warn(f"{size} at once could not be judged: all were cut before they met or missed an objective; a longer --deadline helps")
+            break
+        has_fired = has_fired or is_new
+        good, bad = (size, bad) if ratio >= GOOD_RATIO else (good, size)
+    return good, bad, highest
+
+
+def stored_ratio(run: Run, level: Level) -> float | None:
+    """What a probe that was fired before an interruption found."""
+    rows = query(run, """SELECT good_ratio FROM level_summary WHERE status = 'finished' AND run_id = ?
+        AND (model, concurrency, repeat, cache) = (?, ?, ?, ?) ORDER BY level_id DESC""", [run.id, *level])
+    return rows[0]["good_ratio"] if rows else None
 
 
 def fire_one(run: Run, monitor: Monitor | None, level: Level, title: str, after_another: bool) -> float | None:
-    """Cool down, fire and report a level; the share of its requests that met the objectives."""
-    if after_another:
+    """Cool down, fire and report a level; the share of its requests that met the objectives.
+
+    None when it was interrupted, or nothing could be judged.
+    """
+    if level.cache == "warm":
+        prime(run, level)
+    if after_another or level.cache == "warm":
         run.interrupt.wait(run.options.cooldown)
     if run.interrupt.is_set():
         return None
@@ -437,6 +495,35 @@ def fire_one(run: Run, monitor: Monitor | None, level: Level, title: str, after_
     run.screen.level_started(f"{level.model}: {title}, {level.concurrency} at once{extra}")
     level_id = fire_level(run, monitor, level)
     return report_level(run, level_id) if level_id is not None else None
+
+
+def prime(run: Run, level: Level) -> None:
+    """Send a warm level's own bodies once, as many at once as it will, so that the prompt cache can hit. Nothing is stored."""
+    for server in run.servers:
+        wait_for_server(run, server, level.model)
+    bodies, together = first_turns(run, level), level.concurrency
+    if not run.interrupt.is_set():
+        run.screen.say(f"{level.model}: filling the prompt cache ({len(bodies)} of its requests, not counted) ...")
+    while bodies and not run.interrupt.is_set():
+        batch = [replace(task, number=place, follow=None) for place, task in enumerate(bodies[:together], 1)]
+        load.Burst(batch, limits(run.options), run.interrupt).run()
+        bodies = bodies[together:]
+
+
+def first_turns(run: Run, level: Level) -> list[Task]:
+    """The first questions of a level, as it will send them; of those beyond its concurrency only what was not there yet."""
+    options, asker = run.options, Asker(run, level)
+    count = options.requests or level.concurrency
+    if options.duration and not options.requests:  # who knows how far it will come
+        count = max(count, len(run.order) * len(run.servers))
+    found, seen = [], set()
+    for number in range(1, count + 1):
+        task = asker.task(number)
+        key = task.url, json.dumps(task.body)
+        if number <= level.concurrency or key not in seen:  # each slot has a cache of its own
+            found.append(task)
+        seen.add(key)
+    return found
 
 
 def wait_for_server(run: Run, server: Server, model: str) -> None:
@@ -475,15 +562,15 @@ class Asker:
 
     def __init__(self, run: Run, level: Level) -> None:
         self.run, self.level = run, level
-        self.words = random.Random(f"{run.options.seed} {level.concurrency} {level.repeat}")
 
     def task(self, number: int) -> Task:
-        """The task of the n-th question, from 1 on."""
+        """The task of the n-th question, from 1 on: the same for the same number, whoever asks first, but for the prefix."""
         run = self.run
         place = run.order[(number - 1) % len(run.order)]
         question = run.questions[place]
         if run.options.prompt_tokens:
-            question = prompts.made_up(run.options.prompt_tokens, self.words)
+            draw = random.Random(f"{run.options.seed} {self.level.concurrency} {self.level.repeat} {number}")
+            question = prompts.made_up(run.options.prompt_tokens, draw)
         prefix = unique_prefix() if self.level.cache == "cold" else None
         server = run.servers[(number - 1) % len(run.servers)]
         return self._turn(number, server, question, place + 1 if run.options.prompts else None, prefix, 1, ())
@@ -514,7 +601,8 @@ class Keeper(load.Observer):
         """Rows of what is in flight come before the first byte leaves: they show even after a crash."""
         for task in tasks:
             self.begun(task)
-        self.run.writer.flush()
+        with contextlib.suppress(db.ResultsError):  # what calls this must not be left in the middle: see tick()
+            self.run.writer.flush()
         self._mark()
 
     def begun(self, task: Task) -> None:
@@ -536,6 +624,8 @@ class Keeper(load.Observer):
         outcome.answer = outcome.reasoning = ""  # stored: a long run need not hold them
 
     def tick(self, level: load.Load) -> None:
+        if self.run.writer.failure:
+            self.run.interrupt.set()  # what comes now can't be stored: close() says why
         self.run.screen.draw(level, self.monitor.latest() if self.monitor is not None else {})
 
     def close(self, level: load.Load) -> None:
@@ -567,7 +657,10 @@ class Keeper(load.Observer):
 def report_level(run: Run, level_id: int) -> float | None:
     """The level's line, and what went wrong in it; the share of its requests that met the objectives."""
     run.writer.flush()
-    row = query(run, f"{LEVEL_ROWS} WHERE level_id = ?", [level_id])[0]
+    rows = query(run, f"{LEVEL_ROWS} WHERE level_id = ?", [level_id])
+    if not rows:
+        raise CannotRun(f"run {run.id} is no longer in {run.options.db}: another program has deleted it")
+    row = rows[0]
     run.screen.level_finished(row)
     for bad in query(run, "SELECT * FROM outcomes WHERE level_id = ? AND status != 'completed'", [level_id]):
         code = f" {bad['http_status']}" if bad["http_status"] not in (None, 200) else ""
@@ -580,26 +673,35 @@ def report_level(run: Run, level_id: int) -> float | None:
     return row["good_ratio"]
 
 
-def close_run(run: Run, status: str) -> None:
+def close_run(run: Run) -> None:
+    """The run's last words, and all that was said before, are committed. Raises ResultsError."""
     moved_s = (time.time() - run.started_unix) - run.now_ns() / 1e9  # by somebody who set the clock
-    run.writer.update("run", run.id, {"status": status, "ended_ns": run.now_ns(), "seen_unix": time.time(), "clock_step_s": moved_s})
+    run.writer.update("run", run.id, {"status": run.status, "ended_ns": run.now_ns(), "seen_unix": time.time(), "clock_step_s": moved_s})
     run.writer.flush()
 
 
 def print_outcome(run: Run) -> None:
     """The table, the answer in a sentence, and what to type next."""
-    run.screen.table(query(run, f"{LEVEL_ROWS} WHERE level_summary.run_id = ? ORDER BY level_id", [run.id]))
+    run.screen.table(query(run, f"{LEVEL_ROWS} WHERE level_summary.run_id = ? AND NOT superseded ORDER BY level_id", [run.id]))
     for row in query(run, "SELECT * FROM cache_effect WHERE run_id = ?", [run.id]) if run.options.cache == "both" else ():
-        run.screen.say(console.cache_line(row))
+        run.screen.say(console.cache_line(row) + no_hits(row))
     if len(run.servers) > 1:
         for row in query(run, "SELECT * FROM host_summary WHERE run_id = ?", [run.id]):
             run.screen.say(console.host_line(row))
+    if run.writer.rejected:
+        run.screen.warn(f"{run.writer.rejected} rows were rejected: they are not in {run.options.db}")
     run.screen.say("")
     for sentence in analyze.headline(run.options.db, run.id, run.options.slo):
         run.screen.sentence(sentence)
     where = "" if run.options.db == "results.db" else f" --db {run.options.db}"
     run.screen.say(f"\nrun {run.id} is in {run.options.db}. Next:\n  python analyze.py{where}     the answer, charts and a page"
                    f"\n  datasette {run.options.db}     browse the raw data")
+
+
+def no_hits(row: dict) -> str:
+    """What a row of cache_effect adds where the server's own count shows that the warm prompts did not hit."""
+    cold, warm = row["cold_cached_ratio"] or 0.0, row["warm_cached_ratio"]
+    return f", no hits: {warm:.0%} of the prompt tokens came from it" if warm is not None and warm - cold < HIT_RATIO else ""
 
 
 def judge(run: Run) -> int:

@@ -8,6 +8,7 @@
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import queue
@@ -15,7 +16,8 @@ import sqlite3
 import sys
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from typing import Callable, NamedTuple
 
 import psutil
 import sqlite_utils
@@ -27,7 +29,9 @@ APPLICATION_ID = int.from_bytes(b"olbe", "big")  # PRAGMA application_id: the fi
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 OPEN_PATIENCE_S = 10.0  # how long opening waits for somebody else's lock
 LOCK_PAUSE_S = 0.02  # between two tries of it
-WRITE_PATIENCE_S = 60.0  # how long a row may wait for a lock or for room on the disk
+WRITE_PATIENCE_S = 60.0  # how long a row may wait for a lock or for room on the disk before the writer gives up
+KEPT_ENTRIES = 100_000  # that a writer that gave up holds in memory and goes on trying
+LAST_TRY_S = 5.0  # how long close() then looks for what still fits
 READER_PATIENCE_MS = 500  # how long the end of a run waits for a reader, to fold the log in
 COMMIT_EVERY_S = 0.5  # a kill -9 costs at most this much, and what was in the queue
 ALIVE_EVERY_S = 2.0  # how often run.seen_unix is renewed
@@ -170,21 +174,34 @@ def mark_the_dead(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
+class Entry(NamedTuple):
+    """Something to write: a method of the writer, its arguments, and who waits for its result."""
+
+    action: Callable
+    arguments: tuple
+    future: Future | None = None
+
+
 class Writer:
     """The one thread that writes a results file.
 
     Rows come through a queue and are committed together every half second. A lock or
-    a full disk makes them wait, not vanish: ``insert``, ``flush`` and ``close`` raise
-    ResultsError when WRITE_PATIENCE_S was not enough.
+    a full disk makes them wait, not vanish. When WRITE_PATIENCE_S was not enough the
+    writer gives up: `failure` says why, whatever returns a result raises it, and rows are
+    kept in memory and tried again until close(). That raises ResultsError when some could
+    not be written even then, with their number.
     """
 
     def __init__(self, path: str | os.PathLike, say=None) -> None:
         self.path = os.fspath(path)
         self.run_id: int | None = None  # its seen_unix is kept fresh
-        self.rejected = 0  # rows that broke a rule of the schema
+        self.rejected = 0  # rows that broke a rule of the schema, and changes of rows that are not there
+        self.failure: ResultsError | None = None  # why it gave up
+        self._lost = 0  # entries that memory had no room for
+        self._kept: list[Entry] = []  # what a writer that gave up could not write yet
         self._say = say or (lambda text: print(text, file=sys.stderr))
         self._said: set[str] = set()
-        self._queue: queue.SimpleQueue = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._database = connect(self.path)
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
@@ -197,18 +214,18 @@ class Writer:
 
     def add(self, table: str, row: dict) -> None:
         """Store a row within half a second."""
-        self._queue.put((self._insert_many, (table, tuple(row), [tuple(row.values())]), None))
+        self.add_many(table, tuple(row), [tuple(row.values())])
 
     def add_many(self, table: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
         """Store many rows of the same columns within half a second."""
-        self._queue.put((self._insert_many, (table, columns, rows), None))
+        self._queue.put(Entry(self._insert_many, (table, columns, rows)))
 
     def update(self, table: str, row_id: int, changes: dict) -> None:
-        """Change a row, in order with what was added before."""
-        self._queue.put((self._update, (table, row_id, dict(changes)), None))
+        """Change a row, in order with what was added before; one that is not there counts as rejected."""
+        self._queue.put(Entry(self._update, (table, row_id, dict(changes))))
 
     def insert(self, table: str, row: dict) -> int:
-        """Store a row now and return its id."""
+        """Store a row now and return its id. Raises ResultsError, as all do that return a result."""
         return self._now(self._insert_one, (table, row))
 
     def lookup(self, table: str, key: dict, rest: dict) -> int:
@@ -224,19 +241,21 @@ class Writer:
         self._now(lambda: None, ())
 
     def close(self) -> None:
-        """Commit the rest, fold the write-ahead log into the file, and close it."""
+        """Commit the rest, fold the write-ahead log into the file, and close it. Raises ResultsError when rows are lost."""
         if not self._thread.is_alive():
             return
-        try:
-            self.flush()
-        finally:
-            self._queue.put(None)
-            self._thread.join()
-            self._database.conn.close()
+        self._queue.put(None)
+        self._thread.join()
+        self._database.conn.close()
+        if self._lost:
+            raise ResultsError(f"{self.failure}; {self._lost} entries could not be written")
 
-    def _now(self, action, arguments):
+    def _now(self, action: Callable, arguments: tuple):
         future: Future = Future()
-        self._queue.put((action, arguments, future))
+        self._queue.put(Entry(action, arguments, future))
+        while not wait([future], ALIVE_EVERY_S).done:
+            if not self._thread.is_alive():
+                raise self.failure or ResultsError(f"{self.path} is closed")
         return future.result()
 
     def _insert_many(self, table, columns, rows):
@@ -253,86 +272,142 @@ class Writer:
         return [self._insert_one(table, row) for row in rows]
 
     def _update(self, table, row_id, changes):
-        self._database[table].update(row_id, changes)
+        """How many rows have changed: one, or none."""
+        names = ", ".join(f"[{name}] = ?" for name in changes)
+        return self._database.conn.execute(f"UPDATE [{table}] SET {names} WHERE id = ?", [*changes.values(), row_id]).rowcount
 
     def _work(self) -> None:
-        alive_at = 0.0
-        while True:
+        alive_at, last = 0.0, False
+        while not last:
             batch, last = self._gather()
-            if self.run_id is not None and time.monotonic() - alive_at > ALIVE_EVERY_S:
+            if time.monotonic() - alive_at > ALIVE_EVERY_S:
                 alive_at = time.monotonic()
-                batch.append((self._update, ("run", self.run_id, {"seen_unix": time.time()}), None))
+                batch += self._sign_of_life()
             if batch:
                 self._store(batch)
-            if last:
-                self._checkpoint()
-                return
+        if self._kept:
+            self._lost += self._rescue(self._kept, time.monotonic() + LAST_TRY_S)
+        self._checkpoint()
 
-    def _gather(self) -> tuple[list, bool]:
-        """What came within the next half second, sooner when somebody waits for it."""
+    def _sign_of_life(self) -> list[Entry]:
+        """The run was seen now; before that, what is kept may be written at last."""
+        if self._kept and self._rescue(self._kept, 0.0) == 0:
+            self._kept = []
+        return [] if self.run_id is None or self.failure else [Entry(self._update, ("run", self.run_id, {"seen_unix": time.time()}))]
+
+    def _gather(self) -> tuple[list[Entry], bool]:
+        """What came within the next half second, sooner when somebody waits for it; whether it was the last."""
         batch, until = [], time.monotonic() + COMMIT_EVERY_S
         while (left := until - time.monotonic()) > 0:
             try:
-                item = self._queue.get(timeout=left)
+                entry = self._queue.get(timeout=left)
             except queue.Empty:
                 break
-            if item is None:
+            if entry is None:
                 return batch, True
-            batch.append(item)
-            if item[2] is not None:
+            batch.append(entry)
+            if entry.future is not None:
                 break
         return batch, False
 
-    def _store(self, batch: list) -> None:
-        """Commit a batch; wait while the file is locked or the disk is full."""
+    def _store(self, batch: list[Entry]) -> None:
+        """Commit a batch; wait while the file is locked or the disk is full, and give up at last. Raises nothing."""
         until = time.monotonic() + WRITE_PATIENCE_S
-        while True:
+        while self.failure is None:
             try:
-                self._commit(batch)
-                return
+                return self._commit(batch)
             except sqlite3.OperationalError as error:
                 self._complain(f"{self.path}: {error}; trying again for {WRITE_PATIENCE_S:.0f} s")
                 if time.monotonic() > until:
-                    self._fail(batch, ResultsError(f"{self.path}: {error}: {len(batch)} entries could not be written"))
-                    return
-                time.sleep(COMMIT_EVERY_S)
-            except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-                if len(batch) > 1:  # find the one that breaks a rule, keep the others
-                    for item in batch:
-                        self._store([item])
-                    return
-                self.rejected += 1
-                self._complain(f"{self.path}: a row was rejected: {error}")
-                self._fail(batch, error)
-                return
+                    self._give_up(error)
+                else:
+                    time.sleep(COMMIT_EVERY_S)
+            except Exception as error:  # whatever one row does, the thread lives for the others
+                return self._sift(batch, error)
+        self._keep(batch)
 
-    def _commit(self, batch: list) -> None:
+    def _commit(self, batch: list[Entry]) -> None:
         connection = self._database.conn
+        if connection.in_transaction:  # a rollback failed, on a broken disk for instance
+            connection.execute("ROLLBACK")
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [action(*arguments) for action, arguments, _ in batch]
+            results = [entry.action(*entry.arguments) for entry in batch]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        for (_, _, future), result in zip(batch, results):
-            if future is not None:
-                future.set_result(result)
+        for entry, result in zip(batch, results):
+            if entry.future is not None:
+                entry.future.set_result(result)
+            elif entry.action == self._update and result == 0:
+                self._miss(entry.arguments[0])
 
-    def _fail(self, batch: list, error: Exception) -> None:
-        for _, _, future in batch:
-            if future is not None:
-                future.set_exception(error)
+    def _miss(self, table: str) -> None:
+        """A row that was to be changed is not there: somebody has deleted it, or there was no room for it."""
+        if self.failure:
+            self._lost += 1
+        else:
+            self._reject(f"a row of {table} that was to be changed is not there any more")
+
+    def _sift(self, batch: list[Entry], error: Exception) -> None:
+        """Find the entry that breaks a rule, and keep the others."""
+        if len(batch) == 1:
+            self._reject(f"a row was rejected: {error}")
+            return self._fail(batch, ResultsError(f"{self.path}: a row was rejected: {error}"))
+        half = len(batch) // 2
+        self._store(batch[:half])
+        self._store(batch[half:])
+
+    def _give_up(self, error: Exception) -> None:
+        self.failure = ResultsError(f"{self.path}: {error}, for {WRITE_PATIENCE_S:.0f} s now: {remedy(error)}")
+        with contextlib.suppress(sqlite3.Error):
+            self._database.conn.execute(f"PRAGMA busy_timeout = {READER_PATIENCE_MS}")  # who waits for an answer has waited enough
+
+    def _keep(self, batch: list[Entry]) -> None:
+        """After giving up: who waits is told, the rest is held as far as memory is meant to go."""
+        self._fail(batch, self.failure)
+        silent = [entry for entry in batch if entry.future is None]
+        room = KEPT_ENTRIES - len(self._kept)
+        self._kept += silent[:room]
+        self._lost += len(silent[room:])
+
+    def _rescue(self, entries: list[Entry], until: float) -> int:
+        """Commit all that can be: together, or until then in halves, as far as there is room. How many are left."""
+        try:
+            self._commit(entries)
+            return 0
+        except Exception as error:
+            if len(entries) == 1 or "locked" in str(error) or time.monotonic() > until:
+                return len(entries)
+        half = len(entries) // 2
+        return self._rescue(entries[:half], until) + self._rescue(entries[half:], until)
+
+    def _fail(self, batch: list[Entry], error: ResultsError) -> None:
+        for entry in batch:
+            if entry.future is not None:
+                entry.future.set_exception(error)
+
+    def _reject(self, why: str) -> None:
+        self.rejected += 1
+        self._complain(f"{self.path}: {why}")
 
     def _complain(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            self._say(text)
+            with contextlib.suppress(Exception):  # a terminal that has gone is no reason to lose rows
+                self._say(text)
 
     def _checkpoint(self) -> None:
         try:
             self._database.conn.execute(f"PRAGMA busy_timeout = {READER_PATIENCE_MS}")
             self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.OperationalError:
-            pass  # somebody is reading: the log is folded in at the next opening
+        except sqlite3.Error:
+            pass  # somebody is reading, or the disk is full: the log is folded in at the next opening
+
+
+def remedy(error: Exception) -> str:
+    """What to do about a file that could not be written."""
+    remedies = {"locked": "end the program that holds it", "full": "make room on its disk"}
+    return next((said for word, said in remedies.items() if word in str(error)), "look at the file and its disk")

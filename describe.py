@@ -154,7 +154,7 @@ WORDS = {  # columns that views compute, and keys
     "ttft_p95_with_errors_s": "wait for the first token, 95th percentile with failures as infinite; NULL where that is the answer",
     "ttft_p99_with_errors_s": "wait for the first token, 99th percentile with failures as infinite; NULL where that is the answer",
     "good_requests": "requests that met every objective of the run",
-    "good_ratio": "share of the requests that met every objective of the run, 0 to 1; NULL for a run without objectives",
+    "good_ratio": "share of the requests that met every objective of the run, 0 to 1, of those that could be judged before bench.py cut them; NULL for a run without objectives",
     "goodput_per_s": "requests per second that met every objective of the run",
     "cold_ttft_mean_s": "mean wait for the first token with a prompt cache that misses",
     "warm_ttft_mean_s": "mean wait for the first token with a prompt cache that hits",
@@ -163,6 +163,9 @@ WORDS = {  # columns that views compute, and keys
     "warm_output_tokens_per_s": "tokens per second of all streams together, warm prompt cache",
     "cold_level_id": "number of the level with the cold prompt cache",
     "warm_level_id": "number of the level with the warm prompt cache",
+    "superseded": "1: an interrupted level that --resume fired again to its end: leave it out",
+    "cold_cached_ratio": "share of the prompt tokens that the cold level took from the prompt cache, 0 to 1; NULL when the server does not tell",
+    "warm_cached_ratio": "share of the prompt tokens that the warm level took from the prompt cache, 0 to 1; near the cold one, it did not hit",
 }
 HERE = {  # columns that mean something of their own in one view: words, or the column of a table that has them
     "runs.source": "run.source",

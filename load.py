@@ -144,6 +144,9 @@ class Load:
                 self._cpu_before_s = time.process_time()
                 self.started_ns = time.perf_counter_ns()
                 self._conduct(observer, early)
+            except BaseException:
+                self._abandon()
+                raise
             finally:
                 sys.setswitchinterval(interval_s)
                 gc.enable()
@@ -338,6 +341,15 @@ class Load:
                 observer.tick(self)
             self._notice_end()
         observer.tick(self)
+
+    def _abandon(self) -> None:
+        """The observer failed: cut all, so that no worker waits for ever."""
+        self._close()
+        while self._busy:
+            for exchange in list(self.exchanges):
+                exchange.cancel("the run failed")
+            with contextlib.suppress(queue.Empty):
+                self._note(*self._events.get(timeout=TICK_S))
 
     def _end(self, observer: Observer, outcome: Outcome) -> None:
         self.tally.add(outcome)

@@ -314,14 +314,19 @@ WITH total AS (
       count(*) OVER (PARTITION BY level_id) AS ended,
       row_number() OVER (PARTITION BY level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
     FROM request WHERE status <> 'in_flight') GROUP BY level_id
-), good AS (
-  SELECT request.level_id, count(DISTINCT request.id) AS asked,
-    count(DISTINCT request.id) - count(DISTINCT CASE WHEN request.status <> 'completed' OR coalesce(CASE objective.metric
-      WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
-      WHEN 'tpot_s' THEN tpot_s <= bound WHEN 'tokens_per_s' THEN tokens_per_s >= bound END, 0) = 0
-      THEN request.id END) AS good_requests
+), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one, NULL this client cut it before that could be told
+  SELECT request.level_id, min(CASE request.status
+      WHEN 'completed' THEN coalesce(CASE objective.metric
+        WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
+        WHEN 'tpot_s' THEN tpot_s <= bound WHEN 'tokens_per_s' THEN tokens_per_s >= bound END, 0)
+      WHEN 'cancelled' THEN CASE WHEN (CASE objective.metric  -- what it had waited already
+        WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns)
+        WHEN 'e2e_s' THEN request.ended_ns END - coalesce(due_ns, sent_ns)) / 1e9 > bound THEN 0 END
+      ELSE 0 END) AS good
   FROM request JOIN level ON level.id = level_id JOIN objective ON objective.run_id = level.run_id
-  WHERE request.status <> 'in_flight' GROUP BY request.level_id
+  WHERE request.status <> 'in_flight' GROUP BY request.id
+), good AS (
+  SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio FROM judged GROUP BY level_id
 ), latency AS (
   SELECT level_id,
     max(CASE metric WHEN 'ttft_s' THEN mean END) AS ttft_mean_s,
@@ -355,12 +360,16 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   completed * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS requests_per_s,  -- completed ones
   (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
   peak_streaming,
-  good_requests, good_requests * 1.0 / asked AS good_ratio,  -- met every objective of the run; NULL without any
+  good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
   good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
   client_send_skew_s, client_send_lag_p99_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_cpu_ratio, client_limited, client_limited_why,
-  level.cache, level.load, level.rate_per_s, level.pool_waits, level.id AS level_id
+  level.cache, level.load, level.rate_per_s, level.pool_waits,
+  level.status = 'interrupted' AND EXISTS (SELECT 1 FROM level AS again WHERE again.run_id = level.run_id AND again.status = 'finished'
+    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)
+    AS superseded,  -- cut short, and fired again to its end by --resume
+  level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 LEFT JOIN good ON good.level_id = level.id
 LEFT JOIN failing ON failing.level_id = level.id
@@ -405,15 +414,22 @@ GROUP BY level.id;
 
 DROP VIEW IF EXISTS cache_effect;
 CREATE VIEW cache_effect AS  -- the same level with a prompt cache that misses and one that hits (--cache both)
+WITH hits AS (  -- of the replies in which the server counted them
+  SELECT level_id, sum(cached_tokens) * 1.0 / nullif(sum(prompt_tokens), 0) AS cached_ratio
+  FROM request WHERE status = 'completed' AND cached_tokens IS NOT NULL GROUP BY level_id
+)
 SELECT cold.run_id, cold.model, cold.concurrency, cold.repeat, cold.simulated,
   cold.requests + warm.requests AS requests, cold.errors + warm.errors AS errors,
   cold.ttft_mean_s AS cold_ttft_mean_s, warm.ttft_mean_s AS warm_ttft_mean_s,
   1 - warm.ttft_mean_s / cold.ttft_mean_s AS ttft_saved_ratio,
   cold.output_tokens_per_s AS cold_output_tokens_per_s, warm.output_tokens_per_s AS warm_output_tokens_per_s,
+  cold_hits.cached_ratio AS cold_cached_ratio, warm_hits.cached_ratio AS warm_cached_ratio,
   cold.level_id AS cold_level_id, warm.level_id AS warm_level_id
 FROM level_summary AS cold JOIN level_summary AS warm
   ON warm.run_id = cold.run_id AND warm.model = cold.model AND warm.concurrency = cold.concurrency
   AND warm.repeat = cold.repeat AND cold.cache = 'cold' AND warm.cache = 'warm'
+LEFT JOIN hits AS cold_hits ON cold_hits.level_id = cold.level_id
+LEFT JOIN hits AS warm_hits ON warm_hits.level_id = warm.level_id
 WHERE cold.status = 'finished' AND warm.status = 'finished';
 
 DROP VIEW IF EXISTS outcomes;

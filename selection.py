@@ -4,7 +4,8 @@
     for study in chosen: study.model, study.runs, study.levels ...
 
 Every later query joins the TEMP table `chosen (run_id, model)` that choose() makes, and leaves
-out the levels in `aside`: the warm twins of --cache both, which are not repeats of the cold ones.
+out the levels in `aside`: the warm twins of --cache both, which are not repeats of the cold ones,
+and interrupted levels that --resume has fired again.
 """
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ def choose(database, models: list[str], run_ids: list[int]) -> list[Study]:
     database.conn.executemany("INSERT INTO chosen VALUES (?, ?)", [pair for pair in pairs if pair[1] in wanted])
     database.execute("DROP TABLE IF EXISTS temp.aside")
     database.execute("""CREATE TEMP TABLE aside AS SELECT warm_level_id AS level_id
-        FROM cache_effect JOIN chosen USING (run_id, model)""")
+        FROM cache_effect JOIN chosen USING (run_id, model)
+        UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model) WHERE superseded""")
     return [read_study(database, model) for model in dict.fromkeys(wanted)]
 
 

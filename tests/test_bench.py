@@ -152,6 +152,23 @@ def test_kill_9_then_resume(slow, tmp_path):
     assert code == 0 and "nothing to resume" in out
 
 
+def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(module_sim, tmp_path):
+    """Six slots, so that most of the ten have ended when the rest is cut."""
+    ten = module_sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "40", "--slots", "6")
+    arguments = ["10", "--host", ten.url, "--slo", "ttft=60", *QUICK]
+    process = start(*arguments, cwd=tmp_path)
+    wait_for(process, "6 ended")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and err.strip().startswith("interrupted")
+    assert "0 % of the requests" not in out
+    code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
+    assert code == 0 and "10 at once are served within 60 s" in out
+    assert rows(tmp_path, "SELECT status, completed, good_ratio FROM level_summary ORDER BY level_id")[1] == {"status": "finished", "completed": 10, "good_ratio": 1}
+    table = [line.split()[:2] for line in out.splitlines() if re.match(r" +10 +\d+/10 ", line)]
+    assert table == [["10", "10/10"]]
+
+
 def test_a_server_that_dies_and_comes_back(sim, tmp_path):
     dying = sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "60")
     process = start("1-4", "--host", dying.url, *QUICK, cwd=tmp_path)
@@ -286,6 +303,34 @@ def test_cache_both_fires_each_level_cold_and_warm(fast, tmp_path):
     assert len(rows(tmp_path, "SELECT * FROM cache_effect")) == 2
 
 
+def logged(server, count):
+    """The simulator's log once it has so many entries."""
+    until = time.monotonic() + 5
+    while len(found := server.log()) < count and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.parametrize("arguments, fired, stored", [
+    (["2", "--cache", "both"], 2 + 2 + 2, 4), (["2", "--cache", "warm", "--requests", "5"], 2 + 5, 5),
+    (["2", "--cache", "warm", "--requests", "5", "--prompt-tokens", "50"], 5 + 5, 5)])
+def test_a_warm_level_has_been_primed_with_its_own_bodies(sim, tmp_path, arguments, fired, stored):
+    server = sim("--profile", "exact", "--ttft", "10", "--itl", "2", "--tokens", "5")
+    assert run(*arguments, "--warmup", "0", "--host", server.url, *QUICK, cwd=tmp_path)[0] == 0
+    log = logged(server, fired)
+    assert len(log) == fired and rows(tmp_path, "SELECT count(*) AS n FROM request") == [{"n": stored}]
+    asked = [entry["prompt_prefix"] for entry in log]
+    measured = stored // 2 if "both" in arguments else stored
+    assert set(asked[-measured:]) <= set(asked[-measured - (fired - stored):-measured])  # each warm one had been sent before
+
+
+def test_a_warm_level_that_did_not_hit_says_so(fast, tmp_path):
+    """The simulator's OpenAI tells of no cached token."""
+    code, out, _ = run("1", "--cache", "both", "--api", "openai", "--host", fast.url, *QUICK, cwd=tmp_path)
+    assert code == 0 and "no hits: 0% of the prompt tokens" in out
+    assert rows(tmp_path, "SELECT cold_cached_ratio, warm_cached_ratio FROM cache_effect") == [{"cold_cached_ratio": 0, "warm_cached_ratio": 0}]
+
+
 def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
     six = module_sim("--profile", "exact", "--ttft", "20", "--itl", "10", "--tokens", "20", "--slots", "6")
     code, out, _ = run("32", "--find-capacity", "--slo", "ttft=0.15", "--host", six.url, *QUICK, cwd=tmp_path)
@@ -294,6 +339,30 @@ def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
     assert probes == [1, 2, 4, 8, 6, 7]
     good = {r["concurrency"]: r["good_ratio"] for r in rows(tmp_path, "SELECT concurrency, good_ratio FROM level_summary")}
     assert good[6] == 1.0 and good[7] < 0.95
+
+
+def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(module_sim, tmp_path):
+    six = module_sim("--profile", "exact", "--ttft", "20", "--itl", "10", "--tokens", "20", "--slots", "6", "--model", "m:1b", "--model", "n:1b")
+    arguments = ["32", "--find-capacity", "--slo", "ttft=0.15", "--model", "m:1b", "--model", "n:1b", "--host", six.url, *QUICK]
+    process = start(*arguments, cwd=tmp_path)
+    wait_for(process, "probe between 4 and 8, 6 at once")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert "search interrupted: m:1b serves between 4 and 7 at once within ttft=0.15" in out
+    assert "nobody" not in out and "n:1b" not in out  # who was never asked
+    code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
+    assert code == 0 and "4 probes are there" in out and "warming m:1b" in out
+    assert "m:1b serves 6 at once" in out and "n:1b serves 6 at once" in out
+    found = [tuple(r.values()) for r in rows(tmp_path, "SELECT model, concurrency, status FROM level ORDER BY id")]
+    assert found[:7] == [*(("m:1b", n, "finished") for n in (1, 2, 4, 8)), ("m:1b", 6, "interrupted"), ("m:1b", 6, "finished"), ("m:1b", 7, "finished")]
+    assert [(model, n) for model, n, _ in found[7:]] == [("n:1b", n) for n in (1, 2, 4, 8, 6, 7)]
+
+
+def test_a_search_in_which_nothing_can_be_judged_claims_nothing(module_sim, tmp_path):
+    long = module_sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "500")
+    code, out, _ = run("4", "--find-capacity", "--slo", "e2e=60", "--deadline", "1", "--host", long.url, *QUICK, cwd=tmp_path)
+    assert code == 1 and "could not be judged" in out and "nobody" not in out.lower() and "serves" not in out and "served" not in out
 
 
 def test_fail_if_gives_an_exit_code(fast, tmp_path):

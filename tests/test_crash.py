@@ -34,7 +34,10 @@ def start(*arguments, cwd, env=None):
 
 
 def finish(process, timeout=60):
-    out, err = process.communicate(timeout=timeout)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()  # one that hangs is not left behind
     assert "Traceback" not in err, err
     return process.returncode, out, err
 
@@ -176,14 +179,119 @@ def test_a_read_only_disk_is_said_in_one_line(steady, tmp_path):
         assert code == 1 and len(err.splitlines()) == 1 and ("read-only" in err or "not writable" in err)
 
 
+IMPATIENT = """
+import sys
+sys.path.insert(0, {root!r})
+import db
+db.WRITE_PATIENCE_S, db.OPEN_PATIENCE_S = 1.5, 0.5
+import bench
+{more}
+sys.exit(bench.main({arguments!r}))
+"""
+
+
+def start_impatient(*arguments, cwd, more=""):
+    """bench.py with a writer that gives up after 1.5 s."""
+    code = IMPATIENT.format(root=str(ROOT), more=more, arguments=[*map(str, arguments)])
+    return subprocess.Popen([sys.executable, "-c", code], cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def assert_one_line(err, *words):
+    assert len(err.splitlines()) == 1 and err.startswith("bench.py: ") and all(word in err for word in words), err
+
+
+@linux
+@as_root
+def test_a_run_that_fills_the_disk_ends_in_one_line(steady, tmp_path):
+    """What was committed before is kept, nothing hangs, and what could not be written is counted."""
+    with mounted(tmp_path / "small", "size=600k"):
+        process = start_impatient("4,8", "--requests", "400", "--host", steady.url, *QUICK, "--db", "small/full.db", cwd=tmp_path)
+        code, out, err = finish(process)
+        assert code == 1
+        assert_one_line(err, "full", "make room on its disk", "entries could not be written")
+        assert out.count("trying again") == 1 and "not there" not in out
+        assert_sound(tmp_path / "small" / "full.db")
+        assert query(tmp_path / "small" / "full.db", "SELECT count(*) > 0 FROM request WHERE status = 'completed'") == [(1,)]
+
+
 # -- locks, other programs
+
+def hold(path):
+    """A lock on the file, as another program's that writes."""
+    blocker = sqlite3.connect(path, timeout=20, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    return blocker
+
+
+def test_a_lock_longer_than_the_patience_ends_the_run_and_loses_what_it_must(slow, tmp_path):
+    process = start_impatient("1,2", "--repeat", "4", "--host", slow.url, *QUICK, cwd=tmp_path)
+    wait_for(process, "level 2 of 8")
+    blocker = hold(tmp_path / "results.db")
+    code, _, err = finish(process, 30)  # it ends while the lock is held
+    blocker.close()
+    assert code == 1
+    assert_one_line(err, "database is locked", "end the program that holds it", "entries could not be written")
+    assert query(tmp_path / "results.db", "SELECT status FROM level WHERE id = 1") == [("finished",)]
+    assert_sound(tmp_path / "results.db")
+    code, out, _ = finish(start("1,2", "--repeat", "4", "--resume", "--host", slow.url, *QUICK, cwd=tmp_path))
+    assert code == 0 and "of 8 levels are there" in out
+    assert query(tmp_path / "results.db", "SELECT sum(completed) FROM level_summary WHERE status = 'finished'") == [(12,)]
+
+
+def test_a_lock_that_goes_while_the_run_ends_costs_nothing(slow, tmp_path):
+    """The writer has given up, and what it kept is written when it closes."""
+    late = "close = bench.db.Writer.close\nbench.db.Writer.close = lambda self: (sys.stdin.readline(), close(self))"
+    code = IMPATIENT.format(root=str(ROOT), more=late, arguments=["1,3", "--host", slow.url, *QUICK])
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(process, "level 2 of 2")
+    time.sleep(0.6)
+    blocker = hold(tmp_path / "results.db")
+    time.sleep(5)
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    out, err = process.communicate("go on\n", timeout=30)
+    assert process.returncode == 1 and "Traceback" not in err
+    assert_one_line(err, "database is locked")
+    assert "could not be written" not in err
+    assert query(tmp_path / "results.db", "SELECT count(*), min(status), max(status) FROM request") == [(4, "completed", "completed")]
+    assert query(tmp_path / "results.db", "SELECT status FROM run") == [("interrupted",)]
+
+
+def test_a_run_that_another_program_deletes_ends_in_one_line(slow, tmp_path):
+    process = start_impatient("1,2,3", "--host", slow.url, *QUICK, cwd=tmp_path)
+    wait_for(process, "2 streaming")
+    with contextlib.closing(sqlite3.connect(tmp_path / "results.db", timeout=20, isolation_level=None)) as other:
+        other.execute("DELETE FROM run")
+    code, _, err = finish(process, 30)
+    assert code == 1
+    assert_one_line(err, "another program has deleted it")
+
+
+def test_requests_that_another_program_deletes_are_told_of(slow, tmp_path):
+    process = start_impatient("2", "--host", slow.url, *QUICK, cwd=tmp_path)
+    wait_for(process, "2 streaming")
+    with contextlib.closing(sqlite3.connect(tmp_path / "results.db", timeout=20, isolation_level=None)) as other:
+        other.execute("DELETE FROM request")
+    code, out, err = finish(process, 30)
+    assert err == "" and "rows were rejected" in out and code == 0
+
+
+# -- whatever ends it, the run is closed
+
+@pytest.mark.parametrize("where", ["bench.machine.remember", "bench.Monitor.__init__", "bench.remember_targets"])
+def test_an_error_before_the_first_level_closes_the_run(steady, tmp_path, where):
+    broken = f"def broken(*_, **__): raise bench.CannotRun('no such luck')\n{where} = broken"
+    arguments = [argument for argument in QUICK if argument != "--no-monitor"]
+    code, _, err = finish(start_impatient("1", "--host", steady.url, *arguments, cwd=tmp_path, more=broken))
+    assert (code, err) == (1, "bench.py: no such luck\n")
+    assert query(tmp_path / "results.db", "SELECT status, ended_ns > 0 FROM run") == [("failed", 1)]
+
 
 @pytest.mark.parametrize("locked_s", [float(os.environ.get("LOCKED_S", 3))])  # LOCKED_S=30: by hand
 def test_a_locked_file_is_waited_for_and_nothing_is_lost(slow, tmp_path, locked_s):
     process = start("1,2", "--repeat", "2", "--host", slow.url, *QUICK, cwd=tmp_path)
     wait_for(process, "level 2 of 4")
-    blocker = sqlite3.connect(tmp_path / "results.db", timeout=20, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
+    blocker = hold(tmp_path / "results.db")
     time.sleep(locked_s)
     blocker.execute("COMMIT")
     blocker.close()

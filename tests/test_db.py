@@ -103,18 +103,106 @@ def test_a_locked_file_says_so_and_rows_wait_for_the_lock(tmp_path, monkeypatch)
     assert writer.rejected == 1 and count(path, "run") == 1
 
 
-def test_patience_ends(tmp_path, monkeypatch):
+@pytest.fixture
+def impatient(monkeypatch):
     monkeypatch.setattr(db, "OPEN_PATIENCE_S", 0.1)
     monkeypatch.setattr(db, "WRITE_PATIENCE_S", 0.3)
-    path = tmp_path / "results.db"
-    writer = db.Writer(path, say=lambda text: None)
+    monkeypatch.setattr(db, "READER_PATIENCE_MS", 100)
+
+
+def locked(path):
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(db.ResultsError, match="locked"):
-        writer.insert("run", RUN)
+    return other
+
+
+def soon(true, patience_s=20):
+    until = time.monotonic() + patience_s
+    while not true() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert true()
+
+
+def test_patience_ends_and_says_what_to_do(tmp_path, impatient):
+    path = tmp_path / "results.db"
+    writer = db.Writer(path, say=lambda text: None)
+    other = locked(path)
+    for attempt in (lambda: writer.insert("run", RUN), lambda: writer.insert("run", RUN), writer.flush):
+        with pytest.raises(db.ResultsError, match="locked.*end the program") as caught:
+            attempt()
+        assert caught.value is writer.failure and "\n" not in str(caught.value)
     other.execute("ROLLBACK")
-    assert writer.insert("run", RUN) == 1
+    with pytest.raises(db.ResultsError):  # having given up is for good
+        writer.insert("run", RUN)
     writer.close()
+    with pytest.raises(db.ResultsError, match="locked"):  # and nobody waits for ever for a thread that has gone
+        writer.flush()
+
+
+def test_what_waited_in_vain_is_written_when_the_lock_goes(tmp_path, impatient, monkeypatch):
+    monkeypatch.setattr(db, "ALIVE_EVERY_S", 0.2)
+    path = tmp_path / "results.db"
+    writer = db.Writer(path, say=lambda text: None)
+    writer.run_id = writer.insert("run", RUN)
+    other = locked(path)
+    writer.add("event", {"run_id": 1, "kind": "before it gave up"})
+    soon(lambda: writer.failure)
+    writer.add("event", {"run_id": 1, "kind": "after"})
+    writer.update("run", 1, {"status": "interrupted"})
+    other.execute("ROLLBACK")
+    soon(lambda: count(path, "event") == 2)
+    soon(lambda: count(path, "run WHERE status = 'interrupted'") == 1)
+    writer.add("event", {"run_id": 1, "kind": "last"})
+    writer.close()
+    assert count(path, "event") == 3
+
+
+def test_what_could_not_be_written_even_at_the_end_is_counted(tmp_path, impatient, monkeypatch):
+    monkeypatch.setattr(db, "KEPT_ENTRIES", 5)
+    path = tmp_path / "results.db"
+    writer = db.Writer(path, say=lambda text: None)
+    run_id = writer.insert("run", RUN)
+    other = locked(path)
+    for _ in range(9):  # of which memory has room for five
+        writer.add("event", {"run_id": run_id, "kind": "x"})
+    soon(lambda: writer.failure)
+    with pytest.raises(db.ResultsError, match="locked.*; 9 entries could not be written$"):
+        writer.close()
+    other.execute("ROLLBACK")
+    assert count(path, "event") == 0
+
+
+def test_a_change_of_a_row_that_is_not_there_is_rejected_and_nothing_else(tmp_path):
+    path, said = tmp_path / "results.db", []
+    with db.Writer(path, say=said.append) as writer:
+        run_id = writer.insert("run", RUN)
+        for row_id in (run_id, 77, 78):
+            writer.update("run", row_id, {"status": "finished"})
+        writer.add("event", {"run_id": run_id, "kind": "x"})
+        writer.flush()
+        assert writer.rejected == 2 and any("a row of run" in line for line in said) and len(said) == 1
+    assert count(path, "run WHERE status = 'finished'") == count(path, "event") == 1
+
+
+def test_whatever_a_row_does_the_thread_lives(tmp_path, monkeypatch):
+    def die(*_):
+        raise StopIteration
+    said = []
+    with db.Writer(tmp_path / "results.db", say=said.append) as writer:
+        monkeypatch.setattr(writer, "_insert_one", die)
+        for _ in range(2):
+            with pytest.raises(db.ResultsError, match="rejected"):
+                writer.insert("run", RUN)
+        writer.add("run", RUN)
+        writer.flush()
+        assert writer.rejected == 2
+    assert count(tmp_path / "results.db", "run") == 1
+
+
+def test_what_breaks_a_rule_is_told_as_a_results_error(tmp_path):
+    with db.Writer(tmp_path / "results.db", say=lambda text: None) as writer:
+        with pytest.raises(db.ResultsError, match="FOREIGN KEY"):
+            writer.insert("level", {"run_id": 9, "model": "m", "concurrency": 1, "status": "running"})
 
 
 def test_rows_are_there_within_a_second_without_a_flush(tmp_path):
@@ -208,7 +296,10 @@ def test_a_full_disk_is_one_line_and_loses_nothing_committed(tmp_path, monkeypat
         with pytest.raises(db.ResultsError, match="full"):
             for _ in range(100):
                 writer.insert("run", RUN | {"arguments": "x" * 20_000})
-        writer.close()
+        for number in range(40):  # of which only the small ones may have room
+            writer.add("event", {"run_id": first, "kind": "x", "detail": "y" * (100_000 if number % 2 else 1)})
+        with pytest.raises(db.ResultsError, match=r"full.*make room on its disk; \d\d entries could not be written$"):
+            writer.close()
         assert len(said) == 1 and "full" in said[0]
         connection = sqlite3.connect(disk / "results.db")
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

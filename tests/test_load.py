@@ -183,6 +183,20 @@ def test_a_stalled_stream_is_told_from_a_waiting_one(module_sim):
     assert [o.status for o in level.outcomes] == ["completed", "completed"]
 
 
+class Broken(load.Observer):
+    def tick(self, level):
+        raise RuntimeError("a screen that is gone")
+
+
+@pytest.mark.parametrize("way", [{}, {"planned": 50}, {"arrivals": load.poisson(20, 1), "until_s": 30}], ids=["burst", "closed", "open"])
+def test_an_observer_that_fails_leaves_nobody_waiting(module_sim, way):
+    slow, ollama = module_sim("--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000", "--slots", "2"), api.SERVERS["ollama"]
+    level = load.Load(lambda n: load.Task(n, ollama, slow.url + ollama.path, ollama.body("deepseek-r1:7b", f"[{n}]")), NEVER, 4, **way)
+    with pytest.raises(RuntimeError, match="screen"):
+        level.run(Broken())
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("stream", "reader"))]
+
+
 def test_an_interrupt_cancels_all(module_sim):
     slow = module_sim("--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000")
     interrupt = threading.Event()

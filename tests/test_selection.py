@@ -50,6 +50,16 @@ def test_runs_by_number_and_models_by_name_or_folder(results):
     assert chosen(results, ["tiny-7b"])[0].model == "tiny:7b"
 
 
+def test_an_interrupted_level_that_was_fired_again_is_left_out(results):
+    made_up_results.write(results, levels=(1, 4, 4), failures=2)
+    change(results, "UPDATE level SET status = 'interrupted' WHERE id = 2")
+    study = chosen(results)[0]
+    assert [level["level_id"] for level in study.levels] == [1, 3]
+    assert {outcome["level_id"] for outcome in study.outcomes} == {3}
+    change(results, "UPDATE level SET status = 'interrupted'")
+    assert chosen(results, run_ids=[1])[0].by_concurrency().keys() == {1, 4}  # what is not there again is not left out
+
+
 @pytest.mark.parametrize("models, run_ids, said", [
     (["nothing:1b"], [], "no model nothing:1b"), ([], [9], "no run 9 with levels in this file: it has 1")])
 def test_what_is_absent_is_one_line(results, models, run_ids, said):
