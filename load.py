@@ -11,13 +11,13 @@ read one stream at a time: gently while others still stream, at full speed after
 """
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
 import gc
 import itertools
 import queue
 import random
-import sys
 import threading
 import time
 from array import array
@@ -34,9 +34,8 @@ READY_S = 60.0  # for all connections of a level to be made
 CONNECT_AHEAD_S = 0.2  # a request is connected so long before it is due: servers close who is silent (llama-server after 5 s)
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
 REFUSED_PAUSE_S = 0.25  # before a worker that could not even connect tries the next request
+LATER_S = 0.25  # streams sent together often end together: a burst's answer is read for what it says so long after its end
 GENTLE_PAUSE_S = 0.002  # while others stream, who reads an answer gives up the interpreter's lock for so long
-SWITCH_S = 0.1  # how often a thread that waits for the interpreter asks for it: at Python's 5 ms hundreds of
-# waiting threads wake each other so much that they fill two cores and fall behind for seconds
 HEARTBEAT_S = 0.02  # a thread that only sleeps shows how late a thread can wake
 UNUSED = "not needed any more"  # a connected worker whose request was never sent
 
@@ -105,7 +104,7 @@ class Load:
         self.full_ns: int | None = None  # the last request was sent: from here on the load only falls
         self.ended_ns: int | None = None
         self.cpu_s = 0.0
-        self.beats_late_ns = array("q")
+        self.beats_late_ns = array("q")  # while streams came in
         self.pool_waits = 0  # requests that were due while every worker was busy
         self.never_sent = 0  # those of them that still waited at the end
         self.exchanges: list[wire.Exchange] = []
@@ -127,19 +126,17 @@ class Load:
     def run(self, observer: Observer | None = None) -> None:
         """Fire, and wait until every request has ended."""
         observer = observer or Observer()
-        reading = wire.Reader() if wire.READS_TOGETHER else contextlib.nullcontext()
+        reading = wire.Reader(LATER_S if self.is_burst else 0.0) if wire.READS_TOGETHER else contextlib.nullcontext()
         with reading as self._reader, ThreadPoolExecutor(self.workers, "stream") as pool:
             self._call(CONNECT_AHEAD_S)
             for _ in range(self.workers):
                 pool.submit(self._work)
             early = self._prepare(observer)
-            heart = Heart(self.beats_late_ns)
+            heart = Heart()
             gc.collect()
             gc.freeze()  # what is here stays: later collections look at new objects only
             if self.is_burst:
                 gc.disable()
-            interval_s = sys.getswitchinterval()
-            sys.setswitchinterval(SWITCH_S)
             try:
                 self._cpu_before_s = time.process_time()
                 self.started_ns = time.perf_counter_ns()
@@ -148,10 +145,10 @@ class Load:
                 self._abandon()
                 raise
             finally:
-                sys.setswitchinterval(interval_s)
                 gc.enable()
                 gc.unfreeze()
                 heart.stop()
+                self.beats_late_ns = heart.late_ns(self.ended_ns or time.perf_counter_ns())
         self.outcomes.sort(key=lambda outcome: outcome.task.number)
 
     # -- the workers
@@ -241,8 +238,11 @@ class Load:
         return self.started_ns + int(arrival.due_s * 1e9)
 
     def _pause(self) -> None:
-        if self._live and self.workers > 1:
+        if self._live and self.workers > 1 and not (self.is_burst and self._all_ended()):
             time.sleep(GENTLE_PAUSE_S)
+
+    def _all_ended(self) -> bool:
+        return all(exchange.ended_ns is not None for exchange in self.exchanges)
 
     # -- the conductor
 
@@ -427,10 +427,10 @@ class Load:
     def _notice_end(self) -> None:
         """The last stream has ended: what is left is reading at full speed."""
         over = self.is_burst or self.is_open or self._closing or self.planned is not None and self._numbers >= self.planned
-        if self._live and over and not self._called and self._next_due_s is None and all(exchange.ended_ns is not None for exchange in self.exchanges):
+        if self._live and over and not self._called and self._next_due_s is None and self._all_ended():
             self._live = False
             self.cpu_s = time.process_time() - self._cpu_before_s
-            self.ended_ns = time.perf_counter_ns()
+            self.ended_ns = max((exchange.ended_ns for exchange in self.exchanges), default=time.perf_counter_ns())
 
     # -- afterwards
 
@@ -455,8 +455,8 @@ class Burst(Load):
 class Heart:
     """A thread that only sleeps; how late it wakes is how late any thread here can be."""
 
-    def __init__(self, late_ns: array) -> None:
-        self._late_ns = late_ns
+    def __init__(self) -> None:
+        self._at_ns, self._late_ns = array("q"), array("q")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
@@ -466,7 +466,13 @@ class Heart:
             due = time.perf_counter_ns() + int(HEARTBEAT_S * 1e9)
             if self._over.wait(HEARTBEAT_S):
                 return
-            self._late_ns.append(max(0, time.perf_counter_ns() - due))
+            now = time.perf_counter_ns()
+            self._at_ns.append(now)
+            self._late_ns.append(max(0, now - due))
+
+    def late_ns(self, until_ns: int) -> array:
+        """How late each beat was that came by then."""
+        return self._late_ns[: bisect.bisect_right(self._at_ns, until_ns)]
 
     def stop(self) -> None:
         self._over.set()

@@ -19,6 +19,7 @@ milliseconds, and t0 is read just before each write.
 """
 from __future__ import annotations
 
+import collections
 import io
 import os
 import re
@@ -269,14 +270,12 @@ class Recorder(io.RawIOBase):
         exchange.resumed_ns = exchange.first_read_ns and time.perf_counter_ns()
         exchange.digests = False
         self._stamped = exchange.kernel_stamps and ask_for_stamps(self.sock)
-        if exchange.reader is not None and type(self.sock) is socket.socket:
-            exchange.reader.receive(self)
-        else:
-            receive_alone(self)
+        receive = exchange.reader.receive if exchange.reader is not None and type(self.sock) is socket.socket else receive_alone
+        receive(self)
+        while self._ended and self._framing.seems_over(self._data) and not self._framing.ends(self._data):
+            self._ended, exchange.ended_ns = False, None  # it was a chunk of text that looks like the end
+            receive(self)
         exchange.digests = not self._ended
-        now = time.perf_counter_ns()
-        if self._ended:
-            exchange.ended_ns = now
         exchange.take_turn()
         if self._stamped and abs(clock_offset_ns() - self._offset_ns) <= STEP_NS:
             self._use_kernel_stamps()
@@ -310,22 +309,25 @@ class Recorder(io.RawIOBase):
                 got = self.sock.recv_into(buffer)
                 at = time.perf_counter_ns()
             if not got:
-                self._ended = True
-                return True
+                return self._end()
             data, framing = self._data, self._framing
             data += view[:got]
             self._stamps.append(at)
             self._ends.append(len(data))
-            if data.endswith(framing.ending) and framing.ends(data):
-                self._ended = True
-                return True
+            if data.endswith(framing.ending) and (framing.seems_over(data) or framing.ends(data)):
+                return self._end()
             if len(data) > EPISODE_BYTES and (framing.is_between(data) or len(data) > 2 * EPISODE_BYTES):
                 framing.drop(data)
                 return True
         except (OSError, MemoryError) as error:
-            self._error, self._ended = error, True
-            return True
+            self._error = error
+            return self._end()
         return False
+
+    def _end(self) -> bool:
+        self._ended = True
+        self._exchange.ended_ns = time.perf_counter_ns()
+        return True
 
     def _use_kernel_stamps(self) -> None:
         """Put the kernel's instants in place of ours, and keep the difference as read lag."""
@@ -353,9 +355,12 @@ class Reader:
     """One thread that receives for every plain socket of a level, while the streams' own threads sleep.
 
     Hundreds of threads that wake for a chunk each would spend more on waking than on reading.
+    An answer that has ended is handed to its thread ``later_s`` afterwards, or when no stream is left:
+    what that thread does then takes the interpreter from the others' last tokens.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, later_s: float = 0.0) -> None:
+        self._later_ns = int(later_s * 1e9)
         self._selector = selectors.DefaultSelector()
         self._waker, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
@@ -380,21 +385,25 @@ class Reader:
     def _work(self) -> None:
         buffer = bytearray(READ_BYTES)
         view = memoryview(buffer)
-        select, unregister = self._selector.select, self._selector.unregister
+        select, unregister, registered = self._selector.select, self._selector.unregister, self._selector.get_map()
+        over: collections.deque[tuple[int, Recorder]] = collections.deque()  # when it is handed back
         while True:
-            for key, _ in select():
+            timeout_s = max(0, over[0][0] - time.perf_counter_ns()) / 1e9 if over else None
+            for key, _ in select(timeout_s):
                 recorder = key.data
                 if recorder is None:
                     return
                 if recorder.receive(buffer, view):
                     unregister(key.fileobj)
-                    recorder.over.set()
+                    over.append((time.perf_counter_ns() + self._later_ns, recorder))
+            while over and (len(registered) == 1 or over[0][0] <= time.perf_counter_ns()):  # the waker is always there
+                over.popleft()[1].over.set()
 
 
 class Framing:
     """Where an HTTP/1.1 answer ends, and where its chunks are.
 
-    ``ending`` is what the bytes must end with before ``ends`` is worth a call. ``head_end`` is 0
+    ``ending`` is what the bytes must end with before ``ends`` is worth a call; it walks over all chunks. ``head_end`` is 0
     until the head has come. ``walked`` is where the first chunk begins that has not come whole;
     ``starts`` and ``ends_at`` are of the payloads of those before.
     """
@@ -424,6 +433,10 @@ class Framing:
     def is_between(self, data: bytearray) -> bool:
         """Do the bytes end where one may cut them: not within a chunk's size?"""
         return not self._is_chunked or self._walk(data) or self.walked == len(data)
+
+    def seems_over(self, data: bytearray) -> bool:
+        """Is this the end of a chunked body, as good as surely? The walk that makes it sure can wait until others stream no more."""
+        return self._is_chunked and not self.complete and data.endswith(b"\r\n0\r\n\r\n")
 
     def drop(self, data: bytearray) -> None:
         """These bytes are forgotten: from here on all is handed out as it came."""

@@ -122,6 +122,36 @@ def test_every_framing_ends_by_itself_and_the_connection_serves_again(name):
         assert text(exchange_with(url, session=session)[0]) == BODY
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_chunk_that_looks_like_the_end_is_none(together):
+    """Its payload ends in a line of 0: the stream goes on, and every chunk keeps its instant."""
+    with server([HEAD + chunk(b"a\r\n0\r\n"), GAP_S, chunk(b"\r\n0\r\n"), GAP_S, chunk(b"b\n") + END]) as url:
+        with wire.Reader(0.01) if together else contextlib.nullcontext() as reader:
+            pieces, exchange = exchange_with(url, reader=reader)
+    assert [data for _, data in pieces] == [b"a\r\n0\r\n", b"\r\n0\r\n", b"b\n"] and exchange.ended_ns == pieces[-1][0]
+    assert all(later - earlier > GAP_S * 0.5e9 for (earlier, _), (later, _) in zip(pieces, pieces[1:]))
+
+
+def test_who_has_ended_is_read_when_nobody_streams_any_more():
+    """Two of one burst: the first to end is handed out when the second ends, or a moment later at the latest."""
+    order = queue.SimpleQueue()
+
+    def work(name, url, reader):
+        exchange_with(url, reader=reader)
+        order.put((name, time.perf_counter()))
+
+    for later_s, last_gap_s, waits in ((20.0, 0.3, True), (0.1, 1.5, False)):
+        with server([HEAD + chunk(b"a\n") + END]) as short, server([HEAD + chunk(b"a\n"), last_gap_s, END]) as long, wire.Reader(later_s) as reader:
+            threads = [threading.Thread(target=work, args=(name, url, reader)) for name, url in (("long", long), ("short", short))]
+            threads[0].start()
+            time.sleep(0.05)
+            threads[1].start()
+            for thread in threads:
+                thread.join(20)
+        ended = dict([order.get(), order.get()])
+        assert (abs(ended["long"] - ended["short"]) < 0.25) == waits
+
+
 @pytest.mark.parametrize("name", FRAMINGS)
 def test_the_end_is_found_wherever_the_bytes_are_cut(name):
     raw = FRAMINGS[name]
