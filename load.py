@@ -457,15 +457,14 @@ class Heart:
 
     def __init__(self) -> None:
         self._at_ns, self._late_ns = array("q"), array("q")
-        self._over = threading.Event()
+        self._is_over = False
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
 
     def _beat(self) -> None:
-        while True:
+        while not self._is_over:
             due = time.perf_counter_ns() + int(HEARTBEAT_S * 1e9)
-            if self._over.wait(HEARTBEAT_S):
-                return
+            time.sleep(HEARTBEAT_S)
             now = time.perf_counter_ns()
             self._at_ns.append(now)
             self._late_ns.append(max(0, now - due))
@@ -475,5 +474,5 @@ class Heart:
         return self._late_ns[: bisect.bisect_right(self._at_ns, until_ns)]
 
     def stop(self) -> None:
-        self._over.set()
+        self._is_over = True
         self._thread.join()
