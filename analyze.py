@@ -114,7 +114,8 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
     tests = ["request.status = 'completed'"]
     for name in limits:
         column, less_is_better = objectives.COLUMNS[name]
-        tests.append(f"coalesce({column} {'<=' if less_is_better else '>='} :{name}, 0)")
+        rateless = "output_tokens < 2, " if name in ("tpot", "tokens_per_s") else ""  # one token has no rate and misses none
+        tests.append(f"coalesce({column} {'<=' if less_is_better else '>='} :{name}, {rateless}0)")
         columns += [f"sum({tests[0]} AND {tests[-1]}) AS met_{name}",
                     f"{'max' if less_is_better else 'min'}(CASE WHEN {tests[0]} THEN {column} END) AS worst_{name}"]
     rows = database.query(f"""SELECT {', '.join(columns)}, sum({' AND '.join(tests)}) AS good FROM request

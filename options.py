@@ -53,7 +53,7 @@ how it is fired: all of a level at once, or
 what is judged
   --slo ttft=2,...   objectives ({objectives.DEFAULT}); also ttfat, e2e, tpot
   --find-capacity    the highest level that meets them; LEVELS is the most (256)
-  --steady           also show the part in which all were in flight
+  --steady           also show the part that neither filled nor drained
   --fail-if COND     exit 1 when a level is so: 'ttft>2' or 'error_ratio>0'
   --report           analyze.py at the end; --self-check tests this client first
 
