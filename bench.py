@@ -30,7 +30,6 @@ import json
 import platform
 import random
 import sqlite3
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -48,9 +47,11 @@ import prompts
 import selfcheck
 import wire
 from attempt import Limits, Outcome, Task
+from interrupt import Interrupt, on_interrupt
 from monitor import Monitor
 from server import DEMO_INTERVAL_MS, Server, ServerError, Simulator
 
+SAVING = "\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n"
 WARMUP_TOKENS = 8  # of a warm-up's reply: loading the model is what takes long
 COME_BACK_S = 30.0  # a server that vanished may need so long to come back before a level
 FIRST_SAMPLE_S = 15.0  # powermetrics' first document takes a second or two
@@ -100,7 +101,7 @@ def bench(options: argparse.Namespace, helper) -> int:
             screen.warn(helper.warning)
         if options.dropped:
             screen.warn(f"levels named twice are fired once: {', '.join(map(str, options.dropped))} (--repeat N fires all N times)")
-        interrupt = stack.enter_context(on_interrupt())
+        interrupt = stack.enter_context(on_interrupt(SAVING))
         raise_file_limit(max(options.levels))
         if options.self_check:
             check_self(options, screen)
@@ -152,7 +153,7 @@ class Run:
     servers: list[Server]
     writer: db.Writer
     screen: console.Console
-    interrupt: threading.Event
+    interrupt: Interrupt
     has_baseline: bool = False
     is_resumed: bool = False
     targets: dict[tuple[str, str], int] = field(default_factory=dict)  # model and host -> target id
@@ -171,45 +172,6 @@ class Run:
 
 
 # -- before the first level -------------------------------------------------------------
-
-class Interrupt(threading.Event):
-    """An Event that knows whether anybody has looked at it yet."""
-
-    heeded = False
-
-    def is_set(self) -> bool:
-        self.heeded = True
-        return super().is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.heeded = True
-        return super().wait(timeout)
-
-
-@contextlib.contextmanager
-def on_interrupt():
-    """An Event that Ctrl-C sets: what is finished is kept. A second Ctrl-C leaves at once.
-
-    So does the first as long as nobody looks at the Event: nothing is under way yet.
-    """
-    interrupt = Interrupt()
-
-    def handle(signum, _frame) -> None:
-        heeded = interrupt.heeded
-        if interrupt.is_set():
-            os._exit(130)
-        interrupt.set()
-        if not heeded:
-            raise KeyboardInterrupt
-        os.write(2, b"\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupt
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
 
 def raise_file_limit(deepest: int) -> None:
     """A stream is a descriptor: lift the soft limit. Raises CannotRun when the hard one is too low."""

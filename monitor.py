@@ -12,14 +12,12 @@ the run. Energy comes from `power.py`; here its samples are checked, counted and
 from __future__ import annotations
 
 import argparse
-import contextlib
 import ctypes
 import functools
 import json
 import os
 import platform
 import queue
-import signal
 import statistics
 import sys
 import threading
@@ -35,6 +33,7 @@ import db
 import machine
 import power
 import privilege
+from interrupt import Interrupt, on_interrupt
 
 INTERVAL_S = 1.0  # between two looks; finer buys nothing: NVML and powermetrics average 1 s
 RESCAN_S = 2.0  # between two looks for new processes: each walks all processes, 3 ms here
@@ -591,7 +590,7 @@ class Monitor:
         """Says that a level begins or ends: counters are read and processes looked for at once."""
         self._edges.put(True)
 
-    def wait_covered(self, at_ns: int, interrupt: threading.Event | None = None) -> bool:
+    def wait_covered(self, at_ns: int, interrupt: Interrupt | None = None) -> bool:
         """Waits until the stored power samples reach at_ns (perf_counter_ns); False when they did not.
 
         A level's energy is known only when the samples over its end have come: one interval
@@ -805,31 +804,13 @@ def watch(arguments: argparse.Namespace, helper) -> int:
     return 130 if status == "interrupted" else 0
 
 
-@contextlib.contextmanager
-def on_interrupt():
-    """An Event that Ctrl-C and SIGTERM set; a second one leaves at once."""
-    interrupt = threading.Event()
-
-    def handle(_signum, _frame) -> None:
-        if interrupt.is_set():
-            os._exit(130)
-        interrupt.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupt
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def run_row(arguments: argparse.Namespace, started_unix: float) -> dict:
     return {"source": "monitor", "status": "running", "started_unix": started_unix,
             "arguments": json.dumps(vars(arguments)), "command": " ".join(["monitor.py", *sys.argv[1:]]),
             "pid": os.getpid(), "tool_version": db.TOOL_VERSION, "python_version": platform.python_version()}
 
 
-def show(monitor: Monitor, duration_s: float | None, interrupt: threading.Event) -> None:
+def show(monitor: Monitor, duration_s: float | None, interrupt: Interrupt) -> None:
     """Shows what is seen, once an interval, until interrupt: in place on a terminal, else line by line."""
     until_s = time.monotonic() + duration_s if duration_s else float("inf")
     if not sys.stdout.isatty():
@@ -844,7 +825,7 @@ def show(monitor: Monitor, duration_s: float | None, interrupt: threading.Event)
             live.update(Text("\n".join(lines(monitor))), refresh=True)
 
 
-def ticks(interval_s: float, until_s: float, interrupt: threading.Event):
+def ticks(interval_s: float, until_s: float, interrupt: Interrupt):
     """One value after each interval, the last at until_s; none after interrupt."""
     while (left_s := until_s - time.monotonic()) > 0 and not interrupt.wait(min(interval_s, left_s)):
         yield
