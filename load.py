@@ -18,6 +18,7 @@ import gc
 import itertools
 import queue
 import random
+import sys
 import threading
 import time
 from array import array
@@ -34,6 +35,7 @@ READY_S = 60.0  # for all connections of a level to be made
 CONNECT_AHEAD_S = 0.2  # a request is connected so long before it is due: servers close who is silent (llama-server after 5 s)
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
 REFUSED_PAUSE_S = 0.25  # before a worker that could not even connect tries the next request
+READING_SWITCH_S = 0.1  # nothing is urgent any more: the writer's many short turns would only cost
 LATER_S = 0.25  # streams sent together often end together: a burst's answer is read for what it says so long after its end
 GENTLE_PAUSE_S = 0.002  # while others stream, who reads an answer gives up the interpreter's lock for so long
 HEARTBEAT_S = 0.02  # a thread that only sleeps shows how late a thread can wake
@@ -137,6 +139,7 @@ class Load:
             gc.freeze()  # what is here stays: later collections look at new objects only
             if self.is_burst:
                 gc.disable()
+            self._interval_s = sys.getswitchinterval()
             try:
                 self._cpu_before_s = time.process_time()
                 self.started_ns = time.perf_counter_ns()
@@ -145,6 +148,7 @@ class Load:
                 self._abandon()
                 raise
             finally:
+                sys.setswitchinterval(self._interval_s)
                 gc.enable()
                 gc.unfreeze()
                 heart.stop()
@@ -297,7 +301,9 @@ class Load:
                 exchange.cancel(UNUSED)
         elif kind == "begun":
             self.exchanges.append(exchange)
-            self._live = True
+            if not self._live:  # the next turn of a burst's conversation
+                self._live = True
+                sys.setswitchinterval(self._interval_s)
         elif kind == "ended":
             self._note_end(*what, exchange)
         else:
@@ -429,6 +435,7 @@ class Load:
         over = self.is_burst or self.is_open or self._closing or self.planned is not None and self._numbers >= self.planned
         if self._live and over and not self._called and self._next_due_s is None and self._all_ended():
             self._live = False
+            sys.setswitchinterval(READING_SWITCH_S)
             self.cpu_s = time.process_time() - self._cpu_before_s
             self.ended_ns = max((exchange.ended_ns for exchange in self.exchanges), default=time.perf_counter_ns())
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import collections
 import io
 import os
-import re
 import selectors
 import socket
 import struct
@@ -51,8 +50,7 @@ STEP_NS = 20_000  # the wall clock moved by more against ours: its stamps are no
 STAMP_BYTES = socket.CMSG_SPACE(TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
 NO_STAMP = bytes(TIMESPEC.size)
 READS_TOGETHER = hasattr(selectors, "EpollSelector") or hasattr(selectors, "KqueueSelector")  # select() holds 512 sockets at most
-HEX = re.compile(rb"[0-9A-Fa-f]{1,15}(?=[ \t;\r])")  # a chunk's size, before its line's end or an extension
-LONGEST_LENGTH = 15  # digits of a length; more is no length
+LONGEST_LENGTH = 15  # digits of a length or a chunk's size; more is none
 NEVER = b"\0never\0"  # an ending that no body comes to
 
 RECORDS = hasattr(PoolManager(), "pool_classes_by_scheme") and hasattr(HTTPResponse, "read1")  # else: the plain way
@@ -475,9 +473,9 @@ class Framing:
     def _walk(self, data: bytearray) -> bool:
         """Go over whole chunks; True at the last one, or at what is none: http.client says that better."""
         while (line_end := data.find(b"\r\n", self.walked)) >= 0:
-            if not (digits := HEX.match(data, self.walked)):
+            size = chunk_size(data[self.walked : line_end])
+            if size is None:
                 return True
-            size = int(digits[0], 16)
             if size == 0:
                 if (end := data.find(b"\r\n\r\n", line_end)) < 0:
                     return False
@@ -485,7 +483,7 @@ class Framing:
                 return True
             start = line_end + 2
             end = start + size
-            if data[end : end + 2] not in (b"\r\n", b"\r", b""):
+            if not data.startswith(b"\r\n", end) and end + 1 < len(data):
                 return True
             self._chunk_end = end + 2
             if end + 2 > len(data):
@@ -494,6 +492,15 @@ class Framing:
             self.ends_at.append(end)
             self.walked = end + 2
         return False
+
+
+def chunk_size(line: bytes) -> int | None:
+    """What the line before a chunk says of its size; None when it is no such line."""
+    digits = line if line.isalnum() else line.split(b";")[0].rstrip()
+    try:
+        return int(digits, 16) if digits.isalnum() and len(digits) <= LONGEST_LENGTH else None  # int() would take a sign, too
+    except ValueError:
+        return None
 
 
 class Tap:
