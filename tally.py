@@ -17,7 +17,7 @@ from typing import Iterable
 
 from attempt import Outcome
 
-EXACT_VALUES = 1 << 20  # so many are kept as they are: 8 MB
+EXACT_VALUES = 1 << 18  # so many are kept as they are: 2 MB
 BIN_BITS = 12  # beyond that a value keeps its first 12 bits: it is right within 1/4096
 P95_FLOOR, P99_FLOOR = 20, 100  # values a percentile needs, as in schema.sql
 RESAMPLES, MANY = 1000, 500  # of a bootstrap, a tenth of it from so many values on

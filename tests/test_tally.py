@@ -79,7 +79,7 @@ def test_percentiles_of_a_pool(values, percent, is_binned):
 
 
 def before_exact():
-    return 1 << 20
+    return 1 << 18
 
 
 def test_a_pool_does_not_grow_with_its_values():
