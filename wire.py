@@ -337,7 +337,9 @@ class Recorder(io.RawIOBase):
                 self._stamps[i] = earliest = at
 
     def close(self) -> None:
+        """All was handed out: http.client's connection holds on to this object until its next answer, so free what is large."""
         self._file.close()
+        self._data, self._kernel, self._framing = bytearray(), bytearray(), Framing()
         super().close()
 
 
