@@ -26,7 +26,7 @@ HALF_PAIR = re.compile("[\ud800-\udfff]")  # JSON can escape half a character; U
 INT64 = 2**63  # what SQLite can hold
 NS_PER_MS = 1e6
 
-decode_json = json.JSONDecoder().raw_decode
+scan_json = json.JSONDecoder().scan_once  # (text, 0) -> (value, where it ends): a third of the cost of json.loads on bytes
 
 Get = Callable[..., tuple[int, Any]]  # get(path, json=None) -> (HTTP status, decoded body or None)
 
@@ -137,13 +137,17 @@ class Stream:
         raise NotImplementedError
 
     def _object(self, line: bytes) -> dict | None:
+        """The line's JSON object; None for a blank line, and where it is none: that is an error of the stream."""
         try:
             text = line.decode()
-            found, end = decode_json(text)  # a third of the cost of json.loads on bytes
-            if found.__class__ is dict and end == len(text):
+            found, end = scan_json(text, 0)
+            if end == len(text) and found.__class__ is dict:
                 return found
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, StopIteration):
             pass
+        stripped = line.strip()
+        if stripped != line or not stripped:  # seldom: there are blanks around it
+            return self._object(stripped) if stripped else None
         self._fail(f"not a JSON object: {flat(line[:100].decode('utf-8', 'replace'))}")
         return None
 
@@ -152,14 +156,17 @@ class Stream:
 
     def _say(self, text: Any, is_reasoning: bool, chunks: list[Chunk]) -> None:
         if text and isinstance(text, str):
-            text = whole(text)
+            if not text.isascii():
+                text = whole(text)
             (self._reasoning if is_reasoning else self._answer).append(text)
             chunks.append(Chunk(text, is_reasoning))
 
     def _say_tagged(self, text: Any, chunks: list[Chunk]) -> None:
         """Text of the field for answers, in which older servers also send the reasoning."""
-        if self._tags.over or not isinstance(text, str) or not text:
+        if self._tags.over:
             return self._say(text, False, chunks)
+        if not text or not isinstance(text, str):
+            return
         for part, is_reasoning in self._tags.split(text):
             self._say(part, is_reasoning, chunks)
 
@@ -168,13 +175,12 @@ class OllamaStream(Stream):
     """/api/generate: one JSON object a line, the last with ``done`` and the counters."""
 
     def _line(self, line: bytes, chunks: list[Chunk]) -> None:
-        line = line.strip()
-        if not line or (found := self._object(line)) is None:
+        if (found := self._object(line)) is None:
             return
         if found.get("error"):
             self._fail(error_text(found))
-        if found.get("thinking"):
-            self._say(found["thinking"], True, chunks)
+        if thinking := found.get("thinking"):
+            self._say(thinking, True, chunks)
         self._say_tagged(found.get("response"), chunks)
         if found.get("done") is True:
             self._finish(found)

@@ -246,12 +246,12 @@ class Recorder(io.RawIOBase):
 
         http.client is left with the last chunk, the empty one.
         """
-        framing, data, stamps, ends = self._framing, self._data, self._stamps, self._ends
+        framing, data, stamps, ends = self._framing, bytes(self._data), self._stamps, self._ends
         last, read = len(ends) - 1, 0
         for start, end in zip(framing.starts, framing.ends_at):
             while read < last and ends[read] < end:
                 read += 1
-            yield stamps[read], bytes(data[start:end])
+            yield stamps[read], data[start:end]
         self._position = framing.walked
         while self._next < last and ends[self._next] <= self._position:
             self._next += 1
