@@ -12,6 +12,7 @@ import contextlib
 import os
 import pathlib
 import queue
+import re
 import sqlite3
 import sys
 import threading
@@ -156,10 +157,15 @@ def statements() -> list[str]:
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
-    """Does the file hold every table, index and view just as schema.sql says?"""
-    stored = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master")}
+    """Does the file hold every table, index and view just as schema.sql says? A table keeps the comments it was made with."""
+    stored = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    stored |= {without_comments(sql) for sql in stored if sql.startswith("CREATE TABLE")}
     wanted = [s[s.index("CREATE ") :].rstrip(";").replace("IF NOT EXISTS ", "") for s in statements() if "CREATE " in s]
-    return all(sql in stored for sql in wanted)
+    return all(sql in stored or sql.startswith("CREATE TABLE") and without_comments(sql) in stored for sql in wanted)
+
+
+def without_comments(sql: str) -> str:
+    return " ".join(re.sub(r"--[^\n]*", "", sql).split())
 
 
 def mark_the_dead(connection: sqlite3.Connection) -> None:

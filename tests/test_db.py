@@ -48,6 +48,18 @@ def test_opening_again_changes_nothing(tmp_path):
     assert sqlite3.connect(path).execute("PRAGMA schema_version").fetchone() == before
 
 
+def test_a_table_with_other_comments_is_the_same_table(tmp_path):
+    """Or each opening of an older file would make its views anew and want the write lock for it."""
+    database = db.connect(tmp_path / "results.db")
+    database.execute("PRAGMA writable_schema = ON")
+    database.execute("UPDATE sqlite_master SET sql = replace(sql, 'one piece of streamed text', 'other words') WHERE name = 'chunk'")
+    database.close()
+    again = db.connect(tmp_path / "results.db")
+    assert "other words" in again["chunk"].schema and db.is_current(again.conn)
+    again.execute("DROP VIEW outcomes")
+    assert not db.is_current(again.conn)
+
+
 def test_views_of_another_version_are_renewed(tmp_path):
     path = tmp_path / "results.db"
     database = db.connect(path)
