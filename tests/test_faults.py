@@ -146,7 +146,8 @@ def test_a_slow_drip_is_cut_at_the_deadline(short):
 def test_a_line_of_5_mb_and_a_million_empty_chunks(short):
     before = psutil.Process().memory_info().rss
     with nothing_left():
-        check(fire(short.url, 8, fault="huge_line"), 8, {"completed"})
+        patient = load.Limits(stall_s=20)  # the simulator needs its time for 320 MB
+        check(fire(short.url, 64, fault="huge_line", limits=patient), 64, {"completed"})
         level = fire(short.url, 1, fault="empty_chunks")
     check(level, 1, {"completed"})
     assert len(level.outcomes[0].chunk_ns) == 10
@@ -167,7 +168,7 @@ def test_a_server_that_dies_and_comes_back_within_a_level(sim):
     timer = threading.Timer(0.5, restart)
     timer.start()
     with nothing_left():
-        level = fire(dying.url, 8, until_s=6)
+        level = fire(dying.url, 64, until_s=6)
         timer.join()
     try:
         statuses = [outcome.status for outcome in level.outcomes]
