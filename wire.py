@@ -317,10 +317,15 @@ class Recorder(io.RawIOBase):
             if len(data) > EPISODE_BYTES and (framing.is_between(data) or len(data) > 2 * EPISODE_BYTES):
                 framing.drop(data)
                 return True
-        except (OSError, MemoryError) as error:
+        except Exception as error:  # it must end this stream and no other
             self._error = error
             return self._end()
         return False
+
+    @property
+    def has_ended(self) -> bool:
+        """Has all of the answer come? Else an episode of it has."""
+        return self._ended
 
     def _end(self) -> bool:
         self._ended = True
@@ -395,7 +400,10 @@ class Reader:
                     return
                 if recorder.receive(buffer, view):
                     unregister(key.fileobj)
-                    over.append((time.perf_counter_ns() + self._later_ns, recorder))
+                    if recorder.has_ended:
+                        over.append((time.perf_counter_ns() + self._later_ns, recorder))
+                    else:
+                        recorder.over.set()
             while over and (len(registered) == 1 or over[0][0] <= time.perf_counter_ns()):  # the waker is always there
                 over.popleft()[1].over.set()
 

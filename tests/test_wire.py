@@ -152,6 +152,22 @@ def test_who_has_ended_is_read_when_nobody_streams_any_more():
         assert (abs(ended["long"] - ended["short"]) < 0.25) == waits
 
 
+def test_an_error_of_our_own_ends_one_stream_and_no_other(monkeypatch):
+    """The thread that reads for all must not die of one."""
+    real = wire.Framing.ends
+
+    def ends(framing, data):
+        if b"poison" in data:
+            raise ZeroDivisionError
+        return real(framing, data)
+
+    monkeypatch.setattr(wire.Framing, "ends", ends)
+    with server([HEAD + chunk(b"poison\n"), 5.0]) as bad, server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, END]) as good, wire.Reader(0.1) as reader:
+        with pytest.raises(ZeroDivisionError):
+            exchange_with(bad, reader=reader)
+        assert text(exchange_with(good, reader=reader)[0]) == b"a\n"
+
+
 @pytest.mark.parametrize("name", FRAMINGS)
 def test_the_end_is_found_wherever_the_bytes_are_cut(name):
     raw = FRAMINGS[name]
