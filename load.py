@@ -6,7 +6,7 @@
     level.run(observer)          # returns when every request has ended
     level.client_figures()       # how exact this client was
 
-Worker threads only receive bytes and note instants (see wire.py). What the answers say is
+A worker's stream is received for it while it sleeps (see wire.py). What the answers say is
 read one stream at a time: gently while others still stream, at full speed afterwards.
 """
 from __future__ import annotations
