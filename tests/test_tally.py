@@ -67,19 +67,14 @@ def test_percentiles_of_a_pool(values, percent, is_binned):
     """Nearest rank: the least value with at least so many percent of all at or below it; in bins within 1/4096."""
     true = next(value for value in sorted(values) if 100 * sum(other <= value for other in values) >= percent * len(values))
     pool = tally.Pool()
-    tally.EXACT_VALUES, before = 0 if is_binned else before_exact(), tally.EXACT_VALUES
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        if is_binned:
+            patch.setattr(tally, "EXACT_VALUES", 0)
         for value in values:
             pool.extend([value])
-    finally:
-        tally.EXACT_VALUES = before
     found = pool.percentile(percent)
     assert found == true if not is_binned else abs(found - true) <= true / 4096
     assert (pool.count, pool.total, pool.largest) == (len(values), sum(values), max(values))
-
-
-def before_exact():
-    return 1 << 18
 
 
 def test_a_pool_does_not_grow_with_its_values():
