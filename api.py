@@ -23,7 +23,7 @@ OLLAMA_PORT = 11434
 LONGEST_ERROR = 500  # characters of a server's error that are kept
 LONGEST_LINE = 64 << 20  # bytes; a line that is longer is no token and not kept
 HALF_PAIR = re.compile("[\ud800-\udfff]")  # JSON can escape half a character; UTF-8, and so SQLite, has none
-INT64 = 2**63  # what SQLite can hold
+LARGEST_COUNT = 10**14  # a day in nanoseconds, 100 TB: no real counter is more, and sums of these fit the 64 bits of SQLite
 NS_PER_MS = 1e6
 
 scan_json = json.JSONDecoder().scan_once  # (text, 0) -> (value, where it ends): a third of the cost of json.loads on bytes
@@ -287,7 +287,7 @@ class OpenAIStream(Stream):
         if final.cached_tokens is None:
             final.cached_tokens = cached
         if final.prompt_tokens is None and computed is not None:
-            final.prompt_tokens = computed + (cached or 0)
+            final.prompt_tokens = count(computed + (cached or 0))
 
 
 class Ollama:
@@ -497,17 +497,17 @@ def whole(text: str) -> str:
 
 
 def count(value: Any) -> int | None:
-    """A counter as a non-negative integer that fits a column, else None (unknown)."""
+    """A counter as a whole number of 0 to LARGEST_COUNT, else None (unknown)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return int(value) if 0 <= value < INT64 else None
+    return int(value) if 0 <= value <= LARGEST_COUNT else None
 
 
 def scaled(value: Any, factor: float) -> Any:
     """A number times a factor; anything else as it is."""
-    fits = isinstance(value, float) or type(value) is int and abs(value) < INT64
+    fits = isinstance(value, float) or type(value) is int and abs(value) <= LARGEST_COUNT
     return value * factor if fits else value
 
 

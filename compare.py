@@ -117,7 +117,7 @@ def report(database, a: str, b: str, models: list[str], conditions: list[Conditi
 
 def resolve(database, wish: str, models: list[str]) -> Study:
     """A run's number, a run's label (the newest of that name), or a model's newest run; of these the model asked for."""
-    if wish.isdecimal():
+    if wish.isascii() and wish.isdecimal() and len(wish) < 20:
         studies = selection.choose(database, models, [int(wish)])
     elif labelled := list(database.query("SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1", [wish])):
         studies = selection.choose(database, models, [labelled[0]["id"]])

@@ -184,7 +184,5 @@ def context_bytes(target: dict) -> float | None:
 def parameters(text: str | None) -> float:
     """7.6B -> 7.6e9; 0 when it can't be read."""
     unit = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
-    try:
-        return float(text[:-1]) * unit[text[-1].upper()]
-    except (TypeError, IndexError, KeyError, ValueError):
-        return 0.0
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([KMBT])", text or "", re.IGNORECASE)
+    return float(found[1]) * unit[found[2].upper()] if found else 0.0

@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import queue
+import re
 import statistics
 import sys
 import threading
@@ -254,7 +255,8 @@ def parallel_option(cmdline: list[str]) -> int | None:
 
 
 def whole(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and int(text) else None
+    """A number of slots, as its owner typed it; None for anything else."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text or "") and int(text) else None
 
 
 def environment_of(process: psutil.Process) -> dict:

@@ -70,7 +70,7 @@ def parse_plist(document: bytes) -> dict:
     try:
         top = plistlib.loads(without_arrays(document[begin:]), fmt=plistlib.FMT_XML)
     except Exception as error:  # plistlib lets a dozen kinds of exception through
-        raise ValueError(f"damaged document: {error}") from error
+        raise ValueError(f"damaged document: {' '.join(str(error).split())}") from error  # it quotes what it read
     if not isinstance(top, dict) or (number(top.get("elapsed_ns")) or 0) < 1:
         raise ValueError("a document without elapsed_ns")
     sample = plist_energies(top)

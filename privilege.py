@@ -66,7 +66,7 @@ def invoking_user(environment) -> object | None:
     import pwd  # not on Windows
 
     try:
-        if not (text.isascii() and text.isdigit()) or int(text) == 0:
+        if not (text.isascii() and text.isdigit() and len(text) < 20) or int(text) == 0:
             raise KeyError
         return pwd.getpwuid(int(text))
     except (KeyError, OverflowError):

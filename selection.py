@@ -15,6 +15,7 @@ from statistics import fmean
 
 import db
 
+MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # runs named in one error line would fill the screen: only this many are looked at
 
 LEVELS = """SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, energy.energy_j, energy.idle_w,
@@ -106,7 +107,7 @@ def chosen_by_id(database, run_ids: list[int]) -> list[dict]:
     """(run_id, model) of the runs named."""
     found = []
     for run_id in run_ids:
-        rows = list(database.query("SELECT DISTINCT run_id, model FROM level WHERE run_id = ?", [run_id]))
+        rows = list(database.query("SELECT DISTINCT run_id, model FROM level WHERE run_id = ?", [max(min(run_id, MOST_ROWS), 0)]))
         if not rows:
             known = [str(row["run_id"]) for row in database.query(f"SELECT DISTINCT run_id FROM level ORDER BY 1 LIMIT {MOST_RUNS}")]
             raise db.ResultsError(f"no run {run_id} with levels in this file: it has {', '.join(known) or 'none'}")

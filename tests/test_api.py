@@ -76,7 +76,7 @@ def test_ollama_final_counters_and_what_is_missing():
     assert stream.final == api.Final(done=True) and stream.answer == "x"  # text in the last line counts
 
 
-@pytest.mark.parametrize("value", ["12", -1, float("nan"), float("inf"), True, None, [], {}, 2**63, -0.5])
+@pytest.mark.parametrize("value", ["12", -1, float("nan"), float("inf"), True, None, [], {}, 2**63, 10**14 + 1, -0.5])
 def test_counters_that_are_no_counts_are_unknown(value):
     _, stream = read(api.OllamaStream(), lines({"response": "x"}, {"done": True, "eval_count": value}))
     assert stream.final.done and stream.final.output_tokens is None

@@ -231,7 +231,7 @@ def test_wrong_usage_is_2(results, arguments):
 
 # Which two.
 
-@pytest.mark.parametrize("wishes, said", [(("1", "99"), "no run 99"), (("before", "nobody"), "no model nobody")])
+@pytest.mark.parametrize("wishes, said", [(("1", "99"), "no run 99"), (("1", "9" * 30), "no model 999"), (("1", "9" * 5000), "no model 999"), (("1", "\u0663"), "no model"), (("before", "nobody"), "no model nobody")])
 def test_what_is_absent_is_one_line(results, capsys, wishes, said):
     assert run(results, "--compare", *wishes) == 1
     error = capsys.readouterr().err

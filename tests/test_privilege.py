@@ -111,7 +111,7 @@ def test_root_itself_has_nobody_to_become():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs pwd")
-@pytest.mark.parametrize("text", ["", "abc", "-1", "1000x", " 1000", "1e3", "00", "\u0663", "99999999999999999999", "3999999999"])
+@pytest.mark.parametrize("text", ["", "abc", "-1", "1000x", " 1000", "1e3", "00", "\u0663", "99999999999999999999", "3999999999", "9" * 5000])
 def test_a_user_that_is_none_is_refused(text):
     with pytest.raises(privilege.PrivilegeError, match="SUDO_UID"):
         privilege.invoking_user({"SUDO_UID": text})

@@ -3,6 +3,7 @@
     pytest tests/test_properties.py                      a hundred examples each
     EXAMPLES=20000 pytest tests/test_properties.py       some minutes of fuzzing
 """
+import argparse
 import http.client
 import io
 import json
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import api
+import compare
 import db
 import import_csv
 import machine
@@ -110,6 +112,76 @@ def test_objectives(text):
         assert name in objectives.COLUMNS and 0 < bound < math.inf
 
 
+@given(st.text(alphabet="acefrtio_p9s<>=%.0123e- ", max_size=30) | st.text())
+@example("ttft>1e400")
+@example("ttft>%")
+@example("ttft>٣")
+def test_condition(text):
+    try:
+        found = compare.condition(text)
+    except argparse.ArgumentTypeError as error:
+        assert one_line(error)
+    else:
+        assert math.isfinite(found.limit) and found.metric
+
+
+DESTINATIONS = [action.dest for action in options.make_parser()._actions if action.dest != "config"]
+SWITCHES = [action.option_strings[0] for action in options.make_parser()._actions if action.option_strings and action.dest not in ("config", "help")]
+TYPED = st.text() | st.integers().map(str) | st.floats().map(str) | st.sampled_from([
+    "1,2,4", "1-4", "m", "ttft=1", "a=1", "on", "cold", "openai", "ttft>1", "http://[::1]:1", "9" * 30, "1e-320", "-0.0", "٣", "1_0", " 1", "\ud800"])
+
+
+def parsed(capsys, *argv):
+    """What a command line means to bench.py, None where it is refused with one line and the code 2."""
+    try:
+        return options.parse(list(argv))
+    except SystemExit as exit:
+        out, err = capsys.readouterr()
+        assert exit.code == 2 and len(err.splitlines()) == 1 and not out
+        return None
+
+
+@given(st.lists(TYPED | st.sampled_from(SWITCHES) | st.tuples(st.sampled_from(SWITCHES), TYPED).map("=".join), max_size=6).filter(lambda argv: not {"--help", "-h"} & set(argv)))
+def test_a_command_line(capsys, argv):
+    if found := parsed(capsys, *argv):
+        assert all(1 <= level <= options.DEEPEST_LEVEL for level in found.levels)
+
+
+@given(st.binary() | st.lists(st.tuples(st.sampled_from([*DESTINATIONS, "prompt-tokens"]) | st.text(max_size=5), VALUES.map(json.dumps) | TYPED | TYPED.map(json.dumps)).map(" = ".join),
+                              max_size=5).map("\n".join).map(lambda text: text.encode("utf-8", "replace")))
+@example(b"levels = 1\nrate = nan")
+@example(b"levels = 1\nrate = inf")
+@example(b"levels = 1\na = %s" % DEEP.encode())
+@example(b"levels = 1\nlevels = 2")
+@example(b"levels = 1\nrequests = 0x%s" % (b"f" * 9999))
+@example(b"levels = [[1]]\nslo = 0001-01-01T00:00:00+23:59")
+def test_config(capsys, tmp_path, data):
+    path = tmp_path / "bench.toml"
+    path.write_bytes(data)
+    parsed(capsys, "1", "--config", str(path))
+
+
+# -- what the machine says
+
+@given(st.lists(st.text(max_size=10) | st.sampled_from(["-np", "--parallel", "-np=3", "--parallel=" + "9" * 5000])))
+@example(["-np", "9" * 5000])
+@example(["-np", "9" * 19])
+@example(["-np", "٣"])
+def test_slots_in_a_command_line(words):
+    assert (found := monitor.parallel_option(words)) is None or 0 < found < 2**63
+
+
+@given(st.text(alphabet="0123456789KMBTkmbtinfae.-+ ", max_size=12) | st.text(), st.integers(0, api.LARGEST_COUNT), st.integers(0, api.LARGEST_COUNT), st.integers(1, 9999))
+@example("nanB", 4096, 1, 1)
+@example("infB", 4096, 1, 1)
+@example("1e400B", 4096, 1, 1)
+@example("0.000001K", 1, 0, 1)
+def test_advice(parameter_size, context_tokens, size_bytes, slots):
+    target = {"api": "ollama", "slots": slots, "parameter_size": parameter_size, "context_tokens": context_tokens, "size_bytes": size_bytes}
+    advice = machine.parallel_advice({"gpu_cores": 19, "memory_bytes": 32 << 30}, target)
+    assert advice is None or one_line(advice)
+
+
 # -- what a file of prompts holds
 
 ENTRIES = VALUES | st.fixed_dictionaries({}, optional={
@@ -179,6 +251,7 @@ def test_streams(kind, line, data):
 @pytest.mark.parametrize("line", [
     b'{"response": "\\ud800"}', b'{"error": "\\udfff"}', b'{"done": true, "done_reason": "\\ud800"}', b'{"done": true, "eval_count": 1%s}' % (b"0" * 400),
     b'{"done": true, "eval_count": 1%s}' % (b"0" * 5000), b'{"error": %s}' % (b'{"error":' * 900 + b"1" + b"}" * 900),
+    b'{"timings": {"cache_n": 9223372036854775807, "prompt_n": 9223372036854775807}}', b'{"timings": {"cache_n": 1e14, "prompt_n": 1e14, "predicted_ms": 1e308}}',
     b'{"error": {"message": ""}}', b'{"error": %s}' % DEEP.encode(), b'{"response": %s}' % DEEP.encode(), b'{"error": "a\\r\\u2028b"}', b'{"a": \xff}',
 ])
 def test_lines_that_are_hard_to_keep(line):
@@ -199,7 +272,7 @@ def check_stream(kind, whole, cuts):
     assert can_be_stored(stream.answer) and can_be_stored(stream.reasoning)
     for name, value in vars(stream.final).items():
         assert value is None or can_be_stored(value)
-        assert not isinstance(value, int) or 0 <= value < 2**63, name
+        assert not isinstance(value, int) or 0 <= value <= api.LARGEST_COUNT, name
     assert stream.final.error is None or one_line(stream.final.error)
 
 
@@ -313,6 +386,7 @@ PLISTS = st.fixed_dictionaries({}, optional={"elapsed_ns": st.integers(-5, 2**64
 
 @given(st.binary() | PLISTS | st.tuples(PLISTS, st.integers(0, 2000)).map(lambda pair: pair[0][: pair[1]]))
 @example(b"</array>" * 3 + b"<array>")
+@example(b"<plist><dict><key>a\nb</key></dict></plist>")
 @example(plistlib.dumps({"elapsed_ns": 0.5}))
 @example(plistlib.dumps({"elapsed_ns": 2**64 - 1, "gpu": {}}))
 @example(plistlib.dumps({"elapsed_ns": 1, "processor": {"cpu_energy": 1e308, "gpu_energy": 1e308}, "gpu": {}}))

@@ -61,7 +61,7 @@ def test_an_interrupted_level_that_was_fired_again_is_left_out(results):
 
 
 @pytest.mark.parametrize("models, run_ids, said", [
-    (["nothing:1b"], [], "no model nothing:1b"), ([], [9], "no run 9 with levels in this file: it has 1")])
+    (["nothing:1b"], [], "no model nothing:1b"), ([], [9], "no run 9 with levels in this file: it has 1"), ([], [10**30], "no run 10+ with"), ([], [-(10**30)], "no run -10+ with")])
 def test_what_is_absent_is_one_line(results, models, run_ids, said):
     made_up_results.write(results, levels=(1,))
     with pytest.raises(db.ResultsError, match=said) as error:
