@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults check docs lock bench bench-parts bench-monitor bench-storage bench-soak clean
+.PHONY: demo test test-faults check audit docs lock bench bench-parts bench-monitor bench-storage bench-soak clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -14,6 +14,11 @@ test-faults: .venv/tests-installed
 	$(BIN)/python -m pytest -q -m faults
 
 check: test test-faults
+
+audit:  # needs pypi.org: what is known against the pinned packages
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 docs: .venv/installed
 	$(BIN)/python describe.py
