@@ -529,8 +529,8 @@ LEFT JOIN extreme ON extreme.level_id = average.level_id AND extreme.metric = av
 
 DROP VIEW IF EXISTS energy_summary;
 CREATE VIEW energy_summary AS  -- energy of each level, all sources together; NULL when one of them is not known
-WITH source_count AS (  -- a source that gave nothing in a level is not known there
-  SELECT run_id, count(DISTINCT name || ' ' || device) AS sources FROM power_source
+WITH source_count AS (  -- a device that gave nothing in a level is not known there; macmon goes on with that of a powermetrics that died
+  SELECT run_id, count(DISTINCT device) AS sources FROM power_source
   WHERE EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) GROUP BY run_id
 ), total AS (
   SELECT level_id, group_concat(energy_by_source.source || ' ' || device, ' + ') AS source,

@@ -842,6 +842,18 @@ def test_the_sum_is_unknown_when_one_source_is(results):
     assert (level["energy_j"], level["joules_per_output_token"], level["coverage_ratio"]) == (None, None, 0.5)
 
 
+def test_a_successor_counts_the_same_device_and_no_second_one(results):
+    results["power_source"].insert({"id": 2, "run_id": 1, "name": "macmon", "device": "d1", "kind": "interval", "status": "ok"})
+    add_sample(results, 0, 10, 10.0, 1)
+    add_sample(results, 20, 24, 40.0, 1)  # gives nothing more
+    add_sample(results, 26, 30, 40.0, 2)
+    add_sample(results, 40, 50, 120.0, 2)
+    first, second = rows(results, "energy_summary")
+    assert (first["energy_j"], first["mean_w"], first["source"]) == (None, None, "powermetrics d1 + macmon d1")
+    assert (second["energy_j"], second["mean_w"], second["source"]) == (120.0, 12.0, "macmon d1")
+    assert second["net_energy_j"] is None  # the other one measured the idle power
+
+
 def test_gpu_metrics_has_the_studys_columns_and_only_samples_of_the_level(results):
     add_sample(results, 10, 15, 500.0, gpu_energy_j=500.0, gpu_busy_ratio=1.0, gpu_mhz=1398.0)  # before the level
     add_sample(results, 19, 21, 20.0, gpu_energy_j=10.0, gpu_busy_ratio=0.97, gpu_mhz=1398.0, thermal="Nominal")
