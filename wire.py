@@ -506,7 +506,9 @@ class Framing:
 
 def chunk_size(line: bytes) -> int | None:
     """What the line before a chunk says of its size; None when it is no such line."""
-    digits = line if line.isalnum() else line.split(b";")[0].rstrip()
+    digits = line if line.isalnum() else line.split(b";")[0].rstrip(b" \t")
+    if b"\n" in line:  # http.client ends the line there
+        return None
     try:
         return int(digits, 16) if digits.isalnum() and len(digits) <= LONGEST_LENGTH else None  # int() would take a sign, too
     except ValueError:

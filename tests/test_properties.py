@@ -284,6 +284,8 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 @given(BODIES.map(lambda parts: b"".join(b"".join(part) for part in parts)), st.lists(st.integers(1, 9), max_size=40))
 @example(b"-6\r\n\r\n", [])
 @example(b"-7\r\n\r\n", [])
+@example(b"3\n\r\nabc\r\n0\r\n\r\n", [])
+@example(b"3;a\nb\r\nabc\r\n0\r\n\r\n", [])
 def test_a_chunked_body(body, cuts):
     """However it is cut its end is looked for in bounded time, and what is called whole http.client reads the same."""
     framing, data, rest = wire.Framing(), bytearray(), CHUNKED + body
