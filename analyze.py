@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         database = db.connect(arguments.db, readonly=True)
         try:
+            db.refuse_damage(database)
             return work(database, arguments)
         finally:
             database.close()

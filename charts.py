@@ -426,7 +426,7 @@ def slowest(level: dict) -> dict:
 
 def trade_off(rows: list[dict], what: str) -> alt.TopLevelMixin | None:
     """What more load buys and what it costs: total speed over wait, a path through the means of the levels, each repeat faint."""
-    rows = [{**row, "x": row["wait_s"], "y": row["output_tokens_per_s"]} for row in rows if row["wait_s"] and row["output_tokens_per_s"]]
+    rows = [{**row, "x": row["wait_s"], "y": row["output_tokens_per_s"]} for row in rows if (row["wait_s"] or 0) > 0 and row["output_tokens_per_s"]]
     if not rows:
         return None
     means = [mean_of_level(n, own) for n, own in sorted(at_levels(rows).items())]

@@ -26,6 +26,9 @@ import sqlite_utils
 SCHEMA = pathlib.Path(__file__).with_name("schema.sql")
 TOOL_VERSION = "1.0.0"  # of the whole tool, stored with every run
 VERSION = 1  # of the tables; PRAGMA user_version
+LONGEST_RUN_NS = 10**16  # 115 days
+REPLY_INSTANTS = ("first_byte_ns", "first_text_ns", "first_answer_ns", "last_text_ns")  # between a request's sending and its end,
+CLOCK_DOUBT_NS = 10**9  # as far as two clocks agree
 APPLICATION_ID = int.from_bytes(b"olbe", "big")  # PRAGMA application_id: the file is ours
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 OPEN_PATIENCE_S = 10.0  # how long opening waits for somebody else's lock
@@ -143,6 +146,16 @@ def check_ours(connection: sqlite3.Connection, path: str) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         raise ResultsError(f"{path} is of version {version}, this tool reads {VERSION}: name another with --db")
+
+
+def refuse_damage(database: sqlite_utils.Database) -> None:
+    """Raise ResultsError where an instant is further from its run's start than a run can last, or a text from its request: charts of it would never end."""
+    for table in database.tables:
+        wrong = [f"{column.name} NOT BETWEEN -{LONGEST_RUN_NS} AND {LONGEST_RUN_NS}" for column in table.columns if column.name.endswith("_ns")]
+        if table.name == "request":
+            wrong += [f"{name} NOT BETWEEN sent_ns - {CLOCK_DOUBT_NS} AND ended_ns + {CLOCK_DOUBT_NS}" for name in REPLY_INSTANTS]
+        if wrong and next(database.query(f"SELECT 1 FROM {table.name} WHERE {' OR '.join(wrong)} LIMIT 1"), None):
+            raise ResultsError(f"the file is damaged: its table {table.name} has an instant that no run has")
 
 
 def statements() -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import analyze
 import charts
 import db
 import made_up_results
@@ -103,6 +104,18 @@ def test_a_png_is_1600_wide(drawn, tmp_path):
         charts.save_png(drawn[name], tmp_path / f"{name}.png")
         width, height = struct.unpack(">II", (tmp_path / f"{name}.png").read_bytes()[16:24])
         assert abs(width - charts.PNG_WIDTH_PX) <= 1 and height > 600
+
+
+@pytest.mark.parametrize("change, said", [
+    ("request SET first_text_ns = ended_ns + 100000000000000", "table request"), ("request SET first_byte_ns = -1000000000000", "table request"),
+    ("level SET started_ns = 9223372036854775807 WHERE id = 1", "table level"),
+    ("power_sample SET end_ns = 20000000000000000 WHERE end_ns = (SELECT max(end_ns) FROM power_sample)", "table power_sample"), ("request SET first_text_ns = ended_ns + 9", "")])
+def test_a_damaged_file_is_refused_in_one_line(file, tmp_path, capsys, change, said):
+    database, _ = file([f"UPDATE {change}"])
+    database.conn.commit()
+    code = analyze.main(["--db", str(tmp_path / "results.db"), "--no-charts"])
+    err = capsys.readouterr().err
+    assert code == len(err.splitlines()) == bool(said) and said in err
 
 
 def test_what_is_absent_is_not_drawn(tmp_path):
