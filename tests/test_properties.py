@@ -2,6 +2,7 @@
 
     pytest tests/test_properties.py                      a hundred examples each
     EXAMPLES=20000 pytest tests/test_properties.py       some minutes of fuzzing
+    make fuzz                                            ten minutes each, guided by coverage; hours
 """
 import argparse
 import http.client
