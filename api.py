@@ -517,7 +517,8 @@ def word(value: Any) -> str | None:
 
 
 def text_of(value: Any) -> str | None:
-    return word(value) if isinstance(value, str) else None if value is None else str(value)[:100]
+    """A short text or a number in digits, else None."""
+    return word(str(value)) if isinstance(value, (str, int, float)) else None
 
 
 def listed(body: Any, key: str) -> list[dict]:

@@ -207,3 +207,8 @@ def test_error_bodies_become_one_line():
     assert api.error_text({"error": {"message": "bad\nthing"}}) == "bad thing"
     assert api.error_text("<html><body><h1>502 Bad Gateway</h1></body></html>") == "502 Bad Gateway"
     assert len(api.error_text("x" * 9999)) == api.LONGEST_ERROR
+
+
+@pytest.mark.parametrize("value, kept", [("x" * 200, "x" * 100), (7, "7"), ("", None), (None, None), ([[]], None), ({"a": 1}, None)])
+def test_what_a_server_calls_a_thing_is_a_short_text(value, kept):
+    assert api.text_of(value) == kept
