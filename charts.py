@@ -220,7 +220,7 @@ def at_levels(rows: list[dict]) -> dict[int, list[dict]]:
 def beside(means: list[dict], top: float, height: int) -> dict[tuple, list[dict]]:
     """The numbers of a line by their offset (dx, dy, align): off the line and off each other, above it if that goes."""
     means = sorted(means, key=lambda row: row["concurrency"])
-    step = WIDTH / len(means)
+    step = WIDTH / max(1, len(means))
     points = [((i + 0.5) * step, height * (1 - row["y"] / top)) for i, row in enumerate(means)]
     path = path_boxes(points)
     groups: dict[tuple, list[dict]] = {}

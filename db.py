@@ -149,7 +149,9 @@ def check_ours(connection: sqlite3.Connection, path: str) -> None:
 
 
 def refuse_damage(database: sqlite_utils.Database) -> None:
-    """Raise ResultsError where an instant is further from its run's start than a run can last, or a text from its request: charts of it would never end."""
+    """Raise ResultsError where a level has no run, or an instant is further from its run or request than it can be: charts of it would never end."""
+    if next(database.query("PRAGMA foreign_key_check(level)"), None):
+        raise ResultsError("the file is damaged: a level is of a run that is not there")
     for table in database.tables:
         wrong = [f"{column.name} NOT BETWEEN -{LONGEST_RUN_NS} AND {LONGEST_RUN_NS}" for column in table.columns if column.name.endswith("_ns")]
         if table.name == "request":

@@ -108,10 +108,10 @@ def test_a_png_is_1600_wide(drawn, tmp_path):
 
 @pytest.mark.parametrize("change, said", [
     ("request SET first_text_ns = ended_ns + 100000000000000", "table request"), ("request SET first_byte_ns = -1000000000000", "table request"),
-    ("level SET started_ns = 9223372036854775807 WHERE id = 1", "table level"),
+    ("level SET started_ns = 9223372036854775807 WHERE id = 1", "table level"), ("level SET run_id = 9 WHERE id = 1", "not there"),
     ("power_sample SET end_ns = 20000000000000000 WHERE end_ns = (SELECT max(end_ns) FROM power_sample)", "table power_sample"), ("request SET first_text_ns = ended_ns + 9", "")])
 def test_a_damaged_file_is_refused_in_one_line(file, tmp_path, capsys, change, said):
-    database, _ = file([f"UPDATE {change}"])
+    database, _ = file(["PRAGMA foreign_keys = OFF", f"UPDATE {change}"])
     database.conn.commit()
     code = analyze.main(["--db", str(tmp_path / "results.db"), "--no-charts"])
     err = capsys.readouterr().err
@@ -319,3 +319,9 @@ def test_gaps_are_drawn_without_their_percentiles(tmp_path):
     charts.save_png(chart.draw(database, study), tmp_path / "itl.png")
     assert (tmp_path / "itl.png").read_bytes().startswith(b"\x89PNG")
     database.conn.close()
+
+
+def test_levels_without_a_speed_are_drawn_without_one(file, tmp_path):
+    database, _ = file(["UPDATE level SET ended_ns = NULL"])
+    database.conn.commit()
+    assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path / "data")]) == 0
