@@ -86,8 +86,9 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
     database = db.connect(path, readonly=True)
     try:
         said = []
-        for study in selection.choose(database, [], [run_id]):
-            name = [f"{study.model}:"] if len({level["model"] for level in study.levels}) > 1 else []
+        studies = selection.choose(database, [], [run_id])
+        for study in studies:
+            name = [f"{study.model}:"] if len(studies) > 1 else []
             services = within(database, study, limits)
             said += name + verdict.served(judged_part(study, services), limits, services)
         return said

@@ -11,6 +11,7 @@ one comes 250 d later at the earliest, and the screen costs at most 0.4 % of the
 """
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -120,12 +121,16 @@ class Console:
             self.warn(f"        client-limited, do not trust this level: {row['client_limited_why']}")
 
     def table(self, rows: list[dict]) -> None:
-        """All levels together, where other lines stood between them."""
-        if not self.live and len(rows) > 1:
+        """All levels together, where other lines stood between them, or where there are several models: each has its name above."""
+        several = len({row["model"] for row in rows}) > 1
+        if several or not self.live and len(rows) > 1:
             self.say("")
             self.say(heading(LEVEL_COLUMNS, self.width), "bold")
-            for row in rows:
-                self.say(level_line(row, self.width), "red" if row["errors"] else None)
+            for model, levels in itertools.groupby(rows, lambda row: row["model"]):
+                if several:
+                    self.say(model)
+                for row in levels:
+                    self.say(level_line(row, self.width), "red" if row["errors"] else None)
 
     def draw(self, level, sample: dict) -> None:
         """Called four times a second at most; draws when its budget allows."""

@@ -79,12 +79,13 @@ def test_the_simulators_own_log_agrees(fast, tmp_path):
 
 def test_openai_and_several_models_and_repeats(module_sim, tmp_path):
     two = module_sim("--profile", "exact", "--ttft", "20", "--itl", "2", "--tokens", "10", "--model", "a:1b", "--model", "b:2b")
-    code, _, err = run("1,2", "--host", two.url, "--api", "openai", "--model", "a:1b", "--model", "b:2b", "--repeat", "2", "--tokens", "5",
+    code, out, err = run("1,2", "--host", two.url, "--api", "openai", "--model", "a:1b", "--model", "b:2b", "--repeat", "2", "--tokens", "5",
                        "--cache", "warm", *QUICK, cwd=tmp_path)
     assert (code, err) == (0, "")
     levels = rows(tmp_path, "SELECT model, concurrency, repeat, completed, output_tokens FROM level_summary ORDER BY model, repeat, concurrency")
     assert [tuple(r.values()) for r in levels] == [(m, c, k, c, 5 * c) for m in ("a:1b", "b:2b") for k in (1, 2) for c in (1, 2)]
     assert {r["prefix"] for r in rows(tmp_path, "SELECT prefix FROM request")} == {None}
+    assert re.findall(r"^[ab]:.b:?$", out, re.MULTILINE) == ["a:1b", "b:2b", "a:1b:", "b:2b:"]  # above its levels, above its sentences
 
 
 @pytest.mark.parametrize("arguments, code, words", [
