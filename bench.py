@@ -656,6 +656,7 @@ def print_outcome(run: Run) -> None:
     for sentence in analyze.headline(run.options.db, run.id, run.options.slo):
         run.screen.sentence(sentence)
     where = "" if run.options.db == "results.db" else f" --db {run.options.db}"
+    where += "" if run.status == "finished" else f" --run {run.id}"  # by itself analyze.py takes a finished one
     run.screen.say(f"\nrun {run.id} is in {run.options.db}. Next:\n  python analyze.py{where}     the answer, charts and a page"
                    f"\n  datasette {run.options.db}     browse the raw data")
 

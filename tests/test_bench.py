@@ -125,8 +125,8 @@ def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
     wait_for(process, "level 2 of 3")
     time.sleep(0.6)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130 and "Traceback" not in err
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in err and "python analyze.py --run 1 " in out
     assert [tuple(r.values()) for r in rows(tmp_path, "SELECT concurrency, status, completed, errors FROM level_summary ORDER BY level_id")] == [
         (1, "finished", 1, 0), (2, "interrupted", 0, 2)]
     assert {r["status"] for r in rows(tmp_path, "SELECT status FROM request WHERE level_id = 2")} == {"cancelled"}
