@@ -18,9 +18,12 @@ import sys
 import textwrap
 import time
 
-from rich.console import Console as RichConsole
-from rich.live import Live
-from rich.text import Text
+try:
+    from rich.console import Console as RichConsole
+    from rich.live import Live
+    from rich.text import Text
+except ModuleNotFoundError as error:  # another Python than the one with the packages; sudo has its own PATH
+    sys.exit(f"{error}: start it with .venv/bin/python, or see Install in README.md")
 
 DRAW_EVERY_S = 1.0
 DRAW_BUDGET = 250  # pauses are at least so many times as long as a draw
