@@ -153,7 +153,7 @@ def time_axis(values: list[float], what: str | None, channel=alt.Y, field: str =
     longest = max((value for value in values if value is not None), default=1) or 1
     scale = alt.Scale(domain=[start, longest], nice=False)
     if longest < 120:
-        return channel(f"{field}:Q", title=what and f"{what} (s)", scale=scale)
+        return channel(f"{field}:Q", title=what and f"{what} (s)", scale=scale, axis=alt.Axis(labelOverlap="parity"))  # evenly
     step = next((step for step in TIME_STEPS_S if (longest - start) / step <= 8), TIME_STEPS_S[-1])
     ticks = list(range(math.ceil(start / step) * step, int(longest) + 1, step))
     return channel(f"{field}:Q", title=what and f"{what} (m:ss)", scale=scale, axis=alt.Axis(values=ticks, labelExpr=MSS))

@@ -2,6 +2,7 @@
 import contextlib
 import itertools
 import json
+import re
 import sqlite3
 import struct
 
@@ -241,6 +242,16 @@ def test_a_logarithmic_time_axis_has_ticks_to_read_by(shortest, ratio):
     assert all(low <= tick <= high for tick in ticks) and len(ticks) >= 2
     if high / low < charts.TWO_DECADES and high < 3600:
         assert ticks[-1] > high / 3.4
+
+
+@pytest.mark.parametrize("longest", [0.3, 1.48, 7, 12.2, 12.7, 42, 99, 119])
+def test_the_labels_of_a_time_axis_are_evenly_spaced(longest):
+    rows = [{"x": 0, "y": 1}, {"x": longest, "y": 2}]
+    spec = charts.base(rows).mark_point().encode(x=charts.time_axis([longest], "time", charts.alt.X, "x"), y=charts.alt.Y("y:Q", axis=None)).to_dict()
+    labels = re.findall(r"(<text[^>]*)>([\d.]+)</text>", charts.vl_convert.vegalite_to_svg(spec, config=charts.config()))
+    shown = [float(label) for look, label in labels if ' opacity="0"' not in look]
+    steps = [b - a for a, b in zip(shown, shown[1:])]
+    assert len(shown) >= 4 and steps == pytest.approx([steps[0]] * len(steps))
 
 
 def test_a_number_stands_off_its_line():
