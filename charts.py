@@ -218,7 +218,7 @@ def at_levels(rows: list[dict]) -> dict[int, list[dict]]:
 
 
 def beside(means: list[dict], top: float, height: int) -> dict[tuple, list[dict]]:
-    """The numbers of a line by their offset (dx, dy, align): off the line and off each other, above it if that goes."""
+    """The numbers of a line by their offset (dx, dy, align): off the line, off each other and off the axis, above it if that goes."""
     means = sorted(means, key=lambda row: row["concurrency"])
     step = WIDTH / len(means)
     points = [((i + 0.5) * step, height * (1 - row["y"] / top)) for i, row in enumerate(means)]
@@ -229,7 +229,7 @@ def beside(means: list[dict], top: float, height: int) -> dict[tuple, list[dict]
         high, wide = height * (1 - row["over"] / top), LETTER_PX * len(row["text"])
         boxes = {place: (x + place[0] + {"left": wide / 2, "center": 0, "right": -wide / 2}[place[2]], high + place[1], wide, 10) for place in NUMBER_PLACES
                  if place is not BELOW or (y < height - 22 and high == y)}  # the axis, or a bar, is in the way
-        apart = [place for place, box in boxes.items() if not any(overlap(box, other) for other in taken[-3:])] or [ABOVE]
+        apart = [place for place, box in boxes.items() if box[0] >= wide / 2 and not any(overlap(box, other) for other in taken[-3:])] or [ABOVE]
         best = next((place for place in apart if not any(overlap(boxes[place], other) for other in path)), apart[0])
         taken.append(boxes[best])
         groups.setdefault(best, []).append(row)
@@ -810,7 +810,7 @@ CHARTS = [
           note="Points: repeats of a level; lines: their means."),
     Chart("token_distribution", "How long the replies are", LENGTH_SQL, lengths, "token counts", tokens=True,
           note="Dot: a completed request. Orange: the mean of a level, its number on top."),
-    Chart("server_split", "Where the server spends a request's time", SPLIT_SQL, split, "the server's own timings",
+    Chart("server_split", "Where the server spends a request's time", SPLIT_SQL, split, "timings of the server",
           note="Above each bar: how long a request was on the server, on average."),
     Chart("itl", "Gaps between the chunks of a stream", GAP_SQL, gaps, "chunks",
           note="Darker: more of the level's gaps. Orange, from the left of each level: median, p95 and p99."),

@@ -260,6 +260,12 @@ def test_a_number_stands_off_its_line():
     assert [placed[n] for n in (1, 2, 4, 8, 16, 32)] == [charts.ABOVE, charts.RIGHT, charts.RIGHT, charts.LEFT, charts.ABOVE, charts.RIGHT]
 
 
+def test_the_first_number_is_not_on_the_axis():
+    means = [{"concurrency": n, "y": y, "over": y, "text": "17.1"} for n, y in enumerate((17.1, 23.1, 25.3, 29.8, *[21.0] * 10))]
+    placed = {row["concurrency"]: place for place, rows in charts.beside(means, 33.0, 160).items() for row in rows}
+    assert placed[0] == charts.BELOW
+
+
 def test_no_number_lies_on_its_neighbour():
     means = [{"concurrency": n, "y": 50.0, "over": 50.0, "text": "0.12345"} for n in range(1, 17)]  # each wider than a level
     placed = {row["concurrency"]: place for place, rows in charts.beside(means, 100.0, 340).items() for row in rows}
