@@ -402,7 +402,7 @@ def find_capacity(run: Run, monitor: Monitor | None) -> None:
         good, bad, highest = search(run, monitor, model)
         many = f"{good} or more" if good == highest else str(good or "nobody")
         if bad - good == 1:
-            run.screen.say(f"{model} serves {many} at once within {wish} ({GOOD_RATIO:.0%} of the requests).", "bold")
+            run.screen.sentence(f"{model} serves {many} at once within {wish} ({GOOD_RATIO:.0%} of the requests).")
         elif good or bad <= highest:
             run.screen.say(f"search interrupted: {model} serves {f'{good} or more' if bad > highest else f'between {good} and {bad - 1}'}"
                            f" at once within {wish}.")

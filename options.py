@@ -180,6 +180,8 @@ def settle(options: argparse.Namespace) -> None:
     options.levels, options.dropped = levels(options.levels)
     options.model = list(dict.fromkeys(options.model or [STUDY_MODEL]))
     options.api = options.api or ["ollama"]
+    if options.demo and options.host:
+        raise ValueError("--demo asks its own simulator: it and --host exclude each other")
     options.host, options.api = paired([] if options.demo else addresses(options), options.api)
     options.option = dict(option(text) for text in options.option or [])
     options.think = None if options.think is None else options.think == "on"
@@ -203,6 +205,8 @@ def settle_load(options: argparse.Namespace) -> None:
         raise ValueError("--duration 0 sends nothing: seconds above 0 are meant")
     if options.requests and options.requests > MOST_REQUESTS:
         raise ValueError(f"--requests {options.requests} is more than {MOST_REQUESTS} a level")
+    if options.requests and not options.rate and options.requests < max(options.levels):
+        raise ValueError(f"--requests {options.requests} never makes {max(options.levels)} at once: more requests or lower LEVELS")
     options.load = "open" if options.rate else "closed" if options.requests or options.duration else "burst"
     if options.steady and options.load == "burst":
         raise ValueError("--steady needs a load that goes on: --requests N or --duration S")

@@ -340,8 +340,8 @@ def test_a_warm_level_that_did_not_hit_says_so(fast, tmp_path):
 
 def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
     six = module_sim("--profile", "exact", "--ttft", "20", "--itl", "10", "--tokens", "20", "--slots", "6")
-    code, out, _ = run("32", "--find-capacity", "--slo", "ttft=0.15", "--host", six.url, *QUICK, cwd=tmp_path)
-    assert code == 0 and "serves 6 at once within ttft=0.15" in out
+    code, out, _ = run("32", "--find-capacity", "--slo", "ttft=0.15,tokens_per_s=1", "--host", six.url, *QUICK, cwd=tmp_path)
+    assert code == 0 and "serves 6 at once within ttft=0.15,tokens_per_s=1" in out and max(map(len, out.splitlines())) <= 80
     probes = [r["concurrency"] for r in rows(tmp_path, "SELECT concurrency FROM level ORDER BY id")]
     assert probes == [1, 2, 4, 8, 6, 7]
     good = {r["concurrency"]: r["good_ratio"] for r in rows(tmp_path, "SELECT concurrency, good_ratio FROM level_summary")}
