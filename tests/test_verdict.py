@@ -223,6 +223,12 @@ def test_each_warning_says_what_was_seen(results, change, seen):
     assert len(found) == 1 and found[0].cause and found[0].option
 
 
+def test_failures_of_a_levels_repeats_are_one_warning(results):
+    made_up_results.write(results, levels=(4, 2, 3))
+    study, _ = read(results, "UPDATE level SET concurrency = 4, repeat = 2 WHERE concurrency = 3", "UPDATE request SET status = 'stalled' WHERE number = 1")
+    assert [warning.seen for warning in verdict.failures(study)] == ["1 of the requests at 2 at once ended stalled", "2 of the requests at 4 at once ended stalled"]
+
+
 def test_a_good_run_has_no_warning(results):
     made_up_results.write(results, levels=(32,), slots=32)
     assert verdict.warnings(read(results, "UPDATE target SET vram_bytes = size_bytes")[0]) == []
