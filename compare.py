@@ -368,8 +368,8 @@ def condition(text: str) -> Condition:
     match = re.fullmatch(r"\s*([a-z_0-9]+)\s*([<>])(=?)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%?)\s*", text)
     if not match or match[1] not in COLUMNS.keys() | FIGURES or (match[5] and match[1] not in SHOWN) or math.isinf(limit := float(match[4])):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no condition: METRIC<VALUE or METRIC>=VALUE, with % for a change; METRIC is one of {', '.join(COLUMNS)} "
-            f"or a figure of level_summary such as ttft_p99_s or goodput_per_s, which has no %")
+            f"{text!r} is no condition: METRIC<VALUE or METRIC>=VALUE; METRIC is one of {', '.join(COLUMNS)} "
+            f"or a figure of level_summary such as ttft_p99_s or goodput_per_s; with % for a change: {', '.join(SHOWN)}")
     return Condition(match[1], match[2] == "<", limit / (100 if match[5] else 1), bool(match[5]), text, bool(match[3]))
 
 

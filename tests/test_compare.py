@@ -216,10 +216,11 @@ def test_a_bound_that_cannot_be_told_fails(results, tmp_path, capsys):
     assert capsys.readouterr().out.count("cannot tell") == 2
 
 
-@pytest.mark.parametrize("text", ["", "tokens_per_s", "speed>1", "ttft>x", "ttft=3", "error_ratio>5%"])
+@pytest.mark.parametrize("text", ["", "tokens_per_s", "speed>1", "ttft>x", "ttft=3", "error_ratio>5%", "e2e>5%"])
 def test_a_wrong_condition_is_told(text):
-    with pytest.raises(argparse.ArgumentTypeError):
+    with pytest.raises(argparse.ArgumentTypeError) as error:
         compare.condition(text)
+    assert str(error.value).endswith("with % for a change: ttft, tokens_per_s, output_tokens_per_s, joules_per_token")
 
 
 @pytest.mark.parametrize("arguments", [
