@@ -12,6 +12,7 @@ Reads results.db, prints the answer, and leaves data/<model>/*.png and data/repo
 from __future__ import annotations
 
 import argparse
+import shutil
 import sqlite3
 import sys
 import textwrap
@@ -29,7 +30,6 @@ from selection import Study
 from verdict import Verdict
 
 DEFAULT_SLO = objectives.parse(objectives.DEFAULT)
-COLUMNS = 79
 WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesce(first_answer_ns, request.ended_ns)",
           "e2e": "request.ended_ns"}  # until when a request that was cut had waited
 
@@ -136,9 +136,9 @@ def print_verdict(judged: Verdict) -> None:
     for run in study.runs:
         print(console.clean(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC"))
     print()
-    print(console.LEVEL_HEADING)
+    print(console.heading(console.LEVEL_COLUMNS, width()))
     for level in study.levels:
-        print(console.level_line(level))
+        print(console.level_line(level, width()))
     print()
     for sentence in judged.sentences:
         say(sentence)
@@ -156,8 +156,13 @@ def print_hosts(database, model: str) -> None:
         print()
 
 
+def width() -> int:
+    """Cells of a line; of a file or a pipe always the same."""
+    return max(20, min(console.WIDTH, shutil.get_terminal_size().columns)) if sys.stdout.isatty() else console.WIDTH
+
+
 def say(text: str) -> None:
-    print(textwrap.fill(console.clean(text), COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    print(textwrap.fill(console.clean(text), width() - 1, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 # Drawing.

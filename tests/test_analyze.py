@@ -1,5 +1,6 @@
 """analyze.py from end to end: what it prints, what it leaves, how it fails."""
 import sqlite3
+import sys
 
 import pytest
 
@@ -24,6 +25,14 @@ def test_the_terminal_has_table_answers_and_warnings_in_80_columns(results, caps
     assert [line.split()[:2] for line in lines if line[:6].strip().isdecimal()] == [
         ["1", "1/1"], ["2", "2/2"], ["4", "4/4"], ["8", "8/8"], ["32", "30/32"]]
     assert "One request alone gets" in said and "EUR/kWh" in said and "! 2 of the requests at 32" in said
+
+
+def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert analyze.main(["--db", str(results), "--no-charts"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60 and "    32     30/32" in "\n".join(lines)
 
 
 def test_it_leaves_a_png_for_each_chart_and_one_page(results, tmp_path):
