@@ -115,7 +115,7 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
     tests = ["request.status = 'completed'"]
     for name in limits:
         column, less_is_better = objectives.COLUMNS[name]
-        rateless = "output_tokens < 2, " if name in ("tpot", "tokens_per_s") else ""  # one token has no rate and misses none
+        rateless = "output_tokens < 2 OR last_text_ns = first_text_ns, " if name in ("tpot", "tokens_per_s") else ""  # came at once: misses none
         tests.append(f"coalesce({column} {'<=' if less_is_better else '>='} :{name}, {rateless}0)")
         columns += [f"sum({tests[0]} AND {tests[-1]}) AS met_{name}",
                     f"{'max' if less_is_better else 'min'}(CASE WHEN {tests[0]} THEN {column} END) AS worst_{name}"]
