@@ -285,8 +285,8 @@ def cache_line(row: dict) -> str:
 
 def host_line(row: dict) -> str:
     """A row of host_summary."""
-    return (f"  {row['concurrency']} at once, {clean(row['host'])}: {row['completed']}/{row['requests']} requests, TTFT {short_time(row['ttft_mean_s'])}, "
-            f"{row['tokens_per_s_mean'] or 0:.1f} tokens/s each, {row['output_tokens_per_s'] or 0:.1f} all")
+    return (f"  {clean(row['model'])}, {row['concurrency']} at once, {clean(row['host'])}: {row['completed']}/{row['requests']} requests, "
+            f"TTFT {short_time(row['ttft_mean_s'])}, {row['tokens_per_s_mean'] or 0:.1f} tokens/s each, {row['output_tokens_per_s'] or 0:.1f} all")
 
 
 def short_time(value: float | None) -> str:
