@@ -53,6 +53,13 @@ def test_several_models_are_compared_and_what_is_absent_is_said_once(results, tm
     assert said.count("not drawn, no chunks in this file: other-1b/itl.png") == 1 and "6 charts in" in said
 
 
+def test_a_level_above_32_is_not_called_absent(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(charts, "CHARTS", [chart for chart in charts.CHARTS if chart.name == "ttfb_analysis_32"])
+    made_up_results.write(tmp_path / "results.db", levels=(64,), chunks=False)
+    assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]) == 0
+    assert "not drawn, no waits up to 32 at once in this file" in capsys.readouterr().out
+
+
 def test_wishes_change_the_answer(results, capsys):
     analyze.main(["--db", str(results), "--no-charts", "--slo", "ttft=100,tokens_per_s=1"])
     assert "Up to 8 at once are served within 100 s to the first token and at 1 tokens/s" in " ".join(capsys.readouterr().out.split())
