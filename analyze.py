@@ -72,7 +72,7 @@ def judge(database, study: Study, arguments: argparse.Namespace) -> Verdict:
     shares = within(database, study, wishes)
     sentences = verdict.answers(judged_part(study, shares), wishes, shares)
     if arguments.price is not None:
-        sentences += filter(None, [verdict.cost(study, arguments.price, arguments.currency)])
+        sentences.append(verdict.cost(study, arguments.price, arguments.currency))
     return Verdict(study, wishes, sentences, verdict.warnings(study))
 
 

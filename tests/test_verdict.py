@@ -198,6 +198,8 @@ def test_cost_follows_from_the_energy(results):
     study, _ = read(results, "UPDATE power_sample SET energy_j = 36.0", "UPDATE level SET ended_ns = started_ns + 2000000000", "UPDATE request SET output_tokens = 72")
     assert study.levels[0]["output_tokens_per_joule"] == pytest.approx(1.0)  # 72 tokens for 72 joules
     assert verdict.cost(study, 0.36, "EUR").startswith("At 0.36 EUR/kWh a million output tokens cost 0.1 EUR at 1 at once")
+    study, _ = read(results, "DELETE FROM power_sample")
+    assert verdict.cost(study, 0.36, "EUR") == "What a million output tokens cost is not known: no level has its energy."
 
 
 @pytest.mark.parametrize("change, seen", [
