@@ -195,8 +195,9 @@ def settle(options: argparse.Namespace) -> None:
 
 def settle_load(options: argparse.Namespace) -> None:
     """Which prompts, and which load; what excludes each other is refused. Raises ValueError."""
-    if options.prompts and options.prompt_tokens:
-        raise ValueError("--prompts and --prompt-tokens exclude each other")
+    asked = {"--prompt": options.prompt != STUDY_PROMPT, "--prompts": options.prompts, "--prompt-tokens": options.prompt_tokens}
+    if len(given := [name for name, value in asked.items() if value]) > 1:
+        raise ValueError(f"{' and '.join(given)} exclude each other")
     if options.rate and not (options.requests or options.duration):
         raise ValueError("--rate needs an end: --requests N or --duration S")
     if options.rate and options.ramp:
