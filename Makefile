@@ -6,6 +6,7 @@ BIN := .venv/bin
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
+	@echo 'before that: source $(BIN)/activate'
 
 test: .venv/tests-installed
 	$(BIN)/python -m pytest -q

@@ -12,6 +12,7 @@ Reads results.db, prints the answer, and leaves data/<model>/*.png and data/repo
 from __future__ import annotations
 
 import argparse
+import shutil
 import sqlite3
 import sys
 import textwrap
@@ -29,7 +30,6 @@ from selection import Study
 from verdict import Verdict
 
 DEFAULT_SLO = objectives.parse(objectives.DEFAULT)
-COLUMNS = 79
 WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesce(first_answer_ns, request.ended_ns)",
           "e2e": "request.ended_ns"}  # until when a request that was cut had waited
 
@@ -73,7 +73,7 @@ def judge(database, study: Study, arguments: argparse.Namespace) -> Verdict:
     shares = within(database, study, wishes)
     sentences = verdict.answers(judged_part(study, shares), wishes, shares)
     if arguments.price is not None:
-        sentences += filter(None, [verdict.cost(study, arguments.price, arguments.currency)])
+        sentences.append(verdict.cost(study, arguments.price, arguments.currency))
     return Verdict(study, wishes, sentences, verdict.warnings(study))
 
 
@@ -87,8 +87,9 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
     database = db.connect(path, readonly=True)
     try:
         said = []
-        for study in selection.choose(database, [], [run_id]):
-            name = [f"{study.model}:"] if len({level["model"] for level in study.levels}) > 1 else []
+        studies = selection.choose(database, [], [run_id])
+        for study in studies:
+            name = [f"{study.model}:"] if len(studies) > 1 else []
             services = within(database, study, limits)
             said += name + verdict.served(judged_part(study, services), limits, services)
         return said
@@ -115,7 +116,7 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
     tests = ["request.status = 'completed'"]
     for name in limits:
         column, less_is_better = objectives.COLUMNS[name]
-        rateless = "output_tokens < 2, " if name in ("tpot", "tokens_per_s") else ""  # one token has no rate and misses none
+        rateless = "output_tokens < 2 OR last_text_ns = first_text_ns, " if name in ("tpot", "tokens_per_s") else ""  # came at once: misses none
         tests.append(f"coalesce({column} {'<=' if less_is_better else '>='} :{name}, {rateless}0)")
         columns += [f"sum({tests[0]} AND {tests[-1]}) AS met_{name}",
                     f"{'max' if less_is_better else 'min'}(CASE WHEN {tests[0]} THEN {column} END) AS worst_{name}"]
@@ -136,9 +137,9 @@ def print_verdict(judged: Verdict) -> None:
     for run in study.runs:
         print(console.clean(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC"))
     print()
-    print(console.LEVEL_HEADING)
+    print(console.heading(console.LEVEL_COLUMNS, width()))
     for level in study.levels:
-        print(console.level_line(level))
+        print(console.level_line(level, width()))
     print()
     for sentence in judged.sentences:
         say(sentence)
@@ -156,8 +157,13 @@ def print_hosts(database, model: str) -> None:
         print()
 
 
+def width() -> int:
+    """Cells of a line; of a file or a pipe always the same."""
+    return max(20, min(console.WIDTH, shutil.get_terminal_size().columns)) if sys.stdout.isatty() else console.WIDTH
+
+
 def say(text: str) -> None:
-    print(textwrap.fill(console.clean(text), COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    print(textwrap.fill(console.clean(text), width() - 1, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 # Drawing.

@@ -402,7 +402,7 @@ def find_capacity(run: Run, monitor: Monitor | None) -> None:
         good, bad, highest = search(run, monitor, model)
         many = f"{good} or more" if good == highest else str(good or "nobody")
         if bad - good == 1:
-            run.screen.say(f"{model} serves {many} at once within {wish} ({GOOD_RATIO:.0%} of the requests).", "bold")
+            run.screen.sentence(f"{model} serves {many} at once within {wish} ({GOOD_RATIO:.0%} of the requests).")
         elif good or bad <= highest:
             run.screen.say(f"search interrupted: {model} serves {f'{good} or more' if bad > highest else f'between {good} and {bad - 1}'}"
                            f" at once within {wish}.")
@@ -656,6 +656,7 @@ def print_outcome(run: Run) -> None:
     for sentence in analyze.headline(run.options.db, run.id, run.options.slo):
         run.screen.sentence(sentence)
     where = "" if run.options.db == "results.db" else f" --db {run.options.db}"
+    where += "" if run.status == "finished" else f" --run {run.id}"  # by itself analyze.py takes a finished one
     run.screen.say(f"\nrun {run.id} is in {run.options.db}. Next:\n  python analyze.py{where}     the answer, charts and a page"
                    f"\n  datasette {run.options.db}     browse the raw data")
 

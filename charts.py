@@ -153,7 +153,7 @@ def time_axis(values: list[float], what: str | None, channel=alt.Y, field: str =
     longest = max((value for value in values if value is not None), default=1) or 1
     scale = alt.Scale(domain=[start, longest], nice=False)
     if longest < 120:
-        return channel(f"{field}:Q", title=what and f"{what} (s)", scale=scale)
+        return channel(f"{field}:Q", title=what and f"{what} (s)", scale=scale, axis=alt.Axis(labelOverlap="parity"))  # evenly
     step = next((step for step in TIME_STEPS_S if (longest - start) / step <= 8), TIME_STEPS_S[-1])
     ticks = list(range(math.ceil(start / step) * step, int(longest) + 1, step))
     return channel(f"{field}:Q", title=what and f"{what} (m:ss)", scale=scale, axis=alt.Axis(values=ticks, labelExpr=MSS))
@@ -218,7 +218,7 @@ def at_levels(rows: list[dict]) -> dict[int, list[dict]]:
 
 
 def beside(means: list[dict], top: float, height: int) -> dict[tuple, list[dict]]:
-    """The numbers of a line by their offset (dx, dy, align): off the line and off each other, above it if that goes."""
+    """The numbers of a line by their offset (dx, dy, align): off the line, off each other and off the axis, above it if that goes."""
     means = sorted(means, key=lambda row: row["concurrency"])
     step = WIDTH / max(1, len(means))
     points = [((i + 0.5) * step, height * (1 - row["y"] / top)) for i, row in enumerate(means)]
@@ -229,7 +229,7 @@ def beside(means: list[dict], top: float, height: int) -> dict[tuple, list[dict]
         high, wide = height * (1 - row["over"] / top), LETTER_PX * len(row["text"])
         boxes = {place: (x + place[0] + {"left": wide / 2, "center": 0, "right": -wide / 2}[place[2]], high + place[1], wide, 10) for place in NUMBER_PLACES
                  if place is not BELOW or (y < height - 22 and high == y)}  # the axis, or a bar, is in the way
-        apart = [place for place, box in boxes.items() if not any(overlap(box, other) for other in taken[-3:])] or [ABOVE]
+        apart = [place for place, box in boxes.items() if box[0] >= wide / 2 and not any(overlap(box, other) for other in taken[-3:])] or [ABOVE]
         best = next((place for place in apart if not any(overlap(boxes[place], other) for other in path)), apart[0])
         taken.append(boxes[best])
         groups.setdefault(best, []).append(row)
@@ -802,15 +802,16 @@ CHARTS = [
     Chart("average_throughput", "How fast one request is answered", SPEED_SQL, speed_of_one, "token rates", note=note_on_speed, tokens=True),
     Chart("timeline", "Every request: waiting, reasoning, answering", TIMELINE_SQL, timeline, "requests", note=note_on_timeline),
     Chart("request_evolution", "The largest level as it went", EVOLUTION_SQL, evolution, "requests", note=note_on_evolution),
-    Chart("ttfb_analysis_32", "Wait of every request, up to 32 at once", WAIT_SQL, waits, "waits", top=32, note=WAIT_NOTE),
+    Chart("ttfb_analysis_32", "Wait of every request, up to 32 at once", WAIT_SQL, waits, "waits up to 32 at once", top=32, note=WAIT_NOTE),
     Chart("ttfb_analysis_256", "Wait of every request", WAIT_SQL, waits, "waits", note=WAIT_NOTE),
-    Chart("duration_metrics_32", "How long a reply streams, up to 32 at once", DURATION_SQL, durations, "durations", top=32, note=DURATION_NOTE),
+    Chart("duration_metrics_32", "How long a reply streams, up to 32 at once", DURATION_SQL, durations, "durations up to 32 at once", top=32,
+          note=DURATION_NOTE),
     Chart("duration_metrics_256", "How long a reply streams", DURATION_SQL, durations, "durations", note=DURATION_NOTE),
     Chart("performance_metrics", "Four measures of each level", LEVEL_SQL, performance, "finished levels", tokens=True,
           note="Points: repeats of a level; lines: their means."),
     Chart("token_distribution", "How long the replies are", LENGTH_SQL, lengths, "token counts", tokens=True,
           note="Dot: a completed request. Orange: the mean of a level, its number on top."),
-    Chart("server_split", "Where the server spends a request's time", SPLIT_SQL, split, "the server's own timings",
+    Chart("server_split", "Where the server spends a request's time", SPLIT_SQL, split, "timings of the server",
           note="Above each bar: how long a request was on the server, on average."),
     Chart("itl", "Gaps between the chunks of a stream", GAP_SQL, gaps, "chunks",
           note="Darker: more of the level's gaps. Orange, from the left of each level: median, p95 and p99."),

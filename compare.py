@@ -38,7 +38,7 @@ itl_max_s itl_chunks e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s e2e_max_s output_t
 peak_streaming good_requests good_ratio goodput_per_s ttft_mean_low_s ttft_mean_high_s tokens_per_s_mean_low tokens_per_s_mean_high client_send_skew_s
 client_send_lag_p99_s client_read_lag_p99_s client_stall_p99_s client_cpu_ratio client_limited rate_per_s pool_waits coverage_ratio energy_j idle_w
 joules_per_output_token net_joules_per_output_token output_tokens_per_joule mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio""".split())  # of a level; a bound may name them
-SHOWN = {"ttft": "wait", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
+SHOWN = {"ttft": "wait (s)", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
 COUNTED = {"server": "tokens", "chunks": "chunks", "words": "words"}  # output_tokens_source
 
 
@@ -311,7 +311,8 @@ def gate(found: Comparison, conditions: list[Condition]) -> int:
 def broken(condition: Condition, found: Comparison) -> list[str]:
     """What is to be said against a condition; nothing when it is kept."""
     against = more_errors if condition.metric == "error_ratio" else beyond
-    return [f"failed: {condition.text} at {n} at once: had replies, now none" for n in found.dead] + against(condition, found)
+    dead = [f"failed: {condition.text} at {n} at once: had replies, now {'none' if n in found.after else 'not measured'}" for n in found.dead]
+    return dead + against(condition, found)
 
 
 def beyond(condition: Condition, found: Comparison) -> list[str]:
@@ -367,8 +368,8 @@ def condition(text: str) -> Condition:
     match = re.fullmatch(r"\s*([a-z_0-9]+)\s*([<>])(=?)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%?)\s*", text)
     if not match or match[1] not in COLUMNS.keys() | FIGURES or (match[5] and match[1] not in SHOWN) or math.isinf(limit := float(match[4])):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no condition: METRIC<VALUE or METRIC>=VALUE, with % for a change; METRIC is one of {', '.join(COLUMNS)} "
-            f"or a figure of level_summary such as ttft_p99_s or goodput_per_s, which has no %")
+            f"{text!r} is no condition: METRIC<VALUE or METRIC>=VALUE; METRIC is one of {', '.join(COLUMNS)} "
+            f"or a figure of level_summary such as ttft_p99_s or goodput_per_s; with % for a change: {', '.join(SHOWN)}")
     return Condition(match[1], match[2] == "<", limit / (100 if match[5] else 1), bool(match[5]), text, bool(match[3]))
 
 

@@ -11,15 +11,19 @@ one comes 250 d later at the earliest, and the screen costs at most 0.4 % of the
 """
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
 import textwrap
 import time
 
-from rich.console import Console as RichConsole
-from rich.live import Live
-from rich.text import Text
+try:
+    from rich.console import Console as RichConsole
+    from rich.live import Live
+    from rich.text import Text
+except ModuleNotFoundError as error:  # another Python than the one with the packages; sudo has its own PATH
+    sys.exit(f"{error}: start it with .venv/bin/python, or see Install in README.md")
 
 DRAW_EVERY_S = 1.0
 DRAW_BUDGET = 250  # pauses are at least so many times as long as a draw
@@ -120,12 +124,16 @@ class Console:
             self.warn(f"        client-limited, do not trust this level: {row['client_limited_why']}")
 
     def table(self, rows: list[dict]) -> None:
-        """All levels together, where other lines stood between them."""
-        if not self.live and len(rows) > 1:
+        """All levels together, where other lines stood between them, or where there are several models: each has its name above."""
+        several = len({row["model"] for row in rows}) > 1
+        if several or not self.live and len(rows) > 1:
             self.say("")
             self.say(heading(LEVEL_COLUMNS, self.width), "bold")
-            for row in rows:
-                self.say(level_line(row, self.width), "red" if row["errors"] else None)
+            for model, levels in itertools.groupby(rows, lambda row: row["model"]):
+                if several:
+                    self.say(model)
+                for row in levels:
+                    self.say(level_line(row, self.width), "red" if row["errors"] else None)
 
     def draw(self, level, sample: dict) -> None:
         """Called four times a second at most; draws when its budget allows."""
@@ -277,8 +285,8 @@ def cache_line(row: dict) -> str:
 
 def host_line(row: dict) -> str:
     """A row of host_summary."""
-    return (f"  {row['concurrency']} at once, {clean(row['host'])}: {row['completed']}/{row['requests']} requests, TTFT {short_time(row['ttft_mean_s'])}, "
-            f"{row['tokens_per_s_mean'] or 0:.1f} tokens/s each, {row['output_tokens_per_s'] or 0:.1f} all")
+    return (f"  {clean(row['model'])}, {row['concurrency']} at once, {clean(row['host'])}: {row['completed']}/{row['requests']} requests, "
+            f"TTFT {short_time(row['ttft_mean_s'])}, {row['tokens_per_s_mean'] or 0:.1f} tokens/s each, {row['output_tokens_per_s'] or 0:.1f} all")
 
 
 def short_time(value: float | None) -> str:

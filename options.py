@@ -180,6 +180,8 @@ def settle(options: argparse.Namespace) -> None:
     options.levels, options.dropped = levels(options.levels)
     options.model = list(dict.fromkeys(options.model or [STUDY_MODEL]))
     options.api = options.api or ["ollama"]
+    if options.demo and options.host:
+        raise ValueError("--demo asks its own simulator: it and --host exclude each other")
     options.host, options.api = paired([] if options.demo else addresses(options), options.api)
     options.option = dict(option(text) for text in options.option or [])
     options.think = None if options.think is None else options.think == "on"
@@ -193,8 +195,9 @@ def settle(options: argparse.Namespace) -> None:
 
 def settle_load(options: argparse.Namespace) -> None:
     """Which prompts, and which load; what excludes each other is refused. Raises ValueError."""
-    if options.prompts and options.prompt_tokens:
-        raise ValueError("--prompts and --prompt-tokens exclude each other")
+    asked = {"--prompt": options.prompt != STUDY_PROMPT, "--prompts": options.prompts, "--prompt-tokens": options.prompt_tokens}
+    if len(given := [name for name, value in asked.items() if value]) > 1:
+        raise ValueError(f"{' and '.join(given)} exclude each other")
     if options.rate and not (options.requests or options.duration):
         raise ValueError("--rate needs an end: --requests N or --duration S")
     if options.rate and options.ramp:
@@ -203,6 +206,8 @@ def settle_load(options: argparse.Namespace) -> None:
         raise ValueError("--duration 0 sends nothing: seconds above 0 are meant")
     if options.requests and options.requests > MOST_REQUESTS:
         raise ValueError(f"--requests {options.requests} is more than {MOST_REQUESTS} a level")
+    if options.requests and not options.rate and options.requests < max(options.levels):
+        raise ValueError(f"--requests {options.requests} never makes {max(options.levels)} at once: more requests or lower LEVELS")
     options.load = "open" if options.rate else "closed" if options.requests or options.duration else "burst"
     if options.steady and options.load == "burst":
         raise ValueError("--steady needs a load that goes on: --requests N or --duration S")

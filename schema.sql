@@ -319,7 +319,7 @@ WITH total AS (
       WHEN 'completed' THEN coalesce(CASE objective.metric
         WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
         WHEN 'tpot_s' THEN tpot_s <= bound WHEN 'tokens_per_s' THEN tokens_per_s >= bound END,
-        objective.metric IN ('tpot_s', 'tokens_per_s') AND output_tokens < 2, 0)  -- one token has no rate and misses none
+        objective.metric IN ('tpot_s', 'tokens_per_s') AND (output_tokens < 2 OR last_text_ns = first_text_ns), 0)  -- what came at once has no rate and misses none
       WHEN 'cancelled' THEN CASE WHEN (CASE objective.metric  -- what it had waited already
         WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns)
         WHEN 'e2e_s' THEN request.ended_ns END - coalesce(due_ns, sent_ns)) / 1e9 > bound THEN 0 END

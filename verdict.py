@@ -277,7 +277,7 @@ def cost(study: Study, price_per_kwh: float, currency: str) -> str:
     """What a million tokens cost at the most efficient level."""
     per_joule = study.mean("output_tokens_per_joule")
     if not per_joule:
-        return ""
+        return "What a million output tokens cost is not known: no level has its energy."
     best = max(per_joule, key=per_joule.get)
     million = 1e6 / per_joule[best] / 3.6e6 * price_per_kwh
     scopes = [source["scope"].partition(";")[0] for source in study.sources if source["scope"]]
@@ -389,11 +389,13 @@ def warnings(study: Study) -> list[Warning]:
 
 
 def failures(study: Study) -> list[Warning]:
-    found = []
-    for row in study.outcomes:
-        said = f": {row['example']}" if row["example"] else ""
+    found, together = [], {}
+    for row in sorted(study.outcomes, key=lambda row: row["concurrency"]):
+        together.setdefault((row["concurrency"], row["status"], row["http_status"]), []).append(row)  # the repeats of a level
+    for (concurrency, status, _), rows in together.items():
+        said = next((f": {row['example']}" for row in rows if row["example"]), "")
         found.append(Warning(
-            f"{row['requests']} of the requests at {row['concurrency']} at once ended {row['status']}{said}",
+            f"{sum(row['requests'] for row in rows)} of the requests at {concurrency} at once ended {status}{said}",
             "Each counts as an error and in no speed or wait",
             "Lower the level, raise --deadline, or look into the server's log"))
     return found

@@ -1,5 +1,6 @@
 """analyze.py from end to end: what it prints, what it leaves, how it fails."""
 import sqlite3
+import sys
 
 import pytest
 
@@ -26,6 +27,14 @@ def test_the_terminal_has_table_answers_and_warnings_in_80_columns(results, caps
     assert "One request alone gets" in said and "EUR/kWh" in said and "! 2 of the requests at 32" in said
 
 
+def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert analyze.main(["--db", str(results), "--no-charts"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60 and "    32     30/32" in "\n".join(lines)
+
+
 def test_it_leaves_a_png_for_each_chart_and_one_page(results, tmp_path):
     assert analyze.main(["--db", str(results), "--out", str(tmp_path / "data")]) == 0
     assert {path.stem for path in (tmp_path / "data" / "tiny-7b").glob("*.png")} == {chart.name for chart in charts.CHARTS}
@@ -42,6 +51,13 @@ def test_several_models_are_compared_and_what_is_absent_is_said_once(results, tm
                             "tiny-7b/combined_metrics.png", "tiny-7b/itl.png", "other-1b/combined_metrics.png"}
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("not drawn, no chunks in this file: other-1b/itl.png") == 1 and "6 charts in" in said
+
+
+def test_a_level_above_32_is_not_called_absent(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(charts, "CHARTS", [chart for chart in charts.CHARTS if chart.name == "ttfb_analysis_32"])
+    made_up_results.write(tmp_path / "results.db", levels=(64,), chunks=False)
+    assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]) == 0
+    assert "not drawn, no waits up to 32 at once in this file" in capsys.readouterr().out
 
 
 def test_wishes_change_the_answer(results, capsys):

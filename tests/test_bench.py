@@ -79,12 +79,13 @@ def test_the_simulators_own_log_agrees(fast, tmp_path):
 
 def test_openai_and_several_models_and_repeats(module_sim, tmp_path):
     two = module_sim("--profile", "exact", "--ttft", "20", "--itl", "2", "--tokens", "10", "--model", "a:1b", "--model", "b:2b")
-    code, _, err = run("1,2", "--host", two.url, "--api", "openai", "--model", "a:1b", "--model", "b:2b", "--repeat", "2", "--tokens", "5",
+    code, out, err = run("1,2", "--host", two.url, "--api", "openai", "--model", "a:1b", "--model", "b:2b", "--repeat", "2", "--tokens", "5",
                        "--cache", "warm", *QUICK, cwd=tmp_path)
     assert (code, err) == (0, "")
     levels = rows(tmp_path, "SELECT model, concurrency, repeat, completed, output_tokens FROM level_summary ORDER BY model, repeat, concurrency")
     assert [tuple(r.values()) for r in levels] == [(m, c, k, c, 5 * c) for m in ("a:1b", "b:2b") for k in (1, 2) for c in (1, 2)]
     assert {r["prefix"] for r in rows(tmp_path, "SELECT prefix FROM request")} == {None}
+    assert re.findall(r"^[ab]:.b:?$", out, re.MULTILINE) == ["a:1b", "b:2b", "a:1b:", "b:2b:"]  # above its levels, above its sentences
 
 
 @pytest.mark.parametrize("arguments, code, words", [
@@ -94,6 +95,12 @@ def test_what_cannot_run_says_so_in_one_line(arguments, code, words, tmp_path):
     found, out, err = run(*arguments, *QUICK, cwd=tmp_path)
     assert found == code and words in err and len(err.strip().splitlines()) == 1
     assert not (tmp_path / "results.db").exists()
+
+
+def test_a_python_without_the_packages_says_which_one_has_them(tmp_path):
+    for program in ("bench.py", "analyze.py"):
+        done = subprocess.run([sys.executable, "-S", str(ROOT / program), "1"], cwd=tmp_path, text=True, capture_output=True)
+        assert (done.returncode, done.stderr) == (1, "No module named 'rich': start it with .venv/bin/python, or see Install in README.md\n")
 
 
 def test_a_missing_model_lists_those_that_are_there(fast, tmp_path):
@@ -124,8 +131,8 @@ def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
     wait_for(process, "level 2 of 3")
     time.sleep(0.6)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130 and "Traceback" not in err
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in err and "python analyze.py --run 1 " in out
     assert [tuple(r.values()) for r in rows(tmp_path, "SELECT concurrency, status, completed, errors FROM level_summary ORDER BY level_id")] == [
         (1, "finished", 1, 0), (2, "interrupted", 0, 2)]
     assert {r["status"] for r in rows(tmp_path, "SELECT status FROM request WHERE level_id = 2")} == {"cancelled"}
@@ -290,7 +297,7 @@ def test_made_up_prompts_have_about_the_length_and_are_unique(fast, tmp_path):
 def test_several_hosts_share_a_level(fast, module_sim, tmp_path):
     other = module_sim("--profile", "exact", "--ttft", "10", "--itl", "2", "--tokens", "10")
     code, out, _ = run("6", "--host", fast.url, "--host", other.url, "--api", "ollama", "--api", "openai", *QUICK, cwd=tmp_path)
-    assert code == 0 and other.url in out
+    assert code == 0 and f"  deepseek-r1:7b, 6 at once, {other.url}: 3/3 requests" in out
     found = rows(tmp_path, "SELECT host, api, requests, completed, output_tokens FROM host_summary ORDER BY api")
     assert [tuple(r.values()) for r in found] == [(fast.url, "ollama", 3, 3, 90), (other.url, "openai", 3, 3, 30)]
 
@@ -333,8 +340,8 @@ def test_a_warm_level_that_did_not_hit_says_so(fast, tmp_path):
 
 def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
     six = module_sim("--profile", "exact", "--ttft", "20", "--itl", "10", "--tokens", "20", "--slots", "6")
-    code, out, _ = run("32", "--find-capacity", "--slo", "ttft=0.15", "--host", six.url, *QUICK, cwd=tmp_path)
-    assert code == 0 and "serves 6 at once within ttft=0.15" in out
+    code, out, _ = run("32", "--find-capacity", "--slo", "ttft=0.15,tokens_per_s=1", "--host", six.url, *QUICK, cwd=tmp_path)
+    assert code == 0 and "serves 6 at once within ttft=0.15,tokens_per_s=1" in out and max(map(len, out.splitlines())) <= 80
     probes = [r["concurrency"] for r in rows(tmp_path, "SELECT concurrency FROM level ORDER BY id")]
     assert probes == [1, 2, 4, 8, 6, 7]
     good = {r["concurrency"]: r["good_ratio"] for r in rows(tmp_path, "SELECT concurrency, good_ratio FROM level_summary")}

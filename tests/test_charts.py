@@ -2,6 +2,7 @@
 import contextlib
 import itertools
 import json
+import re
 import sqlite3
 import struct
 
@@ -256,10 +257,26 @@ def test_a_logarithmic_time_axis_has_ticks_to_read_by(shortest, ratio):
         assert ticks[-1] > high / 3.4
 
 
+@pytest.mark.parametrize("longest", [0.3, 1.48, 7, 12.2, 12.7, 42, 99, 119])
+def test_the_labels_of_a_time_axis_are_evenly_spaced(longest):
+    rows = [{"x": 0, "y": 1}, {"x": longest, "y": 2}]
+    spec = charts.base(rows).mark_point().encode(x=charts.time_axis([longest], "time", charts.alt.X, "x"), y=charts.alt.Y("y:Q", axis=None)).to_dict()
+    labels = re.findall(r"(<text[^>]*)>([\d.]+)</text>", charts.vl_convert.vegalite_to_svg(spec, config=charts.config()))
+    shown = [float(label) for look, label in labels if ' opacity="0"' not in look]
+    steps = [b - a for a, b in zip(shown, shown[1:])]
+    assert len(shown) >= 4 and steps == pytest.approx([steps[0]] * len(steps))
+
+
 def test_a_number_stands_off_its_line():
     means = [{"concurrency": n, "y": y, "over": y, "text": "12.3"} for n, y in ((1, 90.0), (2, 40.0), (4, 10.0), (8, 10.0), (16, 60.0), (32, 5.0))]
     placed = {row["concurrency"]: place for place, rows in charts.beside(means, 100.0, 340).items() for row in rows}
     assert [placed[n] for n in (1, 2, 4, 8, 16, 32)] == [charts.ABOVE, charts.RIGHT, charts.RIGHT, charts.LEFT, charts.ABOVE, charts.RIGHT]
+
+
+def test_the_first_number_is_not_on_the_axis():
+    means = [{"concurrency": n, "y": y, "over": y, "text": "17.1"} for n, y in enumerate((17.1, 23.1, 25.3, 29.8, *[21.0] * 10))]
+    placed = {row["concurrency"]: place for place, rows in charts.beside(means, 33.0, 160).items() for row in rows}
+    assert placed[0] == charts.BELOW
 
 
 def test_no_number_lies_on_its_neighbour():

@@ -51,7 +51,7 @@ def test_one_burst_is_never_judged_by_itself(results, capsys):
     said = lines(results, capsys)
     assert row(said, 8, "tokens/s each").endswith("unknown") and "-3" in row(said, 8, "tokens/s each")
     assert row(said, 2, "wait").endswith("unknown") and not row(said, "all", "wait")
-    assert "--repeat 3 tells" in said[-1]
+    assert "--repeat 3 tells" in said[-1] and row(said, 2, "wait (s)") == row(said, 2, "wait")
     assert max(map(len, said)) < 80 and "only in to: 16 at once" in said and not row(said, 16, "wait")
 
 
@@ -161,6 +161,7 @@ def test_a_level_that_is_not_there_any_more_trips_too(write, capsys):
     results = write("after", levels=LEVELS[:3])
     assert "only in from: 8 at once" in lines(results, capsys)
     assert run(results, "--compare", "before", "after", "--fail-if", "ttft>900%") == 1
+    assert "failed: ttft>900% at 8 at once: had replies, now not measured" in capsys.readouterr().out
     assert run(results, "--compare", "after", "before", "--fail-if", "ttft>900%") == 0
 
 
@@ -215,10 +216,11 @@ def test_a_bound_that_cannot_be_told_fails(results, tmp_path, capsys):
     assert capsys.readouterr().out.count("cannot tell") == 2
 
 
-@pytest.mark.parametrize("text", ["", "tokens_per_s", "speed>1", "ttft>x", "ttft=3", "error_ratio>5%"])
+@pytest.mark.parametrize("text", ["", "tokens_per_s", "speed>1", "ttft>x", "ttft=3", "error_ratio>5%", "e2e>5%"])
 def test_a_wrong_condition_is_told(text):
-    with pytest.raises(argparse.ArgumentTypeError):
+    with pytest.raises(argparse.ArgumentTypeError) as error:
         compare.condition(text)
+    assert str(error.value).endswith("with % for a change: ttft, tokens_per_s, output_tokens_per_s, joules_per_token")
 
 
 @pytest.mark.parametrize("arguments", [

@@ -177,7 +177,7 @@ def test_a_deadline_cuts_and_keeps_what_came(module_sim):
 def test_a_stalled_stream_is_told_from_a_waiting_one(module_sim):
     stalling = module_sim("--profile", "exact", "--ttft", "10", "--itl", "5", "--tokens", "10", "--fault", "stall:4")
     outcome = fire(stalling.url, limits=load.Limits(stall_s=0.6)).outcomes[0]
-    assert outcome.status == "stalled" and len(outcome.chunk_ns) >= 3
+    assert (outcome.status, outcome.error) == ("stalled", "nothing for 0.6 s") and len(outcome.chunk_ns) >= 3
     waiting = module_sim("--profile", "exact", "--ttft", "10", "--itl", "100", "--tokens", "15", "--slots", "1")
     level = fire(waiting.url, 2, limits=load.Limits(stall_s=0.6))  # the second waits 1.5 s while the first streams
     assert [o.status for o in level.outcomes] == ["completed", "completed"]

@@ -198,6 +198,8 @@ def test_cost_follows_from_the_energy(results):
     study, _ = read(results, "UPDATE power_sample SET energy_j = 36.0", "UPDATE level SET ended_ns = started_ns + 2000000000", "UPDATE request SET output_tokens = 72")
     assert study.levels[0]["output_tokens_per_joule"] == pytest.approx(1.0)  # 72 tokens for 72 joules
     assert verdict.cost(study, 0.36, "EUR").startswith("At 0.36 EUR/kWh a million output tokens cost 0.1 EUR at 1 at once")
+    study, _ = read(results, "DELETE FROM power_sample")
+    assert verdict.cost(study, 0.36, "EUR") == "What a million output tokens cost is not known: no level has its energy."
 
 
 @pytest.mark.parametrize("change, seen", [
@@ -221,6 +223,12 @@ def test_each_warning_says_what_was_seen(results, change, seen):
     study, _ = read(results, *change.split("; "))
     found = [warning for warning in verdict.warnings(study) if seen in warning.seen]
     assert len(found) == 1 and found[0].cause and found[0].option
+
+
+def test_failures_of_a_levels_repeats_are_one_warning(results):
+    made_up_results.write(results, levels=(4, 2, 3))
+    study, _ = read(results, "UPDATE level SET concurrency = 4, repeat = 2 WHERE concurrency = 3", "UPDATE request SET status = 'stalled' WHERE number = 1")
+    assert [warning.seen for warning in verdict.failures(study)] == ["1 of the requests at 2 at once ended stalled", "2 of the requests at 4 at once ended stalled"]
 
 
 def test_a_good_run_has_no_warning(results):

@@ -215,13 +215,14 @@ def test_a_level_in_which_nothing_could_be_judged_has_no_share(database):
     assert shares(database, study, {"tokens_per_s": 10.0}) == {}
 
 
-def test_a_reply_of_one_token_misses_no_speed(database):
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_a_reply_that_came_at_once_misses_no_speed(database, tokens):
     """It has no gap, so no rate: what it can be held against is its wait."""
     level(database, concurrency=2)
     for metric, bound in (("tokens_per_s", 10), ("ttft_s", 2)):
         database["objective"].insert({"run_id": 1, "metric": metric, "bound": bound})
-    request(database, 1, first=1.0, last=1.0, tokens=1)
-    request(database, 2, first=3.0, last=3.0, tokens=1)
+    request(database, 1, first=1.0, last=1.0, tokens=tokens)
+    request(database, 2, first=3.0, last=3.0, tokens=tokens)
     assert one(database, "level_summary")["good_requests"] == 1
     (study,) = selection.choose(database, [], [])
     assert shares(database, study, {"tokens_per_s": 10.0, "ttft": 2.0}) == {1: 0.5}
