@@ -286,7 +286,11 @@ def cache_line(row: dict) -> str:
 def host_line(row: dict) -> str:
     """A row of host_summary."""
     return (f"  {clean(row['model'])}, {row['concurrency']} at once, {clean(row['host'])}: {row['completed']}/{row['requests']} requests, "
-            f"TTFT {short_time(row['ttft_mean_s'])}, {row['tokens_per_s_mean'] or 0:.1f} tokens/s each, {row['output_tokens_per_s'] or 0:.1f} all")
+            f"TTFT {short_time(row['ttft_mean_s'])}, {short_speed(row['tokens_per_s_mean'])} tokens/s each, {short_speed(row['output_tokens_per_s'])} all")
+
+
+def short_speed(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def short_time(value: float | None) -> str:

@@ -187,6 +187,8 @@ def settle(options: argparse.Namespace) -> None:
     options.think = None if options.think is None else options.think == "on"
     options.slo = objectives.parse(options.slo or objectives.DEFAULT)
     settle_load(options)
+    if options.no_monitor and (options.pid or options.idle):
+        raise ValueError(f"--no-monitor watches nothing: {'--pid' if options.pid else '--idle'} has no effect")
     if options.cooldown is None:
         options.cooldown = 1.0 if options.demo else 10.0
     if options.idle is None:

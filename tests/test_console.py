@@ -141,3 +141,8 @@ def test_plain_lines_tell_changes_only(capsys):
 def test_machine_line_leaves_out_what_is_not_known():
     assert console.machine_line({"gpu_power_w": None}) == "no power and no process samples"
     assert "thermal: Heavy" in console.machine_line({"power_w": 30.0, "thermal": "Heavy"})
+
+
+def test_a_host_whose_speed_is_not_known_has_none():
+    row = {"model": "m", "concurrency": 2, "host": "h", "completed": 0, "requests": 2, "ttft_mean_s": None, "tokens_per_s_mean": None, "output_tokens_per_s": 0.0}
+    assert console.host_line(row).endswith("TTFT -, - tokens/s each, 0.0 all")

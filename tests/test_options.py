@@ -34,6 +34,7 @@ def test_levels_that_are_none(text):
     (["1", "--host", "a", "--host", "a", "--api", "ollama", "--api", "openai"], "needs two names"), (["1", "--api", "ollama", "--api", "openai"], "once for each"),
     (["--find-capacity", "--repeat", "3"], "--repeat 3"), (["--find-capacity", "--cache", "both"], "one cache"), (["1", "--cache", "hot"], "invalid choice"), (["1", "--rate", "5"], "needs an end"), (["1", "--rate", "0", "--requests", "3"], "above 0"),
     (["1", "--prompts", "no-such-file"], "No such file"), (["1", "--slo", "speed=3"], "no objective"), (["1", "--slo", "ttft=x"], "no objective"),
+    (["1", "--no-monitor", "--pid", "7"], "--pid has no effect"), (["1", "--no-monitor", "--idle", "5"], "--idle has no effect"),
     (["1", "--duration", "0"], "above 0"), (["1", "--requests", "1000000"], "more than"), (["1", "--config", "no-such.toml"], "No such file"),
     (["1", "--prompt", "hi", "--prompt-tokens", "9"], "--prompt and --prompt-tokens exclude"), (["--demo", "--host", "a"], "exclude each other"), (["1,8", "--requests", "7"], "never makes 8 at once"), (["--find-capacity", "--requests", "100"], "256 at once"),
     (["1", "--host", "a", "--host", "b", "--host", "c", "--api", "ollama", "--api", "openai"], "once for each"), (["1", "--no-such"], "unrecognized"),
