@@ -62,6 +62,7 @@ def session() -> requests.Session:
     """A requests session whose answers are recorded; it obeys no proxy variable."""
     made = requests.Session()
     made.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
+    made.get_redirect_target = lambda _: None  # else it reads a redirect's whole body, though it is not to follow
     made.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # for a certificate of one's own
     if RECORDS:
         for scheme in ("http://", "https://"):
