@@ -429,10 +429,9 @@ class Framing:
         self._length: int | None = None  # end of the body; -1: whatever comes until end of file
 
     def ends(self, data: bytearray) -> bool:
-        if not self.head_end:
-            self._read_head(data)
-        if not self.head_end:
-            return len(data) > HEAD_BYTES
+        while not self.head_end:
+            if not self._read_head(data):
+                return len(data) > HEAD_BYTES
         if self._is_chunked:
             self.complete = self._walk(data)
         else:
@@ -460,16 +459,17 @@ class Framing:
     def _is_chunked(self) -> bool:
         return self.head_end != 0 and self._length is None
 
-    def _read_head(self, data: bytearray) -> None:
+    def _read_head(self, data: bytearray) -> bool:
+        """Take the next head; False when it has not come whole."""
         end = data.find(b"\r\n\r\n", self._searched)
         if end < 0:
             self._searched = max(self.walked, len(data) - 3)
-            return
+            return False
         lines = bytes(data[self.walked : end]).lower().split(b"\r\n")
         self.walked = self._searched = end + 4
         status = lines[0].split(None, 2)[1:2]
         if status and status[0].startswith(b"1"):  # 100 Continue: the real head follows
-            return self._read_head(data)
+            return True
         headers = dict(line.split(b":", 1) for line in lines[1:] if b":" in line)
         self.head_end = end + 4
         if status in ([b"204"], [b"304"]):
@@ -480,6 +480,7 @@ class Framing:
             self._length = end + 4 + int(length)
         else:
             self._length, self.ending = -1, NEVER
+        return True
 
     def _walk(self, data: bytearray) -> bool:
         """Go over whole chunks; True at the last one, or at what is none: http.client says that better."""

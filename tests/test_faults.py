@@ -265,6 +265,7 @@ RAW = [  # name, answer, statuses
     ("half a status line", saying(b"HTTP/1.1 2"), {"reset", "stream_error"}),
     ("a head without an end", saying(b"HTTP/1.1 200 OK\r\nX: y\r\n"), {"reset", "stream_error", "truncated"}),
     ("100 and nothing", saying(b"HTTP/1.1 100 Continue\r\n\r\n"), {"reset", "stream_error"}),
+    ("100 a thousand times", saying(b"HTTP/1.1 100\r\n\r\n" * 1020 + UNTIL_EOF + WORD + DONE), {"completed"}),
     ("200 and no body", saying(HEAD + b"Content-Length: 0\r\n\r\n"), {"truncated", "stream_error"}),
     ("204", saying(b"HTTP/1.1 204 No Content\r\n\r\n"), {"http_error"}),
     ("a chunk size that is none", saying(CHUNKED + b"zz\r\nhello\r\n"), {"stream_error", "reset"}),
