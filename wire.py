@@ -20,6 +20,7 @@ milliseconds, and t0 is read just before each write.
 from __future__ import annotations
 
 import collections
+import http.client
 import io
 import os
 import selectors
@@ -276,13 +277,21 @@ class Recorder(io.RawIOBase):
             receive(self)
         exchange.digests = not self._ended
         exchange.take_turn()
-        if self._stamped and abs(clock_offset_ns() - self._offset_ns) <= STEP_NS:
+        if exchange.first_read_ns is None and self._is_early():
+            self._forget()
+            self._ended, self._error = True, http.client.HTTPException("the server answered before it was asked")
+        if self._stamped and self._stamps and abs(clock_offset_ns() - self._offset_ns) <= STEP_NS:
             self._use_kernel_stamps()
         self._last_ns = self._stamps[-1] if self._stamps else self._last_ns
         if exchange.first_read_ns is None and self._stamps:
             exchange.first_read_ns = self._stamps[0]
         if self._ended and self._stamps and self._framing.complete:
             exchange.ended_ns = self._stamps[-1]
+
+    def _is_early(self) -> bool:
+        """Did anything come before the request was sent?"""
+        sent_ns = self._exchange.sent_ns
+        return bool(self._stamps) and (sent_ns is None or self._stamps[0] < sent_ns)
 
     def _send(self) -> None:
         exchange = self._exchange
