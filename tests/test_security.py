@@ -95,6 +95,13 @@ def test_a_name_in_a_results_file_forges_no_line(tmp_path, arguments):
     assert not [line for line in done.stdout.splitlines() if line.startswith("forged")]
 
 
+@pytest.mark.faults
+def test_characters_that_no_picture_can_hold_do_not_end_the_program(tmp_path):
+    made_up_results.write(tmp_path / "results.db", model=f"evil{ESCAPES}\0\uffff", label=f"a{ESCAPES}", levels=(1, 2), failures=1, error=f"b{ESCAPES}")
+    done = run("analyze.py", cwd=tmp_path)
+    assert done.returncode == 0 and list(tmp_path.rglob("*.png")) and list(tmp_path.rglob("report.html")), done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a process names itself so on Linux")
 def test_the_name_that_another_process_gave_itself_is_not_obeyed(tmp_path):
     code = ("import ctypes, socket, time\nctypes.CDLL(None).prctl(15, b'e\\x1b[31m\\nvil', 0, 0, 0)\n"
