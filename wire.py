@@ -576,6 +576,12 @@ class RecordingAdapter(HTTPAdapter):
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": TappedPool, "https": TappedHTTPSPool}
 
+    def build_response(self, request, answer) -> requests.Response:
+        """Cookies are not kept: a server could pile them up, and http.cookiejar warns of some with a traceback."""
+        for name in ("Set-Cookie", "Set-Cookie2"):
+            del answer._original_response.msg[name]
+        return super().build_response(request, answer)
+
 
 def ask_for_stamps(sock: socket.socket) -> bool:
     """Have the kernel note receive times on a plain TCP socket; False where it can't."""

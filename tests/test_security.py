@@ -102,6 +102,20 @@ def test_characters_that_no_picture_can_hold_do_not_end_the_program(tmp_path):
     assert done.returncode == 0 and list(tmp_path.rglob("*.png")) and list(tmp_path.rglob("report.html")), done.stderr
 
 
+@pytest.mark.parametrize("cookie", ["a=b; expires; max-age", "a=b"])
+def test_cookies_are_not_kept(tmp_path, cookie):
+    sent = []
+
+    def answer(method, path, headers):
+        sent.append(headers.get("Cookie"))
+        body = b'{"data": [{"id": "m"}]}' if method == "GET" else b'data: {"choices": [{"delta": {"content": "x"}}]}\n\ndata: [DONE]\n\n'
+        return 200, {"Set-Cookie": cookie}, body
+
+    with server(answer) as (url, _):
+        done = run("bench.py", "1", "--requests", "3", "--api", "openai", "--host", url, "--model", "m", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == "" and set(sent) == {None}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a process names itself so on Linux")
 def test_the_name_that_another_process_gave_itself_is_not_obeyed(tmp_path):
     code = ("import ctypes, socket, time\nctypes.CDLL(None).prctl(15, b'e\\x1b[31m\\nvil', 0, 0, 0)\n"
