@@ -36,6 +36,7 @@ WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesc
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
+    console.write_any_letter()
     try:
         database = db.connect(arguments.db, readonly=True)
         try:
@@ -133,9 +134,9 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
 
 def print_verdict(judged: Verdict) -> None:
     study = judged.study
-    print(console.clean(study.model) + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
+    print(console.clean_line(study.model) + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
     for run in study.runs:
-        print(console.clean(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC"))
+        print(console.clean_line(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC"))
     print()
     print(console.heading(console.LEVEL_COLUMNS, width()))
     for level in study.levels:

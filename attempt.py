@@ -154,7 +154,7 @@ def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pau
 def error_body(response: requests.Response) -> str:
     """What the body of an error says, one line; where to go, for a redirect."""
     if location := response.headers.get("Location"):
-        return f"redirects to {location}"[: api.LONGEST_ERROR]
+        return api.flat(f"redirects to {location}")
     body = response.raw.read(ERROR_BYTES, decode_content=True)
     try:
         return api.error_text(json.loads(body))

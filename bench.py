@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import itertools
 import json
 import platform
 import random
@@ -552,6 +553,17 @@ class Asker:
                     self.run.targets[self.level.model, server.url], prompt_number, turn, follow if turn < len(question.turns) else None)
 
 
+class ChunkRows:
+    """A request's rows of the table chunk, made as they are written: an endless answer has millions."""
+
+    def __init__(self, request_id: int, outcome: Outcome, origin_ns: int) -> None:
+        self._request_id, self._origin_ns = request_id, origin_ns
+        self._at_ns, self._kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
+
+    def __iter__(self):
+        return zip(itertools.repeat(self._request_id), itertools.count(), map(self._origin_ns.__rsub__, self._at_ns), self._kinds)
+
+
 class Keeper(load.Observer):
     """Stores a level's requests as they begin and end, and shows it."""
 
@@ -580,9 +592,8 @@ class Keeper(load.Observer):
         writer.update("request", request_id, outcome.row(origin_ns))
         if outcome.answer or outcome.reasoning:
             writer.add("reply", {"request_id": request_id, "reasoning": outcome.reasoning or None, "answer": outcome.answer or None})
-        if count := len(outcome.chunk_ns):
-            writer.add_many("chunk", ("request_id", "number", "at_ns", "is_reasoning"), list(zip(
-                [request_id] * count, range(count), [at - origin_ns for at in outcome.chunk_ns], outcome.chunk_is_reasoning)))
+        if outcome.chunk_ns:
+            writer.add_many("chunk", ("request_id", "number", "at_ns", "is_reasoning"), ChunkRows(request_id, outcome, origin_ns))
         outcome.answer = outcome.reasoning = ""  # stored: a long run need not hold them
 
     def tick(self, level: load.Load) -> None:

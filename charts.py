@@ -23,6 +23,7 @@ from selection import Study
 from verdict import P99_FLOOR, digits, seconds
 
 PNG_WIDTH_PX = 1600
+NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 WIDTH, HEIGHT = 720, 340      # of a single plot; the PNG shows it about twice as large
 SMALL = 170                   # height of each of some below each other
 MOST_BARS = 3000              # requests in a timeline: more are thinner than a pixel
@@ -126,10 +127,19 @@ def config() -> dict:
 
 def save_png(spec: dict, path: Path) -> None:
     """Write a chart 1600 px wide."""
-    svg = vl_convert.vegalite_to_svg(spec, config=config())
+    svg = vl_convert.vegalite_to_svg(drawable(spec), config=config())
     width = float(re.search(r'<svg[^>]* width="([\d.]+)"', svg).group(1))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(vl_convert.svg_to_png(svg, scale=PNG_WIDTH_PX / width))
+
+
+def drawable(part):
+    """The spec without characters that no SVG can hold: one of them would end the whole program."""
+    if isinstance(part, str):
+        return NOT_IN_XML.sub("·", part)
+    if isinstance(part, dict):
+        return {key: drawable(value) for key, value in part.items()}
+    return [drawable(one) for one in part] if isinstance(part, list) else part
 
 
 # Pieces that the charts share.

@@ -358,7 +358,7 @@ def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:
         if not told:
             print(f"cannot tell {condition.text}: no level has it")
         for study, level, value in hits:
-            print(f"failed: {condition.text} at {level['concurrency']} at once of {study.model} ({digits(value)})")
+            print(f"failed: {condition.text} at {level['concurrency']} at once of {console.clean_line(study.model)} ({digits(value)})")
         failed = failed or bool(hits) or not told
     return int(failed)
 

@@ -30,7 +30,7 @@ DRAW_BUDGET = 250  # pauses are at least so many times as long as a draw
 WIDTH = 80
 BAR_CELLS = 28
 LINES_AROUND_TABLE = 7  # GPU line, heading, bar, what is above
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # escape codes, text direction
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # escape codes, text direction
 
 LEVEL_COLUMNS = (  # name in two lines, cells, which go first where there is no room
     ("", "LEVEL", 6, 9), ("", "OK", 10, 8), ("TTFT", "mean", 8, 7), ("TTFT", "max", 8, 3), ("TOK/S", "each", 7, 6), ("TOK/S", "all", 7, 5),
@@ -66,12 +66,22 @@ def clean(text: str) -> str:
     return CONTROL.sub("·", text)
 
 
+def clean_line(text: str) -> str:
+    """The same for a name within a line, which could forge another one."""
+    return CONTROL.sub("·", text).replace("\n", "·")
+
+
+def write_any_letter() -> None:
+    """Words that are not in the terminal's alphabet, or a file's, are no error."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+
+
 class Console:
     """Where a run shows itself."""
 
     def __init__(self, plain: bool = False) -> None:
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="replace")  # a server's words may not be in the terminal's alphabet
+        write_any_letter()
         self._rich = RichConsole(highlight=False, markup=False, soft_wrap=True)
         self.live = self._rich.is_terminal and not plain and os.environ.get("TERM") != "dumb"
         self._screen: Live | None = None
@@ -285,7 +295,7 @@ def cache_line(row: dict) -> str:
 
 def host_line(row: dict) -> str:
     """A row of host_summary."""
-    return (f"  {clean(row['model'])}, {row['concurrency']} at once, {clean(row['host'])}: {row['completed']}/{row['requests']} requests, "
+    return (f"  {clean_line(row['model'])}, {row['concurrency']} at once, {clean_line(row['host'])}: {row['completed']}/{row['requests']} requests, "
             f"TTFT {short_time(row['ttft_mean_s'])}, {short_speed(row['tokens_per_s_mean'])} tokens/s each, {short_speed(row['output_tokens_per_s'])} all")
 
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, wait
-from typing import Callable, NamedTuple
+from typing import Callable, Iterable, NamedTuple
 
 import psutil
 import sqlite_utils
@@ -237,8 +237,8 @@ class Writer:
         """Store a row within half a second."""
         self.add_many(table, tuple(row), [tuple(row.values())])
 
-    def add_many(self, table: str, columns: tuple[str, ...], rows: list[tuple]) -> None:
-        """Store many rows of the same columns within half a second."""
+    def add_many(self, table: str, columns: tuple[str, ...], rows: Iterable[tuple]) -> None:
+        """Store many rows of the same columns within half a second; they are gone through anew at each try."""
         self._queue.put(Entry(self._insert_many, (table, columns, rows)))
 
     def update(self, table: str, row_id: int, changes: dict) -> None:

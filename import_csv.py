@@ -20,6 +20,7 @@ import argparse
 import hashlib
 import json
 import re
+import sqlite3
 import sys
 import textwrap
 from collections import Counter
@@ -27,6 +28,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+import console
 import db
 
 TOOL_VERSION = "original Go tool"  # run.tool_version: what made the numbers, not what read them
@@ -69,7 +71,7 @@ class Level:
     ended_unix: float
     requests: list[dict]
     samples: list[tuple] = field(default_factory=list)  # start, end, watts, MHz, busy ratio
-    looks: dict[int, list[dict]] = field(default_factory=dict)  # lines of process files, by pid
+    looks: dict[int, dict[float, dict]] = field(default_factory=dict)  # lines of process files, by pid and instant
 
 
 class Notes:
@@ -92,6 +94,7 @@ class Notes:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
+    console.write_any_letter()
     try:
         for model, folders in find_models(arguments.dir).items():
             notes = Notes()
@@ -101,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
             print_report(model, runs, notes, [key in known for key in keys])
             if not arguments.dry_run:
                 store(arguments.db, model, [pair for pair in zip(runs, keys) if pair[1] not in known], notes)
-    except (ImportFailed, db.ResultsError, OSError) as error:
+    except (ImportFailed, db.ResultsError, sqlite3.Error, OSError) as error:
         print(f"import_csv.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -274,11 +277,11 @@ def give_looks(levels: list[Level], lines: list[tuple[str, dict]], notes: Notes)
         if level is None:
             notes.drop("process sample outside its level", where)
             continue
-        looks = level.looks.setdefault(line["PID"], [])
-        if any(look["Timestamp"] == at for look in looks[-20:]):  # two writers at once, at most 12 s apart
+        looks = level.looks.setdefault(line["PID"], {})
+        if at in looks:  # two writers at once
             notes.drop("second process sample of the same second", where)
         else:
-            looks.append(line)
+            looks[at] = line
 
 
 # Runs.
@@ -383,7 +386,7 @@ def store_samples(database, source_id: int | None, processes: dict[int, int], le
             "source_id": source_id, "start_ns": ns(start - zero), "end_ns": ns(end - zero), "energy_j": energy_j,
             "gpu_energy_j": energy_j, "gpu_busy_ratio": busy_ratio, "gpu_mhz": mhz})
     for pid, looks in level.looks.items():
-        for line in looks:
+        for line in looks.values():
             insert(database, "process_sample", {
                 "process_id": processes[pid], "at_ns": ns(line["Timestamp"] - zero), "cpu_ratio": line["CPU%"] / 100,
                 "memory_ratio": line["MEM%"] / 100, "rss_bytes": line["RSS"] * 1024, "vms_bytes": line["VSZ"] * 1024,

@@ -226,14 +226,14 @@ class Load:
             self._wait_until_due(outcome, arrival)
         if exchange.ended_ns is None:
             exchange.ended_ns = time.perf_counter_ns()
-        outcome.ended_ns = outcome.ended_ns or exchange.ended_ns
+        outcome.ended_ns = max(outcome.ended_ns or exchange.ended_ns, outcome.intended_ns or 0, outcome.sent_ns or 0)
         if self.is_open:
             outcome.due_ns = outcome.intended_ns
         self._events.put(("ended", (arrival, outcome), exchange))
         return outcome
 
     def _wait_until_due(self, outcome: Outcome, arrival: Arrival) -> None:
-        """A request that could not even connect has failed when it was due, and not before."""
+        """A request that could not even connect, or was hung up on, has failed when it was due, and not before."""
         if self.is_open and self.started_ns is not None:
             outcome.intended_ns = self._instant(arrival)
             time.sleep(max(0.0, (outcome.intended_ns - time.perf_counter_ns()) / 1e9))
@@ -283,11 +283,11 @@ class Load:
             except queue.Empty:
                 break
             self._note(kind, what, exchange)
-            waiting -= kind in ("ready", "ended")
+            waiting -= kind == "ready" or kind == "ended" and what[0] is not None and what[0].exchange is None  # a ready one may be hung up on
             if kind == "ended":
                 failed.append(what)
         self.exchanges.sort(key=lambda exchange: exchange.task.number)
-        tasks = [arrival.exchange.task for arrival in first if arrival.exchange is not None] + [outcome.task for _, outcome in failed]
+        tasks = [arrival.exchange.task for arrival in self._called if arrival.exchange is not None] + [outcome.task for _, outcome in failed]
         if not self.is_open:  # where a connected request may never be sent
             observer.ready(tasks)
             self._told = {task.number for task in tasks}
@@ -326,7 +326,7 @@ class Load:
         for arrival, outcome in early:
             if self.is_open:
                 outcome.due_ns = outcome.intended_ns = self._instant(arrival)
-                outcome.ended_ns = max(outcome.ended_ns, outcome.due_ns)
+            outcome.ended_ns = max(outcome.ended_ns, outcome.due_ns or self.started_ns)
             self._end(observer, outcome)
         next_tick = time.perf_counter() + TICK_S
         while self._busy:
@@ -437,7 +437,7 @@ class Load:
             self._live = False
             sys.setswitchinterval(READING_SWITCH_S)
             self.cpu_s = time.process_time() - self._cpu_before_s
-            self.ended_ns = max((exchange.ended_ns for exchange in self.exchanges), default=time.perf_counter_ns())
+            self.ended_ns = max(self.started_ns, max((exchange.ended_ns for exchange in self.exchanges), default=time.perf_counter_ns()))
 
     # -- afterwards
 
@@ -448,7 +448,7 @@ class Load:
 
     def client_figures(self) -> dict:
         """The columns of the table level that say how exact this client was."""
-        wall_s = max((self.ended_ns or time.perf_counter_ns()) - self.started_ns, 1) / 1e9
+        wall_s = ((self.ended_ns or time.perf_counter_ns()) - self.started_ns) / 1e9  # 0 where all had failed before
         return self.tally.client_figures(self.is_burst, wall_s, self.cpu_s, self.beats_late_ns)
 
 

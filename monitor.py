@@ -777,7 +777,9 @@ def largest(values) -> float | None:
 
 
 def print_line(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    from console import clean_line
+
+    print(clean_line(text), file=sys.stderr, flush=True)
 
 
 # -- alone ------------------------------------------------------------------------------
@@ -834,11 +836,13 @@ def ticks(interval_s: float, until_s: float, interrupt: Interrupt):
 
 
 def lines(monitor: Monitor) -> list[str]:
-    """What was seen last: a line for the time, each source and each process."""
+    """What was seen last: a line for the time, each source and each process, whose name its owner has chosen."""
+    from console import clean_line  # brings rich
+
     seconds = (time.perf_counter_ns() - monitor.origin_ns) / 1e9
     members = list(monitor.tree.members.values()) if monitor.tree else []
-    return [f"{seconds:8.1f} s", *(source_line(track) for track in monitor.tracks),
-            *(process_line(member) for member in members)]
+    return [f"{seconds:8.1f} s", *(clean_line(source_line(track)) for track in monitor.tracks),
+            *(clean_line(process_line(member)) for member in members)]
 
 
 def source_line(track: Track) -> str:

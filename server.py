@@ -116,7 +116,9 @@ class Server:
         last = None
         try:
             with self._session.post(f"{self.url}/api/pull", json={"model": model, "name": model}, stream=True,
-                                    headers={"Accept-Encoding": "identity"}, timeout=(CONNECT_S, None)) as answer:
+                                    headers={"Accept-Encoding": "identity"}, timeout=(CONNECT_S, None), allow_redirects=False) as answer:
+                if answer.is_redirect:
+                    raise ValueError(attempt.error_body(answer))
                 for line in lines(answer.raw):
                     status = step(line)
                     if status and status != last:

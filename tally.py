@@ -101,7 +101,7 @@ class Tally:
             "client_read_lag_p99_s": stall_s if read_lag_s is None else read_lag_s,
             "client_read_lag_source": "kernel" if read_lag_s is not None else None if stall_s is None else "heartbeat",
             "client_stamps": "user" if read_lag_s is None else "kernel",
-            "client_cpu_s": cpu_s, "client_cpu_ratio": cpu_s / wall_s,
+            "client_cpu_s": cpu_s, "client_cpu_ratio": cpu_s / wall_s if wall_s > 0 else None,
             "client_stall_p99_s": stall_s,
         }
         why = limited_why(figures)
@@ -175,7 +175,7 @@ def limited_why(figures: dict) -> str | None:
     kernel = figures["client_stamps"] == "kernel"
     lag_limit_s = KEEP_UP_LIMIT_S if kernel else READ_LAG_LIMIT_S
     found = []
-    if figures["client_cpu_ratio"] > CPU_LIMIT_RATIO:
+    if (figures["client_cpu_ratio"] or 0) > CPU_LIMIT_RATIO:
         found.append(f"the client used {figures['client_cpu_ratio']:.0%} of a core")
     if (figures["client_send_lag_p99_s"] or 0) > SEND_LAG_LIMIT_S:
         found.append(f"requests left up to {figures['client_send_lag_p99_s'] * 1e3:.0f} ms late")

@@ -276,8 +276,8 @@ def cache_effect(study: Study) -> str:
 def cost(study: Study, price_per_kwh: float, currency: str) -> str:
     """What a million tokens cost at the most efficient level."""
     per_joule = study.mean("output_tokens_per_joule")
-    if not per_joule:
-        return "What a million output tokens cost is not known: no level has its energy."
+    if not any(per_joule.values()):  # a server may say that its replies have no tokens
+        return "What a million output tokens cost is not known: no level has its energy and tokens."
     best = max(per_joule, key=per_joule.get)
     million = 1e6 / per_joule[best] / 3.6e6 * price_per_kwh
     scopes = [source["scope"].partition(";")[0] for source in study.sources if source["scope"]]

@@ -20,6 +20,7 @@ milliseconds, and t0 is read just before each write.
 from __future__ import annotations
 
 import collections
+import http.client
 import io
 import os
 import selectors
@@ -62,6 +63,7 @@ def session() -> requests.Session:
     """A requests session whose answers are recorded; it obeys no proxy variable."""
     made = requests.Session()
     made.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
+    made.get_redirect_target = lambda _: None  # else it reads a redirect's whole body, though it is not to follow
     made.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # for a certificate of one's own
     if RECORDS:
         for scheme in ("http://", "https://"):
@@ -275,13 +277,21 @@ class Recorder(io.RawIOBase):
             receive(self)
         exchange.digests = not self._ended
         exchange.take_turn()
-        if self._stamped and abs(clock_offset_ns() - self._offset_ns) <= STEP_NS:
+        if exchange.first_read_ns is None and self._is_early():
+            self._forget()
+            self._ended, self._error = True, http.client.HTTPException("the server answered before it was asked")
+        if self._stamped and self._stamps and abs(clock_offset_ns() - self._offset_ns) <= STEP_NS:
             self._use_kernel_stamps()
         self._last_ns = self._stamps[-1] if self._stamps else self._last_ns
         if exchange.first_read_ns is None and self._stamps:
             exchange.first_read_ns = self._stamps[0]
         if self._ended and self._stamps and self._framing.complete:
             exchange.ended_ns = self._stamps[-1]
+
+    def _is_early(self) -> bool:
+        """Did anything come before the request was sent?"""
+        sent_ns = self._exchange.sent_ns
+        return bool(self._stamps) and (sent_ns is None or self._stamps[0] < sent_ns)
 
     def _send(self) -> None:
         exchange = self._exchange
@@ -428,10 +438,9 @@ class Framing:
         self._length: int | None = None  # end of the body; -1: whatever comes until end of file
 
     def ends(self, data: bytearray) -> bool:
-        if not self.head_end:
-            self._read_head(data)
-        if not self.head_end:
-            return len(data) > HEAD_BYTES
+        while not self.head_end:
+            if not self._read_head(data):
+                return len(data) > HEAD_BYTES
         if self._is_chunked:
             self.complete = self._walk(data)
         else:
@@ -459,16 +468,17 @@ class Framing:
     def _is_chunked(self) -> bool:
         return self.head_end != 0 and self._length is None
 
-    def _read_head(self, data: bytearray) -> None:
+    def _read_head(self, data: bytearray) -> bool:
+        """Take the next head; False when it has not come whole."""
         end = data.find(b"\r\n\r\n", self._searched)
         if end < 0:
             self._searched = max(self.walked, len(data) - 3)
-            return
+            return False
         lines = bytes(data[self.walked : end]).lower().split(b"\r\n")
         self.walked = self._searched = end + 4
         status = lines[0].split(None, 2)[1:2]
         if status and status[0].startswith(b"1"):  # 100 Continue: the real head follows
-            return self._read_head(data)
+            return True
         headers = dict(line.split(b":", 1) for line in lines[1:] if b":" in line)
         self.head_end = end + 4
         if status in ([b"204"], [b"304"]):
@@ -479,6 +489,7 @@ class Framing:
             self._length = end + 4 + int(length)
         else:
             self._length, self.ending = -1, NEVER
+        return True
 
     def _walk(self, data: bytearray) -> bool:
         """Go over whole chunks; True at the last one, or at what is none: http.client says that better."""
@@ -566,6 +577,12 @@ class RecordingAdapter(HTTPAdapter):
     def init_poolmanager(self, *arguments, **options) -> None:
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": TappedPool, "https": TappedHTTPSPool}
+
+    def build_response(self, request, answer) -> requests.Response:
+        """Cookies are not kept: a server could pile them up, and http.cookiejar warns of some with a traceback."""
+        for name in ("Set-Cookie", "Set-Cookie2"):
+            del answer._original_response.msg[name]
+        return super().build_response(request, answer)
 
 
 def ask_for_stamps(sock: socket.socket) -> bool:

@@ -8,9 +8,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+import tracemalloc
+import types
 from pathlib import Path
 
 import pytest
+
+import attempt
+import bench
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["--cooldown", "0", "--idle", "0", "--plain"]
@@ -36,6 +41,23 @@ def rows(folder, sql):
         return [dict(row) for row in connection.execute(sql)]
     finally:
         connection.close()
+
+
+def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
+    """One of 256 MiB has 16 million: as rows they are gigabytes."""
+    outcome, added = attempt.Outcome(attempt.Task(7, None, "", {})), []
+    outcome.chunk_ns.extend(range(1000, 101_000))
+    outcome.chunk_is_reasoning = bytearray([1]) + bytearray(99_999)
+    writer = types.SimpleNamespace(add=lambda *_: None, update=lambda *_: None, add_many=lambda *what: added.append(what))
+    tracemalloc.start()
+    try:
+        bench.Keeper(types.SimpleNamespace(origin_ns=100, writer=writer), 2, None).ended(outcome)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    for _ in range(2):  # a full disk makes the writer try again
+        made = list(added[0][2])
+        assert len(made) == 100_000 and made[0] == (2_000_007, 0, 900, 1) and made[-1] == (2_000_007, 99_999, 100_899, 0)
 
 
 @pytest.fixture(scope="module")

@@ -265,6 +265,7 @@ RAW = [  # name, answer, statuses
     ("half a status line", saying(b"HTTP/1.1 2"), {"reset", "stream_error"}),
     ("a head without an end", saying(b"HTTP/1.1 200 OK\r\nX: y\r\n"), {"reset", "stream_error", "truncated"}),
     ("100 and nothing", saying(b"HTTP/1.1 100 Continue\r\n\r\n"), {"reset", "stream_error"}),
+    ("100 a thousand times", saying(b"HTTP/1.1 100\r\n\r\n" * 1020 + UNTIL_EOF + WORD + DONE), {"completed"}),
     ("200 and no body", saying(HEAD + b"Content-Length: 0\r\n\r\n"), {"truncated", "stream_error"}),
     ("204", saying(b"HTTP/1.1 204 No Content\r\n\r\n"), {"http_error"}),
     ("a chunk size that is none", saying(CHUNKED + b"zz\r\nhello\r\n"), {"stream_error", "reset"}),
@@ -279,6 +280,7 @@ RAW = [  # name, answer, statuses
     ("gzip cut in half", saying(HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(WORD * 99)[:30]), {"truncated", "stream_error"}),
     ("a redirect to itself", saying(b"HTTP/1.1 307 x\r\nLocation: /api/generate\r\nContent-Length: 0\r\n\r\n"), {"http_error"}),
     ("a redirect to a file", saying(b"HTTP/1.1 301 x\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"), {"http_error"}),
+    ("a redirect to no address", saying(b"HTTP/1.1 301 x\r\nLocation: http://[::1\x85\xff\r\nContent-Length: 0\r\n\r\n"), {"http_error"}),
     ("an error nested too deeply", saying(b"HTTP/1.1 500 x\r\nConnection: close\r\n\r\n" + b"[" * 60_000), {"http_error"}),
     ("an error of gzip that is none", saying(b"HTTP/1.1 500 x\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\nplain"), {"http_error"}),
     ("a status of 999", saying(b"HTTP/1.1 999 x\r\nContent-Length: 0\r\n\r\n"), {"http_error"}),
@@ -310,6 +312,13 @@ def test_what_never_ends_is_cut(answer):
         level = fire(url, 2, limits=load.Limits(stall_s=STALL_S, deadline_s=DEADLINE_S))
     check(level, 2, {"cancelled", "http_error", "stream_error", "reset", "truncated"})
     assert psutil.Process().memory_info().rss - before < 1000 * MIB
+
+
+def test_a_redirects_endless_page_is_not_read():
+    with nothing_left(), raw_server(endless(b"HTTP/1.1 302 x\r\nLocation: /x\r\nConnection: close\r\n\r\n", b"x" * 65_536)) as url:
+        level = fire(url, 2, limits=load.Limits(stall_s=STALL_S, deadline_s=60))
+        check(level, 2, {"http_error"}, 302)
+    assert {outcome.error for outcome in level.outcomes} == {"redirects to /x"}
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak of one process is not known here")

@@ -153,6 +153,20 @@ def test_failures_are_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 2
 
 
+def test_a_process_file_written_twice_counts_once(tree, tmp_path, capsys):
+    path = next(tree.rglob("test_results_1")) / "process_42_metrics.csv"
+    lines = "".join(f"2025-02-02T10:00:{second:02}.{part:02}-03:00,42,1.0,1.0,1,1,1,1\n" for second in range(5, 11) for part in range(0, 50, 10))
+    path.write_text(PROCESS + lines * 2)
+    assert run_import(tree, tmp_path / "r.db") == 0 and "30 x second process sample" in capsys.readouterr().out
+    assert rows(tmp_path / "r.db", "SELECT count(*) FROM process_sample JOIN process ON process.id = process_id WHERE pid = 42") == [(30,)]
+
+
+def test_what_the_file_refuses_is_one_line(tree, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(import_csv, "ns", lambda seconds: 0)  # two samples at the same instant
+    assert run_import(tree, tmp_path / "r.db") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_half_an_import_is_none(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(import_csv, "store_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     assert run_import(tree, tmp_path / "r.db") == 130

@@ -1,7 +1,9 @@
 """load.py: every end of a request has its own status; bursts, cuts and figures."""
 import contextlib
+import itertools
 import socket
 import threading
+import time
 
 import pytest
 
@@ -69,6 +71,13 @@ def test_nobody_there_is_refused(unused_port):
     assert outcome.status == "refused" and outcome.sent_ns is None and outcome.error
 
 
+def test_a_level_that_could_not_even_connect_is_not_the_clients_fault(unused_port):
+    level = fire(f"http://127.0.0.1:{unused_port}", 4)
+    figures = level.client_figures()
+    assert figures["client_cpu_ratio"] is None and "core" not in (figures["client_limited_why"] or "")
+    assert level.ended_ns == level.tally.last_ns == level.started_ns  # it took no time, and none before it began
+
+
 @pytest.fixture
 def unused_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -124,6 +133,41 @@ def test_nobody_is_connected_long_before_it_is_due(impatient, way):
     level.run(seen)
     assert [o.status for o in seen.outcomes] == ["completed"] * 5
     assert sorted(o.task.number for o in seen.outcomes) == [1, 2, 3, 4, 5] and level.pool_waits == level.never_sent == 0
+
+
+@contextlib.contextmanager
+def rude(early):
+    """Says something to whoever connects, and hangs up before it was asked anything; some connections later than others."""
+    def talk(connection, number):
+        time.sleep(number % 2 * 0.1)
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(early)
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def serve():
+        with contextlib.suppress(OSError):
+            for number in itertools.count():
+                threading.Thread(target=talk, args=(listener.accept()[0], number), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+
+
+@pytest.mark.parametrize("way", [{}, {"planned": 24}, {"arrivals": load.poisson(40, 1), "planned": 12}], ids=["burst", "closed", "open"])
+@pytest.mark.parametrize("early, status", [(b"", "reset"), (ANSWER, "stream_error")])
+def test_a_server_that_hangs_up_or_answers_before_it_is_asked(early, status, way):
+    seen = Seen()
+    seen.ready = lambda tasks: seen.begun_numbers.extend(task.number for task in tasks)
+    with rude(early) as url:
+        level = load.Load(lambda n: load.Task(n, api.SERVERS["ollama"], url, {}), load.Limits(stall_s=5), 12, **way)
+        level.run(seen)
+    count = level.planned
+    assert sorted(o.task.number for o in seen.outcomes) == list(range(1, count + 1))
+    assert len(seen.begun_numbers) == len(set(seen.begun_numbers))  # each is told once: a second row of it would be refused
+    assert {status} <= {o.status for o in seen.outcomes} <= {status, "reset", "completed"}, {o.error for o in seen.outcomes}
+    assert all(o.ended_ns >= (o.due_ns or o.sent_ns or 0) for o in seen.outcomes)
+    assert all(o.sent_ns <= o.first_byte_ns for o in seen.outcomes if o.status == "completed")  # asked just in time
 
 
 def test_a_full_pool_is_counted_and_not_called_the_clients_lateness(exact):

@@ -87,6 +87,53 @@ def test_escape_codes_in_a_results_file_are_not_printed(tmp_path):
         assert "evil" in done.stdout + done.stderr and not CONTROL.search(done.stdout + done.stderr)
 
 
+@pytest.mark.parametrize("arguments", [["--no-charts", "--fail-if", "ttft>0"], ["--compare", "1", "1", "--fail-if", "ttft>0%"]])
+def test_a_name_in_a_results_file_forges_no_line(tmp_path, arguments):
+    made_up_results.write(tmp_path / "results.db", model=f"evil{ESCAPES}\nforged line", label="a\u061c\nforged line", levels=(1, 2))
+    done = run("analyze.py", *arguments, cwd=tmp_path)
+    assert "evil" in done.stdout and not CONTROL.search(done.stdout) and "\u061c" not in done.stdout
+    assert not [line for line in done.stdout.splitlines() if line.startswith("forged")]
+
+
+@pytest.mark.faults
+def test_characters_that_no_picture_can_hold_do_not_end_the_program(tmp_path):
+    made_up_results.write(tmp_path / "results.db", model=f"evil{ESCAPES}\0\uffff", label=f"a{ESCAPES}", levels=(1, 2), failures=1, error=f"b{ESCAPES}")
+    done = run("analyze.py", cwd=tmp_path)
+    assert done.returncode == 0 and list(tmp_path.rglob("*.png")) and list(tmp_path.rglob("report.html")), done.stderr
+
+
+@pytest.mark.parametrize("cookie", ["a=b; expires; max-age", "a=b"])
+def test_cookies_are_not_kept(tmp_path, cookie):
+    sent = []
+
+    def answer(method, path, headers):
+        sent.append(headers.get("Cookie"))
+        body = b'{"data": [{"id": "m"}]}' if method == "GET" else b'data: {"choices": [{"delta": {"content": "x"}}]}\n\ndata: [DONE]\n\n'
+        return 200, {"Set-Cookie": cookie}, body
+
+    with server(answer) as (url, _):
+        done = run("bench.py", "1", "--requests", "3", "--api", "openai", "--host", url, "--model", "m", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == "" and set(sent) == {None}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process names itself so on Linux")
+def test_the_name_that_another_process_gave_itself_is_not_obeyed(tmp_path):
+    code = ("import ctypes, socket, time\nctypes.CDLL(None).prctl(15, b'e\\x1b[31m\\nvil', 0, 0, 0)\n"
+            "made = socket.create_server(('127.0.0.1', 0)); print(made.getsockname()[1], flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        try:
+            done = run("monitor.py", "--port", other.stdout.readline().strip(), "--duration", "1.2", cwd=tmp_path)
+        finally:
+            other.kill()
+    assert "e·[31m·vil" in done.stdout and not CONTROL.search(done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["--no-charts"], ["--compare", "1", "1"]])
+def test_a_name_that_the_terminal_cannot_write_is_no_traceback(tmp_path, arguments):
+    made_up_results.write(tmp_path / "results.db", model="模型", label="мой", levels=(1, 2))
+    assert "??" in run("analyze.py", *arguments, cwd=tmp_path, PYTHONIOENCODING="ascii").stdout
+
+
 # -- files
 
 @pytest.mark.parametrize("model", ["../../outside:7b", "..", "/tmp/outside", "a/../../../outside", "..\\outside", "a\x00b", "CON", "x" * 300, "-rf", "~/.ssh"])

@@ -120,6 +120,20 @@ def test_a_download_that_says_nonsense(body):
         assert "'mine' could not be pulled: " in refused(url, lambda made: made.check_model("mine", True, print))
 
 
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_download_goes_nowhere_else(status):
+    asked = []
+    with raw_server(lambda connection, path: asked.append(path)) as elsewhere:
+        def answer(connection, path):
+            if path != "/api/pull":
+                return saying(tags={"models": []})(connection, path)
+            connection.sendall(b"HTTP/1.1 %d x\r\nLocation: %s/x\r\nContent-Length: 0\r\n\r\n" % (status, elsewhere.encode()))
+
+        with raw_server(answer) as url:
+            assert f"could not be pulled: redirects to {elsewhere}/x" in refused(url, lambda made: made.check_model("mine", True, print))
+    assert asked == []
+
+
 def test_a_downloads_line_without_an_end_is_cut():
     sent = []
 

@@ -202,6 +202,12 @@ def test_cost_follows_from_the_energy(results):
     assert verdict.cost(study, 0.36, "EUR") == "What a million output tokens cost is not known: no level has its energy."
 
 
+def test_replies_that_count_no_tokens_have_no_cost(results):
+    made_up_results.write(results, levels=(1, 2))
+    study, _ = read(results, "UPDATE request SET output_tokens = 0")
+    assert study.levels[0]["output_tokens_per_joule"] == 0 and verdict.cost(study, 0.3, "EUR") == ""
+
+
 @pytest.mark.parametrize("change, seen", [
     ("UPDATE request SET status = 'stalled', error = 'no byte for 60 s' WHERE id = 1", "1 of the requests at 1 at once ended stalled: no byte for 60 s"),
     ("UPDATE run SET status = 'interrupted'", "run 1 is interrupted"),
