@@ -24,6 +24,7 @@ import db
 import export_csv
 import objectives
 import selection
+import standard
 import verdict
 from selection import Study
 from verdict import Verdict
@@ -35,6 +36,7 @@ WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesc
 
 
 def main(argv: list[str] | None = None) -> int:
+    standard.fill()
     arguments = parse_args(argv)
     try:
         database = db.connect(arguments.db, readonly=True)

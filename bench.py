@@ -45,6 +45,7 @@ import power
 import privilege
 import prompts
 import selfcheck
+import standard
 import wire
 from attempt import Limits, Outcome, Task
 from interrupt import Interrupt, on_interrupt
@@ -71,6 +72,7 @@ class CannotRun(Exception):
 
 def main(argv: list[str] | None = None) -> int:
     helper = None
+    standard.fill()
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         options = command_line.parse(argv)
@@ -102,6 +104,7 @@ def bench(options: argparse.Namespace, helper) -> int:
         if options.dropped:
             screen.warn(f"levels named twice are fired once: {', '.join(map(str, options.dropped))} (--repeat N fires all N times)")
         interrupt = stack.enter_context(on_interrupt(SAVING))
+        screen.on_left = interrupt.type
         raise_file_limit(max(options.levels))
         if options.self_check:
             check_self(options, screen)
@@ -512,7 +515,11 @@ def fire_level(run: Run, monitor: Monitor | None, level: Level) -> int | None:
     under_way = load.Load(Asker(run, level).task, limits(options), level.concurrency, arrivals=arrivals, ramp_s=options.ramp or 0.0,
                           planned=options.requests, until_s=options.duration, interrupt=run.interrupt)
     keeper = Keeper(run, level_id, monitor)
-    under_way.run(keeper)
+    try:
+        under_way.run(keeper)
+    except BaseException:
+        run.writer.update("level", level_id, {"status": "interrupted"})  # it is no part of the answer
+        raise
     keeper.close(under_way)
     if monitor is not None:
         monitor.wait_covered(time.perf_counter_ns(), run.interrupt)

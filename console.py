@@ -11,6 +11,7 @@ one comes 250 d later at the earliest, and the screen costs at most 0.4 % of the
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -20,6 +21,8 @@ import time
 from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.text import Text
+
+import standard
 
 DRAW_EVERY_S = 1.0
 DRAW_BUDGET = 250  # pauses are at least so many times as long as a draw
@@ -63,7 +66,11 @@ def clean(text: str) -> str:
 
 
 class Console:
-    """Where a run shows itself."""
+    """Where a run shows itself.
+
+    Where that fails nothing more is shown and the run goes on: its rows are what counts. A reader
+    of a pipe that has left (`| head`) wants no more: then ``on_left`` is called.
+    """
 
     def __init__(self, plain: bool = False) -> None:
         if hasattr(sys.stdout, "reconfigure"):
@@ -75,6 +82,7 @@ class Console:
         self._next_draw = 0.0
         self._told: tuple = ()
         self._table_begun = False
+        self.on_left = lambda: None
 
     @property
     def width(self) -> int:
@@ -89,9 +97,10 @@ class Console:
 
     def say(self, text: str, style: str | None = None) -> None:
         """One line, above the live screen when there is one."""
-        self._rich.print(Text(clean(text), style=style or ""))
-        if not self.live:
-            sys.stdout.flush()
+        with self._showing():
+            self._rich.print(Text(clean(text), style=style or ""))
+            if not self.live:
+                sys.stdout.flush()
 
     def sentence(self, text: str) -> None:
         """A sentence in bold, broken between words."""
@@ -105,7 +114,8 @@ class Console:
         self._heading, self._told, self._next_draw = clean(heading), (), 0.0
         if self.live:
             self._screen = Live(console=self._rich, auto_refresh=False, transient=True)
-            self._screen.start()
+            with self._showing():
+                self._screen.start()
         else:
             self.say(heading)
 
@@ -134,7 +144,8 @@ class Console:
         began = time.monotonic()
         if began < self._next_draw:
             return
-        self._screen.update(Text(self._picture(level, sample), no_wrap=True, overflow="crop"), refresh=True)
+        with self._showing():
+            self._screen.update(Text(self._picture(level, sample), no_wrap=True, overflow="crop"), refresh=True)
         took = time.monotonic() - began
         self._next_draw = began + max(DRAW_EVERY_S, DRAW_BUDGET * took)
 
@@ -162,8 +173,21 @@ class Console:
 
     def _close_screen(self) -> None:
         if self._screen is not None:
-            self._screen.stop()
+            with self._showing():
+                self._screen.stop()
             self._screen = None
+
+    @contextlib.contextmanager
+    def _showing(self):
+        try:
+            yield
+        except (OSError, SystemExit) as error:  # SystemExit: what rich makes of a pipe without a reader
+            self._rich.quiet = True
+            standard.silence(sys.stdout)
+            if isinstance(error, (BrokenPipeError, SystemExit)):
+                return self.on_left()
+            with contextlib.suppress(OSError):
+                print(f"bench.py: standard output: {error.strerror}; the run goes on and shows no more", file=sys.stderr)
 
 
 def states(level) -> tuple[int, int, int]:

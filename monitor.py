@@ -12,6 +12,7 @@ the run. Energy comes from `power.py`; here its samples are checked, counted and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import functools
 import json
@@ -34,6 +35,7 @@ import db
 import machine
 import power
 import privilege
+import standard
 from interrupt import Interrupt, on_interrupt
 
 INTERVAL_S = 1.0  # between two looks; finer buys nothing: NVML and powermetrics average 1 s
@@ -54,6 +56,7 @@ JOIN_S = 8.0  # for a thread to end; a sampler gets power.STOP_S of it
 
 
 def main(argv: list[str] | None = None) -> int:
+    standard.fill()
     arguments = parse_args(argv)
     helper = None
     try:
@@ -777,7 +780,8 @@ def largest(values) -> float | None:
 
 
 def print_line(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(text, file=sys.stderr, flush=True)
 
 
 # -- alone ------------------------------------------------------------------------------
@@ -795,9 +799,11 @@ def watch(arguments: argparse.Namespace, helper) -> int:
             monitor.start()
             show(monitor, arguments.duration, interrupt)
             status = "interrupted" if interrupt.is_set() else "finished"
-        except BrokenPipeError:  # `monitor.py | head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer must not complain at the end
+        except OSError as error:  # `monitor.py | head` has seen enough, or the disk is full
+            standard.silence(sys.stdout)
             status = "interrupted"
+            if not isinstance(error, BrokenPipeError):
+                print_line(f"monitor.py: standard output: {error.strerror}")
         finally:
             cost = monitor.stop()
             writer.update("run", run_id, {**cost, "status": status, "ended_ns": time.perf_counter_ns() - origin_ns})
