@@ -36,7 +36,7 @@ WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesc
 
 
 def main(argv: list[str] | None = None) -> int:
-    standard.fill()
+    standard.prepare()
     arguments = parse_args(argv)
     try:
         database = db.connect(arguments.db, readonly=True)

@@ -72,7 +72,7 @@ class CannotRun(Exception):
 
 def main(argv: list[str] | None = None) -> int:
     helper = None
-    standard.fill()
+    standard.prepare()
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         options = command_line.parse(argv)

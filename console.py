@@ -73,8 +73,6 @@ class Console:
     """
 
     def __init__(self, plain: bool = False) -> None:
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="replace")  # a server's words may not be in the terminal's alphabet
         self._rich = RichConsole(highlight=False, markup=False, soft_wrap=True)
         self.live = self._rich.is_terminal and not plain and os.environ.get("TERM") != "dumb"
         self._screen: Live | None = None

@@ -28,6 +28,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import db
+import standard
 
 TOOL_VERSION = "original Go tool"  # run.tool_version: what made the numbers, not what read them
 LONGEST_PAUSE_S = 300  # the tool paused 10 s between levels; a level that was deleted later leaves two minutes
@@ -91,6 +92,7 @@ class Notes:
 
 
 def main(argv: list[str] | None = None) -> int:
+    standard.prepare()
     arguments = parse_args(argv)
     try:
         for model, folders in find_models(arguments.dir).items():

@@ -56,7 +56,7 @@ JOIN_S = 8.0  # for a thread to end; a sampler gets power.STOP_S of it
 
 
 def main(argv: list[str] | None = None) -> int:
-    standard.fill()
+    standard.prepare()
     arguments = parse_args(argv)
     helper = None
     try:

@@ -255,7 +255,7 @@ def law_sentence(study: Study) -> str:
 
 def efficiency(study: Study) -> str:
     per_joule, watts, idle = (study.mean(column) for column in ("output_tokens_per_joule", "mean_w", "idle_w"))
-    if not per_joule:
+    if not any(per_joule.values()):  # no source of power, or no token in any level
         return ""
     best = max(per_joule, key=per_joule.get)
     rest = f", {digits(idle[best])} W of them idle" if best in idle else ""
@@ -276,7 +276,7 @@ def cache_effect(study: Study) -> str:
 def cost(study: Study, price_per_kwh: float, currency: str) -> str:
     """What a million tokens cost at the most efficient level."""
     per_joule = study.mean("output_tokens_per_joule")
-    if not per_joule:
+    if not any(per_joule.values()):  # no source of power, or no token in any level
         return ""
     best = max(per_joule, key=per_joule.get)
     million = 1e6 / per_joule[best] / 3.6e6 * price_per_kwh

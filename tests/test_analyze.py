@@ -1,5 +1,9 @@
 """analyze.py from end to end: what it prints, what it leaves, how it fails."""
+import os
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +11,8 @@ import analyze
 import charts
 import db
 import made_up_results
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -24,6 +30,30 @@ def test_the_terminal_has_table_answers_and_warnings_in_80_columns(results, caps
     assert [line.split()[:2] for line in lines if line[:6].strip().isdecimal()] == [
         ["1", "1/1"], ["2", "2/2"], ["4", "4/4"], ["8", "8/8"], ["32", "30/32"]]
     assert "One request alone gets" in said and "EUR/kWh" in said and "! 2 of the requests at 32" in said
+
+
+def test_a_price_where_no_level_has_a_token(results, capsys):
+    database = db.connect(results)
+    database.execute("UPDATE request SET status = 'refused', first_text_ns = NULL, first_answer_ns = NULL, last_text_ns = NULL, chunks = 0, output_tokens = 0")
+    database.close()
+    assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3"]) == 0
+    said = capsys.readouterr().out
+    assert "0/32" in said and "EUR" not in said and "tokens per joule" not in said
+
+
+@pytest.mark.parametrize("alphabet", ["cp1252", "ascii"])
+@pytest.mark.parametrize("arguments", [["analyze.py", "--no-charts", "--export-csv", "."], ["analyze.py", "--compare", "1", "2"], ["import_csv.py", "tree", "--db", "other.db"]])
+def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, arguments):
+    """As in a pipe on Windows."""
+    for second in range(2):
+        made_up_results.write(tmp_path / "names.db", model="模型\u202e→:7b", label="größer → schneller", levels=(1,), started_unix=1e9 + second)
+    folder = tmp_path / "tree" / "模型→" / "test_results_1"
+    folder.mkdir(parents=True)
+    (folder / "duration_metrics.csv").write_text("Timestamp,Concurrency,MaxDuration,MinDuration,AvgDuration,P99Duration\n", encoding="utf-8")
+    database = ["--db", "names.db"] if arguments[0] == "analyze.py" else []
+    done = subprocess.run([sys.executable, str(ROOT / arguments[0]), *arguments[1:], *database], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONIOENCODING": alphabet}, encoding=alphabet)
+    assert (done.returncode, done.stderr) == (0, "") and "?" in done.stdout
 
 
 def test_it_leaves_a_png_for_each_chart_and_one_page(results, tmp_path):
