@@ -267,6 +267,24 @@ def test_a_run_that_another_program_deletes_ends_in_one_line(slow, tmp_path):
     assert_one_line(err, "another program has deleted it")
 
 
+@posix
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_file_that_is_moved_or_replaced_ends_the_run_in_one_line_and_keeps_all_of_it(slow, tmp_path, is_replaced):
+    path = tmp_path / "results.db"
+    process = start("1,2,3", "--host", slow.url, *QUICK, cwd=tmp_path)
+    wait_for(process, "level 2 of 3")
+    time.sleep(0.3)
+    path.rename(tmp_path / "moved.db")
+    if is_replaced:
+        path.write_text("something else")
+    code, _, err = finish(process, 30)
+    assert code == 1
+    assert_one_line(err, "results.db", "deleted, moved or replaced")
+    assert query(tmp_path / "moved.db", "SELECT concurrency, status FROM level") == [(1, "finished"), (2, "interrupted")]
+    assert query(tmp_path / "moved.db", "SELECT count(*), sum(status = 'in_flight'), (SELECT status FROM run) FROM request") == [(3, 0, "interrupted")]
+    assert path.exists() == is_replaced and (not is_replaced or path.read_text() == "something else")
+
+
 def test_requests_that_another_program_deletes_are_told_of(slow, tmp_path):
     process = start_impatient("2", "--host", slow.url, *QUICK, cwd=tmp_path)
     wait_for(process, "2 streaming")
