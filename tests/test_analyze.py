@@ -32,6 +32,12 @@ def test_the_terminal_has_table_answers_and_warnings_in_80_columns(results, caps
     assert "One request alone gets" in said and "EUR/kWh" in said and "! 2 of the requests at 32" in said
 
 
+def test_a_run_of_single_tokens_is_drawn(tmp_path, capsys):
+    made_up_results.write(tmp_path / "results.db", tokens=1, levels=(1, 4), failures=1)
+    assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "tiny-7b" / "combined_metrics.png").exists() and (tmp_path / "report.html").exists()
+
+
 def test_a_price_where_no_level_has_a_token(results, capsys):
     database = db.connect(results)
     database.execute("UPDATE request SET status = 'refused', first_text_ns = NULL, first_answer_ns = NULL, last_text_ns = NULL, chunks = 0, output_tokens = 0")
