@@ -234,7 +234,8 @@ def open_run(options, servers: list[Server], writer: db.Writer, screen, interrup
         for name, bound in options.slo.items():
             writer.add("objective", {"run_id": run_id, "metric": command_line.objectives.COLUMNS[name][0], "bound": bound})
     writer.run_id = run_id
-    origin_ns = time.perf_counter_ns() - int((time.time() - started_unix) * 1e9)
+    passed_ns = max(int((time.time() - started_unix) * 1e9), found["last_ns"] if found else 0)  # a clock set back must not lay a level on another
+    origin_ns = time.perf_counter_ns() - passed_ns
     return Run(run_id, origin_ns, started_unix, options, servers, writer, screen, interrupt,
                has_baseline=bool(found and found["idle_end_ns"]), is_resumed=bool(found),
                status="interrupted" if found else "failed")
@@ -272,8 +273,10 @@ def query(run_or_writer, sql: str, values=()) -> list[dict]:
 
 def interrupted_run(options, writer: db.Writer) -> dict | None:
     """The newest interrupted run of the same arguments."""
-    rows = query(writer, "SELECT id, started_unix, idle_end_ns FROM run WHERE source = 'bench' AND status = 'interrupted' "
-                         "AND arguments = ? ORDER BY id DESC LIMIT 1", [json.dumps(arguments(options))])
+    rows = query(writer, """SELECT id, started_unix, idle_end_ns, max(coalesce(ended_ns, 0),
+            coalesce((SELECT max(at_ns) FROM system_sample WHERE run_id = run.id), 0),
+            coalesce((SELECT max(coalesce(request.ended_ns, sent_ns)) FROM request JOIN level ON level.id = level_id WHERE run_id = run.id), 0)) AS last_ns
+        FROM run WHERE source = 'bench' AND status = 'interrupted' AND arguments = ? ORDER BY id DESC LIMIT 1""", [json.dumps(arguments(options))])
     return rows[0] if rows else None
 
 

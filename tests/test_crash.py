@@ -447,6 +447,27 @@ def test_a_clock_that_is_set_back_changes_no_duration(slow, tmp_path):
 
 
 @posix
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL] if os.name == "posix" else [])
+def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(slow, tmp_path, end):
+    """Or the power samples of one would count for the other."""
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    asked = ["1,2", "--repeat", "2", "--host", slow.url, *(argument for argument in QUICK if argument != "--no-monitor")]
+    process = start(*asked, cwd=tmp_path)
+    wait_for(process, "level 3 of 4")
+    time.sleep(0.8)
+    process.send_signal(end)
+    process.communicate(timeout=30)
+    code, out, _ = finish(start(*asked, "--resume", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path), "BACK_AFTER_S": "-1"}))
+    path = tmp_path / "results.db"
+    assert code == 0 and "2 of 4 levels are there" in out
+    spans = query(path, "SELECT min(sent_ns), max(ended_ns) FROM request WHERE status <> 'in_flight' GROUP BY level_id ORDER BY level_id")
+    assert len(spans) == 4 + (end == signal.SIGINT) and all(before < after for (_, before), (after, _) in zip(spans, spans[1:]))
+    assert query(path, "SELECT count(*) > 3, count(DISTINCT at_ns) = count(*) FROM system_sample WHERE at_ns > 0") == [(1, 1)]
+    ((stepped_s,),) = query(path, "SELECT clock_step_s FROM run")
+    assert -7201 < stepped_s < -7140  # less what passed between the two
+
+
+@posix
 def test_a_sleep_of_everything_is_survived(sim, tmp_path):
     """As a laptop's: server and client stop for some seconds and go on."""
     sleeper = sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "60")
