@@ -209,7 +209,7 @@ class Writer:
         self._said: set[str] = set()
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._database = connect(self.path)
-        self._file = identity(self.path)
+        self._file = os.stat(self.path)
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
 
@@ -320,7 +320,7 @@ class Writer:
     def _store(self, batch: list[Entry]) -> None:
         """Commit a batch; wait while the file is locked or the disk is full, and give up at last. Raises nothing."""
         until = time.monotonic() + WRITE_PATIENCE_S
-        if self.failure is None and identity(self.path) != self._file:  # what is opened by its name now is another
+        if self.failure is None and not self._is_there():  # what is opened by its name now is another
             self.failure = ResultsError(f"{self.path}: another program has deleted, moved or replaced it while it was written")
         while self.failure is None:
             try:
@@ -334,6 +334,15 @@ class Writer:
             except Exception as error:  # whatever one row does, the thread lives for the others
                 return self._sift(batch, error)
         self._keep(batch)
+
+    def _is_there(self) -> bool:
+        """Has the file that is written still its name?"""
+        try:
+            return os.path.samestat(self._file, os.stat(self.path))
+        except FileNotFoundError:
+            return False
+        except OSError:  # a disk that does not answer: writing will tell
+            return True
 
     def _commit(self, batch: list[Entry]) -> None:
         connection = self._database.conn
@@ -414,15 +423,6 @@ class Writer:
             self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
             pass  # somebody is reading, or the disk is full: the log is folded in at the next opening
-
-
-def identity(path: str) -> tuple[int, int] | None:
-    """Which file has this name now; None when there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def remedy(error: Exception) -> str:
