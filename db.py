@@ -125,6 +125,8 @@ def open_readonly(path: str) -> sqlite3.Connection:
             if "locked" in str(error) or os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
                 raise
             connection.close()  # a read-only folder has no room for the WAL's index
+            if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):  # of a run that was killed: to leave it out would tell half
+                raise ResultsError(f"{path} has rows in {path}-wal that a read-only folder hides: copy both to a writable one") from None
             connection = sqlite3.connect(uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
         check_ours(connection, path)
         for statement in statements():
