@@ -26,6 +26,7 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import hashlib
 import json
 import platform
 import random
@@ -213,7 +214,10 @@ def make_servers(options: argparse.Namespace, simulator: Simulator | None) -> li
 
 def arguments(options: argparse.Namespace) -> dict:
     """What a run measures, as it is stored and compared by --resume."""
-    return {name: value for name, value in sorted(vars(options).items()) if name not in NOT_REPEATED}
+    found = {name: value for name, value in sorted(vars(options).items()) if name not in NOT_REPEATED}
+    if options.prompts:  # a file that was edited since asks something else
+        found["prompts_sha256"] = hashlib.sha256(repr(questions(options)).encode()).hexdigest()
+    return found
 
 
 def open_run(options, servers: list[Server], writer: db.Writer, screen, interrupt) -> Run:

@@ -152,6 +152,21 @@ def test_kill_9_then_resume(slow, tmp_path):
     assert code == 0 and "nothing to resume" in out
 
 
+def test_a_file_of_prompts_that_was_edited_is_not_gone_on_with(slow, tmp_path):
+    arguments = ["1,2", "--prompts", "prompts.jsonl", "--host", slow.url, *QUICK]
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "one"}))
+    process = start(*arguments, cwd=tmp_path)
+    wait_for(process, "level 2 of 2")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "another"}))
+    code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
+    assert code == 0 and "nothing to resume" in out
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "one"}))
+    code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
+    assert code == 0 and "1 of 2 levels are there" in out
+
+
 def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(module_sim, tmp_path):
     """Six slots, so that most of the ten have ended when the rest is cut."""
     ten = module_sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "40", "--slots", "6")
