@@ -19,6 +19,7 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
+import standard  # first: it says so where the packages are missing
 import compare
 import console
 import db
@@ -35,8 +36,8 @@ WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesc
 
 
 def main(argv: list[str] | None = None) -> int:
+    standard.prepare()
     arguments = parse_args(argv)
-    console.write_any_letter()
     try:
         database = db.connect(arguments.db, readonly=True)
         try:
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout = None
         return 1
     except (db.ResultsError, sqlite3.Error, OSError) as error:
-        print(console.clean(f"analyze.py: {error}"), file=sys.stderr)
+        print(standard.clean(f"analyze.py: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -134,9 +135,9 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
 
 def print_verdict(judged: Verdict) -> None:
     study = judged.study
-    print(console.clean_line(study.model) + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
+    print(standard.clean_line(study.model) + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
     for run in study.runs:
-        print(console.clean_line(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC"))
+        print(standard.clean_line(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC"))
     print()
     print(console.heading(console.LEVEL_COLUMNS, width()))
     for level in study.levels:
@@ -164,7 +165,7 @@ def width() -> int:
 
 
 def say(text: str) -> None:
-    print(textwrap.fill(console.clean(text), width() - 1, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    print(textwrap.fill(standard.clean(text), width() - 1, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 # Drawing.

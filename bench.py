@@ -19,13 +19,15 @@ if __name__ == "__main__":
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
+import standard  # first: it says so where the packages are missing
 import options as command_line
 
-if __name__ == "__main__":
+if __name__ == "__main__" and "SUDO_UID" not in os.environ:
     command_line.parse()  # --help and a wrong command line answer before the imports, which take a third of a second
 
 import argparse
 import contextlib
+import hashlib
 import itertools
 import json
 import platform
@@ -72,9 +74,11 @@ class CannotRun(Exception):
 
 def main(argv: list[str] | None = None) -> int:
     helper = None
+    standard.prepare()
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        options = command_line.parse(argv)
+        with privilege.users_files():
+            options = command_line.parse(argv)
         for condition in options.fail_if or ():  # a wrong one is told now, not after hours
             if compare.condition(condition).is_change:
                 raise argparse.ArgumentTypeError(f"{condition!r} is a change and a run alone has none: give a value here, "
@@ -82,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         helper = privilege.split_off(sampler=not (options.no_monitor or options.demo))
         return bench(options, helper)
     except (CannotRun, ServerError, db.ResultsError, privilege.PrivilegeError) as error:
-        print(console.clean(f"bench.py: {error}"), file=sys.stderr)
+        print(standard.clean(f"bench.py: {error}"), file=sys.stderr)
         return 1
     except argparse.ArgumentTypeError as error:
         print(f"bench.py: --fail-if {error}", file=sys.stderr)
@@ -103,6 +107,7 @@ def bench(options: argparse.Namespace, helper) -> int:
         if options.dropped:
             screen.warn(f"levels named twice are fired once: {', '.join(map(str, options.dropped))} (--repeat N fires all N times)")
         interrupt = stack.enter_context(on_interrupt(SAVING))
+        screen.on_left = interrupt.type
         raise_file_limit(max(options.levels))
         if options.self_check:
             check_self(options, screen)
@@ -211,7 +216,10 @@ def make_servers(options: argparse.Namespace, simulator: Simulator | None) -> li
 
 def arguments(options: argparse.Namespace) -> dict:
     """What a run measures, as it is stored and compared by --resume."""
-    return {name: value for name, value in sorted(vars(options).items()) if name not in NOT_REPEATED}
+    found = {name: value for name, value in sorted(vars(options).items()) if name not in NOT_REPEATED}
+    if options.prompts:  # a file that was edited since asks something else
+        found["prompts_sha256"] = hashlib.sha256(repr(questions(options)).encode()).hexdigest()
+    return found
 
 
 def open_run(options, servers: list[Server], writer: db.Writer, screen, interrupt) -> Run:
@@ -232,7 +240,8 @@ def open_run(options, servers: list[Server], writer: db.Writer, screen, interrup
         for name, bound in options.slo.items():
             writer.add("objective", {"run_id": run_id, "metric": command_line.objectives.COLUMNS[name][0], "bound": bound})
     writer.run_id = run_id
-    origin_ns = time.perf_counter_ns() - int((time.time() - started_unix) * 1e9)
+    passed_ns = max(int((time.time() - started_unix) * 1e9), found["last_ns"] if found else 0)  # a clock set back must not lay a level on another
+    origin_ns = time.perf_counter_ns() - passed_ns
     return Run(run_id, origin_ns, started_unix, options, servers, writer, screen, interrupt,
                has_baseline=bool(found and found["idle_end_ns"]), is_resumed=bool(found),
                status="interrupted" if found else "failed")
@@ -270,8 +279,10 @@ def query(run_or_writer, sql: str, values=()) -> list[dict]:
 
 def interrupted_run(options, writer: db.Writer) -> dict | None:
     """The newest interrupted run of the same arguments."""
-    rows = query(writer, "SELECT id, started_unix, idle_end_ns FROM run WHERE source = 'bench' AND status = 'interrupted' "
-                         "AND arguments = ? ORDER BY id DESC LIMIT 1", [json.dumps(arguments(options))])
+    rows = query(writer, """SELECT id, started_unix, idle_end_ns, max(coalesce(ended_ns, 0),
+            coalesce((SELECT max(at_ns) FROM system_sample WHERE run_id = run.id), 0),
+            coalesce((SELECT max(coalesce(request.ended_ns, sent_ns)) FROM request JOIN level ON level.id = level_id WHERE run_id = run.id), 0)) AS last_ns
+        FROM run WHERE source = 'bench' AND status = 'interrupted' AND arguments = ? ORDER BY id DESC LIMIT 1""", [json.dumps(arguments(options))])
     return rows[0] if rows else None
 
 
@@ -513,7 +524,11 @@ def fire_level(run: Run, monitor: Monitor | None, level: Level) -> int | None:
     under_way = load.Load(Asker(run, level).task, limits(options), level.concurrency, arrivals=arrivals, ramp_s=options.ramp or 0.0,
                           planned=options.requests, until_s=options.duration, interrupt=run.interrupt)
     keeper = Keeper(run, level_id, monitor)
-    under_way.run(keeper)
+    try:
+        under_way.run(keeper)
+    except BaseException:
+        run.writer.update("level", level_id, {"status": "interrupted"})  # it is no part of the answer
+        raise
     keeper.close(under_way)
     if monitor is not None:
         monitor.wait_covered(time.perf_counter_ns(), run.interrupt)

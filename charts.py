@@ -530,10 +530,11 @@ def note_on_speed(study: Study, rows: list[dict]) -> str:
 
 def combined(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
     wait = time_axis([(row["ttft_mean_s"] or 0) * 1.2 for row in rows], "mean wait")
-    first = line(rows, "output_tokens_per_s", quantity("tokens/s of all", rows, "output_tokens_per_s"), GREEN, "number")
-    return stack([alt.layer(first, *failed(study)),
-                  line(rows, "tokens_per_s", quantity("tokens/s of one", rows, "tokens_per_s"), BLUE, "number"),
-                  line(rows, "ttft_mean_s", wait, ORANGE, "time")])
+    panels = [line(rows, field, y, colour, text) for field, y, colour, text in (
+        ("output_tokens_per_s", quantity("tokens/s of all", rows, "output_tokens_per_s"), GREEN, "number"),
+        ("tokens_per_s", quantity("tokens/s of one", rows, "tokens_per_s"), BLUE, "number"),  # a single token has none
+        ("ttft_mean_s", wait, ORANGE, "time")) if any(row[field] is not None for row in rows)]
+    return stack([alt.layer(panels[0], *failed(study)), *panels[1:]]) if panels else None
 
 
 def energy(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:

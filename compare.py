@@ -17,9 +17,9 @@ import textwrap
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, geometric_mean, variance
 
-import console
 import db
 import selection
+import standard
 from selection import Study
 from verdict import digits
 
@@ -295,7 +295,7 @@ def signed(ratio: float) -> str:
 
 
 def say(text: str) -> None:
-    print(textwrap.fill(console.clean(text), 79, subsequent_indent="     "))
+    print(textwrap.fill(standard.clean(text), 79, subsequent_indent="     "))
 
 
 # Conditions.
@@ -358,7 +358,7 @@ def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:
         if not told:
             print(f"cannot tell {condition.text}: no level has it")
         for study, level, value in hits:
-            print(f"failed: {condition.text} at {level['concurrency']} at once of {console.clean_line(study.model)} ({digits(value)})")
+            print(f"failed: {condition.text} at {level['concurrency']} at once of {standard.clean_line(study.model)} ({digits(value)})")
         failed = failed or bool(hits) or not told
     return int(failed)
 

@@ -10,6 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib
+
 FILE_BYTES = 1 << 20  # more are no settings
 WORDS = {True: "on", False: "off"}  # of a switch that has these two as its choices
 
@@ -33,10 +38,6 @@ def read(path: str, parser: argparse.ArgumentParser, checks: dict) -> dict[str, 
 
 def table(path: str) -> dict:
     """The file's content. Raises ValueError."""
-    try:
-        import tomllib
-    except ImportError:  # Python 3.10
-        import tomli as tomllib
     try:
         with open(path, "rb") as file:
             data = file.read(FILE_BYTES + 1)

@@ -11,26 +11,25 @@ one comes 250 d later at the earliest, and the screen costs at most 0.4 % of the
 """
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-import re
 import sys
 import textwrap
 import time
 
-try:
-    from rich.console import Console as RichConsole
-    from rich.live import Live
-    from rich.text import Text
-except ModuleNotFoundError as error:  # another Python than the one with the packages; sudo has its own PATH
-    sys.exit(f"{error}: start it with .venv/bin/python, or see Install in README.md")
+from rich.console import Console as RichConsole
+from rich.live import Live
+from rich.text import Text
+
+import standard
+from standard import clean, clean_line
 
 DRAW_EVERY_S = 1.0
 DRAW_BUDGET = 250  # pauses are at least so many times as long as a draw
 WIDTH = 80
 BAR_CELLS = 28
 LINES_AROUND_TABLE = 7  # GPU line, heading, bar, what is above
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # escape codes, text direction
 
 LEVEL_COLUMNS = (  # name in two lines, cells, which go first where there is no room
     ("", "LEVEL", 6, 9), ("", "OK", 10, 8), ("TTFT", "mean", 8, 7), ("TTFT", "max", 8, 3), ("TOK/S", "each", 7, 6), ("TOK/S", "all", 7, 5),
@@ -61,27 +60,14 @@ def heading(columns: tuple, width: int) -> str:
 LEVEL_HEADING = heading(LEVEL_COLUMNS, WIDTH)
 
 
-def clean(text: str) -> str:
-    """Text of a server made safe for a terminal: control characters become dots."""
-    return CONTROL.sub("·", text)
-
-
-def clean_line(text: str) -> str:
-    """The same for a name within a line, which could forge another one."""
-    return CONTROL.sub("·", text).replace("\n", "·")
-
-
-def write_any_letter() -> None:
-    """Words that are not in the terminal's alphabet, or a file's, are no error."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
-
-
 class Console:
-    """Where a run shows itself."""
+    """Where a run shows itself.
+
+    Where that fails nothing more is shown and the run goes on: its rows are what counts. A reader
+    of a pipe that has left (`| head`) wants no more: then ``on_left`` is called.
+    """
 
     def __init__(self, plain: bool = False) -> None:
-        write_any_letter()
         self._rich = RichConsole(highlight=False, markup=False, soft_wrap=True)
         self.live = self._rich.is_terminal and not plain and os.environ.get("TERM") != "dumb"
         self._screen: Live | None = None
@@ -89,6 +75,7 @@ class Console:
         self._next_draw = 0.0
         self._told: tuple = ()
         self._table_begun = False
+        self.on_left = lambda: None
 
     @property
     def width(self) -> int:
@@ -103,9 +90,10 @@ class Console:
 
     def say(self, text: str, style: str | None = None) -> None:
         """One line, above the live screen when there is one."""
-        self._rich.print(Text(clean(text), style=style or ""))
-        if not self.live:
-            sys.stdout.flush()
+        with self._showing():
+            self._rich.print(Text(clean(text), style=style or ""))
+            if not self.live:
+                sys.stdout.flush()
 
     def sentence(self, text: str) -> None:
         """A sentence in bold, broken between words."""
@@ -119,7 +107,8 @@ class Console:
         self._heading, self._told, self._next_draw = clean(heading), (), 0.0
         if self.live:
             self._screen = Live(console=self._rich, auto_refresh=False, transient=True)
-            self._screen.start()
+            with self._showing():
+                self._screen.start()
         else:
             self.say(heading)
 
@@ -152,7 +141,8 @@ class Console:
         began = time.monotonic()
         if began < self._next_draw:
             return
-        self._screen.update(Text(self._picture(level, sample), no_wrap=True, overflow="crop"), refresh=True)
+        with self._showing():
+            self._screen.update(Text(self._picture(level, sample), no_wrap=True, overflow="crop"), refresh=True)
         took = time.monotonic() - began
         self._next_draw = began + max(DRAW_EVERY_S, DRAW_BUDGET * took)
 
@@ -180,8 +170,21 @@ class Console:
 
     def _close_screen(self) -> None:
         if self._screen is not None:
-            self._screen.stop()
+            with self._showing():
+                self._screen.stop()
             self._screen = None
+
+    @contextlib.contextmanager
+    def _showing(self):
+        try:
+            yield
+        except (OSError, SystemExit) as error:  # SystemExit: what rich makes of a pipe without a reader
+            self._rich.quiet = True
+            standard.silence(sys.stdout)
+            if isinstance(error, (BrokenPipeError, SystemExit)):
+                return self.on_left()
+            with contextlib.suppress(OSError):
+                print(f"bench.py: standard output: {error.strerror}; the run goes on and shows no more", file=sys.stderr)
 
 
 def states(level) -> tuple[int, int, int]:

@@ -128,6 +128,8 @@ def open_readonly(path: str) -> sqlite3.Connection:
             if "locked" in str(error) or os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
                 raise
             connection.close()  # a read-only folder has no room for the WAL's index
+            if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):  # of a run that was killed: to leave it out would tell half
+                raise ResultsError(f"{path} has rows in {path}-wal that a read-only folder hides: copy both to a writable one") from None
             connection = sqlite3.connect(uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
         check_ours(connection, path)
         for statement in statements():
@@ -224,6 +226,7 @@ class Writer:
         self._said: set[str] = set()
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._database = connect(self.path)
+        self._file = os.stat(self.path)
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
 
@@ -334,6 +337,8 @@ class Writer:
     def _store(self, batch: list[Entry]) -> None:
         """Commit a batch; wait while the file is locked or the disk is full, and give up at last. Raises nothing."""
         until = time.monotonic() + WRITE_PATIENCE_S
+        if self.failure is None and not self._is_there():  # what is opened by its name now is another
+            self.failure = ResultsError(f"{self.path}: another program has deleted, moved or replaced it while it was written")
         while self.failure is None:
             try:
                 return self._commit(batch)
@@ -346,6 +351,15 @@ class Writer:
             except Exception as error:  # whatever one row does, the thread lives for the others
                 return self._sift(batch, error)
         self._keep(batch)
+
+    def _is_there(self) -> bool:
+        """Has the file that is written still its name?"""
+        try:
+            return os.path.samestat(self._file, os.stat(self.path))
+        except FileNotFoundError:
+            return False
+        except OSError:  # a disk that does not answer: writing will tell
+            return True
 
     def _commit(self, batch: list[Entry]) -> None:
         connection = self._database.conn

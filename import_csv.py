@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-import console
+import standard  # first: it says so where the packages are missing
 import db
 
 TOOL_VERSION = "original Go tool"  # run.tool_version: what made the numbers, not what read them
@@ -93,8 +93,8 @@ class Notes:
 
 
 def main(argv: list[str] | None = None) -> int:
+    standard.prepare()
     arguments = parse_args(argv)
-    console.write_any_letter()
     try:
         for model, folders in find_models(arguments.dir).items():
             notes = Notes()

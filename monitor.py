@@ -12,6 +12,7 @@ the run. Energy comes from `power.py`; here its samples are checked, counted and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import functools
 import json
@@ -25,10 +26,11 @@ import threading
 import time
 from typing import Iterator, Sequence
 
-import psutil
-
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
+
+import standard  # first: it says so where the packages are missing
+import psutil
 
 import db
 import machine
@@ -54,6 +56,7 @@ JOIN_S = 8.0  # for a thread to end; a sampler gets power.STOP_S of it
 
 
 def main(argv: list[str] | None = None) -> int:
+    standard.prepare()
     arguments = parse_args(argv)
     helper = None
     try:
@@ -777,9 +780,8 @@ def largest(values) -> float | None:
 
 
 def print_line(text: str) -> None:
-    from console import clean_line
-
-    print(clean_line(text), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(standard.clean_line(text), file=sys.stderr, flush=True)
 
 
 # -- alone ------------------------------------------------------------------------------
@@ -797,9 +799,11 @@ def watch(arguments: argparse.Namespace, helper) -> int:
             monitor.start()
             show(monitor, arguments.duration, interrupt)
             status = "interrupted" if interrupt.is_set() else "finished"
-        except BrokenPipeError:  # `monitor.py | head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer must not complain at the end
+        except OSError as error:  # `monitor.py | head` has seen enough, or the disk is full
+            standard.silence(sys.stdout)
             status = "interrupted"
+            if not isinstance(error, BrokenPipeError):
+                print_line(f"monitor.py: standard output: {error.strerror}")
         finally:
             cost = monitor.stop()
             writer.update("run", run_id, {**cost, "status": status, "ended_ns": time.perf_counter_ns() - origin_ns})
@@ -837,12 +841,10 @@ def ticks(interval_s: float, until_s: float, interrupt: Interrupt):
 
 def lines(monitor: Monitor) -> list[str]:
     """What was seen last: a line for the time, each source and each process, whose name its owner has chosen."""
-    from console import clean_line  # brings rich
-
     seconds = (time.perf_counter_ns() - monitor.origin_ns) / 1e9
     members = list(monitor.tree.members.values()) if monitor.tree else []
-    return [f"{seconds:8.1f} s", *(clean_line(source_line(track)) for track in monitor.tracks),
-            *(clean_line(process_line(member)) for member in members)]
+    return [f"{seconds:8.1f} s", *(standard.clean_line(source_line(track)) for track in monitor.tracks),
+            *(standard.clean_line(process_line(member)) for member in members)]
 
 
 def source_line(track: Track) -> str:

@@ -58,6 +58,31 @@ def split_off(sampler: bool = True, *, commands: list[list[str]] | None = None, 
     return helper
 
 
+@contextlib.contextmanager
+def users_files():
+    """While it lasts, what is opened is opened as the user who typed sudo: a file that only root may read is not read.
+
+    For what must be read before split_off(). Raises PrivilegeError when SUDO_UID is not a user's, or root can't step aside.
+    """
+    user = invoking_user(os.environ) if os.name == "posix" and os.geteuid() == 0 else None
+    if user is None:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    try:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setegid(user.pw_gid)
+        os.seteuid(user.pw_uid)
+    except OSError as error:
+        raise PrivilegeError(f"root could not be given up ({error.strerror}): start without sudo") from None
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
 def invoking_user(environment) -> object | None:
     """The password entry of who typed sudo; None when root itself did, or without sudo."""
     text = environment.get("SUDO_UID")

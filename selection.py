@@ -46,14 +46,11 @@ class Study:
     sources: list[dict]   # name, device and scope of what gave watts
     cache_effect: list[dict]  # of the view of that name: levels measured cold and warm
     objectives: dict[str, float]  # column of request: bound, as the newest run was told to judge by
+    folder: str = ""      # of its files: no other model of the results file has it
 
     @property
     def simulated(self) -> bool:
         return any(run["simulated"] for run in self.runs)
-
-    @property
-    def folder(self) -> str:
-        return safe_name(self.model)
 
     def by_concurrency(self) -> dict[int, list[dict]]:
         """The levels with the same number at once together, rising."""
@@ -118,7 +115,10 @@ def chosen_by_id(database, run_ids: list[int]) -> list[dict]:
 def match(name: str, names: list[str]) -> str:
     """The stored model that a user means: its name, or its folder's."""
     for stored in names:
-        if name == stored or name == safe_name(stored):
+        if name == stored:
+            return stored
+    for stored in names:
+        if name == safe_name(stored):
             return stored
     raise db.ResultsError(f"no model {name} in these runs: they have {', '.join(names)}")
 
@@ -140,7 +140,20 @@ def read_study(database, model: str) -> Study:
     objectives = {row["metric"]: row["bound"] for row in database.query(
         "SELECT metric, bound FROM objective WHERE run_id = ?", [runs[-1]["run_id"]])}
     return Study(model, runs, list(database.query(LEVELS, asked)), targets, machines[0] if machines else None, outcomes,
-                 sources, effects, objectives)
+                 sources, effects, objectives, folders(database)[model])
+
+
+def folders(database) -> dict[str, str]:
+    """A folder for each model of the file, even where only their letters' case differs: who came first has the plain name."""
+    found: dict[str, str] = {}
+    for row in database.query("SELECT model FROM level GROUP BY model ORDER BY min(id)"):
+        plain = folder = safe_name(row["model"])
+        taken, number = {name.casefold() for name in found.values()}, 1
+        while folder.casefold() in taken:
+            number += 1
+            folder = f"{plain}-{number}"
+        found[row["model"]] = folder
+    return found
 
 
 def safe_name(model: str) -> str:

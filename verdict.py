@@ -255,7 +255,7 @@ def law_sentence(study: Study) -> str:
 
 def efficiency(study: Study) -> str:
     per_joule, watts, idle = (study.mean(column) for column in ("output_tokens_per_joule", "mean_w", "idle_w"))
-    if not per_joule:
+    if not any(per_joule.values()):  # no source of power, or no token in any level
         return ""
     best = max(per_joule, key=per_joule.get)
     rest = f", {digits(idle[best])} W of them idle" if best in idle else ""

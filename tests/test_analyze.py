@@ -1,6 +1,9 @@
 """analyze.py from end to end: what it prints, what it leaves, how it fails."""
+import os
 import sqlite3
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +11,8 @@ import analyze
 import charts
 import db
 import made_up_results
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -33,6 +38,36 @@ def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
     assert analyze.main(["--db", str(results), "--no-charts"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 60 and "    32     30/32" in "\n".join(lines)
+
+
+def test_a_run_of_single_tokens_is_drawn(tmp_path, capsys):
+    made_up_results.write(tmp_path / "results.db", tokens=1, levels=(1, 4), failures=1)
+    assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "tiny-7b" / "combined_metrics.png").exists() and (tmp_path / "report.html").exists()
+
+
+def test_a_price_where_no_level_has_a_token(results, capsys):
+    database = db.connect(results)
+    database.execute("UPDATE request SET status = 'refused', first_text_ns = NULL, first_answer_ns = NULL, last_text_ns = NULL, chunks = 0, output_tokens = 0")
+    database.close()
+    assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3"]) == 0
+    said = capsys.readouterr().out
+    assert "0/32" in said and "EUR/kWh" not in said and "tokens per joule" not in said
+
+
+@pytest.mark.parametrize("alphabet", ["cp1252", "ascii"])
+@pytest.mark.parametrize("arguments", [["analyze.py", "--no-charts", "--export-csv", "."], ["analyze.py", "--compare", "1", "2"], ["import_csv.py", "tree", "--db", "other.db"]])
+def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, arguments):
+    """As in a pipe on Windows."""
+    for second in range(2):
+        made_up_results.write(tmp_path / "names.db", model="模型\u202e→:7b", label="größer → schneller", levels=(1,), started_unix=1e9 + second)
+    folder = tmp_path / "tree" / "模型→" / "test_results_1"
+    folder.mkdir(parents=True)
+    (folder / "duration_metrics.csv").write_text("Timestamp,Concurrency,MaxDuration,MinDuration,AvgDuration,P99Duration\n", encoding="utf-8")
+    database = ["--db", "names.db"] if arguments[0] == "analyze.py" else []
+    done = subprocess.run([sys.executable, str(ROOT / arguments[0]), *arguments[1:], *database], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONIOENCODING": alphabet}, encoding=alphabet)
+    assert (done.returncode, done.stderr) == (0, "") and "?" in done.stdout
 
 
 def test_it_leaves_a_png_for_each_chart_and_one_page(results, tmp_path):

@@ -120,7 +120,7 @@ def test_what_cannot_run_says_so_in_one_line(arguments, code, words, tmp_path):
 
 
 def test_a_python_without_the_packages_says_which_one_has_them(tmp_path):
-    for program in ("bench.py", "analyze.py"):
+    for program in ("bench.py", "analyze.py", "monitor.py", "import_csv.py"):
         done = subprocess.run([sys.executable, "-S", str(ROOT / program), "1"], cwd=tmp_path, text=True, capture_output=True)
         assert (done.returncode, done.stderr) == (1, "No module named 'rich': start it with .venv/bin/python, or see Install in README.md\n")
 
@@ -179,6 +179,21 @@ def test_kill_9_then_resume(slow, tmp_path):
     assert [r["status"] for r in rows(tmp_path, "SELECT status FROM run")] == ["finished"]
     code, out, _ = run("1", "--host", slow.url, "--resume", *QUICK, cwd=tmp_path)
     assert code == 0 and "nothing to resume" in out
+
+
+def test_a_file_of_prompts_that_was_edited_is_not_gone_on_with(slow, tmp_path):
+    arguments = ["1,2", "--prompts", "prompts.jsonl", "--host", slow.url, *QUICK]
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "one"}))
+    process = start(*arguments, cwd=tmp_path)
+    wait_for(process, "level 2 of 2")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "another"}))
+    code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
+    assert code == 0 and "nothing to resume" in out
+    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "one"}))
+    code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
+    assert code == 0 and "1 of 2 levels are there" in out
 
 
 def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(module_sim, tmp_path):

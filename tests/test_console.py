@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console as RichConsole
 
 import console
+import standard
 
 ROW = {"concurrency": 19, "repeat": 1, "cache": "cold", "completed": 19, "requests": 19, "errors": 0, "ttft_mean_s": 0.328, "ttft_max_s": 0.33,
        "tokens_per_s_mean": 9.5, "output_tokens_per_s": 155.7, "peak_streaming": 19, "duration_s": 7.2, "mean_w": 21.2, "mean_gpu_mhz": 1396.0,
@@ -45,8 +46,8 @@ def test_short_times(value, text):
 
 def test_clean_leaves_no_control_character():
     evil = "a\x1b[31mb\x07\x9b2J\u202ec\rd\x00"
-    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in console.clean(evil)) and "\u202e" not in console.clean(evil)
-    assert console.clean("Zeit – 时间\n\tx") == "Zeit – 时间\n\tx"
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in standard.clean(evil)) and "\u202e" not in standard.clean(evil)
+    assert standard.clean("Zeit – 时间\n\tx") == "Zeit – 时间\n\tx"
 
 
 def test_who_waits_streams_and_has_ended():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -99,6 +100,28 @@ def test_files_that_cannot_be_used_are_named_in_one_line(tmp_path):
     with pytest.raises(db.ResultsError, match="not there"):
         db.connect(tmp_path / "absent.db", readonly=True)
     assert not (tmp_path / "absent.db").exists()
+
+
+def test_rows_of_a_killed_run_are_not_left_out_in_a_read_only_folder(tmp_path, monkeypatch):
+    """Where the write-ahead log can't be read: SQLite would show the file as it was before."""
+    path, connect = tmp_path / "results.db", sqlite3.connect
+    writer = db.Writer(path)
+    writer.insert("run", RUN)
+
+    def refuse(*_):
+        raise sqlite3.OperationalError("unable to open database file")
+
+    def refused(name, *arguments, **options):
+        if str(name).endswith("mode=ro"):
+            return types.SimpleNamespace(execute=refuse, close=lambda: None)
+        return connect(name, *arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", refused)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # of its folder
+    with pytest.raises(db.ResultsError, match="results.db-wal that a read-only folder hides"):
+        db.connect(path, readonly=True)
+    writer.close()  # which folds it in
+    assert db.connect(path, readonly=True)["run"].count == 1
 
 
 def test_a_locked_file_says_so_and_rows_wait_for_the_lock(tmp_path, monkeypatch):

@@ -144,6 +144,30 @@ helper.stop()
 
 
 @as_root
+@pytest.mark.parametrize("option", ["--config", "--prompts"])
+def test_a_file_that_only_root_may_read_is_not_read(home, option):
+    (home / "secret").write_text("password = 1")
+    (home / "secret").chmod(0o600)
+    done = subprocess.run([sys.executable, str(ROOT / "bench.py"), "1", option, "secret"], cwd=home, capture_output=True, text=True,
+                          env={**os.environ, "SUDO_UID": str(nobody())})
+    assert done.returncode == 2 and "Permission denied" in done.stderr and "password" not in done.stderr and done.stderr.count("\n") == 1
+
+
+@as_root
+def test_what_the_user_may_read_is_read_and_root_comes_back(home):
+    (home / "own").write_text("words")
+    os.chown(home / "own", nobody(), 0)
+    (home / "own").chmod(0o400)
+    found = run(home, """
+before = os.getgroups(), os.getegid()
+with privilege.users_files():
+    ids, read = [os.getuid(), os.geteuid()], open("own").read()
+print(json.dumps({"ids": ids, "read": read, "back": os.geteuid() == 0 and (os.getgroups(), os.getegid()) == before}))
+""")
+    assert found == {"ids": [0, nobody()], "read": "words", "back": True}
+
+
+@as_root
 def test_the_results_file_belongs_to_the_user(home):
     run(home, """
 helper = privilege.split_off(commands=SAMPLER)

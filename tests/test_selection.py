@@ -1,6 +1,7 @@
 """selection.py: which runs count, and what is told when there is none."""
 import pytest
 
+import analyze
 import db
 import made_up_results
 import selection
@@ -86,3 +87,15 @@ def change(path, sql):
     database = db.connect(path)
     database.execute(sql)
     database.close()
+
+
+def test_models_whose_names_would_be_one_folder_have_two(results, tmp_path):
+    """As deepseek-r1:7b of a run and deepseek-r1-7b of an imported tree; or letters' case, on macOS and Windows."""
+    names = ["tiny:7b", "tiny-7b", "Tiny 7b", "tiny-7b-2"]
+    for model in names:
+        made_up_results.write(results, levels=(1,), model=model)
+    folders = {study.model: study.folder for study in chosen(results)}
+    assert folders == {"tiny:7b": "tiny-7b", "tiny-7b": "tiny-7b-2", "Tiny 7b": "Tiny-7b-3", "tiny-7b-2": "tiny-7b-2-2"}
+    assert chosen(results, ["tiny-7b"])[0].model == "tiny-7b" and chosen(results, ["Tiny 7b"], [3])[0].folder == "Tiny-7b-3"
+    assert analyze.main(["--db", str(results), "--no-charts", "--export-csv", str(tmp_path)]) == 0
+    assert sorted(path.name for path in (tmp_path / "ollama").iterdir()) == sorted(folders.values())

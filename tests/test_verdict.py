@@ -199,13 +199,13 @@ def test_cost_follows_from_the_energy(results):
     assert study.levels[0]["output_tokens_per_joule"] == pytest.approx(1.0)  # 72 tokens for 72 joules
     assert verdict.cost(study, 0.36, "EUR").startswith("At 0.36 EUR/kWh a million output tokens cost 0.1 EUR at 1 at once")
     study, _ = read(results, "DELETE FROM power_sample")
-    assert verdict.cost(study, 0.36, "EUR") == "What a million output tokens cost is not known: no level has its energy."
+    assert verdict.cost(study, 0.36, "EUR") == "What a million output tokens cost is not known: no level has its energy and tokens."
 
 
 def test_replies_that_count_no_tokens_have_no_cost(results):
     made_up_results.write(results, levels=(1, 2))
     study, _ = read(results, "UPDATE request SET output_tokens = 0")
-    assert study.levels[0]["output_tokens_per_joule"] == 0 and verdict.cost(study, 0.3, "EUR") == ""
+    assert study.levels[0]["output_tokens_per_joule"] == 0 and "is not known" in verdict.cost(study, 0.3, "EUR")
 
 
 @pytest.mark.parametrize("change, seen", [

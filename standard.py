@@ -1,0 +1,49 @@
+"""standard.py - standard output and error: closed, full, read by nobody or short of letters they are no reason to lose a run.
+
+    standard.prepare()                       # the first thing in main
+    print(standard.clean_line(name))         # words of a server, a file or another user
+    standard.silence(sys.stdout)             # it has failed once: nothing more is written there
+"""
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import sys
+
+if importlib.util.find_spec("rich") is None:  # another Python than the one with the packages; sudo has its own PATH
+    sys.exit("No module named 'rich': start it with .venv/bin/python, or see Install in README.md")
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # escape codes, text direction
+
+
+def prepare() -> None:
+    """Where a program was started without standard input, output or error (`>&-`), it gets os.devnull.
+
+    Else the next file or socket that is opened has the free number, and takes what is meant for a terminal.
+    A letter that the output's alphabet lacks, as in a pipe on Windows, becomes a question mark.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def silence(stream) -> None:
+    """What is still in its buffer, and all that comes, is lost without a word."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def clean(text: str) -> str:
+    """Text of a server made safe for a terminal: control characters become dots."""
+    return CONTROL.sub("·", text)
+
+
+def clean_line(text: str) -> str:
+    """The same for a name within a line, which could forge another one."""
+    return CONTROL.sub("·", text).replace("\n", "·")
