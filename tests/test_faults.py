@@ -165,7 +165,7 @@ def test_a_server_that_dies_and_comes_back_within_a_level(sim):
         again.append(subprocess.Popen([sys.executable, str(ROOT / "sim.py"), "--port", str(dying.port), "--profile", "exact", "--ttft", "5", "--itl", "1",
                                        "--tokens", "10", "--parent-pid", str(os.getpid())], stdout=subprocess.DEVNULL))
 
-    timer = threading.Timer(0.5, restart)
+    timer = threading.Timer(1.0, restart)
     timer.start()
     with nothing_left():
         level = fire(dying.url, 64, until_s=6)
@@ -173,7 +173,7 @@ def test_a_server_that_dies_and_comes_back_within_a_level(sim):
     try:
         statuses = [outcome.status for outcome in level.outcomes]
         assert [outcome.task.number for outcome in level.outcomes] == list(range(1, len(statuses) + 1))
-        assert set(statuses) <= {"completed", "reset", "refused"} and statuses[0] == statuses[-1] == "completed" and "refused" in statuses
+        assert {"completed", "refused"} <= set(statuses) <= {"completed", "reset", "refused"} and statuses[-1] == "completed"
     finally:
         again[0].kill()
         again[0].wait()
