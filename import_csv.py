@@ -181,8 +181,9 @@ def parse(kind: str, text: str):
 
 def to_unix(text: str) -> float | None:
     """RFC 3339 to seconds since 1970; None when it is no date."""
+    whole = re.sub(r"\.(\d{1,6})", lambda found: f".{found[1]:0<6}", text.replace("Z", "+00:00"))  # Python 3.10 knows 3 or 6 digits
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+        return datetime.fromisoformat(whole).timestamp()
     except ValueError:
         return None
 
