@@ -80,7 +80,8 @@ def users_files():
     finally:
         os.seteuid(0)
         os.setegid(group)
-        os.setgroups(groups)
+        with contextlib.suppress(OSError, ValueError):  # macOS can name more groups than it takes back; root needs none of them
+            os.setgroups(groups)
 
 
 def invoking_user(environment) -> object | None:

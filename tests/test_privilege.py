@@ -168,6 +168,21 @@ print(json.dumps({"ids": ids, "read": read, "back": os.geteuid() == 0 and (os.ge
 
 
 @as_root
+def test_root_comes_back_where_its_groups_do_not(home):
+    found = run(home, """
+def refuse(_groups):
+    raise ValueError("too many groups")
+os.setgroups = refuse
+with privilege.users_files():
+    pass
+helper = privilege.split_off(commands=SAMPLER)
+print(json.dumps({"uid": os.getuid()}))
+helper.stop()
+""")
+    assert found == {"uid": nobody()}
+
+
+@as_root
 def test_the_results_file_belongs_to_the_user(home):
     run(home, """
 helper = privilege.split_off(commands=SAMPLER)
