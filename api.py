@@ -1,4 +1,4 @@
-"""api.py - speaks the servers' protocols: Ollama's NDJSON and OpenAI's SSE; bytes in, chunks out.
+"""api.py - speaks the servers' protocols: Ollama's NDJSON and OpenAI's SSE; bytes in, text out.
 
 It holds no clock, no socket and no file. A server object says where to send what, makes a
 stream that turns bytes into chunks, and reads what the server says of itself:
@@ -6,8 +6,8 @@ stream that turns bytes into chunks, and reads what the server says of itself:
     server = api.SERVERS["ollama"]
     path, body = server.path, server.body("deepseek-r1:7b", "What is time?", tokens=100)
     stream = server.stream()
-    for data in pieces: chunks = stream.feed(data)
-    stream.close(); stream.final
+    for data in pieces: kinds = stream.feed(data)    # a byte for each chunk of text
+    stream.close(); stream.answer, stream.reasoning, stream.final
 """
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Literal, Optional
 from urllib.parse import urlsplit
+
+import msgspec
 
 OLLAMA_PORT = 11434
 LONGEST_ERROR = 500  # characters of a server's error that are kept
 LONGEST_LINE = 64 << 20  # bytes; a line that is longer is no token and not kept
+SHORT_LINE = 1024  # bytes of a usual line: none has room for a number or a nesting that json refuses
+PART_BYTES = 64  # that a part of an event costs beside its characters
+DEEPEST_PART = 4  # of a content: lists in lists
+LF, CR, BOM = 10, 13, b"\xef\xbb\xbf"
+REASONING, ANSWER = b"\1", b"\0"  # what a chunk of text is, a byte each
 HALF_PAIR = re.compile("[\ud800-\udfff]")  # JSON can escape half a character; UTF-8, and so SQLite, has none
 LARGEST_COUNT = 10**14  # a day in nanoseconds, 100 TB: no real counter is more, and sums of these fit the 64 bits of SQLite
 NS_PER_MS = 1e6
@@ -31,11 +38,53 @@ scan_json = json.JSONDecoder().scan_once  # (text, 0) -> (value, where it ends):
 Get = Callable[..., tuple[int, Any]]  # get(path, json=None) -> (HTTP status, decoded body or None)
 
 
-class Chunk(NamedTuple):
-    """A piece of text as it was streamed."""
+class OllamaLine(msgspec.Struct, gc=False):
+    """What a usual line of Ollama's may say. Anything else in it is refused, and then read slowly."""
 
-    text: str
-    is_reasoning: bool
+    response: Optional[str] = None
+    thinking: Optional[str] = None
+    done: bool = False
+    error: None = None
+    detail: None = None
+    object: None = None
+
+
+class Delta(msgspec.Struct, gc=False):
+    content: Optional[str] = None
+    reasoning_content: Optional[str] = None
+    reasoning: Optional[str] = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    delta: Delta
+    finish_reason: None = None
+    error: None = None
+
+
+class OpenAIEvent(msgspec.Struct, gc=False):
+    """The same of an event of OpenAI's protocol."""
+
+    choices: tuple[Choice]
+    error: None = None
+    usage: None = None
+    timings: None = None
+    detail: None = None
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+
+
+decode_ollama = msgspec.json.Decoder(OllamaLine).decode
+decode_openai = msgspec.json.Decoder(OpenAIEvent).decode
+UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # then json_object reads it; what both read they read alike
+
+
+def json_object(line: bytes) -> dict | None:
+    """The JSON object that a line is, read as Python's json does; None where it is none."""
+    try:
+        text = line.decode()
+        found, end = scan_json(text, 0)
+        return found if end == len(text) and found.__class__ is dict else None
+    except (ValueError, RecursionError, StopIteration):
+        return None
 
 
 @dataclass
@@ -95,28 +144,21 @@ class Stream:
     def reasoning(self) -> str:
         return "".join(self._reasoning)
 
-    def feed(self, data: bytes) -> list[Chunk]:
-        """Take bytes, give the chunks that they complete."""
-        chunks: list[Chunk] = []
-        if data.endswith(b"\n") and not self._tail and not self._skips and len(data) <= LONGEST_LINE:
-            for line in data.split(b"\n"):  # whole lines, as nearly always
-                if line:
-                    self._line(line, chunks)
-            return chunks
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes; one byte for each chunk of text that they complete: REASONING or ANSWER."""
+        if data[-1:] == b"\n" and not self._tail and not self._skips and len(data) <= LONGEST_LINE:
+            return b"".join([self._line(line) for line in data[:-1].split(b"\n")])  # whole lines, as nearly always
         first, *lines = data.split(b"\n")
         self._keep(first)
-        if lines:
-            self._end_line(chunks)
-            for line in lines[:-1]:
-                self._line(line, chunks)
-            self._keep(lines[-1])
-        return chunks
+        if not lines:
+            return b""
+        kinds = [self._end_line(), *[self._line(line) for line in lines[:-1]]]
+        self._keep(lines[-1])
+        return b"".join(kinds)
 
-    def close(self) -> list[Chunk]:
-        """The stream has ended: a last line may lack its line feed."""
-        chunks: list[Chunk] = []
-        self._end_line(chunks)
-        return chunks
+    def close(self) -> bytes:
+        """The stream has ended: a last line may lack its line feed. The chunks in it, as feed gives them."""
+        return self._end_line()
 
     def _keep(self, data: bytes) -> None:
         """A piece of a line; adding to the end is cheap however often it happens."""
@@ -127,63 +169,81 @@ class Stream:
             self._tail.clear()
             self._skips = True
 
-    def _end_line(self, chunks: list[Chunk]) -> None:
-        if not self._skips:
-            self._line(bytes(self._tail), chunks)
+    def _end_line(self) -> bytes:
+        line = bytes(self._tail)
+        skips, self._skips = self._skips, False
         self._tail.clear()
-        self._skips = False
+        return b"" if skips else self._line(line)
 
-    def _line(self, line: bytes, chunks: list[Chunk]) -> None:
+    def _line(self, line: bytes) -> bytes:
         raise NotImplementedError
 
-    def _object(self, line: bytes) -> dict | None:
-        """The line's JSON object; None for a blank line, and where it is none: that is an error of the stream."""
-        try:
-            text = line.decode()
-            found, end = scan_json(text, 0)
-            if end == len(text) and found.__class__ is dict:
-                return found
-        except (ValueError, RecursionError, StopIteration):
-            pass
-        stripped = line.strip()
-        if stripped != line or not stripped:  # seldom: there are blanks around it
-            return self._object(stripped) if stripped else None
+    def _refuse(self, line: bytes) -> None:
         self._fail(f"not a JSON object: {flat(line[:100].decode('utf-8', 'replace'))}")
-        return None
 
     def _fail(self, error: str) -> None:
         self.final.error = self.final.error or error[:LONGEST_ERROR]
 
-    def _say(self, text: Any, is_reasoning: bool, chunks: list[Chunk]) -> None:
-        if text and isinstance(text, str):
-            if not text.isascii():
-                text = whole(text)
-            (self._reasoning if is_reasoning else self._answer).append(text)
-            chunks.append(Chunk(text, is_reasoning))
+    def _say(self, text: Any, kind: bytes) -> bytes:
+        if not text or not isinstance(text, str):
+            return b""
+        (self._reasoning if kind is REASONING else self._answer).append(whole(text))
+        return kind
 
-    def _say_tagged(self, text: Any, chunks: list[Chunk]) -> None:
+    def _usual_text(self, text: str | None) -> bytes:
+        """Text of the field for answers, as a usual line holds it."""
+        if not text:
+            return b""
+        if not self._tags.over:
+            return self._say_tagged(text)
+        self._answer.append(text)
+        return ANSWER
+
+    def _say_tagged(self, text: Any) -> bytes:
         """Text of the field for answers, in which older servers also send the reasoning."""
         if self._tags.over:
-            return self._say(text, False, chunks)
+            return self._say(text, ANSWER)
         if not text or not isinstance(text, str):
-            return
-        for part, is_reasoning in self._tags.split(text):
-            self._say(part, is_reasoning, chunks)
+            return b""
+        return b"".join([self._say(part, REASONING if is_reasoning else ANSWER) for part, is_reasoning in self._tags.split(text)])
 
 
 class OllamaStream(Stream):
     """/api/generate: one JSON object a line, the last with ``done`` and the counters."""
 
-    def _line(self, line: bytes, chunks: list[Chunk]) -> None:
-        if (found := self._object(line)) is None:
-            return
-        if found.get("error"):
+    def feed(self, data: bytes) -> bytes:
+        if data.find(b"\n") == len(data) - 1 and not self._tail and not self._skips:
+            return self._line(data)  # one whole line, as nearly always
+        return super().feed(data)
+
+    def _line(self, line: bytes) -> bytes:
+        if len(line) > SHORT_LINE:
+            return self._slowly(line.strip())
+        try:
+            if not line.isascii():
+                line.decode()  # msgspec looks at no character of what it skips
+            said = decode_ollama(line)
+        except UNUSUAL:
+            return self._slowly(line.strip())
+        if said.done:
+            return self._slowly(line.strip())
+        if said.thinking:
+            self._reasoning.append(said.thinking)
+            return REASONING + self._usual_text(said.response)
+        return self._usual_text(said.response)
+
+    def _slowly(self, line: bytes) -> bytes:
+        """A line that is not usual: the last, an error, an odd one."""
+        if (found := json_object(line)) is None:
+            if line:
+                self._refuse(line)
+            return b""
+        if says_error(found):
             self._fail(error_text(found))
-        if thinking := found.get("thinking"):
-            self._say(thinking, True, chunks)
-        self._say_tagged(found.get("response"), chunks)
+        kinds = self._say(found.get("thinking"), REASONING) + self._say_tagged(found.get("response"))
         if found.get("done") is True:
             self._finish(found)
+        return kinds
 
     def _finish(self, found: dict) -> None:
         final = self.final
@@ -235,52 +295,191 @@ class ThinkTags:
 
 
 class OpenAIStream(Stream):
-    """/v1/chat/completions: server-sent events, each one JSON object after ``data:``."""
+    """/v1/chat/completions: server-sent events, the data of each one JSON object.
 
-    def _line(self, line: bytes, chunks: list[Chunk]) -> None:
-        if not line.startswith(b"data:"):
-            if line[:1] == b"{":  # an error that is not an event
-                self._error(line)
-            return  # a comment (": ping"), a blank line, an event's name
-        data = line[5:].strip()
-        if data == b"[DONE]":
-            self.final.done = True
-            return
-        if not data or (found := self._object(data)) is None:
-            return
-        if found.get("error"):
+    Read as the specification has it (https://html.spec.whatwg.org/multipage/server-sent-events.html), with two
+    liberties: a ``data`` line that is a JSON object by itself counts when it comes, and a last event needs no blank line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_between = False  # two events, the first of which has been seen
+        self._after_cr = False  # a line feed that comes next belongs to it
+        self._begun = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """The next event begins."""
+        self._name = b""
+        self._parts: list[bytes] = []  # of its data, as long as they are no object
+        self._parts_bytes = 0
+        self._object = b""  # its data, where that was one
+
+    def feed(self, data: bytes) -> bytes:
+        if self._is_between and data[-2:] == b"\n\n" and data[:5] == b"data:":
+            line = data[5:-2]
+            if LF not in line and CR not in line and (kinds := self._event(line)) is not None:
+                return kinds  # one whole event, as nearly always
+        kinds = super().feed(self._with_line_feeds(data) if self._after_cr or CR in data else data)
+        self._is_between = self._begun and not (self._tail or self._skips or self._after_cr or self._name or self._parts or self._object)
+        return kinds
+
+    def close(self) -> bytes:
+        return super().close() + self._dispatch()
+
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        """CR, LF and CRLF all end a line, also where CR and LF come apart."""
+        if self._after_cr and data[:1] == b"\n":
+            data = data[1:]
+            self._after_cr = False
+        if data:
+            self._after_cr = data[-1] == CR
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _line(self, line: bytes) -> bytes:
+        if not self._begun:
+            self._begun, line = True, line.removeprefix(BOM)
+        if line[:5] == b"data:":
+            return self._data(line[5:])
+        if not line:
+            return self._dispatch()
+        if line[:1] == b"{":  # an error that is not an event
+            self._bare(line)
+        name, _, value = line.partition(b":")
+        if name == b"event":
+            self._name = value.strip()
+        elif name == b"error" and value.strip() not in (b"", b"null"):  # llama-server until 2025
+            self._fail_with(value)
+        return b""  # a comment (": ping"), another field
+
+    def _data(self, data: bytes) -> bytes:
+        """One line of an event's data."""
+        if (is_last := data.strip() == b"[DONE]") or self._parts or self._name == b"error":
+            return self._dispatch_last() if is_last else self._keep_part(data)
+        if (kinds := self._event(data)) is not None:
+            self._object = data
+            return kinds
+        return self._keep_part(data) if data.strip() else b""
+
+    def _dispatch_last(self) -> bytes:
+        kinds = self._dispatch()
+        self.final.done = True
+        return kinds
+
+    def _keep_part(self, data: bytes) -> bytes:
+        self._parts.append(data.strip())
+        self._parts_bytes += len(data) + PART_BYTES
+        if self._parts_bytes > LONGEST_LINE:
+            self._fail(f"an event longer than {LONGEST_LINE >> 20} MiB")
+            self._forget()
+        return b""
+
+    def _dispatch(self) -> bytes:
+        """The end of an event: a blank line, or the end of all."""
+        name, data = self._name, b"\n".join(self._parts)
+        if not name and not data:
+            if self._object:
+                self._forget()
+            return b""
+        earlier = self._object
+        self._forget()
+        if name == b"error":
+            self._fail_with(data or earlier)
+        elif data and (kinds := self._event(data)) is not None:
+            return kinds
+        elif data:
+            self._refuse(data)
+        return b""
+
+    def _event(self, data: bytes) -> bytes | None:
+        """The chunks that the data of an event hold; None where they are no JSON object."""
+        if len(data) > SHORT_LINE:
+            return self._slowly(data.strip())
+        try:
+            if not data.isascii():
+                data.decode()  # msgspec looks at no character of what it skips
+            delta = decode_openai(data).choices[0].delta
+        except UNUSUAL:
+            return self._slowly(data.strip())
+        reasoning = delta.reasoning_content or delta.reasoning
+        if not reasoning and self._tags.over and (text := delta.content):
+            self._answer.append(text)
+            return ANSWER
+        if reasoning:
+            self._reasoning.append(reasoning)
+            return REASONING + self._usual_text(delta.content)
+        return self._usual_text(delta.content)
+
+    def _slowly(self, data: bytes) -> bytes | None:
+        """An event that is not usual: the last, an error, an odd one."""
+        if (found := json_object(data)) is None:
+            return None
+        if says_error(found):
             self._fail(error_text(found))
-        for choice in listed(found, "choices"):
-            self._choice(choice, chunks)
+        kinds = [self._choice(choice) for choice in listed(found, "choices")]
         if isinstance(usage := found.get("usage"), dict):
             self._usage(usage)
         if isinstance(timings := found.get("timings"), dict):
             self._timings(timings)
+        return b"".join(kinds)
 
-    def _error(self, line: bytes) -> None:
-        if (found := self._object(line)) is not None and found.get("error"):
+    def _bare(self, line: bytes) -> None:
+        """A line of JSON that is no field of an event."""
+        if (found := json_object(line.strip())) is None:
+            self._refuse(line)
+        elif says_error(found):
             self._fail(error_text(found))
 
-    def _choice(self, choice: dict, chunks: list[Chunk]) -> None:
-        delta = choice.get("delta")
+    def _fail_with(self, said: bytes) -> None:
+        """An error that comes as JSON or as text."""
+        text = said.decode("utf-8", "replace").strip()
+        try:
+            body = json.loads(text)
+        except (ValueError, RecursionError):
+            body = text
+        self._fail(error_text(body if isinstance(body, (dict, str)) else text))
+
+    def _choice(self, choice: dict) -> bytes:
+        delta, kinds = choice.get("delta"), b""
         if isinstance(delta, dict):
-            self._say(delta.get("reasoning_content") or delta.get("reasoning"), True, chunks)
-            self._say_tagged(delta.get("content"), chunks)
+            kinds = self._parts_of(delta.get("reasoning_content") or delta.get("reasoning"), True)
+            kinds += self._parts_of(delta.get("content"), False)
+        if choice.get("error"):
+            self._fail(error_text(choice))
         if reason := word(choice.get("finish_reason")):
             self.final.done, self.final.done_reason = True, reason
+            if reason == "error":
+                self._fail("finish_reason error")
+        return kinds
+
+    def _parts_of(self, content: Any, is_reasoning: bool, depth: int = 0) -> bytes:
+        """The text of a content: a text, or a list of parts, of which some may be reasoning."""
+        if not isinstance(content, list):
+            return self._say(content, REASONING) if is_reasoning else self._say_tagged(content)
+        kinds = b""
+        for part in content if depth < DEEPEST_PART else []:
+            if isinstance(part, dict):
+                kind = part.get("type")
+                thinks = is_reasoning or kind in ("thinking", "reasoning")
+                text = part.get("text") or thinks and (part.get("thinking") or part.get("reasoning"))
+                kinds += self._parts_of(text, thinks, depth + 1)
+            elif isinstance(part, str):
+                kinds += self._parts_of(part, is_reasoning, depth + 1)
+        return kinds
 
     def _usage(self, usage: dict) -> None:
-        self.final.output_tokens = count(usage.get("completion_tokens"))
-        self.final.prompt_tokens = count(usage.get("prompt_tokens"))
-        details = usage.get("prompt_tokens_details")
-        if isinstance(details, dict):
-            self.final.cached_tokens = count(details.get("cached_tokens"))
+        """Counts; what is not known here leaves what was known as it is."""
+        final, details = self.final, usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        final.output_tokens = known(usage.get("completion_tokens"), final.output_tokens)
+        final.prompt_tokens = known(usage.get("prompt_tokens"), final.prompt_tokens)
+        final.cached_tokens = known(cached, final.cached_tokens)
 
     def _timings(self, timings: dict) -> None:
         """llama-server's own: milliseconds of prefill and decode, and counts."""
         final = self.final
-        final.server_prefill_ns = count(scaled(timings.get("prompt_ms"), NS_PER_MS))
-        final.server_decode_ns = count(scaled(timings.get("predicted_ms"), NS_PER_MS))
+        final.server_prefill_ns = known(scaled(timings.get("prompt_ms"), NS_PER_MS), final.server_prefill_ns)
+        final.server_decode_ns = known(scaled(timings.get("predicted_ms"), NS_PER_MS), final.server_decode_ns)
         cached, computed = count(timings.get("cache_n")), count(timings.get("prompt_n"))
         if final.output_tokens is None:
             final.output_tokens = count(timings.get("predicted_n"))
@@ -296,6 +495,7 @@ class Ollama:
     name = "ollama"
     path = "/api/generate"
     stream = OllamaStream
+    last_marks = (b"true",)  # one of them is in each last line, and in few others
 
     def body(self, model: str, prompt: str, tokens: int | None = None, think: bool | None = None,
              options: dict | None = None, system: str | None = None, history: tuple = ()) -> dict:
@@ -316,6 +516,11 @@ class Ollama:
         if system:
             made["system"] = system
         return made
+
+    def is_last(self, line: bytes) -> bool:
+        """Does the reply end with this line, given without its line end?"""
+        found = json_object(line.strip())
+        return found is not None and found.get("done") is True
 
     def version(self, get: Get) -> str:
         """What answers here, in words. Raises ProtocolError when it is no Ollama."""
@@ -361,6 +566,7 @@ class OpenAI:
     name = "openai"
     path = "/v1/chat/completions"
     stream = OpenAIStream
+    last_marks = (b"[DONE]",)
 
     def body(self, model: str, prompt: str, tokens: int | None = None, think: bool | None = None,
              options: dict | None = None, system: str | None = None, history: tuple = ()) -> dict:
@@ -376,6 +582,10 @@ class OpenAI:
         if think is not None:
             made["chat_template_kwargs"] = {"enable_thinking": think}
         return made | (options or {})
+
+    def is_last(self, line: bytes) -> bool:
+        """Does the reply end with this line, given without its line end?"""
+        return line.startswith(b"data:") and line[5:].strip() == b"[DONE]"
 
     def version(self, get: Get) -> str:
         """What answers here. Raises ProtocolError when it does not speak the protocol."""
@@ -472,7 +682,7 @@ def connectable(host: str) -> str:
 def error_text(body: Any) -> str:
     """The words of an error body, decoded JSON or text; one line of at most 500 characters."""
     if isinstance(body, dict):
-        error = body.get("error", body.get("detail", body.get("message", body)))
+        error = body.get("error") or body.get("detail") or body.get("message") or body
         if isinstance(error, dict):
             error = error.get("message", error)
         body = error if isinstance(error, str) else dumped(error)
@@ -503,6 +713,18 @@ def count(value: Any) -> int | None:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return int(value) if 0 <= value <= LARGEST_COUNT else None
+
+
+def known(value: Any, before: int | None) -> int | None:
+    """A counter, or what it was before where this one is none."""
+    return before if (counted := count(value)) is None else counted
+
+
+def says_error(found: dict) -> bool:
+    """Is an object of a stream an error? Some servers say so with ``detail`` (FastAPI) or ``object`` (vLLM)."""
+    if found.get("error") or found.get("object") == "error":
+        return True
+    return bool(found.get("detail")) and not found.keys() & {"choices", "response", "done"}
 
 
 def scaled(value: Any, factor: float) -> Any:

@@ -138,17 +138,17 @@ def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pau
     at_ns, kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
     at, length = None, 0
     for number, (at, data) in enumerate(exchange.pieces(response)):
-        for chunk in stream.feed(data):
-            at_ns.append(at)
-            kinds.append(chunk.is_reasoning)
+        if said := stream.feed(data):
+            kinds += said
+            at_ns.extend([at] * len(said))
         if number % GENTLE_PIECES == 0:
             pause()
         if (length := length + len(data)) > LONGEST_ANSWER_BYTES:
             stream.final.error = stream.final.error or f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB: cut"
             return
-    for chunk in stream.close():  # the last line may lack its line feed; half a line of a broken stream is none
-        at_ns.append(at)
-        kinds.append(chunk.is_reasoning)
+    said = stream.close()  # the last line may lack its line feed; half a line of a broken stream is none
+    kinds += said
+    at_ns.extend([at] * len(said))
 
 
 def error_body(response: requests.Response) -> str:

@@ -23,8 +23,12 @@ def body_of(name):
 
 
 def read(stream, *pieces):
-    chunks = [chunk for piece in pieces for chunk in stream.feed(piece)] + stream.close()
-    return chunks, stream
+    kinds = b"".join([*map(stream.feed, pieces), stream.close()])
+    return kinds, stream
+
+
+def said(stream):
+    return stream.answer, stream.reasoning, stream.final
 
 
 RECORDED = [  # name, stream, text chunks, of these reasoning, done, output tokens
@@ -43,13 +47,12 @@ def test_a_recorded_stream_says_the_same_wherever_it_is_cut(name, kind, count, r
     whole, stream = read(kind(), body)
     assert (len(whole), stream.final.done, stream.final.output_tokens) == (count, done, tokens)
     if reasoning is not None:
-        assert sum(chunk.is_reasoning for chunk in whole) == reasoning
-    assert "".join(c.text for c in whole if not c.is_reasoning) == stream.answer
+        assert sum(whole) == reasoning
     for cut in range(len(body) + 1):
-        chunks, again = read(kind(), body[:cut], body[cut:])
-        assert (chunks, again.final) == (whole, stream.final)
+        kinds, again = read(kind(), body[:cut], body[cut:])
+        assert (kinds, *said(again)) == (whole, *said(stream))
     bytewise, again = read(kind(), *(body[i : i + 1] for i in range(len(body))))
-    assert (bytewise, again.final) == (whole, stream.final)
+    assert (bytewise, *said(again)) == (whole, *said(stream))
 
 
 def test_an_error_inside_a_stream_is_kept_with_its_words():
@@ -102,8 +105,8 @@ def test_reasoning_in_tags_is_told_from_the_answer(pieces, reasoning, answer):
 def test_line_separators_of_unicode_do_not_end_a_line():
     text = "a\u0085b\u2028c"
     raw = json.dumps({"response": text}, ensure_ascii=False).encode() + b"\n"
-    chunks, _ = read(api.OllamaStream(), raw)
-    assert chunks == [api.Chunk(text, False)]
+    kinds, stream = read(api.OllamaStream(), raw)
+    assert kinds == api.ANSWER and stream.answer == text
 
 
 def event(**fields):
@@ -120,8 +123,8 @@ def test_openai_events_pings_roles_and_usage():
            + event(choices=[{"delta": {}, "finish_reason": "stop"}])
            + event(choices=[], usage={"completion_tokens": 3, "prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}})
            + b"data: [DONE]\n\n")
-    chunks, stream = read(api.OpenAIStream(), raw)
-    assert [(c.text, c.is_reasoning) for c in chunks] == [("hm", True), ("so", True), ("time", False)]
+    kinds, stream = read(api.OpenAIStream(), raw)
+    assert (kinds, stream.reasoning, stream.answer) == (b"\1\1\0", "hmso", "time")
     assert stream.final == api.Final(True, "stop", None, 3, 9, 4)
 
 
@@ -138,8 +141,8 @@ def test_openai_errors_as_event_and_as_bare_object():
 
 @pytest.mark.parametrize("raw", [b"\xff\xfe\n", b"[1,2]\n", b'"x"\n', b"{\n", b"[" * 100_000 + b"\n"])
 def test_garbage_is_an_error_of_the_stream(raw):
-    chunks, stream = read(api.OllamaStream(), raw)
-    assert chunks == [] and stream.final.error.startswith("not a JSON object") and len(stream.final.error) < 600
+    kinds, stream = read(api.OllamaStream(), raw)
+    assert kinds == b"" and stream.final.error.startswith("not a JSON object") and len(stream.final.error) < 600
 
 
 @pytest.mark.parametrize("text, url", [
@@ -157,6 +160,24 @@ def test_hosts_that_are_none(text):
     with pytest.raises(ValueError) as caught:
         api.host_url(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name, line, is_last", [
+    ("openai", b"data: [DONE]", True), ("openai", b"data:[DONE]", True), ("openai", b"data:  [DONE] \r", True),
+    ("openai", b": data: [DONE]", False), ("openai", b"[DONE]", False), ("openai", b'data: "[DONE]"', False),
+    ("openai", b'data: {"choices":[{"delta":{"content":"data: [DONE]"}}]}', False),
+    ("ollama", b'{"response":"","done":true}', True), ("ollama", b' {"done" :\ttrue, "eval_count": 3}\r', True),
+    ("ollama", b'{"d\\u006fne":true}', True), ("ollama", b'{"done":false}', False), ("ollama", b'{"done":1}', False),
+    ("ollama", b'{"response":"\\"done\\":true","done":false}', False), ("ollama", b'{"a":{"done":true}}', False),
+    ("ollama", b'{"done":true,"done":false}', False), ("ollama", b'[{"done":true}]', False),
+    ("ollama", b'{"done":true', False), ("ollama", b"", False), ("ollama", b"[" * 9999 + b"true", False),
+])
+def test_the_last_line_of_a_reply_is_known_by_itself(name, line, is_last):
+    protocol = api.SERVERS[name]
+    assert protocol.is_last(line) is is_last
+    assert not is_last or any(mark in line for mark in protocol.last_marks)
+    stream = read(protocol.stream(), line)[1]
+    assert stream.final.done is is_last
 
 
 def server_of(answers):

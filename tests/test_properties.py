@@ -237,8 +237,7 @@ STREAMS = [(api.OllamaStream, OLLAMA | RAW), (api.OpenAIStream, OPENAI.map(lambd
 
 def read(kind, pieces):
     stream = kind()
-    chunks = [chunk for piece in pieces for chunk in stream.feed(piece)]
-    return chunks + stream.close(), stream
+    return b"".join([*map(stream.feed, pieces), stream.close()]), stream
 
 
 @pytest.mark.parametrize("kind, line", STREAMS)
@@ -262,19 +261,59 @@ def test_lines_that_are_hard_to_keep(line):
     check_stream(api.OpenAIStream, b"data: " + content, [])
 
 
+def said(kinds, stream):
+    return kinds, stream.answer, stream.reasoning, stream.final
+
+
 def check_stream(kind, whole, cuts):
-    chunks, stream = read(kind, [whole])
+    kinds, stream = read(kind, [whole])
     ends = [0, *sorted(cuts), len(whole)]
-    again, other = read(kind, [whole[a:b] for a, b in zip(ends, ends[1:])])
-    assert (again, other.final) == (chunks, stream.final)  # wherever it is cut
-    assert all(isinstance(chunk.text, str) and chunk.text for chunk in chunks)
-    assert "".join(chunk.text for chunk in chunks if chunk.is_reasoning) == stream.reasoning
-    assert "".join(chunk.text for chunk in chunks if not chunk.is_reasoning) == stream.answer
+    assert said(*read(kind, [whole[a:b] for a, b in zip(ends, ends[1:])])) == said(kinds, stream)  # wherever it is cut
+    assert set(kinds) <= {0, 1} and (0 in kinds, 1 in kinds) == (stream.answer != "", stream.reasoning != "")
     assert can_be_stored(stream.answer) and can_be_stored(stream.reasoning)
     for name, value in vars(stream.final).items():
         assert value is None or can_be_stored(value)
         assert not isinstance(value, int) or 0 <= value <= api.LARGEST_COUNT, name
     assert stream.final.error is None or one_line(stream.final.error)
+
+
+USUAL = [b'{"model":"m","created_at":"2026","response":" time","done":false}', b'{"model":"m","thinking":"a\\n\xc3\xa9","done":false}',
+         b'{"choices":[{"finish_reason":null,"index":0,"delta":{"content":" is"}}],"id":"x","object":"chat.completion.chunk"}',
+         b'{"id":"x","choices":[{"index":0,"delta":{"reasoning_content":"hm","content":null},"logprobs":null,"finish_reason":null}],"usage":null}']
+ODD = [b"\\ud800", b"\xff", b"\xed\xa0\x80", b"NaN", b"1e999", b"1" * 40, b"1" * 5000, b"[" * 2000, b"\r", b"\0", b" ", b"\t", b"\x0b", b"\x0c",
+       b'"done":true,', b'"error":"x",', b'"error":0,', b'"error":false,', b'"object":"error",', b'"detail":"x",', b'"choices":[],', b'"choices":[{}],',
+       b'"response":7,', b'"response":"y",', b'"thinking":["z"],', b'"delta":{},', b'"delta":null,', b'"content":[],', b'"content":"c",', b'"usage":{},',
+       b'"finish_reason":"",', b'"finish_reason":"stop",', b'"done":1,', b'"\\u0065rror":"x",', b"\xef\xbb\xbf", b"{", b"}", b"[", b"]", b'"', b",", b"\\", b"\xc3\xa9"]
+
+
+@st.composite
+def mutated(draw):
+    """A usual line in which something is put, taken out or doubled."""
+    line = draw(st.sampled_from(USUAL))
+    for _ in range(draw(st.integers(0, 3))):
+        start, end = sorted(draw(st.tuples(st.integers(0, len(line)), st.integers(0, len(line)))))
+        new = draw(st.sampled_from(ODD) | st.binary(max_size=2) | st.just(b"") | st.just(line[start:end] * 2))
+        line = line[:start] + new + line[min(end, start + draw(st.sampled_from([0, 0, 1, 999]))) :]
+    return line
+
+
+@given(st.lists(mutated() | OLLAMA | OPENAI | RAW, min_size=1, max_size=4))
+@example([b'{"response":"x","n":1%s,"done":false}' % (b"0" * 5000)])  # more digits than Python converts
+@example([b'{"response":"x","n":"\xff","done":false}'])
+@example([b'{"response":"x","n":"\xed\xa0\x80","done":false}'])
+@example([b'{"response":"x","n":%s%s,"done":false}' % (b"[" * 480, b"]" * 480)])
+@example([b'{"response":"\\ud800","done":false}', b'{"response":"y","done":false}'])
+@example([b'{"choices":[{"delta":{"content":"x"}}],"choices":[]}'])
+@example([b'{"choices":[{"delta":{"content":"x"}},{"delta":{"content":"y"}}]}'])
+def test_what_is_read_quickly_is_read_as_slowly(lines):
+    for kind, data in [(api.OllamaStream, b"\n".join(lines) + b"\n"),
+                       (api.OpenAIStream, b"".join(b"data: %s\n\n" % line for line in [USUAL[2], *lines]))]:
+        pieces = data.splitlines(keepends=True) if kind is api.OllamaStream else data.split(b"\n\n")
+        pieces = pieces if kind is api.OllamaStream else [piece + b"\n\n" for piece in pieces]
+        found = said(*read(kind, pieces))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(api, "SHORT_LINE", -1)
+            assert said(*read(kind, pieces)) == found
 
 
 SIZES = st.integers(-70, 70).map(lambda size: f"{size:x}".encode()) | st.sampled_from([b"0", b"+5", b"0x5", b"1_0", b" 5", b"", b"F" * 40, b"5;a=b", b"5 "])
@@ -331,9 +370,9 @@ def test_error_text(body):
 def test_a_line_without_end_is_cut_off_and_the_next_one_read():
     stream = api.OllamaStream()
     for _ in range(4 * api.LONGEST_LINE // 2**20):
-        assert stream.feed(b"x" * 2**20) == []
+        assert stream.feed(b"x" * 2**20) == b""
     assert len(stream._tail) <= api.LONGEST_LINE + 2**20
-    assert [chunk.text for chunk in stream.feed(b'\n{"response": "y"}\n')] == ["y"]
+    assert stream.feed(b'\n{"response": "y"}\n') == api.ANSWER and stream.answer == "y"
     assert "longer than" in stream.final.error
 
 
