@@ -22,7 +22,7 @@ import api
 import wire
 
 CONNECT_S = 10.0  # a server that does not even accept for so long is refused
-GENTLE_PIECES = 16  # pause() is called after so many pieces of an answer: 0.1 ms of work
+GENTLE_PIECES = 64  # pause() is called after so many pieces of an answer: 0.2 ms of work
 ERROR_BYTES = 65_536  # of an error's body that are read
 LONGEST_ANSWER_BYTES = 256 << 20  # no model says so much: a reply beyond it is cut, so that memory stays bounded
 
@@ -63,9 +63,8 @@ class Outcome:
     answer: str = ""
     reasoning: str = ""
     final: object = None  # api.Final
-    intended_ns: int | None = None  # when it should have been sent
+    send_lag_ns: int | None = None  # from when it was due and a place was free until it left
     due_ns: int | None = None  # the same in an open loop, where latency counts from it
-    waited: bool = False  # for a free place in the pool: its lateness is the load's, not the client's
     sent_ns: int | None = None
     first_byte_ns: int | None = None
     ended_ns: int | None = None
@@ -126,7 +125,7 @@ def make(outcome: Outcome, session: requests.Session, exchange: wire.Exchange, p
             raise
         broken = error
     outcome.final, outcome.answer, outcome.reasoning = stream.final, stream.answer, stream.reasoning
-    outcome.intended_ns, outcome.sent_ns = exchange.intended_ns, exchange.sent_ns
+    outcome.sent_ns = exchange.sent_ns
     outcome.first_byte_ns, outcome.ended_ns = exchange.first_read_ns, exchange.ended_ns
     outcome.read_lags_ns = exchange.read_lags_ns
     outcome.status, error = judge(outcome, exchange.cancelled, broken)
@@ -141,7 +140,7 @@ def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pau
         if said := stream.feed(data):
             kinds += said
             at_ns.extend([at] * len(said))
-        if number % GENTLE_PIECES == 0:
+        if number % GENTLE_PIECES == GENTLE_PIECES - 1:
             pause()
         if (length := length + len(data)) > LONGEST_ANSWER_BYTES:
             stream.final.error = stream.final.error or f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB: cut"

@@ -232,13 +232,13 @@ def request_line(exchange, now_ns: int, outcome=None, width: int = WIDTH) -> str
     Until its outcome is there TOKENS counts the reads after the first, which holds the head of the
     answer, and TOKENS/S their pace; then both are what the server counted.
     """
-    number, sent, stamps = str(exchange.task.number), exchange.sent_ns, exchange.stamps
+    number, sent = str(exchange.task.number), exchange.sent_ns
     if sent is None:
         return row_line(REQUEST_COLUMNS, [number, "-", "-", "-", "-", "-", "  connecting"], width)
-    first = exchange.first_read_ns or (stamps[0] if stamps else None)
+    first = exchange.first_ns
     until = exchange.ended_ns or now_ns
     tokens = max(exchange.reads - 1, 0)
-    speed = pace(len(stamps) - 1, stamps[1], stamps[-1]) if len(stamps) > 2 else "-"
+    speed = pace(exchange.reads, first, exchange.last_read_ns) if first and exchange.reads > 2 else "-"
     if outcome is not None and outcome.chunk_ns:
         first, tokens = outcome.chunk_ns[0], outcome.output_tokens
         speed = pace(tokens, first, outcome.chunk_ns[-1])

@@ -13,7 +13,8 @@ import collections
 import math
 import random
 from array import array
-from typing import Iterable
+from operator import sub
+from typing import Iterable, Sequence
 
 from attempt import Outcome
 
@@ -23,7 +24,11 @@ P95_FLOOR, P99_FLOOR = 20, 100  # values a percentile needs, as in schema.sql
 RESAMPLES, MANY = 1000, 500  # of a bootstrap, a tenth of it from so many values on
 
 CPU_LIMIT_RATIO = 0.9  # of one core: the interpreter runs one thread at a time
-SEND_LAG_LIMIT_S = 0.05  # a burst that takes longer to leave is no burst
+SEND_LAG_LIMIT_S = {"burst": 0.05,  # one that takes longer to leave is no burst
+                    "closed": 0.005,  # from a reply's last byte to the next request
+                    "open": 0.002}  # from when a request was due
+FULL_RATIO = 0.98  # of a closed loop's requests are in flight, or this client did not keep up
+SETTLE_NS = 100_000_000  # after this process stood still, what came meanwhile is read within so long
 READ_LAG_LIMIT_S = 0.01  # stamps of our own that are this late at p99 spoil inter-token times
 KEEP_UP_LIMIT_S = 0.25  # with the kernel's stamps lateness is harmless until the buffers fill
 
@@ -37,10 +42,12 @@ class Tally:
         self.first_end_ns: int | None = None  # of a completed request
         self._gaps, self._read_lags = Pool(), Pool()  # ns
         self._sent_ns, self._send_lags_ns = array("q"), array("q")
+        self._ended_ns = array("q")  # of those that were sent
+        self._could_not_connect = 0
         self._ttft_s, self._speeds = array("d"), array("d")
 
-    def add(self, outcome: Outcome) -> None:
-        """A request has ended."""
+    def add(self, outcome: Outcome, pauses: Sequence[tuple[int, int]] = ()) -> None:
+        """A request has ended; gaps between its chunks in which this process stood still count to no server."""
         self.ended += 1
         at = outcome.chunk_ns
         last_ns = at[-1] if len(at) else outcome.ended_ns
@@ -49,16 +56,23 @@ class Tally:
         self._read_lags.extend(outcome.read_lags_ns)
         if outcome.sent_ns is not None:
             self._sent_ns.append(outcome.sent_ns)
-            if outcome.intended_ns is not None and not outcome.waited:
-                self._send_lags_ns.append(outcome.sent_ns - outcome.intended_ns)
+            self._ended_ns.append(max(outcome.sent_ns, outcome.ended_ns or 0))
+            if outcome.send_lag_ns is not None:
+                self._send_lags_ns.append(outcome.send_lag_ns)
+        else:
+            self._could_not_connect += 1
         if outcome.status == "completed":
-            self._add_completed(outcome)
+            self._add_completed(outcome, pauses)
 
-    def _add_completed(self, outcome: Outcome) -> None:
+    def _add_completed(self, outcome: Outcome, pauses: Sequence[tuple[int, int]]) -> None:
         at, tokens = outcome.chunk_ns, outcome.output_tokens
         self.completed += 1
         self.first_end_ns = min(self.first_end_ns or outcome.ended_ns, outcome.ended_ns)
-        self._gaps.extend(map(int.__sub__, at[1:], at))
+        if not any(start < at[-1] and at[0] < end + SETTLE_NS for start, end in pauses):
+            self._gaps.extend(map(sub, at[1:], at))
+        else:
+            self._gaps.extend(later - earlier for earlier, later in zip(at, at[1:])
+                              if not any(start < later and earlier < end + SETTLE_NS for start, end in pauses))
         if (sent_ns := outcome.due_ns or outcome.sent_ns) is not None:
             self._ttft_s.append((at[0] - sent_ns) / 1e9)
         if tokens > 1 and (span := at[-1] - at[0]) > 0:
@@ -91,20 +105,34 @@ class Tally:
         start_ns = self.first_end_ns if is_open else sent[workers - 1] if len(sent) > workers else None
         return (start_ns, sent[-1]) if start_ns is not None and start_ns < sent[-1] else None
 
-    def client_figures(self, is_burst: bool, wall_s: float, cpu_s: float, beats_late_ns: Iterable[int]) -> dict:
-        """The columns of the table level that say how exact this client was."""
+    def in_flight_mean(self, workers: int) -> float | None:
+        """Requests in flight in the steady part of a closed loop, mean, by when each was sent and ended."""
+        window = self.steady_window(workers, False)
+        if window is None:
+            return None
+        start, end = window
+        inside = sum(max(0, min(ended, end) - max(sent, start)) for sent, ended in zip(self._sent_ns, self._ended_ns))
+        return inside / (end - start)
+
+    def client_figures(self, load: str, workers: int, wall_s: float, cpu_s: float, beats_late_ns: Iterable[int],
+                       paused_s: float = 0.0, held_s: float = 0.0, digest_lag_s: float | None = None) -> dict:
+        """The columns of the table level that say how exact this client was. ``load``: burst, closed or open."""
         beats, send_lags = Pool(beats_late_ns), Pool(self._send_lags_ns)
         stall_s, read_lag_s = beats.high_percentile_s(), self._read_lags.high_percentile_s()
         figures = {
-            "client_send_skew_s": (max(self._sent_ns) - min(self._sent_ns)) / 1e9 if is_burst and self._sent_ns else None,
+            "client_send_skew_s": (max(self._sent_ns) - min(self._sent_ns)) / 1e9 if load == "burst" and self._sent_ns else None,
+            "client_send_lag_p50_s": send_lags.percentile_s(50) if send_lags.count else None,
             "client_send_lag_p99_s": send_lags.high_percentile_s(),
+            "client_send_lag_max_s": send_lags.largest / 1e9 if send_lags.count else None,
             "client_read_lag_p99_s": stall_s if read_lag_s is None else read_lag_s,
             "client_read_lag_source": "kernel" if read_lag_s is not None else None if stall_s is None else "heartbeat",
             "client_stamps": "user" if read_lag_s is None else "kernel",
             "client_cpu_s": cpu_s, "client_cpu_ratio": cpu_s / wall_s if wall_s > 0 else None,
             "client_stall_p99_s": stall_s,
+            "client_paused_s": paused_s, "client_held_s": held_s, "client_digest_lag_max_s": digest_lag_s,
+            "in_flight_mean": self.in_flight_mean(workers) if load == "closed" else None,
         }
-        why = limited_why(figures)
+        why = limited_why(figures, load, workers, self._could_not_connect)
         return figures | {"client_limited": int(bool(why)), "client_limited_why": why}
 
 
@@ -170,15 +198,23 @@ def bootstrap(values, seed: int) -> tuple[float | None, float | None]:
     return means[len(means) * 25 // 1000], means[len(means) * 975 // 1000]
 
 
-def limited_why(figures: dict) -> str | None:
-    """Which limit of the client a level has passed, with the figure; None when none was."""
+def limited_why(figures: dict, load: str, workers: int, could_not_connect: int) -> str | None:
+    """Which limits of the client a level has passed, with the figures; None when none was."""
     kernel = figures["client_stamps"] == "kernel"
     lag_limit_s = KEEP_UP_LIMIT_S if kernel else READ_LAG_LIMIT_S
     found = []
+    if figures["client_paused_s"]:
+        found.append(f"this client itself stood still for {figures['client_paused_s']:.1f} s (stopped or asleep)")
     if (figures["client_cpu_ratio"] or 0) > CPU_LIMIT_RATIO:
         found.append(f"the client used {figures['client_cpu_ratio']:.0%} of a core")
-    if (figures["client_send_lag_p99_s"] or 0) > SEND_LAG_LIMIT_S:
+    if (figures["client_send_lag_p99_s"] or 0) > SEND_LAG_LIMIT_S[load]:
         found.append(f"requests left up to {figures['client_send_lag_p99_s'] * 1e3:.0f} ms late")
+    in_flight = figures["in_flight_mean"]
+    if in_flight is not None and in_flight < FULL_RATIO * workers and not could_not_connect:  # who can't connect is not asked at once again
+        found.append(f"{in_flight:.1f} of {workers} requests were in flight on average")
     if (figures["client_read_lag_p99_s"] or 0) > lag_limit_s:
         found.append(f"answers were read up to {figures['client_read_lag_p99_s'] * 1e3:.0f} ms late")
+    if figures["client_held_s"]:
+        found.append(f"nothing was sent for {figures['client_held_s']:.1f} s while replies waited to be digested, "
+                     f"the last for {figures['client_digest_lag_max_s'] or 0:.1f} s")
     return "; ".join(found) or None

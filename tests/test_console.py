@@ -16,7 +16,7 @@ ROW = {"concurrency": 19, "repeat": 1, "cache": "cold", "completed": 19, "reques
 
 
 def exchange(number, sent=0, stamps=(), ended=None, cancelled=None):
-    return SimpleNamespace(task=SimpleNamespace(number=number), sent_ns=sent, stamps=array("q", stamps), first_read_ns=None, ended_ns=ended, cancelled=cancelled,
+    return SimpleNamespace(task=SimpleNamespace(number=number), sent_ns=sent, first_ns=stamps[0] if stamps else None, ended_ns=ended, cancelled=cancelled,
                            reads=len(stamps), last_read_ns=stamps[-1] if stamps else None)
 
 

@@ -177,7 +177,7 @@ def test_a_full_pool_is_counted_and_not_called_the_clients_lateness(exact):
     seen = Seen()
     level.run(seen)
     assert [o.status for o in seen.outcomes] == ["completed"] * 3 and level.pool_waits == 2
-    assert [o.waited for o in seen.outcomes] == [False, True, True] and seen.begun_numbers == [1, 2, 3]
+    assert seen.begun_numbers == [1, 2, 3] and max(o.send_lag_ns for o in seen.outcomes) < 0.1e9
     assert seen.outcomes[2].sent_ns - seen.outcomes[2].due_ns > 0.3e9  # behind two replies of 0.3 s
     assert level.client_figures()["client_send_lag_p99_s"] < 0.3
 

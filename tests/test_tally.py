@@ -11,15 +11,26 @@ import tally
 S = 1_000_000_000
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({}, None), ({"client_cpu_ratio": 0.95}, "95% of a core"), ({"client_send_lag_p99_s": 0.2}, "200 ms late"),
-    ({"client_read_lag_p99_s": 0.02}, "20 ms late"), ({"client_read_lag_p99_s": 0.02, "client_stamps": "kernel"}, None),
-    ({"client_read_lag_p99_s": 0.5, "client_stamps": "kernel"}, "500 ms late"),
+@pytest.mark.parametrize("load, changes, words", [
+    ("burst", {}, None), ("burst", {"client_cpu_ratio": 0.95}, "95% of a core"), ("burst", {"client_send_lag_p99_s": 0.2}, "200 ms late"),
+    ("burst", {"client_send_lag_p99_s": 0.02}, None), ("closed", {"client_send_lag_p99_s": 0.006}, "6 ms late"),
+    ("closed", {"client_send_lag_p99_s": 0.004}, None), ("open", {"client_send_lag_p99_s": 0.003}, "3 ms late"),
+    ("open", {"client_send_lag_p99_s": 0.001}, None), ("closed", {"in_flight_mean": 7.9}, None),
+    ("closed", {"in_flight_mean": 7.8}, "7.8 of 8 requests"), ("closed", {"client_paused_s": 2.0}, "stood still for 2.0 s"),
+    ("open", {"client_held_s": 3.0}, "nothing was sent for 3.0 s"),
+    ("burst", {"client_read_lag_p99_s": 0.02}, "20 ms late"), ("burst", {"client_read_lag_p99_s": 0.02, "client_stamps": "kernel"}, None),
+    ("burst", {"client_read_lag_p99_s": 0.5, "client_stamps": "kernel"}, "500 ms late"),
 ])
-def test_when_the_client_is_the_limit(changes, words):
-    figures = {"client_cpu_ratio": 0.2, "client_send_lag_p99_s": 0.001, "client_read_lag_p99_s": 0.001, "client_stamps": "user"} | changes
-    why = tally.limited_why(figures)
+def test_when_the_client_is_the_limit(load, changes, words):
+    figures = {"client_cpu_ratio": 0.2, "client_send_lag_p99_s": 0.001, "client_read_lag_p99_s": 0.001, "client_stamps": "user",
+               "client_paused_s": 0.0, "client_held_s": 0.0, "client_digest_lag_max_s": None, "in_flight_mean": None} | changes
+    why = tally.limited_why(figures, load, 8, could_not_connect=0)
     assert (why is None) == (words is None) and (words or "") in (why or "")
+
+
+def test_who_cannot_connect_is_not_in_flight_by_the_servers_fault():
+    made = tally_of(*[outcome_with(sent + 1, sent + S // 2, sent_ns=sent) for sent in (0, S, 2 * S, 3 * S)], outcome_with(status="refused"))
+    assert made.client_figures("closed", 1, 10.0, 1.0, [])["client_limited_why"] is None
 
 
 def outcome_with(*instants, status="completed", sent_ns=None, **more):
@@ -57,9 +68,26 @@ def test_the_steady_part_of_a_load_that_goes_on():
     assert made.steady_window(5, is_open=False) is None and tally.Tally().steady_window(2, True) is None
 
 
-def test_send_lag_is_ours_and_not_the_pools():
-    made = tally_of(outcome_with(2 * S, sent_ns=S, intended_ns=S - 1000), outcome_with(9 * S, sent_ns=8 * S, intended_ns=S, waited=True))
-    assert made.client_figures(False, 10.0, 1.0, [])["client_send_lag_p99_s"] == 1e-6
+def test_send_lags_and_what_was_in_flight():
+    """Two workers; the third request leaves 0.2 s after the first reply, the fourth at once."""
+    made = tally_of(outcome_with(S, 2 * S, sent_ns=0), outcome_with(S, 3 * S, sent_ns=0),
+                    outcome_with(3 * S, 4 * S, sent_ns=22 * S // 10, send_lag_ns=2 * S // 10), outcome_with(4 * S, 5 * S, sent_ns=3 * S, send_lag_ns=0),
+                    outcome_with(5 * S, 6 * S, sent_ns=4 * S, send_lag_ns=1000))
+    figures = made.client_figures("closed", 2, 10.0, 1.0, [])
+    assert (figures["client_send_lag_p50_s"], figures["client_send_lag_p99_s"], figures["client_send_lag_max_s"]) == (1e-6, 0.2, 0.2)
+    assert figures["in_flight_mean"] == pytest.approx((2 + 3 + 1.8 + 1) / 4)
+    assert "requests left up to 200 ms late" in figures["client_limited_why"] and "1.9 of 2 requests" in figures["client_limited_why"]
+    assert made.client_figures("burst", 2, 10.0, 1.0, [])["in_flight_mean"] is None
+
+
+def test_gaps_in_which_this_process_stood_still_count_to_no_server():
+    made = tally.Tally()
+    at = [0, 1_000_000, 20_000_000, 5 * S, 5 * S, 5 * S, 5 * S + 200_000_000, 5 * S + 220_000_000]
+    made.add(outcome_with(*at), [(30_000_000, 5 * S)])
+    figures = made.itl_figures()
+    assert figures["itl_max_s"] == 0.02 and figures["itl_chunks"] == 3  # two before the pause, one well after it
+    made.add(outcome_with(6 * S, 7 * S), [(30_000_000, 5 * S)])
+    assert made.itl_figures()["itl_max_s"] == 1.0
 
 
 @given(st.lists(st.integers(0, 2**62), min_size=1, max_size=60), st.integers(1, 100), st.booleans())

@@ -73,7 +73,7 @@ END = b"0\r\n\r\n"
 
 
 def exchange_with(url, kernel_stamps=True, session=None, **options):
-    """One exchange: (list of (instant, bytes), exchange). The exchange fires itself."""
+    """One exchange: (list of (instant, bytes), exchange). The exchange fires itself, unless it has an on_ready."""
     session = session or wire.session()
     exchange = wire.Exchange(kernel_stamps=kernel_stamps, **options)
     prepared = session.prepare_request(requests.Request("POST", url, json={"a": 1}))
@@ -116,41 +116,63 @@ EXPECTED = {"chunked": BODY + b"10\r\n\r\n" + BODY, "trailers": BODY, "extension
 
 @pytest.mark.parametrize("name", FRAMINGS)
 def test_every_framing_ends_by_itself_and_the_connection_serves_again(name):
-    session = wire.session()
+    session, lines = wire.session(), wire.Lines()
     with server([FRAMINGS[name]], [FRAMINGS["length"]]) as url:
-        assert text(exchange_with(url, session=session)[0]) == EXPECTED[name]
-        assert text(exchange_with(url, session=session)[0]) == BODY
+        assert text(exchange_with(url, session=session, lines=lines)[0]) == EXPECTED[name]
+        time.sleep(2 * wire.KEPT_AFTER_S)  # now the server is known to keep its connections
+        assert text(exchange_with(url, session=session, lines=lines)[0]) == BODY
+    lines.close()
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_a_chunk_that_looks_like_the_end_is_none(together):
     """Its payload ends in a line of 0: the stream goes on, and every chunk keeps its instant."""
     with server([HEAD + chunk(b"a\r\n0\r\n"), GAP_S, chunk(b"\r\n0\r\n"), GAP_S, chunk(b"b\n") + END]) as url:
-        with wire.Reader(0.01) if together else contextlib.nullcontext() as reader:
+        with wire.Reader() if together else contextlib.nullcontext() as reader:
             pieces, exchange = exchange_with(url, reader=reader)
     assert [data for _, data in pieces] == [b"a\r\n0\r\n", b"\r\n0\r\n", b"b\n"] and exchange.ended_ns == pieces[-1][0]
     assert all(later - earlier > GAP_S * 0.5e9 for (earlier, _), (later, _) in zip(pieces, pieces[1:]))
 
 
 def test_who_has_ended_is_read_when_nobody_streams_any_more():
-    """Two of one burst: the first to end is handed out when the second ends, or a moment later at the latest."""
-    order = queue.SimpleQueue()
+    """Two of one burst: the first to end is handed out when nobody streams, or a moment later at the latest."""
+    for later_s, hurries in ((20.0, True), (0.05, False)):
+        digests, order = wire.DigestQueue(later_s), queue.SimpleQueue()
+        with server([HEAD + chunk(b"a\n") + END]) as url, wire.Reader() as reader:
+            thread = threading.Thread(target=lambda: order.put(exchange_with(url, reader=reader, digests=digests)))
+            thread.start()
+            while not len(digests):
+                time.sleep(0.01)
+            digests.look()
+            if hurries:
+                assert order.empty() and digests.waiting_bytes > 0
+                digests.hurry()
+            else:
+                time.sleep(0.1)
+                digests.look()
+            assert text(order.get(timeout=10)[0]) == b"a\n" and not len(digests)
+            thread.join()
 
-    def work(name, url, reader):
-        exchange_with(url, reader=reader)
-        order.put((name, time.perf_counter()))
 
-    for later_s, last_gap_s, waits in ((20.0, 0.3, True), (0.1, 1.5, False)):
-        with server([HEAD + chunk(b"a\n") + END]) as short, server([HEAD + chunk(b"a\n"), last_gap_s, END]) as long, wire.Reader(later_s) as reader:
-            threads = [threading.Thread(target=work, args=(name, url, reader)) for name, url in (("long", long), ("short", short))]
-            began = time.perf_counter()
-            threads[0].start()
-            time.sleep(0.05)
-            threads[1].start()
-            for thread in threads:
-                thread.join(20)
-        ended = dict([order.get(), order.get()])
-        assert ended["short"] - began > last_gap_s if waits else ended["long"] - ended["short"] > 0.5
+def test_one_recording_at_a_time_is_read():
+    digests, taken = wire.DigestQueue(), []
+
+    class Recorded:
+        is_urgent = pauses = False
+        recorded_bytes = 10
+
+        def begin_digest(self):
+            taken.append(self)
+
+    first, second, urgent = Recorded(), Recorded(), Recorded()
+    urgent.is_urgent = True
+    for recorded in (first, second, urgent):
+        digests.offer(recorded)
+    assert taken == [first] and digests.waiting_bytes == 20
+    digests.done()
+    assert taken == [first, urgent]
+    digests.done()
+    assert taken == [first, urgent, second] and digests.waiting_bytes == 0
 
 
 def test_an_error_of_our_own_ends_one_stream_and_no_other(monkeypatch):
@@ -163,7 +185,7 @@ def test_an_error_of_our_own_ends_one_stream_and_no_other(monkeypatch):
         return real(framing, data)
 
     monkeypatch.setattr(wire.Framing, "ends", ends)
-    with server([HEAD + chunk(b"poison\n"), 5.0]) as bad, server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, END]) as good, wire.Reader(0.1) as reader:
+    with server([HEAD + chunk(b"poison\n"), 5.0]) as bad, server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, END]) as good, wire.Reader() as reader:
         with pytest.raises(ZeroDivisionError):
             exchange_with(bad, reader=reader)
         assert text(exchange_with(good, reader=reader)[0]) == b"a\n"
@@ -213,7 +235,7 @@ def test_a_held_burst_leaves_when_it_is_fired_and_not_before():
     count = 8
     with server(*[[HEAD + chunk(b"x\n") + END]] * count) as url:
         def work():
-            results.put(exchange_with(url, hold=True, on_ready=ready.put))
+            results.put(exchange_with(url, on_ready=ready.put))
         threads = [threading.Thread(target=work) for _ in range(count)]
         for thread in threads:
             thread.start()
@@ -235,7 +257,7 @@ def test_https_is_recorded_above_tls(hold):
     with server([HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END], tls=True) as url:
         if hold:
             threading.Thread(target=lambda: ready.get(timeout=10).fire(), daemon=True).start()
-        pieces, exchange = exchange_with(url, hold=hold, on_ready=ready.put)
+        pieces, exchange = exchange_with(url, on_ready=ready.put if hold else None)
     assert text(pieces) == b"a\nb\n" and pieces[1][0] - pieces[0][0] > GAP_S * 0.8e9 and exchange.recorder is not None
 
 
@@ -268,7 +290,7 @@ def test_an_episode_may_end_within_a_chunk(monkeypatch, piece):
     with server([HEAD + piece, *[piece] * (count - 1), END]) as url:
         pieces, exchange = exchange_with(url)
     payload = piece.split(b"\r\n", 1)[1][:-2]
-    assert text(pieces) == payload * count and exchange.earlier_reads
+    assert text(pieces) == payload * count and exchange.recorder.earlier_reads
 
 
 def test_one_reader_serves_many_streams_and_a_bad_one_harms_no_other():
@@ -313,7 +335,7 @@ def test_without_a_place_to_record_it_reads_live(monkeypatch, hold):
     with server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END]) as url:
         if hold:
             threading.Thread(target=lambda: ready.get(timeout=10).fire(), daemon=True).start()
-        pieces, exchange = exchange_with(url, hold=hold, on_ready=ready.put)
+        pieces, exchange = exchange_with(url, on_ready=ready.put if hold else None)
     assert text(pieces) == b"a\nb\n" and exchange.recorder is None and exchange.reads == 2
     instants = [exchange.sent_ns, *(at for at, _ in pieces)]
     assert all(later - earlier > GAP_S * 0.8e9 for earlier, later in zip(instants, instants[1:]))
