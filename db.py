@@ -12,7 +12,6 @@ import contextlib
 import os
 import pathlib
 import queue
-import re
 import sqlite3
 import sys
 import threading
@@ -23,9 +22,10 @@ from typing import Callable, Iterable, NamedTuple
 import psutil
 import sqlite_utils
 
-SCHEMA = pathlib.Path(__file__).with_name("schema.sql")
+import schema
+
 TOOL_VERSION = "1.0.0"  # of the whole tool, stored with every run
-VERSION = 1  # of the tables; PRAGMA user_version
+VERSION = 1  # of the tables, PRAGMA user_version: stays as long as columns are only added
 LONGEST_RUN_NS = 10**16  # 115 days
 REPLY_INSTANTS = ("first_byte_ns", "first_text_ns", "first_answer_ns", "last_text_ns")  # between a request's sending and its end,
 CLOCK_DOUBT_NS = 10**9  # as far as two clocks agree
@@ -103,10 +103,9 @@ def open_for_writing(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
-        if not is_current(connection):
+        if not schema.is_current(connection):
             connection.execute("BEGIN IMMEDIATE")
-            for statement in statements():
-                connection.execute(statement)
+            schema.make(connection)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
@@ -132,9 +131,7 @@ def open_readonly(path: str) -> sqlite3.Connection:
                 raise ResultsError(f"{path} has rows in {path}-wal that a read-only folder hides: copy both to a writable one") from None
             connection = sqlite3.connect(uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
         check_ours(connection, path)
-        for statement in statements():
-            if "CREATE VIEW" in statement:
-                connection.execute(statement.replace("CREATE VIEW", "CREATE TEMP VIEW", 1))
+        schema.lay_over(connection)
     except BaseException:
         connection.close()
         raise
@@ -160,29 +157,6 @@ def refuse_damage(database: sqlite_utils.Database) -> None:
             wrong += [f"{name} NOT BETWEEN sent_ns - {CLOCK_DOUBT_NS} AND ended_ns + {CLOCK_DOUBT_NS}" for name in REPLY_INSTANTS]
         if wrong and next(database.query(f"SELECT 1 FROM {table.name} WHERE {' OR '.join(wrong)} LIMIT 1"), None):
             raise ResultsError(f"the file is damaged: its table {table.name} has an instant that no run has")
-
-
-def statements() -> list[str]:
-    """schema.sql, one statement an entry."""
-    found, text = [], ""
-    for line in SCHEMA.read_text(encoding="utf-8").splitlines(keepends=True):
-        text += line
-        if sqlite3.complete_statement(text):
-            found.append(text.strip())
-            text = ""
-    return found
-
-
-def is_current(connection: sqlite3.Connection) -> bool:
-    """Does the file hold every table, index and view just as schema.sql says? A table keeps the comments it was made with."""
-    stored = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-    stored |= {without_comments(sql) for sql in stored if sql.startswith("CREATE TABLE")}
-    wanted = [s[s.index("CREATE ") :].rstrip(";").replace("IF NOT EXISTS ", "") for s in statements() if "CREATE " in s]
-    return all(sql in stored or sql.startswith("CREATE TABLE") and without_comments(sql) in stored for sql in wanted)
-
-
-def without_comments(sql: str) -> str:
-    return " ".join(re.sub(r"--[^\n]*", "", sql).split())
 
 
 def mark_the_dead(connection: sqlite3.Connection) -> None:

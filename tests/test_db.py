@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import db
+import schema
 
 RUN = {"source": "bench", "status": "running", "started_unix": 1e9, "arguments": "{}", "tool_version": "0"}
 
@@ -56,9 +57,9 @@ def test_a_table_with_other_comments_is_the_same_table(tmp_path):
     database.execute("UPDATE sqlite_master SET sql = replace(sql, 'one piece of streamed text', 'other words') WHERE name = 'chunk'")
     database.close()
     again = db.connect(tmp_path / "results.db")
-    assert "other words" in again["chunk"].schema and db.is_current(again.conn)
+    assert "other words" in again["chunk"].schema and schema.is_current(again.conn)
     again.execute("DROP VIEW outcomes")
-    assert not db.is_current(again.conn)
+    assert not schema.is_current(again.conn)
 
 
 def test_views_of_another_version_are_renewed(tmp_path):
