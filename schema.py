@@ -11,10 +11,11 @@ it is opened for writing, and a file of a newer one keeps those that are not kno
 from __future__ import annotations
 
 import functools
+import itertools
 import pathlib
 import re
 import sqlite3
-from typing import NamedTuple
+from typing import Iterable, Iterator, NamedTuple
 
 SCHEMA = pathlib.Path(__file__).with_name("schema.sql")
 TOKEN = re.compile(
@@ -24,6 +25,27 @@ TOKEN = re.compile(
     re.S,
 )
 NO_MEANING = ("--", "/*", " ", "\t", "\n", "\f", "\r")  # how comments and blanks begin
+KINDS = ("TABLE", "VIEW", "INDEX", "TRIGGER")
+HARMLESS = {  # what may stand before a bracket and costs nothing
+    "check",
+    "default",
+    "as",
+    "in",
+    "and",
+    "or",
+    "not",
+    "is",
+    "when",
+    "then",
+    "else",
+    "between",
+    "coalesce",
+    "nullif",
+    "max",
+    "min",
+    "abs",
+    "round",
+}
 RULES = ("PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "CONSTRAINT")  # how what is no column begins
 
 
@@ -45,8 +67,18 @@ class Table(NamedTuple):
 
 def statements() -> list[str]:
     """schema.sql, one statement an entry."""
+    return read(SCHEMA)
+
+
+def tables() -> dict[str, Table]:
+    """The tables of schema.sql, by name."""
+    return declared(SCHEMA)
+
+
+@functools.lru_cache(maxsize=4)
+def read(path: pathlib.Path) -> list[str]:
     found, text = [], ""
-    for line in SCHEMA.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         text += line
         if sqlite3.complete_statement(text):
             found.append(text.strip())
@@ -54,15 +86,20 @@ def statements() -> list[str]:
     return found
 
 
-def tables() -> dict[str, Table]:
-    """The tables of schema.sql, by name."""
-    found = [parse(statement) for statement in statements()]
+@functools.lru_cache(maxsize=4)
+def declared(path: pathlib.Path) -> dict[str, Table]:
+    found = [parse(statement) for statement in read(path)]
     return {table.name: table for table in found if table}
 
 
-def words(sql: str) -> list[re.Match]:
+def meaningful(sql: str) -> Iterator[re.Match]:
     """The words and signs of a statement, without blanks and comments."""
-    return [match for match in TOKEN.finditer(sql) if not match[0].startswith(NO_MEANING)]
+    return (match for match in TOKEN.finditer(sql) if not match[0].startswith(NO_MEANING))
+
+
+def words(sql: str) -> list[re.Match]:
+    """All of them."""
+    return list(meaningful(sql))
 
 
 def unquoted(word: str) -> str:
@@ -134,6 +171,95 @@ def split(found: list[re.Match]) -> list[list[re.Match]]:
     return [part for part in parts if part]
 
 
+# Is it ours?
+
+
+def foreign(connection: sqlite3.Connection, to_write: bool) -> str | None:
+    """What in a file is not as this tool makes it; None when only our own can run in it.
+
+    A table may have columns that are not known here: they are never read. Beside ours anything may
+    stand. What runs when a row is written, triggers for instance, matters only to a writer.
+    """
+    ours, kinds = tables(), names()
+    rows = connection.execute(
+        "SELECT type, name, sql FROM main.sqlite_master WHERE sql IS NOT NULL"
+    )
+    for kind, name, sql in rows.fetchall():
+        if not is_named(str(kind), str(name), str(sql)):
+            return f"its schema is damaged at {str(name)[:60]!r}"
+        known = kinds.get(str(name).lower())
+        if known not in (None, kind):
+            return f"its {kind} {name} has the name of a {known} of this tool"
+        if known == "table" and (found := changed(ours[name.lower()], parse(sql), to_write)):
+            return found
+        if kind in ("index", "trigger") and to_write and (found := at_work(sql, kind, ours)):
+            return f"its {kind} {name!r} works on the table {found}"
+    return None
+
+
+def names() -> dict[str, str]:
+    """What schema.sql makes, by name: table, view or index."""
+    found = re.findall(
+        r"^CREATE (TABLE|VIEW|INDEX) (?:IF NOT EXISTS )?(\w+)", "\n".join(statements()), re.M
+    )
+    return {name.lower(): kind.lower() for kind, name in found}
+
+
+def is_named(kind: str, name: str, sql: str) -> bool:
+    """Does the statement that SQLite stored make what its row says, and nothing else?"""
+    found = [match[0] for match in itertools.islice(meaningful(sql), 5)]
+    if len(found) > 1 and found[1].upper() in ("UNIQUE", "VIRTUAL"):
+        del found[1]
+    if (
+        len(found) < 4
+        or "\0" in sql
+        or found[0].upper() != "CREATE"
+        or found[1].upper() not in KINDS
+    ):
+        return False
+    return (
+        found[1].lower() == kind
+        and unquoted(found[2]) == name.lower()
+        and found[3].upper() not in (".", "NOT")
+    )
+
+
+def changed(ours: Table, theirs: Table | None, to_write: bool) -> str | None:
+    """How a stored table differs from ours in more than columns that the other lacks."""
+    if theirs is None or theirs.rules != ours.rules:
+        return f"its table {ours.name} is not as this tool makes it"
+    for name, column in theirs.columns.items():
+        known = ours.columns.get(name)
+        if (
+            known
+            and known.words != column.words
+            or known is None
+            and to_write
+            and not is_harmless(column.words)
+        ):
+            return f"its column {name!r} of {ours.name} is not as this tool makes it"
+    return None
+
+
+def at_work(sql: str, kind: str, ours: dict[str, Table]) -> str | None:
+    """The table of ours on which a trigger acts, or an index that calls a function."""
+    found = [match[0] for match in words(sql)]
+    table = next(
+        (unquoted(after) for word, after in itertools.pairwise(found) if word.upper() == "ON"), ""
+    )
+    return table if table in ours and (kind == "trigger" or not is_harmless(found)) else None
+
+
+def is_harmless(found: Iterable[str]) -> bool:
+    """Is no function called in these words that could take long?"""
+    called = {
+        unquoted(word)
+        for word, after in itertools.pairwise(found)
+        if after == "(" and re.match(r"[^\W\d]|[\"'\[`]", word)
+    }
+    return called <= HARMLESS | tables().keys()
+
+
 # A file and schema.sql.
 
 
@@ -198,7 +324,7 @@ def lay_over(connection: sqlite3.Connection) -> None:
 
 
 def as_ours(table: Table, known: dict[str, Column]) -> str:
-    """SQL that gives a stored table the columns of ours: what it lacks is NULL, or made of the others."""
+    """SQL that gives a stored table our columns: what it lacks is NULL, or made of the others."""
     shown = [
         f"[{name}]" if name in known else f"NULL AS [{name}]"
         for name, column in table.columns.items()
