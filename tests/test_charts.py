@@ -334,7 +334,7 @@ def test_gaps_are_drawn_without_their_percentiles(tmp_path):
     study = selection.choose(database, [], [])[0]
     chart = next(chart for chart in charts.CHARTS if chart.name == "itl")
     charts.save_png(chart.draw(database, study), tmp_path / "itl.png", tmp_path)
-    assert (tmp_path / "itl.png", tmp_path).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "itl.png").read_bytes().startswith(b"\x89PNG")
     database.conn.close()
 
 
