@@ -20,7 +20,6 @@ import time
 from concurrent.futures import Future, wait
 from typing import Callable, Iterable, NamedTuple
 
-import psutil
 import sqlite_utils
 
 import schema
@@ -282,10 +281,12 @@ def impossible(table: schema.Table) -> list[str]:
 
 
 def mark_the_dead(connection: sqlite3.Connection) -> None:
-    """Runs that stopped giving signs of life are interrupted, and so are their levels."""
-    running = connection.execute("SELECT id, coalesce(seen_unix, started_unix), pid FROM run WHERE status = 'running'")
-    dead = [(run_id,) for run_id, seen_unix, pid in running.fetchall()
-            if seen_unix < time.time() - DEAD_AFTER_S or pid is not None and not psutil.pid_exists(pid)]
+    """Runs that stopped giving signs of life are interrupted, and so are their levels.
+
+    Their pid tells nothing: it may be of another computer or container that shares the file.
+    """
+    running = "SELECT id FROM run WHERE status = 'running' AND coalesce(seen_unix, started_unix) < ?"
+    dead = connection.execute(running, [time.time() - DEAD_AFTER_S]).fetchall()
     if dead:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", dead)
@@ -356,6 +357,10 @@ class Writer:
         """Store rows now, in one transaction, and return their ids."""
         return self._now(self._insert_each, (table, rows))
 
+    def take_over(self, run_id: int, seen_unix: float | None, row: dict) -> bool:
+        """Change a run that did not end, now; False where it gave a sign of life since seen_unix."""
+        return self._now(self._take_over, (run_id, seen_unix, row))
+
     def flush(self) -> None:
         """Return when everything said so far is committed."""
         self._now(lambda: None, ())
@@ -395,6 +400,16 @@ class Writer:
         """How many rows have changed: one, or none."""
         names = ", ".join(f"[{name}] = ?" for name in changes)
         return self._database.conn.execute(f"UPDATE [{table}] SET {names} WHERE id = ?", [*changes.values(), row_id]).rowcount
+
+    def _take_over(self, run_id, seen_unix, row):
+        names = ", ".join(f"[{name}] = ?" for name in row)
+        taken = self._database.conn.execute(
+            f"UPDATE run SET {names} WHERE id = ? AND status IN ('interrupted', 'running') AND seen_unix IS ?",
+            [*row.values(), run_id, seen_unix]).rowcount
+        if taken:
+            self._database.conn.execute(
+                "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", [run_id])
+        return bool(taken)
 
     def _work(self) -> None:
         alive_at, last = 0.0, False
