@@ -11,10 +11,16 @@ Reads results.db, prints the answer, and leaves data/<model>/*.png and data/repo
 """
 from __future__ import annotations
 
+import os
+import sys
+
+if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
+    sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
+
 import argparse
+import importlib
 import shutil
 import sqlite3
-import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +31,7 @@ import console
 import db
 import export_csv
 import objectives
+import privilege
 import selection
 import verdict
 from selection import Study
@@ -39,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
     standard.prepare()
     arguments = parse_args(argv)
     try:
+        if privilege.user_of_sudo() and not (arguments.no_charts or arguments.compare):
+            importlib.import_module("report")  # root's packages may be out of the user's reach
+        privilege.drop()
         database = db.connect(arguments.db, readonly=True)
         try:
             db.refuse_damage(database)
@@ -48,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, head for instance, has seen enough
         sys.stdout = None
         return 1
-    except (db.ResultsError, sqlite3.Error, OSError) as error:
+    except (db.ResultsError, privilege.PrivilegeError, sqlite3.Error, OSError) as error:
         print(standard.clean(f"analyze.py: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -184,13 +194,13 @@ def draw(database, verdicts: list[Verdict], out: Path) -> None:
         if spec := chart.draw(database, study, judged.objectives):
             if chart.says_more(study):  # the page shows no chart twice
                 drawn[study.model].append((chart.title, spec))
-            charts.save_png(spec, out / study.folder / f"{chart.name}.png")
+            charts.save_png(spec, out / study.folder / f"{chart.name}.png", out)
             written += 1
         else:
             absent.setdefault(chart.needs, []).append(f"{study.folder}/{chart.name}.png")
     across = charts.comparisons([judged.study for judged in verdicts])
     for name, spec in across.items():
-        charts.save_png(spec, out / f"{name}.png")
+        charts.save_png(spec, out / f"{name}.png", out)
     progress("writing the report")
     page = report.write(out / "report.html", verdicts, drawn, across)
     progress("")

@@ -57,6 +57,7 @@ from server import DEMO_INTERVAL_MS, Server, ServerError, Simulator
 SAVING = "\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n"
 WARMUP_TOKENS = 8  # of a warm-up's reply: loading the model is what takes long
 COME_BACK_S = 30.0  # a server that vanished may need so long to come back before a level
+LOOK_EVERY_S = 0.5  # between two looks whether a run gives a sign of life
 FIRST_SAMPLE_S = 15.0  # powermetrics' first document takes a second or two
 REQUEST_IDS = 1_000_000  # a request's id is its level's times this, plus its number
 GOOD_RATIO = 0.95  # a level meets the objectives when so many of its requests do
@@ -163,6 +164,7 @@ class Run:
     has_baseline: bool = False
     is_resumed: bool = False
     targets: dict[tuple[str, str], int] = field(default_factory=dict)  # model and host -> target id
+    measured_targets: set[int] = field(default_factory=set)  # by levels before --resume
     questions: list[prompts.Prompt] = field(default_factory=list)
     order: list[int] = field(default_factory=list)  # of the questions
     done: set[Level] = field(default_factory=set)
@@ -224,7 +226,7 @@ def arguments(options: argparse.Namespace) -> dict:
 
 def open_run(options, servers: list[Server], writer: db.Writer, screen, interrupt) -> Run:
     """The run with its row, new or gone on with."""
-    found = interrupted_run(options, writer) if options.resume else None
+    found = resumable_run(options, writer, screen) if options.resume else None
     if options.resume and found is None:
         screen.say("nothing to resume: no interrupted run of these arguments; starting a new one")
     started_unix = found["started_unix"] if found else time.time()
@@ -232,7 +234,9 @@ def open_run(options, servers: list[Server], writer: db.Writer, screen, interrup
            "tool_version": db.TOOL_VERSION, "python_version": platform.python_version(), "ended_ns": None}
     if found:
         run_id = found["id"]
-        writer.update("run", run_id, row)
+        refuse_changed_targets(run_id, options, servers, writer)
+        if not writer.take_over(run_id, found["seen_unix"], row):
+            raise CannotRun(f"run {run_id} is still running")
     else:
         run_id = writer.insert("run", row | {
             "label": options.label or ("demo" if options.demo else None), "source": "bench", "started_unix": started_unix,
@@ -277,13 +281,55 @@ def query(run_or_writer, sql: str, values=()) -> list[dict]:
         database.conn.close()
 
 
-def interrupted_run(options, writer: db.Writer) -> dict | None:
-    """The newest interrupted run of the same arguments."""
-    rows = query(writer, """SELECT id, started_unix, idle_end_ns, max(coalesce(ended_ns, 0),
+def resumable_run(options, writer: db.Writer, screen) -> dict | None:
+    """The newest run of the same arguments that did not end, once it is surely dead. Raises CannotRun."""
+    found = unended_run(options, writer)
+    if found is None or found["status"] == "interrupted":
+        return found
+    age_s = max(time.time() - found["alive_unix"], 0.0)  # below 0: its clock is another computer's
+    left_s = db.DEAD_AFTER_S - age_s
+    if left_s > 0:
+        screen.say(f"run {found['id']} gave a sign of life {age_s:.0f} s ago; waiting up to {left_s:.0f} s"
+                   f" for another before resuming it (Ctrl-C leaves)")
+    until = time.monotonic() + left_s
+    while time.monotonic() < until:
+        time.sleep(LOOK_EVERY_S)
+        now = unended_run(options, writer)
+        if now is None or now["id"] != found["id"] or now["status"] != "running":
+            return resumable_run(options, writer, screen)  # it has ended meanwhile
+        if now["alive_unix"] != found["alive_unix"]:
+            raise CannotRun(f"run {found['id']} is still running")
+    return found
+
+
+def unended_run(options, writer: db.Writer) -> dict | None:
+    """The newest run of the same arguments that is interrupted or running."""
+    rows = query(writer, """SELECT id, status, seen_unix, coalesce(seen_unix, started_unix) AS alive_unix,
+            started_unix, idle_end_ns, max(coalesce(ended_ns, 0),
             coalesce((SELECT max(at_ns) FROM system_sample WHERE run_id = run.id), 0),
-            coalesce((SELECT max(coalesce(request.ended_ns, sent_ns)) FROM request JOIN level ON level.id = level_id WHERE run_id = run.id), 0)) AS last_ns
-        FROM run WHERE source = 'bench' AND status = 'interrupted' AND arguments = ? ORDER BY id DESC LIMIT 1""", [json.dumps(arguments(options))])
+            coalesce((SELECT max(coalesce(request.ended_ns, sent_ns)) FROM request
+              JOIN level ON level.id = level_id WHERE run_id = run.id), 0)) AS last_ns
+        FROM run WHERE source = 'bench' AND status IN ('interrupted', 'running') AND arguments = ?
+        ORDER BY id DESC LIMIT 1""", [json.dumps(arguments(options))])
     return rows[0] if rows else None
+
+
+def refuse_changed_targets(run_id: int, options, servers: list[Server], writer: db.Writer) -> None:
+    """Raise CannotRun where a model or a server is not the one that the run has measured."""
+    rows = query(writer, "SELECT host, model, digest, server_version FROM target WHERE run_id = ?", [run_id])
+    stored = {(row["model"], row["host"]): row for row in rows}
+    changed = []
+    for model, server in itertools.product(options.model, servers):
+        if (before := stored.get((model, server.url))) is None:
+            continue
+        now = server.describe(model)
+        for column, what in (("digest", f"digest of {model}"), ("server_version", "version of the server")):
+            if None not in (before[column], now[column]) and before[column] != now[column]:
+                changed.append(f"the {what} at {server.url} changed from {before[column]}"
+                               f" to {now[column]}")
+    if changed:
+        raise CannotRun(api.flat(f"run {run_id} cannot be resumed: {'; '.join(changed)};"
+                                 f" start a new run without --resume"))
 
 
 def finished_levels(run: Run) -> set[Level]:
@@ -292,8 +338,12 @@ def finished_levels(run: Run) -> set[Level]:
 
 
 def remember_targets(run: Run) -> None:
-    """A row of the table target for each model on each host."""
-    known = {(row["model"], row["host"]): row["id"] for row in query(run, "SELECT id, model, host FROM target WHERE run_id = ?", [run.id])}
+    """A row of the table target for each model on each host; those measured before stay as they are."""
+    rows = query(run, """SELECT id, model, host,
+            EXISTS (SELECT 1 FROM request WHERE target_id = target.id) AS is_measured
+        FROM target WHERE run_id = ?""", [run.id])
+    known = {(row["model"], row["host"]): row["id"] for row in rows}
+    run.measured_targets = {row["id"] for row in rows if row["is_measured"]}
     for model in run.options.model:
         for server in run.servers:
             run.targets[model, server.url] = known.get((model, server.url)) or run.writer.insert(
@@ -361,7 +411,8 @@ def note_target(run: Run, server: Server, model: str, monitor: Monitor | None) -
     target = server.describe(model)
     if target["slots"] is None and monitor is not None and server.port is not None:
         target["slots"], target["slots_source"] = monitor.slots(server.port)
-    run.writer.update("target", run.targets[model, server.url], target)
+    if run.targets[model, server.url] not in run.measured_targets:
+        run.writer.update("target", run.targets[model, server.url], target)
     here = query(run, "SELECT machine.* FROM machine JOIN run ON machine.id = machine_id WHERE run.id = ?", [run.id])
     if here and server.port is not None and (advice := machine.parallel_advice(here[0], target)):
         run.screen.warn(advice)

@@ -1,7 +1,7 @@
 """charts.py - one Altair chart for each question, each drawn from one view.
 
     for chart in charts.CHARTS: spec = chart.draw(database, study)      # None: its data is absent
-    charts.save_png(spec, "data/qwen3-8b/timeline.png")
+    charts.save_png(spec, Path("data/qwen3-8b/timeline.png"), top=Path("data"))
 
 A chart is drawn twice from the same spec: still as a 1600 px PNG, live in the report.
 """
@@ -18,6 +18,7 @@ from typing import Callable, Iterable
 import altair as alt
 import vl_convert
 
+import files
 import objectives
 from selection import Study
 from verdict import P99_FLOOR, digits, seconds
@@ -125,12 +126,11 @@ def config() -> dict:
     }
 
 
-def save_png(spec: dict, path: Path) -> None:
-    """Write a chart 1600 px wide."""
+def save_png(spec: dict, path: Path, top: Path) -> None:
+    """Write a chart 1600 px wide, below the folder top."""
     svg = vl_convert.vegalite_to_svg(drawable(spec), config=config())
     width = float(re.search(r'<svg[^>]* width="([\d.]+)"', svg).group(1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(vl_convert.svg_to_png(svg, scale=PNG_WIDTH_PX / width))
+    files.write(path, vl_convert.svg_to_png(svg, scale=PNG_WIDTH_PX / width), top)
 
 
 def drawable(part):

@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pathlib
 import queue
-import re
 import sqlite3
 import sys
 import threading
@@ -20,18 +20,21 @@ import time
 from concurrent.futures import Future, wait
 from typing import Callable, Iterable, NamedTuple
 
-import psutil
 import sqlite_utils
 
-SCHEMA = pathlib.Path(__file__).with_name("schema.sql")
+import schema
+
 TOOL_VERSION = "1.0.0"  # of the whole tool, stored with every run
-VERSION = 1  # of the tables; PRAGMA user_version
+VERSION = 1  # of the tables, PRAGMA user_version: stays as long as columns are only added
 LONGEST_RUN_NS = 10**16  # 115 days
 REPLY_INSTANTS = ("first_byte_ns", "first_text_ns", "first_answer_ns", "last_text_ns")  # between a request's sending and its end,
 CLOCK_DOUBT_NS = 10**9  # as far as two clocks agree
 APPLICATION_ID = int.from_bytes(b"olbe", "big")  # PRAGMA application_id: the file is ours
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 OPEN_PATIENCE_S = 10.0  # how long opening waits for somebody else's lock
+CHECK_S = 5.0  # how long a look at a file may take before it is believed to be none of ours ...
+CHECKED_BYTES_PER_S = 10_000_000  # ... and a second more for so many bytes of it
+LOOK_EVERY = 10_000  # steps of SQLite's machine between two looks at the clock and at Ctrl-C
 LOCK_PAUSE_S = 0.02  # between two tries of it
 WRITE_PATIENCE_S = 60.0  # how long a row may wait for a lock or for room on the disk before the writer gives up
 KEPT_ENTRIES = 100_000  # that a writer that gave up holds in memory and goes on trying
@@ -46,6 +49,88 @@ class ResultsError(Exception):
     """A results file cannot be used; str() is one line for the user."""
 
 
+class Cursor(sqlite3.Cursor):
+    """Raise KeyboardInterrupt where Ctrl-C ended a query, ResultsError where a deadline did."""
+
+    def execute(self, *arguments):
+        return self._heeding(super().execute, *arguments)
+
+    def executemany(self, *arguments):
+        return self._heeding(super().executemany, *arguments)
+
+    def fetchone(self):
+        return self._heeding(super().fetchone)
+
+    def fetchmany(self, *arguments):
+        return self._heeding(super().fetchmany, *arguments)
+
+    def fetchall(self):
+        return self._heeding(super().fetchall)
+
+    def __next__(self):
+        return self._heeding(super().__next__)
+
+    def _heeding(self, action: Callable, *arguments):
+        try:
+            return action(*arguments)
+        except sqlite3.OperationalError as error:
+            if str(error) != "interrupted":
+                raise
+        raise self.connection.why_ended()
+
+
+class Connection(sqlite3.Connection):
+    """One whose queries end at Ctrl-C, and while it is checked at a deadline too.
+
+    Without it a signal waits for the query: Python runs its handlers between two steps of its own.
+    """
+
+    path = ""
+    deadline = math.inf
+    leaves_log = True  # False: there was none with rows in it, so none is to stay
+
+    def cursor(self, factory=Cursor):
+        return super().cursor(factory)
+
+    def execute(self, *arguments):  # its own has a cursor's beside ours
+        return self.cursor().execute(*arguments)
+
+    def executemany(self, *arguments):
+        return self.cursor().executemany(*arguments)
+
+    def heed(self) -> None:
+        """Stop every so often: signal handlers run then, and what they raise ends the query."""
+        self.set_progress_handler(lambda: time.monotonic() > self.deadline, LOOK_EVERY)
+
+    @contextlib.contextmanager
+    def checked(self):
+        """What is asked within has a few seconds: a file made for it could keep us for ever."""
+        size = os.path.getsize(self.path) if os.path.exists(self.path) else 0
+        self.deadline = time.monotonic() + CHECK_S + size / CHECKED_BYTES_PER_S
+        try:
+            yield
+        finally:
+            self.deadline = math.inf
+
+    def close(self) -> None:
+        """Close it, and take away the log that a reader makes beside a file but cannot remove."""
+        super().close()
+        log = f"{os.path.realpath(self.path)}-wal"
+        if self.leaves_log or not os.path.exists(log) or os.path.getsize(log):  # a run came meanwhile
+            return
+        self.leaves_log = True
+        uri = pathlib.Path(self.path).resolve().as_uri() + "?mode=rw"
+        with contextlib.suppress(sqlite3.Error):  # the last one that may write removes it
+            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0)) as last:
+                last.execute("SELECT count(*) FROM sqlite_master")
+
+    def why_ended(self) -> BaseException:
+        if time.monotonic() > self.deadline:
+            why = "checking it takes too long"
+            return ResultsError(f"{self.path} cannot be used: {why}; name another file with --db")
+        return KeyboardInterrupt()
+
+
 def connect(path: str | os.PathLike, readonly: bool = False) -> sqlite_utils.Database:
     """Open a results file, with its tables and views.
 
@@ -56,6 +141,8 @@ def connect(path: str | os.PathLike, readonly: bool = False) -> sqlite_utils.Dat
     cannot be read or written.
     """
     path = os.fspath(path)
+    if not path or "\0" in path or path == ":memory:" or path.startswith("file:"):
+        raise ResultsError(f"invalid --db {path!r}: expected the name of a file")
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise ResultsError(f"SQLite {sqlite3.sqlite_version} is too old: results.db needs 3.37 or newer")
     if readonly and not os.path.exists(path):
@@ -94,102 +181,112 @@ def refuse_unwritable(path: str) -> None:
     raise ResultsError(f"{path} is read-only: name another file with --db")
 
 
-def open_for_writing(path: str) -> sqlite3.Connection:
+def dial(path: str, name: str | None = None) -> Connection:
+    """A connection to the file of this path, by an URI where there is one."""
+    connection = sqlite3.connect(
+        name or path, uri=name is not None, timeout=OPEN_PATIENCE_S, isolation_level=None,
+        check_same_thread=False, factory=Connection)
+    connection.path = path
+    connection.heed()
+    return connection
+
+
+def open_for_writing(path: str) -> Connection:
     """A connection to a file of ours, its tables made and its views renewed."""
-    connection = sqlite3.connect(path, timeout=OPEN_PATIENCE_S, isolation_level=None, check_same_thread=False)
+    connection = dial(path)
     try:
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            check_ours(connection, path)
+        with connection.checked():
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                check_ours(connection, path, to_write=True)
+        connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
-        if not is_current(connection):
+        if not schema.is_current(connection):
             connection.execute("BEGIN IMMEDIATE")
-            for statement in statements():
-                connection.execute(statement)
+            schema.make(connection)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
         mark_the_dead(connection)
+        connection.set_progress_handler(None, 0)  # its thread is reached by no signal
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def open_readonly(path: str) -> sqlite3.Connection:
+def open_readonly(path: str) -> Connection:
     """A connection that cannot write, with this version's views over the file's."""
     uri = pathlib.Path(path).resolve().as_uri() + "?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=OPEN_PATIENCE_S, isolation_level=None, check_same_thread=False)
+    log = f"{os.path.realpath(path)}-wal"
+    has_rows = os.path.exists(log) and os.path.getsize(log) > 0
+    connection = dial(path, uri)
     try:
         try:
-            connection.execute("SELECT count(*) FROM sqlite_master")
+            with connection.checked():
+                connection.execute("SELECT count(*) FROM sqlite_master")
         except sqlite3.OperationalError as error:
             if "locked" in str(error) or os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
                 raise
             connection.close()  # a read-only folder has no room for the WAL's index
             if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):  # of a run that was killed: to leave it out would tell half
                 raise ResultsError(f"{path} has rows in {path}-wal that a read-only folder hides: copy both to a writable one") from None
-            connection = sqlite3.connect(uri + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
-        check_ours(connection, path)
-        for statement in statements():
-            if "CREATE VIEW" in statement:
-                connection.execute(statement.replace("CREATE VIEW", "CREATE TEMP VIEW", 1))
+            connection = dial(path, uri + "&immutable=1")
+        connection.leaves_log = has_rows
+        connection.execute("PRAGMA trusted_schema = OFF")
+        with connection.checked():
+            check_ours(connection, path, to_write=False)
+        schema.lay_over(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def check_ours(connection: sqlite3.Connection, path: str) -> None:
-    """Raise ResultsError unless the file is a results file of this version."""
+def check_ours(connection: sqlite3.Connection, path: str, to_write: bool) -> None:
+    """Raise ResultsError unless it is a file of this version in which only our own SQL can run."""
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise ResultsError(f"{path} is not a results file of this tool: name another with --db")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
         raise ResultsError(f"{path} is of version {version}, this tool reads {VERSION}: name another with --db")
+    if found := schema.foreign(connection, to_write):
+        raise ResultsError(f"{path} cannot be used: {found}; name another file with --db")
 
 
 def refuse_damage(database: sqlite_utils.Database) -> None:
-    """Raise ResultsError where a level has no run, or an instant is further from its run or request than it can be: charts of it would never end."""
-    if next(database.query("PRAGMA foreign_key_check(level)"), None):
-        raise ResultsError("the file is damaged: a level is of a run that is not there")
-    for table in database.tables:
-        wrong = [f"{column.name} NOT BETWEEN -{LONGEST_RUN_NS} AND {LONGEST_RUN_NS}" for column in table.columns if column.name.endswith("_ns")]
-        if table.name == "request":
-            wrong += [f"{name} NOT BETWEEN sent_ns - {CLOCK_DOUBT_NS} AND ended_ns + {CLOCK_DOUBT_NS}" for name in REPLY_INSTANTS]
-        if wrong and next(database.query(f"SELECT 1 FROM {table.name} WHERE {' OR '.join(wrong)} LIMIT 1"), None):
-            raise ResultsError(f"the file is damaged: its table {table.name} has an instant that no run has")
+    """Raise ResultsError where a level has no run, or an instant is further from its run or request
+    than it can be: charts of it would never end. Tables that cannot be read to their end show too.
+    """
+    with database.conn.checked():
+        orphan = "SELECT 1 FROM level WHERE run_id NOT IN (SELECT id FROM run) LIMIT 1"
+        if database.execute(orphan).fetchone():
+            raise ResultsError("the file is damaged: a level is of a run that is not there")
+        for table in schema.tables().values():
+            wrong = " OR ".join(impossible(table)) or f"typeof([{list(table.columns)[-1]}]) = ''"
+            if database.execute(f"SELECT 1 FROM [{table.name}] WHERE {wrong} LIMIT 1").fetchone():
+                raise ResultsError(
+                    f"the file is damaged: its table {table.name} has an instant that no run has")
 
 
-def statements() -> list[str]:
-    """schema.sql, one statement an entry."""
-    found, text = [], ""
-    for line in SCHEMA.read_text(encoding="utf-8").splitlines(keepends=True):
-        text += line
-        if sqlite3.complete_statement(text):
-            found.append(text.strip())
-            text = ""
+def impossible(table: schema.Table) -> list[str]:
+    """SQL that is true of instants that no run has."""
+    names = [name for name in table.columns if name.endswith("_ns")]
+    found = [f"[{name}] NOT BETWEEN -{LONGEST_RUN_NS} AND {LONGEST_RUN_NS}" for name in names]
+    if table.name == "request":
+        span = f"sent_ns - {CLOCK_DOUBT_NS} AND ended_ns + {CLOCK_DOUBT_NS}"
+        found += [f"{name} NOT BETWEEN {span}" for name in REPLY_INSTANTS]
     return found
 
 
-def is_current(connection: sqlite3.Connection) -> bool:
-    """Does the file hold every table, index and view just as schema.sql says? A table keeps the comments it was made with."""
-    stored = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-    stored |= {without_comments(sql) for sql in stored if sql.startswith("CREATE TABLE")}
-    wanted = [s[s.index("CREATE ") :].rstrip(";").replace("IF NOT EXISTS ", "") for s in statements() if "CREATE " in s]
-    return all(sql in stored or sql.startswith("CREATE TABLE") and without_comments(sql) in stored for sql in wanted)
-
-
-def without_comments(sql: str) -> str:
-    return " ".join(re.sub(r"--[^\n]*", "", sql).split())
-
-
 def mark_the_dead(connection: sqlite3.Connection) -> None:
-    """Runs that stopped giving signs of life are interrupted, and so are their levels."""
-    running = connection.execute("SELECT id, coalesce(seen_unix, started_unix), pid FROM run WHERE status = 'running'")
-    dead = [(run_id,) for run_id, seen_unix, pid in running.fetchall()
-            if seen_unix < time.time() - DEAD_AFTER_S or pid is not None and not psutil.pid_exists(pid)]
+    """Runs that stopped giving signs of life are interrupted, and so are their levels.
+
+    Their pid tells nothing: it may be of another computer or container that shares the file.
+    """
+    running = "SELECT id FROM run WHERE status = 'running' AND coalesce(seen_unix, started_unix) < ?"
+    dead = connection.execute(running, [time.time() - DEAD_AFTER_S]).fetchall()
     if dead:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", dead)
@@ -260,6 +357,10 @@ class Writer:
         """Store rows now, in one transaction, and return their ids."""
         return self._now(self._insert_each, (table, rows))
 
+    def take_over(self, run_id: int, seen_unix: float | None, row: dict) -> bool:
+        """Change a run that did not end, now; False where it gave a sign of life since seen_unix."""
+        return self._now(self._take_over, (run_id, seen_unix, row))
+
     def flush(self) -> None:
         """Return when everything said so far is committed."""
         self._now(lambda: None, ())
@@ -299,6 +400,16 @@ class Writer:
         """How many rows have changed: one, or none."""
         names = ", ".join(f"[{name}] = ?" for name in changes)
         return self._database.conn.execute(f"UPDATE [{table}] SET {names} WHERE id = ?", [*changes.values(), row_id]).rowcount
+
+    def _take_over(self, run_id, seen_unix, row):
+        names = ", ".join(f"[{name}] = ?" for name in row)
+        taken = self._database.conn.execute(
+            f"UPDATE run SET {names} WHERE id = ? AND status IN ('interrupted', 'running') AND seen_unix IS ?",
+            [*row.values(), run_id, seen_unix]).rowcount
+        if taken:
+            self._database.conn.execute(
+                "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", [run_id])
+        return bool(taken)
 
     def _work(self) -> None:
         alive_at, last = 0.0, False

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-import db
+import schema
 
 METADATA = Path(__file__).with_name("metadata.yaml")
 
@@ -246,7 +246,7 @@ def described() -> dict[str, tuple[str, dict[str, str]]]:
     """Every table and view with its meaning and those of its columns, as schema.sql orders them; each stands alone, with its unit."""
     connection = sqlite3.connect(":memory:")
     found, comments = {}, {}
-    for statement in db.statements():
+    for statement in schema.statements():
         connection.execute(statement)
         match = re.search(r"CREATE (TABLE IF NOT EXISTS|VIEW) (\w+)[^\n]*?--\s*(.+)", statement)
         if not match:

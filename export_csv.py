@@ -8,8 +8,10 @@ columns; repeats follow each other in the same file, as its own did. import_csv.
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
+import files
 from selection import Study
 
 OF_LEVEL = "JOIN chosen USING (run_id, model) WHERE model = :model AND {} = :concurrency AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY run_id, repeat"
@@ -36,26 +38,26 @@ def write(database, studies: list[Study], top: Path) -> int:
     for study in studies:
         for n in study.by_concurrency():
             folder = top / "ollama" / study.folder / f"test_results_{n}"
-            folder.mkdir(parents=True, exist_ok=True)
             asked = {"model": study.model, "concurrency": n}
             for name, (columns, sql) in FILES.items():
-                written += write_file(folder / name, columns, list(database.query(sql, asked)))
+                written += write_file(top, folder / name, columns, list(database.query(sql, asked)))
             by_pid: dict[int, list[dict]] = {}
             for row in database.query(PROCESS_SQL, asked):
                 by_pid.setdefault(row["PID"], []).append(row)
             for pid, rows in by_pid.items():
-                written += write_file(folder / f"process_{pid}_metrics.csv", PROCESS_COLUMNS, rows)
+                written += write_file(top, folder / f"process_{pid}_metrics.csv", PROCESS_COLUMNS, rows)
     return written
 
 
-def write_file(path: Path, columns: list[str], rows: list[dict]) -> int:
+def write_file(top: Path, path: Path, columns: list[str], rows: list[dict]) -> int:
     """Write the rows, if any, and say how many files that made."""
     if not rows:
         return 0
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([cell(column, row) for column in columns] for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([cell(column, row) for column in columns] for row in rows)
+    files.write(path, text.getvalue(), top)
     return 1
 
 

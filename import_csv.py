@@ -16,12 +16,17 @@ requests no time. What can be known follows from this:
 """
 from __future__ import annotations
 
+import os
+import sys
+
+if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
+    sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
+
 import argparse
 import hashlib
 import json
 import re
 import sqlite3
-import sys
 import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
@@ -30,6 +35,7 @@ from pathlib import Path
 
 import standard  # first: it says so where the packages are missing
 import db
+import privilege
 
 TOOL_VERSION = "original Go tool"  # run.tool_version: what made the numbers, not what read them
 LONGEST_PAUSE_S = 300  # the tool paused 10 s between levels; a level that was deleted later leaves two minutes
@@ -96,6 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     standard.prepare()
     arguments = parse_args(argv)
     try:
+        privilege.drop()
         for model, folders in find_models(arguments.dir).items():
             notes = Notes()
             runs = split_into_runs(read_model(folders, notes))
@@ -104,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
             print_report(model, runs, notes, [key in known for key in keys])
             if not arguments.dry_run:
                 store(arguments.db, model, [pair for pair in zip(runs, keys) if pair[1] not in known], notes)
-    except (ImportFailed, db.ResultsError, sqlite3.Error, OSError) as error:
+    except (ImportFailed, db.ResultsError, privilege.PrivilegeError, sqlite3.Error, OSError) as error:
         print(f"import_csv.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

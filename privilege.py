@@ -58,13 +58,27 @@ def split_off(sampler: bool = True, *, commands: list[list[str]] | None = None, 
     return helper
 
 
+def drop() -> None:
+    """Become the user who typed sudo, for good; nothing where we are not root, or without sudo.
+
+    For a program that needs nothing of root's; before it opens anything. Raises PrivilegeError.
+    """
+    if user := user_of_sudo():
+        become(user)
+
+
+def user_of_sudo() -> object | None:
+    """The password entry of who typed sudo where that made us root, or raise PrivilegeError."""
+    return invoking_user(os.environ) if os.name == "posix" and os.geteuid() == 0 else None
+
+
 @contextlib.contextmanager
 def users_files():
     """While it lasts, what is opened is opened as the user who typed sudo: a file that only root may read is not read.
 
     For what must be read before split_off(). Raises PrivilegeError when SUDO_UID is not a user's, or root can't step aside.
     """
-    user = invoking_user(os.environ) if os.name == "posix" and os.geteuid() == 0 else None
+    user = user_of_sudo()
     if user is None:
         yield
         return

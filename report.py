@@ -15,6 +15,7 @@ from typing import Callable, Iterable
 import vl_convert
 
 import charts
+import files
 from selection import Study
 from verdict import ENOUGH_RATIO, Verdict, Warning, digits, percent, seconds, wording
 
@@ -48,11 +49,11 @@ def write(path: Path, verdicts: list[Verdict], drawn: dict[str, list[tuple[str, 
         side_by_side = "".join(figure(spec["title"]["text"], spec, figures) for spec in across.values())
         body += f"<section><h2>Models side by side</h2>{side_by_side}</section>"
     body += "".join(chapter(judged, drawn[judged.study.model], figures, len(verdicts) == 1) for judged in verdicts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(PAGE.format(
+    page = PAGE.format(
         policy=escape(POLICY, quote=False), style=STYLE, body=body, definitions=definitions(verdicts[0].objectives),
         specs=in_script(figures), look=in_script({**charts.config(), "padding": 4}),
-        library=vl_convert.javascript_bundle(), script=SCRIPT), encoding="utf-8")
+        library=vl_convert.javascript_bundle(), script=SCRIPT)
+    files.write(path, page, path.parent)
     return path
 
 

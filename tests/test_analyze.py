@@ -79,7 +79,7 @@ def test_it_leaves_a_png_for_each_chart_and_one_page(results, tmp_path):
 def test_several_models_are_compared_and_what_is_absent_is_said_once(results, tmp_path, capsys, monkeypatch):
     written = []
     monkeypatch.setattr(charts, "CHARTS", [chart for chart in charts.CHARTS if chart.name in ("combined_metrics", "itl")])
-    monkeypatch.setattr(charts, "save_png", lambda spec, path: written.append(path.relative_to(tmp_path).as_posix()))
+    monkeypatch.setattr(charts, "save_png", lambda spec, path, top: written.append(path.relative_to(tmp_path).as_posix()))
     made_up_results.write(results, model="other/<1b>", levels=(1, 2), chunks=False)
     assert analyze.main(["--db", str(results), "--out", str(tmp_path)]) == 0
     assert set(written) == {"comparative_throughput.png", "comparative_wait.png", "comparative_efficiency.png",

@@ -102,7 +102,7 @@ def test_the_share_of_gaps_is_whole_at_every_level(drawn):
 
 def test_a_png_is_1600_wide(drawn, tmp_path):
     for name in ("timeline", "itl", "performance_metrics"):
-        charts.save_png(drawn[name], tmp_path / f"{name}.png")
+        charts.save_png(drawn[name], tmp_path / f"{name}.png", tmp_path)
         width, height = struct.unpack(">II", (tmp_path / f"{name}.png").read_bytes()[16:24])
         assert abs(width - charts.PNG_WIDTH_PX) <= 1 and height > 600
 
@@ -333,7 +333,7 @@ def test_gaps_are_drawn_without_their_percentiles(tmp_path):
     database = db.connect(path, readonly=True)
     study = selection.choose(database, [], [])[0]
     chart = next(chart for chart in charts.CHARTS if chart.name == "itl")
-    charts.save_png(chart.draw(database, study), tmp_path / "itl.png")
+    charts.save_png(chart.draw(database, study), tmp_path / "itl.png", tmp_path)
     assert (tmp_path / "itl.png").read_bytes().startswith(b"\x89PNG")
     database.conn.close()
 

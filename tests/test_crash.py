@@ -47,6 +47,13 @@ def query(path, sql):
         return connection.execute(sql).fetchall()
 
 
+def long_dead(path):
+    """As if a run that was killed had given its last sign of life a day ago."""
+    with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
+        connection.execute("UPDATE run SET seen_unix = seen_unix - 86400 WHERE status = 'running'")
+        connection.commit()
+
+
 def assert_sound(path):
     assert query(path, "PRAGMA integrity_check") == [("ok",)] and query(path, "PRAGMA foreign_key_check") == []
     assert query(path, "SELECT count(*) FROM request GROUP BY level_id, number HAVING count(*) > 1") == []
@@ -101,6 +108,7 @@ def kill_one(folder, steady, after_s):
     if not path.exists():
         assert witnessed == 0
         return 0, 0
+    long_dead(path)
     database = db.connect(path)  # what died is marked, and the file is ours and whole, or opening raises
     database.close()
     assert_sound(path)
@@ -233,6 +241,7 @@ def test_a_lock_longer_than_the_patience_ends_the_run_and_loses_what_it_must(slo
     assert_one_line(err, "database is locked", "end the program that holds it", "entries could not be written")
     assert query(tmp_path / "results.db", "SELECT status FROM level WHERE id = 1") == [("finished",)]
     assert_sound(tmp_path / "results.db")
+    long_dead(tmp_path / "results.db")
     code, out, _ = finish(start("1,2", "--repeat", "4", "--resume", "--host", slow.url, *QUICK, cwd=tmp_path))
     assert code == 0 and "of 8 levels are there" in out
     assert query(tmp_path / "results.db", "SELECT sum(completed) FROM level_summary WHERE status = 'finished'") == [(12,)]
@@ -457,6 +466,7 @@ def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(s
     time.sleep(0.8)
     process.send_signal(end)
     process.communicate(timeout=30)
+    long_dead(tmp_path / "results.db")
     code, out, _ = finish(start(*asked, "--resume", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path), "BACK_AFTER_S": "-1"}))
     path = tmp_path / "results.db"
     assert code == 0 and "2 of 4 levels are there" in out

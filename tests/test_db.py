@@ -1,4 +1,5 @@
 """db.py: what a results file promises when it is opened, shared, full, foreign or killed."""
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -7,10 +8,12 @@ import threading
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 import db
+import schema
 
 RUN = {"source": "bench", "status": "running", "started_unix": 1e9, "arguments": "{}", "tool_version": "0"}
 
@@ -56,9 +59,9 @@ def test_a_table_with_other_comments_is_the_same_table(tmp_path):
     database.execute("UPDATE sqlite_master SET sql = replace(sql, 'one piece of streamed text', 'other words') WHERE name = 'chunk'")
     database.close()
     again = db.connect(tmp_path / "results.db")
-    assert "other words" in again["chunk"].schema and db.is_current(again.conn)
+    assert "other words" in again["chunk"].schema and schema.is_current(again.conn)
     again.execute("DROP VIEW outcomes")
-    assert not db.is_current(again.conn)
+    assert not schema.is_current(again.conn)
 
 
 def test_views_of_another_version_are_renewed(tmp_path):
@@ -113,7 +116,8 @@ def test_rows_of_a_killed_run_are_not_left_out_in_a_read_only_folder(tmp_path, m
 
     def refused(name, *arguments, **options):
         if str(name).endswith("mode=ro"):
-            return types.SimpleNamespace(execute=refuse, close=lambda: None)
+            return types.SimpleNamespace(
+                execute=refuse, close=lambda: None, heed=lambda: None, checked=contextlib.nullcontext)
         return connect(name, *arguments, **options)
 
     monkeypatch.setattr(sqlite3, "connect", refused)
@@ -342,3 +346,44 @@ def test_a_full_disk_is_one_line_and_loses_nothing_committed(tmp_path, monkeypat
         connection.close()
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("path", [":memory:", "", "file:a.db", "file::memory:?cache=shared", "a\0b"])
+@pytest.mark.parametrize("readonly", [False, True])
+def test_what_names_no_file_is_refused_in_one_line(tmp_path, monkeypatch, path, readonly):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(db.ResultsError, match="invalid --db .*: expected the name of a file") as caught:
+        db.connect(path, readonly=readonly)
+    assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
+
+
+def test_reading_a_closed_file_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "results.db"
+    with db.Writer(path) as writer:
+        writer.insert("run", RUN)
+    before = path.read_bytes()
+    for _ in range(2):
+        reader = db.connect(path, readonly=True)
+        assert reader["run"].count == 1
+        reader.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["results.db"] and path.read_bytes() == before
+
+
+def test_reading_takes_no_log_away_that_is_in_use(tmp_path):
+    """Neither that of a run which began meanwhile, nor that of one which was killed."""
+    path = tmp_path / "results.db"
+    db.connect(path).close()
+    reader = db.connect(path, readonly=True)
+    with db.Writer(path) as writer:
+        writer.insert("run", RUN)
+        reader.close()
+        assert os.path.getsize(f"{path}-wal") > 0
+        writer.insert("run", RUN)
+        copy = tmp_path / "killed.db"
+        for ending in ("", "-wal"):
+            (tmp_path / f"killed.db{ending}").write_bytes(Path(f"{path}{ending}").read_bytes())
+    log = (tmp_path / "killed.db-wal").read_bytes()
+    reader = db.connect(copy, readonly=True)
+    assert reader["run"].count == count(path, "run") == 2
+    reader.close()
+    assert (tmp_path / "killed.db-wal").read_bytes() == log

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 import yaml
 
-import db
+import schema
 import describe
 
 
@@ -13,7 +13,7 @@ import describe
 def stored():
     """Every table and view of a results file with its columns."""
     connection = sqlite3.connect(":memory:")
-    for statement in db.statements():
+    for statement in schema.statements():
         connection.execute(statement)
     names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'")]
     found = {name: {row[1] for row in connection.execute(f"PRAGMA table_xinfo({name})")} for name in names}
@@ -61,7 +61,7 @@ def test_every_description_stands_alone(descriptions):
 def test_every_value_that_a_column_can_have_is_told(tables):
     """The values that a CHECK allows are in the description, of views of the column too."""
     found = 0
-    for statement in db.statements():
+    for statement in schema.statements():
         name = re.search(r"CREATE TABLE IF NOT EXISTS (\w+)", statement)
         for column, values in re.findall(r"CHECK \((\w+) IN \(([^)]*'[^)]*)\)", statement) if name else []:
             found += 1

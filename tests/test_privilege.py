@@ -276,7 +276,8 @@ helper.stop()
 
 
 @as_root
-@pytest.mark.parametrize("command", [["bench.py", "1", "--host", "http://127.0.0.1:9"], ["monitor.py", "--powermetrics-log", "absent"]])
+@pytest.mark.parametrize("command", [["bench.py", "1", "--host", "http://127.0.0.1:9"], ["monitor.py", "--powermetrics-log", "absent"],
+                                     ["analyze.py"], ["import_csv.py", "absent"]])
 def test_root_leaves_no_bytecode_in_the_users_clone(home, command):
     for path in [*ROOT.glob("*.py"), ROOT / "schema.sql"]:
         shutil.copy(path, home)
