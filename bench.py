@@ -35,7 +35,7 @@ import random
 import sqlite3
 import time
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 import analyze
 import api
@@ -65,6 +65,9 @@ HIT_RATIO = 0.1  # of the prompt's tokens more than cold: a chat template alone 
 SPARE_FILES = 128  # open files besides the streams
 NOT_REPEATED = {"db", "label", "resume", "plain", "pid", "dropped", "no_monitor", "demo", "pull", "config", "report",
                 "fail_if", "self_check", "steady"}  # not what a run measures
+CHUNKS_AT_ONCE = 16_384  # of a request, in one statement: its instants and kinds are unfolded in SQLite, without the interpreter's lock
+CHUNK_ROWS = """INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
+  SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01' FROM json_each(?4)"""
 LEVEL_ROWS = """SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token
   FROM level_summary LEFT JOIN energy_summary USING (level_id)"""
 
@@ -86,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
                                                  f"or compare two runs with analyze.py --compare")
         helper = privilege.split_off(sampler=not (options.no_monitor or options.demo))
         return bench(options, helper)
-    except (CannotRun, ServerError, db.ResultsError, privilege.PrivilegeError) as error:
+    except (CannotRun, ServerError, load.LoadError, db.ResultsError, privilege.PrivilegeError) as error:
         print(standard.clean(f"bench.py: {error}"), file=sys.stderr)
         return 1
     except argparse.ArgumentTypeError as error:
@@ -109,7 +112,7 @@ def bench(options: argparse.Namespace, helper) -> int:
             screen.warn(f"levels named twice are fired once: {', '.join(map(str, options.dropped))} (--repeat N fires all N times)")
         interrupt = stack.enter_context(on_interrupt(SAVING))
         screen.on_left = interrupt.type
-        raise_file_limit(max(options.levels))
+        raise_file_limit(max(options.levels) * max(1, len(options.host)))
         if options.self_check:
             check_self(options, screen)
         simulator = stack.enter_context(Simulator()) if options.demo else None
@@ -137,6 +140,7 @@ def measure(run: Run, helper, simulator: Simulator | None) -> None:
             if not run.interrupt.is_set():
                 run.status = "finished"
     finally:
+        run.lines.close()
         close_run(run)
 
 
@@ -168,6 +172,7 @@ class Run:
     questions: list[prompts.Prompt] = field(default_factory=list)
     order: list[int] = field(default_factory=list)  # of the questions
     done: set[Level] = field(default_factory=set)
+    lines: wire.Lines = field(default_factory=wire.Lines)  # connections that its levels share
     served: bool = True  # every level completed at least one request
     status: str = "failed"  # of the run's row, when it ends
 
@@ -182,7 +187,7 @@ class Run:
 # -- before the first level -------------------------------------------------------------
 
 def raise_file_limit(deepest: int) -> None:
-    """A stream is a descriptor: lift the soft limit. Raises CannotRun when the hard one is too low."""
+    """A stream is a descriptor, and so may be an idle connection to each host: lift the soft limit. Raises CannotRun when the hard one is too low."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -194,7 +199,7 @@ def raise_file_limit(deepest: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
     except (ValueError, OSError):
-        raise CannotRun(f"level {deepest} needs {needed} open files and the limit is {soft}: ulimit -n {needed}") from None
+        raise CannotRun(f"these levels need {needed} open files and the limit is {soft}: ulimit -n {needed}") from None
 
 
 def check_self(options: argparse.Namespace, screen: console.Console) -> None:
@@ -398,7 +403,7 @@ def warm(run: Run, server: Server, model: str) -> None:
             run.screen.say(f"warming {model} up{f' at {server.url}' if len(run.servers) > 1 else ''} ...")
         tokens = min(run.options.tokens or WARMUP_TOKENS, WARMUP_TOKENS)
         body = server.protocol.body(model, f"{unique_prefix()} {run.options.prompt}", tokens, run.options.think, run.options.option)
-        burst = load.Burst([Task(1, server.protocol, server.url + server.protocol.path, body, server.headers)], limits(run.options), run.interrupt)
+        burst = load.Burst([Task(1, server.protocol, server.url + server.protocol.path, body, server.headers)], limits(run.options), run.interrupt, run.lines)
         burst.run()
         outcome = burst.outcomes[0]
         if outcome.status not in ("completed", "empty") and not run.interrupt.is_set():
@@ -531,7 +536,7 @@ def prime(run: Run, level: Level) -> None:
         run.screen.say(f"{level.model}: filling the prompt cache ({len(bodies)} of its requests, not counted) ...")
     while bodies and not run.interrupt.is_set():
         batch = [replace(task, number=place, follow=None) for place, task in enumerate(bodies[:together], 1)]
-        load.Burst(batch, limits(run.options), run.interrupt).run()
+        load.Burst(batch, limits(run.options), run.interrupt, run.lines).run()
         bodies = bodies[together:]
 
 
@@ -573,7 +578,7 @@ def fire_level(run: Run, monitor: Monitor | None, level: Level) -> int | None:
         "load": options.load, "rate_per_s": options.rate, "ramp_s": options.ramp or None, "status": "running"})
     arrivals = load.poisson(options.rate, options.seed * 1000 + level.repeat) if options.rate else None
     under_way = load.Load(Asker(run, level).task, limits(options), level.concurrency, arrivals=arrivals, ramp_s=options.ramp or 0.0,
-                          planned=options.requests, until_s=options.duration, interrupt=run.interrupt)
+                          planned=options.requests, until_s=options.duration, interrupt=run.interrupt, lines=run.lines)
     keeper = Keeper(run, level_id, monitor)
     try:
         under_way.run(keeper)
@@ -620,14 +625,17 @@ class Asker:
 
 
 class ChunkRows:
-    """A request's rows of the table chunk, made as they are written: an endless answer has millions."""
+    """What a request's rows of the table chunk are made of, made as they are written: an endless answer has millions."""
 
     def __init__(self, request_id: int, outcome: Outcome, origin_ns: int) -> None:
         self._request_id, self._origin_ns = request_id, origin_ns
         self._at_ns, self._kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
 
-    def __iter__(self):
-        return zip(itertools.repeat(self._request_id), itertools.count(), map(self._origin_ns.__rsub__, self._at_ns), self._kinds)
+    def __iter__(self) -> Iterator[tuple]:
+        for start in range(0, len(self._at_ns), CHUNKS_AT_ONCE):
+            part = slice(start, start + CHUNKS_AT_ONCE)
+            instants = f"[{','.join(map(str, self._at_ns[part]))}]"
+            yield self._request_id, start, self._origin_ns, instants, bytes(self._kinds[part])
 
 
 class Keeper(load.Observer):
@@ -659,7 +667,7 @@ class Keeper(load.Observer):
         if outcome.answer or outcome.reasoning:
             writer.add("reply", {"request_id": request_id, "reasoning": outcome.reasoning or None, "answer": outcome.answer or None})
         if outcome.chunk_ns:
-            writer.add_many("chunk", ("request_id", "number", "at_ns", "is_reasoning"), ChunkRows(request_id, outcome, origin_ns))
+            writer.execute_many(CHUNK_ROWS, ChunkRows(request_id, outcome, origin_ns))
         outcome.answer = outcome.reasoning = ""  # stored: a long run need not hold them
 
     def tick(self, level: load.Load) -> None:

@@ -341,6 +341,10 @@ class Writer:
         """Store many rows of the same columns within half a second; they are gone through anew at each try."""
         self._queue.put(Entry(self._insert_many, (table, columns, rows)))
 
+    def execute_many(self, sql: str, rows: Iterable[tuple]) -> None:
+        """Store what a statement makes of each of many rows within half a second; they are gone through anew at each try."""
+        self._queue.put(Entry(self._execute_many, (sql, rows)))
+
     def update(self, table: str, row_id: int, changes: dict) -> None:
         """Change a row, in order with what was added before; one that is not there counts as rejected."""
         self._queue.put(Entry(self._update, (table, row_id, dict(changes))))
@@ -386,6 +390,9 @@ class Writer:
     def _insert_many(self, table, columns, rows):
         marks = ", ".join("?" * len(columns))
         self._database.conn.executemany(f"INSERT INTO [{table}] ([{'], ['.join(columns)}]) VALUES ({marks})", rows)
+
+    def _execute_many(self, sql, rows):
+        self._database.conn.executemany(sql, rows)
 
     def _insert_one(self, table, row):
         return self._database[table].insert(row).last_pk

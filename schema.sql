@@ -101,13 +101,19 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   itl_p99_s REAL,                    -- inter-token latency, 99th percentile, seconds
   itl_max_s REAL,                    -- inter-token latency, the longest gap, seconds
   client_send_skew_s REAL,           -- first to last request of the burst leaving the client, seconds
-  client_send_lag_p99_s REAL,        -- real minus intended sending, nearest-rank p99 (or worst below 100), seconds
+  client_send_lag_p50_s REAL,        -- from when a request should have left until it left, median, seconds; it should when it is due and a place is free, in a closed load with the last byte of the reply that it replaces
+  client_send_lag_p99_s REAL,        -- the same, nearest-rank p99 (or worst below 100), seconds
+  client_send_lag_max_s REAL,        -- the same, the longest, seconds
   client_read_lag_p99_s REAL,        -- how late bench.py noted an arrival, p99 (or worst below 100), seconds
   client_read_lag_source TEXT,       -- how client_read_lag_p99_s is known: kernel, by the kernel's receive stamps; heartbeat, estimated
   client_stamps TEXT CHECK (client_stamps IN ('kernel', 'user')),  -- whose clock readings the chunks carry
   client_cpu_s REAL,                 -- CPU seconds of bench.py during the level
   client_cpu_ratio REAL,             -- CPU seconds of bench.py per second of the level; 1 is one core
   client_stall_p99_s REAL,           -- how late a heartbeat thread of bench.py woke, p99, seconds
+  client_paused_s REAL,              -- bench.py itself stood still for so long (stopped, or the machine slept), seconds; such gaps are in no inter-token latency
+  client_held_s REAL,                -- nothing was sent for so long since too many replies waited to be digested, seconds
+  client_digest_lag_max_s REAL,      -- longest from a reply's last byte until its text was read out of it, while others streamed, seconds; NULL for a burst
+  in_flight_mean REAL,               -- closed load: requests in flight in the steady part, mean, by when each was sent and ended
   client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
   client_limited_why TEXT            -- which limit of bench.py was passed, with the figure
 ) STRICT;
@@ -364,8 +370,9 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
   good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
-  client_send_skew_s, client_send_lag_p99_s, client_read_lag_p99_s, client_read_lag_source,
-  client_stamps, client_stall_p99_s, client_cpu_ratio, client_limited, client_limited_why,
+  client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
+  client_stamps, client_stall_p99_s, client_paused_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
+  in_flight_mean,
   level.cache, level.load, level.rate_per_s, level.pool_waits,
   level.status = 'interrupted' AND EXISTS (SELECT 1 FROM level AS again WHERE again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)

@@ -49,16 +49,20 @@ def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
     outcome, added = attempt.Outcome(attempt.Task(7, None, "", {})), []
     outcome.chunk_ns.extend(range(1000, 101_000))
     outcome.chunk_is_reasoning = bytearray([1]) + bytearray(99_999)
-    writer = types.SimpleNamespace(add=lambda *_: None, update=lambda *_: None, add_many=lambda *what: added.append(what))
+    writer = types.SimpleNamespace(add=lambda *_: None, update=lambda *_: None, execute_many=lambda *what: added.append(what))
     tracemalloc.start()
     try:
         bench.Keeper(types.SimpleNamespace(origin_ns=100, writer=writer), 2, None).ended(outcome)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+    database = sqlite3.connect(":memory:")
     for _ in range(2):  # a full disk makes the writer try again
-        made = list(added[0][2])
+        database.executescript("DROP TABLE IF EXISTS chunk; CREATE TABLE chunk (request_id, number, at_ns, is_reasoning)")
+        database.executemany(*added[0])
+        made = list(database.execute("SELECT * FROM chunk ORDER BY number"))
         assert len(made) == 100_000 and made[0] == (2_000_007, 0, 900, 1) and made[-1] == (2_000_007, 99_999, 100_899, 0)
+    database.close()
 
 
 @pytest.fixture(scope="module")
