@@ -105,13 +105,13 @@ class Outcome:
         }
 
 
-def make(outcome: Outcome, session: requests.Session, exchange: wire.Exchange, pause=lambda: None) -> None:
+def make(outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause=lambda: None) -> None:
     """Make one request and fill its outcome."""
     task = outcome.task
     stream = task.protocol.stream()
     broken: Exception | None = None
     try:
-        prepared = session.prepare_request(requests.Request("POST", task.url, json=task.body, headers=task.headers))
+        prepared = session.prepare_post(task.url, task.body, task.headers)
         with exchange, session.send(prepared, stream=True, timeout=(CONNECT_S, None), allow_redirects=False) as response:
             outcome.http_status = response.status_code
             if response.status_code == 200:

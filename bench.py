@@ -687,7 +687,7 @@ class Keeper(load.Observer):
             "pool_waits": level.pool_waits if run.options.rate else None, **steady, **tally.itl_figures(),
             **tally.interval_figures(run.options.seed), **level.client_figures()})
         if level.never_sent:
-            run.screen.warn(f"        {level.never_sent} requests were due before the end and never sent: more at once are needed")
+            run.screen.warn(f"        {level.never_sent} requests were due before the end and never sent")
         run.writer.flush()
         run.served = run.served and tally.completed > 0
 

@@ -147,7 +147,7 @@ class Load:
         self.held_s = 0.0  # nothing was sent since too many replies waited to be digested
         self.digest_lag_s = 0.0  # the longest from a reply's end to when it was digested, while others streamed
         self.pool_waits = 0  # requests that were due while every place was taken
-        self.never_sent = 0  # those of them that still waited at the end
+        self.never_sent = 0  # requests that were due and still not sent at the end
         self.exchanges: list[wire.Exchange] = []
         self.outcomes: list[Outcome] = []
         self.tally = Tally()
@@ -155,11 +155,12 @@ class Load:
         first = at_once(min(workers, self.planned or workers), ramp_s)
         self._due = arrivals if arrivals is not None else first if self.is_burst else itertools.chain(first, itertools.repeat(ramp_s))
         self._next_due_s = next(self._due, None)
+        self._later_s = 0.0 if self.is_open else LATER_S
         self._ahead = 0 if self.is_burst else workers  # requests made ready before a place is free
         self._events: queue.SimpleQueue = queue.SimpleQueue()
         self._is_live = True  # streams still come in: read answers gently
         self._busy = 0  # requests that were called and whose threads have not come back
-        self._sessions: collections.deque = collections.deque()
+        self._sessions: collections.deque[wire.Session] = collections.deque()  # that no thread uses
         self._gate = threading.RLock()  # of all that follows: places are given by whoever notices that one is free
         self._called: dict[int, Arrival] = {}  # and not sent, by their order
         self._ready: list[Arrival] = []  # those of them that could be sent, a heap
@@ -184,8 +185,7 @@ class Load:
                 if self._owns_lines:
                     stack.callback(self._lines.close)
                 stack.callback(self._lines.rest)
-                stack.callback(self._close_sessions)
-                self._digests = wire.DigestQueue(LATER_S)
+                self._digests = wire.DigestQueue(self._later_s)
                 self._reader = stack.enter_context(wire.Reader(self.limits.kernel_stamps)) if wire.READS_TOGETHER else None
                 self._pool = stack.enter_context(ThreadPoolExecutor(self.workers + self._ahead + SPARE_THREADS, "stream"))
                 self._run(observer)
@@ -246,11 +246,7 @@ class Load:
     def _session(self):
         with contextlib.suppress(IndexError):
             return self._sessions.pop()
-        return wire.session()
-
-    def _close_sessions(self) -> None:
-        while self._sessions:
-            self._sessions.pop().close()
+        return wire.Session()
 
     def _ask(self) -> Task | None:
         """The next question; its number is that of the question until it leaves."""
@@ -423,7 +419,7 @@ class Load:
         if not self._is_live:  # the next turn of a burst's conversation
             self._is_live = True
             sys.setswitchinterval(self._interval_s)
-            self._digests.delay(LATER_S)
+            self._digests.delay(self._later_s)
         if not flight.is_told:
             self._events.put(("begun", flight.task, flight))
         flight.fire(self._line_for(flight, line))
@@ -628,20 +624,24 @@ class Load:
             self._is_closing = True
             passed_s = (time.perf_counter_ns() - self.started_ns) / 1e9 if self.started_ns else 0.0
             if self.is_open:
-                self.never_sent = sum(arrival.due_s <= passed_s for arrival in self._called.values()) + self._count_due(passed_s)
-                self.pool_waits += self.never_sent
+                self._count_never_sent(passed_s)
             self._next_due_s = None
             self._undecided.clear()
             for arrival in list(self._called.values()):
                 self._drop(arrival)
 
-    def _count_due(self, passed_s: float) -> int:
-        """Requests that were due and not even called."""
+    def _count_never_sent(self, passed_s: float) -> None:
+        """Requests that were due and not sent: by the pool's size, else by this client, which then was as late as it is now."""
         passed_s = passed_s if self.until_s is None else min(passed_s, self.until_s)
-        count, room = 0, self.planned - self._promised if self.planned is not None else sys.maxsize
-        while self._next_due_s is not None and self._next_due_s <= passed_s and count < room:
-            self._next_due_s, count = next(self._due, None), count + 1
-        return count
+        is_full = self._in_flight >= self.workers
+        waits = [(arrival.due_s, arrival.has_waited or is_full) for arrival in self._called.values() if arrival.due_s <= passed_s]
+        room = self.planned - self._promised if self.planned is not None else sys.maxsize
+        while self._next_due_s is not None and self._next_due_s <= passed_s and room > 0:  # they were not even called
+            waits.append((self._next_due_s, is_full))
+            self._next_due_s, room = next(self._due, None), room - 1
+        self.never_sent = len(waits)
+        self.pool_waits += sum(waited for _, waited in waits)
+        self.tally.add_unsent(int((passed_s - due_s) * 1e9) for due_s, waited in waits if not waited)
 
     def _cut_stalled(self, now_ns: int, silent_ns: int) -> None:
         """A stream is stalled when it has begun and is silent; one that only waits, when all are."""

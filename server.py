@@ -47,7 +47,7 @@ class Server:
         self.url, self.protocol = url, protocol
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}  # never stored, never shown
         self.simulated = False
-        self._session = wire.session()
+        self._session = wire.Session()
         self._session.headers.update(self.headers)
 
     def __enter__(self) -> "Server":

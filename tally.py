@@ -64,6 +64,10 @@ class Tally:
         if outcome.status == "completed":
             self._add_completed(outcome, pauses)
 
+    def add_unsent(self, lags_ns: Iterable[int]) -> None:
+        """Requests that this client never sent though they were due and a place was free, and for how long."""
+        self._send_lags_ns.extend(lags_ns)
+
     def _add_completed(self, outcome: Outcome, pauses: Sequence[tuple[int, int]]) -> None:
         at, tokens = outcome.chunk_ns, outcome.output_tokens
         self.completed += 1

@@ -6,7 +6,7 @@ http.client read the very same bytes from the recording as if from the wire, so 
 status line, headers, framing and decompression stay theirs, and each piece of the body
 carries the instant of the read in which its last byte came.
 
-    session = wire.session()
+    session = wire.Session()
     exchange = wire.Exchange(on_ready=ready.put)      # in a worker thread:
     with exchange:
         response = session.send(prepared, stream=True, allow_redirects=False)
@@ -25,6 +25,7 @@ import collections
 import contextlib
 import http.client
 import io
+import json
 import os
 import queue
 import re
@@ -79,16 +80,30 @@ DIAL, RECEIVE, FAIL, DIGEST = "dial", "receive", "fail", "digest"  # what an exc
 _current = threading.local()  # the exchange this thread is busy with
 
 
-def session() -> requests.Session:
+class Session(requests.Session):
     """A requests session whose answers are recorded; it obeys no proxy variable."""
-    made = requests.Session()
-    made.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
-    made.get_redirect_target = lambda _: None  # else it reads a redirect's whole body, though it is not to follow
-    made.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # for a certificate of one's own
-    if RECORDS:
-        for scheme in ("http://", "https://"):
-            made.mount(scheme, RecordingAdapter())
-    return made
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
+        self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # for a certificate of one's own
+        self._templates: dict[tuple, requests.PreparedRequest] = {}
+        if RECORDS:
+            for scheme in ("http://", "https://"):
+                self.mount(scheme, RecordingAdapter())
+
+    def get_redirect_target(self, _) -> None:
+        """Never: else requests reads a redirect's whole body, though it is not to follow."""
+
+    def prepare_post(self, url: str, body: dict, headers: dict[str, str]) -> requests.PreparedRequest:
+        """A POST of a JSON body; all but the body is prepared once for each URL. Raises ValueError for NaN."""
+        key = url, *headers.items()
+        if key not in self._templates:
+            self._templates[key] = self.prepare_request(requests.Request("POST", url, json={}, headers=headers))
+        prepared = self._templates[key].copy()
+        prepared.body = json.dumps(body, allow_nan=False).encode()
+        prepared.headers["Content-Length"] = str(len(prepared.body))
+        return prepared
 
 
 class Line:
@@ -687,8 +702,8 @@ class Recorder:
         """Did anything come before the request was sent?"""
         if not self._log or self.earlier_reads or sent_ns is None:
             return False
-        stamped = self._stamped and self._clock_stands()
-        return self._is_early or (self._kernel_instants()[0] + STEP_NS if stamped else self._log[0]) < sent_ns
+        has_stamp = self._stamped and any(self._kernel[: TIMESPEC.size]) and self._clock_stands()
+        return self._is_early or (self._kernel_instants()[0] + STEP_NS if has_stamp else self._log[0]) < sent_ns
 
     def refuse_early(self) -> None:
         self.forget()

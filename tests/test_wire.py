@@ -74,7 +74,7 @@ END = b"0\r\n\r\n"
 
 def exchange_with(url, kernel_stamps=True, session=None, **options):
     """One exchange: (list of (instant, bytes), exchange). The exchange fires itself, unless it has an on_ready."""
-    session = session or wire.session()
+    session = session or wire.Session()
     exchange = wire.Exchange(kernel_stamps=kernel_stamps, **options)
     prepared = session.prepare_request(requests.Request("POST", url, json={"a": 1}))
     with exchange:
@@ -116,7 +116,7 @@ EXPECTED = {"chunked": BODY + b"10\r\n\r\n" + BODY, "trailers": BODY, "extension
 
 @pytest.mark.parametrize("name", FRAMINGS)
 def test_every_framing_ends_by_itself_and_the_connection_serves_again(name):
-    session, lines = wire.session(), wire.Lines()
+    session, lines = wire.Session(), wire.Lines()
     with server([FRAMINGS[name]], [FRAMINGS["length"]]) as url:
         assert text(exchange_with(url, session=session, lines=lines)[0]) == EXPECTED[name]
         time.sleep(2 * wire.KEPT_AFTER_S)  # now the server is known to keep its connections
@@ -214,7 +214,7 @@ def test_a_compressed_body_is_decompressed_by_urllib3():
 
 
 def test_a_stream_that_breaks_gives_what_came_and_then_raises():
-    session = wire.session()
+    session = wire.Session()
     with server([HEAD + chunk(b"a\n") + b"ff\r\nhalf", CLOSE]) as url:
         exchange, got = wire.Exchange(), []
         with exchange, pytest.raises(urllib3.exceptions.ProtocolError):
@@ -266,7 +266,7 @@ def test_cancelling_ends_a_silent_stream():
         exchange = wire.Exchange()
         timer = threading.Timer(0.2, exchange.cancel, ["enough"])
         timer.start()
-        session = wire.session()
+        session = wire.Session()
         with exchange, pytest.raises((requests.RequestException, urllib3.exceptions.HTTPError)):
             response = session.send(session.prepare_request(requests.Request("POST", url)), stream=True)
             list(exchange.pieces(response))
