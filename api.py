@@ -101,6 +101,7 @@ class Final:
     server_load_ns: int | None = None
     server_prefill_ns: int | None = None
     server_decode_ns: int | None = None
+    error_is_said: bool = False  # by the server, in its own words
 
 
 @dataclass
@@ -182,7 +183,13 @@ class Stream:
         self._fail(f"not a JSON object: {flat(line[:100].decode('utf-8', 'replace'))}")
 
     def _fail(self, error: str) -> None:
+        """Something is wrong with the stream itself."""
         self.final.error = self.final.error or error[:LONGEST_ERROR]
+
+    def _say_error(self, body: Any) -> None:
+        """The server says an error; its first words are kept, and go before our own."""
+        if not self.final.error_is_said:
+            self.final.error, self.final.error_is_said = error_text(body), True
 
     def _say(self, text: Any, kind: bytes) -> bytes:
         if not text or not isinstance(text, str):
@@ -239,7 +246,7 @@ class OllamaStream(Stream):
                 self._refuse(line)
             return b""
         if says_error(found):
-            self._fail(error_text(found))
+            self._say_error(found)
         kinds = self._say(found.get("thinking"), REASONING) + self._say_tagged(found.get("response"))
         if found.get("done") is True:
             self._finish(found)
@@ -415,7 +422,7 @@ class OpenAIStream(Stream):
         if (found := json_object(data)) is None:
             return None
         if says_error(found):
-            self._fail(error_text(found))
+            self._say_error(found)
         kinds = [self._choice(choice) for choice in listed(found, "choices")]
         if isinstance(usage := found.get("usage"), dict):
             self._usage(usage)
@@ -428,7 +435,7 @@ class OpenAIStream(Stream):
         if (found := json_object(line.strip())) is None:
             self._refuse(line)
         elif says_error(found):
-            self._fail(error_text(found))
+            self._say_error(found)
 
     def _fail_with(self, said: bytes) -> None:
         """An error that comes as JSON or as text."""
@@ -437,7 +444,7 @@ class OpenAIStream(Stream):
             body = json.loads(text)
         except (ValueError, RecursionError):
             body = text
-        self._fail(error_text(body if isinstance(body, (dict, str)) else text))
+        self._say_error(body if isinstance(body, (dict, str)) else text)
 
     def _choice(self, choice: dict) -> bytes:
         delta, kinds = choice.get("delta"), b""
@@ -445,11 +452,11 @@ class OpenAIStream(Stream):
             kinds = self._parts_of(delta.get("reasoning_content") or delta.get("reasoning"), True)
             kinds += self._parts_of(delta.get("content"), False)
         if choice.get("error"):
-            self._fail(error_text(choice))
+            self._say_error(choice)
         if reason := word(choice.get("finish_reason")):
             self.final.done, self.final.done_reason = True, reason
             if reason == "error":
-                self._fail("finish_reason error")
+                self._say_error("finish_reason error")
         return kinds
 
     def _parts_of(self, content: Any, is_reasoning: bool, depth: int = 0) -> bytes:

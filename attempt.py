@@ -167,7 +167,7 @@ def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> 
     final = outcome.final
     if final.done and final.error is None and outcome.http_status == 200:
         return ("completed", None) if len(outcome.chunk_ns) else ("empty", "done without any text")
-    if cancelled:
+    if cancelled and not final.error_is_said:
         return ("stalled" if cancelled.startswith("stalled") else "cancelled"), cancelled.removeprefix("stalled: ")
     if outcome.http_status not in (None, 200):
         return "http_error", outcome.error or f"HTTP {outcome.http_status} without a word"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import api
+import attempt
 
 STREAMS = Path(__file__).parent / "fixtures" / "streams"
 
@@ -133,10 +134,119 @@ def test_openai_without_usage_knows_no_tokens():
     assert stream.final.done and stream.final.output_tokens is None
 
 
-def test_openai_errors_as_event_and_as_bare_object():
-    for raw in (event(error={"message": "out of memory", "code": 500}), b'{"error":{"message":"out of memory"}}'):
-        _, stream = read(api.OpenAIStream(), raw)
-        assert stream.final.error == "out of memory" and not stream.final.done
+TEXT = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+ERRORS = [  # each way in which a server was seen to say an error in a stream that began with 200
+    b'error: {"code":500,"message":"out of memory","type":"server_error"}\n\n',  # llama-server until 2025
+    b"error: out of memory\n\n",
+    b'data: {"error":{"code":500,"message":"out of memory"}}\n\n',
+    b'data: {"error":"out of memory"}\n\n',
+    b'data: {"object":"error","message":"out of memory","type":"x","code":400}\n\n',  # vLLM until 2025
+    b'data: {"detail":"out of memory"}\n\n',  # FastAPI
+    b'data: {"choices":[{"delta":{},"error":{"message":"out of memory"},"finish_reason":"error"}]}\n\n',
+    b'event: error\ndata: {"error":{"message":"out of memory"}}\n\n',
+    b'event: error\ndata: {"message":"out of memory"}\n\n',
+    b"event:error\ndata: out of memory\n\n",
+    b"event: error\ndata: out of\ndata: memory\n\n",
+    b'event: error\ndata: "out of memory"\n\n',
+    b'data: {"message":"out of memory"}\nevent: error\n\n',
+    b'{"error":{"message":"out of memory"}}\n',
+    b'{"object":"error","message":"out of memory"}\n',
+    b'{"detail":"out of memory"}\n',
+]
+
+
+@pytest.mark.parametrize("after", [b"", DONE, TEXT + b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n' + DONE], ids=["end", "done", "text"])
+@pytest.mark.parametrize("before", [b"", TEXT * 2], ids=["first", "later"])
+@pytest.mark.parametrize("raw", ERRORS, ids=range(len(ERRORS)))
+def test_an_error_in_events_is_an_error_whatever_follows(raw, before, after):
+    for piece in (raw, raw.replace(b"\n", b"\r\n"), raw.rstrip(b"\n") if not after else raw):
+        kinds, stream = read(api.OpenAIStream(), before + piece + after)
+        assert (stream.final.error, stream.final.error_is_said) == ("out of memory", True)
+        assert stream.answer == "x" * len(kinds)
+
+
+@pytest.mark.parametrize("raw", [b'{"error":"out of memory"}', b'{"error":{"message":"out of memory"}}', b'{"object":"error","message":"out of memory"}', b'{"detail":"out of memory"}'])
+def test_an_error_in_ollamas_lines_is_an_error_whatever_follows(raw):
+    _, stream = read(api.OllamaStream(), b'{"response":"x"}\n' * 2 + raw + b'\n{"response":"x","done":true}\n')
+    assert stream.final.error == "out of memory" and stream.final.error_is_said and stream.answer == "xxx"
+
+
+def test_a_server_that_says_an_error_and_then_nothing_has_said_an_error():
+    outcome = attempt.Outcome(attempt.Task(1, None, "", {}), http_status=200)
+    outcome.final = read(api.OpenAIStream(), TEXT + ERRORS[0])[1].final
+    assert attempt.judge(outcome, "stalled: nothing for 300 s", None) == ("stream_error", "out of memory")
+    outcome.final = read(api.OpenAIStream(), TEXT + b"data: {")[1].final  # cut by ourselves
+    assert attempt.judge(outcome, "stalled: nothing for 300 s", None) == ("stalled", "nothing for 300 s")
+
+
+def test_an_error_without_words_is_one_and_the_first_of_two_is_kept():
+    for raw in (b"event: error\n\n", b"event: error\ndata\n\n", b'event: error\ndata: ""\n\n'):
+        assert read(api.OpenAIStream(), TEXT + raw + DONE)[1].final.error == "an error without words"
+    _, stream = read(api.OpenAIStream(), b"data: rubbish\n\n" + ERRORS[3] + b'data: {"error":"later"}\n\n')
+    assert stream.final.error == "out of memory"  # the server's words go before ours
+
+
+@pytest.mark.parametrize("raw", [b"error:\n\n", b"error: null\n\n", b'data: {"error":null,"choices":[]}\n\n', b'data: {"error":{},"detail":"","choices":[]}\n\n', b"event: message\n" + TEXT,
+                                 b": error: x\n\n", b"errors: x\n\n", b'data: {"object":"chat.completion.chunk","detail":"x","choices":[]}\n\n'])
+def test_what_is_no_error(raw):
+    assert read(api.OpenAIStream(), TEXT + raw + DONE)[1].final.error is None
+
+
+HALF, REST = b'data: {"choices":[{"delta":', b'data:{"content":"x"}}]}'
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+@pytest.mark.parametrize("lines", [
+    [HALF, REST, b""], [HALF, b": comment", REST, b"id: 1", b"retry: 5", b"unknown", b""], [b"\xef\xbb\xbf" + TEXT.strip(), b""],
+    [b"data", b"data:", TEXT.strip(), b""], [b"event: x", TEXT.strip(), b""], [HALF, b"data", REST, b"", b"", b""], [HALF, REST], [TEXT.strip()],
+])
+def test_events_as_the_specification_has_them(lines, end):
+    body = end.join([*lines, b""])
+    for cut in range(len(body) + 1):
+        kinds, stream = read(api.OpenAIStream(), body[:cut], body[cut:])
+        assert (kinds, stream.answer, stream.final) == (api.ANSWER, "x", api.Final())
+
+
+@pytest.mark.parametrize("line", [b"\xef\xbb\xbf", b" ", b"x"])
+def test_a_field_of_another_name_says_nothing(line):
+    kinds, stream = read(api.OpenAIStream(), TEXT + line + TEXT + DONE)
+    assert (kinds, stream.final) == (api.ANSWER, api.Final(done=True))
+
+
+def test_a_blank_after_the_colon_is_one_and_a_text_on_two_lines_no_object():
+    _, stream = read(api.OpenAIStream(), b"data:  a\ndata: b\n\n" + TEXT + DONE)
+    assert stream.final.error == "not a JSON object: a b" and stream.answer == "x"
+
+
+def test_an_event_without_end_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(api, "LONGEST_LINE", 1 << 20)
+    stream = api.OpenAIStream()
+    for _ in range(200):
+        stream.feed(b"data: x\n" * 1000)
+    assert sum(map(len, stream._parts)) < 1 << 20 and "longer than" in stream.final.error
+    assert stream.feed(b"\n" + TEXT) == api.ANSWER
+
+
+@pytest.mark.parametrize("usage", [{}, {"completion_tokens": None, "prompt_tokens": None, "prompt_tokens_details": None},
+                                   {"prompt_tokens_details": {"cached_tokens": None}}, {"prompt_tokens_details": {}}, None, {"completion_tokens": "x"}])
+def test_a_usage_that_says_nothing_wipes_nothing(usage):
+    known = event(choices=[], usage={"completion_tokens": 3, "prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}})
+    _, stream = read(api.OpenAIStream(), known + event(choices=[], usage=usage) + DONE)
+    assert stream.final == api.Final(True, None, None, 3, 9, 4)
+
+
+def test_a_usage_in_each_event_counts_as_the_last_says():
+    raw = b"".join(event(choices=[{"delta": {"content": "x"}}], usage={"completion_tokens": n, "prompt_tokens": 9}) for n in (1, 2, 3))
+    kinds, stream = read(api.OpenAIStream(), raw + event(choices=[], usage={"completion_tokens": 4}) + DONE)
+    assert (len(kinds), stream.final.output_tokens, stream.final.prompt_tokens) == (3, 4, 9)
+
+
+def test_a_content_in_parts():
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "h"}]}, {"type": "reasoning", "text": "m"}, {"type": "reasoning", "reasoning": "!"},
+             {"type": "text", "text": "ti"}, "me", {"type": "image_url", "image_url": {}}, {"type": "text", "text": None}, 7, None]
+    kinds, stream = read(api.OpenAIStream(), delta(content=parts) + delta(content=[]) + delta(reasoning_content=[{"type": "text", "text": "?"}]))
+    assert (kinds, stream.reasoning, stream.answer) == (b"\1\1\1\0\0\1", "hm!?", "time")
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xfe\n", b"[1,2]\n", b'"x"\n', b"{\n", b"[" * 100_000 + b"\n"])
