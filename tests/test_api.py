@@ -1,5 +1,8 @@
 """api.py: both protocols on recorded bytes, cut at every position; hosts; what servers may get wrong."""
 import json
+import sys
+import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -343,3 +346,68 @@ def test_error_bodies_become_one_line():
 @pytest.mark.parametrize("value, kept", [("x" * 200, "x" * 100), (7, "7"), ("", None), (None, None), ([[]], None), ({"a": 1}, None)])
 def test_what_a_server_calls_a_thing_is_a_short_text(value, kept):
     assert api.text_of(value) == kept
+
+
+KEY = "sk-secret-4711-never-to-be-seen"
+SECRET = api.Secret(KEY)
+
+
+@pytest.mark.parametrize("said", [
+    KEY, "\u200b".join(KEY), "\u00ad".join(KEY), "\ufeff".join(KEY), "\0".join(KEY), "\n".join(KEY), "  ".join(KEY), "\x1b".join(KEY), "\U000e0041".join(KEY),
+    "".join(f"\\u{ord(letter):04x}" for letter in KEY), "".join(f"\\x{ord(letter):02X}" for letter in KEY), "\\u200b".join(KEY), "\\\\u200B".join(KEY), r"\n".join(KEY), "\\U000e0041".join(KEY),
+], ids=range(15))
+def test_a_key_is_masked_in_every_disguise(said):
+    assert SECRET.mask(f"a {said} b {said}.") == "a *** b ***."
+    assert SECRET.mask_all({said: [said, 1, {"x": said}], "y": None}) == {"***": ["***", 1, {"x": "***"}], "y": None}
+    for filler in range(60, 101):  # wherever the cut falls
+        text = "x" * filler + said
+        assert "sk-" not in api.word(text, SECRET) and "sk-" not in api.beginning(text.encode(), SECRET)
+        assert "sk-" not in api.error_text("x" * 400 + text, SECRET) and "sk-" not in api.error_text({"error": [text + "x" * 500]}, SECRET)
+    half = said[: len(said) // 2]
+    assert SECRET.mask(f"a {half}", is_cut=True).rstrip() == "a ***" and SECRET.mask(f"a {half}") == f"a {half}"
+
+
+def test_no_character_that_nobody_sees_is_unknown():
+    unseen = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zs", "Zl", "Zp")]
+    assert [hex(ord(letter)) for letter in unseen if not api.UNSEEN.fullmatch(letter)] == []
+
+
+@pytest.mark.parametrize("key", [None, "", "EMPTY", "none", "ollama", "1234567"])
+def test_no_key_and_a_dummy_mask_nothing(key):
+    text = f"an {key} text"
+    assert api.Secret(key).mask(text, is_cut=True) is text
+
+
+@pytest.mark.parametrize("pieces", [[KEY], list(KEY), [KEY[:9], KEY[9:]], ["a\u200b", *"\u200b".join(KEY)]])
+def test_a_key_in_a_reply_is_masked_however_it_is_split(pieces):
+    for field in ("content", "reasoning_content"):
+        _, stream = read(api.OpenAIStream(SECRET), *(delta(**{field: piece}) for piece in pieces), event(choices=[{"finish_reason": f"x{KEY}"}]))
+        assert "***" in stream.answer + stream.reasoning and "sk-" not in stream.answer + stream.reasoning and stream.final.done_reason == "x***"
+    for field in ("response", "thinking"):
+        _, stream = read(api.OllamaStream(SECRET), lines(*({field: piece} for piece in pieces), {"done": True, "done_reason": "x" * 90 + KEY}))
+        assert "***" in stream.answer + stream.reasoning and "sk-" not in stream.answer + stream.reasoning and stream.final.done_reason == "x" * 90 + "***"
+
+
+@pytest.mark.parametrize("raw", [ERRORS[0], ERRORS[1], ERRORS[4], ERRORS[7], ERRORS[9], b'data: {"error":[{"a":"out of memory"}]}\n\n', b"data: out of memory\n\n", b"{out of memory\n"])
+def test_a_key_in_an_error_of_a_stream_is_masked_before_it_is_cut(raw):
+    for filler in (0, 60, 80, 85, 470, 490):
+        _, stream = read(api.OpenAIStream(SECRET), raw.replace(b"out of memory", b"x" * filler + KEY.encode() + b" y" * 300))
+        assert "sk-" not in stream.final.error and len(stream.final.error) <= 500
+    line = b"data: " + b" " * (api.REFUSED_BYTES - 12) + b"z " + KEY.encode()
+    assert "sk-" not in read(api.OpenAIStream(SECRET), line[: 6] + b"z" + line[6:])[1].final.error
+
+
+def test_a_reply_that_was_cut_in_the_middle_of_the_key_has_no_half_of_it():
+    _, stream = read(api.OpenAIStream(SECRET), delta(content="it is ") + delta(content=KEY[:20]))
+    assert stream.answer == "it is ***"
+
+
+@pytest.mark.parametrize("text", ["s" * 400_000, "s" + "\0" * 400_000, KEY[:-1] * 12_000, "\\u0073" * 60_000, "s" + "\\" * 400_000, "".join(f"\\u{ord(c):04x}" * 3 for c in KEY[:-1]) * 600])
+def test_masking_takes_no_time_that_grows_faster_than_the_text(text):
+    began = time.process_time()
+    SECRET.mask(text, is_cut=True)
+    assert time.process_time() - began < 5
+
+
+def test_what_a_secret_is_is_not_shown():
+    assert KEY not in repr(SECRET) + str(SECRET) + repr(attempt.Task(1, None, "", {}, secret=SECRET))
