@@ -15,6 +15,7 @@ import ipaddress
 import json
 import math
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any, Callable, Literal, Optional
 from urllib.parse import urlsplit
@@ -35,7 +36,89 @@ NS_PER_MS = 1e6
 
 scan_json = json.JSONDecoder().scan_once  # (text, 0) -> (value, where it ends): a third of the cost of json.loads on bytes
 
-Get = Callable[..., tuple[int, Any]]  # get(path, json=None) -> (HTTP status, decoded body or None)
+SHORTEST_SECRET = 8  # characters of a key; "EMPTY", "none" and "ollama" are words and no secrets
+SHORTEST_BEGINNING = 4  # of a key at the end of a cut text
+TAIL_LENGTH = 65_536  # characters at a cut text's end in which the beginning of a key is looked for
+REFUSED_BYTES = 4096  # of a line that is no JSON object that are looked at
+INVISIBLE = ("\\x00-\\x20\\x7f-\\xa0\\xad\\u034f\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u115f\\u1160\\u1680\\u17b4\\u17b5"
+             "\\u180b-\\u180f\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb"
+             "\\U000110bd\\U000110cd\\U00013430-\\U0001345f\\U0001bca0-\\U0001bcaf\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff")
+ESCAPE = r"\\{1,4}(?:u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5}|x[0-9a-fA-F]{2}|[abfnrtv0])"  # of JSON or of Python, which may itself be escaped
+
+Get = Callable[..., tuple[int, Any]]  # get(path, json=None) -> (HTTP status, decoded body, "" for an empty one, None for what is no JSON)
+
+
+class Secret:
+    """An API key that no server may make us say: mask() puts *** for it.
+
+    It is found with anything invisible between its characters, and with characters escaped as
+    in JSON. A key of fewer than SHORTEST_SECRET characters is a dummy, and masks nothing.
+    """
+
+    def __init__(self, key: str | None = None) -> None:
+        self._key = re.sub(f"[{INVISIBLE}]", "", key or "")
+        self._pattern = re.compile(f"[{INVISIBLE}]*".join(map(re.escape, self._key))) if len(self._key) >= SHORTEST_SECRET else None
+
+    def mask(self, text: str, is_cut: bool = False) -> str:
+        """The text without the key; where the text was cut, without a beginning of it at the end either."""
+        if self._pattern is None:
+            return text
+        text = self._pattern.sub("***", text)
+        if "\\" in text and self._key in UNSEEN.sub("", ESCAPED.sub(lambda found: visible(found[0]), text)):
+            text = self._without_escaped(text)
+        return self._without_beginning(text) if is_cut else text
+
+    def mask_all(self, value: Any) -> Any:
+        """Decoded JSON with each text in it masked, keys too. Raises RecursionError."""
+        if self._pattern is None:
+            return value
+        if isinstance(value, str):
+            return self.mask(value)
+        if isinstance(value, list):
+            return [self.mask_all(entry) for entry in value]
+        if isinstance(value, dict):
+            return {self.mask(name): self.mask_all(entry) for name, entry in value.items()}
+        return value
+
+    def _without_escaped(self, text: str) -> str:
+        letters = units(text)
+        shown = "".join(letter for _, _, letter in letters)
+        parts, done, at = [], 0, shown.find(self._key)
+        while at >= 0:
+            parts += [text[done : letters[at][0]], "***"]
+            done = letters[at + len(self._key) - 1][1]
+            at = shown.find(self._key, at + len(self._key))
+        return "".join([*parts, text[done:]])
+
+    def _without_beginning(self, text: str) -> str:
+        size = 4 * len(self._key)
+        while len(letters := units(text[-size:])) <= len(self._key) and size < min(len(text), TAIL_LENGTH):
+            size *= 4
+        shown = "".join(letter for _, _, letter in letters)
+        for length in range(len(self._key) - 1, SHORTEST_BEGINNING - 1, -1):
+            if shown.endswith(self._key[:length]):
+                return text[: letters[-length][0] - min(size, len(text)) + len(text)] + "***"
+        return text
+
+
+ESCAPED, UNSEEN = re.compile(ESCAPE), re.compile(f"[{INVISIBLE}]+")
+UNIT = re.compile(rf"{ESCAPE}|\\{{1,4}}(?:[uUx][0-9a-fA-F]{{0,7}})?\Z|.", re.DOTALL)  # a character, escaped or not, or half an escape
+
+
+def units(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, character) of each character of a text that shows, escaped or not."""
+    return [(*found.span(), letter) for found in UNIT.finditer(text) if (letter := visible(found[0]))]
+
+
+def visible(unit: str) -> str:
+    """The character that a unit shows; '' for one that nobody sees, and for half a one."""
+    if unit[0] == "\\":
+        code = unit.lstrip("\\")
+        unit = chr(min(int(code[1:], 16), sys.maxunicode)) if ESCAPED.fullmatch(unit) and len(code) > 2 else ""
+    return "" if unit == "\ufffd" or UNSEEN.fullmatch(unit) else unit
+
+
+NO_SECRET = Secret()
 
 
 class OllamaLine(msgspec.Struct, gc=False):
@@ -101,6 +184,7 @@ class Final:
     server_load_ns: int | None = None
     server_prefill_ns: int | None = None
     server_decode_ns: int | None = None
+    error_is_said: bool = False  # by the server, in its own words
 
 
 @dataclass
@@ -128,8 +212,9 @@ class Stream:
     Lines end in a line feed and nothing else: str.splitlines would break at U+0085.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, secret: Secret = NO_SECRET) -> None:
         self.final = Final()
+        self._secret = secret
         self._tail = bytearray()  # of a line whose end has not come
         self._skips = False  # that line is too long: forget it up to its end
         self._answer: list[str] = []
@@ -138,11 +223,11 @@ class Stream:
 
     @property
     def answer(self) -> str:
-        return "".join(self._answer)
+        return self._secret.mask("".join(self._answer), is_cut=not self.final.done)
 
     @property
     def reasoning(self) -> str:
-        return "".join(self._reasoning)
+        return self._secret.mask("".join(self._reasoning), is_cut=not self.final.done)
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes; one byte for each chunk of text that they complete: REASONING or ANSWER."""
@@ -179,10 +264,16 @@ class Stream:
         raise NotImplementedError
 
     def _refuse(self, line: bytes) -> None:
-        self._fail(f"not a JSON object: {flat(line[:100].decode('utf-8', 'replace'))}")
+        self._fail(f"not a JSON object: {beginning(line, self._secret)}")
 
     def _fail(self, error: str) -> None:
+        """Something is wrong with the stream itself."""
         self.final.error = self.final.error or error[:LONGEST_ERROR]
+
+    def _say_error(self, body: Any) -> None:
+        """The server says an error; its first words are kept, and go before our own."""
+        if not self.final.error_is_said:
+            self.final.error, self.final.error_is_said = error_text(body, self._secret), True
 
     def _say(self, text: Any, kind: bytes) -> bytes:
         if not text or not isinstance(text, str):
@@ -239,7 +330,7 @@ class OllamaStream(Stream):
                 self._refuse(line)
             return b""
         if says_error(found):
-            self._fail(error_text(found))
+            self._say_error(found)
         kinds = self._say(found.get("thinking"), REASONING) + self._say_tagged(found.get("response"))
         if found.get("done") is True:
             self._finish(found)
@@ -248,7 +339,7 @@ class OllamaStream(Stream):
     def _finish(self, found: dict) -> None:
         final = self.final
         final.done = True
-        final.done_reason = word(found.get("done_reason"))
+        final.done_reason = word(found.get("done_reason"), self._secret)
         final.output_tokens = count(found.get("eval_count"))
         final.prompt_tokens = count(found.get("prompt_eval_count"))
         final.cached_tokens = count(found.get("prompt_eval_cached_count"))
@@ -301,8 +392,8 @@ class OpenAIStream(Stream):
     liberties: a ``data`` line that is a JSON object by itself counts when it comes, and a last event needs no blank line.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, secret: Secret = NO_SECRET) -> None:
+        super().__init__(secret)
         self._is_between = False  # two events, the first of which has been seen
         self._after_cr = False  # a line feed that comes next belongs to it
         self._begun = False
@@ -415,7 +506,7 @@ class OpenAIStream(Stream):
         if (found := json_object(data)) is None:
             return None
         if says_error(found):
-            self._fail(error_text(found))
+            self._say_error(found)
         kinds = [self._choice(choice) for choice in listed(found, "choices")]
         if isinstance(usage := found.get("usage"), dict):
             self._usage(usage)
@@ -428,7 +519,7 @@ class OpenAIStream(Stream):
         if (found := json_object(line.strip())) is None:
             self._refuse(line)
         elif says_error(found):
-            self._fail(error_text(found))
+            self._say_error(found)
 
     def _fail_with(self, said: bytes) -> None:
         """An error that comes as JSON or as text."""
@@ -437,7 +528,7 @@ class OpenAIStream(Stream):
             body = json.loads(text)
         except (ValueError, RecursionError):
             body = text
-        self._fail(error_text(body if isinstance(body, (dict, str)) else text))
+        self._say_error(body if isinstance(body, (dict, str)) else text)
 
     def _choice(self, choice: dict) -> bytes:
         delta, kinds = choice.get("delta"), b""
@@ -445,11 +536,11 @@ class OpenAIStream(Stream):
             kinds = self._parts_of(delta.get("reasoning_content") or delta.get("reasoning"), True)
             kinds += self._parts_of(delta.get("content"), False)
         if choice.get("error"):
-            self._fail(error_text(choice))
-        if reason := word(choice.get("finish_reason")):
+            self._say_error(choice)
+        if reason := word(choice.get("finish_reason"), self._secret):
             self.final.done, self.final.done_reason = True, reason
             if reason == "error":
-                self._fail("finish_reason error")
+                self._say_error("finish_reason error")
         return kinds
 
     def _parts_of(self, content: Any, is_reasoning: bool, depth: int = 0) -> bytes:
@@ -592,7 +683,7 @@ class OpenAI:
         status, found = get("/v1/models")
         if status == 401:
             raise ProtocolError("wants an API key: put it into OPENAI_API_KEY")
-        if status != 200 or not isinstance(found, dict):
+        if status != 200 or not isinstance(found, dict) and found != "":  # mlx_lm.server without a cache of models says nothing
             raise ProtocolError(f"answers {status} to /v1/models: it does not speak OpenAI's protocol")
         return "unknown"
 
@@ -679,19 +770,26 @@ def connectable(host: str) -> str:
     return f"[{address}]" if address.version == 6 else str(address)
 
 
-def error_text(body: Any) -> str:
+def error_text(body: Any, secret: Secret = NO_SECRET, is_cut: bool = False) -> str:
     """The words of an error body, decoded JSON or text; one line of at most 500 characters."""
     if isinstance(body, dict):
         error = body.get("error") or body.get("detail") or body.get("message") or body
         if isinstance(error, dict):
             error = error.get("message", error)
-        body = error if isinstance(error, str) else dumped(error)
-    return flat(re.sub(r"<[^<>]*>", " ", str(body))) or "an error without words"  # the tags of a proxy's page; [^>]* would look on to the end at every "<"
+        body = error if isinstance(error, str) else dumped(error, secret)
+    text = re.sub(r"<[^<>]*>", " ", str(body))  # the tags of a proxy's page; [^>]* would look on to the end at every "<"
+    return flat(secret.mask(text, is_cut)) or "an error without words"
 
 
-def dumped(value: Any) -> str:
+def beginning(line: bytes, secret: Secret = NO_SECRET) -> str:
+    """How a line begins that is not what it should be; one line of at most 100 characters."""
+    text = line[:REFUSED_BYTES].decode("utf-8", "replace")
+    return flat(secret.mask(text, is_cut=len(line) > REFUSED_BYTES))[:100]
+
+
+def dumped(value: Any, secret: Secret) -> str:
     try:
-        return json.dumps(value)
+        return json.dumps(secret.mask_all(value))
     except RecursionError:
         return "an error nested too deeply to read"
 
@@ -733,9 +831,9 @@ def scaled(value: Any, factor: float) -> Any:
     return value * factor if fits else value
 
 
-def word(value: Any) -> str | None:
+def word(value: Any, secret: Secret = NO_SECRET) -> str | None:
     """A short string, else None."""
-    return whole(value)[:100] if isinstance(value, str) and value else None
+    return whole(secret.mask(value))[:100] if isinstance(value, str) and value else None
 
 
 def text_of(value: Any) -> str | None:

@@ -41,6 +41,7 @@ class Task:
     prompt_number: int | None = None  # in a file of prompts
     turn: int = 1  # of a conversation
     follow: Callable[[int, "Outcome"], "Task"] | None = None  # the next turn, from its number and this one's outcome
+    secret: api.Secret = api.NO_SECRET  # a key that the server may repeat, which is then masked
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Outcome:
 def make(outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause=lambda: None) -> None:
     """Make one request and fill its outcome."""
     task = outcome.task
-    stream = task.protocol.stream()
+    stream = task.protocol.stream(task.secret)
     broken: Exception | None = None
     try:
         prepared = session.prepare_post(task.url, task.body, task.headers)
@@ -117,7 +118,7 @@ def make(outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause
             if response.status_code == 200:
                 read_stream(outcome, exchange, response, stream, pause)
             else:
-                outcome.error = error_body(response)
+                outcome.error = error_body(response, task.secret)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         broken = error
     except (ValueError, OverflowError, MemoryError) as error:  # http.client, of a chunk or a length that is none
@@ -128,8 +129,7 @@ def make(outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause
     outcome.sent_ns = exchange.sent_ns
     outcome.first_byte_ns, outcome.ended_ns = exchange.first_read_ns, exchange.ended_ns
     outcome.read_lags_ns = exchange.read_lags_ns
-    outcome.status, error = judge(outcome, exchange.cancelled, broken)
-    outcome.error = error and without_keys(error, task.headers)
+    outcome.status, outcome.error = judge(outcome, exchange.cancelled, broken)
 
 
 def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pause) -> None:
@@ -150,15 +150,15 @@ def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pau
     at_ns.extend([at] * len(said))
 
 
-def error_body(response: requests.Response) -> str:
+def error_body(response: requests.Response, secret: api.Secret = api.NO_SECRET) -> str:
     """What the body of an error says, one line; where to go, for a redirect."""
     if location := response.headers.get("Location"):
-        return api.flat(f"redirects to {location}")
+        return api.flat(secret.mask(f"redirects to {location}"))
     body = response.raw.read(ERROR_BYTES, decode_content=True)
     try:
-        return api.error_text(json.loads(body))
+        return api.error_text(json.loads(body), secret)
     except (ValueError, RecursionError):
-        return api.error_text(body.decode("utf-8", "replace"))
+        return api.error_text(body.decode("utf-8", "replace"), secret, is_cut=len(body) >= ERROR_BYTES)
 
 
 def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> tuple[str, str | None]:
@@ -166,22 +166,15 @@ def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> 
     final = outcome.final
     if final.done and final.error is None and outcome.http_status == 200:
         return ("completed", None) if len(outcome.chunk_ns) else ("empty", "done without any text")
-    if cancelled:
+    if cancelled and not final.error_is_said:
         return ("stalled" if cancelled.startswith("stalled") else "cancelled"), cancelled.removeprefix("stalled: ")
     if outcome.http_status not in (None, 200):
         return "http_error", outcome.error or f"HTTP {outcome.http_status} without a word"
     if final.error:
         return "stream_error", final.error
     if broken is not None:
-        return broken_status(broken), words(broken)
+        return broken_status(broken), words(broken, outcome.task.secret)
     return "truncated", "the stream ended without its last line"
-
-
-def without_keys(text: str, headers: dict[str, str]) -> str:
-    """An error without the key, which some servers repeat in it."""
-    for value in headers.values():
-        text = text.replace(value.removeprefix("Bearer "), "***")
-    return text
 
 
 def broken_status(error: BaseException) -> str:
@@ -212,13 +205,14 @@ def chain(error: BaseException | None):
             waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
 
 
-def words(error: BaseException) -> str:
+def words(error: BaseException, secret: api.Secret = api.NO_SECRET) -> str:
     """The innermost words of an exception, one line."""
     causes = list(chain(error))
     if size := next((cause.length for cause in causes if isinstance(cause, urllib3.exceptions.InvalidChunkLength)), None):
-        return f"no size of a chunk: {size[:50].strip()!r}"
+        shown = secret.mask(size.decode("latin-1") if isinstance(size, bytes) else str(size))
+        return f"no size of a chunk: {shown.strip()[:50]!r}"
     if any(isinstance(cause, http.client.IncompleteRead) or "ended prematurely" in str(cause) for cause in causes):
         return "the connection ended in mid-stream"
     innermost = causes[-1]
     text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
-    return " ".join(str(text).split())[:500]
+    return " ".join(secret.mask(str(text)).split())[:500]

@@ -403,7 +403,8 @@ def warm(run: Run, server: Server, model: str) -> None:
             run.screen.say(f"warming {model} up{f' at {server.url}' if len(run.servers) > 1 else ''} ...")
         tokens = min(run.options.tokens or WARMUP_TOKENS, WARMUP_TOKENS)
         body = server.protocol.body(model, f"{unique_prefix()} {run.options.prompt}", tokens, run.options.think, run.options.option)
-        burst = load.Burst([Task(1, server.protocol, server.url + server.protocol.path, body, server.headers)], limits(run.options), run.interrupt, run.lines)
+        task = Task(1, server.protocol, server.url + server.protocol.path, body, server.headers, secret=server.secret)
+        burst = load.Burst([task], limits(run.options), run.interrupt, run.lines)
         burst.run()
         outcome = burst.outcomes[0]
         if outcome.status not in ("completed", "empty") and not run.interrupt.is_set():
@@ -621,7 +622,7 @@ class Asker:
             return self._turn(next_number, server, question, prompt_number, prefix, turn + 1, (*history, (said, outcome.answer)))
 
         return Task(number, server.protocol, server.url + server.protocol.path, body, server.headers, prefix,
-                    self.run.targets[self.level.model, server.url], prompt_number, turn, follow if turn < len(question.turns) else None)
+                    self.run.targets[self.level.model, server.url], prompt_number, turn, follow if turn < len(question.turns) else None, server.secret)
 
 
 class ChunkRows:

@@ -46,6 +46,7 @@ class Server:
     def __init__(self, url: str, protocol, key: str | None) -> None:
         self.url, self.protocol = url, protocol
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}  # never stored, never shown
+        self.secret = api.Secret(key)
         self.simulated = False
         self._session = wire.Session()
         self._session.headers.update(self.headers)
@@ -63,7 +64,7 @@ class Server:
         return parts.port if parts.hostname in LOCAL else None
 
     def get(self, path: str, body: dict | None = None, within_s: float | None = None) -> tuple[int, object]:
-        """(HTTP status, decoded JSON or None). Raises ServerError when no whole answer comes in time."""
+        """(HTTP status, decoded JSON without the key, "" for no body, None for no JSON). Raises ServerError when no whole answer comes in time."""
         within_s = within_s or ANSWER_S
         exchange = wire.Exchange(kernel_stamps=False)
         clock = threading.Timer(within_s, exchange.cancel, [f"no whole answer to {path} within {within_s:g} s"])
@@ -76,13 +77,13 @@ class Server:
                 content = answer.raw.read(ANSWER_BYTES, decode_content=True)
             broken = exchange.cancelled
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError, OverflowError) as error:
-            broken = exchange.cancelled or attempt.words(error)
+            broken = exchange.cancelled or attempt.words(error, self.secret)
         finally:
             clock.cancel()
         if broken:
             raise self._absent(broken)
         try:
-            return answer.status_code, json.loads(content)
+            return answer.status_code, self.secret.mask_all(json.loads(content)) if content.strip() else ""
         except (ValueError, RecursionError):
             return answer.status_code, None
 
@@ -118,14 +119,14 @@ class Server:
             with self._session.post(f"{self.url}/api/pull", json={"model": model, "name": model}, stream=True,
                                     headers={"Accept-Encoding": "identity"}, timeout=(CONNECT_S, None), allow_redirects=False) as answer:
                 if answer.is_redirect:
-                    raise ValueError(attempt.error_body(answer))
+                    raise ValueError(attempt.error_body(answer, self.secret))
                 for line in lines(answer.raw):
-                    status = step(line)
+                    status = step(line, self.secret)
                     if status and status != last:
                         say(f"{model}: {status}")
                         last = status
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise ServerError(f"model {model!r} could not be pulled: {attempt.words(error)}") from None
+            raise ServerError(f"model {model!r} could not be pulled: {attempt.words(error, self.secret)}") from None
         if last != "success":
             raise ServerError(f"model {model!r} could not be pulled: the download ended early; --pull again goes on with it")
 
@@ -157,7 +158,7 @@ def lines(raw) -> Iterator[bytes]:
     yield tail
 
 
-def step(line: bytes) -> str:
+def step(line: bytes, secret: api.Secret = api.NO_SECRET) -> str:
     """What a line of a download says, '' for nothing. Raises ValueError for an error, or when it is no such line."""
     if not line.strip():
         return ""
@@ -166,10 +167,10 @@ def step(line: bytes) -> str:
     except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
-        raise ValueError(f"the server answers {api.flat(line[:100].decode('utf-8', 'replace'))!r}, which is no step of a download")
+        raise ValueError(f"the server answers {api.beginning(line, secret)!r}, which is no step of a download")
     if said.get("error"):
-        raise ValueError(api.error_text(said))
-    return api.flat(status) if isinstance(status := said.get("status"), str) else ""
+        raise ValueError(api.error_text(said, secret))
+    return api.flat(secret.mask(status)) if isinstance(status := said.get("status"), str) else ""
 
 
 class Simulator:

@@ -1,10 +1,14 @@
 """api.py: both protocols on recorded bytes, cut at every position; hosts; what servers may get wrong."""
 import json
+import sys
+import time
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 import api
+import attempt
 
 STREAMS = Path(__file__).parent / "fixtures" / "streams"
 
@@ -133,10 +137,119 @@ def test_openai_without_usage_knows_no_tokens():
     assert stream.final.done and stream.final.output_tokens is None
 
 
-def test_openai_errors_as_event_and_as_bare_object():
-    for raw in (event(error={"message": "out of memory", "code": 500}), b'{"error":{"message":"out of memory"}}'):
-        _, stream = read(api.OpenAIStream(), raw)
-        assert stream.final.error == "out of memory" and not stream.final.done
+TEXT = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+ERRORS = [  # each way in which a server was seen to say an error in a stream that began with 200
+    b'error: {"code":500,"message":"out of memory","type":"server_error"}\n\n',  # llama-server until 2025
+    b"error: out of memory\n\n",
+    b'data: {"error":{"code":500,"message":"out of memory"}}\n\n',
+    b'data: {"error":"out of memory"}\n\n',
+    b'data: {"object":"error","message":"out of memory","type":"x","code":400}\n\n',  # vLLM until 2025
+    b'data: {"detail":"out of memory"}\n\n',  # FastAPI
+    b'data: {"choices":[{"delta":{},"error":{"message":"out of memory"},"finish_reason":"error"}]}\n\n',
+    b'event: error\ndata: {"error":{"message":"out of memory"}}\n\n',
+    b'event: error\ndata: {"message":"out of memory"}\n\n',
+    b"event:error\ndata: out of memory\n\n",
+    b"event: error\ndata: out of\ndata: memory\n\n",
+    b'event: error\ndata: "out of memory"\n\n',
+    b'data: {"message":"out of memory"}\nevent: error\n\n',
+    b'{"error":{"message":"out of memory"}}\n',
+    b'{"object":"error","message":"out of memory"}\n',
+    b'{"detail":"out of memory"}\n',
+]
+
+
+@pytest.mark.parametrize("after", [b"", DONE, TEXT + b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n' + DONE], ids=["end", "done", "text"])
+@pytest.mark.parametrize("before", [b"", TEXT * 2], ids=["first", "later"])
+@pytest.mark.parametrize("raw", ERRORS, ids=range(len(ERRORS)))
+def test_an_error_in_events_is_an_error_whatever_follows(raw, before, after):
+    for piece in (raw, raw.replace(b"\n", b"\r\n"), raw.rstrip(b"\n") if not after else raw):
+        kinds, stream = read(api.OpenAIStream(), before + piece + after)
+        assert (stream.final.error, stream.final.error_is_said) == ("out of memory", True)
+        assert stream.answer == "x" * len(kinds)
+
+
+@pytest.mark.parametrize("raw", [b'{"error":"out of memory"}', b'{"error":{"message":"out of memory"}}', b'{"object":"error","message":"out of memory"}', b'{"detail":"out of memory"}'])
+def test_an_error_in_ollamas_lines_is_an_error_whatever_follows(raw):
+    _, stream = read(api.OllamaStream(), b'{"response":"x"}\n' * 2 + raw + b'\n{"response":"x","done":true}\n')
+    assert stream.final.error == "out of memory" and stream.final.error_is_said and stream.answer == "xxx"
+
+
+def test_a_server_that_says_an_error_and_then_nothing_has_said_an_error():
+    outcome = attempt.Outcome(attempt.Task(1, None, "", {}), http_status=200)
+    outcome.final = read(api.OpenAIStream(), TEXT + ERRORS[0])[1].final
+    assert attempt.judge(outcome, "stalled: nothing for 300 s", None) == ("stream_error", "out of memory")
+    outcome.final = read(api.OpenAIStream(), TEXT + b"data: {")[1].final  # cut by ourselves
+    assert attempt.judge(outcome, "stalled: nothing for 300 s", None) == ("stalled", "nothing for 300 s")
+
+
+def test_an_error_without_words_is_one_and_the_first_of_two_is_kept():
+    for raw in (b"event: error\n\n", b"event: error\ndata\n\n", b'event: error\ndata: ""\n\n'):
+        assert read(api.OpenAIStream(), TEXT + raw + DONE)[1].final.error == "an error without words"
+    _, stream = read(api.OpenAIStream(), b"data: rubbish\n\n" + ERRORS[3] + b'data: {"error":"later"}\n\n')
+    assert stream.final.error == "out of memory"  # the server's words go before ours
+
+
+@pytest.mark.parametrize("raw", [b"error:\n\n", b"error: null\n\n", b'data: {"error":null,"choices":[]}\n\n', b'data: {"error":{},"detail":"","choices":[]}\n\n', b"event: message\n" + TEXT,
+                                 b": error: x\n\n", b"errors: x\n\n", b'data: {"object":"chat.completion.chunk","detail":"x","choices":[]}\n\n'])
+def test_what_is_no_error(raw):
+    assert read(api.OpenAIStream(), TEXT + raw + DONE)[1].final.error is None
+
+
+HALF, REST = b'data: {"choices":[{"delta":', b'data:{"content":"x"}}]}'
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+@pytest.mark.parametrize("lines", [
+    [HALF, REST, b""], [HALF, b": comment", REST, b"id: 1", b"retry: 5", b"unknown", b""], [b"\xef\xbb\xbf" + TEXT.strip(), b""],
+    [b"data", b"data:", TEXT.strip(), b""], [b"event: x", TEXT.strip(), b""], [HALF, b"data", REST, b"", b"", b""], [HALF, REST], [TEXT.strip()],
+])
+def test_events_as_the_specification_has_them(lines, end):
+    body = end.join([*lines, b""])
+    for cut in range(len(body) + 1):
+        kinds, stream = read(api.OpenAIStream(), body[:cut], body[cut:])
+        assert (kinds, stream.answer, stream.final) == (api.ANSWER, "x", api.Final())
+
+
+@pytest.mark.parametrize("line", [b"\xef\xbb\xbf", b" ", b"x"])
+def test_a_field_of_another_name_says_nothing(line):
+    kinds, stream = read(api.OpenAIStream(), TEXT + line + TEXT + DONE)
+    assert (kinds, stream.final) == (api.ANSWER, api.Final(done=True))
+
+
+def test_a_blank_after_the_colon_is_one_and_a_text_on_two_lines_no_object():
+    _, stream = read(api.OpenAIStream(), b"data:  a\ndata: b\n\n" + TEXT + DONE)
+    assert stream.final.error == "not a JSON object: a b" and stream.answer == "x"
+
+
+def test_an_event_without_end_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(api, "LONGEST_LINE", 1 << 20)
+    stream = api.OpenAIStream()
+    for _ in range(200):
+        stream.feed(b"data: x\n" * 1000)
+    assert sum(map(len, stream._parts)) < 1 << 20 and "longer than" in stream.final.error
+    assert stream.feed(b"\n" + TEXT) == api.ANSWER
+
+
+@pytest.mark.parametrize("usage", [{}, {"completion_tokens": None, "prompt_tokens": None, "prompt_tokens_details": None},
+                                   {"prompt_tokens_details": {"cached_tokens": None}}, {"prompt_tokens_details": {}}, None, {"completion_tokens": "x"}])
+def test_a_usage_that_says_nothing_wipes_nothing(usage):
+    known = event(choices=[], usage={"completion_tokens": 3, "prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}})
+    _, stream = read(api.OpenAIStream(), known + event(choices=[], usage=usage) + DONE)
+    assert stream.final == api.Final(True, None, None, 3, 9, 4)
+
+
+def test_a_usage_in_each_event_counts_as_the_last_says():
+    raw = b"".join(event(choices=[{"delta": {"content": "x"}}], usage={"completion_tokens": n, "prompt_tokens": 9}) for n in (1, 2, 3))
+    kinds, stream = read(api.OpenAIStream(), raw + event(choices=[], usage={"completion_tokens": 4}) + DONE)
+    assert (len(kinds), stream.final.output_tokens, stream.final.prompt_tokens) == (3, 4, 9)
+
+
+def test_a_content_in_parts():
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "h"}]}, {"type": "reasoning", "text": "m"}, {"type": "reasoning", "reasoning": "!"},
+             {"type": "text", "text": "ti"}, "me", {"type": "image_url", "image_url": {}}, {"type": "text", "text": None}, 7, None]
+    kinds, stream = read(api.OpenAIStream(), delta(content=parts) + delta(content=[]) + delta(reasoning_content=[{"type": "text", "text": "?"}]))
+    assert (kinds, stream.reasoning, stream.answer) == (b"\1\1\1\0\0\1", "hm!?", "time")
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xfe\n", b"[1,2]\n", b'"x"\n', b"{\n", b"[" * 100_000 + b"\n"])
@@ -233,3 +346,68 @@ def test_error_bodies_become_one_line():
 @pytest.mark.parametrize("value, kept", [("x" * 200, "x" * 100), (7, "7"), ("", None), (None, None), ([[]], None), ({"a": 1}, None)])
 def test_what_a_server_calls_a_thing_is_a_short_text(value, kept):
     assert api.text_of(value) == kept
+
+
+KEY = "sk-secret-4711-never-to-be-seen"
+SECRET = api.Secret(KEY)
+
+
+@pytest.mark.parametrize("said", [
+    KEY, "\u200b".join(KEY), "\u00ad".join(KEY), "\ufeff".join(KEY), "\0".join(KEY), "\n".join(KEY), "  ".join(KEY), "\x1b".join(KEY), "\U000e0041".join(KEY),
+    "".join(f"\\u{ord(letter):04x}" for letter in KEY), "".join(f"\\x{ord(letter):02X}" for letter in KEY), "\\u200b".join(KEY), "\\\\u200B".join(KEY), r"\n".join(KEY), "\\U000e0041".join(KEY),
+], ids=range(15))
+def test_a_key_is_masked_in_every_disguise(said):
+    assert SECRET.mask(f"a {said} b {said}.") == "a *** b ***."
+    assert SECRET.mask_all({said: [said, 1, {"x": said}], "y": None}) == {"***": ["***", 1, {"x": "***"}], "y": None}
+    for filler in range(60, 101):  # wherever the cut falls
+        text = "x" * filler + said
+        assert "sk-" not in api.word(text, SECRET) and "sk-" not in api.beginning(text.encode(), SECRET)
+        assert "sk-" not in api.error_text("x" * 400 + text, SECRET) and "sk-" not in api.error_text({"error": [text + "x" * 500]}, SECRET)
+    half = said[: len(said) // 2]
+    assert SECRET.mask(f"a {half}", is_cut=True).rstrip() == "a ***" and SECRET.mask(f"a {half}") == f"a {half}"
+
+
+def test_no_character_that_nobody_sees_is_unknown():
+    unseen = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zs", "Zl", "Zp")]
+    assert [hex(ord(letter)) for letter in unseen if not api.UNSEEN.fullmatch(letter)] == []
+
+
+@pytest.mark.parametrize("key", [None, "", "EMPTY", "none", "ollama", "1234567"])
+def test_no_key_and_a_dummy_mask_nothing(key):
+    text = f"an {key} text"
+    assert api.Secret(key).mask(text, is_cut=True) is text
+
+
+@pytest.mark.parametrize("pieces", [[KEY], list(KEY), [KEY[:9], KEY[9:]], ["a\u200b", *"\u200b".join(KEY)]])
+def test_a_key_in_a_reply_is_masked_however_it_is_split(pieces):
+    for field in ("content", "reasoning_content"):
+        _, stream = read(api.OpenAIStream(SECRET), *(delta(**{field: piece}) for piece in pieces), event(choices=[{"finish_reason": f"x{KEY}"}]))
+        assert "***" in stream.answer + stream.reasoning and "sk-" not in stream.answer + stream.reasoning and stream.final.done_reason == "x***"
+    for field in ("response", "thinking"):
+        _, stream = read(api.OllamaStream(SECRET), lines(*({field: piece} for piece in pieces), {"done": True, "done_reason": "x" * 90 + KEY}))
+        assert "***" in stream.answer + stream.reasoning and "sk-" not in stream.answer + stream.reasoning and stream.final.done_reason == "x" * 90 + "***"
+
+
+@pytest.mark.parametrize("raw", [ERRORS[0], ERRORS[1], ERRORS[4], ERRORS[7], ERRORS[9], b'data: {"error":[{"a":"out of memory"}]}\n\n', b"data: out of memory\n\n", b"{out of memory\n"])
+def test_a_key_in_an_error_of_a_stream_is_masked_before_it_is_cut(raw):
+    for filler in (0, 60, 80, 85, 470, 490):
+        _, stream = read(api.OpenAIStream(SECRET), raw.replace(b"out of memory", b"x" * filler + KEY.encode() + b" y" * 300))
+        assert "sk-" not in stream.final.error and len(stream.final.error) <= 500
+    line = b"data: " + b" " * (api.REFUSED_BYTES - 12) + b"z " + KEY.encode()
+    assert "sk-" not in read(api.OpenAIStream(SECRET), line[: 6] + b"z" + line[6:])[1].final.error
+
+
+def test_a_reply_that_was_cut_in_the_middle_of_the_key_has_no_half_of_it():
+    _, stream = read(api.OpenAIStream(SECRET), delta(content="it is ") + delta(content=KEY[:20]))
+    assert stream.answer == "it is ***"
+
+
+@pytest.mark.parametrize("text", ["s" * 400_000, "s" + "\0" * 400_000, KEY[:-1] * 12_000, "\\u0073" * 60_000, "s" + "\\" * 400_000, "".join(f"\\u{ord(c):04x}" * 3 for c in KEY[:-1]) * 600])
+def test_masking_takes_no_time_that_grows_faster_than_the_text(text):
+    began = time.process_time()
+    SECRET.mask(text, is_cut=True)
+    assert time.process_time() - began < 5
+
+
+def test_what_a_secret_is_is_not_shown():
+    assert KEY not in repr(SECRET) + str(SECRET) + repr(attempt.Task(1, None, "", {}, secret=SECRET))

@@ -232,7 +232,8 @@ OPENAI = st.fixed_dictionaries({}, optional={
     "timings": VALUES | st.fixed_dictionaries({}, optional=dict.fromkeys(["prompt_ms", "predicted_ms", "cache_n", "prompt_n", "predicted_n"], VALUES)),
 }).map(json.dumps).map(str.encode)
 RAW = st.binary(max_size=40) | VALUES.map(json.dumps).map(str.encode)
-STREAMS = [(api.OllamaStream, OLLAMA | RAW), (api.OpenAIStream, OPENAI.map(lambda data: b"data: " + data) | OPENAI | RAW | st.just(b"data: [DONE]"))]
+STREAMS = [(api.OllamaStream, OLLAMA | RAW), (api.OpenAIStream, OPENAI.map(lambda data: b"data: " + data) | OPENAI | RAW | st.sampled_from([
+    b"data: [DONE]", b"", b"\r", b"event: error", b"error: x", b"data: {", b"data: }", b"data", b"\xef\xbb\xbf"]))]
 
 
 def read(kind, pieces):
@@ -246,6 +247,35 @@ def test_streams(kind, line, data):
     lines = data.draw(st.lists(line, max_size=6))
     whole = b"\n".join(lines)
     check_stream(kind, whole, data.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
+
+
+TOKEN = st.text(alphabet="ab \u00e9\u2028\\\"\n\r", max_size=4)
+BESIDE = st.sampled_from(["id: 1", "retry: 9", ": data: no", "event: chunk", "data", "data:", "unknown: x", "error"])
+
+
+@st.composite
+def events(draw):
+    """(bytes of some events, the text in them): JSON on one line or many, any line ends, other fields anywhere."""
+    lines, texts = [], draw(st.lists(TOKEN, max_size=4))
+    for text in texts:
+        made = json.dumps({"choices": [{"delta": {"content": text}}]}, indent=draw(st.sampled_from([None, 0, 2])), ensure_ascii=draw(st.booleans()))
+        data = [draw(st.sampled_from(["data:", "data: ", "data:  "])) + line for line in made.split("\n")]
+        for other in draw(st.lists(BESIDE, max_size=2)):
+            data.insert(draw(st.integers(0, len(data))), other)
+        lines += [*data, *[""] * draw(st.integers(1, 2))]
+    body = draw(st.sampled_from(["", "\ufeff"]))
+    for line in lines:
+        joins = not line and body.endswith("\r")  # with a line feed that would be one end, not two
+        body += line + draw(st.sampled_from(["\r", "\r\n"] if joins else ["\n", "\r", "\r\n"]))
+    return body.encode(), texts
+
+
+@given(events(), st.lists(st.integers(0, 999), max_size=4))
+def test_server_sent_events(made, cuts):
+    body, texts = made
+    check_stream(api.OpenAIStream, body, [min(cut, len(body)) for cut in cuts])
+    kinds, stream = read(api.OpenAIStream, [body])
+    assert (stream.reasoning + stream.answer, len(kinds), stream.final.error) == ("".join(texts), sum(map(bool, texts)), None)
 
 
 @pytest.mark.parametrize("line", [

@@ -8,7 +8,9 @@ import time
 import pytest
 
 import api
+import attempt
 import server
+import wire
 
 JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
@@ -156,3 +158,60 @@ def test_a_download_is_told_step_by_step():
     with raw_server(saying(tags={"models": []}, pull=b"\n".join(json.dumps(one).encode() for one in steps))) as url:
         ask(url, lambda made: made.check_model("mine", True, said.append))
     assert said == ["mine: pulling manifest", "mine: pulling abc", "mine: success"]
+
+
+KEY = "sk-secret-4711-never-to-be-seen"
+
+
+def ask_with_key(url, question, protocol="openai"):
+    """What is answered or refused, as text."""
+    with server.Server(url, api.SERVERS[protocol], KEY) as made:
+        try:
+            return str(question(made))
+        except server.ServerError as error:
+            return str(error)
+
+
+HTTP = b"HTTP/1.1 %s\r\nConnection: close\r\n"
+LEAKS = [
+    b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps({"data": [{"id": "\u200b".join(KEY), "owned_by": KEY, "meta": {"ftype": "x" * 90 + KEY}}, {"id": "x" * 110 + KEY}]}).encode(),
+    b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps({"total_slots": 1, "build_info": f"{'x' * 80} {KEY}", "data": [{"id": 1}], KEY: KEY}).encode(),
+    b"HTTP/1.1 200 " + KEY.encode() + b"\r\n\r\n{}", b"GARBLED " + KEY.encode() + b"\r\n\r\n", KEY.encode() + b"\r\n\r\n",
+    b"HTTP/1.1 " + KEY.encode() + b" x\r\n\r\n", b"X" * 480 + KEY.encode() + b"\r\n\r\n",
+    b"HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:1/" + KEY.encode() + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"z" * 30 + KEY.encode() + b"\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: " + KEY.encode() + b"\r\n\r\nx", b"HTTP/1.1 200 OK\r\nContent-Length: " + KEY.encode() + b"\r\n\r\nx",
+    b'HTTP/1.1 200 OK\r\n\r\n{"error": "' + b"x" * 480 + KEY.encode() + b'"}', b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 90 + KEY.encode(),
+    b'HTTP/1.1 200 OK\r\n\r\n{"status": "' + KEY.encode() + b'"}\n', b"HTTP/1.1 500 x\r\n\r\n" + b" " * 65_500 + b"the key is " + KEY.encode() + b"y" * 99,
+]
+
+
+@pytest.mark.parametrize("raw", LEAKS, ids=range(len(LEAKS)))
+def test_a_server_that_repeats_the_key_is_not_repeated(raw):
+    said = []
+    with raw_server(lambda connection, path: connection.sendall(raw)) as url:
+        for protocol in api.SERVERS:
+            said += [ask_with_key(url, question, protocol) for question in (
+                lambda made: made.check_model("m", False, said.append), lambda made: made.describe("m"), lambda made: made.get("/x"), lambda made: made._pull("m", said.append))]
+            said += [f"{outcome.status} {outcome.error} {outcome.answer}" for outcome in [one_request(url, protocol)]]
+    assert len(said) >= 10 and not [text for text in said if "sk-" in text or KEY[-8:] in text]
+
+
+def one_request(url, protocol):
+    outcome = attempt.Outcome(attempt.Task(1, api.SERVERS[protocol], f"{url}/x", {}, {"Authorization": f"Bearer {KEY}"}, secret=api.Secret(KEY)))
+    with contextlib.closing(wire.session()) as session:
+        attempt.make(outcome, session, wire.Exchange())
+    return outcome
+
+
+@pytest.mark.parametrize("body", [b"", b" \n"])
+def test_a_list_of_models_without_a_body_is_no_failure(body):
+    """mlx_lm.server answers so where it has no folder of models: any name may be right."""
+    with raw_server(saying(models=body, props=b"", version=b"")) as url:
+        with server.Server(url, api.SERVERS["openai"], None) as made:
+            made.check_model("any", False, print)
+            assert made.describe("any")["server"] is None
+        assert "is no Ollama" in refused(url, lambda made: made.check_model("any", False, print))
+    with raw_server(saying(models=b"x")) as url:
+        with server.Server(url, api.SERVERS["openai"], None) as made, pytest.raises(server.ServerError, match="does not speak"):
+            made.check_model("any", False, print)
