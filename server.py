@@ -116,8 +116,8 @@ class Server:
         """Download a model; one line for each step of it. Raises ServerError."""
         last = None
         try:
-            with self._session.post(f"{self.url}/api/pull", json={"model": model, "name": model}, stream=True,
-                                    headers={"Accept-Encoding": "identity"}, timeout=(CONNECT_S, None), allow_redirects=False) as answer:
+            with wire.Session(records=False) as session, session.post(f"{self.url}/api/pull", json={"model": model, "name": model}, stream=True,
+                                    headers={**self.headers, "Accept-Encoding": "identity"}, timeout=(CONNECT_S, None), allow_redirects=False) as answer:
                 if answer.is_redirect:
                     raise ValueError(attempt.error_body(answer, self.secret))
                 for line in lines(answer.raw):

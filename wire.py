@@ -81,14 +81,14 @@ _current = threading.local()  # the exchange this thread is busy with
 
 
 class Session(requests.Session):
-    """A requests session whose answers are recorded; it obeys no proxy variable."""
+    """A requests session whose answers are recorded, or read live; it obeys no proxy variable."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: bool = True) -> None:
         super().__init__()
         self.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # for a certificate of one's own
         self._templates: dict[tuple, requests.PreparedRequest] = {}
-        if RECORDS:
+        if RECORDS and records:
             for scheme in ("http://", "https://"):
                 self.mount(scheme, RecordingAdapter())
 

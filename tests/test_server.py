@@ -199,7 +199,7 @@ def test_a_server_that_repeats_the_key_is_not_repeated(raw):
 
 def one_request(url, protocol):
     outcome = attempt.Outcome(attempt.Task(1, api.SERVERS[protocol], f"{url}/x", {}, {"Authorization": f"Bearer {KEY}"}, secret=api.Secret(KEY)))
-    with contextlib.closing(wire.session()) as session:
+    with contextlib.closing(wire.Session()) as session:
         attempt.make(outcome, session, wire.Exchange())
     return outcome
 
