@@ -51,6 +51,7 @@ MAKING_PAUSE_S = 0.01  # between two requests that are made ready while enough a
 MAKING_AT_ONCE = 2  # requests that are made ready at a time while others stream
 SPARE_THREADS = 64  # beside one for each request in flight and one for each that is ready
 MOST_WAITING_BYTES = 512 << 20  # of replies that wait to be digested; beyond, no request is sent
+MOST_GARBAGE = 500_000  # objects that have come to stay since the last collection, beyond those of requests in flight
 HEARTBEAT_S = 0.02  # a thread that only sleeps shows how late a thread can wake
 STOOD_STILL_S = 0.5  # a beat so late: this process was stopped, or the machine slept
 UNUSED = "not needed any more"  # a request that was made ready and never sent
@@ -114,6 +115,10 @@ class Flight(wire.Exchange):
         self.holds_place = False
         self.is_numbered = arrival is None  # else the task's number is that of its question
         self.is_told = False  # the observer knew it before it was fired
+
+    def let_go(self) -> None:
+        """It is done: what it was made with is freed without the garbage collector, which does not run while streams come in."""
+        self.arrival = self.before = self.on_ready = self.on_over = self._dial = None
 
 
 class Load:
@@ -202,9 +207,8 @@ class Load:
             self._prepare(observer)
             gc.collect()
             gc.freeze()  # what is here stays: later collections look at new objects only
-            if self.is_burst:
-                gc.disable()
-            else:
+            gc.disable()  # one would stop all threads for tens of milliseconds
+            if not self.is_burst:
                 sys.setswitchinterval(LIVE_SWITCH_S)
             self._cpu_before_s = time.process_time()
             self._conduct(observer)
@@ -238,6 +242,8 @@ class Load:
         finally:
             for flight in flights:
                 self._free(flight)
+                flight.let_go()
+            arrival.flight = None
             self._sessions.append(session)
             with self._gate:
                 self._inside -= 1
@@ -565,6 +571,8 @@ class Load:
                 self._look(time.perf_counter_ns())
                 next_tick = time.perf_counter() + TICK_S
                 observer.tick(self)
+                if not self.is_burst and gc.get_count()[0] > MOST_GARBAGE:
+                    gc.collect()
             self._send_due()
             self._call((time.perf_counter_ns() - self.started_ns) / 1e9 + CONNECT_AHEAD_S, MAKING_AT_ONCE)
             with contextlib.suppress(queue.Empty):
