@@ -732,10 +732,11 @@ def print_outcome(run: Run) -> None:
     run.screen.say("")
     for sentence in analyze.headline(run.options.db, run.id, run.options.slo):
         run.screen.sentence(sentence)
-    where = "" if run.options.db == "results.db" else f" --db {run.options.db}"
+    file = standard.quoted(run.options.db)
+    where = "" if run.options.db == "results.db" else f" --db {file}"
     where += "" if run.status == "finished" else f" --run {run.id}"  # by itself analyze.py takes a finished one
     run.screen.say(f"\nrun {run.id} is in {run.options.db}. Next:\n  python analyze.py{where}     the answer, charts and a page"
-                   f"\n  datasette {run.options.db}     browse the raw data")
+                   f"\n  datasette {file}     browse the raw data")
 
 
 def no_hits(row: dict) -> str:

@@ -13,6 +13,7 @@ import math
 import os
 import pathlib
 import queue
+import shlex
 import sqlite3
 import sys
 import threading
@@ -177,7 +178,7 @@ def refuse_unwritable(path: str) -> None:
     if os.access(path, os.W_OK) and os.access(folder, os.W_OK):
         return
     if hasattr(os, "getuid") and os.stat(path).st_uid == 0 != os.getuid():
-        raise ResultsError(f"{path} belongs to root: sudo chown {os.getuid()} {path}*")
+        raise ResultsError(f"{path} belongs to root: sudo chown {os.getuid()} {shlex.quote(path)}*")
     raise ResultsError(f"{path} is read-only: name another file with --db")
 
 

@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print("dry run: nothing was written" if arguments.dry_run else f"next: python analyze.py --db {arguments.db}")
+    print("dry run: nothing was written" if arguments.dry_run else f"next: python analyze.py --db {standard.quoted(arguments.db)}")
     return 0
 
 
@@ -445,7 +445,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("dir", type=Path, metavar="DIR", help="folder that holds ollama/<model>/test_results_<level>/, or one below it")
     parser.add_argument("--db", default="results.db", help="results file (default: results.db)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be stored, write nothing")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    standard.refuse_nul(parser, arguments)
+    return arguments
 
 
 if __name__ == "__main__":
