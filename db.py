@@ -223,6 +223,7 @@ def open_readonly(path: str) -> Connection:
     log = f"{os.path.realpath(path)}-wal"
     has_rows = os.path.exists(log) and os.path.getsize(log) > 0
     connection = dial(path, uri)
+    connection.leaves_log = has_rows
     try:
         try:
             with connection.checked():
@@ -234,7 +235,6 @@ def open_readonly(path: str) -> Connection:
             if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):  # of a run that was killed: to leave it out would tell half
                 raise ResultsError(f"{path} has rows in {path}-wal that a read-only folder hides: copy both to a writable one") from None
             connection = dial(path, uri + "&immutable=1")
-        connection.leaves_log = has_rows
         connection.execute("PRAGMA trusted_schema = OFF")
         with connection.checked():
             check_ours(connection, path, to_write=False)
