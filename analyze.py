@@ -48,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         draws = not (arguments.no_charts or arguments.compare)
         if draws and sys.flags.optimize > 1:  # Altair reads its own docstrings
-            raise db.ResultsError("no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts")
+            raise db.ResultsError(
+                "no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts")
         if draws and privilege.user_of_sudo():
             importlib.import_module("report")  # root's packages may be out of the user's reach
         privilege.drop()
@@ -174,7 +175,9 @@ def print_hosts(database, model: str) -> None:
 
 def width() -> int:
     """Cells of a line; of a file or a pipe always the same."""
-    return max(console.LEAST_WIDTH, min(console.WIDTH, shutil.get_terminal_size().columns)) if sys.stdout.isatty() else console.WIDTH
+    if not sys.stdout.isatty():
+        return console.WIDTH
+    return max(console.LEAST_WIDTH, min(console.WIDTH, shutil.get_terminal_size().columns))
 
 
 def say(text: str) -> None:

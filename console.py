@@ -82,7 +82,9 @@ class Console:
     @property
     def width(self) -> int:
         """Cells of a line; of a file or a pipe always the same."""
-        return max(LEAST_WIDTH, min(WIDTH, self._rich.size.width)) if self._rich.is_terminal else WIDTH
+        if not self._rich.is_terminal:
+            return WIDTH
+        return max(LEAST_WIDTH, min(WIDTH, self._rich.size.width))
 
     def __enter__(self) -> "Console":
         return self

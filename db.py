@@ -117,8 +117,8 @@ class Connection(sqlite3.Connection):
         """Close it, and take away the log that a reader makes beside a file but cannot remove."""
         super().close()
         log = f"{os.path.realpath(self.path)}-wal"
-        if self.leaves_log or not os.path.exists(log) or os.path.getsize(log):  # a run came meanwhile
-            return
+        if self.leaves_log or not os.path.exists(log) or os.path.getsize(log):
+            return  # the log of a run that came meanwhile
         self.leaves_log = True
         uri = pathlib.Path(self.path).resolve().as_uri() + "?mode=rw"
         with contextlib.suppress(sqlite3.Error):  # the last one that may write removes it
@@ -286,8 +286,9 @@ def mark_the_dead(connection: sqlite3.Connection) -> None:
 
     Their pid tells nothing: it may be of another computer or container that shares the file.
     """
-    running = "SELECT id FROM run WHERE status = 'running' AND coalesce(seen_unix, started_unix) < ?"
-    dead = connection.execute(running, [time.time() - DEAD_AFTER_S]).fetchall()
+    dead = connection.execute(
+        "SELECT id FROM run WHERE status = 'running' AND coalesce(seen_unix, started_unix) < ?",
+        [time.time() - DEAD_AFTER_S]).fetchall()
     if dead:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", dead)
@@ -359,7 +360,7 @@ class Writer:
         return self._now(self._insert_each, (table, rows))
 
     def take_over(self, run_id: int, seen_unix: float | None, row: dict) -> bool:
-        """Change a run that did not end, now; False where it gave a sign of life since seen_unix."""
+        """Change a run that did not end; False where it gave a sign of life since seen_unix."""
         return self._now(self._take_over, (run_id, seen_unix, row))
 
     def flush(self) -> None:
@@ -405,11 +406,13 @@ class Writer:
     def _take_over(self, run_id, seen_unix, row):
         names = ", ".join(f"[{name}] = ?" for name in row)
         taken = self._database.conn.execute(
-            f"UPDATE run SET {names} WHERE id = ? AND status IN ('interrupted', 'running') AND seen_unix IS ?",
+            f"UPDATE run SET {names}"
+            " WHERE id = ? AND status IN ('interrupted', 'running') AND seen_unix IS ?",
             [*row.values(), run_id, seen_unix]).rowcount
         if taken:
             self._database.conn.execute(
-                "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", [run_id])
+                "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?",
+                [run_id])
         return bool(taken)
 
     def _work(self) -> None:

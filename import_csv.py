@@ -111,12 +111,14 @@ def main(argv: list[str] | None = None) -> int:
             print_report(model, runs, notes, [key in known for key in keys])
             if not arguments.dry_run:
                 store(arguments.db, model, [pair for pair in zip(runs, keys) if pair[1] not in known], notes)
-    except (ImportFailed, db.ResultsError, privilege.PrivilegeError, sqlite3.Error, OSError) as error:
+    except (ImportFailed, db.ResultsError, privilege.PrivilegeError, sqlite3.Error,
+            OSError) as error:
         print(f"import_csv.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    print("dry run: nothing was written" if arguments.dry_run else f"next: python analyze.py --db {standard.quoted(arguments.db)}")
+    command = f"python analyze.py --db {standard.quoted(arguments.db)}"
+    print("dry run: nothing was written" if arguments.dry_run else f"next: {command}")
     return 0
 
 

@@ -1050,8 +1050,11 @@ def parse_fault(text):
 
 def list_faults():
     """The text of --fault help."""
-    said = {name: inspect.getdoc(function) or "" for name, function in FAULTS.items()}  # python -OO has no docstrings
-    return "\n".join(f"{name:22} {text.partition(chr(10))[0]}".rstrip() for name, text in said.items())
+    lines = []
+    for name, function in FAULTS.items():
+        text = inspect.getdoc(function) or ""  # python -OO has no docstrings
+        lines.append(f"{name:22} {text.partition(chr(10))[0]}".rstrip())
+    return "\n".join(lines)
 
 
 def at_token(stream, argument, action):

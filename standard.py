@@ -56,7 +56,8 @@ def clean_line(text: str) -> str:
 
 def rich_width() -> int | None:
     """What to tell rich of the window's width: it believes COLUMNS=0, and shows nothing then."""
-    return shutil.get_terminal_size().columns if set(os.environ.get("COLUMNS", "")) == {"0"} else None
+    has_none = set(os.environ.get("COLUMNS", "")) == {"0"}
+    return shutil.get_terminal_size().columns if has_none else None
 
 
 def quoted(path: str) -> str:
@@ -68,4 +69,5 @@ def refuse_nul(parser, arguments) -> None:
     """End with 2 and one line where a value of the command line holds a NUL character."""
     for name, value in vars(arguments).items():
         if any("\0" in str(one) for one in (value if isinstance(value, list) else [value])):
-            parser.error(f"invalid --{name.replace('_', '-')} {str(value)!r}: expected text without a NUL character")
+            option = f"--{name.replace('_', '-')}"
+            parser.error(f"invalid {option} {str(value)!r}: expected text without a NUL character")
