@@ -46,7 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     standard.prepare()
     arguments = parse_args(argv)
     try:
-        if privilege.user_of_sudo() and not (arguments.no_charts or arguments.compare):
+        draws = not (arguments.no_charts or arguments.compare)
+        if draws and sys.flags.optimize > 1:  # Altair reads its own docstrings
+            raise db.ResultsError(
+                "no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts")
+        if draws and privilege.user_of_sudo():
             importlib.import_module("report")  # root's packages may be out of the user's reach
         privilege.drop()
         database = db.connect(arguments.db, readonly=True)
@@ -171,7 +175,9 @@ def print_hosts(database, model: str) -> None:
 
 def width() -> int:
     """Cells of a line; of a file or a pipe always the same."""
-    return max(20, min(console.WIDTH, shutil.get_terminal_size().columns)) if sys.stdout.isatty() else console.WIDTH
+    if not sys.stdout.isatty():
+        return console.WIDTH
+    return max(console.LEAST_WIDTH, min(console.WIDTH, shutil.get_terminal_size().columns))
 
 
 def say(text: str) -> None:
@@ -245,6 +251,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--currency", default="EUR", help="what the price is in (default: EUR)")
     parser.add_argument("--no-charts", action="store_true", help="print the answer only")
     arguments = parser.parse_args(argv)
+    standard.refuse_nul(parser, arguments)
     for condition in arguments.fail_if:
         if condition.is_change != bool(arguments.compare and condition.metric != "error_ratio"):
             parser.error("--fail-if takes a change in % with --compare (error_ratio: a difference), a value without it")

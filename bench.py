@@ -287,15 +287,18 @@ def query(run_or_writer, sql: str, values=()) -> list[dict]:
 
 
 def resumable_run(options, writer: db.Writer, screen) -> dict | None:
-    """The newest run of the same arguments that did not end, once it is surely dead. Raises CannotRun."""
+    """The newest run of the same arguments that did not end, once it is surely dead.
+
+    Raises CannotRun where it gives a sign of life.
+    """
     found = unended_run(options, writer)
     if found is None or found["status"] == "interrupted":
         return found
     age_s = max(time.time() - found["alive_unix"], 0.0)  # below 0: its clock is another computer's
     left_s = db.DEAD_AFTER_S - age_s
     if left_s > 0:
-        screen.say(f"run {found['id']} gave a sign of life {age_s:.0f} s ago; waiting up to {left_s:.0f} s"
-                   f" for another before resuming it (Ctrl-C leaves)")
+        screen.say(f"run {found['id']} gave a sign of life {age_s:.0f} s ago; waiting up to"
+                   f" {left_s:.0f} s for another before resuming it (Ctrl-C leaves)")
     until = time.monotonic() + left_s
     while time.monotonic() < until:
         time.sleep(LOOK_EVERY_S)
@@ -309,8 +312,8 @@ def resumable_run(options, writer: db.Writer, screen) -> dict | None:
 
 def unended_run(options, writer: db.Writer) -> dict | None:
     """The newest run of the same arguments that is interrupted or running."""
-    rows = query(writer, """SELECT id, status, seen_unix, coalesce(seen_unix, started_unix) AS alive_unix,
-            started_unix, idle_end_ns, max(coalesce(ended_ns, 0),
+    rows = query(writer, """SELECT id, status, started_unix, seen_unix,
+            coalesce(seen_unix, started_unix) AS alive_unix, idle_end_ns, max(coalesce(ended_ns, 0),
             coalesce((SELECT max(at_ns) FROM system_sample WHERE run_id = run.id), 0),
             coalesce((SELECT max(coalesce(request.ended_ns, sent_ns)) FROM request
               JOIN level ON level.id = level_id WHERE run_id = run.id), 0)) AS last_ns
@@ -321,14 +324,15 @@ def unended_run(options, writer: db.Writer) -> dict | None:
 
 def refuse_changed_targets(run_id: int, options, servers: list[Server], writer: db.Writer) -> None:
     """Raise CannotRun where a model or a server is not the one that the run has measured."""
-    rows = query(writer, "SELECT host, model, digest, server_version FROM target WHERE run_id = ?", [run_id])
+    rows = query(writer, "SELECT * FROM target WHERE run_id = ?", [run_id])
     stored = {(row["model"], row["host"]): row for row in rows}
     changed = []
     for model, server in itertools.product(options.model, servers):
         if (before := stored.get((model, server.url))) is None:
             continue
         now = server.describe(model)
-        for column, what in (("digest", f"digest of {model}"), ("server_version", "version of the server")):
+        words = {"digest": f"digest of {model}", "server_version": "version of the server"}
+        for column, what in words.items():
             if None not in (before[column], now[column]) and before[column] != now[column]:
                 changed.append(f"the {what} at {server.url} changed from {before[column]}"
                                f" to {now[column]}")
@@ -343,7 +347,7 @@ def finished_levels(run: Run) -> set[Level]:
 
 
 def remember_targets(run: Run) -> None:
-    """A row of the table target for each model on each host; those measured before stay as they are."""
+    """A row of the table target for each model on each host; a measured one stays as it is."""
     rows = query(run, """SELECT id, model, host,
             EXISTS (SELECT 1 FROM request WHERE target_id = target.id) AS is_measured
         FROM target WHERE run_id = ?""", [run.id])
@@ -741,10 +745,11 @@ def print_outcome(run: Run) -> None:
     run.screen.say("")
     for sentence in analyze.headline(run.options.db, run.id, run.options.slo):
         run.screen.sentence(sentence)
-    where = "" if run.options.db == "results.db" else f" --db {run.options.db}"
+    file = standard.quoted(run.options.db)
+    where = "" if run.options.db == "results.db" else f" --db {file}"
     where += "" if run.status == "finished" else f" --run {run.id}"  # by itself analyze.py takes a finished one
     run.screen.say(f"\nrun {run.id} is in {run.options.db}. Next:\n  python analyze.py{where}     the answer, charts and a page"
-                   f"\n  datasette {run.options.db}     browse the raw data")
+                   f"\n  datasette {file}     browse the raw data")
 
 
 def no_hits(row: dict) -> str:

@@ -96,6 +96,8 @@ def single(action: argparse.Action, value: object, kinds: tuple = (), noun: str 
         raise ValueError(f"one of {', '.join(action.choices)} is meant, not {shown(value)}")
     if not text.strip():
         raise ValueError("it is empty")
+    if "\0" in text:
+        raise ValueError("it holds a NUL character")
     return action.type(text) if action.type else text
 
 

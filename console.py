@@ -28,6 +28,7 @@ from standard import clean, clean_line
 DRAW_EVERY_S = 1.0
 DRAW_BUDGET = 250  # pauses are at least so many times as long as a draw
 WIDTH = 80
+LEAST_WIDTH = 20  # where a window says that it is narrower, or that it has no width
 BAR_CELLS = 28
 LINES_AROUND_TABLE = 7  # GPU line, heading, bar, what is above
 
@@ -68,7 +69,8 @@ class Console:
     """
 
     def __init__(self, plain: bool = False) -> None:
-        self._rich = RichConsole(highlight=False, markup=False, soft_wrap=True)
+        self._rich = RichConsole(
+            width=standard.rich_width(), highlight=False, markup=False, soft_wrap=True)
         self.live = self._rich.is_terminal and not plain and os.environ.get("TERM") != "dumb"
         self._screen: Live | None = None
         self._heading = ""
@@ -80,7 +82,9 @@ class Console:
     @property
     def width(self) -> int:
         """Cells of a line; of a file or a pipe always the same."""
-        return min(WIDTH, self._rich.size.width) if self._rich.is_terminal else WIDTH
+        if not self._rich.is_terminal:
+            return WIDTH
+        return max(LEAST_WIDTH, min(WIDTH, self._rich.size.width))
 
     def __enter__(self) -> "Console":
         return self

@@ -13,6 +13,7 @@ import math
 import os
 import pathlib
 import queue
+import shlex
 import sqlite3
 import sys
 import threading
@@ -116,8 +117,8 @@ class Connection(sqlite3.Connection):
         """Close it, and take away the log that a reader makes beside a file but cannot remove."""
         super().close()
         log = f"{os.path.realpath(self.path)}-wal"
-        if self.leaves_log or not os.path.exists(log) or os.path.getsize(log):  # a run came meanwhile
-            return
+        if self.leaves_log or not os.path.exists(log) or os.path.getsize(log):
+            return  # the log of a run that came meanwhile
         self.leaves_log = True
         uri = pathlib.Path(self.path).resolve().as_uri() + "?mode=rw"
         with contextlib.suppress(sqlite3.Error):  # the last one that may write removes it
@@ -177,7 +178,7 @@ def refuse_unwritable(path: str) -> None:
     if os.access(path, os.W_OK) and os.access(folder, os.W_OK):
         return
     if hasattr(os, "getuid") and os.stat(path).st_uid == 0 != os.getuid():
-        raise ResultsError(f"{path} belongs to root: sudo chown {os.getuid()} {path}*")
+        raise ResultsError(f"{path} belongs to root: sudo chown {os.getuid()} {shlex.quote(path)}*")
     raise ResultsError(f"{path} is read-only: name another file with --db")
 
 
@@ -222,6 +223,7 @@ def open_readonly(path: str) -> Connection:
     log = f"{os.path.realpath(path)}-wal"
     has_rows = os.path.exists(log) and os.path.getsize(log) > 0
     connection = dial(path, uri)
+    connection.leaves_log = has_rows
     try:
         try:
             with connection.checked():
@@ -233,7 +235,6 @@ def open_readonly(path: str) -> Connection:
             if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):  # of a run that was killed: to leave it out would tell half
                 raise ResultsError(f"{path} has rows in {path}-wal that a read-only folder hides: copy both to a writable one") from None
             connection = dial(path, uri + "&immutable=1")
-        connection.leaves_log = has_rows
         connection.execute("PRAGMA trusted_schema = OFF")
         with connection.checked():
             check_ours(connection, path, to_write=False)
@@ -285,8 +286,9 @@ def mark_the_dead(connection: sqlite3.Connection) -> None:
 
     Their pid tells nothing: it may be of another computer or container that shares the file.
     """
-    running = "SELECT id FROM run WHERE status = 'running' AND coalesce(seen_unix, started_unix) < ?"
-    dead = connection.execute(running, [time.time() - DEAD_AFTER_S]).fetchall()
+    dead = connection.execute(
+        "SELECT id FROM run WHERE status = 'running' AND coalesce(seen_unix, started_unix) < ?",
+        [time.time() - DEAD_AFTER_S]).fetchall()
     if dead:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", dead)
@@ -362,7 +364,7 @@ class Writer:
         return self._now(self._insert_each, (table, rows))
 
     def take_over(self, run_id: int, seen_unix: float | None, row: dict) -> bool:
-        """Change a run that did not end, now; False where it gave a sign of life since seen_unix."""
+        """Change a run that did not end; False where it gave a sign of life since seen_unix."""
         return self._now(self._take_over, (run_id, seen_unix, row))
 
     def flush(self) -> None:
@@ -411,11 +413,13 @@ class Writer:
     def _take_over(self, run_id, seen_unix, row):
         names = ", ".join(f"[{name}] = ?" for name in row)
         taken = self._database.conn.execute(
-            f"UPDATE run SET {names} WHERE id = ? AND status IN ('interrupted', 'running') AND seen_unix IS ?",
+            f"UPDATE run SET {names}"
+            " WHERE id = ? AND status IN ('interrupted', 'running') AND seen_unix IS ?",
             [*row.values(), run_id, seen_unix]).rowcount
         if taken:
             self._database.conn.execute(
-                "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", [run_id])
+                "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?",
+                [run_id])
         return bool(taken)
 
     def _work(self) -> None:

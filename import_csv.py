@@ -111,12 +111,14 @@ def main(argv: list[str] | None = None) -> int:
             print_report(model, runs, notes, [key in known for key in keys])
             if not arguments.dry_run:
                 store(arguments.db, model, [pair for pair in zip(runs, keys) if pair[1] not in known], notes)
-    except (ImportFailed, db.ResultsError, privilege.PrivilegeError, sqlite3.Error, OSError) as error:
+    except (ImportFailed, db.ResultsError, privilege.PrivilegeError, sqlite3.Error,
+            OSError) as error:
         print(f"import_csv.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    print("dry run: nothing was written" if arguments.dry_run else f"next: python analyze.py --db {arguments.db}")
+    command = f"python analyze.py --db {standard.quoted(arguments.db)}"
+    print("dry run: nothing was written" if arguments.dry_run else f"next: {command}")
     return 0
 
 
@@ -445,7 +447,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("dir", type=Path, metavar="DIR", help="folder that holds ollama/<model>/test_results_<level>/, or one below it")
     parser.add_argument("--db", default="results.db", help="results file (default: results.db)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be stored, write nothing")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    standard.refuse_nul(parser, arguments)
+    return arguments
 
 
 if __name__ == "__main__":

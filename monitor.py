@@ -825,10 +825,11 @@ def show(monitor: Monitor, duration_s: float | None, interrupt: Interrupt) -> No
         for _ in ticks(monitor.interval_s, until_s, interrupt):
             print("\n".join(lines(monitor)), flush=True)
         return
+    from rich.console import Console
     from rich.live import Live  # only for a terminal
     from rich.text import Text
 
-    with Live(auto_refresh=False) as live:
+    with Live(console=Console(width=standard.rich_width()), auto_refresh=False) as live:
         for _ in ticks(monitor.interval_s, until_s, interrupt):
             live.update(Text("\n".join(lines(monitor))), refresh=True)
 
@@ -932,14 +933,17 @@ def read_log(path: str) -> tuple[list[dict], int]:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="monitor.py", description=__doc__.split("\n")[0].split(" - ")[1])
+    parser = argparse.ArgumentParser(
+        prog="monitor.py", description="watches the server's processes, the machine and its power while a run goes on.")
     parser.add_argument("--pid", type=int, help="watch this process and its descendants")
     parser.add_argument("--port", type=port_number, default=PORT, help="the server's port (%(default)s)")
     parser.add_argument("--interval", type=seconds, default=INTERVAL_S, help="seconds between looks (%(default)s)")
     parser.add_argument("--duration", type=seconds, help="seconds to watch (until Ctrl-C)")
     parser.add_argument("--db", default="results.db", help="results file (%(default)s)")
     parser.add_argument("--powermetrics-log", metavar="FILE", help="store what powermetrics wrote into FILE, and end")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    standard.refuse_nul(parser, arguments)
+    return arguments
 
 
 def port_number(text: str) -> int:

@@ -12,6 +12,7 @@ import sys
 import api
 import config
 import objectives
+import standard
 
 DEEPEST_LEVEL = 4096  # a thread and a descriptor each; beyond, one client is the wrong tool
 STUDY_MODEL = "deepseek-r1:7b"
@@ -74,6 +75,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     if any(part.partition("=")[0] == "--api-key" for part in argv):
         parser.error("a key on the command line is everybody's to read: put it into OPENAI_API_KEY")
     options = parser.parse_args(argv)
+    standard.refuse_nul(parser, options)
     try:
         "".join(argv).encode()  # bytes that are no UTF-8 can't be stored; UnicodeEncodeError is a ValueError
         refuse_empty(parser, options)

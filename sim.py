@@ -93,7 +93,8 @@ def main(argv=None):
 
 
 def parse_args(argv):
-    parser = argparse.ArgumentParser(prog="sim.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="sim.py", description="A stand-in for a model server of known timing, and for powermetrics beside it.")
     add = parser.add_argument
     add("--port", type=int, default=11434, help="port on 127.0.0.1; 0 takes a free one (default 11434)")
     add("--profile", choices=PROFILES, default="m2pro-7b", help="the machine and model to be (default m2pro-7b)")
@@ -1049,7 +1050,11 @@ def parse_fault(text):
 
 def list_faults():
     """The text of --fault help."""
-    return "\n".join(f"{name:22} {inspect.getdoc(function).splitlines()[0]}" for name, function in FAULTS.items())
+    lines = []
+    for name, function in FAULTS.items():
+        text = inspect.getdoc(function) or ""  # python -OO has no docstrings
+        lines.append(f"{name:22} {text.partition(chr(10))[0]}".rstrip())
+    return "\n".join(lines)
 
 
 def at_token(stream, argument, action):

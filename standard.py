@@ -3,6 +3,8 @@
     standard.prepare()                       # the first thing in main
     print(standard.clean_line(name))         # words of a server, a file or another user
     standard.silence(sys.stdout)             # it has failed once: nothing more is written there
+    standard.refuse_nul(parser, arguments)   # no path can hold one
+    print(f"--db {standard.quoted(path)}")   # a command to type
 """
 from __future__ import annotations
 
@@ -10,6 +12,9 @@ import contextlib
 import importlib.util
 import os
 import re
+import shlex
+import shutil
+import subprocess
 import sys
 
 if importlib.util.find_spec("rich") is None:  # another Python than the one with the packages; sudo has its own PATH
@@ -47,3 +52,22 @@ def clean(text: str) -> str:
 def clean_line(text: str) -> str:
     """The same for a name within a line, which could forge another one."""
     return CONTROL.sub("·", text).replace("\n", "·")
+
+
+def rich_width() -> int | None:
+    """What to tell rich of the window's width: it believes COLUMNS=0, and shows nothing then."""
+    has_none = set(os.environ.get("COLUMNS", "")) == {"0"}
+    return shutil.get_terminal_size().columns if has_none else None
+
+
+def quoted(path: str) -> str:
+    """A path as it is typed in a shell, in quotes where it needs them."""
+    return subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(path)
+
+
+def refuse_nul(parser, arguments) -> None:
+    """End with 2 and one line where a value of the command line holds a NUL character."""
+    for name, value in vars(arguments).items():
+        if any("\0" in str(one) for one in (value if isinstance(value, list) else [value])):
+            option = f"--{name.replace('_', '-')}"
+            parser.error(f"invalid {option} {str(value)!r}: expected text without a NUL character")

@@ -216,7 +216,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     def numbers(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
 
-    parser = argparse.ArgumentParser(prog="bench_client.py", description=__doc__.split("\n")[0].split(" - ")[1])
+    parser = argparse.ArgumentParser(
+        prog="bench_client.py", description="how exact is the client, and what does it cost? Beside the plain way to write one.")
     add = parser.add_argument
     add("--streams", type=numbers, default=STREAMS, metavar="N,N", help=f"concurrent streams (default {','.join(map(str, STREAMS))})")
     add("--rate", type=float, default=50.0, help="tokens a second of a stream (default %(default)g)")

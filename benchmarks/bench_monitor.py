@@ -79,7 +79,8 @@ def watch(pid: int, path: pathlib.Path, length_s: float) -> tuple[dict, dict, fl
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench_monitor.py", description=__doc__.split("\n")[0].split(" - ")[1])
+    parser = argparse.ArgumentParser(
+        prog="bench_monitor.py", description="what does watching cost? A monitor at work on a server of five processes.")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to watch (%(default)s)")
     return parser.parse_args(argv)
 

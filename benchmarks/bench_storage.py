@@ -186,7 +186,8 @@ def seconds_of(action) -> float:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench_storage.py", description=__doc__.split("\n")[0].split(" - ")[1])
+    parser = argparse.ArgumentParser(
+        prog="bench_storage.py", description="how long storing and reading take at size, and how much room a chunk needs.")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=list(PARTS), metavar="PART", help=f"of {', '.join(PARTS)}: these alone")
     return parser.parse_args(argv)
 

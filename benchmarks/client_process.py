@@ -140,7 +140,8 @@ def peak_bytes() -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="client_process.py", description=__doc__.split("\n")[0].split(" - ")[1])
+    parser = argparse.ArgumentParser(
+        prog="client_process.py", description="one client as a process of its own, to be measured by bench_client.py.")
     add = parser.add_argument
     add("way", choices=("product", "plain"))
     add("--url", required=True, help="of the simulator")

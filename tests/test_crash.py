@@ -108,9 +108,9 @@ def kill_one(folder, steady, after_s):
     if not path.exists():
         assert witnessed == 0
         return 0, 0
-    long_dead(path)
-    database = db.connect(path)  # what died is marked, and the file is ours and whole, or opening raises
+    database = db.connect(path)  # the file is ours and whole, or opening raises
     database.close()
+    long_dead(path)
     assert_sound(path)
     stored = dict(query(path, "SELECT status, count(*) FROM request GROUP BY status"))
     assert set(stored) <= {"completed", "in_flight"} and stored.get("completed", 0) >= witnessed

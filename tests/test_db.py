@@ -367,6 +367,12 @@ def test_reading_a_closed_file_leaves_nothing_beside_it(tmp_path):
         assert reader["run"].count == 1
         reader.close()
     assert [file.name for file in tmp_path.iterdir()] == ["results.db"] and path.read_bytes() == before
+    with db.connect(path).conn as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(db.ResultsError, match="version 99"):  # also where it is refused
+        db.connect(path, readonly=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["results.db"]
 
 
 def test_reading_takes_no_log_away_that_is_in_use(tmp_path):

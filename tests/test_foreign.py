@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import signal
 import sqlite3
 import threading
 import time
@@ -166,6 +167,8 @@ def test_what_a_user_keeps_beside_ours_disturbs_nothing(path, sql, capsys):
     ],
 )
 def test_ctrl_c_ends_a_query_at_once_and_is_no_error_of_sqlite(path, ask):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored
+    sqlite3.enable_callback_tracebacks(False)  # as it is by itself: Datasette turns it on
     database = db.connect(path, readonly=True)
     timer = threading.Timer(0.2, _thread.interrupt_main)
     timer.start()
@@ -173,6 +176,7 @@ def test_ctrl_c_ends_a_query_at_once_and_is_no_error_of_sqlite(path, ask):
     with contextlib.closing(database), pytest.raises(KeyboardInterrupt):
         ask(database)
     timer.join()
+    signal.signal(signal.SIGINT, before)
     assert 0.1 < time.monotonic() - began < 3
 
 
