@@ -25,7 +25,7 @@ import msgspec
 OLLAMA_PORT = 11434
 LONGEST_ERROR = 500  # characters of a server's error that are kept
 LONGEST_LINE = 64 << 20  # bytes; a line that is longer is no token and not kept
-SHORT_LINE = 1024  # bytes of a usual line: none has room for a number or a nesting that json refuses
+SHORT_LINE = 1024  # bytes of a usual line: no room for a number or a nesting that json refuses
 PART_BYTES = 64  # that a part of an event costs beside its characters
 DEEPEST_PART = 4  # of a content: lists in lists
 LF, CR, BOM = 10, 13, b"\xef\xbb\xbf"
@@ -43,7 +43,8 @@ REFUSED_BYTES = 4096  # of a line that is no JSON object that are looked at
 INVISIBLE = ("\\x00-\\x20\\x7f-\\xa0\\xad\\u034f\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u115f\\u1160\\u1680\\u17b4\\u17b5"
              "\\u180b-\\u180f\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb"
              "\\U000110bd\\U000110cd\\U00013430-\\U0001345f\\U0001bca0-\\U0001bcaf\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff")
-ESCAPE = r"\\{1,4}(?:u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5}|x[0-9a-fA-F]{2}|[abfnrtv0])"  # of JSON or of Python, which may itself be escaped
+ESCAPE = (r"\\{1,4}(?:u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5}|x[0-9a-fA-F]{2}"  # of JSON or Python,
+          r"|[abfnrtv0])")  # which may itself be escaped
 
 Get = Callable[..., tuple[int, Any]]  # get(path, json=None) -> (HTTP status, decoded body, "" for an empty one, None for what is no JSON)
 
@@ -57,15 +58,18 @@ class Secret:
 
     def __init__(self, key: str | None = None) -> None:
         self._key = re.sub(f"[{INVISIBLE}]", "", key or "")
-        self._pattern = re.compile(f"[{INVISIBLE}]*".join(map(re.escape, self._key))) if len(self._key) >= SHORTEST_SECRET else None
+        self._pattern = None
+        if len(self._key) >= SHORTEST_SECRET:
+            self._pattern = re.compile(f"[{INVISIBLE}]*".join(map(re.escape, self._key)))
 
     def mask(self, text: str, is_cut: bool = False) -> str:
-        """The text without the key; where the text was cut, without a beginning of it at the end either."""
+        """The text without the key; a text that was cut also without a beginning of it at the end."""
         if self._pattern is None:
             return text
         text = self._pattern.sub("***", text)
-        if "\\" in text and self._key in UNSEEN.sub("", ESCAPED.sub(lambda found: visible(found[0]), text)):
-            text = self._without_escaped(text)
+        if "\\" in text:
+            plain = UNSEEN.sub("", ESCAPED.sub(lambda found: visible(found[0]), text))
+            text = self._without_escaped(text) if self._key in plain else text
         return self._without_beginning(text) if is_cut else text
 
     def mask_all(self, value: Any) -> Any:
@@ -92,7 +96,8 @@ class Secret:
 
     def _without_beginning(self, text: str) -> str:
         size = 4 * len(self._key)
-        while len(letters := units(text[-size:])) <= len(self._key) and size < min(len(text), TAIL_LENGTH):
+        longest = min(len(text), TAIL_LENGTH)
+        while len(letters := units(text[-size:])) <= len(self._key) and size < longest:
             size *= 4
         shown = "".join(letter for _, _, letter in letters)
         for length in range(len(self._key) - 1, SHORTEST_BEGINNING - 1, -1):
@@ -102,19 +107,22 @@ class Secret:
 
 
 ESCAPED, UNSEEN = re.compile(ESCAPE), re.compile(f"[{INVISIBLE}]+")
-UNIT = re.compile(rf"{ESCAPE}|\\{{1,4}}(?:[uUx][0-9a-fA-F]{{0,7}})?\Z|.", re.DOTALL)  # a character, escaped or not, or half an escape
+HALF_ESCAPE = r"\\{1,4}(?:[uUx][0-9a-fA-F]{0,7})?\Z"
+UNIT = re.compile(f"{ESCAPE}|{HALF_ESCAPE}|.", re.DOTALL)  # a character, escaped or not
 
 
 def units(text: str) -> list[tuple[int, int, str]]:
     """(start, end, character) of each character of a text that shows, escaped or not."""
-    return [(*found.span(), letter) for found in UNIT.finditer(text) if (letter := visible(found[0]))]
+    found = ((*unit.span(), visible(unit[0])) for unit in UNIT.finditer(text))
+    return [(start, end, letter) for start, end, letter in found if letter]
 
 
 def visible(unit: str) -> str:
     """The character that a unit shows; '' for one that nobody sees, and for half a one."""
     if unit[0] == "\\":
         code = unit.lstrip("\\")
-        unit = chr(min(int(code[1:], 16), sys.maxunicode)) if ESCAPED.fullmatch(unit) and len(code) > 2 else ""
+        is_whole = len(code) > 2 and ESCAPED.fullmatch(unit)
+        unit = chr(min(int(code[1:], 16), sys.maxunicode)) if is_whole else ""
     return "" if unit == "\ufffd" or UNSEEN.fullmatch(unit) else unit
 
 
@@ -122,7 +130,7 @@ NO_SECRET = Secret()
 
 
 class OllamaLine(msgspec.Struct, gc=False):
-    """What a usual line of Ollama's may say. Anything else in it is refused, and then read slowly."""
+    """What a usual line of Ollama's may say; any other is refused, and then read slowly."""
 
     response: Optional[str] = None
     thinking: Optional[str] = None
@@ -157,7 +165,7 @@ class OpenAIEvent(msgspec.Struct, gc=False):
 
 decode_ollama = msgspec.json.Decoder(OllamaLine).decode
 decode_openai = msgspec.json.Decoder(OpenAIEvent).decode
-UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # then json_object reads it; what both read they read alike
+UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # then json_object reads it
 
 
 def json_object(line: bytes) -> dict | None:
@@ -232,7 +240,7 @@ class Stream:
     def feed(self, data: bytes) -> bytes:
         """Take bytes; one byte for each chunk of text that they complete: REASONING or ANSWER."""
         if data[-1:] == b"\n" and not self._tail and not self._skips and len(data) <= LONGEST_LINE:
-            return b"".join([self._line(line) for line in data[:-1].split(b"\n")])  # whole lines, as nearly always
+            return b"".join([self._line(line) for line in data[:-1].split(b"\n")])
         first, *lines = data.split(b"\n")
         self._keep(first)
         if not lines:
@@ -242,7 +250,7 @@ class Stream:
         return b"".join(kinds)
 
     def close(self) -> bytes:
-        """The stream has ended: a last line may lack its line feed. The chunks in it, as feed gives them."""
+        """The stream has ended: a last line may lack its line feed. Gives what feed gives."""
         return self._end_line()
 
     def _keep(self, data: bytes) -> None:
@@ -296,7 +304,8 @@ class Stream:
             return self._say(text, ANSWER)
         if not text or not isinstance(text, str):
             return b""
-        return b"".join([self._say(part, REASONING if is_reasoning else ANSWER) for part, is_reasoning in self._tags.split(text)])
+        return b"".join([self._say(part, REASONING if is_reasoning else ANSWER)
+                         for part, is_reasoning in self._tags.split(text)])
 
 
 class OllamaStream(Stream):
@@ -388,8 +397,9 @@ class ThinkTags:
 class OpenAIStream(Stream):
     """/v1/chat/completions: server-sent events, the data of each one JSON object.
 
-    Read as the specification has it (https://html.spec.whatwg.org/multipage/server-sent-events.html), with two
-    liberties: a ``data`` line that is a JSON object by itself counts when it comes, and a last event needs no blank line.
+    Read as https://html.spec.whatwg.org/multipage/server-sent-events.html has it, with two
+    liberties: a ``data`` line that is a JSON object by itself counts when it comes, and the
+    last event needs no blank line.
     """
 
     def __init__(self, secret: Secret = NO_SECRET) -> None:
@@ -412,7 +422,8 @@ class OpenAIStream(Stream):
             if LF not in line and CR not in line and (kinds := self._event(line)) is not None:
                 return kinds  # one whole event, as nearly always
         kinds = super().feed(self._with_line_feeds(data) if self._after_cr or CR in data else data)
-        self._is_between = self._begun and not (self._tail or self._skips or self._after_cr or self._name or self._parts or self._object)
+        self._is_between = self._begun and not (
+            self._tail or self._skips or self._after_cr or self._name or self._parts or self._object)
         return kinds
 
     def close(self) -> bytes:

@@ -202,6 +202,25 @@ def test_a_server_that_repeats_the_key_in_its_error(tmp_path):
     assert done.returncode == 1 and "Incorrect API key" in done.stdout and leaks(tmp_path, done) == []
 
 
+def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
+    hidden = "\u200b".join(KEY)
+
+    def answer(method, path, headers):
+        if method == "GET":
+            return 200, {"Server": KEY}, json.dumps({"data": [{"id": "m", "owned_by": KEY, "meta": {"ftype": "x" * 90 + KEY}}, {"id": hidden}],
+                                                     "total_slots": 1, "build_info": hidden}).encode()
+        deltas = [{"reasoning_content": hidden}, *({"content": part} for part in ("so ", KEY[:9], KEY[9:], hidden))]
+        events = [{"choices": [{"delta": one}]} for one in deltas] + [{"choices": [{"delta": {}, "finish_reason": KEY}]}]
+        return 200, {}, b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events) + b"data: [DONE]\n\n"
+
+    with server(answer) as (url, _):
+        done = run("bench.py", "1", "--api", "openai", "--host", url, "--model", "m", *QUICK, cwd=tmp_path, OPENAI_API_KEY=KEY)
+        other = run("bench.py", "1", "--api", "openai", "--host", url, "--model", "other", *QUICK, cwd=tmp_path, OPENAI_API_KEY=KEY)
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + (done.stdout + done.stderr + other.stdout + other.stderr).encode()
+    assert done.returncode == 0 and other.returncode == 1 and "there: m, ***" in other.stderr and b"***" in kept
+    assert KEY[:9].encode() not in kept and hidden[:9].encode() not in kept
+
+
 @pytest.mark.parametrize("ending", ["\n", "\r\nX: y", "é", "\x01"])
 def test_a_key_that_is_no_header_is_not_repeated(tmp_path, ending):
     with server(lambda *_: (200, {}, b'{"data": [{"id": "m"}]}')) as (url, _):
