@@ -307,7 +307,8 @@ class Load:
         try:
             attempt.make(outcome, session, flight, (lambda: None) if flight.is_urgent else self._pause)
         except Exception as error:  # whatever it is, it is this request's end and no other's
-            outcome.status, outcome.error = "client_error", attempt.words(error, flight.task.secret)
+            outcome.status = "client_error"
+            outcome.error = f"{type(error).__name__}: {attempt.words(error, flight.task.secret)}"
         if flight.recorder is None and flight.ended_ns is None:  # read live
             flight.ended_ns = time.perf_counter_ns()
             self._over(flight)

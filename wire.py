@@ -71,6 +71,7 @@ LONGEST_LENGTH = 15  # digits of a length or a chunk's size; more is none
 NEVER = b"\0never\0"  # an ending that no body comes to
 LINE_END = re.compile(rb"[\r\n]")
 BLANK_LINE = re.compile(rb"\n\r?\n")
+VERSIONS = (b"HTTP/1.", b"HTTP/0.9")
 PLAIN_HEADERS = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r?\n)*\r?\n")  # no folded, no odd line
 
 RECORDS = hasattr(PoolManager(), "pool_classes_by_scheme") and hasattr(HTTPResponse, "read1")  # else: the plain way
@@ -1022,11 +1023,11 @@ class Framing:
             if self._is_odd or not self._read_head(data):
                 return self._is_odd or len(data) > HEAD_BYTES
         if self._is_chunked:
-            self.complete = self._walk(data)
-            self.keeps = self.keeps and self.walked == len(data)
+            self.complete, end = self._walk(data), self.walked
         else:
-            self.complete = 0 <= self._length <= len(data)
-            self.keeps = self.keeps and self._length == len(data)
+            self.complete, end = 0 <= self._length <= len(data), self._length
+        if self.complete:  # a line on which more has come, or anything odd, carries no other answer
+            self.keeps = self.keeps and end == len(data)
         return self.complete
 
     def trust_end(self) -> bool:
@@ -1116,7 +1117,7 @@ class Framing:
 def status_code(line: bytes) -> int | None:
     """The status of a status line; None where http.client takes it for none."""
     parts = line.split(None, 2)
-    if len(parts) < 2 or not parts[0].startswith(b"HTTP/"):
+    if len(parts) < 2 or not parts[0].startswith(VERSIONS):
         return None
     try:
         status = int(parts[1])

@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -43,5 +44,8 @@ def microseconds(kind, piece: bytes) -> float:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="bench_stream.py", description="how long a usual piece of an answer takes to parse"
+    ).parse_args()
     for name, kind, piece in USUAL:
         print(f"{name:24}{microseconds(kind, piece):6.2f} us")
