@@ -137,16 +137,21 @@ class Line:
 
     def shutdown(self) -> None:
         """End it for both sides; who reads sees the end of file."""
-        try:
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
-        except OSError:
-            pass  # it was not connected any more
+        shutdown(self.sock)
 
     def close(self) -> None:
         try:
             self.sock.close()
         except OSError:
             pass
+
+
+def shutdown(sock: socket.socket) -> None:
+    """End a connection for both sides, without a word of TLS; who reads sees the end of file."""
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        pass  # it was not connected any more
 
 
 class Lines:
@@ -254,6 +259,7 @@ class Exchange:
         self.resumed_ns: int | None = None  # a later episode began
         self.at_ns: int | None = None  # instant of the bytes handed out last
         self.key: tuple | None = None  # of its server
+        self._handshake: socket.socket | None = None  # a connection that is not usable yet
         self.line: Line | None = None
         self._plain_stamps = array("q")  # of reads without a recording
         self._payload = b""  # headers and body, as http.client writes them
@@ -378,6 +384,19 @@ class Exchange:
             if self.reader is not None and self.line.is_plain:
                 self.reader.know(self.line)
 
+    def begin_handshake(self, sock: socket.socket) -> None:
+        """TLS takes the socket over; whoever cancels ends the handshake through another descriptor of it."""
+        with self._state:
+            self._handshake = sock.dup()
+            if self.cancelled:
+                shutdown(self._handshake)
+
+    def end_handshake(self) -> None:
+        with self._state:
+            if self._handshake is not None:
+                self._handshake.close()
+            self._handshake = None
+
     def leave_turn(self) -> None:
         if self._has_turn:
             self._has_turn = False
@@ -450,6 +469,8 @@ class Exchange:
                 return
             self.cancelled = why
             self._fired.set()
+            if self._handshake is not None:
+                shutdown(self._handshake)
             if not self._is_fired:
                 self._is_fired = True
                 if self.recorder is not None:
@@ -1190,6 +1211,7 @@ class Dialling:
     def connect(self) -> None:
         self.sock = Tap(self)
         self.is_verified = True  # it will be, when it dials
+        self._patience_s = self.timeout  # to connect; by the time it dials urllib3 has put another in its place
 
     @property
     def is_connected(self) -> bool:
@@ -1203,6 +1225,7 @@ class Dialling:
             sock = self.sock
         finally:
             self.sock, self._exchange = tap, None
+            exchange.end_handshake()
         sock.settimeout(None)
         return sock
 
@@ -1210,9 +1233,12 @@ class Dialling:
         exchange = self._exchange
         addresses = exchange.lines.addresses if exchange.lines is not None else Lines().addresses
         try:
-            return connect(addresses(self._dns_host, self.port), self.timeout, self.socket_options, exchange)
+            sock = connect(addresses(self._dns_host, self.port), self._patience_s, self.socket_options, exchange)
         except OSError as error:
             raise NewConnectionError(self, f"Failed to establish a new connection: {error}") from error
+        if self.scheme == "https":
+            exchange.begin_handshake(sock)
+        return sock
 
 
 def connect(addresses: list, timeout_s: float | None, options, exchange: Exchange) -> socket.socket:
@@ -1225,7 +1251,7 @@ def connect(addresses: list, timeout_s: float | None, options, exchange: Exchang
                 sock.setsockopt(*option)
             sock.setblocking(False)
             begin(sock, address, timeout_s, exchange)
-            sock.setblocking(True)
+            sock.settimeout(timeout_s)  # of each step of a handshake
             return sock
         except OSError as error:
             last = error

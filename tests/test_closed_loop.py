@@ -296,6 +296,18 @@ def unreachable():
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/x"
 
 
+@pytest.mark.parametrize("way", [{}, {"planned": 50}], ids=["burst", "closed"])
+def test_an_interrupt_ends_a_level_in_a_handshake(way):
+    """A server that accepts and says nothing, asked with TLS."""
+    interrupt = threading.Event()
+    threading.Timer(0.3, interrupt.set).start()
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        began = time.perf_counter()
+        level = fire(f"https://127.0.0.1:{listener.getsockname()[1]}/x", 4, interrupt=interrupt, **way)
+    assert time.perf_counter() - began < 2.0
+    assert {o.status for o in level.seen} <= {"cancelled", "refused"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux drops what a full queue can't hold")
 @pytest.mark.parametrize("way", [{}, {"planned": 50}, {"arrivals": load.poisson(20, 1), "until_s": 30}], ids=["burst", "closed", "open"])
 def test_an_interrupt_ends_a_level_that_connects(unreachable, way):
