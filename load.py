@@ -105,11 +105,10 @@ class Arrival:
 class Flight(wire.Exchange):
     """A request of a level on the wire."""
 
-    def __init__(self, task: Task, arrival: Arrival | None, **options) -> None:
+    def __init__(self, task: Task, arrival: Arrival | None, before: "Flight | None", **options) -> None:
         super().__init__(marks=task.protocol.last_marks, is_last=task.protocol.is_last, **options)
-        self.task, self.arrival = task, arrival
+        self.task, self.arrival, self.before = task, arrival, before  # before: the turn before
         self.is_urgent = task.follow is not None  # the next turn needs what it says
-        self.before: Flight | None = None  # the turn before
         self.due_ns: int | None = None
         self.is_replacement = False  # of a reply that has ended
         self.holds_place = False
@@ -229,27 +228,31 @@ class Load:
         """A question from its asking to its end, and the later turns of its conversation."""
         with self._gate:
             self._inside += 1
-        session, flights = self._session(), []
+        session, before = self._session(), None
         try:
             task = self._ask()
             while task is not None:
-                flight = Flight(task, None if flights else arrival, **self._how(task, None if flights else arrival))
-                flights = [*flights[-1:], flight]
-                outcome = self._make(flight, session, flights[0])
-                task = self._following(outcome)
+                flight = Flight(task, arrival if before is None else None, before, **self._how(task, arrival if before is None else None))
+                outcome = self._make(flight, session)
+                self._let_go(before)
+                before, task = flight, self._following(outcome)
                 if task is None:
                     self._rest(outcome)
         finally:
-            for flight in flights:
-                self._free(flight)
-                flight.let_go()
+            self._let_go(before)
             arrival.flight = None
             self._sessions.append(session)
             with self._gate:
                 self._inside -= 1
             self._events.put(("home", arrival, None))
 
-    def _session(self):
+    def _let_go(self, flight: Flight | None) -> None:
+        """It is done; a place that it still holds is free."""
+        if flight is not None:
+            self._free(flight)
+            flight.let_go()
+
+    def _session(self) -> wire.Session:
         with contextlib.suppress(IndexError):
             return self._sessions.pop()
         return wire.Session()
@@ -295,10 +298,9 @@ class Load:
         return {"kernel_stamps": self.limits.kernel_stamps, "reader": self._reader, "lines": self._lines, "digests": self._digests,
                 "on_ready": ready, "on_over": self._over, "needs_line": is_first or not self._lines.keeps(server_key(task.url))}
 
-    def _make(self, flight: Flight, session, before: Flight) -> Outcome:
+    def _make(self, flight: Flight, session: wire.Session) -> Outcome:
         """One request, sent as an arrival when that is due, or in the place of the turn before."""
         arrival, outcome = flight.arrival, Outcome(flight.task)
-        flight.before = before
         with self._gate:
             if arrival is not None:
                 arrival.flight = flight
@@ -316,10 +318,11 @@ class Load:
         if flight.ended_ns is None:
             flight.ended_ns = flight.intended_ns if flight.sent_ns is None and flight.intended_ns else time.perf_counter_ns()
         outcome.task = flight.task  # as it was numbered
-        outcome.ended_ns = max(flight.ended_ns, flight.intended_ns or 0, flight.sent_ns or 0)
+        last_ns = outcome.chunk_ns[-1] if outcome.chunk_ns else 0  # some servers go on after the line that ends a reply
+        outcome.ended_ns = max(flight.ended_ns, flight.intended_ns or 0, flight.sent_ns or 0, last_ns)
         if flight.sent_ns is not None and (self.is_burst or self.is_open or flight.is_replacement):
             outcome.send_lag_ns = max(0, flight.sent_ns - flight.intended_ns)
-        if self.is_open:
+        if self.is_open and arrival is not None:
             outcome.due_ns = flight.due_ns
         self._events.put(("ended", outcome, flight))
         return outcome
@@ -413,8 +416,7 @@ class Load:
         with self._gate:
             if self._is_closing:
                 return flight.cancel(UNUSED)
-            flight.due_ns = flight.intended_ns = flight.before.ended_ns
-            flight.is_replacement = True
+            flight.intended_ns, flight.is_replacement = flight.before.ended_ns, True
             if flight.before.holds_place:
                 flight.before.holds_place = False
                 self._in_flight -= 1
