@@ -34,6 +34,7 @@ from typing import Callable, Iterator
 from urllib.parse import urlsplit
 
 import attempt
+import syscalls
 import wire
 from attempt import Limits, Outcome, Task
 from tally import Tally
@@ -565,6 +566,7 @@ class Load:
 
     def _conduct(self, observer: Observer) -> None:
         """Send what is due, collect what ended, look around four times a second."""
+        syscalls.wake_in_time()
         self.started_ns = time.perf_counter_ns()
         for outcome, flight in self._early:
             self._note_end(outcome, flight, observer)
