@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults check fuzz audit docs lock bench bench-parts bench-monitor bench-storage bench-soak clean
+.PHONY: demo test test-faults check fuzz audit docs lock bench bench-load bench-parts bench-monitor bench-storage bench-soak clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -41,6 +41,9 @@ bench: .venv/installed
 
 bench-parts: .venv/installed
 	$(BIN)/python benchmarks/bench_client.py --parts --streams 256 --runs 5
+
+bench-load: .venv/installed  # Linux with a C compiler: some minutes
+	$(BIN)/python benchmarks/bench_load.py
 
 bench-storage: .venv/installed
 	$(BIN)/python benchmarks/bench_storage.py
