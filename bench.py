@@ -112,7 +112,7 @@ def bench(options: argparse.Namespace, helper) -> int:
             screen.warn(f"levels named twice are fired once: {', '.join(map(str, options.dropped))} (--repeat N fires all N times)")
         interrupt = stack.enter_context(on_interrupt(SAVING))
         screen.on_left = interrupt.type
-        raise_file_limit(max(options.levels) * max(1, len(options.host)))
+        raise_file_limit(most_connections(options))
         if options.self_check:
             check_self(options, screen)
         simulator = stack.enter_context(Simulator()) if options.demo else None
@@ -186,13 +186,18 @@ class Run:
 
 # -- before the first level -------------------------------------------------------------
 
-def raise_file_limit(deepest: int) -> None:
-    """A stream is a descriptor, and so may be an idle connection to each host: lift the soft limit. Raises CannotRun when the hard one is too low."""
+def most_connections(options: argparse.Namespace) -> int:
+    """A connection to each host for each request in flight, and for each that is ready to replace one in a load that goes on."""
+    return max(options.levels) * max(1, len(options.host)) * (1 if options.load == "burst" else 2)
+
+
+def raise_file_limit(connections: int) -> None:
+    """A connection is a descriptor: lift the soft limit. Raises CannotRun when the hard one is too low."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
-    needed = deepest + SPARE_FILES
+    needed = connections + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import queue
+import select
 import signal
 import socket
 import sqlite3
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ import pytest
 import api
 import attempt
 import load
+import syscalls
 import tally
 import wire
 
@@ -410,3 +413,62 @@ def test_the_client_checks_what_it_believes_to_be_in_flight():
     assert 3.5 < figures["in_flight_mean"] <= 4.0
     assert json.dumps(figures)  # columns of the table level
     assert set(figures) >= {"client_send_lag_p50_s", "client_send_lag_p99_s", "client_send_lag_max_s"} and tally.FULL_RATIO == 0.98
+
+
+class FakeKqueue:
+    """macOS' select.kqueue in the manner of its man page, over epoll."""
+
+    def __init__(self):
+        self._epoll, self._known = select.epoll(), set()
+
+    def control(self, changes, most, timeout=None):
+        for change in changes or ():
+            if change.flags == 1:
+                self._epoll.register(change.ident, select.EPOLLIN)
+                self._known.add(change.ident)
+            elif change.ident not in self._known:
+                raise FileNotFoundError
+            else:
+                self._epoll.unregister(change.ident)
+                self._known.remove(change.ident)
+        if not most:
+            return []
+        found = self._epoll.poll(timeout)
+        return [types.SimpleNamespace(ident=number) for number, _ in found][:most]
+
+    def close(self):
+        self._epoll.close()
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="the stand-in is made of it")
+@pytest.mark.parametrize("name", ["more lines", "whole"])
+def test_a_mac_reads_with_kqueue_and_its_own_clock(monkeypatch, name):
+    monkeypatch.setattr(wire, "select", types.SimpleNamespace(
+        kqueue=FakeKqueue, KQ_FILTER_READ=-1, KQ_EV_ADD=1, KQ_EV_DELETE=2,
+        kevent=lambda ident, filter, flags: types.SimpleNamespace(ident=ident, filter=filter, flags=flags)))
+    answer = OPEN_ENDS.get(name) or [CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST) + b"0\r\n\r\n"]
+    with Played(answer) as server:
+        level = fire(server.url, 4, limits=load.Limits(stall_s=20, kernel_stamps=False), planned=16)
+    assert [o.status for o in level.seen] == ["completed"] * 16 and level.client_figures()["client_stamps"] == "user"
+
+
+@pytest.mark.parametrize("kernel_stamps", [True, False])
+def test_a_system_without_such_calls_reads_with_a_thread_for_each_stream(monkeypatch, kernel_stamps):
+    """Windows, and a Python without ctypes."""
+    for name in ("Receiver", "send", "peek"):
+        monkeypatch.setattr(syscalls, name, None)
+    monkeypatch.setattr(wire, "READS_TOGETHER", False)
+    with Played([CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST) + b"0\r\n\r\n"]) as server:
+        level = fire(server.url, 4, limits=load.Limits(stall_s=20, kernel_stamps=kernel_stamps), planned=16)
+    assert [o.status for o in level.seen] == ["completed"] * 16
+    assert all((o.chunk_ns[0] - o.sent_ns) >= 0 and (o.ended_ns - o.chunk_ns[0]) / 1e9 > 0.5 * PAUSE_S for o in level.seen)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("words, needed", [(["60"], 188), (["60", "--requests", "60"], 248), (["60", "--requests", "60", "--host", "127.0.0.1:2"], 368)])
+def test_descriptors_are_counted_before_anything_is_fired(words, needed, tmp_path):
+    """A connection for each host and each request in flight, and for each that is ready to replace one."""
+    script = f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150)); sys.path.insert(0, {str(ROOT)!r}); import bench; sys.exit(bench.main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", script, "--host", "127.0.0.1:1", *words], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 1 and f"need {needed} open files and the limit is 150: ulimit -n {needed}" in done.stderr
+    assert not list(tmp_path.iterdir())
