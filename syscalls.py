@@ -24,6 +24,7 @@ NO_STAMP = bytes(TIMESPEC.size)
 READ_BYTES = 16_384  # one read; a token's line is a few hundred bytes
 DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 HEADER_BYTES = 16  # of a control message on 64-bit Linux
+CONTROL_BYTES = HEADER_BYTES + TIMESPEC.size
 
 PR_SET_TIMERSLACK = 29  # Linux, prctl.h
 SLACK_NS = 1_000  # instead of 50 us
@@ -68,7 +69,7 @@ else:
 
         def __init__(self, stamps: bool) -> None:
             self._buffer = ctypes.create_string_buffer(READ_BYTES)
-            self._control = ctypes.create_string_buffer(64)
+            self._control = ctypes.create_string_buffer(CONTROL_BYTES)
             self.view = memoryview(self._buffer).cast("B")
             self._address = ctypes.addressof(self._buffer)
             self._stamps = stamps
@@ -76,13 +77,12 @@ else:
                 control = memoryview(self._control).cast("B")
                 self._stamp_view = control[HEADER_BYTES : HEADER_BYTES + TIMESPEC.size]
                 self._vector = _Vector(self._address, READ_BYTES)
-                self._message = _Message(None, 0, ctypes.addressof(self._vector), 1, ctypes.addressof(self._control), 64, 0)
+                self._message = _Message(None, 0, ctypes.addressof(self._vector), 1, ctypes.addressof(self._control), CONTROL_BYTES, 0)
                 self._message_address = ctypes.addressof(self._message)
 
         def __call__(self, number: int) -> int:
             """Bytes read from a descriptor; 0 at the end of file, -1 when nothing is there. Raises OSError."""
             if self._stamps:
-                self._message.control_length = 64
                 got = _recvmsg(number, self._message_address, DONT_WAIT)
             else:
                 got = _recv(number, self._address, READ_BYTES, DONT_WAIT)
@@ -90,7 +90,10 @@ else:
 
         def stamp(self):
             """The kernel's instant of what was read last, as a timespec; zeros where there is none."""
-            return self._stamp_view if self._message.control_length >= HEADER_BYTES + TIMESPEC.size else NO_STAMP
+            if self._message.control_length == CONTROL_BYTES:
+                return self._stamp_view
+            self._message.control_length = CONTROL_BYTES  # the system has put there how much it used
+            return NO_STAMP
 
     def send(number: int, data: bytes) -> int:
         """How many of the bytes the socket's buffer took. Raises OSError."""
