@@ -52,8 +52,9 @@ def product(wanted: argparse.Namespace) -> dict:
         for tokens in wanted.tokens:
             before_s = time.process_time()
             code = bench.main([str(wanted.streams), "--host", wanted.url, "--api", wanted.api, "--model", MODEL, "--tokens", str(tokens),
-                               "--idle", "0", "--cooldown", "0", "--db", path, "--pid", str(wanted.server_pid)]
-                              + ["--no-monitor"] * ("monitor" not in wanted.parts) + ["--user-stamps"] * wanted.user_stamps)
+                               "--cooldown", "0", "--db", path]
+                              + (["--idle", "0", "--pid", str(wanted.server_pid)] if "monitor" in wanted.parts else ["--no-monitor"])
+                              + ["--user-stamps"] * wanted.user_stamps)
             cpu_s.append(time.process_time() - before_s)
             if code:
                 sys.exit(code)
