@@ -619,7 +619,8 @@ class Recorder:
 
     @property
     def last_ns(self) -> int | None:
-        return self._settled[-1] if self._settled else self._log[-2] if self._log else None
+        log = self._log  # somebody may look between the two numbers of a read
+        return self._settled[-1] if self._settled else log[len(log) - 1 & ~1] if log else None
 
     def note(self, new: memoryview, at_ns: int, stamp=None) -> bool:
         """Bytes have come, none at the end of file; is the episode over? The hot path."""

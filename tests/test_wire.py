@@ -154,6 +154,17 @@ def test_who_has_ended_is_read_when_nobody_streams_any_more():
             thread.join()
 
 
+def test_a_look_in_the_middle_of_a_read_sees_its_instant():
+    """A thread may be stopped between the two numbers that it notes of a read; an offset taken for an instant is a stalled stream."""
+    recorder, seen = wire.Recorder((), lambda _: False), []
+    for number in range(1, 4):
+        recorder._log.append(number * 10**9)
+        seen.append(recorder.last_ns)
+        recorder._log.append(number * 100)
+        seen.append(recorder.last_ns)
+    assert seen == [10**9, 10**9, 2 * 10**9, 2 * 10**9, 3 * 10**9, 3 * 10**9] and recorder.reads == 3 and recorder.first_ns == 10**9
+
+
 def test_one_recording_at_a_time_is_read():
     digests, taken = wire.DigestQueue(), []
 
