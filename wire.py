@@ -416,8 +416,8 @@ class Exchange:
                 self.sent_ns = time.perf_counter_ns()
                 return self._fired.set()
             spare, self.line = self.line, line or self.line
-            if spare is not None and spare is not self.line:
-                self.lines.put(spare)
+            if spare is not None and spare is not self.line:  # its server keeps connections: there are enough
+                spare.close()
             if self.line is None and self._error is not None:
                 return self._steps.put(FAIL)
             if self.line is None or self.line.has_ended or line is None and self.line.idle_s > FRESH_S and not self.line.is_open():
