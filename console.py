@@ -196,7 +196,9 @@ def states(level) -> tuple[int, int, int]:
     flying = [exchange for exchange in level.exchanges if exchange.ended_ns is None]
     begun = sum(exchange.reads > 0 for exchange in flying)
     sent = sum(exchange.sent_ns is not None for exchange in flying)
-    ended = len(level.exchanges) - len(flying) if level.is_burst else level.tally.ended
+    ended = len(level.exchanges) - len(flying)  # in a load that goes on only those that were not digested yet
+    if not level.is_burst:
+        ended += level.tally.ended
     return max(sent - begun, 0), begun, ended
 
 

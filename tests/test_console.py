@@ -55,6 +55,12 @@ def test_who_waits_streams_and_has_ended():
     assert console.states(found) == (1, 1, 1)
 
 
+def test_who_has_ended_in_a_load_that_goes_on_is_counted_before_it_was_digested():
+    found = level([exchange(1, 5, (10,), ended=30), exchange(2, 5)])
+    found.is_burst, found.tally = False, SimpleNamespace(ended=7)
+    assert console.states(found) == (1, 0, 8)
+
+
 def test_a_requests_line():
     second = 1_000_000_000
     line = console.request_line(exchange(7, second, (2 * second, 3 * second, 4 * second)), 5 * second)
