@@ -240,7 +240,8 @@ def area(end: float, power: float, steps: int = 200) -> float:
 # Saying.
 
 def name(study: Study) -> str:
-    return f"{study.model}: " + ", ".join(f"run {run['run_id']} ({run['label']})" for run in study.runs)
+    runs = ", ".join(f"run {run['run_id']} ({standard.brief(str(run['label']))})" for run in study.runs)
+    return f"{standard.brief(study.model)}: {runs}"
 
 
 def doubts(database, before: Study, after: Study) -> list[str]:
