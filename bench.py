@@ -689,10 +689,8 @@ class Keeper(load.Observer):
         run.writer.update("level", self.level_id, {
             "status": "interrupted" if run.interrupt.is_set() else "finished",
             "started_ns": level.started_ns - run.origin_ns, "ended_ns": ended_ns and ended_ns - run.origin_ns,
-            "pool_waits": level.pool_waits if run.options.rate else None, **steady, **tally.itl_figures(),
+            "pool_waits": level.pool_waits if run.options.rate else None, "never_sent": level.never_sent if run.options.rate else None, **steady, **tally.itl_figures(),
             **tally.interval_figures(run.options.seed), **level.client_figures()})
-        if level.never_sent:
-            run.screen.warn(f"        {level.never_sent} requests were due before the end and never sent")
         run.writer.flush()
         run.served = run.served and tally.completed > 0
 
@@ -718,7 +716,9 @@ def report_level(run: Run, level_id: int) -> float | None:
         code = f" {bad['http_status']}" if bad["http_status"] not in (None, 200) else ""
         run.screen.warn(f"        {bad['requests']} {bad['status']}{code}: {bad['example'] or ''}")
     if run.options.rate and row["pool_waits"]:
-        run.screen.warn(f"        {row['pool_waits']} requests were due while all {row['concurrency']} were in flight: their wait counts")
+        run.screen.warn(f"        {row['pool_waits']} requests were due while all {row['concurrency']} were in flight: the wait of those sent counts")
+    if row["never_sent"]:
+        run.screen.warn(f"        {row['never_sent']} requests were due before the end and never sent: they count nowhere else")
     if run.options.steady:
         for steady in query(run, "SELECT * FROM steady_summary WHERE level_id = ?", [level_id]):
             run.screen.say(console.steady_line(steady))
