@@ -292,7 +292,7 @@ def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(fast, tmp
     code, out, _ = run("1", "--rate", "40", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path)
     (level,) = rows(tmp_path, "SELECT * FROM level_summary")
     assert code == 0 and level["never_sent"] > 5 and level["requests"] + level["never_sent"] > 20
-    assert " ".join(out.split()).count(f"{level['never_sent']} more were due and never sent") == 1
+    assert " ".join(out.split()).count(f"{level['never_sent']} that were due were never sent") == 1
     assert out.index(f"{level['never_sent']} requests were due before the end and never sent") > out.index(" LEVEL ")
 
 
