@@ -112,6 +112,8 @@ def bench(options: argparse.Namespace, helper) -> int:
             screen.warn(f"levels named twice are fired once: {', '.join(map(str, options.dropped))} (--repeat N fires all N times)")
         interrupt = stack.enter_context(on_interrupt(SAVING))
         screen.on_left = interrupt.type
+        if options.report and sys.flags.optimize > 1:  # told now, not after hours
+            raise CannotRun("no charts with -OO or PYTHONOPTIMIZE=2: start without it, or leave out --report")
         raise_file_limit(max(options.levels) * max(1, len(options.host)))
         if options.self_check:
             check_self(options, screen)
