@@ -39,6 +39,7 @@ peak_streaming good_requests good_ratio goodput_per_s ttft_mean_low_s ttft_mean_
 client_send_lag_p50_s client_send_lag_p99_s client_send_lag_max_s client_paused_s client_held_s client_digest_lag_max_s in_flight_mean client_read_lag_p99_s client_stall_p99_s client_cpu_ratio client_limited rate_per_s pool_waits never_sent coverage_ratio energy_j idle_w
 joules_per_output_token net_joules_per_output_token output_tokens_per_joule mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio""".split())  # of a level; a bound may name them
 SHOWN = {"ttft": "wait (s)", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
+LOADS = {"burst": "bursts", "closed": "closed loops", "open": "open loops"}
 COUNTED = {"server": "tokens", "chunks": "chunks", "words": "words"}  # output_tokens_source
 
 
@@ -248,10 +249,22 @@ def doubts(database, before: Study, after: Study) -> list[str]:
     """What keeps the two sides from being two measurements of the same thing."""
     sides = [word for word, study in (("from", before), ("to", after)) if study.simulated]
     found = [f"{' and '.join(sides)} simulated: no measurement of a real machine"] if sides else []
+    old, new = fired(before), fired(after)
+    if old and new and old != new:
+        found.append(f"from fires {old}, to fires {new}: a change may come from that")
     old, new = counted(database, before), counted(database, after)
     if old and new and old != new:
         found.append(f"from counts {old}, to counts {new}: tokens/s and J/token do not compare")
     return found
+
+
+def fired(study: Study) -> str:
+    """Which load a study's levels are; '' where that is not known of one."""
+    kinds = {(level["load"], level["rate_per_s"] if level["load"] == "open" else None) for level in study.levels}
+    if any(load is None for load, _ in kinds):
+        return ""
+    words = [LOADS[load] + (f" of {rate:g} requests/s" if rate else "") for load, rate in sorted(kinds, key=str)]
+    return " and ".join(words)
 
 
 def counted(database, study: Study) -> str:
