@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout = None
         return 1
     except (db.ResultsError, privilege.PrivilegeError, sqlite3.Error, OSError) as error:
+        error = f"{arguments.db}: {error}" if isinstance(error, sqlite3.Error) else error
         print(standard.clean(f"analyze.py: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -111,6 +112,8 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
         return said
     except db.ResultsError:  # nothing was finished
         return []
+    except sqlite3.Error as error:
+        raise db.ResultsError(f"{path}: {error}") from None
     finally:
         database.conn.close()
 
@@ -149,9 +152,9 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
 
 def print_verdict(judged: Verdict) -> None:
     study = judged.study
-    print(standard.clean_line(study.model) + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
+    print(standard.brief(study.model) + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
     for run in study.runs:
-        print(standard.clean_line(f"  run {run['run_id']}, {run['label']}, {run['started_utc']} UTC"))
+        print(f"  run {run['run_id']}, {standard.brief(str(run['label']))}, {run['started_utc']} UTC")
     print()
     print(console.heading(console.LEVEL_COLUMNS, width()))
     for level in study.levels:

@@ -40,7 +40,8 @@ SHORTEST_SECRET = 8  # characters of a key; "EMPTY", "none" and "ollama" are wor
 SHORTEST_BEGINNING = 4  # of a key at the end of a cut text
 TAIL_LENGTH = 65_536  # characters at a cut text's end in which the beginning of a key is looked for
 REFUSED_BYTES = 4096  # of a line that is no JSON object that are looked at
-INVISIBLE = ("\\x00-\\x20\\x7f-\\xa0\\xad\\u034f\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u115f\\u1160\\u1680\\u17b4\\u17b5"
+INVISIBLE = ("\\x00-\\x20\\x7f-\\xa0\\xad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u115f\\u1160\\u1680\\u17b4\\u17b5"
+             "\\u0300-\\u036f\\u1ab0-\\u1aff\\u1dc0-\\u1dff\\u20d0-\\u20ff\\ufe20-\\ufe2f\\ud800-\\udfff\\ufffd"  # marks on a letter, halves of one
              "\\u180b-\\u180f\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb"
              "\\U000110bd\\U000110cd\\U00013430-\\U0001345f\\U0001bca0-\\U0001bcaf\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff")
 ESCAPE = (r"\\{1,4}(?:u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5}|x[0-9a-fA-F]{2}"  # of JSON or Python,
@@ -123,7 +124,7 @@ def visible(unit: str) -> str:
         code = unit.lstrip("\\")
         is_whole = len(code) > 2 and ESCAPED.fullmatch(unit)
         unit = chr(min(int(code[1:], 16), sys.maxunicode)) if is_whole else ""
-    return "" if unit == "\ufffd" or UNSEEN.fullmatch(unit) else unit
+    return "" if UNSEEN.fullmatch(unit) else unit
 
 
 NO_SECRET = Secret()

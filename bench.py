@@ -112,6 +112,8 @@ def bench(options: argparse.Namespace, helper) -> int:
             screen.warn(f"levels named twice are fired once: {', '.join(map(str, options.dropped))} (--repeat N fires all N times)")
         interrupt = stack.enter_context(on_interrupt(SAVING))
         screen.on_left = interrupt.type
+        if options.report and sys.flags.optimize > 1:  # told now, not after hours
+            raise CannotRun("no charts with -OO or PYTHONOPTIMIZE=2: start without it, or leave out --report")
         raise_file_limit(most_connections(options))
         if options.self_check:
             check_self(options, screen)
@@ -694,10 +696,8 @@ class Keeper(load.Observer):
         run.writer.update("level", self.level_id, {
             "status": "interrupted" if run.interrupt.is_set() else "finished",
             "started_ns": level.started_ns - run.origin_ns, "ended_ns": ended_ns and ended_ns - run.origin_ns,
-            "pool_waits": level.pool_waits if run.options.rate else None, **steady, **tally.itl_figures(),
+            "pool_waits": level.pool_waits if run.options.rate else None, "never_sent": level.never_sent if run.options.rate else None, **steady, **tally.itl_figures(),
             **tally.interval_figures(run.options.seed), **level.client_figures()})
-        if level.never_sent:
-            run.screen.warn(f"        {level.never_sent} requests were due before the end and never sent")
         run.writer.flush()
         run.served = run.served and tally.completed > 0
 
@@ -723,7 +723,9 @@ def report_level(run: Run, level_id: int) -> float | None:
         code = f" {bad['http_status']}" if bad["http_status"] not in (None, 200) else ""
         run.screen.warn(f"        {bad['requests']} {bad['status']}{code}: {bad['example'] or ''}")
     if run.options.rate and row["pool_waits"]:
-        run.screen.warn(f"        {row['pool_waits']} requests were due while all {row['concurrency']} were in flight: their wait counts")
+        run.screen.warn(f"        {row['pool_waits']} requests were due while all {row['concurrency']} were in flight: the wait of those sent counts")
+    if row["never_sent"]:
+        run.screen.warn(f"        {row['never_sent']} requests were due before the end and never sent: they count nowhere else")
     if run.options.steady:
         for steady in query(run, "SELECT * FROM steady_summary WHERE level_id = ?", [level_id]):
             run.screen.say(console.steady_line(steady))

@@ -196,7 +196,9 @@ def states(level) -> tuple[int, int, int]:
     flying = [exchange for exchange in level.exchanges if exchange.ended_ns is None]
     begun = sum(exchange.reads > 0 for exchange in flying)
     sent = sum(exchange.sent_ns is not None for exchange in flying)
-    ended = len(level.exchanges) - len(flying) if level.is_burst else level.tally.ended
+    ended = len(level.exchanges) - len(flying)  # in a load that goes on only those that were not digested yet
+    if not level.is_burst:
+        ended += level.tally.ended
     return max(sent - begun, 0), begun, ended
 
 
@@ -272,12 +274,16 @@ def machine_line(sample: dict) -> str:
 
 def level_line(row: dict, width: int = WIDTH) -> str:
     """A row of level_summary joined with energy_summary in 80 columns, in fewer without the least; '-' is not known."""
-    repeat = f"/{row['repeat']}" if row["repeat"] > 1 else ""
-    repeat += "w" if row["cache"] == "warm" else ""
     return row_line(LEVEL_COLUMNS, [
-        f"{row['concurrency']}{repeat}", f"{row['completed']}/{row['requests']}", short_time(row["ttft_mean_s"]), short_time(row["ttft_max_s"]),
+        level_name(row), f"{row['completed']}/{row['requests']}", short_time(row["ttft_mean_s"]), short_time(row["ttft_max_s"]),
         digits(row["tokens_per_s_mean"]), digits(row["output_tokens_per_s"]), digits(row["peak_streaming"]), clock_time(row["duration_s"]),
         digits(row["mean_w"]), digits(row["mean_gpu_mhz"], 0), digits(row["joules_per_output_token"], 3)], width)
+
+
+def level_name(row: dict) -> str:
+    """How many at once, /2 for the second time, w for a warm cache."""
+    repeat = f"/{row['repeat']}" if row["repeat"] > 1 else ""
+    return f"{row['concurrency']}{repeat}{'w' if row['cache'] == 'warm' else ''}"
 
 
 def digits(value: float | None, places: int = 1) -> str:
@@ -302,7 +308,7 @@ def cache_line(row: dict) -> str:
 
 def host_line(row: dict) -> str:
     """A row of host_summary."""
-    return (f"  {clean_line(row['model'])}, {row['concurrency']} at once, {clean_line(row['host'])}: {row['completed']}/{row['requests']} requests, "
+    return (f"  {clean_line(row['model'])}, {level_name(row)} at once, {clean_line(row['host'])}: {row['completed']}/{row['requests']} requests, "
             f"TTFT {short_time(row['ttft_mean_s'])}, {short_speed(row['tokens_per_s_mean'])} tokens/s each, {short_speed(row['output_tokens_per_s'])} all")
 
 

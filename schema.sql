@@ -85,6 +85,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   rate_per_s REAL,                   -- open load: requests per second that were meant to arrive, mean
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
+  never_sent INTEGER,                -- open load: requests that were due before its end and never sent; no row of request is of them
   status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),  -- how far the level came
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
@@ -373,7 +374,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
   in_flight_mean,
-  level.cache, level.load, level.rate_per_s, level.pool_waits,
+  level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent,
   level.status = 'interrupted' AND EXISTS (SELECT 1 FROM level AS again WHERE again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)
     AS superseded,  -- cut short, and fired again to its end by --resume

@@ -22,6 +22,8 @@ if importlib.util.find_spec("rich") is None:  # another Python than the one with
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # escape codes, text direction
 
+LONGEST_NAME = 200  # characters that are shown of it
+
 
 def prepare() -> None:
     """Where a program was started without standard input, output or error (`>&-`), it gets os.devnull.
@@ -52,6 +54,11 @@ def clean(text: str) -> str:
 def clean_line(text: str) -> str:
     """The same for a name within a line, which could forge another one."""
     return CONTROL.sub("·", text).replace("\n", "·")
+
+
+def brief(text: str) -> str:
+    """The same, and no more of it than a line has room for: a file that somebody sent may hold a name of a gigabyte."""
+    return clean_line(text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}...")
 
 
 def rich_width() -> int | None:

@@ -107,7 +107,9 @@ def is_open(study: Study) -> bool:
 def at_rate(level: dict, objectives: dict[str, float], service: Service) -> str:
     """How those who came at a rate fared."""
     wish = " and ".join(wording(name, limit) for name, limit in objectives.items())
-    waited = (f"; {level['pool_waits']} were due while all {level['concurrency']} places were taken, and their wait counts" if level["pool_waits"] else "")
+    waited = (f"; {level['pool_waits']} were due while all {level['concurrency']} places were taken, and the wait of those sent counts" if level["pool_waits"] else "")
+    if level["never_sent"]:
+        waited += f"; {level['never_sent']} that were due were never sent, for the level ended"
     speeds = (f"each gets {digits(level['tokens_per_s_mean'])} tokens/s and waits {seconds(level['ttft_mean_s'])} (longest {seconds(level['ttft_max_s'])}); "
               if level["tokens_per_s_mean"] is not None else "")
     rate = f"At {level['rate_per_s']:g} requests/s" if level["rate_per_s"] else "At no fixed rate"

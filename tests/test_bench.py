@@ -288,6 +288,14 @@ def test_an_open_loop_counts_latency_from_when_a_request_was_due(fast, tmp_path)
     assert found[-1]["sent_ns"] - found[-1]["due_ns"] > 0.1e9
 
 
+def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(fast, tmp_path):
+    code, out, _ = run("1", "--rate", "40", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path)
+    (level,) = rows(tmp_path, "SELECT * FROM level_summary")
+    assert code == 0 and level["never_sent"] > 5 and level["requests"] + level["never_sent"] > 20
+    assert " ".join(out.split()).count(f"{level['never_sent']} that were due were never sent") == 1
+    assert out.index(f"{level['never_sent']} requests were due before the end and never sent") > out.index(" LEVEL ")
+
+
 def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(fast, tmp_path):
     assert run("30", "--rate", "10", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
     found = rows(tmp_path, "SELECT status, due_ns - (SELECT started_ns FROM level) AS due FROM request")

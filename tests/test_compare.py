@@ -281,6 +281,22 @@ def test_words_against_tokens_are_told_in_one_line(write, capsys):
         "! from counts words, to counts tokens: tokens/s and J/token do not compare"]
 
 
+@pytest.mark.parametrize("sides, said", [
+    (("load = 'open', rate_per_s = 6", "load = 'open', rate_per_s = 20"),
+     "! from fires open loops of 6 requests/s, to fires open loops of 20 requests/s: a change may come from that"),
+    (("load = 'burst'", "load = 'closed'"), "! from fires bursts, to fires closed loops: a change may come from that"),
+    (("load = 'open', rate_per_s = 6", "load = 'open', rate_per_s = 6"), ""), (("load = NULL", "load = 'burst'"), "")])
+def test_loads_that_differ_are_told(write, capsys, sides, said):
+    write("before", levels=LEVELS, simulated=0)
+    results = write("after", levels=LEVELS, simulated=0)
+    database = compare.db.connect(results)
+    for run_id, columns in enumerate(sides, 1):
+        database.execute(f"UPDATE level SET {columns} WHERE run_id = {run_id}")
+    database.close()
+    told = [line for line in lines(results, capsys) if line[:1] == "!" or line[:5] == " " * 5 and line[5:6].strip()]
+    assert " ".join(" ".join(told).split()).startswith(said) and bool(told) == bool(said)
+
+
 def test_a_label_is_printed_without_its_escape_codes(write, capsys):
     results = write("re\x1b[31md", levels=LEVELS)
     run(results, "--compare", "1", "1")

@@ -55,6 +55,12 @@ def test_who_waits_streams_and_has_ended():
     assert console.states(found) == (1, 1, 1)
 
 
+def test_who_has_ended_in_a_load_that_goes_on_is_counted_before_it_was_digested():
+    found = level([exchange(1, 5, (10,), ended=30), exchange(2, 5)])
+    found.is_burst, found.tally = False, SimpleNamespace(ended=7)
+    assert console.states(found) == (1, 0, 8)
+
+
 def test_a_requests_line():
     second = 1_000_000_000
     line = console.request_line(exchange(7, second, (2 * second, 3 * second, 4 * second)), 5 * second)
@@ -145,5 +151,7 @@ def test_machine_line_leaves_out_what_is_not_known():
 
 
 def test_a_host_whose_speed_is_not_known_has_none():
-    row = {"model": "m", "concurrency": 2, "host": "h", "completed": 0, "requests": 2, "ttft_mean_s": None, "tokens_per_s_mean": None, "output_tokens_per_s": 0.0}
+    row = {"model": "m", "concurrency": 2, "repeat": 1, "cache": None, "host": "h", "completed": 0, "requests": 2, "ttft_mean_s": None, "tokens_per_s_mean": None, "output_tokens_per_s": 0.0}
     assert console.host_line(row).endswith("TTFT -, - tokens/s each, 0.0 all")
+    assert console.host_line(row).startswith("  m, 2 at once, h: 0/2 requests")
+    assert console.host_line(row | {"repeat": 3, "cache": "warm"}).startswith("  m, 2/3w at once, h: ")  # else repeats look like one line twice

@@ -245,3 +245,20 @@ def test_pages_that_lead_to_each_other_do_not_keep_the_check_for_ever(path, tabl
     path.write_bytes(data)
     with contextlib.closing(db.connect(path, readonly=True)) as database:
         refused(lambda: db.refuse_damage(database), "takes too long")
+
+
+def test_text_that_is_none_in_another_run_is_one_line_after_a_run(path, capsys):
+    change(path, "UPDATE level SET model = CAST(x'c328ff' AS TEXT)")
+    with pytest.raises(db.ResultsError, match="results.db: Could not decode"):
+        analyze.headline(str(path), 1, {"ttft": 2.0})
+    assert analyze.main(["--db", str(path), "--no-charts"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "results.db: Could not decode" in said
+
+
+def test_of_a_name_without_an_end_a_line_is_shown(path, capsys):
+    change(path, "UPDATE run SET label = hex(zeroblob(2000000)); UPDATE level SET model = hex(zeroblob(1000000))")
+    for arguments in (["--no-charts"], ["--compare", "1", "1"]):
+        assert analyze.main(["--db", str(path), *arguments]) == 0
+        captured = capsys.readouterr()
+        assert len(captured.out + captured.err) < 5000

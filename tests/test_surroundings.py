@@ -61,6 +61,10 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
     bare = {"PYTHONOPTIMIZE": "2", "PYTHONDONTWRITEBYTECODE": "1"}
     done = run("bench.py", "1", "--demo", *QUICK, "--plain", cwd=tmp_path, **bare)
     assert (done.returncode, done.stderr) == (0, "")
+    report = run("bench.py", "1", "--demo", "--report", *QUICK, cwd=tmp_path, **bare)
+    assert report.returncode == 1 and report.stderr == (  # and not after hours of measuring
+        "bench.py: no charts with -OO or PYTHONOPTIMIZE=2: start without it, or leave out --report\n"
+    )
     assert run("analyze.py", "--no-charts", cwd=tmp_path, **bare).returncode == 0
     charts = run("analyze.py", cwd=tmp_path, **bare)
     assert charts.returncode == 1 and charts.stderr == (

@@ -77,9 +77,9 @@ def test_nobody_is_served_when_the_first_level_is_too_slow(results):
 def test_requests_that_come_at_a_rate_are_judged_by_the_rate(results):
     """The level's number is then the most that could be in flight: nobody was served 16 at once."""
     made_up_results.write(results, levels=(16,), slots=16, rate=16 * 12.0)
-    _, said = read(results, "UPDATE level SET load = 'open', rate_per_s = 0.8, pool_waits = 3")
+    _, said = read(results, "UPDATE level SET load = 'open', rate_per_s = 0.8, pool_waits = 3, never_sent = 2")
     assert said.startswith("At 0.8 requests/s each gets 12") and "16 of 16 were served within 10 s to the first token and at 10 tokens/s or more" in said
-    assert "; 3 were due while all 16 places were taken, and their wait counts." in said and "at once are served" not in said
+    assert "; 3 were due while all 16 places were taken, and the wait of those sent counts; 2 that were due were never sent, for the level ended." in said and "at once are served" not in said
 
 
 def test_repeats_that_differ_are_a_range(results):
