@@ -624,9 +624,10 @@ class Load:
             self._close()
             for exchange in list(self.exchanges):
                 exchange.cancel(why)
-        elif self._is_over(now_ns):
+            return
+        if self._is_over(now_ns):
             self._close()
-        elif limits.stall_s is not None:
+        if limits.stall_s is not None:
             self._cut_stalled(now_ns, now_ns - int(limits.stall_s * 1e9))
 
     def _close(self) -> None:

@@ -136,7 +136,8 @@ class Tally:
             "client_paused_s": paused_s, "client_held_s": held_s, "client_digest_lag_max_s": digest_lag_s,
             "in_flight_mean": self.in_flight_mean(workers) if load == "closed" else None,
         }
-        why = limited_why(figures, load, workers, self._could_not_connect)
+        keeps_failing = self._could_not_connect > 0 or 2 * self.completed < self.ended  # who fails at once is in flight for no time
+        why = limited_why(figures, load, workers, keeps_failing)
         return figures | {"client_limited": int(bool(why)), "client_limited_why": why}
 
 
@@ -202,7 +203,7 @@ def bootstrap(values, seed: int) -> tuple[float | None, float | None]:
     return means[len(means) * 25 // 1000], means[len(means) * 975 // 1000]
 
 
-def limited_why(figures: dict, load: str, workers: int, could_not_connect: int) -> str | None:
+def limited_why(figures: dict, load: str, workers: int, keeps_failing: bool) -> str | None:
     """Which limits of the client a level has passed, with the figures; None when none was."""
     kernel = figures["client_stamps"] == "kernel"
     lag_limit_s = KEEP_UP_LIMIT_S if kernel else READ_LAG_LIMIT_S
@@ -214,7 +215,7 @@ def limited_why(figures: dict, load: str, workers: int, could_not_connect: int) 
     if (figures["client_send_lag_p99_s"] or 0) > SEND_LAG_LIMIT_S[load]:
         found.append(f"requests left up to {figures['client_send_lag_p99_s'] * 1e3:.0f} ms late")
     in_flight = figures["in_flight_mean"]
-    if in_flight is not None and in_flight < FULL_RATIO * workers and not could_not_connect:  # who can't connect is not asked at once again
+    if in_flight is not None and in_flight < FULL_RATIO * workers and not keeps_failing:
         found.append(f"{in_flight:.1f} of {workers} requests were in flight on average")
     if (figures["client_read_lag_p99_s"] or 0) > lag_limit_s:
         found.append(f"answers were read up to {figures['client_read_lag_p99_s'] * 1e3:.0f} ms late")

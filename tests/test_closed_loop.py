@@ -333,6 +333,15 @@ def test_the_deadline_ends_a_level_whose_request_is_not_read():
     assert [o.status for o in level.seen] == ["cancelled"] * 2
 
 
+@pytest.mark.parametrize("way", [{}, {"arrivals": load.poisson(20, 1)}], ids=["closed", "open"])
+def test_a_stream_that_stalls_is_cut_after_the_load_has_ended_too(way):
+    with Played([CHUNKED + chunk(LINE), 30.0]) as server:
+        began = time.perf_counter()
+        level = fire(server.url, 2, limits=load.Limits(stall_s=1.0), until_s=0.5, **way)
+        assert time.perf_counter() - began < 4.0
+    assert {o.status for o in level.seen} == {"stalled"}
+
+
 def test_too_many_undigested_bytes_hold_the_load_and_are_told(monkeypatch):
     """Memory is bounded: nothing is sent meanwhile, and the level says so."""
     monkeypatch.setattr(load, "MOST_WAITING_BYTES", 100)

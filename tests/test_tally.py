@@ -24,12 +24,14 @@ S = 1_000_000_000
 def test_when_the_client_is_the_limit(load, changes, words):
     figures = {"client_cpu_ratio": 0.2, "client_send_lag_p99_s": 0.001, "client_read_lag_p99_s": 0.001, "client_stamps": "user",
                "client_paused_s": 0.0, "client_held_s": 0.0, "client_digest_lag_max_s": None, "in_flight_mean": None} | changes
-    why = tally.limited_why(figures, load, 8, could_not_connect=0)
+    why = tally.limited_why(figures, load, 8, keeps_failing=False)
     assert (why is None) == (words is None) and (words or "") in (why or "")
 
 
 def test_who_cannot_connect_is_not_in_flight_by_the_servers_fault():
     made = tally_of(*[outcome_with(sent + 1, sent + S // 2, sent_ns=sent) for sent in (0, S, 2 * S, 3 * S)], outcome_with(status="refused"))
+    assert made.client_figures("closed", 1, 10.0, 1.0, [])["client_limited_why"] is None
+    made = tally_of(*[outcome_with(status="http_error", sent_ns=sent, ended_ns=sent + 1000) for sent in (0, S, 2 * S, 3 * S)])
     assert made.client_figures("closed", 1, 10.0, 1.0, [])["client_limited_why"] is None
 
 
