@@ -113,7 +113,7 @@ class Flight(wire.Exchange):
         self.due_ns: int | None = None
         self.is_replacement = False  # of a reply that has ended
         self.holds_place = False
-        self.is_numbered = arrival is None  # else the task's number is that of its question
+        self.is_numbered = False  # until then the task's number is that of its question, or of the turn before
         self.is_told = False  # the observer knew it before it was fired
 
     def let_go(self) -> None:
@@ -275,8 +275,7 @@ class Load:
             if self._is_closing or self._is_over(time.perf_counter_ns()) or not self._has_room_for_turn():
                 return None
             self._promised += 1
-            number = self._number()
-        return outcome.task.follow(number, outcome)
+        return outcome.task.follow(outcome.task.number, outcome)  # it gets its own when it leaves
 
     def _has_room_for_turn(self) -> bool:
         """A conversation goes on instead of the question that would come last."""
@@ -418,6 +417,7 @@ class Load:
             if self._is_closing:
                 return flight.cancel(UNUSED)
             flight.intended_ns, flight.is_replacement = flight.before.ended_ns, True
+            self._give_number(flight)
             if flight.before.holds_place:
                 flight.before.holds_place = False
                 self._in_flight -= 1
@@ -447,11 +447,8 @@ class Load:
     def _give_number(self, flight: Flight) -> None:
         """Requests are numbered as they leave."""
         if not flight.is_numbered:
-            flight.is_numbered, flight.task = True, dataclasses.replace(flight.task, number=self._number())
-
-    def _number(self) -> int:
-        self._numbers += 1
-        return self._numbers
+            self._numbers += 1
+            flight.is_numbered, flight.task = True, dataclasses.replace(flight.task, number=self._numbers)
 
     def _instant(self, arrival: Arrival) -> int:
         return self.started_ns + int(arrival.due_s * 1e9)

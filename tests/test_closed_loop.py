@@ -155,6 +155,17 @@ def test_the_next_turn_follows_at_once_and_its_gap_is_measured():
     assert len(later) >= 7 and all(o.send_lag_ns is not None and o.send_lag_ns >= 0 for o in later) and sorted(o.send_lag_ns for o in later)[4] < 0.1e9
 
 
+def test_turns_that_are_not_sent_leave_no_hole_in_the_numbers():
+    """The time is over while some turns are made ready: requests are numbered as they leave."""
+    def turn(number, place):
+        return load.Task(number, api.SERVERS["ollama"], server.url, {}, turn=place, follow=lambda next_number, _: turn(next_number, place + 1))
+
+    with Played(ANSWER) as server:
+        for _ in range(5):
+            level = fire(server.url, 8, source=lambda n: turn(n, 1), until_s=0.2)
+            assert [o.task.number for o in level.seen] == list(range(1, len(level.seen) + 1))
+
+
 def test_a_server_that_keeps_its_connections_is_asked_on_them():
     lines = wire.Lines()
     with Played([CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST) + b"0\r\n\r\n"]) as server:
