@@ -25,7 +25,7 @@ import sqlite_utils
 
 import schema
 
-TOOL_VERSION = "1.0.0"  # of the whole tool, stored with every run
+TOOL_VERSION = "1.1.0"  # of the whole tool, stored with every run
 VERSION = 1  # of the tables, PRAGMA user_version: stays as long as columns are only added
 LONGEST_RUN_NS = 10**16  # 115 days
 REPLY_INSTANTS = ("first_byte_ns", "first_text_ns", "first_answer_ns", "last_text_ns")  # between a request's sending and its end,
