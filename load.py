@@ -42,6 +42,7 @@ from tally import Tally
 READY_S = 60.0  # for all connections of a level to be made
 CONNECT_AHEAD_S = 0.2  # a request is connected so long before it is due: servers close who is silent (llama-server after 5 s)
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
+EARLY_S = 0.00015  # who sends at a rate is awake so long before a request is due: a thread wakes late
 REFUSED_PAUSE_S = 0.25  # a place stays taken so long by a request that could not even connect
 LIVE_SWITCH_S = 0.0005  # whoever makes requests ready or digests replies gives way so soon to who receives and sends
 READING_SWITCH_S = 0.1  # nothing is urgent any more: the writer's many short turns would only cost
@@ -578,7 +579,8 @@ class Load:
             self._send_due()
             self._call((time.perf_counter_ns() - self.started_ns) / 1e9 + CONNECT_AHEAD_S, MAKING_AT_ONCE)
             with contextlib.suppress(queue.Empty):
-                self._note(*self._events.get(timeout=max(0.0, self._wake_at(next_tick) - time.perf_counter())), observer)
+                wake_at = self._wake_at(next_tick) - (EARLY_S if self.is_open else 0.0)
+                self._note(*self._events.get(timeout=max(0.0, wake_at - time.perf_counter())), observer)
             self._notice_end()
         self._notice_end()
         observer.tick(self)
