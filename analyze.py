@@ -25,17 +25,17 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-import standard  # first: it says so where the packages are missing
-import compare
-import console
-import db
-import export_csv
-import objectives
-import privilege
-import selection
-import verdict
-from selection import Study
-from verdict import Verdict
+from ollama_bench.terminal import standard  # first: it says so where the packages are missing
+from ollama_bench.analysis import compare
+from ollama_bench.terminal import console
+from ollama_bench.storage import db
+from ollama_bench.study_csv import export_csv
+from ollama_bench.inputs import objectives
+from ollama_bench.privilege import privilege
+from ollama_bench.analysis import selection
+from ollama_bench.analysis import verdict
+from ollama_bench.analysis.selection import Study
+from ollama_bench.analysis.verdict import Verdict
 
 DEFAULT_SLO = objectives.parse(objectives.DEFAULT)
 WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesce(first_answer_ns, request.ended_ns)",
@@ -191,8 +191,8 @@ def say(text: str) -> None:
 
 def draw(database, verdicts: list[Verdict], out: Path) -> None:
     """The PNGs and the page, told as they come."""
-    import charts  # two seconds to load: not for --compare or --no-charts
-    import report
+    from ollama_bench.charts import charts  # two seconds to load: not for --compare or --no-charts
+    from ollama_bench.report import report
     absent: dict[str, list[str]] = {}
     drawn: dict[str, list[tuple[str, dict]]] = {judged.study.model: [] for judged in verdicts}
     todo = [(judged, chart) for judged in verdicts for chart in charts.CHARTS]

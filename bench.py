@@ -19,8 +19,8 @@ if __name__ == "__main__":
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
-import standard  # first: it says so where the packages are missing
-import options as command_line
+from ollama_bench.terminal import standard  # first: it says so where the packages are missing
+from ollama_bench.inputs import options as command_line
 
 if __name__ == "__main__" and "SUDO_UID" not in os.environ:
     command_line.parse()  # --help and a wrong command line answer before the imports, which take a third of a second
@@ -38,21 +38,21 @@ from dataclasses import dataclass, field, replace
 from typing import Iterator, NamedTuple
 
 import analyze
-import api
-import compare
-import console
-import db
-import load
-import machine
-import power
-import privilege
-import prompts
-import selfcheck
-import wire
-from attempt import Limits, Outcome, Task
-from interrupt import Interrupt, on_interrupt
-from monitor import Monitor
-from server import DEMO_INTERVAL_MS, Server, ServerError, Simulator
+from ollama_bench.protocols import api
+from ollama_bench.analysis import compare
+from ollama_bench.terminal import console
+from ollama_bench.storage import db
+from ollama_bench.load import load
+from ollama_bench.monitor import machine
+from ollama_bench.power import power
+from ollama_bench.privilege import privilege
+from ollama_bench.inputs import prompts
+from ollama_bench.run import selfcheck
+from ollama_bench.transport import wire
+from ollama_bench.load.attempt import Limits, Outcome, Task
+from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
+from ollama_bench.monitor.monitor import Monitor
+from ollama_bench.run.server import DEMO_INTERVAL_MS, Server, ServerError, Simulator
 
 SAVING = "\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n"
 WARMUP_TOKENS = 8  # of a warm-up's reply: loading the model is what takes long

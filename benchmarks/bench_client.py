@@ -29,8 +29,8 @@ import threading
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the programs are files, not an installed package
 
-import api  # noqa: E402
-import selfcheck  # noqa: E402
+from ollama_bench.protocols import api  # noqa: E402
+from ollama_bench.run import selfcheck  # noqa: E402
 
 try:
     import pty

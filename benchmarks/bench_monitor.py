@@ -20,12 +20,12 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the programs are files, not an installed package
 
-import db  # noqa: E402
-import monitor  # noqa: E402
-import power  # noqa: E402
+from ollama_bench.storage import db  # noqa: E402
+from ollama_bench.monitor import monitor  # noqa: E402
+from ollama_bench.power import power  # noqa: E402
 
 LIMIT_RATIO = 0.03  # of one core
-POWERMETRICS = [sys.executable, str(ROOT / "sim.py"), "powermetrics", "--chip", "ultra",
+POWERMETRICS = [sys.executable, str(ROOT / "ollama_bench/simulator/sim.py"), "powermetrics", "--chip", "ultra",
                 "-f", "plist", "-b", "0", "-i", "1000"]
 SERVER = """
 import subprocess, sys, time

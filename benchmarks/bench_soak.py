@@ -58,7 +58,7 @@ def soak(at_once: int, requests: int) -> int:
 
 @contextlib.contextmanager
 def simulator():
-    process = subprocess.Popen([sys.executable, str(ROOT / "sim.py"), "--port", "0", "--parent-pid", str(os.getpid()), *SERVER],
+    process = subprocess.Popen([sys.executable, str(ROOT / "ollama_bench/simulator/sim.py"), "--port", "0", "--parent-pid", str(os.getpid()), *SERVER],
                                stdout=subprocess.PIPE, text=True)
     try:
         yield process.stdout.readline().split()[-1]

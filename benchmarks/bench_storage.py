@@ -26,8 +26,8 @@ sys.path.insert(0, str(ROOT))  # the programs are files, not an installed packag
 import psutil  # noqa: E402
 
 import bench  # noqa: E402
-import db  # noqa: E402
-import selfcheck  # noqa: E402
+from ollama_bench.storage import db  # noqa: E402
+from ollama_bench.run import selfcheck  # noqa: E402
 
 STREAMS, TOKENS, RATE = 256, 1500, 50  # a deep level of long answers: 384,000 chunks in 30 s
 VIEW_CHUNKS, ANALYSIS_CHUNKS = 1_000_000, 5_000_000

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import api  # noqa: E402
+from ollama_bench.protocols import api  # noqa: E402
 
 PIECES, ROUNDS = 20_000, 9
 OLLAMA = b'{"model":"deepseek-r1:7b","created_at":"2026-11-22T21:57:26.639004913Z",%s,"done":false}\n'

@@ -47,7 +47,7 @@ def sims(directory):
 
 
 def start_sim(log_path, arguments, started):
-    command = [sys.executable, str(HERE / "sim.py"), "--port", "0", "--log", str(log_path),
+    command = [sys.executable, str(HERE / "ollama_bench/simulator/sim.py"), "--port", "0", "--log", str(log_path),
                "--parent-pid", str(os.getpid()), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     started.append(process)

@@ -1,0 +1,1 @@
+"""ollama-bench: how many people a local language model can serve, how fast, at what energy."""

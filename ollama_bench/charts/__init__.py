@@ -1,0 +1,1 @@
+"""Charts out of SQL rows."""

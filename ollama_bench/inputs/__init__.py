@@ -1,0 +1,1 @@
+"""What the user hands in: options, TOML files, prompts and objectives."""

@@ -1,0 +1,1 @@
+"""The server's processes, the machine and its power while a run goes on."""

@@ -1,0 +1,759 @@
+"""monitor.py - watches the server's processes, the machine and its power while a run goes on.
+
+    python monitor.py                          # Ollama on port 11434, until Ctrl-C
+    sudo python monitor.py --duration 60       # with power; root is dropped after the start
+    python monitor.py --pid 4711 --interval 0.5
+    python monitor.py --powermetrics-log log   # store what powermetrics wrote elsewhere
+
+Fills process, process_sample, system_sample, power_source, power_sample and event. All of
+it happens in threads of its own: what fails here is a NULL and one line, never an error of
+the run. Energy comes from `power.py`; here its samples are checked, counted and stored.
+"""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import functools
+import json
+import os
+import platform
+import queue
+import re
+import statistics
+import sys
+import threading
+import time
+from typing import Iterator, Sequence
+
+if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
+    sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
+
+from ollama_bench.terminal import standard  # first: it says so where the packages are missing
+import psutil
+
+from ollama_bench.storage import db
+from ollama_bench.monitor import machine
+from ollama_bench.power import power
+from ollama_bench.privilege import privilege
+from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
+
+INTERVAL_S = 1.0  # between two looks; finer buys nothing: NVML and powermetrics average 1 s
+RESCAN_S = 2.0  # between two looks for new processes: each walks all processes, 3 ms here
+SEARCH_S = 10.0  # between two searches for a server that is not there: they cost more
+FORK_S = 1.0  # a child younger than this, with its parent's command line, is about to become another
+PORT = 11434  # Ollama's
+FIRST_DOCUMENT_S = 15.0  # powermetrics' first takes 1.3 s; a loaded machine gets ten times that
+STALL_INTERVALS = 3  # so many without a sample are a stall (or a sleep, when one spans them)
+STALL_S = 5.0  # but never fewer seconds than this
+RESTARTS = 3  # of a sampler in one run
+RESTART_EVERY_S = 60.0
+DEAD_RAIL_SAMPLES = 3  # so many successive zeros of CPU energy ...
+DEAD_RAIL_S = 3.0  # ... over so long are a dead sensor; the M5's counters step every 2.2 s
+READ_BYTES = 1 << 20
+SAY_LENGTH = 200  # of a message; a sampler's usage text has pages, and is kept as an event
+JOIN_S = 8.0  # for a thread to end; a sampler gets power.STOP_S of it
+
+
+# -- the server's processes -------------------------------------------------------------
+
+def is_serve(cmdline: list[str]) -> bool:
+    """Whether a command line is an Ollama server, by Ollama's own rule."""
+    name = os.path.basename(cmdline[0]).lower() if cmdline else ""
+    words = [word for word in cmdline[1:] if not word.startswith("-")]
+    return name in ("ollama", "ollama.exe") and words[:1] in (["serve"], ["start"])
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    try:
+        sockets = getattr(process, "net_connections", None) or process.connections  # before psutil 6
+        return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets(kind="tcp"))
+    except psutil.Error:
+        return False
+
+
+def cmdline_of(process: psutil.Process) -> list[str] | None:
+    """The command line; None where it may not be read or the process is gone."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return None
+
+
+def find_roots(port: int | None, pid: int | None) -> list[psutil.Process]:
+    """The processes that are the server: the one named by pid, else Ollama's or any other that
+    listens on the port, else (its sockets may not be ours to see) every Ollama there is."""
+    if pid is not None:
+        return [psutil.Process(pid)] if psutil.pid_exists(pid) else []
+    others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
+    servers = [process for process in others if is_serve(cmdline_of(process) or [])]
+    return [server for server in servers if listens(server, port)] or listeners(port, others) or servers
+
+
+def listeners(port: int, processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Who listens on the port: one look at all sockets, or (macOS without root) at each process."""
+    try:
+        pids = {s.pid for s in psutil.net_connections(kind="tcp")
+                if s.status == psutil.CONN_LISTEN and s.laddr.port == port}
+        return [process for process in processes if process.pid in pids]
+    except psutil.AccessDenied:
+        return [process for process in processes if listens(process, port)]
+
+
+class Member:
+    """One process of the server: its row, and its CPU time when last seen."""
+
+    def __init__(self, process: psutil.Process, role: str, name: str) -> None:
+        self.process, self.role, self.name = process, role, name
+        self.id: int | None = None
+        self.last: tuple[int, float] | None = None  # at_ns, CPU seconds
+        self.latest: dict = {}
+        self.fds_denied = False
+        self.title = f"{role} {name or '?'} ({process.pid})"
+
+    def look(self, at_ns: int, memory_bytes: int) -> dict | None:
+        """A row of process_sample; None when the process has ended."""
+        try:
+            with self.process.oneshot():
+                if self.process.status() == psutil.STATUS_ZOMBIE:
+                    return None  # it would read as a process that uses nothing
+                times, memory = self.process.cpu_times(), self.process.memory_info()
+                threads = self.process.num_threads()
+        except psutil.AccessDenied:
+            return {"at_ns": at_ns}
+        except psutil.Error:
+            return None
+        cpu_s = times.user + times.system
+        ratio = None
+        if self.last is not None and at_ns > self.last[0]:
+            ratio = max(cpu_s - self.last[1], 0) * 1e9 / (at_ns - self.last[0])
+        self.last = (at_ns, cpu_s)
+        return {"at_ns": at_ns, "cpu_s": cpu_s, "cpu_ratio": ratio,
+                "memory_ratio": memory.rss / memory_bytes, "rss_bytes": memory.rss,
+                "vms_bytes": memory.vms, "threads": threads, "fds": self._fds()}
+
+    def _fds(self) -> int | None:
+        count = getattr(self.process, "num_fds", None) or getattr(self.process, "num_handles", None)
+        try:
+            return None if self.fds_denied else count()
+        except psutil.AccessDenied:
+            self.fds_denied = True  # of another user, and will stay so
+        except psutil.Error:
+            pass
+        return None
+
+
+class Tree:
+    """The servers' processes with their roles, through restarts of a server and its runners.
+
+    A server is looked for on each of the ports; pid names one process instead.
+    """
+
+    def __init__(self, ports: Sequence[int], pid: int | None) -> None:
+        self.ports, self.pid = tuple(dict.fromkeys(ports)), pid
+        self.members: dict[tuple[int, float], Member] = {}
+        self.searched_s = float("-inf")
+        self._found: dict[int | None, list[psutil.Process]] = {port: [] for port in (self.ports if pid is None else (None,))}
+
+    def rescan(self, now_s: float) -> tuple[list[Member], list[Member]]:
+        """Looks for processes; returns who appeared and who vanished since the last time."""
+        self._look_for_roots(now_s)
+        seen = {key(process): (process, role) for process, role in self._walk(self.roots)}
+        vanished = [self.members.pop(known) for known in list(self.members) if known not in seen]
+        appeared = [Member(process, role, name_of(process))
+                    for known, (process, role) in seen.items() if known not in self.members]
+        for member in appeared:
+            self.members[key(member.process)] = member
+        return appeared, vanished
+
+    def _look_for_roots(self, now_s: float) -> None:
+        """Searches for servers that are not there: at once for one that has just gone, else now and then."""
+        gone = False
+        for port, roots in self._found.items():
+            self._found[port] = [root for root in roots if root.is_running() and alive(root)]
+            gone |= bool(roots) and not self._found[port]
+        if all(self._found.values()) or not gone and now_s - self.searched_s < SEARCH_S:
+            return
+        self.searched_s = now_s
+        for port in [port for port, roots in self._found.items() if not roots]:
+            self._found[port] = [root for root in find_roots(port, self.pid) if root.pid != os.getpid()]
+
+    @property
+    def roots(self) -> list[psutil.Process]:
+        return [root for roots in self._found.values() for root in roots]
+
+    @property
+    def where(self) -> str:
+        if self.pid is not None:
+            return f" with pid {self.pid}"
+        return f" on port{'s' * (len(self.ports) > 1)} {' or '.join(map(str, self.ports))}"
+
+    def slots(self, port: int | None = None) -> tuple[int | None, str | None]:
+        """The parallel requests of the newest process that was started with a number of them, of the
+        server on this port or of any."""
+        roots = self._found.get(port, self.roots)
+        for process, role in sorted(self._walk(roots), key=lambda found: key(found[0])[1], reverse=True):
+            if count := parallel_option(cmdline_of(process) or []):
+                return count, f"command line of the {role}"
+        for root in roots:
+            if count := whole(environment_of(root).get("OLLAMA_NUM_PARALLEL")):
+                return count, "OLLAMA_NUM_PARALLEL of the server"
+        return None, None
+
+    def drop(self, member: Member) -> None:
+        self.members.pop(key(member.process), None)
+
+    def _walk(self, roots: list[psutil.Process]):
+        """(process, role) of every root and all that descends from it."""
+        for root in roots:
+            yield root, "serve"
+            try:
+                children = root.children(recursive=True)
+            except psutil.Error:
+                continue
+            own = cmdline_of(root)
+            for child in children:
+                cmdline = cmdline_of(child)
+                just_forked = cmdline == own and time.time() - key(child)[1] < FORK_S  # not yet itself
+                if child.pid != os.getpid() and not just_forked and alive(child):
+                    yield child, "runner" if is_runner(cmdline or []) else "helper"
+
+
+def is_runner(cmdline: list[str]) -> bool:
+    return any(word == "--model" or word.startswith("--model=") for word in cmdline)
+
+
+def parallel_option(cmdline: list[str]) -> int | None:
+    """The slots in a runner's command line: -np of llama-server, --parallel of Ollama's own."""
+    for word, following in zip(cmdline, [*cmdline[1:], ""]):
+        name, _, value = word.partition("=")
+        if name in ("-np", "--parallel"):
+            return whole(value or following)
+    return None
+
+
+def whole(text: str | None) -> int | None:
+    """A number of slots, as its owner typed it; None for anything else."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text or "") and int(text) else None
+
+
+def environment_of(process: psutil.Process) -> dict:
+    """Its environment; empty where it may not be read."""
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.AccessDenied:
+        return True
+    except psutil.Error:
+        return False
+
+
+def key(process: psutil.Process) -> tuple[int, float]:
+    """A pid may be used again; with the time of its start it is one process."""
+    try:
+        return process.pid, process.create_time()
+    except psutil.Error:
+        return process.pid, 0.0
+
+
+def name_of(process: psutil.Process) -> str | None:
+    try:
+        return process.name()
+    except psutil.Error:
+        return None
+
+
+# -- the machine ------------------------------------------------------------------------
+
+class System:
+    """Rows of system_sample."""
+
+    def __init__(self) -> None:
+        self._last = psutil.cpu_times()
+        self.memory_bytes = psutil.virtual_memory().total
+
+    def look(self, at_ns: int) -> dict:
+        now, last = psutil.cpu_times(), self._last
+        self._last = now
+        spent, passed = (after - before for after, before in zip(busy_and_total(now), busy_and_total(last)))
+        memory = psutil.virtual_memory()
+        return {"at_ns": at_ns, "cpu_ratio": min(max(spent / passed, 0), 1) if passed > 0 else None,
+                "memory_used_bytes": memory.total - memory.available,
+                "swap_used_bytes": psutil.swap_memory().used, "memory_pressure": memory_pressure()}
+
+
+def busy_and_total(times) -> tuple[float, float]:
+    """Seconds that all cores worked, and all seconds. Linux counts guests in user already."""
+    total = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
+    return total - times.idle - getattr(times, "iowait", 0), total
+
+
+def memory_pressure() -> str | None:
+    """macOS: normal, warn or critical; Linux: the share of the last 10 s in which a task waited."""
+    if sys.platform == "darwin":
+        level, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+        name = b"kern.memorystatus_vm_pressure_level"
+        failed = ctypes.CDLL(None).sysctlbyname(name, ctypes.byref(level), ctypes.byref(size), None, 0)
+        return None if failed else {1: "normal", 2: "warn", 4: "critical"}.get(level.value)
+    text = power.read_text("/proc/pressure/memory") or ""
+    return text.split(" avg60", 1)[0] or None
+
+
+# -- power ------------------------------------------------------------------------------
+
+class CpuRail:
+    """Tells a CPU energy counter that steps slowly from a dead one.
+
+    An M5's steps every 2.2 s, so that samples of 1 s read 0 and double in turn: kept. On
+    some Macs with macOS 27 it stays 0: no running machine takes 0 J for three seconds, so
+    it is not known then, and neither is the sum. Zeros are held back until it shows.
+    """
+
+    def __init__(self) -> None:
+        self.lives: bool | None = None
+        self._held: list[dict] = []
+
+    @property
+    def holds(self) -> bool:
+        return bool(self._held)
+
+    def sift(self, sample: dict) -> list[dict]:
+        """The samples that may be stored now."""
+        self._held.append(sample)
+        if sample.get("cpu_energy_j"):
+            self.lives = True
+        elif sample.get("cpu_energy_j") == 0 and self.lives is not False:
+            span_ns = sample["end_ns"] - self._held[0]["start_ns"]
+            if len(self._held) < DEAD_RAIL_SAMPLES or span_ns < DEAD_RAIL_S * 1e9:
+                return []
+            self.lives = False
+        return self.release()
+
+    def release(self) -> list[dict]:
+        held, self._held = self._held, []
+        for sample in held:
+            if not self.lives and sample.get("cpu_energy_j") == 0:
+                sample.update(cpu_energy_j=None, energy_j=None)
+        return held
+
+
+class Track:
+    """What becomes of one power source in this run; every sample passes keep()."""
+
+    def __init__(self, monitor: Monitor, source) -> None:
+        self.monitor, self.source = monitor, source
+        self.name = f"{source.name} {source.device}"
+        self.interval_s = getattr(source, "interval_s", monitor.interval_s)
+        self.samples = 0
+        self.latest: dict = {}
+        self.stored_end_ns = 0  # of the last sample that is in the file: latest's is later when some are held back
+        self.heard_s = time.monotonic()
+        self._rail = CpuRail()
+        self._lock = threading.Lock()  # of the rail: release() comes from the run's thread
+        self.id = monitor.writer.insert("power_source", {
+            "run_id": monitor.run_id, "name": source.name, "device": source.device,
+            "kind": source.kind, "scope": source.scope, "status": source.status})
+
+    @property
+    def live(self) -> bool:
+        return self.source.status == "ok"
+
+    @property
+    def patience_s(self) -> float:
+        """How long the sample over this instant may take to be stored: an interval, with as much again
+        for a late one; two more while it is held back, for an M5's CPU counter shows no sooner that it lives."""
+        return (4 if self._rail.holds else 2) * self.interval_s
+
+    def keep(self, sample: dict, slept: bool = False) -> None:
+        """Checks a sample, whose instants are perf_counter_ns, and stores it."""
+        self.heard_s = time.monotonic()
+        self._check_gap(sample, slept)
+        self._note_thermal(sample)
+        self.latest = sample
+        with self._lock:
+            dead_before = self._rail.lives is False
+            self._store(self._rail.sift(sample))
+        if self._rail.lives is False and not dead_before:
+            self.monitor.note("cpu_power_zero", f"{self.name} says 0 J for a running CPU: it and the sum are NULL",
+                              say=True, at_ns=sample["end_ns"])
+
+    def _check_gap(self, sample: dict, slept: bool) -> None:
+        """A sample that spans a sleep, in which one of two clocks stood still, has no energy to
+        be trusted. A counter that was only read late is exact."""
+        span_ns = sample["end_ns"] - sample["start_ns"]
+        elapsed_ns = sample.pop("elapsed_ns", span_ns)
+        span_s = max(span_ns, elapsed_ns) / 1e9
+        slept |= elapsed_ns > 2 * span_ns
+        if slept or span_s > STALL_INTERVALS * self.interval_s and self.source.kind != "counter":
+            sample.update({rail: None for rail in ("energy_j", "gpu_energy_j", "cpu_energy_j") if rail in sample})
+            self.monitor.note("gap", f"{self.name}: a sample of {span_s:.1f} s"
+                              f"{' over a sleep' if slept else ''}; its energy is NULL", at_ns=sample["end_ns"])
+
+    def _note_thermal(self, sample: dict) -> None:
+        word, before = sample.get("thermal"), self.latest.get("thermal")
+        if word and word != before and (before or word.lower() not in ("nominal", "none")):
+            self.monitor.note("thermal", f"{self.name}: {word}", at_ns=sample["end_ns"])
+
+    def _store(self, samples: list[dict]) -> None:
+        origin_ns = self.monitor.origin_ns
+        for sample in samples:
+            self.samples += 1
+            self.stored_end_ns = sample["end_ns"]
+            self.monitor.writer.add("power_sample", {
+                **sample, "source_id": self.id,
+                "start_ns": sample["start_ns"] - origin_ns, "end_ns": sample["end_ns"] - origin_ns})
+
+    def release(self) -> None:
+        """Stores what is held back: nothing more is waited for."""
+        with self._lock:
+            self._store(self._rail.release())
+
+    def silent(self, now_s: float, limit_s: float = 0) -> float | None:
+        """The limit in seconds when nothing was heard for longer, else None."""
+        limit_s = limit_s or max(STALL_INTERVALS * self.interval_s, STALL_S)
+        return limit_s if self.live and now_s - self.heard_s > limit_s else None
+
+    def fail(self, why: str, successor: str = "") -> None:
+        """Ends this source for the run."""
+        self.source.status = why
+        goes_on = f", {successor} goes on" if successor else ""
+        self.monitor.note("sampler_failed", f"{self.name} gives nothing more{goes_on}: {why}", say=True)
+
+    def finish(self) -> None:
+        self.release()
+        self.monitor.writer.update("power_source", self.id, {
+            "kind": self.source.kind, "status": self.source.status, "samples": self.samples, "dropped": self.source.dropped})
+
+
+class Feed:
+    """Reads one sampler's output in a thread, and starts it again when it ends or stalls."""
+
+    def __init__(self, track: Track, first_document_s: float) -> None:
+        self.track = track
+        self.first_document_s = first_document_s
+        self._restarts_s: list[float] = []
+        self._stalled = ""
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until stop(), or until the sampler is given up."""
+        try:
+            self._follow()
+        except Exception as error:  # a source must not be waited for that nobody reads
+            self.track.fail(f"{type(error).__name__}: {error}")
+
+    @property
+    def source(self):
+        return self.track.source
+
+    def _follow(self) -> None:
+        why = ""  # it is started again
+        while self.track.live and not self._stopping.is_set():
+            self.track.heard_s = time.monotonic()
+            output = self.source.start()
+            if output is None:
+                why = self._not_started(why)
+                continue
+            if self._stopping.is_set():
+                self.source.kill()  # stop() came before there was anything to stop
+            elif why:
+                self.track.monitor.note("sampler_restarted", f"{self.track.name} is started again: {why}", say=True)
+            with output:
+                self._read(output)
+            if not self._stopping.is_set():
+                why, self._stalled = self._recover(self._stalled or self.source.complaint()), ""
+
+    def _not_started(self, why: str) -> str:
+        if not self._stopping.is_set():
+            self._give_up(f"{why}, and it can't be started again" if why else self.source.complaint() or "it can't be started")
+        return ""
+
+    def _read(self, output) -> None:
+        descriptor = output.fileno()
+        while data := os.read(descriptor, READ_BYTES):
+            for sample in self.source.feed(data, time.perf_counter_ns()):
+                self.track.keep(sample)
+        self.source.finish()
+
+    def _recover(self, why: str) -> str:
+        """Before another start: rests, for it comes at most once a minute; returns what is to be said of it then.
+        A sampler that gave nothing at all gets a simpler command, if it was refused; else it is given up."""
+        if not self.track.latest:
+            if not self.source.refused(why):
+                self._give_up(why)
+            return ""
+        if len(self._restarts_s) >= RESTARTS:
+            self._give_up(f"{why}, after {RESTARTS} restarts")
+            return ""
+        if self._restarts_s:
+            self.track.heard_s = float("inf")  # nothing to hear while it rests
+            self._stopping.wait(self._restarts_s[-1] + RESTART_EVERY_S - time.monotonic())
+        self._restarts_s.append(time.monotonic())
+        return why
+
+    def _give_up(self, why: str) -> None:
+        """Ends the source for the run; where another knows the same, that one is followed from now on."""
+        failed, successor = self.track, self.source.successor and self.source.successor()
+        if successor:
+            self.track, self._restarts_s = Track(failed.monitor, successor), []
+            failed.monitor.tracks.append(self.track)
+        failed.fail(why, successor.name if successor else "")
+
+    def watch(self, now_s: float) -> None:
+        """Called by the monitor's own thread: ends a sampler that says nothing any more."""
+        limit_s = self.track.silent(now_s, 0 if self.track.latest else self.first_document_s)
+        if limit_s and not self._stopping.is_set():
+            self._stalled = f"no sample in {limit_s:g} s"
+            self.track.heard_s = now_s
+            kill = functools.partial(self.track.monitor._safely, "sampler", self.source.kill)
+            threading.Thread(target=kill, name="sampler's end", daemon=True).start()  # it may take seconds
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.source.stop()
+
+
+class Monitor:
+    """Samples the server, the machine and its power in threads until stop().
+
+    Nothing it meets raises into the caller; say() is called once per kind of problem.
+    """
+
+    def __init__(self, writer, run_id: int, origin_ns: int, *, sources: list, ports: Sequence[int] = (),
+                 pid: int | None = None, interval_s: float = INTERVAL_S, say=None,
+                 first_document_s: float = FIRST_DOCUMENT_S) -> None:
+        self.writer, self.run_id, self.origin_ns = writer, run_id, origin_ns
+        self.interval_s = interval_s
+        self.say = say or print_line
+        self._said: set[str] = set()
+        self._cpu_s: list[float] = []  # CPU seconds of each thread that has ended
+        self._edges: queue.SimpleQueue = queue.SimpleQueue()  # mark() puts, the thread takes
+        self._stopping = threading.Event()
+        self._looked = threading.Event()
+        self.tree = Tree(ports, pid) if ports or pid is not None else None
+        self._system = System()
+        self._clocks = (time.time(), time.perf_counter())
+        self.tracks = [Track(self, source) for source in sources]
+        self._feeds = [Feed(track, first_document_s) for track in self.tracks if hasattr(track.source, "feed")]
+        self._polled = [track for track in self.tracks if hasattr(track.source, "read")]
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        for track in self.tracks:
+            if not track.live:
+                self.tell(track.source.name, f"power: {track.name} {track.source.status}")
+        if not self.tracks:
+            self.tell("power", "power: this machine shows no sensor that could be read")
+        if self.tree is None:
+            self.tell("remote", "processes: not watched, the server runs on another machine")
+        for work, name in [(self._poll, "monitor"), *((feed.run, feed.track.source.name) for feed in self._feeds)]:
+            thread = threading.Thread(target=self._account, args=(work,), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def wait_first_sample(self, timeout_s: float = FIRST_DOCUMENT_S) -> bool:
+        """Waits until every source that works has given a sample; False when time ran out."""
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            if self._looked.is_set() and all(track.latest or not track.live for track in self.tracks):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def mark(self) -> None:
+        """Says that a level begins or ends: counters are read and processes looked for at once."""
+        self._edges.put(True)
+
+    def wait_covered(self, at_ns: int, interrupt: Interrupt | None = None) -> bool:
+        """Waits until the stored power samples reach at_ns (perf_counter_ns); False when they did not.
+
+        A level's energy is known only when the samples over its end have come: one interval
+        later, a few when its CPU counter is slow. Never waits longer than that, nor for a
+        source that gives none; what is held back then is stored as it is.
+        """
+        waiting, began_s = [track for track in self.tracks if track.live and track.latest], time.monotonic()
+        while late := [track for track in waiting if track.live and track.stored_end_ns < at_ns]:
+            out_of_time = time.monotonic() - began_s > max(track.patience_s for track in late)
+            if out_of_time or interrupt is not None and interrupt.is_set():
+                for track in late:
+                    self._safely("power", track.release)
+                return False
+            time.sleep(0.01)
+        return True
+
+    def slots(self, port: int | None = None) -> tuple[int | None, str | None]:
+        """How many requests at a time the server on this port (or any) is set to, and where that was read."""
+        try:
+            return self.tree.slots(port) if self.tree else (None, None)
+        except psutil.Error:
+            return None, None
+
+    def latest(self) -> dict:
+        """What was seen last: power_w, gpu_power_w, gpu_mhz, gpu_busy_ratio, thermal, rss_bytes, cpu_ratio."""
+        now_ns, fresh = time.perf_counter_ns(), []
+        for track in self.tracks:
+            if track.latest and now_ns - track.latest["end_ns"] < (STALL_S + track.interval_s) * 1e9:
+                fresh.append(track.latest)
+        members = [member.latest for member in list(self.tree.members.values())] if self.tree else []
+        return {"power_w": total(watts(sample, "energy_j") for sample in fresh),
+                "gpu_power_w": total(watts(sample, "gpu_energy_j") for sample in fresh),
+                "gpu_mhz": largest(sample.get("gpu_mhz") for sample in fresh),
+                "gpu_busy_ratio": largest(sample.get("gpu_busy_ratio") for sample in fresh),
+                "thermal": next((sample["thermal"] for sample in fresh if sample.get("thermal")), None),
+                "rss_bytes": total(row.get("rss_bytes") for row in members),
+                "cpu_ratio": total(row.get("cpu_ratio") for row in members)}
+
+    def stop(self) -> dict:
+        """Ends all threads and samplers, stores what is left; returns what watching cost."""
+        self._stopping.set()
+        self._edges.put(False)
+        for feed in self._feeds:
+            self._safely("sampler", feed.stop)
+        until_s = time.monotonic() + JOIN_S
+        for thread in self._threads:
+            thread.join(max(until_s - time.monotonic(), 0))
+        for track in self.tracks:
+            self._safely("power", track.source.stop)
+            self._safely("power", track.finish)
+        samplers = [track.source.launcher for track in self.tracks if hasattr(track.source, "launcher")]
+        return {"monitor_cpu_s": sum(self._cpu_s), "sampler_cpu_s": sum(launcher.cpu_s for launcher in samplers)}
+
+    def note(self, kind: str, detail: str, say: bool = False, at_ns: int | None = None) -> None:
+        """Stores an event, of now unless at_ns says when; with say it is also told, for it concerns a power source."""
+        at_ns = time.perf_counter_ns() if at_ns is None else at_ns
+        self.writer.add("event", {"run_id": self.run_id, "at_ns": at_ns - self.origin_ns, "kind": kind, "detail": detail})
+        if say:
+            self.tell(kind, f"power: {detail:.{SAY_LENGTH}}")
+
+    def tell(self, kind: str, text: str) -> None:
+        """One line for the user, once per kind."""
+        if kind not in self._said:
+            self._said.add(kind)
+            self.say(text)
+
+    def _account(self, work) -> None:
+        """Runs a thread's work and notes the CPU time that it took."""
+        self._safely(threading.current_thread().name, work)
+        self._cpu_s.append(time.thread_time())
+
+    def _safely(self, kind: str, work) -> None:
+        """Whatever goes wrong in watching must not reach the run."""
+        try:
+            work()
+        except Exception as error:
+            self.tell(f"{kind} failed", f"monitor: {kind}: {type(error).__name__}: {error}")
+
+    def _poll(self) -> None:
+        due_s = rescan_s = time.monotonic()
+        while not self._stopping.is_set():
+            now_s = time.monotonic()
+            tick = now_s >= due_s
+            if not tick and not self._wait_for_edge(due_s - now_s):
+                continue
+            self._read_polled()
+            if not tick or now_s >= rescan_s:
+                self._safely("processes", self._rescan)
+                rescan_s = now_s + RESCAN_S
+            if tick:
+                self._look()
+                due_s = max(due_s + self.interval_s, time.monotonic())
+        self._read_polled()  # up to the very end
+
+    def _wait_for_edge(self, timeout_s: float) -> bool:
+        try:
+            return self._edges.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+
+    def _look(self) -> None:
+        self._look_at_processes()
+        self._safely("machine", self._look_at_machine)
+        self._safely("power", self._look_for_silence)
+        self._looked.set()
+
+    def _look_for_silence(self) -> None:
+        for feed in self._feeds:
+            feed.watch(time.monotonic())
+        for track in self._polled:
+            if limit_s := track.silent(time.monotonic()):
+                track.heard_s = float("inf")  # said once; keep() hears it again
+                self.note("sampler_silent", f"{track.name}: no sample in {limit_s:g} s", say=True)
+
+    def _read_polled(self) -> None:
+        slept = self._slept()
+        for track in self._polled:
+            self._safely(track.name, functools.partial(self._read_one, track, slept))
+
+    def _read_one(self, track: Track, slept: bool) -> None:
+        sample = track.source.read(time.perf_counter_ns())
+        if sample:
+            track.keep(sample, slept)
+
+    def _slept(self) -> bool:
+        """Whether the wall clock ran on while ours stood still, as it does in a sleep."""
+        before, self._clocks = self._clocks, (time.time(), time.perf_counter())
+        slept_s = (self._clocks[0] - before[0]) - (self._clocks[1] - before[1])
+        if slept_s <= max(STALL_S, STALL_INTERVALS * self.interval_s):
+            return False
+        self.note("sleep", f"the machine slept, or its clock was set, by {slept_s:.0f} s")
+        return True
+
+    def _rescan(self) -> None:
+        if self.tree is None:
+            return
+        appeared, vanished = self.tree.rescan(time.monotonic())
+        for member in vanished:
+            self.note("process_vanished", member.title)
+        for member in appeared:
+            member.id = self.writer.insert("process", {
+                "run_id": self.run_id, "pid": member.process.pid, "created_unix": key(member.process)[1],
+                "role": member.role, "name": member.name})
+            self.note("process_appeared", member.title)
+        if not self.tree.members:
+            self.tell("processes", f"processes: no server{self.tree.where}; looking again every {SEARCH_S:g} s")
+
+    def _look_at_processes(self) -> None:
+        members = list(self.tree.members.values()) if self.tree else []
+        for member in members:
+            self._safely("processes", functools.partial(self._look_at_one, member))
+        if denied := sum(member.fds_denied for member in members):
+            self.tell("fds", f"processes: open files of {denied} process{'es' * (denied > 1)} are not ours to count: NULL")
+
+    def _look_at_one(self, member: Member) -> None:
+        row = member.look(time.perf_counter_ns() - self.origin_ns, self._system.memory_bytes)
+        if row is None:
+            self.tree.drop(member)
+            self.note("process_vanished", member.title)
+            return
+        member.latest = row
+        if member.id is not None:
+            self.writer.add("process_sample", {"process_id": member.id, **row})
+
+    def _look_at_machine(self) -> None:
+        row = self._system.look(time.perf_counter_ns() - self.origin_ns)
+        self.writer.add("system_sample", {"run_id": self.run_id, **row})
+
+
+def watts(sample: dict, rail: str) -> float | None:
+    energy_j = sample.get(rail)
+    return None if energy_j is None else energy_j * 1e9 / (sample["end_ns"] - sample["start_ns"])
+
+
+def total(values) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def largest(values) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def print_line(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(standard.clean_line(text), file=sys.stderr, flush=True)

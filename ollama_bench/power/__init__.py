@@ -1,0 +1,1 @@
+"""Power sources: what each system and device tells of joules and watts."""

@@ -1,0 +1,1 @@
+"""Root is kept for reading power alone; everything else runs as the user."""

@@ -1,0 +1,1 @@
+"""A stand-in server and powermetrics; imports nothing of this package."""

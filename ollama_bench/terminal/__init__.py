@@ -1,0 +1,1 @@
+"""Standard output and error, the live screen, and Ctrl-C."""

@@ -1,0 +1,1 @@
+"""Bytes and instants on the socket: connections, exchanges, recordings, kernel stamps."""

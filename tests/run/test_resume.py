@@ -1,0 +1,230 @@
+"""--resume: nobody goes on with a run that is alive, nor with one whose model or server is another by now."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import bench
+from ollama_bench.storage import db
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
+RUN = {
+    "source": "bench",
+    "status": "running",
+    "started_unix": 1e9,
+    "arguments": "{}",
+    "tool_version": "0",
+}
+
+
+@pytest.fixture(scope="module")
+def server(module_sim):
+    return module_sim("--profile", "exact", "--ttft", "20", "--itl", "5", "--tokens", "20")
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    monkeypatch.setattr(bench, "LOOK_EVERY_S", 0.05)
+
+
+@pytest.fixture
+def asked(server, tmp_path):
+    return ["1,2", "--host", server.url, "--db", str(tmp_path / "results.db"), *QUICK]
+
+
+def ask(path, sql, *values):
+    with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
+        found = connection.execute(sql, values).fetchall()
+        connection.commit()
+    return found
+
+
+def left_behind(path, asked, age_s=0.0, pid=None):
+    """A run that measured level 1 and was killed in level 2, as long ago as is said."""
+    assert bench.main(asked) == 0
+    ask(path, "DELETE FROM request WHERE level_id = 2")
+    ask(path, "UPDATE level SET status = 'running', ended_ns = NULL WHERE id = 2")
+    ask(
+        path,
+        "UPDATE run SET status = 'running', seen_unix = ?, pid = ?",
+        time.time() - age_s,
+        pid or os.getpid(),
+    )
+
+
+def content(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def test_a_run_is_alive_by_its_signs_and_not_by_its_pid(tmp_path):
+    """Its process may be on another computer, or in another container."""
+    absent = 2**22 + 1  # higher than any pid
+    with db.Writer(tmp_path / "results.db") as writer:
+        writer.insert("run", RUN | {"seen_unix": time.time(), "pid": absent})
+        writer.insert("run", RUN | {"seen_unix": time.time() - 60, "pid": os.getpid()})
+        writer.insert(
+            "run", RUN | {"seen_unix": time.time() + 600, "pid": absent}
+        )  # a clock that is ahead
+    db.connect(tmp_path / "results.db").close()
+    assert ask(tmp_path / "results.db", "SELECT status FROM run") == [
+        ("running",),
+        ("interrupted",),
+        ("running",),
+    ]
+
+
+def test_a_run_that_gives_a_sign_of_life_is_not_resumed(asked, tmp_path, capsys):
+    path = tmp_path / "results.db"
+    left_behind(path, asked, age_s=1)
+    before = ask(path, "SELECT * FROM level")
+    beat = threading.Timer(0.6, lambda: ask(path, "UPDATE run SET seen_unix = seen_unix + 2"))
+    beat.start()
+    capsys.readouterr()
+    assert bench.main([*asked, "--resume"]) == 1
+    beat.join()
+    said = capsys.readouterr()
+    assert said.err == "bench.py: run 1 is still running\n"
+    assert len([line for line in said.out.splitlines() if "sign of life" in line]) == 1
+    assert "run 1 gave a sign of life 1 s ago; waiting up to 14 s" in said.out
+    assert ask(path, "SELECT * FROM level") == before and ask(
+        path, "SELECT count(*), max(status) FROM run"
+    ) == [(1, "running")]
+
+
+@pytest.mark.parametrize("age_s", [14.2, 16, -3600])
+def test_a_run_that_gives_none_is_resumed_when_it_is_surely_dead(
+    asked, tmp_path, monkeypatch, capsys, age_s
+):
+    """A sign from the future, of a clock that is ahead, is waited for as long as any."""
+    if age_s < 0:
+        monkeypatch.setattr(db, "DEAD_AFTER_S", 0.5)
+    path = tmp_path / "results.db"
+    left_behind(path, asked, age_s)
+    assert bench.main([*asked, "--resume"]) == 0
+    out = capsys.readouterr().out
+    assert ("gave a sign of life" in out) == (
+        age_s < 15
+    ) and "going on with run 1: 1 of 2 levels are there" in out
+    assert ask(path, "SELECT concurrency, status FROM level") == [
+        (1, "finished"),
+        (2, "interrupted"),
+        (2, "finished"),
+    ]
+    assert ask(path, "SELECT status FROM run") == [("finished",)]
+
+
+def test_a_run_that_ends_while_it_is_waited_for_is_no_run_to_wait_for(asked, tmp_path, capsys):
+    path = tmp_path / "results.db"
+    left_behind(path, asked)
+    end = threading.Timer(
+        0.4, lambda: ask(path, "UPDATE run SET status = 'finished', seen_unix = seen_unix + 1")
+    )
+    end.start()
+    assert bench.main([*asked, "--resume"]) == 0
+    end.join()
+    assert "nothing to resume" in capsys.readouterr().out
+    assert ask(path, "SELECT status FROM run") == [("finished",), ("finished",)]
+
+
+def test_of_two_that_resume_at_once_one_does(module_sim, tmp_path):
+    slow = module_sim("--profile", "exact", "--ttft", "20", "--itl", "80", "--tokens", "20")
+    path = tmp_path / "results.db"
+    asked = ["1,2", "--host", slow.url, "--db", str(path), *QUICK]
+    left_behind(path, asked, age_s=13)
+    command = [sys.executable, str(ROOT / "bench.py"), *asked, "--resume"]
+    with ThreadPoolExecutor(2) as pool:
+        done = list(
+            pool.map(
+                lambda _: subprocess.run(command, capture_output=True, text=True, timeout=60),
+                range(2),
+            )
+        )
+    assert sorted(process.returncode for process in done) == [0, 1], done
+    assert {process.stderr for process in done} == {"", "bench.py: run 1 is still running\n"}
+    assert ask(path, "SELECT count(*) FROM level WHERE status = 'finished'") == [(2,)]
+
+
+def test_a_run_is_taken_over_once(tmp_path):
+    with db.Writer(tmp_path / "results.db") as writer:
+        run_id = writer.insert("run", RUN | {"status": "interrupted", "seen_unix": None})
+        writer.insert(
+            "level", {"run_id": run_id, "model": "m", "concurrency": 1, "status": "running"}
+        )
+        assert not writer.take_over(run_id, 5.0, {"status": "running"})
+        assert writer.take_over(run_id, None, {"status": "running", "seen_unix": 7.0})
+        assert not writer.take_over(run_id, None, {"status": "running", "seen_unix": 8.0})
+        assert not writer.take_over(99, None, {"status": "running"}) and writer.rejected == 0
+    assert ask(
+        tmp_path / "results.db", "SELECT seen_unix, (SELECT status FROM level) FROM run"
+    ) == [(7.0, "interrupted")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_ctrl_c_ends_the_waiting(asked, tmp_path):
+    path = tmp_path / "results.db"
+    left_behind(path, asked)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "bench.py"), *asked, "--resume"],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert any("gave a sign of life" in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (130, "") and ask(path, "SELECT status FROM run") == [
+        ("running",)
+    ]
+
+
+@pytest.mark.parametrize(
+    "column, was, what",
+    [
+        ("digest", "abc", "the digest of deepseek-r1:7b at {url} changed from abc to "),
+        ("server_version", "0.1", "the version of the server at {url} changed from 0.1 to 0.24.0"),
+    ],
+)
+def test_what_was_measured_is_not_mixed_with_another_model_or_server(
+    asked, server, tmp_path, capsys, column, was, what
+):
+    path = tmp_path / "results.db"
+    left_behind(path, asked, age_s=60)
+    db.connect(path).close()  # which notes that it died
+    ask(path, f"UPDATE target SET {column} = ?", was)
+    before, requests = content(path), len(server.log())
+    capsys.readouterr()
+    assert bench.main([*asked, "--resume"]) == 1
+    said = capsys.readouterr()
+    assert (
+        len(said.err.splitlines()) == 1
+        and "run 1 cannot be resumed: " + what.format(url=server.url) in said.err
+    )
+    assert content(path) == before and len(server.log()) == requests and "warming" not in said.out
+
+
+def test_what_the_levels_before_were_measured_on_stays_as_it_was_noted(asked, tmp_path):
+    """Also where it was not known then; where nothing was measured yet it is noted."""
+    path = tmp_path / "results.db"
+    left_behind(path, asked, age_s=60)
+    ask(path, "UPDATE target SET digest = NULL, slots = 3, slots_source = 'then'")
+    before = ask(path, "SELECT * FROM target")
+    assert bench.main([*asked, "--resume"]) == 0
+    assert ask(path, "SELECT * FROM target") == before
+    ask(path, "UPDATE run SET status = 'interrupted'")
+    ask(path, "DELETE FROM chunk")
+    ask(path, "DELETE FROM reply")
+    ask(path, "DELETE FROM request")
+    ask(path, "DELETE FROM level")
+    assert bench.main([*asked, "--resume"]) == 0
+    assert ask(path, "SELECT digest IS NOT NULL, slots IS NULL FROM target") == [(1, 1)]

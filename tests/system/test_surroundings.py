@@ -1,0 +1,213 @@
+"""Where a program is started: without docstrings, in a window without width, with odd names of files."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import analyze
+import bench
+from ollama_bench.study_csv import import_csv
+from support import made_up_results
+from ollama_bench.monitor import monitor
+from ollama_bench.inputs import options
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ["--cooldown", "0", "--idle", "0", "--no-monitor"]
+PROGRAMS = [
+    "bench.py",
+    "monitor.py",
+    "analyze.py",
+    "sim.py",
+    "import_csv.py",
+    *(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")),
+]
+
+
+def run(program, *arguments, cwd, **environment):
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
+    }
+    return subprocess.run(
+        [sys.executable, ROOT / program, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**clean, **environment},
+    )
+
+
+# -- without docstrings
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_says_what_it_is_for_where_python_drops_docstrings(tmp_path, program):
+    with_them = run(program, "--help", cwd=tmp_path)
+    without = run(program, "--help", cwd=tmp_path, PYTHONOPTIMIZE="2", PYTHONDONTWRITEBYTECODE="1")
+    assert (
+        without.returncode == 0
+        and without.stdout == with_them.stdout != ""
+        and without.stderr == ""
+    )
+
+
+def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
+    bare = {"PYTHONOPTIMIZE": "2", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = run("bench.py", "1", "--demo", *QUICK, "--plain", cwd=tmp_path, **bare)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = run("bench.py", "1", "--demo", "--report", *QUICK, cwd=tmp_path, **bare)
+    assert report.returncode == 1 and report.stderr == (  # and not after hours of measuring
+        "bench.py: no charts with -OO or PYTHONOPTIMIZE=2: start without it, or leave out --report\n"
+    )
+    assert run("analyze.py", "--no-charts", cwd=tmp_path, **bare).returncode == 0
+    charts = run("analyze.py", cwd=tmp_path, **bare)
+    assert charts.returncode == 1 and charts.stderr == (
+        "analyze.py: no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts\n"
+    )
+    assert run("sim.py", "--fault", "help", cwd=tmp_path, **bare).stdout.startswith("html_502 ")
+
+
+# -- windows without width
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal of its own")
+@pytest.mark.parametrize(
+    "columns, environment, command",
+    [
+        (1, {}, "bench.py 1 --demo --cooldown 0 --idle 0 --no-monitor"),
+        (80, {"COLUMNS": "0"}, "bench.py 1 --demo --cooldown 0 --idle 0 --no-monitor"),
+        (1, {}, "analyze.py --no-charts"),
+        (80, {"COLUMNS": "0"}, "analyze.py --no-charts"),
+        (80, {"COLUMNS": "1"}, "analyze.py --compare 1 1"),
+        (1, {}, "import_csv.py ollama --dry-run"),
+        (1, {}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
+        (80, {"COLUMNS": "0"}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
+    ],
+)
+def test_a_window_without_width_is_no_traceback(tmp_path, columns, environment, command):
+    import fcntl
+    import struct
+    import termios
+
+    program, *arguments = command.split()
+    made_up_results.write(tmp_path / "results.db", levels=(1, 2))
+    if program == "import_csv.py":
+        assert (
+            analyze.main(
+                ["--db", str(tmp_path / "results.db"), "--no-charts", "--export-csv", str(tmp_path)]
+            )
+            == 0
+        )
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
+    }
+    process = subprocess.Popen(
+        [sys.executable, ROOT / program, *arguments],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**clean, "TERM": "xterm", **environment},
+    )
+    os.close(theirs)
+    said = b""
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        try:
+            while data := terminal.read(65536):
+                said += data
+        except OSError:  # all who wrote to it are gone
+            pass
+    assert process.wait(30) == 0 and b"Traceback" not in said and len(said) > 100, said
+
+
+# -- names of files
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:results.db"])
+def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
+    made_up_results.write(tmp_path / "results.db", levels=(1, 2))
+    assert (
+        analyze.main(
+            ["--db", str(tmp_path / "results.db"), "--no-charts", "--export-csv", str(tmp_path)]
+        )
+        == 0
+    )
+    there = {path.name for path in tmp_path.iterdir()}
+    for command in (
+        ["bench.py", "1", "--demo", *QUICK, "--plain"],
+        ["analyze.py", "--no-charts"],
+        ["import_csv.py", "ollama"],
+        ["monitor.py", "--port", "9", "--duration", "0.1"],
+    ):
+        done = run(*command, "--db", name, cwd=tmp_path)
+        said = (done.stderr + done.stdout).strip().splitlines()
+        assert done.returncode == 1 and any(
+            f"invalid --db {name!r}: expected the name of a file" in line for line in said
+        )
+        assert "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == there
+
+
+@pytest.mark.parametrize("key", ["db", "prompts", "prompt", "model", "label"])
+def test_a_nul_character_in_a_file_of_settings_is_one_line(tmp_path, capsys, key):
+    (tmp_path / "bench.toml").write_text(f'{key} = "a\\u0000b"')
+    with pytest.raises(SystemExit) as caught:
+        options.parse(["1", "--config", str(tmp_path / "bench.toml")])
+    said = capsys.readouterr().err
+    assert (
+        caught.value.code == 2
+        and len(said.splitlines()) == 1
+        and f"{key}: it holds a NUL character" in said
+    )
+
+
+@pytest.mark.parametrize(
+    "parse, arguments",
+    [
+        *(
+            (options.parse, ["1", option, "a\0b"])
+            for option in ("--db", "--prompts", "--config", "--model", "--label")
+        ),
+        *((analyze.parse_args, [option, "a\0b"]) for option in ("--db", "--out", "--export-csv")),
+        (import_csv.parse_args, ["a\0b"]),
+        (import_csv.parse_args, ["a", "--db", "a\0b"]),
+        (monitor.parse_args, ["--db", "a\0b"]),
+        (monitor.parse_args, ["--powermetrics-log", "a\0b"]),
+    ],
+)
+def test_a_nul_character_in_an_option_is_one_line(parse, arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments)
+    said = capsys.readouterr().err
+    assert (
+        caught.value.code == 2
+        and "\0" not in said
+        and "expected text without a NUL character" in said.splitlines()[-1]
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="quotes as of sh")
+def test_the_commands_that_are_printed_can_be_typed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    name = "it's my results.db"
+    assert bench.main(["1", "--demo", *QUICK, "--plain", "--db", name]) == 0
+    commands = [
+        line.split("     ")[0]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith(("  python", "  datasette"))
+    ]
+    assert [shlex.split(command)[-1] for command in commands] == [name, name]
+    assert analyze.main(["--db", name, "--no-charts", "--export-csv", "."]) == 0
+    capsys.readouterr()
+    assert import_csv.main(["ollama", "--db", "again and again.db"]) == 0
+    assert shlex.split(capsys.readouterr().out.splitlines()[-1])[-1] == "again and again.db"

@@ -1,0 +1,307 @@
+"""describe.py - says in metadata.yaml what every table, view and column of results.db means.
+
+    python describe.py         write metadata.yaml anew, after a change of schema.sql
+    datasette results.db -m metadata.yaml     (or: datasette . )
+
+A table's columns are described by the comments in schema.sql, so that a meaning stands in
+one place; what a view computes is described here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import sys
+from pathlib import Path
+
+from ollama_bench.storage import schema
+
+METADATA = Path(__file__).parents[1] / "metadata.yaml"
+
+WORDS = {  # columns that views compute, and keys
+    "id": "number of the row",
+    "run_id": "number of the run",
+    "level_id": "number of the level",
+    "request_id": "number of the request",
+    "target_id": "number of the target, a model on a server",
+    "machine_id": "number of the machine",
+    "source_id": "number of the power source",
+    "process_id": "number of the row of the process",
+    "model": "the model as asked for",
+    "started_utc": "when the run began, UTC",
+    "duration_s": "time from beginning to end",
+    "models": "models measured",
+    "levels_finished": "levels that were measured to the end",
+    "requests": "requests counted in this row",
+    "chip": "processor as the system names it",
+    "gpu": "graphics processors",
+    "os": "system, release and architecture",
+    "metric": "which latency (ttft_s, ttfat_s, e2e_s, active_s, tpot_s: seconds) or rate (tokens_per_s)",
+    "n": "values that the statistics rest on",
+    "mean": "arithmetic mean, in the metric's unit",
+    "min": "the least value, in the metric's unit",
+    "p50": "median, nearest rank, in the metric's unit",
+    "p95": "95th percentile, nearest rank, in the metric's unit; NULL below 20 values",
+    "p99": "99th percentile, nearest rank, in the metric's unit; NULL below 100 values",
+    "max": "the most, in the metric's unit",
+    "peak_streaming": "the most requests that were answered at the same time: the server's slots seen from outside",
+    "in_flight": "requests that have not ended",
+    "completed": "requests that ended with a whole answer",
+    "errors": "requests that ended in any other way than completed",
+    "error_ratio": "errors / (completed + errors), 0 to 1",
+    "prompt_tokens": "tokens of the prompts",
+    "chunks": "chunks with text",
+    "ttft_mean_s": "wait for the first token, mean",
+    "ttft_p50_s": "wait for the first token, median",
+    "ttft_p95_s": "wait for the first token, 95th percentile; NULL below 20 requests",
+    "ttft_p99_s": "wait for the first token, 99th percentile; NULL below 100 requests",
+    "ttft_max_s": "wait for the first token, longest",
+    "ttfat_mean_s": "wait for the first token of the answer, after any reasoning, mean",
+    "tokens_per_s_mean": "tokens per second of one request, mean",
+    "tokens_per_s_p50": "tokens per second of one request, median",
+    "tokens_per_s_min": "tokens per second of the slowest request",
+    "tpot_mean_s": "time per output token, mean",
+    "e2e_mean_s": "from sending to the last text, mean",
+    "e2e_p50_s": "from sending to the last text, median",
+    "e2e_p95_s": "from sending to the last text, 95th percentile; NULL below 20 requests",
+    "e2e_p99_s": "from sending to the last text, 99th percentile; NULL below 100 requests",
+    "e2e_max_s": "from sending to the last text, longest",
+    "output_tokens": "tokens generated",
+    "output_tokens_per_s": "tokens per second of all streams together",
+    "requests_per_s": "completed requests per second",
+    "example": "one of the errors, in the server's words",
+    "queue_s": "waiting for a slot by the server's clock, mean",
+    "load_s": "loading the model by the server's clock, mean",
+    "prefill_s": "evaluating the prompt by the server's clock, mean",
+    "decode_s": "generating by the server's clock, mean",
+    "total_s": "the whole request by the server's clock, mean",
+    "idle_w": "mean power in the idle baseline",
+    "coverage_ratio": "share of the level that samples cover, 0 to 1",
+    "energy_j": "energy of the level; NULL when samples cover less than 95 % of it",
+    "net_energy_j": "energy of the level less what idling would have taken",
+    "mean_w": "mean power during the level",
+    "max_w": "highest power of a sample of the level",
+    "mean_gpu_mhz": "mean GPU clock",
+    "mean_gpu_busy_ratio": "share of the time the GPU was busy, 0 to 1",
+    "samples": "samples counted",
+    "joules_per_output_token": "energy of the level / the level's output tokens, joules",
+    "net_joules_per_output_token": "energy of the level less idle power / the level's output tokens, joules",
+    "output_tokens_per_joule": "output tokens of the level / the level's energy in joules",
+    "energy_wh": "energy of the level, watt hours",
+    "min_output_tokens": "tokens of the shortest reply",
+    "mean_output_tokens": "tokens of a reply, mean",
+    "max_output_tokens": "tokens of the longest reply",
+    "cut_by_length": "replies that ended at the limit of tokens",
+    "cached_tokens": "prompt tokens taken from the prompt cache",
+    "max_load_s": "the longest wait for loading the model",
+    "mean_cpu_ratio": "share of all cores busy, mean, 0 to 1",
+    "max_memory_used_bytes": "most physical memory in use",
+    "swap_change_bytes": "largest less smallest swap in use during the level",
+    "server_processes": "processes of the server that were seen",
+    "server_cpu_cores": "cores that the server's processes kept busy, mean",
+    "server_max_rss_bytes": "largest resident memory of each of the server's processes, summed",
+    "server_max_threads": "most threads of each of the server's processes, summed",
+    "server_max_fds": "most open files of each of the server's processes, summed",
+    "thermal_samples": "samples that carry the system's word on heat",
+    "hot_samples": "samples in which the system's word on heat is not nominal",
+    "max_temperature_c": "highest temperature, degrees Celsius",
+    "sent_at_s": "when the request was sent, seconds since the run began",
+    "first_text_at_s": "when the first text came, seconds since the run began",
+    "first_answer_at_s": "when the answer began, seconds since the run began",
+    "last_text_at_s": "when the last text came, seconds since the run began",
+    "ended_at_s": "when the request ended, seconds since the run began",
+    "at_s": "the moment, seconds since the level or the run began",
+    "waiting": "requests that wait for their first text",
+    "answering": "requests whose text is coming",
+    "failed": "requests that have failed",
+    "start_at_s": "when the sample begins, seconds since the run began",
+    "end_at_s": "when the sample ends, seconds since the run began",
+    "power_w": "mean power of the sample",
+    "gpu_power_w": "mean power of the GPU",
+    "process": "role or name of the process, with the pid",
+    "pid": "number of the process",
+    "threads": "threads of the process",
+    "detail": "what happened, in words",
+    "at_ns": "instant, nanoseconds since the run began",
+    "memory_used_bytes": "physical memory not available to programs",
+    "swap_used_bytes": "swap in use",
+    "RequestID": "number of the request within its level, from 1",
+    "TTFB": "wait for the first token",
+    "TotalDuration": "from sending to the last text",
+    "ResponseDuration": "from the first to the last text",
+    "WaitingTime": "wait for the first token",
+    "TokenCount": "output tokens of the request",
+    "StatusCode": "HTTP status of the answer",
+    "Timestamp": "end of the request, level or sample, UTC",
+    "Throughput": "tokens per second between first and last text",
+    "Concurrency": "requests in flight at once",
+    "MaxDuration": "longest time from first to last text",
+    "MinDuration": "shortest time from first to last text",
+    "AvgDuration": "mean time from first to last text",
+    "P99Duration": "99th percentile of the time from first to last text; NULL below 100 values (the original wrote the longest)",
+    "Usage%": "share of the time the GPU was busy, per cent",
+    "Power(W)": "mean power of the GPU",
+    "Frequency(MHz)": "clock of the GPU",
+    "PID": "number of the process",
+    "CPU%": "CPU time of the process, per cent of one core",
+    "MEM%": "resident memory of the process, per cent of the physical memory",
+    "Threads": "threads of the process",
+    "FDs": "open files of the process; NULL when not permitted",
+    "VSZ": "virtual memory of the process, KiB",
+    "RSS": "resident memory of the process, KiB; on macOS without most GPU memory",
+    "temperature_c": "temperature, degrees Celsius",
+    "ttft_p95_with_errors_s": "wait for the first token, 95th percentile with failures as infinite; NULL where that is the answer",
+    "ttft_p99_with_errors_s": "wait for the first token, 99th percentile with failures as infinite; NULL where that is the answer",
+    "good_requests": "requests that met every objective of the run",
+    "good_ratio": "share of the requests that met every objective of the run, 0 to 1, of those that could be judged before bench.py cut them; NULL for a run without objectives",
+    "goodput_per_s": "requests per second that met every objective of the run",
+    "cold_ttft_mean_s": "mean wait for the first token with a prompt cache that misses",
+    "warm_ttft_mean_s": "mean wait for the first token with a prompt cache that hits",
+    "ttft_saved_ratio": "share of the wait that the cache saves, 0 to 1",
+    "cold_output_tokens_per_s": "tokens per second of all streams together, cold prompt cache",
+    "warm_output_tokens_per_s": "tokens per second of all streams together, warm prompt cache",
+    "cold_level_id": "number of the level with the cold prompt cache",
+    "warm_level_id": "number of the level with the warm prompt cache",
+    "superseded": "1: an interrupted level that --resume fired again to its end: leave it out",
+    "cold_cached_ratio": "share of the prompt tokens that the cold level took from the prompt cache, 0 to 1; NULL when the server does not tell",
+    "warm_cached_ratio": "share of the prompt tokens that the warm level took from the prompt cache, 0 to 1; near the cold one, it did not hit",
+}
+HERE = {  # columns that mean something of their own in one view: words, or the column of a table that has them
+    "runs.source": "run.source",
+    "runs.status": "finished, running, failed, or interrupted: also a run without a sign of life for 15 s",
+    "runs.requests": "requests of the run",
+    "level_summary.status": "level.status",
+    "outcomes.status": "request.status",
+    "request_timeline.status": "request.status",
+    "request_timeline.number": "request.number",
+    "request_summary.Status": "request.status",
+    "request_throughput.Status": "request.status",
+    "server_split.e2e_s": "from sending to the last text by this client's clock, mean",
+    "idle_power.name": "power_source.name",
+    "idle_power.device": "power_source.device",
+    "energy_by_source.source": "power_source.name",
+    "energy_by_source.device": "power_source.device",
+    "energy_by_source.gpu_energy_j": "energy of the GPU during the level, a part of energy_j",
+    "energy_summary.source": "what the watts were read from: every source with its device",
+    "power_over_time.source": "what the watts were read from: the source with its device",
+    "gpu_metrics.source": "power_source.name",
+    "gpu_metrics.device": "power_source.device",
+    "request_evolution.at_s": "the moment, seconds since the level began",
+    "process_over_time.at_s": "the moment, seconds since the run began",
+    "process_metrics.name": "process.name",
+    "process_metrics.role": "process.role",
+}
+START = "Start with level_summary: a row for each level, with waits, speeds and errors. runs lists the runs; energy_summary has watts and joules, " \
+    "outcomes how requests ended, server_split where the time went, request every single one."
+UNITS = {"_s": "s", "_ns": "ns", "_w": "W", "_j": "J", "_bytes": "byte", "_mhz": "MHz"}  # by ending; a rate ends in _per_s and has none
+SECONDS = {"TTFB", "TotalDuration", "ResponseDuration", "WaitingTime", "MaxDuration", "MinDuration", "AvgDuration", "P99Duration"}
+SPELLED = {"s": "seconds", "ns": "nanoseconds", "W": "watts", "J": "joules", "byte": "bytes", "MHz": "MHz"}
+SHOWN = {  # how Datasette orders and filters a table or view at first
+    "runs": {"sort_desc": "run_id", "facets": ["source", "status", "models"]},
+    "run": {"sort_desc": "id", "label_column": "title"},
+    "level_summary": {"sort_desc": "run_id", "facets": ["run_id", "model", "concurrency", "simulated"]},
+    "energy_summary": {"sort_desc": "run_id", "facets": ["run_id", "model", "simulated"]},
+    "energy_by_source": {"sort_desc": "run_id", "facets": ["run_id", "source"]},
+    "server_split": {"sort_desc": "run_id", "facets": ["run_id", "model"]},
+    "outcomes": {"sort_desc": "run_id", "facets": ["run_id", "status"]},
+    "request": {"sort_desc": "id", "facets": ["status", "done_reason"]},
+    "level": {"sort_desc": "id", "facets": ["model", "concurrency", "status"]},
+    "machine": {"label_column": "chip"},
+    "target": {"label_column": "model", "facets": ["model", "server"]},
+    "power_source": {"label_column": "name", "facets": ["name", "status"]},
+    "process": {"label_column": "role", "facets": ["role"]},
+    "event": {"sort_desc": "id", "facets": ["kind"]},
+    "request_summary": {"facets": ["run_id", "model", "concurrency", "Status"]},
+}
+
+
+def main() -> int:
+    METADATA.write_text(text(), encoding="utf-8")
+    print(f"{METADATA.name} describes {len(described())} tables and views")
+    return 0
+
+
+def text() -> str:
+    """metadata.yaml. Strings are written as JSON, which YAML takes as they are."""
+    lines = [
+        "# Written by describe.py from the comments in schema.sql: change those, then run it.",
+        'title: "ollama-bench: how many at once, how fast, for how many joules"',
+        "databases:",
+        "  results:",
+        f"    description: {json.dumps(START)}",
+        "    tables:",
+    ]
+    for name, (meaning, columns) in described().items():
+        lines += [f"      {name}:", f"        description: {json.dumps(meaning)}"]
+        lines += [f"        {key}: {json.dumps(value)}" for key, value in SHOWN.get(name, {}).items()]
+        lines += ["        columns:"] + [f"          {json.dumps(column)}: {json.dumps(words)}" for column, words in columns.items()]
+        units = {column: unit for column in columns if (unit := unit_of(column))}
+        if units:
+            lines += ["        units:"] + [f"          {json.dumps(column)}: {unit}" for column, unit in units.items()]
+    return "\n".join(lines) + "\n"
+
+
+def described() -> dict[str, tuple[str, dict[str, str]]]:
+    """Every table and view with its meaning and those of its columns, as schema.sql orders them; each stands alone, with its unit."""
+    connection = sqlite3.connect(":memory:")
+    found, comments = {}, {}
+    for statement in schema.statements():
+        connection.execute(statement)
+        match = re.search(r"CREATE (TABLE IF NOT EXISTS|VIEW) (\w+)[^\n]*?--\s*(.+)", statement)
+        if not match:
+            continue
+        name, is_view = match[2], match[1] == "VIEW"
+        names = [row[1] for row in connection.execute(f"PRAGMA table_xinfo({name})")]
+        own = {} if is_view else {column: comment for column in names if (comment := comment_on(statement, column))}
+        comments = {**{f"{name}.{column}": comment for column, comment in own.items()}, **own, **comments}
+        found[name] = match[3], {column: with_unit(column, own.get(column) or words(name, column, comments)) for column in names}
+    connection.close()
+    return found
+
+
+def words(table: str, column: str, comments: dict[str, str]) -> str:
+    """What is said of a column that has no comment itself: its own words here, common ones, or a table's comment."""
+    here = HERE.get(f"{table}.{column}", "")
+    said = comments.get(here) or here or WORDS.get(column) or comments.get(column)
+    if not said:
+        raise SystemExit(f"describe.py: no words for {table}.{column}: comment it in schema.sql, or add it to WORDS")
+    return said
+
+
+def comment_on(statement: str, column: str) -> str | None:
+    """The comment on a column of a CREATE TABLE, with the values it can have; a definition may go on, indented, on further lines."""
+    match = re.search(rf"^  {column} (.*(?:\n    .*)*)", statement, re.M)
+    comment = match and re.search(r"--\s*(.+)", match[1])
+    if not comment:
+        return None
+    values = re.findall(r"'(\w+)'", "".join(re.findall(rf"CHECK \({column} IN \(([^)]*)\)", match[1])))
+    if not values or all(re.search(rf"\b{value}\b", comment[1]) for value in values):
+        return comment[1]
+    first, semicolon, rest = comment[1].partition(";")
+    return f"{first}: {', '.join(values[:-1])} or {values[-1]}{semicolon}{rest}"
+
+
+def with_unit(column: str, said: str) -> str:
+    """A description with the column's unit in its first part: not every Datasette shows units."""
+    unit = SPELLED.get(unit_of(column) or "")
+    if not unit or re.search(rf"(?<!\w){unit}\b", said):
+        return said
+    since = " since the run began" if unit == "nanoseconds" and not column.startswith("server_") else ""
+    first, semicolon, rest = said.partition(";")
+    return f"{first}, {unit}{since}{semicolon}{rest}"
+
+
+def unit_of(column: str) -> str | None:
+    if column in SECONDS:
+        return "s"
+    if column == "Power(W)":
+        return "W"
+    if column == "Frequency(MHz)":
+        return "MHz"
+    ending = next((ending for ending in UNITS if column.endswith(ending)), None)
+    return UNITS[ending] if ending and not column.endswith("_per_s") else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
