@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import atheris  # noqa: E402
 
 with atheris.instrument_imports(include=[path.stem for path in ROOT.glob("*.py")] + ["plistlib"]):
-    import test_properties
+    from tests.system import test_properties
 
 from hypothesis import given, settings  # noqa: E402
 

@@ -7,7 +7,7 @@ import analyze
 import bench
 from ollama_bench.analysis import compare
 from ollama_bench.storage import db
-from support import made_up_results
+from tests.support import made_up_results
 
 NO_FIGURES = {"run_id", "level_id", "concurrency", "repeat", "simulated", "model", "status", "client_read_lag_source", "client_stamps", "client_limited_why",
               "cache", "load", "source", "superseded", "net_energy_j", "energy_wh"}  # names and numbers of things; the last two are not read by analyze.py

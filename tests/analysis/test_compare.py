@@ -7,7 +7,7 @@ import pytest
 
 import analyze
 from ollama_bench.analysis import compare
-from support import made_up_results
+from tests.support import made_up_results
 
 LEVELS = (1, 2, 4, 8)
 

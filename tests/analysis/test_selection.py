@@ -3,7 +3,7 @@ import pytest
 
 import analyze
 from ollama_bench.storage import db
-from support import made_up_results
+from tests.support import made_up_results
 from ollama_bench.analysis import selection
 
 

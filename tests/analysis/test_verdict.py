@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 import analyze
 from ollama_bench.terminal import console
 from ollama_bench.storage import db
-from support import made_up_results
+from tests.support import made_up_results
 from ollama_bench.analysis import selection
 from ollama_bench.analysis import verdict
 

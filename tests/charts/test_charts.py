@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import analyze
 from ollama_bench.charts import charts
 from ollama_bench.storage import db
-from support import made_up_results
+from tests.support import made_up_results
 from ollama_bench.analysis import selection
 
 

@@ -18,7 +18,7 @@ import pytest
 from ollama_bench.storage import db
 from ollama_bench.monitor import monitor
 from ollama_bench.power import power
-from test_power import TEXT_11, document
+from tests.power.test_power import TEXT_11, document
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0  # for something to happen on a loaded machine

@@ -16,7 +16,7 @@ import pytest
 
 from ollama_bench.power import power
 from ollama_bench.privilege import privilege
-from test_power import document
+from tests.power.test_power import document
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0

@@ -10,7 +10,7 @@ import pytest
 import analyze
 from ollama_bench.charts import charts
 from ollama_bench.storage import db
-from support import made_up_results
+from tests.support import made_up_results
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ import pytest
 
 import analyze
 from ollama_bench.charts import charts
-from support import made_up_results
+from tests.support import made_up_results
 from ollama_bench.report import report
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"

@@ -15,7 +15,7 @@ import zlib
 
 import pytest
 
-from conftest import HERE
+from tests.conftest import HERE
 
 MODEL = "deepseek-r1:7b"
 PATIENCE_S = 10  # a bound for what should come at once

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tools import describe
-from support import made_up_results
+from tests.support import made_up_results
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it imports is its own affair

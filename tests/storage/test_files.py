@@ -11,7 +11,7 @@ import pytest
 
 import analyze
 from ollama_bench.storage import files
-from support import made_up_results
+from tests.support import made_up_results
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")

@@ -12,7 +12,7 @@ import pytest
 import analyze
 import bench
 from ollama_bench.storage import db
-from support import made_up_results
+from tests.support import made_up_results
 from ollama_bench.storage import schema
 
 ENDLESS = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"

@@ -12,7 +12,7 @@ import pytest
 import analyze
 import bench
 from ollama_bench.storage import db
-from support import made_up_results
+from tests.support import made_up_results
 from ollama_bench.storage import schema
 
 HERE = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ import analyze
 from ollama_bench.storage import db
 from ollama_bench.study_csv import export_csv
 from ollama_bench.study_csv import import_csv
-from support import made_up_results
+from tests.support import made_up_results
 
 NUMBERS = """SELECT concurrency, request.number, request.status, round(ttft_s, 3), round(active_s, 3), output_tokens
     FROM request JOIN level ON level.id = level_id ORDER BY 1, 2"""

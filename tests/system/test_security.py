@@ -17,7 +17,7 @@ import pytest
 
 import analyze
 from ollama_bench.storage import db
-from support import made_up_results
+from tests.support import made_up_results
 from ollama_bench.power import power
 from ollama_bench.privilege import privilege
 

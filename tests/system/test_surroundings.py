@@ -11,8 +11,8 @@ import pytest
 import analyze
 import bench
 from ollama_bench.study_csv import import_csv
-from support import made_up_results
-from ollama_bench.monitor import monitor
+from tests.support import made_up_results
+import monitor
 from ollama_bench.inputs import options
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from test_bench import QUICK, start, wait_for
-from test_server import dripping, raw_server, saying
+from tests.run.test_bench import QUICK, start, wait_for
+from tests.run.test_server import dripping, raw_server, saying
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 
