@@ -1,17 +1,32 @@
-"""objectives.py - what --slo may wish for: ttft=2,tokens_per_s=10,e2e=60."""
+"""Objectives of --slo: what a request must meet to count as good, e.g. ttft=2,tokens_per_s=10."""
+
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-DEFAULT = "ttft=10,tokens_per_s=10"  # ten seconds is how long one stays with it; ten tokens/s outrun a reader
-COLUMNS = {  # what may be named: the column of a request, and whether less of it is better
-    "ttft": ("ttft_s", True), "ttfat": ("ttfat_s", True), "e2e": ("e2e_s", True), "tpot": ("tpot_s", True),
-    "tokens_per_s": ("tokens_per_s", False),
+DEFAULT = "ttft=10,tokens_per_s=10"  # people wait ten seconds; ten tokens/s outrun a reader
+
+
+class Metric(NamedTuple):
+    """What an objective bounds: the column of a request, and which way is better."""
+
+    column: str
+    less_is_better: bool
+
+
+METRICS = {
+    "ttft": Metric("ttft_s", True),
+    "ttfat": Metric("ttfat_s", True),
+    "e2e": Metric("e2e_s", True),
+    "tpot": Metric("tpot_s", True),
+    "tokens_per_s": Metric("tokens_per_s", False),
 }
+COLUMNS = METRICS
 
 
 def parse(text: str) -> dict[str, float]:
-    """name -> bound. Raises ValueError with what is meant."""
+    """Return name -> bound, in seconds or tokens per second. Raises ValueError."""
     found = {}
     for part in text.split(","):
         name, _, bound = part.partition("=")
@@ -19,7 +34,10 @@ def parse(text: str) -> dict[str, float]:
             value = float(bound)
         except ValueError:
             value = math.nan
-        if name.strip() not in COLUMNS or not 0 < value < math.inf:
-            raise ValueError(f"{part.strip()!r} is no objective: NAME=VALUE is meant, with a name of {', '.join(COLUMNS)}")
+        if name.strip() not in METRICS or not 0 < value < math.inf:
+            raise ValueError(
+                f"invalid objective {part.strip()!r}: expected NAME=VALUE "
+                f"with a name of {', '.join(METRICS)}"
+            )
         found[name.strip()] = value
     return found

@@ -1,0 +1,83 @@
+"""The installed command: ollama-bench LEVELS measures, ollama-bench WORD ... does the rest."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
+    sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
+
+CLONE = Path(__file__).resolve().parents[1]
+HELP = """ollama-bench: how many people a local language model can serve, how fast, at what energy
+
+  ollama-bench 1,2,4,19         measure: so many requests at once (ollama-bench bench --help)
+  ollama-bench --demo           measure a simulated server
+  ollama-bench analyze          the answer, charts and a page
+  ollama-bench monitor          only watch the server and its power
+  ollama-bench simulate         start the simulated server
+  ollama-bench import FOLDER    read the original study's CSV files
+  ollama-bench export FOLDER    write them
+
+  datasette results.db          browse the raw data
+
+Each word takes --help. Results are kept in results.db in the current folder.
+"""
+DOORS = {"bench": "bench", "analyze": "analyze", "monitor": "monitor"}
+COMMANDS = {
+    "simulate": "ollama_bench.simulator.__main__",
+    "import": "ollama_bench.study_csv.__main__",
+    "export": "ollama_bench.study_csv.export_command",
+}
+OLD_NAMES = {
+    "bench.py": "ollama-bench LEVELS",
+    "analyze.py": "ollama-bench analyze",
+    "monitor.py": "ollama-bench monitor",
+    "sim.py": "ollama-bench simulate",
+    "import_csv.py": "ollama-bench import",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    first = words[0] if words else "--help"
+    if first in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if first in OLD_NAMES:
+        print(f"ollama-bench: {first} is now: {OLD_NAMES[first]}", file=sys.stderr)
+        return 2
+    if first in DOORS:
+        return entry(load_door(DOORS[first]))(words[1:])
+    if first in COMMANDS:
+        return entry(importlib.import_module(COMMANDS[first]))(words[1:])
+    return entry(load_door("bench"))(words)
+
+
+def entry(module: ModuleType) -> Callable[[list[str]], int]:
+    function: Callable[[list[str]], int] = module.main
+    return function
+
+
+def load_door(name: str) -> ModuleType:
+    """Import one of the programs: inside an installed package, else from the clone's root."""
+    packaged = f"ollama_bench.doors.{name}"
+    if importlib.util.find_spec("ollama_bench.doors") is not None:
+        return importlib.import_module(packaged)
+    spec = importlib.util.spec_from_file_location(packaged, CLONE / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{name}.py is not in {CLONE}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[packaged] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    sys.exit(main())

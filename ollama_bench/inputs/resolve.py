@@ -1,0 +1,251 @@
+"""From the texts of the options to frozen Settings: converted, completed and checked together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ollama_bench.inputs import objectives, options, prompts
+from ollama_bench.inputs.options import Option
+from ollama_bench.inputs.settings import (
+    JudgingSettings,
+    LoadKind,
+    LoadSettings,
+    MonitorSettings,
+    OutputSettings,
+    RequestSettings,
+    ServerAddress,
+    Settings,
+)
+from ollama_bench.protocols.addresses import host_url
+
+DEMO_LEVELS = (1, 2, 4, 8, 19, 32)
+HIGHEST_PROBE = 256  # of --find-capacity without LEVELS
+MOST_REQUESTS = 999_999  # a request's id is level * 1,000,000 + number
+PAUSE_S, DEMO_COOLDOWN_S, DEMO_IDLE_S = 10.0, 1.0, 2.0
+
+Texts = Mapping[str, "str | list[str] | bool"]
+Values = dict[str, Any]  # option name: converted value; only in this file
+
+
+def resolve(texts: Texts, environment: Mapping[str, str]) -> Settings:
+    """Return the settings that these texts mean. Raises ValueError.
+
+    texts: option name -> text, texts of an option that may be repeated, or True for a switch.
+    environment: OLLAMA_HOST is read from it.
+    """
+    values = {option.name: convert(option, texts.get(option.name)) for option in options.ALL}
+    repeated = complete_levels(values)
+    complete_request(values, environment)
+    complete_load(values)
+    complete_monitor(values)
+    return Settings(
+        request=request_settings(values),
+        load=load_settings(values),
+        judging=JudgingSettings(
+            objectives=values["slo"],
+            find_capacity=values["find_capacity"],
+            steady=values["steady"],
+            fail_if=tuple(values["fail_if"]),
+            report=values["report"],
+        ),
+        output=OutputSettings(values["db"], values["label"], values["resume"], values["plain"]),
+        monitor=MonitorSettings(not values["no_monitor"], values["pid"]),
+        demo=values["demo"],
+        self_check=values["self_check"],
+        repeated_levels=repeated,
+        identity=identity(values),
+    )
+
+
+def convert(option: Option, text: str | list[str] | bool | None) -> object:
+    """Return an option's value, or its default. Raises ValueError that names the option."""
+    if option.is_switch:
+        return bool(text)
+    if text is None:
+        return [] if option.repeats else option.default
+    if isinstance(text, list):
+        return [convert_one(option, one) for one in text]
+    return convert_one(option, str(text))
+
+
+def convert_one(option: Option, text: str) -> object:
+    if option.choices and text not in option.choices:
+        expected = f"expected one of {', '.join(option.choices)}"
+        raise ValueError(f"invalid {option.flag} {text!r}: {expected}")
+    try:
+        return option.convert(text)
+    except ValueError as error:
+        if str(error).startswith("expected"):
+            raise ValueError(f"invalid {option.flag} {text!r}: {error}") from None
+        raise
+
+
+def unique(found: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(found))
+
+
+def complete_levels(values: Values) -> tuple[int, ...]:
+    """Fill in LEVELS and remove repeated ones; return those."""
+    named = values["levels"]
+    if named is None:
+        if values["find_capacity"]:
+            named = (HIGHEST_PROBE,)
+        elif values["demo"]:
+            named = DEMO_LEVELS
+        else:
+            raise ValueError("LEVELS is missing: try 1,2,4,8 (or --demo without a server)")
+    values["levels"] = unique(named)
+    return tuple(sorted({level for level in named if named.count(level) > 1}))
+
+
+def complete_request(values: Values, environment: Mapping[str, str]) -> None:
+    """Fill in models, servers and objectives; check what excludes each other."""
+    values["model"] = unique(values["model"] or [options.STUDY_MODEL])
+    values["api"] = values["api"] or ["ollama"]
+    if values["demo"] and values["host"]:
+        raise ValueError("--demo and --host exclude each other: --demo measures its own simulator")
+    hosts = [] if values["demo"] else addresses(values, environment)
+    values["host"], values["api"] = pair(hosts, values["api"])
+    values["option"] = dict(values["option"])
+    values["think"] = {"on": True, "off": False, None: None}[values["think"]]
+    values["slo"] = objectives.parse(values["slo"] or objectives.DEFAULT)
+    check_prompts(values)
+
+
+def addresses(values: Values, environment: Mapping[str, str]) -> list[str]:
+    """Return the servers' base URLs: --host, else OLLAMA_HOST, else this machine."""
+    if values["host"]:
+        return list(values["host"])
+    variable = environment.get("OLLAMA_HOST", "").strip()
+    if values["api"] == ["ollama"] and variable:
+        try:
+            return [host_url(variable)]
+        except ValueError as error:
+            raise ValueError(f"OLLAMA_HOST: {error}") from None
+    return [host_url("127.0.0.1")]
+
+
+def pair(hosts: Sequence[str], apis: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return every server once, with its protocol at the same place, or one for all."""
+    if len(apis) == 1:
+        return unique(hosts), list(apis)
+    if len(apis) != len(hosts):
+        raise ValueError("--api must be given once for all hosts, or once for each")
+    pairs = unique(zip(hosts, apis, strict=True))
+    found = [host for host, _ in pairs]
+    for host in found:
+        if found.count(host) > 1:  # results.db tells servers apart by their address
+            raise ValueError(
+                f"{host} by both protocols needs two names, one for each, "
+                "e.g. 127.0.0.1 and localhost"
+            )
+    return found, [name for _, name in pairs]
+
+
+def check_prompts(values: Values) -> None:
+    given = {
+        "--prompt": values["prompt"] != options.STUDY_PROMPT,
+        "--prompts": values["prompts"],
+        "--prompt-tokens": values["prompt_tokens"],
+    }
+    names = [name for name, value in given.items() if value]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} exclude each other")
+    if values["prompts"]:
+        prompts.read(values["prompts"])  # a damaged file is refused before anything begins
+
+
+def complete_load(values: Values) -> None:
+    """Decide which kind of load it is; refuse what makes none."""
+    requests, rate, duration = values["requests"], values["rate"], values["duration"]
+    if rate and not (requests or duration):
+        raise ValueError("--rate needs an end: --requests N or --duration S")
+    if rate and values["ramp"]:
+        raise ValueError("--rate and --ramp exclude each other")
+    if duration == 0:
+        raise ValueError("invalid --duration '0': expected seconds above 0")
+    highest = max(values["levels"])
+    if requests and requests > MOST_REQUESTS:
+        raise ValueError(f"invalid --requests '{requests}': expected at most {MOST_REQUESTS}")
+    if requests and not rate and requests < highest:
+        raise ValueError(
+            f"--requests {requests} never makes {highest} at once: "
+            "use more requests or lower LEVELS"
+        )
+    values["load"] = load_kind(values)
+    if values["steady"] and values["load"] == "burst":
+        raise ValueError("--steady needs a load that goes on: use --requests N or --duration S")
+    if values["find_capacity"]:
+        check_capacity(values)
+    fill(values, "cooldown", DEMO_COOLDOWN_S if values["demo"] else PAUSE_S)
+
+
+def load_kind(values: Values) -> LoadKind:
+    if values["rate"]:
+        return "open"
+    return "closed" if values["requests"] or values["duration"] else "burst"
+
+
+def check_capacity(values: Values) -> None:
+    if values["repeat"] > 1:
+        raise ValueError(
+            f"--find-capacity sends each level once: --repeat {values['repeat']} is for LEVELS"
+        )
+    if values["cache"] == "both":
+        raise ValueError("--find-capacity needs one cache: use --cache cold or --cache warm")
+
+
+def complete_monitor(values: Values) -> None:
+    if values["no_monitor"] and (values["pid"] or values["idle"]):
+        useless = "--pid" if values["pid"] else "--idle"
+        raise ValueError(f"{useless} has no effect with --no-monitor, which watches nothing")
+    fill(values, "idle", DEMO_IDLE_S if values["demo"] else PAUSE_S)
+
+
+def fill(values: Values, name: str, default: object) -> None:
+    if values[name] is None:
+        values[name] = default
+
+
+def request_settings(values: Values) -> RequestSettings:
+    hosts, apis = values["host"], values["api"]
+    protocols = apis * len(hosts) if len(apis) == 1 else apis
+    return RequestSettings(
+        models=tuple(values["model"]),
+        servers=tuple(map(ServerAddress, hosts, protocols)),
+        protocols=tuple(apis),
+        prompt=values["prompt"],
+        prompts_file=values["prompts"],
+        prompt_tokens=values["prompt_tokens"],
+        tokens=values["tokens"],
+        think=values["think"],
+        model_options=values["option"],
+        cache=values["cache"],
+        pull=values["pull"],
+    )
+
+
+def load_settings(values: Values) -> LoadSettings:
+    return LoadSettings(
+        levels=tuple(values["levels"]),
+        kind=values["load"],
+        requests=values["requests"],
+        duration_s=values["duration"],
+        rate_per_s=values["rate"],
+        ramp_s=values["ramp"],
+        repeat=values["repeat"],
+        seed=values["seed"],
+        warmup=values["warmup"],
+        cooldown_s=values["cooldown"],
+        idle_s=values["idle"],
+        deadline_s=values["deadline"],
+        stall_s=values["stall"] or None,
+        kernel_stamps=not values["user_stamps"],
+    )
+
+
+def identity(values: Values) -> dict[str, object]:
+    """Return what a run measures, as it is stored and compared by --resume."""
+    measured = {option.name for option in options.ALL if option.is_measured} | {"load"}
+    return {name: values[name] for name in sorted(measured)}

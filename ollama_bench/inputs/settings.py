@@ -1,0 +1,99 @@
+"""The settings of one run of bench.py, frozen, split by who uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Cache = Literal["cold", "warm", "both"]
+LoadKind = Literal["burst", "closed", "open"]
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """A server: its base URL and the protocol it speaks (ollama or openai)."""
+
+    url: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class RequestSettings:
+    """What is asked, and of whom."""
+
+    models: tuple[str, ...]
+    servers: tuple[ServerAddress, ...]  # empty with --demo: its simulator is not started yet
+    protocols: tuple[str, ...]  # as given: one for all servers, or one for each
+    prompt: str
+    prompts_file: str | None
+    prompt_tokens: int | None
+    tokens: int | None  # ceiling of a reply
+    think: bool | None  # None: the server's default
+    model_options: Mapping[str, object]
+    cache: Cache
+    pull: bool
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """How the requests of a level are sent; durations are in seconds."""
+
+    levels: tuple[int, ...]
+    kind: LoadKind
+    requests: int | None
+    duration_s: float | None
+    rate_per_s: float | None
+    ramp_s: float
+    repeat: int
+    seed: int
+    warmup: int
+    cooldown_s: float
+    idle_s: float
+    deadline_s: float | None
+    stall_s: float | None
+    kernel_stamps: bool
+
+
+@dataclass(frozen=True)
+class JudgingSettings:
+    """What counts as served, and what decides the exit code."""
+
+    objectives: Mapping[str, float]
+    find_capacity: bool
+    steady: bool
+    fail_if: tuple[str, ...]
+    report: bool
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Where a run is kept and how it is shown."""
+
+    db: str
+    label: str | None
+    resume: bool
+    plain: bool
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """What is watched beside the load."""
+
+    enabled: bool
+    pid: int | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything one start of bench.py was told."""
+
+    request: RequestSettings
+    load: LoadSettings
+    judging: JudgingSettings
+    output: OutputSettings
+    monitor: MonitorSettings
+    demo: bool
+    self_check: bool
+    repeated_levels: tuple[int, ...]  # named more than once in LEVELS, fired once
+    identity: Mapping[str, object]  # option name: value, of all that is measured; --resume compares

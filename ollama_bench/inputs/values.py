@@ -1,0 +1,98 @@
+"""What the texts of a command line or a settings file mean: levels, seconds, counts, options.
+
+Every function raises ValueError with "invalid ...: expected ..." for a text it cannot convert.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+HIGHEST_LEVEL = 4096  # a thread and a descriptor each; beyond that one client is the wrong tool
+LONGEST_NUMBER = 9  # digits
+
+
+def levels(text: str) -> tuple[int, ...]:
+    """Return every concurrency that LEVELS names, in its order, repeated ones included.
+
+    1,2,4 or 1-8 (every number) or x2:256 (1, 2, 4 ... 256), also mixed; blanks are allowed.
+    """
+    found: list[int] = []
+    for part in text.replace(",", " ").split():
+        found += level_range(part)
+    if not found:
+        raise ValueError("LEVELS is empty: try 1,2,4,8")
+    return tuple(found)
+
+
+def level_range(part: str) -> list[int]:
+    """Return the numbers that one part of LEVELS stands for."""
+    if part.startswith("x2:"):
+        highest = level(part[3:])
+        return [2**power for power in range(highest.bit_length())]
+    if "-" not in part[1:]:
+        return [level(part)]
+    first, _, last = part.partition("-")
+    low, high = level(first), level(last)
+    if low > high:
+        raise ValueError(f"invalid range {part!r}: did you mean {high}-{low}?")
+    return list(range(low, high + 1))
+
+
+def level(text: str) -> int:
+    if not is_digits(text) or not 1 <= int(text) <= HIGHEST_LEVEL:
+        raise ValueError(f"invalid level {text!r}: expected an integer from 1 to {HIGHEST_LEVEL}")
+    return int(text)
+
+
+def is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+
+
+def integer(least: int) -> Callable[[str], int]:
+    """Return a converter to an integer of at least ``least``."""
+
+    def convert(text: str) -> int:
+        if not is_digits(text) or int(text) < least:
+            raise ValueError(f"expected an integer from {least}")
+        return int(text)
+
+    return convert
+
+
+def seconds(text: str) -> float:
+    """A duration of zero or more seconds."""
+    value = number(text)
+    if value is None:
+        raise ValueError("expected seconds")
+    return value
+
+
+def positive(text: str) -> float:
+    """A number above zero."""
+    value = number(text)
+    if not value:
+        raise ValueError("expected a number above 0")
+    return value
+
+
+def number(text: str) -> float | None:
+    """A number from 0 up to a billion; None for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e9 else None
+
+
+def model_option(text: str) -> tuple[str, object]:
+    """KEY=VALUE, the value as JSON where it is valid JSON, else as text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ValueError("expected KEY=VALUE, e.g. num_ctx=4096")
+    try:
+        decoded = json.loads(value)
+        json.dumps(decoded, allow_nan=False)  # NaN and 1e400 can be read but not sent
+    except (ValueError, RecursionError):
+        decoded = value
+    return key.strip(), decoded

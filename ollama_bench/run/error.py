@@ -1,0 +1,7 @@
+"""The error that ends a run with one line."""
+
+from __future__ import annotations
+
+
+class RunError(Exception):
+    """A run cannot start or go on; str() is one line for the user."""

@@ -1,0 +1,139 @@
+"""Measure one level: fill caches, cool down, send, store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from ollama_bench.inputs.settings import Settings
+from ollama_bench.load import load
+from ollama_bench.load.attempt import Limits
+from ollama_bench.monitor.monitor import Monitor
+from ollama_bench.run.level_recorder import LevelRecorder
+from ollama_bench.run.plan import Level
+from ollama_bench.run.record import RunRecord
+from ollama_bench.run.targets import Targets
+from ollama_bench.run.tasks import PromptOrder, TaskSource
+from ollama_bench.terminal.console import Console
+from ollama_bench.terminal.interrupt import Interrupt
+from ollama_bench.transport import wire
+
+FINISHED = """
+SELECT model, concurrency, repeat, cache FROM level WHERE run_id = ? AND status = 'finished'"""
+
+
+def load_limits(settings: Settings) -> Limits:
+    load_settings = settings.load
+    return Limits(load_settings.stall_s, load_settings.deadline_s, load_settings.kernel_stamps)
+
+
+def finished_levels(record: RunRecord) -> set[Level]:
+    """Return the levels that are in the file already."""
+    return {Level(**row) for row in record.rows(FINISHED, [record.id])}
+
+
+class LevelRunner:
+    """Measures the levels of a run, one after another."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        record: RunRecord,
+        targets: Targets,
+        lines: wire.Lines,
+        screen: Console,
+        interrupt: Interrupt,
+        monitor: Monitor | None,
+    ) -> None:
+        self._settings, self._record, self._targets = settings, record, targets
+        self._lines, self._screen, self._interrupt = lines, screen, interrupt
+        self._monitor = monitor
+        self._order = PromptOrder(settings.request, settings.load.seed)
+        self._limits = load_limits(settings)
+        self._has_measured = False
+        self.all_completed_one = True  # every level has completed at least one request
+
+    def measure(self, level: Level, title: str) -> int | None:
+        """Measure a level and return its id; None if it was interrupted."""
+        source = TaskSource(level, self._settings.request, self._order, self._targets)
+        if level.cache == "warm":
+            self._fill_cache(level, source)
+        if self._has_measured or level.cache == "warm":
+            self._interrupt.wait(self._settings.load.cooldown_s)
+        self._has_measured = True
+        if self._interrupt.is_set():
+            return None
+        self._targets.wait_for(level.model, self._settings.load.warmup)
+        self._screen.level_started(self._heading(level, title))
+        return self._send(level, source)
+
+    def _heading(self, level: Level, title: str) -> str:
+        repeat, extra = self._settings.load.repeat, ""
+        if repeat > 1:
+            extra += f", time {level.repeat} of {repeat}"
+        if self._settings.request.cache == "both":
+            extra += f", {level.cache} cache"
+        return f"{level.model}: {title}, {level.concurrency} at once{extra}"
+
+    def _fill_cache(self, level: Level, source: TaskSource) -> None:
+        """Send a warm level's own requests once, so that the prompt cache can hit."""
+        self._targets.wait_for(level.model, self._settings.load.warmup)
+        tasks, at_once = source.first_tasks(self._settings.load), level.concurrency
+        if not self._interrupt.is_set():
+            self._screen.say(
+                f"{level.model}: filling the prompt cache "
+                f"({len(tasks)} of its requests, not counted) ..."
+            )
+        while tasks and not self._interrupt.is_set():
+            batch = [
+                replace(task, number=place, follow=None)
+                for place, task in enumerate(tasks[:at_once], 1)
+            ]
+            load.Burst(batch, self._limits, self._interrupt, self._lines).run()
+            tasks = tasks[at_once:]
+
+    def _send(self, level: Level, source: TaskSource) -> int | None:
+        level_id = self._insert(level)
+        under_way = self._make_load(level, source)
+        recorder = LevelRecorder(
+            self._record, level_id, self._monitor, self._screen, self._interrupt
+        )
+        try:
+            under_way.run(recorder)
+        except BaseException:
+            self._record.writer.update("level", level_id, {"status": "interrupted"})
+            raise
+        recorder.close(under_way, self._settings.load)
+        self.all_completed_one &= under_way.tally.completed > 0
+        if self._monitor is not None:
+            self._monitor.wait_covered(time.perf_counter_ns(), self._interrupt)
+        return None if self._interrupt.is_set() else level_id
+
+    def _insert(self, level: Level) -> int:
+        settings = self._settings.load
+        columns = {
+            **level._asdict(),
+            "run_id": self._record.id,
+            "load": settings.kind,
+            "rate_per_s": settings.rate_per_s,
+            "ramp_s": settings.ramp_s or None,
+            "status": "running",
+        }
+        return self._record.writer.insert("level", columns)
+
+    def _make_load(self, level: Level, source: TaskSource) -> load.Load:
+        settings = self._settings.load
+        arrivals = None
+        if settings.rate_per_s:
+            arrivals = load.poisson(settings.rate_per_s, settings.seed * 1000 + level.repeat)
+        return load.Load(
+            source.task,
+            self._limits,
+            level.concurrency,
+            arrivals=arrivals,
+            ramp_s=settings.ramp_s,
+            planned=settings.requests,
+            until_s=settings.duration_s,
+            interrupt=self._interrupt,
+            lines=self._lines,
+        )
