@@ -1,0 +1,1 @@
+"""What Datasette shows beside the raw rows of a results file."""
