@@ -6,6 +6,7 @@ Installed with the package, so that `datasette results.db` alone shows what
 
 from __future__ import annotations
 
+import copy
 import functools
 import pathlib
 from typing import Any
@@ -37,10 +38,11 @@ def is_results_file(path: str) -> bool:
         return False
 
 
-@hookimpl(tryfirst=True)  # so that a metadata file given with -m overrides it
+@hookimpl
 def get_metadata(datasette: Any) -> dict[str, Any]:
     """Return the descriptions for each database that is a results file."""
-    results = descriptions()["databases"]["results"]
+    found = copy.deepcopy(descriptions())  # Datasette merges what -m says into what it gets
+    results = found["databases"]["results"]
     names = [
         name
         for name, database in datasette.databases.items()
@@ -48,4 +50,4 @@ def get_metadata(datasette: Any) -> dict[str, Any]:
     ]
     if not names:
         return {}
-    return {**descriptions(), "databases": {name: results for name in names}}
+    return {**found, "databases": {name: results for name in names}}
