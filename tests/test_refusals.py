@@ -114,7 +114,9 @@ def check(stored, server, name, column):
 
 def test_what_is_unknown_below_is_known_where_nothing_refuses(watch):
     stored = watch()
-    for table, column in filter(None, [*SYSTEM_CALLS.values(), *PROCESS_CALLS.values()]):
+    known = set(filter(None, [*SYSTEM_CALLS.values(), *PROCESS_CALLS.values()]))
+    known.remove(SYSTEM_CALLS["cpu_times"])  # it may be too soon for a tick of the clock
+    for table, column in known:
         if column != "fds" or hasattr(psutil.Process, "num_fds"):
             assert None not in {row[column] for row in stored[table]}, column
 
