@@ -89,7 +89,7 @@ def ask(call: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def memory_bytes() -> int | None:
-    """Physical memory. psutil can't tell it of macOS 27."""
+    """Physical memory. psutil can't tell it on macOS 27."""
     memory = darwin.memory_bytes() or ask(psutil.virtual_memory)
     return getattr(memory, "total", memory)
 
