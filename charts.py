@@ -365,8 +365,12 @@ def note_on_processes(study: Study, rows: list[dict]) -> str:
 
 
 def processes(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
-    panels = []
-    for field, title in (("cpu_cores", "processor (cores, mean)"), ("rss_gib", "resident memory (GiB, most)"),
+    panels, memory = [], "resident memory (GiB, most)"
+    for row in rows:
+        row["memory_gib"], footprint = row.pop("rss_gib"), row.pop("footprint_gib")
+        if (footprint or 0) > (row["memory_gib"] or 0):
+            row["memory_gib"], memory = footprint, "memory with the GPU's (GiB, most)"
+    for field, title in (("cpu_cores", "processor (cores, mean)"), ("memory_gib", memory),
                          ("threads", "threads (most)"), ("fds", "open files (most)")):
         known = [{**row, "y": row[field]} for row in rows if row[field] is not None]
         if known:
@@ -769,7 +773,8 @@ LEVEL_SQL = f"""SELECT run_id, repeat, concurrency, requests, completed, errors,
 FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY 3"""
 GPU_SQL = f"""SELECT run_id, repeat, concurrency, metric, source, n AS samples, min, mean, max FROM gpu_summary {OF_LEVELS} ORDER BY concurrency"""
 PROCESS_SQL = f"""SELECT concurrency, coalesce(role, name, 'process') || ' ' || PID AS process, avg("CPU%") / 100 AS cpu_cores,
-  max(RSS) / 1048576.0 AS rss_gib, max(Threads) AS threads, max(FDs) AS fds, count(*) AS samples
+  max(RSS) / 1048576.0 AS rss_gib, max(footprint_bytes) / 1073741824.0 AS footprint_gib,
+  max(Threads) AS threads, max(FDs) AS fds, count(*) AS samples
 FROM process_metrics {OF_LEVELS} GROUP BY run_id, concurrency, repeat, PID ORDER BY 1"""
 EVOLUTION_SQL = f"""WITH largest AS (
   SELECT level_id, errors FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY concurrency DESC, level_id DESC LIMIT 1)
@@ -797,7 +802,9 @@ SELECT 'request' AS kind, run_id, level_id, status, concurrency, number, sent_at
 UNION ALL SELECT 'power', NULL, NULL, NULL, NULL, NULL, avg(end_at_s), NULL, NULL, NULL,
   source || CASE WHEN max(gpu_power_w) IS NOT NULL THEN ' GPU' ELSE '' END, coalesce(avg(gpu_power_w), avg(power_w))
   FROM power_over_time JOIN one USING (run_id) GROUP BY source, CAST(end_at_s / stretch_s AS INTEGER)
-UNION ALL SELECT 'memory', NULL, NULL, NULL, NULL, NULL, avg(at_s), NULL, NULL, NULL, process, avg(rss_bytes) / 1073741824.0
+UNION ALL SELECT 'memory', NULL, NULL, NULL, NULL, NULL, avg(at_s), NULL, NULL, NULL, process,
+  avg(max(coalesce(rss_bytes, footprint_bytes), coalesce(footprint_bytes, rss_bytes))
+    / 1073741824.0)
   FROM process_over_time JOIN one USING (run_id) GROUP BY process, CAST(at_s / stretch_s AS INTEGER) ORDER BY kind, at_s"""
 
 WAIT_NOTE = "Dot: a completed request. Orange: the median of a level, its number on top."

@@ -262,9 +262,13 @@ def pace(tokens: int, first_ns: int, last_ns: int) -> str:
 
 def machine_line(sample: dict) -> str:
     """The machine now: GPU, whole chip, the server's processes; what is not known is left out."""
+    memory = ("rss_bytes", "RSS {:.1f} GB", 1e-9)
+    if (sample.get("footprint_bytes") or 0) > (sample.get("rss_bytes") or 0):  # lacks mapped files
+        memory = ("footprint_bytes", "footprint {:.1f} GB", 1e-9)
     parts = []
     for key, layout, factor in (("gpu_power_w", "GPU {:.1f} W", 1), ("gpu_mhz", "{:.0f} MHz", 1), ("gpu_busy_ratio", "{:.0f} % busy", 100),
-                                ("power_w", "all {:.1f} W", 1), ("rss_bytes", "server {:.1f} GB", 1e-9), ("cpu_ratio", "CPU {:.0f} %", 100)):
+                                ("power_w", "all {:.1f} W", 1), memory,
+                                ("cpu_ratio", "CPU {:.0f} %", 100)):
         if sample.get(key) is not None:
             parts.append(layout.format(sample[key] * factor))
     if (thermal := sample.get("thermal")) and str(thermal).lower() not in ("nominal", "none"):

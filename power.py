@@ -25,6 +25,7 @@ from datetime import datetime, timezone
 
 import psutil
 
+REFUSALS = (psutil.Error, OSError, RuntimeError)  # what psutil raises, on macOS not only its own
 POWERMETRICS = "/usr/bin/powermetrics"  # absolute: it is started as root
 POWERMETRICS_INTERVAL_MS = 1000  # its real windows are about 1 % longer: elapsed_ns counts
 SAMPLERS = ("cpu_power,gpu_power,thermal", "cpu_power,gpu_power", "gpu_power")  # next one when refused
@@ -256,8 +257,8 @@ class Child:
             try:
                 spent = psutil.Process(process.pid).cpu_times()
                 self.cpu_s += spent.user + spent.system
-            except psutil.Error:
-                pass  # it ended by itself just now
+            except REFUSALS:
+                pass  # it ended by itself just now, or the system does not say
             end_process(process)
 
     def complaint(self) -> str:

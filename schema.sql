@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS machine (  -- a computer that ran or was watched; no 
   gpu TEXT,                          -- graphics processors, joined by ' + '
   gpu_cores INTEGER,                 -- GPU cores where the system counts them (Apple)
   gpu_memory_bytes INTEGER,          -- memory of the discrete GPUs together; NULL when it is shared
+  gpu_working_set_bytes INTEGER,     -- how much of its memory macOS lets the GPU use, as when last seen; NULL elsewhere
   os TEXT                            -- system, release and architecture
 ) STRICT;
 
@@ -194,6 +195,7 @@ CREATE TABLE IF NOT EXISTS process_sample (  -- one look at one process
   cpu_ratio REAL,                    -- CPU seconds per second since the last look; 1 is one core
   memory_ratio REAL,                 -- rss_bytes / physical memory, 0 to 1
   rss_bytes INTEGER,                 -- resident memory of the process; on macOS without most GPU memory
+  footprint_bytes INTEGER,           -- memory that macOS charges to the process, with GPU memory and without mapped files; NULL elsewhere
   vms_bytes INTEGER,                 -- virtual memory of the process
   threads INTEGER,
   fds INTEGER,                       -- open file descriptors; NULL when not permitted
@@ -650,7 +652,7 @@ FROM run JOIN power_source ON power_source.run_id = run.id JOIN power_sample ON 
 DROP VIEW IF EXISTS process_over_time;
 CREATE VIEW process_over_time AS  -- every look at a process with its place in the run, seconds since the run began
 SELECT run.id AS run_id, run.simulated, process.pid, coalesce(role, name, 'process') || ' ' || process.pid AS process,
-  at_ns / 1e9 AS at_s, cpu_ratio, rss_bytes, threads, fds
+  at_ns / 1e9 AS at_s, cpu_ratio, rss_bytes, footprint_bytes, threads, fds
 FROM run JOIN process ON process.run_id = run.id JOIN process_sample ON process_id = process.id;
 
 -- The original study's files as views, under their names and with their columns.
@@ -700,7 +702,7 @@ CREATE VIEW process_metrics AS  -- process_PID_metrics.csv: the server's process
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + at_ns / 1e9, 'unixepoch') AS Timestamp,
   process.pid AS PID, cpu_ratio * 100 AS "CPU%", memory_ratio * 100 AS "MEM%", threads AS Threads, fds AS FDs,
-  vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, role, name, at_ns, level.id AS level_id
+  vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, footprint_bytes, role, name, at_ns, level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 JOIN process ON process.run_id = run.id
 JOIN process_sample ON process_id = process.id AND at_ns BETWEEN level.started_ns AND level.ended_ns;

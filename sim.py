@@ -250,8 +250,10 @@ class Sim:
         try:
             parent = psutil.Process(pid)
             alive = parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
+        except psutil.NoSuchProcess:
             alive = False
+        except (psutil.Error, OSError, RuntimeError):
+            alive = True  # the system does not say
         server.should_exit = server.should_exit or not alive
         self.loop.call_later(PARENT_CHECK_S, self.watch_parent, pid, server)
 

@@ -290,6 +290,18 @@ def test_levels_too_short_for_a_sample_are_named(file):
     assert "Not shown, too short for a sample: 1 at once." in chart("process_metrics").draw(database, study)["usermeta"]["notes"]
 
 
+@pytest.mark.parametrize("charged, most, title", [("20 << 30", 20, "memory with the GPU's (GiB, most)"),
+                                                  ("1 << 30", 3, "resident memory (GiB, most)"), ("NULL", 3, "resident memory (GiB, most)")])
+def test_a_process_is_as_large_as_macos_charges_it_or_as_it_is_resident(file, charged, most, title):
+    """Resident memory lacks the GPU's, the footprint lacks mapped files: the larger is nearer."""
+    database, study = file([f"UPDATE process_sample SET footprint_bytes = {charged}"], levels=(1, 8), chunks=False)
+    spec = chart("process_metrics").draw(database, study)
+    assert title in json.dumps(spec)
+    assert round(max(row["memory_gib"] for row in values(spec) if "memory_gib" in row)) == most
+    shown = [row["value"] for row in database.query(charts.TIMELINE_SQL, {"model": study.model}) if row["kind"] == "memory"]
+    assert round(max(shown)) == most
+
+
 def test_a_pair_of_equal_charts_says_so(file):
     _, study = file(levels=(1, 32), chunks=False)
     assert not chart("ttfb_analysis_32").says_more(study) and chart("ttfb_analysis_256").says_more(study)

@@ -150,6 +150,12 @@ def test_machine_line_leaves_out_what_is_not_known():
     assert "thermal: Heavy" in console.machine_line({"power_w": 30.0, "thermal": "Heavy"})
 
 
+@pytest.mark.parametrize("rss, footprint, line", [
+    (6e8, 25e9, "footprint 25.0 GB"), (6e8, None, "RSS 0.6 GB"), (5e9, 9e8, "RSS 5.0 GB"), (None, 25e9, "footprint 25.0 GB")])
+def test_the_server_memory_is_called_what_it_is(rss, footprint, line):
+    assert console.machine_line({"rss_bytes": rss, "footprint_bytes": footprint}) == line
+
+
 def test_a_host_whose_speed_is_not_known_has_none():
     row = {"model": "m", "concurrency": 2, "repeat": 1, "cache": None, "host": "h", "completed": 0, "requests": 2, "ttft_mean_s": None, "tokens_per_s_mean": None, "output_tokens_per_s": 0.0}
     assert console.host_line(row).endswith("TTFT -, - tokens/s each, 0.0 all")

@@ -625,6 +625,26 @@ def test_slots_of_a_server(watch, tmp_path, monkeypatch):
     assert watch().monitor.slots() == (None, None)
 
 
+def test_a_runner_of_the_mlx_engine_serves_one_at_a_time(monkeypatch):
+    cmdlines = {1: ["ollama", "serve"], 2: ["ollama", "runner", "--mlx-engine", "--model", "qwen3.5", "--port", "5"],
+                3: ["ollama", "runner", "--ollama-engine", "--model", "gemma", "--parallel", "4"]}
+
+    def process(pid, created, children=()):
+        return types.SimpleNamespace(
+            pid=pid, cmdline=lambda: cmdlines[pid], create_time=lambda: created, environ=lambda: {"OLLAMA_NUM_PARALLEL": "8"},
+            status=lambda: psutil.STATUS_RUNNING, children=lambda recursive: list(children))
+
+    mlx, gguf = process(2, 300.0), process(3, 200.0)
+    tree = monitor.Tree([1], None)
+    tree._found = {1: [process(1, 100.0, [mlx, gguf])]}
+    assert tree.slots(1) == (1, "MLX engine: one request at a time")  # the newest runner's
+    gguf.create_time = lambda: 400.0
+    assert tree.slots(1) == (4, "command line of the runner")
+    cmdlines[2] += ["--parallel", "3"]  # of an Ollama that passes it on
+    mlx.create_time = lambda: 500.0
+    assert tree.slots(1) == (3, "command line of the runner")
+
+
 @posix
 def test_a_zombie_has_ended():
     process = subprocess.Popen(["true"])
@@ -697,7 +717,51 @@ def test_a_pid_used_again_is_another_process():
 
     old, new = Recycled(False), Recycled(False)
     old.created, new.created = 100.0, 200.0
-    assert monitor.key(old) != monitor.key(new)
+    assert not monitor.Member(old, "runner", "ollama").is_of(new)
+
+
+def test_a_start_that_moved_with_the_clock_makes_no_other_process(monkeypatch):
+    """psutil moves the start of what it sees for the first time after a step of the clock."""
+    moved_s, create_time = [0.0], psutil.Process.create_time
+
+    def moved(process):
+        start = create_time(process) + moved_s[0]
+        if start < 0:
+            raise RuntimeError("refused")
+        return start
+
+    monkeypatch.setattr(psutil.Process, "create_time", moved)
+    with listener() as (process, _):
+        tree = monitor.Tree((), process.pid)
+        (member,), _ = tree.rescan(0.0)
+        for moved_s[0] in (1.5, -1.5, 3600.0, -3600.0, -1e12):
+            monkeypatch.setattr(tree, "_walk", lambda roots: [(psutil.Process(process.pid), "serve")])
+            assert tree.rescan(0.0) == ([], []) and tree.members == {process.pid: member}
+
+
+def test_a_start_within_two_seconds_is_the_same_process():
+    class Old(Denied):  # of a psutil whose processes are equal by the start that moved
+        def __init__(self, start):
+            super().__init__(False)
+            self.start = start
+
+        def create_time(self):
+            return self.start
+
+    member = monitor.Member(Old(100.0), "runner", "ollama")
+    assert [member.is_of(Old(start)) for start in (101.9, 98.1, 102.1, 97.9)] == [True, True, False, False]
+
+
+@posix
+def test_a_child_started_in_the_future_is_no_fork_of_now(monkeypatch):
+    """Its parent's own command line, and a clock that was set back since."""
+    code = "import os, sys; child = os.fork(); child and print(child, flush=True); sys.stdin.read(); child and os.wait()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        child, now = int(process.stdout.readline()), time.time
+        monkeypatch.setattr(monitor.time, "time", lambda: now() - 3600)
+        appeared, _ = monitor.Tree((), process.pid).rescan(0.0)
+        assert [member.process.pid for member in appeared] == [process.pid, child]
+        process.communicate()
 
 
 def test_the_machine_is_watched_beside(watch):
