@@ -39,6 +39,7 @@ from typing import Iterator, NamedTuple
 
 import analyze
 import api
+import awake
 import compare
 import console
 import db
@@ -122,6 +123,8 @@ def bench(options: argparse.Namespace, helper) -> int:
         for server in servers:
             for model in options.model:
                 server.check_model(model, options.pull, screen.say)
+        if not options.demo:  # which takes a minute
+            stack.enter_context(awake.kept(screen.warn))
         writer = stack.enter_context(db.Writer(options.db, say=screen.warn))
         run = open_run(options, servers, writer, screen, interrupt)
         measure(run, helper, simulator)
@@ -349,7 +352,9 @@ def refuse_changed_targets(run_id: int, options, servers: list[Server], writer: 
 
 
 def finished_levels(run: Run) -> set[Level]:
-    rows = query(run, "SELECT model, concurrency, repeat, cache FROM level WHERE run_id = ? AND status = 'finished'", [run.id])
+    """The levels that are there; one in which the machine slept is fired again."""
+    rows = query(run, """SELECT DISTINCT model, concurrency, repeat, cache FROM level
+        WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0""", [run.id])
     return {Level(**row) for row in rows}
 
 
@@ -505,7 +510,8 @@ def search(run: Run, monitor: Monitor | None, model: str) -> tuple[int, int, int
         ratio = fire_one(run, monitor, level, title, has_fired) if is_new else stored_ratio(run, level)
         if ratio is None:
             if not run.interrupt.is_set():
-                run.screen.warn(f"{size} at once could not be judged: all were cut before they met or missed an objective; a longer --deadline helps")
+                run.screen.warn(f"{size} at once could not be judged: the machine slept, or all were cut before they"
+                                f" met or missed an objective (a longer --deadline helps)")
             break
         has_fired = has_fired or is_new
         good, bad = (size, bad) if ratio >= GOOD_RATIO else (good, size)
@@ -514,7 +520,7 @@ def search(run: Run, monitor: Monitor | None, model: str) -> tuple[int, int, int
 
 def stored_ratio(run: Run, level: Level) -> float | None:
     """What a probe that was fired before an interruption found."""
-    rows = query(run, """SELECT good_ratio FROM level_summary WHERE status = 'finished' AND run_id = ?
+    rows = query(run, """SELECT good_ratio FROM level_summary WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
         AND (model, concurrency, repeat, cache) = (?, ?, ?, ?) ORDER BY level_id DESC""", [run.id, *level])
     return rows[0]["good_ratio"] if rows else None
 
@@ -522,7 +528,7 @@ def stored_ratio(run: Run, level: Level) -> float | None:
 def fire_one(run: Run, monitor: Monitor | None, level: Level, title: str, after_another: bool) -> float | None:
     """Cool down, fire and report a level; the share of its requests that met the objectives.
 
-    None when it was interrupted, or nothing could be judged.
+    None when it was interrupted or slept through, or nothing could be judged.
     """
     if level.cache == "warm":
         prime(run, level)
@@ -729,7 +735,7 @@ def report_level(run: Run, level_id: int) -> float | None:
     if run.options.steady:
         for steady in query(run, "SELECT * FROM steady_summary WHERE level_id = ?", [level_id]):
             run.screen.say(console.steady_line(steady))
-    return row["good_ratio"]
+    return None if row["slept_s"] else row["good_ratio"]
 
 
 def close_run(run: Run) -> None:
