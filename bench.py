@@ -64,7 +64,7 @@ REQUEST_IDS = 1_000_000  # a request's id is its level's times this, plus its nu
 GOOD_RATIO = 0.95  # a level meets the objectives when so many of its requests do
 HIT_RATIO = 0.1  # of the prompt's tokens more than cold: a chat template alone caches a few
 SPARE_FILES = 128  # open files besides the streams
-NOT_REPEATED = {"db", "label", "resume", "plain", "pid", "dropped", "no_monitor", "demo", "pull", "config", "report",
+NOT_REPEATED = {"db", "label", "resume", "plain", "pid", "dropped", "no_monitor", "demo", "pull", "config", "report", "host_from",
                 "fail_if", "self_check", "steady"}  # not what a run measures
 CHUNKS_AT_ONCE = 16_384  # of a request, in one statement: its instants and kinds are unfolded in SQLite, without the interpreter's lock
 CHUNK_ROWS = """INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
@@ -82,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     standard.prepare()
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        privilege.recover_variables()
         with privilege.users_files():
             options = command_line.parse(argv)
         for condition in options.fail_if or ():  # a wrong one is told now, not after hours
@@ -116,6 +117,9 @@ def bench(options: argparse.Namespace, helper) -> int:
         if options.report and sys.flags.optimize > 1:  # told now, not after hours
             raise CannotRun("no charts with -OO or PYTHONOPTIMIZE=2: start without it, or leave out --report")
         raise_file_limit(most_connections(options))
+        refuse_too_many_threads(max(options.levels))
+        if not options.demo:
+            name_servers(options, screen)
         if options.self_check:
             check_self(options, screen)
         simulator = stack.enter_context(Simulator()) if options.demo else None
@@ -178,6 +182,7 @@ class Run:
     order: list[int] = field(default_factory=list)  # of the questions
     done: set[Level] = field(default_factory=set)
     lines: wire.Lines = field(default_factory=wire.Lines)  # connections that its levels share
+    advised: set[str] = field(default_factory=set)  # what was said of failed requests: once in a run
     served: bool = True  # every level completed at least one request
     status: str = "failed"  # of the run's row, when it ends
 
@@ -210,6 +215,25 @@ def raise_file_limit(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
     except (ValueError, OSError):
         raise CannotRun(f"these levels need {needed} open files and the limit is {soft}: ulimit -n {needed}") from None
+
+
+def refuse_too_many_threads(level: int) -> None:
+    """Each request in flight has a thread. Raises CannotRun where macOS gives a process too few."""
+    most = machine.sysctl("kern.num_taskthreads") if sys.platform == "darwin" else None
+    if most and most.isascii() and most.isdigit() and level > int(most) - load.SPARE_THREADS:
+        raise CannotRun(f"level {level} needs {level} threads and macOS gives a process {most} (kern.num_taskthreads):"
+                        f" fire {max(1, int(most) - load.SPARE_THREADS)} at once at most")
+
+
+def name_servers(options: argparse.Namespace, screen: console.Console) -> None:
+    """Which servers are asked and what named them: sudo has its own environment."""
+    came_back = ", which sudo had dropped" if options.host_from in privilege.recovered else ""
+    screen.say(f"server: {', '.join(options.host)} ({options.host_from}{came_back})")
+    matter = {"OLLAMA_HOST": options.host_from == "default" and options.api == ["ollama"],
+              "OPENAI_API_KEY": "openai" in options.api,
+              "REQUESTS_CA_BUNDLE": any(host.startswith("https:") for host in options.host)}
+    if hint := privilege.dropped_hint(*(name for name, matters in matter.items() if matters)):
+        screen.warn(hint)
 
 
 def check_self(options: argparse.Namespace, screen: console.Console) -> None:
@@ -425,7 +449,8 @@ def warm(run: Run, server: Server, model: str) -> None:
         outcome = burst.outcomes[0]
         if outcome.status not in ("completed", "empty") and not run.interrupt.is_set():
             code = f" {outcome.http_status}" if outcome.http_status not in (None, 200) else ""
-            raise CannotRun(f"the warm-up of {model!r} failed: {outcome.status}{code}: {outcome.error}")
+            raise CannotRun(f"the warm-up of {model!r} failed: {outcome.status}{code}: {outcome.error}"
+                            f"{server.advice(outcome.http_status, outcome.error)}")
 
 
 def note_target(run: Run, server: Server, model: str, monitor: Monitor | None) -> None:
@@ -726,8 +751,7 @@ def report_level(run: Run, level_id: int) -> float | None:
     row = rows[0]
     run.screen.level_finished(row)
     for bad in query(run, "SELECT * FROM outcomes WHERE level_id = ? AND status != 'completed'", [level_id]):
-        code = f" {bad['http_status']}" if bad["http_status"] not in (None, 200) else ""
-        run.screen.warn(f"        {bad['requests']} {bad['status']}{code}: {bad['example'] or ''}")
+        tell_failures(run, bad)
     if run.options.rate and row["pool_waits"]:
         run.screen.warn(f"        {row['pool_waits']} requests were due while all {row['concurrency']} were in flight: the wait of those sent counts")
     if row["never_sent"]:
@@ -736,6 +760,16 @@ def report_level(run: Run, level_id: int) -> float | None:
         for steady in query(run, "SELECT * FROM steady_summary WHERE level_id = ?", [level_id]):
             run.screen.say(console.steady_line(steady))
     return None if row["slept_s"] else row["good_ratio"]
+
+
+def tell_failures(run: Run, bad: dict) -> None:
+    """One line for requests that ended alike, and what may help, once in a run."""
+    code = f" {bad['http_status']}" if bad["http_status"] not in (None, 200) else ""
+    run.screen.warn(f"        {bad['requests']} {bad['status']}{code}: {bad['example'] or ''}")
+    advice = {server.advice(bad["http_status"], bad["example"]) for server in run.servers}
+    for text in sorted(advice - run.advised - {""}):
+        run.screen.warn(f"        {text.removeprefix('; ')}")
+        run.advised.add(text)
 
 
 def close_run(run: Run) -> None:
