@@ -36,7 +36,7 @@ FIGURES = frozenset("""requests in_flight completed errors error_ratio ttft_mean
 ttft_p95_with_errors_s ttft_p99_with_errors_s tokens_per_s_mean tokens_per_s_p50 tokens_per_s_min tpot_mean_s itl_mean_s itl_p50_s itl_p95_s itl_p99_s
 itl_max_s itl_chunks e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s e2e_max_s output_tokens prompt_tokens chunks output_tokens_per_s requests_per_s duration_s
 peak_streaming good_requests good_ratio goodput_per_s ttft_mean_low_s ttft_mean_high_s tokens_per_s_mean_low tokens_per_s_mean_high client_send_skew_s
-client_send_lag_p50_s client_send_lag_p99_s client_send_lag_max_s client_paused_s client_held_s client_digest_lag_max_s in_flight_mean client_read_lag_p99_s client_stall_p99_s client_cpu_ratio client_limited rate_per_s pool_waits never_sent coverage_ratio energy_j idle_w
+client_send_lag_p50_s client_send_lag_p99_s client_send_lag_max_s client_paused_s slept_s client_held_s client_digest_lag_max_s in_flight_mean client_read_lag_p99_s client_stall_p99_s client_cpu_ratio client_limited rate_per_s pool_waits never_sent coverage_ratio energy_j idle_w
 joules_per_output_token net_joules_per_output_token output_tokens_per_joule mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio""".split())  # of a level; a bound may name them
 SHOWN = {"ttft": "wait (s)", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
 LOADS = {"burst": "bursts", "closed": "closed loops", "open": "open loops"}
@@ -170,7 +170,8 @@ def over_levels(metric: str, changes: list[Change]) -> Change | None:
 
 
 def known(levels: list[dict], metric: str) -> list[float]:
-    return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0]
+    """The values of a metric; those of a level in which the machine slept are none."""
+    return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0 and not level.get("slept_s")]
 
 
 def total(levels: list[dict], column: str) -> int:
@@ -249,6 +250,8 @@ def doubts(database, before: Study, after: Study) -> list[str]:
     """What keeps the two sides from being two measurements of the same thing."""
     sides = [word for word, study in (("from", before), ("to", after)) if study.simulated]
     found = [f"{' and '.join(sides)} simulated: no measurement of a real machine"] if sides else []
+    found += [f"the machine slept for {level['slept_s']:.0f} s in {word}, at {level['concurrency']} at once: that level cannot be trusted and is not compared"
+              for word, study in (("from", before), ("to", after)) for level in study.levels if level["slept_s"]]
     old, new = fired(before), fired(after)
     if old and new and old != new:
         found.append(f"from fires {old}, to fires {new}: a change may come from that")

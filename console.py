@@ -124,7 +124,8 @@ class Console:
             self.say(heading(LEVEL_COLUMNS, self.width), "bold")
         self.say(level_line(row, self.width), "red" if row["errors"] else None)
         if row["client_limited"]:
-            self.warn(f"        client-limited, do not trust this level: {row['client_limited_why']}")
+            name = "" if row["slept_s"] else "client-limited, "
+            self.warn(f"        {name}do not trust this level: {row['client_limited_why']}")
 
     def table(self, rows: list[dict]) -> None:
         """All levels together, where other lines stood between them, or where there are several models: each has its name above."""

@@ -31,6 +31,7 @@ if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
 import standard  # first: it says so where the packages are missing
 import psutil
 
+import awake
 import darwin
 import db
 import machine
@@ -608,7 +609,7 @@ class Monitor:
         self._looked = threading.Event()
         self.tree = Tree(ports, pid) if ports or pid is not None else None
         self._system = System()
-        self._clocks = (time.time(), time.perf_counter())
+        self._clocks = (time.time(), awake.continuous_ns(), awake.slept_ns())
         self.tracks = [Track(self, source) for source in sources]
         self._feeds = [Feed(track, first_document_s) for track in self.tracks if hasattr(track.source, "feed")]
         self._polled = [track for track in self.tracks if hasattr(track.source, "read")]
@@ -768,13 +769,20 @@ class Monitor:
             track.keep(sample, slept)
 
     def _slept(self) -> bool:
-        """Whether the wall clock ran on while ours stood still, as it does in a sleep."""
-        before, self._clocks = self._clocks, (time.time(), time.perf_counter())
-        slept_s = (self._clocks[0] - before[0]) - (self._clocks[1] - before[1])
-        if slept_s <= max(STALL_S, STALL_INTERVALS * self.interval_s):
-            return False
-        self.note("sleep", f"the machine slept, or its clock was set, by {slept_s:.0f} s")
-        return True
+        """Whether the machine slept since the last look; that its clock was set is noted too."""
+        before, now = self._clocks, (time.time(), awake.continuous_ns(), awake.slept_ns())
+        self._clocks = now
+        slept_s = awake.slept_s(before[2], now[2])
+        moved_s = (now[0] - before[0]) - (now[1] - before[1]) / 1e9
+        if slept_s:
+            self.note("sleep", f"the machine slept for {slept_s:.1f} s")
+        if abs(moved_s) <= max(STALL_S, STALL_INTERVALS * self.interval_s):
+            return bool(slept_s)
+        if slept_s is None:  # a system without clocks that tell them apart
+            self.note("sleep", f"the machine slept, or its clock was set, by {moved_s:.0f} s")
+            return True
+        self.note("clock_set", f"the clock was set by {moved_s:+.0f} s")
+        return bool(slept_s)
 
     def _rescan(self) -> None:
         if self.tree is None:
@@ -836,7 +844,7 @@ def print_line(text: str) -> None:
 def watch(arguments: argparse.Namespace, helper) -> int:
     """Stores a run without levels and shows it live; 130 when it was ended before its time."""
     status = "failed"
-    with on_interrupt() as interrupt, db.Writer(arguments.db) as writer:
+    with on_interrupt() as interrupt, awake.kept(print_line), db.Writer(arguments.db) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         machine_id = machine.remember(writer, machine.describe())
         run_id = writer.run_id = writer.insert("run", {**run_row(arguments, started_unix), "machine_id": machine_id})

@@ -113,6 +113,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   client_cpu_ratio REAL,             -- CPU seconds of bench.py per second of the level; 1 is one core
   client_stall_p99_s REAL,           -- how late a heartbeat thread of bench.py woke, p99, seconds
   client_paused_s REAL,              -- bench.py itself stood still for so long (stopped, or the machine slept), seconds; such gaps are in no inter-token latency
+  slept_s REAL,                      -- the machine slept for so long during the level: do not trust it, seconds; 0 it did not, NULL not known
   client_held_s REAL,                -- nothing was sent for so long since too many replies waited to be digested, seconds
   client_digest_lag_max_s REAL,      -- longest from a reply's last byte until its text was read out of it, while others streamed, seconds; NULL for a burst
   in_flight_mean REAL,               -- closed load: requests in flight in the steady part, mean, by when each was sent and ended
@@ -374,12 +375,12 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
-  client_stamps, client_stall_p99_s, client_paused_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
+  client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
   in_flight_mean,
   level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent,
-  level.status = 'interrupted' AND EXISTS (SELECT 1 FROM level AS again WHERE again.run_id = level.run_id AND again.status = 'finished'
+  (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)
-    AS superseded,  -- cut short, and fired again to its end by --resume
+    AS superseded,  -- cut short or slept through, and fired again to its end by --resume
   level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 LEFT JOIN good ON good.level_id = level.id

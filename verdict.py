@@ -300,7 +300,7 @@ def bottlenecks(study: Study) -> list[str]:
         found.append(f"The processor limits: {percent(top['mean_cpu_ratio'])} busy at {top['concurrency']} at once, {percent(share)} by the server.")
     if (top["swap_change_bytes"] or 0) >= SWAP_BYTES:
         found.append(f"Memory limits: swap moved by {top['swap_change_bytes'] / 2**30:.1f} GiB at {top['concurrency']} at once.")
-    if top["client_limited"]:
+    if top["client_limited"] and not top["slept_s"]:
         found.append(f"This client limits: {top['client_limited_why']}.")
     return found
 
@@ -385,7 +385,7 @@ def solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
 
 def warnings(study: Study) -> list[Warning]:
     """What to know before trusting the figures, gravest first."""
-    checks = (failures, unfinished, client_limits, other_programs, unseen_server, spills, slots, cold_starts, heat, cache_hits, cut_replies, lengths,
+    checks = (failures, unfinished, sleeps, client_limits, other_programs, unseen_server, spills, slots, cold_starts, heat, cache_hits, cut_replies, lengths,
               words, uncovered_energy, few_requests)
     return [warning for check in checks for warning in check(study)]
 
@@ -408,10 +408,17 @@ def unfinished(study: Study) -> list[Warning]:
             for run in study.runs if run["status"] != "finished"]
 
 
+def sleeps(study: Study) -> list[Warning]:
+    return [Warning(f"the machine slept for {seconds(level['slept_s'])} in the level at {level['concurrency']} at once",
+                    "None of its figures can be trusted, and it does not count as served",
+                    "Leave the lid open, have the machine on mains power, and run it again")
+            for level in study.levels if level["slept_s"]]
+
+
 def client_limits(study: Study) -> list[Warning]:
     return [Warning(f"at {level['concurrency']} at once this client was the bottleneck ({level['client_limited_why']})",
                     "The server may be faster than shown", "Run bench.py on another machine, or with a lower level")
-            for level in study.levels if level["client_limited"]]
+            for level in study.levels if level["client_limited"] and not level["slept_s"]]
 
 
 def other_programs(study: Study) -> list[Warning]:

@@ -7,6 +7,7 @@ import pytest
 
 import analyze
 import compare
+import db
 import made_up_results
 
 LEVELS = (1, 2, 4, 8)
@@ -301,3 +302,16 @@ def test_a_label_is_printed_without_its_escape_codes(write, capsys):
     results = write("re\x1b[31md", levels=LEVELS)
     run(results, "--compare", "1", "1")
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("label, word", [("before", "from"), ("after", "to")])
+def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
+    write("before", rate=90.0, levels=LEVELS)
+    path = write("after", rate=60.0, levels=LEVELS)
+    database = db.connect(path)
+    with database.conn:
+        database.execute("UPDATE level SET slept_s = 30 WHERE concurrency = 4 AND run_id = (SELECT id FROM run WHERE label = ?)", [label])
+    database.conn.close()
+    said = lines(path, capsys)
+    assert any(line.startswith(f"! the machine slept for 30 s in {word}, at 4 at once") for line in said)
+    assert row(said, 8, "tokens/s each") and not any("%" in line for line in said if line.startswith(f"{4:>7}  "))

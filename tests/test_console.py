@@ -12,7 +12,7 @@ import standard
 
 ROW = {"concurrency": 19, "repeat": 1, "cache": "cold", "completed": 19, "requests": 19, "errors": 0, "ttft_mean_s": 0.328, "ttft_max_s": 0.33,
        "tokens_per_s_mean": 9.5, "output_tokens_per_s": 155.7, "peak_streaming": 19, "duration_s": 7.2, "mean_w": 21.2, "mean_gpu_mhz": 1396.0,
-       "joules_per_output_token": 0.1361, "client_limited": 0, "client_limited_why": None}
+       "joules_per_output_token": 0.1361, "client_limited": 0, "client_limited_why": None, "slept_s": 0.0}
 
 
 def exchange(number, sent=0, stamps=(), ended=None, cancelled=None):
@@ -42,6 +42,12 @@ def test_a_levels_line_has_80_columns_at_most(changes):
 @pytest.mark.parametrize("value, text", [(None, "-"), (0, "0 ms"), (0.00423, "4.2 ms"), (0.0121, "12 ms"), (0.9994, "999 ms"), (3.414, "3.41 s"), (0.9996, "1 s"), (59.9, "59.9 s"), (59.96, "1:00"), (84.05, "1:24"), (725, "12:05"), (3725, "1:02:05")])
 def test_short_times(value, text):
     assert console.short_time(value) == text
+
+
+@pytest.mark.parametrize("slept_s, words", [(None, "client-limited, do not trust this level: X"), (0.0, "client-limited, do not trust this level: X"), (30.0, "        do not trust this level: X")])
+def test_a_level_that_slept_is_no_fault_of_the_client(slept_s, words, capsys):
+    console.Console(plain=True).level_finished(ROW | {"slept_s": slept_s, "client_limited": 1, "client_limited_why": "X"})
+    assert capsys.readouterr().out.splitlines()[-1].endswith(words)
 
 
 def test_clean_leaves_no_control_character():

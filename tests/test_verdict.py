@@ -212,6 +212,7 @@ def test_replies_that_count_no_tokens_have_no_cost(results):
     ("UPDATE request SET status = 'stalled', error = 'no byte for 60 s' WHERE id = 1", "1 of the requests at 1 at once ended stalled: no byte for 60 s"),
     ("UPDATE run SET status = 'interrupted'", "run 1 is interrupted"),
     ("UPDATE level SET client_limited = 1, client_limited_why = '97 % of a core' WHERE concurrency = 8", "at 8 at once this client was the bottleneck (97 % of a core)"),
+    ("UPDATE level SET slept_s = 30.2, client_limited = 1, client_limited_why = 'x' WHERE concurrency = 8", "the machine slept for 30.2 s in the level at 8 at once"),
     ("UPDATE target SET vram_bytes = size_bytes / 4", "25 % of the model is in GPU memory at http://127.0.0.1:11434"),
     ("UPDATE system_sample SET cpu_ratio = 0.97", "other programs kept 92 % of the processor busy at 1, 2, 4 and 8 at once"),
     ("UPDATE system_sample SET cpu_ratio = 0.97; DELETE FROM process_sample", "the processor was busy (97 %) at 1, 2, 4 and 8 at once"),
