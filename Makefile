@@ -32,9 +32,9 @@ docs: .venv/installed
 	$(BIN)/python analyze.py --db .venv/docs/results.db --out .venv/docs/data
 	cp .venv/docs/data/deepseek-r1-7b/timeline.png docs/demo.png
 
-lock:  # needs uv; after a change of requirements.txt
-	uv pip compile --universal --python-version 3.10 --generate-hashes requirements.txt -o requirements.lock
-	uv pip compile --universal --python-version 3.10 --generate-hashes tests/requirements.txt -o tests/requirements.lock
+lock:  # needs uv; after a change of requirements.txt. Not pip: on Windows it does not replace itself
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-package pip requirements.txt -o requirements.lock
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-package pip tests/requirements.txt -o tests/requirements.lock
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench_client.py
@@ -52,7 +52,8 @@ bench-monitor: .venv/installed
 	$(BIN)/python benchmarks/bench_monitor.py
 
 .venv/installed: requirements.lock
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed: make PYTHON=python3.12')"
+	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) is there: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	touch $@
