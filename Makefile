@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults check fuzz audit docs lock bench bench-load bench-parts bench-monitor bench-storage bench-soak clean
+.PHONY: demo test test-faults check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-storage bench-soak clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -24,6 +24,9 @@ audit:  # needs pypi.org: what is known against the pinned packages
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+
+doctor: .venv/installed  # what to paste where you ask for help
+	@$(BIN)/python doctor.py
 
 docs: .venv/installed
 	$(BIN)/python describe.py
