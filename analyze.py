@@ -25,7 +25,10 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-import standard  # first: it says so where the packages are missing
+try:
+    import standard  # first: it says so where Python is too old or lacks the packages
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
 import compare
 import console
 import db

@@ -19,7 +19,10 @@ if __name__ == "__main__":
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
-import standard  # first: it says so where the packages are missing
+try:
+    import standard  # first: it says so where Python is too old or lacks the packages
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
 import options as command_line
 
 if __name__ == "__main__" and "SUDO_UID" not in os.environ:

@@ -15,6 +15,10 @@ import sqlite3
 import sys
 from pathlib import Path
 
+try:
+    import standard  # first: it says so where Python is too old or lacks the packages
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
 import schema
 
 METADATA = Path(__file__).with_name("metadata.yaml")

@@ -191,6 +191,7 @@ class Load:
         observer = observer or Observer()
         try:
             with contextlib.ExitStack() as stack:
+                stack.enter_context(syscalls.short_ticks())
                 if self._owns_lines:
                     stack.callback(self._lines.close)
                 stack.callback(self._lines.rest)
@@ -618,6 +619,8 @@ class Load:
     def _look(self, now_ns: int) -> None:
         """Stop sending when the time is over; cut what stalls, and all at the deadline or when interrupted."""
         limits, passed_s = self.limits, (now_ns - self.started_ns) / 1e9
+        if self._reader is not None and self._reader.death is not None:
+            raise LoadError(f"the thread that receives has died: {self._reader.death!r}")
         if self._reader is not None and self._reader.failure is not None:
             raise self._reader.failure
         self._digests.look()

@@ -242,7 +242,8 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 self.commands[step], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=self._errors, start_new_session=os.name == "posix")  # Ctrl-C is ours to handle
+                stderr=self._errors, start_new_session=os.name == "posix",  # Ctrl-C is ours to handle
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # on Windows
         except OSError as error:
             self._errors.write(str(error).encode())
             return None

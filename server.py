@@ -212,7 +212,8 @@ class Simulator:
         script = str(Path(__file__).with_name("sim.py"))
         self._process = subprocess.Popen(
             [sys.executable, script, "--port", "0", "--parent-pid", str(os.getpid()), *DEMO],
-            stdout=subprocess.PIPE, text=True, start_new_session=True)
+            stdout=subprocess.PIPE, text=True, start_new_session=True,  # Ctrl-C is ours to handle
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # on Windows
         try:
             line = self._process.stdout.readline()
             if not line.startswith("listening on "):

@@ -124,12 +124,6 @@ def test_what_cannot_run_says_so_in_one_line(arguments, code, words, tmp_path):
     assert not (tmp_path / "results.db").exists()
 
 
-def test_a_python_without_the_packages_says_which_one_has_them(tmp_path):
-    for program in ("bench.py", "analyze.py", "monitor.py", "import_csv.py"):
-        done = subprocess.run([sys.executable, "-S", str(ROOT / program), "1"], cwd=tmp_path, text=True, capture_output=True)
-        assert (done.returncode, done.stderr) == (1, "No module named 'rich': start it with .venv/bin/python, or see Install in README.md\n")
-
-
 def test_a_missing_model_lists_those_that_are_there(fast, tmp_path):
     code, _, err = run("1", "--host", fast.url, "--model", "nobody:7b", *QUICK, cwd=tmp_path)
     assert code == 1 and "'nobody:7b' is not at" in err and "deepseek-r1:7b" in err and not (tmp_path / "results.db").exists()

@@ -14,7 +14,7 @@ LAYERS = [  # a file imports from the lines above its own, never beside it or be
     {"attempt", "console", "machine", "privilege", "options", "selection", "describe"},
     {"tally", "server", "monitor", "verdict", "export_csv", "import_csv"},
     {"load", "charts", "compare"},
-    {"selfcheck"},
+    {"selfcheck", "doctor"},
     {"report"},
     {"analyze"},
     {"bench"},

@@ -20,6 +20,7 @@ import pytest
 import bench
 import power
 import privilege
+from conftest import plain_user
 from test_power import document
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -52,7 +53,7 @@ time.sleep(60)
 
 @pytest.fixture
 def home():
-    """A folder that belongs to the user nobody, with the sampler in it."""
+    """A folder that belongs to a plain user, with the sampler in it."""
     folder = pathlib.Path(tempfile.mkdtemp(dir="/tmp"))
     (folder / "sampler.py").write_text(SAMPLER)
     user = privilege.invoking_user({"SUDO_UID": str(nobody())})
@@ -62,9 +63,7 @@ def home():
 
 
 def nobody():
-    import pwd
-
-    return pwd.getpwnam("nobody").pw_uid
+    return plain_user().pw_uid
 
 
 def start(home, code, **environment):
@@ -143,7 +142,7 @@ helper.stop()
     user = privilege.invoking_user({"SUDO_UID": str(nobody())})
     assert found["ids"] == [user.pw_uid, user.pw_uid, user.pw_gid, user.pw_gid]
     assert not {0, 4711} & set(found["groups"]) and found["refused"] == 4
-    assert found["umask"] == 0o022 and found["names"] == [user.pw_dir, "nobody", "nobody"]
+    assert found["umask"] == 0o022 and found["names"] == [user.pw_dir, user.pw_name, user.pw_name]
     assert found["warning"] is None
 
 
@@ -226,6 +225,7 @@ def test_counters_stay_readable_after_root_is_gone(home):
     (zone / "energy_uj").chmod(0o400)
     found = run(home, """
 helper = privilege.split_off(sampler=False, sysfs="sys")
+sys.platform = "linux"
 (source,) = [source for source in power.sources(helper, sysfs="nothing") if source.name == "rapl"]
 try:
     open("sys/class/powercap/intel-rapl:0/energy_uj")

@@ -20,6 +20,7 @@ import db
 import made_up_results
 import power
 import privilege
+from conftest import plain_user
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -281,13 +282,12 @@ def as_user_in(folder, code, **environment):
 @pytest.fixture
 def crowded():
     """A folder that everybody may write to, with a user of little power."""
-    import pwd
     import shutil
     import tempfile
 
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o1777)
-    yield folder, pwd.getpwnam("nobody")
+    yield folder, plain_user()
     shutil.rmtree(folder)
 
 
