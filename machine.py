@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import platform
 import re
-import subprocess
 import sys
 
 import psutil
 
+import conditions
 import db
 import power
-
-COMMAND_PATIENCE_S = 10.0  # system_profiler takes a second or two, and can hang
+from conditions import output_of
 
 
 def describe(sysfs: str = "/sys") -> dict:
@@ -28,20 +27,26 @@ def describe(sysfs: str = "/sys") -> dict:
     found["os"] = system_name()
     columns = ("chip", "model", "cpu_cores", "memory_bytes", "gpu", "gpu_cores", "gpu_memory_bytes", "os")
     described = {column: found.get(column) for column in columns}
-    return {**described, "fingerprint": json.dumps(described)}
+    virtual = conditions.is_virtual(sysfs)  # no part of the fingerprint, for it was none before
+    return {**described, "virtual": None if virtual is None else int(virtual),
+            "fingerprint": json.dumps(described)}
 
 
 def remember(writer: db.Writer, described: dict) -> int:
     """The id of this machine's row, made when the machine is new."""
     key = {"fingerprint": described["fingerprint"]}
-    return writer.lookup("machine", key, {name: value for name, value in described.items() if name not in key})
+    rest = {name: value for name, value in described.items() if name not in key}
+    machine_id = writer.lookup("machine", key, rest)
+    if described["virtual"] is not None:  # older versions did not store it
+        writer.update("machine", machine_id, {"virtual": described["virtual"]})
+    return machine_id
 
 
 def system_name() -> str:
     """System, release and architecture, e.g. macOS 15.5 arm64."""
     name, release = platform.system(), platform.release()
     if name == "Darwin":
-        name, release = "macOS", platform.mac_ver()[0]
+        name, release = "macOS", conditions.macos_version() or platform.mac_ver()[0]
     return f"{name} {release} {platform.machine()}"
 
 
@@ -52,15 +57,6 @@ def describe_mac() -> dict:
 
 def sysctl(name: str) -> str | None:
     return output_of("/usr/sbin/sysctl", "-n", name).strip() or None
-
-
-def output_of(*command: str) -> str:
-    """What a command prints; nothing when it fails, is absent or takes too long."""
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_PATIENCE_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
 def parse_displays(text: str) -> dict:

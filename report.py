@@ -116,7 +116,8 @@ def facts(study: Study) -> str:
     machine, target = study.machine or {}, study.targets[-1] if study.targets else {}
     sources = sorted({level["power_source"] for level in study.levels if level["power_source"]})
     pairs = [
-        ("machine", [machine.get("chip"), machine.get("model"), memory(machine.get("memory_bytes")), machine.get("os")]),
+        ("machine", [machine.get("chip"), machine.get("model"), memory(machine.get("memory_bytes")),
+                     machine.get("os"), "a virtual machine" if machine.get("virtual") else None]),
         ("GPU", [machine.get("gpu"), counted(machine.get("gpu_cores"), "cores"), memory(machine.get("gpu_memory_bytes"))]),
         ("server", [target.get("server"), target.get("server_version"), target.get("host")]),
         ("model", [target.get("family"), target.get("parameter_size"), target.get("quantization"), target.get("digest")]),

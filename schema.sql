@@ -19,7 +19,8 @@ CREATE TABLE IF NOT EXISTS machine (  -- a computer that ran or was watched; no 
   gpu TEXT,                          -- graphics processors, joined by ' + '
   gpu_cores INTEGER,                 -- GPU cores where the system counts them (Apple)
   gpu_memory_bytes INTEGER,          -- memory of the discrete GPUs together; NULL when it is shared
-  os TEXT                            -- system, release and architecture
+  os TEXT,                           -- system, release and architecture
+  virtual INTEGER CHECK (virtual IN (0, 1))  -- 1: a virtual machine
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS run (  -- one start of bench.py or monitor.py, or one import
