@@ -360,6 +360,65 @@ def test_cpu_energy_that_stays_zero_is_unknown(watch, fake, monkeypatch):
     assert len(watched.rows("event", kind="cpu_power_zero")) == 1
 
 
+def told(watch, *values, **columns):
+    """What is stored of samples of a second, each (GPU's joules, its busy share), and what was said."""
+    watched = watch([Told()])
+    (track,) = watched.monitor.tracks
+    track.interval_s = 1.0
+    for number, (gpu_j, busy) in enumerate(values):
+        known = {} if gpu_j is None else {"energy_j": 2.0 + gpu_j, "gpu_energy_j": gpu_j, "cpu_energy_j": 2.0}
+        track.keep({"start_ns": number * 10**9, "end_ns": (number + 1) * 10**9, "gpu_busy_ratio": busy, **known, **columns})
+    track.release()
+    return [(row["gpu_energy_j"], row["energy_j"]) for row in watched.rows("power_sample")], watched
+
+
+@pytest.mark.parametrize("values, stored, is_dead", [
+    ([(0.0, 0.97)] * 5, [(None, None)] * 5, True),
+    ([(0.0, 0.01)] * 3 + [(0.0, 0.97)] * 3, [(0.0, 2.0)] * 3 + [(None, None)] * 3, True),  # an idle GPU may take next to nothing
+    ([(0.0, 0.01)] * 5, [(0.0, 2.0)] * 5, False),
+    ([(6.0, 0.97), (0.0, 0.97), (0.0, 0.97), (9.0, 0.97)], [(6.0, 8.0), (0.0, 2.0), (0.0, 2.0), (9.0, 11.0)], False),  # steps
+    ([(6.0, 0.97)] + [(0.0, 0.97)] * 4, [(6.0, 8.0)] + [(None, None)] * 4, True),
+    ([(0.0, 0.97)] * 4 + [(6.0, 0.97)], [(None, None)] * 4 + [(6.0, 8.0)], True),
+    ([(0.0, None)] * 5, [(0.0, 2.0)] * 5, False)])  # how busy it is is not known
+def test_gpu_energy_that_stays_zero_while_it_works_is_unknown(watch, values, stored, is_dead):
+    rows, watched = told(watch, *values)
+    assert rows == stored
+    assert [line for line in watched.said if "busy GPU" in line] == ["power: powermetrics soc says 0 J for a busy GPU: it and the sum are NULL"] * is_dead
+    assert len(watched.rows("event", kind="gpu_power_zero")) == is_dead
+
+
+def test_a_dead_cpu_counter_beside_a_slow_gpu_counter(watch):
+    watched = watch([Told()])
+    (track,) = watched.monitor.tracks
+    track.interval_s = 1.0
+    for number, gpu_j in enumerate((0.0, 0.0, 6.0, 6.0, 0.0, 6.0)):
+        track.keep({"start_ns": number * 10**9, "end_ns": (number + 1) * 10**9, "energy_j": gpu_j, "gpu_energy_j": gpu_j, "cpu_energy_j": 0.0, "gpu_busy_ratio": 1.0})
+    track.release()
+    rows = watched.rows("power_sample")
+    assert [(row["cpu_energy_j"], row["energy_j"]) for row in rows] == [(None, None)] * 6
+    assert [row["gpu_energy_j"] for row in rows] == [0.0, 0.0, 6.0, 6.0, 0.0, 6.0]
+
+
+@pytest.mark.parametrize("virtual, why", [("1", ": a virtual machine has no power sensors"), ("0", ""), ("", "")])
+def test_samples_without_any_energy_are_told_once_with_the_reason(watch, fake, monkeypatch, tmp_path, virtual, why):
+    (tmp_path / "document").write_bytes(document(processor=None, gpu=None))
+    asked = []
+    monkeypatch.setattr(monitor.conditions.sys, "platform", "darwin")
+    monkeypatch.setattr(monitor, "memory_pressure", lambda: None)
+    monkeypatch.setattr(monitor.conditions, "output_of", lambda *command, **_: asked.append(command) or virtual)
+    watched = watch([fake("fine")])
+    watched.samples(8)
+    line = f"power: powermetrics soc gives samples without any energy{why}"
+    assert [said for said in watched.said if "without any energy" in said] == [line]
+    assert [row["detail"] for row in watched.rows("event", kind="no_energy")] == [line.removeprefix("power: ")]
+    assert asked.count(("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present")) == 1
+
+
+def test_four_samples_without_energy_are_not_told(watch):
+    _, watched = told(watch, *[(None, 0.5)] * 4, (0.1, 0.5), *[(None, 0.5)] * 4)
+    assert watched.rows("event", kind="no_energy") == []
+
+
 def test_cpu_energy_that_comes_in_steps_is_kept(watch, fake, monkeypatch):
     monkeypatch.setattr(monitor, "DEAD_RAIL_S", 0.3)
     watched = watch([fake("slow_cpu")])

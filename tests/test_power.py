@@ -76,6 +76,28 @@ def test_plist_of_the_gpu_sampler_alone_knows_no_sum():
     assert (sample["energy_j"], sample["cpu_energy_j"], sample["gpu_energy_j"]) == (None, None, 6.1)
 
 
+def two_rails(*pairs):
+    """The GPU's joules of documents whose processor and GPU say so many millijoules of it."""
+    source, found = power.powermetrics_source(None), []
+    for number, (processor_mj, gpu_mj) in enumerate(pairs, 1):
+        data = document(processor={**PROCESSOR, "gpu_energy": f"<integer>{processor_mj}</integer>"},
+                        gpu={**GPU, "gpu_energy": f"<integer>{gpu_mj}</integer>"})
+        (sample,) = source.feed(data, number * 2 * S)
+        assert sample["energy_j"] == pytest.approx(2.01 + sample["gpu_energy_j"])
+        found.append(sample["gpu_energy_j"])
+    return found
+
+
+@pytest.mark.parametrize("pairs, joules", [
+    ([(0, 6100), (0, 5000)], [6.1, 5.0]),                    # the processor's stands still
+    ([(6000, 0), (5000, 0)], [6.0, 5.0]),
+    ([(0, 2), (6000, 6100), (0, 6100)], [0.002, 6.0, 0.0]),  # an idle GPU says nothing of which it is
+    ([(0, 6100), (40, 5000)], [6.1, 5.0]),                   # it stays the one that has moved
+    ([(0, 0)], [0.0])])
+def test_of_two_gpu_energies_the_one_that_moves_is_taken_and_remembered(pairs, joules):
+    assert two_rails(*pairs) == joules
+
+
 def test_plist_without_gpu_or_with_power_only():
     sample = power.parse_plist(document(processor={"cpu_power": "<real>500</real>"}, gpu=None))
     assert (sample["cpu_energy_j"], sample["energy_j"], sample["gpu_mhz"]) == (1.0, None, None)  # 0.5 W, 2 s
