@@ -697,7 +697,8 @@ class Keeper(load.Observer):
             "status": "interrupted" if run.interrupt.is_set() else "finished",
             "started_ns": level.started_ns - run.origin_ns, "ended_ns": ended_ns and ended_ns - run.origin_ns,
             "pool_waits": level.pool_waits if run.options.rate else None, "never_sent": level.never_sent if run.options.rate else None, **steady, **tally.itl_figures(),
-            **tally.interval_figures(run.options.seed), **level.client_figures()})
+            **tally.interval_figures(run.options.seed), **level.client_figures(),
+            **(self.monitor.conditions_since(level.started_ns) if self.monitor else {})})
         run.writer.flush()
         run.served = run.served and tally.completed > 0
 

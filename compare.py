@@ -37,8 +37,11 @@ ttft_p95_with_errors_s ttft_p99_with_errors_s tokens_per_s_mean tokens_per_s_p50
 itl_max_s itl_chunks e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s e2e_max_s output_tokens prompt_tokens chunks output_tokens_per_s requests_per_s duration_s
 peak_streaming good_requests good_ratio goodput_per_s ttft_mean_low_s ttft_mean_high_s tokens_per_s_mean_low tokens_per_s_mean_high client_send_skew_s
 client_send_lag_p50_s client_send_lag_p99_s client_send_lag_max_s client_paused_s client_held_s client_digest_lag_max_s in_flight_mean client_read_lag_p99_s client_stall_p99_s client_cpu_ratio client_limited rate_per_s pool_waits never_sent coverage_ratio energy_j idle_w
-joules_per_output_token net_joules_per_output_token output_tokens_per_joule mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio""".split())  # of a level; a bound may name them
+joules_per_output_token net_joules_per_output_token output_tokens_per_joule mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio
+on_battery low_power_mode""".split())  # of a level; a bound may name them
 SHOWN = {"ttft": "wait (s)", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
+CONDITIONS = {"on_battery": ("on mains", "on battery"),  # columns of a level: 0 and 1 in words
+              "low_power_mode": ("without low power mode", "in low power mode")}
 LOADS = {"burst": "bursts", "closed": "closed loops", "open": "open loops"}
 COUNTED = {"server": "tokens", "chunks": "chunks", "words": "words"}  # output_tokens_source
 
@@ -252,6 +255,10 @@ def doubts(database, before: Study, after: Study) -> list[str]:
     old, new = fired(before), fired(after)
     if old and new and old != new:
         found.append(f"from fires {old}, to fires {new}: a change may come from that")
+    for column, words in CONDITIONS.items():
+        old, new = ran(before, column, words), ran(after, column, words)
+        if old and new and old != new:
+            found.append(f"from ran {old}, to ran {new}: a change may come from that")
     old, new = counted(database, before), counted(database, after)
     if old and new and old != new:
         found.append(f"from counts {old}, to counts {new}: tokens/s and J/token do not compare")
@@ -265,6 +272,12 @@ def fired(study: Study) -> str:
         return ""
     words = [LOADS[load] + (f" of {rate:g} requests/s" if rate else "") for load, rate in sorted(kinds, key=str)]
     return " and ".join(words)
+
+
+def ran(study: Study, column: str, words: tuple[str, str]) -> str:
+    """How a study's levels ran; '' where that is not known of any."""
+    values = {level[column] for level in study.levels} - {None}
+    return ("partly " if len(values) > 1 else "") + words[max(values)] if values else ""
 
 
 def counted(database, study: Study) -> str:

@@ -56,6 +56,8 @@ BUSY_RATIO = 0.2  # a GPU with less to do may take less than its counter's step,
 BARE_SAMPLES = 5  # so many in a row without any energy are told of
 READ_BYTES = 1 << 20
 SAY_LENGTH = 200  # of a message; a sampler's usage text has pages, and is kept as an event
+CONDITIONS = {"on_battery": ("on mains", "on battery"),  # what is so when it is 0 and 1
+              "low_power_mode": ("low power mode is off", "low power mode is on")}
 JOIN_S = 8.0  # for a thread to end; a sampler gets power.STOP_S of it
 
 
@@ -618,6 +620,7 @@ class Monitor:
         self.tree = Tree(ports, pid) if ports or pid is not None else None
         self._system = System()
         self._clocks = (time.time(), time.perf_counter())
+        self._conditions = conditions.Watch()
         self.tracks = [Track(self, source) for source in sources]
         self._feeds = [Feed(track, first_document_s) for track in self.tracks if hasattr(track.source, "feed")]
         self._polled = [track for track in self.tracks if hasattr(track.source, "read")]
@@ -753,6 +756,7 @@ class Monitor:
     def _look(self) -> None:
         self._look_at_processes()
         self._safely("machine", self._look_at_machine)
+        self._safely("conditions", self._look_at_conditions)
         self._safely("power", self._look_for_silence)
         self._looked.set()
 
@@ -817,6 +821,17 @@ class Monitor:
     def _look_at_machine(self) -> None:
         row = self._system.look(time.perf_counter_ns() - self.origin_ns)
         self.writer.add("system_sample", {"run_id": self.run_id, **row})
+
+
+    def _look_at_conditions(self) -> None:
+        for name, is_so in self._conditions.look(time.perf_counter_ns()):
+            self.note(name, CONDITIONS[name][is_so])
+            if is_so:
+                self.tell(name, f"machine: {CONDITIONS[name][True]}: many machines are slower so")
+
+    def conditions_since(self, since_ns: int) -> dict[str, int | None]:
+        """Columns of a level that began at since_ns (perf_counter_ns) and ends now."""
+        return self._conditions.since(since_ns)
 
 
 def watts(sample: dict, rail: str) -> float | None:

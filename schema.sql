@@ -92,6 +92,8 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   ended_ns INTEGER,                  -- the last stream ended
   steady_start_ns INTEGER,           -- start of the steady part; closed load: every worker has sent once; open load: the first reply has ended; NULL for a burst
   steady_end_ns INTEGER,             -- end of the steady part: the last request was sent; NULL for a burst
+  on_battery INTEGER CHECK (on_battery IN (0, 1)),  -- 1: this machine ran on its battery at some time of the level
+  low_power_mode INTEGER CHECK (low_power_mode IN (0, 1)),  -- 1: this machine was set to save power at some time of the level
   ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, lower end, bootstrap over requests, seconds
   ttft_mean_high_s REAL,             -- 95 % interval of the mean TTFT, upper end, seconds
   tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens per second of a request, lower end, bootstrap
@@ -374,7 +376,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
-  in_flight_mean,
+  in_flight_mean, level.on_battery, level.low_power_mode,
   level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent,
   level.status = 'interrupted' AND EXISTS (SELECT 1 FROM level AS again WHERE again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)

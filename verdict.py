@@ -385,8 +385,8 @@ def solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
 
 def warnings(study: Study) -> list[Warning]:
     """What to know before trusting the figures, gravest first."""
-    checks = (failures, unfinished, client_limits, other_programs, unseen_server, spills, slots, cold_starts, heat, cache_hits, cut_replies, lengths,
-              words, uncovered_energy, few_requests)
+    checks = (failures, unfinished, client_limits, other_programs, unseen_server, spills, slots, cold_starts, heat, saving,
+              cache_hits, cut_replies, lengths, words, uncovered_energy, few_requests)
     return [warning for check in checks for warning in check(study)]
 
 
@@ -459,6 +459,17 @@ def heat(study: Study) -> list[Warning]:
     hot = [level for level in study.levels if level["hot_samples"]]
     return [Warning(f"the system reported thermal pressure at {listed(hot)} at once",
                     "A hot machine runs slower", "--cooldown S pauses longer between levels")] if hot else []
+
+
+def saving(study: Study) -> list[Warning]:
+    """Levels in which this machine saved power."""
+    found = []
+    for column, how, what in (("on_battery", "on battery", "Plug it in"),
+                              ("low_power_mode", "in low power mode", "Turn that off")):
+        if levels := [level for level in study.levels if level[column]]:
+            found.append(Warning(f"this machine ran {how} at {listed(levels)} at once",
+                                 "Many machines are slower so", f"{what} and run it again"))
+    return found
 
 
 def cache_hits(study: Study) -> list[Warning]:

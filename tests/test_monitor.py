@@ -15,6 +15,7 @@ import types
 import psutil
 import pytest
 
+import bench
 import db
 import monitor
 import power
@@ -419,6 +420,32 @@ def test_four_samples_without_energy_are_not_told(watch):
     assert watched.rows("event", kind="no_energy") == []
 
 
+def test_battery_and_low_power_mode_are_told_once_noted_at_each_change_and_known_of_a_level(watch, monkeypatch):
+    plugged, mode = [True], [False]
+    monkeypatch.setattr(monitor.conditions, "on_battery", lambda: not plugged[0])
+    monkeypatch.setattr(monitor.conditions, "low_power_mode", lambda *_: mode[0])
+    watched = watch()
+
+    def seen(kind, count):
+        return watched.until(lambda: len(rows := watched.rows("event", kind=kind)) >= count and [row["detail"] for row in rows])
+
+    watched.monitor.wait_first_sample(PATIENCE_S)
+    assert watched.monitor.conditions_since(0) == {"on_battery": 0, "low_power_mode": 0} and not watched.rows("event")
+    plugged[0], mode[0] = False, True
+    assert seen("on_battery", 1) == ["on battery"] and seen("low_power_mode", 1) == ["low power mode is on"]
+    plugged[0] = True
+    assert seen("on_battery", 2) == ["on battery", "on mains"]
+    since_ns = time.perf_counter_ns()
+    assert watched.monitor.conditions_since(since_ns) == {"on_battery": 0, "low_power_mode": 1}
+    plugged[0] = False
+    seen("on_battery", 3)
+    plugged[0] = True
+    seen("on_battery", 4)
+    assert watched.monitor.conditions_since(since_ns) == {"on_battery": 1, "low_power_mode": 1}  # for a part of it
+    assert [line for line in watched.said if line.startswith("machine: ")] == [
+        "machine: on battery: many machines are slower so", "machine: low power mode is on: many machines are slower so"]
+
+
 def test_cpu_energy_that_comes_in_steps_is_kept(watch, fake, monkeypatch):
     monkeypatch.setattr(monitor, "DEAD_RAIL_S", 0.3)
     watched = watch([fake("slow_cpu")])
@@ -613,6 +640,18 @@ def test_bench_watches_every_local_server(sim, tmp_path):
     database = db.connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert {row["pid"] for row in database["process"].rows} == {server.process.pid for server in servers}
+
+
+def test_bench_stores_how_the_machine_ran_with_each_level(sim, tmp_path, monkeypatch):
+    server = sim("--profile", "exact", "--itl", "2", "--tokens", "10")
+    monkeypatch.setattr(monitor.conditions, "on_battery", lambda: True)
+    monkeypatch.setattr(monitor.conditions, "low_power_mode", lambda *_: None)
+    options = ["1", "--host", server.url, "--db", str(tmp_path / "results.db"), "--cooldown", "0", "--idle", "0", "--plain"]
+    assert bench.main(options) == 0 and bench.main([*options, "--no-monitor"]) == 0
+    database = db.connect(tmp_path / "results.db", readonly=True)
+    with contextlib.closing(database.conn):
+        levels = list(database.query("SELECT on_battery, low_power_mode FROM level_summary ORDER BY run_id"))
+    assert [tuple(row.values()) for row in levels] == [(1, None), (None, None)]
 
 
 @posix

@@ -210,6 +210,8 @@ def test_replies_that_count_no_tokens_have_no_cost(results):
 
 @pytest.mark.parametrize("change, seen", [
     ("UPDATE request SET status = 'stalled', error = 'no byte for 60 s' WHERE id = 1", "1 of the requests at 1 at once ended stalled: no byte for 60 s"),
+    ("UPDATE level SET on_battery = 1 WHERE concurrency IN (2, 4)", "this machine ran on battery at 2 and 4 at once"),
+    ("UPDATE level SET low_power_mode = 1, on_battery = 0 WHERE concurrency = 8", "this machine ran in low power mode at 8 at once"),
     ("UPDATE run SET status = 'interrupted'", "run 1 is interrupted"),
     ("UPDATE level SET client_limited = 1, client_limited_why = '97 % of a core' WHERE concurrency = 8", "at 8 at once this client was the bottleneck (97 % of a core)"),
     ("UPDATE target SET vram_bytes = size_bytes / 4", "25 % of the model is in GPU memory at http://127.0.0.1:11434"),
