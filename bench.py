@@ -68,7 +68,8 @@ NOT_REPEATED = {"db", "label", "resume", "plain", "pid", "dropped", "no_monitor"
 CHUNKS_AT_ONCE = 16_384  # of a request, in one statement: its instants and kinds are unfolded in SQLite, without the interpreter's lock
 CHUNK_ROWS = """INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
   SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01' FROM json_each(?4)"""
-LEVEL_ROWS = """SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token
+LEVEL_ROWS = """SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token,
+  gpu_power_w, gpu_joules_per_output_token
   FROM level_summary LEFT JOIN energy_summary USING (level_id)"""
 
 

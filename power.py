@@ -773,7 +773,8 @@ def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: s
         return [powermetrics_source(Child(with_samplers(list(powermetrics_command))), interval_of(powermetrics_command))]
     if helper and helper.sampler:
         source = powermetrics_source(helper)
-        source.successor = None if os.geteuid() == 0 else installed_macmon  # nothing out of PATH as root
+        if os.geteuid() != 0:  # nothing out of PATH as root
+            source.successor = working_macmon
         return [source]
     if sys.platform == "darwin":
         return [macos_source(helper.failure if helper else None)]
@@ -783,13 +784,41 @@ def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: s
 
 def macos_source(failure: str | None) -> Stream | Absent:
     """macmon where it is installed. failure: why root's sampler is not there although we began as root."""
-    return installed_macmon() or Absent("powermetrics", "soc", "interval", f"not read: {failure}" if failure else
-                                        "not read: macOS gives power to root only; start with sudo, or `brew install macmon`")
+    found = installed_macmon()
+    if found or failure:
+        return found or absent_powermetrics(failure)
+    instead = "`brew install macmon`"
+    if macos_major() >= LESS_WITHOUT_ROOT:
+        instead = f"(of the GPU alone) {instead}, 0.8 or newer"
+    return absent_powermetrics(f"macOS gives power to root only; start with sudo, or {instead}")
 
 
-def installed_macmon() -> Stream | None:
+def absent_powermetrics(why: str) -> Absent:
+    return Absent("powermetrics", "soc", "interval", f"not read: {why}")
+
+
+def macos_major() -> int:
+    """The first number of macOS' version; 0 when unknown."""
+    found = re.match(r"\d+", conditions.macos_version())
+    return int(found[0]) if found else 0
+
+
+def installed_macmon() -> Stream | Absent | None:
+    """macmon; Absent where it is too old for this system, None where it is not installed."""
     macmon = shutil.which("macmon")
+    if macmon and macos_major() >= LESS_WITHOUT_ROOT:
+        version = re.search(r"\b(\d+)\.(\d+)", conditions.output_of(macmon, "--version"))
+        if version and (int(version[1]), int(version[2])) < MACMON_OF_27:
+            return Absent("macmon", "soc", "interval",
+                          f"not read: macmon {version[0]} fails on macOS {LESS_WITHOUT_ROOT}; start"
+                          " with sudo, or (of the GPU alone) `brew upgrade macmon` to 0.8 or newer")
     return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)]) if macmon else None
+
+
+def working_macmon() -> Stream | None:
+    """macmon, to go on for a powermetrics that has failed."""
+    found = installed_macmon()
+    return found if isinstance(found, Stream) else None
 
 
 def installed_nvidia(cards: list[tuple[str, str]]) -> list:

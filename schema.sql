@@ -541,7 +541,10 @@ LEFT JOIN extreme ON extreme.level_id = average.level_id AND extreme.metric = av
 DROP VIEW IF EXISTS energy_summary;
 CREATE VIEW energy_summary AS  -- energy of each level, all sources together; NULL when one of them is not known
 WITH source_count AS (  -- a device that gave nothing in a level is not known there; macmon goes on with that of a powermetrics that died
-  SELECT run_id, count(DISTINCT device) AS sources FROM power_source
+  SELECT run_id, count(DISTINCT device) AS sources,
+    count(DISTINCT CASE WHEN EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id AND gpu_energy_j IS NOT NULL)
+      THEN device END) AS gpu_sources
+  FROM power_source
   WHERE EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) GROUP BY run_id
 ), total AS (
   SELECT level_id, group_concat(energy_by_source.source || ' ' || device, ' + ') AS source,
@@ -551,6 +554,8 @@ WITH source_count AS (  -- a device that gave nothing in a level is not known th
     CASE WHEN count(net_energy_j) = max(sources) THEN sum(net_energy_j) END AS net_energy_j,
     CASE WHEN count(mean_w) = max(sources) THEN sum(mean_w) END AS mean_w,
     CASE WHEN count(max_w) = max(sources) THEN sum(max_w) END AS max_w,
+    CASE WHEN count(gpu_energy_j) = max(gpu_sources) THEN sum(gpu_energy_j) END AS gpu_energy_j,
+    CASE WHEN count(gpu_power_w) = max(gpu_sources) THEN sum(gpu_power_w) END AS gpu_power_w,
     avg(mean_gpu_mhz) AS mean_gpu_mhz, avg(mean_gpu_busy_ratio) AS mean_gpu_busy_ratio
   FROM energy_by_source JOIN source_count USING (run_id) GROUP BY level_id
 ), tokens AS (
@@ -565,6 +570,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   output_tokens / nullif(energy_j, 0) AS output_tokens_per_joule,
   mean_w, max_w, mean_gpu_mhz, mean_gpu_busy_ratio,
   energy_j / 3600 AS energy_wh,
+  gpu_energy_j, gpu_power_w,                     -- of the GPUs alone, known also where the sum with the CPU is not
+  gpu_energy_j / nullif(output_tokens, 0) AS gpu_joules_per_output_token,
   requests, errors, output_tokens, prompt_tokens, level.id AS level_id
 FROM total JOIN level ON level.id = total.level_id JOIN run ON run.id = level.run_id
 LEFT JOIN tokens ON tokens.level_id = level.id;

@@ -234,11 +234,20 @@ def test_what_ran_under_other_conditions_is_told(results, capsys, before, after,
     assert told == [said] * bool(said)
 
 
+def test_joules_of_the_gpu_alone_are_compared_under_their_name_where_no_more_is_known(results, capsys):
+    assert not row(lines(results, capsys), 8, "GPU J/token")
+    assert row(lines(results, capsys, "--fail-if", "gpu_joules_per_token>900%"), 8, "GPU J/token")  # it is named
+    change(results, "UPDATE power_sample SET energy_j = NULL WHERE source_id = 2")
+    said = lines(results, capsys)
+    assert row(said, 8, "GPU J/token") and row(said, 8, "J/token").endswith("gone")
+    assert run(results, "--run", "2", "--fail-if", "gpu_joules_per_token>0") == 1
+
+
 @pytest.mark.parametrize("text", ["", "tokens_per_s", "speed>1", "ttft>x", "ttft=3", "error_ratio>5%", "e2e>5%"])
 def test_a_wrong_condition_is_told(text):
     with pytest.raises(argparse.ArgumentTypeError) as error:
         compare.condition(text)
-    assert str(error.value).endswith("with % for a change: ttft, tokens_per_s, output_tokens_per_s, joules_per_token")
+    assert str(error.value).endswith("with % for a change: ttft, tokens_per_s, output_tokens_per_s, joules_per_token, gpu_joules_per_token")
 
 
 @pytest.mark.parametrize("arguments", [
