@@ -162,6 +162,8 @@ def print_verdict(judged: Verdict) -> None:
     print(console.heading(console.LEVEL_COLUMNS, width()))
     for level in study.levels:
         print(console.level_line(level, width()))
+    if any(map(console.is_gpu_alone, study.levels)):
+        print(console.GPU_NOTE)
     print()
     for sentence in judged.sentences:
         say(sentence)

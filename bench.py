@@ -72,7 +72,8 @@ NOT_REPEATED = {"db", "label", "resume", "plain", "pid", "dropped", "no_monitor"
 CHUNKS_AT_ONCE = 16_384  # of a request, in one statement: its instants and kinds are unfolded in SQLite, without the interpreter's lock
 CHUNK_ROWS = """INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
   SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01' FROM json_each(?4)"""
-LEVEL_ROWS = """SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token
+LEVEL_ROWS = """SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token,
+  gpu_power_w, gpu_joules_per_output_token
   FROM level_summary LEFT JOIN energy_summary USING (level_id)"""
 
 
@@ -731,7 +732,8 @@ class Keeper(load.Observer):
             "status": "interrupted" if run.interrupt.is_set() else "finished",
             "started_ns": level.started_ns - run.origin_ns, "ended_ns": ended_ns and ended_ns - run.origin_ns,
             "pool_waits": level.pool_waits if run.options.rate else None, "never_sent": level.never_sent if run.options.rate else None, **steady, **tally.itl_figures(),
-            **tally.interval_figures(run.options.seed), **level.client_figures()})
+            **tally.interval_figures(run.options.seed), **level.client_figures(),
+            **(self.monitor.conditions_since(level.started_ns) if self.monitor else {})})
         run.writer.flush()
         run.served = run.served and tally.completed > 0
 

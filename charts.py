@@ -542,18 +542,30 @@ def combined(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
 
 
 def energy(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    fields = [("mean_w", "mean power (W)", ORANGE),
+              ("joules_per_output_token", "energy (J per token)", BLUE),
+              ("net_joules_per_output_token", "less idle power (J per token)", PURPLE)]
+    if is_of_gpu(rows):
+        fields += [("gpu_power_w", "GPU alone, mean power (W)", ORANGE),
+                   ("gpu_joules_per_output_token", "GPU alone, energy (J per token)", BLUE)]
     panels = []
-    for field, title, colour in (("mean_w", "mean power (W)", ORANGE), ("joules_per_output_token", "energy (J per token)", BLUE),
-                                 ("net_joules_per_output_token", "less idle power (J per token)", PURPLE)):
+    for field, title, colour in fields:
         known = [row for row in rows if row[field] is not None]
         if known:
             panels.append(line(known, field, quantity(title, known, field), colour, "number"))
     return stack(panels) if panels else None
 
 
+def is_of_gpu(rows: list[dict]) -> bool:
+    """Is of some level only the GPU's energy known?"""
+    return any(row["mean_w"] is None and row["gpu_power_w"] is not None for row in rows)
+
+
 def note_on_energy(study: Study, rows: list[dict]) -> str:
     sources = sorted({row["source"] for row in rows if row["source"]})
-    return f"By {', '.join(sources)}. Means of a level; energy only where samples cover it." if sources else ""
+    alone = " GPU alone: what the CPU took is not known." if is_of_gpu(rows) else ""
+    means = f"By {', '.join(sources)}.{alone} Means of a level; energy where samples cover it."
+    return means if sources else ""
 
 
 def split(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
@@ -784,7 +796,8 @@ FROM request_summary {OF_LEVELS} AND Status = 'completed' ORDER BY 2"""
 SPEED_SQL = f"""SELECT run_id, repeat, concurrency, p.min, p.mean, p.max, p.n FROM level_summary
 JOIN level_percentiles AS p USING (level_id) {OF_LEVELS} AND metric = 'tokens_per_s' ORDER BY concurrency"""
 ENERGY_SQL = f"""SELECT run_id, repeat, concurrency, source, coverage_ratio, mean_w, max_w, idle_w, energy_wh, joules_per_output_token,
-  net_joules_per_output_token, output_tokens_per_joule FROM energy_summary {OF_LEVELS} ORDER BY 3"""
+  net_joules_per_output_token, output_tokens_per_joule, gpu_power_w,
+  gpu_joules_per_output_token FROM energy_summary {OF_LEVELS} ORDER BY 3"""
 SPLIT_SQL = f"SELECT run_id, concurrency, queue_s, load_s, prefill_s, decode_s, total_s FROM server_split {OF_LEVELS} ORDER BY 2"
 # The histogram is made where the chunks lie: millions of them become a few hundred rows.
 GAP_SQL = f"""WITH gap AS (

@@ -89,6 +89,8 @@ WORDS = {  # columns that views compute, and keys
     "mean_gpu_mhz": "mean GPU clock",
     "mean_gpu_busy_ratio": "share of the time the GPU was busy, 0 to 1",
     "samples": "samples counted",
+    "gpu_energy_j": "energy of the GPUs alone; NULL when samples cover less than 95 % of the level",
+    "gpu_joules_per_output_token": "energy of the GPUs alone / the level's output tokens, joules",
     "joules_per_output_token": "energy of the level / the level's output tokens, joules",
     "net_joules_per_output_token": "energy of the level less idle power / the level's output tokens, joules",
     "output_tokens_per_joule": "output tokens of the level / the level's energy in joules",

@@ -54,9 +54,7 @@ CALLS: dict[str, Callable[[], object]] = {  # of psutil, all that the tool uses
     "virtual_memory": lambda: psutil.virtual_memory(),
     "swap_memory": lambda: psutil.swap_memory(),
     "cpu_times": lambda: psutil.cpu_times(),
-    "cpu_count": lambda: psutil.cpu_count(),
-    "process_iter": lambda: list(psutil.process_iter()),
-    "pid_exists": lambda: psutil.pid_exists(os.getpid()),
+    "pids": lambda: psutil.pids(),
     "net_connections": lambda: psutil.net_connections(kind="tcp"),
     "sensors_battery": lambda: psutil.sensors_battery(),
 }

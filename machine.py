@@ -10,17 +10,16 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 from typing import Any, Callable
 
 import psutil
 
+import conditions
 import darwin
 import db
 import power
-
-COMMAND_PATIENCE_S = 10.0  # system_profiler takes a second or two, and can hang
+from conditions import output_of
 
 
 def describe(sysfs: str = "/sys") -> dict:
@@ -32,7 +31,9 @@ def describe(sysfs: str = "/sys") -> dict:
     columns = ("chip", "model", "cpu_cores", "memory_bytes", "gpu", "gpu_cores", "gpu_memory_bytes", "os")
     described = {column: found.get(column) for column in columns}
     working_set = {"gpu_working_set_bytes": found.get("gpu_working_set_bytes")}  # may be set anew
-    return {**described, **working_set, "fingerprint": json.dumps(described)}
+    virtual = conditions.is_virtual(sysfs)  # neither is part of the fingerprint: it was none before
+    return {**described, **working_set, "virtual": None if virtual is None else int(virtual),
+            "fingerprint": json.dumps(described)}
 
 
 def remember(writer: db.Writer, described: dict) -> int:
@@ -40,8 +41,9 @@ def remember(writer: db.Writer, described: dict) -> int:
     key = {"fingerprint": described["fingerprint"]}
     rest = {name: value for name, value in described.items() if name not in key}
     machine_id = writer.lookup("machine", key, rest)
-    if working_set := described.get("gpu_working_set_bytes"):
-        writer.update("machine", machine_id, {"gpu_working_set_bytes": working_set})
+    learned = {name: described.get(name) for name in ("gpu_working_set_bytes", "virtual")}
+    if known := {name: value for name, value in learned.items() if value is not None}:
+        writer.update("machine", machine_id, known)  # an older version did not store it, or it was set anew
     return machine_id
 
 
@@ -49,7 +51,7 @@ def system_name() -> str:
     """System, release and architecture, e.g. macOS 15.5 arm64."""
     name, release = platform.system(), platform.release()
     if name == "Darwin":
-        name, release = "macOS", platform.mac_ver()[0]
+        name, release = "macOS", conditions.macos_version() or platform.mac_ver()[0]
     return f"{name} {release} {platform.machine()}"
 
 
@@ -69,15 +71,6 @@ def gpu_working_set_bytes() -> int | None:
 
 def sysctl(name: str) -> str | None:
     return output_of("/usr/sbin/sysctl", "-n", name).strip() or None
-
-
-def output_of(*command: str) -> str:
-    """What a command prints; nothing when it fails, is absent or takes too long."""
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_PATIENCE_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
 def ask(call: Callable[..., Any], *arguments: Any) -> Any:

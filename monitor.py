@@ -35,6 +35,7 @@ except ModuleNotFoundError as error:
 import psutil
 
 import awake
+import conditions
 import darwin
 import db
 import machine
@@ -53,10 +54,15 @@ STALL_INTERVALS = 3  # so many without a sample are a stall (or a sleep, when on
 STALL_S = 5.0  # but never fewer seconds than this
 RESTARTS = 3  # of a sampler in one run
 RESTART_EVERY_S = 60.0
-DEAD_RAIL_SAMPLES = 3  # so many successive zeros of CPU energy ...
+ENERGIES = ("energy_j", "gpu_energy_j", "cpu_energy_j")
+DEAD_RAIL_SAMPLES = 3  # so many successive zeros of energy ...
 DEAD_RAIL_S = 3.0  # ... over so long are a dead sensor; the M5's counters step every 2.2 s
+BUSY_RATIO = 0.2  # a GPU with less to do may take less than its counter's step, and say 0 J
+BARE_SAMPLES = 5  # so many in a row without any energy are told of
 READ_BYTES = 1 << 20
 SAY_LENGTH = 200  # of a message; a sampler's usage text has pages, and is kept as an event
+CONDITIONS = {"on_battery": ("on mains", "on battery"),  # what is so when it is 0 and 1
+              "low_power_mode": ("low power mode is off", "low power mode is on")}
 JOIN_S = 8.0  # for a thread to end; a sampler gets power.STOP_S of it
 
 
@@ -381,39 +387,71 @@ def memory_pressure() -> str | None:
 
 # -- power ------------------------------------------------------------------------------
 
-class CpuRail:
-    """Tells a CPU energy counter that steps slowly from a dead one.
+class Rail:
+    """Tells an energy counter that steps slowly from a dead one.
 
-    An M5's steps every 2.2 s, so that samples of 1 s read 0 and double in turn: kept. On
-    some Macs with macOS 27 it stays 0: no running machine takes 0 J for three seconds, so
-    it is not known then, and neither is the sum. Zeros are held back until it shows.
+    An M5's steps every 2.2 s, so that samples of 1 s read 0 and double in turn: kept. On some
+    Macs with macOS 27 the CPU's stays 0: no running machine takes 0 J for three seconds, nor does
+    a GPU that is busy. So it is not known then, and neither is the sum.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, part: str, works: Callable[[dict], bool]) -> None:
+        self.part, self.column = part, f"{part}_energy_j"
         self.lives: bool | None = None
+        self._works = works  # whether a sample shows that part at work
+        self._zeros, self._since_ns = 0, 0  # in a row
+
+    def waits(self, sample: dict) -> bool:
+        """Takes a sample in; whether its zero can't be judged yet."""
+        if sample.get(self.column):
+            self.lives = True
+        if sample.get(self.column) != 0 or not self._works(sample):
+            self._zeros = 0
+            return False
+        if self.lives is False:
+            return False
+        if not self._zeros:
+            self._since_ns = sample["start_ns"]
+        self._zeros += 1
+        if self._zeros < DEAD_RAIL_SAMPLES or sample["end_ns"] - self._since_ns < DEAD_RAIL_S * 1e9:
+            return True
+        self.lives, self._zeros = False, 0
+        return False
+
+    def settle(self, sample: dict) -> None:
+        """Makes a zero NULL that is of a dead counter, or of one that was never seen to move."""
+        unproven = self.lives is None and self._works(sample)
+        if sample.get(self.column) == 0 and (self.lives is False or unproven):
+            sample.update({self.column: None, "energy_j": None})
+
+
+class Rails:
+    """The counters of a source. Samples are held back while a zero can't be judged."""
+
+    def __init__(self) -> None:
+        self.each = (Rail("cpu", lambda sample: True),
+                     Rail("gpu", lambda sample: (sample.get("gpu_busy_ratio") or 0) >= BUSY_RATIO))
         self._held: list[dict] = []
 
     @property
     def holds(self) -> bool:
         return bool(self._held)
 
+    @property
+    def dead(self) -> set[str]:
+        return {rail.part for rail in self.each if rail.lives is False}
+
     def sift(self, sample: dict) -> list[dict]:
         """The samples that may be stored now."""
         self._held.append(sample)
-        if sample.get("cpu_energy_j"):
-            self.lives = True
-        elif sample.get("cpu_energy_j") == 0 and self.lives is not False:
-            span_ns = sample["end_ns"] - self._held[0]["start_ns"]
-            if len(self._held) < DEAD_RAIL_SAMPLES or span_ns < DEAD_RAIL_S * 1e9:
-                return []
-            self.lives = False
-        return self.release()
+        waiting = [rail.waits(sample) for rail in self.each]
+        return [] if any(waiting) else self.release()
 
     def release(self) -> list[dict]:
         held, self._held = self._held, []
         for sample in held:
-            if not self.lives and sample.get("cpu_energy_j") == 0:
-                sample.update(cpu_energy_j=None, energy_j=None)
+            for rail in self.each:
+                rail.settle(sample)
         return held
 
 
@@ -428,8 +466,10 @@ class Track:
         self.latest: dict = {}
         self.stored_end_ns = 0  # of the last sample that is in the file: latest's is later when some are held back
         self.heard_s = time.monotonic()
-        self._rail = CpuRail()
-        self._lock = threading.Lock()  # of the rail: release() comes from the run's thread
+        self._rails = Rails()
+        self._bare = 0  # samples without any energy, in a row
+        self._told_bare = False
+        self._lock = threading.Lock()  # of the rails: release() comes from the run's thread
         self.id = monitor.writer.insert("power_source", {
             "run_id": monitor.run_id, "name": source.name, "device": source.device,
             "kind": source.kind, "scope": source.scope, "status": source.status})
@@ -442,19 +482,35 @@ class Track:
     def patience_s(self) -> float:
         """How long the sample over this instant may take to be stored: an interval, with as much again
         for a late one; two more while it is held back, for an M5's CPU counter shows no sooner that it lives."""
-        return (4 if self._rail.holds else 2) * self.interval_s
+        return (4 if self._rails.holds else 2) * self.interval_s
 
     def keep(self, sample: dict, slept: bool = False) -> None:
         """Checks a sample, whose instants are perf_counter_ns, and stores it."""
         self.heard_s = time.monotonic()
+        self._check_energy(sample)
         self._check_gap(sample, slept)
         self._note_thermal(sample)
         self.latest = sample
         with self._lock:
-            dead_before = self._rail.lives is False
-            self._store(self._rail.sift(sample))
-        if self._rail.lives is False and not dead_before:
-            self.monitor.note("cpu_power_zero", f"{self.name} says 0 J for a running CPU: it and the sum are NULL",
+            dead_before = self._rails.dead
+            self._store(self._rails.sift(sample))
+            newly_dead = self._rails.dead - dead_before
+        for part in sorted(newly_dead):
+            what = {"cpu": "running CPU", "gpu": "busy GPU"}[part]
+            said = f"{self.name} says 0 J for a {what}: it and the sum are NULL"
+            self.monitor.note(f"{part}_power_zero", said + getattr(self.source, "advice", ""),
+                              say=True, at_ns=sample["end_ns"])
+
+    def _check_energy(self, sample: dict) -> None:
+        """A source whose samples come without any energy is told of once."""
+        known = any(sample.get(column) is not None for column in ENERGIES)
+        self._bare = 0 if known else self._bare + 1
+        if self._bare == BARE_SAMPLES and not self._told_bare:
+            self._told_bare = True
+            why = ""
+            if self.source.name == "powermetrics" and hasattr(self.source, "launcher"):  # no log
+                why = ": a virtual machine has no power sensors" * bool(conditions.is_virtual())
+            self.monitor.note("no_energy", f"{self.name} gives samples without any energy{why}",
                               say=True, at_ns=sample["end_ns"])
 
     def _check_gap(self, sample: dict, slept: bool) -> None:
@@ -465,7 +521,7 @@ class Track:
         span_s = max(span_ns, elapsed_ns) / 1e9
         slept |= elapsed_ns > 2 * span_ns
         if slept or span_s > STALL_INTERVALS * self.interval_s and self.source.kind != "counter":
-            sample.update({rail: None for rail in ("energy_j", "gpu_energy_j", "cpu_energy_j") if rail in sample})
+            sample.update({column: None for column in ENERGIES if column in sample})
             self.monitor.note("gap", f"{self.name}: a sample of {span_s:.1f} s"
                               f"{' over a sleep' if slept else ''}; its energy is NULL", at_ns=sample["end_ns"])
 
@@ -486,7 +542,7 @@ class Track:
     def release(self) -> None:
         """Stores what is held back: nothing more is waited for."""
         with self._lock:
-            self._store(self._rail.release())
+            self._store(self._rails.release())
 
     def silent(self, now_s: float, limit_s: float = 0) -> float | None:
         """The limit in seconds when nothing was heard for longer, else None."""
@@ -613,6 +669,7 @@ class Monitor:
         self.tree = Tree(ports, pid) if ports or pid is not None else None
         self._system = System()
         self._clocks = (time.time(), awake.continuous_ns(), awake.slept_ns())
+        self._conditions = conditions.Watch()
         self.tracks = [Track(self, source) for source in sources]
         self._feeds = [Feed(track, first_document_s) for track in self.tracks if hasattr(track.source, "feed")]
         self._polled = [track for track in self.tracks if hasattr(track.source, "read")]
@@ -750,6 +807,7 @@ class Monitor:
     def _look(self) -> None:
         self._look_at_processes()
         self._safely("machine", self._look_at_machine)
+        self._safely("conditions", self._look_at_conditions)
         self._safely("power", self._look_for_silence)
         self._looked.set()
 
@@ -821,6 +879,17 @@ class Monitor:
     def _look_at_machine(self) -> None:
         row = self._system.look(time.perf_counter_ns() - self.origin_ns)
         self.writer.add("system_sample", {"run_id": self.run_id, **row})
+
+
+    def _look_at_conditions(self) -> None:
+        for name, is_so in self._conditions.look(time.perf_counter_ns()):
+            self.note(name, CONDITIONS[name][is_so])
+            if is_so:
+                self.tell(name, f"machine: {CONDITIONS[name][True]}: many machines are slower so")
+
+    def conditions_since(self, since_ns: int) -> dict[str, int | None]:
+        """Columns of a level that began at since_ns (perf_counter_ns) and ends now."""
+        return self._conditions.since(since_ns)
 
 
 def watts(sample: dict, rail: str) -> float | None:
@@ -987,10 +1056,10 @@ def read_log(path: str) -> tuple[list[dict], int]:
         raise LogError(f"{path}: {error.strerror}") from None
     if b"<plist" not in log:
         return power.parse_text(log.decode("utf-8", "replace")), 0
-    samples, dropped = [], 0
+    samples, dropped, gpu_rail = [], 0, power.GpuRail()
     for document in log.split(b"</plist>"):
         try:
-            samples.append(power.parse_plist(document + b"</plist>"))
+            samples.append(power.parse_plist(document + b"</plist>", gpu_rail))
         except ValueError:
             dropped += bool(document.strip(b"\0 \r\n"))
     return samples, dropped

@@ -242,6 +242,21 @@ def test_a_timeline_begins_with_its_model_and_names_levels_and_power(file):
     assert {row["text"] for row in values(spec) if "text" in row} >= {"8 at once"}
 
 
+@pytest.mark.parametrize("where, titles", [
+    ("0", ["mean power (W)", "energy (J per token)", "less idle power (J per token)"]),
+    ("1", ["GPU alone, mean power (W)", "GPU alone, energy (J per token)"]),
+    ("end_ns < (SELECT max(started_ns) FROM level)", ["mean power (W)", "energy (J per token)", "GPU alone, mean power (W)", "GPU alone, energy (J per token)"])])
+def test_energy_of_the_gpu_alone_is_drawn_as_such_where_no_more_is_known(tmp_path, where, titles):
+    made_up_results.write(tmp_path / "results.db", levels=(1, 2, 4))
+    database = db.connect(tmp_path / "results.db")
+    database.execute(f"UPDATE power_sample SET energy_j = NULL WHERE {where}")
+    (chart,) = [chart for chart in charts.CHARTS if chart.name == "energy"]
+    spec = chart.draw(database, selection.choose(database, [], [])[0])
+    database.close()
+    assert list(dict.fromkeys(axis["title"] for axis in axes(spec) if axis.get("title") and "(" in axis["title"])) == titles
+    assert ("GPU alone" in " ".join(spec["title"]["subtitle"])) == ("GPU alone" in titles[-1])
+
+
 def test_watts_say_what_they_include():
     assert charts.power_title([{"name": "powermetrics soc GPU"}, {"name": "nvml gpu0 GPU"}]) == "GPU power (W)"
     assert charts.power_title([{"name": "rapl package-0"}]) == "rapl package-0 (W)"

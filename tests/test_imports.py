@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(path.stem for path in ROOT.glob("*.py"))
 LAYERS = [  # a file imports from the lines above its own, never beside it or below
+    {"conditions"},
     {"api", "syscalls", "darwin", "config", "interrupt", "standard", "schema", "files", "objectives", "power", "prompts", "sim", "awake"},
     {"db", "wire"},
     {"attempt", "console", "machine", "privilege", "options", "selection", "describe"},

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import conditions
 import darwin
 import db
 import machine
@@ -70,6 +71,10 @@ def test_cpuinfo(text, chip):
 
 
 def test_a_mac(monkeypatch):
+    system = {"kern.osproductversion": "26.1\n", "kern.hv_vmm_present": "0\n"}
+    monkeypatch.setattr(conditions, "output_of", lambda *command: system[command[-1]])
+    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(machine.platform, "mac_ver", lambda: ("16.0", ("", "", ""), "arm64"))
     answers = {"machdep.cpu.brand_string": "Apple M2 Pro\n", "hw.model": "Mac14,10\n", "-json": DISPLAYS,
                darwin.__file__: "22906503168\n"}
     asked = []
@@ -84,6 +89,21 @@ def test_a_mac(monkeypatch):
     assert [described[column] for column in ("chip", "model", "gpu", "gpu_cores", "gpu_memory_bytes", "gpu_working_set_bytes")] == [
         "Apple M2 Pro", "Mac14,10", "Apple M2 Pro", 19, None, 22906503168]
     assert all(command[0].startswith("/usr/sbin/") or command[0] == sys.executable for command in asked)
+    assert described["os"].startswith("macOS 26.1 ") and described["virtual"] == 0  # not 16.0, as an older Python is told
+    system["kern.osproductversion"] = ""
+    assert machine.system_name().startswith("macOS 16.0 ")
+
+
+def test_a_machine_of_an_older_file_stays_the_same_row(tmp_path, monkeypatch):
+    described = machine.describe()
+    with db.Writer(tmp_path / "results.db") as writer:
+        old = writer.insert("machine", {key: value for key, value in described.items() if key != "virtual"})
+        assert machine.remember(writer, {**described, "virtual": 1}) == old
+        assert machine.remember(writer, {**described, "virtual": None}) == old
+        writer.flush()
+        database = db.connect(tmp_path / "results.db", readonly=True)
+        with contextlib.closing(database.conn):
+            assert [row["virtual"] for row in database["machine"].rows] == [1]
 
 
 def test_linux_cards(tmp_path, monkeypatch):
@@ -129,7 +149,7 @@ def test_this_machine_without_the_names_of_host_and_user():
     assert described["cpu_cores"] >= 1 and described["memory_bytes"] > 10**8
     assert platform.machine() in described["os"]
     assert json.loads(described["fingerprint"]) == {
-        key: value for key, value in described.items() if key not in ("fingerprint", "gpu_working_set_bytes")}
+        key: value for key, value in described.items() if key not in ("fingerprint", "gpu_working_set_bytes", "virtual")}
     assert socket.gethostname() not in [str(value) for value in described.values()]
     assert getpass.getuser() not in [str(value) for value in described.values()]
 
@@ -171,7 +191,7 @@ def test_a_command_that_fails_hangs_or_is_absent_says_nothing(monkeypatch):
 
     assert machine.output_of("/nonexistent/sysctl") == ""
     assert machine.output_of(sys.executable, "-c", "print('half'); raise SystemExit(1)") == ""
-    monkeypatch.setattr(machine, "COMMAND_PATIENCE_S", 0.2)
+    monkeypatch.setattr(conditions, "COMMAND_PATIENCE_S", 0.2)
     assert machine.output_of(sys.executable, "-c", "import time; time.sleep(60)") == ""
 
 

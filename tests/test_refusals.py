@@ -26,6 +26,7 @@ SYSTEM_CALLS = {  # of the module: and the column that is not known then
     "pids": None,
     "net_connections": None,
     "Process": None,
+    "sensors_battery": None,
 }
 PROCESS_CALLS = {
     "cmdline": None,
