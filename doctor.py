@@ -59,7 +59,7 @@ CALLS: dict[str, Callable[[], object]] = {  # of psutil, all that the tool uses
     "sensors_battery": lambda: psutil.sensors_battery(),
 }
 METHODS = ("cmdline", "status", "cpu_times", "memory_info", "num_threads", "num_fds", "num_handles",
-           "environ", "create_time", "name", "children", "is_running", "net_connections")
+           "environ", "create_time", "name", "children", "ppid", "is_running", "net_connections")
 HOMES = re.compile(r"(?:/Users|/home|[A-Za-z]:\\+Users)[/\\]+[^/\\\s:'\"]+")
 
 
