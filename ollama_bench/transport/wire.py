@@ -1149,7 +1149,7 @@ class Framing:
     def _settle(self, status: int, version: bytes, headers) -> None:
         """How the body is framed, as http.client decides it."""
         closes = (headers.get("connection") or "").lower()
-        self.keeps = "close" not in closes and (version != b"HTTP/1.0" or "keep-alive" in closes)
+        self.keeps = "close" not in closes and (version not in (b"HTTP/1.0", b"HTTP/0.9") or "keep-alive" in closes)
         if status in (101, 204, 304):
             self._length = self.head_end
         elif (headers.get("transfer-encoding") or "").lower() == "chunked":
