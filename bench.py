@@ -18,7 +18,10 @@ if __name__ == "__main__":  # until main begins there is nothing to put in order
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
 
-from ollama_bench.terminal import standard  # first: it says so if packages are missing
+try:
+    from ollama_bench.terminal import standard  # first: it checks Python and the packages
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files")
 from ollama_bench.inputs import command_line
 
 if __name__ == "__main__" and "SUDO_UID" not in os.environ:
@@ -28,14 +31,15 @@ import contextlib
 from collections.abc import Iterator
 
 from ollama_bench.analysis import compare
-from ollama_bench.inputs.settings import Settings
+from ollama_bench.inputs.settings import RequestSettings, Settings
 from ollama_bench.load import load
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.monitor import Monitor
+from ollama_bench.platforms import awake
 from ollama_bench.power import power
 from ollama_bench.privilege import privilege
 from ollama_bench.report import run_outcome
-from ollama_bench.run import capacity, open_files, selfcheck
+from ollama_bench.run import capacity, selfcheck, system_limits
 from ollama_bench.run.error import RunError
 from ollama_bench.run.levels import LevelRunner, finished_levels, load_limits
 from ollama_bench.run.opening import OpenedRun, open_run
@@ -59,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     standard.prepare()
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        privilege.recover_variables()
         with privilege.users_files():
             settings = command_line.parse(argv)
         compare.check_conditions(settings.judging.fail_if)  # now, not after hours
@@ -85,7 +90,11 @@ def bench(settings: Settings, helper: privilege.Helper | None) -> int:
         interrupt = stack.enter_context(on_interrupt(SAVING))
         screen.on_left = interrupt.type
         warn_of_settings(settings, helper, screen)
-        open_files.raise_file_limit(open_files.most_connections(settings))
+        system_limits.raise_file_limit(system_limits.most_connections(settings))
+        system_limits.refuse_too_many_threads(max(settings.load.levels))
+        if not settings.demo:  # it takes a minute, and nobody has named its server
+            name_servers(settings.request, screen)
+            stack.enter_context(awake.kept(screen.warn))
         if settings.self_check:
             check_self(settings, screen)
         simulator = stack.enter_context(Simulator()) if settings.demo else None
@@ -98,7 +107,7 @@ def bench(settings: Settings, helper: privilege.Helper | None) -> int:
         opened = open_run(settings, servers, writer, screen.say)
         bench_run = BenchRun(settings, opened, servers, simulator, screen, interrupt)
         bench_run.measure(helper)
-        run_outcome.show(settings, opened.record, bench_run.status, screen)
+        run_outcome.show(settings, opened.record, bench_run.status, screen, servers)
     if bench_run.status == "interrupted":
         return 130
     return max(0 if bench_run.is_served else 1, run_outcome.judge(settings, opened.record.id))
@@ -117,6 +126,20 @@ def warn_of_settings(
         raise RunError(
             "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or omit --report"
         )
+
+
+def name_servers(request: RequestSettings, screen: Console) -> None:
+    """Say which servers are measured and what named them: sudo has an environment of its own."""
+    came_back = ", which sudo had dropped" if request.named_by in privilege.recovered else ""
+    urls = [server.url for server in request.servers]
+    screen.say(f"server: {', '.join(urls)} ({request.named_by}{came_back})")
+    matters = {
+        "OLLAMA_HOST": request.named_by == "default" and request.protocols == ("ollama",),
+        "OPENAI_API_KEY": "openai" in request.protocols,
+        "REQUESTS_CA_BUNDLE": any(url.startswith("https:") for url in urls),
+    }
+    if hint := privilege.dropped_hint(*(name for name in matters if matters[name])):
+        screen.warn(hint)
 
 
 def check_self(settings: Settings, screen: Console) -> None:
@@ -258,7 +281,9 @@ class BenchRun:
         level_id = runner.measure(level, title)
         if level_id is None:
             return None
-        return run_outcome.show_level(self.settings, self.record, level_id, self.screen)
+        return run_outcome.show_level(
+            self.settings, self.record, level_id, self.screen, self.servers
+        )
 
     def find_capacity(self, runner: LevelRunner, model: str) -> None:
         """Search for the highest level of a model that meets the objectives, and say it."""
@@ -271,8 +296,8 @@ class BenchRun:
             ratio = self.measure_level(runner, level, title)
             if ratio is None and not self.interrupt.is_set():
                 self.screen.warn(
-                    f"cannot judge {concurrency} at once: every request was cut before it met "
-                    "or missed an objective; use a longer --deadline"
+                    f"cannot judge {concurrency} at once: the machine slept, or every request was "
+                    "cut before it met or missed an objective (use a longer --deadline)"
                 )
             return ratio
 

@@ -37,9 +37,10 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     try:
         texts = typed(parser, argv)
         refuse_unstorable(texts)
+        in_file: Texts = {}
         if path := texts.pop("config", None):
-            texts = config_file.read(str(path), options.ALL) | texts
-        return resolve(texts, os.environ)
+            in_file = config_file.read(str(path), options.ALL)
+        return resolve(texts, in_file, os.environ)
     except ValueError as error:
         parser.error(str(error))
 

@@ -28,19 +28,21 @@ Texts = Mapping[str, "str | list[str] | bool"]
 Values = dict[str, Any]  # option name: converted value; only in this file
 
 
-def resolve(texts: Texts, environment: Mapping[str, str]) -> Settings:
-    """Return the settings that these texts mean. Raises ValueError.
+def resolve(typed: Texts, in_file: Texts, environment: Mapping[str, str]) -> Settings:
+    """Return the settings that these texts mean; the command line overrides the file.
 
-    texts: option name -> text, texts of an option that may be repeated, or True for a switch.
-    environment: OLLAMA_HOST is read from it.
+    typed, in_file: option name -> its text, the texts of an option that may be repeated, or True
+    for a switch. environment: OLLAMA_HOST is read from it. Raises ValueError.
     """
+    texts = {**in_file, **typed}
     values = {option.name: convert(option, texts.get(option.name)) for option in options.ALL}
     repeated = complete_levels(values)
-    complete_request(values, environment)
+    named_by = "--host" if "host" in typed else "--config" if "host" in in_file else "default"
+    named_by = complete_request(values, environment, named_by)
     complete_load(values)
     complete_monitor(values)
     return Settings(
-        request=request_settings(values),
+        request=request_settings(values, named_by),
         load=load_settings(values),
         judging=JudgingSettings(
             objectives=values["slo"],
@@ -99,31 +101,32 @@ def complete_levels(values: Values) -> tuple[int, ...]:
     return tuple(sorted({level for level in named if named.count(level) > 1}))
 
 
-def complete_request(values: Values, environment: Mapping[str, str]) -> None:
-    """Fill in models, servers and objectives; check what excludes each other."""
+def complete_request(values: Values, environment: Mapping[str, str], named_by: str) -> str:
+    """Fill in models, servers and objectives; return what named the servers."""
     values["model"] = unique(values["model"] or [options.STUDY_MODEL])
     values["api"] = values["api"] or ["ollama"]
     if values["demo"] and values["host"]:
         raise ValueError("--demo and --host exclude each other: --demo measures its own simulator")
-    hosts = [] if values["demo"] else addresses(values, environment)
+    hosts = [] if values["demo"] else list(values["host"])
+    if not hosts and not values["demo"]:
+        hosts, named_by = default_hosts(values["api"], environment)
     values["host"], values["api"] = pair(hosts, values["api"])
     values["option"] = dict(values["option"])
     values["think"] = {"on": True, "off": False, None: None}[values["think"]]
     values["slo"] = objectives.parse(values["slo"] or objectives.DEFAULT)
     check_prompts(values)
+    return named_by
 
 
-def addresses(values: Values, environment: Mapping[str, str]) -> list[str]:
-    """Return the servers' base URLs: --host, else OLLAMA_HOST, else this machine."""
-    if values["host"]:
-        return list(values["host"])
+def default_hosts(apis: list[str], environment: Mapping[str, str]) -> tuple[list[str], str]:
+    """Return the server without --host, and what named it: OLLAMA_HOST, else this machine."""
     variable = environment.get("OLLAMA_HOST", "").strip()
-    if values["api"] == ["ollama"] and variable:
-        try:
-            return [host_url(variable)]
-        except ValueError as error:
-            raise ValueError(f"OLLAMA_HOST: {error}") from None
-    return [host_url("127.0.0.1")]
+    if apis != ["ollama"] or not variable:
+        return [host_url("127.0.0.1")], "default"
+    try:
+        return [host_url(variable)], "OLLAMA_HOST"
+    except ValueError as error:
+        raise ValueError(f"OLLAMA_HOST: {error}") from None
 
 
 def pair(hosts: Sequence[str], apis: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -208,13 +211,14 @@ def fill(values: Values, name: str, default: object) -> None:
         values[name] = default
 
 
-def request_settings(values: Values) -> RequestSettings:
+def request_settings(values: Values, named_by: str) -> RequestSettings:
     hosts, apis = values["host"], values["api"]
     protocols = apis * len(hosts) if len(apis) == 1 else apis
     return RequestSettings(
         models=tuple(values["model"]),
         servers=tuple(map(ServerAddress, hosts, protocols)),
         protocols=tuple(apis),
+        named_by=named_by,
         prompt=values["prompt"],
         prompts_file=values["prompts"],
         prompt_tokens=values["prompt_tokens"],

@@ -25,6 +25,7 @@ class RequestSettings:
     models: tuple[str, ...]
     servers: tuple[ServerAddress, ...]  # empty with --demo: its simulator is not started yet
     protocols: tuple[str, ...]  # as given: one for all servers, or one for each
+    named_by: str  # what named the servers: --host, --config, OLLAMA_HOST or default
     prompt: str
     prompts_file: str | None
     prompt_tokens: int | None

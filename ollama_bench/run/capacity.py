@@ -11,7 +11,7 @@ from ollama_bench.run.record import RunRecord
 GOOD_RATIO = 0.95  # a level meets the objectives if this share of its requests does
 STORED_RATIO = """
 SELECT good_ratio FROM level_summary
-WHERE status = 'finished' AND run_id = ?
+WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
   AND (model, concurrency, repeat, cache) = (?, ?, ?, ?)
 ORDER BY level_id DESC"""
 

@@ -109,6 +109,8 @@ class LevelRecorder(load.Observer):
             **tally.interval_figures(settings.seed),
             **level.client_figures(),
         }
+        if self._monitor is not None:
+            columns |= self._monitor.conditions_since(level.started_ns)
         self._record.writer.update("level", self._level_id, columns)
         self._record.writer.flush()
 

@@ -19,7 +19,8 @@ from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.transport import wire
 
 FINISHED = """
-SELECT model, concurrency, repeat, cache FROM level WHERE run_id = ? AND status = 'finished'"""
+SELECT DISTINCT model, concurrency, repeat, cache FROM level
+WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0"""
 
 
 def load_limits(settings: Settings) -> Limits:
@@ -28,7 +29,7 @@ def load_limits(settings: Settings) -> Limits:
 
 
 def finished_levels(record: RunRecord) -> set[Level]:
-    """Return the levels that are in the file already."""
+    """Return the levels that are in the file already; one in which the machine slept is not."""
     return {Level(**row) for row in record.rows(FINISHED, [record.id])}
 
 

@@ -12,7 +12,8 @@ from ollama_bench.storage import db
 Row = dict[str, Any]
 
 LEVEL_ROWS = """
-SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token
+SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token,
+  gpu_power_w, gpu_joules_per_output_token
 FROM level_summary LEFT JOIN energy_summary USING (level_id)"""
 
 

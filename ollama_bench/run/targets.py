@@ -99,7 +99,8 @@ class Targets:
         if outcome.status in ("completed", "empty") or self._interrupt.is_set():
             return
         code = f" {outcome.http_status}" if outcome.http_status not in (None, 200) else ""
-        raise RunError(f"cannot warm up {model!r}: {outcome.status}{code}: {outcome.error}")
+        advice = server.advice(outcome.http_status, outcome.error)
+        raise RunError(f"cannot warm up {model!r}: {outcome.status}{code}: {outcome.error}{advice}")
 
     def _describe(self, server: Server, model: str, monitor: Monitor | None) -> None:
         """Store what the server says of a loaded model; advise if another setting serves more."""

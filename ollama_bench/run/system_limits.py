@@ -1,10 +1,12 @@
-"""The limit of open files: every connection needs a descriptor."""
+"""Limits of the system: a connection needs a descriptor, a request in flight a thread."""
 
 from __future__ import annotations
 
 import sys
 
 from ollama_bench.inputs.settings import Settings
+from ollama_bench.load import load
+from ollama_bench.monitor import machine
 from ollama_bench.run.error import RunError
 
 SPARE_FILES = 128  # open files beside the connections
@@ -33,3 +35,16 @@ def raise_file_limit(connections: int) -> None:
             f"these levels need {needed} open files but the limit is {soft}: "
             f"run ulimit -n {needed} first"
         ) from None
+
+
+def refuse_too_many_threads(level: int) -> None:
+    """Raise RunError if macOS gives a process too few threads for a level."""
+    most = machine.sysctl("kern.num_taskthreads") if sys.platform == "darwin" else None
+    if not most or not (most.isascii() and most.isdigit()):
+        return
+    highest = int(most) - load.SPARE_THREADS
+    if level > highest:
+        raise RunError(
+            f"level {level} needs {level} threads but macOS gives a process {most} "
+            f"(kern.num_taskthreads): use at most {max(1, highest)}"
+        )
