@@ -113,9 +113,7 @@ def bench(settings: Settings, helper: privilege.Helper | None) -> int:
     return max(0 if bench_run.is_served else 1, run_outcome.judge(settings, opened.record.id))
 
 
-def warn_of_settings(
-    settings: Settings, helper: privilege.Helper | None, screen: Console
-) -> None:
+def warn_of_settings(settings: Settings, helper: privilege.Helper | None, screen: Console) -> None:
     """Say before the run what the user may not expect. Raises RunError."""
     if helper is not None and helper.warning:
         screen.warn(helper.warning)

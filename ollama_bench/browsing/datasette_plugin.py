@@ -50,4 +50,4 @@ def get_metadata(datasette: Any) -> dict[str, Any]:
     ]
     if not names:
         return {}
-    return {**found, "databases": {name: results for name in names}}
+    return {**found, "databases": dict.fromkeys(names, results)}

@@ -15,7 +15,7 @@ from ollama_bench.inputs import config_file, options
 from ollama_bench.inputs.options import Option
 from ollama_bench.inputs.resolve import resolve
 from ollama_bench.inputs.settings import Settings
-from ollama_bench.protocols.text import flat
+from ollama_bench.protocols.text import one_line
 
 Texts = dict[str, "str | list[str] | bool"]  # what was typed, by the option's name
 
@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
     """argparse with the tool's own help screen, and one line for an error."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {flat(message)} (--help shows all)\n")
+        self.exit(2, f"{self.prog}: {one_line(message)} (--help shows all)\n")
 
     def format_help(self) -> str:
         return help_text()
@@ -70,9 +70,7 @@ def make_parser() -> Parser:
 
 
 def add_flag(parser: Parser, option: Option, action: str) -> None:
-    parser.add_argument(
-        option.flag, dest=option.name, action=action, default=argparse.SUPPRESS
-    )
+    parser.add_argument(option.flag, dest=option.name, action=action, default=argparse.SUPPRESS)
 
 
 def typed(parser: Parser, argv: list[str]) -> Texts:

@@ -102,9 +102,7 @@ LOAD = Group(
             "--requests", "N", "N a level; a finished one is replaced at once", values.integer(1)
         ),
         Option("--duration", "S", "the same for S seconds, then drain", values.seconds),
-        Option(
-            "--rate", "R", "R requests/s at random times; LEVELS limits them", values.positive
-        ),
+        Option("--rate", "R", "R requests/s at random times; LEVELS limits them", values.positive),
         Option(
             "--ramp", "S", "spread a level's first requests over S seconds", values.seconds, 0.0
         ),
@@ -129,10 +127,8 @@ JUDGING = Group(
     "what is judged",
     (
         Option("--slo", "NAME=V,...", f"{objectives.DEFAULT}; also ttfat, e2e, tpot"),
-        Option("--find-capacity", "", "find the highest level that meets --slo, up to LEVELS (256)"),
-        Option(
-            "--steady", "", "also show each level without its start and end", is_measured=False
-        ),
+        Option("--find-capacity", "", "the highest level that meets --slo, up to LEVELS (256)"),
+        Option("--steady", "", "also show each level without its start and end", is_measured=False),
         Option(
             "--fail-if",
             "COND",
@@ -141,9 +137,7 @@ JUDGING = Group(
             is_measured=False,
         ),
         Option("--report", "", "run analyze.py at the end", is_measured=False),
-        Option(
-            "--self-check", "", "first measure this client's own error", is_measured=False
-        ),
+        Option("--self-check", "", "first measure this client's own error", is_measured=False),
     ),
 )
 
@@ -151,10 +145,15 @@ OUTPUT = Group(
     "what is kept and shown",
     (
         Option("--config", "FILE", "options from a TOML file", is_measured=False),
-        Option("--db", "FILE", "results file (results.db)", default="results.db", is_measured=False),
+        Option(
+            "--db", "FILE", "results file (results.db)", default="results.db", is_measured=False
+        ),
         Option("--label", "TEXT", "name of the run", is_measured=False),
         Option(
-            "--resume", "", "continue the newest interrupted run of these options", is_measured=False
+            "--resume",
+            "",
+            "continue the newest interrupted run of these options",
+            is_measured=False,
         ),
         Option("--demo", "", "measure a simulated server", is_measured=False),
         Option(

@@ -10,6 +10,7 @@ A line of the file is one of
     {"conversations": [{"from": "human", "value": "..."}]}     ShareGPT's form, also as one JSON array
 A system prompt may stand in the two last ones too: {"role": "system", ...}, {"from": "system", ...}
 """
+
 from __future__ import annotations
 
 import codecs
@@ -19,8 +20,8 @@ import os
 import random
 import stat
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Iterator
 
 FILE_BYTES = 4 << 30  # read piece by piece; ShareGPT's own file has 0.7 GB
 ENTRY_BYTES = 64 << 20  # more is no prompt; bounds the memory
@@ -29,12 +30,7 @@ USERS, SYSTEMS = ("human", "user"), ("system", "developer")
 BLANK = " \t\r\n"  # of JSON
 
 # Short common words: about a token each in the tokenizers of Llama, Qwen and Gemma.
-WORDS = """time year people way day man thing woman life child world school state family student group country problem hand part
-place case week company system program question work number night point home water room mother area money story fact month
-lot right study book eye job word business issue side kind head house service friend father power hour game line end member
-law car city name team minute idea body information back parent face others level office door health person art war history
-party result change morning reason research girl guy moment air teacher force education foot boy age policy music market sense
-good new first last long great little own other old big high small large next early young important few public bad same able""".split()
+WORDS = ["time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state", "family", "student", "group", "country", "problem", "hand", "part", "place", "case", "week", "company", "system", "program", "question", "work", "number", "night", "point", "home", "water", "room", "mother", "area", "money", "story", "fact", "month", "lot", "right", "study", "book", "eye", "job", "word", "business", "issue", "side", "kind", "head", "house", "service", "friend", "father", "power", "hour", "game", "line", "end", "member", "law", "car", "city", "name", "team", "minute", "idea", "body", "information", "back", "parent", "face", "others", "level", "office", "door", "health", "person", "art", "war", "history", "party", "result", "change", "morning", "reason", "research", "girl", "guy", "moment", "air", "teacher", "force", "education", "foot", "boy", "age", "policy", "music", "market", "sense", "good", "new", "first", "last", "long", "great", "little", "own", "other", "old", "big", "high", "small", "large", "next", "early", "young", "important", "few", "public", "bad", "same", "able"]
 
 DECODER = json.JSONDecoder()
 
@@ -63,7 +59,9 @@ def read(path: str) -> list[Prompt]:
     return list(_read(path, who, found.st_ino, *version))
 
 
-@functools.lru_cache(maxsize=1)  # it is read to be checked, and again to be asked: a pipe gives its text once
+@functools.lru_cache(
+    maxsize=1
+)  # it is read to be checked, and again to be asked: a pipe gives its text once
 def _read(path: str, *_) -> list[Prompt]:
     found, skipped = [], 0
     try:
@@ -80,7 +78,10 @@ def _read(path: str, *_) -> list[Prompt]:
     if not found:
         raise ValueError(f"{path} holds no prompt")
     if skipped:
-        print(f"{path}: {skipped} of {skipped + len(found)} conversations lack a question and are skipped", file=sys.stderr)
+        print(
+            f"{path}: {skipped} of {skipped + len(found)} conversations lack a question and are skipped",
+            file=sys.stderr,
+        )
     return found
 
 
@@ -164,7 +165,9 @@ class Text:
 
 def too_large(path: str, is_entry: bool) -> ValueError:
     limit = ENTRY_BYTES if is_entry else FILE_BYTES
-    return ValueError(f"{path}{' has an entry that' if is_entry else ''} is larger than {limit >> 20} MiB: that is no {'prompt' if is_entry else 'file of prompts'}")
+    return ValueError(
+        f"{path}{' has an entry that' if is_entry else ''} is larger than {limit >> 20} MiB: that is no {'prompt' if is_entry else 'file of prompts'}"
+    )
 
 
 def decode(text: str, where: str):
@@ -177,7 +180,11 @@ def decode(text: str, where: str):
 
 def is_wordless(entry) -> bool:
     """A conversation of ShareGPT's form in which the user says nothing, or once nothing: its files hold some."""
-    if not isinstance(entry, dict) or {"prompt", "turns", "messages"} & entry.keys() or not isinstance(entry.get("conversations"), list):
+    if (
+        not isinstance(entry, dict)
+        or {"prompt", "turns", "messages"} & entry.keys()
+        or not isinstance(entry.get("conversations"), list)
+    ):
         return False
     turns = questions(entry)
     return not turns or not all(isinstance(turn, str) and turn for turn in turns)
@@ -196,12 +203,16 @@ def prompt(entry, where: str) -> Prompt:
     system = entry.get("system")
     if system is None:
         system = "\n\n".join(text for text in said(entry, SYSTEMS) if isinstance(text, str)) or None
-    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 < tokens < 2**31):
+    if tokens is not None and (
+        isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 < tokens < 2**31
+    ):
         raise ValueError(f"{where}: tokens is to be a whole number from 1 on")
     if not isinstance(options, dict) or not isinstance(system, (str, type(None))):
         raise ValueError(f"{where}: options is an object and system a text")
     if not can_be_sent([turns, system, options]):
-        raise ValueError(f"{where} is not JSON: NaN, infinity and halves of characters can't be sent")
+        raise ValueError(
+            f"{where} is not JSON: NaN, infinity and halves of characters can't be sent"
+        )
     return Prompt(tuple(turns), system, tokens, options)
 
 
@@ -225,9 +236,16 @@ def questions(entry: dict) -> list:
 
 def said(entry: dict, speakers: tuple[str, ...]) -> list:
     """What these say in the messages or conversations of an entry."""
-    for key, speaker, words in (("messages", "role", "content"), ("conversations", "from", "value")):
+    for key, speaker, words in (
+        ("messages", "role", "content"),
+        ("conversations", "from", "value"),
+    ):
         if isinstance(parts := entry.get(key), list):
-            return [one.get(words) for one in parts if isinstance(one, dict) and one.get(speaker) in speakers]
+            return [
+                one.get(words)
+                for one in parts
+                if isinstance(one, dict) and one.get(speaker) in speakers
+            ]
     return []
 
 

@@ -47,9 +47,7 @@ class Capacity:
         return f"search interrupted: {model} serves {known} {within}."
 
 
-def search(
-    highest: int, measure: Callable[[int, str], float | None]
-) -> Capacity:
+def search(highest: int, measure: Callable[[int, str], float | None]) -> Capacity:
     """Double until the objectives are missed, then bisect.
 
     measure(concurrency, title) measures a level and returns the share of its requests that met

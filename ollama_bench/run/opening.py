@@ -14,7 +14,7 @@ from typing import Any
 
 from ollama_bench.inputs import objectives, prompts
 from ollama_bench.inputs.settings import Settings
-from ollama_bench.protocols.text import flat
+from ollama_bench.protocols.text import one_line
 from ollama_bench.run.error import RunError
 from ollama_bench.run.record import Row, RunRecord, read_rows
 from ollama_bench.run.server import Server
@@ -162,7 +162,7 @@ def refuse_changed_targets(run_id: int, settings: Settings, servers: Sequence[Se
     if changed:
         what = "; ".join(changed)
         text = f"run {run_id} cannot be resumed: {what}; start a new run without --resume"
-        raise RunError(flat(text))
+        raise RunError(one_line(text))
 
 
 def differences(

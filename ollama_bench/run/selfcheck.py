@@ -8,6 +8,7 @@ wrote each token, on the same clock (time.perf_counter_ns is one for all process
 error is what the client reports minus what the server noted, so it holds the network and
 the server's own lateness in reading as well: the client is at least so exact.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -19,9 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ollama_bench.load import load, tally
 from ollama_bench.protocols import api
-from ollama_bench.load import load
-from ollama_bench.load import tally
 
 SCRIPT = Path(__file__).parents[1] / "simulator" / "sim.py"
 MODEL = "deepseek-r1:7b"  # the simulator's; it makes no difference here
@@ -30,16 +30,23 @@ MOST_TOKENS = 1_000_000  # of a reply; each request asks for what it wants
 LOG_PATIENCE_S = 10.0  # the simulator writes its log once nothing streams
 END_PATIENCE_S = 10.0
 
-HEADING = ("           TTFT ERROR, ms   ITL ERROR   SEND    READ        SERVER'S\n"
-           "  STREAMS    mean     p99     p99 ms   SKEW     LAG    CPU   ERROR ms   TOKENS")
+HEADING = (
+    "           TTFT ERROR, ms   ITL ERROR   SEND    READ        SERVER'S\n"
+    "  STREAMS    mean     p99     p99 ms   SKEW     LAG    CPU   ERROR ms   TOKENS"
+)
 
 
 class CannotCheck(Exception):
     """The check cannot be made; str() is one line for the user."""
 
 
-def measure(concurrency: int, tokens_per_s: float = 50, seconds: float = 3, kernel_stamps: bool = True,
-            protocol: str = "ollama") -> dict:
+def measure(
+    concurrency: int,
+    tokens_per_s: float = 50,
+    seconds: float = 3,
+    kernel_stamps: bool = True,
+    protocol: str = "ollama",
+) -> dict:
     """Fire one burst at a simulator and compare. Raises CannotCheck.
 
     Errors are reported minus true; p99 is of their absolute values. The keys end in their
@@ -47,23 +54,45 @@ def measure(concurrency: int, tokens_per_s: float = 50, seconds: float = 3, kern
     """
     tokens = max(2, int(tokens_per_s * seconds))
     with Witness(1000 / tokens_per_s) as witness:
-        level = fire(witness.url, concurrency, tokens, api.SERVERS[protocol], load.Limits(kernel_stamps=kernel_stamps))
+        level = fire(
+            witness.url,
+            concurrency,
+            tokens,
+            api.SERVERS[protocol],
+            load.Limits(kernel_stamps=kernel_stamps),
+        )
         truth = witness.truth(concurrency)
-    streams = {o.task.prefix: (o.sent_ns, o.chunk_ns) for o in level.outcomes if o.status == "completed"}
+    streams = {
+        o.task.prefix: (o.sent_ns, o.chunk_ns) for o in level.outcomes if o.status == "completed"
+    }
     if len(streams) < concurrency:
         failed = next(o for o in level.outcomes if o.status != "completed")
-        raise CannotCheck(f"{concurrency - len(streams)} of {concurrency} requests to the simulator failed: {failed.status}: {failed.error}")
+        raise CannotCheck(
+            f"{concurrency - len(streams)} of {concurrency} requests to the simulator failed: {failed.status}: {failed.error}"
+        )
     figures = level.client_figures()
-    return {"concurrency": concurrency, **errors(streams, truth),
-            "read_lag_p99_s": figures["client_read_lag_p99_s"], "read_lag_source": figures["client_read_lag_source"],
-            "stamps": figures["client_stamps"], "cpu_ratio": figures["client_cpu_ratio"]}
+    return {
+        "concurrency": concurrency,
+        **errors(streams, truth),
+        "read_lag_p99_s": figures["client_read_lag_p99_s"],
+        "read_lag_source": figures["client_read_lag_source"],
+        "stamps": figures["client_stamps"],
+        "cpu_ratio": figures["client_cpu_ratio"],
+    }
 
 
 def fire(url: str, concurrency: int, tokens: int, protocol, limits: load.Limits) -> load.Load:
     """A level of so many streams, fired as any other."""
+
     def task(number: int) -> load.Task:
         prefix = f"[{number}]"
-        return load.Task(number, protocol, url + protocol.path, protocol.body(MODEL, f"{prefix} check", tokens), prefix=prefix)
+        return load.Task(
+            number,
+            protocol,
+            url + protocol.path,
+            protocol.body(MODEL, f"{prefix} check", tokens),
+            prefix=prefix,
+        )
 
     level = load.Load(task, limits, workers=concurrency)
     level.run()
@@ -74,15 +103,37 @@ class Witness:
     """sim.py as a process: exact timing, and a log of what it really did."""
 
     def __init__(self, itl_ms: float, ttft_ms: float = TTFT_MS) -> None:
-        self._arguments = ["--profile", "exact", "--tokens", str(MOST_TOKENS), "--itl", str(itl_ms), "--ttft", str(ttft_ms)]
+        self._arguments = [
+            "--profile",
+            "exact",
+            "--tokens",
+            str(MOST_TOKENS),
+            "--itl",
+            str(itl_ms),
+            "--ttft",
+            str(ttft_ms),
+        ]
 
-    def __enter__(self) -> "Witness":
+    def __enter__(self) -> Witness:
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name, "sim.jsonl")
         self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--port", "0", "--log", str(self._log), "--parent-pid", str(os.getpid()), *self._arguments],
-            stdout=subprocess.PIPE, text=True, start_new_session=True,  # Ctrl-C is ours to handle
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # on Windows
+            [
+                sys.executable,
+                str(SCRIPT),
+                "--port",
+                "0",
+                "--log",
+                str(self._log),
+                "--parent-pid",
+                str(os.getpid()),
+                *self._arguments,
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is ours to handle
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )  # on Windows
         line = self._process.stdout.readline()
         if not line.startswith("listening on "):
             self.__exit__()
@@ -106,7 +157,9 @@ class Witness:
         until = time.monotonic() + LOG_PATIENCE_S
         while time.monotonic() < until:
             text = self._log.read_text(encoding="utf-8") if self._log.exists() else ""
-            lines = text[: text.rfind("\n") + 1].splitlines()  # one that is being written is not there yet
+            lines = text[
+                : text.rfind("\n") + 1
+            ].splitlines()  # one that is being written is not there yet
             if len(lines) >= requests:
                 return [json.loads(line) for line in lines]
             time.sleep(0.05)
@@ -136,10 +189,17 @@ def errors(streams: dict[str, tuple[int, list[int]]], truth: list[dict]) -> dict
     if not itl:
         raise CannotCheck("no stream of the simulator's log was found among the client's")
     sent = [sent_ns for sent_ns, _ in streams.values()]
-    return {**spread("ttft_error", ttft), **spread("first_lag", first_lag), **spread("itl_error", itl), **spread("lag", lag),
-            "itl_p99_shift_s": (percentile(reported_itl, 99) - percentile(true_itl, 99)) / 1e9,
-            "send_skew_s": (max(sent) - min(sent)) / 1e9,
-            "schedule_error_p99_s": percentile(late, 99) / 1e9, "streams": len(ttft), "tokens": len(lag)}
+    return {
+        **spread("ttft_error", ttft),
+        **spread("first_lag", first_lag),
+        **spread("itl_error", itl),
+        **spread("lag", lag),
+        "itl_p99_shift_s": (percentile(reported_itl, 99) - percentile(true_itl, 99)) / 1e9,
+        "send_skew_s": (max(sent) - min(sent)) / 1e9,
+        "schedule_error_p99_s": percentile(late, 99) / 1e9,
+        "streams": len(ttft),
+        "tokens": len(lag),
+    }
 
 
 def gaps(at_ns) -> list[int]:
@@ -150,8 +210,11 @@ def gaps(at_ns) -> list[int]:
 def spread(name: str, values_ns: list[int]) -> dict:
     """Mean of the values, p99 and largest of their absolute values, seconds."""
     sizes = [abs(value) for value in values_ns]
-    return {f"{name}_mean_s": sum(values_ns) / len(values_ns) / 1e9, f"{name}_p99_s": percentile(sizes, 99) / 1e9,
-            f"{name}_max_s": max(sizes) / 1e9}
+    return {
+        f"{name}_mean_s": sum(values_ns) / len(values_ns) / 1e9,
+        f"{name}_p99_s": percentile(sizes, 99) / 1e9,
+        f"{name}_max_s": max(sizes) / 1e9,
+    }
 
 
 def percentile(values: list[int], percent: int) -> int:
@@ -161,12 +224,15 @@ def percentile(values: list[int], percent: int) -> int:
 
 def table(rows: list[dict]) -> list[str]:
     """The rows of ``measure`` as lines of at most 80 columns; times in milliseconds."""
+
     def ms(seconds: float | None, width: int) -> str:
         return f"{'-' if seconds is None else format(seconds * 1e3, '.2f'):>{width}}"
 
     lines = HEADING.split("\n")
     for row in rows:
-        lines.append(f"{row['concurrency']:>9}{ms(row['ttft_error_mean_s'], 8)}{ms(row['ttft_error_p99_s'], 8)}"
-                     f"{ms(row['itl_error_p99_s'], 11)}{ms(row['send_skew_s'], 7)}{ms(row['read_lag_p99_s'], 8)}"
-                     f"{row['cpu_ratio']:>7.0%}{ms(row['schedule_error_p99_s'], 11)}{row['tokens']:>9}")
+        lines.append(
+            f"{row['concurrency']:>9}{ms(row['ttft_error_mean_s'], 8)}{ms(row['ttft_error_p99_s'], 8)}"
+            f"{ms(row['itl_error_p99_s'], 11)}{ms(row['send_skew_s'], 7)}{ms(row['read_lag_p99_s'], 8)}"
+            f"{row['cpu_ratio']:>7.0%}{ms(row['schedule_error_p99_s'], 11)}{row['tokens']:>9}"
+        )
     return lines

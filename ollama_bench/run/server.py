@@ -170,9 +170,7 @@ class Server:
             self._pull(model, say)
             return
         hint = f"; run ollama pull {model}, or use --pull" if is_ollama else ""
-        raise ServerError(
-            f"model {model!r} is not on {self.url}; found: {list_names(found)}{hint}"
-        )
+        raise ServerError(f"model {model!r} is not on {self.url}; found: {list_names(found)}{hint}")
 
     def _pull(self, model: str, say: Say) -> None:
         try:

@@ -1,4 +1,5 @@
 """prompts.py: every form of a file of prompts, what is skipped, and how much of it is in memory."""
+
 import json
 import os
 import subprocess
@@ -15,37 +16,110 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def read(tmp_path, *entries, array=False):
     path = tmp_path / "prompts.jsonl"
-    path.write_text(json.dumps(entries, indent=1) if array else "\n".join(map(json.dumps, entries)), encoding="utf-8")
+    path.write_text(
+        json.dumps(entries, indent=1) if array else "\n".join(map(json.dumps, entries)),
+        encoding="utf-8",
+    )
     return prompts.read(str(path))
 
 
-@pytest.mark.parametrize("entry, turns, system", [
-    ("why?", ("why?",), None), ({"prompt": "why?", "system": "be kind"}, ("why?",), "be kind"), ({"turns": ["a", "b"]}, ("a", "b"), None),
-    ({"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "x"}, {"role": "user", "content": "b"}]},
-     ("a", "b"), "be kind"),
-    ({"messages": [{"role": "developer", "content": "be kind"}, {"role": "user", "content": "a"}]}, ("a",), "be kind"),
-    ({"conversations": [{"from": "system", "value": "be kind"}, {"from": "human", "value": "a"}, {"from": "gpt", "value": "x"}]}, ("a",), "be kind"),
-    ({"conversations": [{"from": "system", "value": "one"}, {"from": "system", "value": "two"}, {"from": "human", "value": "a"}]}, ("a",), "one\n\ntwo"),
-    ({"conversations": [{"from": "system", "value": "one"}, {"from": "human", "value": "a"}], "system": "mine"}, ("a",), "mine"),
-    ({"messages": [{"role": "system", "content": None}, {"role": "user", "content": "a"}], "system": None}, ("a",), None),
-])
+@pytest.mark.parametrize(
+    "entry, turns, system",
+    [
+        ("why?", ("why?",), None),
+        ({"prompt": "why?", "system": "be kind"}, ("why?",), "be kind"),
+        ({"turns": ["a", "b"]}, ("a", "b"), None),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": "be kind"},
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "content": "x"},
+                    {"role": "user", "content": "b"},
+                ]
+            },
+            ("a", "b"),
+            "be kind",
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "developer", "content": "be kind"},
+                    {"role": "user", "content": "a"},
+                ]
+            },
+            ("a",),
+            "be kind",
+        ),
+        (
+            {
+                "conversations": [
+                    {"from": "system", "value": "be kind"},
+                    {"from": "human", "value": "a"},
+                    {"from": "gpt", "value": "x"},
+                ]
+            },
+            ("a",),
+            "be kind",
+        ),
+        (
+            {
+                "conversations": [
+                    {"from": "system", "value": "one"},
+                    {"from": "system", "value": "two"},
+                    {"from": "human", "value": "a"},
+                ]
+            },
+            ("a",),
+            "one\n\ntwo",
+        ),
+        (
+            {
+                "conversations": [
+                    {"from": "system", "value": "one"},
+                    {"from": "human", "value": "a"},
+                ],
+                "system": "mine",
+            },
+            ("a",),
+            "mine",
+        ),
+        (
+            {
+                "messages": [{"role": "system", "content": None}, {"role": "user", "content": "a"}],
+                "system": None,
+            },
+            ("a",),
+            None,
+        ),
+    ],
+)
 @pytest.mark.parametrize("array", [False, True])
 def test_every_form(tmp_path, entry, turns, system, array):
     (found,) = read(tmp_path, entry, array=array)
     assert (found.turns, found.system) == (turns, system)
 
 
-EMPTY = [{"id": "x", "conversations": []}, {"conversations": [{"from": "gpt", "value": "x"}]}, {"conversations": [{"from": "human", "value": ""}]},
-         {"conversations": [{"from": "human", "value": None}, {"from": "human", "value": "a"}]}]
+EMPTY = [
+    {"id": "x", "conversations": []},
+    {"conversations": [{"from": "gpt", "value": "x"}]},
+    {"conversations": [{"from": "human", "value": ""}]},
+    {"conversations": [{"from": "human", "value": None}, {"from": "human", "value": "a"}]},
+]
 
 
 @pytest.mark.parametrize("array", [False, True])
 def test_conversations_without_a_question_are_skipped_and_counted_once(tmp_path, capsys, array):
-    found = read(tmp_path, *EMPTY, {"conversations": [{"from": "human", "value": "a"}]}, array=array)
+    found = read(
+        tmp_path, *EMPTY, {"conversations": [{"from": "human", "value": "a"}]}, array=array
+    )
     assert [prompt.turns for prompt in found] == [("a",)]
     assert prompts.read(str(tmp_path / "prompts.jsonl")) == found
     said = capsys.readouterr().err
-    assert "4 of 5 conversations lack a question and are skipped" in said and len(said.splitlines()) == 1
+    assert (
+        "4 of 5 conversations lack a question and are skipped" in said
+        and len(said.splitlines()) == 1
+    )
 
 
 def test_a_file_of_nothing_else_is_refused(tmp_path):
@@ -53,7 +127,20 @@ def test_a_file_of_nothing_else_is_refused(tmp_path):
         read(tmp_path, *EMPTY)
 
 
-@pytest.mark.parametrize("entry", [{"messages": []}, {"turns": []}, {"prompt": ""}, {"prompt": "a", "options": {"t": float("nan")}}, {"prompt": "\ud800"}, 7, None, [], {}])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"messages": []},
+        {"turns": []},
+        {"prompt": ""},
+        {"prompt": "a", "options": {"t": float("nan")}},
+        {"prompt": "\ud800"},
+        7,
+        None,
+        [],
+        {},
+    ],
+)
 @pytest.mark.parametrize("array", [False, True])
 def test_anything_else_is_refused_with_its_place(tmp_path, entry, array):
     with pytest.raises(ValueError, match="prompts.jsonl, (line|entry) 2") as caught:
@@ -61,7 +148,23 @@ def test_anything_else_is_refused_with_its_place(tmp_path, entry, array):
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["[", '["a"', '["a",', '["a",]', '["a" "b"]', '["a"] x', '["a"]]', "[,]", '[{"prompt": "a"', "[" * 5000, "{", '{"prompt": "a"} x'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[",
+        '["a"',
+        '["a",',
+        '["a",]',
+        '["a" "b"]',
+        '["a"] x',
+        '["a"]]',
+        "[,]",
+        '[{"prompt": "a"',
+        "[" * 5000,
+        "{",
+        '{"prompt": "a"} x',
+    ],
+)
 def test_what_is_no_json(tmp_path, text):
     (tmp_path / "prompts.jsonl").write_text(text)
     with pytest.raises(ValueError, match="is not JSON"):
@@ -70,10 +173,16 @@ def test_what_is_no_json(tmp_path, text):
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 64])
 def test_an_array_is_read_the_same_wherever_it_is_cut(tmp_path, monkeypatch, piece):
-    entries = ["é – 时间 \U0001f600", {"prompt": 'a "quoted" ] , [ b', "tokens": 12}, {"conversations": [{"from": "human", "value": "x" * 100}]}] * 3
+    entries = [
+        "é – 时间 \U0001f600",
+        {"prompt": 'a "quoted" ] , [ b', "tokens": 12},
+        {"conversations": [{"from": "human", "value": "x" * 100}]},
+    ] * 3
     monkeypatch.setattr(prompts, "PIECE_BYTES", piece)
     path = tmp_path / "prompts.json"
-    path.write_bytes(b"\xef\xbb\xbf \r\n" + json.dumps(entries, ensure_ascii=False, indent=2).encode() + b"\n \n")
+    path.write_bytes(
+        b"\xef\xbb\xbf \r\n" + json.dumps(entries, ensure_ascii=False, indent=2).encode() + b"\n \n"
+    )
     assert [prompt.turns[0][:1] for prompt in prompts.read(str(path))] == ["é", "a", "x"] * 3
 
 
@@ -104,11 +213,24 @@ print(len(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is kilobytes on Linux")
 def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path):
     path = tmp_path / "sharegpt.json"
-    entry = json.dumps({"conversations": [{"from": "human", "value": "why?"}, {"from": "gpt", "value": "because " * 10_000}]})
+    entry = json.dumps(
+        {
+            "conversations": [
+                {"from": "human", "value": "why?"},
+                {"from": "gpt", "value": "because " * 10_000},
+            ]
+        }
+    )
     with open(path, "w") as file:
         file.write("[" + ",\n".join([entry] * 1000) + "]")
     assert path.stat().st_size > 80e6
-    found = subprocess.run([sys.executable, "-c", MEASURE, str(path)], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    found = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
     assert int(found[0]) == 1000 and int(found[1]) < 40_000
 
 
