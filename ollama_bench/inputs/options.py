@@ -88,7 +88,7 @@ REQUEST = Group(
         Option(
             "--cache",
             "KIND",
-            "cold: a unique prefix for each prompt (default); warm; both",
+            "cold: a unique prefix each (default); warm; both",
             default="cold",
             choices=("cold", "warm", "both"),
         ),
