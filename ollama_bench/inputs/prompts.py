@@ -49,8 +49,9 @@ def _read(path: str, *_version: int) -> list[Prompt]:
     if not found:
         raise ValueError(f"{path} contains no prompt")
     if skipped:
+        total = skipped + len(found)
         print(
-            f"{path}: skipping {skipped} of {skipped + len(found)} conversations without a question",
+            f"{path}: skipping {skipped} of {total} conversations without a question",
             file=sys.stderr,
         )
     return found

@@ -75,9 +75,9 @@ class Server:
     def get_json(
         self, path: str, body: JsonObject | None = None, within_s: float = ANSWER_S
     ) -> tuple[int, object]:
-        """Return the HTTP status and the decoded body without the key: "" if empty, None if no JSON.
+        """Return the HTTP status and the decoded body, without the key.
 
-        Raises ServerError if no whole answer comes in time.
+        The body is "" if it is empty, None if it is not JSON. Raises ServerError if no whole answer comes in time.
         """
         exchange = Exchange(kernel_stamps=False)
         too_late = f"no whole answer to {path} within {within_s:g} s"
