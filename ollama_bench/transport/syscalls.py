@@ -9,6 +9,7 @@ it: up to the switch interval, 5 ms. A call that cannot block need not release i
 
 Where ctypes or the C library has no such calls, ``Receiver``, ``send`` and ``peek`` are None.
 """
+
 from __future__ import annotations
 
 import errno
@@ -17,7 +18,9 @@ import socket
 import struct
 import sys
 
-STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8  # the kernel can note when a packet came in
+STAMPS = (
+    sys.platform == "linux" and struct.calcsize("l") == 8
+)  # the kernel can note when a packet came in
 SO_TIMESTAMPNS = 35  # Linux, asm-generic/socket.h
 TIMESPEC = struct.Struct("qq")  # of 64-bit Linux: seconds, nanoseconds of CLOCK_REALTIME
 NO_STAMP = bytes(TIMESPEC.size)
@@ -52,17 +55,26 @@ try:
 except (ImportError, OSError, AttributeError):
     pass
 else:
-    for _call, _types in ((_recv, (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)),
-                          (_recvmsg, (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
-                          (_send, (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int))):
+    for _call, _types in (
+        (_recv, (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)),
+        (_recvmsg, (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
+        (_send, (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)),
+    ):
         _call.argtypes, _call.restype = _types, ctypes.c_ssize_t
 
     class _Vector(ctypes.Structure):
         _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
 
     class _Message(ctypes.Structure):  # struct msghdr of 64-bit Linux
-        _fields_ = [("name", ctypes.c_void_p), ("name_length", ctypes.c_uint), ("vectors", ctypes.c_void_p), ("vector_count", ctypes.c_size_t),
-                    ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t), ("flags", ctypes.c_int)]
+        _fields_ = [
+            ("name", ctypes.c_void_p),
+            ("name_length", ctypes.c_uint),
+            ("vectors", ctypes.c_void_p),
+            ("vector_count", ctypes.c_size_t),
+            ("control", ctypes.c_void_p),
+            ("control_length", ctypes.c_size_t),
+            ("flags", ctypes.c_int),
+        ]
 
     class Receiver:
         """Reads into one buffer of its own, for one thread."""
@@ -77,7 +89,15 @@ else:
                 control = memoryview(self._control).cast("B")
                 self._stamp_view = control[HEADER_BYTES : HEADER_BYTES + TIMESPEC.size]
                 self._vector = _Vector(self._address, READ_BYTES)
-                self._message = _Message(None, 0, ctypes.addressof(self._vector), 1, ctypes.addressof(self._control), CONTROL_BYTES, 0)
+                self._message = _Message(
+                    None,
+                    0,
+                    ctypes.addressof(self._vector),
+                    1,
+                    ctypes.addressof(self._control),
+                    CONTROL_BYTES,
+                    0,
+                )
                 self._message_address = ctypes.addressof(self._message)
 
         def __call__(self, number: int) -> int:
@@ -92,7 +112,9 @@ else:
             """The kernel's instant of what was read last, as a timespec; zeros where there is none."""
             if self._message.control_length == CONTROL_BYTES:
                 return self._stamp_view
-            self._message.control_length = CONTROL_BYTES  # the system has put there how much it used
+            self._message.control_length = (
+                CONTROL_BYTES  # the system has put there how much it used
+            )
             return NO_STAMP
 
     def send(number: int, data: bytes) -> int:
@@ -105,7 +127,13 @@ else:
     def peek(number: int) -> int:
         """1 when the other side has sent something, 0 when it has hung up, -1 when neither."""
         got = _recv(number, ctypes.addressof(_byte), 1, DONT_WAIT | socket.MSG_PEEK)
-        return got if got >= 0 else -1 if ctypes.get_errno() in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR) else 0
+        return (
+            got
+            if got >= 0
+            else -1
+            if ctypes.get_errno() in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+            else 0
+        )
 
     def failed() -> int:
         """-1 where a call would have had to wait. Raises OSError else."""

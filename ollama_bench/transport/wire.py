@@ -19,6 +19,7 @@ just before each write. Connections are Lines of their own: what is recorded nee
 more, so the next request can leave on a line while the reply before it still waits to be
 digested.
 """
+
 from __future__ import annotations
 
 import collections
@@ -50,21 +51,29 @@ from ollama_bench.transport import syscalls
 from ollama_bench.transport.syscalls import NO_STAMP, READ_BYTES, SO_TIMESTAMPNS, TIMESPEC
 
 PIECE_BYTES = 65_536  # handed out at once: a small answer can be packed gigabytes
-SMALL_BYTES = 65_536  # a request that the socket's buffer takes at once, whether or not the server reads
+SMALL_BYTES = (
+    65_536  # a request that the socket's buffer takes at once, whether or not the server reads
+)
 EPISODE_BYTES = 8 << 20  # a longer answer is digested in episodes, so that memory stays bounded
 HEAD_BYTES = 1 << 20  # a head longer than this is no HTTP
 MOST_HEADERS = 100  # http.client takes no more
 KERNEL_STAMPS = syscalls.STAMPS and syscalls.Receiver is not None
 STEP_NS = 20_000  # the wall clock moved by more against ours: its stamps are not used
-END_GRACE_S = 0.003  # after a reply's last line its framing may take so long to end, else the line is dropped
+END_GRACE_S = (
+    0.003  # after a reply's last line its framing may take so long to end, else the line is dropped
+)
 KEPT_AFTER_S = 0.02  # a server that has not hung up so long after a reply keeps its connections
 FRESH_S = 1.0  # a connection so young is written to without a look at it
 CANCEL_LOOK_S = 0.1  # how often a thread that connects looks whether it still should
 NAP_S = 0.001  # with the kernel's stamps: between two rounds of reading, so that a round finds several tokens
-NAP_SHARE = 0.06  # of the mean gap between the reads of a stream: a nap is shorter, or there is none
+NAP_SHARE = (
+    0.06  # of the mean gap between the reads of a stream: a nap is shorter, or there is none
+)
 NAP_EVERY_S = 0.25  # how often that is judged
 
-READS_TOGETHER = syscalls.Receiver is not None and (hasattr(select, "epoll") or hasattr(select, "kqueue"))  # select() holds 512 sockets at most
+READS_TOGETHER = syscalls.Receiver is not None and (
+    hasattr(select, "epoll") or hasattr(select, "kqueue")
+)  # select() holds 512 sockets at most
 MOST_EVENTS = 512  # of one round
 STAMP_BYTES = socket.CMSG_SPACE(TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
 LONGEST_LENGTH = 15  # digits of a length or a chunk's size; more is none
@@ -74,9 +83,16 @@ BLANK_LINE = re.compile(rb"\n\r?\n")
 VERSIONS = (b"HTTP/1.", b"HTTP/0.9")
 PLAIN_HEADERS = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r?\n)*\r?\n")  # no folded, no odd line
 
-RECORDS = hasattr(PoolManager(), "pool_classes_by_scheme") and hasattr(HTTPResponse, "read1")  # else: the plain way
+RECORDS = hasattr(PoolManager(), "pool_classes_by_scheme") and hasattr(
+    HTTPResponse, "read1"
+)  # else: the plain way
 
-DIAL, RECEIVE, FAIL, DIGEST = "dial", "receive", "fail", "digest"  # what an exchange's thread is woken for
+DIAL, RECEIVE, FAIL, DIGEST = (
+    "dial",
+    "receive",
+    "fail",
+    "digest",
+)  # what an exchange's thread is woken for
 
 _current = threading.local()  # the exchange this thread is busy with
 
@@ -96,11 +112,15 @@ class Session(requests.Session):
     def get_redirect_target(self, _) -> None:
         """Never: else requests reads a redirect's whole body, though it is not to follow."""
 
-    def prepare_post(self, url: str, body: dict, headers: dict[str, str]) -> requests.PreparedRequest:
+    def prepare_post(
+        self, url: str, body: dict, headers: dict[str, str]
+    ) -> requests.PreparedRequest:
         """A POST of a JSON body; all but the body is prepared once for each URL. Raises ValueError for NaN."""
         key = url, *headers.items()
         if key not in self._templates:
-            self._templates[key] = self.prepare_request(requests.Request("POST", url, json={}, headers=headers))
+            self._templates[key] = self.prepare_request(
+                requests.Request("POST", url, json={}, headers=headers)
+            )
         prepared = self._templates[key].copy()
         prepared.body = json.dumps(body, allow_nan=False).encode()
         prepared.headers["Content-Length"] = str(len(prepared.body))
@@ -112,7 +132,9 @@ class Line:
 
     def __init__(self, sock: socket.socket, key: tuple, kernel_stamps: bool = False) -> None:
         self.sock, self.key = sock, key
-        self.is_plain = type(sock) is socket.socket  # TLS: one object must not read and write at once
+        self.is_plain = (
+            type(sock) is socket.socket
+        )  # TLS: one object must not read and write at once
         self.has_stamps = kernel_stamps and self.is_plain and ask_for_stamps(sock)
         self.number = sock.fileno()
         self.since = time.monotonic()  # it is idle since
@@ -176,7 +198,9 @@ class Lines:
                     self._keeps[key] = True
                     break
                 line = idle.pop(0)
-                if line.has_served and line.idle_s < FRESH_S:  # later it may just have been idle for too long
+                if (
+                    line.has_served and line.idle_s < FRESH_S
+                ):  # later it may just have been idle for too long
                     self._keeps[key] = False
                 line.close()
             return self._keeps.get(key, False)
@@ -197,7 +221,9 @@ class Lines:
         while True:
             with self._lock:
                 idle = self._idle.get(key, [])
-                place = next((i for i in reversed(range(len(idle))) if keeps or not idle[i].has_served), None)
+                place = next(
+                    (i for i in reversed(range(len(idle))) if keeps or not idle[i].has_served), None
+                )
                 if place is None:
                     return None
                 line = idle.pop(place)
@@ -240,10 +266,18 @@ class Exchange:
     is fired on somebody's line, or connects then.
     """
 
-    def __init__(self, kernel_stamps: bool = True, reader: "Reader | None" = None, lines: Lines | None = None,
-                 digests: "DigestQueue | None" = None, on_ready: Callable[["Exchange"], None] | None = None,
-                 on_over: Callable[["Exchange"], None] | None = None, marks: tuple[bytes, ...] = (),
-                 is_last: Callable[[bytes], bool] = lambda _: False, needs_line: bool = True) -> None:
+    def __init__(
+        self,
+        kernel_stamps: bool = True,
+        reader: "Reader | None" = None,
+        lines: Lines | None = None,
+        digests: "DigestQueue | None" = None,
+        on_ready: Callable[["Exchange"], None] | None = None,
+        on_over: Callable[["Exchange"], None] | None = None,
+        marks: tuple[bytes, ...] = (),
+        is_last: Callable[[bytes], bool] = lambda _: False,
+        needs_line: bool = True,
+    ) -> None:
         self.kernel_stamps = kernel_stamps and KERNEL_STAMPS
         self.reader, self.lines, self.digests = reader, lines, digests
         self.on_ready, self.on_over = on_ready, on_over
@@ -255,7 +289,9 @@ class Exchange:
         self.ended_ns: int | None = None  # the last byte, the end of file or the error
         self.cancelled: str | None = None  # why the client itself cut the stream
         self.recorder = Recorder(marks, is_last) if RECORDS else None
-        self.pauses = False  # an episode is digested while the server may go on: silence is then our own
+        self.pauses = (
+            False  # an episode is digested while the server may go on: silence is then our own
+        )
         self.resumed_ns: int | None = None  # a later episode began
         self.at_ns: int | None = None  # instant of the bytes handed out last
         self.key: tuple | None = None  # of its server
@@ -286,7 +322,11 @@ class Exchange:
 
     @property
     def reads(self) -> int:
-        return self.recorder.earlier_reads + self.recorder.reads if self.recorder is not None else len(self._plain_stamps)
+        return (
+            self.recorder.earlier_reads + self.recorder.reads
+            if self.recorder is not None
+            else len(self._plain_stamps)
+        )
 
     @property
     def first_ns(self) -> int | None:
@@ -295,7 +335,13 @@ class Exchange:
 
     @property
     def last_read_ns(self) -> int | None:
-        last_ns = self.recorder.last_ns if self.recorder is not None else self._plain_stamps[-1] if self._plain_stamps else None
+        last_ns = (
+            self.recorder.last_ns
+            if self.recorder is not None
+            else self._plain_stamps[-1]
+            if self._plain_stamps
+            else None
+        )
         return last_ns or self.resumed_ns or self.first_read_ns
 
     @property
@@ -416,11 +462,19 @@ class Exchange:
                 self.sent_ns = time.perf_counter_ns()
                 return self._fired.set()
             spare, self.line = self.line, line or self.line
-            if spare is not None and spare is not self.line:  # its server keeps connections: there are enough
+            if (
+                spare is not None and spare is not self.line
+            ):  # its server keeps connections: there are enough
                 spare.close()
             if self.line is None and self._error is not None:
                 return self._steps.put(FAIL)
-            if self.line is None or self.line.has_ended or line is None and self.line.idle_s > FRESH_S and not self.line.is_open():
+            if (
+                self.line is None
+                or self.line.has_ended
+                or line is None
+                and self.line.idle_s > FRESH_S
+                and not self.line.is_open()
+            ):
                 return self._steps.put(DIAL)
             self._send()
 
@@ -436,7 +490,12 @@ class Exchange:
         except OSError:
             return  # who receives meets the same broken connection and reports it
         if sent < len(self._payload):  # who fires has others to fire and to watch
-            threading.Thread(target=self._write, args=(line.sock, self._payload[sent:]), name="sender", daemon=True).start()
+            threading.Thread(
+                target=self._write,
+                args=(line.sock, self._payload[sent:]),
+                name="sender",
+                daemon=True,
+            ).start()
 
     def _send_all(self, line: Line) -> None:
         self.sent_ns = time.perf_counter_ns()
@@ -487,7 +546,12 @@ class Exchange:
         self.pauses = not recorder.has_ended
         if recorder.has_ended:
             self.ended_ns = recorder.end_instant()
-            if not recorder.reads and self.line.has_served and self.lines is not None and not self.cancelled:
+            if (
+                not recorder.reads
+                and self.line.has_served
+                and self.lines is not None
+                and not self.cancelled
+            ):
                 self.lines.hung_up(self.key)  # the next request does not trust such a line
             if self.on_over is not None:
                 self.on_over(self)
@@ -529,7 +593,9 @@ class Exchange:
         if self.recorder is not None and raw.chunked and "Content-Encoding" not in response.headers:
             yield from self.recorder.chunks()
         if raw.chunked and raw.supports_chunked_reads():
-            parts = raw.read_chunked(PIECE_BYTES, decode_content=True)  # half the cost of read1 for each chunk
+            parts = raw.read_chunked(
+                PIECE_BYTES, decode_content=True
+            )  # half the cost of read1 for each chunk
         else:
             parts = iter(lambda: raw.read1(PIECE_BYTES, decode_content=True), b"")
         for data in parts:
@@ -566,13 +632,37 @@ class Replay(io.RawIOBase):
 class Recorder:
     """The bytes of an answer and the instant of each read, and where it ends."""
 
-    __slots__ = ("data", "_log", "_kernel", "_stamped", "_is_early", "_marks", "_mark_at", "_framing", "_is_last", "_says_last", "_error", "_last_ns",
-                 "_offset_ns", "_stopped_ns", "_next", "_position", "_ends", "_settled", "has_ended", "end_read", "earlier_reads", "read_lags_ns")
+    __slots__ = (
+        "data",
+        "_log",
+        "_kernel",
+        "_stamped",
+        "_is_early",
+        "_marks",
+        "_mark_at",
+        "_framing",
+        "_is_last",
+        "_says_last",
+        "_error",
+        "_last_ns",
+        "_offset_ns",
+        "_stopped_ns",
+        "_next",
+        "_position",
+        "_ends",
+        "_settled",
+        "has_ended",
+        "end_read",
+        "earlier_reads",
+        "read_lags_ns",
+    )
 
     def __init__(self, marks: tuple[bytes, ...], is_last: Callable[[bytes], bool]) -> None:
         self._marks, self._is_last = marks, is_last
         self.has_ended = False
-        self.end_read: int | None = None  # the read in which the answer's last line, or its last byte, lay
+        self.end_read: int | None = (
+            None  # the read in which the answer's last line, or its last byte, lay
+        )
         self.earlier_reads = 0
         self.read_lags_ns = array("q")
         self._log = array("q")
@@ -635,11 +725,19 @@ class Recorder:
             if stamp is not None:
                 self._kernel += stamp
             for mark in self._marks:
-                if self._mark_at is not None or (found := data.find(mark, start - 16 if start > 16 else 0)) >= 0:
+                if (
+                    self._mark_at is not None
+                    or (found := data.find(mark, start - 16 if start > 16 else 0)) >= 0
+                ):
                     self._look_for_last(start, found if self._mark_at is None else self._mark_at)
                     break
             framing = self._framing
-            if data.endswith(framing.ending) and (self._says_last and data.endswith(b"\r\n0\r\n\r\n") and framing.trust_end() or framing.ends(data)):
+            if data.endswith(framing.ending) and (
+                self._says_last
+                and data.endswith(b"\r\n0\r\n\r\n")
+                and framing.trust_end()
+                or framing.ends(data)
+            ):
                 return self.stop()
             if start > EPISODE_BYTES and (framing.is_between(data) or start > 2 * EPISODE_BYTES):
                 framing.drop(data)
@@ -661,7 +759,11 @@ class Recorder:
             self._mark_at = mark_at  # its end has not come
             return
         *lines, rest = LINE_END.split(data[begin:])
-        if any(self._is_last(bytes(line)) for line in lines if any(mark in line for mark in self._marks)):
+        if any(
+            self._is_last(bytes(line))
+            for line in lines
+            if any(mark in line for mark in self._marks)
+        ):
             self._says_last, self._marks = True, ()
             self.end_read = self.reads - 1
         self._mark_at = len(data) - len(rest) if any(mark in rest for mark in self._marks) else None
@@ -681,7 +783,9 @@ class Recorder:
                     sock.settimeout(END_GRACE_S)
                 if self._stamped:
                     got, ancillary, _, _ = sock.recvmsg_into([buffer], STAMP_BYTES)
-                    over = self.note(view[:got], perf_counter_ns(), ancillary[0][2] if ancillary else NO_STAMP)
+                    over = self.note(
+                        view[:got], perf_counter_ns(), ancillary[0][2] if ancillary else NO_STAMP
+                    )
                 else:
                     got = sock.recv_into(buffer)
                     over = self.note(view[:got], perf_counter_ns())
@@ -726,11 +830,17 @@ class Recorder:
         if not self._log or self.earlier_reads or sent_ns is None:
             return False
         has_stamp = self._stamped and any(self._kernel[: TIMESPEC.size]) and self._clock_stands()
-        return self._is_early or (self._kernel_instants()[0] + STEP_NS if has_stamp else self._log[0]) < sent_ns
+        return (
+            self._is_early
+            or (self._kernel_instants()[0] + STEP_NS if has_stamp else self._log[0]) < sent_ns
+        )
 
     def refuse_early(self) -> None:
         self.forget()
-        self.has_ended, self._error = True, http.client.HTTPException("the server answered before it was asked")
+        self.has_ended, self._error = (
+            True,
+            http.client.HTTPException("the server answered before it was asked"),
+        )
 
     def first_instant(self) -> int | None:
         """The instant of the first byte of the answer, without informational ones before."""
@@ -751,7 +861,9 @@ class Recorder:
             self.read_lags_ns.extend(lags)
             self._settled = array("q", at)
             return
-        for i, kernel_at in enumerate(at):  # seldom: a read without a stamp, or a clock that was set
+        for i, kernel_at in enumerate(
+            at
+        ):  # seldom: a read without a stamp, or a clock that was set
             if earliest <= kernel_at <= ours[i]:
                 self.read_lags_ns.append(ours[i] - kernel_at)
                 ours[i] = earliest = kernel_at
@@ -759,7 +871,10 @@ class Recorder:
     def _kernel_instants(self) -> list[int]:
         pairs, offset_ns = array("q"), self._offset_ns
         pairs.frombytes(self._kernel)
-        return [seconds * 1_000_000_000 + nanoseconds - offset_ns for seconds, nanoseconds in zip(pairs[::2], pairs[1::2])]
+        return [
+            seconds * 1_000_000_000 + nanoseconds - offset_ns
+            for seconds, nanoseconds in zip(pairs[::2], pairs[1::2])
+        ]
 
     def _clock_stands(self) -> bool:
         return abs(clock_offset_ns() - self._offset_ns) <= STEP_NS
@@ -804,7 +919,9 @@ class Recorder:
         while (line_end := find(b"\r\n", position)) >= 0:
             digits = data[position:line_end]
             try:
-                size = int(digits, 16) if digits.isalnum() and len(digits) < 8 else chunk_size(digits)
+                size = (
+                    int(digits, 16) if digits.isalnum() and len(digits) < 8 else chunk_size(digits)
+                )
             except ValueError:
                 break
             if not size:
@@ -926,7 +1043,9 @@ class Reader:
         receive = syscalls.Receiver(self._stamps)
         view, stamp, stamps = receive.view, receive.stamp, self._stamps
         streams, ready = self._streams, self._poll.ready
-        closing: list[tuple[float, int, Exchange]] = []  # the last line has come, the end of the framing has not
+        closing: list[
+            tuple[float, int, Exchange]
+        ] = []  # the last line has come, the end of the framing has not
         nap_s, reads, judged_at = 0.0, 0, time.monotonic()
         while True:
             has_ended = False
@@ -1027,7 +1146,18 @@ class Framing:
     chunk begins that has not come whole. ``keeps``: the server does not announce that it closes the connection.
     """
 
-    __slots__ = ("ending", "complete", "keeps", "head_start", "head_end", "walked", "_searched", "_is_odd", "_chunk_end", "_length")
+    __slots__ = (
+        "ending",
+        "complete",
+        "keeps",
+        "head_start",
+        "head_end",
+        "walked",
+        "_searched",
+        "_is_odd",
+        "_chunk_end",
+        "_length",
+    )
 
     def __init__(self) -> None:
         self.ending = b""
@@ -1179,7 +1309,9 @@ def chunk_size(line: bytes) -> int | None:
     if b"\n" in line:  # http.client ends the line there
         return None
     try:
-        return int(digits, 16) if digits.isalnum() and len(digits) <= LONGEST_LENGTH else None  # int() would take a sign, too
+        return (
+            int(digits, 16) if digits.isalnum() and len(digits) <= LONGEST_LENGTH else None
+        )  # int() would take a sign, too
     except ValueError:
         return None
 
@@ -1195,7 +1327,9 @@ class Tap:
 
     def makefile(self, *_, **__) -> io.BufferedReader:
         connection = self._connection
-        return _current.exchange.open((connection.scheme, connection.host, connection.port), connection.dial)
+        return _current.exchange.open(
+            (connection.scheme, connection.host, connection.port), connection.dial
+        )
 
     def settimeout(self, _) -> None:
         """Time is kept by whoever cancels the exchange."""
@@ -1212,7 +1346,9 @@ class Dialling:
     def connect(self) -> None:
         self.sock = Tap(self)
         self.is_verified = True  # it will be, when it dials
-        self._patience_s = self.timeout  # to connect; by the time it dials urllib3 has put another in its place
+        self._patience_s = (
+            self.timeout
+        )  # to connect; by the time it dials urllib3 has put another in its place
 
     @property
     def is_connected(self) -> bool:
@@ -1234,9 +1370,16 @@ class Dialling:
         exchange = self._exchange
         addresses = exchange.lines.addresses if exchange.lines is not None else Lines().addresses
         try:
-            sock = connect(addresses(self._dns_host, self.port), self._patience_s, self.socket_options, exchange)
+            sock = connect(
+                addresses(self._dns_host, self.port),
+                self._patience_s,
+                self.socket_options,
+                exchange,
+            )
         except OSError as error:
-            raise NewConnectionError(self, f"Failed to establish a new connection: {error}") from error
+            raise NewConnectionError(
+                self, f"Failed to establish a new connection: {error}"
+            ) from error
         if self.scheme == "https":
             exchange.begin_handshake(sock)
         return sock

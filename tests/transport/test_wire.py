@@ -1,4 +1,5 @@
 """wire.py: every framing replayed right, instants of the right read, bursts, cuts, TLS, bounded memory."""
+
 import contextlib
 import gzip
 import queue
@@ -78,7 +79,9 @@ def exchange_with(url, kernel_stamps=True, session=None, **options):
     exchange = wire.Exchange(kernel_stamps=kernel_stamps, **options)
     prepared = session.prepare_request(requests.Request("POST", url, json={"a": 1}))
     with exchange:
-        response = session.send(prepared, stream=True, timeout=(5, None), verify=str(FIXTURES / "localhost-cert.pem"))
+        response = session.send(
+            prepared, stream=True, timeout=(5, None), verify=str(FIXTURES / "localhost-cert.pem")
+        )
         pieces = list(exchange.pieces(response))
     return pieces, exchange
 
@@ -89,7 +92,9 @@ def text(pieces):
 
 @pytest.mark.parametrize("kernel_stamps", [True, False])
 def test_each_piece_has_the_instant_of_its_own_read(kernel_stamps):
-    with server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, chunk(b"c\n") + END]) as url:
+    with server(
+        [GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, chunk(b"c\n") + END]
+    ) as url:
         pieces, exchange = exchange_with(url, kernel_stamps)
     assert [data for _, data in pieces] == [b"a\n", b"b\n", b"c\n"]
     instants = [exchange.sent_ns, *(at for at, _ in pieces)]
@@ -110,8 +115,15 @@ FRAMINGS = {
     "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
     "continue first": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc",
 }
-EXPECTED = {"chunked": BODY + b"10\r\n\r\n" + BODY, "trailers": BODY, "extension": BODY, "length": BODY,
-            "empty": b"", "no content": b"", "continue first": b"abc"}
+EXPECTED = {
+    "chunked": BODY + b"10\r\n\r\n" + BODY,
+    "trailers": BODY,
+    "extension": BODY,
+    "length": BODY,
+    "empty": b"",
+    "no content": b"",
+    "continue first": b"abc",
+}
 
 
 @pytest.mark.parametrize("name", FRAMINGS)
@@ -127,11 +139,19 @@ def test_every_framing_ends_by_itself_and_the_connection_serves_again(name):
 @pytest.mark.parametrize("together", [True, False])
 def test_a_chunk_that_looks_like_the_end_is_none(together):
     """Its payload ends in a line of 0: the stream goes on, and every chunk keeps its instant."""
-    with server([HEAD + chunk(b"a\r\n0\r\n"), GAP_S, chunk(b"\r\n0\r\n"), GAP_S, chunk(b"b\n") + END]) as url:
+    with server(
+        [HEAD + chunk(b"a\r\n0\r\n"), GAP_S, chunk(b"\r\n0\r\n"), GAP_S, chunk(b"b\n") + END]
+    ) as url:
         with wire.Reader() if together else contextlib.nullcontext() as reader:
             pieces, exchange = exchange_with(url, reader=reader)
-    assert [data for _, data in pieces] == [b"a\r\n0\r\n", b"\r\n0\r\n", b"b\n"] and exchange.ended_ns == pieces[-1][0]
-    assert all(later - earlier > GAP_S * 0.5e9 for (earlier, _), (later, _) in zip(pieces, pieces[1:]))
+    assert [data for _, data in pieces] == [
+        b"a\r\n0\r\n",
+        b"\r\n0\r\n",
+        b"b\n",
+    ] and exchange.ended_ns == pieces[-1][0]
+    assert all(
+        later - earlier > GAP_S * 0.5e9 for (earlier, _), (later, _) in zip(pieces, pieces[1:])
+    )
 
 
 def test_who_has_ended_is_read_when_nobody_streams_any_more():
@@ -139,7 +159,9 @@ def test_who_has_ended_is_read_when_nobody_streams_any_more():
     for later_s, hurries in ((20.0, True), (0.05, False)):
         digests, order = wire.DigestQueue(later_s), queue.SimpleQueue()
         with server([HEAD + chunk(b"a\n") + END]) as url, wire.Reader() as reader:
-            thread = threading.Thread(target=lambda: order.put(exchange_with(url, reader=reader, digests=digests)))
+            thread = threading.Thread(
+                target=lambda: order.put(exchange_with(url, reader=reader, digests=digests))
+            )
             thread.start()
             while not len(digests):
                 time.sleep(0.01)
@@ -162,7 +184,11 @@ def test_a_look_in_the_middle_of_a_read_sees_its_instant():
         seen.append(recorder.last_ns)
         recorder._log.append(number * 100)
         seen.append(recorder.last_ns)
-    assert seen == [10**9, 10**9, 2 * 10**9, 2 * 10**9, 3 * 10**9, 3 * 10**9] and recorder.reads == 3 and recorder.first_ns == 10**9
+    assert (
+        seen == [10**9, 10**9, 2 * 10**9, 2 * 10**9, 3 * 10**9, 3 * 10**9]
+        and recorder.reads == 3
+        and recorder.first_ns == 10**9
+    )
 
 
 def test_one_recording_at_a_time_is_read():
@@ -196,7 +222,11 @@ def test_an_error_of_our_own_ends_one_stream_and_no_other(monkeypatch):
         return real(framing, data)
 
     monkeypatch.setattr(wire.Framing, "ends", ends)
-    with server([HEAD + chunk(b"poison\n"), 5.0]) as bad, server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, END]) as good, wire.Reader() as reader:
+    with (
+        server([HEAD + chunk(b"poison\n"), 5.0]) as bad,
+        server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, END]) as good,
+        wire.Reader() as reader,
+    ):
         with pytest.raises(ZeroDivisionError):
             exchange_with(bad, reader=reader)
         assert text(exchange_with(good, reader=reader)[0]) == b"a\n"
@@ -207,9 +237,13 @@ def test_the_end_is_found_wherever_the_bytes_are_cut(name):
     raw = FRAMINGS[name]
     for cut in range(1, len(raw)):
         framing, data = wire.Framing(), bytearray(raw[:cut])
-        assert not (data.endswith(framing.ending) and framing.ends(data)), f"{name}: too early at {cut}"
+        assert not (data.endswith(framing.ending) and framing.ends(data)), (
+            f"{name}: too early at {cut}"
+        )
         data += raw[cut:]
-        assert data.endswith(framing.ending) and framing.ends(data) and framing.complete, f"{name}: missed after {cut}"
+        assert data.endswith(framing.ending) and framing.ends(data) and framing.complete, (
+            f"{name}: missed after {cut}"
+        )
 
 
 def test_a_body_until_the_end_of_file():
@@ -220,7 +254,12 @@ def test_a_body_until_the_end_of_file():
 
 def test_a_compressed_body_is_decompressed_by_urllib3():
     packed = gzip.compress(b"hello\n" * 1000)
-    with server([b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed]) as url:
+    with server(
+        [
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+            + packed
+        ]
+    ) as url:
         assert text(exchange_with(url)[0]) == b"hello\n" * 1000
 
 
@@ -229,15 +268,27 @@ def test_a_stream_that_breaks_gives_what_came_and_then_raises():
     with server([HEAD + chunk(b"a\n") + b"ff\r\nhalf", CLOSE]) as url:
         exchange, got = wire.Exchange(), []
         with exchange, pytest.raises(urllib3.exceptions.ProtocolError):
-            response = session.send(session.prepare_request(requests.Request("POST", url)), stream=True)
+            response = session.send(
+                session.prepare_request(requests.Request("POST", url)), stream=True
+            )
             for _, data in exchange.pieces(response):
                 got.append(data)
     assert got == [b"a\n"]
 
 
-@pytest.mark.parametrize("raw", [b"\x00\x01\x02" * 200 + b"\r\n\r\n", b"SSH-2.0-OpenSSH\r\n" * 3, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x00\x01\x02" * 200 + b"\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n" * 3,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+    ],
+)
 def test_garbage_raises_and_does_not_hang(raw):
-    with server([raw, CLOSE]) as url, pytest.raises((requests.RequestException, urllib3.exceptions.HTTPError)):
+    with (
+        server([raw, CLOSE]) as url,
+        pytest.raises((requests.RequestException, urllib3.exceptions.HTTPError)),
+    ):
         exchange_with(url)
 
 
@@ -245,8 +296,10 @@ def test_a_held_burst_leaves_when_it_is_fired_and_not_before():
     ready, results = queue.SimpleQueue(), queue.SimpleQueue()
     count = 8
     with server(*[[HEAD + chunk(b"x\n") + END]] * count) as url:
+
         def work():
             results.put(exchange_with(url, on_ready=ready.put))
+
         threads = [threading.Thread(target=work) for _ in range(count)]
         for thread in threads:
             thread.start()
@@ -269,7 +322,11 @@ def test_https_is_recorded_above_tls(hold):
         if hold:
             threading.Thread(target=lambda: ready.get(timeout=10).fire(), daemon=True).start()
         pieces, exchange = exchange_with(url, on_ready=ready.put if hold else None)
-    assert text(pieces) == b"a\nb\n" and pieces[1][0] - pieces[0][0] > GAP_S * 0.8e9 and exchange.recorder is not None
+    assert (
+        text(pieces) == b"a\nb\n"
+        and pieces[1][0] - pieces[0][0] > GAP_S * 0.8e9
+        and exchange.recorder is not None
+    )
 
 
 def test_cancelling_ends_a_silent_stream():
@@ -279,7 +336,9 @@ def test_cancelling_ends_a_silent_stream():
         timer.start()
         session = wire.Session()
         with exchange, pytest.raises((requests.RequestException, urllib3.exceptions.HTTPError)):
-            response = session.send(session.prepare_request(requests.Request("POST", url)), stream=True)
+            response = session.send(
+                session.prepare_request(requests.Request("POST", url)), stream=True
+            )
             list(exchange.pieces(response))
         assert exchange.cancelled == "enough" and exchange.ended_ns is not None
 
@@ -293,7 +352,11 @@ def test_a_long_answer_is_digested_in_episodes(monkeypatch):
     assert [at for at, _ in pieces] == sorted(at for at, _ in pieces)
 
 
-@pytest.mark.parametrize("piece", [chunk(b"data: " + b"y" * 500 + b"\r\n\r\n"), chunk(b"z" * 70_000 + b"\r\n\r\n")], ids=["small", "large"])
+@pytest.mark.parametrize(
+    "piece",
+    [chunk(b"data: " + b"y" * 500 + b"\r\n\r\n"), chunk(b"z" * 70_000 + b"\r\n\r\n")],
+    ids=["small", "large"],
+)
 def test_an_episode_may_end_within_a_chunk(monkeypatch, piece):
     """Lines that end as HTTP's own do look like the end of the body each time."""
     monkeypatch.setattr(wire, "EPISODE_BYTES", 10_000)
@@ -307,7 +370,11 @@ def test_an_episode_may_end_within_a_chunk(monkeypatch, piece):
 def test_one_reader_serves_many_streams_and_a_bad_one_harms_no_other():
     """Each gets its own bytes at its own time; garbage, a reset and a negative size end only themselves."""
     good = [HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, chunk(b"c\n") + END]
-    bad = [[HEAD + b"-40\r\n\r\n" * 30, 1.0, CLOSE], [HEAD + chunk(b"a\n"), CLOSE], [b"\x00" * 500 + b"\r\n\r\n", 1.0, CLOSE]]
+    bad = [
+        [HEAD + b"-40\r\n\r\n" * 30, 1.0, CLOSE],
+        [HEAD + chunk(b"a\n"), CLOSE],
+        [b"\x00" * 500 + b"\r\n\r\n", 1.0, CLOSE],
+    ]
     got = queue.SimpleQueue()
 
     def work(url, reader):
@@ -326,9 +393,17 @@ def test_one_reader_serves_many_streams_and_a_bad_one_harms_no_other():
             thread.join(20)
             assert not thread.is_alive()
     found = [got.get() for _ in urls]
-    whole = [pieces for pieces in found if pieces and [data for _, data in pieces] == [b"a\n", b"b\n", b"c\n"]]
+    whole = [
+        pieces
+        for pieces in found
+        if pieces and [data for _, data in pieces] == [b"a\n", b"b\n", b"c\n"]
+    ]
     assert len(whole) == 6
-    assert all(later[0] - earlier[0] > GAP_S * 0.5e9 for pieces in whole for earlier, later in zip(pieces, pieces[1:]))
+    assert all(
+        later[0] - earlier[0] > GAP_S * 0.5e9
+        for pieces in whole
+        for earlier, later in zip(pieces, pieces[1:])
+    )
     assert not any(thread.name == "reader" for thread in threading.enumerate())
 
 
