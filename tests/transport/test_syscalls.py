@@ -1,4 +1,4 @@
-"""syscalls.py: the same bytes and instants as Python's own socket methods, and an answer where they would block."""
+"""The same bytes and instants as Python's own socket methods; calls that never wait."""
 
 import contextlib
 import socket
@@ -7,9 +7,9 @@ import time
 import pytest
 
 from ollama_bench.transport import syscalls
-from ollama_bench.transport import wire
+from ollama_bench.transport.stamps import request_stamps
 
-pytestmark = pytest.mark.skipif(syscalls.Receiver is None, reason="no such calls here")
+pytestmark = pytest.mark.skipif(not syscalls.AVAILABLE, reason="no such calls here")
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def test_bytes_the_end_and_nothing_at_all(stamps):
     for _ in range(2):  # the end of one stream spoils nothing of the next
         with pair() as (near, far):
             if stamps:
-                assert wire.ask_for_stamps(near)
+                assert request_stamps(near)
             assert receive(near.fileno()) == -1 and syscalls.peek(near.fileno()) == -1
             for text in (b"first", b"second" * 2000):
                 before = time.time_ns()
