@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -20,17 +21,43 @@ from ollama_bench.transport.lines import Address, Lines
 CANCEL_LOOK_S = 0.1  # how often a thread that connects checks whether it still should
 
 
-class TappedConnection(HTTPConnection):
-    """A connection that connects when its exchange needs a line, and not before.
+class Sender:
+    """Sends one exchange at a time through the connections that know it.
 
-    ``current`` returns the exchange that is being sent.
+    urllib3 passes no argument of a request on to its connection, so the connection asks here.
     """
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self) -> None:
+        self._exchange: Exchange | None = None
+
+    @contextlib.contextmanager
+    def sending(self, exchange: Exchange) -> Iterator[None]:
+        """Make this the current exchange. Raises RuntimeError while another one is."""
+        if self._exchange is not None:
+            raise RuntimeError("this session is already sending a request")
+        self._exchange = exchange
+        try:
+            yield
+        finally:
+            self._exchange = None
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange that is being sent."""
+        assert self._exchange is not None
+        return self._exchange
+
+
+class TappedConnection(HTTPConnection):
+    """A connection that connects when its exchange needs a line, and not before."""
 
     scheme = "http"
 
-    def __init__(self, *arguments: Any, current: Callable[[], Exchange], **options: Any) -> None:
+    def __init__(self, *arguments: Any, sender: Sender, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.current = current
+        self.sender = sender
         self._patience_s: float | None = None
         self._dialling: Exchange | None = None
 
@@ -58,7 +85,7 @@ class TappedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         """Called by urllib3 within ``dial``."""
-        exchange = self._dialling or self.current()
+        exchange = self._dialling or self.sender.exchange
         lines = exchange.lines or Lines()
         try:
             addresses = lines.addresses(self._dns_host, self.port)
@@ -90,12 +117,12 @@ class Tap:
         self._connection = connection
 
     def sendall(self, data: bytes) -> None:
-        self._connection.current().collect(data)
+        self._connection.sender.exchange.collect(data)
 
     def makefile(self, *_: object, **__: object) -> io.BufferedReader:
         connection = self._connection
         key = connection.scheme, connection.host, connection.port
-        return connection.current().open(key, connection.dial)
+        return connection.sender.exchange.open(key, connection.dial)
 
     def settimeout(self, _: float | None) -> None:
         """Do nothing: whoever cancels the exchange keeps the time."""

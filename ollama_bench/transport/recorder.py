@@ -157,7 +157,8 @@ class Recorder:
 
     def _ends_episode(self, start: int) -> bool:
         """Cut a long answer here if one may."""
-        if start <= 2 * EPISODE_BYTES and not self._framing.is_between(self.data):
+        is_between = self._framing.is_between(self.data)  # in any case: drop needs its walk
+        if not is_between and start <= 2 * EPISODE_BYTES:
             return False
         self._framing.drop(self.data)
         return True

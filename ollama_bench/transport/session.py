@@ -13,7 +13,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.connectionpool import HTTPConnectionPool
 
 from ollama_bench.transport import capabilities
-from ollama_bench.transport.dialling import TappedHTTPSPool, TappedPool
+from ollama_bench.transport.dialling import Sender, TappedHTTPSPool, TappedPool
 from ollama_bench.transport.exchange import Exchange
 
 TemplateKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]  # URL, headers
@@ -69,13 +69,10 @@ class Session(requests.Session):
 
 
 class RecordingAdapter(HTTPAdapter):
-    """requests' transport over connections that an exchange taps. It sends one request at a time.
-
-    urllib3 passes no argument of a request on to its connection: the connection asks the adapter.
-    """
+    """requests' transport over tapped connections. It sends one request at a time."""
 
     def __init__(self) -> None:
-        self._exchange: Exchange | None = None  # while a request is being sent
+        self._sender = Sender()
         super().__init__()
 
     def send(
@@ -87,18 +84,8 @@ class RecordingAdapter(HTTPAdapter):
     ) -> requests.Response:
         if exchange is None:
             raise ValueError("this session records: send() needs an exchange")
-        if self._exchange is not None:
-            raise RuntimeError("this session is already sending a request")
-        self._exchange = exchange
-        try:
+        with self._sender.sending(exchange):
             return super().send(request, *arguments, **options)
-        finally:
-            self._exchange = None
-
-    def current(self) -> Exchange:
-        """Return the exchange that is being sent."""
-        assert self._exchange is not None
-        return self._exchange
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
@@ -108,8 +95,8 @@ class RecordingAdapter(HTTPAdapter):
         }
 
     def _bind(self, pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-        """Have each connection of such a pool made with ``current``; urllib3 only calls it."""
-        return cast("type[HTTPConnectionPool]", functools.partial(pool, current=self.current))
+        """Have the pool's connections know the sender; urllib3 only calls the result."""
+        return cast("type[HTTPConnectionPool]", functools.partial(pool, sender=self._sender))
 
     def build_response(
         self, req: requests.PreparedRequest, resp: BaseHTTPResponse
