@@ -81,3 +81,22 @@ def test_an_episode_may_end_within_a_chunk(monkeypatch, piece):
         pieces, exchange = exchange_with(url)
     payload = piece.split(b"\r\n", 1)[1][:-2]
     assert text(pieces) == payload * count and exchange.recorder.earlier_reads
+
+
+@pytest.mark.parametrize("size", [7, 25, 250])
+def test_the_end_is_found_after_episodes_of_any_reads(monkeypatch, size):
+    """A read may be longer than an episode and end within a chunk."""
+    monkeypatch.setattr(recorder_module, "EPISODE_BYTES", 100)
+    raw = HEAD + chunk(b"data: " + b"y" * 90 + b"\r\n\r\n") * 30 + END
+    recorder, out = Recorder((), lambda _: False), b""
+    for start in range(0, len(raw), size):
+        assert not recorder.has_ended
+        if recorder.note(memoryview(raw)[start : start + size], 1 + start):
+            recorder.settle(0)
+            while not recorder.is_read:
+                buffer = bytearray(size)
+                out += buffer[: recorder.read(buffer)[0]]
+            if not recorder.has_ended:
+                recorder.begin_episode()
+    assert recorder.has_ended and recorder.leaves_line and out == raw
+    assert recorder.earlier_reads
