@@ -21,8 +21,8 @@ from ollama_bench.transport.lines import Address, Lines
 CANCEL_LOOK_S = 0.1  # how often a thread that connects checks whether it still should
 
 
-class Sender:
-    """Sends one exchange at a time through the connections that know it.
+class ExchangeSlot:
+    """Holds the exchange that is being sent, for the connections that know the slot.
 
     urllib3 passes no argument of a request on to its connection, so the connection asks here.
     """
@@ -33,7 +33,7 @@ class Sender:
         self._exchange: Exchange | None = None
 
     @contextlib.contextmanager
-    def sending(self, exchange: Exchange) -> Iterator[None]:
+    def hold(self, exchange: Exchange) -> Iterator[None]:
         """Make this the current exchange. Raises RuntimeError while another one is."""
         if self._exchange is not None:
             raise RuntimeError("this session is already sending a request")
@@ -55,11 +55,10 @@ class TappedConnection(HTTPConnection):
 
     scheme = "http"
 
-    def __init__(self, *arguments: Any, sender: Sender, **options: Any) -> None:
+    def __init__(self, *arguments: Any, slot: ExchangeSlot, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.sender = sender
+        self.slot = slot
         self._patience_s: float | None = None
-        self._dialling: Exchange | None = None
 
     def connect(self) -> None:
         self.sock = cast("socket.socket", Tap(self))
@@ -71,21 +70,21 @@ class TappedConnection(HTTPConnection):
     def is_connected(self) -> bool:
         return self.sock is not None
 
-    def dial(self, exchange: Exchange) -> socket.socket:
+    def dial(self) -> socket.socket:
         """Connect, with TLS where the scheme has it. Raises what urllib3 raises."""
-        self._dialling, tap = exchange, self.sock
+        tap = self.sock
         try:
             super().connect()
             sock: socket.socket = self.sock
         finally:
-            self.sock, self._dialling = tap, None
-            exchange.end_handshake()
+            self.sock = tap
+            self.slot.exchange.end_handshake()
         sock.settimeout(None)
         return sock
 
     def _new_conn(self) -> socket.socket:
         """Called by urllib3 within ``dial``."""
-        exchange = self._dialling or self.sender.exchange
+        exchange = self.slot.exchange
         lines = exchange.lines or Lines()
         try:
             addresses = lines.addresses(self._dns_host, self.port)
@@ -117,12 +116,12 @@ class Tap:
         self._connection = connection
 
     def sendall(self, data: bytes) -> None:
-        self._connection.sender.exchange.collect(data)
+        self._connection.slot.exchange.collect(data)
 
     def makefile(self, *_: object, **__: object) -> io.BufferedReader:
         connection = self._connection
         key = connection.scheme, connection.host, connection.port
-        return connection.sender.exchange.open(key, connection.dial)
+        return connection.slot.exchange.open(key, connection.dial)
 
     def settimeout(self, _: float | None) -> None:
         """Do nothing: whoever cancels the exchange keeps the time."""

@@ -103,7 +103,7 @@ class Exchange:
         self._plain_stamps = array("q")  # of reads without a recording
         self._parts: list[bytes] = []
         self._payload = b""  # headers and body, as http.client writes them
-        self._dial: Callable[[Exchange], socket.socket] | None = None
+        self._dial: Callable[[], socket.socket] | None = None
         self._error: Exception | None = None  # why it could not connect
         self._steps: queue.SimpleQueue[Step] = queue.SimpleQueue()
         self._state = threading.Lock()  # of fire against cancel
@@ -171,7 +171,7 @@ class Exchange:
         """Take bytes of the request, as http.client writes them."""
         self._parts.append(bytes(data))
 
-    def open(self, key: ServerKey, dial: Callable[[Exchange], socket.socket]) -> io.BufferedReader:
+    def open(self, key: ServerKey, dial: Callable[[], socket.socket]) -> io.BufferedReader:
         """Return the file that http.client reads the answer from; ``dial`` connects to its server.
 
         Raises ConnectionAbortedError when the exchange is cancelled.
@@ -252,7 +252,7 @@ class Exchange:
             self.line.close()
         self.line = self.lines.take(self.key) if self.lines is not None else None
         if self.line is None:
-            self.line = Line(self._dial(self), self.key, self.kernel_stamps)
+            self.line = Line(self._dial(), self.key, self.kernel_stamps)
             if self.reader is not None and self.line.is_plain:
                 self.reader.register(self.line)
         return self.line
@@ -329,7 +329,7 @@ class Exchange:
             return  # whoever receives meets the same broken connection and reports it
         if sent < len(self._payload):  # the thread that fires has others to fire and to watch
             rest = self._payload[sent:]
-            start_sender(lambda: write_all(line.sock, rest))
+            write_in_thread(lambda: write_all(line.sock, rest))
 
     def _send_all(self, line: Line) -> None:
         """Write with Python's own method, which may wait."""
@@ -342,7 +342,7 @@ class Exchange:
         if len(self._payload) <= SMALL_BYTES:
             send()
         else:
-            start_sender(send)
+            write_in_thread(send)
 
     def _listen(self, line: Line) -> None:
         """Have the answer received: by the reader, or else by the worker's thread."""
@@ -464,7 +464,7 @@ class AnswerFile(io.RawIOBase):
         super().close()
 
 
-def start_sender(work: Callable[[], None]) -> None:
+def write_in_thread(work: Callable[[], None]) -> None:
     """Write in a thread of its own: the server may be slow to read."""
     threading.Thread(target=work, name="sender", daemon=True).start()
 

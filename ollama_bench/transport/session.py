@@ -13,7 +13,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.connectionpool import HTTPConnectionPool
 
 from ollama_bench.transport import capabilities
-from ollama_bench.transport.dialling import Sender, TappedHTTPSPool, TappedPool
+from ollama_bench.transport.dialling import ExchangeSlot, TappedHTTPSPool, TappedPool
 from ollama_bench.transport.exchange import Exchange
 
 TemplateKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]  # URL, headers
@@ -72,7 +72,7 @@ class RecordingAdapter(HTTPAdapter):
     """requests' transport over tapped connections. It sends one request at a time."""
 
     def __init__(self) -> None:
-        self._sender = Sender()
+        self._slot = ExchangeSlot()
         super().__init__()
 
     def send(
@@ -84,7 +84,7 @@ class RecordingAdapter(HTTPAdapter):
     ) -> requests.Response:
         if exchange is None:
             raise ValueError("this session records: send() needs an exchange")
-        with self._sender.sending(exchange):
+        with self._slot.hold(exchange):
             return super().send(request, *arguments, **options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
@@ -95,8 +95,8 @@ class RecordingAdapter(HTTPAdapter):
         }
 
     def _bind(self, pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-        """Have the pool's connections know the sender; urllib3 only calls the result."""
-        return cast("type[HTTPConnectionPool]", functools.partial(pool, sender=self._sender))
+        """Have the pool's connections know the slot; urllib3 only calls the result."""
+        return cast("type[HTTPConnectionPool]", functools.partial(pool, slot=self._slot))
 
     def build_response(
         self, req: requests.PreparedRequest, resp: BaseHTTPResponse
