@@ -113,10 +113,14 @@ def test_a_held_burst_leaves_when_it_is_fired_and_not_before():
 
 def test_cancelling_ends_a_silent_stream():
     with server([HEAD + chunk(b"a\n"), 30.0]) as url:
-        exchange = Exchange()
-        timer = threading.Timer(0.2, exchange.cancel, ["enough"])
-        timer.start()
-        session = Session()
+        exchange, session = Exchange(), Session()
+
+        def cancel_in_the_middle():
+            while not exchange.reads:
+                time.sleep(0.005)
+            exchange.cancel("enough")
+
+        threading.Thread(target=cancel_in_the_middle, daemon=True).start()
         with exchange, pytest.raises((requests.RequestException, urllib3.exceptions.HTTPError)):
             response = session.send(
                 session.prepare_request(requests.Request("POST", url)),
