@@ -83,7 +83,7 @@ class TappedConnection(HTTPConnection):
         return sock
 
     def _new_conn(self) -> socket.socket:
-        """Called by urllib3 within ``dial``."""
+        """Connect the socket; urllib3 calls this within ``dial``."""
         exchange = self.slot.exchange
         lines = exchange.lines or Lines()
         try:
@@ -121,7 +121,7 @@ class Tap:
     def makefile(self, *_: object, **__: object) -> io.BufferedReader:
         connection = self._connection
         key = connection.scheme, connection.host, connection.port
-        return connection.slot.exchange.open(key, connection.dial)
+        return connection.slot.exchange.open_answer(key, connection.dial)
 
     def settimeout(self, _: float | None) -> None:
         """Do nothing: whoever cancels the exchange keeps the time."""

@@ -171,7 +171,7 @@ class Exchange:
         """Take bytes of the request, as http.client writes them."""
         self._parts.append(bytes(data))
 
-    def open(self, key: ServerKey, dial: Callable[[], socket.socket]) -> io.BufferedReader:
+    def open_answer(self, key: ServerKey, dial: Callable[[], socket.socket]) -> io.BufferedReader:
         """Return the file that http.client reads the answer from; ``dial`` connects to its server.
 
         Raises ConnectionAbortedError when the exchange is cancelled.

@@ -83,7 +83,9 @@ class RecordingAdapter(HTTPAdapter):
         **options: Any,
     ) -> requests.Response:
         if exchange is None:
-            raise ValueError("this session records: send() needs an exchange")
+            raise ValueError(
+                "a session that records needs an exchange: use send(request, exchange=...)"
+            )
         with self._slot.hold(exchange):
             return super().send(request, *arguments, **options)
 
