@@ -113,7 +113,7 @@ def make(outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause
     broken: Exception | None = None
     try:
         prepared = session.prepare_post(task.url, task.body, task.headers)
-        with exchange, session.send(prepared, stream=True, timeout=(CONNECT_S, None), allow_redirects=False) as response:
+        with exchange, session.send(prepared, exchange=exchange, stream=True, timeout=(CONNECT_S, None), allow_redirects=False) as response:
             outcome.http_status = response.status_code
             if response.status_code == 200:
                 read_stream(outcome, exchange, response, stream, pause)

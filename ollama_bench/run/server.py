@@ -76,8 +76,9 @@ class Server:
         clock.daemon = True
         clock.start()
         try:
-            with exchange, self._session.request("GET" if body is None else "POST", self.url + path, json=body, stream=True,
-                                                 timeout=(CONNECT_S, within_s), allow_redirects=False) as answer:
+            request = requests.Request("GET" if body is None else "POST", self.url + path, json=body)
+            with exchange, self._session.send(self._session.prepare_request(request), exchange=exchange, stream=True,
+                                              timeout=(CONNECT_S, within_s), allow_redirects=False) as answer:
                 self.simulated = self.simulated or answer.headers.get("Server") == SIMULATOR
                 content = answer.raw.read(ANSWER_BYTES, decode_content=True)
             broken = exchange.cancelled

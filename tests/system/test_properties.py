@@ -376,7 +376,7 @@ def recorded(raw, cuts=()):
     else:
         recorder.note(memoryview(b""), 1 + place)
     recorder.settle(0)
-    left = recorder._framing.head_end
+    left = recorder.head_end
     while left > 0:
         left -= recorder.read(bytearray(left))[0]
     return recorder, raw[:place]
@@ -430,11 +430,11 @@ def test_a_head_means_to_us_what_it_means_to_http_client(informational, status, 
         return
     assert framing.head_start == len(before) and framing.head_end > 0
     if answer.status in (101, 204, 304):  # http.client would read chunks of an answer that has no body
-        assert framing._length == framing.head_end
+        assert framing.body_end == framing.head_end
         return
-    assert framing._is_chunked == bool(answer.chunked)
+    assert framing.is_chunked == bool(answer.chunked)
     if not answer.chunked:
-        length = framing._length if framing._length < 0 else framing._length - framing.head_end
+        length = framing.body_end if framing.body_end < 0 else framing.body_end - framing.head_end
         assert length == (-1 if answer.length is None else answer.length)
         if answer.length is not None:
             assert framing.keeps <= (not answer.will_close)
