@@ -9,6 +9,7 @@ stream that turns bytes into chunks, and reads what the server says of itself:
     for data in pieces: kinds = stream.feed(data)    # a byte for each chunk of text
     stream.close(); stream.answer, stream.reasoning, stream.final
 """
+
 from __future__ import annotations
 
 import ipaddress
@@ -30,24 +31,36 @@ PART_BYTES = 64  # that a part of an event costs beside its characters
 DEEPEST_PART = 4  # of a content: lists in lists
 LF, CR, BOM = 10, 13, b"\xef\xbb\xbf"
 REASONING, ANSWER = b"\1", b"\0"  # what a chunk of text is, a byte each
-HALF_PAIR = re.compile("[\ud800-\udfff]")  # JSON can escape half a character; UTF-8, and so SQLite, has none
-LARGEST_COUNT = 10**14  # a day in nanoseconds, 100 TB: no real counter is more, and sums of these fit the 64 bits of SQLite
+HALF_PAIR = re.compile(
+    "[\ud800-\udfff]"
+)  # JSON can escape half a character; UTF-8, and so SQLite, has none
+LARGEST_COUNT = (
+    10**14
+)  # a day in nanoseconds, 100 TB: no real counter is more, and sums of these fit the 64 bits of SQLite
 NS_PER_MS = 1e6
 
-scan_json = json.JSONDecoder().scan_once  # (text, 0) -> (value, where it ends): a third of the cost of json.loads on bytes
+scan_json = (
+    json.JSONDecoder().scan_once
+)  # (text, 0) -> (value, where it ends): a third of the cost of json.loads on bytes
 
 SHORTEST_SECRET = 8  # characters of a key; "EMPTY", "none" and "ollama" are words and no secrets
 SHORTEST_BEGINNING = 4  # of a key at the end of a cut text
 TAIL_LENGTH = 65_536  # characters at a cut text's end in which the beginning of a key is looked for
 REFUSED_BYTES = 4096  # of a line that is no JSON object that are looked at
-INVISIBLE = ("\\x00-\\x20\\x7f-\\xa0\\xad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u115f\\u1160\\u1680\\u17b4\\u17b5"
-             "\\u0300-\\u036f\\u1ab0-\\u1aff\\u1dc0-\\u1dff\\u20d0-\\u20ff\\ufe20-\\ufe2f\\ud800-\\udfff\\ufffd"  # marks on a letter, halves of one
-             "\\u180b-\\u180f\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb"
-             "\\U000110bd\\U000110cd\\U00013430-\\U0001345f\\U0001bca0-\\U0001bcaf\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff")
-ESCAPE = (r"\\{1,4}(?:u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5}|x[0-9a-fA-F]{2}"  # of JSON or Python,
-          r"|[abfnrtv0])")  # which may itself be escaped
+INVISIBLE = (
+    "\\x00-\\x20\\x7f-\\xa0\\xad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u115f\\u1160\\u1680\\u17b4\\u17b5"
+    "\\u0300-\\u036f\\u1ab0-\\u1aff\\u1dc0-\\u1dff\\u20d0-\\u20ff\\ufe20-\\ufe2f\\ud800-\\udfff\\ufffd"  # marks on a letter, halves of one
+    "\\u180b-\\u180f\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb"
+    "\\U000110bd\\U000110cd\\U00013430-\\U0001345f\\U0001bca0-\\U0001bcaf\\U0001d173-\\U0001d17a\\U000e0000-\\U000e0fff"
+)
+ESCAPE = (
+    r"\\{1,4}(?:u[0-9a-fA-F]{4}|U00[01][0-9a-fA-F]{5}|x[0-9a-fA-F]{2}"  # of JSON or Python,
+    r"|[abfnrtv0])"
+)  # which may itself be escaped
 
-Get = Callable[..., tuple[int, Any]]  # get(path, json=None) -> (HTTP status, decoded body, "" for an empty one, None for what is no JSON)
+Get = Callable[
+    ..., tuple[int, Any]
+]  # get(path, json=None) -> (HTTP status, decoded body, "" for an empty one, None for what is no JSON)
 
 
 class Secret:
@@ -305,8 +318,12 @@ class Stream:
             return self._say(text, ANSWER)
         if not text or not isinstance(text, str):
             return b""
-        return b"".join([self._say(part, REASONING if is_reasoning else ANSWER)
-                         for part, is_reasoning in self._tags.split(text)])
+        return b"".join(
+            [
+                self._say(part, REASONING if is_reasoning else ANSWER)
+                for part, is_reasoning in self._tags.split(text)
+            ]
+        )
 
 
 class OllamaStream(Stream):
@@ -341,7 +358,9 @@ class OllamaStream(Stream):
             return b""
         if says_error(found):
             self._say_error(found)
-        kinds = self._say(found.get("thinking"), REASONING) + self._say_tagged(found.get("response"))
+        kinds = self._say(found.get("thinking"), REASONING) + self._say_tagged(
+            found.get("response")
+        )
         if found.get("done") is True:
             self._finish(found)
         return kinds
@@ -424,7 +443,8 @@ class OpenAIStream(Stream):
                 return kinds  # one whole event, as nearly always
         kinds = super().feed(self._with_line_feeds(data) if self._after_cr or CR in data else data)
         self._is_between = self._begun and not (
-            self._tail or self._skips or self._after_cr or self._name or self._parts or self._object)
+            self._tail or self._skips or self._after_cr or self._name or self._parts or self._object
+        )
         return kinds
 
     def close(self) -> bytes:
@@ -564,7 +584,9 @@ class OpenAIStream(Stream):
             if isinstance(part, dict):
                 kind = part.get("type")
                 thinks = is_reasoning or kind in ("thinking", "reasoning")
-                text = part.get("text") or thinks and (part.get("thinking") or part.get("reasoning"))
+                text = (
+                    part.get("text") or thinks and (part.get("thinking") or part.get("reasoning"))
+                )
                 kinds += self._parts_of(text, thinks, depth + 1)
             elif isinstance(part, str):
                 kinds += self._parts_of(part, is_reasoning, depth + 1)
@@ -581,8 +603,12 @@ class OpenAIStream(Stream):
     def _timings(self, timings: dict) -> None:
         """llama-server's own: milliseconds of prefill and decode, and counts."""
         final = self.final
-        final.server_prefill_ns = known(scaled(timings.get("prompt_ms"), NS_PER_MS), final.server_prefill_ns)
-        final.server_decode_ns = known(scaled(timings.get("predicted_ms"), NS_PER_MS), final.server_decode_ns)
+        final.server_prefill_ns = known(
+            scaled(timings.get("prompt_ms"), NS_PER_MS), final.server_prefill_ns
+        )
+        final.server_decode_ns = known(
+            scaled(timings.get("predicted_ms"), NS_PER_MS), final.server_decode_ns
+        )
         cached, computed = count(timings.get("cache_n")), count(timings.get("prompt_n"))
         if final.output_tokens is None:
             final.output_tokens = count(timings.get("predicted_n"))
@@ -600,15 +626,29 @@ class Ollama:
     stream = OllamaStream
     last_marks = (b"true",)  # one of them is in each last line, and in few others
 
-    def body(self, model: str, prompt: str, tokens: int | None = None, think: bool | None = None,
-             options: dict | None = None, system: str | None = None, history: tuple = ()) -> dict:
+    def body(
+        self,
+        model: str,
+        prompt: str,
+        tokens: int | None = None,
+        think: bool | None = None,
+        options: dict | None = None,
+        system: str | None = None,
+        history: tuple = (),
+    ) -> dict:
         """The JSON body of one request. ``tokens`` is a ceiling: there is no ignore-EOS.
 
         ``history`` is what was said before, (question, answer) each; it goes before the
         prompt as a transcript, since /api/generate has no messages.
         """
-        said = "".join(f"User: {question}\n\nAssistant: {answer}\n\n" for question, answer in history)
-        made: dict = {"model": model, "prompt": f"{said}User: {prompt}" if said else prompt, "stream": True}
+        said = "".join(
+            f"User: {question}\n\nAssistant: {answer}\n\n" for question, answer in history
+        )
+        made: dict = {
+            "model": model,
+            "prompt": f"{said}User: {prompt}" if said else prompt,
+            "stream": True,
+        }
         options = dict(options or {})
         if tokens is not None:
             options["num_predict"] = tokens
@@ -629,7 +669,9 @@ class Ollama:
         """What answers here, in words. Raises ProtocolError when it is no Ollama."""
         status, found = get("/api/version")
         if status != 200 or not isinstance(found, dict):
-            raise ProtocolError(f"answers {status} to /api/version: it is no Ollama; --api openai may fit")
+            raise ProtocolError(
+                f"answers {status} to /api/version: it is no Ollama; --api openai may fit"
+            )
         return text_of(found.get("version")) or "unknown"
 
     def models(self, get: Get) -> list[str]:
@@ -671,15 +713,30 @@ class OpenAI:
     stream = OpenAIStream
     last_marks = (b"[DONE]",)
 
-    def body(self, model: str, prompt: str, tokens: int | None = None, think: bool | None = None,
-             options: dict | None = None, system: str | None = None, history: tuple = ()) -> dict:
+    def body(
+        self,
+        model: str,
+        prompt: str,
+        tokens: int | None = None,
+        think: bool | None = None,
+        options: dict | None = None,
+        system: str | None = None,
+        history: tuple = (),
+    ) -> dict:
         """The JSON body of one request; options go to the top level."""
         messages = [{"role": "system", "content": system}] if system else []
         for question, answer in history:
-            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            messages += [
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": answer},
+            ]
         messages.append({"role": "user", "content": prompt})
-        made: dict = {"model": model, "messages": messages, "stream": True,
-                      "stream_options": {"include_usage": True}}
+        made: dict = {
+            "model": model,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
         if tokens is not None:
             made["max_tokens"] = tokens
         if think is not None:
@@ -695,8 +752,12 @@ class OpenAI:
         status, found = get("/v1/models")
         if status == 401:
             raise ProtocolError("wants an API key: put it into OPENAI_API_KEY")
-        if status != 200 or not isinstance(found, dict) and found != "":  # mlx_lm.server without a cache of models says nothing
-            raise ProtocolError(f"answers {status} to /v1/models: it does not speak OpenAI's protocol")
+        if (
+            status != 200 or not isinstance(found, dict) and found != ""
+        ):  # mlx_lm.server without a cache of models says nothing
+            raise ProtocolError(
+                f"answers {status} to /v1/models: it does not speak OpenAI's protocol"
+            )
         return "unknown"
 
     def models(self, get: Get) -> list[str]:
@@ -721,14 +782,18 @@ class OpenAI:
                 target.context_tokens = count(settings.get("n_ctx"))
         elif target.server == "vllm":
             found = get("/version")[1]
-            target.server_version = text_of(found.get("version")) if isinstance(found, dict) else None
+            target.server_version = (
+                text_of(found.get("version")) if isinstance(found, dict) else None
+            )
         return target
 
     def _meta(self, target: Target, meta: Any) -> None:
         if isinstance(meta, dict):
             target.size_bytes = count(meta.get("size"))
             if parameters := count(meta.get("n_params")):
-                target.parameter_size = f"{parameters / 1e9:.1f}B" if parameters > 1e9 else f"{parameters / 1e6:.0f}M"
+                target.parameter_size = (
+                    f"{parameters / 1e9:.1f}B" if parameters > 1e9 else f"{parameters / 1e6:.0f}M"
+                )
             target.quantization = text_of(meta.get("ftype"))
 
 
@@ -761,7 +826,9 @@ def host_url(text: str) -> str:
     try:
         port = parts.port
     except ValueError:
-        raise ValueError(f"{text!r} has no valid port: host:port is meant, with a port up to 65535") from None
+        raise ValueError(
+            f"{text!r} has no valid port: host:port is meant, with a port up to 65535"
+        ) from None
     if port is None:
         port = {"http": 80, "https": 443}[scheme] if has_scheme else OLLAMA_PORT
     host = connectable(parts.hostname or "127.0.0.1")
@@ -789,7 +856,9 @@ def error_text(body: Any, secret: Secret = NO_SECRET, is_cut: bool = False) -> s
         if isinstance(error, dict):
             error = error.get("message", error)
         body = error if isinstance(error, str) else dumped(error, secret)
-    text = re.sub(r"<[^<>]*>", " ", str(body))  # the tags of a proxy's page; [^>]* would look on to the end at every "<"
+    text = re.sub(
+        r"<[^<>]*>", " ", str(body)
+    )  # the tags of a proxy's page; [^>]* would look on to the end at every "<"
     return flat(secret.mask(text, is_cut)) or "an error without words"
 
 
@@ -861,4 +930,7 @@ def listed(body: Any, key: str) -> list[dict]:
 
 def same_model(name: Any, model: str) -> bool:
     """Do the two names mean one model? Ollama adds :latest where no tag is given."""
-    return isinstance(name, str) and name.removesuffix(":latest").lower() == model.removesuffix(":latest").lower()
+    return (
+        isinstance(name, str)
+        and name.removesuffix(":latest").lower() == model.removesuffix(":latest").lower()
+    )
