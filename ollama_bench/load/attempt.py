@@ -125,7 +125,7 @@ def make(outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause
         if exchange.first_read_ns is None:
             raise
         broken = error
-    outcome.final, outcome.answer, outcome.reasoning = stream.final, stream.answer, stream.reasoning
+    outcome.final, outcome.answer, outcome.reasoning = stream.summary, stream.answer, stream.reasoning
     outcome.sent_ns = exchange.sent_ns
     outcome.first_byte_ns, outcome.ended_ns = exchange.first_read_ns, exchange.ended_ns
     outcome.read_lags_ns = exchange.read_lags_ns
@@ -143,7 +143,7 @@ def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pau
         if number % GENTLE_PIECES == GENTLE_PIECES - 1:
             pause()
         if (length := length + len(data)) > LONGEST_ANSWER_BYTES:
-            stream.final.error = stream.final.error or f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB: cut"
+            stream.summary.record_broken_stream(f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB: cut")
             return
     said = stream.close()  # the last line may lack its line feed; half a line of a broken stream is none
     kinds += said
@@ -166,7 +166,7 @@ def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> 
     final = outcome.final
     if final.done and final.error is None and outcome.http_status == 200:
         return ("completed", None) if len(outcome.chunk_ns) else ("empty", "done without any text")
-    if cancelled and not final.error_is_said:
+    if cancelled and not final.error_is_from_server:
         return ("stalled" if cancelled.startswith("stalled") else "cancelled"), cancelled.removeprefix("stalled: ")
     if outcome.http_status not in (None, 200):
         return "http_error", outcome.error or f"HTTP {outcome.http_status} without a word"

@@ -211,7 +211,7 @@ def test_a_list_of_models_without_a_body_is_no_failure(body):
         with server.Server(url, api.SERVERS["openai"], None) as made:
             made.check_model("any", False, print)
             assert made.describe("any")["server"] is None
-        assert "is no Ollama" in refused(url, lambda made: made.check_model("any", False, print))
+        assert "not an Ollama server" in refused(url, lambda made: made.check_model("any", False, print))
     with raw_server(saying(models=b"x")) as url:
         with server.Server(url, api.SERVERS["openai"], None) as made, pytest.raises(server.ServerError, match="does not speak"):
             made.check_model("any", False, print)
