@@ -57,5 +57,6 @@ def connectable_host(host: str) -> str:
     except ValueError:
         return host
     if address.is_unspecified:
-        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+        loopback = "127.0.0.1" if address.version == 4 else "::1"
+        address = ipaddress.ip_address(loopback)
     return f"[{address}]" if address.version == 6 else str(address)

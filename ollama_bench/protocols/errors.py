@@ -11,7 +11,9 @@ from ollama_bench.protocols.text import one_line
 
 QUOTED_BYTES = 4096  # how much of an unreadable line is decoded to quote it
 QUOTED_CHARS = 100
-MARKUP_TAG = re.compile(r"<[^<>]*>")  # [^>]* would scan to the end of the text at every "<"
+# A tag of a proxy's HTML page. [^>]* would scan to the end of the text at every "<".
+MARKUP_TAG = re.compile(r"<[^<>]*>")
+ANSWER_FIELDS = {"choices", "response", "done"}
 
 
 def is_error(message: JsonObject) -> bool:
@@ -21,7 +23,7 @@ def is_error(message: JsonObject) -> bool:
     """
     if message.get("error") or message.get("object") == "error":
         return True
-    return bool(message.get("detail")) and not message.keys() & {"choices", "response", "done"}
+    return bool(message.get("detail")) and message.keys().isdisjoint(ANSWER_FIELDS)
 
 
 def error_text(body: object, secret: Secret = NO_SECRET, is_cut: bool = False) -> str:
@@ -32,7 +34,7 @@ def error_text(body: object, secret: Secret = NO_SECRET, is_cut: bool = False) -
     """
     if isinstance(body, dict):
         body = object_error_text(body, secret)
-    text = MARKUP_TAG.sub(" ", str(body))  # the tags of a proxy's HTML page
+    text = MARKUP_TAG.sub(" ", str(body))
     return one_line(secret.mask(text, is_cut)) or "error without a message"
 
 

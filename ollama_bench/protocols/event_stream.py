@@ -18,7 +18,7 @@ from ollama_bench.protocols.secret import NO_SECRET, Secret
 LF, CR = 10, 13
 BOM = b"\xef\xbb\xbf"
 END_MARK = b"[DONE]"
-PART_OVERHEAD_BYTES = 64  # memory that a part of an event takes besides its characters
+PART_OVERHEAD_BYTES = 64  # memory of a part of an event besides its characters
 
 
 class EventStream(LineStream):
@@ -27,7 +27,7 @@ class EventStream(LineStream):
     def __init__(self, secret: Secret = NO_SECRET) -> None:
         super().__init__(secret)
         self._is_between_events = False
-        self._after_cr = False  # a line feed that comes next belongs to that carriage return
+        self._after_cr = False  # that carriage return and a line feed are one end
         self._has_begun = False
         self._start_event()
 
@@ -47,8 +47,10 @@ class EventStream(LineStream):
         """Parse bytes; return the kind of each chunk of text that they complete."""
         if self._is_between_events and data[-2:] == b"\n\n" and data[:5] == b"data:":
             line = data[5:-2]
-            if LF not in line and CR not in line and (kinds := self._parse_event(line)) is not None:
-                return kinds  # one whole event, as nearly always
+            if LF not in line and CR not in line:
+                kinds_of_event = self._parse_event(line)
+                if kinds_of_event is not None:
+                    return kinds_of_event  # one whole event, as nearly always
         if self._after_cr or CR in data:
             data = self._normalize_line_ends(data)
         kinds = super().feed(data)
@@ -85,9 +87,10 @@ class EventStream(LineStream):
         if line[:1] == b"{":
             self._parse_bare_object(line)
         name, _, value = line.partition(b":")
+        value = value.strip()
         if name == b"event":
-            self._name = value.strip()
-        elif name == b"error" and value.strip() not in (b"", b"null"):  # llama-server until 2025
+            self._name = value
+        elif name == b"error" and value not in (b"", b"null"):  # llama-server until 2025
             self._record_error_data(value)
         return b""  # a comment (": ping") or another field
 
@@ -99,10 +102,10 @@ class EventStream(LineStream):
             return kinds
         if self._parts or self._name == b"error":
             return self._keep_part(data)
-        kinds_of_object = self._parse_event(data)
-        if kinds_of_object is not None:
+        kinds_of_event = self._parse_event(data)
+        if kinds_of_event is not None:
             self._object = data
-            return kinds_of_object
+            return kinds_of_event
         return self._keep_part(data) if data.strip() else b""
 
     def _keep_part(self, data: bytes) -> bytes:
@@ -145,4 +148,6 @@ class EventStream(LineStream):
             body = json.loads(text)
         except (ValueError, RecursionError):
             body = text
-        self._record_server_error(body if isinstance(body, (dict, str)) else text)
+        if not isinstance(body, (dict, str)):
+            body = text
+        self._record_server_error(body)

@@ -13,8 +13,10 @@ from ollama_bench.protocols.text import replace_surrogates
 from ollama_bench.protocols.think_tags import ThinkTags
 
 MAX_LINE_BYTES = 64 << 20  # a longer line is no token and is dropped
-MAX_USUAL_LINE_BYTES = 1024  # too short for a number or a nesting that Python's json refuses
-UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # parse_object reads these
+# Too short for a number or a nesting that Python's json refuses and msgspec does not.
+MAX_USUAL_LINE_BYTES = 1024
+# What decoding an unusual line as a usual one raises; parse_object then reads it.
+UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class LineStream(ABC):
@@ -38,12 +40,12 @@ class LineStream(ABC):
     @property
     def answer(self) -> str:
         """The answer so far, without the API key."""
-        return self._secret.mask("".join(self._answer), is_cut=not self.summary.done)
+        return self._join(self._answer)
 
     @property
     def reasoning(self) -> str:
         """The reasoning so far, without the API key."""
-        return self._secret.mask("".join(self._reasoning), is_cut=not self.summary.done)
+        return self._join(self._reasoning)
 
     @property
     def buffered_bytes(self) -> int:
@@ -52,16 +54,19 @@ class LineStream(ABC):
 
     def feed(self, data: bytes) -> bytes:
         """Parse bytes; return the kind of each chunk of text that they complete."""
-        ends_line = data[-1:] == b"\n"
-        if ends_line and not self._partial and not self._skips_line and len(data) <= MAX_LINE_BYTES:
-            return b"".join([self._parse_line(line) for line in data[:-1].split(b"\n")])
+        is_inside_line = self._partial or self._skips_line
+        is_whole = data[-1:] == b"\n" and len(data) <= MAX_LINE_BYTES
+        if is_whole and not is_inside_line:
+            lines = data[:-1].split(b"\n")
+            return b"".join([self._parse_line(line) for line in lines])
         first, *lines = data.split(b"\n")
         self._buffer(first)
         if not lines:
             return b""
-        kinds = [self._end_line(), *[self._parse_line(line) for line in lines[:-1]]]
+        kinds = self._end_line()
+        kinds += b"".join([self._parse_line(line) for line in lines[:-1]])
         self._buffer(lines[-1])
-        return b"".join(kinds)
+        return kinds
 
     def close(self) -> bytes:
         """End the stream, whose last line may lack its line feed; return what feed returns."""
@@ -70,6 +75,10 @@ class LineStream(ABC):
     @abstractmethod
     def _parse_line(self, line: bytes) -> bytes:
         """Parse a whole line; return the kinds of the chunks in it."""
+
+    def _join(self, texts: list[str]) -> str:
+        is_cut = not self.summary.done
+        return self._secret.mask("".join(texts), is_cut)
 
     def _buffer(self, data: bytes) -> None:
         """Keep a part of a line; appending stays cheap however often it happens."""
@@ -110,7 +119,8 @@ class LineStream(ABC):
             return self._add_text(text, ANSWER)
         if not text or not isinstance(text, str):
             return b""
-        return b"".join([self._add_text(part, kind) for kind, part in self._tags.split(text)])
+        parts = self._tags.split(text)
+        return b"".join([self._add_text(part, kind) for kind, part in parts])
 
     def _add_usual(self, text: str | None) -> bytes:
         """Add text of the answer field of a usual line, which msgspec has checked."""

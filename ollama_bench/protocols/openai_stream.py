@@ -132,10 +132,12 @@ class OpenAIStream(EventStream):
         """Read the token counts; one that is absent leaves the known one as it is."""
         summary = self.summary
         details = usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
-        summary.output_tokens = update_count(summary.output_tokens, usage.get("completion_tokens"))
-        summary.prompt_tokens = update_count(summary.prompt_tokens, usage.get("prompt_tokens"))
-        summary.cached_tokens = update_count(summary.cached_tokens, cached)
+        if isinstance(details, dict):
+            cached = details.get("cached_tokens")
+            summary.cached_tokens = update_count(summary.cached_tokens, cached)
+        output, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
+        summary.output_tokens = update_count(summary.output_tokens, output)
+        summary.prompt_tokens = update_count(summary.prompt_tokens, prompt)
 
     def _read_timings(self, timings: JsonObject) -> None:
         """Read llama-server's own timings: milliseconds of prefill and decode, and counts."""

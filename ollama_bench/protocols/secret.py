@@ -7,8 +7,11 @@ import sys
 from typing import NamedTuple
 
 MIN_SECRET_CHARS = 8  # "EMPTY", "none" and "ollama" are dummy keys, not secrets
-MIN_PREFIX_CHARS = 4  # the shortest beginning of a key that is masked at the end of a cut text
-TAIL_CHARS = 65_536  # how far back from the end of a cut text that beginning may start
+
+# At the end of a cut text a beginning of the key is masked too, if it has this many characters
+# and starts this close to the end.
+MIN_PREFIX_CHARS = 4
+TAIL_CHARS = 65_536
 
 # Character classes of regular expressions: characters that are not visible on their own.
 CONTROLS_AND_FORMATS = (
@@ -34,7 +37,8 @@ ESCAPE = (
 )
 ESCAPED = re.compile(ESCAPE)
 CUT_ESCAPE = r"\\{1,4}(?:[uUx][0-9a-fA-F]{0,7})?\Z"
-UNIT = re.compile(f"{ESCAPE}|{CUT_ESCAPE}|.", re.DOTALL)  # one character, escaped or not
+# One character, escaped or not.
+UNIT = re.compile(f"{ESCAPE}|{CUT_ESCAPE}|.", re.DOTALL)
 
 
 class Letter(NamedTuple):
@@ -56,7 +60,8 @@ class Secret:
         self._key = INVISIBLE_RUN.sub("", key or "")
         self._pattern: re.Pattern[str] | None = None
         if len(self._key) >= MIN_SECRET_CHARS:
-            self._pattern = re.compile(f"{INVISIBLE}*".join(map(re.escape, self._key)))
+            letters = map(re.escape, self._key)
+            self._pattern = re.compile(f"{INVISIBLE}*".join(letters))
 
     def mask(self, text: str, is_cut: bool = False) -> str:
         """Return the text without the key.

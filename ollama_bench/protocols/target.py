@@ -27,4 +27,9 @@ def is_same_model(name: object, model: str) -> bool:
     """Tell whether two names mean one model: Ollama adds :latest where no tag is given."""
     if not isinstance(name, str):
         return False
-    return name.removesuffix(":latest").lower() == model.removesuffix(":latest").lower()
+    return normalize_model_name(name) == normalize_model_name(model)
+
+
+def normalize_model_name(name: str) -> str:
+    """Return the name without the default tag, in lower case."""
+    return name.removesuffix(":latest").lower()

@@ -6,7 +6,8 @@ from ollama_bench.protocols.chunks import ANSWER, REASONING
 
 OPEN, CLOSE = "<think>", "</think>"
 
-TypedText = tuple[bytes, str]  # (REASONING or ANSWER, text); a plain tuple: one per token
+# (REASONING or ANSWER, text): a plain tuple, since there is one per token.
+TypedText = tuple[bytes, str]
 
 
 class ThinkTags:
@@ -42,4 +43,5 @@ class ThinkTags:
         self.over = True
         answer = self._seen[end + len(CLOSE) :]
         reasoning = text[: len(text) - len(answer)]
-        return [(kind, part) for kind, part in ((REASONING, reasoning), (ANSWER, answer)) if part]
+        parts = [(REASONING, reasoning), (ANSWER, answer)]
+        return [(kind, part) for kind, part in parts if part]
