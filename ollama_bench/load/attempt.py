@@ -6,6 +6,7 @@
 
 A request ends in exactly one of the ways that the column request.status knows.
 """
+
 from __future__ import annotations
 
 import errno
@@ -24,7 +25,9 @@ from ollama_bench.transport import wire
 CONNECT_S = 10.0  # a server that does not even accept for so long is refused
 GENTLE_PIECES = 64  # pause() is called after so many pieces of an answer: 0.2 ms of work
 ERROR_BYTES = 65_536  # of an error's body that are read
-LONGEST_ANSWER_BYTES = 256 << 20  # no model says so much: a reply beyond it is cut, so that memory stays bounded
+LONGEST_ANSWER_BYTES = (
+    256 << 20
+)  # no model says so much: a reply beyond it is cut, so that memory stays bounded
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Task:
     target_id: int | None = None
     prompt_number: int | None = None  # in a file of prompts
     turn: int = 1  # of a conversation
-    follow: Callable[[int, "Outcome"], "Task"] | None = None  # the next turn, from its number and this one's outcome
+    follow: Callable[[int, "Outcome"], "Task"] | None = (
+        None  # the next turn, from its number and this one's outcome
+    )
     secret: api.Secret = api.NO_SECRET  # a key that the server may repeat, which is then masked
 
 
@@ -85,6 +90,7 @@ class Outcome:
 
     def row(self, origin_ns: int) -> dict:
         """The columns of the table request that a finished one fills."""
+
         def since(at_ns):
             return None if at_ns is None else at_ns - origin_ns
 
@@ -92,28 +98,50 @@ class Outcome:
         first_answer = self.chunk_is_reasoning.find(0)
         counted = final is not None and final.output_tokens is not None
         return {
-            "status": self.status, "http_status": self.http_status, "error": self.error,
+            "status": self.status,
+            "http_status": self.http_status,
+            "error": self.error,
             "done_reason": final and final.done_reason,
-            "due_ns": since(self.due_ns), "sent_ns": since(self.sent_ns), "first_byte_ns": since(self.first_byte_ns), "ended_ns": since(self.ended_ns),
+            "due_ns": since(self.due_ns),
+            "sent_ns": since(self.sent_ns),
+            "first_byte_ns": since(self.first_byte_ns),
+            "ended_ns": since(self.ended_ns),
             "first_text_ns": since(self.chunk_ns[0]) if chunks else None,
             "first_answer_ns": since(self.chunk_ns[first_answer]) if first_answer >= 0 else None,
             "last_text_ns": since(self.chunk_ns[-1]) if chunks else None,
-            "chunks": chunks, "reasoning_chunks": sum(self.chunk_is_reasoning),
-            "output_tokens": self.output_tokens, "output_tokens_source": "server" if counted else "chunks",
-            **{name: getattr(final, name, None) for name in (
-                "prompt_tokens", "cached_tokens", "server_total_ns", "server_load_ns",
-                "server_prefill_ns", "server_decode_ns")},
+            "chunks": chunks,
+            "reasoning_chunks": sum(self.chunk_is_reasoning),
+            "output_tokens": self.output_tokens,
+            "output_tokens_source": "server" if counted else "chunks",
+            **{
+                name: getattr(final, name, None)
+                for name in (
+                    "prompt_tokens",
+                    "cached_tokens",
+                    "server_total_ns",
+                    "server_load_ns",
+                    "server_prefill_ns",
+                    "server_decode_ns",
+                )
+            },
         }
 
 
-def make(outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause=lambda: None) -> None:
+def make(
+    outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause=lambda: None
+) -> None:
     """Make one request and fill its outcome."""
     task = outcome.task
     stream = task.protocol.stream(task.secret)
     broken: Exception | None = None
     try:
         prepared = session.prepare_post(task.url, task.body, task.headers)
-        with exchange, session.send(prepared, stream=True, timeout=(CONNECT_S, None), allow_redirects=False) as response:
+        with (
+            exchange,
+            session.send(
+                prepared, stream=True, timeout=(CONNECT_S, None), allow_redirects=False
+            ) as response,
+        ):
             outcome.http_status = response.status_code
             if response.status_code == 200:
                 read_stream(outcome, exchange, response, stream, pause)
@@ -121,11 +149,19 @@ def make(outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause
                 outcome.error = error_body(response, task.secret)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         broken = error
-    except (ValueError, OverflowError, MemoryError) as error:  # http.client, of a chunk or a length that is none
+    except (
+        ValueError,
+        OverflowError,
+        MemoryError,
+    ) as error:  # http.client, of a chunk or a length that is none
         if exchange.first_read_ns is None:
             raise
         broken = error
-    outcome.final, outcome.answer, outcome.reasoning = stream.summary, stream.answer, stream.reasoning
+    outcome.final, outcome.answer, outcome.reasoning = (
+        stream.summary,
+        stream.answer,
+        stream.reasoning,
+    )
     outcome.sent_ns = exchange.sent_ns
     outcome.first_byte_ns, outcome.ended_ns = exchange.first_read_ns, exchange.ended_ns
     outcome.read_lags_ns = exchange.read_lags_ns
@@ -143,9 +179,13 @@ def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pau
         if number % GENTLE_PIECES == GENTLE_PIECES - 1:
             pause()
         if (length := length + len(data)) > LONGEST_ANSWER_BYTES:
-            stream.summary.record_broken_stream(f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB: cut")
+            stream.summary.record_broken_stream(
+                f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB: cut"
+            )
             return
-    said = stream.close()  # the last line may lack its line feed; half a line of a broken stream is none
+    said = (
+        stream.close()
+    )  # the last line may lack its line feed; half a line of a broken stream is none
     kinds += said
     at_ns.extend([at] * len(said))
 
@@ -158,16 +198,22 @@ def error_body(response: requests.Response, secret: api.Secret = api.NO_SECRET) 
     try:
         return api.error_text(json.loads(body), secret)
     except (ValueError, RecursionError):
-        return api.error_text(body.decode("utf-8", "replace"), secret, is_cut=len(body) >= ERROR_BYTES)
+        return api.error_text(
+            body.decode("utf-8", "replace"), secret, is_cut=len(body) >= ERROR_BYTES
+        )
 
 
-def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> tuple[str, str | None]:
+def judge(
+    outcome: Outcome, cancelled: str | None, broken: Exception | None
+) -> tuple[str, str | None]:
     """The one status of a request, and what went wrong."""
     final = outcome.final
     if final.done and final.error is None and outcome.http_status == 200:
         return ("completed", None) if len(outcome.chunk_ns) else ("empty", "done without any text")
     if cancelled and not final.error_is_from_server:
-        return ("stalled" if cancelled.startswith("stalled") else "cancelled"), cancelled.removeprefix("stalled: ")
+        return (
+            "stalled" if cancelled.startswith("stalled") else "cancelled"
+        ), cancelled.removeprefix("stalled: ")
     if outcome.http_status not in (None, 200):
         return "http_error", outcome.error or f"HTTP {outcome.http_status} without a word"
     if final.error:
@@ -180,15 +226,38 @@ def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> 
 def broken_status(error: BaseException) -> str:
     """What a failed connection or a broken stream is called."""
     causes = list(chain(error))
-    if any(isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL) for cause in causes):
+    if any(
+        isinstance(cause, OSError)
+        and cause.errno in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)
+        for cause in causes
+    ):
         return "client_error"
-    if any(isinstance(cause, (ConnectionRefusedError, urllib3.exceptions.NewConnectionError, requests.ConnectTimeout,
-                              requests.exceptions.SSLError)) for cause in causes):
+    if any(
+        isinstance(
+            cause,
+            (
+                ConnectionRefusedError,
+                urllib3.exceptions.NewConnectionError,
+                requests.ConnectTimeout,
+                requests.exceptions.SSLError,
+            ),
+        )
+        for cause in causes
+    ):
         return "refused"
     if any(isinstance(cause, (ConnectionError, http.client.IncompleteRead)) for cause in causes):
         return "reset"
-    if any(isinstance(cause, (http.client.HTTPException, urllib3.exceptions.DecodeError,
-                              urllib3.exceptions.InvalidChunkLength)) for cause in causes):
+    if any(
+        isinstance(
+            cause,
+            (
+                http.client.HTTPException,
+                urllib3.exceptions.DecodeError,
+                urllib3.exceptions.InvalidChunkLength,
+            ),
+        )
+        for cause in causes
+    ):
         return "stream_error"
     return "reset" if isinstance(error, (OSError, urllib3.exceptions.HTTPError)) else "stream_error"
 
@@ -202,16 +271,31 @@ def chain(error: BaseException | None):
         if isinstance(cause, BaseException) and id(cause) not in seen:
             seen.add(id(cause))
             yield cause
-            waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+            waiting += [
+                cause.__cause__,
+                cause.__context__,
+                getattr(cause, "reason", None),
+                *cause.args,
+            ]
 
 
 def words(error: BaseException, secret: api.Secret = api.NO_SECRET) -> str:
     """The innermost words of an exception, one line."""
     causes = list(chain(error))
-    if size := next((cause.length for cause in causes if isinstance(cause, urllib3.exceptions.InvalidChunkLength)), None):
+    if size := next(
+        (
+            cause.length
+            for cause in causes
+            if isinstance(cause, urllib3.exceptions.InvalidChunkLength)
+        ),
+        None,
+    ):
         shown = secret.mask(size.decode("latin-1") if isinstance(size, bytes) else str(size))
         return f"no size of a chunk: {shown.strip()[:50]!r}"
-    if any(isinstance(cause, http.client.IncompleteRead) or "ended prematurely" in str(cause) for cause in causes):
+    if any(
+        isinstance(cause, http.client.IncompleteRead) or "ended prematurely" in str(cause)
+        for cause in causes
+    ):
         return "the connection ended in mid-stream"
     innermost = causes[-1]
     text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__

@@ -7,6 +7,7 @@
 What only needs the rows of the results file is a view of schema.sql; here is what needs every
 chunk, and what is known of the client itself.
 """
+
 from __future__ import annotations
 
 import collections
@@ -24,11 +25,15 @@ P95_FLOOR, P99_FLOOR = 20, 100  # values a percentile needs, as in schema.sql
 RESAMPLES, MANY = 1000, 500  # of a bootstrap, a tenth of it from so many values on
 
 CPU_LIMIT_RATIO = 0.9  # of one core: the interpreter runs one thread at a time
-SEND_LAG_LIMIT_S = {"burst": 0.05,  # one that takes longer to leave is no burst
-                    "closed": 0.005,  # from a reply's last byte to the next request
-                    "open": 0.002}  # from when a request was due
+SEND_LAG_LIMIT_S = {
+    "burst": 0.05,  # one that takes longer to leave is no burst
+    "closed": 0.005,  # from a reply's last byte to the next request
+    "open": 0.002,
+}  # from when a request was due
 FULL_RATIO = 0.98  # of a closed loop's requests are in flight, or this client did not keep up
-SETTLE_NS = 100_000_000  # after this process stood still, what came meanwhile is read within so long
+SETTLE_NS = (
+    100_000_000  # after this process stood still, what came meanwhile is read within so long
+)
 READ_LAG_LIMIT_S = 0.01  # stamps of our own that are this late at p99 spoil inter-token times
 KEEP_UP_LIMIT_S = 0.25  # with the kernel's stamps lateness is harmless until the buffers fill
 
@@ -38,7 +43,9 @@ class Tally:
 
     def __init__(self) -> None:
         self.ended = self.completed = 0
-        self.last_ns: int | None = None  # last chunk of the level, or last end of a request without any
+        self.last_ns: int | None = (
+            None  # last chunk of the level, or last end of a request without any
+        )
         self.first_end_ns: int | None = None  # of a completed request
         self._gaps, self._read_lags = Pool(), Pool()  # ns
         self._sent_ns, self._send_lags_ns = array("q"), array("q")
@@ -75,8 +82,11 @@ class Tally:
         if not any(start < at[-1] and at[0] < end + SETTLE_NS for start, end in pauses):
             self._gaps.extend(map(sub, at[1:], at))
         else:
-            self._gaps.extend(later - earlier for earlier, later in zip(at, at[1:])
-                              if not any(start < later and earlier < end + SETTLE_NS for start, end in pauses))
+            self._gaps.extend(
+                later - earlier
+                for earlier, later in zip(at, at[1:])
+                if not any(start < later and earlier < end + SETTLE_NS for start, end in pauses)
+            )
         if (sent_ns := outcome.due_ns or outcome.sent_ns) is not None:
             self._ttft_s.append((at[0] - sent_ns) / 1e9)
         if tokens > 1 and (span := at[-1] - at[0]) > 0:
@@ -88,14 +98,19 @@ class Tally:
         return {
             "itl_chunks": gaps.count,
             "itl_mean_s": gaps.total / gaps.count / 1e9 if gaps.count else None,
-            "itl_p50_s": gaps.percentile_s(50), "itl_p95_s": gaps.percentile_s(95, P95_FLOOR), "itl_p99_s": gaps.percentile_s(99, P99_FLOOR),
+            "itl_p50_s": gaps.percentile_s(50),
+            "itl_p95_s": gaps.percentile_s(95, P95_FLOOR),
+            "itl_p99_s": gaps.percentile_s(99, P99_FLOOR),
             "itl_max_s": gaps.largest / 1e9 if gaps.count else None,
         }
 
     def interval_figures(self, seed: int = 0) -> dict:
         """95 % intervals of the mean TTFT and the mean speed of the completed requests."""
         figures = {}
-        for name, values in (("ttft_mean_{}_s", self._ttft_s), ("tokens_per_s_mean_{}", self._speeds)):
+        for name, values in (
+            ("ttft_mean_{}_s", self._ttft_s),
+            ("tokens_per_s_mean_{}", self._speeds),
+        ):
             figures[name.format("low")], figures[name.format("high")] = bootstrap(values, seed)
         return figures
 
@@ -106,7 +121,9 @@ class Tally:
         never meant to be full, from its first completed reply. Either is until the last sending.
         """
         sent = sorted(self._sent_ns)
-        start_ns = self.first_end_ns if is_open else sent[workers - 1] if len(sent) > workers else None
+        start_ns = (
+            self.first_end_ns if is_open else sent[workers - 1] if len(sent) > workers else None
+        )
         return (start_ns, sent[-1]) if start_ns is not None and start_ns < sent[-1] else None
 
     def in_flight_mean(self, workers: int) -> float | None:
@@ -115,28 +132,51 @@ class Tally:
         if window is None:
             return None
         start, end = window
-        inside = sum(max(0, min(ended, end) - max(sent, start)) for sent, ended in zip(self._sent_ns, self._ended_ns))
+        inside = sum(
+            max(0, min(ended, end) - max(sent, start))
+            for sent, ended in zip(self._sent_ns, self._ended_ns)
+        )
         return inside / (end - start)
 
-    def client_figures(self, load: str, workers: int, wall_s: float, cpu_s: float, beats_late_ns: Iterable[int],
-                       paused_s: float = 0.0, held_s: float = 0.0, digest_lag_s: float | None = None) -> dict:
+    def client_figures(
+        self,
+        load: str,
+        workers: int,
+        wall_s: float,
+        cpu_s: float,
+        beats_late_ns: Iterable[int],
+        paused_s: float = 0.0,
+        held_s: float = 0.0,
+        digest_lag_s: float | None = None,
+    ) -> dict:
         """The columns of the table level that say how exact this client was. ``load``: burst, closed or open."""
         beats, send_lags = Pool(beats_late_ns), Pool(self._send_lags_ns)
         stall_s, read_lag_s = beats.high_percentile_s(), self._read_lags.high_percentile_s()
         figures = {
-            "client_send_skew_s": (max(self._sent_ns) - min(self._sent_ns)) / 1e9 if load == "burst" and self._sent_ns else None,
+            "client_send_skew_s": (max(self._sent_ns) - min(self._sent_ns)) / 1e9
+            if load == "burst" and self._sent_ns
+            else None,
             "client_send_lag_p50_s": send_lags.percentile_s(50) if send_lags.count else None,
             "client_send_lag_p99_s": send_lags.high_percentile_s(),
             "client_send_lag_max_s": send_lags.largest / 1e9 if send_lags.count else None,
             "client_read_lag_p99_s": stall_s if read_lag_s is None else read_lag_s,
-            "client_read_lag_source": "kernel" if read_lag_s is not None else None if stall_s is None else "heartbeat",
+            "client_read_lag_source": "kernel"
+            if read_lag_s is not None
+            else None
+            if stall_s is None
+            else "heartbeat",
             "client_stamps": "user" if read_lag_s is None else "kernel",
-            "client_cpu_s": cpu_s, "client_cpu_ratio": cpu_s / wall_s if wall_s > 0 else None,
+            "client_cpu_s": cpu_s,
+            "client_cpu_ratio": cpu_s / wall_s if wall_s > 0 else None,
             "client_stall_p99_s": stall_s,
-            "client_paused_s": paused_s, "client_held_s": held_s, "client_digest_lag_max_s": digest_lag_s,
+            "client_paused_s": paused_s,
+            "client_held_s": held_s,
+            "client_digest_lag_max_s": digest_lag_s,
             "in_flight_mean": self.in_flight_mean(workers) if load == "closed" else None,
         }
-        keeps_failing = self._could_not_connect > 0 or 2 * self.completed < self.ended  # who fails at once is in flight for no time
+        keeps_failing = (
+            self._could_not_connect > 0 or 2 * self.completed < self.ended
+        )  # who fails at once is in flight for no time
         why = limited_why(figures, load, workers, keeps_failing)
         return figures | {"client_limited": int(bool(why)), "client_limited_why": why}
 
@@ -199,7 +239,9 @@ def bootstrap(values, seed: int) -> tuple[float | None, float | None]:
     if n < 2:
         return None, None
     choose = random.Random(seed).choices
-    means = sorted(sum(choose(values, k=n)) / n for _ in range(RESAMPLES if n < MANY else RESAMPLES // 10))
+    means = sorted(
+        sum(choose(values, k=n)) / n for _ in range(RESAMPLES if n < MANY else RESAMPLES // 10)
+    )
     return means[len(means) * 25 // 1000], means[len(means) * 975 // 1000]
 
 
@@ -209,7 +251,9 @@ def limited_why(figures: dict, load: str, workers: int, keeps_failing: bool) -> 
     lag_limit_s = KEEP_UP_LIMIT_S if kernel else READ_LAG_LIMIT_S
     found = []
     if figures["client_paused_s"]:
-        found.append(f"this client itself stood still for {figures['client_paused_s']:.1f} s (stopped or asleep)")
+        found.append(
+            f"this client itself stood still for {figures['client_paused_s']:.1f} s (stopped or asleep)"
+        )
     if (figures["client_cpu_ratio"] or 0) > CPU_LIMIT_RATIO:
         found.append(f"the client used {figures['client_cpu_ratio']:.0%} of a core")
     if (figures["client_send_lag_p99_s"] or 0) > SEND_LAG_LIMIT_S[load]:
@@ -218,8 +262,12 @@ def limited_why(figures: dict, load: str, workers: int, keeps_failing: bool) -> 
     if in_flight is not None and in_flight < FULL_RATIO * workers and not keeps_failing:
         found.append(f"{in_flight:.1f} of {workers} requests were in flight on average")
     if (figures["client_read_lag_p99_s"] or 0) > lag_limit_s:
-        found.append(f"answers were read up to {figures['client_read_lag_p99_s'] * 1e3:.0f} ms late")
+        found.append(
+            f"answers were read up to {figures['client_read_lag_p99_s'] * 1e3:.0f} ms late"
+        )
     if figures["client_held_s"]:
-        found.append(f"nothing was sent for {figures['client_held_s']:.1f} s while replies waited to be digested, "
-                     f"the last for {figures['client_digest_lag_max_s'] or 0:.1f} s")
+        found.append(
+            f"nothing was sent for {figures['client_held_s']:.1f} s while replies waited to be digested, "
+            f"the last for {figures['client_digest_lag_max_s'] or 0:.1f} s"
+        )
     return "; ".join(found) or None
