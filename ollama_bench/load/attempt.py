@@ -16,10 +16,10 @@ import requests
 import urllib3
 
 from ollama_bench.load.failures import describe_failure
-from ollama_bench.load.outcome import Outcome as Outcome
-from ollama_bench.load.outcome import determine_status
-from ollama_bench.load.task import Limits as Limits
-from ollama_bench.load.task import Task as Task
+from ollama_bench.load.request import Limits as Limits
+from ollama_bench.load.request import Outcome as Outcome
+from ollama_bench.load.request import Task as Task
+from ollama_bench.load.status import determine_status
 from ollama_bench.protocols.errors import error_text
 from ollama_bench.protocols.protocol import ChunkStream
 from ollama_bench.protocols.secret import NO_SECRET, Secret

@@ -24,7 +24,7 @@ from ollama_bench.load.client_limits import (
     describe_client_limits,
 )
 from ollama_bench.load.duration_pool import NS_PER_S, DurationPool
-from ollama_bench.load.outcome import Outcome
+from ollama_bench.load.request import Outcome
 from ollama_bench.statistics.bootstrap import bootstrap_mean
 from ollama_bench.statistics.percentiles import MIN_VALUES_FOR_P95, MIN_VALUES_FOR_P99
 from ollama_bench.statistics.percentiles import nearest_rank as nearest_rank

@@ -2,9 +2,8 @@ from array import array
 
 import pytest
 
-from ollama_bench.load.outcome import Outcome
+from ollama_bench.load.request import Outcome, Task
 from ollama_bench.load.tally import Tally
-from ollama_bench.load.task import Task
 from ollama_bench.protocols.ollama import Ollama
 
 S = 1_000_000_000

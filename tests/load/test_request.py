@@ -1,20 +1,6 @@
-from ollama_bench.load.outcome import Outcome, determine_status
-from ollama_bench.load.task import Task
+from ollama_bench.load.request import Outcome, Task
 from ollama_bench.protocols.ollama import Ollama
-from ollama_bench.protocols.openai_stream import OpenAIStream
 from ollama_bench.protocols.secret import Secret
-from tests.protocols.helpers import ERROR_EVENTS, TEXT_EVENT, read_summary
-
-
-def test_server_that_reports_an_error_and_then_stalls_has_reported_an_error():
-    outcome = Outcome(Task(1, Ollama(), "", {}), http_status=200)
-    cancelled = "stalled: nothing for 300 s"
-    with_error = read_summary(OpenAIStream(), TEXT_EVENT + ERROR_EVENTS[0])
-    status = determine_status(outcome, with_error, cancelled, None)
-    assert status == ("stream_error", "out of memory")
-    cut_by_us = read_summary(OpenAIStream(), TEXT_EVENT + b"data: {")
-    status = determine_status(outcome, cut_by_us, cancelled, None)
-    assert status == ("stalled", "nothing for 300 s")
 
 
 def test_api_key_of_a_task_is_not_shown():

@@ -1,14 +1,16 @@
-"""How one request went: what was received and when, and the one status it ended with."""
+"""One request of a level: what is asked, when to give up, and what came back and when."""
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
-from ollama_bench.load.failures import classify_failure, describe_failure
-from ollama_bench.load.task import Task
 from ollama_bench.protocols.chunks import ANSWER, StreamSummary
+from ollama_bench.protocols.json_values import JsonObject
+from ollama_bench.protocols.protocol import ServerProtocol
+from ollama_bench.protocols.secret import NO_SECRET, Secret
 
 Status = Literal[
     "completed",
@@ -22,7 +24,32 @@ Status = Literal[
     "cancelled",
     "client_error",
 ]
-NO_SUMMARY = StreamSummary()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One request to make."""
+
+    number: int  # 1 to n within its level
+    protocol: ServerProtocol
+    url: str
+    body: JsonObject
+    headers: dict[str, str] = field(default_factory=dict)  # e.g. an API key
+    prefix: str | None = None  # precedes the prompt to miss the prompt cache
+    target_id: int | None = None
+    prompt_number: int | None = None  # in a file of prompts
+    turn: int = 1  # of a conversation
+    follow: Callable[[int, Outcome], Task] | None = None  # makes the next turn, numbered so
+    secret: Secret = NO_SECRET  # an API key, masked wherever the server repeats it
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to give up, and how to read; seconds, None is never."""
+
+    stall_s: float | None = 300.0  # silence of a stream that had begun, or of a whole level
+    deadline_s: float | None = None  # of a level
+    kernel_stamps: bool = True
 
 
 class RequestFigures(TypedDict):
@@ -88,7 +115,7 @@ class Outcome:
         def since_origin(instant_ns: int | None) -> int | None:
             return None if instant_ns is None else instant_ns - origin_ns
 
-        summary = self.summary or NO_SUMMARY
+        summary = self.summary or StreamSummary()
         first_text_ns = last_text_ns = first_answer_ns = None
         if self.chunk_ns:
             first_text_ns, last_text_ns = self.chunk_ns[0], self.chunk_ns[-1]
@@ -120,28 +147,3 @@ class Outcome:
         }
 
     row = to_figures  # old name, until its callers are changed
-
-
-def determine_status(
-    outcome: Outcome, summary: StreamSummary, cancelled: str | None, failure: Exception | None
-) -> tuple[Status, str | None]:
-    """Return the one status of a request and what went wrong.
-
-    ``cancelled`` is why this client cut the stream, ``failure`` what the connection raised.
-    """
-    has_failed = summary.error is not None or outcome.http_status != 200
-    if summary.done and not has_failed:
-        if outcome.chunk_ns:
-            return "completed", None
-        return "empty", "finished without any text"
-    if cancelled and not summary.error_is_from_server:
-        if cancelled.startswith("stalled"):
-            return "stalled", cancelled.removeprefix("stalled: ")
-        return "cancelled", cancelled
-    if outcome.http_status not in (None, 200):
-        return "http_error", outcome.error or f"HTTP {outcome.http_status} without a message"
-    if summary.error:
-        return "stream_error", summary.error
-    if failure is not None:
-        return classify_failure(failure), describe_failure(failure, outcome.task.secret)
-    return "truncated", "stream ended before its last line"
