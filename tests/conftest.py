@@ -13,6 +13,14 @@ import pytest
 
 HERE = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HERE))
+SUDO_UID = int(os.environ.pop("SUDO_UID", "0"))  # else whatever is tested here would give root up for all
+
+
+def plain_user():
+    """The password entry of a user of little power: who typed sudo, for a Mac's "nobody" reaches no home."""
+    import pwd
+
+    return pwd.getpwuid(SUDO_UID) if SUDO_UID else pwd.getpwnam("nobody")
 
 
 def pytest_report_header():

@@ -14,6 +14,7 @@ MAX_SEND_LAG_S: dict[LoadKind, float] = {
 }
 MIN_IN_FLIGHT_RATIO = 0.98  # of a closed loop's workers; below, this client did not keep up
 MAX_READ_LAG_S = 0.01  # at p99; stamps of our own that are later spoil inter-token latency
+MIN_STOP_BESIDE_SLEEP_S = 0.5  # a shorter stop is what waking up takes
 MAX_KERNEL_READ_LAG_S = 0.25  # with the kernel's stamps: until its buffers fill
 
 
@@ -31,6 +32,7 @@ class ClientMeasurements(TypedDict):
     client_cpu_ratio: float | None
     client_stall_p99_s: float | None
     client_paused_s: float
+    slept_s: float | None  # by the machine
     client_held_s: float
     client_digest_lag_max_s: float | None
     in_flight_mean: float | None
@@ -51,9 +53,7 @@ def describe_client_limits(
     ``keeps_failing`` says that most requests failed: these are in flight for no time, which is
     not the client's fault.
     """
-    found: list[str] = []
-    if paused_s := measured["client_paused_s"]:
-        found.append(f"this client itself stood still for {paused_s:.1f} s (stopped or asleep)")
+    found = describe_pauses(measured["client_paused_s"], measured["slept_s"])
     if exceeds(cpu_ratio := measured["client_cpu_ratio"], MAX_CPU_RATIO):
         found.append(f"the client used {cpu_ratio:.0%} of a core")
     if exceeds(send_lag_s := measured["client_send_lag_p99_s"], MAX_SEND_LAG_S[load]):
@@ -73,6 +73,21 @@ def describe_client_limits(
             f"the last for {digest_lag_s:.1f} s"
         )
     return "; ".join(found) or None
+
+
+def describe_pauses(paused_s: float, slept_s: float | None) -> list[str]:
+    """Describe how long the machine slept, and how long this client alone was stopped."""
+    if slept_s is None:
+        reason, stopped_s, min_stop_s = "stopped or asleep", paused_s, 0.0
+    else:
+        reason, stopped_s = "stopped", paused_s - slept_s
+        min_stop_s = MIN_STOP_BESIDE_SLEEP_S if slept_s else 0.0
+    found: list[str] = []
+    if slept_s:
+        found.append(f"the machine slept for {slept_s:.1f} s")
+    if stopped_s > min_stop_s:
+        found.append(f"this client itself stood still for {stopped_s:.1f} s ({reason})")
+    return found
 
 
 def exceeds(value: float | None, limit: float) -> TypeGuard[float]:

@@ -176,6 +176,7 @@ class Tally:
         paused_s: float = 0.0,
         held_s: float = 0.0,
         digest_lag_s: float | None = None,
+        slept_s: float | None = None,
     ) -> ClientFigures:
         """Return how exact this client was, and whether it was the limit of the level."""
         send_lags = DurationPool(self._send_lags_ns)
@@ -193,6 +194,7 @@ class Tally:
             "client_cpu_ratio": cpu_s / wall_s if wall_s > 0 else None,
             "client_stall_p99_s": stall_s,
             "client_paused_s": paused_s,
+            "slept_s": slept_s,
             "client_held_s": held_s,
             "client_digest_lag_max_s": digest_lag_s,
             "in_flight_mean": self.mean_in_flight(workers) if load == "closed" else None,

@@ -35,8 +35,14 @@ import time
 import urllib.parse
 import zlib
 
-import psutil
-import uvicorn
+if sys.version_info < (3, 10):
+    sys.exit("Python 3.10 or newer is needed, and {} is {}.{}: see Install in README.md".format(
+        sys.executable, *sys.version_info[:2]))
+try:
+    import psutil
+    import uvicorn
+except ModuleNotFoundError as error:  # another Python than the one with the packages
+    sys.exit(f"{error}: start it with .venv/bin/python, or see Install in README.md")
 
 try:
     import resource
@@ -250,8 +256,10 @@ class Sim:
         try:
             parent = psutil.Process(pid)
             alive = parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
+        except psutil.NoSuchProcess:
             alive = False
+        except (psutil.Error, OSError, RuntimeError):
+            alive = True  # the system does not say
         server.should_exit = server.should_exit or not alive
         self.loop.call_later(PARENT_CHECK_S, self.watch_parent, pid, server)
 
