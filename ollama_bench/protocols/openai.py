@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from ollama_bench.protocols.event_stream import END_MARK
 from ollama_bench.protocols.json_values import JsonObject, read_count, read_label, read_objects
 from ollama_bench.protocols.openai_stream import OpenAIStream
-from ollama_bench.protocols.protocol import GetJson, ProtocolError, Turn
+from ollama_bench.protocols.protocol import (
+    GetJson,
+    KeyRequiredError,
+    ProtocolError,
+    Turn,
+)
 from ollama_bench.protocols.secret import NO_SECRET, Secret
 from ollama_bench.protocols.target import Target
 
@@ -59,7 +64,7 @@ class OpenAI:
         """Return "unknown": the protocol has no version. Raises ProtocolError."""
         status, found = get_json("/v1/models")
         if status == 401:
-            raise ProtocolError("requires an API key: set OPENAI_API_KEY")
+            raise KeyRequiredError("requires an API key: set OPENAI_API_KEY")
         is_empty = found == ""  # mlx_lm.server that has no cache of models
         if status != 200 or not (isinstance(found, dict) or is_empty):
             raise ProtocolError(

@@ -22,6 +22,10 @@ class ProtocolError(Exception):
     """A server does not speak the protocol; str() continues a sentence that names the server."""
 
 
+class KeyRequiredError(ProtocolError):
+    """A server answers only with an API key."""
+
+
 class GetJson(Protocol):
     """Asks the server one question, with GET, or with POST if there is a body."""
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ollama_bench.protocols.openai import OpenAI
-from ollama_bench.protocols.protocol import ProtocolError
+from ollama_bench.protocols.protocol import KeyRequiredError, ProtocolError
 from ollama_bench.protocols.target import Target
 from tests.protocols.helpers import answers_of
 
@@ -24,8 +24,17 @@ def test_target_of_a_llama_server():
 
 
 def test_server_that_wants_a_key_is_named():
-    with pytest.raises(ProtocolError, match="API key"):
+    with pytest.raises(KeyRequiredError, match="set OPENAI_API_KEY"):
         OpenAI().fetch_version(answers_of({"/v1/models": (401, None)}))
+
+
+def test_another_server_is_refused():
+    with pytest.raises(ProtocolError, match="404 to /v1/models: it does not speak the OpenAI"):
+        OpenAI().fetch_version(answers_of({}))
+
+
+def test_server_with_an_empty_answer_is_accepted():
+    assert OpenAI().fetch_version(answers_of({"/v1/models": (200, "")})) == "unknown"
 
 
 def test_body():
