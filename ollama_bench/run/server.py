@@ -89,7 +89,7 @@ class Server:
         if broken:
             raise self._absent(broken)
         try:
-            return answer.status_code, self.secret.mask_all(json.loads(content)) if content.strip() else ""
+            return answer.status_code, self.secret.mask_json(json.loads(content)) if content.strip() else ""
         except (ValueError, RecursionError):
             return answer.status_code, None
 

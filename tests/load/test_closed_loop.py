@@ -253,7 +253,7 @@ def test_a_last_line_of_many_reads_ends_the_reply_when_it_has_come_whole():
     head, rest = chunk(last)[:1000], chunk(last)[1000:]
     with Played([CHUNKED + chunk(LINE) + head, 0.1, rest, 30.0]) as server:
         level = fire(server.url, 2, limits=load.Limits(stall_s=20))
-    assert [(o.status, o.final.output_tokens) for o in level.seen] == [("completed", 7)] * 2
+    assert [(o.status, o.summary.output_tokens) for o in level.seen] == [("completed", 7)] * 2
     assert all(o.ended_ns - o.sent_ns > 0.09e9 for o in level.seen)
 
 
