@@ -9,6 +9,7 @@
 It speaks /api/generate (NDJSON) and /v1/chat/completions (SSE), has slots, a queue and a
 batch like the real ones, and knows its own energy: GET /sim/state.
 """
+
 import argparse
 import asyncio
 import bisect
@@ -44,31 +45,55 @@ except ImportError:  # Windows
     resource = None
 
 SERVER_NAME = "ollama-bench-sim"  # in the header Server of every answer, so that a client can tell
-OLLAMA_VERSION = "0.24.0"         # the behaviour played here is that of this version
-CONTEXT_TOKENS = 4096             # context of one slot
-MODEL_BYTES = 5_537_017_600       # what /api/ps says a loaded 7B takes
-REASONING_RATIO = 0.4             # share of a reply that is reasoning when the model thinks
-LOOKUP_S = 0.01                   # load_duration of a model that is loaded: never quite zero in a real Ollama
-DESCRIPTORS = 8192                # files and connections to be allowed
-BACKLOG = 2048                    # connections waiting to be accepted: a burst must not be refused
-ERROR_STEP_NS = 10_000            # resolution of the schedule error's histogram
-LOOK_LATER_S = 0.02               # exact: a burst is read to its end before its first request is looked into (60 µs each)
-TURN_NS = 5_000_000               # longest turn of the writing before the sockets get theirs
-PARENT_CHECK_S = 1.0              # how often --parent-pid is looked for
+OLLAMA_VERSION = "0.24.0"  # the behaviour played here is that of this version
+CONTEXT_TOKENS = 4096  # context of one slot
+MODEL_BYTES = 5_537_017_600  # what /api/ps says a loaded 7B takes
+REASONING_RATIO = 0.4  # share of a reply that is reasoning when the model thinks
+LOOKUP_S = 0.01  # load_duration of a model that is loaded: never quite zero in a real Ollama
+DESCRIPTORS = 8192  # files and connections to be allowed
+BACKLOG = 2048  # connections waiting to be accepted: a burst must not be refused
+ERROR_STEP_NS = 10_000  # resolution of the schedule error's histogram
+LOOK_LATER_S = (
+    0.02  # exact: a burst is read to its end before its first request is looked into (60 µs each)
+)
+TURN_NS = 5_000_000  # longest turn of the writing before the sockets get theirs
+PARENT_CHECK_S = 1.0  # how often --parent-pid is looked for
 
 # Pieces of text, one a token, some of more than one byte a character.
-VOCABULARY = (" time is the measure of change and of what does not change ; a naïve mind asks whether"
-              " now can flow at all , or if before and after are only relations that we read into"
-              " events . Augustine said : if no one asks me , I know ; 時間 is τάξις , an order —"
-              " não há rio parado ⏳ in which all things happen once").split()
+VOCABULARY = (
+    " time is the measure of change and of what does not change ; a naïve mind asks whether"
+    " now can flow at all , or if before and after are only relations that we read into"
+    " events . Augustine said : if no one asks me , I know ; 時間 is τάξις , an order —"
+    " não há rio parado ⏳ in which all things happen once"
+).split()
 
-Profile = collections.namedtuple("Profile", "model parameters slots rates prefill_s load_s tokens gpu_busy_w busy_mhz")
+Profile = collections.namedtuple(
+    "Profile", "model parameters slots rates prefill_s load_s tokens gpu_busy_w busy_mhz"
+)
 PROFILES = {
     # On a Mac mini M2 Pro, as measured in a published study: tokens/s of one stream by the number of streams.
-    "m2pro-7b": Profile("deepseek-r1:7b", "7.6B", 19, {1: 53.1, 2: 30.7, 4: 19.9, 8: 12.9, 16: 9.8, 19: 9.1},
-                        0.3, 2.0, (1250, 2850), 20.0, 1396),
-    "m2pro-1.5b": Profile("deepseek-r1:1.5b", "1.8B", 19, {1: 130, 2: 90, 4: 64.5, 8: 41.4, 16: 27.5, 19: 26},
-                          0.12, 1.0, (200, 2700), 14.4, 1395),
+    "m2pro-7b": Profile(
+        "deepseek-r1:7b",
+        "7.6B",
+        19,
+        {1: 53.1, 2: 30.7, 4: 19.9, 8: 12.9, 16: 9.8, 19: 9.1},
+        0.3,
+        2.0,
+        (1250, 2850),
+        20.0,
+        1396,
+    ),
+    "m2pro-1.5b": Profile(
+        "deepseek-r1:1.5b",
+        "1.8B",
+        19,
+        {1: 130, 2: 90, 4: 64.5, 8: 41.4, 16: 27.5, 19: 26},
+        0.12,
+        1.0,
+        (200, 2700),
+        14.4,
+        1395,
+    ),
     # Every stream for itself: first token after --ttft, then one each --itl.
     "exact": Profile("deepseek-r1:7b", "7.6B", None, None, 0, 0, (100, 100), 20.0, 1396),
 }
@@ -94,23 +119,67 @@ def main(argv=None):
 
 def parse_args(argv):
     parser = argparse.ArgumentParser(
-        prog="sim.py", description="A stand-in for a model server of known timing, and for powermetrics beside it.")
+        prog="sim.py",
+        description="A stand-in for a model server of known timing, and for powermetrics beside it.",
+    )
     add = parser.add_argument
-    add("--port", type=int, default=11434, help="port on 127.0.0.1; 0 takes a free one (default 11434)")
-    add("--profile", choices=PROFILES, default="m2pro-7b", help="the machine and model to be (default m2pro-7b)")
+    add(
+        "--port",
+        type=int,
+        default=11434,
+        help="port on 127.0.0.1; 0 takes a free one (default 11434)",
+    )
+    add(
+        "--profile",
+        choices=PROFILES,
+        default="m2pro-7b",
+        help="the machine and model to be (default m2pro-7b)",
+    )
     add("--model", action="append", metavar="NAME", help="a model it has; may be repeated")
     add("--slots", type=int, metavar="N", help="requests served at a time (default: the profile's)")
-    add("--queue", type=int, metavar="N", help="requests that may wait; more get a 503 (default: any)")
+    add(
+        "--queue",
+        type=int,
+        metavar="N",
+        help="requests that may wait; more get a 503 (default: any)",
+    )
     add("--tokens", metavar="N|MIN-MAX", help="length of a reply (default: the profile's)")
-    add("--ttft", type=float, default=100, metavar="MS", help="exact: time to the first token (default 100)")
-    add("--itl", type=float, default=20, metavar="MS", help="exact: time between tokens (default 20)")
+    add(
+        "--ttft",
+        type=float,
+        default=100,
+        metavar="MS",
+        help="exact: time to the first token (default 100)",
+    )
+    add(
+        "--itl",
+        type=float,
+        default=20,
+        metavar="MS",
+        help="exact: time between tokens (default 20)",
+    )
     add("--speed", type=float, default=1, metavar="X", help="run X times as fast (default 1)")
     add("--seed", type=int, default=0, help="for the lengths of replies (default 0)")
-    add("--thinking", choices=("on", "off"), default="on", help="the model reasons first (default on)")
-    add("--fault", action="append", default=[], metavar="NAME[:ARG]", help="misbehave in every reply; 'help' lists")
+    add(
+        "--thinking",
+        choices=("on", "off"),
+        default="on",
+        help="the model reasons first (default on)",
+    )
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[:ARG]",
+        help="misbehave in every reply; 'help' lists",
+    )
     add("--api-key", metavar="K", help="OpenAI requests need this bearer token")
     add("--tls", nargs=2, metavar=("CERT", "KEY"), help="speak https with these PEM files")
-    add("--log", metavar="FILE", help="append one JSON line per request: when each token was due and was written")
+    add(
+        "--log",
+        metavar="FILE",
+        help="append one JSON line per request: when each token was due and was written",
+    )
     add("--report", action="store_true", help="print the schedule error at exit")
     add("--parent-pid", type=int, metavar="PID", help="end when this process is gone")
     args = parser.parse_args(argv)
@@ -122,8 +191,16 @@ def parse_args(argv):
         args.fault = [parse_fault(text) for text in args.fault]
     except ValueError as error:
         parser.error(str(error))
-    if not (args.speed > 0 and args.itl >= 0 and args.ttft >= 0 and 0 <= args.port < 65536 and args.slots != 0):
-        parser.error("--speed and --slots must be above 0, --itl and --ttft not below, --port below 65536")
+    if not (
+        args.speed > 0
+        and args.itl >= 0
+        and args.ttft >= 0
+        and 0 <= args.port < 65536
+        and args.slots != 0
+    ):
+        parser.error(
+            "--speed and --slots must be above 0, --itl and --ttft not below, --port below 65536"
+        )
     return args
 
 
@@ -141,8 +218,12 @@ def serve(args):
     try:
         listener = socket.create_server(("127.0.0.1", args.port), backlog=BACKLOG)
     except OSError as error:
-        raise SimError(f"port {args.port}: {error.strerror}; take another with --port, 0 for a free one") from None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn hands the signal on to us at its end
+        raise SimError(
+            f"port {args.port}: {error.strerror}; take another with --port, 0 for a free one"
+        ) from None
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(0)
+    )  # uvicorn hands the signal on to us at its end
     allow_descriptors()
     loop = new_event_loop()
     sim = Sim(args, loop)
@@ -173,9 +254,18 @@ def uvicorn_config(sim):
     to be read against 30: too coarse for a witness.
     """
     cert, key = sim.args.tls or (None, None)
-    config = uvicorn.Config(None, http=functools.partial(Connection, sim), interface="asgi3", lifespan="off", ws="none",
-                            log_level="warning", backlog=BACKLOG, ssl_certfile=cert, ssl_keyfile=key,
-                            timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        None,
+        http=functools.partial(Connection, sim),
+        interface="asgi3",
+        lifespan="off",
+        ws="none",
+        log_level="warning",
+        backlog=BACKLOG,
+        ssl_certfile=cert,
+        ssl_keyfile=key,
+        timeout_graceful_shutdown=1,
+    )
     try:
         config.load()
     except OSError as error:
@@ -200,6 +290,7 @@ def new_event_loop():
 
 
 if hasattr(selectors, "EpollSelector"):
+
     class FineSelector(selectors.EpollSelector):
         """epoll sleeps whole milliseconds, rounded up; select() on epoll's descriptor sleeps to the microsecond."""
 
@@ -233,9 +324,14 @@ class Sim:
 
     def state(self):
         now_ns = time.perf_counter_ns()
-        return {"t_ns": now_ns, "active": len(self.machine.active), "queued": len(self.machine.waiting),
-                **self.meter.read(now_ns), "busy_mhz": self.profile.busy_mhz,
-                "schedule_error_s": {"n": self.errors.n, **self.errors.read()}}
+        return {
+            "t_ns": now_ns,
+            "active": len(self.machine.active),
+            "queued": len(self.machine.waiting),
+            **self.meter.read(now_ns),
+            "busy_mhz": self.profile.busy_mhz,
+            "schedule_error_s": {"n": self.errors.n, **self.errors.read()},
+        }
 
     def ended(self, stream):
         """A stream is over, well or not: free its slot and keep its record."""
@@ -258,11 +354,17 @@ class Sim:
     def close(self):
         self.log.close()
         if self.args.report:
-            print(f"schedule error of {self.errors.n} writes: " + ", ".join(
-                f"{name} {value * 1e3:.2f} ms" for name, value in self.errors.read().items()), file=sys.stderr)
+            print(
+                f"schedule error of {self.errors.n} writes: "
+                + ", ".join(
+                    f"{name} {value * 1e3:.2f} ms" for name, value in self.errors.read().items()
+                ),
+                file=sys.stderr,
+            )
 
 
 # The machine: when things happen.
+
 
 class Agenda:
     """Calls what is due, in order, from one heap and one timer: a timer per stream costs too much."""
@@ -319,8 +421,14 @@ class Meter:
         gpu_j = (self.gpu_busy_w * self.busy_ns + GPU_IDLE_W * self.idle_ns) / 1e9
         cpu_j = (CPU_BUSY_W * self.busy_ns + CPU_IDLE_W * self.idle_ns) / 1e9
         power_w = self.gpu_busy_w + CPU_BUSY_W if self.busy else GPU_IDLE_W + CPU_IDLE_W
-        return {"power_w": power_w, "energy_j": gpu_j + cpu_j, "gpu_energy_j": gpu_j, "cpu_energy_j": cpu_j,
-                "busy_ns": self.busy_ns, "idle_ns": self.idle_ns}
+        return {
+            "power_w": power_w,
+            "energy_j": gpu_j + cpu_j,
+            "gpu_energy_j": gpu_j,
+            "cpu_energy_j": cpu_j,
+            "busy_ns": self.busy_ns,
+            "idle_ns": self.idle_ns,
+        }
 
 
 class Machine:
@@ -335,7 +443,9 @@ class Machine:
         self.agenda, self.meter, self.slots, self.queue_limit = agenda, meter, slots, args.queue
         self.rates = profile.rates and sorted(profile.rates.items())
         self.speed = args.speed
-        self.prefill_ns = int((profile.prefill_s if self.rates else args.ttft / 1e3) * 1e9 / args.speed)
+        self.prefill_ns = int(
+            (profile.prefill_s if self.rates else args.ttft / 1e3) * 1e9 / args.speed
+        )
         self.lookup_ns = int(LOOKUP_S * 1e9 / args.speed) if self.rates else 0
         self.itl_ns = max(1000, int(args.itl * 1e6 / args.speed))
         self.active, self.waiting, self.decoding = set(), collections.deque(), []
@@ -422,7 +532,11 @@ class ScheduleError:
         """p50, p99 (rounded up to 10 µs) and max in seconds; nothing before the first write."""
         if not self.n:
             return {}
-        return {"p50": self._percentile(0.50), "p99": self._percentile(0.99), "max": self.max_ns / 1e9}
+        return {
+            "p50": self._percentile(0.50),
+            "p99": self._percentile(0.99),
+            "max": self.max_ns / 1e9,
+        }
 
     def _percentile(self, share):
         left = share * self.n
@@ -460,11 +574,18 @@ class SendLog:
 
 # HTTP: bytes in, requests out; and the bytes of an answer.
 
+
 class Request:
     """One HTTP request, read to its end."""
 
     def __init__(self, number, method, target, version, headers, body, read_ns):
-        self.number, self.method, self.headers, self.body, self.read_ns = number, method, headers, body, read_ns
+        self.number, self.method, self.headers, self.body, self.read_ns = (
+            number,
+            method,
+            headers,
+            body,
+            read_ns,
+        )
         self.path = urllib.parse.urlsplit(target).path
         self.keep_alive = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
 
@@ -523,7 +644,12 @@ class Connection(asyncio.Protocol):
         if len(rest) >= length:
             read_ns = self.came_ns
             self.buffer = bytearray(rest[length:])
-            respond(self, Request(next(self.sim.numbers), method, target, version, headers, rest[:length], read_ns))
+            respond(
+                self,
+                Request(
+                    next(self.sim.numbers), method, target, version, headers, rest[:length], read_ns
+                ),
+            )
 
     def answer(self, request, status, content_type, body, *extra):
         """A whole answer at once; extra are header lines."""
@@ -547,7 +673,9 @@ class Connection(asyncio.Protocol):
     def reset(self):
         """Close with a TCP reset instead of a goodbye."""
         linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, linger
+        )
         self.transport.abort()
 
 
@@ -557,12 +685,25 @@ def parse_head(head):
     words = first.split(" ")
     if len(words) != 3:
         raise ValueError(first)
-    return words, {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return words, {
+        name.strip().lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in lines)
+    }
 
 
-REASONS = {200: "OK", 302: "Found", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
-           405: "Method Not Allowed", 429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway",
-           503: "Service Unavailable"}
+REASONS = {
+    200: "OK",
+    302: "Found",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+}
 
 
 def response_head(status, content_type, *lines):
@@ -625,10 +766,16 @@ class Buffered:
 
     def finish(self):
         body = b"".join(self.pieces)
-        return response_head(self.status, self.content_type, f"Content-Length: {len(body) + self.length_error}") + body
+        return (
+            response_head(
+                self.status, self.content_type, f"Content-Length: {len(body) + self.length_error}"
+            )
+            + body
+        )
 
 
 # What the servers answer.
+
 
 def respond(connection, request):
     """Answer one request by its path."""
@@ -642,7 +789,9 @@ def respond(connection, request):
     try:
         route(connection, request)
     except (ValueError, TypeError) as error:  # what the client asked for made no sense
-        whole = openai_error(str(error)) if request.path.startswith("/v1/") else {"error": str(error)}
+        whole = (
+            openai_error(str(error)) if request.path.startswith("/v1/") else {"error": str(error)}
+        )
         connection.answer_json(request, 400, whole)
 
 
@@ -660,17 +809,31 @@ def get_version(connection, request):
 
 def get_tags(connection, request):
     sim = connection.sim
-    connection.answer_json(request, 200, {"models": [describe_model(sim, name) for name in sim.models]})
+    connection.answer_json(
+        request, 200, {"models": [describe_model(sim, name) for name in sim.models]}
+    )
 
 
 def describe_model(sim, name):
-    return {"name": name, "model": name, "modified_at": "2025-10-26T17:15:24.097767Z", "size": 4_683_075_271,
-            "digest": digest(name), "details": details(sim)}
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": "2025-10-26T17:15:24.097767Z",
+        "size": 4_683_075_271,
+        "digest": digest(name),
+        "details": details(sim),
+    }
 
 
 def details(sim):
-    return {"parent_model": "", "format": "gguf", "family": "qwen2", "families": ["qwen2"],
-            "parameter_size": sim.profile.parameters, "quantization_level": "Q4_K_M"}
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": "qwen2",
+        "families": ["qwen2"],
+        "parameter_size": sim.profile.parameters,
+        "quantization_level": "Q4_K_M",
+    }
 
 
 def digest(name):
@@ -678,33 +841,64 @@ def digest(name):
 
 
 def get_ps(connection, request):
-    more = {"size": MODEL_BYTES, "size_vram": MODEL_BYTES, "context_length": CONTEXT_TOKENS,
-            "expires_at": "2286-11-20T17:46:39Z"}
-    loaded = [{**describe_model(connection.sim, name), **more} for name in sorted(connection.sim.loaded_ns)]
+    more = {
+        "size": MODEL_BYTES,
+        "size_vram": MODEL_BYTES,
+        "context_length": CONTEXT_TOKENS,
+        "expires_at": "2286-11-20T17:46:39Z",
+    }
+    loaded = [
+        {**describe_model(connection.sim, name), **more}
+        for name in sorted(connection.sim.loaded_ns)
+    ]
     connection.answer_json(request, 200, {"models": loaded})
 
 
 def post_show(connection, request):
     if ollama_model(connection, request, request.json()):
         thinks = connection.sim.args.thinking == "on"
-        connection.answer_json(request, 200, {
-            "parameters": "temperature 0.6", "details": details(connection.sim),
-            "model_info": {"general.architecture": "qwen2", "general.parameter_count": 7_615_616_512,
-                           "general.file_type": 15, "qwen2.context_length": 131072, "qwen2.block_count": 28},
-            "capabilities": ["completion", *["thinking"] * thinks]})
+        connection.answer_json(
+            request,
+            200,
+            {
+                "parameters": "temperature 0.6",
+                "details": details(connection.sim),
+                "model_info": {
+                    "general.architecture": "qwen2",
+                    "general.parameter_count": 7_615_616_512,
+                    "general.file_type": 15,
+                    "qwen2.context_length": 131072,
+                    "qwen2.block_count": 28,
+                },
+                "capabilities": ["completion", *["thinking"] * thinks],
+            },
+        )
 
 
 def post_pull(connection, request):
     """Every model can be had, at once."""
     name = full_name(str(request.json().get("model") or ""))
     whole = 4_683_075_271
-    steps = [{"status": "pulling manifest"},
-             *({"status": f"pulling {digest(name)[:12]}", "digest": "sha256:" + digest(name), "total": whole,
-                "completed": whole * part // 4} for part in range(5)),
-             {"status": "verifying sha256 digest"}, {"status": "writing manifest"}, {"status": "success"}]
+    steps = [
+        {"status": "pulling manifest"},
+        *(
+            {
+                "status": f"pulling {digest(name)[:12]}",
+                "digest": "sha256:" + digest(name),
+                "total": whole,
+                "completed": whole * part // 4,
+            }
+            for part in range(5)
+        ),
+        {"status": "verifying sha256 digest"},
+        {"status": "writing manifest"},
+        {"status": "success"},
+    ]
     if name not in connection.sim.models:
         connection.sim.models.append(name)
-    connection.answer(request, 200, "application/x-ndjson", b"".join(dump(step) + b"\n" for step in steps))
+    connection.answer(
+        request, 200, "application/x-ndjson", b"".join(dump(step) + b"\n" for step in steps)
+    )
 
 
 def get_state(connection, request):
@@ -713,23 +907,34 @@ def get_state(connection, request):
 
 def get_models(connection, request):
     if authorised(connection, request):
-        models = [{"id": name, "object": "model", "created": 1761498924, "owned_by": "sim"}
-                  for name in connection.sim.models]
+        models = [
+            {"id": name, "object": "model", "created": 1761498924, "owned_by": "sim"}
+            for name in connection.sim.models
+        ]
         connection.answer_json(request, 200, {"object": "list", "data": models})
 
 
 def get_props(connection, request):
     """llama-server's word on its slots."""
     slots = connection.sim.machine.slots
-    connection.answer_json(request, 200, {"total_slots": min(slots, 2**31), "model_path": connection.sim.models[0],
-                                          "default_generation_settings": {"n_ctx": CONTEXT_TOKENS}})
+    connection.answer_json(
+        request,
+        200,
+        {
+            "total_slots": min(slots, 2**31),
+            "model_path": connection.sim.models[0],
+            "default_generation_settings": {"n_ctx": CONTEXT_TOKENS},
+        },
+    )
 
 
 def authorised(connection, request):
     key = connection.sim.args.api_key
     if key is None or request.headers.get("authorization") == f"Bearer {key}":
         return True
-    connection.answer_json(request, 401, openai_error("Invalid API Key", "authentication_error", 401))
+    connection.answer_json(
+        request, 401, openai_error("Invalid API Key", "authentication_error", 401)
+    )
     return False
 
 
@@ -757,7 +962,9 @@ def post_generate(connection, request):
     thinks = connection.sim.args.thinking == "on"
     think = body.get("think", thinks)  # unset is on for a model that can, since 0.12.4
     if think and not thinks:
-        connection.answer_json(request, 400, {"error": f'"{body["model"]}" does not support thinking'})
+        connection.answer_json(
+            request, 400, {"error": f'"{body["model"]}" does not support thinking'}
+        )
         return
     limit = int((body.get("options") or {}).get("num_predict") or 0)
     start_stream(connection, request, Ollama(body), str(body["prompt"]), model, bool(think), limit)
@@ -770,8 +977,13 @@ def answer_load(connection, request, body, model):
     delay_s = 0 if unload else max(0, sim.load(model, request.read_ns) - request.read_ns) / 1e9
     if unload:
         sim.loaded_ns.pop(model, None)
-    reply = {"model": body["model"], "created_at": now_rfc3339(), "response": "", "done": True,
-             "done_reason": "unload" if unload else "load"}
+    reply = {
+        "model": body["model"],
+        "created_at": now_rfc3339(),
+        "response": "",
+        "done": True,
+        "done_reason": "unload" if unload else "load",
+    }
     sim.loop.call_later(delay_s, connection.answer_json, request, 200, reply)
 
 
@@ -781,21 +993,31 @@ def post_chat_completions(connection, request):
     body = request.json()
     model = full_name(str(body.get("model") or ""))
     if model not in connection.sim.models:
-        connection.answer_json(request, 404, openai_error(f"model '{body.get('model')}' not found", "not_found_error"))
+        connection.answer_json(
+            request, 404, openai_error(f"model '{body.get('model')}' not found", "not_found_error")
+        )
         return
     prompt = " ".join(str(message.get("content", "")) for message in body.get("messages") or [])
     limit = int(body.get("max_completion_tokens") or body.get("max_tokens") or 0)
-    wanted = (body.get("chat_template_kwargs") or {}).get("enable_thinking", True)  # llama-server's switch
+    wanted = (body.get("chat_template_kwargs") or {}).get(
+        "enable_thinking", True
+    )  # llama-server's switch
     thinks = connection.sim.args.thinking == "on" and bool(wanted)
     start_stream(connection, request, OpenAI(request, body), prompt, model, thinks, limit)
 
 
 ROUTES = {
-    ("GET", "/"): get_root, ("GET", "/api/version"): get_version, ("GET", "/api/tags"): get_tags,
-    ("GET", "/api/ps"): get_ps, ("POST", "/api/show"): post_show, ("POST", "/api/pull"): post_pull,
+    ("GET", "/"): get_root,
+    ("GET", "/api/version"): get_version,
+    ("GET", "/api/tags"): get_tags,
+    ("GET", "/api/ps"): get_ps,
+    ("POST", "/api/show"): post_show,
+    ("POST", "/api/pull"): post_pull,
     ("POST", "/api/generate"): post_generate,
-    ("GET", "/v1/models"): get_models, ("POST", "/v1/chat/completions"): post_chat_completions,
-    ("GET", "/props"): get_props, ("GET", "/sim/state"): get_state,
+    ("GET", "/v1/models"): get_models,
+    ("POST", "/v1/chat/completions"): post_chat_completions,
+    ("GET", "/props"): get_props,
+    ("GET", "/sim/state"): get_state,
 }
 
 
@@ -808,15 +1030,23 @@ def start_stream(connection, request, voice, prompt, model, thinks, limit):
         return
     connection.stream = stream
     if not stream.held and not connection.sim.machine.submit(stream):
-        stream.refuse(503, "application/json", dump(voice.error(
-            "server busy, please try again.  maximum pending requests exceeded")))
+        stream.refuse(
+            503,
+            "application/json",
+            dump(voice.error("server busy, please try again.  maximum pending requests exceeded")),
+        )
 
 
 class Stream:
     """One reply: its tokens, its bytes, and the record of when they left."""
 
     def __init__(self, connection, request, voice, prompt, model, thinks, limit):
-        self.connection, self.request, self.voice, self.sim = connection, request, voice, connection.sim
+        self.connection, self.request, self.voice, self.sim = (
+            connection,
+            request,
+            voice,
+            connection.sim,
+        )
         self.transport = connection.transport
         chance = random.Random(self.sim.args.seed * 1_000_003 + request.number)
         planned = chance.randint(*self.sim.args.tokens)
@@ -827,7 +1057,13 @@ class Stream:
         self.prompt, self.prompt_tokens = prompt, len(prompt.split())
         self.ready_ns = self.sim.load(model, request.read_ns)
         self.admitted_ns = self.load_ns = self.end_ns = None
-        self.due_ns, self.writes_ns, self.outcome, self.started, self.held = [], [], None, False, False
+        self.due_ns, self.writes_ns, self.outcome, self.started, self.held = (
+            [],
+            [],
+            None,
+            False,
+            False,
+        )
         self.framing = Chunked() if request.keep_alive else UntilEof()
         if not voice.streams:
             self.framing = Buffered()
@@ -892,15 +1128,30 @@ class Stream:
 
     def durations_ns(self):
         """total, load, prefill, decode as the real servers split them; the rest of total is the queue."""
-        first_ns, last_ns = (self.writes_ns[0], self.writes_ns[-1]) if self.writes_ns else (self.end_ns, self.end_ns)
-        return (self.end_ns - self.request.read_ns, self.load_ns,
-                first_ns - self.admitted_ns - self.load_ns, last_ns - first_ns)
+        first_ns, last_ns = (
+            (self.writes_ns[0], self.writes_ns[-1])
+            if self.writes_ns
+            else (self.end_ns, self.end_ns)
+        )
+        return (
+            self.end_ns - self.request.read_ns,
+            self.load_ns,
+            first_ns - self.admitted_ns - self.load_ns,
+            last_ns - first_ns,
+        )
 
     def record(self):
-        return {"number": self.request.number, "id": self.request.headers.get("x-request-id"),
-                "prompt_prefix": self.prompt[:80], "outcome": self.outcome, "read_ns": self.request.read_ns,
-                "admitted_ns": self.admitted_ns, "end_ns": self.end_ns,
-                "due_ns": self.due_ns, "writes_ns": self.writes_ns}
+        return {
+            "number": self.request.number,
+            "id": self.request.headers.get("x-request-id"),
+            "prompt_prefix": self.prompt[:80],
+            "outcome": self.outcome,
+            "read_ns": self.request.read_ns,
+            "admitted_ns": self.admitted_ns,
+            "end_ns": self.end_ns,
+            "due_ns": self.due_ns,
+            "writes_ns": self.writes_ns,
+        }
 
 
 @functools.lru_cache(maxsize=2)
@@ -921,7 +1172,11 @@ class Ollama:
     ping = b"\n"
 
     def __init__(self, body):
-        self.model, self.raw, self.streams = str(body["model"]), bool(body.get("raw")), body.get("stream", True)
+        self.model, self.raw, self.streams = (
+            str(body["model"]),
+            bool(body.get("raw")),
+            body.get("stream", True),
+        )
         self.said = {True: [], False: []}
         if not self.streams:
             self.content_type = "application/json; charset=utf-8"
@@ -930,10 +1185,15 @@ class Ollama:
         if not self.streams:
             self.said[reasoning].append(text)
             return b""
-        return self.line({"response": "", "thinking": text} if reasoning else {"response": text}, False)
+        return self.line(
+            {"response": "", "thinking": text} if reasoning else {"response": text}, False
+        )
 
     def line(self, fields, done):
-        return dump({"model": self.model, "created_at": self.created_at(), **fields, "done": done}) + b"\n"
+        return (
+            dump({"model": self.model, "created_at": self.created_at(), **fields, "done": done})
+            + b"\n"
+        )
 
     def created_at(self):
         return now_rfc3339()
@@ -942,17 +1202,30 @@ class Ollama:
         fields = {"response": "".join(self.said[False])}
         if self.said[True]:
             fields["thinking"] = "".join(self.said[True])
-        line = {"model": self.model, "created_at": self.created_at(), **fields, "done": True,
-                "done_reason": stream.done_reason}
+        line = {
+            "model": self.model,
+            "created_at": self.created_at(),
+            **fields,
+            "done": True,
+            "done_reason": stream.done_reason,
+        }
         if not self.raw:
             line["context"] = [1, 2, 3]
-        line.update((name, value) for name, value in self.counters(stream).items() if value)  # Go's omitempty
+        line.update(
+            (name, value) for name, value in self.counters(stream).items() if value
+        )  # Go's omitempty
         return [dump(line) + b"\n" * bool(self.streams)]
 
     def counters(self, stream):
         total_ns, load_ns, prefill_ns, decode_ns = stream.durations_ns()
-        return {"total_duration": total_ns, "load_duration": load_ns, "prompt_eval_count": stream.prompt_tokens,
-                "prompt_eval_duration": prefill_ns, "eval_count": stream.count, "eval_duration": decode_ns}
+        return {
+            "total_duration": total_ns,
+            "load_duration": load_ns,
+            "prompt_eval_count": stream.prompt_tokens,
+            "prompt_eval_duration": prefill_ns,
+            "eval_count": stream.count,
+            "eval_duration": decode_ns,
+        }
 
     def error(self, message):
         return {"error": message}
@@ -970,7 +1243,11 @@ class OpenAI:
     def __init__(self, request, body):
         self.streams = bool(body.get("stream"))
         self.usage_wanted = bool((body.get("stream_options") or {}).get("include_usage"))
-        self.id, self.model, self.created = f"chatcmpl-{request.number}", str(body["model"]), int(time.time())
+        self.id, self.model, self.created = (
+            f"chatcmpl-{request.number}",
+            str(body["model"]),
+            int(time.time()),
+        )
         self.said = {True: [], False: []}
         self.role_sent = False
         if not self.streams:
@@ -992,8 +1269,13 @@ class OpenAI:
         return role + b"data: " + dump({**self.frame(), "choices": choices, **more}) + b"\n\n"
 
     def frame(self):
-        return {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model,
-                "system_fingerprint": "fp_sim"}
+        return {
+            "id": self.id,
+            "object": "chat.completion.chunk",
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": "fp_sim",
+        }
 
     def closing(self, stream):
         usage = {"usage": self.usage(stream)}
@@ -1013,13 +1295,21 @@ class OpenAI:
         return dump({**self.frame(), "object": "chat.completion", "choices": choices, **more})
 
     def usage(self, stream):
-        return {"prompt_tokens": stream.prompt_tokens, "completion_tokens": stream.count,
-                "total_tokens": stream.prompt_tokens + stream.count}
+        return {
+            "prompt_tokens": stream.prompt_tokens,
+            "completion_tokens": stream.count,
+            "total_tokens": stream.prompt_tokens + stream.count,
+        }
 
     def timings(self, stream):
         _, _, prefill_ns, decode_ns = stream.durations_ns()
-        return {"cache_n": 0, "prompt_n": stream.prompt_tokens, "prompt_ms": prefill_ns / 1e6,
-                "predicted_n": stream.count, "predicted_ms": decode_ns / 1e6}
+        return {
+            "cache_n": 0,
+            "prompt_n": stream.prompt_tokens,
+            "prompt_ms": prefill_ns / 1e6,
+            "predicted_n": stream.count,
+            "predicted_ms": decode_ns / 1e6,
+        }
 
     def error(self, message):
         return openai_error(message)
@@ -1037,6 +1327,7 @@ def fault(name):
     def register(function):
         FAULTS[name] = function
         return function
+
     return register
 
 
@@ -1088,28 +1379,46 @@ def changed_counters(counters, change):
 
 # ... that answer at once, and never queue.
 
+
 def answer_instead(status, content_type, body, *lines):
     def answer(stream):
         stream.refuse(status, content_type, body, *lines)
+
     answer.__doc__ = f"{status} {REASONS[status]} " + " ".join(lines)
     return answer
 
 
-FAULTS.update({
-    "html_502": answer_instead(502, "text/html", b"<html><h1>502 Bad Gateway</h1><hr>nginx</html>\r\n"),
-    "redirect": answer_instead(302, "text/html", b"", "Location: /elsewhere"),
-    "401": answer_instead(401, "application/json", b'{"error":"unauthorized"}'),
-    "403_empty": answer_instead(403, "", b""),
-    "404_style1": answer_instead(404, "application/json", b"{\"error\":\"model 'x' not found, try pulling it first\"}"),
-    "404_style2": answer_instead(404, "application/json",
-                                 b'{"error":"model \\"x\\" not found, try pulling it first"}'),
-    "404_text": answer_instead(404, "text/plain", b"404 page not found"),
-    "429": answer_instead(429, "application/json", b'{"error":"too many requests"}', "Retry-After: 7"),
-    "500": answer_instead(500, "application/json", b'{"error":"llama runner process has terminated: signal: killed"}'),
-    "503": answer_instead(503, "application/json",
-                          b'{"error":"server busy, please try again.  maximum pending requests exceeded"}',
-                          "Retry-After: 7"),
-})
+FAULTS.update(
+    {
+        "html_502": answer_instead(
+            502, "text/html", b"<html><h1>502 Bad Gateway</h1><hr>nginx</html>\r\n"
+        ),
+        "redirect": answer_instead(302, "text/html", b"", "Location: /elsewhere"),
+        "401": answer_instead(401, "application/json", b'{"error":"unauthorized"}'),
+        "403_empty": answer_instead(403, "", b""),
+        "404_style1": answer_instead(
+            404, "application/json", b'{"error":"model \'x\' not found, try pulling it first"}'
+        ),
+        "404_style2": answer_instead(
+            404, "application/json", b'{"error":"model \\"x\\" not found, try pulling it first"}'
+        ),
+        "404_text": answer_instead(404, "text/plain", b"404 page not found"),
+        "429": answer_instead(
+            429, "application/json", b'{"error":"too many requests"}', "Retry-After: 7"
+        ),
+        "500": answer_instead(
+            500,
+            "application/json",
+            b'{"error":"llama runner process has terminated: signal: killed"}',
+        ),
+        "503": answer_instead(
+            503,
+            "application/json",
+            b'{"error":"server busy, please try again.  maximum pending requests exceeded"}',
+            "Retry-After: 7",
+        ),
+    }
+)
 
 
 @fault("accept_silence")
@@ -1119,6 +1428,7 @@ def accept_silence(stream):
 
 
 # ... of the connection.
+
 
 @fault("reset_before_headers")
 def reset_before_headers(stream):
@@ -1135,19 +1445,25 @@ def reset_after_headers(stream):
 @fault("reset_mid_line")
 def reset_mid_line(stream, argument="3"):
     """half of the line of token N (3), then a TCP reset"""
-    at_token(stream, argument, lambda: cut(stream, half_piece(stream, lambda piece: len(piece) // 2)))
+    at_token(
+        stream, argument, lambda: cut(stream, half_piece(stream, lambda piece: len(piece) // 2))
+    )
 
 
 @fault("reset_mid_utf8")
 def reset_mid_utf8(stream, argument="3"):
     """the first byte of a two-byte character in token N (3), then a TCP reset"""
     stream.text = lambda n: " não"
-    at_token(stream, argument, lambda: cut(stream, half_piece(stream, lambda piece: piece.index("ã".encode()) + 1)))
+    at_token(
+        stream,
+        argument,
+        lambda: cut(stream, half_piece(stream, lambda piece: piece.index("ã".encode()) + 1)),
+    )
 
 
 def half_piece(stream, where):
     piece = stream.framing.piece(stream.payload(len(stream.writes_ns)))
-    return stream.start() + piece[:where(piece)]
+    return stream.start() + piece[: where(piece)]
 
 
 def cut(stream, data):
@@ -1158,9 +1474,11 @@ def cut(stream, data):
 @fault("half_close")
 def half_close(stream, argument="3"):
     """closes its sending side after N (3) tokens, in mid-stream, and lingers"""
+
     def close():
         if stream.transport.can_write_eof():
             stream.transport.write_eof()
+
     at_token(stream, argument, close)
 
 
@@ -1173,9 +1491,11 @@ def stall(stream, argument="3"):
 @fault("crash")
 def crash(stream, argument="3"):
     """the whole server dies after N (3) tokens of this stream"""
+
     def die():
         stream.sim.log.flush()
         os._exit(70)
+
     at_token(stream, argument, die)
 
 
@@ -1225,6 +1545,7 @@ def empty_chunks(stream, argument="1000000"):
     def begin(due_ns):
         stream.tick = lambda due_ns: None  # the tokens wait
         pump(due_ns)
+
     stream.tick = begin
 
 
@@ -1237,6 +1558,7 @@ def pings(stream, argument="3"):
 
 
 # ... of the framing.
+
 
 @fault("until_eof")
 def until_eof(stream):
@@ -1269,7 +1591,9 @@ class Gzip(Chunked):
         self.packer = zlib.compressobj(wbits=31)
 
     def start(self, status, content_type):
-        return response_head(status, content_type, "Transfer-Encoding: chunked", "Content-Encoding: gzip")
+        return response_head(
+            status, content_type, "Transfer-Encoding: chunked", "Content-Encoding: gzip"
+        )
 
     def piece(self, data):
         return super().piece(self.packer.compress(data) + self.packer.flush(zlib.Z_SYNC_FLUSH))
@@ -1280,10 +1604,14 @@ class Gzip(Chunked):
 
 # ... of the text.
 
+
 @fault("garbage")
 def garbage(stream, argument="1"):
     """bytes that are no JSON and no UTF-8 in place of token N (1)"""
-    change_payload(stream, lambda n, payload: b"\xff\xfe<<< {\x00 garbage\n\n" if n == int(argument) else payload)
+    change_payload(
+        stream,
+        lambda n, payload: b"\xff\xfe<<< {\x00 garbage\n\n" if n == int(argument) else payload,
+    )
 
 
 @fault("huge_line")
@@ -1298,7 +1626,9 @@ def merged_tokens(stream, argument="2"):
     """N (2) tokens in each chunk, so that chunks are fewer than tokens"""
     every, text, payload = int(argument), stream.text, stream.payload
     stream.text = lambda n: "".join(text(i) for i in range(n - n % every, n + 1))
-    stream.payload = lambda n: payload(n) if n % every == every - 1 or n == stream.count - 1 else b""
+    stream.payload = lambda n: (
+        payload(n) if n % every == every - 1 or n == stream.count - 1 else b""
+    )
 
 
 @fault("inline_think")
@@ -1327,6 +1657,7 @@ def escape_codes(stream, argument="text"):
 
 # ... of the end.
 
+
 @fault("error_first")
 def error_first(stream):
     """200 and an error where the first token was due"""
@@ -1337,8 +1668,14 @@ def error_first(stream):
 @fault("error_last")
 def error_last(stream):
     """200, the text, then an error in place of the end"""
-    change_closing(stream, lambda pieces: [stream.voice.error_line(
-        "an error was encountered while running the model: unexpected EOF")])
+    change_closing(
+        stream,
+        lambda pieces: [
+            stream.voice.error_line(
+                "an error was encountered while running the model: unexpected EOF"
+            )
+        ],
+    )
 
 
 @fault("no_done")
@@ -1413,24 +1750,68 @@ def counters_nan(stream):
 def counters_huge(stream):
     """every counter 1e400, which no double holds"""
     change_counters(stream, lambda value: float("inf"))
-    change_closing(stream, lambda pieces: [piece.replace(b"Infinity", b"1e400") for piece in pieces])
+    change_closing(
+        stream, lambda pieces: [piece.replace(b"Infinity", b"1e400") for piece in pieces]
+    )
 
 
 # powermetrics: the same machine's power, in Apple's words.
 
-POWERMETRICS_USAGE = 64            # its exit code for a wrong command line
-SAMPLERS = {"tasks", "battery", "network", "disk", "interrupts", "cpu_power", "gpu_power", "thermal",
-            "ane_power", "sfi", "all", "default"}
+POWERMETRICS_USAGE = 64  # its exit code for a wrong command line
+SAMPLERS = {
+    "tasks",
+    "battery",
+    "network",
+    "disk",
+    "interrupts",
+    "cpu_power",
+    "gpu_power",
+    "thermal",
+    "ane_power",
+    "sfi",
+    "all",
+    "default",
+}
 GPU_STATES_MHZ = (444, 612, 808, 968, 1110, 1236, 1338, 1398)
-CPU_STATES_MHZ = {"E": (912, 1284, 1752, 2004, 2256, 2424),
-                  "P": (702, 948, 1188, 1452, 1704, 1968, 2208, 2400, 2568, 2724, 2868, 2988, 3096, 3204, 3324,
-                        3408, 3504)}
+CPU_STATES_MHZ = {
+    "E": (912, 1284, 1752, 2004, 2256, 2424),
+    "P": (
+        702,
+        948,
+        1188,
+        1452,
+        1704,
+        1968,
+        2208,
+        2400,
+        2568,
+        2724,
+        2868,
+        2988,
+        3096,
+        3204,
+        3324,
+        3408,
+        3504,
+    ),
+}
 CPU_BUSY_MHZ = 2100
 # Cores by cluster of an M2 Pro and of an M2 Ultra, whose documents take 65 KB.
-CHIPS = {"small": {"E-Cluster": 4, "P0-Cluster": 3, "P1-Cluster": 3},
-         "ultra": dict.fromkeys([f"{name}-Cluster" for name in ("E0", "P0", "P1", "E1", "P2", "P3")], 4)}
-POWERMETRICS_FAULTS = ("no_root", "unrecognized", "silent", "stall", "die", "truncated", "zero_cpu", "split",
-                       "duplicate_idle")
+CHIPS = {
+    "small": {"E-Cluster": 4, "P0-Cluster": 3, "P1-Cluster": 3},
+    "ultra": dict.fromkeys([f"{name}-Cluster" for name in ("E0", "P0", "P1", "E1", "P2", "P3")], 4),
+}
+POWERMETRICS_FAULTS = (
+    "no_root",
+    "unrecognized",
+    "silent",
+    "stall",
+    "die",
+    "truncated",
+    "zero_cpu",
+    "split",
+    "duplicate_idle",
+)
 HW_MODELS = {"small": "Mac14,10", "ultra": "Mac14,14"}
 
 
@@ -1443,7 +1824,9 @@ def play_powermetrics(argv):
         return 1
     unknown = [name for name in args.samplers.split(",") if name not in SAMPLERS]
     if unknown or fault_name == "unrecognized":
-        print(f"powermetrics: unrecognized sampler: {(unknown or ['gpu_power'])[0]}", file=sys.stderr)
+        print(
+            f"powermetrics: unrecognized sampler: {(unknown or ['gpu_power'])[0]}", file=sys.stderr
+        )
         return POWERMETRICS_USAGE
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -1454,12 +1837,25 @@ def play_powermetrics(argv):
 
 
 def parse_powermetrics_args(argv):
-    parser = argparse.ArgumentParser(prog="sim.py powermetrics", description="a stand-in for macOS' powermetrics")
+    parser = argparse.ArgumentParser(
+        prog="sim.py powermetrics", description="a stand-in for macOS' powermetrics"
+    )
     add = parser.add_argument
-    add("--port", type=int, default=11434, help="the simulator whose power it is; idle when there is none")
-    add("--chip", choices=CHIPS, default="small", help="small: an M2 Pro; ultra: documents of 65 KB")
-    add("--fault", default="", metavar="NAME[:N]",
-        help=f"{', '.join(POWERMETRICS_FAULTS)}; N: the document it is about")
+    add(
+        "--port",
+        type=int,
+        default=11434,
+        help="the simulator whose power it is; idle when there is none",
+    )
+    add(
+        "--chip", choices=CHIPS, default="small", help="small: an M2 Pro; ultra: documents of 65 KB"
+    )
+    add(
+        "--fault",
+        default="",
+        metavar="NAME[:N]",
+        help=f"{', '.join(POWERMETRICS_FAULTS)}; N: the document it is about",
+    )
     add("--samplers", "-s", default="cpu_power,gpu_power,thermal")
     add("--format", "-f", choices=("text", "plist"), default="text")
     add("--buffer-size", "-b", type=int, default=0)
@@ -1488,13 +1884,17 @@ class Powermetrics:
             out.write(text_header(self.args.chip))
         for number in itertools.count():
             out.flush()
-            if number == self.args.sample_count or (self.fault == "die" and number == self.fault_count):
+            if number == self.args.sample_count or (
+                self.fault == "die" and number == self.fault_count
+            ):
                 return
             time.sleep(self.args.sample_rate / 1e3)
             if self.fault == "silent" or (self.fault == "stall" and number >= self.fault_count):
                 continue
             sample = self.sample()
-            document = (plist_document if self.args.format == "plist" else text_document)(sample, self.args, number)
+            document = (plist_document if self.args.format == "plist" else text_document)(
+                sample, self.args, number
+            )
             self.write(out, document, number)
             if self.fault == "truncated" and number + 1 == self.fault_count:
                 return
@@ -1503,8 +1903,12 @@ class Powermetrics:
         """The window since the last sample: ns and whole mJ, whose sums keep to the simulator's own."""
         before, now = self.state, self.source.read()
         self.state = now
-        sample = {"elapsed_ns": now["t_ns"] - before["t_ns"], "busy_ns": now["busy_ns"] - before["busy_ns"],
-                  "idle_ns": now["idle_ns"] - before["idle_ns"], "busy_mhz": now["busy_mhz"]}
+        sample = {
+            "elapsed_ns": now["t_ns"] - before["t_ns"],
+            "busy_ns": now["busy_ns"] - before["busy_ns"],
+            "idle_ns": now["idle_ns"] - before["idle_ns"],
+            "busy_mhz": now["busy_mhz"],
+        }
         for part in self.told_mj:
             key = f"{part}_energy_j"
             total_mj = round((now[key] - self.first[key]) * 1000)
@@ -1520,7 +1924,7 @@ class Powermetrics:
             head, key, tail = document.rpartition(b"<key>gpu_energy</key>")
             document = head + idle[1] + key + tail
         if self.fault == "truncated" and number + 1 == self.fault_count:
-            document = document[:len(document) // 2]
+            document = document[: len(document) // 2]
         middle = document.find(b"_energy</key>") + 3 if self.fault == "split" else 0
         out.write(document[:middle])
         out.flush()
@@ -1535,7 +1939,11 @@ class StateSource:
 
     def __init__(self, port):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        self.last = {"t_ns": time.perf_counter_ns(), "busy_mhz": 0, **Meter(0).read(time.perf_counter_ns())}
+        self.last = {
+            "t_ns": time.perf_counter_ns(),
+            "busy_mhz": 0,
+            **Meter(0).read(time.perf_counter_ns()),
+        }
 
     def read(self):
         try:
@@ -1550,9 +1958,13 @@ class StateSource:
 def idled(state, now_ns):
     """The state after idling from then to now."""
     passed_ns = now_ns - state["t_ns"]
-    return {**state, "t_ns": now_ns, "idle_ns": state["idle_ns"] + passed_ns,
-            "gpu_energy_j": state["gpu_energy_j"] + GPU_IDLE_W * passed_ns / 1e9,
-            "cpu_energy_j": state["cpu_energy_j"] + CPU_IDLE_W * passed_ns / 1e9}
+    return {
+        **state,
+        "t_ns": now_ns,
+        "idle_ns": state["idle_ns"] + passed_ns,
+        "gpu_energy_j": state["gpu_energy_j"] + GPU_IDLE_W * passed_ns / 1e9,
+        "cpu_energy_j": state["cpu_energy_j"] + CPU_IDLE_W * passed_ns / 1e9,
+    }
 
 
 def state_shares(states_mhz, mhz):
@@ -1569,10 +1981,15 @@ def residency(sample, states_mhz, mhz, unit):
     """The keys that clusters, CPUs and the GPU have in common; unit turns MHz into their freq_hz."""
     used = [share * sample["busy_ns"] for share in state_shares(states_mhz, mhz)]
     elapsed_ns = sample["elapsed_ns"]
-    return {"freq_hz": float(mhz * unit if sample["busy_ns"] else 0), "idle_ns": sample["idle_ns"],
-            "idle_ratio": sample["idle_ns"] / elapsed_ns,
-            "dvfm_states": [{"freq": state, "used_ns": int(ns), "used_ratio": ns / elapsed_ns}
-                            for state, ns in zip(states_mhz, used)]}
+    return {
+        "freq_hz": float(mhz * unit if sample["busy_ns"] else 0),
+        "idle_ns": sample["idle_ns"],
+        "idle_ratio": sample["idle_ns"] / elapsed_ns,
+        "dvfm_states": [
+            {"freq": state, "used_ns": int(ns), "used_ratio": ns / elapsed_ns}
+            for state, ns in zip(states_mhz, used)
+        ],
+    }
 
 
 def plist_document(sample, args, number):
@@ -1580,19 +1997,33 @@ def plist_document(sample, args, number):
     mw = {part: sample[f"{part}_mj"] * 1e9 / sample["elapsed_ns"] for part in ("cpu", "gpu")}
     names = args.samplers.split(",")
     utc = datetime.datetime.fromtimestamp(int(time.time()), datetime.timezone.utc)
-    document = {"is_delta": True, "elapsed_ns": sample["elapsed_ns"], "hw_model": HW_MODELS[args.chip],
-                "kern_osversion": "25D125", "kern_bootargs": "", "kern_boottime": 1770931249,
-                "timestamp": utc.replace(tzinfo=None)}
+    document = {
+        "is_delta": True,
+        "elapsed_ns": sample["elapsed_ns"],
+        "hw_model": HW_MODELS[args.chip],
+        "kern_osversion": "25D125",
+        "kern_bootargs": "",
+        "kern_boottime": 1770931249,
+        "timestamp": utc.replace(tzinfo=None),
+    }
     if "cpu_power" in names:
         document["processor"] = {
-            "clusters": clusters(sample, CHIPS[args.chip]), "cpu_energy": sample["cpu_mj"], "cpu_power": mw["cpu"],
-            "gpu_energy": sample["gpu_mj"], "gpu_power": mw["gpu"], "ane_energy": 0, "ane_power": 0.0,
-            "combined_power": mw["cpu"] + mw["gpu"]}
+            "clusters": clusters(sample, CHIPS[args.chip]),
+            "cpu_energy": sample["cpu_mj"],
+            "cpu_power": mw["cpu"],
+            "gpu_energy": sample["gpu_mj"],
+            "gpu_power": mw["gpu"],
+            "ane_energy": 0,
+            "ane_power": 0.0,
+            "combined_power": mw["cpu"] + mw["gpu"],
+        }
     if "thermal" in names:
         document["thermal_pressure"] = "Nominal"
     if "gpu_power" in names:
-        document["gpu"] = {**residency(sample, GPU_STATES_MHZ, sample["busy_mhz"], 1),  # its freq_hz is in MHz
-                           "gpu_energy": sample["gpu_mj"]}
+        document["gpu"] = {
+            **residency(sample, GPU_STATES_MHZ, sample["busy_mhz"], 1),  # its freq_hz is in MHz
+            "gpu_energy": sample["gpu_mj"],
+        }
     xml = plistlib.dumps(document, sort_keys=False).replace(b"\t", b"")
     xml = re.sub(rb"</key>\n(?=<(?:integer|real|string|date|true|false))", b"</key>", xml)
     return (b"\0" if number else b"") + xml
@@ -1603,13 +2034,21 @@ def clusters(sample, cores_by_cluster):
     result = []
     for name, cores in cores_by_cluster.items():
         shares = residency(sample, CPU_STATES_MHZ[name[0]], CPU_BUSY_MHZ, 1_000_000)
-        result.append({"name": name, **shares, "cpus": [{"cpu": next(numbers), **shares} for _ in range(cores)]})
+        result.append(
+            {
+                "name": name,
+                **shares,
+                "cpus": [{"cpu": next(numbers), **shares} for _ in range(cores)],
+            }
+        )
     return result
 
 
 def text_header(chip):
-    return (f"Machine model: {HW_MODELS[chip]}\nOS version: 25D125\nBoot arguments: \n"
-            "Boot time: Thu Feb 12 16:20:49 2026\n\n\n\n").encode()
+    return (
+        f"Machine model: {HW_MODELS[chip]}\nOS version: 25D125\nBoot arguments: \n"
+        "Boot time: Thu Feb 12 16:20:49 2026\n\n\n\n"
+    ).encode()
 
 
 def text_document(sample, args, number):
@@ -1619,8 +2058,15 @@ def text_document(sample, args, number):
     when = time.strftime("%a %b %e %H:%M:%S %Y +0000", time.gmtime())
     lines = [f"*** Sampled system activity ({when}) ({elapsed_ms:.2f}ms elapsed) ***", "", ""]
     if "cpu_power" in names:
-        lines += ["**** Processor usage ****", "", f"CPU Power: {cpu_mw} mW", f"GPU Power: {gpu_mw} mW",
-                  "ANE Power: 0 mW", f"Combined Power (CPU + GPU + ANE): {cpu_mw + gpu_mw} mW", ""]
+        lines += [
+            "**** Processor usage ****",
+            "",
+            f"CPU Power: {cpu_mw} mW",
+            f"GPU Power: {gpu_mw} mW",
+            "ANE Power: 0 mW",
+            f"Combined Power (CPU + GPU + ANE): {cpu_mw + gpu_mw} mW",
+            "",
+        ]
     if "thermal" in names:
         lines += ["**** Thermal pressure ****", "", "Current pressure level: Nominal", ""]
     if "gpu_power" in names:
@@ -1631,10 +2077,15 @@ def text_document(sample, args, number):
 def gpu_text(sample):
     busy_ratio = sample["busy_ns"] / sample["elapsed_ns"]
     shares = state_shares(GPU_STATES_MHZ, sample["busy_mhz"])
-    states = " ".join(f"{mhz} MHz:{percent(share * busy_ratio)}%" for mhz, share in zip(GPU_STATES_MHZ, shares))
+    states = " ".join(
+        f"{mhz} MHz:{percent(share * busy_ratio)}%" for mhz, share in zip(GPU_STATES_MHZ, shares)
+    )
     mhz = sample["busy_mhz"] if sample["busy_ns"] else 0
-    return [f"GPU HW active frequency: {mhz} MHz", f"GPU HW active residency: {busy_ratio:6.2%} ({states})",
-            f"GPU idle residency: {1 - busy_ratio:6.2%}"]
+    return [
+        f"GPU HW active frequency: {mhz} MHz",
+        f"GPU HW active residency: {busy_ratio:6.2%} ({states})",
+        f"GPU idle residency: {1 - busy_ratio:6.2%}",
+    ]
 
 
 def percent(share):

@@ -1,11 +1,12 @@
 """db.py - opens results.db: its schema, its version, and the one thread that writes it.
 
-    database = db.connect("results.db")                  # make it or check it
-    database = db.connect("results.db", readonly=True)   # look, and write nothing
-    with db.Writer("results.db") as writer:
-        run_id = writer.insert("run", {...})             # committed when it returns
-        writer.add("process_sample", {...})              # committed within half a second
+database = db.connect("results.db")                  # make it or check it
+database = db.connect("results.db", readonly=True)   # look, and write nothing
+with db.Writer("results.db") as writer:
+    run_id = writer.insert("run", {...})             # committed when it returns
+    writer.add("process_sample", {...})              # committed within half a second
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -28,7 +29,12 @@ from ollama_bench.storage import schema
 TOOL_VERSION = "1.1.0"  # of the whole tool, stored with every run
 VERSION = 1  # of the tables, PRAGMA user_version: stays as long as columns are only added
 LONGEST_RUN_NS = 10**16  # 115 days
-REPLY_INSTANTS = ("first_byte_ns", "first_text_ns", "first_answer_ns", "last_text_ns")  # between a request's sending and its end,
+REPLY_INSTANTS = (
+    "first_byte_ns",
+    "first_text_ns",
+    "first_answer_ns",
+    "last_text_ns",
+)  # between a request's sending and its end,
 CLOCK_DOUBT_NS = 10**9  # as far as two clocks agree
 APPLICATION_ID = int.from_bytes(b"olbe", "big")  # PRAGMA application_id: the file is ours
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
@@ -37,7 +43,9 @@ CHECK_S = 5.0  # how long a look at a file may take before it is believed to be 
 CHECKED_BYTES_PER_S = 10_000_000  # ... and a second more for so many bytes of it
 LOOK_EVERY = 10_000  # steps of SQLite's machine between two looks at the clock and at Ctrl-C
 LOCK_PAUSE_S = 0.02  # between two tries of it
-WRITE_PATIENCE_S = 60.0  # how long a row may wait for a lock or for room on the disk before the writer gives up
+WRITE_PATIENCE_S = (
+    60.0  # how long a row may wait for a lock or for room on the disk before the writer gives up
+)
 KEPT_ENTRIES = 100_000  # that a writer that gave up holds in memory and goes on trying
 LAST_TRY_S = 5.0  # how long close() then looks for what still fits
 READER_PATIENCE_MS = 500  # how long the end of a run waits for a reader, to fold the log in
@@ -145,7 +153,9 @@ def connect(path: str | os.PathLike, readonly: bool = False) -> sqlite_utils.Dat
     if not path or "\0" in path or path == ":memory:" or path.startswith("file:"):
         raise ResultsError(f"invalid --db {path!r}: expected the name of a file")
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        raise ResultsError(f"SQLite {sqlite3.sqlite_version} is too old: results.db needs 3.37 or newer")
+        raise ResultsError(
+            f"SQLite {sqlite3.sqlite_version} is too old: results.db needs 3.37 or newer"
+        )
     if readonly and not os.path.exists(path):
         raise ResultsError(f"{path} is not there: run bench.py first, or name a file with --db")
     if not readonly:
@@ -153,13 +163,19 @@ def connect(path: str | os.PathLike, readonly: bool = False) -> sqlite_utils.Dat
     until = time.monotonic() + OPEN_PATIENCE_S
     while True:
         try:
-            return sqlite_utils.Database(open_readonly(path) if readonly else open_for_writing(path))
+            return sqlite_utils.Database(
+                open_readonly(path) if readonly else open_for_writing(path)
+            )
         except sqlite3.OperationalError as error:
             locked = "locked" in str(error)
-            if locked and time.monotonic() < until:  # SQLite waits by itself, but not where two turn a new file to WAL
+            if (
+                locked and time.monotonic() < until
+            ):  # SQLite waits by itself, but not where two turn a new file to WAL
                 time.sleep(LOCK_PAUSE_S)
                 continue
-            raise ResultsError(f"{path}: {error}{' by another program' if locked else ''}") from None
+            raise ResultsError(
+                f"{path}: {error}{' by another program' if locked else ''}"
+            ) from None
         except sqlite3.DatabaseError:
             raise ResultsError(f"{path} is not an SQLite file: name another with --db") from None
 
@@ -185,8 +201,13 @@ def refuse_unwritable(path: str) -> None:
 def dial(path: str, name: str | None = None) -> Connection:
     """A connection to the file of this path, by an URI where there is one."""
     connection = sqlite3.connect(
-        name or path, uri=name is not None, timeout=OPEN_PATIENCE_S, isolation_level=None,
-        check_same_thread=False, factory=Connection)
+        name or path,
+        uri=name is not None,
+        timeout=OPEN_PATIENCE_S,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Connection,
+    )
     connection.path = path
     connection.heed()
     return connection
@@ -232,8 +253,12 @@ def open_readonly(path: str) -> Connection:
             if "locked" in str(error) or os.access(os.path.dirname(os.path.abspath(path)), os.W_OK):
                 raise
             connection.close()  # a read-only folder has no room for the WAL's index
-            if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):  # of a run that was killed: to leave it out would tell half
-                raise ResultsError(f"{path} has rows in {path}-wal that a read-only folder hides: copy both to a writable one") from None
+            if os.path.exists(f"{path}-wal") and os.path.getsize(
+                f"{path}-wal"
+            ):  # of a run that was killed: to leave it out would tell half
+                raise ResultsError(
+                    f"{path} has rows in {path}-wal that a read-only folder hides: copy both to a writable one"
+                ) from None
             connection = dial(path, uri + "&immutable=1")
         connection.execute("PRAGMA trusted_schema = OFF")
         with connection.checked():
@@ -251,7 +276,9 @@ def check_ours(connection: sqlite3.Connection, path: str, to_write: bool) -> Non
         raise ResultsError(f"{path} is not a results file of this tool: name another with --db")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
-        raise ResultsError(f"{path} is of version {version}, this tool reads {VERSION}: name another with --db")
+        raise ResultsError(
+            f"{path} is of version {version}, this tool reads {VERSION}: name another with --db"
+        )
     if found := schema.foreign(connection, to_write):
         raise ResultsError(f"{path} cannot be used: {found}; name another file with --db")
 
@@ -268,7 +295,8 @@ def refuse_damage(database: sqlite_utils.Database) -> None:
             wrong = " OR ".join(impossible(table)) or f"typeof([{list(table.columns)[-1]}]) = ''"
             if database.execute(f"SELECT 1 FROM [{table.name}] WHERE {wrong} LIMIT 1").fetchone():
                 raise ResultsError(
-                    f"the file is damaged: its table {table.name} has an instant that no run has")
+                    f"the file is damaged: its table {table.name} has an instant that no run has"
+                )
 
 
 def impossible(table: schema.Table) -> list[str]:
@@ -288,10 +316,13 @@ def mark_the_dead(connection: sqlite3.Connection) -> None:
     """
     dead = connection.execute(
         "SELECT id FROM run WHERE status = 'running' AND coalesce(seen_unix, started_unix) < ?",
-        [time.time() - DEAD_AFTER_S]).fetchall()
+        [time.time() - DEAD_AFTER_S],
+    ).fetchall()
     if dead:
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", dead)
+        connection.executemany(
+            "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", dead
+        )
         connection.executemany("UPDATE run SET status = 'interrupted' WHERE id = ?", dead)
         connection.execute("COMMIT")
 
@@ -317,7 +348,9 @@ class Writer:
     def __init__(self, path: str | os.PathLike, say=None) -> None:
         self.path = os.fspath(path)
         self.run_id: int | None = None  # its seen_unix is kept fresh
-        self.rejected = 0  # rows that broke a rule of the schema, and changes of rows that are not there
+        self.rejected = (
+            0  # rows that broke a rule of the schema, and changes of rows that are not there
+        )
         self.failure: ResultsError | None = None  # why it gave up
         self._lost = 0  # entries that memory had no room for
         self._kept: list[Entry] = []  # what a writer that gave up could not write yet
@@ -391,7 +424,9 @@ class Writer:
 
     def _insert_many(self, table, columns, rows):
         marks = ", ".join("?" * len(columns))
-        self._database.conn.executemany(f"INSERT INTO [{table}] ([{'], ['.join(columns)}]) VALUES ({marks})", rows)
+        self._database.conn.executemany(
+            f"INSERT INTO [{table}] ([{'], ['.join(columns)}]) VALUES ({marks})", rows
+        )
 
     def _execute_many(self, sql, rows):
         self._database.conn.executemany(sql, rows)
@@ -408,18 +443,22 @@ class Writer:
     def _update(self, table, row_id, changes):
         """How many rows have changed: one, or none."""
         names = ", ".join(f"[{name}] = ?" for name in changes)
-        return self._database.conn.execute(f"UPDATE [{table}] SET {names} WHERE id = ?", [*changes.values(), row_id]).rowcount
+        return self._database.conn.execute(
+            f"UPDATE [{table}] SET {names} WHERE id = ?", [*changes.values(), row_id]
+        ).rowcount
 
     def _take_over(self, run_id, seen_unix, row):
         names = ", ".join(f"[{name}] = ?" for name in row)
         taken = self._database.conn.execute(
             f"UPDATE run SET {names}"
             " WHERE id = ? AND status IN ('interrupted', 'running') AND seen_unix IS ?",
-            [*row.values(), run_id, seen_unix]).rowcount
+            [*row.values(), run_id, seen_unix],
+        ).rowcount
         if taken:
             self._database.conn.execute(
                 "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?",
-                [run_id])
+                [run_id],
+            )
         return bool(taken)
 
     def _work(self) -> None:
@@ -439,7 +478,11 @@ class Writer:
         """The run was seen now; before that, what is kept may be written at last."""
         if self._kept and self._rescue(self._kept, 0.0) == 0:
             self._kept = []
-        return [] if self.run_id is None or self.failure else [Entry(self._update, ("run", self.run_id, {"seen_unix": time.time()}))]
+        return (
+            []
+            if self.run_id is None or self.failure
+            else [Entry(self._update, ("run", self.run_id, {"seen_unix": time.time()}))]
+        )
 
     def _gather(self) -> tuple[list[Entry], bool]:
         """What came within the next half second, sooner when somebody waits for it; whether it was the last."""
@@ -459,8 +502,12 @@ class Writer:
     def _store(self, batch: list[Entry]) -> None:
         """Commit a batch; wait while the file is locked or the disk is full, and give up at last. Raises nothing."""
         until = time.monotonic() + WRITE_PATIENCE_S
-        if self.failure is None and not self._is_there():  # what is opened by its name now is another
-            self.failure = ResultsError(f"{self.path}: another program has deleted, moved or replaced it while it was written")
+        if (
+            self.failure is None and not self._is_there()
+        ):  # what is opened by its name now is another
+            self.failure = ResultsError(
+                f"{self.path}: another program has deleted, moved or replaced it while it was written"
+            )
         while self.failure is None:
             try:
                 return self._commit(batch)
@@ -518,9 +565,13 @@ class Writer:
         self._store(batch[half:])
 
     def _give_up(self, error: Exception) -> None:
-        self.failure = ResultsError(f"{self.path}: {error}, for {WRITE_PATIENCE_S:.0f} s now: {remedy(error)}")
+        self.failure = ResultsError(
+            f"{self.path}: {error}, for {WRITE_PATIENCE_S:.0f} s now: {remedy(error)}"
+        )
         with contextlib.suppress(sqlite3.Error):
-            self._database.conn.execute(f"PRAGMA busy_timeout = {READER_PATIENCE_MS}")  # who waits for an answer has waited enough
+            self._database.conn.execute(
+                f"PRAGMA busy_timeout = {READER_PATIENCE_MS}"
+            )  # who waits for an answer has waited enough
 
     def _keep(self, batch: list[Entry]) -> None:
         """After giving up: who waits is told, the rest is held as far as memory is meant to go."""
@@ -553,7 +604,9 @@ class Writer:
     def _complain(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            with contextlib.suppress(Exception):  # a terminal that has gone is no reason to lose rows
+            with contextlib.suppress(
+                Exception
+            ):  # a terminal that has gone is no reason to lose rows
                 self._say(text)
 
     def _checkpoint(self) -> None:
@@ -567,4 +620,7 @@ class Writer:
 def remedy(error: Exception) -> str:
     """What to do about a file that could not be written."""
     remedies = {"locked": "end the program that holds it", "full": "make room on its disk"}
-    return next((said for word, said in remedies.items() if word in str(error)), "look at the file and its disk")
+    return next(
+        (said for word, said in remedies.items() if word in str(error)),
+        "look at the file and its disk",
+    )

@@ -17,7 +17,9 @@ import re
 import sqlite3
 from typing import Iterable, Iterator, NamedTuple
 
-PACKAGED = pathlib.Path(__file__).with_name("schema.sql")  # in a wheel; in a clone it stands in the root
+PACKAGED = pathlib.Path(__file__).with_name(
+    "schema.sql"
+)  # in a wheel; in a clone it stands in the root
 SCHEMA = PACKAGED if PACKAGED.exists() else pathlib.Path(__file__).parents[2] / "schema.sql"
 TOKEN = re.compile(
     r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\[[^\]]*\]|`(?:[^`]|``)*`"  # text and quoted names

@@ -5,6 +5,7 @@
 request_summary, duration_metrics, gpu_metrics and process_<pid>_metrics with that tool's
 columns; repeats follow each other in the same file, as its own did. import_csv.py reads it.
 """
+
 from __future__ import annotations
 
 import csv
@@ -17,19 +18,46 @@ from ollama_bench.analysis.selection import Study
 OF_LEVEL = "JOIN chosen USING (run_id, model) WHERE model = :model AND {} = :concurrency AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY run_id, repeat"
 FILES = {  # name: columns, then the SQL that gives them
     "request_summary.csv": (
-        ["RequestID", "TTFB", "TotalDuration", "ResponseDuration", "WaitingTime", "TokenCount", "StatusCode", "Status"],
-        "SELECT * FROM request_summary " + OF_LEVEL.format("concurrency") + ", request_id"),
+        [
+            "RequestID",
+            "TTFB",
+            "TotalDuration",
+            "ResponseDuration",
+            "WaitingTime",
+            "TokenCount",
+            "StatusCode",
+            "Status",
+        ],
+        "SELECT * FROM request_summary " + OF_LEVEL.format("concurrency") + ", request_id",
+    ),
     "duration_metrics.csv": (
         ["Timestamp", "Concurrency", "MaxDuration", "MinDuration", "AvgDuration", "P99Duration"],
-        "SELECT * FROM duration_metrics " + OF_LEVEL.format("Concurrency")),
+        "SELECT * FROM duration_metrics " + OF_LEVEL.format("Concurrency"),
+    ),
     "gpu_metrics.csv": (
         ["Timestamp", "Usage%", "Power(W)", "Frequency(MHz)"],
-        "SELECT * FROM gpu_metrics " + OF_LEVEL.format("concurrency") + ", at_ns"),
+        "SELECT * FROM gpu_metrics " + OF_LEVEL.format("concurrency") + ", at_ns",
+    ),
 }
 PROCESS_COLUMNS = ["Timestamp", "PID", "CPU%", "MEM%", "Threads", "FDs", "VSZ", "RSS"]
 PROCESS_SQL = "SELECT * FROM process_metrics " + OF_LEVEL.format("concurrency") + ", PID, at_ns"
-PLACES = {"Usage%": 2, "Power(W)": 2, "Frequency(MHz)": 2, "CPU%": 2, "MEM%": 2}  # decimals; durations have three
-DURATIONS = ("TTFB", "TotalDuration", "ResponseDuration", "WaitingTime", "MaxDuration", "MinDuration", "AvgDuration", "P99Duration")
+PLACES = {
+    "Usage%": 2,
+    "Power(W)": 2,
+    "Frequency(MHz)": 2,
+    "CPU%": 2,
+    "MEM%": 2,
+}  # decimals; durations have three
+DURATIONS = (
+    "TTFB",
+    "TotalDuration",
+    "ResponseDuration",
+    "WaitingTime",
+    "MaxDuration",
+    "MinDuration",
+    "AvgDuration",
+    "P99Duration",
+)
 
 
 def write(database, studies: list[Study], top: Path) -> int:
@@ -45,7 +73,9 @@ def write(database, studies: list[Study], top: Path) -> int:
             for row in database.query(PROCESS_SQL, asked):
                 by_pid.setdefault(row["PID"], []).append(row)
             for pid, rows in by_pid.items():
-                written += write_file(top, folder / f"process_{pid}_metrics.csv", PROCESS_COLUMNS, rows)
+                written += write_file(
+                    top, folder / f"process_{pid}_metrics.csv", PROCESS_COLUMNS, rows
+                )
     return written
 
 
@@ -69,7 +99,13 @@ def cell(column: str, row: dict) -> str:
     if column == "P99Duration" and value is None:
         value = row["MaxDuration"]  # below 100 requests the original's p99 is the longest
     if value is None:
-        return "0.000" if column in DURATIONS else "0" if column in ("TokenCount", "StatusCode") else ""
+        return (
+            "0.000"
+            if column in DURATIONS
+            else "0"
+            if column in ("TokenCount", "StatusCode")
+            else ""
+        )
     if isinstance(value, str):
         return harmless(value)
     if column in DURATIONS:

@@ -14,6 +14,7 @@ requests no time. What can be known follows from this:
     is the end less the longest TTFB + ResponseDuration;
   * levels of a model that follow each other upwards without a long pause are one run.
 """
+
 from __future__ import annotations
 
 import os
@@ -38,26 +39,59 @@ from ollama_bench.storage import db
 from ollama_bench.privilege import privilege
 
 TOOL_VERSION = "original Go tool"  # run.tool_version: what made the numbers, not what read them
-LONGEST_PAUSE_S = 300  # the tool paused 10 s between levels; a level that was deleted later leaves two minutes
+LONGEST_PAUSE_S = (
+    300  # the tool paused 10 s between levels; a level that was deleted later leaves two minutes
+)
 NOMINAL_SAMPLE_S = 1.0  # it asked powermetrics for a sample a second ...
 LONGEST_SAMPLE_S = 3.0  # ... and got one every 1.4 s: a longer gap is a hole, not a sample
 IDLE_GPU_W = 0.1  # a GPU that takes less is not busy, whatever its usage column says
 SAME_DURATION_S = 0.0015  # two durations written with three decimals are the same within this
 
 COLUMNS = {  # what each file's columns must hold; a line that differs was cut or is not ours
-    "duration_metrics.csv": {"Timestamp": "time", "Concurrency": "count", "MaxDuration": "number",
-                             "MinDuration": "number", "AvgDuration": "number", "P99Duration": "number"},
-    "request_summary.csv": {"RequestID": "count", "TTFB": "number", "TotalDuration": "number", "ResponseDuration": "number",
-                            "WaitingTime": "number", "TokenCount": "count", "StatusCode": "count", "Status": "word"},
-    "gpu_metrics.csv": {"Timestamp": "time", "Usage%": "maybe", "Power(W)": "number", "Frequency(MHz)": "maybe"},
-    "process": {"Timestamp": "time", "PID": "count", "CPU%": "number", "MEM%": "number", "Threads": "count",
-                "FDs": "maybe", "VSZ": "count", "RSS": "count"},
+    "duration_metrics.csv": {
+        "Timestamp": "time",
+        "Concurrency": "count",
+        "MaxDuration": "number",
+        "MinDuration": "number",
+        "AvgDuration": "number",
+        "P99Duration": "number",
+    },
+    "request_summary.csv": {
+        "RequestID": "count",
+        "TTFB": "number",
+        "TotalDuration": "number",
+        "ResponseDuration": "number",
+        "WaitingTime": "number",
+        "TokenCount": "count",
+        "StatusCode": "count",
+        "Status": "word",
+    },
+    "gpu_metrics.csv": {
+        "Timestamp": "time",
+        "Usage%": "maybe",
+        "Power(W)": "number",
+        "Frequency(MHz)": "maybe",
+    },
+    "process": {
+        "Timestamp": "time",
+        "PID": "count",
+        "CPU%": "number",
+        "MEM%": "number",
+        "Threads": "count",
+        "FDs": "maybe",
+        "VSZ": "count",
+        "RSS": "count",
+    },
 }
 PATTERNS = {
     "time": re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII),
     "count": re.compile(r"\d{1,15}", re.ASCII),  # 1,024 times as much still fits SQLite's 64 bits
-    "number": re.compile(r"\d{1,7}(\.\d{1,9})?", re.ASCII),  # ten million seconds, watts or megahertz are none
-    "maybe": re.compile(r"(\d{1,7}(\.\d{1,9})?)?", re.ASCII),  # empty where our own export knew nothing
+    "number": re.compile(
+        r"\d{1,7}(\.\d{1,9})?", re.ASCII
+    ),  # ten million seconds, watts or megahertz are none
+    "maybe": re.compile(
+        r"(\d{1,7}(\.\d{1,9})?)?", re.ASCII
+    ),  # empty where our own export knew nothing
     "word": re.compile(r"[A-Za-z_]{1,40}"),
 }
 
@@ -72,12 +106,15 @@ class ImportFailed(Exception):
 @dataclass
 class Level:
     """One level as the files tell it; instants in seconds since 1970."""
+
     concurrency: int
     started_unix: float
     ended_unix: float
     requests: list[dict]
     samples: list[tuple] = field(default_factory=list)  # start, end, watts, MHz, busy ratio
-    looks: dict[int, dict[float, dict]] = field(default_factory=dict)  # lines of process files, by pid and instant
+    looks: dict[int, dict[float, dict]] = field(
+        default_factory=dict
+    )  # lines of process files, by pid and instant
 
 
 class Notes:
@@ -94,8 +131,10 @@ class Notes:
 
     def lines(self) -> list[str]:
         """One line a reason, e.g. "2 x line cut in half (1/process_7_metrics.csv:15 ...)"."""
-        return [f"{count:,} x {reason} ({self.examples[reason]}{' ...' if count > 1 else ''})"
-                for reason, count in self.left_out.items()]
+        return [
+            f"{count:,} x {reason} ({self.examples[reason]}{' ...' if count > 1 else ''})"
+            for reason, count in self.left_out.items()
+        ]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -110,9 +149,19 @@ def main(argv: list[str] | None = None) -> int:
             known = known_keys(arguments.db)
             print_report(model, runs, notes, [key in known for key in keys])
             if not arguments.dry_run:
-                store(arguments.db, model, [pair for pair in zip(runs, keys) if pair[1] not in known], notes)
-    except (ImportFailed, db.ResultsError, privilege.PrivilegeError, sqlite3.Error,
-            OSError) as error:
+                store(
+                    arguments.db,
+                    model,
+                    [pair for pair in zip(runs, keys) if pair[1] not in known],
+                    notes,
+                )
+    except (
+        ImportFailed,
+        db.ResultsError,
+        privilege.PrivilegeError,
+        sqlite3.Error,
+        OSError,
+    ) as error:
         print(f"import_csv.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -124,10 +173,13 @@ def main(argv: list[str] | None = None) -> int:
 
 # Finding and reading.
 
+
 def find_models(top: Path) -> dict[str, list[Path]]:
     """The level folders of each model at or below a folder: .../<model>/test_results_<level>."""
     if not top.is_dir():
-        raise ImportFailed(f"{top} is not a folder: name the one that holds <model>/test_results_<level>/")
+        raise ImportFailed(
+            f"{top} is not a folder: name the one that holds <model>/test_results_<level>/"
+        )
     models: dict[str, list[Path]] = {}
     for pattern in ("test_results_*", "*/test_results_*", "*/*/test_results_*"):
         for folder in sorted(top.resolve().glob(pattern)):
@@ -142,7 +194,9 @@ def read_model(folders: list[Path], notes: Notes) -> list[Level]:
     """Every level of a model in order of time, with the samples of its own window."""
     levels: list[Level] = []
     gpu_lines = {folder: read_lines(folder / "gpu_metrics.csv", notes) for folder in folders}
-    usage_is_fiction = usage_says_nothing([line for lines in gpu_lines.values() for _, line in lines])
+    usage_is_fiction = usage_says_nothing(
+        [line for lines in gpu_lines.values() for _, line in lines]
+    )
     for folder in folders:
         here = read_levels(folder, notes)
         give_samples(here, gpu_lines[folder], usage_is_fiction, notes)
@@ -170,14 +224,24 @@ def read_lines(path: Path, notes: Notes) -> list[tuple[str, dict]]:
         values = line.rstrip("\r").split(",")
         notes.read[re.sub(r"\d+", "PID", path.name)] += 1
         if len(values) == len(columns) and all(map(fits, columns.values(), values)):
-            good.append((where, {name: parse(kind, text) for (name, kind), text in zip(columns.items(), values)}))
+            good.append(
+                (
+                    where,
+                    {
+                        name: parse(kind, text)
+                        for (name, kind), text in zip(columns.items(), values)
+                    },
+                )
+            )
         else:
             notes.drop("line cut in half", where)
     return good
 
 
 def fits(kind: str, text: str) -> bool:
-    return PATTERNS[kind].fullmatch(text) is not None and (kind != "time" or to_unix(text) is not None)
+    return PATTERNS[kind].fullmatch(text) is not None and (
+        kind != "time" or to_unix(text) is not None
+    )
 
 
 def parse(kind: str, text: str):
@@ -190,7 +254,9 @@ def parse(kind: str, text: str):
 
 def to_unix(text: str) -> float | None:
     """RFC 3339 to seconds since 1970; None when it is no date."""
-    whole = re.sub(r"\.(\d{1,6})", lambda found: f".{found[1]:0<6}", text.replace("Z", "+00:00"))  # Python 3.10 knows 3 or 6 digits
+    whole = re.sub(
+        r"\.(\d{1,6})", lambda found: f".{found[1]:0<6}", text.replace("Z", "+00:00")
+    )  # Python 3.10 knows 3 or 6 digits
     try:
         return datetime.fromisoformat(whole).timestamp()
     except ValueError:
@@ -203,9 +269,10 @@ def brief(path: Path) -> str:
 
 # Requests: which lines belong to which level, and when.
 
+
 def read_levels(folder: Path, notes: Notes) -> list[Level]:
     """The levels that one folder's files tell of, in order of time."""
-    concurrency = int(folder.name[len("test_results_"):])
+    concurrency = int(folder.name[len("test_results_") :])
     groups = split_by_number(read_lines(folder / "request_summary.csv", notes), concurrency, notes)
     ends = read_lines(folder / "duration_metrics.csv", notes)
     levels = []
@@ -215,7 +282,9 @@ def read_levels(folder: Path, notes: Notes) -> list[Level]:
     return levels
 
 
-def split_by_number(lines: list[tuple[str, dict]], concurrency: int, notes: Notes) -> list[list[dict]]:
+def split_by_number(
+    lines: list[tuple[str, dict]], concurrency: int, notes: Notes
+) -> list[list[dict]]:
     """Each start of the tool numbers its requests anew: a number seen before begins the next."""
     groups: list[list[dict]] = []
     seen: set[int] = set()
@@ -231,20 +300,26 @@ def split_by_number(lines: list[tuple[str, dict]], concurrency: int, notes: Note
     return groups
 
 
-def pair(ends: list[tuple[str, dict]], groups: list[list[dict]], notes: Notes) -> list[tuple[dict, list[dict]]]:
+def pair(
+    ends: list[tuple[str, dict]], groups: list[list[dict]], notes: Notes
+) -> list[tuple[dict, list[dict]]]:
     """Put each line of duration_metrics.csv to its requests: in order, by MaxDuration when some are missing."""
     if len(ends) == len(groups):
         return [(end, group) for (_, end), group in zip(ends, groups)]
     pairs, rest = [], list(groups)
     for where, end in ends:
-        same = [group for group in rest if abs(longest_s(group) - end["MaxDuration"]) <= SAME_DURATION_S]
+        same = [
+            group for group in rest if abs(longest_s(group) - end["MaxDuration"]) <= SAME_DURATION_S
+        ]
         if same:
             pairs.append((end, same[0]))
             rest.remove(same[0])
         else:
             notes.drop("level without its requests", where)
     for group in rest:
-        notes.drop("requests of unknown time: no line in duration_metrics.csv", f"{len(group)} requests")
+        notes.drop(
+            "requests of unknown time: no line in duration_metrics.csv", f"{len(group)} requests"
+        )
     return pairs
 
 
@@ -254,12 +329,17 @@ def longest_s(group: list[dict]) -> float:
 
 # Samples: each level keeps those that its own files hold of its own time.
 
+
 def usage_says_nothing(lines: list[dict]) -> bool:
     """Is usage 100.00 in every line, idle ones included? The tool never parsed the idle residency."""
-    return all(line["Usage%"] == 100 for line in lines) and any(line["Power(W)"] < IDLE_GPU_W for line in lines)
+    return all(line["Usage%"] == 100 for line in lines) and any(
+        line["Power(W)"] < IDLE_GPU_W for line in lines
+    )
 
 
-def give_samples(levels: list[Level], lines: list[tuple[str, dict]], usage_is_fiction: bool, notes: Notes) -> None:
+def give_samples(
+    levels: list[Level], lines: list[tuple[str, dict]], usage_is_fiction: bool, notes: Notes
+) -> None:
     """Hand GPU samples to the level they overlap; a sample reaches back to the one before."""
     before = None
     for where, line in sorted(lines, key=lambda item: item[1]["Timestamp"]):
@@ -267,15 +347,28 @@ def give_samples(levels: list[Level], lines: list[tuple[str, dict]], usage_is_fi
         if end == before:
             notes.drop("second GPU sample of the same second", where)
             continue
-        start = before if before is not None and end - before <= LONGEST_SAMPLE_S else end - NOMINAL_SAMPLE_S
+        start = (
+            before
+            if before is not None and end - before <= LONGEST_SAMPLE_S
+            else end - NOMINAL_SAMPLE_S
+        )
         before = end
-        level = next((level for level in levels if end > level.started_unix and start < level.ended_unix), None)
+        level = next(
+            (level for level in levels if end > level.started_unix and start < level.ended_unix),
+            None,
+        )
         if level is None:
-            notes.drop("GPU sample outside its level: the sampler ran on after the level had ended", where)
+            notes.drop(
+                "GPU sample outside its level: the sampler ran on after the level had ended", where
+            )
             continue
-        busy = None if usage_is_fiction or line["Usage%"] is None else min(line["Usage%"] / 100, 1.0)
+        busy = (
+            None if usage_is_fiction or line["Usage%"] is None else min(line["Usage%"] / 100, 1.0)
+        )
         if usage_is_fiction:
-            notes.drop("GPU usage of 100 % stored as unknown: it reads 100.00 even below 0.1 W", where)
+            notes.drop(
+                "GPU usage of 100 % stored as unknown: it reads 100.00 even below 0.1 W", where
+            )
         level.samples.append((start, end, line["Power(W)"], line["Frequency(MHz)"], busy))
 
 
@@ -283,7 +376,9 @@ def give_looks(levels: list[Level], lines: list[tuple[str, dict]], notes: Notes)
     """Hand process samples to the level in whose time they fall, one a second."""
     for where, line in lines:
         at = line["Timestamp"]
-        level = next((level for level in levels if level.started_unix <= at <= level.ended_unix), None)
+        level = next(
+            (level for level in levels if level.started_unix <= at <= level.ended_unix), None
+        )
         if level is None:
             notes.drop("process sample outside its level", where)
             continue
@@ -296,12 +391,17 @@ def give_looks(levels: list[Level], lines: list[tuple[str, dict]], notes: Notes)
 
 # Runs.
 
+
 def split_into_runs(levels: list[Level]) -> list[list[Level]]:
     """Levels in order of time; a run ends where concurrency falls or the pause is long."""
     runs: list[list[Level]] = []
     for level in levels:
         last = runs[-1][-1] if runs else None
-        if last and level.concurrency >= last.concurrency and level.started_unix - last.ended_unix <= LONGEST_PAUSE_S:
+        if (
+            last
+            and level.concurrency >= last.concurrency
+            and level.started_unix - last.ended_unix <= LONGEST_PAUSE_S
+        ):
             runs[-1].append(level)
         else:
             runs.append([level])
@@ -320,12 +420,16 @@ def known_keys(path: str) -> set[str]:
         return set()
     database = db.connect(path, readonly=True)
     try:
-        return {row[0] for row in database.execute("SELECT import_key FROM run WHERE import_key IS NOT NULL")}
+        return {
+            row[0]
+            for row in database.execute("SELECT import_key FROM run WHERE import_key IS NOT NULL")
+        }
     finally:
         database.close()
 
 
 # Storing.
+
 
 def store(path: str, model: str, runs: list[tuple[list[Level], str]], notes: Notes) -> None:
     """Write new runs in one transaction: all of a model or nothing."""
@@ -344,15 +448,42 @@ def store(path: str, model: str, runs: list[tuple[list[Level], str]], notes: Not
 
 def store_run(database, model: str, run: list[Level], key: str, notes: Notes) -> None:
     zero = run[0].started_unix
-    run_id = insert(database, "run", {
-        "label": f"{model} (imported)", "source": "import", "status": "finished", "started_unix": zero,
-        "ended_ns": ns(max(level.ended_unix for level in run) - zero), "tool_version": TOOL_VERSION, "import_key": key,
-        "arguments": json.dumps({"model": model, "levels": [level.concurrency for level in run]})})
-    target_id = insert(database, "target", {"run_id": run_id, "host": "unknown", "api": "ollama", "model": model})
-    source_id = insert(database, "power_source", {
-        "run_id": run_id, "name": "powermetrics", "device": "gpu", "kind": "gauge", "status": "ok",
-        "scope": "the GPU alone, as powermetrics estimates it; processor and memory are not in it",
-        "samples": sum(len(level.samples) for level in run)}) if any(level.samples for level in run) else None
+    run_id = insert(
+        database,
+        "run",
+        {
+            "label": f"{model} (imported)",
+            "source": "import",
+            "status": "finished",
+            "started_unix": zero,
+            "ended_ns": ns(max(level.ended_unix for level in run) - zero),
+            "tool_version": TOOL_VERSION,
+            "import_key": key,
+            "arguments": json.dumps(
+                {"model": model, "levels": [level.concurrency for level in run]}
+            ),
+        },
+    )
+    target_id = insert(
+        database, "target", {"run_id": run_id, "host": "unknown", "api": "ollama", "model": model}
+    )
+    source_id = (
+        insert(
+            database,
+            "power_source",
+            {
+                "run_id": run_id,
+                "name": "powermetrics",
+                "device": "gpu",
+                "kind": "gauge",
+                "status": "ok",
+                "scope": "the GPU alone, as powermetrics estimates it; processor and memory are not in it",
+                "samples": sum(len(level.samples) for level in run),
+            },
+        )
+        if any(level.samples for level in run)
+        else None
+    )
     pids = sorted({pid for level in run for pid in level.looks})
     processes = {pid: insert(database, "process", {"run_id": run_id, "pid": pid}) for pid in pids}
     repeats: Counter[int] = Counter()
@@ -361,51 +492,115 @@ def store_run(database, model: str, run: list[Level], key: str, notes: Notes) ->
         store_requests(database, run_id, target_id, model, level, repeats[level.concurrency], zero)
         store_samples(database, source_id, processes, level, zero)
     for text in notes.lines():
-        insert(database, "event", {"run_id": run_id, "kind": "import_left_out", "detail": f"of all runs of {model}: {text}"})
+        insert(
+            database,
+            "event",
+            {
+                "run_id": run_id,
+                "kind": "import_left_out",
+                "detail": f"of all runs of {model}: {text}",
+            },
+        )
 
 
-def store_requests(database, run_id: int, target_id: int, model: str, level: Level, repeat: int, zero: float) -> None:
+def store_requests(
+    database, run_id: int, target_id: int, model: str, level: Level, repeat: int, zero: float
+) -> None:
     sent = ns(level.started_unix - zero)
-    level_id = insert(database, "level", {
-        "run_id": run_id, "model": model, "concurrency": level.concurrency, "repeat": repeat,
-        "status": "finished", "started_ns": sent, "ended_ns": ns(level.ended_unix - zero)})
+    level_id = insert(
+        database,
+        "level",
+        {
+            "run_id": run_id,
+            "model": model,
+            "concurrency": level.concurrency,
+            "repeat": repeat,
+            "status": "finished",
+            "started_ns": sent,
+            "ended_ns": ns(level.ended_unix - zero),
+        },
+    )
     for line in level.requests:
-        insert(database, "request", {"level_id": level_id, "target_id": target_id, "number": line["RequestID"],
-                                     "sent_ns": sent, **outcome(line, sent)})
+        insert(
+            database,
+            "request",
+            {
+                "level_id": level_id,
+                "target_id": target_id,
+                "number": line["RequestID"],
+                "sent_ns": sent,
+                **outcome(line, sent),
+            },
+        )
 
 
 def outcome(line: dict, sent: int) -> dict:
     """How a request ended. The tool wrote zeros where it knew nothing: they become NULL."""
     said = {"http_status": line["StatusCode"]}
     if line["StatusCode"] != 200:
-        return {**said, "status": "http_error", "error": f"status {line['StatusCode']}, noted as {line['Status']}"}
+        return {
+            **said,
+            "status": "http_error",
+            "error": f"status {line['StatusCode']}, noted as {line['Status']}",
+        }
     if line["TTFB"] == 0 and line["ResponseDuration"] == 0:
         return {**said, "status": "empty", "error": f"no duration, noted as {line['Status']}"}
     first = sent + ns(line["TTFB"])
     last = first + ns(line["ResponseDuration"])
     done = line["Status"] == "Completed"
-    return {**said, "status": "completed" if done else "truncated", "error": None if done else f"noted as {line['Status']}",
-            "first_text_ns": first, "last_text_ns": last, "ended_ns": last,
-            "output_tokens": line["TokenCount"], "output_tokens_source": "words"}
+    return {
+        **said,
+        "status": "completed" if done else "truncated",
+        "error": None if done else f"noted as {line['Status']}",
+        "first_text_ns": first,
+        "last_text_ns": last,
+        "ended_ns": last,
+        "output_tokens": line["TokenCount"],
+        "output_tokens_source": "words",
+    }
 
 
-def store_samples(database, source_id: int | None, processes: dict[int, int], level: Level, zero: float) -> None:
+def store_samples(
+    database, source_id: int | None, processes: dict[int, int], level: Level, zero: float
+) -> None:
     for start, end, watts, mhz, busy_ratio in level.samples:
         energy_j = watts * (end - start)
-        insert(database, "power_sample", {
-            "source_id": source_id, "start_ns": ns(start - zero), "end_ns": ns(end - zero), "energy_j": energy_j,
-            "gpu_energy_j": energy_j, "gpu_busy_ratio": busy_ratio, "gpu_mhz": mhz})
+        insert(
+            database,
+            "power_sample",
+            {
+                "source_id": source_id,
+                "start_ns": ns(start - zero),
+                "end_ns": ns(end - zero),
+                "energy_j": energy_j,
+                "gpu_energy_j": energy_j,
+                "gpu_busy_ratio": busy_ratio,
+                "gpu_mhz": mhz,
+            },
+        )
     for pid, looks in level.looks.items():
         for line in looks.values():
-            insert(database, "process_sample", {
-                "process_id": processes[pid], "at_ns": ns(line["Timestamp"] - zero), "cpu_ratio": line["CPU%"] / 100,
-                "memory_ratio": line["MEM%"] / 100, "rss_bytes": line["RSS"] * 1024, "vms_bytes": line["VSZ"] * 1024,
-                "threads": line["Threads"], "fds": None if line["FDs"] is None else int(line["FDs"])})
+            insert(
+                database,
+                "process_sample",
+                {
+                    "process_id": processes[pid],
+                    "at_ns": ns(line["Timestamp"] - zero),
+                    "cpu_ratio": line["CPU%"] / 100,
+                    "memory_ratio": line["MEM%"] / 100,
+                    "rss_bytes": line["RSS"] * 1024,
+                    "vms_bytes": line["VSZ"] * 1024,
+                    "threads": line["Threads"],
+                    "fds": None if line["FDs"] is None else int(line["FDs"]),
+                },
+            )
 
 
 def insert(database, table: str, row: dict) -> int:
     marks = ", ".join("?" * len(row))
-    return database.execute(f"INSERT INTO [{table}] ({', '.join(row)}) VALUES ({marks})", list(row.values())).lastrowid
+    return database.execute(
+        f"INSERT INTO [{table}] ({', '.join(row)}) VALUES ({marks})", list(row.values())
+    ).lastrowid
 
 
 def ns(seconds: float) -> int:
@@ -414,15 +609,21 @@ def ns(seconds: float) -> int:
 
 # Saying.
 
+
 def print_report(model: str, runs: list[list[Level]], notes: Notes, known: list[bool]) -> None:
-    say(f"{model}: read " + ", ".join(f"{count:,} lines of {name}" for name, count in sorted(notes.read.items())))
+    say(
+        f"{model}: read "
+        + ", ".join(f"{count:,} lines of {name}" for name, count in sorted(notes.read.items()))
+    )
     for run, old in zip(runs, known):
         requests = [line for level in run for line in level.requests]
         failed = sum(outcome(line, 0)["status"] != "completed" for line in requests)
-        say(f"  run of {utc(run[0].started_unix)}{' (stored before)' if old else ''}: "
+        say(
+            f"  run of {utc(run[0].started_unix)}{' (stored before)' if old else ''}: "
             f"levels {' '.join(str(level.concurrency) for level in run)}: {len(requests):,} requests, {failed:,} failed; "
             f"{sum(len(level.samples) for level in run):,} GPU samples, "
-            f"{sum(len(looks) for level in run for looks in level.looks.values()):,} process samples")
+            f"{sum(len(looks) for level in run for looks in level.looks.values()):,} process samples"
+        )
     for line in notes.lines():
         say(f"  left out: {line}")
     say("  tokens are the tool's count of words (output_tokens_source = 'words')")
@@ -430,7 +631,15 @@ def print_report(model: str, runs: list[list[Level]], notes: Notes, known: list[
 
 def say(text: str) -> None:
     """Print within 79 columns, what runs over indented below."""
-    print(textwrap.fill(visible(text), 79, subsequent_indent="    ", break_on_hyphens=False, drop_whitespace=True))
+    print(
+        textwrap.fill(
+            visible(text),
+            79,
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+            drop_whitespace=True,
+        )
+    )
 
 
 def visible(text: str) -> str:
@@ -443,10 +652,20 @@ def utc(unix: float) -> str:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="import_csv.py", description="Read the CSV tree of the original Go tool into results.db.")
-    parser.add_argument("dir", type=Path, metavar="DIR", help="folder that holds ollama/<model>/test_results_<level>/, or one below it")
+    parser = argparse.ArgumentParser(
+        prog="import_csv.py",
+        description="Read the CSV tree of the original Go tool into results.db.",
+    )
+    parser.add_argument(
+        "dir",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds ollama/<model>/test_results_<level>/, or one below it",
+    )
     parser.add_argument("--db", default="results.db", help="results file (default: results.db)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be stored, write nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be stored, write nothing"
+    )
     arguments = parser.parse_args(argv)
     standard.refuse_nul(parser, arguments)
     return arguments

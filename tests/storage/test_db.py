@@ -1,4 +1,5 @@
 """db.py: what a results file promises when it is opened, shared, full, foreign or killed."""
+
 import contextlib
 import os
 import sqlite3
@@ -15,14 +16,24 @@ import pytest
 from ollama_bench.storage import db
 from ollama_bench.storage import schema
 
-RUN = {"source": "bench", "status": "running", "started_unix": 1e9, "arguments": "{}", "tool_version": "0"}
+RUN = {
+    "source": "bench",
+    "status": "running",
+    "started_unix": 1e9,
+    "arguments": "{}",
+    "tool_version": "0",
+}
 
 
 @pytest.fixture(autouse=True)
 def closed(monkeypatch):
     """Closes every connection that a test opened."""
     opened, connect = [], sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda *arguments, **options: opened.append(connect(*arguments, **options)) or opened[-1])
+    monkeypatch.setattr(
+        sqlite3,
+        "connect",
+        lambda *arguments, **options: opened.append(connect(*arguments, **options)) or opened[-1],
+    )
     yield
     for connection in opened:
         connection.close()
@@ -56,7 +67,9 @@ def test_a_table_with_other_comments_is_the_same_table(tmp_path):
     """Or each opening of an older file would make its views anew and want the write lock for it."""
     database = db.connect(tmp_path / "results.db")
     database.execute("PRAGMA writable_schema = ON")
-    database.execute("UPDATE sqlite_master SET sql = replace(sql, 'one piece of streamed text', 'other words') WHERE name = 'chunk'")
+    database.execute(
+        "UPDATE sqlite_master SET sql = replace(sql, 'one piece of streamed text', 'other words') WHERE name = 'chunk'"
+    )
     database.close()
     again = db.connect(tmp_path / "results.db")
     assert "other words" in again["chunk"].schema and schema.is_current(again.conn)
@@ -91,8 +104,13 @@ def bad_files(tmp_path):
     sqlite3.connect(foreign).executescript("CREATE TABLE cats (name)")
     newer = tmp_path / "newer.db"
     db.connect(newer).conn.execute("PRAGMA user_version = 99")
-    return {text: "not an SQLite file", foreign: "not a results file", newer: "version 99",
-            tmp_path: "is a folder", tmp_path / "no" / "x.db": "there is no folder"}
+    return {
+        text: "not an SQLite file",
+        foreign: "not a results file",
+        newer: "version 99",
+        tmp_path: "is a folder",
+        tmp_path / "no" / "x.db": "there is no folder",
+    }
 
 
 def test_files_that_cannot_be_used_are_named_in_one_line(tmp_path):
@@ -117,7 +135,11 @@ def test_rows_of_a_killed_run_are_not_left_out_in_a_read_only_folder(tmp_path, m
     def refused(name, *arguments, **options):
         if str(name).endswith("mode=ro"):
             return types.SimpleNamespace(
-                execute=refuse, close=lambda: None, heed=lambda: None, checked=contextlib.nullcontext)
+                execute=refuse,
+                close=lambda: None,
+                heed=lambda: None,
+                checked=contextlib.nullcontext,
+            )
         return connect(name, *arguments, **options)
 
     monkeypatch.setattr(sqlite3, "connect", refused)
@@ -166,7 +188,11 @@ def test_patience_ends_and_says_what_to_do(tmp_path, impatient):
     path = tmp_path / "results.db"
     writer = db.Writer(path, say=lambda text: None)
     other = locked(path)
-    for attempt in (lambda: writer.insert("run", RUN), lambda: writer.insert("run", RUN), writer.flush):
+    for attempt in (
+        lambda: writer.insert("run", RUN),
+        lambda: writer.insert("run", RUN),
+        writer.flush,
+    ):
         with pytest.raises(db.ResultsError, match="locked.*end the program") as caught:
             attempt()
         assert caught.value is writer.failure and "\n" not in str(caught.value)
@@ -174,7 +200,9 @@ def test_patience_ends_and_says_what_to_do(tmp_path, impatient):
     with pytest.raises(db.ResultsError):  # having given up is for good
         writer.insert("run", RUN)
     writer.close()
-    with pytest.raises(db.ResultsError, match="locked"):  # and nobody waits for ever for a thread that has gone
+    with pytest.raises(
+        db.ResultsError, match="locked"
+    ):  # and nobody waits for ever for a thread that has gone
         writer.flush()
 
 
@@ -219,13 +247,16 @@ def test_a_change_of_a_row_that_is_not_there_is_rejected_and_nothing_else(tmp_pa
             writer.update("run", row_id, {"status": "finished"})
         writer.add("event", {"run_id": run_id, "kind": "x"})
         writer.flush()
-        assert writer.rejected == 2 and any("a row of run" in line for line in said) and len(said) == 1
+        assert (
+            writer.rejected == 2 and any("a row of run" in line for line in said) and len(said) == 1
+        )
     assert count(path, "run WHERE status = 'finished'") == count(path, "event") == 1
 
 
 def test_whatever_a_row_does_the_thread_lives(tmp_path, monkeypatch):
     def die(*_):
         raise StopIteration
+
     said = []
     with db.Writer(tmp_path / "results.db", say=said.append) as writer:
         monkeypatch.setattr(writer, "_insert_one", die)
@@ -241,7 +272,9 @@ def test_whatever_a_row_does_the_thread_lives(tmp_path, monkeypatch):
 def test_what_breaks_a_rule_is_told_as_a_results_error(tmp_path):
     with db.Writer(tmp_path / "results.db", say=lambda text: None) as writer:
         with pytest.raises(db.ResultsError, match="FOREIGN KEY"):
-            writer.insert("level", {"run_id": 9, "model": "m", "concurrency": 1, "status": "running"})
+            writer.insert(
+                "level", {"run_id": 9, "model": "m", "concurrency": 1, "status": "running"}
+            )
 
 
 def test_rows_are_there_within_a_second_without_a_flush(tmp_path):
@@ -266,6 +299,7 @@ def test_two_writers_share_a_file(tmp_path):
 
 def test_a_new_file_is_opened_by_several_at_once(tmp_path):
     """Turning a new file to WAL is where SQLite does not wait by itself: of 40 such openings two or three met it."""
+
     def open_together(round_number):
         together, path = threading.Barrier(4), tmp_path / f"{round_number}.db"
 
@@ -285,7 +319,9 @@ def test_a_run_that_died_is_interrupted(tmp_path):
     with db.Writer(path) as writer:
         dead = writer.insert("run", RUN | {"seen_unix": now - db.DEAD_AFTER_S - 60})
         alive = writer.insert("run", RUN | {"seen_unix": now})
-        writer.insert("level", {"run_id": dead, "model": "m", "concurrency": 1, "status": "running"})
+        writer.insert(
+            "level", {"run_id": dead, "model": "m", "concurrency": 1, "status": "running"}
+        )
     reader = db.connect(path, readonly=True)
     shown = dict(reader.conn.execute("SELECT run_id, status FROM runs").fetchall())
     assert shown == {dead: "interrupted", alive: "running"}
@@ -307,8 +343,12 @@ for i in range(1000):
 
 def test_kill_9_costs_at_most_the_last_second(tmp_path):
     path = tmp_path / "results.db"
-    child = subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, text=True,
-                             cwd=os.path.dirname(db.__file__))
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, path],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=os.path.dirname(db.__file__),
+    )
     seen = []
     while len(seen) < 200:
         seen.append((time.monotonic(), int(child.stdout.readline())))
@@ -322,11 +362,15 @@ def test_kill_9_costs_at_most_the_last_second(tmp_path):
     assert {i for at, i in seen if at < killed_at - 1.0} <= stored
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root to mount a small disk")
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root to mount a small disk"
+)
 def test_a_full_disk_is_one_line_and_loses_nothing_committed(tmp_path, monkeypatch):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", disk], capture_output=True
+    ).returncode:
         pytest.skip("this machine does not let us mount")
     monkeypatch.setattr(db, "WRITE_PATIENCE_S", 0.5)
     said = []
@@ -337,23 +381,35 @@ def test_a_full_disk_is_one_line_and_loses_nothing_committed(tmp_path, monkeypat
             for _ in range(100):
                 writer.insert("run", RUN | {"arguments": "x" * 20_000})
         for number in range(40):  # of which only the small ones may have room
-            writer.add("event", {"run_id": first, "kind": "x", "detail": "y" * (100_000 if number % 2 else 1)})
-        with pytest.raises(db.ResultsError, match=r"full.*make room on its disk; \d\d entries could not be written$"):
+            writer.add(
+                "event",
+                {"run_id": first, "kind": "x", "detail": "y" * (100_000 if number % 2 else 1)},
+            )
+        with pytest.raises(
+            db.ResultsError,
+            match=r"full.*make room on its disk; \d\d entries could not be written$",
+        ):
             writer.close()
         assert len(said) == 1 and "full" in said[0]
         connection = sqlite3.connect(disk / "results.db")
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-        assert connection.execute("SELECT count(*) FROM run WHERE id = ?", (first,)).fetchone()[0] == 1
+        assert (
+            connection.execute("SELECT count(*) FROM run WHERE id = ?", (first,)).fetchone()[0] == 1
+        )
         connection.close()
     finally:
         subprocess.run(["umount", disk], check=True)
 
 
-@pytest.mark.parametrize("path", [":memory:", "", "file:a.db", "file::memory:?cache=shared", "a\0b"])
+@pytest.mark.parametrize(
+    "path", [":memory:", "", "file:a.db", "file::memory:?cache=shared", "a\0b"]
+)
 @pytest.mark.parametrize("readonly", [False, True])
 def test_what_names_no_file_is_refused_in_one_line(tmp_path, monkeypatch, path, readonly):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(db.ResultsError, match="invalid --db .*: expected the name of a file") as caught:
+    with pytest.raises(
+        db.ResultsError, match="invalid --db .*: expected the name of a file"
+    ) as caught:
         db.connect(path, readonly=readonly)
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
 
@@ -367,7 +423,9 @@ def test_reading_a_closed_file_leaves_nothing_beside_it(tmp_path):
         reader = db.connect(path, readonly=True)
         assert reader["run"].count == 1
         reader.close()
-    assert [file.name for file in tmp_path.iterdir()] == ["results.db"] and path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [
+        "results.db"
+    ] and path.read_bytes() == before
     with db.connect(path).conn as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()

@@ -257,7 +257,10 @@ def test_text_that_is_none_in_another_run_is_one_line_after_a_run(path, capsys):
 
 
 def test_of_a_name_without_an_end_a_line_is_shown(path, capsys):
-    change(path, "UPDATE run SET label = hex(zeroblob(2000000)); UPDATE level SET model = hex(zeroblob(1000000))")
+    change(
+        path,
+        "UPDATE run SET label = hex(zeroblob(2000000)); UPDATE level SET model = hex(zeroblob(1000000))",
+    )
     for arguments in (["--no-charts"], ["--compare", "1", "1"]):
         assert analyze.main(["--db", str(path), *arguments]) == 0
         captured = capsys.readouterr()

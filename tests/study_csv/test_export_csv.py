@@ -1,4 +1,5 @@
 """export_csv.py: the original tool's files, which import_csv.py reads back to the same numbers."""
+
 import csv
 
 import analyze
@@ -20,15 +21,27 @@ def rows(path, sql):
 
 def test_what_goes_out_comes_back(tmp_path):
     made_up_results.write(tmp_path / "a.db", failures=3, levels=(1, 2, 8))
-    assert analyze.main(["--db", str(tmp_path / "a.db"), "--no-charts", "--export-csv", str(tmp_path)]) == 0
+    assert (
+        analyze.main(["--db", str(tmp_path / "a.db"), "--no-charts", "--export-csv", str(tmp_path)])
+        == 0
+    )
     folder = tmp_path / "ollama" / "tiny-7b" / "test_results_8"
-    assert sorted(path.name for path in folder.iterdir()) == ["duration_metrics.csv", "gpu_metrics.csv", "process_4242_metrics.csv", "request_summary.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "duration_metrics.csv",
+        "gpu_metrics.csv",
+        "process_4242_metrics.csv",
+        "request_summary.csv",
+    ]
     assert import_csv.main([str(tmp_path), "--db", str(tmp_path / "b.db")]) == 0
     back = rows(tmp_path / "b.db", NUMBERS)
-    assert [row for row in back if row[2] == "completed"] == [row for row in rows(tmp_path / "a.db", NUMBERS) if row[2] == "completed"]
+    assert [row for row in back if row[2] == "completed"] == [
+        row for row in rows(tmp_path / "a.db", NUMBERS) if row[2] == "completed"
+    ]
     assert sum(row[2] == "http_error" for row in back) == 3
     watts = "SELECT concurrency, round(mean_w, 2) FROM energy_summary ORDER BY 1"
-    assert [watt for _, watt in rows(tmp_path / "b.db", watts)] == [16.0] * 3  # the GPU's share of 20 W
+    assert [watt for _, watt in rows(tmp_path / "b.db", watts)] == [
+        16.0
+    ] * 3  # the GPU's share of 20 W
 
 
 def test_the_columns_are_the_original_ones(tmp_path):
@@ -41,5 +54,11 @@ def test_the_columns_are_the_original_ones(tmp_path):
 
 
 def test_text_is_never_a_formula():
-    assert [export_csv.harmless(text) for text in ("=1+1", "+1", "-1", "@x", "Completed")] == ["'=1+1", "'+1", "'-1", "'@x", "Completed"]
+    assert [export_csv.harmless(text) for text in ("=1+1", "+1", "-1", "@x", "Completed")] == [
+        "'=1+1",
+        "'+1",
+        "'-1",
+        "'@x",
+        "Completed",
+    ]
     assert export_csv.cell("Power(W)", {"Power(W)": -1.0}) == "-1.00"
