@@ -4,15 +4,13 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import types
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(HERE))
+from ollama_bench.simulator import child
+
 
 
 def pytest_report_header():
@@ -47,8 +45,7 @@ def sims(directory):
 
 
 def start_sim(log_path, arguments, started):
-    command = [sys.executable, str(HERE / "ollama_bench/simulator/sim.py"), "--port", "0", "--log", str(log_path),
-               "--parent-pid", str(os.getpid()), *arguments]
+    command = child.command("--port", "0", "--log", str(log_path), "--parent-pid", str(os.getpid()), *arguments)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     started.append(process)
     line = process.stdout.readline()

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from dataclasses import asdict
-from pathlib import Path
 from typing import Iterator
 from urllib.parse import urlsplit
 
@@ -21,6 +19,7 @@ import urllib3
 
 from ollama_bench.protocols import api
 from ollama_bench.load import attempt
+from ollama_bench.simulator import child
 from ollama_bench.transport import wire
 
 CONNECT_S = 5.0
@@ -174,12 +173,11 @@ def step(line: bytes, secret: api.Secret = api.NO_SECRET) -> str:
 
 
 class Simulator:
-    """The demo's server: sim.py as a process of our own, ended with us."""
+    """The demo's server: the simulator as a process of our own, ended with us."""
 
     def __enter__(self) -> "Simulator":
-        script = str(Path(__file__).parents[1] / "simulator" / "sim.py")
         self._process = subprocess.Popen(
-            [sys.executable, script, "--port", "0", "--parent-pid", str(os.getpid()), *DEMO],
+            child.command("--port", "0", "--parent-pid", str(os.getpid()), *DEMO),
             stdout=subprocess.PIPE, text=True, start_new_session=True)
         try:
             line = self._process.stdout.readline()
@@ -190,8 +188,7 @@ class Simulator:
             raise
         self.url = line.split()[-1]
         self.pid = self._process.pid
-        self.powermetrics = [sys.executable, script, "powermetrics", "--port", str(urlsplit(self.url).port),
-                             "-f", "plist", "-b", "0", "-i", str(DEMO_INTERVAL_MS)]
+        self.powermetrics = child.powermetrics_command(urlsplit(self.url).port, DEMO_INTERVAL_MS)
         return self
 
     def __exit__(self, *_) -> None:

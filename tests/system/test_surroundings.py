@@ -21,8 +21,8 @@ PROGRAMS = [
     "bench.py",
     "monitor.py",
     "analyze.py",
-    "sim.py",
-    "import_csv.py",
+    "ollama_bench.simulator",
+    "ollama_bench.study_csv",
     *(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")),
 ]
 
@@ -33,13 +33,15 @@ def run(program, *arguments, cwd, **environment):
         for name, value in os.environ.items()
         if name not in ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
     }
+    is_module = program.startswith("ollama_bench.")
+    start = ["-m", program] if is_module else [ROOT / program]
     return subprocess.run(
-        [sys.executable, ROOT / program, *map(str, arguments)],
+        [sys.executable, *start, *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
-        env={**clean, **environment},
+        env={**clean, "PYTHONPATH": str(ROOT), **environment},
     )
 
 
@@ -70,7 +72,7 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
     assert charts.returncode == 1 and charts.stderr == (
         "analyze.py: no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts\n"
     )
-    assert run("sim.py", "--fault", "help", cwd=tmp_path, **bare).stdout.startswith("html_502 ")
+    assert run("ollama_bench.simulator", "--fault", "help", cwd=tmp_path, **bare).stdout.startswith("html_502 ")
 
 
 # -- windows without width
@@ -146,7 +148,7 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
     for command in (
         ["bench.py", "1", "--demo", *QUICK, "--plain"],
         ["analyze.py", "--no-charts"],
-        ["import_csv.py", "ollama"],
+        ["ollama_bench.study_csv", "ollama"],
         ["monitor.py", "--port", "9", "--duration", "0.1"],
     ):
         done = run(*command, "--db", name, cwd=tmp_path)
