@@ -8,8 +8,8 @@ import warnings
 import pytest
 import yaml
 
-from tools import describe
 from tests.support import made_up_results
+from tools import describe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it imports is its own affair
@@ -28,7 +28,8 @@ def pages(tmp_path_factory):
         names = [
             row[0]
             for row in connection.execute(
-                "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+                "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+                " AND name NOT LIKE 'sqlite_%'"
             )
         ]
     connection.close()

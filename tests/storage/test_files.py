@@ -18,10 +18,10 @@ as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="ne
 links = pytest.mark.skipif(os.name == "nt", reason="links need a right here")
 
 
-@pytest.fixture(params=[True, False] if files.IS_HELD else [False])
+@pytest.fixture(params=[True, False] if files.CAN_HOLD_FOLDERS else [False])
 def ways(request, monkeypatch):
     """As where a system can open a folder, and as where it cannot."""
-    monkeypatch.setattr(files, "IS_HELD", request.param)
+    monkeypatch.setattr(files, "CAN_HOLD_FOLDERS", request.param)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_folder_that_was_named_may_be_no_link_of_another_user(tmp_path, vict
 
 
 @links
-@pytest.mark.skipif(not files.IS_HELD, reason="no folder is held open here")
+@pytest.mark.skipif(not files.CAN_HOLD_FOLDERS, reason="no folder is held open here")
 def test_a_folder_that_becomes_a_link_after_it_was_looked_at_leads_nowhere(
     tmp_path, victim, monkeypatch
 ):
@@ -132,7 +132,7 @@ def test_analyze_refuses_a_folder_that_is_a_link_in_one_line(
     assert analyze.main(arguments) == 1 and untouched(victim)
     assert (
         capsys.readouterr().err.strip()
-        == f"analyze.py: {place} is a symbolic link: remove it, or name another folder"
+        == f"analyze.py: {place} is a symbolic link: remove it, or choose another folder"
     )
 
 

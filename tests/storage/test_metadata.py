@@ -19,7 +19,8 @@ def stored():
     names = [
         row[0]
         for row in connection.execute(
-            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+            " AND name NOT LIKE 'sqlite_%'"
         )
     ]
     found = {
@@ -88,7 +89,10 @@ def test_every_description_has_its_unit(descriptions):
 
 
 def test_every_description_stands_alone(descriptions):
-    dangling = r"^(its|their|of these|to here|\.\.\.)|^(mean|shortest|longest)$|\b(of these,|the same (as|less)|all of the below|the next figures)"
+    dangling = (
+        r"^(its|their|of these|to here|\.\.\.)|^(mean|shortest|longest)$"
+        r"|\b(of these,|the same (as|less)|all of the below|the next figures)"
+    )
     assert [
         (table, column, words)
         for table, column, words in descriptions

@@ -3,15 +3,15 @@
 import pytest
 
 import analyze
-from ollama_bench.storage import db
 from ollama_bench.analysis import selection
+from ollama_bench.storage.connection import connect
 
 S = 1_000_000_000  # nanoseconds in a second
 
 
 @pytest.fixture
 def database(tmp_path):
-    database = db.connect(tmp_path / "results.db")
+    database = connect(tmp_path / "results.db")
     database["machine"].insert({"id": 1, "fingerprint": "x", "chip": "Apple M2 Pro"})
     database["run"].insert(
         {
@@ -58,7 +58,10 @@ def request(
     level_id=1,
     **columns,
 ):
-    ns = lambda at: None if at is None else int(at * S)
+
+    def ns(at):
+        return None if at is None else int(at * S)
+
     database["request"].insert(
         {
             "level_id": level_id,
@@ -371,7 +374,7 @@ def test_runs_show_by_a_label(database):
 
 
 def test_every_view_answers_on_an_empty_file(tmp_path):
-    database = db.connect(tmp_path / "empty.db")
+    database = connect(tmp_path / "empty.db")
     for view in database.view_names():
         assert list(database.query(f"SELECT * FROM [{view}]")) == []
     database.conn.close()
