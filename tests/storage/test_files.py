@@ -166,7 +166,7 @@ PRELUDE = """
 import sys, importlib.metadata, sqlite_utils, altair
 sqlite_utils.Database(memory=True).conn.close()  # root's Python may be out of the user's reach
 altair.Chart(altair.Data(values=[{"a": 1}])).mark_line().encode(x="a:Q").to_dict()
-from ollama_bench.study_csv import import_csv
+from ollama_bench.study_csv import importer
 from ollama_bench.report import report
 import analyze
 """
@@ -197,7 +197,7 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
     assert (
         len(list(home.rglob("*.png"))) > 5 and list(home.rglob("*.csv")) and owners(home) == {65534}
     )
-    done = sudo(home, "import_csv", "ollama", "--db", "again.db")
+    done = sudo(home, "importer", "ollama", "--db", "again.db")
     assert done.returncode == 0 and (home / "again.db").exists() and owners(home) == {65534}, (
         done.stderr
     )
@@ -208,7 +208,7 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
     "link, command",
     [
         ("data", ["analyze", "--no-charts", "--export-csv", "data"]),
-        ("new.db", ["import_csv", "ollama", "--db", "new.db"]),
+        ("new.db", ["importer", "ollama", "--db", "new.db"]),
     ],
 )
 def test_no_link_is_followed_with_roots_rights(home, link, command):
@@ -224,8 +224,9 @@ def test_no_link_is_followed_with_roots_rights(home, link, command):
 
 
 @as_root
-@pytest.mark.parametrize("command", [["analyze"], ["import_csv", "ollama"]])
+@pytest.mark.parametrize("command", [["analyze"], ["importer", "ollama"]])
 def test_a_user_that_is_none_is_one_line(home, command):
     done = sudo(home, *command, user="root")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"{command[0]}.py: SUDO_UID='root' is no user of this machine")
+    program = {"analyze": "analyze.py", "importer": "ollama-bench import"}[command[0]]
+    assert done.stderr.startswith(f"{program}: SUDO_UID='root' is no user of this machine")

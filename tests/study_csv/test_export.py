@@ -1,11 +1,11 @@
-"""export_csv.py: the original tool's files, which import_csv.py reads back to the same numbers."""
+"""The export writes the original tool's files, and the import reads back the same numbers."""
 
 import csv
 
 import analyze
-from ollama_bench.storage import db
-from ollama_bench.study_csv import export_csv
-from ollama_bench.study_csv import import_csv
+from ollama_bench.storage.connection import connect
+from ollama_bench.study_csv import export, importer
+from ollama_bench.study_csv.columns import COLUMNS
 from tests.support import made_up_results
 
 NUMBERS = """SELECT concurrency, request.number, request.status, round(ttft_s, 3), round(active_s, 3), output_tokens
@@ -13,7 +13,7 @@ NUMBERS = """SELECT concurrency, request.number, request.status, round(ttft_s, 3
 
 
 def rows(path, sql):
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     found = list(database.execute(sql))
     database.close()
     return found
@@ -32,7 +32,7 @@ def test_what_goes_out_comes_back(tmp_path):
         "process_4242_metrics.csv",
         "request_summary.csv",
     ]
-    assert import_csv.main([str(tmp_path), "--db", str(tmp_path / "b.db")]) == 0
+    assert importer.main([str(tmp_path), "--db", str(tmp_path / "b.db")]) == 0
     back = rows(tmp_path / "b.db", NUMBERS)
     assert [row for row in back if row[2] == "completed"] == [
         row for row in rows(tmp_path / "a.db", NUMBERS) if row[2] == "completed"
@@ -50,15 +50,15 @@ def test_the_columns_are_the_original_ones(tmp_path):
     for path in (tmp_path / "ollama").rglob("*.csv"):
         kind = "process" if path.name.startswith("process") else path.name
         with path.open(encoding="utf-8") as file:
-            assert next(csv.reader(file)) == list(import_csv.COLUMNS[kind])
+            assert next(csv.reader(file)) == list(COLUMNS[kind])
 
 
 def test_text_is_never_a_formula():
-    assert [export_csv.harmless(text) for text in ("=1+1", "+1", "-1", "@x", "Completed")] == [
+    assert [export.escape_formula(text) for text in ("=1+1", "+1", "-1", "@x", "Completed")] == [
         "'=1+1",
         "'+1",
         "'-1",
         "'@x",
         "Completed",
     ]
-    assert export_csv.cell("Power(W)", {"Power(W)": -1.0}) == "-1.00"
+    assert export.format_cell("Power(W)", {"Power(W)": -1.0}) == "-1.00"

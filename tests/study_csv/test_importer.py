@@ -1,11 +1,11 @@
-"""import_csv.py against a small tree in the original tool's format, with its faults."""
+"""The import against a small tree in the original tool's format, with its faults."""
 
 import sqlite3
 
 import pytest
 
-from ollama_bench.storage import db
-from ollama_bench.study_csv import import_csv
+from ollama_bench.storage.connection import connect
+from ollama_bench.study_csv import importer, storing
 
 GPU = "Timestamp,Usage%,Power(W),Frequency(MHz)\n"
 PROCESS = "Timestamp,PID,CPU%,MEM%,Threads,FDs,VSZ,RSS\n"
@@ -54,7 +54,7 @@ def tree(tmp_path):
 
 
 def run_import(tree, path, *more):
-    return import_csv.main([str(tree), "--db", str(path), *more])
+    return importer.main([str(tree), "--db", str(path), *more])
 
 
 def rows(path, sql):
@@ -222,19 +222,19 @@ def test_a_process_file_written_twice_counts_once(tree, tmp_path, capsys):
 
 
 def test_what_the_file_refuses_is_one_line(tree, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(import_csv, "ns", lambda seconds: 0)  # two samples at the same instant
+    monkeypatch.setattr(storing, "to_ns", lambda seconds: 0)  # two samples at the same instant
     assert run_import(tree, tmp_path / "r.db") == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_half_an_import_is_none(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        import_csv, "store_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt())
+        storing, "store_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt())
     )
     assert run_import(tree, tmp_path / "r.db") == 130
     assert rows(tmp_path / "r.db", "SELECT count(*) FROM run") == [(0,)]
     monkeypatch.undo()
     assert run_import(tree, tmp_path / "r.db") == 0
-    database = db.connect(tmp_path / "r.db", readonly=True)
+    database = connect(tmp_path / "r.db", readonly=True)
     assert database["run"].count == 2
     database.close()
