@@ -8,7 +8,8 @@ from ollama_bench.study_csv import export, importer
 from ollama_bench.study_csv.columns import COLUMNS
 from tests.support import made_up_results
 
-NUMBERS = """SELECT concurrency, request.number, request.status, round(ttft_s, 3), round(active_s, 3), output_tokens
+NUMBERS = """SELECT concurrency, request.number, request.status,
+    round(ttft_s, 3), round(active_s, 3), output_tokens
     FROM request JOIN level ON level.id = level_id ORDER BY 1, 2"""
 
 

@@ -25,12 +25,12 @@ def tree(tmp_path):
         "2025-02-02T10:00:12-03:00,1,8.000,8.000,8.000,8.000\n"
     )
     (one / "request_summary.csv").write_text(
-        REQUEST
-        + "1,0.500,9.500,9.500,0.500,501,200,Completed\n1,2.000,8.000,8.000,2.000,401,200,Completed\n"
+        REQUEST + "1,0.500,9.500,9.500,0.500,501,200,Completed\n"
+        "1,2.000,8.000,8.000,2.000,401,200,Completed\n"
     )
     (one / "gpu_metrics.csv").write_text(
-        GPU
-        + "2025-02-02T10:00:05-03:00,100.00,20.00,1390.00\n2025-02-02T10:00:06-03:00,100.00,10.00,1380.00\n"
+        GPU + "2025-02-02T10:00:05-03:00,100.00,20.00,1390.00\n"
+        "2025-02-02T10:00:06-03:00,100.00,10.00,1380.00\n"
         "2025-02-02T10:05:00-03:00,100.00,0.01,444.00\n"
     )  # the last: five minutes after the level
     (one / "process_42_metrics.csv").write_text(
@@ -121,7 +121,8 @@ def test_usage_that_is_always_100_is_unknown_and_the_file_says_why(tree, tmp_pat
     assert rows(tmp_path / "r.db", "SELECT DISTINCT gpu_busy_ratio FROM power_sample") == [(None,)]
     assert rows(
         tmp_path / "r.db",
-        "SELECT count(*) FROM event WHERE kind = 'import_left_out' AND detail LIKE '%15 x GPU usage%'",
+        "SELECT count(*) FROM event WHERE kind = 'import_left_out'"
+        " AND detail LIKE '%15 x GPU usage%'",
     ) == [(2,)]
     assert "below 0.1 W" in capsys.readouterr().out
 
@@ -138,10 +139,8 @@ def test_cut_lines_are_reported_and_left_out(tree, tmp_path, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "1 x line cut in half (1/process_42_metrics.csv:3)" in said
     assert "1 x last line without an end, perhaps cut (1/process_42_metrics.csv:4)" in said
-    assert (
-        "1 x GPU sample outside its level: the sampler ran on after the level had ended (1/gpu_metrics.csv:4)"
-        in said
-    )
+    outside = "1 x GPU sample outside its level: the sampler ran on after the level had ended"
+    assert f"{outside} (1/gpu_metrics.csv:4)" in said
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(tree, tmp_path, capsys):
@@ -217,7 +216,8 @@ def test_a_process_file_written_twice_counts_once(tree, tmp_path, capsys):
     )
     assert rows(
         tmp_path / "r.db",
-        "SELECT count(*) FROM process_sample JOIN process ON process.id = process_id WHERE pid = 42",
+        "SELECT count(*) FROM process_sample"
+        " JOIN process ON process.id = process_id WHERE pid = 42",
     ) == [(30,)]
 
 

@@ -87,7 +87,7 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
         (1, {}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "0"}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "1"}, "analyze.py --compare 1 1"),
-        (1, {}, "import_csv.py ollama --dry-run"),
+        (1, {}, "ollama_bench.study_csv ollama --dry-run"),
         (1, {}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
         (80, {"COLUMNS": "0"}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
     ],
@@ -99,7 +99,7 @@ def test_a_window_without_width_is_no_traceback(tmp_path, columns, environment, 
 
     program, *arguments = command.split()
     made_up_results.write(tmp_path / "results.db", levels=(1, 2))
-    if program == "import_csv.py":
+    if program == "ollama_bench.study_csv":
         assert (
             analyze.main(
                 ["--db", str(tmp_path / "results.db"), "--no-charts", "--export-csv", str(tmp_path)]
@@ -113,13 +113,14 @@ def test_a_window_without_width_is_no_traceback(tmp_path, columns, environment, 
         for name, value in os.environ.items()
         if name not in ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
     }
+    start = ["-m", program] if program.startswith("ollama_bench.") else [ROOT / program]
     process = subprocess.Popen(
-        [sys.executable, ROOT / program, *arguments],
+        [sys.executable, *start, *arguments],
         cwd=tmp_path,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**clean, "TERM": "xterm", **environment},
+        env={**clean, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environment},
     )
     os.close(theirs)
     said = b""
