@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults check fuzz audit docs lock bench bench-load bench-parts bench-monitor bench-storage bench-soak clean
+.PHONY: demo test test-faults check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-storage bench-soak clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -25,6 +25,9 @@ audit:  # needs pypi.org: what is known against the pinned packages
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
+doctor: .venv/installed  # what to paste where you ask for help
+	@$(BIN)/python doctor.py
+
 docs: .venv/installed
 	$(BIN)/python describe.py
 	rm -rf .venv/docs && mkdir .venv/docs
@@ -32,9 +35,9 @@ docs: .venv/installed
 	$(BIN)/python analyze.py --db .venv/docs/results.db --out .venv/docs/data
 	cp .venv/docs/data/deepseek-r1-7b/timeline.png docs/demo.png
 
-lock:  # needs uv; after a change of requirements.txt
-	uv pip compile --universal --python-version 3.10 --generate-hashes requirements.txt -o requirements.lock
-	uv pip compile --universal --python-version 3.10 --generate-hashes tests/requirements.txt -o tests/requirements.lock
+lock:  # needs uv; after a change of requirements.txt. Not pip: on Windows it does not replace itself
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-package pip requirements.txt -o requirements.lock
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-emit-package pip tests/requirements.txt -o tests/requirements.lock
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/bench_client.py
@@ -52,7 +55,8 @@ bench-monitor: .venv/installed
 	$(BIN)/python benchmarks/bench_monitor.py
 
 .venv/installed: requirements.lock
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed: make PYTHON=python3.12')"
+	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) is there: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed: make PYTHON=python3.12')"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	touch $@

@@ -25,7 +25,10 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-from ollama_bench.terminal import standard  # first: it says so where the packages are missing
+try:
+    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
 from ollama_bench.analysis import compare
 from ollama_bench.terminal import console
 from ollama_bench.storage import db
@@ -51,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
             raise db.ResultsError(
                 "no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts")
         if draws and privilege.user_of_sudo():
-            importlib.import_module("report")  # root's packages may be out of the user's reach
+            importlib.import_module("ollama_bench.report.report")  # root's packages may be out of the user's reach
         privilege.drop()
         database = db.connect(arguments.db, readonly=True)
         try:
@@ -119,7 +122,7 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
 
 
 def judged_part(study: Study, services: dict[int, verdict.Service]) -> Study:
-    """The study without the levels that tell nothing: cut by Ctrl-C, or cut before anything could be judged."""
+    """The study without the levels that tell nothing: cut by Ctrl-C, slept through, or cut before anything could be judged."""
     return replace(study, levels=[level for level in study.levels if level["level_id"] in services])
 
 
@@ -128,7 +131,7 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
 
     One that this client cut counts only when it had missed an objective by then, as in
     level_summary. A level in which nothing could be judged is not in it, nor one that was
-    interrupted: who had ended by then were the fast ones.
+    interrupted: who had ended by then were the fast ones; nor one in which the machine slept.
     """
     late = ["0", *(f"{WAITED[name]} - coalesce(due_ns, sent_ns) > :{name} * 1e9" for name in limits if name in WAITED)]
     columns = ["level_id", "count(*) AS asked", "sum(request.status = 'completed') AS completed"]
@@ -141,7 +144,7 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
                     f"{'max' if less_is_better else 'min'}(CASE WHEN {tests[0]} THEN {column} END) AS worst_{name}"]
     rows = database.query(f"""SELECT {', '.join(columns)}, sum({' AND '.join(tests)}) AS good FROM request
         JOIN level ON level.id = level_id JOIN chosen USING (run_id, model)
-        WHERE level.model = :model AND level.status = 'finished' AND request.status <> 'in_flight'
+        WHERE level.model = :model AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0 AND request.status <> 'in_flight'
           AND (request.status <> 'cancelled' OR {' OR '.join(late)}) GROUP BY level_id""",
                           {**limits, "model": study.model})
     return {row["level_id"]: verdict.Service(row["asked"], row["completed"], row["good"], {name: row[f"met_{name}"] for name in limits},
@@ -159,6 +162,8 @@ def print_verdict(judged: Verdict) -> None:
     print(console.heading(console.LEVEL_COLUMNS, width()))
     for level in study.levels:
         print(console.level_line(level, width()))
+    if any(map(console.is_gpu_alone, study.levels)):
+        print(console.GPU_NOTE)
     print()
     for sentence in judged.sentences:
         say(sentence)

@@ -19,7 +19,10 @@ if __name__ == "__main__":
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
-from ollama_bench.terminal import standard  # first: it says so where the packages are missing
+try:
+    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
 from ollama_bench.inputs import options as command_line
 
 if __name__ == "__main__" and "SUDO_UID" not in os.environ:
@@ -39,6 +42,7 @@ from typing import Iterator, NamedTuple
 
 import analyze
 from ollama_bench.protocols import api
+from ollama_bench.platforms import awake
 from ollama_bench.analysis import compare
 from ollama_bench.terminal import console
 from ollama_bench.storage import db
@@ -63,12 +67,13 @@ REQUEST_IDS = 1_000_000  # a request's id is its level's times this, plus its nu
 GOOD_RATIO = 0.95  # a level meets the objectives when so many of its requests do
 HIT_RATIO = 0.1  # of the prompt's tokens more than cold: a chat template alone caches a few
 SPARE_FILES = 128  # open files besides the streams
-NOT_REPEATED = {"db", "label", "resume", "plain", "pid", "dropped", "no_monitor", "demo", "pull", "config", "report",
+NOT_REPEATED = {"db", "label", "resume", "plain", "pid", "dropped", "no_monitor", "demo", "pull", "config", "report", "host_from",
                 "fail_if", "self_check", "steady"}  # not what a run measures
 CHUNKS_AT_ONCE = 16_384  # of a request, in one statement: its instants and kinds are unfolded in SQLite, without the interpreter's lock
 CHUNK_ROWS = """INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
   SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01' FROM json_each(?4)"""
-LEVEL_ROWS = """SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token
+LEVEL_ROWS = """SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token,
+  gpu_power_w, gpu_joules_per_output_token
   FROM level_summary LEFT JOIN energy_summary USING (level_id)"""
 
 
@@ -81,6 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     standard.prepare()
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        privilege.recover_variables()
         with privilege.users_files():
             options = command_line.parse(argv)
         for condition in options.fail_if or ():  # a wrong one is told now, not after hours
@@ -115,6 +121,9 @@ def bench(options: argparse.Namespace, helper) -> int:
         if options.report and sys.flags.optimize > 1:  # told now, not after hours
             raise CannotRun("no charts with -OO or PYTHONOPTIMIZE=2: start without it, or leave out --report")
         raise_file_limit(most_connections(options))
+        refuse_too_many_threads(max(options.levels))
+        if not options.demo:
+            name_servers(options, screen)
         if options.self_check:
             check_self(options, screen)
         simulator = stack.enter_context(Simulator()) if options.demo else None
@@ -122,6 +131,8 @@ def bench(options: argparse.Namespace, helper) -> int:
         for server in servers:
             for model in options.model:
                 server.check_model(model, options.pull, screen.say)
+        if not options.demo:  # which takes a minute
+            stack.enter_context(awake.kept(screen.warn))
         writer = stack.enter_context(db.Writer(options.db, say=screen.warn))
         run = open_run(options, servers, writer, screen, interrupt)
         measure(run, helper, simulator)
@@ -175,6 +186,7 @@ class Run:
     order: list[int] = field(default_factory=list)  # of the questions
     done: set[Level] = field(default_factory=set)
     lines: wire.Lines = field(default_factory=wire.Lines)  # connections that its levels share
+    advised: set[str] = field(default_factory=set)  # what was said of failed requests: once in a run
     served: bool = True  # every level completed at least one request
     status: str = "failed"  # of the run's row, when it ends
 
@@ -207,6 +219,25 @@ def raise_file_limit(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
     except (ValueError, OSError):
         raise CannotRun(f"these levels need {needed} open files and the limit is {soft}: ulimit -n {needed}") from None
+
+
+def refuse_too_many_threads(level: int) -> None:
+    """Each request in flight has a thread. Raises CannotRun where macOS gives a process too few."""
+    most = machine.sysctl("kern.num_taskthreads") if sys.platform == "darwin" else None
+    if most and most.isascii() and most.isdigit() and level > int(most) - load.SPARE_THREADS:
+        raise CannotRun(f"level {level} needs {level} threads and macOS gives a process {most} (kern.num_taskthreads):"
+                        f" fire {max(1, int(most) - load.SPARE_THREADS)} at once at most")
+
+
+def name_servers(options: argparse.Namespace, screen: console.Console) -> None:
+    """Which servers are asked and what named them: sudo has its own environment."""
+    came_back = ", which sudo had dropped" if options.host_from in privilege.recovered else ""
+    screen.say(f"server: {', '.join(options.host)} ({options.host_from}{came_back})")
+    matter = {"OLLAMA_HOST": options.host_from == "default" and options.api == ["ollama"],
+              "OPENAI_API_KEY": "openai" in options.api,
+              "REQUESTS_CA_BUNDLE": any(host.startswith("https:") for host in options.host)}
+    if hint := privilege.dropped_hint(*(name for name, matters in matter.items() if matters)):
+        screen.warn(hint)
 
 
 def check_self(options: argparse.Namespace, screen: console.Console) -> None:
@@ -349,7 +380,9 @@ def refuse_changed_targets(run_id: int, options, servers: list[Server], writer: 
 
 
 def finished_levels(run: Run) -> set[Level]:
-    rows = query(run, "SELECT model, concurrency, repeat, cache FROM level WHERE run_id = ? AND status = 'finished'", [run.id])
+    """The levels that are there; one in which the machine slept is fired again."""
+    rows = query(run, """SELECT DISTINCT model, concurrency, repeat, cache FROM level
+        WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0""", [run.id])
     return {Level(**row) for row in rows}
 
 
@@ -420,7 +453,8 @@ def warm(run: Run, server: Server, model: str) -> None:
         outcome = burst.outcomes[0]
         if outcome.status not in ("completed", "empty") and not run.interrupt.is_set():
             code = f" {outcome.http_status}" if outcome.http_status not in (None, 200) else ""
-            raise CannotRun(f"the warm-up of {model!r} failed: {outcome.status}{code}: {outcome.error}")
+            raise CannotRun(f"the warm-up of {model!r} failed: {outcome.status}{code}: {outcome.error}"
+                            f"{server.advice(outcome.http_status, outcome.error)}")
 
 
 def note_target(run: Run, server: Server, model: str, monitor: Monitor | None) -> None:
@@ -505,7 +539,8 @@ def search(run: Run, monitor: Monitor | None, model: str) -> tuple[int, int, int
         ratio = fire_one(run, monitor, level, title, has_fired) if is_new else stored_ratio(run, level)
         if ratio is None:
             if not run.interrupt.is_set():
-                run.screen.warn(f"{size} at once could not be judged: all were cut before they met or missed an objective; a longer --deadline helps")
+                run.screen.warn(f"{size} at once could not be judged: the machine slept, or all were cut before they"
+                                f" met or missed an objective (a longer --deadline helps)")
             break
         has_fired = has_fired or is_new
         good, bad = (size, bad) if ratio >= GOOD_RATIO else (good, size)
@@ -514,7 +549,7 @@ def search(run: Run, monitor: Monitor | None, model: str) -> tuple[int, int, int
 
 def stored_ratio(run: Run, level: Level) -> float | None:
     """What a probe that was fired before an interruption found."""
-    rows = query(run, """SELECT good_ratio FROM level_summary WHERE status = 'finished' AND run_id = ?
+    rows = query(run, """SELECT good_ratio FROM level_summary WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
         AND (model, concurrency, repeat, cache) = (?, ?, ?, ?) ORDER BY level_id DESC""", [run.id, *level])
     return rows[0]["good_ratio"] if rows else None
 
@@ -522,7 +557,7 @@ def stored_ratio(run: Run, level: Level) -> float | None:
 def fire_one(run: Run, monitor: Monitor | None, level: Level, title: str, after_another: bool) -> float | None:
     """Cool down, fire and report a level; the share of its requests that met the objectives.
 
-    None when it was interrupted, or nothing could be judged.
+    None when it was interrupted or slept through, or nothing could be judged.
     """
     if level.cache == "warm":
         prime(run, level)
@@ -697,7 +732,8 @@ class Keeper(load.Observer):
             "status": "interrupted" if run.interrupt.is_set() else "finished",
             "started_ns": level.started_ns - run.origin_ns, "ended_ns": ended_ns and ended_ns - run.origin_ns,
             "pool_waits": level.pool_waits if run.options.rate else None, "never_sent": level.never_sent if run.options.rate else None, **steady, **tally.itl_figures(),
-            **tally.interval_figures(run.options.seed), **level.client_figures()})
+            **tally.interval_figures(run.options.seed), **level.client_figures(),
+            **(self.monitor.conditions_since(level.started_ns) if self.monitor else {})})
         run.writer.flush()
         run.served = run.served and tally.completed > 0
 
@@ -720,8 +756,7 @@ def report_level(run: Run, level_id: int) -> float | None:
     row = rows[0]
     run.screen.level_finished(row)
     for bad in query(run, "SELECT * FROM outcomes WHERE level_id = ? AND status != 'completed'", [level_id]):
-        code = f" {bad['http_status']}" if bad["http_status"] not in (None, 200) else ""
-        run.screen.warn(f"        {bad['requests']} {bad['status']}{code}: {bad['example'] or ''}")
+        tell_failures(run, bad)
     if run.options.rate and row["pool_waits"]:
         run.screen.warn(f"        {row['pool_waits']} requests were due while all {row['concurrency']} were in flight: the wait of those sent counts")
     if row["never_sent"]:
@@ -729,7 +764,17 @@ def report_level(run: Run, level_id: int) -> float | None:
     if run.options.steady:
         for steady in query(run, "SELECT * FROM steady_summary WHERE level_id = ?", [level_id]):
             run.screen.say(console.steady_line(steady))
-    return row["good_ratio"]
+    return None if row["slept_s"] else row["good_ratio"]
+
+
+def tell_failures(run: Run, bad: dict) -> None:
+    """One line for requests that ended alike, and what may help, once in a run."""
+    code = f" {bad['http_status']}" if bad["http_status"] not in (None, 200) else ""
+    run.screen.warn(f"        {bad['requests']} {bad['status']}{code}: {bad['example'] or ''}")
+    advice = {server.advice(bad["http_status"], bad["example"]) for server in run.servers}
+    for text in sorted(advice - run.advised - {""}):
+        run.screen.warn(f"        {text.removeprefix('; ')}")
+        run.advised.add(text)
 
 
 def close_run(run: Run) -> None:

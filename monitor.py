@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import functools
 import json
 import os
@@ -24,14 +23,20 @@ import statistics
 import sys
 import threading
 import time
-from typing import Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
-from ollama_bench.terminal import standard  # first: it says so where the packages are missing
+try:
+    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
 import psutil
 
+from ollama_bench.platforms import awake
+from ollama_bench.platforms import conditions
+from ollama_bench.platforms import darwin
 from ollama_bench.storage import db
 from ollama_bench.monitor import machine
 from ollama_bench.power import power
@@ -70,7 +75,7 @@ class LogError(Exception):
 def watch(arguments: argparse.Namespace, helper) -> int:
     """Stores a run without levels and shows it live; 130 when it was ended before its time."""
     status = "failed"
-    with on_interrupt() as interrupt, db.Writer(arguments.db) as writer:
+    with on_interrupt() as interrupt, awake.kept(print_line), db.Writer(arguments.db) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         machine_id = machine.remember(writer, machine.describe())
         run_id = writer.run_id = writer.insert("run", {**run_row(arguments, started_unix), "machine_id": machine_id})
@@ -140,8 +145,14 @@ def source_line(track: Track) -> str:
 
 def process_line(member: Member) -> str:
     row = member.latest
-    rss_mb = row.get("rss_bytes") and row["rss_bytes"] / 1e6
-    return (f"{member.title:<34.34} {figure(row.get('cpu_ratio'), '6.1%')} CPU {figure(rss_mb, '8.1f')} MB"
+    size, footprint = row.get("rss_bytes"), row.get("footprint_bytes")
+    if footprint and footprint > (size or 0):
+        size, unit, width = footprint, "MB footprint", 24
+    else:
+        unit, width = "MB", 34
+    mb = size and size / 1e6
+    return (f"{member.title:<{width}.{width}} {figure(row.get('cpu_ratio'), '6.1%')} CPU"
+            f" {figure(mb, '8.1f')} {unit}"
             f" {figure(row.get('threads'), '3d')} threads {figure(row.get('fds'), '3d')} files")
 
 
@@ -204,10 +215,10 @@ def read_log(path: str) -> tuple[list[dict], int]:
         raise LogError(f"{path}: {error.strerror}") from None
     if b"<plist" not in log:
         return power.parse_text(log.decode("utf-8", "replace")), 0
-    samples, dropped = [], 0
+    samples, dropped, gpu_rail = [], 0, power.GpuRail()
     for document in log.split(b"</plist>"):
         try:
-            samples.append(power.parse_plist(document + b"</plist>"))
+            samples.append(power.parse_plist(document + b"</plist>", gpu_rail))
         except ValueError:
             dropped += bool(document.strip(b"\0 \r\n"))
     return samples, dropped

@@ -19,7 +19,9 @@ CREATE TABLE IF NOT EXISTS machine (  -- a computer that ran or was watched; no 
   gpu TEXT,                          -- graphics processors, joined by ' + '
   gpu_cores INTEGER,                 -- GPU cores where the system counts them (Apple)
   gpu_memory_bytes INTEGER,          -- memory of the discrete GPUs together; NULL when it is shared
-  os TEXT                            -- system, release and architecture
+  gpu_working_set_bytes INTEGER,     -- how much of its memory macOS lets the GPU use, as when last seen; NULL elsewhere
+  os TEXT,                           -- system, release and architecture
+  virtual INTEGER CHECK (virtual IN (0, 1))  -- 1: a virtual machine
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS run (  -- one start of bench.py or monitor.py, or one import
@@ -91,6 +93,8 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   ended_ns INTEGER,                  -- the last stream ended
   steady_start_ns INTEGER,           -- start of the steady part; closed load: every worker has sent once; open load: the first reply has ended; NULL for a burst
   steady_end_ns INTEGER,             -- end of the steady part: the last request was sent; NULL for a burst
+  on_battery INTEGER CHECK (on_battery IN (0, 1)),  -- 1: this machine ran on its battery at some time of the level
+  low_power_mode INTEGER CHECK (low_power_mode IN (0, 1)),  -- 1: this machine was set to save power at some time of the level
   ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, lower end, bootstrap over requests, seconds
   ttft_mean_high_s REAL,             -- 95 % interval of the mean TTFT, upper end, seconds
   tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens per second of a request, lower end, bootstrap
@@ -112,6 +116,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   client_cpu_ratio REAL,             -- CPU seconds of bench.py per second of the level; 1 is one core
   client_stall_p99_s REAL,           -- how late a heartbeat thread of bench.py woke, p99, seconds
   client_paused_s REAL,              -- bench.py itself stood still for so long (stopped, or the machine slept), seconds; such gaps are in no inter-token latency
+  slept_s REAL,                      -- the machine slept for so long during the level: do not trust it, seconds; 0 it did not, NULL not known
   client_held_s REAL,                -- nothing was sent for so long since too many replies waited to be digested, seconds
   client_digest_lag_max_s REAL,      -- longest from a reply's last byte until its text was read out of it, while others streamed, seconds; NULL for a burst
   in_flight_mean REAL,               -- closed load: requests in flight in the steady part, mean, by when each was sent and ended
@@ -194,6 +199,7 @@ CREATE TABLE IF NOT EXISTS process_sample (  -- one look at one process
   cpu_ratio REAL,                    -- CPU seconds per second since the last look; 1 is one core
   memory_ratio REAL,                 -- rss_bytes / physical memory, 0 to 1
   rss_bytes INTEGER,                 -- resident memory of the process; on macOS without most GPU memory
+  footprint_bytes INTEGER,           -- memory that macOS charges to the process, with GPU memory and without mapped files; NULL elsewhere
   vms_bytes INTEGER,                 -- virtual memory of the process
   threads INTEGER,
   fds INTEGER,                       -- open file descriptors; NULL when not permitted
@@ -372,12 +378,12 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
-  client_stamps, client_stall_p99_s, client_paused_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
-  in_flight_mean,
+  client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
+  in_flight_mean, level.on_battery, level.low_power_mode,
   level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent,
-  level.status = 'interrupted' AND EXISTS (SELECT 1 FROM level AS again WHERE again.run_id = level.run_id AND again.status = 'finished'
+  (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)
-    AS superseded,  -- cut short, and fired again to its end by --resume
+    AS superseded,  -- cut short or slept through, and fired again to its end by --resume
   level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 LEFT JOIN good ON good.level_id = level.id
@@ -538,7 +544,10 @@ LEFT JOIN extreme ON extreme.level_id = average.level_id AND extreme.metric = av
 DROP VIEW IF EXISTS energy_summary;
 CREATE VIEW energy_summary AS  -- energy of each level, all sources together; NULL when one of them is not known
 WITH source_count AS (  -- a device that gave nothing in a level is not known there; macmon goes on with that of a powermetrics that died
-  SELECT run_id, count(DISTINCT device) AS sources FROM power_source
+  SELECT run_id, count(DISTINCT device) AS sources,
+    count(DISTINCT CASE WHEN EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id AND gpu_energy_j IS NOT NULL)
+      THEN device END) AS gpu_sources
+  FROM power_source
   WHERE EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) GROUP BY run_id
 ), total AS (
   SELECT level_id, group_concat(energy_by_source.source || ' ' || device, ' + ') AS source,
@@ -548,6 +557,8 @@ WITH source_count AS (  -- a device that gave nothing in a level is not known th
     CASE WHEN count(net_energy_j) = max(sources) THEN sum(net_energy_j) END AS net_energy_j,
     CASE WHEN count(mean_w) = max(sources) THEN sum(mean_w) END AS mean_w,
     CASE WHEN count(max_w) = max(sources) THEN sum(max_w) END AS max_w,
+    CASE WHEN count(gpu_energy_j) = max(gpu_sources) THEN sum(gpu_energy_j) END AS gpu_energy_j,
+    CASE WHEN count(gpu_power_w) = max(gpu_sources) THEN sum(gpu_power_w) END AS gpu_power_w,
     avg(mean_gpu_mhz) AS mean_gpu_mhz, avg(mean_gpu_busy_ratio) AS mean_gpu_busy_ratio
   FROM energy_by_source JOIN source_count USING (run_id) GROUP BY level_id
 ), tokens AS (
@@ -562,6 +573,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   output_tokens / nullif(energy_j, 0) AS output_tokens_per_joule,
   mean_w, max_w, mean_gpu_mhz, mean_gpu_busy_ratio,
   energy_j / 3600 AS energy_wh,
+  gpu_energy_j, gpu_power_w,                     -- of the GPUs alone, known also where the sum with the CPU is not
+  gpu_energy_j / nullif(output_tokens, 0) AS gpu_joules_per_output_token,
   requests, errors, output_tokens, prompt_tokens, level.id AS level_id
 FROM total JOIN level ON level.id = total.level_id JOIN run ON run.id = level.run_id
 LEFT JOIN tokens ON tokens.level_id = level.id;
@@ -650,7 +663,7 @@ FROM run JOIN power_source ON power_source.run_id = run.id JOIN power_sample ON 
 DROP VIEW IF EXISTS process_over_time;
 CREATE VIEW process_over_time AS  -- every look at a process with its place in the run, seconds since the run began
 SELECT run.id AS run_id, run.simulated, process.pid, coalesce(role, name, 'process') || ' ' || process.pid AS process,
-  at_ns / 1e9 AS at_s, cpu_ratio, rss_bytes, threads, fds
+  at_ns / 1e9 AS at_s, cpu_ratio, rss_bytes, footprint_bytes, threads, fds
 FROM run JOIN process ON process.run_id = run.id JOIN process_sample ON process_id = process.id;
 
 -- The original study's files as views, under their names and with their columns.
@@ -700,7 +713,7 @@ CREATE VIEW process_metrics AS  -- process_PID_metrics.csv: the server's process
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + at_ns / 1e9, 'unixepoch') AS Timestamp,
   process.pid AS PID, cpu_ratio * 100 AS "CPU%", memory_ratio * 100 AS "MEM%", threads AS Threads, fds AS FDs,
-  vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, role, name, at_ns, level.id AS level_id
+  vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, footprint_bytes, role, name, at_ns, level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 JOIN process ON process.run_id = run.id
 JOIN process_sample ON process_id = process.id AND at_ns BETWEEN level.started_ns AND level.ended_ns;

@@ -78,7 +78,7 @@ def watch(command: list[str]) -> list[tuple[int, int, int]]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         watched = psutil.Process(process.pid)
         while process.poll() is None and time.monotonic() < until:
-            with contextlib.suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error, OSError, RuntimeError):
                 with watched.oneshot():
                     looks.append((watched.num_fds() if hasattr(watched, "num_fds") else watched.num_handles(),
                                   watched.num_threads(), watched.memory_info().rss))

@@ -171,7 +171,7 @@ def watch(command: list[str]) -> tuple[float, float]:
     began, peak = time.monotonic(), 0
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError, RuntimeError):
             peak = max(peak, process.memory_info().rss)
         time.sleep(POLL_S)
     if process.returncode:

@@ -11,6 +11,14 @@ import pytest
 
 from ollama_bench.simulator import child
 
+SUDO_UID = int(os.environ.pop("SUDO_UID", "0"))  # else whatever is tested here would give root up for all
+
+
+def plain_user():
+    """The password entry of a user of little power: who typed sudo, for a Mac's "nobody" reaches no home."""
+    import pwd
+
+    return pwd.getpwuid(SUDO_UID) if SUDO_UID else pwd.getpwnam("nobody")
 
 
 def pytest_report_header():

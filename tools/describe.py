@@ -15,6 +15,10 @@ import sqlite3
 import sys
 from pathlib import Path
 
+try:
+    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
 from ollama_bench.storage import schema
 
 METADATA = Path(__file__).parents[1] / "metadata.yaml"
@@ -85,6 +89,8 @@ WORDS = {  # columns that views compute, and keys
     "mean_gpu_mhz": "mean GPU clock",
     "mean_gpu_busy_ratio": "share of the time the GPU was busy, 0 to 1",
     "samples": "samples counted",
+    "gpu_energy_j": "energy of the GPUs alone; NULL when samples cover less than 95 % of the level",
+    "gpu_joules_per_output_token": "energy of the GPUs alone / the level's output tokens, joules",
     "joules_per_output_token": "energy of the level / the level's output tokens, joules",
     "net_joules_per_output_token": "energy of the level less idle power / the level's output tokens, joules",
     "output_tokens_per_joule": "output tokens of the level / the level's energy in joules",

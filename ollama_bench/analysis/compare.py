@@ -16,6 +16,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, geometric_mean, variance
+from typing import Collection
 
 from ollama_bench.storage import db
 from ollama_bench.analysis import selection
@@ -31,14 +32,19 @@ MOST_LOG = 700.0          # exp() of more is no number
 ALMOST_NORMAL = 1000      # degrees of freedom from which Student's t is the normal distribution
 
 COLUMNS = {"ttft": "ttft_mean_s", "tokens_per_s": "tokens_per_s_mean", "e2e": "e2e_mean_s", "error_ratio": "error_ratio",
-           "output_tokens_per_s": "output_tokens_per_s", "joules_per_token": "joules_per_output_token"}
+           "output_tokens_per_s": "output_tokens_per_s", "joules_per_token": "joules_per_output_token",
+           "gpu_joules_per_token": "gpu_joules_per_output_token"}
 FIGURES = frozenset("""requests in_flight completed errors error_ratio ttft_mean_s ttft_p50_s ttft_p95_s ttft_p99_s ttft_max_s ttfat_mean_s
 ttft_p95_with_errors_s ttft_p99_with_errors_s tokens_per_s_mean tokens_per_s_p50 tokens_per_s_min tpot_mean_s itl_mean_s itl_p50_s itl_p95_s itl_p99_s
 itl_max_s itl_chunks e2e_mean_s e2e_p50_s e2e_p95_s e2e_p99_s e2e_max_s output_tokens prompt_tokens chunks output_tokens_per_s requests_per_s duration_s
 peak_streaming good_requests good_ratio goodput_per_s ttft_mean_low_s ttft_mean_high_s tokens_per_s_mean_low tokens_per_s_mean_high client_send_skew_s
-client_send_lag_p50_s client_send_lag_p99_s client_send_lag_max_s client_paused_s client_held_s client_digest_lag_max_s in_flight_mean client_read_lag_p99_s client_stall_p99_s client_cpu_ratio client_limited rate_per_s pool_waits never_sent coverage_ratio energy_j idle_w
-joules_per_output_token net_joules_per_output_token output_tokens_per_joule mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio""".split())  # of a level; a bound may name them
-SHOWN = {"ttft": "wait (s)", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token"}
+client_send_lag_p50_s client_send_lag_p99_s client_send_lag_max_s client_paused_s slept_s client_held_s client_digest_lag_max_s in_flight_mean client_read_lag_p99_s client_stall_p99_s client_cpu_ratio client_limited rate_per_s pool_waits never_sent coverage_ratio energy_j idle_w
+joules_per_output_token net_joules_per_output_token output_tokens_per_joule mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio
+gpu_energy_j gpu_power_w gpu_joules_per_output_token on_battery low_power_mode""".split())  # of a level; a bound may name them
+SHOWN = {"ttft": "wait (s)", "tokens_per_s": "tokens/s each", "output_tokens_per_s": "tokens/s all", "joules_per_token": "J/token",
+         "gpu_joules_per_token": "GPU J/token"}
+CONDITIONS = {"on_battery": ("on mains", "on battery"),  # columns of a level: 0 and 1 in words
+              "low_power_mode": ("without low power mode", "in low power mode")}
 LOADS = {"burst": "bursts", "closed": "closed loops", "open": "open loops"}
 COUNTED = {"server": "tokens", "chunks": "chunks", "words": "words"}  # output_tokens_source
 
@@ -105,7 +111,7 @@ class Comparison:
 def report(database, a: str, b: str, models: list[str], conditions: list[Condition]) -> int:
     """Print every change from A to B; 1 when a condition holds or cannot be told."""
     before, after = resolve(database, a, models), resolve(database, b, models)
-    found = compared(before, after)
+    found = compared(before, after, {condition.metric for condition in conditions})
     if not found.shared:
         raise db.ResultsError(f"{a} and {b} share no level: nothing to compare")
     say(f"from {name(before)}")
@@ -132,10 +138,18 @@ def resolve(database, wish: str, models: list[str]) -> Study:
     return studies[0]
 
 
-def compared(before: Study, after: Study) -> Comparison:
-    """Every metric at every level that both sides have, then over all levels together."""
+def compared(before: Study, after: Study, named: Collection[str] = ()) -> Comparison:
+    """Every metric at every level that both sides have, then over all levels together.
+
+    Joules of the GPU alone only where they are named, or of a level no more is known.
+    """
     found = Comparison(before.by_concurrency(), after.by_concurrency(), [])
-    at_levels = [change for n in found.shared for metric in SHOWN if (change := at_level(n, metric, found.before[n], found.after[n]))]
+    is_gpu_shown = "gpu_joules_per_token" in named or any(
+        known([level], "gpu_joules_per_token") and not known([level], "joules_per_token")
+        for study in (before, after) for level in study.levels)
+    metrics = [metric for metric in SHOWN if is_gpu_shown or metric != "gpu_joules_per_token"]
+    at_levels = [change for n in found.shared for metric in metrics
+                 if (change := at_level(n, metric, found.before[n], found.after[n]))]
     over_all = [change for metric in SHOWN if (change := over_levels(metric, at_levels))]
     found.changes = at_levels + over_all
     judge(found.changes)
@@ -170,7 +184,8 @@ def over_levels(metric: str, changes: list[Change]) -> Change | None:
 
 
 def known(levels: list[dict], metric: str) -> list[float]:
-    return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0]
+    """The values of a metric; those of a level in which the machine slept are none."""
+    return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0 and not level.get("slept_s")]
 
 
 def total(levels: list[dict], column: str) -> int:
@@ -249,9 +264,15 @@ def doubts(database, before: Study, after: Study) -> list[str]:
     """What keeps the two sides from being two measurements of the same thing."""
     sides = [word for word, study in (("from", before), ("to", after)) if study.simulated]
     found = [f"{' and '.join(sides)} simulated: no measurement of a real machine"] if sides else []
+    found += [f"the machine slept for {level['slept_s']:.0f} s in {word}, at {level['concurrency']} at once: that level cannot be trusted and is not compared"
+              for word, study in (("from", before), ("to", after)) for level in study.levels if level["slept_s"]]
     old, new = fired(before), fired(after)
     if old and new and old != new:
         found.append(f"from fires {old}, to fires {new}: a change may come from that")
+    for column, words in CONDITIONS.items():
+        old, new = ran(before, column, words), ran(after, column, words)
+        if old and new and old != new:
+            found.append(f"from ran {old}, to ran {new}: a change may come from that")
     old, new = counted(database, before), counted(database, after)
     if old and new and old != new:
         found.append(f"from counts {old}, to counts {new}: tokens/s and J/token do not compare")
@@ -265,6 +286,12 @@ def fired(study: Study) -> str:
         return ""
     words = [LOADS[load] + (f" of {rate:g} requests/s" if rate else "") for load, rate in sorted(kinds, key=str)]
     return " and ".join(words)
+
+
+def ran(study: Study, column: str, words: tuple[str, str]) -> str:
+    """How a study's levels ran; '' where that is not known of any."""
+    values = {level[column] for level in study.levels} - {None}
+    return ("partly " if len(values) > 1 else "") + words[max(values)] if values else ""
 
 
 def counted(database, study: Study) -> str:

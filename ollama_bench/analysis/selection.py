@@ -21,6 +21,7 @@ MOST_RUNS = 200  # runs named in one error line would fill the screen: only this
 LEVELS = """SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, energy.energy_j, energy.idle_w,
   energy.joules_per_output_token, energy.net_joules_per_output_token, energy.output_tokens_per_joule, energy.mean_w,
   energy.max_w, energy.mean_gpu_mhz, energy.mean_gpu_busy_ratio,
+  energy.gpu_energy_j, energy.gpu_power_w, energy.gpu_joules_per_output_token,
   replies.min_output_tokens, replies.mean_output_tokens, replies.max_output_tokens, replies.cut_by_length,
   replies.cached_tokens, replies.max_load_s,
   machine.mean_cpu_ratio, machine.max_memory_used_bytes, machine.swap_change_bytes, machine.server_cpu_cores,

@@ -258,12 +258,33 @@ def law_sentence(study: Study) -> str:
 def efficiency(study: Study) -> str:
     per_joule, watts, idle = (study.mean(column) for column in ("output_tokens_per_joule", "mean_w", "idle_w"))
     if not any(per_joule.values()):  # no source of power, or no token in any level
-        return ""
+        return gpu_efficiency(study)
     best = max(per_joule, key=per_joule.get)
     rest = f", {digits(idle[best])} W of them idle" if best in idle else ""
     scopes = "; ".join(f"{source['name']} {source['device']}: {source['scope'] or 'what is in them is not known'}" for source in study.sources)
     return (f"Most tokens for the energy at {best} at once: {digits(per_joule[best])} tokens per joule at {digits(watts[best])} W{rest}"
             f"{failed_at(study, best)}. The watts are of {scopes}.")
+
+
+def gpu_efficiency(study: Study) -> str:
+    """The same of the GPU alone, where only that is known."""
+    found = best_for_gpu(study)
+    if found is None:
+        return ""
+    best, per_token_j = found
+    names = " and ".join(f"{source['name']} {source['device']}" for source in study.sources)
+    watts = study.mean("gpu_power_w").get(best)
+    return (f"Most tokens for the energy of the GPU alone at {best} at once: "
+            f"{digits(1 / per_token_j)} tokens per joule at {digits(watts)} W of the GPU{failed_at(study, best)}. "
+            f"What the CPU took besides is not known ({names}).")
+
+
+def best_for_gpu(study: Study) -> tuple[int, float] | None:
+    """The number at once with the fewest joules of the GPU per token, and these; or None."""
+    means = study.mean("gpu_joules_per_output_token")
+    per_token = {n: mean for n, mean in means.items() if mean > 0}
+    best = min(per_token, key=per_token.get, default=None)
+    return None if best is None else (best, per_token[best])
 
 
 def cache_effect(study: Study) -> str:
@@ -279,6 +300,12 @@ def cost(study: Study, price_per_kwh: float, currency: str) -> str:
     """What a million tokens cost at the most efficient level."""
     per_joule = study.mean("output_tokens_per_joule")
     if not any(per_joule.values()):  # a server may say that its replies have no tokens
+        if found := best_for_gpu(study):
+            n, per_token_j = found
+            million = 1e6 * per_token_j / 3.6e6 * price_per_kwh
+            return (f"At {digits(price_per_kwh)} {currency}/kWh the GPU's energy alone for a million "
+                    f"output tokens costs {digits(million)} {currency} at {n} at once; "
+                    "what the CPU took besides is not known.")
         return "What a million output tokens cost is not known: no level has its energy and tokens."
     best = max(per_joule, key=per_joule.get)
     million = 1e6 / per_joule[best] / 3.6e6 * price_per_kwh
@@ -300,7 +327,7 @@ def bottlenecks(study: Study) -> list[str]:
         found.append(f"The processor limits: {percent(top['mean_cpu_ratio'])} busy at {top['concurrency']} at once, {percent(share)} by the server.")
     if (top["swap_change_bytes"] or 0) >= SWAP_BYTES:
         found.append(f"Memory limits: swap moved by {top['swap_change_bytes'] / 2**30:.1f} GiB at {top['concurrency']} at once.")
-    if top["client_limited"]:
+    if top["client_limited"] and not top["slept_s"]:
         found.append(f"This client limits: {top['client_limited_why']}.")
     return found
 
@@ -385,8 +412,8 @@ def solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
 
 def warnings(study: Study) -> list[Warning]:
     """What to know before trusting the figures, gravest first."""
-    checks = (failures, unfinished, client_limits, other_programs, unseen_server, spills, slots, cold_starts, heat, cache_hits, cut_replies, lengths,
-              words, uncovered_energy, few_requests)
+    checks = (failures, unfinished, sleeps, client_limits, other_programs, unseen_server, spills, slots, cold_starts, heat, saving,
+              cache_hits, cut_replies, lengths, words, uncovered_energy, gpu_alone, few_requests)
     return [warning for check in checks for warning in check(study)]
 
 
@@ -408,10 +435,17 @@ def unfinished(study: Study) -> list[Warning]:
             for run in study.runs if run["status"] != "finished"]
 
 
+def sleeps(study: Study) -> list[Warning]:
+    return [Warning(f"the machine slept for {seconds(level['slept_s'])} in the level at {level['concurrency']} at once",
+                    "None of its figures can be trusted, and it does not count as served",
+                    "Leave the lid open, have the machine on mains power, and run it again")
+            for level in study.levels if level["slept_s"]]
+
+
 def client_limits(study: Study) -> list[Warning]:
     return [Warning(f"at {level['concurrency']} at once this client was the bottleneck ({level['client_limited_why']})",
                     "The server may be faster than shown", "Run bench.py on another machine, or with a lower level")
-            for level in study.levels if level["client_limited"]]
+            for level in study.levels if level["client_limited"] and not level["slept_s"]]
 
 
 def other_programs(study: Study) -> list[Warning]:
@@ -461,6 +495,17 @@ def heat(study: Study) -> list[Warning]:
                     "A hot machine runs slower", "--cooldown S pauses longer between levels")] if hot else []
 
 
+def saving(study: Study) -> list[Warning]:
+    """Levels in which this machine saved power."""
+    found = []
+    for column, how, what in (("on_battery", "on battery", "Plug it in"),
+                              ("low_power_mode", "in low power mode", "Turn that off")):
+        if levels := [level for level in study.levels if level[column]]:
+            found.append(Warning(f"this machine ran {how} at {listed(levels)} at once",
+                                 "Many machines are slower so", f"{what} and run it again"))
+    return found
+
+
 def cache_hits(study: Study) -> list[Warning]:
     hits = [level for level in study.levels if level["cache"] != "warm" and level["prompt_tokens"]
             and (level["cached_tokens"] or 0) > CACHED_RATIO * level["prompt_tokens"]]
@@ -490,10 +535,24 @@ def words(study: Study) -> list[Warning]:
 
 
 def uncovered_energy(study: Study) -> list[Warning]:
-    bare = [level for level in study.levels if level["mean_w"] is not None and level["energy_j"] is None]
+    bare = [level for level in study.levels
+            if level["mean_w"] is not None and level["energy_j"] is None
+            or is_of_gpu(level) and level["gpu_energy_j"] is None]
     return [Warning(f"power samples cover too little of the levels at {listed(bare)} at once",
                     "Below 95 % a level has no energy, only mean watts",
                     "Longer replies (--tokens) make longer levels with more samples")] if bare else []
+
+
+def gpu_alone(study: Study) -> list[Warning]:
+    levels = list(filter(is_of_gpu, study.levels))
+    return [Warning(f"watts and joules are of the GPU alone at {listed(levels)} at once",
+                    "What the CPU took besides could not be read",
+                    "Started with sudo it is read on most machines")] if levels else []
+
+
+def is_of_gpu(level: dict) -> bool:
+    """Are the GPU's watts known, and no others?"""
+    return level["mean_w"] is None and level["gpu_power_w"] is not None
 
 
 def few_requests(study: Study) -> list[Warning]:

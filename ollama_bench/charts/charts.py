@@ -365,8 +365,12 @@ def note_on_processes(study: Study, rows: list[dict]) -> str:
 
 
 def processes(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
-    panels = []
-    for field, title in (("cpu_cores", "processor (cores, mean)"), ("rss_gib", "resident memory (GiB, most)"),
+    panels, memory = [], "resident memory (GiB, most)"
+    for row in rows:
+        row["memory_gib"], footprint = row.pop("rss_gib"), row.pop("footprint_gib")
+        if (footprint or 0) > (row["memory_gib"] or 0):
+            row["memory_gib"], memory = footprint, "memory with the GPU's (GiB, most)"
+    for field, title in (("cpu_cores", "processor (cores, mean)"), ("memory_gib", memory),
                          ("threads", "threads (most)"), ("fds", "open files (most)")):
         known = [{**row, "y": row[field]} for row in rows if row[field] is not None]
         if known:
@@ -538,18 +542,30 @@ def combined(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
 
 
 def energy(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
+    fields = [("mean_w", "mean power (W)", ORANGE),
+              ("joules_per_output_token", "energy (J per token)", BLUE),
+              ("net_joules_per_output_token", "less idle power (J per token)", PURPLE)]
+    if is_of_gpu(rows):
+        fields += [("gpu_power_w", "GPU alone, mean power (W)", ORANGE),
+                   ("gpu_joules_per_output_token", "GPU alone, energy (J per token)", BLUE)]
     panels = []
-    for field, title, colour in (("mean_w", "mean power (W)", ORANGE), ("joules_per_output_token", "energy (J per token)", BLUE),
-                                 ("net_joules_per_output_token", "less idle power (J per token)", PURPLE)):
+    for field, title, colour in fields:
         known = [row for row in rows if row[field] is not None]
         if known:
             panels.append(line(known, field, quantity(title, known, field), colour, "number"))
     return stack(panels) if panels else None
 
 
+def is_of_gpu(rows: list[dict]) -> bool:
+    """Is of some level only the GPU's energy known?"""
+    return any(row["mean_w"] is None and row["gpu_power_w"] is not None for row in rows)
+
+
 def note_on_energy(study: Study, rows: list[dict]) -> str:
     sources = sorted({row["source"] for row in rows if row["source"]})
-    return f"By {', '.join(sources)}. Means of a level; energy only where samples cover it." if sources else ""
+    alone = " GPU alone: what the CPU took is not known." if is_of_gpu(rows) else ""
+    means = f"By {', '.join(sources)}.{alone} Means of a level; energy where samples cover it."
+    return means if sources else ""
 
 
 def split(study: Study, rows: list[dict]) -> alt.TopLevelMixin | None:
@@ -769,7 +785,8 @@ LEVEL_SQL = f"""SELECT run_id, repeat, concurrency, requests, completed, errors,
 FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY 3"""
 GPU_SQL = f"""SELECT run_id, repeat, concurrency, metric, source, n AS samples, min, mean, max FROM gpu_summary {OF_LEVELS} ORDER BY concurrency"""
 PROCESS_SQL = f"""SELECT concurrency, coalesce(role, name, 'process') || ' ' || PID AS process, avg("CPU%") / 100 AS cpu_cores,
-  max(RSS) / 1048576.0 AS rss_gib, max(Threads) AS threads, max(FDs) AS fds, count(*) AS samples
+  max(RSS) / 1048576.0 AS rss_gib, max(footprint_bytes) / 1073741824.0 AS footprint_gib,
+  max(Threads) AS threads, max(FDs) AS fds, count(*) AS samples
 FROM process_metrics {OF_LEVELS} GROUP BY run_id, concurrency, repeat, PID ORDER BY 1"""
 EVOLUTION_SQL = f"""WITH largest AS (
   SELECT level_id, errors FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY concurrency DESC, level_id DESC LIMIT 1)
@@ -779,7 +796,8 @@ FROM request_summary {OF_LEVELS} AND Status = 'completed' ORDER BY 2"""
 SPEED_SQL = f"""SELECT run_id, repeat, concurrency, p.min, p.mean, p.max, p.n FROM level_summary
 JOIN level_percentiles AS p USING (level_id) {OF_LEVELS} AND metric = 'tokens_per_s' ORDER BY concurrency"""
 ENERGY_SQL = f"""SELECT run_id, repeat, concurrency, source, coverage_ratio, mean_w, max_w, idle_w, energy_wh, joules_per_output_token,
-  net_joules_per_output_token, output_tokens_per_joule FROM energy_summary {OF_LEVELS} ORDER BY 3"""
+  net_joules_per_output_token, output_tokens_per_joule, gpu_power_w,
+  gpu_joules_per_output_token FROM energy_summary {OF_LEVELS} ORDER BY 3"""
 SPLIT_SQL = f"SELECT run_id, concurrency, queue_s, load_s, prefill_s, decode_s, total_s FROM server_split {OF_LEVELS} ORDER BY 2"
 # The histogram is made where the chunks lie: millions of them become a few hundred rows.
 GAP_SQL = f"""WITH gap AS (
@@ -797,7 +815,9 @@ SELECT 'request' AS kind, run_id, level_id, status, concurrency, number, sent_at
 UNION ALL SELECT 'power', NULL, NULL, NULL, NULL, NULL, avg(end_at_s), NULL, NULL, NULL,
   source || CASE WHEN max(gpu_power_w) IS NOT NULL THEN ' GPU' ELSE '' END, coalesce(avg(gpu_power_w), avg(power_w))
   FROM power_over_time JOIN one USING (run_id) GROUP BY source, CAST(end_at_s / stretch_s AS INTEGER)
-UNION ALL SELECT 'memory', NULL, NULL, NULL, NULL, NULL, avg(at_s), NULL, NULL, NULL, process, avg(rss_bytes) / 1073741824.0
+UNION ALL SELECT 'memory', NULL, NULL, NULL, NULL, NULL, avg(at_s), NULL, NULL, NULL, process,
+  avg(max(coalesce(rss_bytes, footprint_bytes), coalesce(footprint_bytes, rss_bytes))
+    / 1073741824.0)
   FROM process_over_time JOIN one USING (run_id) GROUP BY process, CAST(at_s / stretch_s AS INTEGER) ORDER BY kind, at_s"""
 
 WAIT_NOTE = "Dot: a completed request. Orange: the median of a level, its number on top."

@@ -79,9 +79,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     try:
         "".join(argv).encode()  # bytes that are no UTF-8 can't be stored; UnicodeEncodeError is a ValueError
         refuse_empty(parser, options)
+        named_host = bool(options.host)
         if options.config:
             options = with_config(parser, options, argv)
         settle(options)
+        if options.host_from == "--host" and not named_host:
+            options.host_from = "--config"
     except ValueError as error:
         parser.error(str(error))
     return options
@@ -184,6 +187,7 @@ def settle(options: argparse.Namespace) -> None:
     options.api = options.api or ["ollama"]
     if options.demo and options.host:
         raise ValueError("--demo asks its own simulator: it and --host exclude each other")
+    options.host_from = "--host" if options.host else "default"
     options.host, options.api = paired([] if options.demo else addresses(options), options.api)
     options.option = dict(option(text) for text in options.option or [])
     options.think = None if options.think is None else options.think == "on"
@@ -230,6 +234,7 @@ def addresses(options: argparse.Namespace) -> list[str]:
     if options.host:
         return [api.host_url(text) for text in options.host]
     if options.api == ["ollama"] and (text := os.environ.get("OLLAMA_HOST", "").strip()):
+        options.host_from = "OLLAMA_HOST"
         try:
             return [api.host_url(text)]
         except ValueError as error:

@@ -34,6 +34,7 @@ from typing import Callable, Iterator
 from urllib.parse import urlsplit
 
 from ollama_bench.load import attempt
+from ollama_bench.platforms import awake
 from ollama_bench.transport import syscalls
 from ollama_bench.transport import wire
 from ollama_bench.load.attempt import Limits, Outcome, Task
@@ -150,6 +151,8 @@ class Load:
         self.cpu_s = 0.0
         self.beats_late_ns = array("q")  # while streams came in
         self.paused_s = 0.0  # this process itself stood still
+        self.slept_s: float | None = None  # the machine slept; None: not known
+        self._slept_ns: int | None = None  # awake.slept_ns() at the start
         self.held_s = 0.0  # nothing was sent since too many replies waited to be digested
         self.digest_lag_s = 0.0  # the longest from a reply's end to when it was digested, while others streamed
         self.pool_waits = 0  # requests that were due while every place was taken
@@ -188,6 +191,7 @@ class Load:
         observer = observer or Observer()
         try:
             with contextlib.ExitStack() as stack:
+                stack.enter_context(syscalls.short_ticks())
                 if self._owns_lines:
                     stack.callback(self._lines.close)
                 stack.callback(self._lines.rest)
@@ -565,7 +569,7 @@ class Load:
     def _conduct(self, observer: Observer) -> None:
         """Send what is due, collect what ended, look around four times a second."""
         syscalls.wake_in_time()
-        self.started_ns = time.perf_counter_ns()
+        self._slept_ns, self.started_ns = awake.slept_ns(), time.perf_counter_ns()
         for outcome, flight in self._early:
             self._note_end(outcome, flight, observer)
         next_tick = time.perf_counter() + (0.0 if self.interrupt.is_set() else TICK_S)
@@ -615,6 +619,8 @@ class Load:
     def _look(self, now_ns: int) -> None:
         """Stop sending when the time is over; cut what stalls, and all at the deadline or when interrupted."""
         limits, passed_s = self.limits, (now_ns - self.started_ns) / 1e9
+        if self._reader is not None and self._reader.death is not None:
+            raise LoadError(f"the thread that receives has died: {self._reader.death!r}")
         if self._reader is not None and self._reader.failure is not None:
             raise self._reader.failure
         self._digests.look()
@@ -675,6 +681,7 @@ class Load:
         self._digests.hurry()
         self.cpu_s = time.process_time() - self._cpu_before_s
         self.ended_ns = max(self.started_ns, self._last_end_ns)
+        self.slept_s = awake.slept_s(self._slept_ns, awake.slept_ns())
 
     # -- afterwards
 
@@ -688,7 +695,7 @@ class Load:
         kind = "burst" if self.is_burst else "open" if self.is_open else "closed"
         wall_s = ((self.ended_ns or time.perf_counter_ns()) - self.started_ns) / 1e9  # 0 where all had failed before
         return self.tally.client_figures(kind, self.workers, wall_s, self.cpu_s, self.beats_late_ns, self.paused_s, self.held_s,
-                                         None if self.is_burst else self.digest_lag_s)
+                                         None if self.is_burst else self.digest_lag_s, self.slept_s)
 
 
 def server_key(url: str) -> tuple:
@@ -722,11 +729,11 @@ class Heart:
 
     def _beat(self) -> None:
         while not self._is_over:
-            before, awake_before = time.perf_counter_ns(), awake_or_asleep_ns()
+            before, going_before = time.perf_counter_ns(), awake.continuous_ns()
             time.sleep(HEARTBEAT_S)
             now = time.perf_counter_ns()
             late_ns = now - before - int(HEARTBEAT_S * 1e9)
-            still_ns = max(late_ns, awake_or_asleep_ns() - awake_before - int(HEARTBEAT_S * 1e9))
+            still_ns = max(late_ns, awake.continuous_ns() - going_before - int(HEARTBEAT_S * 1e9))
             if still_ns > STOOD_STILL_S * 1e9:
                 self.pauses.append((before, now))
                 self._paused_ns.append((now, still_ns))
@@ -745,14 +752,6 @@ class Heart:
     def stop(self) -> None:
         self._is_over = True
         self._thread.join()
-
-
-def awake_or_asleep_ns() -> int:
-    """A monotonic clock that goes on while the machine sleeps, where the system has one."""
-    for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):  # Linux; macOS, where perf_counter stands still in a sleep
-        if hasattr(time, name):
-            return time.clock_gettime_ns(getattr(time, name))
-    return time.monotonic_ns()
 
 
 def no_threads(workers: int) -> str:

@@ -28,6 +28,7 @@ SEND_LAG_LIMIT_S = {"burst": 0.05,  # one that takes longer to leave is no burst
                     "closed": 0.005,  # from a reply's last byte to the next request
                     "open": 0.002}  # from when a request was due
 FULL_RATIO = 0.98  # of a closed loop's requests are in flight, or this client did not keep up
+STOPPED_S = 0.5  # beside a sleep; less is what waking up takes
 SETTLE_NS = 100_000_000  # after this process stood still, what came meanwhile is read within so long
 READ_LAG_LIMIT_S = 0.01  # stamps of our own that are this late at p99 spoil inter-token times
 KEEP_UP_LIMIT_S = 0.25  # with the kernel's stamps lateness is harmless until the buffers fill
@@ -119,7 +120,8 @@ class Tally:
         return inside / (end - start)
 
     def client_figures(self, load: str, workers: int, wall_s: float, cpu_s: float, beats_late_ns: Iterable[int],
-                       paused_s: float = 0.0, held_s: float = 0.0, digest_lag_s: float | None = None) -> dict:
+                       paused_s: float = 0.0, held_s: float = 0.0, digest_lag_s: float | None = None,
+                       slept_s: float | None = None) -> dict:
         """The columns of the table level that say how exact this client was. ``load``: burst, closed or open."""
         beats, send_lags = Pool(beats_late_ns), Pool(self._send_lags_ns)
         stall_s, read_lag_s = beats.high_percentile_s(), self._read_lags.high_percentile_s()
@@ -133,7 +135,7 @@ class Tally:
             "client_stamps": "user" if read_lag_s is None else "kernel",
             "client_cpu_s": cpu_s, "client_cpu_ratio": cpu_s / wall_s if wall_s > 0 else None,
             "client_stall_p99_s": stall_s,
-            "client_paused_s": paused_s, "client_held_s": held_s, "client_digest_lag_max_s": digest_lag_s,
+            "client_paused_s": paused_s, "slept_s": slept_s, "client_held_s": held_s, "client_digest_lag_max_s": digest_lag_s,
             "in_flight_mean": self.in_flight_mean(workers) if load == "closed" else None,
         }
         keeps_failing = self._could_not_connect > 0 or 2 * self.completed < self.ended  # who fails at once is in flight for no time
@@ -208,8 +210,13 @@ def limited_why(figures: dict, load: str, workers: int, keeps_failing: bool) -> 
     kernel = figures["client_stamps"] == "kernel"
     lag_limit_s = KEEP_UP_LIMIT_S if kernel else READ_LAG_LIMIT_S
     found = []
-    if figures["client_paused_s"]:
-        found.append(f"this client itself stood still for {figures['client_paused_s']:.1f} s (stopped or asleep)")
+    slept_s = figures["slept_s"]
+    if slept_s:
+        found.append(f"the machine slept for {slept_s:.1f} s")
+    stopped_s = figures["client_paused_s"] - (slept_s or 0.0)
+    if stopped_s > (STOPPED_S if slept_s else 0.0):
+        how = "stopped or asleep" if slept_s is None else "stopped"
+        found.append(f"this client itself stood still for {stopped_s:.1f} s ({how})")
     if (figures["client_cpu_ratio"] or 0) > CPU_LIMIT_RATIO:
         found.append(f"the client used {figures['client_cpu_ratio']:.0%} of a core")
     if (figures["client_send_lag_p99_s"] or 0) > SEND_LAG_LIMIT_S[load]:

@@ -7,60 +7,98 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
-import subprocess
 import sys
+from typing import Any, Callable
 
 import psutil
 
+from ollama_bench.platforms import conditions
+from ollama_bench.platforms import darwin
 from ollama_bench.storage import db
 from ollama_bench.power import power
-
-COMMAND_PATIENCE_S = 10.0  # system_profiler takes a second or two, and can hang
+from ollama_bench.platforms.conditions import output_of
 
 
 def describe(sysfs: str = "/sys") -> dict:
     """A row of the table machine; what can't be learned is None."""
     found = describe_mac() if sys.platform == "darwin" else describe_other(sysfs)
-    found["cpu_cores"] = psutil.cpu_count()
-    found["memory_bytes"] = psutil.virtual_memory().total
+    found["cpu_cores"] = os.cpu_count()
+    found["memory_bytes"] = memory_bytes()
     found["os"] = system_name()
     columns = ("chip", "model", "cpu_cores", "memory_bytes", "gpu", "gpu_cores", "gpu_memory_bytes", "os")
     described = {column: found.get(column) for column in columns}
-    return {**described, "fingerprint": json.dumps(described)}
+    working_set = {"gpu_working_set_bytes": found.get("gpu_working_set_bytes")}  # may be set anew
+    virtual = conditions.is_virtual(sysfs)  # neither is part of the fingerprint: it was none before
+    return {**described, **working_set, "virtual": None if virtual is None else int(virtual),
+            "fingerprint": json.dumps(described)}
 
 
 def remember(writer: db.Writer, described: dict) -> int:
     """The id of this machine's row, made when the machine is new."""
     key = {"fingerprint": described["fingerprint"]}
-    return writer.lookup("machine", key, {name: value for name, value in described.items() if name not in key})
+    rest = {name: value for name, value in described.items() if name not in key}
+    machine_id = writer.lookup("machine", key, rest)
+    learned = {name: described.get(name) for name in ("gpu_working_set_bytes", "virtual")}
+    if known := {name: value for name, value in learned.items() if value is not None}:
+        writer.update("machine", machine_id, known)  # an older version did not store it, or it was set anew
+    return machine_id
 
 
 def system_name() -> str:
     """System, release and architecture, e.g. macOS 15.5 arm64."""
     name, release = platform.system(), platform.release()
     if name == "Darwin":
-        name, release = "macOS", platform.mac_ver()[0]
+        name, release = "macOS", conditions.macos_version() or platform.mac_ver()[0]
     return f"{name} {release} {platform.machine()}"
 
 
 def describe_mac() -> dict:
     gpu = parse_displays(output_of("/usr/sbin/system_profiler", "SPDisplaysDataType", "-json"))
-    return {"chip": sysctl("machdep.cpu.brand_string"), "model": sysctl("hw.model"), **gpu}
+    return {"chip": sysctl("machdep.cpu.brand_string"), "model": sysctl("hw.model"), **gpu,
+            "gpu_working_set_bytes": gpu_working_set_bytes()}
+
+
+def gpu_working_set_bytes() -> int | None:
+    """How much of its memory macOS lets the GPU use: by Metal, else as it was set by hand."""
+    told = output_of(sys.executable, "-I", darwin.__file__).strip()
+    if re.fullmatch("[0-9]{1,18}", told):
+        return int(told)
+    return (darwin.sysctl_integer("iogpu.wired_limit_mb") or 0) << 20 or None
 
 
 def sysctl(name: str) -> str | None:
     return output_of("/usr/sbin/sysctl", "-n", name).strip() or None
 
 
-def output_of(*command: str) -> str:
-    """What a command prints; nothing when it fails, is absent or takes too long."""
+def ask(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What psutil answers; None where it can't say."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_PATIENCE_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+        return call(*arguments)
+    except power.REFUSALS:
+        return None
+
+
+def memory_bytes() -> int | None:
+    """Physical memory. psutil can't tell it on macOS 27."""
+    memory = darwin.memory_bytes() or ask(psutil.virtual_memory)
+    return getattr(memory, "total", memory)
+
+
+def memory_used_bytes() -> int | None:
+    """Physical memory that is not available to programs."""
+    if memory := ask(psutil.virtual_memory):
+        return memory.total - memory.available
+    total, available = darwin.memory_bytes(), darwin.available_bytes()
+    return max(total - available, 0) if total and available is not None else None
+
+
+def swap_used_bytes() -> int | None:
+    """Swap in use."""
+    used = darwin.swap_used_bytes()
+    return getattr(ask(psutil.swap_memory), "used", None) if used is None else used
 
 
 def parse_displays(text: str) -> dict:
@@ -142,7 +180,10 @@ def own_memory_bytes(card: str) -> int | None:
 
 # -- advice -----------------------------------------------------------------------------
 
-GPU_MEMORY_RATIO = 0.75  # of an Apple computer's memory that macOS lets the GPU have
+GPU_MEMORY_RATIO = 3 / 4  # of a Mac's memory the GPU may use, where macOS does not say it
+SMALL_GPU_MEMORY_RATIO = 2 / 3  # the same of a Mac ...
+SMALL_MEMORY_BYTES = 36 << 30  # ... with less memory than this
+MLX_ENGINE = "MLX engine: one request at a time"  # of Ollama: no setting changes it
 CONTEXT_BYTES_PER_BILLION = 16384  # of KV cache per token and 10^9 parameters: Llama 3 8B has 128 KiB a token
 
 
@@ -152,6 +193,8 @@ def parallel_advice(machine: dict, target: dict) -> str | None:
     machine and target are rows of those tables. The rule is the original study's, one slot for
     each GPU core, as far as the memory goes; measuring a level above and below is the proof.
     """
+    if target.get("slots_source") == MLX_ENGINE:
+        return None
     slots, cores = target.get("slots"), machine.get("gpu_cores")
     if spills(target):
         return (f"{(target['size_bytes'] - target['vram_bytes']) / 1e9:.1f} of {target['size_bytes'] / 1e9:.1f} GB of the"
@@ -159,7 +202,7 @@ def parallel_advice(machine: dict, target: dict) -> str | None:
     if target.get("api") != "ollama" or not slots or not cores or not machine.get("memory_bytes"):
         return None
     slot_bytes = context_bytes(target)
-    room_bytes = machine["memory_bytes"] * GPU_MEMORY_RATIO - (target.get("size_bytes") or 0)
+    room_bytes = gpu_room_bytes(machine) - (target.get("size_bytes") or 0)
     fitting = slots + int(room_bytes // slot_bytes) if slot_bytes else cores
     wanted = max(1, min(cores, fitting))
     if wanted <= slots:
@@ -167,6 +210,13 @@ def parallel_advice(machine: dict, target: dict) -> str | None:
     cost = f", for about {(wanted - slots) * slot_bytes / 1e9:.1f} GB more" if slot_bytes else ""
     return (f"the server runs {slots} at a time; its GPU has {cores} cores: try OLLAMA_NUM_PARALLEL={wanted}"
             f"{cost} (restart the server)")
+
+
+def gpu_room_bytes(machine: dict) -> float:
+    """How much memory the GPU of a Mac may use: as macOS said, else about."""
+    memory = machine["memory_bytes"]
+    ratio = SMALL_GPU_MEMORY_RATIO if memory < SMALL_MEMORY_BYTES else GPU_MEMORY_RATIO
+    return machine.get("gpu_working_set_bytes") or memory * ratio
 
 
 def spills(target: dict) -> bool:

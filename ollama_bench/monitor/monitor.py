@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import functools
 import json
 import os
@@ -24,14 +23,20 @@ import statistics
 import sys
 import threading
 import time
-from typing import Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
-from ollama_bench.terminal import standard  # first: it says so where the packages are missing
+try:
+    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
 import psutil
 
+from ollama_bench.platforms import awake
+from ollama_bench.platforms import conditions
+from ollama_bench.platforms import darwin
 from ollama_bench.storage import db
 from ollama_bench.monitor import machine
 from ollama_bench.power import power
@@ -41,6 +46,7 @@ from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
 INTERVAL_S = 1.0  # between two looks; finer buys nothing: NVML and powermetrics average 1 s
 RESCAN_S = 2.0  # between two looks for new processes: each walks all processes, 3 ms here
 SEARCH_S = 10.0  # between two searches for a server that is not there: they cost more
+SAME_START_S = 2.0  # a pid with another start is another process; psutil's follows the clock
 FORK_S = 1.0  # a child younger than this, with its parent's command line, is about to become another
 PORT = 11434  # Ollama's
 FIRST_DOCUMENT_S = 15.0  # powermetrics' first takes 1.3 s; a loaded machine gets ten times that
@@ -48,10 +54,15 @@ STALL_INTERVALS = 3  # so many without a sample are a stall (or a sleep, when on
 STALL_S = 5.0  # but never fewer seconds than this
 RESTARTS = 3  # of a sampler in one run
 RESTART_EVERY_S = 60.0
-DEAD_RAIL_SAMPLES = 3  # so many successive zeros of CPU energy ...
+ENERGIES = ("energy_j", "gpu_energy_j", "cpu_energy_j")
+DEAD_RAIL_SAMPLES = 3  # so many successive zeros of energy ...
 DEAD_RAIL_S = 3.0  # ... over so long are a dead sensor; the M5's counters step every 2.2 s
+BUSY_RATIO = 0.2  # a GPU with less to do may take less than its counter's step, and say 0 J
+BARE_SAMPLES = 5  # so many in a row without any energy are told of
 READ_BYTES = 1 << 20
 SAY_LENGTH = 200  # of a message; a sampler's usage text has pages, and is kept as an event
+CONDITIONS = {"on_battery": ("on mains", "on battery"),  # what is so when it is 0 and 1
+              "low_power_mode": ("low power mode is off", "low power mode is on")}
 JOIN_S = 8.0  # for a thread to end; a sampler gets power.STOP_S of it
 
 
@@ -68,26 +79,31 @@ def listens(process: psutil.Process, port: int) -> bool:
     try:
         sockets = getattr(process, "net_connections", None) or process.connections  # before psutil 6
         return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets(kind="tcp"))
-    except psutil.Error:
+    except power.REFUSALS:
         return False
 
 
 def cmdline_of(process: psutil.Process) -> list[str] | None:
     """The command line; None where it may not be read or the process is gone."""
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return None
+    return machine.ask(process.cmdline)
 
 
 def find_roots(port: int | None, pid: int | None) -> list[psutil.Process]:
     """The processes that are the server: the one named by pid, else Ollama's or any other that
     listens on the port, else (its sockets may not be ours to see) every Ollama there is."""
     if pid is not None:
-        return [psutil.Process(pid)] if psutil.pid_exists(pid) else []
-    others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
+        named = machine.ask(psutil.Process, pid) if pid >= 0 else None
+        return [named] if named else []
+    others = [process for process in all_processes() if process.pid != os.getpid()]
     servers = [process for process in others if is_serve(cmdline_of(process) or [])]
     return [server for server in servers if listens(server, port)] or listeners(port, others) or servers
+
+
+def all_processes() -> Iterator[psutil.Process]:
+    """All there are. One that the system refuses to speak of is left out, not all after it."""
+    for pid in machine.ask(psutil.pids) or []:
+        if process := machine.ask(psutil.Process, pid):
+            yield process
 
 
 def listeners(port: int, processes: list[psutil.Process]) -> list[psutil.Process]:
@@ -96,7 +112,7 @@ def listeners(port: int, processes: list[psutil.Process]) -> list[psutil.Process
         pids = {s.pid for s in psutil.net_connections(kind="tcp")
                 if s.status == psutil.CONN_LISTEN and s.laddr.port == port}
         return [process for process in processes if process.pid in pids]
-    except psutil.AccessDenied:
+    except power.REFUSALS:
         return [process for process in processes if listens(process, port)]
 
 
@@ -111,26 +127,32 @@ class Member:
         self.fds_denied = False
         self.title = f"{role} {name or '?'} ({process.pid})"
 
-    def look(self, at_ns: int, memory_bytes: int) -> dict | None:
+    def look(self, at_ns: int, memory_bytes: int | None) -> dict | None:
         """A row of process_sample; None when the process has ended."""
         try:
             with self.process.oneshot():
-                if self.process.status() == psutil.STATUS_ZOMBIE:
+                if known(self.process.status) == psutil.STATUS_ZOMBIE:
                     return None  # it would read as a process that uses nothing
-                times, memory = self.process.cpu_times(), self.process.memory_info()
-                threads = self.process.num_threads()
-        except psutil.AccessDenied:
-            return {"at_ns": at_ns}
-        except psutil.Error:
+                times, memory = known(self.process.cpu_times), known(self.process.memory_info)
+                threads = known(self.process.num_threads)
+        except psutil.NoSuchProcess:
             return None
-        cpu_s = times.user + times.system
+        except power.REFUSALS:  # nothing of it is ours to read
+            return {"at_ns": at_ns}
+        row = {"at_ns": at_ns, "threads": threads, "fds": self._fds(),
+               "footprint_bytes": darwin.footprint_bytes(self.process.pid)}
+        if memory:
+            row |= {"memory_ratio": memory_bytes and memory.rss / memory_bytes,
+                    "rss_bytes": memory.rss, "vms_bytes": memory.vms}
+        return row | self._cpu(at_ns, times.user + times.system) if times else row
+
+    def _cpu(self, at_ns: int, cpu_s: float) -> dict:
+        """The CPU seconds until now, and how many a second there were since the last look."""
+        last, self.last = self.last, (at_ns, cpu_s)
         ratio = None
-        if self.last is not None and at_ns > self.last[0]:
-            ratio = max(cpu_s - self.last[1], 0) * 1e9 / (at_ns - self.last[0])
-        self.last = (at_ns, cpu_s)
-        return {"at_ns": at_ns, "cpu_s": cpu_s, "cpu_ratio": ratio,
-                "memory_ratio": memory.rss / memory_bytes, "rss_bytes": memory.rss,
-                "vms_bytes": memory.vms, "threads": threads, "fds": self._fds()}
+        if last is not None and at_ns > last[0]:
+            ratio = max(cpu_s - last[1], 0) * 1e9 / (at_ns - last[0])
+        return {"cpu_s": cpu_s, "cpu_ratio": ratio}
 
     def _fds(self) -> int | None:
         count = getattr(self.process, "num_fds", None) or getattr(self.process, "num_handles", None)
@@ -138,9 +160,16 @@ class Member:
             return None if self.fds_denied else count()
         except psutil.AccessDenied:
             self.fds_denied = True  # of another user, and will stay so
-        except psutil.Error:
+        except power.REFUSALS:
             pass
         return None
+
+    def is_of(self, process: psutil.Process) -> bool:
+        """Whether this is the process: a pid may be used again, but a start that psutil moved
+        with the clock, or does not tell, makes no other."""
+        before, now = created(self.process), created(process)
+        return (self.process == process or before is None or now is None
+                or abs(now - before) < SAME_START_S)
 
 
 class Tree:
@@ -151,26 +180,26 @@ class Tree:
 
     def __init__(self, ports: Sequence[int], pid: int | None) -> None:
         self.ports, self.pid = tuple(dict.fromkeys(ports)), pid
-        self.members: dict[tuple[int, float], Member] = {}
+        self.members: dict[int, Member] = {}  # by pid
         self.searched_s = float("-inf")
         self._found: dict[int | None, list[psutil.Process]] = {port: [] for port in (self.ports if pid is None else (None,))}
 
     def rescan(self, now_s: float) -> tuple[list[Member], list[Member]]:
         """Looks for processes; returns who appeared and who vanished since the last time."""
         self._look_for_roots(now_s)
-        seen = {key(process): (process, role) for process, role in self._walk(self.roots)}
-        vanished = [self.members.pop(known) for known in list(self.members) if known not in seen]
+        seen = {process.pid: (process, role) for process, role in self._walk(self.roots)}
+        vanished = [self.members.pop(pid) for pid, member in list(self.members.items())
+                    if pid not in seen or not member.is_of(seen[pid][0])]
         appeared = [Member(process, role, name_of(process))
-                    for known, (process, role) in seen.items() if known not in self.members]
-        for member in appeared:
-            self.members[key(member.process)] = member
+                    for pid, (process, role) in seen.items() if pid not in self.members]
+        self.members |= {member.process.pid: member for member in appeared}
         return appeared, vanished
 
     def _look_for_roots(self, now_s: float) -> None:
         """Searches for servers that are not there: at once for one that has just gone, else now and then."""
         gone = False
         for port, roots in self._found.items():
-            self._found[port] = [root for root in roots if root.is_running() and alive(root)]
+            self._found[port] = [root for root in roots if still_runs(root)]
             gone |= bool(roots) and not self._found[port]
         if all(self._found.values()) or not gone and now_s - self.searched_s < SEARCH_S:
             return
@@ -192,31 +221,48 @@ class Tree:
         """The parallel requests of the newest process that was started with a number of them, of the
         server on this port or of any."""
         roots = self._found.get(port, self.roots)
-        for process, role in sorted(self._walk(roots), key=lambda found: key(found[0])[1], reverse=True):
-            if count := parallel_option(cmdline_of(process) or []):
+        walked = sorted(self._walk(roots), key=lambda found: created(found[0]) or 0, reverse=True)
+        for process, role in walked:
+            cmdline = cmdline_of(process) or []
+            if count := parallel_option(cmdline):
                 return count, f"command line of the {role}"
+            if "--mlx-engine" in cmdline:
+                return 1, machine.MLX_ENGINE
         for root in roots:
             if count := whole(environment_of(root).get("OLLAMA_NUM_PARALLEL")):
                 return count, "OLLAMA_NUM_PARALLEL of the server"
         return None, None
 
     def drop(self, member: Member) -> None:
-        self.members.pop(key(member.process), None)
+        self.members.pop(member.process.pid, None)
 
     def _walk(self, roots: list[psutil.Process]):
         """(process, role) of every root and all that descends from it."""
         for root in roots:
             yield root, "serve"
-            try:
-                children = root.children(recursive=True)
-            except psutil.Error:
-                continue
             own = cmdline_of(root)
-            for child in children:
+            for child in descendants(root):
                 cmdline = cmdline_of(child)
-                just_forked = cmdline == own and time.time() - key(child)[1] < FORK_S  # not yet itself
+                age_s = time.time() - (created(child) or 0)  # below 0 where the clock was set
+                just_forked = cmdline == own and abs(age_s) < FORK_S  # not yet itself
                 if child.pid != os.getpid() and not just_forked and alive(child):
                     yield child, "runner" if is_runner(cmdline or []) else "helper"
+
+
+def descendants(root: psutil.Process) -> list[psutil.Process]:
+    """All that descend from a process; where psutil gives up over one of them, all others."""
+    try:
+        return root.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    except power.REFUSALS:
+        others = [(machine.ask(process.ppid), process) for process in all_processes()]
+    family, found = {root.pid}, []
+    while children := [process for parent, process in others
+                       if parent in family and process.pid not in family]:
+        found += children
+        family |= {process.pid for process in children}
+    return found
 
 
 def is_runner(cmdline: list[str]) -> bool:
@@ -239,34 +285,41 @@ def whole(text: str | None) -> int | None:
 
 def environment_of(process: psutil.Process) -> dict:
     """Its environment; empty where it may not be read."""
+    return machine.ask(process.environ) or {}
+
+
+def known(call: Callable[[], Any]) -> Any:
+    """What psutil answers; None where it can't say. Raises what means that nothing will be said."""
     try:
-        return process.environ()
-    except (psutil.Error, OSError):
-        return {}
+        return call()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        raise
+    except power.REFUSALS:
+        return None
 
 
 def alive(process: psutil.Process) -> bool:
+    """Whether it has not ended; one that may not be asked has not."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.AccessDenied:
-        return True
-    except psutil.Error:
+    except psutil.NoSuchProcess:
         return False
+    except power.REFUSALS:
+        return True
 
 
-def key(process: psutil.Process) -> tuple[int, float]:
-    """A pid may be used again; with the time of its start it is one process."""
-    try:
-        return process.pid, process.create_time()
-    except psutil.Error:
-        return process.pid, 0.0
+def still_runs(process: psutil.Process) -> bool:
+    """Whether it is alive, and its pid not used again."""
+    return machine.ask(process.is_running) is not False and alive(process)
+
+
+def created(process: psutil.Process) -> float | None:
+    """When it started, seconds since 1970."""
+    return machine.ask(process.create_time)
 
 
 def name_of(process: psutil.Process) -> str | None:
-    try:
-        return process.name()
-    except psutil.Error:
-        return None
+    return machine.ask(process.name)
 
 
 # -- the machine ------------------------------------------------------------------------
@@ -275,17 +328,21 @@ class System:
     """Rows of system_sample."""
 
     def __init__(self) -> None:
-        self._last = psutil.cpu_times()
-        self.memory_bytes = psutil.virtual_memory().total
+        self._last = machine.ask(psutil.cpu_times)
+        self.memory_bytes = machine.memory_bytes()
 
     def look(self, at_ns: int) -> dict:
-        now, last = psutil.cpu_times(), self._last
-        self._last = now
-        spent, passed = (after - before for after, before in zip(busy_and_total(now), busy_and_total(last)))
-        memory = psutil.virtual_memory()
-        return {"at_ns": at_ns, "cpu_ratio": min(max(spent / passed, 0), 1) if passed > 0 else None,
-                "memory_used_bytes": memory.total - memory.available,
-                "swap_used_bytes": psutil.swap_memory().used, "memory_pressure": memory_pressure()}
+        return {"at_ns": at_ns, "cpu_ratio": self._cpu_ratio(),
+                "memory_used_bytes": machine.memory_used_bytes(),
+                "swap_used_bytes": machine.swap_used_bytes(), "memory_pressure": memory_pressure()}
+
+    def _cpu_ratio(self) -> float | None:
+        last, self._last = self._last, machine.ask(psutil.cpu_times)
+        if last is None or self._last is None:
+            return None
+        spent, passed = (after - before for after, before
+                         in zip(busy_and_total(self._last), busy_and_total(last)))
+        return min(max(spent / passed, 0), 1) if passed > 0 else None
 
 
 def busy_and_total(times) -> tuple[float, float]:
@@ -297,49 +354,79 @@ def busy_and_total(times) -> tuple[float, float]:
 def memory_pressure() -> str | None:
     """macOS: normal, warn or critical; Linux: the share of the last 10 s in which a task waited."""
     if sys.platform == "darwin":
-        level, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
-        name = b"kern.memorystatus_vm_pressure_level"
-        failed = ctypes.CDLL(None).sysctlbyname(name, ctypes.byref(level), ctypes.byref(size), None, 0)
-        return None if failed else {1: "normal", 2: "warn", 4: "critical"}.get(level.value)
+        level = darwin.sysctl_integer("kern.memorystatus_vm_pressure_level")
+        return {1: "normal", 2: "warn", 4: "critical"}.get(level)
     text = power.read_text("/proc/pressure/memory") or ""
     return text.split(" avg60", 1)[0] or None
 
 
 # -- power ------------------------------------------------------------------------------
 
-class CpuRail:
-    """Tells a CPU energy counter that steps slowly from a dead one.
+class Rail:
+    """Tells an energy counter that steps slowly from a dead one.
 
-    An M5's steps every 2.2 s, so that samples of 1 s read 0 and double in turn: kept. On
-    some Macs with macOS 27 it stays 0: no running machine takes 0 J for three seconds, so
-    it is not known then, and neither is the sum. Zeros are held back until it shows.
+    An M5's steps every 2.2 s, so that samples of 1 s read 0 and double in turn: kept. On some
+    Macs with macOS 27 the CPU's stays 0: no running machine takes 0 J for three seconds, nor does
+    a GPU that is busy. So it is not known then, and neither is the sum.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, part: str, works: Callable[[dict], bool]) -> None:
+        self.part, self.column = part, f"{part}_energy_j"
         self.lives: bool | None = None
+        self._works = works  # whether a sample shows that part at work
+        self._zeros, self._since_ns = 0, 0  # in a row
+
+    def waits(self, sample: dict) -> bool:
+        """Takes a sample in; whether its zero can't be judged yet."""
+        if sample.get(self.column):
+            self.lives = True
+        if sample.get(self.column) != 0 or not self._works(sample):
+            self._zeros = 0
+            return False
+        if self.lives is False:
+            return False
+        if not self._zeros:
+            self._since_ns = sample["start_ns"]
+        self._zeros += 1
+        if self._zeros < DEAD_RAIL_SAMPLES or sample["end_ns"] - self._since_ns < DEAD_RAIL_S * 1e9:
+            return True
+        self.lives, self._zeros = False, 0
+        return False
+
+    def settle(self, sample: dict) -> None:
+        """Makes a zero NULL that is of a dead counter, or of one that was never seen to move."""
+        unproven = self.lives is None and self._works(sample)
+        if sample.get(self.column) == 0 and (self.lives is False or unproven):
+            sample.update({self.column: None, "energy_j": None})
+
+
+class Rails:
+    """The counters of a source. Samples are held back while a zero can't be judged."""
+
+    def __init__(self) -> None:
+        self.each = (Rail("cpu", lambda sample: True),
+                     Rail("gpu", lambda sample: (sample.get("gpu_busy_ratio") or 0) >= BUSY_RATIO))
         self._held: list[dict] = []
 
     @property
     def holds(self) -> bool:
         return bool(self._held)
 
+    @property
+    def dead(self) -> set[str]:
+        return {rail.part for rail in self.each if rail.lives is False}
+
     def sift(self, sample: dict) -> list[dict]:
         """The samples that may be stored now."""
         self._held.append(sample)
-        if sample.get("cpu_energy_j"):
-            self.lives = True
-        elif sample.get("cpu_energy_j") == 0 and self.lives is not False:
-            span_ns = sample["end_ns"] - self._held[0]["start_ns"]
-            if len(self._held) < DEAD_RAIL_SAMPLES or span_ns < DEAD_RAIL_S * 1e9:
-                return []
-            self.lives = False
-        return self.release()
+        waiting = [rail.waits(sample) for rail in self.each]
+        return [] if any(waiting) else self.release()
 
     def release(self) -> list[dict]:
         held, self._held = self._held, []
         for sample in held:
-            if not self.lives and sample.get("cpu_energy_j") == 0:
-                sample.update(cpu_energy_j=None, energy_j=None)
+            for rail in self.each:
+                rail.settle(sample)
         return held
 
 
@@ -354,8 +441,10 @@ class Track:
         self.latest: dict = {}
         self.stored_end_ns = 0  # of the last sample that is in the file: latest's is later when some are held back
         self.heard_s = time.monotonic()
-        self._rail = CpuRail()
-        self._lock = threading.Lock()  # of the rail: release() comes from the run's thread
+        self._rails = Rails()
+        self._bare = 0  # samples without any energy, in a row
+        self._told_bare = False
+        self._lock = threading.Lock()  # of the rails: release() comes from the run's thread
         self.id = monitor.writer.insert("power_source", {
             "run_id": monitor.run_id, "name": source.name, "device": source.device,
             "kind": source.kind, "scope": source.scope, "status": source.status})
@@ -368,19 +457,35 @@ class Track:
     def patience_s(self) -> float:
         """How long the sample over this instant may take to be stored: an interval, with as much again
         for a late one; two more while it is held back, for an M5's CPU counter shows no sooner that it lives."""
-        return (4 if self._rail.holds else 2) * self.interval_s
+        return (4 if self._rails.holds else 2) * self.interval_s
 
     def keep(self, sample: dict, slept: bool = False) -> None:
         """Checks a sample, whose instants are perf_counter_ns, and stores it."""
         self.heard_s = time.monotonic()
+        self._check_energy(sample)
         self._check_gap(sample, slept)
         self._note_thermal(sample)
         self.latest = sample
         with self._lock:
-            dead_before = self._rail.lives is False
-            self._store(self._rail.sift(sample))
-        if self._rail.lives is False and not dead_before:
-            self.monitor.note("cpu_power_zero", f"{self.name} says 0 J for a running CPU: it and the sum are NULL",
+            dead_before = self._rails.dead
+            self._store(self._rails.sift(sample))
+            newly_dead = self._rails.dead - dead_before
+        for part in sorted(newly_dead):
+            what = {"cpu": "running CPU", "gpu": "busy GPU"}[part]
+            said = f"{self.name} says 0 J for a {what}: it and the sum are NULL"
+            self.monitor.note(f"{part}_power_zero", said + getattr(self.source, "advice", ""),
+                              say=True, at_ns=sample["end_ns"])
+
+    def _check_energy(self, sample: dict) -> None:
+        """A source whose samples come without any energy is told of once."""
+        known = any(sample.get(column) is not None for column in ENERGIES)
+        self._bare = 0 if known else self._bare + 1
+        if self._bare == BARE_SAMPLES and not self._told_bare:
+            self._told_bare = True
+            why = ""
+            if self.source.name == "powermetrics" and hasattr(self.source, "launcher"):  # no log
+                why = ": a virtual machine has no power sensors" * bool(conditions.is_virtual())
+            self.monitor.note("no_energy", f"{self.name} gives samples without any energy{why}",
                               say=True, at_ns=sample["end_ns"])
 
     def _check_gap(self, sample: dict, slept: bool) -> None:
@@ -391,7 +496,7 @@ class Track:
         span_s = max(span_ns, elapsed_ns) / 1e9
         slept |= elapsed_ns > 2 * span_ns
         if slept or span_s > STALL_INTERVALS * self.interval_s and self.source.kind != "counter":
-            sample.update({rail: None for rail in ("energy_j", "gpu_energy_j", "cpu_energy_j") if rail in sample})
+            sample.update({column: None for column in ENERGIES if column in sample})
             self.monitor.note("gap", f"{self.name}: a sample of {span_s:.1f} s"
                               f"{' over a sleep' if slept else ''}; its energy is NULL", at_ns=sample["end_ns"])
 
@@ -412,7 +517,7 @@ class Track:
     def release(self) -> None:
         """Stores what is held back: nothing more is waited for."""
         with self._lock:
-            self._store(self._rail.release())
+            self._store(self._rails.release())
 
     def silent(self, now_s: float, limit_s: float = 0) -> float | None:
         """The limit in seconds when nothing was heard for longer, else None."""
@@ -538,7 +643,8 @@ class Monitor:
         self._looked = threading.Event()
         self.tree = Tree(ports, pid) if ports or pid is not None else None
         self._system = System()
-        self._clocks = (time.time(), time.perf_counter())
+        self._clocks = (time.time(), awake.continuous_ns(), awake.slept_ns())
+        self._conditions = conditions.Watch()
         self.tracks = [Track(self, source) for source in sources]
         self._feeds = [Feed(track, first_document_s) for track in self.tracks if hasattr(track.source, "feed")]
         self._polled = [track for track in self.tracks if hasattr(track.source, "read")]
@@ -591,11 +697,12 @@ class Monitor:
         """How many requests at a time the server on this port (or any) is set to, and where that was read."""
         try:
             return self.tree.slots(port) if self.tree else (None, None)
-        except psutil.Error:
+        except power.REFUSALS:
             return None, None
 
     def latest(self) -> dict:
-        """What was seen last: power_w, gpu_power_w, gpu_mhz, gpu_busy_ratio, thermal, rss_bytes, cpu_ratio."""
+        """What was seen last: power_w, gpu_power_w, gpu_mhz, gpu_busy_ratio, thermal, rss_bytes,
+        footprint_bytes, cpu_ratio."""
         now_ns, fresh = time.perf_counter_ns(), []
         for track in self.tracks:
             if track.latest and now_ns - track.latest["end_ns"] < (STALL_S + track.interval_s) * 1e9:
@@ -607,6 +714,7 @@ class Monitor:
                 "gpu_busy_ratio": largest(sample.get("gpu_busy_ratio") for sample in fresh),
                 "thermal": next((sample["thermal"] for sample in fresh if sample.get("thermal")), None),
                 "rss_bytes": total(row.get("rss_bytes") for row in members),
+                "footprint_bytes": total(row.get("footprint_bytes") for row in members),
                 "cpu_ratio": total(row.get("cpu_ratio") for row in members)}
 
     def stop(self) -> dict:
@@ -674,6 +782,7 @@ class Monitor:
     def _look(self) -> None:
         self._look_at_processes()
         self._safely("machine", self._look_at_machine)
+        self._safely("conditions", self._look_at_conditions)
         self._safely("power", self._look_for_silence)
         self._looked.set()
 
@@ -696,13 +805,20 @@ class Monitor:
             track.keep(sample, slept)
 
     def _slept(self) -> bool:
-        """Whether the wall clock ran on while ours stood still, as it does in a sleep."""
-        before, self._clocks = self._clocks, (time.time(), time.perf_counter())
-        slept_s = (self._clocks[0] - before[0]) - (self._clocks[1] - before[1])
-        if slept_s <= max(STALL_S, STALL_INTERVALS * self.interval_s):
-            return False
-        self.note("sleep", f"the machine slept, or its clock was set, by {slept_s:.0f} s")
-        return True
+        """Whether the machine slept since the last look; that its clock was set is noted too."""
+        before, now = self._clocks, (time.time(), awake.continuous_ns(), awake.slept_ns())
+        self._clocks = now
+        slept_s = awake.slept_s(before[2], now[2])
+        moved_s = (now[0] - before[0]) - (now[1] - before[1]) / 1e9
+        if slept_s:
+            self.note("sleep", f"the machine slept for {slept_s:.1f} s")
+        if abs(moved_s) <= max(STALL_S, STALL_INTERVALS * self.interval_s):
+            return bool(slept_s)
+        if slept_s is None:  # a system without clocks that tell them apart
+            self.note("sleep", f"the machine slept, or its clock was set, by {moved_s:.0f} s")
+            return True
+        self.note("clock_set", f"the clock was set by {moved_s:+.0f} s")
+        return bool(slept_s)
 
     def _rescan(self) -> None:
         if self.tree is None:
@@ -712,8 +828,8 @@ class Monitor:
             self.note("process_vanished", member.title)
         for member in appeared:
             member.id = self.writer.insert("process", {
-                "run_id": self.run_id, "pid": member.process.pid, "created_unix": key(member.process)[1],
-                "role": member.role, "name": member.name})
+                "run_id": self.run_id, "pid": member.process.pid,
+                "created_unix": created(member.process), "role": member.role, "name": member.name})
             self.note("process_appeared", member.title)
         if not self.tree.members:
             self.tell("processes", f"processes: no server{self.tree.where}; looking again every {SEARCH_S:g} s")
@@ -738,6 +854,17 @@ class Monitor:
     def _look_at_machine(self) -> None:
         row = self._system.look(time.perf_counter_ns() - self.origin_ns)
         self.writer.add("system_sample", {"run_id": self.run_id, **row})
+
+
+    def _look_at_conditions(self) -> None:
+        for name, is_so in self._conditions.look(time.perf_counter_ns()):
+            self.note(name, CONDITIONS[name][is_so])
+            if is_so:
+                self.tell(name, f"machine: {CONDITIONS[name][True]}: many machines are slower so")
+
+    def conditions_since(self, since_ns: int) -> dict[str, int | None]:
+        """Columns of a level that began at since_ns (perf_counter_ns) and ends now."""
+        return self._conditions.since(since_ns)
 
 
 def watts(sample: dict, rail: str) -> float | None:

@@ -11,6 +11,7 @@ A sample is a row of the table power_sample without source_id, its instants perf
 """
 from __future__ import annotations
 
+import functools
 import glob
 import json
 import os
@@ -25,19 +26,26 @@ from datetime import datetime, timezone
 
 import psutil
 
+from ollama_bench.platforms import conditions
+
+REFUSALS = (psutil.Error, OSError, RuntimeError)  # what psutil raises, on macOS not only its own
 POWERMETRICS = "/usr/bin/powermetrics"  # absolute: it is started as root
 POWERMETRICS_INTERVAL_MS = 1000  # its real windows are about 1 % longer: elapsed_ns counts
 SAMPLERS = ("cpu_power,gpu_power,thermal", "cpu_power,gpu_power", "gpu_power")  # next one when refused
 MACMON_INTERVAL_MS = 1000
+LESS_WITHOUT_ROOT = 27  # from this macOS on the CPU's energy is 0 without root, and ...
+MACMON_OF_27 = (0, 8)  # ... an older macmon breaks off
 MAX_DOCUMENT_BYTES = 8_000_000  # an M2 Ultra's is 65 KB; beyond this the stream is no powermetrics
 LARGEST = 1e18  # beyond is no nanoseconds, bytes or milliwatts of this world; it still fits SQLite's 64 bits
 COMPLAINT_BYTES = 2048  # of what a sampler wrote to stderr, the end
 STOP_S = 3.0  # from SIGTERM to SIGKILL
 MIN_SPAN_S = 0.2  # between two readings: NVML's counter steps each 0.1 s, over less its watts are noise
+ROUNDING_J = 0.01  # a counter that moved by less may have been rounded up
 MAX_PLAUSIBLE_W = 20_000  # a counter that steps faster than this was reset
 
 CHIP_SCOPE = ("CPU + GPU + ANE of the chip as the system estimates them;"
               " without DRAM, display, SSD and power supply")
+SUDO_READS_IT = "; started with sudo, powermetrics reads it"
 DRIVER_SCOPE = "GPU as its driver measures it"
 APU_SCOPE = "whole processor, CPU and GPU"
 
@@ -61,10 +69,11 @@ def without_arrays(document: bytes) -> bytes:
     return b"".join(kept)
 
 
-def parse_plist(document: bytes) -> dict:
+def parse_plist(document: bytes, gpu_rail: GpuRail | None = None) -> dict:
     """One document of `powermetrics -f plist` as a sample with elapsed_ns in it.
 
-    Every key but elapsed_ns may be absent. Raises ValueError for a damaged document.
+    gpu_rail is the same for all documents of a source. Every key but elapsed_ns may be absent.
+    Raises ValueError for a damaged document.
     """
     begin = max(document.find(b"<?xml"), 0)  # a NUL stands before every document but the first
     try:
@@ -73,7 +82,7 @@ def parse_plist(document: bytes) -> dict:
         raise ValueError(f"damaged document: {' '.join(str(error).split())}") from error  # it quotes what it read
     if not isinstance(top, dict) or (number(top.get("elapsed_ns")) or 0) < 1:
         raise ValueError("a document without elapsed_ns")
-    sample = plist_energies(top)
+    sample = plist_energies(top, gpu_rail or GpuRail())
     sample["elapsed_ns"] = int(top["elapsed_ns"])
     thermal = top.get("thermal_pressure")
     sample["thermal"] = thermal if isinstance(thermal, str) else None
@@ -81,18 +90,32 @@ def parse_plist(document: bytes) -> dict:
     return sample
 
 
-def plist_energies(top: dict) -> dict:
-    """Energies, clock and load out of the dictionaries `processor` and `gpu`.
+class GpuRail:
+    """Which of a document's two GPU energies counts: the processor's, or the GPU's own.
 
-    Both know a GPU energy and they differ by about 1 %; the processor's is the one in
-    powermetrics' own total.
+    They differ by about 1 %, and the processor's is the one in powermetrics' own total. But one
+    may stand still at 0 while the other counts: the first that has moved is taken from then on.
     """
+
+    def __init__(self) -> None:
+        self._place: int | None = None  # of the one that has moved, once it is known
+
+    def joules(self, processor_j: float | None, gpu_j: float | None) -> float | None:
+        pair = (processor_j, gpu_j)
+        if self._place is None:
+            self._place = next((place for place, energy_j in enumerate(pair)
+                                if (energy_j or 0) > ROUNDING_J), None)
+        if self._place is not None and pair[self._place] is not None:
+            return pair[self._place]
+        return gpu_j if processor_j is None else processor_j or gpu_j or processor_j
+
+
+def plist_energies(top: dict, gpu_rail: GpuRail) -> dict:
+    """Energies, clock and load out of the dictionaries `processor` and `gpu`."""
     processor, gpu = dictionary(top.get("processor")), dictionary(top.get("gpu"))
     elapsed_s = top["elapsed_ns"] / 1e9
     cpu_j, ane_j = joules(processor, "cpu", elapsed_s), joules(processor, "ane", elapsed_s)
-    gpu_j = joules(processor, "gpu", elapsed_s)
-    if gpu_j is None:
-        gpu_j = joules(gpu, "gpu", elapsed_s)
+    gpu_j = gpu_rail.joules(joules(processor, "gpu", elapsed_s), joules(gpu, "gpu", elapsed_s))
     package_j = number(processor.get("package_joules"))  # Intel Macs
     return {"energy_j": chip_joules(cpu_j, gpu_j, ane_j) if package_j is None else package_j,
             "gpu_energy_j": gpu_j, "cpu_energy_j": cpu_j,
@@ -241,7 +264,8 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 self.commands[step], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=self._errors, start_new_session=os.name == "posix")  # Ctrl-C is ours to handle
+                stderr=self._errors, start_new_session=os.name == "posix",  # Ctrl-C is ours to handle
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # on Windows
         except OSError as error:
             self._errors.write(str(error).encode())
             return None
@@ -256,8 +280,8 @@ class Child:
             try:
                 spent = psutil.Process(process.pid).cpu_times()
                 self.cpu_s += spent.user + spent.system
-            except psutil.Error:
-                pass  # it ended by itself just now
+            except REFUSALS:
+                pass  # it ended by itself just now, or the system does not say
             end_process(process)
 
     def complaint(self) -> str:
@@ -306,6 +330,7 @@ class Stream:
     """
 
     kind, device, scope = "interval", "soc", CHIP_SCOPE
+    advice = ""  # what to do where a part's energy stays 0
 
     def __init__(self, name: str, launcher, parse, end: bytes, interval_s: float) -> None:
         self.name, self.status, self.interval_s = name, "ok", interval_s
@@ -412,11 +437,24 @@ def interval_of(command: list[str]) -> float:
 
 
 def powermetrics_source(launcher, interval_s: float = POWERMETRICS_INTERVAL_MS / 1e3) -> Stream:
-    return Stream("powermetrics", launcher, parse_plist, b"</plist>", interval_s)
+    parse = functools.partial(parse_plist, gpu_rail=GpuRail())
+    return Stream("powermetrics", launcher, parse, b"</plist>", interval_s)
+
+
+class Macmon(Child):
+    """macmon, which names its own remedy where it breaks off."""
+
+    def complaint(self) -> str:
+        said = super().complaint()
+        if not re.search(r"exit code (101|134|-6)$", said):  # how a Rust program ends in a panic
+            return said
+        return f"it broke off: update it, `brew upgrade macmon`, or start with sudo; it said {said}"
 
 
 def macmon_source(command: list[str]) -> Stream:
-    return Stream("macmon", Child([command]), parse_macmon, b"\n", MACMON_INTERVAL_MS / 1e3)
+    source = Stream("macmon", Macmon([command]), parse_macmon, b"\n", MACMON_INTERVAL_MS / 1e3)
+    source.advice = SUDO_READS_IT
+    return source
 
 
 class Absent:
@@ -737,7 +775,8 @@ def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: s
         return [powermetrics_source(Child(with_samplers(list(powermetrics_command))), interval_of(powermetrics_command))]
     if helper and helper.sampler:
         source = powermetrics_source(helper)
-        source.successor = None if os.geteuid() == 0 else installed_macmon  # nothing out of PATH as root
+        if os.geteuid() != 0:  # nothing out of PATH as root
+            source.successor = working_macmon
         return [source]
     if sys.platform == "darwin":
         return [macos_source(helper.failure if helper else None)]
@@ -747,13 +786,41 @@ def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: s
 
 def macos_source(failure: str | None) -> Stream | Absent:
     """macmon where it is installed. failure: why root's sampler is not there although we began as root."""
-    return installed_macmon() or Absent("powermetrics", "soc", "interval", f"not read: {failure}" if failure else
-                                        "not read: macOS gives power to root only; start with sudo, or `brew install macmon`")
+    found = installed_macmon()
+    if found or failure:
+        return found or absent_powermetrics(failure)
+    instead = "`brew install macmon`"
+    if macos_major() >= LESS_WITHOUT_ROOT:
+        instead = f"(of the GPU alone) {instead}, 0.8 or newer"
+    return absent_powermetrics(f"macOS gives power to root only; start with sudo, or {instead}")
 
 
-def installed_macmon() -> Stream | None:
+def absent_powermetrics(why: str) -> Absent:
+    return Absent("powermetrics", "soc", "interval", f"not read: {why}")
+
+
+def macos_major() -> int:
+    """The first number of macOS' version; 0 when unknown."""
+    found = re.match(r"\d+", conditions.macos_version())
+    return int(found[0]) if found else 0
+
+
+def installed_macmon() -> Stream | Absent | None:
+    """macmon; Absent where it is too old for this system, None where it is not installed."""
     macmon = shutil.which("macmon")
+    if macmon and macos_major() >= LESS_WITHOUT_ROOT:
+        version = re.search(r"\b(\d+)\.(\d+)", conditions.output_of(macmon, "--version"))
+        if version and (int(version[1]), int(version[2])) < MACMON_OF_27:
+            return Absent("macmon", "soc", "interval",
+                          f"not read: macmon {version[0]} fails on macOS {LESS_WITHOUT_ROOT}; start"
+                          " with sudo, or (of the GPU alone) `brew upgrade macmon` to 0.8 or newer")
     return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)]) if macmon else None
+
+
+def working_macmon() -> Stream | None:
+    """macmon, to go on for a powermetrics that has failed."""
+    found = installed_macmon()
+    return found if isinstance(found, Stream) else None
 
 
 def installed_nvidia(cards: list[tuple[str, str]]) -> list:

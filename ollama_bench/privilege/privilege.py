@@ -26,6 +26,12 @@ KILL = b"k"  # the commands: end the sampler, or start the one with this number
 START = (b"0", b"1", b"2")
 ENDED, SPENT = "exit code ", "CPU seconds "  # what the helper adds to the sampler's words
 HIGHEST_DESCRIPTOR = 65536  # to close up to; the limit itself can be a billion
+PASSED_ON = ("OLLAMA_HOST", "OPENAI_API_KEY", "REQUESTS_CA_BUNDLE")  # a run reads these, and sudo drops them
+PRESERVING = f"sudo --preserve-env={','.join(PASSED_ON)}"
+SUDO_NAMES = ("sudo", "sudo-rs")  # of its own process
+
+recovered: set[str] = set()  # of PASSED_ON, set again by recover_variables()
+unknown: set[str] = set()  # of PASSED_ON, not set, and nobody can say whether the user had set them
 
 
 class PrivilegeError(Exception):
@@ -96,6 +102,56 @@ def users_files():
         os.setegid(group)
         with contextlib.suppress(OSError, ValueError):  # macOS can name more groups than it takes back; root needs none of them
             os.setgroups(groups)
+
+
+def recover_variables() -> None:
+    """Set those of PASSED_ON that sudo has dropped and the user had set, as far as that can be learned.
+
+    For before anything is read from the environment, as root. Nothing without sudo; what is there
+    already is left alone. Raises PrivilegeError when SUDO_UID is not a user's.
+    """
+    recovered.clear()
+    unknown.clear()
+    if (user := user_of_sudo()) is None:
+        return
+    environment, is_all = users_environment(user.pw_uid)
+    for name in PASSED_ON:
+        if name in os.environ:
+            continue
+        if value := environment.get(name):
+            with contextlib.suppress(ValueError):  # letters that no environment holds
+                os.environ[name] = value
+                recovered.add(name)
+        elif not is_all:
+            unknown.add(name)
+
+
+def users_environment(uid: int) -> tuple[dict[str, str], bool]:
+    """The environment from which the user started sudo, and whether that is all of it.
+
+    sudo's own process was given all of it by the user, and is known by its real user id. Where it
+    cannot be read (macOS shows it of none of its own programs) the user's nearest process is asked,
+    with the user's rights, so that nothing is read that the user may not. What was exported there
+    since that process began is not in it.
+    """
+    import psutil  # here: analyze.py does without
+
+    with contextlib.suppress(psutil.Error, OSError, RuntimeError, ValueError):
+        for process in psutil.Process().parents():  # nearest first
+            uids = process.uids()
+            if set(uids) == {uid}:
+                with users_files():
+                    return process.environ(), False
+            if uids.real == uid and process.name() in SUDO_NAMES:
+                if environment := process.environ():
+                    return environment, True
+    return {}, False
+
+
+def dropped_hint(*names: str) -> str:
+    """How to pass variables on that sudo may have dropped; '' where it surely dropped none of these."""
+    lost = [name for name in names if name in unknown]
+    return f"sudo drops {' and '.join(lost)}: if set, start with {PRESERVING}" if lost else ""
 
 
 def invoking_user(environment) -> object | None:

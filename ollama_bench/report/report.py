@@ -16,6 +16,7 @@ import vl_convert
 
 from ollama_bench.charts import charts
 from ollama_bench.storage import files
+from ollama_bench.terminal.console import GPU_COLUMNS, is_gpu_alone
 from ollama_bench.analysis.selection import Study
 from ollama_bench.analysis.verdict import ENOUGH_RATIO, Verdict, Warning, digits, percent, seconds, wording
 
@@ -25,7 +26,10 @@ LEVEL_COLUMNS = [  # heading, column of a level, how it is written
     ("wait, mean", "ttft_mean_s", seconds), ("p50", "ttft_p50_s", seconds), ("p95", "ttft_p95_s", seconds), ("p99", "ttft_p99_s", seconds),
     ("tokens/s each", "tokens_per_s_mean", digits), ("least", "tokens_per_s_min", digits), ("tokens/s all", "output_tokens_per_s", digits),
     ("whole reply", "e2e_mean_s", seconds), ("W", "mean_w", digits), ("J/token", "joules_per_output_token", digits),
-    ("less idle", "net_joules_per_output_token", digits), ("ran at once", "peak_streaming", digits), ("took", "duration_s", seconds),
+    ("less idle", "net_joules_per_output_token", digits),
+    ("GPU alone, W", "gpu_power_w", digits),
+    ("GPU alone, J/token", "gpu_joules_per_output_token", digits),
+    ("ran at once", "peak_streaming", digits), ("took", "duration_s", seconds),
 ]
 DEFINITIONS = [
     ("repeat", "the first, second ... time of a level in its run"),
@@ -36,6 +40,7 @@ DEFINITIONS = [
     ("p95, p99", "nearest rank; blank below 20 and 100 completed requests"),
     ("W, J/token", "mean watts during the level, and its energy / its output tokens; blank where samples cover less than 95 % of it. "
                    "What the watts include is the power source's to say"),
+    ("GPU alone", "the same of the GPU by itself: shown where its sum with the CPU is not known"),
     ("ran at once", "the most requests that streamed at the same time: the server's slots, seen from outside"),
     ("gap between chunks (ITL)", "between consecutive chunks with text of one stream; a chunk may carry several tokens"),
 ]
@@ -91,7 +96,9 @@ def warning_list(warnings: list[Warning]) -> str:
 
 def table(levels: list[dict]) -> str:
     """The levels; columns that nobody measured are left out, and run or repeat where all are the same."""
+    is_gpu_shown = any(map(is_gpu_alone, levels))
     columns = [column for column in LEVEL_COLUMNS if any(level[column[1]] is not None for level in levels)
+               and (column[1] not in GPU_COLUMNS.values() or is_gpu_shown)
                and (column[1] not in ("run_id", "repeat") or len({level[column[1]] for level in levels}) > 1)]
     head = "".join(f"<th>{escape(heading)}</th>" for heading, _, _ in columns)
     rows = "".join("<tr>" + "".join(cell(level, name, written) for _, name, written in columns) + "</tr>" for level in levels)
@@ -116,7 +123,8 @@ def facts(study: Study) -> str:
     machine, target = study.machine or {}, study.targets[-1] if study.targets else {}
     sources = sorted({level["power_source"] for level in study.levels if level["power_source"]})
     pairs = [
-        ("machine", [machine.get("chip"), machine.get("model"), memory(machine.get("memory_bytes")), machine.get("os")]),
+        ("machine", [machine.get("chip"), machine.get("model"), memory(machine.get("memory_bytes")),
+                     machine.get("os"), "a virtual machine" if machine.get("virtual") else None]),
         ("GPU", [machine.get("gpu"), counted(machine.get("gpu_cores"), "cores"), memory(machine.get("gpu_memory_bytes"))]),
         ("server", [target.get("server"), target.get("server_version"), target.get("host")]),
         ("model", [target.get("family"), target.get("parameter_size"), target.get("quantization"), target.get("digest")]),

@@ -80,7 +80,8 @@ class Witness:
         self._log = Path(self._folder.name, "sim.jsonl")
         self._process = subprocess.Popen(
             child.command("--port", "0", "--log", str(self._log), "--parent-pid", str(os.getpid()), *self._arguments),
-            stdout=subprocess.PIPE, text=True, start_new_session=True)
+            stdout=subprocess.PIPE, text=True, start_new_session=True,  # Ctrl-C is ours to handle
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # on Windows
         line = self._process.stdout.readline()
         if not line.startswith("listening on "):
             self.__exit__()

@@ -6,9 +6,13 @@
 """
 from __future__ import annotations
 
+import errno
+import ipaddress
 import json
 import os
+import socket
 import subprocess
+import sys
 import threading
 from dataclasses import asdict
 from typing import Iterator
@@ -19,6 +23,7 @@ import urllib3
 
 from ollama_bench.protocols import api
 from ollama_bench.load import attempt
+from ollama_bench.privilege import privilege
 from ollama_bench.simulator import child
 from ollama_bench.transport import wire
 
@@ -32,6 +37,7 @@ DEMO = ("--profile", "m2pro-7b", "--slots", "19", "--tokens", "45-75")  # short 
 DEMO_INTERVAL_MS = 200  # of the demo's powermetrics: a demo level lasts seconds
 PULL_LINE_BYTES = 1 << 20  # a step of a download in words: more is none
 PULL_READ_BYTES = 4096  # taken at once, so that a step is told when it comes
+LOCAL_NETWORK = "allow your terminal in System Settings > Privacy & Security > Local Network"  # macOS 15 and newer
 MOST_NAMES, LONGEST_NAME = 20, 120  # of a server's models in one error
 
 
@@ -88,7 +94,17 @@ class Server:
 
     def _absent(self, why: str) -> ServerError:
         start = "start Ollama (ollama serve)" if self.protocol.name == "ollama" else "start the server"
+        if is_kept_away(self.url, why):
+            start = f"{LOCAL_NETWORK}, {start}"
         return ServerError(f"no server answers at {self.url} ({why}): {start}, name another with --host, or try --demo")
+
+    def advice(self, http_status: int | None, error: str | None) -> str:
+        """What may help a request that failed so, to go on after its words; '' where nothing is known."""
+        if http_status == 401 and not self.headers and self.protocol.name == "openai":
+            hint = privilege.dropped_hint("OPENAI_API_KEY")
+        else:
+            hint = LOCAL_NETWORK if is_kept_away(self.url, error) else ""
+        return hint and f"; {hint}"
 
     def answers(self) -> bool:
         """Does anybody answer at all?"""
@@ -102,7 +118,8 @@ class Server:
         try:
             self.protocol.version(self.get)
         except api.ProtocolError as error:
-            raise ServerError(f"{self.url} {error}") from None
+            advice = self.advice(401, None) if "OPENAI_API_KEY" in str(error) else ""
+            raise ServerError(f"{self.url} {error}{advice}") from None
         there = self.protocol.models(self.get)
         if any(api.same_model(name, model) for name in there) or self.protocol.name == "openai" and len(there) < 2:
             return  # a llama-server serves its one model by any name
@@ -137,6 +154,22 @@ class Server:
             raise ServerError(f"{self.url} {error}") from None
         target["thinks"] = None if target["thinks"] is None else int(target["thinks"])
         return {"host": self.url, "api": self.protocol.name, "model": model, **target}
+
+
+def is_kept_away(url: str, error: str | None) -> bool:
+    """Does macOS keep this program from a server of the local network? It says that there is no route."""
+    return sys.platform == "darwin" and os.strerror(errno.EHOSTUNREACH) in (error or "") and is_private(url)
+
+
+def is_private(url: str) -> bool:
+    """Is the server in a network of one's own, and not on this machine?"""
+    parts = urlsplit(url)
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+        addresses = [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
+    except (OSError, ValueError):
+        return False
+    return any(address.is_private and not address.is_loopback for address in addresses)
 
 
 def listing(names: list[str]) -> str:
@@ -178,7 +211,8 @@ class Simulator:
     def __enter__(self) -> "Simulator":
         self._process = subprocess.Popen(
             child.command("--port", "0", "--parent-pid", str(os.getpid()), *DEMO),
-            stdout=subprocess.PIPE, text=True, start_new_session=True)
+            stdout=subprocess.PIPE, text=True, start_new_session=True,  # Ctrl-C is ours to handle
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # on Windows
         try:
             line = self._process.stdout.readline()
             if not line.startswith("listening on "):

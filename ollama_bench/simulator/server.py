@@ -135,7 +135,9 @@ def watch_parent(pid: int, server: Server, loop: asyncio.AbstractEventLoop) -> N
     try:
         parent = psutil.Process(pid)
         alive = parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+    except psutil.NoSuchProcess:
         alive = False
+    except (psutil.Error, OSError, RuntimeError):
+        alive = True  # the system does not say
     server.should_exit = server.should_exit or not alive
     loop.call_later(PARENT_CHECK_S, watch_parent, pid, server, loop)

@@ -30,6 +30,7 @@ DRAW_BUDGET = 250  # pauses are at least so many times as long as a draw
 WIDTH = 80
 LEAST_WIDTH = 20  # where a window says that it is narrower, or that it has no width
 BAR_CELLS = 28
+WARNING_STYLE = "bold magenta"  # yellow is faint on a white terminal, blue on a black one
 LINES_AROUND_TABLE = 7  # GPU line, heading, bar, what is above
 
 LEVEL_COLUMNS = (  # name in two lines, cells, which go first where there is no room
@@ -58,6 +59,8 @@ def heading(columns: tuple, width: int) -> str:
     return "\n".join(line for line in lines if line)
 
 
+GPU_MARK = "g"  # after watts and joules of the GPU alone
+GPU_NOTE = f"        {GPU_MARK}: of the GPU alone; together with the CPU it is not known"
 LEVEL_HEADING = heading(LEVEL_COLUMNS, WIDTH)
 
 
@@ -76,7 +79,7 @@ class Console:
         self._heading = ""
         self._next_draw = 0.0
         self._told: tuple = ()
-        self._table_begun = False
+        self._table_begun = self._mark_told = False
         self.on_left = lambda: None
 
     @property
@@ -105,7 +108,7 @@ class Console:
             self.say(line, "bold")
 
     def warn(self, text: str) -> None:
-        self.say(text, "yellow")
+        self.say(text, WARNING_STYLE)
 
     def level_started(self, heading: str) -> None:
         self._heading, self._told, self._next_draw = clean(heading), (), 0.0
@@ -122,9 +125,13 @@ class Console:
         if not self._table_begun:
             self._table_begun = True
             self.say(heading(LEVEL_COLUMNS, self.width), "bold")
-        self.say(level_line(row, self.width), "red" if row["errors"] else None)
+        self.say(level_line(row, self.width), "bold red" if row["errors"] else None)
+        if is_gpu_alone(row) and not self._mark_told:
+            self._mark_told = True
+            self.say(GPU_NOTE)
         if row["client_limited"]:
-            self.warn(f"        client-limited, do not trust this level: {row['client_limited_why']}")
+            name = "" if row["slept_s"] else "client-limited, "
+            self.warn(f"        {name}do not trust this level: {row['client_limited_why']}")
 
     def table(self, rows: list[dict]) -> None:
         """All levels together, where other lines stood between them, or where there are several models: each has its name above."""
@@ -136,7 +143,9 @@ class Console:
                 if several:
                     self.say(model)
                 for row in levels:
-                    self.say(level_line(row, self.width), "red" if row["errors"] else None)
+                    self.say(level_line(row, self.width), "bold red" if row["errors"] else None)
+            if any(map(is_gpu_alone, rows)):
+                self.say(GPU_NOTE)
 
     def draw(self, level, sample: dict) -> None:
         """Called four times a second at most; draws when its budget allows."""
@@ -163,7 +172,7 @@ class Console:
         room = max(3, self._rich.size.height - LINES_AROUND_TABLE)
         shown = busiest(level.exchanges, room)
         width = self._rich.size.width
-        lines = [machine_line(sample), self._heading, heading(REQUEST_COLUMNS, width)]
+        lines = [machine_line(sample, width), self._heading, heading(REQUEST_COLUMNS, width)]
         counted = {outcome.task.number: outcome for outcome in level.outcomes} if level.is_burst else {}  # else the ended are not shown
         now = time.perf_counter_ns()
         lines += [request_line(exchange, now, counted.get(exchange.task.number), width) for exchange in shown]
@@ -260,16 +269,33 @@ def pace(tokens: int, first_ns: int, last_ns: int) -> str:
     return f"{(tokens - 1) * 1e9 / (last_ns - first_ns):.1f}" if tokens > 1 and last_ns > first_ns else "-"
 
 
-def machine_line(sample: dict) -> str:
-    """The machine now: GPU, whole chip, the server's processes; what is not known is left out."""
-    parts = []
-    for key, layout, factor in (("gpu_power_w", "GPU {:.1f} W", 1), ("gpu_mhz", "{:.0f} MHz", 1), ("gpu_busy_ratio", "{:.0f} % busy", 100),
-                                ("power_w", "all {:.1f} W", 1), ("rss_bytes", "server {:.1f} GB", 1e-9), ("cpu_ratio", "CPU {:.0f} %", 100)):
-        if sample.get(key) is not None:
-            parts.append(layout.format(sample[key] * factor))
+MACHINE_PARTS = (  # a word, and after it: key of the sample, unit, factor, places below 100
+    ("GPU", (("gpu_power_w", "W", 1, 1), ("gpu_mhz", "MHz", 1, 0),
+             ("gpu_busy_ratio", "%", 100, 0))),
+    ("all", (("power_w", "W", 1, 1),)),
+    ("RSS", (("rss_bytes", "GB", 1e-9, 1),)), ("footprint", (("footprint_bytes", "GB", 1e-9, 1),)),
+    ("CPU", (("cpu_ratio", "%", 100, 0),)))
+
+
+def machine_line(sample: dict, width: int = WIDTH) -> str:
+    """The machine now: heat, GPU, whole chip, the server's processes.
+
+    What is not known is left out, and so is at the end what does not fit.
+    """
+    sample = dict(sample)
+    larger = (sample.get("footprint_bytes") or 0) > (sample.get("rss_bytes") or 0)
+    sample.pop("rss_bytes" if larger else "footprint_bytes", None)  # RSS lacks GPU memory, footprint mapped files
+    groups = []
     if (thermal := sample.get("thermal")) and str(thermal).lower() not in ("nominal", "none"):
-        parts.append(f"thermal: {clean(str(thermal))}")
-    return "  ".join(parts) or "no power and no process samples"
+        groups.append(f"thermal {clean(str(thermal))}")
+    for word, parts in MACHINE_PARTS:
+        known = [f"{sample[key] * factor:.{places if sample[key] * factor < 99.95 else 0}f} {unit}"
+                 for key, unit, factor, places in parts if sample.get(key) is not None]
+        if known:
+            groups.append(" ".join([word, *known]))
+    while len(groups) > 1 and len("  ".join(groups)) > width:
+        groups.pop()
+    return "  ".join(groups) or "no power and no process samples"
 
 
 def level_line(row: dict, width: int = WIDTH) -> str:
@@ -277,7 +303,24 @@ def level_line(row: dict, width: int = WIDTH) -> str:
     return row_line(LEVEL_COLUMNS, [
         level_name(row), f"{row['completed']}/{row['requests']}", short_time(row["ttft_mean_s"]), short_time(row["ttft_max_s"]),
         digits(row["tokens_per_s_mean"]), digits(row["output_tokens_per_s"]), digits(row["peak_streaming"]), clock_time(row["duration_s"]),
-        digits(row["mean_w"]), digits(row["mean_gpu_mhz"], 0), digits(row["joules_per_output_token"], 3)], width)
+        or_gpu(row, "mean_w", 1), digits(row["mean_gpu_mhz"], 0),
+        or_gpu(row, "joules_per_output_token", 3)], width)
+
+
+GPU_COLUMNS = {"mean_w": "gpu_power_w", "joules_per_output_token": "gpu_joules_per_output_token"}
+
+
+def is_gpu_alone(row: dict) -> bool:
+    """Whether only the GPU's watts or joules of a level are known."""
+    return any(row[whole] is None and row[gpu] is not None for whole, gpu in GPU_COLUMNS.items())
+
+
+def or_gpu(row: dict, column: str, places: int) -> str:
+    """A level's watts or joules; with a mark the GPU's alone, where no more is known."""
+    of_gpu = row[GPU_COLUMNS[column]]
+    if row[column] is not None or of_gpu is None:
+        return digits(row[column], places)
+    return digits(of_gpu, places if of_gpu < 9.9995 else 1) + GPU_MARK
 
 
 def level_name(row: dict) -> str:

@@ -60,6 +60,8 @@ END_GRACE_S = 0.003  # after a reply's last line its framing may take so long to
 KEPT_AFTER_S = 0.02  # a server that has not hung up so long after a reply keeps its connections
 FRESH_S = 1.0  # a connection so young is written to without a look at it
 CANCEL_LOOK_S = 0.1  # how often a thread that connects looks whether it still should
+SHUTDOWN_WAKES = os.name != "nt"  # winsock lets who receives sleep until the other side reacts
+CUT_LOOK_S = 0.5  # how often such a one looks whether its stream was cut
 NAP_S = 0.001  # with the kernel's stamps: between two rounds of reading, so that a round finds several tokens
 NAP_SHARE = 0.06  # of the mean gap between the reads of a stream: a nap is shorter, or there is none
 NAP_EVERY_S = 0.25  # how often that is judged
@@ -349,7 +351,7 @@ class Exchange:
                         raise ConnectionAbortedError(self.cancelled)
                     self._send()
             elif step is RECEIVE:
-                recorder.receive_alone(self.line.sock)
+                recorder.receive_alone(self.line.sock, lambda: self.cancelled is not None)
                 self.finish()
             else:
                 raise self._error
@@ -452,15 +454,30 @@ class Exchange:
 
     def _write(self, sock: socket.socket, data: bytes) -> None:
         try:
-            sock.sendall(data)
+            if SHUTDOWN_WAKES:
+                sock.sendall(data)
+            else:
+                self._write_in_steps(sock, memoryview(data))
         except OSError:
             pass  # who receives meets the same broken connection and reports it
+
+    def _write_in_steps(self, sock: socket.socket, data: memoryview) -> None:
+        """As sendall, but look now and then whether it still should. Raises OSError."""
+        sock.settimeout(CUT_LOOK_S)
+        while data and not self.cancelled:
+            with contextlib.suppress(TimeoutError):
+                data = data[sock.send(data):]
+        sock.settimeout(None)
 
     def _listen(self) -> None:
         if self.reader is not None and self.line.is_plain:
             self.reader.watch(self)
         else:
-            self._steps.put(RECEIVE)
+            self.receive_alone()
+
+    def receive_alone(self) -> None:
+        """Have its own thread receive."""
+        self._steps.put(RECEIVE)
 
     def cancel(self, why: str) -> None:
         """Cut the stream; its thread sees the end of file."""
@@ -671,26 +688,37 @@ class Recorder:
         """Has the reply's last line come?"""
         return self._says_last
 
-    def receive_alone(self, sock: socket.socket) -> None:
+    def receive_alone(self, sock: socket.socket, is_cut: Callable[[], bool] = lambda: False) -> None:
         """Record in the stream's own thread: TLS, and where many sockets can't be waited for together."""
-        buffer = bytearray(READ_BYTES)
-        view, over = memoryview(buffer), False
+        over = False
         try:
+            if not SHUTDOWN_WAKES:
+                sock.settimeout(CUT_LOOK_S)
             while not over:
-                if self._says_last:
-                    sock.settimeout(END_GRACE_S)
-                if self._stamped:
-                    got, ancillary, _, _ = sock.recvmsg_into([buffer], STAMP_BYTES)
-                    over = self.note(view[:got], perf_counter_ns(), ancillary[0][2] if ancillary else NO_STAMP)
-                else:
-                    got = sock.recv_into(buffer)
-                    over = self.note(view[:got], perf_counter_ns())
-        except TimeoutError:
-            self.stop()
+                try:
+                    over = self._receive(sock)
+                except TimeoutError as error:  # with a number it is the system's own
+                    is_over = SHUTDOWN_WAKES or error.errno is not None or self._says_last
+                    over = (is_over or is_cut()) and self.stop()
         except Exception as error:
             self.fail(error)
-        if self._says_last:
+        if self._says_last or not SHUTDOWN_WAKES:
             sock.settimeout(None)
+
+    def _receive(self, sock: socket.socket) -> bool:
+        """Receive until the episode is over. Raises OSError."""
+        buffer = bytearray(READ_BYTES)
+        view, over = memoryview(buffer), False
+        while not over:
+            if self._says_last:
+                sock.settimeout(END_GRACE_S)
+            if self._stamped:
+                got, ancillary, _, _ = sock.recvmsg_into([buffer], STAMP_BYTES)
+                over = self.note(view[:got], perf_counter_ns(), ancillary[0][2] if ancillary else NO_STAMP)
+            else:
+                got = sock.recv_into(buffer)
+                over = self.note(view[:got], perf_counter_ns())
+        return over
 
     def stop(self) -> bool:
         """Nothing more is received."""
@@ -898,7 +926,8 @@ class Reader:
         self._waker, self._woken = socket.socketpair()
         self._poll.register(self._woken.fileno())
         self.failure: BaseException | None = None  # of what was called when a stream was over
-        self._thread = threading.Thread(target=self._work, name="reader", daemon=True)
+        self.death: BaseException | None = None  # why nothing is received here any more
+        self._thread = threading.Thread(target=self._live, name="reader", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> "Reader":
@@ -919,8 +948,21 @@ class Reader:
         """Receive for this exchange until its recording, or an episode of it, is over."""
         line = exchange.line
         self._streams[line.number] = exchange
-        if self._lines.get(line.number) is not line:
+        if self.death is None and self._lines.get(line.number) is not line:
             self.know(line)
+        if self.death is not None and self._streams.pop(line.number, None) is exchange:
+            exchange.receive_alone()
+
+    def _live(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # nobody else would wake the threads that wait
+            self.death = error
+            with contextlib.suppress(KeyError):  # there is none left
+                while True:
+                    _, exchange = self._streams.popitem()
+                    exchange.recorder.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+                    self._finish(exchange)
 
     def _work(self) -> None:
         receive = syscalls.Receiver(self._stamps)
@@ -981,6 +1023,9 @@ class Reader:
             self._lines.pop(number, None)
             with contextlib.suppress(OSError):
                 self._poll.unregister(number)
+        self._finish(exchange)
+
+    def _finish(self, exchange: Exchange) -> None:
         try:
             exchange.finish()
         except Exception as error:  # this thread must live for the other streams
@@ -1104,7 +1149,7 @@ class Framing:
     def _settle(self, status: int, version: bytes, headers) -> None:
         """How the body is framed, as http.client decides it."""
         closes = (headers.get("connection") or "").lower()
-        self.keeps = "close" not in closes and (version != b"HTTP/1.0" or "keep-alive" in closes)
+        self.keeps = "close" not in closes and (version not in (b"HTTP/1.0", b"HTTP/0.9") or "keep-alive" in closes)
         if status in (101, 204, 304):
             self._length = self.head_end
         elif (headers.get("transfer-encoding") or "").lower() == "chunked":

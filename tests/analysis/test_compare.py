@@ -7,6 +7,7 @@ import pytest
 
 import analyze
 from ollama_bench.analysis import compare
+from ollama_bench.storage import db
 from tests.support import made_up_results
 
 LEVELS = (1, 2, 4, 8)
@@ -216,11 +217,38 @@ def test_a_bound_that_cannot_be_told_fails(results, tmp_path, capsys):
     assert capsys.readouterr().out.count("cannot tell") == 2
 
 
+def change(path, *statements):
+    database = compare.db.connect(path)
+    for sql in statements:
+        database.execute(sql)
+    database.close()
+
+
+@pytest.mark.parametrize("before, after, said", [
+    ("on_battery = 1", "on_battery = 0", "! from ran on battery, to ran on mains: a change may come from that"),
+    ("low_power_mode = 0", "low_power_mode = 1", "! from ran without low power mode, to ran in low power mode: a change may come"),
+    ("on_battery = concurrency = 2", "on_battery = 1", "! from ran partly on battery, to ran on battery: a change may come from that"),
+    ("on_battery = 1", "on_battery = 1", ""), ("on_battery = 1", "on_battery = NULL", "")])
+def test_what_ran_under_other_conditions_is_told(results, capsys, before, after, said):
+    change(results, *(f"UPDATE level SET {what} WHERE run_id = {number}" for number, what in ((1, before), (2, after))))
+    told = [line for line in lines(results, capsys) if " ran " in line]
+    assert told == [said] * bool(said)
+
+
+def test_joules_of_the_gpu_alone_are_compared_under_their_name_where_no_more_is_known(results, capsys):
+    assert not row(lines(results, capsys), 8, "GPU J/token")
+    assert row(lines(results, capsys, "--fail-if", "gpu_joules_per_token>900%"), 8, "GPU J/token")  # it is named
+    change(results, "UPDATE power_sample SET energy_j = NULL WHERE source_id = 2")
+    said = lines(results, capsys)
+    assert row(said, 8, "GPU J/token") and row(said, 8, "J/token").endswith("gone")
+    assert run(results, "--run", "2", "--fail-if", "gpu_joules_per_token>0") == 1
+
+
 @pytest.mark.parametrize("text", ["", "tokens_per_s", "speed>1", "ttft>x", "ttft=3", "error_ratio>5%", "e2e>5%"])
 def test_a_wrong_condition_is_told(text):
     with pytest.raises(argparse.ArgumentTypeError) as error:
         compare.condition(text)
-    assert str(error.value).endswith("with % for a change: ttft, tokens_per_s, output_tokens_per_s, joules_per_token")
+    assert str(error.value).endswith("with % for a change: ttft, tokens_per_s, output_tokens_per_s, joules_per_token, gpu_joules_per_token")
 
 
 @pytest.mark.parametrize("arguments", [
@@ -301,3 +329,16 @@ def test_a_label_is_printed_without_its_escape_codes(write, capsys):
     results = write("re\x1b[31md", levels=LEVELS)
     run(results, "--compare", "1", "1")
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("label, word", [("before", "from"), ("after", "to")])
+def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
+    write("before", rate=90.0, levels=LEVELS)
+    path = write("after", rate=60.0, levels=LEVELS)
+    database = db.connect(path)
+    with database.conn:
+        database.execute("UPDATE level SET slept_s = 30 WHERE concurrency = 4 AND run_id = (SELECT id FROM run WHERE label = ?)", [label])
+    database.conn.close()
+    said = lines(path, capsys)
+    assert any(line.startswith(f"! the machine slept for 30 s in {word}, at 4 at once") for line in said)
+    assert row(said, 8, "tokens/s each") and not any("%" in line for line in said if line.startswith(f"{4:>7}  "))

@@ -193,6 +193,42 @@ def test_watts_are_told_with_the_idle_ones_and_what_they_include(results):
     assert verdict.cost(study, 0.3, "EUR").endswith(" at once, counting CPU, GPU and ANE.")
 
 
+GPU_ALONE = "UPDATE power_sample SET energy_j = NULL, cpu_energy_j = NULL, gpu_energy_j = 16.0"
+
+
+def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
+    made_up_results.write(results, levels=(1, 2))
+    study, said = read(results, GPU_ALONE)
+    best = min(study.levels, key=lambda level: level["gpu_joules_per_output_token"])
+    n = best["concurrency"]
+    assert best["mean_w"] is None and best["gpu_power_w"] == pytest.approx(16.0)
+    speed = verdict.digits(1 / best["gpu_joules_per_output_token"])
+    assert f"Most tokens for the energy of the GPU alone at {n} at once: {speed} tokens per joule at 16 W of the GPU. What the CPU took besides is not known (powermetrics soc)." in said
+    assert "The watts are of" not in said  # the source's scope is the whole chip
+    euro = verdict.digits(best["gpu_joules_per_output_token"] / 3.6 * 0.36)
+    assert verdict.cost(study, 0.36, "EUR") == (f"At 0.36 EUR/kWh the GPU's energy alone for a million output tokens costs {euro} EUR at {n} at once; "
+                                                "what the CPU took besides is not known.")
+    assert [warning.seen for warning in verdict.gpu_alone(study)] == ["watts and joules are of the GPU alone at 1 and 2 at once"]
+    assert not verdict.uncovered_energy(study)
+    assert analyze.main(["--db", str(results), "--no-charts"]) == 0
+    out = capsys.readouterr().out
+    assert " 16.0g " in out and out.count(console.GPU_NOTE) == 1
+
+
+def test_a_study_whose_sums_are_known_says_nothing_of_the_gpu_alone(results, capsys):
+    made_up_results.write(results, levels=(1, 2))
+    study, said = read(results)
+    assert "GPU alone" not in said and not verdict.gpu_alone(study)
+    analyze.main(["--db", str(results), "--no-charts"])
+    assert console.GPU_NOTE not in capsys.readouterr().out
+
+
+def test_gpu_samples_that_cover_too_little_are_warned_of(results):
+    made_up_results.write(results, levels=(1,))
+    study, _ = read(results, GPU_ALONE, "DELETE FROM power_sample WHERE end_ns = (SELECT max(end_ns) FROM power_sample JOIN level WHERE end_ns < ended_ns)")
+    assert verdict.uncovered_energy(study)[0].seen == "power samples cover too little of the levels at 1 at once"
+
+
 def test_cost_follows_from_the_energy(results):
     made_up_results.write(results, levels=(1,), tokens=61, rate=60.0)
     study, _ = read(results, "UPDATE power_sample SET energy_j = 36.0", "UPDATE level SET ended_ns = started_ns + 2000000000", "UPDATE request SET output_tokens = 72")
@@ -210,8 +246,11 @@ def test_replies_that_count_no_tokens_have_no_cost(results):
 
 @pytest.mark.parametrize("change, seen", [
     ("UPDATE request SET status = 'stalled', error = 'no byte for 60 s' WHERE id = 1", "1 of the requests at 1 at once ended stalled: no byte for 60 s"),
+    ("UPDATE level SET on_battery = 1 WHERE concurrency IN (2, 4)", "this machine ran on battery at 2 and 4 at once"),
+    ("UPDATE level SET low_power_mode = 1, on_battery = 0 WHERE concurrency = 8", "this machine ran in low power mode at 8 at once"),
     ("UPDATE run SET status = 'interrupted'", "run 1 is interrupted"),
     ("UPDATE level SET client_limited = 1, client_limited_why = '97 % of a core' WHERE concurrency = 8", "at 8 at once this client was the bottleneck (97 % of a core)"),
+    ("UPDATE level SET slept_s = 30.2, client_limited = 1, client_limited_why = 'x' WHERE concurrency = 8", "the machine slept for 30.2 s in the level at 8 at once"),
     ("UPDATE target SET vram_bytes = size_bytes / 4", "25 % of the model is in GPU memory at http://127.0.0.1:11434"),
     ("UPDATE system_sample SET cpu_ratio = 0.97", "other programs kept 92 % of the processor busy at 1, 2, 4 and 8 at once"),
     ("UPDATE system_sample SET cpu_ratio = 0.97; DELETE FROM process_sample", "the processor was busy (97 %) at 1, 2, 4 and 8 at once"),

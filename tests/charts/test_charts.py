@@ -242,6 +242,21 @@ def test_a_timeline_begins_with_its_model_and_names_levels_and_power(file):
     assert {row["text"] for row in values(spec) if "text" in row} >= {"8 at once"}
 
 
+@pytest.mark.parametrize("where, titles", [
+    ("0", ["mean power (W)", "energy (J per token)", "less idle power (J per token)"]),
+    ("1", ["GPU alone, mean power (W)", "GPU alone, energy (J per token)"]),
+    ("end_ns < (SELECT max(started_ns) FROM level)", ["mean power (W)", "energy (J per token)", "GPU alone, mean power (W)", "GPU alone, energy (J per token)"])])
+def test_energy_of_the_gpu_alone_is_drawn_as_such_where_no_more_is_known(tmp_path, where, titles):
+    made_up_results.write(tmp_path / "results.db", levels=(1, 2, 4))
+    database = db.connect(tmp_path / "results.db")
+    database.execute(f"UPDATE power_sample SET energy_j = NULL WHERE {where}")
+    (chart,) = [chart for chart in charts.CHARTS if chart.name == "energy"]
+    spec = chart.draw(database, selection.choose(database, [], [])[0])
+    database.close()
+    assert list(dict.fromkeys(axis["title"] for axis in axes(spec) if axis.get("title") and "(" in axis["title"])) == titles
+    assert ("GPU alone" in " ".join(spec["title"]["subtitle"])) == ("GPU alone" in titles[-1])
+
+
 def test_watts_say_what_they_include():
     assert charts.power_title([{"name": "powermetrics soc GPU"}, {"name": "nvml gpu0 GPU"}]) == "GPU power (W)"
     assert charts.power_title([{"name": "rapl package-0"}]) == "rapl package-0 (W)"
@@ -288,6 +303,18 @@ def test_no_number_lies_on_its_neighbour():
 def test_levels_too_short_for_a_sample_are_named(file):
     database, study = file(["DELETE FROM process_sample WHERE at_ns < 6600000000"], levels=(1, 8), chunks=False)
     assert "Not shown, too short for a sample: 1 at once." in chart("process_metrics").draw(database, study)["usermeta"]["notes"]
+
+
+@pytest.mark.parametrize("charged, most, title", [("20 << 30", 20, "memory with the GPU's (GiB, most)"),
+                                                  ("1 << 30", 3, "resident memory (GiB, most)"), ("NULL", 3, "resident memory (GiB, most)")])
+def test_a_process_is_as_large_as_macos_charges_it_or_as_it_is_resident(file, charged, most, title):
+    """Resident memory lacks the GPU's, the footprint lacks mapped files: the larger is nearer."""
+    database, study = file([f"UPDATE process_sample SET footprint_bytes = {charged}"], levels=(1, 8), chunks=False)
+    spec = chart("process_metrics").draw(database, study)
+    assert title in json.dumps(spec)
+    assert round(max(row["memory_gib"] for row in values(spec) if "memory_gib" in row)) == most
+    shown = [row["value"] for row in database.query(charts.TIMELINE_SQL, {"model": study.model}) if row["kind"] == "memory"]
+    assert round(max(shown)) == most
 
 
 def test_a_pair_of_equal_charts_says_so(file):

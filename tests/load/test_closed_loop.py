@@ -382,7 +382,7 @@ def test_a_client_that_was_stopped_says_so_and_its_gaps_count_to_no_server(modul
         process.kill()
     with contextlib.closing(sqlite3.connect(path)) as database:
         paused_s, itl_max_s, limited, why = database.execute("SELECT client_paused_s, itl_max_s, client_limited, client_limited_why FROM level").fetchone()
-    assert 1.2 < paused_s < 2.5 and itl_max_s < 1.0 and limited and "this client itself stood still" in why and "stood still" in " ".join(said.split())
+    assert 1.2 < paused_s < 2.5 and itl_max_s < 1.0 and limited and "this client itself stood still" in why and "(stopped)" in why and "stood still" in " ".join(said.split())
 
 
 def test_after_a_stop_of_the_client_no_stream_is_called_stalled(monkeypatch):
@@ -404,7 +404,7 @@ def test_after_a_stop_of_the_client_no_stream_is_called_stalled(monkeypatch):
 def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monkeypatch):
     """On a Mac perf_counter stands still while it sleeps; another clock goes on."""
     jumps = queue.SimpleQueue()
-    real = load.awake_or_asleep_ns
+    real = load.awake.continuous_ns
     slept = [0]
 
     def clock():
@@ -412,7 +412,7 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monk
             slept[0] += jumps.get_nowait()
         return real() + slept[0]
 
-    monkeypatch.setattr(load, "awake_or_asleep_ns", clock)
+    monkeypatch.setattr(load.awake, "continuous_ns", clock)
     heart = load.Heart()
     try:
         began = time.perf_counter_ns()
@@ -423,6 +423,31 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monk
     finally:
         heart.stop()
     assert heart.paused_s(began, time.perf_counter_ns()) == pytest.approx(30, abs=1) and len(heart.pauses) == 1
+
+
+@pytest.mark.parametrize("knows, slept_s", [(True, 30.0), (False, None)])
+def test_a_level_that_slept_says_so(monkeypatch, knows, slept_s):
+    """By the clocks alone, whether or not a monitor runs; None where the system has no such clocks."""
+    asleep_ns = [5_000_000_000]
+    monkeypatch.setattr(load.awake, "slept_ns", lambda: asleep_ns[0] if knows else None)
+
+    class Sleeps(Seen):
+        def tick(self, level):
+            asleep_ns[0] = 35_000_000_000
+
+    with Played([CHUNKED + chunk(LINE), 0.5, chunk(LAST) + b"0\r\n\r\n"]) as server:
+        protocol = api.SERVERS["ollama"]
+        level = load.Load(lambda n: load.Task(n, protocol, server.url, {}), load.Limits(), 1)
+        level.run(Sleeps())
+    figures = level.client_figures()
+    assert figures["slept_s"] == slept_s and figures["client_limited"] == int(knows)
+    assert (figures["client_limited_why"] or "").startswith("the machine slept for 30.0 s" if knows else "")
+
+
+def test_a_level_that_did_not_sleep_has_zero():
+    with Played([CHUNKED + chunk(LINE), chunk(LAST) + b"0\r\n\r\n"]) as server:
+        level = fire(server.url, 1)
+    assert level.client_figures()["slept_s"] == (0.0 if load.awake.slept_ns() is not None else None)
 
 
 def test_the_client_checks_what_it_believes_to_be_in_flight():

@@ -6,12 +6,15 @@ import getpass
 import json
 import platform
 import socket
+import sys
 import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ollama_bench.platforms import conditions
+from ollama_bench.platforms import darwin
 from ollama_bench.storage import db
 from ollama_bench.monitor import machine
 from ollama_bench.power import power
@@ -68,7 +71,12 @@ def test_cpuinfo(text, chip):
 
 
 def test_a_mac(monkeypatch):
-    answers = {"machdep.cpu.brand_string": "Apple M2 Pro\n", "hw.model": "Mac14,10\n", "-json": DISPLAYS}
+    system = {"kern.osproductversion": "26.1\n", "kern.hv_vmm_present": "0\n"}
+    monkeypatch.setattr(conditions, "output_of", lambda *command: system[command[-1]])
+    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(machine.platform, "mac_ver", lambda: ("16.0", ("", "", ""), "arm64"))
+    answers = {"machdep.cpu.brand_string": "Apple M2 Pro\n", "hw.model": "Mac14,10\n", "-json": DISPLAYS,
+               darwin.__file__: "22906503168\n"}
     asked = []
 
     def output_of(*command):
@@ -78,9 +86,24 @@ def test_a_mac(monkeypatch):
     monkeypatch.setattr(machine, "output_of", output_of)
     monkeypatch.setattr(machine.sys, "platform", "darwin")
     described = machine.describe()
-    assert [described[column] for column in ("chip", "model", "gpu", "gpu_cores", "gpu_memory_bytes")] == [
-        "Apple M2 Pro", "Mac14,10", "Apple M2 Pro", 19, None]
-    assert all(command[0].startswith("/usr/sbin/") for command in asked)
+    assert [described[column] for column in ("chip", "model", "gpu", "gpu_cores", "gpu_memory_bytes", "gpu_working_set_bytes")] == [
+        "Apple M2 Pro", "Mac14,10", "Apple M2 Pro", 19, None, 22906503168]
+    assert all(command[0].startswith("/usr/sbin/") or command[0] == sys.executable for command in asked)
+    assert described["os"].startswith("macOS 26.1 ") and described["virtual"] == 0  # not 16.0, as an older Python is told
+    system["kern.osproductversion"] = ""
+    assert machine.system_name().startswith("macOS 16.0 ")
+
+
+def test_a_machine_of_an_older_file_stays_the_same_row(tmp_path, monkeypatch):
+    described = machine.describe()
+    with db.Writer(tmp_path / "results.db") as writer:
+        old = writer.insert("machine", {key: value for key, value in described.items() if key != "virtual"})
+        assert machine.remember(writer, {**described, "virtual": 1}) == old
+        assert machine.remember(writer, {**described, "virtual": None}) == old
+        writer.flush()
+        database = db.connect(tmp_path / "results.db", readonly=True)
+        with contextlib.closing(database.conn):
+            assert [row["virtual"] for row in database["machine"].rows] == [1]
 
 
 def test_linux_cards(tmp_path, monkeypatch):
@@ -125,7 +148,8 @@ def test_this_machine_without_the_names_of_host_and_user():
     described = machine.describe()
     assert described["cpu_cores"] >= 1 and described["memory_bytes"] > 10**8
     assert platform.machine() in described["os"]
-    assert json.loads(described["fingerprint"]) == {key: value for key, value in described.items() if key != "fingerprint"}
+    assert json.loads(described["fingerprint"]) == {
+        key: value for key, value in described.items() if key not in ("fingerprint", "gpu_working_set_bytes", "virtual")}
     assert socket.gethostname() not in [str(value) for value in described.values()]
     assert getpass.getuser() not in [str(value) for value in described.values()]
 
@@ -139,6 +163,14 @@ def test_the_same_machine_is_one_row(tmp_path):
     database = db.connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert database["machine"].count == 2
+
+
+def test_what_the_gpu_may_use_is_as_when_last_seen_and_makes_no_other_machine(tmp_path):
+    with db.Writer(tmp_path / "results.db") as writer:
+        ids = {machine.remember(writer, {**machine.describe(), "gpu_working_set_bytes": size}) for size in (None, 5 << 30, 6 << 30, None)}
+    database = db.connect(tmp_path / "results.db", readonly=True)
+    with contextlib.closing(database.conn):
+        assert [(row["id"], row["gpu_working_set_bytes"]) for row in database["machine"].rows] == [(*ids, 6 << 30)]
 
 
 def test_two_runs_that_begin_together_find_one_machine(tmp_path):
@@ -159,7 +191,7 @@ def test_a_command_that_fails_hangs_or_is_absent_says_nothing(monkeypatch):
 
     assert machine.output_of("/nonexistent/sysctl") == ""
     assert machine.output_of(sys.executable, "-c", "print('half'); raise SystemExit(1)") == ""
-    monkeypatch.setattr(machine, "COMMAND_PATIENCE_S", 0.2)
+    monkeypatch.setattr(conditions, "COMMAND_PATIENCE_S", 0.2)
     assert machine.output_of(sys.executable, "-c", "import time; time.sleep(60)") == ""
 
 
@@ -171,15 +203,23 @@ TARGET = {"api": "ollama", "slots": 1, "size_bytes": 6_000_000_000, "vram_bytes"
 
 
 def test_one_slot_for_each_gpu_core():
-    # a slot: 4096 tokens x 7.6 x 16 KiB = 0.51 GB; 32 GiB x 0.75 - 6 GB has room for 38 more
+    # a slot: 4096 tokens x 7.6 x 16 KiB = 0.51 GB; 32 GiB x 2/3 - 6 GB has room for 33 more
     advice = machine.parallel_advice(M2_PRO, TARGET)
     assert "runs 1 at a time" in advice and "OLLAMA_NUM_PARALLEL=19" in advice and "9.2 GB" in advice
     assert "\n" not in advice
 
 
 def test_as_far_as_the_memory_goes():
-    # 16 GiB x 0.75 - 6 GB = 6.88 GB: 13 more slots of 0.51 GB
-    assert "OLLAMA_NUM_PARALLEL=14," in machine.parallel_advice({**M2_PRO, "memory_bytes": 16 << 30}, TARGET)
+    # 16 GiB x 2/3 - 6 GB = 5.45 GB: 10 more slots of 0.51 GB
+    assert "OLLAMA_NUM_PARALLEL=11," in machine.parallel_advice({**M2_PRO, "memory_bytes": 16 << 30}, TARGET)
+    # as macOS says: 8 GiB - 6 GB = 2.59 GB
+    assert "OLLAMA_NUM_PARALLEL=6," in machine.parallel_advice({**M2_PRO, "gpu_working_set_bytes": 8 << 30}, TARGET)
+
+
+@pytest.mark.parametrize("gib, room_gib", [(16, 16 * 2 / 3), (32, 32 * 2 / 3), (36, 27), (128, 96)])
+def test_what_the_gpu_may_use_where_macos_does_not_say(gib, room_gib):
+    assert machine.gpu_room_bytes({"memory_bytes": gib << 30, "gpu_working_set_bytes": None}) == pytest.approx(room_gib * (1 << 30))
+    assert machine.gpu_room_bytes({"memory_bytes": gib << 30, "gpu_working_set_bytes": 5}) == 5
 
 
 def test_a_model_that_spills_needs_less_not_more():
@@ -188,7 +228,8 @@ def test_a_model_that_spills_needs_less_not_more():
 
 
 @pytest.mark.parametrize("changes", [
-    {"slots": 19}, {"slots": 32}, {"slots": None}, {"api": "openai"}, {"size_bytes": 30 << 30, "vram_bytes": None}])
+    {"slots": 19}, {"slots": 32}, {"slots_source": "MLX engine: one request at a time"},
+    {"slots_source": "MLX engine: one request at a time", "vram_bytes": 4_500_000_000}, {"slots": None}, {"api": "openai"}, {"size_bytes": 30 << 30, "vram_bytes": None}])
 def test_nothing_to_say(changes):
     assert machine.parallel_advice(M2_PRO, {**TARGET, **changes}) is None
 

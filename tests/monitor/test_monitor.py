@@ -15,6 +15,7 @@ import types
 import psutil
 import pytest
 
+import bench
 from ollama_bench.storage import db
 from ollama_bench.monitor import monitor
 from ollama_bench.power import power
@@ -360,6 +361,91 @@ def test_cpu_energy_that_stays_zero_is_unknown(watch, fake, monkeypatch):
     assert len(watched.rows("event", kind="cpu_power_zero")) == 1
 
 
+def told(watch, *values, **columns):
+    """What is stored of samples of a second, each (GPU's joules, its busy share), and what was said."""
+    watched = watch([Told()])
+    (track,) = watched.monitor.tracks
+    track.interval_s = 1.0
+    for number, (gpu_j, busy) in enumerate(values):
+        known = {} if gpu_j is None else {"energy_j": 2.0 + gpu_j, "gpu_energy_j": gpu_j, "cpu_energy_j": 2.0}
+        track.keep({"start_ns": number * 10**9, "end_ns": (number + 1) * 10**9, "gpu_busy_ratio": busy, **known, **columns})
+    track.release()
+    return [(row["gpu_energy_j"], row["energy_j"]) for row in watched.rows("power_sample")], watched
+
+
+@pytest.mark.parametrize("values, stored, is_dead", [
+    ([(0.0, 0.97)] * 5, [(None, None)] * 5, True),
+    ([(0.0, 0.01)] * 3 + [(0.0, 0.97)] * 3, [(0.0, 2.0)] * 3 + [(None, None)] * 3, True),  # an idle GPU may take next to nothing
+    ([(0.0, 0.01)] * 5, [(0.0, 2.0)] * 5, False),
+    ([(6.0, 0.97), (0.0, 0.97), (0.0, 0.97), (9.0, 0.97)], [(6.0, 8.0), (0.0, 2.0), (0.0, 2.0), (9.0, 11.0)], False),  # steps
+    ([(6.0, 0.97)] + [(0.0, 0.97)] * 4, [(6.0, 8.0)] + [(None, None)] * 4, True),
+    ([(0.0, 0.97)] * 4 + [(6.0, 0.97)], [(None, None)] * 4 + [(6.0, 8.0)], True),
+    ([(0.0, None)] * 5, [(0.0, 2.0)] * 5, False)])  # how busy it is is not known
+def test_gpu_energy_that_stays_zero_while_it_works_is_unknown(watch, values, stored, is_dead):
+    rows, watched = told(watch, *values)
+    assert rows == stored
+    assert [line for line in watched.said if "busy GPU" in line] == ["power: powermetrics soc says 0 J for a busy GPU: it and the sum are NULL"] * is_dead
+    assert len(watched.rows("event", kind="gpu_power_zero")) == is_dead
+
+
+def test_a_dead_cpu_counter_beside_a_slow_gpu_counter(watch):
+    watched = watch([Told()])
+    (track,) = watched.monitor.tracks
+    track.interval_s = 1.0
+    for number, gpu_j in enumerate((0.0, 0.0, 6.0, 6.0, 0.0, 6.0)):
+        track.keep({"start_ns": number * 10**9, "end_ns": (number + 1) * 10**9, "energy_j": gpu_j, "gpu_energy_j": gpu_j, "cpu_energy_j": 0.0, "gpu_busy_ratio": 1.0})
+    track.release()
+    rows = watched.rows("power_sample")
+    assert [(row["cpu_energy_j"], row["energy_j"]) for row in rows] == [(None, None)] * 6
+    assert [row["gpu_energy_j"] for row in rows] == [0.0, 0.0, 6.0, 6.0, 0.0, 6.0]
+
+
+@pytest.mark.parametrize("virtual, why", [("1", ": a virtual machine has no power sensors"), ("0", ""), ("", "")])
+def test_samples_without_any_energy_are_told_once_with_the_reason(watch, fake, monkeypatch, tmp_path, virtual, why):
+    (tmp_path / "document").write_bytes(document(processor=None, gpu=None))
+    asked = []
+    monkeypatch.setattr(monitor.conditions.sys, "platform", "darwin")
+    monkeypatch.setattr(monitor, "memory_pressure", lambda: None)
+    monkeypatch.setattr(monitor.conditions, "output_of", lambda *command, **_: asked.append(command) or virtual)
+    watched = watch([fake("fine")])
+    watched.samples(8)
+    line = f"power: powermetrics soc gives samples without any energy{why}"
+    assert [said for said in watched.said if "without any energy" in said] == [line]
+    assert [row["detail"] for row in watched.rows("event", kind="no_energy")] == [line.removeprefix("power: ")]
+    assert asked.count(("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present")) == 1
+
+
+def test_four_samples_without_energy_are_not_told(watch):
+    _, watched = told(watch, *[(None, 0.5)] * 4, (0.1, 0.5), *[(None, 0.5)] * 4)
+    assert watched.rows("event", kind="no_energy") == []
+
+
+def test_battery_and_low_power_mode_are_told_once_noted_at_each_change_and_known_of_a_level(watch, monkeypatch):
+    plugged, mode = [True], [False]
+    monkeypatch.setattr(monitor.conditions, "on_battery", lambda: not plugged[0])
+    monkeypatch.setattr(monitor.conditions, "low_power_mode", lambda *_: mode[0])
+    watched = watch()
+
+    def seen(kind, count):
+        return watched.until(lambda: len(rows := watched.rows("event", kind=kind)) >= count and [row["detail"] for row in rows])
+
+    watched.monitor.wait_first_sample(PATIENCE_S)
+    assert watched.monitor.conditions_since(0) == {"on_battery": 0, "low_power_mode": 0} and not watched.rows("event")
+    plugged[0], mode[0] = False, True
+    assert seen("on_battery", 1) == ["on battery"] and seen("low_power_mode", 1) == ["low power mode is on"]
+    plugged[0] = True
+    assert seen("on_battery", 2) == ["on battery", "on mains"]
+    since_ns = time.perf_counter_ns()
+    assert watched.monitor.conditions_since(since_ns) == {"on_battery": 0, "low_power_mode": 1}
+    plugged[0] = False
+    seen("on_battery", 3)
+    plugged[0] = True
+    seen("on_battery", 4)
+    assert watched.monitor.conditions_since(since_ns) == {"on_battery": 1, "low_power_mode": 1}  # for a part of it
+    assert [line for line in watched.said if line.startswith("machine: ")] == [
+        "machine: on battery: many machines are slower so", "machine: low power mode is on: many machines are slower so"]
+
+
 def test_cpu_energy_that_comes_in_steps_is_kept(watch, fake, monkeypatch):
     monkeypatch.setattr(monitor, "DEAD_RAIL_S", 0.3)
     watched = watch([fake("slow_cpu")])
@@ -415,10 +501,38 @@ def test_a_source_that_raises_is_one_line_and_the_rest_goes_on(watch):
 def test_a_sleep_between_two_readings_has_no_energy(watch, monkeypatch):
     watched = watch([Counter()], interval_s=0.1)
     watched.samples(1)
+    wall, going, slept = time.time, monitor.awake.continuous_ns, monitor.awake.slept_ns
+    monkeypatch.setattr(monitor.time, "time", lambda: wall() + 600)
+    monkeypatch.setattr(monitor.awake, "continuous_ns", lambda: going() + 600 * 10**9)
+    monkeypatch.setattr(monitor.awake, "slept_ns", lambda: slept() + 600 * 10**9)
+    watched.until(lambda: watched.rows("event", kind="sleep"))
+    watched.until(lambda: [row for row in watched.rows("power_sample") if row["energy_j"] is None])
+    assert [row["detail"] for row in watched.rows("event", kind="sleep")] == ["the machine slept for 600.0 s"]
+    assert not watched.rows("event", kind="clock_set")
+
+
+@pytest.mark.parametrize("moved_s, word", [(600, "+600 s"), (-600, "-600 s")])
+def test_a_clock_that_was_set_is_no_sleep(watch, monkeypatch, moved_s, word):
+    """Its energy is as good as before."""
+    watched = watch([Counter()], interval_s=0.1)
+    watched.samples(1)
+    wall = time.time
+    monkeypatch.setattr(monitor.time, "time", lambda: wall() + moved_s)
+    watched.until(lambda: watched.rows("event", kind="clock_set"))
+    samples = len(watched.rows("power_sample"))
+    watched.until(lambda: len(watched.rows("power_sample")) > samples + 2)
+    assert [row["detail"] for row in watched.rows("event", kind="clock_set")] == [f"the clock was set by {word}"]
+    assert not watched.rows("event", kind="sleep") and None not in [row["energy_j"] for row in watched.rows("power_sample")]
+
+
+def test_where_no_clock_tells_a_sleep_from_a_set_clock_both_are_named(watch, monkeypatch):
+    monkeypatch.setattr(monitor.awake, "slept_ns", lambda: None)
+    watched = watch([Counter()], interval_s=0.1)
+    watched.samples(1)
     wall = time.time
     monkeypatch.setattr(monitor.time, "time", lambda: wall() + 600)
     watched.until(lambda: watched.rows("event", kind="sleep"))
-    watched.until(lambda: [row for row in watched.rows("power_sample") if row["energy_j"] is None])
+    assert [row["detail"] for row in watched.rows("event", kind="sleep")] == ["the machine slept, or its clock was set, by 600 s"]
 
 
 def test_what_is_not_there_is_said_once(watch):
@@ -556,6 +670,18 @@ def test_bench_watches_every_local_server(sim, tmp_path):
         assert {row["pid"] for row in database["process"].rows} == {server.process.pid for server in servers}
 
 
+def test_bench_stores_how_the_machine_ran_with_each_level(sim, tmp_path, monkeypatch):
+    server = sim("--profile", "exact", "--itl", "2", "--tokens", "10")
+    monkeypatch.setattr(monitor.conditions, "on_battery", lambda: True)
+    monkeypatch.setattr(monitor.conditions, "low_power_mode", lambda *_: None)
+    options = ["1", "--host", server.url, "--db", str(tmp_path / "results.db"), "--cooldown", "0", "--idle", "0", "--plain"]
+    assert bench.main(options) == 0 and bench.main([*options, "--no-monitor"]) == 0
+    database = db.connect(tmp_path / "results.db", readonly=True)
+    with contextlib.closing(database.conn):
+        levels = list(database.query("SELECT on_battery, low_power_mode FROM level_summary ORDER BY run_id"))
+    assert [tuple(row.values()) for row in levels] == [(1, None), (None, None)]
+
+
 @posix
 def test_slots_are_those_of_the_server_on_the_port():
     tree = monitor.Tree([1, 2], None)
@@ -623,6 +749,26 @@ def test_slots_of_a_server(watch, tmp_path, monkeypatch):
         tell("runner")
         assert watched.until(lambda: (found := watched.monitor.slots())[0] == 7 and found) == (7, "command line of the runner")
     assert watch().monitor.slots() == (None, None)
+
+
+def test_a_runner_of_the_mlx_engine_serves_one_at_a_time(monkeypatch):
+    cmdlines = {1: ["ollama", "serve"], 2: ["ollama", "runner", "--mlx-engine", "--model", "qwen3.5", "--port", "5"],
+                3: ["ollama", "runner", "--ollama-engine", "--model", "gemma", "--parallel", "4"]}
+
+    def process(pid, created, children=()):
+        return types.SimpleNamespace(
+            pid=pid, cmdline=lambda: cmdlines[pid], create_time=lambda: created, environ=lambda: {"OLLAMA_NUM_PARALLEL": "8"},
+            status=lambda: psutil.STATUS_RUNNING, children=lambda recursive: list(children))
+
+    mlx, gguf = process(2, 300.0), process(3, 200.0)
+    tree = monitor.Tree([1], None)
+    tree._found = {1: [process(1, 100.0, [mlx, gguf])]}
+    assert tree.slots(1) == (1, "MLX engine: one request at a time")  # the newest runner's
+    gguf.create_time = lambda: 400.0
+    assert tree.slots(1) == (4, "command line of the runner")
+    cmdlines[2] += ["--parallel", "3"]  # of an Ollama that passes it on
+    mlx.create_time = lambda: 500.0
+    assert tree.slots(1) == (3, "command line of the runner")
 
 
 @posix
@@ -697,7 +843,51 @@ def test_a_pid_used_again_is_another_process():
 
     old, new = Recycled(False), Recycled(False)
     old.created, new.created = 100.0, 200.0
-    assert monitor.key(old) != monitor.key(new)
+    assert not monitor.Member(old, "runner", "ollama").is_of(new)
+
+
+def test_a_start_that_moved_with_the_clock_makes_no_other_process(monkeypatch):
+    """psutil moves the start of what it sees for the first time after a step of the clock."""
+    moved_s, create_time = [0.0], psutil.Process.create_time
+
+    def moved(process):
+        start = create_time(process) + moved_s[0]
+        if start < 0:
+            raise RuntimeError("refused")
+        return start
+
+    monkeypatch.setattr(psutil.Process, "create_time", moved)
+    with listener() as (process, _):
+        tree = monitor.Tree((), process.pid)
+        (member,), _ = tree.rescan(0.0)
+        for moved_s[0] in (1.5, -1.5, 3600.0, -3600.0, -1e12):
+            monkeypatch.setattr(tree, "_walk", lambda roots: [(psutil.Process(process.pid), "serve")])
+            assert tree.rescan(0.0) == ([], []) and tree.members == {process.pid: member}
+
+
+def test_a_start_within_two_seconds_is_the_same_process():
+    class Old(Denied):  # of a psutil whose processes are equal by the start that moved
+        def __init__(self, start):
+            super().__init__(False)
+            self.start = start
+
+        def create_time(self):
+            return self.start
+
+    member = monitor.Member(Old(100.0), "runner", "ollama")
+    assert [member.is_of(Old(start)) for start in (101.9, 98.1, 102.1, 97.9)] == [True, True, False, False]
+
+
+@posix
+def test_a_child_started_in_the_future_is_no_fork_of_now(monkeypatch):
+    """Its parent's own command line, and a clock that was set back since."""
+    code = "import os, sys; child = os.fork(); child and print(child, flush=True); sys.stdin.read(); child and os.wait()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        child, now = int(process.stdout.readline()), time.time
+        monkeypatch.setattr(monitor.time, "time", lambda: now() - 3600)
+        appeared, _ = monitor.Tree((), process.pid).rescan(0.0)
+        assert [member.process.pid for member in appeared] == [process.pid, child]
+        process.communicate()
 
 
 def test_the_machine_is_watched_beside(watch):

@@ -76,6 +76,28 @@ def test_plist_of_the_gpu_sampler_alone_knows_no_sum():
     assert (sample["energy_j"], sample["cpu_energy_j"], sample["gpu_energy_j"]) == (None, None, 6.1)
 
 
+def two_rails(*pairs):
+    """The GPU's joules of documents whose processor and GPU say so many millijoules of it."""
+    source, found = power.powermetrics_source(None), []
+    for number, (processor_mj, gpu_mj) in enumerate(pairs, 1):
+        data = document(processor={**PROCESSOR, "gpu_energy": f"<integer>{processor_mj}</integer>"},
+                        gpu={**GPU, "gpu_energy": f"<integer>{gpu_mj}</integer>"})
+        (sample,) = source.feed(data, number * 2 * S)
+        assert sample["energy_j"] == pytest.approx(2.01 + sample["gpu_energy_j"])
+        found.append(sample["gpu_energy_j"])
+    return found
+
+
+@pytest.mark.parametrize("pairs, joules", [
+    ([(0, 6100), (0, 5000)], [6.1, 5.0]),                    # the processor's stands still
+    ([(6000, 0), (5000, 0)], [6.0, 5.0]),
+    ([(0, 2), (6000, 6100), (0, 6100)], [0.002, 6.0, 0.0]),  # an idle GPU says nothing of which it is
+    ([(0, 6100), (40, 5000)], [6.1, 5.0]),                   # it stays the one that has moved
+    ([(0, 0)], [0.0])])
+def test_of_two_gpu_energies_the_one_that_moves_is_taken_and_remembered(pairs, joules):
+    assert two_rails(*pairs) == joules
+
+
 def test_plist_without_gpu_or_with_power_only():
     sample = power.parse_plist(document(processor={"cpu_power": "<real>500</real>"}, gpu=None))
     assert (sample["cpu_energy_j"], sample["energy_j"], sample["gpu_mhz"]) == (1.0, None, None)  # 0.5 W, 2 s
@@ -682,6 +704,50 @@ def test_macos_without_root_takes_macmon_or_says_how_to_get_power(monkeypatch):
     assert "sudo" in source.status and "brew install macmon" in source.status
 
 
+@pytest.fixture
+def mac(monkeypatch, tmp_path):
+    """mac(system's version, what `macmon --version` prints or None) -> the one source of a Mac without root."""
+    def of(version, macmon):
+        tool = tmp_path / "macmon"
+        answers = {("/usr/sbin/sysctl", "-n", "kern.osproductversion"): f"{version}\n", (str(tool), "--version"): macmon}
+        monkeypatch.setattr(sys, "platform", "darwin")
+        monkeypatch.setattr(power.conditions, "output_of", lambda *command, **_: answers[command])
+        monkeypatch.setattr(power.shutil, "which", lambda name: str(tool) if macmon is not None else None)
+        (source,) = power.sources()
+        return source
+
+    return of
+
+
+@pytest.mark.parametrize("version, macmon, name, said", [
+    ("26.1", None, "powermetrics", "not read: macOS gives power to root only; start with sudo, or `brew install macmon`"),
+    ("27.0", None, "powermetrics", "not read: macOS gives power to root only; start with sudo, or (of the GPU alone) `brew install macmon`, 0.8 or newer"),
+    ("27.0", "macmon 0.7.1\n", "macmon", "not read: macmon 0.7 fails on macOS 27; start with sudo, or (of the GPU alone) `brew upgrade macmon` to 0.8 or newer"),
+    ("26.4", "macmon 0.7.1\n", "macmon", "ok"), ("27.0", "macmon 0.8.2\n", "macmon", "ok"), ("28.1", "macmon 1.0.0\n", "macmon", "ok"),
+    ("27.0", "", "macmon", "ok"), ("", "macmon 0.7.1\n", "macmon", "ok")])
+def test_what_a_mac_without_root_is_told_depends_on_its_system_and_on_macmon(mac, version, macmon, name, said):
+    source = mac(version, macmon)
+    assert (source.name, source.status) == (name, said)
+
+
+def test_a_macmon_that_fails_on_this_macos_does_not_stand_in(mac):
+    mac("27.0", "macmon 0.7.1\n")
+    assert power.working_macmon() is None
+    mac("27.0", "macmon 0.8.0\n")
+    assert power.working_macmon().name == "macmon"
+
+
+@pytest.mark.parametrize("code, advised", [(101, True), (134, True), (1, False)])
+def test_a_macmon_that_panics_is_to_be_updated(code, advised):
+    source = power.macmon_source(python(f"import sys; print('thread main panicked', file=sys.stderr); sys.exit({code})"))
+    with source.start() as output:
+        assert output.read() == b""
+    said = source.complaint()
+    source.stop()
+    assert said.startswith("it broke off: update it, `brew upgrade macmon`") == advised
+    assert said.endswith(f"thread main panicked exit code {code}")
+
+
 @pytest.mark.parametrize("user, name", [(501, "macmon"), (0, None)])
 def test_macmon_stands_in_for_roots_powermetrics_but_never_runs_as_root(monkeypatch, user, name):
     monkeypatch.setattr(os, "geteuid", lambda: user, raising=False)
@@ -840,6 +906,20 @@ def test_the_sum_is_unknown_when_one_source_is(results):
     add_requests(results, 50)
     (level,) = rows(results, "energy_summary")
     assert (level["energy_j"], level["joules_per_output_token"], level["coverage_ratio"]) == (None, None, 0.5)
+
+
+def test_the_gpus_energy_is_known_where_the_sum_is_not(results):
+    add_source(results, 2, "nvml")
+    add_source(results, 3, "rapl")
+    for source in (1, 2):
+        add_sample(results, 20, 30, None, source, gpu_energy_j=100.0 * source)
+        add_sample(results, 40, 50, None, source, gpu_energy_j=100.0 if source == 1 else None)
+    add_sample(results, 20, 50, 30.0, 3)  # has no GPU
+    add_requests(results, 60)
+    first, second = rows(results, "energy_summary")
+    assert (first["energy_j"], first["joules_per_output_token"], first["mean_w"]) == (None, None, None)
+    assert (first["gpu_energy_j"], first["gpu_power_w"], first["gpu_joules_per_output_token"]) == (300.0, 30.0, 5.0)
+    assert (second["gpu_energy_j"], second["gpu_power_w"]) == (None, None)  # one of two GPUs is not known
 
 
 def test_a_successor_counts_the_same_device_and_no_second_one(results):

@@ -1,6 +1,8 @@
 """Root is for power alone: what is given up, what is left behind, and that it ends with us."""
 from __future__ import annotations
 
+import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -10,12 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 import psutil
 import pytest
 
+import bench
 from ollama_bench.power import power
 from ollama_bench.privilege import privilege
+from tests.conftest import plain_user
 from tests.power.test_power import document
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -50,7 +55,7 @@ time.sleep(60)
 
 @pytest.fixture
 def home():
-    """A folder that belongs to the user nobody, with the sampler in it."""
+    """A folder that belongs to a plain user, with the sampler in it."""
     folder = pathlib.Path(tempfile.mkdtemp(dir="/tmp"))
     (folder / "sampler.py").write_text(SAMPLER)
     user = privilege.invoking_user({"SUDO_UID": str(nobody())})
@@ -60,9 +65,7 @@ def home():
 
 
 def nobody():
-    import pwd
-
-    return pwd.getpwnam("nobody").pw_uid
+    return plain_user().pw_uid
 
 
 def start(home, code, **environment):
@@ -141,7 +144,7 @@ helper.stop()
     user = privilege.invoking_user({"SUDO_UID": str(nobody())})
     assert found["ids"] == [user.pw_uid, user.pw_uid, user.pw_gid, user.pw_gid]
     assert not {0, 4711} & set(found["groups"]) and found["refused"] == 4
-    assert found["umask"] == 0o022 and found["names"] == [user.pw_dir, "nobody", "nobody"]
+    assert found["umask"] == 0o022 and found["names"] == [user.pw_dir, user.pw_name, user.pw_name]
     assert found["warning"] is None
 
 
@@ -224,6 +227,7 @@ def test_counters_stay_readable_after_root_is_gone(home):
     (zone / "energy_uj").chmod(0o400)
     found = run(home, """
 helper = privilege.split_off(sampler=False, sysfs="sys")
+sys.platform = "linux"
 (source,) = [source for source in power.sources(helper, sysfs="nothing") if source.name == "rapl"]
 try:
     open("sys/class/powercap/intel-rapl:0/energy_uj")
@@ -510,3 +514,197 @@ print(json.dumps({"uid": os.getuid(), "came": came, "covered": covered, "energy_
 """)
     assert found["uid"] == nobody() and found["came"] and found["covered"]
     assert found["energy_j"] == pytest.approx(8.01) and found["cpu_s"] > 0
+
+
+# -- what sudo drops --------------------------------------------------------------------
+
+MEANT = {"OLLAMA_HOST": "studio:1", "OPENAI_API_KEY": "sk-of-the-user", "REQUESTS_CA_BUNDLE": "cert.pem"}
+RECOVER = """
+before = {name: os.environ.get(name) for name in privilege.PASSED_ON}
+privilege.recover_variables()
+print(json.dumps({"found": {name: os.environ[name] for name in privilege.PASSED_ON if name in os.environ},
+                  "unknown": sorted(privilege.unknown), "recovered": sorted(privilege.recovered), "uid": os.geteuid()}), flush=True)
+"""
+# In the manner of sudo: root by its file, the user's by its real id, and it waits for what it started.
+SUDO = """
+import os, subprocess, sys
+open("/proc/self/comm", "w").write(sys.argv[1])
+inner = {name: value for name, value in os.environ.items() if name not in sys.argv[2].split(",")}
+inner |= {"SUDO_UID": str(os.getuid())} | dict(pair.split("=") for pair in sys.argv[3].split(",") if pair)
+sys.exit(subprocess.call([sys.executable, "-c", sys.argv[4]], env=inner, preexec_fn=lambda: os.setresuid(0, 0, 0)))
+"""
+# Its child is root as it was; then it becomes the user, and as a new program it may be looked into.
+SHELL = """
+import os, sys, time
+ours, reader = os.getpid(), sys.argv[1]
+if os.fork() == 0:
+    while open(f"/proc/{ours}/status").read().split("Uid:")[1].split()[:2] != [sys.argv[2]] * 2 or os.readlink(f"/proc/{ours}/exe") == os.readlink("/proc/self/exe") and sys.argv[3] == "exec":
+        time.sleep(0.02)
+    inner = {name: value for name, value in os.environ.items() if name not in ("OLLAMA_HOST", "OPENAI_API_KEY", "REQUESTS_CA_BUNDLE")}
+    os.execve(sys.executable, [sys.executable, "-c", reader], inner | {"SUDO_UID": sys.argv[2]})
+os.setgid(65534)
+os.setuid(int(sys.argv[2]))
+if sys.argv[3] == "exec":
+    os.execv("/bin/sleep", ["sleep", "60"])
+time.sleep(60)
+"""
+
+
+def recovered(home, words, preexec=None):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_") and name not in MEANT}
+    with subprocess.Popen([sys.executable, "-c", *words], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=preexec,
+                          start_new_session=True, env={**clean, **MEANT, "PYTHONPATH": str(ROOT), "SAMPLER": ""}) as process:
+        try:
+            return answer(process)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def as_setuid_root():
+    os.setresuid(nobody(), 0, 0)
+
+
+@as_root
+@linux
+def test_what_sudo_dropped_is_taken_from_what_it_was_given(home):
+    found = recovered(home, [SUDO, "sudo", ",".join(MEANT), "", PRELUDE + RECOVER], as_setuid_root)
+    assert found == {"found": MEANT, "unknown": [], "recovered": sorted(MEANT), "uid": 0}
+
+
+@as_root
+@linux
+def test_what_is_there_already_is_left_alone(home):
+    found = recovered(home, [SUDO, "sudo", "REQUESTS_CA_BUNDLE", "OLLAMA_HOST=other:2", PRELUDE + RECOVER], as_setuid_root)
+    assert found["found"] == MEANT | {"OLLAMA_HOST": "other:2"} and found["recovered"] == ["REQUESTS_CA_BUNDLE"]
+
+
+@as_root
+@linux
+def test_a_root_process_that_is_not_sudo_is_not_looked_into(home):
+    found = recovered(home, [SUDO, "daemon", ",".join(MEANT), "", PRELUDE + RECOVER], as_setuid_root)
+    assert found == {"found": {}, "unknown": sorted(MEANT), "recovered": [], "uid": 0}
+
+
+@as_root
+@linux
+def test_where_sudo_did_not_stay_the_users_shell_is_asked(home):
+    """What was exported in it later cannot be seen: what is missing is unknown."""
+    found = recovered(home, [SHELL, PRELUDE + RECOVER, str(nobody()), "exec"])
+    assert found == {"found": MEANT, "unknown": [], "recovered": sorted(MEANT), "uid": 0}
+
+
+@as_root
+@linux
+def test_a_process_into_which_the_user_may_not_look_is_not_looked_into(home):
+    """A daemon that gave root up may still hold what root was given."""
+    found = recovered(home, [SHELL, PRELUDE + RECOVER, str(nobody()), "stay"])
+    assert found == {"found": {}, "unknown": sorted(MEANT), "recovered": [], "uid": 0}
+
+
+class Ancestor:
+    """A process as psutil shows it."""
+
+    def __init__(self, name, uids, environment):
+        self._name, self._uids, self._environment = name, uids, environment
+
+    def name(self):
+        return self._name
+
+    def uids(self):
+        return collections.namedtuple("uids", "real effective saved")(*self._uids)
+
+    def environ(self):
+        if isinstance(self._environment, Exception):
+            raise self._environment
+        return self._environment
+
+
+HIDDEN = [Ancestor("sudo", (501, 0, 0), {}), Ancestor("zsh", (501, 501, 501), {})]  # macOS: its own programs show nothing
+
+
+@pytest.fixture
+def under_sudo(monkeypatch):
+    """under_sudo(ancestors) recovers what they tell; with at_once=False it is for a program to do."""
+    def recover(ancestors, at_once=True):
+        monkeypatch.setattr(privilege, "user_of_sudo", lambda: types.SimpleNamespace(pw_uid=501))
+        monkeypatch.setattr(privilege, "users_files", contextlib.nullcontext)
+        monkeypatch.setattr(psutil.Process, "parents", lambda self: ancestors)
+        if at_once:
+            privilege.recover_variables()
+
+    for name in privilege.PASSED_ON:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    yield recover
+    privilege.recovered.clear()
+    privilege.unknown.clear()
+
+
+@pytest.mark.parametrize("ancestors", [
+    HIDDEN, [], [Ancestor("sudo", (0, 0, 0), MEANT)], [Ancestor("bash", (501, 501, 501), psutil.AccessDenied())],
+    [Ancestor("zsh", (501, 501, 501), {}), Ancestor("iTerm2", (501, 501, 501), MEANT)], [Ancestor("zsh", (501, 501, 501), RuntimeError("sysctl"))],
+    [Ancestor("zsh", (501, 501, 501), OSError(5, "Input/output error"))]])
+def test_what_cannot_be_learned_is_unknown_and_told(under_sudo, ancestors):
+    under_sudo(ancestors)
+    assert privilege.unknown == set(privilege.PASSED_ON) and not privilege.recovered and not set(MEANT) & set(os.environ)
+    assert privilege.dropped_hint("OLLAMA_HOST") == (
+        "sudo drops OLLAMA_HOST: if set, start with sudo --preserve-env=OLLAMA_HOST,OPENAI_API_KEY,REQUESTS_CA_BUNDLE")
+
+
+def test_a_shell_that_shows_itself_is_believed(under_sudo):
+    under_sudo([Ancestor("sudo", (501, 0, 0), {}), Ancestor("fish", (501, 501, 501), {"OLLAMA_HOST": "studio:1", "HOME": "/"})])
+    assert os.environ["OLLAMA_HOST"] == "studio:1" and privilege.unknown == {"OPENAI_API_KEY", "REQUESTS_CA_BUNDLE"}
+
+
+def test_without_sudo_nothing_is_recovered(monkeypatch):
+    monkeypatch.setattr(privilege, "user_of_sudo", lambda: None)
+    privilege.recover_variables()
+    assert not privilege.unknown and not privilege.recovered and privilege.dropped_hint(*privilege.PASSED_ON) == ""
+
+
+SERVERS = [
+    (["1"], {}, "server: http://127.0.0.1:11434 (default)"), (["1"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.2:11434 (OLLAMA_HOST)"),
+    (["1", "--host", "127.0.0.1:9"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.1:9 (--host)"),
+    (["1", "--config", "named.toml"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.1:8 (--config)"),
+    (["1", "--config", "named.toml", "--host", "127.0.0.1:9"], {}, "server: http://127.0.0.1:9 (--host)"),
+    (["1", "--api", "openai"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.1:11434 (default)")]
+
+
+@pytest.fixture
+def nobody_answers(monkeypatch):
+    def absent(self, *_):
+        raise bench.ServerError("nobody")
+
+    monkeypatch.setattr(bench.Server, "check_model", absent)
+    monkeypatch.setattr(bench.privilege, "split_off", lambda **_: None)
+
+
+@pytest.mark.parametrize("words, environment, line", SERVERS)
+def test_a_run_says_whom_it_asks_and_why(monkeypatch, capsys, nobody_answers, tmp_path, words, environment, line):
+    (tmp_path / "named.toml").write_text('host = ["127.0.0.1:8"]')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OLLAMA_HOST", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert bench.main([*words, "--plain"]) == 1
+    assert capsys.readouterr().out.splitlines() == [line]
+
+
+@pytest.mark.parametrize("words, hints", [
+    (["1"], ["sudo drops OLLAMA_HOST: if set, "]), (["1", "--host", "127.0.0.1:9"], []),
+    (["1", "--host", "https://127.0.0.1:9"], ["sudo drops REQUESTS_CA_BUNDLE: if set, "]),
+    (["1", "--host", "https://127.0.0.1:9", "--api", "openai"], ["sudo drops OPENAI_API_KEY and REQUESTS_CA_BUNDLE: if set, "])])
+def test_what_sudo_may_have_dropped_is_told_where_it_matters(under_sudo, capsys, nobody_answers, words, hints):
+    under_sudo(HIDDEN, at_once=False)
+    assert bench.main([*words, "--plain"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 1 + len(hints) and all(line.startswith(hint) for line, hint in zip(said[1:], hints))
+
+
+def test_a_recovered_name_is_marked_and_a_recovered_key_is_shown_nowhere(under_sudo, capsys, nobody_answers):
+    under_sudo([Ancestor("sudo", (501, 0, 0), MEANT)], at_once=False)
+    assert bench.main(["1", "--plain"]) == 1
+    assert bench.main(["1", "--plain", "--api", "openai"]) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0] == "server: http://studio:1 (OLLAMA_HOST, which sudo had dropped)"
+    assert MEANT["OPENAI_API_KEY"] not in said.out + said.err and "OLLAMA_HOST:" not in said.out

@@ -140,3 +140,15 @@ def test_the_runs_own_objectives_count_unless_others_are_given(results, capsys):
     assert "within 3 s to the first token and at 5 tokens/s or more" in " ".join(capsys.readouterr().out.split())
     analyze.main(["--db", str(results), "--no-charts", "--slo", "ttft=4"])
     assert "within 4 s to the first token;" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("slept_at, said", [
+    ("32", "8 at once are served within 60 s to the first token; more were not measured"), ("8", "Up to 4 at once are served within 60 s to the first token; at 32"),
+    ("1, 2, 4, 8, 32", "None of its figures can be trusted")])
+def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
+    database = db.connect(results)
+    database.execute(f"UPDATE level SET slept_s = 30 WHERE concurrency IN ({slept_at})")
+    database.close()
+    assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3", "--slo", "ttft=60"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert said in out and f"the machine slept for 30 s in the level at {slept_at.rpartition(' ')[2]} at once" in out

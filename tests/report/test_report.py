@@ -60,6 +60,14 @@ def test_rows_of_the_same_level_are_told_apart():
     assert "<th>run</th>" not in report.table(levels[:1]) and "<th>repeat</th>" not in report.table(levels[:2])
 
 
+def test_watts_of_the_gpu_alone_have_columns_of_their_own():
+    level = {name: 1 for _, name, _ in report.LEVEL_COLUMNS} | {"mean_w": 20.5, "gpu_power_w": 18.25}
+    whole = report.table([level])
+    assert "20.5" in whole and "GPU alone" not in whole and "18.2" not in whole
+    alone = report.table([level | {"mean_w": None, "joules_per_output_token": None, "net_joules_per_output_token": None}])
+    assert "<th>GPU alone, W</th><th>GPU alone, J/token</th>" in alone and "<th>W</th>" not in alone and "18.2" in alone
+
+
 def test_the_dark_screen_recolours_what_charts_are_drawn_with():
     for colour in (charts.TEXT, charts.FAINT, charts.PAGE):
         assert f'[fill="{colour}"]' in report.STYLE and f'[stroke="{colour}"]' in report.STYLE

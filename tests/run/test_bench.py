@@ -125,12 +125,6 @@ def test_what_cannot_run_says_so_in_one_line(arguments, code, words, tmp_path):
     assert not (tmp_path / "results.db").exists()
 
 
-def test_a_python_without_the_packages_says_which_one_has_them(tmp_path):
-    for program in ("bench.py", "analyze.py", "monitor.py", "import_csv.py"):
-        done = subprocess.run([sys.executable, "-S", str(ROOT / program), "1"], cwd=tmp_path, text=True, capture_output=True)
-        assert (done.returncode, done.stderr) == (1, "No module named 'rich': start it with .venv/bin/python, or see Install in README.md\n")
-
-
 def test_a_missing_model_lists_those_that_are_there(fast, tmp_path):
     code, _, err = run("1", "--host", fast.url, "--model", "nobody:7b", *QUICK, cwd=tmp_path)
     assert code == 1 and "'nobody:7b' is not at" in err and "deepseek-r1:7b" in err and not (tmp_path / "results.db").exists()
@@ -456,3 +450,22 @@ def test_https_with_a_certificate_of_ones_own(module_sim, tmp_path):
 def test_help_answers_without_loading_the_world(tmp_path):
     found = subprocess.run([sys.executable, "-X", "importtime", str(ROOT / "bench.py"), "--help"], capture_output=True, text=True, cwd=tmp_path)
     assert found.returncode == 0 and "LEVELS" in found.stdout and "requests.sessions" not in found.stderr and "rich" not in found.stderr
+
+
+def test_what_may_help_is_said_once_in_a_run(capsys):
+    said = []
+    servers = [types.SimpleNamespace(advice=lambda status, error: "; do this" if error == "No route to host" else "") for _ in range(2)]
+    bad = {"requests": 2, "status": "refused", "http_status": None, "example": "No route to host"}
+    run = types.SimpleNamespace(servers=servers, advised=set(), screen=types.SimpleNamespace(warn=said.append))
+    for example in ("Connection refused", "No route to host", "No route to host"):
+        bench.tell_failures(run, bad | {"example": example})
+    assert said == ["        2 refused: Connection refused", "        2 refused: No route to host", "        do this", "        2 refused: No route to host"]
+
+
+@pytest.mark.parametrize("platform, limit, level, refused", [
+    ("darwin", "2048", 1984, False), ("darwin", "2048", 1985, True), ("darwin", None, 4096, False), ("darwin", "many", 4096, False), ("linux", "2048", 4096, False)])
+def test_a_mac_without_so_many_threads_is_told_before_anything_is_fired(monkeypatch, platform, limit, level, refused):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(bench.machine, "sysctl", lambda name: limit if name == "kern.num_taskthreads" else None)
+    with pytest.raises(bench.CannotRun, match="level 1985 needs 1985 threads and macOS gives a process 2048 .* fire 1984 at once at most") if refused else contextlib.nullcontext():
+        bench.refuse_too_many_threads(level)

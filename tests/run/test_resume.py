@@ -229,3 +229,28 @@ def test_what_the_levels_before_were_measured_on_stays_as_it_was_noted(asked, tm
     ask(path, "DELETE FROM level")
     assert bench.main([*asked, "--resume"]) == 0
     assert ask(path, "SELECT digest IS NOT NULL, slots IS NULL FROM target") == [(1, 1)]
+
+
+def test_a_level_in_which_the_machine_slept_is_fired_again(asked, tmp_path, capsys):
+    path = tmp_path / "results.db"
+    left_behind(path, asked, age_s=60)
+    ask(path, "UPDATE level SET slept_s = 30, client_limited = 1 WHERE id = 1")
+    capsys.readouterr()
+    assert bench.main([*asked, "--resume"]) == 0
+    assert "going on with run 1: 0 of 2 levels are there" in capsys.readouterr().out
+    found = ask(path, "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id")
+    assert found[0] == (1, 1, 1) and sorted(found[2:]) == [(1, 0, 0), (2, 0, 0)]
+
+
+def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing(
+    server, tmp_path, monkeypatch, capsys
+):
+    clock = iter(range(0, 10**15, 30 * 10**9))
+    monkeypatch.setattr(bench.awake, "slept_ns", lambda: next(clock))
+    path = tmp_path / "results.db"
+    search = ["4", "--find-capacity", "--slo", "ttft=60", "--host", server.url, "--db", str(path)]
+    bench.main([*search, *QUICK])
+    out = capsys.readouterr().out
+    assert "do not trust this level: the machine slept for 30.0 s" in out
+    assert "1 at once could not be judged: the machine slept" in out and "serves" not in out
+    assert ask(path, "SELECT concurrency, slept_s FROM level") == [(1, 30.0)]

@@ -1,7 +1,10 @@
 """server.py: questions to servers that drip, flood, answer nonsense or call their models strangely."""
 import contextlib
+import errno
 import json
+import os
 import socket
+import sys
 import threading
 import time
 
@@ -215,3 +218,36 @@ def test_a_list_of_models_without_a_body_is_no_failure(body):
     with raw_server(saying(models=b"x")) as url:
         with server.Server(url, api.SERVERS["openai"], None) as made, pytest.raises(server.ServerError, match="does not speak"):
             made.check_model("any", False, print)
+
+
+@pytest.mark.parametrize("unknown, words", [({"OPENAI_API_KEY"}, "; sudo drops OPENAI_API_KEY: if set, start with sudo --preserve-env="), (set(), "put it into OPENAI_API_KEY")])
+def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(monkeypatch, unknown, words):
+    monkeypatch.setattr(server.privilege, "unknown", unknown)
+    with raw_server(lambda connection, path: connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}")) as url:
+        for key in (None, "sk-123456789"):
+            with server.Server(url, api.SERVERS["openai"], key) as made, pytest.raises(server.ServerError) as caught:
+                made.check_model("m", False, print)
+            assert (words in str(caught.value)) == (key is None or not unknown) and len(str(caught.value).splitlines()) == 1
+            assert (made.advice(401, "no key") != "") == (key is None and bool(unknown)) and made.advice(500, "broken") == ""
+
+
+@pytest.mark.parametrize("platform, address, hinted", [
+    ("darwin", "192.168.1.7", True), ("darwin", "10.0.0.2", True), ("darwin", "fe80::1%2", True), ("darwin", "fd00::1", True), ("darwin", "127.0.0.1", False),
+    ("darwin", "8.8.8.8", False), ("darwin", None, False), ("linux", "192.168.1.7", False)])
+def test_a_mac_that_keeps_a_program_from_the_local_network_is_told_apart(monkeypatch, platform, address, hinted):
+    """macOS says No route to host where its own privacy setting is in the way."""
+    def resolve(host, port, **_):
+        if address is None:
+            raise socket.gaierror(8, "nodename nor servname provided")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    def unreachable(*_, **__):
+        raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(server.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(wire.Session, "request", unreachable)
+    said = refused("http://studio.local:11434", lambda made: made.check_model("m", False, print))
+    assert "No route to host" in said and (server.LOCAL_NETWORK in said) is hinted
+    with server.Server("http://studio.local:11434", api.SERVERS["ollama"], None) as made:
+        assert (made.advice(None, "No route to host") != "") is hinted and made.advice(None, "Connection refused") == ""

@@ -11,6 +11,7 @@ import pytest
 
 import analyze
 from ollama_bench.storage import files
+from tests.conftest import plain_user
 from tests.support import made_up_results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +73,7 @@ def test_the_folder_that_was_named_may_be_a_link_of_the_users_own(ways, tmp_path
 @as_root
 def test_the_folder_that_was_named_may_be_no_link_of_another_user(tmp_path, victim):
     (tmp_path / "out").symlink_to("elsewhere")
-    os.lchown(tmp_path / "out", 65534, 65534)
+    os.lchown(tmp_path / "out", plain_user().pw_uid, plain_user().pw_gid)
     with pytest.raises(files.OutputError, match="symbolic link of another user"):
         files.write(tmp_path / "out" / "a.png", b"ours", tmp_path / "out")
     assert untouched(victim)
@@ -152,12 +153,12 @@ def test_analyze_replaces_links_in_the_place_of_its_files(tmp_path, victim, monk
 
 @pytest.fixture
 def home():
-    """A folder of the user nobody's, with a results file and a link to what is root's."""
+    """A folder of a plain user's, with a results file and a link to what is root's."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     made_up_results.write(folder / "results.db", levels=(1, 2))
     (folder / "roots").mkdir(mode=0o700)
     for path in (folder, folder / "results.db"):
-        os.chown(path, 65534, 65534)
+        os.chown(path, plain_user().pw_uid, plain_user().pw_gid)
     yield folder
     shutil.rmtree(folder)
 
@@ -172,7 +173,7 @@ import analyze
 """
 
 
-def sudo(home, program, *arguments, user="65534"):
+def sudo(home, program, *arguments, user=None):
     """A program as root, started by a user."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
     code = f"{PRELUDE}\nsys.exit({program}.main({list(arguments)}))"
@@ -182,7 +183,7 @@ def sudo(home, program, *arguments, user="65534"):
         capture_output=True,
         text=True,
         timeout=120,
-        env={**clean, "SUDO_UID": user, "PYTHONPATH": str(ROOT)},
+        env={**clean, "SUDO_UID": user or str(plain_user().pw_uid), "PYTHONPATH": str(ROOT)},
     )
 
 
@@ -195,12 +196,16 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
     done = sudo(home, "analyze", "--export-csv", ".")
     assert done.returncode == 0, done.stderr
     assert (
-        len(list(home.rglob("*.png"))) > 5 and list(home.rglob("*.csv")) and owners(home) == {65534}
+        len(list(home.rglob("*.png"))) > 5
+        and list(home.rglob("*.csv"))
+        and owners(home) == {plain_user().pw_uid}
     )
     done = sudo(home, "importer", "ollama", "--db", "again.db")
-    assert done.returncode == 0 and (home / "again.db").exists() and owners(home) == {65534}, (
-        done.stderr
-    )
+    assert (
+        done.returncode == 0
+        and (home / "again.db").exists()
+        and owners(home) == {plain_user().pw_uid}
+    ), done.stderr
 
 
 @as_root
@@ -214,7 +219,7 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
 def test_no_link_is_followed_with_roots_rights(home, link, command):
     assert sudo(home, "analyze", "--no-charts", "--export-csv", ".").returncode == 0
     (home / link).symlink_to(home / "roots" / ("" if link == "data" else "new.db"))
-    os.lchown(home / link, 65534, 65534)
+    os.lchown(home / link, plain_user().pw_uid, plain_user().pw_gid)
     done = sudo(home, *command)
     assert (
         done.returncode == 1

@@ -488,6 +488,24 @@ def test_an_interrupted_level_is_superseded_by_a_finished_one_of_its_kind(databa
     ] == [1, 5, 7]
 
 
+def test_a_level_that_slept_is_superseded_by_one_that_did_not(database):
+    for level_id, concurrency, slept_s in (
+        (1, 4, 30.0),
+        (2, 4, 0.0),
+        (3, 8, 30.0),
+        (4, 8, 10.0),
+        (5, 16, 0.0),
+        (6, 16, None),
+        (7, 32, 5.0),
+        (8, 32, None),
+    ):
+        level(database, level_id, concurrency, cache="cold", slept_s=slept_s)
+    assert [
+        row["level_id"]
+        for row in database.query("SELECT level_id FROM level_summary WHERE superseded ORDER BY 1")
+    ] == [1, 7]
+
+
 def test_cache_effect_tells_how_much_was_hit(database):
     level(database, 1, cache="cold")
     level(database, 2, cache="warm")

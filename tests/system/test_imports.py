@@ -9,12 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path.stem for path in ROOT.glob("*.py"))
 LAYERS = [  # a file imports from the lines above its own, never beside it or below
-    {"api", "syscalls", "config", "interrupt", "standard", "schema", "files", "objectives", "power", "prompts", "sim"},
+    {"conditions"},
+    {"api", "syscalls", "darwin", "config", "interrupt", "standard", "schema", "files", "objectives", "power", "prompts", "sim", "awake"},
     {"db", "wire"},
     {"attempt", "console", "machine", "privilege", "options", "selection", "describe"},
     {"tally", "server", "monitor", "verdict", "export_csv", "import_csv"},
     {"load", "charts", "compare"},
-    {"selfcheck"},
+    {"selfcheck", "doctor"},
     {"report"},
     {"analyze"},
     {"bench"},

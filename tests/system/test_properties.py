@@ -416,6 +416,8 @@ HEADER_LINES = st.one_of(
 
 
 @given(st.integers(0, 2), STATUS_LINES, st.lists(HEADER_LINES, max_size=5), st.sampled_from([b"\r\n", b"\n"]))
+@example(0, b"HTTP/0.9 200 OK\r\n", [b"Content-Length:5\r\r\n"], b"\r\n")
+@example(0, b"HTTP/0.9 200 OK\r\n", [b"Content-Length: 5\r\n"], b"\r\n")
 def test_a_head_means_to_us_what_it_means_to_http_client(informational, status, headers, blank):
     """Else a stream would be waited for that http.client takes for ended, or the other way round."""
     before, raw = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * informational, status + b"".join(headers) + blank

@@ -20,6 +20,7 @@ from ollama_bench.storage import db
 from tests.support import made_up_results
 from ollama_bench.power import power
 from ollama_bench.privilege import privilege
+from tests.conftest import plain_user
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -281,13 +282,12 @@ def as_user_in(folder, code, **environment):
 @pytest.fixture
 def crowded():
     """A folder that everybody may write to, with a user of little power."""
-    import pwd
     import shutil
     import tempfile
 
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o1777)
-    yield folder, pwd.getpwnam("nobody")
+    yield folder, plain_user()
     shutil.rmtree(folder)
 
 

@@ -23,6 +23,7 @@ PROGRAMS = [
     "analyze.py",
     "ollama_bench.simulator",
     "ollama_bench.study_csv",
+    "doctor.py",
     *(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")),
 ]
 

@@ -12,7 +12,8 @@ from ollama_bench.terminal import standard
 
 ROW = {"concurrency": 19, "repeat": 1, "cache": "cold", "completed": 19, "requests": 19, "errors": 0, "ttft_mean_s": 0.328, "ttft_max_s": 0.33,
        "tokens_per_s_mean": 9.5, "output_tokens_per_s": 155.7, "peak_streaming": 19, "duration_s": 7.2, "mean_w": 21.2, "mean_gpu_mhz": 1396.0,
-       "joules_per_output_token": 0.1361, "client_limited": 0, "client_limited_why": None}
+       "joules_per_output_token": 0.1361, "client_limited": 0, "client_limited_why": None, "slept_s": 0.0, "gpu_power_w": None,
+       "gpu_joules_per_output_token": None}
 
 
 def exchange(number, sent=0, stamps=(), ended=None, cancelled=None):
@@ -33,6 +34,7 @@ def test_a_levels_line_is_the_tables():
     {}, {name: None for name in ROW if name not in ("concurrency", "repeat", "cache", "completed", "requests", "errors", "client_limited")},
     {"concurrency": 4096, "completed": 4096, "requests": 4096, "tokens_per_s_mean": 1234.5, "output_tokens_per_s": 98765.4, "duration_s": 86399,
      "ttft_mean_s": 3211.8, "ttft_max_s": 3211.8, "mean_w": 1234.5, "mean_gpu_mhz": 2850.0, "joules_per_output_token": 12.3},
+    {"mean_w": None, "joules_per_output_token": None, "gpu_power_w": 1234.5, "gpu_joules_per_output_token": 9.9996, "duration_s": 86399, "mean_gpu_mhz": 2850.0},
 ])
 def test_a_levels_line_has_80_columns_at_most(changes):
     line = console.level_line(ROW | changes)
@@ -42,6 +44,12 @@ def test_a_levels_line_has_80_columns_at_most(changes):
 @pytest.mark.parametrize("value, text", [(None, "-"), (0, "0 ms"), (0.00423, "4.2 ms"), (0.0121, "12 ms"), (0.9994, "999 ms"), (3.414, "3.41 s"), (0.9996, "1 s"), (59.9, "59.9 s"), (59.96, "1:00"), (84.05, "1:24"), (725, "12:05"), (3725, "1:02:05")])
 def test_short_times(value, text):
     assert console.short_time(value) == text
+
+
+@pytest.mark.parametrize("slept_s, words", [(None, "client-limited, do not trust this level: X"), (0.0, "client-limited, do not trust this level: X"), (30.0, "        do not trust this level: X")])
+def test_a_level_that_slept_is_no_fault_of_the_client(slept_s, words, capsys):
+    console.Console(plain=True).level_finished(ROW | {"slept_s": slept_s, "client_limited": 1, "client_limited_why": "X"})
+    assert capsys.readouterr().out.splitlines()[-1].endswith(words)
 
 
 def test_clean_leaves_no_control_character():
@@ -118,7 +126,7 @@ def screen(height=14, width=80):
 def test_the_table_is_cut_to_the_window_with_a_count():
     picture = screen(height=14)._picture(level([exchange(n, 1, (2, 3)) for n in range(1, 41)]), {"gpu_power_w": 20.0, "gpu_mhz": 1396.0})
     lines = picture.split("\n")
-    assert len(lines) <= 13 and "GPU 20.0 W  1396 MHz" in lines[0] and "and 34 more" in picture and all(len(line) <= 80 for line in lines)
+    assert len(lines) <= 13 and "GPU 20.0 W 1396 MHz" in lines[0] and "and 34 more" in picture and all(len(line) <= 80 for line in lines)
 
 
 def test_drawing_stays_within_its_budget(monkeypatch):
@@ -147,7 +155,36 @@ def test_plain_lines_tell_changes_only(capsys):
 
 def test_machine_line_leaves_out_what_is_not_known():
     assert console.machine_line({"gpu_power_w": None}) == "no power and no process samples"
-    assert "thermal: Heavy" in console.machine_line({"power_w": 30.0, "thermal": "Heavy"})
+    assert "thermal Heavy" in console.machine_line({"power_w": 30.0, "thermal": "Heavy"})
+
+
+def test_watts_of_the_gpu_alone_are_marked_and_the_mark_is_told_once(capsys):
+    alone = ROW | {"mean_w": None, "joules_per_output_token": None, "gpu_power_w": 18.4, "gpu_joules_per_output_token": 0.118, "model": "m"}
+    assert console.level_line(alone).split()[-3:] == ["18.4g", "1396", "0.118g"]
+    assert console.level_line(alone | {"gpu_joules_per_output_token": 12.34}).endswith(" 12.3g")
+    assert console.level_line(ROW | {"gpu_power_w": 18.4, "gpu_joules_per_output_token": 0.118}) == console.level_line(ROW)  # the sum is known
+    with console.Console(plain=True) as screen:
+        for row in (ROW, alone, alone):
+            screen.level_finished(row)
+        assert capsys.readouterr().out.count("of the GPU alone") == 1
+        screen.table([alone, alone])
+    assert capsys.readouterr().out.endswith(f"{console.GPU_NOTE}\n")
+
+
+def test_the_machine_line_has_the_heat_first_and_all_parts_in_80_cells():
+    most = {"gpu_power_w": 118.24, "gpu_mhz": 1396.0, "gpu_busy_ratio": 1.0, "power_w": 120.4, "rss_bytes": 123.4e9, "cpu_ratio": 12.34, "thermal": "Critical"}
+    assert console.machine_line(most) == "thermal Critical  GPU 118 W 1396 MHz 100 %  all 120 W  RSS 123 GB  CPU 1234 %"
+    usual = console.machine_line({**most, "gpu_power_w": 18.24, "gpu_busy_ratio": 0.97, "power_w": 20.4, "rss_bytes": 12.3e9, "cpu_ratio": 3.1})
+    assert usual == "thermal Critical  GPU 18.2 W 1396 MHz 97 %  all 20.4 W  RSS 12.3 GB  CPU 310 %"
+    assert max(len(console.machine_line(most)), len(usual)) <= 80
+    long = console.machine_line({**most, "thermal": "hardware slowdown, software thermal"})
+    assert long.startswith("thermal hardware slowdown, software thermal  GPU 118 W 1396 MHz 100 %") and len(long) <= 80  # no figure is cut
+
+
+@pytest.mark.parametrize("rss, footprint, line", [
+    (6e8, 25e9, "footprint 25.0 GB"), (6e8, None, "RSS 0.6 GB"), (5e9, 9e8, "RSS 5.0 GB"), (None, 25e9, "footprint 25.0 GB")])
+def test_the_server_memory_is_called_what_it_is(rss, footprint, line):
+    assert console.machine_line({"rss_bytes": rss, "footprint_bytes": footprint}) == line
 
 
 def test_a_host_whose_speed_is_not_known_has_none():
