@@ -1,8 +1,10 @@
-"""Tests of the results file close every connection that they open."""
+"""Results files for the tests of storage."""
 
 import sqlite3
 
 import pytest
+
+from ollama_bench.storage.connection import connect
 
 
 @pytest.fixture
@@ -18,3 +20,26 @@ def closed(monkeypatch):
     yield
     for connection in opened:
         connection.close()
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = connect(tmp_path / "results.db")
+    database["machine"].insert({"id": 1, "fingerprint": "x", "chip": "Apple M2 Pro"})
+    database["run"].insert(
+        {
+            "id": 1,
+            "source": "bench",
+            "status": "finished",
+            "started_unix": 1_000_000_000.0,
+            "arguments": "{}",
+            "tool_version": "1",
+            "machine_id": 1,
+            "simulated": 1,
+        }
+    )
+    database["target"].insert(
+        {"id": 1, "run_id": 1, "host": "http://h", "api": "ollama", "model": "m"}
+    )
+    yield database
+    database.conn.close()
