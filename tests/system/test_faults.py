@@ -20,6 +20,7 @@ import pytest
 
 from ollama_bench.protocols import api
 from ollama_bench.load import load
+from ollama_bench.simulator import child
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,8 +163,8 @@ def test_a_server_that_dies_and_comes_back_within_a_level(sim):
         dying.process.kill()
         dying.process.wait()
         time.sleep(0.3)
-        again.append(subprocess.Popen([sys.executable, str(ROOT / "ollama_bench/simulator/sim.py"), "--port", str(dying.port), "--profile", "exact", "--ttft", "5", "--itl", "1",
-                                       "--tokens", "10", "--parent-pid", str(os.getpid())], stdout=subprocess.DEVNULL))
+        again.append(subprocess.Popen(child.command("--port", str(dying.port), "--profile", "exact", "--ttft", "5", "--itl", "1",
+                                       "--tokens", "10", "--parent-pid", str(os.getpid())), stdout=subprocess.DEVNULL))
 
     timer = threading.Timer(1.0, restart)
     timer.start()
