@@ -236,7 +236,7 @@ def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(monkeypatch, u
     ("darwin", "8.8.8.8", False), ("darwin", None, False), ("linux", "192.168.1.7", False)])
 def test_a_mac_that_keeps_a_program_from_the_local_network_is_told_apart(monkeypatch, platform, address, hinted):
     """macOS says No route to host where its own privacy setting is in the way."""
-    def resolve(host, port, **_):
+    def resolve(host, port, *_, **__):
         if address is None:
             raise socket.gaierror(8, "nodename nor servname provided")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
