@@ -39,14 +39,13 @@ from ollama_bench.platforms import awake
 from ollama_bench.power import power
 from ollama_bench.privilege import privilege
 from ollama_bench.report import run_outcome
-from ollama_bench.run import capacity, selfcheck, system_limits
+from ollama_bench.run import capacity, demo, selfcheck, system_limits
 from ollama_bench.run.error import RunError
 from ollama_bench.run.levels import LevelRunner, finished_levels, load_limits
 from ollama_bench.run.opening import OpenedRun, open_run
 from ollama_bench.run.plan import Level, caches, missing_levels, plan_levels
 from ollama_bench.run.server import Server, ServerError, make_servers
 from ollama_bench.run.targets import Targets
-from ollama_bench.simulator.child import DEMO_INTERVAL_MS, Simulator
 from ollama_bench.storage import db
 from ollama_bench.terminal.console import Console
 from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
@@ -97,7 +96,7 @@ def bench(settings: Settings, helper: privilege.Helper | None) -> int:
             stack.enter_context(awake.kept(screen.warn))
         if settings.self_check:
             check_self(settings, screen)
-        simulator = stack.enter_context(Simulator()) if settings.demo else None
+        simulator = stack.enter_context(demo.DemoServer()) if settings.demo else None
         servers = make_servers(settings.request, simulator.url if simulator else None)
         for server in servers:
             stack.enter_context(server)
@@ -160,7 +159,7 @@ class BenchRun:
         settings: Settings,
         opened: OpenedRun,
         servers: list[Server],
-        simulator: Simulator | None,
+        simulator: demo.DemoServer | None,
         screen: Console,
         interrupt: Interrupt,
     ) -> None:
@@ -231,7 +230,7 @@ class BenchRun:
             sources=power.sources(helper=helper, powermetrics_command=command),
             ports=[server.port for server in self.servers if server.port],
             pid=self.settings.monitor.pid or (simulator.pid if simulator else None),
-            interval_s=DEMO_INTERVAL_MS / 1000 if simulator else 1.0,
+            interval_s=demo.INTERVAL_S if simulator else 1.0,
             say=self.screen.say,
         )
         monitor.start()
