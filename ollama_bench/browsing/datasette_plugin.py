@@ -38,7 +38,7 @@ def is_results_file(path: str) -> bool:
         return False
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def get_metadata(datasette: Any) -> dict[str, Any]:
     """Return the descriptions for each database that is a results file."""
     found = copy.deepcopy(descriptions())  # Datasette merges what -m says into what it gets

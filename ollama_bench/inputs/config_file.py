@@ -50,7 +50,9 @@ def load_toml(path: str) -> dict[str, Any]:
             data = file.read(FILE_BYTES + 1)
         if len(data) > FILE_BYTES:
             raise ValueError(f"the file is larger than {FILE_BYTES >> 20} MiB")
-        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+        text = data.decode("utf-8-sig").replace("\r\n", "\n")
+        content: dict[str, Any] = tomllib.loads(text)
+        return content
     except OSError as error:
         raise ValueError(f"--config {path}: {error.strerror}") from None
     except RecursionError:

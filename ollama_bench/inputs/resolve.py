@@ -35,7 +35,9 @@ def resolve(typed: Texts, in_file: Texts, environment: Mapping[str, str]) -> Set
     for a switch. environment: OLLAMA_HOST is read from it. Raises ValueError.
     """
     texts = {**in_file, **typed}
-    values = {option.name: convert(option, texts.get(option.name)) for option in options.ALL}
+    values: Values = {
+        option.name: convert(option, texts.get(option.name)) for option in options.ALL
+    }
     repeated = complete_levels(values)
     named_by = "--host" if "host" in typed else "--config" if "host" in in_file else "default"
     named_by = complete_request(values, environment, named_by)

@@ -95,6 +95,7 @@ class LevelRecorder(load.Observer):
         """Store the level's own row: its window, its gaps, how exact the client was."""
         self._mark()
         tally, origin_ns = level.tally, self._record.origin_ns
+        assert level.started_ns is not None
         ended_ns = tally.last_ns or level.ended_ns
         steady = {name: value - origin_ns for name, value in level.steady_figures().items()}
         is_open = settings.kind == "open"

@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ollama_bench.load import load
+from ollama_bench.load.load import Load
+from ollama_bench.load.request import Limits, Task
 from ollama_bench.protocols.protocol import ServerProtocol
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run.error import RunError
@@ -58,7 +59,7 @@ def measure(
     unit; ``schedule_error_p99_s`` is how late the simulator itself wrote its tokens.
     """
     tokens = max(2, int(tokens_per_s * seconds))
-    limits = load.Limits(kernel_stamps=kernel_stamps)
+    limits = Limits(kernel_stamps=kernel_stamps)
     with Witness(1000 / tokens_per_s) as witness:
         level = send_burst(witness.url, concurrency, tokens, PROTOCOLS[protocol], limits)
         truth = witness.truth(concurrency)
@@ -85,16 +86,16 @@ def measure(
 
 
 def send_burst(
-    url: str, concurrency: int, tokens: int, protocol: ServerProtocol, limits: load.Limits
-) -> load.Load:
+    url: str, concurrency: int, tokens: int, protocol: ServerProtocol, limits: Limits
+) -> Load:
     """Run a level of so many streams, as any other."""
 
-    def task(number: int) -> load.Task:
+    def task(number: int) -> Task:
         prefix = f"[{number}]"
         body = protocol.build_body(MODEL, f"{prefix} check", tokens)
-        return load.Task(number, protocol, url + protocol.path, body, prefix=prefix)
+        return Task(number, protocol, url + protocol.path, body, prefix=prefix)
 
-    level = load.Load(task, limits, workers=concurrency)
+    level = Load(task, limits, workers=concurrency)
     level.run()
     return level
 

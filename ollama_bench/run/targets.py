@@ -90,7 +90,9 @@ class Targets:
         request = self._request
         prompt = f"{unique_prefix()} {request.prompt}"
         tokens = min(request.tokens or WARMUP_TOKENS, WARMUP_TOKENS)
-        body = server.protocol.body(model, prompt, tokens, request.think, request.model_options)
+        body = server.protocol.build_body(
+            model, prompt, tokens, request.think, request.model_options
+        )
         url = server.url + server.protocol.path
         task = Task(1, server.protocol, url, body, server.headers, secret=server.secret)
         burst = load.Burst([task], self._limits, self._interrupt, self._lines)

@@ -124,7 +124,7 @@ class Conversation:
 
     def _body(self, question: str, history: Sequence[tuple[str, str]]) -> dict[str, object]:
         request, prompt = self._request, self._prompt
-        return self._server.protocol.body(
+        return self._server.protocol.build_body(
             self._model,
             question,
             prompt.tokens or request.tokens,
