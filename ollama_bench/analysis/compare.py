@@ -423,3 +423,13 @@ def positive(text: str, what: str) -> float:
     if not 0 < value < 1e12:
         raise argparse.ArgumentTypeError(f"{what} takes a number above 0, not {text!r}")
     return value
+
+
+class ConditionError(ValueError):
+    pass
+
+
+def check_conditions(texts):
+    for text in texts:
+        if condition(text).is_change:
+            raise ConditionError(f"{text!r} is a change and a run alone has none: give a value here, or compare two runs with analyze.py --compare")

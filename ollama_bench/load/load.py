@@ -109,7 +109,7 @@ class Flight(wire.Exchange):
     """A request of a level on the wire."""
 
     def __init__(self, task: Task, arrival: Arrival | None, before: "Flight | None", **options) -> None:
-        super().__init__(marks=task.protocol.last_marks, is_last=task.protocol.is_last, **options)
+        super().__init__(marks=task.protocol.last_line_marks, is_last=task.protocol.is_last_line, **options)
         self.task, self.arrival, self.before = task, arrival, before  # before: the turn before
         self.is_urgent = task.follow is not None  # the next turn needs what it says
         self.due_ns: int | None = None

@@ -73,12 +73,13 @@ class Server:
         return parts.port if parts.hostname in LOCAL_HOSTS else None
 
     def get_json(
-        self, path: str, body: JsonObject | None = None, within_s: float = ANSWER_S
+        self, path: str, body: JsonObject | None = None, within_s: float | None = None
     ) -> tuple[int, object]:
         """Return the HTTP status and the decoded body, without the key.
 
         The body is "" if it is empty, None if it is not JSON. Raises ServerError if no whole answer comes in time.
         """
+        within_s = within_s or ANSWER_S
         exchange = Exchange(kernel_stamps=False)
         too_late = f"no whole answer to {path} within {within_s:g} s"
         clock = threading.Timer(within_s, exchange.cancel, [too_late])
@@ -110,12 +111,12 @@ class Server:
         self, exchange: Exchange, path: str, body: JsonObject | None, within_s: float
     ) -> tuple[int, bytes]:
         method = "GET" if body is None else "POST"
+        request = requests.Request(method, self.url + path, json=body)
         with (
             exchange,
-            self._session.request(
-                method,
-                self.url + path,
-                json=body,
+            self._session.send(
+                self._session.prepare_request(request),
+                exchange=exchange,
                 stream=True,
                 timeout=(CONNECT_S, within_s),
                 allow_redirects=False,

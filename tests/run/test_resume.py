@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import bench
-from ollama_bench.storage import db
+from ollama_bench.run import opening
 from ollama_bench.storage import connection as storage_connection
+from ollama_bench.storage import db
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
@@ -35,7 +36,7 @@ def server(module_sim):
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
-    monkeypatch.setattr(bench, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(opening, "LOOK_EVERY_S", 0.05)
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_a_run_that_gives_none_is_resumed_when_it_is_surely_dead(
     out = capsys.readouterr().out
     assert ("gave a sign of life" in out) == (
         age_s < 15
-    ) and "going on with run 1: 1 of 2 levels are there" in out
+    ) and "resuming run 1: 1 of 2 levels are measured" in out
     assert ask(path, "SELECT concurrency, status FROM level") == [
         (1, "finished"),
         (2, "interrupted"),
@@ -134,7 +135,7 @@ def test_a_run_that_ends_while_it_is_waited_for_is_no_run_to_wait_for(asked, tmp
     end.start()
     assert bench.main([*asked, "--resume"]) == 0
     end.join()
-    assert "nothing to resume" in capsys.readouterr().out
+    assert "no interrupted run of these options to resume" in capsys.readouterr().out
     assert ask(path, "SELECT status FROM run") == [("finished",), ("finished",)]
 
 
@@ -237,8 +238,10 @@ def test_a_level_in_which_the_machine_slept_is_fired_again(asked, tmp_path, caps
     ask(path, "UPDATE level SET slept_s = 30, client_limited = 1 WHERE id = 1")
     capsys.readouterr()
     assert bench.main([*asked, "--resume"]) == 0
-    assert "going on with run 1: 0 of 2 levels are there" in capsys.readouterr().out
-    found = ask(path, "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id")
+    assert "resuming run 1: 0 of 2 levels are measured" in capsys.readouterr().out
+    found = ask(
+        path, "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id"
+    )
     assert found[0] == (1, 1, 1) and sorted(found[2:]) == [(1, 0, 0), (2, 0, 0)]
 
 
@@ -252,5 +255,5 @@ def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing
     bench.main([*search, *QUICK])
     out = capsys.readouterr().out
     assert "do not trust this level: the machine slept for 30.0 s" in out
-    assert "1 at once could not be judged: the machine slept" in out and "serves" not in out
+    assert "cannot judge 1 at once: the machine slept" in out and "serves" not in out
     assert ask(path, "SELECT concurrency, slept_s FROM level") == [(1, 30.0)]

@@ -1,15 +1,23 @@
 """The check of the client against a simulator that knows the truth."""
+
 import sys
 
 import pytest
 
+from ollama_bench.load.request import Limits
+from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run import selfcheck
 
 MS = 1_000_000
 
 
 def record(prefix, read_ns, writes_ns, due_ns=None):
-    return {"prompt_prefix": f"{prefix} check", "read_ns": read_ns, "writes_ns": writes_ns, "due_ns": due_ns or writes_ns}
+    return {
+        "prompt_prefix": f"{prefix} check",
+        "read_ns": read_ns,
+        "writes_ns": writes_ns,
+        "due_ns": due_ns or writes_ns,
+    }
 
 
 def test_an_exact_client_has_no_error():
@@ -44,13 +52,17 @@ def test_skew_is_first_to_last_request():
 
 
 def test_streams_of_others_and_half_streams_are_left_out():
-    truth = [record("[1]", 0, [10 * MS, 20 * MS]), record("[other]", 0, [10 * MS, 90 * MS]), record("[2]", 0, [10 * MS, 20 * MS])]
+    truth = [
+        record("[1]", 0, [10 * MS, 20 * MS]),
+        record("[other]", 0, [10 * MS, 90 * MS]),
+        record("[2]", 0, [10 * MS, 20 * MS]),
+    ]
     found = selfcheck.errors({"[1]": (0, [10 * MS, 20 * MS]), "[2]": (0, [15 * MS])}, truth)
     assert (found["streams"], found["tokens"]) == (1, 2)
 
 
 def test_nothing_in_common_is_said():
-    with pytest.raises(selfcheck.CannotCheck, match="no stream"):
+    with pytest.raises(selfcheck.SelfCheckError, match="no stream"):
         selfcheck.errors({"[1]": (0, [10 * MS, 20 * MS])}, [record("[2]", 0, [10 * MS, 20 * MS])])
 
 
@@ -71,15 +83,17 @@ def test_user_stamps_are_asked_for():
 def test_a_slow_clock_is_found():
     """The check must be able to fail: stamps made 5 ms late are seen as 5 ms."""
     with selfcheck.Witness(10) as witness:
-        level = selfcheck.fire(witness.url, 2, 10, selfcheck.api.SERVERS["ollama"], selfcheck.load.Limits())
+        level = selfcheck.send_burst(witness.url, 2, 10, PROTOCOLS["ollama"], Limits())
         truth = witness.truth(2)
     late = {o.task.prefix: (o.sent_ns, [at + 5 * MS for at in o.chunk_ns]) for o in level.outcomes}
     assert selfcheck.errors(late, truth)["ttft_error_mean_s"] > 0.005
 
 
 def test_a_simulator_that_does_not_start_is_said(monkeypatch):
-    monkeypatch.setattr(selfcheck.child, "command", lambda *_: [sys.executable, "-c", "print('no port')"])
-    with pytest.raises(selfcheck.CannotCheck, match="did not start: no port"):
+    monkeypatch.setattr(
+        selfcheck.child, "command", lambda *_: [sys.executable, "-c", "print('no port')"]
+    )
+    with pytest.raises(selfcheck.SelfCheckError, match="did not start: no port"):
         selfcheck.measure(1)
 
 
@@ -91,8 +105,27 @@ def test_the_witness_is_gone_afterwards():
 
 
 def test_the_table_is_narrow_and_in_milliseconds():
-    row = {"concurrency": 1024, "ttft_error_mean_s": 0.00012, "ttft_error_p99_s": 1.5, "itl_error_p99_s": 0.00003, "send_skew_s": 0.0151,
-           "read_lag_p99_s": None, "cpu_ratio": 0.61, "schedule_error_p99_s": 0.12, "tokens": 1_536_000}
+    row = {
+        "concurrency": 1024,
+        "ttft_error_mean_s": 0.00012,
+        "ttft_error_p99_s": 1.5,
+        "itl_error_p99_s": 0.00003,
+        "send_skew_s": 0.0151,
+        "read_lag_p99_s": None,
+        "cpu_ratio": 0.61,
+        "schedule_error_p99_s": 0.12,
+        "tokens": 1_536_000,
+    }
     lines = selfcheck.table([row])
     assert max(map(len, lines)) <= 80
-    assert lines[-1].split() == ["1024", "0.12", "1500.00", "0.03", "15.10", "-", "61%", "120.00", "1536000"]
+    assert lines[-1].split() == [
+        "1024",
+        "0.12",
+        "1500.00",
+        "0.03",
+        "15.10",
+        "-",
+        "61%",
+        "120.00",
+        "1536000",
+    ]
