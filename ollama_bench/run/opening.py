@@ -21,7 +21,7 @@ from ollama_bench.run.server import Server
 from ollama_bench.storage import db
 
 LOOK_EVERY_S = 0.5  # between two looks for a sign of life of another run
-UNENDED = """
+RESUMABLE = """
 SELECT id, status, started_unix, seen_unix, idle_end_ns,
   coalesce(seen_unix, started_unix) AS alive_unix,
   max(coalesce(ended_ns, 0),
@@ -29,7 +29,11 @@ SELECT id, status, started_unix, seen_unix, idle_end_ns,
     coalesce((SELECT max(coalesce(request.ended_ns, sent_ns)) FROM request
       JOIN level ON level.id = level_id WHERE run_id = run.id), 0)) AS last_ns
 FROM run
-WHERE source = 'bench' AND status IN ('interrupted', 'running') AND arguments = ?
+WHERE source = 'bench' AND arguments = ? AND (
+  status IN ('interrupted', 'running')
+  OR status = 'finished' AND EXISTS (
+    SELECT 1 FROM level WHERE run_id = run.id AND level.status = 'finished'
+    GROUP BY model, concurrency, repeat, cache HAVING min(coalesce(slept_s, 0)) > 0))
 ORDER BY id DESC LIMIT 1"""
 
 Say = Callable[[str], None]
@@ -116,7 +120,10 @@ def insert_run(
 
 
 class Resuming:
-    """Find the newest run of the same options that did not end, and make sure that it is dead."""
+    """Find the newest run of the same options that has levels left to measure.
+
+    It did not end, and is surely dead; or the machine slept in a level of it.
+    """
 
     def __init__(self, path: str, arguments: str, say: Say) -> None:
         self._path, self._arguments, self._say = path, arguments, say
@@ -124,7 +131,7 @@ class Resuming:
     def find(self) -> Row | None:
         """Return the run to continue, or None. Raises RunError while it shows signs of life."""
         found = self._newest()
-        if found is None or found["status"] == "interrupted":
+        if found is None or found["status"] != "running":
             return found
         age_s = max(time.time() - found["alive_unix"], 0.0)  # negative: another computer's clock
         left_s = db.DEAD_AFTER_S - age_s
@@ -146,7 +153,7 @@ class Resuming:
         return found
 
     def _newest(self) -> Row | None:
-        rows = read_rows(self._path, UNENDED, [self._arguments])
+        rows = read_rows(self._path, RESUMABLE, [self._arguments])
         return rows[0] if rows else None
 
 

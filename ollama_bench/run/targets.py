@@ -97,6 +97,8 @@ class Targets:
         task = Task(1, server.protocol, url, body, server.headers, secret=server.secret)
         burst = load.Burst([task], self._limits, self._interrupt, self._lines)
         burst.run()
+        if not burst.outcomes:  # interrupted before it was sent
+            return
         outcome = burst.outcomes[0]
         if outcome.status in ("completed", "empty") or self._interrupt.is_set():
             return

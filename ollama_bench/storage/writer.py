@@ -113,7 +113,7 @@ class Writer:
         return self._call(self._insert_each, table, rows)
 
     def take_over(self, run_id: int, seen_unix: float | None, row: Row) -> bool:
-        """Change a run that did not end; return False if it was seen alive after seen_unix."""
+        """Change a run that is to be resumed; return False if it was seen alive after seen_unix."""
         return self._call(self._take_over, run_id, seen_unix, row)
 
     def flush(self) -> None:
@@ -182,7 +182,7 @@ class Writer:
         execute = self._database.conn.execute
         taken = execute(
             f"UPDATE run SET {names}"
-            " WHERE id = ? AND status IN ('interrupted', 'running') AND seen_unix IS ?",
+            " WHERE id = ? AND status IN ('interrupted', 'running', 'finished') AND seen_unix IS ?",
             [*row.values(), run_id, seen_unix],
         )
         if taken.rowcount:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import bench
-from ollama_bench.run import opening
+from ollama_bench.run import opening, targets
 from ollama_bench.storage import connection as storage_connection
 from ollama_bench.storage import db
 
@@ -257,3 +257,22 @@ def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing
     assert "do not trust this level: the machine slept for 30.0 s" in out
     assert "cannot judge 1 at once: the machine slept" in out and "serves" not in out
     assert ask(path, "SELECT concurrency, slept_s FROM level") == [(1, 30.0)]
+
+
+def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(asked, tmp_path, capsys):
+    path = tmp_path / "results.db"
+    assert bench.main(asked) == 0
+    ask(path, "UPDATE level SET slept_s = 30, client_limited = 1 WHERE id = 2")
+    capsys.readouterr()
+    assert bench.main([*asked, "--resume"]) == 0
+    assert "resuming run 1: 1 of 2 levels are measured" in capsys.readouterr().out
+    levels = "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id"
+    assert ask(path, levels) == [(1, 0, 0), (2, 1, 1), (2, 0, 0)]
+    assert ask(path, "SELECT id, status FROM run") == [(1, "finished")]
+    assert bench.main([*asked, "--resume"]) == 0
+    assert "no interrupted run of these options to resume" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_warm_up_is_sent_is_no_traceback(asked, monkeypatch):
+    monkeypatch.setattr(targets.load.Burst, "run", lambda burst: burst.interrupt.trigger())
+    assert bench.main([*asked, "--warmup", "1"]) == 130
