@@ -13,6 +13,7 @@ that a closed loop is an open one in which all are due at once. A reply is recei
 while that sleeps (see wire.py) and digested later, one at a time: gently while others still
 stream, at full speed afterwards.
 """
+
 from __future__ import annotations
 
 import bisect
@@ -43,12 +44,16 @@ from ollama_bench.load.tally import Tally
 READY_S = 60.0  # for all connections of a level to be made
 CONNECT_AHEAD_S = 0.2  # a request is connected so long before it is due: servers close who is silent (llama-server after 5 s)
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
-EARLY_S = 0.00015  # who sends at a rate is awake so long before a request is due: a thread wakes late
+EARLY_S = (
+    0.00015  # who sends at a rate is awake so long before a request is due: a thread wakes late
+)
 REFUSED_PAUSE_S = 0.25  # a place stays taken so long by a request that could not even connect
 LIVE_SWITCH_S = 0.0005  # whoever makes requests ready or digests replies gives way so soon to who receives and sends
 READING_SWITCH_S = 0.1  # nothing is urgent any more: the writer's many short turns would only cost
 LATER_S = 0.25  # streams sent together often end together: an answer is read for what it says so long after its end
-GENTLE_PAUSE_S = 0.002  # while others stream, who reads an answer gives up the interpreter's lock for so long,
+GENTLE_PAUSE_S = (
+    0.002  # while others stream, who reads an answer gives up the interpreter's lock for so long,
+)
 MANY_WAITING = 64  # but not where so many answers wait
 MAKING_PAUSE_S = 0.01  # between two requests that are made ready while enough are
 MAKING_AT_ONCE = 2  # requests that are made ready at a time while others stream
@@ -108,14 +113,18 @@ class Arrival:
 class Flight(wire.Exchange):
     """A request of a level on the wire."""
 
-    def __init__(self, task: Task, arrival: Arrival | None, before: "Flight | None", **options) -> None:
+    def __init__(
+        self, task: Task, arrival: Arrival | None, before: "Flight | None", **options
+    ) -> None:
         super().__init__(marks=task.protocol.last_marks, is_last=task.protocol.is_last, **options)
         self.task, self.arrival, self.before = task, arrival, before  # before: the turn before
         self.is_urgent = task.follow is not None  # the next turn needs what it says
         self.due_ns: int | None = None
         self.is_replacement = False  # of a reply that has ended
         self.holds_place = False
-        self.is_numbered = False  # until then the task's number is that of its question, or of the turn before
+        self.is_numbered = (
+            False  # until then the task's number is that of its question, or of the turn before
+        )
         self.is_told = False  # the observer knew it before it was fired
 
     def let_go(self) -> None:
@@ -137,16 +146,28 @@ class Load:
     ``outcomes`` holds those of a burst, by their number; a load that goes on keeps none.
     """
 
-    def __init__(self, source: Callable[[int], Task], limits: Limits, workers: int, *, arrivals: Iterator[float] | None = None,
-                 ramp_s: float = 0.0, planned: int | None = None, until_s: float | None = None,
-                 interrupt: threading.Event | None = None, lines: wire.Lines | None = None) -> None:
+    def __init__(
+        self,
+        source: Callable[[int], Task],
+        limits: Limits,
+        workers: int,
+        *,
+        arrivals: Iterator[float] | None = None,
+        ramp_s: float = 0.0,
+        planned: int | None = None,
+        until_s: float | None = None,
+        interrupt: threading.Event | None = None,
+        lines: wire.Lines | None = None,
+    ) -> None:
         self.source, self.limits, self.workers = source, limits, workers
         self.is_burst = planned is None and until_s is None  # everybody once, all at the same time
         self.is_open = arrivals is not None
         self.planned = workers if self.is_burst else planned
         self.until_s, self.interrupt = until_s, interrupt or threading.Event()
         self.started_ns: int | None = None
-        self.full_ns: int | None = None  # the last request was sent: from here on the load only falls
+        self.full_ns: int | None = (
+            None  # the last request was sent: from here on the load only falls
+        )
         self.ended_ns: int | None = None
         self.cpu_s = 0.0
         self.beats_late_ns = array("q")  # while streams came in
@@ -154,7 +175,9 @@ class Load:
         self.slept_s: float | None = None  # the machine slept; None: not known
         self._slept_ns: int | None = None  # awake.slept_ns() at the start
         self.held_s = 0.0  # nothing was sent since too many replies waited to be digested
-        self.digest_lag_s = 0.0  # the longest from a reply's end to when it was digested, while others streamed
+        self.digest_lag_s = (
+            0.0  # the longest from a reply's end to when it was digested, while others streamed
+        )
         self.pool_waits = 0  # requests that were due while every place was taken
         self.never_sent = 0  # requests that were due and still not sent at the end
         self.exchanges: list[wire.Exchange] = []
@@ -162,7 +185,13 @@ class Load:
         self.tally = Tally()
         self._lines, self._owns_lines = lines or wire.Lines(), lines is None
         first = at_once(min(workers, self.planned or workers), ramp_s)
-        self._due = arrivals if arrivals is not None else first if self.is_burst else itertools.chain(first, itertools.repeat(ramp_s))
+        self._due = (
+            arrivals
+            if arrivals is not None
+            else first
+            if self.is_burst
+            else itertools.chain(first, itertools.repeat(ramp_s))
+        )
         self._next_due_s = next(self._due, None)
         self._later_s = 0.0 if self.is_open else LATER_S
         self._ahead = 0 if self.is_burst else workers  # requests made ready before a place is free
@@ -170,10 +199,14 @@ class Load:
         self._is_live = True  # streams still come in: read answers gently
         self._busy = 0  # requests that were called and whose threads have not come back
         self._sessions: collections.deque[wire.Session] = collections.deque()  # that no thread uses
-        self._gate = threading.RLock()  # of all that follows: places are given by whoever notices that one is free
+        self._gate = (
+            threading.RLock()
+        )  # of all that follows: places are given by whoever notices that one is free
         self._called: dict[int, Arrival] = {}  # and not sent, by their order
         self._ready: list[Arrival] = []  # those of them that could be sent, a heap
-        self._undecided: collections.deque[Arrival] = collections.deque()  # was it due while every place was taken?
+        self._undecided: collections.deque[Arrival] = (
+            collections.deque()
+        )  # was it due while every place was taken?
         self._making = 0  # threads that make a request ready
         self._next_making = 0.0  # when the next may begin, seconds of time.perf_counter
         self._calls = self._questions = self._numbers = 0
@@ -181,7 +214,9 @@ class Load:
         self._inside = 0  # threads that carry a request
         self._early: list[tuple[Outcome, Flight]] = []  # ended before anything was due
         self._in_flight = 0  # places taken
-        self._freed_ns: collections.deque[int] = collections.deque()  # when each place that was used before became free
+        self._freed_ns: collections.deque[int] = (
+            collections.deque()
+        )  # when each place that was used before became free
         self._last_end_ns = 0
         self._is_closing = False
         self._held_since: int | None = None
@@ -196,8 +231,14 @@ class Load:
                     stack.callback(self._lines.close)
                 stack.callback(self._lines.rest)
                 self._digests = wire.DigestQueue(self._later_s)
-                self._reader = stack.enter_context(wire.Reader(self.limits.kernel_stamps)) if wire.READS_TOGETHER else None
-                self._pool = stack.enter_context(ThreadPoolExecutor(self.workers + self._ahead + SPARE_THREADS, "stream"))
+                self._reader = (
+                    stack.enter_context(wire.Reader(self.limits.kernel_stamps))
+                    if wire.READS_TOGETHER
+                    else None
+                )
+                self._pool = stack.enter_context(
+                    ThreadPoolExecutor(self.workers + self._ahead + SPARE_THREADS, "stream")
+                )
                 self._run(observer)
         except RuntimeError as error:
             if "new thread" not in str(error):
@@ -226,7 +267,10 @@ class Load:
             gc.unfreeze()
             self._heart.stop()
             span = self.started_ns or 0, self.ended_ns or time.perf_counter_ns()
-            self.beats_late_ns, self.paused_s = self._heart.late_ns(*span), self._heart.paused_s(*span)
+            self.beats_late_ns, self.paused_s = (
+                self._heart.late_ns(*span),
+                self._heart.paused_s(*span),
+            )
 
     # -- a request's thread
 
@@ -238,7 +282,12 @@ class Load:
         try:
             task = self._ask()
             while task is not None:
-                flight = Flight(task, arrival if before is None else None, before, **self._how(task, arrival if before is None else None))
+                flight = Flight(
+                    task,
+                    arrival if before is None else None,
+                    before,
+                    **self._how(task, arrival if before is None else None),
+                )
                 outcome = self._make(flight, session)
                 self._let_go(before)
                 before, task = flight, self._following(outcome)
@@ -277,7 +326,11 @@ class Load:
         if outcome.task.follow is None or outcome.status != "completed":
             return None
         with self._gate:
-            if self._is_closing or self._is_over(time.perf_counter_ns()) or not self._has_room_for_turn():
+            if (
+                self._is_closing
+                or self._is_over(time.perf_counter_ns())
+                or not self._has_room_for_turn()
+            ):
                 return None
             self._promised += 1
         return outcome.task.follow(outcome.task.number, outcome)  # it gets its own when it leaves
@@ -286,22 +339,39 @@ class Load:
         """A conversation goes on instead of the question that would come last."""
         if self.is_burst or self.planned is None or self._promised < self.planned:
             return True
-        last = max((order for order, arrival in self._called.items() if arrival.flight is None or not arrival.flight.is_told), default=None)
+        last = max(
+            (
+                order
+                for order, arrival in self._called.items()
+                if arrival.flight is None or not arrival.flight.is_told
+            ),
+            default=None,
+        )
         if last is not None:
             self._drop(self._called[last])
         return last is not None
 
     def _how(self, task: Task, arrival: Arrival | None) -> dict:
         """What a flight needs of this level."""
+
         def ready(flight: Flight) -> None:
             if arrival is not None:
                 self._events.put(("ready", arrival, flight))
             else:
                 self._follow_on(flight)
 
-        is_first = arrival is not None and (self.is_burst or self.is_open or arrival.order <= self.workers)
-        return {"kernel_stamps": self.limits.kernel_stamps, "reader": self._reader, "lines": self._lines, "digests": self._digests,
-                "on_ready": ready, "on_over": self._over, "needs_line": is_first or not self._lines.keeps(server_key(task.url))}
+        is_first = arrival is not None and (
+            self.is_burst or self.is_open or arrival.order <= self.workers
+        )
+        return {
+            "kernel_stamps": self.limits.kernel_stamps,
+            "reader": self._reader,
+            "lines": self._lines,
+            "digests": self._digests,
+            "on_ready": ready,
+            "on_over": self._over,
+            "needs_line": is_first or not self._lines.keeps(server_key(task.url)),
+        }
 
     def _make(self, flight: Flight, session: wire.Session) -> Outcome:
         """One request, sent as an arrival when that is due, or in the place of the turn before."""
@@ -312,7 +382,9 @@ class Load:
                 if arrival.order not in self._called:  # it is not needed any more
                     flight.cancel(UNUSED)
         try:
-            attempt.make(outcome, session, flight, (lambda: None) if flight.is_urgent else self._pause)
+            attempt.make(
+                outcome, session, flight, (lambda: None) if flight.is_urgent else self._pause
+            )
         except Exception as error:  # whatever it is, it is this request's end and no other's
             outcome.status = "client_error"
             outcome.error = f"{type(error).__name__}: {attempt.words(error, flight.task.secret)}"
@@ -321,10 +393,18 @@ class Load:
             self._over(flight)
         self._note_digested(flight)
         if flight.ended_ns is None:
-            flight.ended_ns = flight.intended_ns if flight.sent_ns is None and flight.intended_ns else time.perf_counter_ns()
+            flight.ended_ns = (
+                flight.intended_ns
+                if flight.sent_ns is None and flight.intended_ns
+                else time.perf_counter_ns()
+            )
         outcome.task = flight.task  # as it was numbered
-        last_ns = outcome.chunk_ns[-1] if outcome.chunk_ns else 0  # some servers go on after the line that ends a reply
-        outcome.ended_ns = max(flight.ended_ns, flight.intended_ns or 0, flight.sent_ns or 0, last_ns)
+        last_ns = (
+            outcome.chunk_ns[-1] if outcome.chunk_ns else 0
+        )  # some servers go on after the line that ends a reply
+        outcome.ended_ns = max(
+            flight.ended_ns, flight.intended_ns or 0, flight.sent_ns or 0, last_ns
+        )
         if flight.sent_ns is not None and (self.is_burst or self.is_open or flight.is_replacement):
             outcome.send_lag_ns = max(0, flight.sent_ns - flight.intended_ns)
         if self.is_open and arrival is not None:
@@ -334,12 +414,23 @@ class Load:
 
     def _rest(self, outcome: Outcome) -> None:
         """Who could not even connect keeps its place for a moment: a server that is gone is not asked without end."""
-        if outcome.status in ("refused", "client_error") and not self.is_burst and not self._is_closing:
+        if (
+            outcome.status in ("refused", "client_error")
+            and not self.is_burst
+            and not self._is_closing
+        ):
             self.interrupt.wait(REFUSED_PAUSE_S)
 
     def _note_digested(self, flight: Flight) -> None:
-        if self._is_live and not self.is_burst and flight.ended_ns is not None and flight.sent_ns is not None:
-            self.digest_lag_s = max(self.digest_lag_s, (time.perf_counter_ns() - flight.ended_ns) / 1e9)
+        if (
+            self._is_live
+            and not self.is_burst
+            and flight.ended_ns is not None
+            and flight.sent_ns is not None
+        ):
+            self.digest_lag_s = max(
+                self.digest_lag_s, (time.perf_counter_ns() - flight.ended_ns) / 1e9
+            )
 
     def _pause(self) -> None:
         if self._is_live and self._in_flight:
@@ -352,7 +443,9 @@ class Load:
         line = flight.free_line()
         with self._gate:
             self._last_end_ns = max(self._last_end_ns, flight.ended_ns)
-            if flight.task.follow is not None and not self._is_closing:  # its place is for the next turn, if there is one
+            if (
+                flight.task.follow is not None and not self._is_closing
+            ):  # its place is for the next turn, if there is one
                 if line is not None:
                     self._lines.put(line)
                 return
@@ -363,7 +456,9 @@ class Load:
         """The same, of one that never was on the wire, or whose conversation does not go on."""
         with self._gate:
             if flight.holds_place:
-                self._give_back_place(flight, time.perf_counter_ns() if flight.sent_ns is None else flight.ended_ns)
+                self._give_back_place(
+                    flight, time.perf_counter_ns() if flight.sent_ns is None else flight.ended_ns
+                )
                 self._send_due()
 
     def _give_back_place(self, flight: Flight, freed_ns: int) -> None:
@@ -379,7 +474,12 @@ class Load:
             now_ns = time.perf_counter_ns()
             if self.started_ns is not None and not self._is_over(now_ns):
                 self._decide(now_ns)
-                while self._ready and self._in_flight < self.workers and not self._is_closing and self._instant(self._ready[0]) <= now_ns:
+                while (
+                    self._ready
+                    and self._in_flight < self.workers
+                    and not self._is_closing
+                    and self._instant(self._ready[0]) <= now_ns
+                ):
                     if self._must_hold():
                         break
                     self._fire(heapq.heappop(self._ready), line)
@@ -389,11 +489,18 @@ class Load:
 
     def _is_over(self, now_ns: int) -> bool:
         """Is the time in which requests are sent over?"""
-        return self.until_s is not None and self.started_ns is not None and now_ns - self.started_ns >= self.until_s * 1e9
+        return (
+            self.until_s is not None
+            and self.started_ns is not None
+            and now_ns - self.started_ns >= self.until_s * 1e9
+        )
 
     def _must_hold(self) -> bool:
         """Memory is bounded: nothing is sent while too much waits to be digested."""
-        now_ns, holds = time.perf_counter_ns(), not self.is_burst and self._digests.waiting_bytes > MOST_WAITING_BYTES
+        now_ns, holds = (
+            time.perf_counter_ns(),
+            not self.is_burst and self._digests.waiting_bytes > MOST_WAITING_BYTES,
+        )
         if self._held_since is not None:
             self.held_s += (now_ns - self._held_since) / 1e9
         self._held_since = now_ns if holds else None
@@ -453,7 +560,10 @@ class Load:
         """Requests are numbered as they leave."""
         if not flight.is_numbered:
             self._numbers += 1
-            flight.is_numbered, flight.task = True, dataclasses.replace(flight.task, number=self._numbers)
+            flight.is_numbered, flight.task = (
+                True,
+                dataclasses.replace(flight.task, number=self._numbers),
+            )
 
     def _instant(self, arrival: Arrival) -> int:
         return self.started_ns + int(arrival.due_s * 1e9)
@@ -474,15 +584,27 @@ class Load:
         """Have the requests made ready that are due by then, so many at a time."""
         while self._next_due_s is not None and self._next_due_s <= until_s:
             with self._gate:
-                late = self._is_closing or self.until_s is not None and self._next_due_s >= self.until_s
+                late = (
+                    self._is_closing
+                    or self.until_s is not None
+                    and self._next_due_s >= self.until_s
+                )
                 if late or self.planned is not None and self._promised >= self.planned:
                     self._next_due_s = None
                     return
-                if self._making >= most or not self._has_room() or self._next_making > time.perf_counter():
+                if (
+                    self._making >= most
+                    or not self._has_room()
+                    or self._next_making > time.perf_counter()
+                ):
                     return
                 arrival = self._next_arrival()
-                if self.started_ns is not None and not self.is_open:  # the fewer are ready, the sooner
-                    self._next_making = time.perf_counter() + MAKING_PAUSE_S * len(self._ready) / (self._ahead or 1)
+                if (
+                    self.started_ns is not None and not self.is_open
+                ):  # the fewer are ready, the sooner
+                    self._next_making = time.perf_counter() + MAKING_PAUSE_S * len(self._ready) / (
+                        self._ahead or 1
+                    )
             try:
                 self._pool.submit(self._carry, arrival)
             except RuntimeError:  # no thread more: another will do it, where there are enough
@@ -496,7 +618,11 @@ class Load:
     def _next_arrival(self) -> Arrival:
         self._calls += 1
         arrival = Arrival(self._calls, self._next_due_s)
-        if self.is_open and self.started_ns is not None and self._instant(arrival) <= time.perf_counter_ns():
+        if (
+            self.is_open
+            and self.started_ns is not None
+            and self._instant(arrival) <= time.perf_counter_ns()
+        ):
             arrival.has_waited = self._in_flight >= self.workers
         elif self.is_open:
             self._undecided.append(arrival)
@@ -520,7 +646,9 @@ class Load:
                     self._note(kind, what, flight, observer)
         if self.is_open:  # where a request that is ready may never be sent
             return
-        self.exchanges = [arrival.flight for arrival in sorted(self._ready) if arrival.order <= self.workers]
+        self.exchanges = [
+            arrival.flight for arrival in sorted(self._ready) if arrival.order <= self.workers
+        ]
         for flight in self.exchanges:
             self._give_number(flight)
             flight.is_told = True
@@ -574,17 +702,25 @@ class Load:
             self._note_end(outcome, flight, observer)
         next_tick = time.perf_counter() + (0.0 if self.interrupt.is_set() else TICK_S)
         while self._busy or self._next_due_s is not None:
-            if time.perf_counter() >= next_tick or self._is_over(time.perf_counter_ns()) and not self._is_closing:
+            if (
+                time.perf_counter() >= next_tick
+                or self._is_over(time.perf_counter_ns())
+                and not self._is_closing
+            ):
                 self._look(time.perf_counter_ns())
                 next_tick = time.perf_counter() + TICK_S
                 observer.tick(self)
                 if not self.is_burst and gc.get_count()[0] > MOST_GARBAGE:
                     gc.collect()
             self._send_due()
-            self._call((time.perf_counter_ns() - self.started_ns) / 1e9 + CONNECT_AHEAD_S, MAKING_AT_ONCE)
+            self._call(
+                (time.perf_counter_ns() - self.started_ns) / 1e9 + CONNECT_AHEAD_S, MAKING_AT_ONCE
+            )
             with contextlib.suppress(queue.Empty):
                 wake_at = self._wake_at(next_tick) - (EARLY_S if self.is_open else 0.0)
-                self._note(*self._events.get(timeout=max(0.0, wake_at - time.perf_counter())), observer)
+                self._note(
+                    *self._events.get(timeout=max(0.0, wake_at - time.perf_counter())), observer
+                )
             self._notice_end()
         self._notice_end()
         observer.tick(self)
@@ -609,7 +745,12 @@ class Load:
         due_s = [self.until_s] if self.until_s is not None else []
         with self._gate:
             if self._next_due_s is not None and self._making < MAKING_AT_ONCE and self._has_room():
-                due_s.append(max(self._next_due_s - CONNECT_AHEAD_S, self._next_making - self.started_ns / 1e9))
+                due_s.append(
+                    max(
+                        self._next_due_s - CONNECT_AHEAD_S,
+                        self._next_making - self.started_ns / 1e9,
+                    )
+                )
             if self._ready and self._in_flight < self.workers and self._held_since is None:
                 due_s.append(self._ready[0].due_s)
             if self._undecided:
@@ -625,7 +766,9 @@ class Load:
             raise self._reader.failure
         self._digests.look()
         if self.interrupt.is_set() or limits.deadline_s and passed_s > limits.deadline_s:
-            why = "interrupted" if self.interrupt.is_set() else f"deadline of {limits.deadline_s:g} s"
+            why = (
+                "interrupted" if self.interrupt.is_set() else f"deadline of {limits.deadline_s:g} s"
+            )
             self._close()
             for exchange in list(self.exchanges):
                 exchange.cancel(why)
@@ -653,22 +796,40 @@ class Load:
         """Requests that were due and not sent: by the pool's size, else by this client, which then was as late as it is now."""
         passed_s = passed_s if self.until_s is None else min(passed_s, self.until_s)
         is_full = self._in_flight >= self.workers
-        waits = [(arrival.due_s, arrival.has_waited or is_full) for arrival in self._called.values() if arrival.due_s <= passed_s]
+        waits = [
+            (arrival.due_s, arrival.has_waited or is_full)
+            for arrival in self._called.values()
+            if arrival.due_s <= passed_s
+        ]
         room = self.planned - self._promised if self.planned is not None else sys.maxsize
-        while self._next_due_s is not None and self._next_due_s <= passed_s and room > 0:  # they were not even called
+        while (
+            self._next_due_s is not None and self._next_due_s <= passed_s and room > 0
+        ):  # they were not even called
             waits.append((self._next_due_s, is_full))
             self._next_due_s, room = next(self._due, None), room - 1
         self.never_sent = len(waits)
         self.pool_waits += sum(waited for _, waited in waits)
-        self.tally.add_unsent(int((passed_s - due_s) * 1e9) for due_s, waited in waits if not waited)
+        self.tally.add_unsent(
+            int((passed_s - due_s) * 1e9) for due_s, waited in waits if not waited
+        )
 
     def _cut_stalled(self, now_ns: int, silent_ns: int) -> None:
         """A stream is stalled when it has begun and is silent; one that only waits, when all are."""
-        heard = [now_ns if exchange.pauses else exchange.last_read_ns or 0 for exchange in self.exchanges]
-        since_ns = max(self.full_ns or self.started_ns, self._heart.last_pause_end_ns)  # while we stood still nobody could be heard
+        heard = [
+            now_ns if exchange.pauses else exchange.last_read_ns or 0 for exchange in self.exchanges
+        ]
+        since_ns = max(
+            self.full_ns or self.started_ns, self._heart.last_pause_end_ns
+        )  # while we stood still nobody could be heard
         all_silent = max([*heard, since_ns]) < silent_ns
         for exchange, last in zip(list(self.exchanges), heard):
-            if exchange.sent_ns is not None and exchange.ended_ns is None and (0 < last and max(last, self._heart.last_pause_end_ns) < silent_ns or all_silent):
+            if (
+                exchange.sent_ns is not None
+                and exchange.ended_ns is None
+                and (
+                    0 < last and max(last, self._heart.last_pause_end_ns) < silent_ns or all_silent
+                )
+            ):
                 exchange.cancel(f"stalled: nothing for {self.limits.stall_s:g} s")
 
     def _notice_end(self) -> None:
@@ -693,9 +854,20 @@ class Load:
     def client_figures(self) -> dict:
         """The columns of the table level that say how exact this client was."""
         kind = "burst" if self.is_burst else "open" if self.is_open else "closed"
-        wall_s = ((self.ended_ns or time.perf_counter_ns()) - self.started_ns) / 1e9  # 0 where all had failed before
-        return self.tally.client_figures(kind, self.workers, wall_s, self.cpu_s, self.beats_late_ns, self.paused_s, self.held_s,
-                                         None if self.is_burst else self.digest_lag_s, self.slept_s)
+        wall_s = (
+            (self.ended_ns or time.perf_counter_ns()) - self.started_ns
+        ) / 1e9  # 0 where all had failed before
+        return self.tally.client_figures(
+            kind,
+            self.workers,
+            wall_s,
+            self.cpu_s,
+            self.beats_late_ns,
+            self.paused_s,
+            self.held_s,
+            None if self.is_burst else self.digest_lag_s,
+            self.slept_s,
+        )
 
 
 def server_key(url: str) -> tuple:
@@ -707,8 +879,16 @@ def server_key(url: str) -> tuple:
 class Burst(Load):
     """The tasks of a list, all at once."""
 
-    def __init__(self, tasks: list[Task], limits: Limits, interrupt: threading.Event | None = None, lines: wire.Lines | None = None) -> None:
-        super().__init__(lambda number: tasks[number - 1], limits, len(tasks), interrupt=interrupt, lines=lines)
+    def __init__(
+        self,
+        tasks: list[Task],
+        limits: Limits,
+        interrupt: threading.Event | None = None,
+        lines: wire.Lines | None = None,
+    ) -> None:
+        super().__init__(
+            lambda number: tasks[number - 1], limits, len(tasks), interrupt=interrupt, lines=lines
+        )
 
 
 class Heart:
@@ -743,11 +923,20 @@ class Heart:
 
     def late_ns(self, from_ns: int, until_ns: int) -> array:
         """How late each beat was that came in that time."""
-        return self._late_ns[bisect.bisect_left(self._at_ns, from_ns) : bisect.bisect_right(self._at_ns, until_ns)]
+        return self._late_ns[
+            bisect.bisect_left(self._at_ns, from_ns) : bisect.bisect_right(self._at_ns, until_ns)
+        ]
 
     def paused_s(self, from_ns: int, until_ns: int) -> float:
         """How long this process stood still in that time, seconds."""
-        return sum(long for (start, end), (_, long) in zip(self.pauses, self._paused_ns) if end >= from_ns and start <= until_ns) / 1e9
+        return (
+            sum(
+                long
+                for (start, end), (_, long) in zip(self.pauses, self._paused_ns)
+                if end >= from_ns and start <= until_ns
+            )
+            / 1e9
+        )
 
     def stop(self) -> None:
         self._is_over = True

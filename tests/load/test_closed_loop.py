@@ -1,4 +1,5 @@
 """load.py and wire.py: a place is free when its reply has ended; what the end of a reply is; stops of the client itself."""
+
 import contextlib
 import itertools
 import json
@@ -98,7 +99,13 @@ class Seen(load.Observer):
 
 def fire(url, workers, api_name="ollama", limits=NEVER, source=None, interrupt=None, **way):
     protocol, seen = api.SERVERS[api_name], Seen()
-    level = load.Load(source or (lambda n: load.Task(n, protocol, url, {"number": n})), limits, workers, interrupt=interrupt, **way)
+    level = load.Load(
+        source or (lambda n: load.Task(n, protocol, url, {"number": n})),
+        limits,
+        workers,
+        interrupt=interrupt,
+        **way,
+    )
     level.run(seen)
     level.seen = sorted(seen.outcomes, key=lambda outcome: outcome.task.number)
     return level
@@ -121,7 +128,9 @@ def test_the_next_request_leaves_before_the_reply_is_digested(monkeypatch):
         level = fire(server.url, 4, planned=16)
     assert [o.status for o in level.seen] == ["completed"] * 16
     replaced = [o.send_lag_ns for o in level.seen if o.send_lag_ns is not None]
-    assert len(replaced) == 12 and sorted(replaced)[6] < 0.05e9  # four digests of 0.2 s, one after the other, would be 0.8 s
+    assert (
+        len(replaced) == 12 and sorted(replaced)[6] < 0.05e9
+    )  # four digests of 0.2 s, one after the other, would be 0.8 s
     assert (max(o.sent_ns for o in level.seen) - level.started_ns) / 1e9 < 1.0
 
 
@@ -130,7 +139,9 @@ def test_an_open_loop_waits_for_no_digest(monkeypatch):
     slow_digest(monkeypatch, 0.2)
     with Played(ANSWER) as server:
         level = fire(server.url, 1, arrivals=iter([0.1 * n for n in range(1, 7)]), planned=6)
-    assert [o.status for o in level.seen] == ["completed"] * 6 and level.pool_waits == level.never_sent == 0
+    assert [o.status for o in level.seen] == [
+        "completed"
+    ] * 6 and level.pool_waits == level.never_sent == 0
     assert max(o.sent_ns - o.due_ns for o in level.seen) < 0.09e9
 
 
@@ -146,19 +157,35 @@ def test_requests_that_the_client_never_sent_are_its_own_lateness(monkeypatch):
 def test_the_next_turn_follows_at_once_and_its_gap_is_measured():
     def turn(number, place):
         follow = (lambda next_number, _: turn(next_number, place + 1)) if place < 3 else None
-        return load.Task(number, api.SERVERS["ollama"], server.url, {"turn": place}, turn=place, follow=follow)
+        return load.Task(
+            number, api.SERVERS["ollama"], server.url, {"turn": place}, turn=place, follow=follow
+        )
 
     with Played(ANSWER) as server:
         level = fire(server.url, 2, source=lambda n: turn(n, 1), planned=12)
-    assert [o.task.number for o in level.seen] == list(range(1, 13)) and {o.status for o in level.seen} == {"completed"}
+    assert [o.task.number for o in level.seen] == list(range(1, 13)) and {
+        o.status for o in level.seen
+    } == {"completed"}
     later = [o for o in level.seen if o.task.turn > 1]
-    assert len(later) >= 7 and all(o.send_lag_ns is not None and o.send_lag_ns >= 0 for o in later) and sorted(o.send_lag_ns for o in later)[4] < 0.1e9
+    assert (
+        len(later) >= 7
+        and all(o.send_lag_ns is not None and o.send_lag_ns >= 0 for o in later)
+        and sorted(o.send_lag_ns for o in later)[4] < 0.1e9
+    )
 
 
 def test_turns_that_are_not_sent_leave_no_hole_in_the_numbers():
     """The time is over while some turns are made ready: requests are numbered as they leave."""
+
     def turn(number, place):
-        return load.Task(number, api.SERVERS["ollama"], server.url, {}, turn=place, follow=lambda next_number, _: turn(next_number, place + 1))
+        return load.Task(
+            number,
+            api.SERVERS["ollama"],
+            server.url,
+            {},
+            turn=place,
+            follow=lambda next_number, _: turn(next_number, place + 1),
+        )
 
     with Played(ANSWER) as server:
         for _ in range(5):
@@ -181,7 +208,9 @@ def test_a_server_that_hangs_up_after_each_answer_without_a_word_is_no_reset(wor
     """No request is written on a line that is not known to be kept."""
     with Played([*ANSWER, CLOSE]) as server:
         level = fire(server.url, workers, planned=6 * workers)
-        assert [o.status for o in level.seen] == ["completed"] * 6 * workers and server.connections >= 6 * workers
+        assert [o.status for o in level.seen] == [
+            "completed"
+        ] * 6 * workers and server.connections >= 6 * workers
 
 
 def test_a_held_request_whose_line_was_closed_goes_on_another(monkeypatch):
@@ -201,9 +230,21 @@ def test_a_held_request_whose_line_was_closed_goes_on_another(monkeypatch):
 OPEN_ENDS = {  # the reply is said to have ended, the answer goes on or hangs
     "chunks go on": [CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST), 30.0],
     "more lines": [CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST) + chunk(b"\n"), 30.0],
-    "length not reached": [b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + LINE, PAUSE_S, LAST, 30.0],
+    "length not reached": [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + LINE,
+        PAUSE_S,
+        LAST,
+        30.0,
+    ],
     "no end of file": [b"HTTP/1.1 200 OK\r\n\r\n" + LINE, PAUSE_S, LAST, 30.0],
-    "cut in the last line": [CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST)[:30], PAUSE_S, chunk(LAST)[30:], 30.0],
+    "cut in the last line": [
+        CHUNKED + chunk(LINE),
+        PAUSE_S,
+        chunk(LAST)[:30],
+        PAUSE_S,
+        chunk(LAST)[30:],
+        30.0,
+    ],
 }
 
 
@@ -235,13 +276,21 @@ def in_events(data):
     return data
 
 
-@pytest.mark.parametrize("api_name, text", [("ollama", b'{"response": "true, [DONE]", "done": false}\n'), ("ollama", b'{"response": "\\"done\\": true", "done": false}\n'),
-                                            ("openai", b'data: {"choices": [{"delta": {"content": "data: [DONE]"}}]}\n\n')])
+@pytest.mark.parametrize(
+    "api_name, text",
+    [
+        ("ollama", b'{"response": "true, [DONE]", "done": false}\n'),
+        ("ollama", b'{"response": "\\"done\\": true", "done": false}\n'),
+        ("openai", b'data: {"choices": [{"delta": {"content": "data: [DONE]"}}]}\n\n'),
+    ],
+)
 def test_words_that_look_like_the_end_are_none(api_name, text):
     end = LAST if api_name == "ollama" else b"data: [DONE]\n\n"
     with Played([CHUNKED + chunk(text), 0.1, chunk(text) + chunk(end) + b"0\r\n\r\n"]) as server:
         level = fire(server.url, 2, api_name)
-    assert [o.status for o in level.seen] == ["completed"] * 2 and [len(o.chunk_ns) for o in level.seen] == [2, 2]
+    assert [o.status for o in level.seen] == ["completed"] * 2 and [
+        len(o.chunk_ns) for o in level.seen
+    ] == [2, 2]
     assert all(o.chunk_ns[1] - o.chunk_ns[0] > 0.08e9 for o in level.seen)
 
 
@@ -255,20 +304,32 @@ def test_a_last_line_of_many_reads_ends_the_reply_when_it_has_come_whole():
     assert all(o.ended_ns - o.sent_ns > 0.09e9 for o in level.seen)
 
 
-@pytest.mark.parametrize("before", [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 2,
-                                    b"HTTP/1.1 102 Processing\n\nHTTP/1.1 199 x\r\nContent-Length: 900\r\n\r\n"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 2,
+        b"HTTP/1.1 102 Processing\n\nHTTP/1.1 199 x\r\nContent-Length: 900\r\n\r\n",
+    ],
+)
 def test_informational_answers_are_skipped(before):
     with Played([before, PAUSE_S, *ANSWER]) as server:
         level = fire(server.url, 2, planned=6)
     assert [(o.status, o.http_status) for o in level.seen] == [("completed", 200)] * 6
-    assert all((o.first_byte_ns - o.sent_ns) / 1e9 > 0.9 * PAUSE_S for o in level.seen)  # of the answer itself
+    assert all(
+        (o.first_byte_ns - o.sent_ns) / 1e9 > 0.9 * PAUSE_S for o in level.seen
+    )  # of the answer itself
 
 
 def test_a_level_without_threads_ends_in_one_line(monkeypatch):
     real, started = threading.Thread.start, itertools.count(1)
 
     def start(thread):
-        if thread._target is not None and "worker" in getattr(thread._target, "__name__", "") and next(started) > 5:
+        if (
+            thread._target is not None
+            and "worker" in getattr(thread._target, "__name__", "")
+            and next(started) > 5
+        ):
             raise RuntimeError("can't start new thread")
         real(thread)
 
@@ -278,23 +339,56 @@ def test_a_level_without_threads_ends_in_one_line(monkeypatch):
         with pytest.raises(load.LoadError, match="level 12 needs 12 threads"):
             fire(server.url, 12)
         assert time.perf_counter() - began < 1.0
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("stream", "reader", "heart"))]
+    assert not [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith(("stream", "reader", "heart"))
+    ]
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="becomes another user to have a limit of threads")
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0,
+    reason="becomes another user to have a limit of threads",
+)
 def test_the_limit_of_threads_is_named_and_rows_are_kept(module_sim, tmp_path):
     sim = module_sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "5")
     tmp_path.chmod(0o777)
     for parent in tmp_path.parents[:2]:
         parent.chmod(0o755)
-    script = (f"import os, resource, sys; sys.path.insert(0, {str(ROOT)!r}); import bench, encodings.idna, sqlite_utils.db, psutil; "
-              "resource.setrlimit(resource.RLIMIT_NPROC, (40, 40)); os.setgid(65534); os.setuid(65534); sys.exit(bench.main(sys.argv[1:]))")
-    done = subprocess.run([sys.executable, "-c", script, "2,64", "--host", sim.url, "--no-monitor", "--cooldown", "0", "--db", str(tmp_path / "results.db")],
-                          capture_output=True, text=True, timeout=60, cwd=tmp_path)
-    assert done.returncode == 1 and "level 64 needs 64 threads" in done.stderr and "ulimit -u is 40" in done.stderr, done.stderr
+    script = (
+        f"import os, resource, sys; sys.path.insert(0, {str(ROOT)!r}); import bench, encodings.idna, sqlite_utils.db, psutil; "
+        "resource.setrlimit(resource.RLIMIT_NPROC, (40, 40)); os.setgid(65534); os.setuid(65534); sys.exit(bench.main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            script,
+            "2,64",
+            "--host",
+            sim.url,
+            "--no-monitor",
+            "--cooldown",
+            "0",
+            "--db",
+            str(tmp_path / "results.db"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    assert (
+        done.returncode == 1
+        and "level 64 needs 64 threads" in done.stderr
+        and "ulimit -u is 40" in done.stderr
+    ), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     with contextlib.closing(sqlite3.connect(tmp_path / "results.db")) as database:
-        assert database.execute("SELECT concurrency, status FROM level").fetchall() == [(2, "finished"), (64, "interrupted")]
+        assert database.execute("SELECT concurrency, status FROM level").fetchall() == [
+            (2, "finished"),
+            (64, "interrupted"),
+        ]
         assert database.execute("SELECT status FROM run").fetchone() == ("interrupted",)
 
 
@@ -317,13 +411,19 @@ def test_an_interrupt_ends_a_level_in_a_handshake(way):
     threading.Timer(0.3, interrupt.set).start()
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         began = time.perf_counter()
-        level = fire(f"https://127.0.0.1:{listener.getsockname()[1]}/x", 4, interrupt=interrupt, **way)
+        level = fire(
+            f"https://127.0.0.1:{listener.getsockname()[1]}/x", 4, interrupt=interrupt, **way
+        )
     assert time.perf_counter() - began < 2.0
     assert {o.status for o in level.seen} <= {"cancelled", "refused"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux drops what a full queue can't hold")
-@pytest.mark.parametrize("way", [{}, {"planned": 50}, {"arrivals": load.poisson(20, 1), "until_s": 30}], ids=["burst", "closed", "open"])
+@pytest.mark.parametrize(
+    "way",
+    [{}, {"planned": 50}, {"arrivals": load.poisson(20, 1), "until_s": 30}],
+    ids=["burst", "closed", "open"],
+)
 def test_an_interrupt_ends_a_level_that_connects(unreachable, way):
     interrupt = threading.Event()
     threading.Timer(0.3, interrupt.set).start()
@@ -339,7 +439,12 @@ def test_the_deadline_ends_a_level_whose_request_is_not_read():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
         began = time.perf_counter()
-        level = fire(url, 2, source=lambda n: load.Task(n, protocol, url, {"prompt": "x" * 20_000_000}), limits=load.Limits(stall_s=None, deadline_s=0.5))
+        level = fire(
+            url,
+            2,
+            source=lambda n: load.Task(n, protocol, url, {"prompt": "x" * 20_000_000}),
+            limits=load.Limits(stall_s=None, deadline_s=0.5),
+        )
         assert time.perf_counter() - began < 3.0
     assert [o.status for o in level.seen] == ["cancelled"] * 2
 
@@ -367,8 +472,24 @@ def test_too_many_undigested_bytes_hold_the_load_and_are_told(monkeypatch):
 def test_a_client_that_was_stopped_says_so_and_its_gaps_count_to_no_server(module_sim, tmp_path):
     sim = module_sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "150")
     path = tmp_path / "results.db"
-    process = subprocess.Popen([sys.executable, str(ROOT / "bench.py"), "4", "--host", sim.url, "--no-monitor", "--warmup", "0", "--user-stamps", "--db", str(path)],
-                               stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            str(ROOT / "bench.py"),
+            "4",
+            "--host",
+            sim.url,
+            "--no-monitor",
+            "--warmup",
+            "0",
+            "--user-stamps",
+            "--db",
+            str(path),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
     try:
         until = time.monotonic() + 20
         while sim.state()["active"] < 4 and time.monotonic() < until:
@@ -381,15 +502,26 @@ def test_a_client_that_was_stopped_says_so_and_its_gaps_count_to_no_server(modul
     finally:
         process.kill()
     with contextlib.closing(sqlite3.connect(path)) as database:
-        paused_s, itl_max_s, limited, why = database.execute("SELECT client_paused_s, itl_max_s, client_limited, client_limited_why FROM level").fetchone()
-    assert 1.2 < paused_s < 2.5 and itl_max_s < 1.0 and limited and "this client itself stood still" in why and "(stopped)" in why and "stood still" in " ".join(said.split())
+        paused_s, itl_max_s, limited, why = database.execute(
+            "SELECT client_paused_s, itl_max_s, client_limited, client_limited_why FROM level"
+        ).fetchone()
+    assert (
+        1.2 < paused_s < 2.5
+        and itl_max_s < 1.0
+        and limited
+        and "this client itself stood still" in why
+        and "(stopped)" in why
+        and "stood still" in " ".join(said.split())
+    )
 
 
 def test_after_a_stop_of_the_client_no_stream_is_called_stalled(monkeypatch):
     """Nothing was heard for as long as nobody listened."""
     with Played([CHUNKED + chunk(LINE), 1.0, chunk(LAST) + b"0\r\n\r\n"]) as server:
         protocol, seen = api.SERVERS["ollama"], Seen()
-        level = load.Load(lambda n: load.Task(n, protocol, server.url, {}), load.Limits(stall_s=0.5), 1)
+        level = load.Load(
+            lambda n: load.Task(n, protocol, server.url, {}), load.Limits(stall_s=0.5), 1
+        )
         real = load.Load._look
 
         def look(self, now_ns):
@@ -422,7 +554,10 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monk
             time.sleep(0.01)
     finally:
         heart.stop()
-    assert heart.paused_s(began, time.perf_counter_ns()) == pytest.approx(30, abs=1) and len(heart.pauses) == 1
+    assert (
+        heart.paused_s(began, time.perf_counter_ns()) == pytest.approx(30, abs=1)
+        and len(heart.pauses) == 1
+    )
 
 
 @pytest.mark.parametrize("knows, slept_s", [(True, 30.0), (False, None)])
@@ -441,7 +576,9 @@ def test_a_level_that_slept_says_so(monkeypatch, knows, slept_s):
         level.run(Sleeps())
     figures = level.client_figures()
     assert figures["slept_s"] == slept_s and figures["client_limited"] == int(knows)
-    assert (figures["client_limited_why"] or "").startswith("the machine slept for 30.0 s" if knows else "")
+    assert (figures["client_limited_why"] or "").startswith(
+        "the machine slept for 30.0 s" if knows else ""
+    )
 
 
 def test_a_level_that_did_not_sleep_has_zero():
@@ -457,7 +594,10 @@ def test_the_client_checks_what_it_believes_to_be_in_flight():
     figures = level.client_figures()
     assert 3.5 < figures["in_flight_mean"] <= 4.0
     assert json.dumps(figures)  # columns of the table level
-    assert set(figures) >= {"client_send_lag_p50_s", "client_send_lag_p99_s", "client_send_lag_max_s"} and tally.FULL_RATIO == 0.98
+    assert (
+        set(figures) >= {"client_send_lag_p50_s", "client_send_lag_p99_s", "client_send_lag_max_s"}
+        and tally.FULL_RATIO == 0.98
+    )
 
 
 class FakeKqueue:
@@ -488,32 +628,67 @@ class FakeKqueue:
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="the stand-in is made of it")
 @pytest.mark.parametrize("name", ["more lines", "whole"])
 def test_a_mac_reads_with_kqueue_and_its_own_clock(monkeypatch, name):
-    monkeypatch.setattr(wire, "select", types.SimpleNamespace(
-        kqueue=FakeKqueue, KQ_FILTER_READ=-1, KQ_EV_ADD=1, KQ_EV_DELETE=2,
-        kevent=lambda ident, filter, flags: types.SimpleNamespace(ident=ident, filter=filter, flags=flags)))
+    monkeypatch.setattr(
+        wire,
+        "select",
+        types.SimpleNamespace(
+            kqueue=FakeKqueue,
+            KQ_FILTER_READ=-1,
+            KQ_EV_ADD=1,
+            KQ_EV_DELETE=2,
+            kevent=lambda ident, filter, flags: types.SimpleNamespace(
+                ident=ident, filter=filter, flags=flags
+            ),
+        ),
+    )
     answer = OPEN_ENDS.get(name) or [CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST) + b"0\r\n\r\n"]
     with Played(answer) as server:
         level = fire(server.url, 4, limits=load.Limits(stall_s=20, kernel_stamps=False), planned=16)
-    assert [o.status for o in level.seen] == ["completed"] * 16 and level.client_figures()["client_stamps"] == "user"
+    assert [o.status for o in level.seen] == ["completed"] * 16 and level.client_figures()[
+        "client_stamps"
+    ] == "user"
 
 
 @pytest.mark.parametrize("kernel_stamps", [True, False])
-def test_a_system_without_such_calls_reads_with_a_thread_for_each_stream(monkeypatch, kernel_stamps):
+def test_a_system_without_such_calls_reads_with_a_thread_for_each_stream(
+    monkeypatch, kernel_stamps
+):
     """Windows, and a Python without ctypes."""
     for name in ("Receiver", "send", "peek"):
         monkeypatch.setattr(syscalls, name, None)
     monkeypatch.setattr(wire, "READS_TOGETHER", False)
     with Played([CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST) + b"0\r\n\r\n"]) as server:
-        level = fire(server.url, 4, limits=load.Limits(stall_s=20, kernel_stamps=kernel_stamps), planned=16)
+        level = fire(
+            server.url, 4, limits=load.Limits(stall_s=20, kernel_stamps=kernel_stamps), planned=16
+        )
     assert [o.status for o in level.seen] == ["completed"] * 16
-    assert all((o.chunk_ns[0] - o.sent_ns) >= 0 and (o.ended_ns - o.chunk_ns[0]) / 1e9 > 0.5 * PAUSE_S for o in level.seen)
+    assert all(
+        (o.chunk_ns[0] - o.sent_ns) >= 0 and (o.ended_ns - o.chunk_ns[0]) / 1e9 > 0.5 * PAUSE_S
+        for o in level.seen
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-@pytest.mark.parametrize("words, needed", [(["60"], 188), (["60", "--requests", "60"], 248), (["60", "--requests", "60", "--host", "127.0.0.1:2"], 368)])
+@pytest.mark.parametrize(
+    "words, needed",
+    [
+        (["60"], 188),
+        (["60", "--requests", "60"], 248),
+        (["60", "--requests", "60", "--host", "127.0.0.1:2"], 368),
+    ],
+)
 def test_descriptors_are_counted_before_anything_is_fired(words, needed, tmp_path):
     """A connection for each host and each request in flight, and for each that is ready to replace one."""
     script = f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150)); sys.path.insert(0, {str(ROOT)!r}); import bench; sys.exit(bench.main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", script, "--host", "127.0.0.1:1", *words], capture_output=True, text=True, timeout=60, cwd=tmp_path)
-    assert done.returncode == 1 and f"need {needed} open files and the limit is 150: ulimit -n {needed}" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--host", "127.0.0.1:1", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    assert (
+        done.returncode == 1
+        and f"need {needed} open files and the limit is 150: ulimit -n {needed}" in done.stderr
+    )
     assert not list(tmp_path.iterdir())
