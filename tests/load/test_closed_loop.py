@@ -20,7 +20,8 @@ import pytest
 
 from ollama_bench.protocols import api
 from ollama_bench.load import attempt
-from ollama_bench.load import load
+from ollama_bench.load import conductor, dispatcher, heartbeat, load, watchdog
+from ollama_bench.platforms import awake
 from ollama_bench.transport import syscalls
 from ollama_bench.load import tally
 from ollama_bench.transport import wire
@@ -147,7 +148,7 @@ def test_an_open_loop_waits_for_no_digest(monkeypatch):
 
 def test_requests_that_the_client_never_sent_are_its_own_lateness(monkeypatch):
     """No thread is there to make them ready in time: nobody is told that the pool was too small."""
-    monkeypatch.setattr(load, "MAKING_AT_ONCE", 0)
+    monkeypatch.setattr(conductor, "MAKING_AT_ONCE", 0)
     with Played(ANSWER) as server:
         level = fire(server.url, 8, arrivals=iter([0.0, 0.4, 0.5, 0.6]), until_s=0.8)
     assert level.never_sent == 3 and level.pool_waits == 0
@@ -215,7 +216,7 @@ def test_a_server_that_hangs_up_after_each_answer_without_a_word_is_no_reset(wor
 
 def test_a_held_request_whose_line_was_closed_goes_on_another(monkeypatch):
     """It is held for 1 s; the server closes who is silent for 0.2 s."""
-    monkeypatch.setattr(load, "CONNECT_AHEAD_S", 2.0)
+    monkeypatch.setattr(conductor, "CONNECT_AHEAD_S", 2.0)
 
     class Impatient(Played):
         def _talk(self, connection):
@@ -460,11 +461,11 @@ def test_a_stream_that_stalls_is_cut_after_the_load_has_ended_too(way):
 
 def test_too_many_undigested_bytes_hold_the_load_and_are_told(monkeypatch):
     """Memory is bounded: nothing is sent meanwhile, and the level says so."""
-    monkeypatch.setattr(load, "MOST_WAITING_BYTES", 100)
+    monkeypatch.setattr(dispatcher, "MOST_WAITING_BYTES", 100)
     slow_digest(monkeypatch, 0.1)
     with Played(ANSWER) as server:
         level = fire(server.url, 4, planned=24)
-    assert [o.status for o in level.seen] == ["completed"] * 24 and level.held_s > 0.1
+    assert [o.status for o in level.seen] == ["completed"] * 24 and level.result.held_s > 0.1
     assert "replies waited to be digested" in level.client_figures()["client_limited_why"]
 
 
@@ -522,13 +523,13 @@ def test_after_a_stop_of_the_client_no_stream_is_called_stalled(monkeypatch):
         level = load.Load(
             lambda n: load.Task(n, protocol, server.url, {}), load.Limits(stall_s=0.5), 1
         )
-        real = load.Load._look
+        real = watchdog.Watchdog.look
 
         def look(self, now_ns):
-            self._heart.last_pause_end_ns = now_ns  # as if the process had just gone on
+            self._heartbeat.last_pause_end_ns = now_ns  # as if the process had just gone on
             real(self, now_ns)
 
-        monkeypatch.setattr(load.Load, "_look", look)
+        monkeypatch.setattr(watchdog.Watchdog, "look", look)
         level.run(seen)
     assert [o.status for o in seen.outcomes] == ["completed"]
 
@@ -536,7 +537,7 @@ def test_after_a_stop_of_the_client_no_stream_is_called_stalled(monkeypatch):
 def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monkeypatch):
     """On a Mac perf_counter stands still while it sleeps; another clock goes on."""
     jumps = queue.SimpleQueue()
-    real = load.awake.continuous_ns
+    real = awake.continuous_ns
     slept = [0]
 
     def clock():
@@ -544,8 +545,8 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monk
             slept[0] += jumps.get_nowait()
         return real() + slept[0]
 
-    monkeypatch.setattr(load.awake, "continuous_ns", clock)
-    heart = load.Heart()
+    monkeypatch.setattr(awake, "continuous_ns", clock)
+    heart = heartbeat.Heartbeat()
     try:
         began = time.perf_counter_ns()
         jumps.put(30_000_000_000)
@@ -555,7 +556,7 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monk
     finally:
         heart.stop()
     assert (
-        heart.paused_s(began, time.perf_counter_ns()) == pytest.approx(30, abs=1)
+        heart.measure_paused_s(began, time.perf_counter_ns()) == pytest.approx(30, abs=1)
         and len(heart.pauses) == 1
     )
 
@@ -564,7 +565,7 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monk
 def test_a_level_that_slept_says_so(monkeypatch, knows, slept_s):
     """By the clocks alone, whether or not a monitor runs; None where the system has no such clocks."""
     asleep_ns = [5_000_000_000]
-    monkeypatch.setattr(load.awake, "slept_ns", lambda: asleep_ns[0] if knows else None)
+    monkeypatch.setattr(awake, "slept_ns", lambda: asleep_ns[0] if knows else None)
 
     class Sleeps(Seen):
         def tick(self, level):
@@ -584,7 +585,7 @@ def test_a_level_that_slept_says_so(monkeypatch, knows, slept_s):
 def test_a_level_that_did_not_sleep_has_zero():
     with Played([CHUNKED + chunk(LINE), chunk(LAST) + b"0\r\n\r\n"]) as server:
         level = fire(server.url, 1)
-    assert level.client_figures()["slept_s"] == (0.0 if load.awake.slept_ns() is not None else None)
+    assert level.client_figures()["slept_s"] == (0.0 if awake.slept_ns() is not None else None)
 
 
 def test_the_client_checks_what_it_believes_to_be_in_flight():

@@ -238,7 +238,7 @@ def test_a_server_that_hangs_up_or_answers_before_it_is_asked(early, status, way
             **way,
         )
         level.run(seen)
-    count = level.planned
+    count = level.result.planned
     assert sorted(o.task.number for o in seen.outcomes) == list(range(1, count + 1))
     assert len(seen.begun_numbers) == len(
         set(seen.begun_numbers)
@@ -316,7 +316,7 @@ def test_turns_of_a_conversation_use_up_no_question(exact):
     assert sorted(asked) == [1, 2, 3, 4] and sorted(o.task.number for o in seen.outcomes) == list(
         range(1, 9)
     )
-    assert level.cpu_s > 0  # what is measured until the last stream's end was measured
+    assert level.result.cpu_s > 0  # what is measured until the last stream's end was measured
 
 
 def test_a_deadline_cuts_and_keeps_what_came(module_sim):
@@ -402,7 +402,7 @@ def test_slots_and_queue_show(module_sim):
 def test_the_heart_tells_how_late_threads_wake(exact):
     level = fire(exact.url)
     figures = level.client_figures()
-    assert len(level.beats_late_ns) >= 5 and figures["client_stall_p99_s"] >= 0
+    assert len(level.result.beats_late_ns) >= 5 and figures["client_stall_p99_s"] >= 0
     assert figures["client_cpu_ratio"] >= 0 and figures["client_send_skew_s"] == 0
 
 
