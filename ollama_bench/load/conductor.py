@@ -8,13 +8,13 @@ import queue
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from ollama_bench.load.attempt import Outcome
 from ollama_bench.load.dispatcher import Dispatcher
 from ollama_bench.load.events import Begun, Ended, Event, EventQueue, Ready, Returned
 from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight, Transport
 from ollama_bench.load.heartbeat import Heartbeat
 from ollama_bench.load.interpreter import Interpreter
 from ollama_bench.load.observer import Observer
+from ollama_bench.load.request import Outcome
 from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.load.watchdog import Watchdog

@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 from dataclasses import dataclass
 
-from ollama_bench.load.attempt import Outcome
 from ollama_bench.load.flight import Arrival, Flight
+from ollama_bench.load.request import Outcome
 
 
 @dataclass(frozen=True)

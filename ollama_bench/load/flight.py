@@ -6,19 +6,22 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ollama_bench.load.attempt import Task
-from ollama_bench.transport import wire
+from ollama_bench.load.request import Task
+from ollama_bench.transport.digest_queue import DigestQueue
+from ollama_bench.transport.exchange import Exchange
+from ollama_bench.transport.lines import Lines
+from ollama_bench.transport.reader import Reader
 
 NOT_NEEDED = "not needed any more"  # why a request that was made ready and never sent is cancelled
 
 
 @dataclass(frozen=True)
 class Transport:
-    """What all requests of a level share on the wire."""
+    """What all requests of a level share on the"""
 
-    lines: wire.Lines
-    digests: wire.DigestQueue
-    reader: wire.Reader | None  # None: each stream's own thread receives
+    lines: Lines
+    digests: DigestQueue
+    reader: Reader | None  # None: each stream's own thread receives
     kernel_stamps: bool
 
 
@@ -36,8 +39,8 @@ class Arrival:
     has_waited: bool = False  # due while every place was taken; guarded by the gate
 
 
-class Flight(wire.Exchange):
-    """A request on the wire.
+class Flight(Exchange):
+    """A request on the
 
     The dispatcher's gate guards the fields that change; the exchange itself is fired under it.
     """
@@ -60,8 +63,8 @@ class Flight(wire.Exchange):
             transport.digests,
             on_ready=lambda _: on_ready(self),
             on_over=lambda _: on_over(self),
-            marks=task.protocol.last_marks,
-            is_last=task.protocol.is_last,
+            marks=task.protocol.last_line_marks,
+            is_last=task.protocol.is_last_line,
             needs_line=needs_line,
         )
         self.task = task  # until it is numbered, with the number of its question or previous turn
@@ -85,5 +88,4 @@ class Flight(wire.Exchange):
         The garbage collector does not run while streams come in.
         """
         self.arrival = self.previous = None
-        self.on_ready = self.on_over = None
-        self._dial = None
+        self.release()

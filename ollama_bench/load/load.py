@@ -18,15 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from ollama_bench.load.arrivals import at_once as at_once
 from ollama_bench.load.arrivals import poisson as poisson
-from ollama_bench.load.attempt import Limits as Limits
-from ollama_bench.load.attempt import Outcome as Outcome
-from ollama_bench.load.attempt import Task as Task
+from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.conductor import Conductor
 from ollama_bench.load.errors import LoadError as LoadError
 from ollama_bench.load.errors import explain_missing_threads
@@ -34,9 +31,15 @@ from ollama_bench.load.flight import Flight, Transport
 from ollama_bench.load.heartbeat import HEARTBEAT_S as HEARTBEAT_S
 from ollama_bench.load.heartbeat import Heartbeat
 from ollama_bench.load.observer import Observer as Observer
+from ollama_bench.load.request import Limits as Limits
+from ollama_bench.load.request import Outcome as Outcome
+from ollama_bench.load.request import Task as Task
 from ollama_bench.load.result import LevelResult as LevelResult
 from ollama_bench.load.spec import LevelSpec
-from ollama_bench.transport import syscalls, wire
+from ollama_bench.transport import capabilities, syscalls
+from ollama_bench.transport.digest_queue import DigestQueue
+from ollama_bench.transport.lines import Lines
+from ollama_bench.transport.reader import Reader
 
 SPARE_THREADS = 64  # beside one for each request in flight and one for each that is ready
 
@@ -67,7 +70,7 @@ class Load:
         planned: int | None = None,
         until_s: float | None = None,
         interrupt: threading.Event | None = None,
-        lines: wire.Lines | None = None,
+        lines: Lines | None = None,
     ) -> None:
         self.spec = LevelSpec(
             source,
@@ -116,14 +119,14 @@ class Load:
     def _open_transport(self, stack: contextlib.ExitStack) -> Transport:
         lines = self._lines
         if lines is None:
-            lines = wire.Lines()
+            lines = Lines()
             stack.callback(lines.close)
         stack.callback(lines.rest)
         kernel_stamps = self.spec.limits.kernel_stamps
         reader = None
-        if wire.READS_TOGETHER:
-            reader = stack.enter_context(wire.Reader(kernel_stamps))
-        digests = wire.DigestQueue(self.spec.digest_delay_s)
+        if capabilities.READS_TOGETHER:
+            reader = stack.enter_context(Reader(kernel_stamps))
+        digests = DigestQueue(self.spec.digest_delay_s)
         return Transport(lines, digests, reader, kernel_stamps)
 
     # What the level has come to; see LevelResult.
@@ -148,11 +151,11 @@ class Load:
         """Requests that were due and still not sent at the end."""
         return self.result.never_sent
 
-    def steady_figures(self) -> Mapping[str, int]:
+    def steady_figures(self) -> dict[str, int]:
         """Return the columns of the table level that say which part was steady."""
         return self.result.steady_figures()
 
-    def client_figures(self) -> Mapping[str, Any]:
+    def client_figures(self) -> ClientFigures:
         """Return the columns of the table level that say how exact this client was."""
         return self.result.client_figures()
 
@@ -165,7 +168,7 @@ class Burst(Load):
         tasks: list[Task],
         limits: Limits,
         interrupt: threading.Event | None = None,
-        lines: wire.Lines | None = None,
+        lines: Lines | None = None,
     ) -> None:
         super().__init__(
             lambda number: tasks[number - 1], limits, len(tasks), interrupt=interrupt, lines=lines

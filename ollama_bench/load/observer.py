@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ollama_bench.load.attempt import Outcome, Task
+from ollama_bench.load.request import Outcome, Task
 from ollama_bench.load.result import LevelResult
 
 

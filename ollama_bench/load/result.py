@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Mapping
-from typing import Any
 
-from ollama_bench.load.attempt import Outcome
+from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.flight import Flight
 from ollama_bench.load.heartbeat import Heartbeat
+from ollama_bench.load.request import Outcome
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.load.tally import Tally
 
@@ -57,12 +56,12 @@ class LevelResult:
         """Return the columns of the table level that say which part was steady; {} without one."""
         if self.is_burst:
             return {}
-        window = self.tally.steady_window(self.workers, self.is_open)
+        window = self.tally.find_steady_window(self.workers, self.is_open)
         return {"steady_start_ns": window[0], "steady_end_ns": window[1]} if window else {}
 
-    def client_figures(self) -> Mapping[str, Any]:
+    def client_figures(self) -> ClientFigures:
         """Return the columns of the table level that say how exact this client was."""
-        return self.tally.client_figures(
+        return self.tally.summarize_client(
             self.kind,
             self.workers,
             self._measure_wall_s(),

@@ -6,10 +6,10 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from ollama_bench.load.arrivals import at_once
-from ollama_bench.load.attempt import Limits, Task
+from ollama_bench.load.client_limits import LoadKind
+from ollama_bench.load.request import Limits, Task
 
 DIGEST_DELAY_S = 0.25  # streams sent together often end together
 
@@ -43,7 +43,7 @@ class LevelSpec:
         return self.arrivals is not None
 
     @property
-    def kind(self) -> Literal["burst", "closed", "open"]:
+    def kind(self) -> LoadKind:
         """What the results call such a load."""
         if self.is_burst:
             return "burst"

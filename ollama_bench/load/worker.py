@@ -8,13 +8,15 @@ import threading
 import time
 from urllib.parse import urlsplit
 
-from ollama_bench.load import attempt
-from ollama_bench.load.attempt import Outcome, Task
+from ollama_bench.load.attempt import do_nothing, make_request
 from ollama_bench.load.dispatcher import Dispatcher
 from ollama_bench.load.events import Ended, EventQueue, Ready, Returned
+from ollama_bench.load.failures import describe_failure
 from ollama_bench.load.flight import Arrival, Flight, Transport
+from ollama_bench.load.request import Outcome, Task
 from ollama_bench.load.spec import LevelSpec
-from ollama_bench.transport import wire
+from ollama_bench.transport.lines import ServerKey
+from ollama_bench.transport.session import Session
 
 REFUSED_PAUSE_S = 0.25  # a request that could not even connect keeps its worker this long
 GENTLE_PAUSE_S = (
@@ -39,7 +41,7 @@ class Worker:
         self._dispatcher = dispatcher
         self._events = events
         # Of threads that have returned; a deque needs no lock for its ends.
-        self._sessions: collections.deque[wire.Session] = collections.deque()
+        self._sessions: collections.deque[Session] = collections.deque()
         self._lock = threading.Lock()
         self._threads = 0  # that carry an arrival; guarded by the lock
 
@@ -63,7 +65,7 @@ class Worker:
                 self._threads -= 1
             self._events.put(Returned(arrival))
 
-    def _carry_turns(self, arrival: Arrival, session: wire.Session) -> None:
+    def _carry_turns(self, arrival: Arrival, session: Session) -> None:
         task = self._ask()
         flight: Flight | None = None
         try:
@@ -84,10 +86,10 @@ class Worker:
             self._dispatcher.free_unless_done(flight)
             flight.let_go()
 
-    def _take_session(self) -> wire.Session:
+    def _take_session(self) -> Session:
         with contextlib.suppress(IndexError):
             return self._sessions.pop()
-        return wire.Session()
+        return Session()
 
     def _ask(self) -> Task | None:
         """Return the task of the next question, numbered as the question until it is sent."""
@@ -127,7 +129,7 @@ class Worker:
             return True
         return not self._transport.lines.keeps(get_server_key(task.url))
 
-    def _make(self, flight: Flight, session: wire.Session) -> Outcome:
+    def _make(self, flight: Flight, session: Session) -> Outcome:
         """Make one request and report how it ended.
 
         An arrival is sent when it is due, a later turn in the place of the previous one.
@@ -136,11 +138,11 @@ class Worker:
         if arrival is not None:
             self._dispatcher.attach(arrival, flight)
         try:
-            pause = do_not_pause if flight.is_urgent else self._pause
-            attempt.make(outcome, session, flight, pause)
+            pause = do_nothing if flight.is_urgent else self._pause
+            make_request(outcome, session, flight, pause)
         except Exception as error:  # whatever it is, it ends this request and no other
             outcome.status = "client_error"
-            words = attempt.words(error, flight.task.secret)
+            words = describe_failure(error, flight.task.secret)
             outcome.error = f"{type(error).__name__}: {words}"
         if flight.recorder is None and flight.ended_ns is None:  # it was read live
             flight.ended_ns = time.perf_counter_ns()
@@ -183,11 +185,7 @@ class Worker:
             time.sleep(GENTLE_PAUSE_S / (1 + waiting / MANY_WAITING))
 
 
-def do_not_pause() -> None:
-    """Digest at full speed."""
-
-
-def get_server_key(url: str) -> tuple[str, str | None, int | None]:
+def get_server_key(url: str) -> ServerKey:
     """Return what the transport calls the server of a URL."""
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
+    return parts.scheme, parts.hostname or "", parts.port or 0
