@@ -1,11 +1,11 @@
-"""When requests are due, and those of them that were called and have not left.
+"""When requests are due, and those of them that were admitted and have not left.
 
     at_once(19)  # a burst
     at_once(19, ramp_s=10.0)  # a ramp
     poisson(5.0, seed=1)  # an open loop
 
-An arrival is called before it is due, so that a thread can make its request ready: serialize it
-and, where no idle connection is at hand, connect.
+An arrival is admitted before it is due, so that a worker can make its request ready: serialize
+it and, where no idle connection is at hand, connect.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def poisson(rate_per_s: float, seed: int) -> Iterator[float]:
 
 
 class ArrivalQueue:
-    """The arrivals of a level that were called and have not left.
+    """The arrivals of a level that were admitted and have not left.
 
     It has no lock of its own: the dispatcher's gate guards every call and every field, except
     that the conductor, which alone changes ``next_due_s``, also reads it without the gate.
@@ -41,24 +41,24 @@ class ArrivalQueue:
     """
 
     def __init__(self, due_times: Iterator[float]) -> None:
-        self.next_due_s = next(due_times, None)  # None: nothing more is to be called
+        self.next_due_s = next(due_times, None)  # None: nothing more is to be admitted
         self._due_times = due_times
-        self._calls = 0
-        self._called: dict[int, Arrival] = {}  # by their order
+        self._admissions = 0
+        self._admitted: dict[int, Arrival] = {}  # by their order
         self._ready: list[tuple[int, Ready]] = []  # those that could be sent, a heap by order
         # Of an open loop: not known yet whether they find every place taken when they are due.
         self._undecided: collections.deque[Arrival] = collections.deque()
 
     def __len__(self) -> int:
-        return len(self._called)
+        return len(self._admitted)
 
     def __contains__(self, arrival: Arrival) -> bool:
-        return arrival.order in self._called
+        return arrival.order in self._admitted
 
     @property
     def is_exhausted(self) -> bool:
-        """Nothing was called and not sent, and nothing more is to be called."""
-        return not self._called and self.next_due_s is None
+        """Nothing waits to be sent, and nothing more is to be admitted."""
+        return not self._admitted and self.next_due_s is None
 
     @property
     def ready_count(self) -> int:
@@ -75,13 +75,13 @@ class ArrivalQueue:
         """The first arrival of an open loop that was not seen to be due yet."""
         return self._undecided[0] if self._undecided else None
 
-    def call(self) -> Arrival:
-        """Call the next arrival. Raises LookupError when no further one is due."""
+    def admit(self) -> Arrival:
+        """Admit the next arrival. Raises LookupError when no further one is due."""
         if self.next_due_s is None:
             raise LookupError("no further request is due")
-        self._calls += 1
-        arrival = Arrival(self._calls, self.next_due_s)
-        self._called[arrival.order] = arrival
+        self._admissions += 1
+        arrival = Arrival(self._admissions, self.next_due_s)
+        self._admitted[arrival.order] = arrival
         self.next_due_s = next(self._due_times, None)
         return arrival
 
@@ -107,7 +107,7 @@ class ArrivalQueue:
     def pop_ready(self) -> Ready:
         """Take out the arrival to send next. Raises IndexError when none is ready."""
         _, event = heapq.heappop(self._ready)
-        del self._called[event.arrival.order]
+        del self._admitted[event.arrival.order]
         return event
 
     def first_ready(self, last_order: int) -> list[Flight]:
@@ -115,38 +115,38 @@ class ArrivalQueue:
         return [event.flight for order, event in sorted(self._ready) if order <= last_order]
 
     def discard(self, arrival: Arrival) -> None:
-        """Forget an arrival whose thread has come back."""
-        self._called.pop(arrival.order, None)
+        """Forget an arrival whose worker has returned."""
+        self._admitted.pop(arrival.order, None)
 
     def find_last_untold(self) -> Arrival | None:
         """Return the last arrival that no observer knows of."""
         untold = []
-        for arrival in self._called.values():
+        for arrival in self._admitted.values():
             if arrival.flight is None or not arrival.flight.is_told:
                 untold.append(arrival)
         return max(untold, key=lambda arrival: arrival.order, default=None)
 
     def drop(self, arrival: Arrival) -> bool:
         """Cancel an arrival; tell whether it was still to be sent."""
-        was_called = self._called.pop(arrival.order, None) is not None
+        was_admitted = self._admitted.pop(arrival.order, None) is not None
         kept = [entry for entry in self._ready if entry[1].arrival is not arrival]
         if len(kept) < len(self._ready):
             heapq.heapify(kept)
             self._ready = kept
         if arrival.flight is not None:
             arrival.flight.cancel(NOT_NEEDED)
-        return was_called
+        return was_admitted
 
     def end(self) -> None:
-        """Call nothing more."""
+        """Admit nothing more."""
         self.next_due_s = None
 
     def clear(self) -> int:
-        """Cancel all that has not left and call nothing more; return how many there were."""
-        arrivals = list(self._called.values())
+        """Cancel all that has not left and admit nothing more; return how many there were."""
+        arrivals = list(self._admitted.values())
         self.end()
         self._undecided.clear()
-        self._called.clear()
+        self._admitted.clear()
         self._ready.clear()
         for arrival in arrivals:
             if arrival.flight is not None:
@@ -154,17 +154,17 @@ class ArrivalQueue:
         return len(arrivals)
 
     def take_unsent(
-        self, due_s: float, most_uncalled: int | None, is_full: bool
+        self, due_s: float, most_unadmitted: int | None, is_full: bool
     ) -> list[tuple[float, bool]]:
         """Return (due time, waited for a place) of all that were due by then and have not left.
 
-        At most ``most_uncalled`` of those that were not even called are counted.
+        At most ``most_unadmitted`` of those that were not even admitted are counted.
         """
         unsent = []
-        for arrival in self._called.values():
+        for arrival in self._admitted.values():
             if arrival.due_s <= due_s:
                 unsent.append((arrival.due_s, arrival.has_waited or is_full))
-        room = sys.maxsize if most_uncalled is None else most_uncalled
+        room = sys.maxsize if most_unadmitted is None else most_unadmitted
         while self.next_due_s is not None and self.next_due_s <= due_s and room > 0:
             unsent.append((self.next_due_s, is_full))
             self.next_due_s = next(self._due_times, None)

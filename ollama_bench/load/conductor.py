@@ -1,4 +1,4 @@
-"""Runs a level: calls requests before they are due, tells the observer, and ends it."""
+"""Runs a level: has requests made ready before they are due, tells the observer, and ends it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ READY_TIMEOUT_S = 60.0  # for all first connections of a level to be made
 CONNECT_AHEAD_S = 0.2
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
 EARLY_S = 0.00015  # an open loop is awake this long before a request is due: a thread wakes late
-MAKING_PAUSE_S = 0.01  # between two requests that are made ready while enough are
-MAKING_AT_ONCE = 2  # requests that are made ready at a time while others stream
+PREPARE_PAUSE_S = 0.01  # between two requests that are made ready while enough are
+PREPARE_AT_ONCE = 2  # requests that are made ready at a time while others stream
 RUN_FAILED = "the run failed"  # why requests are cancelled when the level ends by an error
 
 
@@ -59,10 +59,10 @@ class Conductor:
         self._dispatcher = Dispatcher(spec, result, transport, self._events, self._interpreter)
         self._worker = Worker(spec, transport, self._dispatcher, self._events)
         self._watchdog = Watchdog(spec, result, transport, self._dispatcher, heartbeat)
-        self._calls = 0
-        self._making = 0  # requests that are being made ready
+        self._admissions = 0
+        self._preparing = 0  # requests that are being made ready
         self._carried = 0  # arrivals whose workers have not returned
-        self._next_making_s = 0.0  # when the next may be made ready, of time.perf_counter
+        self._next_admission_s = 0.0  # when the next may be made ready, of time.perf_counter
         self._early: list[Ended] = []  # requests that ended before anything was due
         self._cpu_before_s = 0.0
         self._slept_before_ns: int | None = None  # of awake.slept_ns; None: unknown
@@ -87,8 +87,8 @@ class Conductor:
         """Make ready what is due at once and what replaces it; number it and tell the observer."""
         until_s = time.monotonic() + READY_TIMEOUT_S
         interrupt = self._spec.interrupt
-        self._call(CONNECT_AHEAD_S, at_once=math.inf)
-        while self._making and time.monotonic() < until_s and not interrupt.is_set():
+        self._admit_due(CONNECT_AHEAD_S, at_once=math.inf)
+        while self._preparing and time.monotonic() < until_s and not interrupt.is_set():
             match self._wait_for_event(TICK_S):
                 case None:
                     pass
@@ -115,7 +115,7 @@ class Conductor:
                 next_tick_s = time.perf_counter() + TICK_S
             self._dispatcher.send_due()
             passed_s = (time.perf_counter_ns() - started_ns) / 1e9
-            self._call(passed_s + CONNECT_AHEAD_S, MAKING_AT_ONCE)
+            self._admit_due(passed_s + CONNECT_AHEAD_S, PREPARE_AT_ONCE)
             wake_s = self._find_wake_s(started_ns / 1e9, next_tick_s)
             if event := self._wait_for_event(max(0.0, wake_s - time.perf_counter())):
                 self._handle(event)
@@ -160,32 +160,32 @@ class Conductor:
         send_s = self._dispatcher.find_next_send_s()
         if send_s is not None:
             due_s.append(send_s)
-        call_s = self._dispatcher.find_next_call_s()
-        if call_s is not None and self._making < MAKING_AT_ONCE:
-            due_s.append(max(call_s - CONNECT_AHEAD_S, self._next_making_s - started_s))
+        admission_s = self._dispatcher.find_next_admission_s()
+        if admission_s is not None and self._preparing < PREPARE_AT_ONCE:
+            due_s.append(max(admission_s - CONNECT_AHEAD_S, self._next_admission_s - started_s))
         return due_s
 
-    def _call(self, until_s: float, at_once: float) -> None:
+    def _admit_due(self, until_s: float, at_once: float) -> None:
         """Have the requests made ready that are due by then, so many at a time."""
         while (due_s := self._dispatcher.next_due_s) is not None and due_s <= until_s:
-            is_time = self._next_making_s <= time.perf_counter()
-            arrival = self._dispatcher.call_next(self._making < at_once and is_time)
+            is_time = self._next_admission_s <= time.perf_counter()
+            arrival = self._dispatcher.admit_next(self._preparing < at_once and is_time)
             if arrival is None:
                 return
             self._submit(arrival)
 
     def _submit(self, arrival: Arrival) -> None:
-        self._calls += 1
-        self._making += 1
+        self._admissions += 1
+        self._preparing += 1
         self._carried += 1
         has_started = self._result.started_ns is not None
         if has_started and not self._spec.is_open:  # the fewer are ready, the sooner
-            pause_s = MAKING_PAUSE_S * self._dispatcher.measure_ready_ratio()
-            self._next_making_s = time.perf_counter() + pause_s
+            pause_s = PREPARE_PAUSE_S * self._dispatcher.measure_ready_ratio()
+            self._next_admission_s = time.perf_counter() + pause_s
         try:
             self._pool.submit(self._worker.carry, arrival)
         except RuntimeError:  # no further thread: another will do it, where there are enough
-            if not has_started and self._calls <= self._spec.workers:
+            if not has_started and self._admissions <= self._spec.workers:
                 raise
 
     # -- events
@@ -198,7 +198,7 @@ class Conductor:
     def _handle(self, event: Event) -> None:
         match event:
             case Ready(arrival):
-                self._making -= 1
+                self._preparing -= 1
                 arrival.is_ready = True
                 self._dispatcher.accept(event)
             case Begun(flight):
@@ -209,7 +209,7 @@ class Conductor:
             case Returned(arrival):
                 self._carried -= 1
                 if not arrival.is_ready:
-                    self._making -= 1
+                    self._preparing -= 1
                 self._dispatcher.discard(arrival)
 
     def _handle_end(self, event: Ended) -> None:

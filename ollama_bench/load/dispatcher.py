@@ -54,7 +54,7 @@ class Dispatcher:
         self._last_end_ns = 0  # of a reply
         self._questions = 0  # that were asked
         self._numbers = 0  # that were given
-        self._promised = 0  # requests that have left or are called
+        self._promised = 0  # requests that have left or are admitted
         self._in_flight = 0  # places taken
         self._freed_ns: collections.deque[int] = collections.deque()  # when places became free
         self._held_since_ns: int | None = None  # nothing is sent, as too much waits to be digested
@@ -65,7 +65,7 @@ class Dispatcher:
 
     @property
     def next_due_s(self) -> float | None:
-        """When the request to call next is due, seconds since the start; the conductor asks."""
+        """When the request to admit next is due, seconds since the start; the conductor asks."""
         return self._arrivals.next_due_s
 
     @property
@@ -74,8 +74,8 @@ class Dispatcher:
         return self._is_closing
 
     @property
-    def is_disturbed_by_work(self) -> bool:
-        """Streams come in, so that other work here may delay them."""
+    def has_streams(self) -> bool:
+        """Streams come in that other work here may delay."""
         return self._is_live and self._in_flight > 0
 
     @property
@@ -96,21 +96,21 @@ class Dispatcher:
             if self._until_s is not None:
                 self._until_ns = started_ns + self._until_s * 1e9
 
-    def call_next(self, may_make: bool) -> Arrival | None:
-        """Call the next request; None where none is left or no further one may be made ready."""
+    def admit_next(self, may_admit: bool) -> Arrival | None:
+        """Admit the next request; None where none is left or no further one may be made ready."""
         with self._gate:
-            if self._has_called_all():
+            if self._has_admitted_all():
                 self._arrivals.end()
                 return None
-            if not may_make or not self._has_room():
+            if not may_admit or not self._has_room():
                 return None
-            arrival = self._arrivals.call()
+            arrival = self._arrivals.admit()
             self._promised += 1
             if self._is_open:
-                self._note_called(arrival)
+                self._note_admitted(arrival)
             return arrival
 
-    def _has_called_all(self) -> bool:
+    def _has_admitted_all(self) -> bool:
         next_due_s = self._arrivals.next_due_s
         if self._is_closing or next_due_s is None:
             return True
@@ -123,7 +123,7 @@ class Dispatcher:
         free = max(0, self._workers - self._in_flight)
         return len(self._arrivals) < self._ready_ahead + free
 
-    def _note_called(self, arrival: Arrival) -> None:
+    def _note_admitted(self, arrival: Arrival) -> None:
         if self._started_ns and self._to_instant(arrival.due_s) <= time.perf_counter_ns():
             arrival.has_waited = self._in_flight >= self._workers
         else:
@@ -166,7 +166,7 @@ class Dispatcher:
         with self._gate:
             self._send_due(None)
 
-    def find_next_call_s(self) -> float | None:
+    def find_next_admission_s(self) -> float | None:
         """Return when the next request that there is room for is due."""
         with self._gate:
             return self._arrivals.next_due_s if self._has_room() else None
@@ -184,7 +184,7 @@ class Dispatcher:
         return min(due_s, default=None)
 
     def close(self) -> None:
-        """Send nothing more: nobody is called, and what was ready is cancelled."""
+        """Send nothing more: nothing is admitted, and what was ready is cancelled."""
         with self._gate:
             if self._is_closing:
                 return
@@ -201,9 +201,9 @@ class Dispatcher:
         passed_s = (time.perf_counter_ns() - self._started_ns) / 1e9 if self._started_ns else 0.0
         if self._until_s is not None:
             passed_s = min(passed_s, self._until_s)
-        most_uncalled = None if self._total is None else self._total - self._promised
+        most_unadmitted = None if self._total is None else self._total - self._promised
         is_full = self._in_flight >= self._workers
-        unsent = self._arrivals.take_unsent(passed_s, most_uncalled, is_full)
+        unsent = self._arrivals.take_unsent(passed_s, most_unadmitted, is_full)
         lags_ns = [int((passed_s - due_s) * 1e9) for due_s, has_waited in unsent if not has_waited]
         self._result.never_sent = len(unsent)
         self._result.pool_waits += len(unsent) - len(lags_ns)

@@ -17,7 +17,7 @@ NOT_NEEDED = "not needed any more"  # why a request that was made ready and neve
 
 @dataclass(frozen=True)
 class Transport:
-    """What all requests of a level share on the"""
+    """What all requests of a level share on the wire."""
 
     lines: Lines
     digests: DigestQueue
@@ -40,7 +40,7 @@ class Arrival:
 
 
 class Flight(Exchange):
-    """A request on the
+    """A request on the wire.
 
     The dispatcher's gate guards the fields that change; the exchange itself is fired under it.
     """

@@ -152,11 +152,11 @@ class Load:
         return self.result.never_sent
 
     def steady_figures(self) -> dict[str, int]:
-        """Return the columns of the table level that say which part was steady."""
+        """Return the instants between which the load was steady; {} where it never was."""
         return self.result.steady_figures()
 
     def client_figures(self) -> ClientFigures:
-        """Return the columns of the table level that say how exact this client was."""
+        """Return how exact this client was, and whether it was the limit of the level."""
         return self.result.client_figures()
 
 

@@ -42,9 +42,8 @@ class LevelResult:
         self.full_ns: int | None = None  # the last sending: from here on the load only falls
         self.pool_waits = 0  # requests that were due while every place was taken
         self.held_s = 0.0  # nothing was sent, as too much waited to be digested
-        self.digest_lag_s = (
-            0.0  # from a reply's end until it was digested, at most, while others streamed
-        )
+        # The longest from a reply's end until it was digested, while others streamed.
+        self.digest_lag_s = 0.0
 
     def add_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Note how late threads were and how long the process stood still."""
@@ -53,14 +52,14 @@ class LevelResult:
         self.paused_s = heartbeat.measure_paused_s(start_ns, end_ns)
 
     def steady_figures(self) -> dict[str, int]:
-        """Return the columns of the table level that say which part was steady; {} without one."""
+        """Return the instants between which the load was steady; {} where it never was."""
         if self.is_burst:
             return {}
         window = self.tally.find_steady_window(self.workers, self.is_open)
         return {"steady_start_ns": window[0], "steady_end_ns": window[1]} if window else {}
 
     def client_figures(self) -> ClientFigures:
-        """Return the columns of the table level that say how exact this client was."""
+        """Return how exact this client was, and whether it was the limit of the level."""
         return self.tally.summarize_client(
             self.kind,
             self.workers,

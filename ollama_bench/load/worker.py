@@ -180,7 +180,7 @@ class Worker:
 
     def _pause(self) -> None:
         """Let those that receive and send run while others still stream."""
-        if self._dispatcher.is_disturbed_by_work:
+        if self._dispatcher.has_streams:
             waiting = len(self._transport.digests)
             time.sleep(GENTLE_PAUSE_S / (1 + waiting / MANY_WAITING))
 

@@ -1,4 +1,4 @@
-"""When requests are due, and what becomes of those that were called."""
+"""When requests are due, and what becomes of those that were admitted."""
 
 import itertools
 
@@ -18,9 +18,9 @@ class FakeFlight:
         self.cancelled = reason
 
 
-def call_ready(queue):
-    """Call an arrival and make it ready."""
-    arrival = queue.call()
+def admit_ready(queue):
+    """Admit an arrival and make it ready."""
+    arrival = queue.admit()
     arrival.flight = FakeFlight()
     queue.put_ready(Ready(arrival, arrival.flight))
     return arrival
@@ -41,29 +41,29 @@ def test_poisson_arrivals_repeat_with_their_seed_and_have_their_rate():
 
 def test_arrivals_leave_in_their_order_however_they_became_ready():
     queue = ArrivalQueue(at_once(3))
-    first, second, third = (queue.call() for _ in range(3))
+    first, second, third = (queue.admit() for _ in range(3))
     for arrival in (third, first, second):
         queue.put_ready(Ready(arrival, FakeFlight()))
     assert [queue.pop_ready().arrival for _ in range(3)] == [first, second, third]
     assert queue.is_exhausted
     with pytest.raises(LookupError):
-        queue.call()
+        queue.admit()
 
 
 def test_what_is_dropped_is_cancelled_and_does_not_leave():
     queue = ArrivalQueue(at_once(3))
-    first, last = call_ready(queue), call_ready(queue)
+    first, last = admit_ready(queue), admit_ready(queue)
     assert queue.find_last_untold() is last
     assert queue.drop(last)
     assert not queue.drop(last)  # it was dropped before
     assert last.flight.cancelled == NOT_NEEDED
     assert queue.pop_ready().arrival is first
-    assert not queue.is_exhausted  # the third is still to be called
+    assert not queue.is_exhausted  # the third is still to be admitted
 
 
-def test_clearing_cancels_all_and_ends_the_calls():
+def test_clearing_cancels_all_and_ends_the_admissions():
     queue = ArrivalQueue(at_once(3))
-    arrivals = [call_ready(queue), queue.call()]
+    arrivals = [admit_ready(queue), queue.admit()]
     assert queue.clear() == 2
     assert queue.is_exhausted
     assert queue.next_ready is None
@@ -72,7 +72,7 @@ def test_clearing_cancels_all_and_ends_the_calls():
 
 def test_only_who_is_due_while_the_pool_is_full_has_waited():
     queue = ArrivalQueue(iter([0.1, 0.2, 0.3]))
-    arrivals = [queue.call() for _ in range(3)]
+    arrivals = [queue.admit() for _ in range(3)]
     for arrival in arrivals:
         queue.put_undecided(arrival)
     queue.decide(0.1, is_full=False)
@@ -81,10 +81,10 @@ def test_only_who_is_due_while_the_pool_is_full_has_waited():
     assert queue.next_undecided is arrivals[2]
 
 
-def test_the_unsent_are_those_due_by_now_called_or_not():
+def test_the_unsent_are_those_due_by_now_admitted_or_not():
     queue = ArrivalQueue(iter([0.1, 0.2, 0.3, 0.4, 9.0]))
-    queue.call()
-    queue.call().has_waited = True
+    queue.admit()
+    queue.admit().has_waited = True
     assert queue.take_unsent(0.5, None, is_full=False) == [
         (0.1, False),
         (0.2, True),

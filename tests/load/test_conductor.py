@@ -64,7 +64,7 @@ def test_a_held_request_whose_line_was_closed_goes_on_another(monkeypatch):
 
 def test_requests_that_the_client_never_sent_are_its_own_lateness(monkeypatch):
     """No thread is there to make them ready in time: nobody is told that the pool was too small."""
-    monkeypatch.setattr(conductor, "MAKING_AT_ONCE", 0)
+    monkeypatch.setattr(conductor, "PREPARE_AT_ONCE", 0)
     with Played(ANSWER) as server:
         level = fire(server.url, 8, arrivals=iter([0.0, 0.4, 0.5, 0.6]), until_s=0.8)
     assert level.never_sent == 3
