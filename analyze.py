@@ -9,6 +9,7 @@
 
 Reads results.db, prints the answer, and leaves data/<model>/*.png and data/report.html.
 """
+
 from __future__ import annotations
 
 import os
@@ -26,9 +27,13 @@ from dataclasses import replace
 from pathlib import Path
 
 try:
-    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+    from ollama_bench.terminal import (
+        standard,
+    )  # first: it says so where Python is too old or lacks the packages
 except ModuleNotFoundError as error:
-    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
+    sys.exit(
+        f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files"
+    )
 from ollama_bench.analysis import compare
 from ollama_bench.terminal import console
 from ollama_bench.storage import db
@@ -41,8 +46,11 @@ from ollama_bench.analysis.selection import Study
 from ollama_bench.analysis.verdict import Verdict
 
 DEFAULT_SLO = objectives.parse(objectives.DEFAULT)
-WAITED = {"ttft": "coalesce(first_text_ns, request.ended_ns)", "ttfat": "coalesce(first_answer_ns, request.ended_ns)",
-          "e2e": "request.ended_ns"}  # until when a request that was cut had waited
+WAITED = {
+    "ttft": "coalesce(first_text_ns, request.ended_ns)",
+    "ttfat": "coalesce(first_answer_ns, request.ended_ns)",
+    "e2e": "request.ended_ns",
+}  # until when a request that was cut had waited
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         draws = not (arguments.no_charts or arguments.compare)
         if draws and sys.flags.optimize > 1:  # Altair reads its own docstrings
             raise db.ResultsError(
-                "no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts")
+                "no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts"
+            )
         if draws and privilege.user_of_sudo():
             importlib.import_module("report")  # root's packages may be out of the user's reach
         privilege.drop()
@@ -82,7 +91,9 @@ def work(database, arguments: argparse.Namespace) -> int:
         print_verdict(judged)
         print_hosts(database, judged.study.model)
     if arguments.export_csv:
-        print(f"{export_csv.write(database, studies, Path(arguments.export_csv))} CSV files in {Path(arguments.export_csv) / 'ollama'}")
+        print(
+            f"{export_csv.write(database, studies, Path(arguments.export_csv))} CSV files in {Path(arguments.export_csv) / 'ollama'}"
+        )
     if not arguments.no_charts:
         draw(database, verdicts, Path(arguments.out))
     return compare.gate_absolute(studies, arguments.fail_if)
@@ -99,7 +110,11 @@ def judge(database, study: Study, arguments: argparse.Namespace) -> Verdict:
 
 def told(study: Study) -> dict[str, float]:
     """The objectives that the newest run was started with (bench.py --slo), by their short names."""
-    return {name: study.objectives[column] for name, (column, _) in objectives.COLUMNS.items() if column in study.objectives}
+    return {
+        name: study.objectives[column]
+        for name, (column, _) in objectives.COLUMNS.items()
+        if column in study.objectives
+    }
 
 
 def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
@@ -133,31 +148,60 @@ def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdic
     level_summary. A level in which nothing could be judged is not in it, nor one that was
     interrupted: who had ended by then were the fast ones; nor one in which the machine slept.
     """
-    late = ["0", *(f"{WAITED[name]} - coalesce(due_ns, sent_ns) > :{name} * 1e9" for name in limits if name in WAITED)]
+    late = [
+        "0",
+        *(
+            f"{WAITED[name]} - coalesce(due_ns, sent_ns) > :{name} * 1e9"
+            for name in limits
+            if name in WAITED
+        ),
+    ]
     columns = ["level_id", "count(*) AS asked", "sum(request.status = 'completed') AS completed"]
     tests = ["request.status = 'completed'"]
     for name in limits:
         column, less_is_better = objectives.COLUMNS[name]
-        rateless = "output_tokens < 2 OR last_text_ns = first_text_ns, " if name in ("tpot", "tokens_per_s") else ""  # came at once: misses none
+        rateless = (
+            "output_tokens < 2 OR last_text_ns = first_text_ns, "
+            if name in ("tpot", "tokens_per_s")
+            else ""
+        )  # came at once: misses none
         tests.append(f"coalesce({column} {'<=' if less_is_better else '>='} :{name}, {rateless}0)")
-        columns += [f"sum({tests[0]} AND {tests[-1]}) AS met_{name}",
-                    f"{'max' if less_is_better else 'min'}(CASE WHEN {tests[0]} THEN {column} END) AS worst_{name}"]
-    rows = database.query(f"""SELECT {', '.join(columns)}, sum({' AND '.join(tests)}) AS good FROM request
+        columns += [
+            f"sum({tests[0]} AND {tests[-1]}) AS met_{name}",
+            f"{'max' if less_is_better else 'min'}(CASE WHEN {tests[0]} THEN {column} END) AS worst_{name}",
+        ]
+    rows = database.query(
+        f"""SELECT {", ".join(columns)}, sum({" AND ".join(tests)}) AS good FROM request
         JOIN level ON level.id = level_id JOIN chosen USING (run_id, model)
         WHERE level.model = :model AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0 AND request.status <> 'in_flight'
-          AND (request.status <> 'cancelled' OR {' OR '.join(late)}) GROUP BY level_id""",
-                          {**limits, "model": study.model})
-    return {row["level_id"]: verdict.Service(row["asked"], row["completed"], row["good"], {name: row[f"met_{name}"] for name in limits},
-                                             {name: row[f"worst_{name}"] for name in limits}) for row in rows}
+          AND (request.status <> 'cancelled' OR {" OR ".join(late)}) GROUP BY level_id""",
+        {**limits, "model": study.model},
+    )
+    return {
+        row["level_id"]: verdict.Service(
+            row["asked"],
+            row["completed"],
+            row["good"],
+            {name: row[f"met_{name}"] for name in limits},
+            {name: row[f"worst_{name}"] for name in limits},
+        )
+        for row in rows
+    }
 
 
 # Saying.
 
+
 def print_verdict(judged: Verdict) -> None:
     study = judged.study
-    print(standard.brief(study.model) + ("   SIMULATED: no measurement of a real machine" if study.simulated else ""))
+    print(
+        standard.brief(study.model)
+        + ("   SIMULATED: no measurement of a real machine" if study.simulated else "")
+    )
     for run in study.runs:
-        print(f"  run {run['run_id']}, {standard.brief(str(run['label']))}, {run['started_utc']} UTC")
+        print(
+            f"  run {run['run_id']}, {standard.brief(str(run['label']))}, {run['started_utc']} UTC"
+        )
     print()
     print(console.heading(console.LEVEL_COLUMNS, width()))
     for level in study.levels:
@@ -174,7 +218,12 @@ def print_verdict(judged: Verdict) -> None:
 
 def print_hosts(database, model: str) -> None:
     """Each level by host, where there were several."""
-    rows = list(database.query("SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model) WHERE model = ? ORDER BY level_id, host", [model]))
+    rows = list(
+        database.query(
+            "SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model) WHERE model = ? ORDER BY level_id, host",
+            [model],
+        )
+    )
     if len({row["host"] for row in rows}) > 1:
         for row in rows:
             print(console.host_line(row))
@@ -189,15 +238,25 @@ def width() -> int:
 
 
 def say(text: str) -> None:
-    print(textwrap.fill(standard.clean(text), width() - 1, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    print(
+        textwrap.fill(
+            standard.clean(text),
+            width() - 1,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
 
 
 # Drawing.
+
 
 def draw(database, verdicts: list[Verdict], out: Path) -> None:
     """The PNGs and the page, told as they come."""
     from ollama_bench.charts import charts  # two seconds to load: not for --compare or --no-charts
     from ollama_bench.report import report
+
     absent: dict[str, list[str]] = {}
     drawn: dict[str, list[tuple[str, dict]]] = {judged.study.model: [] for judged in verdicts}
     todo = [(judged, chart) for judged in verdicts for chart in charts.CHARTS]
@@ -231,6 +290,7 @@ def progress(text: str) -> None:
 
 # The command line.
 
+
 def wishes(text: str) -> dict[str, float]:
     try:
         return objectives.parse(text)
@@ -243,18 +303,47 @@ def price(text: str) -> float:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="analyze.py", description="The answer, the charts and the report from results.db.")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="only these models (default: all)")
-    parser.add_argument("--run", type=int, action="append", default=[], metavar="N",
-                        help="these runs instead of the newest finished one of each model")
+    parser = argparse.ArgumentParser(
+        prog="analyze.py", description="The answer, the charts and the report from results.db."
+    )
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help="only these models (default: all)"
+    )
+    parser.add_argument(
+        "--run",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="these runs instead of the newest finished one of each model",
+    )
     parser.add_argument("--db", default="results.db", help="results file (default: results.db)")
-    parser.add_argument("--out", default="data", help="folder for charts and report (default: data)")
-    parser.add_argument("--slo", type=wishes, metavar="NAME=VALUE,...",
-                        help=f"what counts as served: {', '.join(objectives.COLUMNS)} (default: as the run was told, else ttft=10,tokens_per_s=10)")
-    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="what changed from A to B: run numbers, labels or models")
-    parser.add_argument("--fail-if", type=compare.condition, action="append", default=[], metavar="COND",
-                        help="exit 1 when it is so: 'output_tokens_per_s<-5%%' or 'error_ratio>0.01' (a rise) with --compare, 'ttft>2' without")
-    parser.add_argument("--export-csv", metavar="DIR", help="write the original tool's CSV tree below DIR")
+    parser.add_argument(
+        "--out", default="data", help="folder for charts and report (default: data)"
+    )
+    parser.add_argument(
+        "--slo",
+        type=wishes,
+        metavar="NAME=VALUE,...",
+        help=f"what counts as served: {', '.join(objectives.COLUMNS)} (default: as the run was told, else ttft=10,tokens_per_s=10)",
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="what changed from A to B: run numbers, labels or models",
+    )
+    parser.add_argument(
+        "--fail-if",
+        type=compare.condition,
+        action="append",
+        default=[],
+        metavar="COND",
+        help="exit 1 when it is so: 'output_tokens_per_s<-5%%' or 'error_ratio>0.01' (a rise) with --compare, 'ttft>2' without",
+    )
+    parser.add_argument(
+        "--export-csv", metavar="DIR", help="write the original tool's CSV tree below DIR"
+    )
     parser.add_argument("--price", type=price, metavar="X", help="price of a kilowatt hour")
     parser.add_argument("--currency", default="EUR", help="what the price is in (default: EUR)")
     parser.add_argument("--no-charts", action="store_true", help="print the answer only")
@@ -262,7 +351,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     standard.refuse_nul(parser, arguments)
     for condition in arguments.fail_if:
         if condition.is_change != bool(arguments.compare and condition.metric != "error_ratio"):
-            parser.error("--fail-if takes a change in % with --compare (error_ratio: a difference), a value without it")
+            parser.error(
+                "--fail-if takes a change in % with --compare (error_ratio: a difference), a value without it"
+            )
     if arguments.compare and (len(arguments.models) > 1 or arguments.run):
         parser.error("--compare takes its runs as A and B, and at most one MODEL")
     return arguments

@@ -7,6 +7,7 @@ Every later query joins the TEMP table `chosen (run_id, model)` that choose() ma
 out the levels in `aside`: the warm twins of --cache both, which are not repeats of the cold ones,
 and interrupted levels that --resume has fired again.
 """
+
 from __future__ import annotations
 
 import re
@@ -38,16 +39,17 @@ ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat""
 @dataclass
 class Study:
     """One model with the runs chosen for it; levels in rising order, repeats after each other."""
+
     model: str
-    runs: list[dict]      # of the view runs, oldest first
-    levels: list[dict]    # of level_summary, with energy, replies and machine beside
-    targets: list[dict]   # the model on its server, as described in each run
+    runs: list[dict]  # of the view runs, oldest first
+    levels: list[dict]  # of level_summary, with energy, replies and machine beside
+    targets: list[dict]  # the model on its server, as described in each run
     machine: dict | None  # the computer of the newest run; None when unknown
     outcomes: list[dict]  # of the view outcomes, failures only
-    sources: list[dict]   # name, device and scope of what gave watts
+    sources: list[dict]  # name, device and scope of what gave watts
     cache_effect: list[dict]  # of the view of that name: levels measured cold and warm
     objectives: dict[str, float]  # column of request: bound, as the newest run was told to judge by
-    folder: str = ""      # of its files: no other model of the results file has it
+    folder: str = ""  # of its files: no other model of the results file has it
 
     @property
     def simulated(self) -> bool:
@@ -62,7 +64,10 @@ class Study:
 
     def mean(self, column: str) -> dict[int, float]:
         """A column at each concurrency, the mean of its repeats; those unknown are not in it."""
-        known = {n: [level[column] for level in levels if level[column] is not None] for n, levels in self.by_concurrency().items()}
+        known = {
+            n: [level[column] for level in levels if level[column] is not None]
+            for n, levels in self.by_concurrency().items()
+        }
         return {n: fmean(values) for n, values in known.items() if values}
 
 
@@ -72,14 +77,21 @@ def choose(database, models: list[str], run_ids: list[int]) -> list[Study]:
     An imported run brings its model's other imported runs with it: the original tool wrote
     them into the same files. Raises ResultsError when the file has no such run or model.
     """
-    pairs = [(row["run_id"], row["model"]) for row in (chosen_by_id(database, run_ids) if run_ids else newest(database))]
+    pairs = [
+        (row["run_id"], row["model"])
+        for row in (chosen_by_id(database, run_ids) if run_ids else newest(database))
+    ]
     names = sorted({model for _, model in pairs})
     if not names:
         raise db.ResultsError("no run with a finished level in this file: run bench.py first")
     wanted = [match(name, names) for name in models] or names
     database.execute("DROP TABLE IF EXISTS temp.chosen")
-    database.execute("CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, PRIMARY KEY (run_id, model))")
-    database.conn.executemany("INSERT INTO chosen VALUES (?, ?)", [pair for pair in pairs if pair[1] in wanted])
+    database.execute(
+        "CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, PRIMARY KEY (run_id, model))"
+    )
+    database.conn.executemany(
+        "INSERT INTO chosen VALUES (?, ?)", [pair for pair in pairs if pair[1] in wanted]
+    )
     database.execute("DROP TABLE IF EXISTS temp.aside")
     database.execute("""CREATE TEMP TABLE aside AS SELECT warm_level_id AS level_id
         FROM cache_effect JOIN chosen USING (run_id, model)
@@ -89,7 +101,8 @@ def choose(database, models: list[str], run_ids: list[int]) -> list[Study]:
 
 def newest(database) -> list[dict]:
     """(run_id, model) of the newest run of each model, finished ones first."""
-    return list(database.query("""
+    return list(
+        database.query("""
         WITH measured AS (
           SELECT DISTINCT level.run_id, level.model, run.source, row_number() OVER (
             PARTITION BY level.model ORDER BY run.status = 'finished' DESC, run.started_unix DESC, run.id DESC) AS place
@@ -98,17 +111,30 @@ def newest(database) -> list[dict]:
         SELECT other.run_id, other.model FROM measured JOIN measured AS other
           ON other.model = measured.model AND (other.run_id = measured.run_id
             OR (other.source = 'import' AND measured.source = 'import'))
-        WHERE measured.place = 1"""))
+        WHERE measured.place = 1""")
+    )
 
 
 def chosen_by_id(database, run_ids: list[int]) -> list[dict]:
     """(run_id, model) of the runs named."""
     found = []
     for run_id in run_ids:
-        rows = list(database.query("SELECT DISTINCT run_id, model FROM level WHERE run_id = ?", [max(min(run_id, MOST_ROWS), 0)]))
+        rows = list(
+            database.query(
+                "SELECT DISTINCT run_id, model FROM level WHERE run_id = ?",
+                [max(min(run_id, MOST_ROWS), 0)],
+            )
+        )
         if not rows:
-            known = [str(row["run_id"]) for row in database.query(f"SELECT DISTINCT run_id FROM level ORDER BY 1 LIMIT {MOST_RUNS}")]
-            raise db.ResultsError(f"no run {run_id} with levels in this file: it has {', '.join(known) or 'none'}")
+            known = [
+                str(row["run_id"])
+                for row in database.query(
+                    f"SELECT DISTINCT run_id FROM level ORDER BY 1 LIMIT {MOST_RUNS}"
+                )
+            ]
+            raise db.ResultsError(
+                f"no run {run_id} with levels in this file: it has {', '.join(known) or 'none'}"
+            )
         found += rows
     return found
 
@@ -126,22 +152,66 @@ def match(name: str, names: list[str]) -> str:
 
 def read_study(database, model: str) -> Study:
     asked = {"model": model}
-    runs = list(database.query("""SELECT runs.* FROM runs JOIN chosen USING (run_id)
-        WHERE chosen.model = :model ORDER BY started_utc, run_id""", asked))
-    targets = list(database.query("SELECT target.* FROM target JOIN chosen USING (run_id, model) WHERE model = :model ORDER BY id", asked))
-    machines = list(database.query("""SELECT machine.* FROM machine JOIN run ON machine.id = machine_id
-        JOIN chosen ON chosen.run_id = run.id WHERE chosen.model = :model ORDER BY run.started_unix DESC LIMIT 1""", asked))
-    outcomes = list(database.query("""SELECT outcomes.* FROM outcomes JOIN chosen USING (run_id, model)
+    runs = list(
+        database.query(
+            """SELECT runs.* FROM runs JOIN chosen USING (run_id)
+        WHERE chosen.model = :model ORDER BY started_utc, run_id""",
+            asked,
+        )
+    )
+    targets = list(
+        database.query(
+            "SELECT target.* FROM target JOIN chosen USING (run_id, model) WHERE model = :model ORDER BY id",
+            asked,
+        )
+    )
+    machines = list(
+        database.query(
+            """SELECT machine.* FROM machine JOIN run ON machine.id = machine_id
+        JOIN chosen ON chosen.run_id = run.id WHERE chosen.model = :model ORDER BY run.started_unix DESC LIMIT 1""",
+            asked,
+        )
+    )
+    outcomes = list(
+        database.query(
+            """SELECT outcomes.* FROM outcomes JOIN chosen USING (run_id, model)
         WHERE model = :model AND status NOT IN ('completed', 'in_flight')
-                     AND level_id NOT IN (SELECT level_id FROM aside)""", asked))
-    sources = list(database.query("""SELECT DISTINCT name, device, scope FROM power_source JOIN chosen USING (run_id)
-        WHERE chosen.model = :model AND EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) ORDER BY name, device""", asked))
-    effects = list(database.query("""SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
-        WHERE model = :model ORDER BY concurrency""", asked))
-    objectives = {row["metric"]: row["bound"] for row in database.query(
-        "SELECT metric, bound FROM objective WHERE run_id = ?", [runs[-1]["run_id"]])}
-    return Study(model, runs, list(database.query(LEVELS, asked)), targets, machines[0] if machines else None, outcomes,
-                 sources, effects, objectives, folders(database)[model])
+                     AND level_id NOT IN (SELECT level_id FROM aside)""",
+            asked,
+        )
+    )
+    sources = list(
+        database.query(
+            """SELECT DISTINCT name, device, scope FROM power_source JOIN chosen USING (run_id)
+        WHERE chosen.model = :model AND EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) ORDER BY name, device""",
+            asked,
+        )
+    )
+    effects = list(
+        database.query(
+            """SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
+        WHERE model = :model ORDER BY concurrency""",
+            asked,
+        )
+    )
+    objectives = {
+        row["metric"]: row["bound"]
+        for row in database.query(
+            "SELECT metric, bound FROM objective WHERE run_id = ?", [runs[-1]["run_id"]]
+        )
+    }
+    return Study(
+        model,
+        runs,
+        list(database.query(LEVELS, asked)),
+        targets,
+        machines[0] if machines else None,
+        outcomes,
+        sources,
+        effects,
+        objectives,
+        folders(database)[model],
+    )
 
 
 def folders(database) -> dict[str, str]:

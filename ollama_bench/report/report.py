@@ -5,6 +5,7 @@
 The page asks no other host for anything: scripts and data are inside, and its own policy
 forbids the rest. Whatever came from a server or a user is escaped.
 """
+
 from __future__ import annotations
 
 import json
@@ -18,46 +19,100 @@ from ollama_bench.charts import charts
 from ollama_bench.storage import files
 from ollama_bench.terminal.console import GPU_COLUMNS, is_gpu_alone
 from ollama_bench.analysis.selection import Study
-from ollama_bench.analysis.verdict import ENOUGH_RATIO, Verdict, Warning, digits, percent, seconds, wording
+from ollama_bench.analysis.verdict import (
+    ENOUGH_RATIO,
+    Verdict,
+    Warning,
+    digits,
+    percent,
+    seconds,
+    wording,
+)
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 LEVEL_COLUMNS = [  # heading, column of a level, how it is written
-    ("run", "run_id", str), ("at once", "concurrency", str), ("repeat", "repeat", str), ("done", "completed", str), ("failed", "errors", str),
-    ("wait, mean", "ttft_mean_s", seconds), ("p50", "ttft_p50_s", seconds), ("p95", "ttft_p95_s", seconds), ("p99", "ttft_p99_s", seconds),
-    ("tokens/s each", "tokens_per_s_mean", digits), ("least", "tokens_per_s_min", digits), ("tokens/s all", "output_tokens_per_s", digits),
-    ("whole reply", "e2e_mean_s", seconds), ("W", "mean_w", digits), ("J/token", "joules_per_output_token", digits),
+    ("run", "run_id", str),
+    ("at once", "concurrency", str),
+    ("repeat", "repeat", str),
+    ("done", "completed", str),
+    ("failed", "errors", str),
+    ("wait, mean", "ttft_mean_s", seconds),
+    ("p50", "ttft_p50_s", seconds),
+    ("p95", "ttft_p95_s", seconds),
+    ("p99", "ttft_p99_s", seconds),
+    ("tokens/s each", "tokens_per_s_mean", digits),
+    ("least", "tokens_per_s_min", digits),
+    ("tokens/s all", "output_tokens_per_s", digits),
+    ("whole reply", "e2e_mean_s", seconds),
+    ("W", "mean_w", digits),
+    ("J/token", "joules_per_output_token", digits),
     ("less idle", "net_joules_per_output_token", digits),
     ("GPU alone, W", "gpu_power_w", digits),
     ("GPU alone, J/token", "gpu_joules_per_output_token", digits),
-    ("ran at once", "peak_streaming", digits), ("took", "duration_s", seconds),
+    ("ran at once", "peak_streaming", digits),
+    ("took", "duration_s", seconds),
 ]
 DEFINITIONS = [
     ("repeat", "the first, second ... time of a level in its run"),
-    ("wait (TTFT)", "from just before the request is written to the first chunk with text, answer or reasoning"),
-    ("tokens/s each", "(output tokens - 1) / (last - first chunk with text) of a completed request; the mean of them"),
-    ("tokens/s all", "output tokens of the level / its time from the first request to the end of the last stream"),
+    (
+        "wait (TTFT)",
+        "from just before the request is written to the first chunk with text, answer or reasoning",
+    ),
+    (
+        "tokens/s each",
+        "(output tokens - 1) / (last - first chunk with text) of a completed request; the mean of them",
+    ),
+    (
+        "tokens/s all",
+        "output tokens of the level / its time from the first request to the end of the last stream",
+    ),
     ("failed", "every request that did not end completed; it counts in no wait and no speed"),
     ("p95, p99", "nearest rank; blank below 20 and 100 completed requests"),
-    ("W, J/token", "mean watts during the level, and its energy / its output tokens; blank where samples cover less than 95 % of it. "
-                   "What the watts include is the power source's to say"),
+    (
+        "W, J/token",
+        "mean watts during the level, and its energy / its output tokens; blank where samples cover less than 95 % of it. "
+        "What the watts include is the power source's to say",
+    ),
     ("GPU alone", "the same of the GPU by itself: shown where its sum with the CPU is not known"),
-    ("ran at once", "the most requests that streamed at the same time: the server's slots, seen from outside"),
-    ("gap between chunks (ITL)", "between consecutive chunks with text of one stream; a chunk may carry several tokens"),
+    (
+        "ran at once",
+        "the most requests that streamed at the same time: the server's slots, seen from outside",
+    ),
+    (
+        "gap between chunks (ITL)",
+        "between consecutive chunks with text of one stream; a chunk may carry several tokens",
+    ),
 ]
 
 
-def write(path: Path, verdicts: list[Verdict], drawn: dict[str, list[tuple[str, dict]]], across: dict[str, dict]) -> Path:
+def write(
+    path: Path,
+    verdicts: list[Verdict],
+    drawn: dict[str, list[tuple[str, dict]]],
+    across: dict[str, dict],
+) -> Path:
     """Write the page and return its path; drawn are each model's charts with their titles, across those of all."""
     figures: list[dict] = []
     body = "".join(map(answer, verdicts)) if len(verdicts) > 1 else ""
     if across:
-        side_by_side = "".join(figure(spec["title"]["text"], spec, figures) for spec in across.values())
+        side_by_side = "".join(
+            figure(spec["title"]["text"], spec, figures) for spec in across.values()
+        )
         body += f"<section><h2>Models side by side</h2>{side_by_side}</section>"
-    body += "".join(chapter(judged, drawn[judged.study.model], figures, len(verdicts) == 1) for judged in verdicts)
+    body += "".join(
+        chapter(judged, drawn[judged.study.model], figures, len(verdicts) == 1)
+        for judged in verdicts
+    )
     page = PAGE.format(
-        policy=escape(POLICY, quote=False), style=STYLE, body=body, definitions=definitions(verdicts[0].objectives),
-        specs=in_script(figures), look=in_script({**charts.config(), "padding": 4}),
-        library=vl_convert.javascript_bundle(), script=SCRIPT)
+        policy=escape(POLICY, quote=False),
+        style=STYLE,
+        body=body,
+        definitions=definitions(verdicts[0].objectives),
+        specs=in_script(figures),
+        look=in_script({**charts.config(), "padding": 4}),
+        library=vl_convert.javascript_bundle(),
+        script=SCRIPT,
+    )
     files.write(path, page, path.parent)
     return path
 
@@ -69,18 +124,24 @@ def answer(judged: Verdict) -> str:
 
 
 def verdict_of(judged: Verdict) -> str:
-    simulated = '<p class="simulated">Simulated server: these are no measurements of a real machine.</p>' if judged.study.simulated else ""
-    return f"""{simulated}<ul class="verdict">{''.join(f'<li>{escape(sentence)}</li>' for sentence in judged.sentences)}</ul>"""
+    simulated = (
+        '<p class="simulated">Simulated server: these are no measurements of a real machine.</p>'
+        if judged.study.simulated
+        else ""
+    )
+    return f"""{simulated}<ul class="verdict">{"".join(f"<li>{escape(sentence)}</li>" for sentence in judged.sentences)}</ul>"""
 
 
-def chapter(judged: Verdict, drawn: list[tuple[str, dict]], figures: list[dict], with_verdict: bool) -> str:
+def chapter(
+    judged: Verdict, drawn: list[tuple[str, dict]], figures: list[dict], with_verdict: bool
+) -> str:
     """All about one model."""
     study = judged.study
     name = escape(study.model) if with_verdict else f"{escape(study.model)}: tables and charts"
     return f"""<section class="chapter" id="{escape(study.folder)}"><h2>{name}</h2>{verdict_of(judged) if with_verdict else ""}
 {warning_list(judged.warnings)}
 {table(study.levels)}
-{''.join(figure(title, spec, figures) for title, spec in drawn)}
+{"".join(figure(title, spec, figures) for title, spec in drawn)}
 <h3>What was measured</h3>{facts(study)}
 <h3>How to repeat it</h3>{repeat(study)}</section>"""
 
@@ -88,8 +149,10 @@ def chapter(judged: Verdict, drawn: list[tuple[str, dict]], figures: list[dict],
 def warning_list(warnings: list[Warning]) -> str:
     if not warnings:
         return ""
-    items = "".join(f"<li><strong>{escape(warning.seen)}.</strong> {escape(warning.cause)}. {escape(warning.option)}.</li>"
-                    for warning in warnings)
+    items = "".join(
+        f"<li><strong>{escape(warning.seen)}.</strong> {escape(warning.cause)}. {escape(warning.option)}.</li>"
+        for warning in warnings
+    )
     summary = f"{len(warnings)} to know before trusting this"
     return f'<details class="warnings" open><summary>{summary}</summary><ul>{items}</ul></details>'
 
@@ -97,11 +160,20 @@ def warning_list(warnings: list[Warning]) -> str:
 def table(levels: list[dict]) -> str:
     """The levels; columns that nobody measured are left out, and run or repeat where all are the same."""
     is_gpu_shown = any(map(is_gpu_alone, levels))
-    columns = [column for column in LEVEL_COLUMNS if any(level[column[1]] is not None for level in levels)
-               and (column[1] not in GPU_COLUMNS.values() or is_gpu_shown)
-               and (column[1] not in ("run_id", "repeat") or len({level[column[1]] for level in levels}) > 1)]
+    columns = [
+        column
+        for column in LEVEL_COLUMNS
+        if any(level[column[1]] is not None for level in levels)
+        and (column[1] not in GPU_COLUMNS.values() or is_gpu_shown)
+        and (
+            column[1] not in ("run_id", "repeat") or len({level[column[1]] for level in levels}) > 1
+        )
+    ]
     head = "".join(f"<th>{escape(heading)}</th>" for heading, _, _ in columns)
-    rows = "".join("<tr>" + "".join(cell(level, name, written) for _, name, written in columns) + "</tr>" for level in levels)
+    rows = "".join(
+        "<tr>" + "".join(cell(level, name, written) for _, name, written in columns) + "</tr>"
+        for level in levels
+    )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
@@ -112,10 +184,14 @@ def cell(level: dict, name: str, written: Callable) -> str:
 
 def figure(title: str, spec: dict, figures: list[dict]) -> str:
     """A place for a chart with its notes; its spec goes into figures, without the title that the page itself sets."""
-    figures.append({key: value for key, value in spec.items() if key not in ("title", "config", "usermeta")})
+    figures.append(
+        {key: value for key, value in spec.items() if key not in ("title", "config", "usermeta")}
+    )
     notes = escape(" ".join(spec["usermeta"]["notes"]))
-    return (f'<figure><h3>{escape(title)}</h3>{f"<p class=hint>{notes}</p>" if notes else ""}'
-            f'<div class="chart" data-spec="{len(figures) - 1}"></div></figure>')
+    return (
+        f"<figure><h3>{escape(title)}</h3>{f'<p class=hint>{notes}</p>' if notes else ''}"
+        f'<div class="chart" data-spec="{len(figures) - 1}"></div></figure>'
+    )
 
 
 def facts(study: Study) -> str:
@@ -123,21 +199,60 @@ def facts(study: Study) -> str:
     machine, target = study.machine or {}, study.targets[-1] if study.targets else {}
     sources = sorted({level["power_source"] for level in study.levels if level["power_source"]})
     pairs = [
-        ("machine", [machine.get("chip"), machine.get("model"), memory(machine.get("memory_bytes")),
-                     machine.get("os"), "a virtual machine" if machine.get("virtual") else None]),
-        ("GPU", [machine.get("gpu"), counted(machine.get("gpu_cores"), "cores"), memory(machine.get("gpu_memory_bytes"))]),
+        (
+            "machine",
+            [
+                machine.get("chip"),
+                machine.get("model"),
+                memory(machine.get("memory_bytes")),
+                machine.get("os"),
+                "a virtual machine" if machine.get("virtual") else None,
+            ],
+        ),
+        (
+            "GPU",
+            [
+                machine.get("gpu"),
+                counted(machine.get("gpu_cores"), "cores"),
+                memory(machine.get("gpu_memory_bytes")),
+            ],
+        ),
         ("server", [target.get("server"), target.get("server_version"), target.get("host")]),
-        ("model", [target.get("family"), target.get("parameter_size"), target.get("quantization"), target.get("digest")]),
-        ("its memory", [memory(target.get("size_bytes")), counted(memory(target.get("vram_bytes")), "of it on the GPU")]),
+        (
+            "model",
+            [
+                target.get("family"),
+                target.get("parameter_size"),
+                target.get("quantization"),
+                target.get("digest"),
+            ],
+        ),
+        (
+            "its memory",
+            [
+                memory(target.get("size_bytes")),
+                counted(memory(target.get("vram_bytes")), "of it on the GPU"),
+            ],
+        ),
         ("slots", [counted(target.get("slots"), f"by {target.get('slots_source')}")]),
-        ("power from", sources)]
-    pairs += [(f"run {run['run_id']}", [run["label"], run["status"], f"{run['started_utc']} UTC", seconds(run["duration_s"])])
-              for run in study.runs]
+        ("power from", sources),
+    ]
+    pairs += [
+        (
+            f"run {run['run_id']}",
+            [run["label"], run["status"], f"{run['started_utc']} UTC", seconds(run["duration_s"])],
+        )
+        for run in study.runs
+    ]
     return terms((term, ", ".join(str(part) for part in parts if part)) for term, parts in pairs)
 
 
 def terms(pairs: Iterable[tuple[str, str]]) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in pairs if text) + "</dl>"
+    return (
+        "<dl>"
+        + "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in pairs if text)
+        + "</dl>"
+    )
 
 
 def counted(amount, what: str) -> str:
@@ -156,12 +271,25 @@ def repeat(study: Study) -> str:
 
 def definitions(objectives: dict[str, float]) -> str:
     wishes = " and ".join(wording(name, limit) for name, limit in objectives.items())
-    return terms([*DEFINITIONS, ("served", f"{wishes}, for {percent(ENOUGH_RATIO)} of the requests; failures never are")])
+    return terms(
+        [
+            *DEFINITIONS,
+            (
+                "served",
+                f"{wishes}, for {percent(ENOUGH_RATIO)} of the requests; failures never are",
+            ),
+        ]
+    )
 
 
 def in_script(data) -> str:
     """JSON that cannot end the script element it stands in."""
-    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return (
+        json.dumps(data, separators=(",", ":"))
+        .replace("<", "\\u003c")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
 
 
 STYLE = """

@@ -1,4 +1,5 @@
 """selection.py: which runs count, and what is told when there is none."""
+
 import pytest
 
 import analyze
@@ -25,7 +26,10 @@ def test_the_newest_finished_run_of_each_model(results):
     made_up_results.write(results, levels=(1, 2), started_unix=1e9)
     made_up_results.write(results, levels=(1,), started_unix=3e9, model="other:1b")
     change(results, "UPDATE run SET status = 'failed' WHERE id = 3")
-    assert [(study.model, [run["run_id"] for run in study.runs]) for study in chosen(results)] == [("other:1b", [3]), ("tiny:7b", [1])]
+    assert [(study.model, [run["run_id"] for run in study.runs]) for study in chosen(results)] == [
+        ("other:1b", [3]),
+        ("tiny:7b", [1]),
+    ]
 
 
 def test_a_finished_run_goes_before_a_newer_one_that_is_not(results):
@@ -58,11 +62,21 @@ def test_an_interrupted_level_that_was_fired_again_is_left_out(results):
     assert [level["level_id"] for level in study.levels] == [1, 3]
     assert {outcome["level_id"] for outcome in study.outcomes} == {3}
     change(results, "UPDATE level SET status = 'interrupted'")
-    assert chosen(results, run_ids=[1])[0].by_concurrency().keys() == {1, 4}  # what is not there again is not left out
+    assert chosen(results, run_ids=[1])[0].by_concurrency().keys() == {
+        1,
+        4,
+    }  # what is not there again is not left out
 
 
-@pytest.mark.parametrize("models, run_ids, said", [
-    (["nothing:1b"], [], "no model nothing:1b"), ([], [9], "no run 9 with levels in this file: it has 1"), ([], [10**30], "no run 10+ with"), ([], [-(10**30)], "no run -10+ with")])
+@pytest.mark.parametrize(
+    "models, run_ids, said",
+    [
+        (["nothing:1b"], [], "no model nothing:1b"),
+        ([], [9], "no run 9 with levels in this file: it has 1"),
+        ([], [10**30], "no run 10+ with"),
+        ([], [-(10**30)], "no run -10+ with"),
+    ],
+)
 def test_what_is_absent_is_one_line(results, models, run_ids, said):
     made_up_results.write(results, levels=(1,))
     with pytest.raises(db.ResultsError, match=said) as error:
@@ -76,9 +90,19 @@ def test_an_empty_file_says_what_to_do(results):
         chosen(results)
 
 
-@pytest.mark.parametrize("model, folder", [
-    ("qwen3:8b", "qwen3-8b"), ("../../etc/passwd", "etc-passwd"), ("hf.co/a/b:Q4_K_M", "hf.co-a-b-Q4_K_M"), ("con", "model-con"),
-    ("NUL.gguf", "model-NUL.gguf"), ("...", "model-"), ("<script>", "script"), ("x" * 300, "x" * 100)])
+@pytest.mark.parametrize(
+    "model, folder",
+    [
+        ("qwen3:8b", "qwen3-8b"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("hf.co/a/b:Q4_K_M", "hf.co-a-b-Q4_K_M"),
+        ("con", "model-con"),
+        ("NUL.gguf", "model-NUL.gguf"),
+        ("...", "model-"),
+        ("<script>", "script"),
+        ("x" * 300, "x" * 100),
+    ],
+)
 def test_a_folder_name_is_safe_everywhere(model, folder):
     assert selection.safe_name(model) == folder
 
@@ -95,7 +119,15 @@ def test_models_whose_names_would_be_one_folder_have_two(results, tmp_path):
     for model in names:
         made_up_results.write(results, levels=(1,), model=model)
     folders = {study.model: study.folder for study in chosen(results)}
-    assert folders == {"tiny:7b": "tiny-7b", "tiny-7b": "tiny-7b-2", "Tiny 7b": "Tiny-7b-3", "tiny-7b-2": "tiny-7b-2-2"}
-    assert chosen(results, ["tiny-7b"])[0].model == "tiny-7b" and chosen(results, ["Tiny 7b"], [3])[0].folder == "Tiny-7b-3"
+    assert folders == {
+        "tiny:7b": "tiny-7b",
+        "tiny-7b": "tiny-7b-2",
+        "Tiny 7b": "Tiny-7b-3",
+        "tiny-7b-2": "tiny-7b-2-2",
+    }
+    assert (
+        chosen(results, ["tiny-7b"])[0].model == "tiny-7b"
+        and chosen(results, ["Tiny 7b"], [3])[0].folder == "Tiny-7b-3"
+    )
     assert analyze.main(["--db", str(results), "--no-charts", "--export-csv", str(tmp_path)]) == 0
     assert sorted(path.name for path in (tmp_path / "ollama").iterdir()) == sorted(folders.values())
