@@ -1,5 +1,7 @@
 """analyze.py from end to end: what it prints, what it leaves, how it fails."""
 
+from __future__ import annotations
+
 import os
 import sqlite3
 import subprocess
@@ -9,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import analyze
-from ollama_bench.charts import charts
 from ollama_bench.storage import db
 from tests.support import made_up_results
+from tests.support.studies import change as change_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,14 +50,6 @@ def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
     assert analyze.main(["--db", str(results), "--no-charts"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 60 and "    32     30/32" in "\n".join(lines)
-
-
-def test_a_run_of_single_tokens_is_drawn(tmp_path, capsys):
-    made_up_results.write(tmp_path / "results.db", tokens=1, levels=(1, 4), failures=1)
-    assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]) == 0
-    assert (tmp_path / "tiny-7b" / "combined_metrics.png").exists() and (
-        tmp_path / "report.html"
-    ).exists()
 
 
 def test_a_price_where_no_level_has_a_token(results, capsys):
@@ -103,54 +97,6 @@ def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, a
         encoding=alphabet,
     )
     assert (done.returncode, done.stderr) == (0, "") and "?" in done.stdout
-
-
-def test_it_leaves_a_png_for_each_chart_and_one_page(results, tmp_path):
-    assert analyze.main(["--db", str(results), "--out", str(tmp_path / "data")]) == 0
-    assert {path.stem for path in (tmp_path / "data" / "tiny-7b").glob("*.png")} == {
-        chart.name for chart in charts.CHARTS
-    }
-    assert {path.name for path in (tmp_path / "data").iterdir()} == {"tiny-7b", "report.html"}
-
-
-def test_several_models_are_compared_and_what_is_absent_is_said_once(
-    results, tmp_path, capsys, monkeypatch
-):
-    written = []
-    monkeypatch.setattr(
-        charts,
-        "CHARTS",
-        [chart for chart in charts.CHARTS if chart.name in ("combined_metrics", "itl")],
-    )
-    monkeypatch.setattr(
-        charts,
-        "save_png",
-        lambda spec, path, top: written.append(path.relative_to(tmp_path).as_posix()),
-    )
-    made_up_results.write(results, model="other/<1b>", levels=(1, 2), chunks=False)
-    assert analyze.main(["--db", str(results), "--out", str(tmp_path)]) == 0
-    assert set(written) == {
-        "comparative_throughput.png",
-        "comparative_wait.png",
-        "comparative_efficiency.png",
-        "tiny-7b/combined_metrics.png",
-        "tiny-7b/itl.png",
-        "other-1b/combined_metrics.png",
-    }
-    said = " ".join(capsys.readouterr().out.split())
-    assert (
-        said.count("not drawn, no chunks in this file: other-1b/itl.png") == 1
-        and "6 charts in" in said
-    )
-
-
-def test_a_level_above_32_is_not_called_absent(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        charts, "CHARTS", [chart for chart in charts.CHARTS if chart.name == "ttfb_analysis_32"]
-    )
-    made_up_results.write(tmp_path / "results.db", levels=(64,), chunks=False)
-    assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]) == 0
-    assert "not drawn, no waits up to 32 at once in this file" in capsys.readouterr().out
 
 
 def test_wishes_change_the_answer(results, capsys):
@@ -242,3 +188,25 @@ def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
         and f"the machine slept for 30 s in the level at {slept_at.rpartition(' ')[2]} at once"
         in out
     )
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("request SET first_text_ns = ended_ns + 100000000000000", "table request"),
+        ("request SET first_byte_ns = -1000000000000", "table request"),
+        ("level SET started_ns = 9223372036854775807 WHERE id = 1", "table level"),
+        ("level SET run_id = 9 WHERE id = 1", "not there"),
+        (
+            "power_sample SET end_ns = 20000000000000000 WHERE end_ns = (SELECT max(end_ns) FROM power_sample)",
+            "table power_sample",
+        ),
+        ("request SET first_text_ns = ended_ns + 9", ""),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, capsys, change, said):
+    made_up_results.write(tmp_path / "results.db")
+    change_file(tmp_path / "results.db", "PRAGMA foreign_keys = OFF", f"UPDATE {change}")
+    code = analyze.main(["--db", str(tmp_path / "results.db"), "--no-charts"])
+    err = capsys.readouterr().err
+    assert code == len(err.splitlines()) == bool(said) and said in err

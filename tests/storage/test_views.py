@@ -1,9 +1,9 @@
 """schema.sql: every statistic against rows written by hand and answers worked out by hand."""
 import pytest
 
-import analyze
 from ollama_bench.storage import db
 from ollama_bench.analysis import selection
+from ollama_bench.analysis.service import measure_service
 
 S = 1_000_000_000  # nanoseconds in a second
 
@@ -176,7 +176,7 @@ def test_chunks_fit_in_24_bytes(database):
 
 
 def shares(database, study, limits):
-    return {level_id: service.share for level_id, service in analyze.within(database, study, limits).items()}
+    return {level_id: service.share for level_id, service in measure_service(database, study, limits).items()}
 
 
 def cut(database, number, ended, **columns):

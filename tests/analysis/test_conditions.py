@@ -1,14 +1,15 @@
-"""--fail-if: what a bound may name, how it may be written, and that a wrong one is told before anything runs."""
+"""What a condition may name, how it is written, and that a wrong one is told first."""
 
-import argparse
+from __future__ import annotations
 
 import pytest
 
 import analyze
 import bench
-from ollama_bench.analysis import compare
+from ollama_bench.analysis.conditions import FIGURES, ConditionError, parse_condition
 from ollama_bench.storage import db
 from tests.support import made_up_results
+from tests.support.comparisons import run
 
 NO_FIGURES = {
     "run_id",
@@ -43,8 +44,8 @@ def test_every_figure_of_a_level_may_be_named(tmp_path):
     there = set(columns(tmp_path / "results.db", "level_summary")) | set(
         columns(tmp_path / "results.db", "energy_summary")
     )
-    assert compare.FIGURES == there - NO_FIGURES
-    for name in sorted(compare.FIGURES):
+    assert there - NO_FIGURES == FIGURES
+    for name in sorted(FIGURES):
         assert analyze.main(
             ["--db", str(tmp_path / "results.db"), "--no-charts", "--fail-if", f"{name}<=-1e9"]
         ) in (0, 1), name
@@ -86,11 +87,13 @@ def test_how_a_bound_is_written(tmp_path, text, code):
     ],
 )
 def test_what_is_no_bound(text):
-    with pytest.raises(argparse.ArgumentTypeError):
-        compare.condition(text)
+    with pytest.raises(ConditionError):
+        parse_condition(text)
 
 
-@pytest.mark.parametrize("text, words", [("ttft>10%", "is a change"), ("speed>1", "no condition")])
+@pytest.mark.parametrize(
+    "text, words", [("ttft>10%", "a single run has no change"), ("speed>1", "invalid condition")]
+)
 def test_a_bound_that_a_run_cannot_have_is_told_before_it_runs(
     tmp_path, monkeypatch, capsys, text, words
 ):
@@ -99,3 +102,28 @@ def test_a_bound_that_a_run_cannot_have_is_told_before_it_runs(
     assert bench.main(["1", "--fail-if", text]) == 2
     said = capsys.readouterr().err
     assert words in said and len(said.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "tokens_per_s", "speed>1", "ttft>x", "ttft=3", "error_ratio>5%", "e2e>5%"]
+)
+def test_a_wrong_condition_is_told(text):
+    with pytest.raises(ConditionError) as error:
+        parse_condition(text)
+    assert str(error.value).endswith(
+        "with % for a change: ttft, tokens_per_s, output_tokens_per_s, joules_per_token, gpu_joules_per_token"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a", "b", "--compare", "1", "2"],
+        ["--run", "1", "--compare", "1", "2"],
+        ["--compare", "1", "2", "--fail-if", "ttft>5%", "--fail-if", "ttft>5"],
+    ],
+)
+def test_wrong_usage_is_2(pair, arguments):
+    with pytest.raises(SystemExit) as error:
+        run(pair, *arguments)
+    assert error.value.code == 2

@@ -1,4 +1,6 @@
-"""report.py: one page that asks nobody for anything and takes no text for markup."""
+"""One page that asks nobody for anything and takes no text for markup."""
+
+from __future__ import annotations
 
 import json
 import re
@@ -9,11 +11,14 @@ import zlib
 import pytest
 
 import analyze
-from ollama_bench.charts import charts
+from ollama_bench.charts import catalog, png
+from ollama_bench.charts.theme import FAINT, PAGE, RED, TEXT
+from ollama_bench.report.page import in_script, read_asset
 from tests.support import made_up_results
-from ollama_bench.report import report
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
+
+
 SHAPES = (
     "combined_metrics",
     "throughput_vs_avg_wait",
@@ -22,6 +27,8 @@ SHAPES = (
     "server_split",
     "itl",
 )  # one of each kind
+
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -41,9 +48,11 @@ def page(tmp_path_factory):
     )
     made_up_results.write(folder / "results.db", levels=(1, 2, 4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(charts, "CHARTS", [chart for chart in charts.CHARTS if chart.name in SHAPES])
         patch.setattr(
-            charts, "save_png", lambda *_: None
+            catalog, "CHARTS", [chart for chart in catalog.CHARTS if chart.name in SHAPES]
+        )
+        patch.setattr(
+            png, "save_png", lambda *_: None
         )  # test_charts.py and test_analyze.py look at those
         assert analyze.main(["--db", str(folder / "results.db"), "--out", str(folder)]) == 0
     return folder / "report.html"
@@ -82,45 +91,14 @@ def test_what_the_marks_mean_stands_beside_the_chart(page):
     assert "Darker: more of the level&#x27;s gaps." in own_part(page)
 
 
-def test_rows_of_the_same_level_are_told_apart():
-    levels = [
-        {**{name: 1 for _, name, _ in report.LEVEL_COLUMNS}, "run_id": run, "repeat": repeat}
-        for run, repeat in ((1, 1), (2, 1), (2, 2))
-    ]
-    assert "<th>run</th>" in report.table(levels) and "<th>repeat</th>" in report.table(levels)
-    assert "<th>run</th>" not in report.table(levels[:1]) and "<th>repeat</th>" not in report.table(
-        levels[:2]
-    )
-
-
-def test_watts_of_the_gpu_alone_have_columns_of_their_own():
-    level = {name: 1 for _, name, _ in report.LEVEL_COLUMNS} | {
-        "mean_w": 20.5,
-        "gpu_power_w": 18.25,
-    }
-    whole = report.table([level])
-    assert "20.5" in whole and "GPU alone" not in whole and "18.2" not in whole
-    alone = report.table(
-        [
-            level
-            | {"mean_w": None, "joules_per_output_token": None, "net_joules_per_output_token": None}
-        ]
-    )
-    assert (
-        "<th>GPU alone, W</th><th>GPU alone, J/token</th>" in alone
-        and "<th>W</th>" not in alone
-        and "18.2" in alone
-    )
-
-
 def test_the_dark_screen_recolours_what_charts_are_drawn_with():
-    for colour in (charts.TEXT, charts.FAINT, charts.PAGE):
-        assert f'[fill="{colour}"]' in report.STYLE and f'[stroke="{colour}"]' in report.STYLE
-    assert (
-        "(prefers-color-scheme: dark)"
-        not in report.STYLE.replace("@media screen and (prefers-color-scheme: dark)", "")
-        and charts.RED in report.SCRIPT
-    )
+    for colour in (TEXT, FAINT, PAGE):
+        assert f'[fill="{colour}"]' in read_asset(
+            "page.css"
+        ) and f'[stroke="{colour}"]' in read_asset("page.css")
+    assert "(prefers-color-scheme: dark)" not in read_asset("page.css").replace(
+        "@media screen and (prefers-color-scheme: dark)", ""
+    ) and RED in read_asset("page.js")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
@@ -195,8 +173,8 @@ def test_it_names_no_other_host(page):
 
 
 def test_what_ends_a_script_cannot_stand_in_one():
-    assert "<" not in report.in_script({"a": "</script><!--"}) and json.loads(
-        report.in_script({"a": "</script>\u2028"})
+    assert "<" not in in_script({"a": "</script><!--"}) and json.loads(
+        in_script({"a": "</script>\u2028"})
     ) == {"a": "</script>\u2028"}
 
 
@@ -227,13 +205,12 @@ def test_a_browser_draws_every_chart_without_a_complaint(page, tmp_path, scheme)
     assert ":CONSOLE" not in shown.stderr
     seen = re.sub(r"<script.*?</script>", "", shown.stdout, flags=re.S)
     assert "<svg" in seen and "<img" not in seen and "&lt;img src=x onerror=alert(1)&gt;" in seen
-    asked = {
-        url
-        for url in re.findall(
+    asked = set(
+        re.findall(
             r'"url":"((?:https?|wss?)://[^"]*)"',
             (tmp_path / "net.json").read_text(errors="replace"),
         )
-    }
+    )
     assert not {
         url for url in asked if "google" not in url and "gvt1" not in url
     }  # the browser's own update checks are not the page's
