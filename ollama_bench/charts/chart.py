@@ -23,7 +23,7 @@ from ollama_bench.inputs import objectives as known_objectives
 Spec = dict[str, Any]  # a chart in Vega-Lite's JSON
 
 NOTE_LETTERS = 118  # of a subtitle's line
-SIMULATED = "simulated server: no measurement of a real machine"
+SIMULATED = "simulated server: not a measurement of a real machine"
 WORDS_NOTE = "Tokens are words here: the original tool split the text on blanks."
 
 # What the SQL of a chart ends with: the chosen study, and of views with a level_id its levels.

@@ -211,8 +211,9 @@ AGAINST_P99_WAIT = Chart(
     LEVEL_SQL,
     draw_against_p99_wait,
     "finished levels",
-    note=f"{LOAD_NOTE} Full: p99, a failure counts as endless. Hollow: the longest wait, "
-    f"of fewer than {P99_FLOOR} requests; in red, because more failed than a p99 bears.",
+    note=f"{LOAD_NOTE} Solid: p99, with failures as endless waits. "
+    f"Hollow: the longest wait, of fewer than {P99_FLOOR} requests; "
+    "red if too many failed for a p99.",
     counts_tokens=True,
 )
 SPEED_OF_ONE = Chart(

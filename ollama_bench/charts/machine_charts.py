@@ -69,8 +69,8 @@ def note_on_energy(study: Study, rows: list[Row]) -> str:
     sources = sorted({row["source"] for row in rows if row["source"]})
     if not sources:
         return ""
-    alone = " GPU alone: what the CPU took is not known." if is_of_gpu(rows) else ""
-    return f"By {', '.join(sources)}.{alone} Means of a level; energy where samples cover it."
+    alone = " GPU alone: the CPU's share is not known." if is_of_gpu(rows) else ""
+    return f"Power source: {', '.join(sources)}.{alone} Means of a level; energy where samples cover it."
 
 
 def draw_gpu(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:

@@ -1,4 +1,4 @@
-"""A run over time: every request as a bar, power and memory below; the largest level as it went."""
+"""A run over time: every request as a bar, power and memory below; the largest level over time."""
 
 from __future__ import annotations
 
@@ -130,10 +130,10 @@ def note_on_timeline(study: Study, rows: list[Row]) -> str:
     """Say which run it is, and what is before the first bar."""
     run = next(row["run_id"] for row in rows if row["kind"] == "request")
     note = f"Run {run} alone, of {len(study.runs)} chosen. " if len(study.runs) > 1 else ""
-    note += "A number names a level: so many at once."
+    note += "A number is a level: that many at once."
     if counts_words(study):  # an import has neither baseline nor warm-up
         return note
-    return f"{note} What is before the first bar is idle baseline and warm-up."
+    return f"{note} Before the first bar: idle baseline and warm-up."
 
 
 def draw_evolution(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
@@ -189,7 +189,7 @@ def note_on_evolution(study: Study, rows: list[Row]) -> str:
     timeless = failures_without_time(rows)
     if not timeless:
         return ""
-    return f"{timeless} of the requests failed, nobody noted when: they are a band on top."
+    return f"{timeless} failed at an unknown time; shown as the top band."
 
 
 TIMELINE = Chart(
@@ -202,7 +202,7 @@ TIMELINE = Chart(
 )
 EVOLUTION = Chart(
     "request_evolution",
-    "The largest level as it went",
+    "The largest level over time",
     EVOLUTION_SQL,
     draw_evolution,
     "requests",

@@ -62,7 +62,7 @@ DEFINITIONS = (
     (
         "W, J/token",
         "mean watts during the level, and its energy / its output tokens; blank where samples "
-        "cover less than 95 % of it. What the watts include is the power source's to say",
+        "cover less than 95 % of it. The power source says what the watts include",
     ),
     (
         "GPU alone",

@@ -95,7 +95,7 @@ def write_answer(verdict: Verdict) -> str:
 def write_verdict(verdict: Verdict) -> str:
     simulated = ""
     if verdict.study.simulated:
-        text = "Simulated server: these are no measurements of a real machine."
+        text = "Simulated server: not a measurement of a real machine."
         simulated = f'<p class="simulated">{text}</p>'
     sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in verdict.sentences)
     return f'{simulated}<ul class="verdict">{sentences}</ul>'
@@ -125,7 +125,7 @@ def write_caveats(caveats: Sequence[Caveat]) -> str:
         f"{escape(caveat.meaning)}. {escape(caveat.remedy)}.</li>"
         for caveat in caveats
     ]
-    summary = f"<summary>{len(caveats)} to know before trusting this</summary>"
+    summary = f"<summary>{len(caveats)} to consider before trusting these figures</summary>"
     return f'<details class="warnings" open>{summary}<ul>{"".join(items)}</ul></details>'
 
 

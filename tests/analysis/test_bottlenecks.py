@@ -19,7 +19,8 @@ from tests.support.studies import made_of, read
         ),
         (
             {1: 0.96, 4: 0.97, 8: 0.97, 16: 0.99},
-            "The GPU was 97 % busy at 8 at once, where throughput stops rising, but 96 % already at 1, "
+            "The GPU was 97 % busy at 8 at once, where throughput stops rising, but 96 % "
+            "already at 1, "
             "where it still rose: this does not show that the GPU is the limit.",
         ),
         ({1: 0.5, 4: 0.8, 8: 0.9, 16: 0.99}, ""),

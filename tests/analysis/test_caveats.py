@@ -13,8 +13,10 @@ def test_every_host_whose_model_spills_is_named(results):
     made_up_results.write(results, levels=(1,))
     study, _ = read(
         results,
-        "INSERT INTO target (run_id, host, api, model, size_bytes, vram_bytes) SELECT run_id, 'http://b:1', api, model, 100, 100 FROM target",
-        "INSERT INTO target (run_id, host, api, model, size_bytes, vram_bytes) SELECT run_id, 'http://c:1', api, model, 100, 40 FROM target WHERE id = 1",
+        "INSERT INTO target (run_id, host, api, model, size_bytes, vram_bytes) SELECT run_id, "
+        "'http://b:1', api, model, 100, 100 FROM target",
+        "INSERT INTO target (run_id, host, api, model, size_bytes, vram_bytes) SELECT run_id, "
+        "'http://c:1', api, model, 100, 40 FROM target WHERE id = 1",
     )
     assert [caveat.seen for caveat in spills(study)] == [
         "80 % of the model is in GPU memory at http://127.0.0.1:11434",
@@ -27,7 +29,8 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
     study, _ = read(
         results,
         GPU_ALONE,
-        "DELETE FROM power_sample WHERE end_ns = (SELECT max(end_ns) FROM power_sample JOIN level WHERE end_ns < ended_ns)",
+        "DELETE FROM power_sample WHERE end_ns = (SELECT max(end_ns) FROM power_sample JOIN "
+        "level WHERE end_ns < ended_ns)",
     )
     assert (
         uncovered_energy(study)[0].seen
@@ -52,11 +55,13 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
         ),
         ("UPDATE run SET status = 'interrupted'", "run 1 is interrupted"),
         (
-            "UPDATE level SET client_limited = 1, client_limited_why = '97 % of a core' WHERE concurrency = 8",
+            "UPDATE level SET client_limited = 1, client_limited_why = '97 % of a core' WHERE "
+            "concurrency = 8",
             "at 8 at once this client was the bottleneck (97 % of a core)",
         ),
         (
-            "UPDATE level SET slept_s = 30.2, client_limited = 1, client_limited_why = 'x' WHERE concurrency = 8",
+            "UPDATE level SET slept_s = 30.2, client_limited = 1, client_limited_why = 'x' "
+            "WHERE concurrency = 8",
             "the machine slept for 30.2 s in the level at 8 at once",
         ),
         (

@@ -69,7 +69,8 @@ def test_words_against_tokens_are_told_in_one_line(write, capsys):
     results = write("after", levels=LEVELS, simulated=0)
     database = db.connect(results)
     database.execute(
-        "UPDATE request SET output_tokens_source = 'words' WHERE level_id IN (SELECT id FROM level WHERE run_id = 1)"
+        "UPDATE request SET output_tokens_source = 'words' WHERE level_id IN (SELECT id FROM "
+        "level WHERE run_id = 1)"
     )
     database.close()
     assert [line for line in lines(results, capsys) if line.startswith("!")] == [
@@ -82,7 +83,8 @@ def test_words_against_tokens_are_told_in_one_line(write, capsys):
     [
         (
             ("load = 'open', rate_per_s = 6", "load = 'open', rate_per_s = 20"),
-            "! from has open loops of 6 requests/s, to has open loops of 20 requests/s: a change may come from that",
+            "! from has open loops of 6 requests/s, to has open loops of 20 requests/s: a "
+            "change may come from that",
         ),
         (
             ("load = 'burst'", "load = 'closed'"),
@@ -114,7 +116,8 @@ def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
     database = db.connect(path)
     with database.conn:
         database.execute(
-            "UPDATE level SET slept_s = 30 WHERE concurrency = 4 AND run_id = (SELECT id FROM run WHERE label = ?)",
+            "UPDATE level SET slept_s = 30 WHERE concurrency = 4 AND run_id = (SELECT id FROM "
+            "run WHERE label = ?)",
             [label],
         )
     database.conn.close()

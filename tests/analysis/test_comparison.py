@@ -103,7 +103,10 @@ def test_a_sure_change_too_small_for_a_word_is_called_so():
 
 
 def test_more_levels_find_no_more_by_chance():
-    """Of 60 comparisons of 24 figures each, all noise of 10 %, 5 % may find anything; one interval in 20 would in 70 %."""
+    """Of 60 comparisons of 24 figures each, all noise of 10 %, 5 % may find anything.
+
+    One interval in 20 would find something in 70 %.
+    """
     chance = random.Random(3)
     found = 0
     for _ in range(60):

@@ -111,7 +111,8 @@ def test_a_wrong_condition_is_told(text):
     with pytest.raises(ConditionError) as error:
         parse_condition(text)
     assert str(error.value).endswith(
-        "with % for a change: ttft, tokens_per_s, output_tokens_per_s, joules_per_token, gpu_joules_per_token"
+        "with % for a change: ttft, tokens_per_s, output_tokens_per_s, joules_per_token, "
+        "gpu_joules_per_token"
     )
 
 

@@ -28,13 +28,14 @@ def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
     assert best["mean_w"] is None and best["gpu_power_w"] == pytest.approx(16.0)
     speed = digits(1 / best["gpu_joules_per_output_token"])
     assert (
-        f"Energy efficiency of the GPU alone is best at {n} at once: {speed} tokens per joule at 16 W of the GPU; the CPU's share is not known. Power source: powermetrics soc."
-        in said
+        f"Energy efficiency of the GPU alone is best at {n} at once: {speed} tokens per joule "
+        "at 16 W of the GPU; the CPU's share is not known. Power source: powermetrics soc." in said
     )
     assert "(CPU, GPU and ANE)" not in said  # the source's scope is the whole chip
     euro = digits(best["gpu_joules_per_output_token"] / 3.6 * 0.36)
     assert describe_cost(study, 0.36, "EUR") == (
-        f"At 0.36 EUR/kWh the GPU's energy alone for a million output tokens costs {euro} EUR at {n} at once; "
+        f"At 0.36 EUR/kWh the GPU's energy alone for a million output tokens costs {euro} EUR "
+        f"at {n} at once; "
         "the CPU's share is not known."
     )
     assert [warning.seen for warning in gpu_alone(study)] == [
@@ -71,7 +72,8 @@ def test_cost_follows_from_the_energy(results):
     study, _ = read(results, "DELETE FROM power_sample")
     assert (
         describe_cost(study, 0.36, "EUR")
-        == "The cost of a million output tokens is not known: no level has both its energy and its tokens."
+        == "The cost of a million output tokens is not known: no level has both its energy and "
+        "its tokens."
     )
 
 

@@ -28,7 +28,10 @@ def test_a_folder_name_is_safe_everywhere(model, folder):
 
 
 def test_models_whose_names_would_be_one_folder_have_two(results, tmp_path):
-    """As deepseek-r1:7b of a run and deepseek-r1-7b of an imported tree; or letters' case, on macOS and Windows."""
+    """Such as deepseek-r1:7b of a run and deepseek-r1-7b of an imported tree.
+
+    On macOS and Windows names that differ only in case would share a folder, too.
+    """
     names = ["tiny:7b", "tiny-7b", "Tiny 7b", "tiny-7b-2"]
     for model in names:
         made_up_results.write(results, levels=(1,), model=model)

@@ -18,11 +18,13 @@ from tests.support.studies import THROUGHPUT, made_of
     [
         (
             THROUGHPUT["7b"],
-            "best at 38 at once (124 tokens/s), first within 10 % of that at 16, then 82 to 100 % of it.",
+            "best at 38 at once (124 tokens/s), first within 10 % of that at 16, then 82 to 100 "
+            "% of it.",
         ),
         (
             THROUGHPUT["1.5b"],
-            "best at 32 at once (299 tokens/s), first within 10 % of that at 16, then 83 to 100 % of it.",
+            "best at 32 at once (299 tokens/s), first within 10 % of that at 16, then 83 to 100 "
+            "% of it.",
         ),
         (
             {1: 40.0, 4: 80.0, 8: 95.0, 16: 100.0, 32: 93.0},
@@ -39,13 +41,15 @@ def test_a_best_level_with_failures_is_named_with_them():
     said = describe_best(made_of({1: 77.1, 19: 305.4, 48: 308.1}, errors={1: 0, 19: 0, 48: 9}))
     assert (
         said
-        == "Throughput is best at 48 at once (308 tokens/s, 9 of 48 failed) and within 10 % of that from 19 on. Among the levels without failures it is best at 19 (305 tokens/s)."
+        == "Throughput is best at 48 at once (308 tokens/s, 9 of 48 failed) and within 10 % of "
+        "that from 19 on. Among the levels without failures it is best at 19 (305 tokens/s)."
     )
 
 
 def test_the_throughput_is_told_up_to_where_it_turns():
     assert describe_throughput(made_of(THROUGHPUT["7b"])) == (
-        "Total throughput goes from 50.9 tokens/s at 1 at once to 115 at 16; from there to 256 it is 103 to 124."
+        "Total throughput goes from 50.9 tokens/s at 1 at once to 115 at 16; from there to 256 "
+        "it is 103 to 124."
     )
     assert (
         describe_throughput(made_of({1: 40.0, 2: 80.0}))

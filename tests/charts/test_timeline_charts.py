@@ -24,7 +24,7 @@ def test_failures_without_a_time_are_counted_and_not_dated(file):
     assert (
         states
         and {row["y"] for row in states} == {3}
-        and "nobody noted when" in spec["title"]["subtitle"][2]
+        and "failed at an unknown time" in spec["title"]["subtitle"][2]
     )
     last = max(row["x"] for row in values(spec) if "state" in row)
     assert sum(row["y"] for row in values(spec) if row.get("x") == last and "state" in row) == 8
@@ -46,12 +46,15 @@ def test_failures_without_a_time_are_counted_and_not_dated(file):
 def test_a_timeline_begins_with_its_model_and_names_levels_and_power(file):
     database, study = file(levels=(1, 8), runs=2)
     database.execute(
-        "INSERT INTO chosen SELECT run_id, model FROM level_summary WHERE true ON CONFLICT DO NOTHING"
+        "INSERT INTO chosen SELECT run_id, model FROM level_summary WHERE true ON CONFLICT DO "
+        "NOTHING"
     )
     study = selection.read_study(database, study.model)
     database.execute(
-        "UPDATE request SET sent_ns = sent_ns + 900000000000, first_text_ns = first_text_ns + 900000000000, "
-        "first_answer_ns = NULL, last_text_ns = last_text_ns + 900000000000, ended_ns = ended_ns + 900000000000"
+        "UPDATE request SET sent_ns = sent_ns + 900000000000, first_text_ns = first_text_ns + "
+        "900000000000, "
+        "first_answer_ns = NULL, last_text_ns = last_text_ns + 900000000000, ended_ns = "
+        "ended_ns + 900000000000"
     )
     spec = chart("timeline").draw(database, study)
     begins, ends = next(axis["scale"]["domain"] for axis in axes(spec) if axis["field"] == "x")

@@ -55,7 +55,8 @@ def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
 def test_a_price_where_no_level_has_a_token(results, capsys):
     database = db.connect(results)
     database.execute(
-        "UPDATE request SET status = 'refused', first_text_ns = NULL, first_answer_ns = NULL, last_text_ns = NULL, chunks = 0, output_tokens = 0"
+        "UPDATE request SET status = 'refused', first_text_ns = NULL, first_answer_ns = NULL, "
+        "last_text_ns = NULL, chunks = 0, output_tokens = 0"
     )
     database.close()
     assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3"]) == 0
@@ -198,7 +199,8 @@ def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
         ("level SET started_ns = 9223372036854775807 WHERE id = 1", "table level"),
         ("level SET run_id = 9 WHERE id = 1", "not there"),
         (
-            "power_sample SET end_ns = 20000000000000000 WHERE end_ns = (SELECT max(end_ns) FROM power_sample)",
+            "power_sample SET end_ns = 20000000000000000 WHERE end_ns = (SELECT max(end_ns) "
+            "FROM power_sample)",
             "table power_sample",
         ),
         ("request SET first_text_ns = ended_ns + 9", ""),
