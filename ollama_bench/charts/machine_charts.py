@@ -70,7 +70,8 @@ def note_on_energy(study: Study, rows: list[Row]) -> str:
     if not sources:
         return ""
     alone = " GPU alone: the CPU's share is not known." if is_of_gpu(rows) else ""
-    return f"Power source: {', '.join(sources)}.{alone} Means of a level; energy where samples cover it."
+    names = ", ".join(sources)
+    return f"Power source: {names}.{alone} Means of a level; energy where samples cover it."
 
 
 def draw_gpu(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:

@@ -70,8 +70,8 @@ def test_it_holds_verdict_table_definitions_and_how_to_repeat(page):
     text = own_part(page)
     for part in (
         "One request alone gets",
-        "What the words mean",
-        "to know before trusting",
+        "Definitions",
+        "to consider before trusting",
         "tokens/s each",
         "bench.py 1,2,4 --model tiny:7b",
         "Apple M9 &lt;Pro&gt;",
