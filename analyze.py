@@ -26,12 +26,20 @@ from pathlib import Path
 from typing import TypeVar
 
 try:
-    from ollama_bench.terminal import standard  # first: it checks Python and the packages
+    from ollama_bench.terminal import (
+        standard,
+    )  # first: it checks Python and the packages
 except ModuleNotFoundError as error:
     sys.exit(f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files")
 from sqlite_utils import Database
 
-from ollama_bench.analysis import comparability, comparison, gate, run_lookup, selection
+from ollama_bench.analysis import (
+    comparability,
+    comparison,
+    gate,
+    run_lookup,
+    selection,
+)
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice, judge
 from ollama_bench.inputs import objectives
@@ -169,10 +177,16 @@ def parse_args(argv: list[str] | None) -> Settings:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="analyze.py", description="The answer, the charts and the report from results.db."
+        prog="analyze.py",
+        description="The answer, the charts and the report from results.db.",
     )
     add = parser.add_argument
-    add("models", nargs="*", metavar="MODEL", help="only these models (default: all)")
+    add(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="only these models (default: all)",
+    )
     add(
         "--run",
         type=int,
@@ -182,7 +196,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="these runs instead of the newest finished one of each model",
     )
     add("--db", default="results.db", help="results file (default: results.db)")
-    add("--out", default="data", help="folder for charts and report (default: data)")
+    add(
+        "--out",
+        default="data",
+        help="folder for charts and report (default: data)",
+    )
     add(
         "--slo",
         type=as_argument(objectives.parse),
@@ -205,8 +223,17 @@ def make_parser() -> argparse.ArgumentParser:
         help="exit 1 if it holds: with --compare 'output_tokens_per_s<-5%%' or "
         "'error_ratio>0.01' (a rise), without it 'ttft>2'",
     )
-    add("--export-csv", metavar="DIR", help="write the original tool's CSV tree below DIR")
-    add("--price", type=as_argument(parse_price), metavar="X", help="price of a kilowatt hour")
+    add(
+        "--export-csv",
+        metavar="DIR",
+        help="write the original tool's CSV tree below DIR",
+    )
+    add(
+        "--price",
+        type=as_argument(parse_price),
+        metavar="X",
+        help="price of a kilowatt hour",
+    )
     add("--currency", default="EUR", help="currency of the price (default: EUR)")
     add("--no-charts", action="store_true", help="print the answer only")
     return parser

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 
 from ollama_bench.analysis.bottlenecks import find_bottlenecks
 from ollama_bench.analysis.energy import describe_efficiency
-from ollama_bench.analysis.service import ENOUGH_RATIO, NO_SERVICE, Objectives, Service
+from ollama_bench.analysis.service import (
+    ENOUGH_RATIO,
+    NO_SERVICE,
+    Objectives,
+    Service,
+)
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.trends import (
     describe_best,
@@ -59,7 +64,10 @@ def summarize(study: Study, objectives: Objectives, services: Services) -> list[
             describe_rate(level, objectives, services.get(level["level_id"], NO_SERVICE))
             for level in study.levels
         ]
-    sentences = (describe_alone(study), describe_capacity(study, objectives, services))
+    sentences = (
+        describe_alone(study),
+        describe_capacity(study, objectives, services),
+    )
     return [sentence for sentence in sentences if sentence]
 
 
@@ -74,7 +82,10 @@ def describe_rate(level: Row, objectives: Objectives, service: Service) -> str:
     rate = level["rate_per_s"]
     start = f"At {rate:g} requests/s" if rate else "At no fixed rate"
     if level["tokens_per_s_mean"] is not None:
-        speed, wait = digits(level["tokens_per_s_mean"]), seconds(level["ttft_mean_s"])
+        speed, wait = (
+            digits(level["tokens_per_s_mean"]),
+            seconds(level["ttft_mean_s"]),
+        )
         longest = seconds(level["ttft_max_s"])
         parts.append(f"each gets {speed} tokens/s and waits {wait} (longest {longest})")
     wish = describe_objectives(objectives)

@@ -44,7 +44,10 @@ def is_short_of_slots(level: Row) -> bool:
 
 def describe_gpu(study: Study) -> str:
     """Say whether the GPU stops the throughput: it is busy there and was not while that rose."""
-    rates, busy = study.mean("output_tokens_per_s"), study.mean("mean_gpu_busy_ratio")
+    rates, busy = (
+        study.mean("output_tokens_per_s"),
+        study.mean("mean_gpu_busy_ratio"),
+    )
     stop = first_near_best(rates) if len(rates) > 1 else None
     if stop is None or stop == max(rates) or busy.get(stop, 0) < GPU_BUSY_RATIO:
         return ""

@@ -51,7 +51,9 @@ def failures(study: Study) -> list[Caveat]:
     ]
 
 
-def group_failures(study: Study) -> dict[tuple[int, str, int | None], list[Row]]:
+def group_failures(
+    study: Study,
+) -> dict[tuple[int, str, int | None], list[Row]]:
     """Group failures by level, status and HTTP status, over the repeats of a level."""
     groups: dict[tuple[int, str, int | None], list[Row]] = {}
     for row in sorted(study.outcomes, key=lambda row: row["concurrency"]):

@@ -11,7 +11,11 @@ CONDITIONS = {  # column of a level: what its 0 and its 1 mean
     "low_power_mode": ("without low power mode", "in low power mode"),
 }
 LOADS = {"burst": "bursts", "closed": "closed loops", "open": "open loops"}
-COUNTED = {"server": "tokens", "chunks": "chunks", "words": "words"}  # output_tokens_source
+COUNTED = {
+    "server": "tokens",
+    "chunks": "chunks",
+    "words": "words",
+}  # output_tokens_source
 MAY_MATTER = "a change may come from that"
 
 
@@ -28,10 +32,16 @@ def find_doubts(database: Database, before: Study, after: Study) -> list[str]:
     if old and new and old != new:
         found.append(f"from has {old}, to has {new}: {MAY_MATTER}")
     for column in CONDITIONS:
-        old, new = describe_condition(before, column), describe_condition(after, column)
+        old, new = (
+            describe_condition(before, column),
+            describe_condition(after, column),
+        )
         if old and new and old != new:
             found.append(f"from ran {old}, to ran {new}: {MAY_MATTER}")
-    old, new = describe_counts(database, before), describe_counts(database, after)
+    old, new = (
+        describe_counts(database, before),
+        describe_counts(database, after),
+    )
     if old and new and old != new:
         found.append(f"from counts {old}, to counts {new}: tokens/s and J/token do not compare")
     return found

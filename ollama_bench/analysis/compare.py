@@ -3,4 +3,6 @@
 from __future__ import annotations
 
 from ollama_bench.analysis.conditions import ConditionError as ConditionError
-from ollama_bench.analysis.conditions import check_conditions as check_conditions
+from ollama_bench.analysis.conditions import (
+    check_conditions as check_conditions,
+)

@@ -17,7 +17,11 @@ from statistics import fmean, geometric_mean, variance
 
 from ollama_bench.analysis.conditions import COLUMNS, COMPARED
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.statistics.welch import VariancePart, log_mean_variance, ratio_interval
+from ollama_bench.statistics.welch import (
+    VariancePart,
+    log_mean_variance,
+    ratio_interval,
+)
 
 FALSE_ALARM_RATIO = 0.05  # of comparisons of two equal runs may find any change
 FEWEST = 3  # repeats of a level, or levels, whose spread says something

@@ -8,7 +8,11 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.answers import summarize
-from ollama_bench.analysis.service import Objectives, judged_part, measure_service
+from ollama_bench.analysis.service import (
+    Objectives,
+    judged_part,
+    measure_service,
+)
 from ollama_bench.analysis.study import Study
 from ollama_bench.storage import db
 

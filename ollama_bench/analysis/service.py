@@ -82,7 +82,11 @@ def make_service(row: Row, objectives: Objectives) -> Service:
 
 def make_query(objectives: Objectives) -> str:
     """Return SQL for the counts of each level; the names are known, the bounds are parameters."""
-    columns = ["level_id", "count(*) AS asked", f"sum({COMPLETED}) AS completed"]
+    columns = [
+        "level_id",
+        "count(*) AS asked",
+        f"sum({COMPLETED}) AS completed",
+    ]
     tests = [COMPLETED]
     for name in objectives:
         column, less_is_better = known_objectives.COLUMNS[name]

@@ -9,7 +9,10 @@ from typing import Any
 
 Row = dict[str, Any]  # of a view: columns and their units are documented in schema.sql
 
-P95_FLOOR, P99_FLOOR = 20, 100  # requests of a level that a percentile needs, as in schema.sql
+P95_FLOOR, P99_FLOOR = (
+    20,
+    100,
+)  # requests of a level that a percentile needs, as in schema.sql
 
 
 @dataclass

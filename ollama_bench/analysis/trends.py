@@ -54,7 +54,11 @@ def find_jump(mean: ByConcurrency) -> tuple[int, int] | None:
     """Return the two neighbouring levels between which a wait grows most, if that is a jump."""
     levels = list(mean)
     steps = [(a, b) for a, b in zip(levels, levels[1:], strict=False) if is_jump(mean[a], mean[b])]
-    return max(steps, key=lambda step: mean[step[1]] / max(mean[step[0]], 1e-9), default=None)
+    return max(
+        steps,
+        key=lambda step: mean[step[1]] / max(mean[step[0]], 1e-9),
+        default=None,
+    )
 
 
 def is_jump(before_s: float, after_s: float) -> bool:
@@ -137,7 +141,10 @@ def describe_cache(study: Study) -> str:
     if not study.cache_effect:
         return ""
     top = study.cache_effect[-1]
-    warm, cold = seconds(top["warm_ttft_mean_s"]), seconds(top["cold_ttft_mean_s"])
+    warm, cold = (
+        seconds(top["warm_ttft_mean_s"]),
+        seconds(top["cold_ttft_mean_s"]),
+    )
     return (
         f"With a warm prompt cache a request waits {warm} instead of {cold} "
         f"at {top['concurrency']} at once; all other figures are with a cold cache."

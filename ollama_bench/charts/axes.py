@@ -10,7 +10,25 @@ import altair as alt
 
 from ollama_bench.analysis.study import Row
 
-TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+TIME_STEPS_S = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    14400,
+    28800,
+    86400,
+)
 MOST_TIME_TICKS = 8
 MINUTES_FROM_S = 120  # from here on a time axis is in m:ss
 FEW_TICKS = 3  # a logarithmic axis takes the coarsest ticks that give as many
@@ -20,7 +38,23 @@ ONE_THREE_S = (
     *(60, 180, 600, 1800, 3600, 10800, 36000),
 )
 ONE_TWO_FIVE_S = (
-    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30),
+    *(
+        0.001,
+        0.002,
+        0.005,
+        0.01,
+        0.02,
+        0.05,
+        0.1,
+        0.2,
+        0.5,
+        1,
+        2,
+        5,
+        10,
+        20,
+        30,
+    ),
     *(60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000),
 )
 FINE_DIGITS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
@@ -47,7 +81,10 @@ def time_axis(
     longest = max((value for value in values if value is not None), default=1) or 1
     scale = alt.Scale(domain=[start, longest], nice=False)
     if longest < MINUTES_FROM_S:
-        axis, unit = alt.Axis(labelOverlap="parity"), "s"  # parity keeps the labels evenly spaced
+        axis, unit = (
+            alt.Axis(labelOverlap="parity"),
+            "s",
+        )  # parity keeps the labels evenly spaced
     else:
         fitting = (step for step in TIME_STEPS_S if (longest - start) / step <= MOST_TIME_TICKS)
         step = next(fitting, TIME_STEPS_S[-1])

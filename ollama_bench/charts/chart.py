@@ -64,7 +64,14 @@ class Chart:
             return None
         has_failures = any(level["errors"] for level in study.levels)
         notes = list(self._notes(study, rows))
-        return finish(painted, self.title, study.model, study.simulated, has_failures, notes)
+        return finish(
+            painted,
+            self.title,
+            study.model,
+            study.simulated,
+            has_failures,
+            notes,
+        )
 
     def _notes(self, study: Study, rows: list[Row]) -> Iterable[str]:
         note = self.note if isinstance(self.note, str) else self.note(study, rows)

@@ -65,7 +65,10 @@ def place_numbers(means: list[Row], top: float, height: int) -> dict[Place, list
     groups: dict[Place, list[Row]] = {}
     taken: list[Box] = []
     for row, (x, y) in zip(means, points, strict=True):
-        over, width = height * (1 - row["over"] / top), LETTER_PX * len(row["text"])
+        over, width = (
+            height * (1 - row["over"] / top),
+            LETTER_PX * len(row["text"]),
+        )
         boxes = {place: place.box(x, over, width) for place in NUMBER_PLACES}
         if y >= height - 22 or over != y:  # the axis, or a bar, is in the way
             del boxes[BELOW]
@@ -85,14 +88,22 @@ def choose_place(boxes: dict[Place, Box], taken: Sequence[Box], path: Sequence[B
 def path_boxes(points: list[tuple[float, float]]) -> list[Box]:
     """Return small boxes along the line through some points."""
     return [
-        Box(x + (x2 - x) * part / LINE_PARTS, y + (y2 - y) * part / LINE_PARTS, 3, 3)
+        Box(
+            x + (x2 - x) * part / LINE_PARTS,
+            y + (y2 - y) * part / LINE_PARTS,
+            3,
+            3,
+        )
         for (x, y), (x2, y2) in zip(points, points[1:], strict=False)
         for part in range(LINE_PARTS + 1)
     ]
 
 
 def place_labels(
-    rows: list[Row], domain: tuple[float, float], highest: float, others: Iterable[Row] = ()
+    rows: list[Row],
+    domain: tuple[float, float],
+    highest: float,
+    others: Iterable[Row] = (),
 ) -> None:
     """Give each point an "offset" for its label where nothing else lies; none: no label.
 
@@ -142,7 +153,9 @@ def locate(row: Row, domain: tuple[float, float], highest: float) -> tuple[float
     return x, HEIGHT * (1 - row["y"] / highest)
 
 
-def group_by_offset(rows: list[Row]) -> dict[tuple[float, float, bool], list[Row]]:
+def group_by_offset(
+    rows: list[Row],
+) -> dict[tuple[float, float, bool], list[Row]]:
     """Group the labels that share an offset, and whether they name failures."""
     groups: dict[tuple[float, float, bool], list[Row]] = {}
     for row in rows:

@@ -10,7 +10,13 @@ import altair as alt
 
 from ollama_bench.analysis.study import P99_FLOOR, Row, Study
 from ollama_bench.analysis.wording import digits
-from ollama_bench.charts.axes import headroom, log_domain, log_time_axis, quantity_axis, time_axis
+from ollama_bench.charts.axes import (
+    headroom,
+    log_domain,
+    log_time_axis,
+    quantity_axis,
+    time_axis,
+)
 from ollama_bench.charts.chart import OF_LEVELS, Chart
 from ollama_bench.charts.labels import group_by_offset, place_labels
 from ollama_bench.charts.marks import (
@@ -50,7 +56,12 @@ def draw_combined(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     speed_of_one = quantity_axis("tokens/s of one", rows, "tokens_per_s")
     lines = (
         ("output_tokens_per_s", speed_of_all, GREEN, write_number),
-        ("tokens_per_s", speed_of_one, BLUE, write_number),  # a single token has none
+        (
+            "tokens_per_s",
+            speed_of_one,
+            BLUE,
+            write_number,
+        ),  # a single token has none
         ("ttft_mean_s", wait, ORANGE, write_time),
     )
     panels = [
@@ -101,7 +112,10 @@ def slowest_wait(level: Row) -> Row:
     if p99 is not None:
         return {"wait_s": p99, "kind": "known"}
     are_few = level["completed"] + level["errors"] < P99_FLOOR
-    return {"wait_s": level["ttft_max_s"], "kind": "few" if are_few else "endless"}
+    return {
+        "wait_s": level["ttft_max_s"],
+        "kind": "few" if are_few else "endless",
+    }
 
 
 def draw_trade_off(rows: list[Row], title: str) -> alt.TopLevelMixin | None:

@@ -114,9 +114,15 @@ def choose_memory(rows: list[Row]) -> str:
     """
     title = "resident memory (GiB, most)"
     for row in rows:
-        row["memory_gib"], footprint = row.pop("rss_gib"), row.pop("footprint_gib")
+        row["memory_gib"], footprint = (
+            row.pop("rss_gib"),
+            row.pop("footprint_gib"),
+        )
         if (footprint or 0) > (row["memory_gib"] or 0):
-            row["memory_gib"], title = footprint, "memory with the GPU's (GiB, most)"
+            row["memory_gib"], title = (
+                footprint,
+                "memory with the GPU's (GiB, most)",
+            )
     return title
 
 

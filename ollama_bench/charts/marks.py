@@ -12,7 +12,15 @@ from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import seconds
 from ollama_bench.charts.axes import aggregate_axis, level_axis
 from ollama_bench.charts.labels import place_numbers
-from ollama_bench.charts.theme import AMBER, BLUE, HEIGHT, ORANGE, RED, SMALL_HEIGHT, WIDTH
+from ollama_bench.charts.theme import (
+    AMBER,
+    BLUE,
+    HEIGHT,
+    ORANGE,
+    RED,
+    SMALL_HEIGHT,
+    WIDTH,
+)
 
 ALL_LEVELS = 10**9  # no level is above it
 CROWDED = 9  # levels: with more of them "12 failed" would touch the next
@@ -95,13 +103,21 @@ def draw_line(
 
 
 def mean_of_level(
-    concurrency: int, rows: list[Row], write: Callable[[float], str], above: str | None
+    concurrency: int,
+    rows: list[Row],
+    write: Callable[[float], str],
+    above: str | None,
 ) -> Row:
     """Return the mean of a level's repeats, its number and the value that it stands above."""
     mean = fmean(row["y"] for row in rows)
     own = [row.get(above) if above else None for row in rows]
     tops = [row["y"] if top is None else top for row, top in zip(rows, own, strict=True)]
-    return {"concurrency": concurrency, "y": mean, "text": write(mean), "over": max(tops)}
+    return {
+        "concurrency": concurrency,
+        "y": mean,
+        "text": write(mean),
+        "over": max(tops),
+    }
 
 
 def draw_ranges(
@@ -130,7 +146,9 @@ def draw_dots(
     middles = [{**row, "text": write(row["y"])} for row in middles]
     dots = make_plot(rows).mark_circle(color=BLUE, opacity=0.45, size=26)
     numbers = make_plot(middles).mark_text(
-        fontWeight="bold", color=AMBER, fontSize=13 if len(middles) <= 12 else 11
+        fontWeight="bold",
+        color=AMBER,
+        fontSize=13 if len(middles) <= 12 else 11,
     )
     return alt.layer(
         dots.encode(
@@ -180,7 +198,10 @@ def range_tooltips() -> list[alt.Tooltip]:
 def make_zoom(*channels: str) -> alt.Parameter:
     """Let a reader drag a plot, and zoom it with Shift and the wheel."""
     return alt.selection_interval(
-        bind="scales", encodings=list(channels), zoom="wheel![event.shiftKey]", name="zoom"
+        bind="scales",
+        encodings=list(channels),
+        zoom="wheel![event.shiftKey]",
+        name="zoom",
     )
 
 

@@ -19,17 +19,28 @@ def compare_models(studies: list[Study]) -> dict[str, Spec]:
             studies, "output_tokens_per_s", "All requests together", "tokens/s"
         ),
         "comparative_wait": compare_column(
-            studies, "ttft_mean_s", "How long a request waits", "mean wait", is_time=True
+            studies,
+            "ttft_mean_s",
+            "How long a request waits",
+            "mean wait",
+            is_time=True,
         ),
         "comparative_efficiency": compare_column(
-            studies, "output_tokens_per_joule", "Tokens for a joule", "output tokens per joule"
+            studies,
+            "output_tokens_per_joule",
+            "Tokens for a joule",
+            "output tokens per joule",
         ),
     }
     return {name: spec for name, spec in found.items() if spec}
 
 
 def compare_column(
-    studies: list[Study], column: str, title: str, y_title: str, is_time: bool = False
+    studies: list[Study],
+    column: str,
+    title: str,
+    y_title: str,
+    is_time: bool = False,
 ) -> Spec | None:
     """Return a line for each model over the levels; None if fewer than two have the column."""
     rows = rows_of_models(studies, column, write_time if is_time else write_number)
@@ -59,7 +70,12 @@ def compare_column(
 
 def rows_of_models(studies: list[Study], column: str, write: Callable[[float], str]) -> list[Row]:
     return [
-        {"concurrency": n, "model": study.model, "y": value, "text": write(value)}
+        {
+            "concurrency": n,
+            "model": study.model,
+            "y": value,
+            "text": write(value),
+        }
         for study in studies
         for n, value in study.mean(column).items()
         if value

@@ -7,7 +7,15 @@ import altair as alt
 from ollama_bench.analysis.study import Row
 from ollama_bench.charts.labels import Box
 from ollama_bench.charts.marks import make_plot, thin, write_text
-from ollama_bench.charts.theme import BLUE, DARK_RED, GREY, ORANGE, PALE_RED, RED, WIDTH
+from ollama_bench.charts.theme import (
+    BLUE,
+    DARK_RED,
+    GREY,
+    ORANGE,
+    PALE_RED,
+    RED,
+    WIDTH,
+)
 
 TIMELESS = "failed, time unknown"
 MOST_BARS = 3000  # requests: more are thinner than a pixel
@@ -45,7 +53,12 @@ def draw_request_bars(requests: list[Row], x: alt.X, start: float, end: float) -
     names = name_levels(requests, start, end, height)
     for align in ("left", "right"):
         if group := [name for name in names if name["align"] == align]:
-            style = {"baseline": "bottom", "align": align, "dy": -2, "fontSize": 12}
+            style = {
+                "baseline": "bottom",
+                "align": align,
+                "dy": -2,
+                "fontSize": 12,
+            }
             layers.append(write_text(group, "text", style, x=x, y=y))
     if counts := count_timeless(bars, TEXT_PX * rows_per_px):
         text = make_plot(counts).mark_text(align="left", dx=6, color=DARK_RED, fontSize=12)
@@ -74,7 +87,11 @@ def last_ends(requests: list[Row]) -> dict[int, float | None]:
 
 
 def bars_of_request(
-    row: Row, index: int, below: float, least_s: float, level_end_s: float | None
+    row: Row,
+    index: int,
+    below: float,
+    least_s: float,
+    level_end_s: float | None,
 ) -> list[Row]:
     """Return a request as bars: it waits, then reasons, then answers.
 
@@ -93,7 +110,14 @@ def bars_of_request(
         until = max(level_end_s or 0, sent + least_s)
         return [{**common, "x": sent, "x2": until, "state": TIMELESS}]
     if first is None:
-        return [{**common, "x": sent, "x2": max(end or 0, sent + least_s), "state": "failed"}]
+        return [
+            {
+                **common,
+                "x": sent,
+                "x2": max(end or 0, sent + least_s),
+                "state": "failed",
+            }
+        ]
     answer = row["answer_s"]
     if answer is None:
         answer = first if is_completed else end
@@ -130,7 +154,11 @@ def name_levels(requests: list[Row], start: float, end: float, height: int) -> l
     """Return the name of each level above its first bar; of names that would touch, the largest."""
     tops: dict[int, Row] = {}
     for index, row in enumerate(requests):
-        top = {"x": row["at_s"], "index": index, "concurrency": row["concurrency"]}
+        top = {
+            "x": row["at_s"],
+            "index": index,
+            "concurrency": row["concurrency"],
+        }
         tops.setdefault(row["level_id"], top)
     above = NAME_PX * len(requests) / height  # the room on top, in rows
     found: list[Row] = []
@@ -139,10 +167,20 @@ def name_levels(requests: list[Row], start: float, end: float, height: int) -> l
         text = str(top["concurrency"]) + ("" if found else " at once")
         x = WIDTH * (top["x"] - start) / (end - start)
         y = height * (top["index"] + above) / (len(requests) + above)
-        align, width = ("right" if x > WIDTH * 0.9 else "left"), 8 * len(text) + 4
+        align, width = (
+            ("right" if x > WIDTH * 0.9 else "left"),
+            8 * len(text) + 4,
+        )
         middle = x + (width / 2 if align == "left" else -width / 2)
         box = Box(middle, y - 8, width, 13)
         if box.is_free(taken):
             taken.append(box)
-            found.append({"x": top["x"], "index": top["index"], "text": text, "align": align})
+            found.append(
+                {
+                    "x": top["x"],
+                    "index": top["index"],
+                    "text": text,
+                    "align": align,
+                }
+            )
     return found

@@ -8,17 +8,30 @@ from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import seconds
 from ollama_bench.charts.axes import level_axis
 from ollama_bench.charts.chart import OF_LEVELS, Chart
-from ollama_bench.charts.marks import draw_across_level, make_plot, values_by_level
+from ollama_bench.charts.marks import (
+    draw_across_level,
+    make_plot,
+    values_by_level,
+)
 from ollama_bench.charts.theme import BLUE, GREY, ORANGE, PURPLE
 
 SPLIT_SQL = f"""
 SELECT run_id, concurrency, queue_s, load_s, prefill_s, decode_s, total_s
 FROM server_split {OF_LEVELS} ORDER BY 2"""
-SPLIT_COLOURS = {"queue": GREY, "load": PURPLE, "prefill": ORANGE, "decode": BLUE}
+SPLIT_COLOURS = {
+    "queue": GREY,
+    "load": PURPLE,
+    "prefill": ORANGE,
+    "decode": BLUE,
+}
 
 # Edges of the histogram's cells, from 0.1 ms to 3 h; shorter gaps came in one read.
 EDGES_NS = [round(10 ** (6 + tenth / 10)) for tenth in range(-10, 71)]
-PERCENTILES = (("p50", 0), ("p95", 1 / 3), ("p99", 2 / 3))  # and where in a level they stand
+PERCENTILES = (
+    ("p50", 0),
+    ("p95", 1 / 3),
+    ("p99", 2 / 3),
+)  # and where in a level they stand
 
 
 def cell_of_ns(first: int, last: int) -> str:
@@ -48,7 +61,12 @@ FROM placed JOIN request_timeline USING (request_id) GROUP BY concurrency, cell"
 def draw_server_split(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     """Draw the share of each part of a request's time on the server."""
     parts = [
-        {"concurrency": row["concurrency"], "part": part, "order": place, "y": row[f"{part}_s"]}
+        {
+            "concurrency": row["concurrency"],
+            "part": part,
+            "order": place,
+            "y": row[f"{part}_s"],
+        }
         for row in rows
         for place, part in enumerate(SPLIT_COLOURS)
         if row[f"{part}_s"] is not None
@@ -86,7 +104,10 @@ def draw_server_split(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None
 def draw_gaps(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     """Draw how the gaps between chunks spread: dark where there are many."""
     cells = share_of_level(rows)
-    least, most = min(cell["y"] for cell in cells), max(cell["y2"] for cell in cells)
+    least, most = (
+        min(cell["y"] for cell in cells),
+        max(cell["y2"] for cell in cells),
+    )
     ticks = [digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5)]
     y = alt.Y(
         "y:Q",

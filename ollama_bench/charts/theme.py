@@ -27,7 +27,12 @@ TEXT, FAINT, PAGE = "#20262d", "#dde1e6", "#ffffff"
 
 def config() -> dict[str, Any]:
     """Return the Vega-Lite config that every chart is drawn with."""
-    halo = {"fill": PAGE, "stroke": PAGE, "strokeWidth": 4, "strokeJoin": "round"}
+    halo = {
+        "fill": PAGE,
+        "stroke": PAGE,
+        "strokeWidth": 4,
+        "strokeJoin": "round",
+    }
     return {
         "background": PAGE,
         "font": "Helvetica, Arial, sans-serif",

@@ -9,7 +9,15 @@ from ollama_bench.charts.axes import time_axis
 from ollama_bench.charts.chart import OF_LEVELS, OF_STUDY, Chart, counts_words
 from ollama_bench.charts.marks import make_plot, make_zoom, thin
 from ollama_bench.charts.request_bars import TIMELESS, draw_request_bars
-from ollama_bench.charts.theme import BLUE, GREEN, GREY, ORANGE, PALE_RED, PURPLE, RED
+from ollama_bench.charts.theme import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALE_RED,
+    PURPLE,
+    RED,
+)
 
 MOST_POINTS = 600  # of a line over time: one for each pixel or so
 LONG_GAP = 6  # times the median gap between samples: a longer one breaks the line
@@ -138,7 +146,12 @@ def note_on_timeline(study: Study, rows: list[Row]) -> str:
 
 def draw_evolution(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     """Draw how many requests of the largest level wait, stream and have ended over time."""
-    states = {"completed": GREEN, "answering": BLUE, "waiting": GREY, "failed": RED}
+    states = {
+        "completed": GREEN,
+        "answering": BLUE,
+        "waiting": GREY,
+        "failed": RED,
+    }
     timeless = failures_without_time(rows)
     rows = list({row["at_s"]: row for row in rows}.values())  # the last state of each instant
     rows = thin(rows, MOST_POINTS)
@@ -162,7 +175,12 @@ def draw_evolution(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     ]
     areas = make_plot(points).mark_area(interpolate="step-after", clip=True)
     return areas.encode(
-        x=time_axis([row["at_s"] for row in rows], "time since the level began", alt.X, "x"),
+        x=time_axis(
+            [row["at_s"] for row in rows],
+            "time since the level began",
+            alt.X,
+            "x",
+        ),
         y=count,
         color=alt.Color("state:N", scale=colours),
         order="order:Q",

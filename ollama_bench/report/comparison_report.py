@@ -59,7 +59,11 @@ def failure_lines(n: int, found: Comparison) -> list[str]:
 def change_line(change: Change) -> str:
     place, before, after = "all", "", ""
     if change.at is not None:
-        place, before, after = str(change.at), digits(change.before), digits(change.after)
+        place, before, after = (
+            str(change.at),
+            digits(change.before),
+            digits(change.after),
+        )
     ratio = "" if change.log_ratio is None else signed(change.ratio)
     interval = ""
     if change.interval is not None:

@@ -33,7 +33,10 @@ def draw(database: Database, verdicts: Sequence[Verdict], out: Path) -> None:
     to_draw = [(verdict, chart) for verdict in verdicts for chart in catalog.CHARTS]
     for place, (verdict, chart) in enumerate(to_draw, 1):
         show_progress(f"drawing {place} of {len(to_draw)}: {chart.name}")
-        model, file = verdict.study.model, f"{verdict.study.folder}/{chart.name}.png"
+        model, file = (
+            verdict.study.model,
+            f"{verdict.study.folder}/{chart.name}.png",
+        )
         spec = chart.draw(database, verdict.study, verdict.objectives)
         if spec is None:
             absent.setdefault(chart.needs, []).append(file)

@@ -57,7 +57,10 @@ DEFINITIONS = (
         "output tokens of the level / its time from the first request "
         "to the end of the last stream",
     ),
-    ("failed", "every request that did not end completed; it counts in no wait and no speed"),
+    (
+        "failed",
+        "every request that did not end completed; it counts in no wait and no speed",
+    ),
     ("p95, p99", "nearest rank; blank below 20 and 100 completed requests"),
     (
         "W, J/token",

@@ -23,7 +23,11 @@ from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import describe_objectives, percent, seconds
 from ollama_bench.charts import theme
 from ollama_bench.charts.chart import Spec
-from ollama_bench.report.level_table import DEFINITIONS, write_table, write_terms
+from ollama_bench.report.level_table import (
+    DEFINITIONS,
+    write_table,
+    write_terms,
+)
 from ollama_bench.storage import files
 
 POLICY = (
@@ -136,7 +140,11 @@ def write_facts(study: Study) -> str:
     sources = {level["power_source"] for level in study.levels if level["power_source"]}
     facts: dict[str, list[object]] = {
         "machine": [
-            *(machine.get("chip"), machine.get("model"), gib(machine.get("memory_bytes"))),
+            *(
+                machine.get("chip"),
+                machine.get("model"),
+                gib(machine.get("memory_bytes")),
+            ),
             machine.get("os"),
             "a virtual machine" if machine.get("virtual") else None,
         ],
@@ -145,7 +153,11 @@ def write_facts(study: Study) -> str:
             amount(machine.get("gpu_cores"), "cores"),
             gib(machine.get("gpu_memory_bytes")),
         ],
-        "server": [target.get("server"), target.get("server_version"), target.get("host")],
+        "server": [
+            target.get("server"),
+            target.get("server_version"),
+            target.get("host"),
+        ],
         "model": [
             *(target.get("family"), target.get("parameter_size")),
             *(target.get("quantization"), target.get("digest")),
@@ -159,7 +171,12 @@ def write_facts(study: Study) -> str:
     }
     for run in study.runs:
         started, took = f"{run['started_utc']} UTC", seconds(run["duration_s"])
-        facts[f"run {run['run_id']}"] = [run["label"], run["status"], started, took]
+        facts[f"run {run['run_id']}"] = [
+            run["label"],
+            run["status"],
+            started,
+            took,
+        ]
     return write_terms(
         (term, ", ".join(str(part) for part in parts if part)) for term, parts in facts.items()
     )

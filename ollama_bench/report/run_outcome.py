@@ -65,7 +65,10 @@ def show_level(
 
 
 def show_failures(
-    record: RunRecord, level_id: int, screen: console.Console, servers: Sequence[Server]
+    record: RunRecord,
+    level_id: int,
+    screen: console.Console,
+    servers: Sequence[Server],
 ) -> None:
     """Show a line for requests that ended alike, and what may help, once a run."""
     failures = record.rows(FAILURES, [level_id])

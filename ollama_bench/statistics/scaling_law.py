@@ -15,7 +15,12 @@ from dataclasses import dataclass
 FEWEST_LOADS = 4  # three parameters and one more: with fewer any curve fits
 MOST_ERROR_RATIO = 0.1  # a fit with a larger error has parameters that mean little
 SINGULAR = 1e-300  # a pivot below this has no inverse
-TERMS = ((0, 1, 2), (0, 1), (0, 2), (0,))  # which parameters to keep: alone, contention, crosstalk
+TERMS = (
+    (0, 1, 2),
+    (0, 1),
+    (0, 2),
+    (0,),
+)  # which parameters to keep: alone, contention, crosstalk
 
 Point = tuple[float, float]  # load and throughput
 

@@ -10,7 +10,7 @@ from ollama_bench.storage import db
 from tests.support import made_up_results
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
     """Every chart of a made-up study with failures."""
     path = tmp_path_factory.mktemp("charts") / "results.db"

@@ -16,6 +16,7 @@ from tests.support import made_up_results
 from tests.support.studies import change as change_file
 
 ROOT = Path(__file__).resolve().parents[2]
+ANALYZE = str(ROOT / "analyze.py")
 
 
 @pytest.fixture
@@ -68,9 +69,9 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["analyze.py", "--no-charts", "--export-csv", "."],
-        ["analyze.py", "--compare", "1", "2"],
-        ["import_csv.py", "tree", "--db", "other.db"],
+        [ANALYZE, "--no-charts", "--export-csv", "."],
+        [ANALYZE, "--compare", "1", "2"],
+        ["-m", "ollama_bench.study_csv.import_csv", "tree", "--db", "other.db"],
     ],
 )
 def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, arguments):
@@ -88,13 +89,13 @@ def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, a
     (folder / "duration_metrics.csv").write_text(
         "Timestamp,Concurrency,MaxDuration,MinDuration,AvgDuration,P99Duration\n", encoding="utf-8"
     )
-    database = ["--db", "names.db"] if arguments[0] == "analyze.py" else []
+    database = ["--db", "names.db"] if arguments[0] == ANALYZE else []
     done = subprocess.run(
-        [sys.executable, str(ROOT / arguments[0]), *arguments[1:], *database],
+        [sys.executable, *arguments, *database],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONIOENCODING": alphabet},
+        env=os.environ | {"PYTHONIOENCODING": alphabet, "PYTHONPATH": str(ROOT)},
         encoding=alphabet,
     )
     assert (done.returncode, done.stderr) == (0, "") and "?" in done.stdout
