@@ -41,6 +41,7 @@ from dataclasses import dataclass, field, replace
 from typing import Iterator, NamedTuple
 
 import analyze
+from ollama_bench.analysis.headline import headline
 from ollama_bench.protocols import api
 from ollama_bench.platforms import awake
 from ollama_bench.analysis import compare
@@ -89,16 +90,13 @@ def main(argv: list[str] | None = None) -> int:
         privilege.recover_variables()
         with privilege.users_files():
             options = command_line.parse(argv)
-        for condition in options.fail_if or ():  # a wrong one is told now, not after hours
-            if compare.condition(condition).is_change:
-                raise argparse.ArgumentTypeError(f"{condition!r} is a change and a run alone has none: give a value here, "
-                                                 f"or compare two runs with analyze.py --compare")
+        compare.check_conditions(options.fail_if or ())  # now, not after hours
         helper = privilege.split_off(sampler=not (options.no_monitor or options.demo))
         return bench(options, helper)
     except (CannotRun, ServerError, load.LoadError, db.ResultsError, privilege.PrivilegeError) as error:
         print(standard.clean(f"bench.py: {error}"), file=sys.stderr)
         return 1
-    except argparse.ArgumentTypeError as error:
+    except compare.ConditionError as error:
         print(f"bench.py: --fail-if {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -795,7 +793,7 @@ def print_outcome(run: Run) -> None:
     if run.writer.rejected:
         run.screen.warn(f"{run.writer.rejected} rows were rejected: they are not in {run.options.db}")
     run.screen.say("")
-    for sentence in analyze.headline(run.options.db, run.id, run.options.slo):
+    for sentence in headline(run.options.db, run.id, run.options.slo):
         run.screen.sentence(sentence)
     file = standard.quoted(run.options.db)
     where = "" if run.options.db == "results.db" else f" --db {file}"
