@@ -27,7 +27,7 @@ import requests  # noqa: E402
 from ollama_bench.protocols import api  # noqa: E402
 import bench  # noqa: E402
 from ollama_bench.storage import db  # noqa: E402
-from ollama_bench.load import load  # noqa: E402
+from ollama_bench.load import interpreter  # noqa: E402
 from ollama_bench.power import power  # noqa: E402
 from ollama_bench.terminal.console import Console  # noqa: E402
 from ollama_bench.run.selfcheck import MODEL  # noqa: E402
@@ -73,11 +73,11 @@ def switch_parts(wanted: argparse.Namespace) -> None:
     if "writer" not in wanted.parts:
         db.COMMIT_EVERY_S = 1e6  # it sleeps until somebody waits for it, which is after the streams
     if "gc" in wanted.parts:
-        load.gc = WithCollector()
+        interpreter.gc = WithCollector()
 
 
 class WithCollector:
-    """The module gc for a load.py that leaves the collector as it is."""
+    """The module gc for a level that leaves the collector as it is."""
 
     def __getattr__(self, name: str):
         return lambda: None

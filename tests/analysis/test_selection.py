@@ -1,23 +1,13 @@
-"""selection.py: which runs count, and what is told when there is none."""
+"""Which runs count, and what is told when there is none."""
+
+from __future__ import annotations
+
 import pytest
 
-import analyze
 from ollama_bench.storage import db
 from tests.support import made_up_results
-from ollama_bench.analysis import selection
-
-
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results.db"
-
-
-def chosen(path, models=(), run_ids=()):
-    database = db.connect(path, readonly=True)
-    try:
-        return selection.choose(database, list(models), list(run_ids))
-    finally:
-        database.close()
+from tests.support.selections import chosen
+from tests.support.studies import change
 
 
 def test_the_newest_finished_run_of_each_model(results):
@@ -25,7 +15,10 @@ def test_the_newest_finished_run_of_each_model(results):
     made_up_results.write(results, levels=(1, 2), started_unix=1e9)
     made_up_results.write(results, levels=(1,), started_unix=3e9, model="other:1b")
     change(results, "UPDATE run SET status = 'failed' WHERE id = 3")
-    assert [(study.model, [run["run_id"] for run in study.runs]) for study in chosen(results)] == [("other:1b", [3]), ("tiny:7b", [1])]
+    assert [(study.model, [run["run_id"] for run in study.runs]) for study in chosen(results)] == [
+        ("other:1b", [3]),
+        ("tiny:7b", [1]),
+    ]
 
 
 def test_a_finished_run_goes_before_a_newer_one_that_is_not(results):
@@ -58,11 +51,21 @@ def test_an_interrupted_level_that_was_fired_again_is_left_out(results):
     assert [level["level_id"] for level in study.levels] == [1, 3]
     assert {outcome["level_id"] for outcome in study.outcomes} == {3}
     change(results, "UPDATE level SET status = 'interrupted'")
-    assert chosen(results, run_ids=[1])[0].by_concurrency().keys() == {1, 4}  # what is not there again is not left out
+    assert chosen(results, run_ids=[1])[0].by_concurrency().keys() == {
+        1,
+        4,
+    }  # what is not there again is not left out
 
 
-@pytest.mark.parametrize("models, run_ids, said", [
-    (["nothing:1b"], [], "no model nothing:1b"), ([], [9], "no run 9 with levels in this file: it has 1"), ([], [10**30], "no run 10+ with"), ([], [-(10**30)], "no run -10+ with")])
+@pytest.mark.parametrize(
+    "models, run_ids, said",
+    [
+        (["nothing:1b"], [], "no model nothing:1b"),
+        ([], [9], "no run 9 with levels in this file: it has 1"),
+        ([], [10**30], "no run 10+ with"),
+        ([], [-(10**30)], "no run -10+ with"),
+    ],
+)
 def test_what_is_absent_is_one_line(results, models, run_ids, said):
     made_up_results.write(results, levels=(1,))
     with pytest.raises(db.ResultsError, match=said) as error:
@@ -74,28 +77,3 @@ def test_an_empty_file_says_what_to_do(results):
     db.connect(results).close()
     with pytest.raises(db.ResultsError, match="run bench.py first"):
         chosen(results)
-
-
-@pytest.mark.parametrize("model, folder", [
-    ("qwen3:8b", "qwen3-8b"), ("../../etc/passwd", "etc-passwd"), ("hf.co/a/b:Q4_K_M", "hf.co-a-b-Q4_K_M"), ("con", "model-con"),
-    ("NUL.gguf", "model-NUL.gguf"), ("...", "model-"), ("<script>", "script"), ("x" * 300, "x" * 100)])
-def test_a_folder_name_is_safe_everywhere(model, folder):
-    assert selection.safe_name(model) == folder
-
-
-def change(path, sql):
-    database = db.connect(path)
-    database.execute(sql)
-    database.close()
-
-
-def test_models_whose_names_would_be_one_folder_have_two(results, tmp_path):
-    """As deepseek-r1:7b of a run and deepseek-r1-7b of an imported tree; or letters' case, on macOS and Windows."""
-    names = ["tiny:7b", "tiny-7b", "Tiny 7b", "tiny-7b-2"]
-    for model in names:
-        made_up_results.write(results, levels=(1,), model=model)
-    folders = {study.model: study.folder for study in chosen(results)}
-    assert folders == {"tiny:7b": "tiny-7b", "tiny-7b": "tiny-7b-2", "Tiny 7b": "Tiny-7b-3", "tiny-7b-2": "tiny-7b-2-2"}
-    assert chosen(results, ["tiny-7b"])[0].model == "tiny-7b" and chosen(results, ["Tiny 7b"], [3])[0].folder == "Tiny-7b-3"
-    assert analyze.main(["--db", str(results), "--no-charts", "--export-csv", str(tmp_path)]) == 0
-    assert sorted(path.name for path in (tmp_path / "ollama").iterdir()) == sorted(folders.values())

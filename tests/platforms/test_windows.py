@@ -231,7 +231,7 @@ def test_no_thread_waits_for_a_reader_that_has_died(monkeypatch):
                 level.run()
             return str(error.value)
 
-        assert ends(work) == "the thread that receives has died: MemoryError()"
+        assert ends(work) == "the receiving thread has died: MemoryError()"
         assert died.is_set()
 
 

@@ -1,4 +1,7 @@
 """analyze.py from end to end: what it prints, what it leaves, how it fails."""
+
+from __future__ import annotations
+
 import os
 import sqlite3
 import subprocess
@@ -8,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import analyze
-from ollama_bench.charts import charts
 from ollama_bench.storage import db
 from tests.support import made_up_results
+from tests.support.studies import change as change_file
 
 ROOT = Path(__file__).resolve().parents[2]
+ANALYZE = str(ROOT / "analyze.py")
 
 
 @pytest.fixture
@@ -28,8 +32,17 @@ def test_the_terminal_has_table_answers_and_warnings_in_80_columns(results, caps
     said = "\n".join(lines)
     assert "run 1, bench 1," in said and "SIMULATED" in said
     assert [line.split()[:2] for line in lines if line[:6].strip().isdecimal()] == [
-        ["1", "1/1"], ["2", "2/2"], ["4", "4/4"], ["8", "8/8"], ["32", "30/32"]]
-    assert "One request alone gets" in said and "EUR/kWh" in said and "! 2 of the requests at 32" in said
+        ["1", "1/1"],
+        ["2", "2/2"],
+        ["4", "4/4"],
+        ["8", "8/8"],
+        ["32", "30/32"],
+    ]
+    assert (
+        "One request alone gets" in said
+        and "EUR/kWh" in said
+        and "! 2 of the requests at 32" in said
+    )
 
 
 def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
@@ -40,15 +53,12 @@ def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
     assert max(map(len, lines)) <= 60 and "    32     30/32" in "\n".join(lines)
 
 
-def test_a_run_of_single_tokens_is_drawn(tmp_path, capsys):
-    made_up_results.write(tmp_path / "results.db", tokens=1, levels=(1, 4), failures=1)
-    assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]) == 0
-    assert (tmp_path / "tiny-7b" / "combined_metrics.png").exists() and (tmp_path / "report.html").exists()
-
-
 def test_a_price_where_no_level_has_a_token(results, capsys):
     database = db.connect(results)
-    database.execute("UPDATE request SET status = 'refused', first_text_ns = NULL, first_answer_ns = NULL, last_text_ns = NULL, chunks = 0, output_tokens = 0")
+    database.execute(
+        "UPDATE request SET status = 'refused', first_text_ns = NULL, first_answer_ns = NULL, "
+        "last_text_ns = NULL, chunks = 0, output_tokens = 0"
+    )
     database.close()
     assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3"]) == 0
     said = capsys.readouterr().out
@@ -56,49 +66,47 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
 
 
 @pytest.mark.parametrize("alphabet", ["cp1252", "ascii"])
-@pytest.mark.parametrize("arguments", [["analyze.py", "--no-charts", "--export-csv", "."], ["analyze.py", "--compare", "1", "2"], ["-m", "ollama_bench.study_csv", "tree", "--db", "other.db"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [ANALYZE, "--no-charts", "--export-csv", "."],
+        [ANALYZE, "--compare", "1", "2"],
+        ["-m", "ollama_bench.study_csv", "tree", "--db", "other.db"],
+    ],
+)
 def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, arguments):
     """As in a pipe on Windows."""
     for second in range(2):
-        made_up_results.write(tmp_path / "names.db", model="模型\u202e→:7b", label="größer → schneller", levels=(1,), started_unix=1e9 + second)
+        made_up_results.write(
+            tmp_path / "names.db",
+            model="模型\u202e→:7b",
+            label="größer → schneller",
+            levels=(1,),
+            started_unix=1e9 + second,
+        )
     folder = tmp_path / "tree" / "模型→" / "test_results_1"
     folder.mkdir(parents=True)
-    (folder / "duration_metrics.csv").write_text("Timestamp,Concurrency,MaxDuration,MinDuration,AvgDuration,P99Duration\n", encoding="utf-8")
-    database = ["--db", "names.db"] if arguments[0] == "analyze.py" else []
-    arguments = [str(ROOT / "analyze.py"), *arguments[1:]] if arguments[0] == "analyze.py" else arguments
-    done = subprocess.run([sys.executable, *arguments, *database], cwd=tmp_path, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONIOENCODING": alphabet, "PYTHONPATH": str(ROOT)}, encoding=alphabet)
+    (folder / "duration_metrics.csv").write_text(
+        "Timestamp,Concurrency,MaxDuration,MinDuration,AvgDuration,P99Duration\n", encoding="utf-8"
+    )
+    database = ["--db", "names.db"] if arguments[0] == ANALYZE else []
+    done = subprocess.run(
+        [sys.executable, *arguments, *database],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": alphabet, "PYTHONPATH": str(ROOT)},
+        encoding=alphabet,
+    )
     assert (done.returncode, done.stderr) == (0, "") and "?" in done.stdout
-
-
-def test_it_leaves_a_png_for_each_chart_and_one_page(results, tmp_path):
-    assert analyze.main(["--db", str(results), "--out", str(tmp_path / "data")]) == 0
-    assert {path.stem for path in (tmp_path / "data" / "tiny-7b").glob("*.png")} == {chart.name for chart in charts.CHARTS}
-    assert {path.name for path in (tmp_path / "data").iterdir()} == {"tiny-7b", "report.html"}
-
-
-def test_several_models_are_compared_and_what_is_absent_is_said_once(results, tmp_path, capsys, monkeypatch):
-    written = []
-    monkeypatch.setattr(charts, "CHARTS", [chart for chart in charts.CHARTS if chart.name in ("combined_metrics", "itl")])
-    monkeypatch.setattr(charts, "save_png", lambda spec, path, top: written.append(path.relative_to(tmp_path).as_posix()))
-    made_up_results.write(results, model="other/<1b>", levels=(1, 2), chunks=False)
-    assert analyze.main(["--db", str(results), "--out", str(tmp_path)]) == 0
-    assert set(written) == {"comparative_throughput.png", "comparative_wait.png", "comparative_efficiency.png",
-                            "tiny-7b/combined_metrics.png", "tiny-7b/itl.png", "other-1b/combined_metrics.png"}
-    said = " ".join(capsys.readouterr().out.split())
-    assert said.count("not drawn, no chunks in this file: other-1b/itl.png") == 1 and "6 charts in" in said
-
-
-def test_a_level_above_32_is_not_called_absent(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(charts, "CHARTS", [chart for chart in charts.CHARTS if chart.name == "ttfb_analysis_32"])
-    made_up_results.write(tmp_path / "results.db", levels=(64,), chunks=False)
-    assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]) == 0
-    assert "not drawn, no waits up to 32 at once in this file" in capsys.readouterr().out
 
 
 def test_wishes_change_the_answer(results, capsys):
     analyze.main(["--db", str(results), "--no-charts", "--slo", "ttft=100,tokens_per_s=1"])
-    assert "Up to 8 at once are served within 100 s to the first token and at 1 tokens/s" in " ".join(capsys.readouterr().out.split())
+    assert (
+        "Up to 8 at once are served within 100 s to the first token and at 1 tokens/s"
+        in " ".join(capsys.readouterr().out.split())
+    )
 
 
 def test_it_writes_nothing_into_the_file(results, tmp_path):
@@ -107,8 +115,14 @@ def test_it_writes_nothing_into_the_file(results, tmp_path):
     assert results.read_bytes() == before
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["--db", "absent.db"], "absent.db is not there"), (["nothing:7b"], "no model nothing:7b"), (["--run", "77"], "no run 77")])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--db", "absent.db"], "absent.db is not there"),
+        (["nothing:7b"], "no model nothing:7b"),
+        (["--run", "77"], "no run 77"),
+    ],
+)
 def test_failures_are_one_line_and_1(results, capsys, arguments, said):
     assert analyze.main(["--db", str(results), "--no-charts", *arguments]) == 1
     captured = capsys.readouterr()
@@ -123,9 +137,19 @@ def test_a_file_of_somebody_else_is_refused(tmp_path, capsys):
     assert "is not a results file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--slo", "speed=3"], ["--slo", "ttft=x"], ["--slo", "ttft=-1"], ["--price", "nan"], ["--fail-if", "ttft>5%"], ["--fail-if", "x"],
-    ["--compare", "1", "2", "--fail-if", "ttft>5"], ["--run", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--slo", "speed=3"],
+        ["--slo", "ttft=x"],
+        ["--slo", "ttft=-1"],
+        ["--price", "nan"],
+        ["--fail-if", "ttft>5%"],
+        ["--fail-if", "x"],
+        ["--compare", "1", "2", "--fail-if", "ttft>5"],
+        ["--run", "x"],
+    ],
+)
 def test_wrong_usage_is_2(results, arguments):
     with pytest.raises(SystemExit) as error:
         analyze.main(["--db", str(results), *arguments])
@@ -137,18 +161,55 @@ def test_the_runs_own_objectives_count_unless_others_are_given(results, capsys):
     database.execute("INSERT INTO objective VALUES (1, 'ttft_s', 3), (1, 'tokens_per_s', 5)")
     database.close()
     analyze.main(["--db", str(results), "--no-charts"])
-    assert "within 3 s to the first token and at 5 tokens/s or more" in " ".join(capsys.readouterr().out.split())
+    assert "within 3 s to the first token and at 5 tokens/s or more" in " ".join(
+        capsys.readouterr().out.split()
+    )
     analyze.main(["--db", str(results), "--no-charts", "--slo", "ttft=4"])
     assert "within 4 s to the first token;" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("slept_at, said", [
-    ("32", "8 at once are served within 60 s to the first token; more were not measured"), ("8", "Up to 4 at once are served within 60 s to the first token; at 32"),
-    ("1, 2, 4, 8, 32", "None of its figures can be trusted")])
+@pytest.mark.parametrize(
+    "slept_at, said",
+    [
+        ("32", "8 at once are served within 60 s to the first token; more were not measured"),
+        ("8", "Up to 4 at once are served within 60 s to the first token; at 32"),
+        ("1, 2, 4, 8, 32", "None of its figures can be trusted"),
+    ],
+)
 def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
     database = db.connect(results)
     database.execute(f"UPDATE level SET slept_s = 30 WHERE concurrency IN ({slept_at})")
     database.close()
-    assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3", "--slo", "ttft=60"]) == 0
+    assert (
+        analyze.main(["--db", str(results), "--no-charts", "--price", "0.3", "--slo", "ttft=60"])
+        == 0
+    )
     out = " ".join(capsys.readouterr().out.split())
-    assert said in out and f"the machine slept for 30 s in the level at {slept_at.rpartition(' ')[2]} at once" in out
+    assert (
+        said in out
+        and f"the machine slept for 30 s in the level at {slept_at.rpartition(' ')[2]} at once"
+        in out
+    )
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("request SET first_text_ns = ended_ns + 100000000000000", "table request"),
+        ("request SET first_byte_ns = -1000000000000", "table request"),
+        ("level SET started_ns = 9223372036854775807 WHERE id = 1", "table level"),
+        ("level SET run_id = 9 WHERE id = 1", "not there"),
+        (
+            "power_sample SET end_ns = 20000000000000000 WHERE end_ns = (SELECT max(end_ns) "
+            "FROM power_sample)",
+            "table power_sample",
+        ),
+        ("request SET first_text_ns = ended_ns + 9", ""),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, capsys, change, said):
+    made_up_results.write(tmp_path / "results.db")
+    change_file(tmp_path / "results.db", "PRAGMA foreign_keys = OFF", f"UPDATE {change}")
+    code = analyze.main(["--db", str(tmp_path / "results.db"), "--no-charts"])
+    err = capsys.readouterr().err
+    assert code == len(err.splitlines()) == bool(said) and said in err

@@ -752,7 +752,7 @@ def test_fail_if_gives_an_exit_code(fast, tmp_path):
     assert run("1", "--fail-if", "ttft>30", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
     assert run("1", "--fail-if", "ttft>0.001", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 1
     code, _, err = run("1", "--fail-if", "speed>1", "--host", fast.url, *QUICK, cwd=tmp_path)
-    assert code == 2 and "no condition" in err
+    assert code == 2 and "invalid condition" in err
 
 
 def test_a_key_is_used_and_stored_nowhere(module_sim, tmp_path):

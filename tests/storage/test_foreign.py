@@ -11,6 +11,7 @@ import time
 import pytest
 
 import analyze
+from ollama_bench.analysis.headline import headline
 import bench
 from ollama_bench.storage import connection as connection_module
 from ollama_bench.storage import schema
@@ -272,7 +273,7 @@ def test_pages_that_lead_to_each_other_do_not_keep_the_check_for_ever(path, tabl
 def test_text_that_is_none_in_another_run_is_one_line_after_a_run(path, capsys):
     change(path, "UPDATE level SET model = CAST(x'c328ff' AS TEXT)")
     with pytest.raises(ResultsError, match="results.db: Could not decode"):
-        analyze.headline(str(path), 1, {"ttft": 2.0})
+        headline(str(path), 1, {"ttft": 2.0})
     assert analyze.main(["--db", str(path), "--no-charts"]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "results.db: Could not decode" in said

@@ -2,7 +2,7 @@
 
 import pytest
 
-import analyze
+from ollama_bench.analysis.service import measure_service
 from ollama_bench.analysis import selection
 from tests.storage.rows import S, level, one, request
 
@@ -10,7 +10,7 @@ from tests.storage.rows import S, level, one, request
 def shares(database, study, limits):
     return {
         level_id: service.share
-        for level_id, service in analyze.within(database, study, limits).items()
+        for level_id, service in measure_service(database, study, limits).items()
     }
 
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ollama_bench.protocols import api, ollama_stream, openai_stream
-from ollama_bench.analysis import compare
+from ollama_bench.analysis import conditions
 from ollama_bench.storage import db
 from ollama_bench.study_csv import import_csv
 from ollama_bench.monitor import machine
@@ -119,8 +119,8 @@ def test_objectives(text):
 @example("ttft>٣")
 def test_condition(text):
     try:
-        found = compare.condition(text)
-    except argparse.ArgumentTypeError as error:
+        found = conditions.parse_condition(text)
+    except conditions.ConditionError as error:
         assert one_line(error)
     else:
         assert math.isfinite(found.limit) and found.metric

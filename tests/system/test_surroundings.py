@@ -71,7 +71,7 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
     assert run("analyze.py", "--no-charts", cwd=tmp_path, **bare).returncode == 0
     charts = run("analyze.py", cwd=tmp_path, **bare)
     assert charts.returncode == 1 and charts.stderr == (
-        "analyze.py: no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts\n"
+        "analyze.py: cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or use --no-charts\n"
     )
     assert run("ollama_bench.simulator", "--fault", "help", cwd=tmp_path, **bare).stdout.startswith("html_502 ")
 

@@ -1,0 +1,159 @@
+"""The answers in sentences: how many can be served, and by how much requests missed the objectives.
+
+for sentence in answer(study, objectives, services): print(sentence)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ollama_bench.analysis.bottlenecks import find_bottlenecks
+from ollama_bench.analysis.energy import describe_efficiency
+from ollama_bench.analysis.service import (
+    ENOUGH_RATIO,
+    NO_SERVICE,
+    Objectives,
+    Service,
+)
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.trends import (
+    describe_best,
+    describe_cache,
+    describe_law,
+    describe_throughput,
+    describe_waits,
+)
+from ollama_bench.analysis.wording import (
+    describe_objectives,
+    digits,
+    percent,
+    seconds,
+    span,
+)
+
+REACHED = {  # after "only 5 of 24"
+    "ttft": "had the first token within {} s",
+    "ttfat": "had the first answer token within {} s",
+    "e2e": "ended within {} s",
+    "tpot": "took {} s or less per token",
+    "tokens_per_s": "reached {} tokens/s",
+}
+
+Services = Mapping[int, Service]  # by level_id
+
+
+def answer(study: Study, objectives: Objectives, services: Services) -> list[str]:
+    """Return the answers in sentences."""
+    found = summarize(study, objectives, services)
+    if not is_open(study):
+        found += [
+            describe_throughput(study),
+            describe_waits(study),
+            describe_best(study),
+            describe_law(study),
+            describe_efficiency(study),
+            describe_cache(study),
+        ]
+    return [sentence for sentence in found + find_bottlenecks(study) if sentence]
+
+
+def summarize(study: Study, objectives: Objectives, services: Services) -> list[str]:
+    """Return the answer in short: what one gets alone, and how many can be served."""
+    if is_open(study):
+        return [
+            describe_rate(level, objectives, services.get(level["level_id"], NO_SERVICE))
+            for level in study.levels
+        ]
+    sentences = (
+        describe_alone(study),
+        describe_capacity(study, objectives, services),
+    )
+    return [sentence for sentence in sentences if sentence]
+
+
+def is_open(study: Study) -> bool:
+    """Return whether requests arrived at a rate: then concurrency is only a limit, not the load."""
+    return any(level["load"] == "open" for level in study.levels)
+
+
+def describe_rate(level: Row, objectives: Objectives, service: Service) -> str:
+    """Say how requests that arrived at a rate fared."""
+    parts = []
+    rate = level["rate_per_s"]
+    start = f"At {rate:g} requests/s" if rate else "At no fixed rate"
+    if level["tokens_per_s_mean"] is not None:
+        speed, wait = (
+            digits(level["tokens_per_s_mean"]),
+            seconds(level["ttft_mean_s"]),
+        )
+        longest = seconds(level["ttft_max_s"])
+        parts.append(f"each gets {speed} tokens/s and waits {wait} (longest {longest})")
+    wish = describe_objectives(objectives)
+    parts.append(f"{service.good} of {service.asked} were served {wish}")
+    if level["pool_waits"]:
+        places = level["concurrency"]
+        parts.append(
+            f"{level['pool_waits']} came due while all {places} places were taken "
+            "(if sent, their wait counts from then)"
+        )
+    if level["never_sent"]:
+        parts.append(f"{level['never_sent']} were never sent because the level ended")
+    return f"{start} {'; '.join(parts)}."
+
+
+def describe_alone(study: Study) -> str:
+    levels = next(iter(study.by_concurrency().values()), [])
+    rates = [level["tokens_per_s_mean"] for level in levels]
+    rates = [rate for rate in rates if rate is not None]
+    if not rates:
+        return ""
+    n = levels[0]["concurrency"]
+    waits = [level["ttft_mean_s"] for level in levels if level["ttft_mean_s"] is not None]
+    who = f"With {n} at once, the fewest measured, each gets"
+    if n == 1:
+        who = "One request alone gets"
+    times = f" ({len(rates)} measurements)" if len(rates) > 1 else ""
+    return f"{who} {span(rates)} tokens/s and waits {span(waits, seconds)}{times}."
+
+
+def describe_capacity(study: Study, objectives: Objectives, services: Services) -> str:
+    """Say how many can be served: the highest level below which none misses the objectives."""
+    wish = describe_objectives(objectives)
+    served = 0
+    for n, levels in study.by_concurrency().items():
+        found = [services.get(level["level_id"], NO_SERVICE) for level in levels]
+        worst = min(found, key=lambda service: service.share)
+        if worst.share >= ENOUGH_RATIO:
+            served = n
+            continue
+        missed = f"{describe_shortfall(worst, objectives)}; {percent(ENOUGH_RATIO)} must be served"
+        if served:
+            return f"Up to {served} at once are served {wish}; at {n}, {missed}."
+        return f"Not even {n} at once {'is' if n == 1 else 'are'} served {wish}: {missed}."
+    return f"{served} at once are served {wish}; more were not measured." if served else ""
+
+
+def describe_shortfall(service: Service, objectives: Objectives) -> str:
+    """Say what kept a level from serving its people: failures, or the objectives it missed."""
+    parts = []
+    failed = service.asked - service.completed
+    if failed > (1 - ENOUGH_RATIO) * service.asked:
+        parts.append(f"{failed} of {service.asked} failed")
+    for name, bound in objectives.items():
+        if service.completed and service.met[name] < ENOUGH_RATIO * service.completed:
+            parts.append(f"{count_met(service, name)} {describe_reached(name, bound, service)}")
+    if parts:
+        return " and ".join(parts)
+    return f"only {service.good} of {service.asked} met every objective"
+
+
+def count_met(service: Service, name: str) -> str:
+    met = service.met[name]
+    return f"only {met} of {service.completed}" if met else f"none of {service.completed}"
+
+
+def describe_reached(name: str, bound: float, service: Service) -> str:
+    """Say what a request does that meets an objective, and the worst that was seen."""
+    worst = service.worst[name]
+    extreme = f"slowest {digits(worst)}" if name == "tokens_per_s" else f"longest {seconds(worst)}"
+    return f"{REACHED[name].format(digits(bound))} ({extreme})"

@@ -1,0 +1,115 @@
+"""What limits the highest level, in sentences: each only if samples show it."""
+
+from __future__ import annotations
+
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.trends import first_near_best
+from ollama_bench.analysis.wording import percent
+
+CPU_BUSY_RATIO = 0.9  # a processor this busy has nothing left
+SERVER_CPU_RATIO = 0.5  # of all cores: with less it is not the server that keeps them busy
+GPU_BUSY_RATIO = 0.95  # a GPU this busy has nothing left
+SWAP_BYTES = 256 << 20  # more swap than this during one level is not noise
+
+
+def find_bottlenecks(study: Study) -> list[str]:
+    """Return what limits the highest level."""
+    if not study.levels:
+        return []
+    top = study.levels[-1]
+    found = [
+        describe_slots(top),
+        describe_gpu(study),
+        describe_processor(study, top),
+        describe_swap(top),
+        describe_client(top),
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def describe_slots(level: Row) -> str:
+    if not is_short_of_slots(level):
+        return ""
+    return (
+        f"The server's slots are the limit: asked for {level['concurrency']} at once, "
+        f"it answered {level['peak_streaming']} at a time."
+    )
+
+
+def is_short_of_slots(level: Row) -> bool:
+    """Return whether fewer were answered at a time than there were; failures may not count."""
+    were_there = min(level["concurrency"], level["completed"])
+    return level["load"] != "open" and bool(0 < (level["peak_streaming"] or 0) < were_there)
+
+
+def describe_gpu(study: Study) -> str:
+    """Say whether the GPU stops the throughput: it is busy there and was not while that rose."""
+    rates, busy = (
+        study.mean("output_tokens_per_s"),
+        study.mean("mean_gpu_busy_ratio"),
+    )
+    stop = first_near_best(rates) if len(rates) > 1 else None
+    if stop is None or stop == max(rates) or busy.get(stop, 0) < GPU_BUSY_RATIO:
+        return ""
+    busy_before = [n for n in busy if n < stop and busy[n] >= GPU_BUSY_RATIO]
+    if not busy_before:
+        return (
+            f"The GPU is the limit: {percent(busy[stop])} busy at {stop} at once, "
+            "where throughput stops rising."
+        )
+    early = min(busy_before)
+    return (
+        f"The GPU was {percent(busy[stop])} busy at {stop} at once, where throughput stops rising, "
+        f"but {percent(busy[early])} already at {early}, where it still rose: "
+        "this does not show that the GPU is the limit."
+    )
+
+
+def describe_processor(study: Study, level: Row) -> str:
+    share = server_cpu_share(study, level)
+    if not is_cpu_busy(level) or share is None or share < SERVER_CPU_RATIO:
+        return ""
+    return (
+        f"The processor is the limit: {percent(level['mean_cpu_ratio'])} busy "
+        f"at {level['concurrency']} at once, {percent(share)} by the server."
+    )
+
+
+def describe_swap(level: Row) -> str:
+    swapped = level["swap_change_bytes"] or 0
+    if swapped < SWAP_BYTES:
+        return ""
+    gib = f"{swapped / 2**30:.1f} GiB"
+    return f"Memory is the limit: swap changed by {gib} at {level['concurrency']} at once."
+
+
+def describe_client(level: Row) -> str:
+    if not level["client_limited"] or level["slept_s"]:
+        return ""
+    return f"This client is the limit: {level['client_limited_why']}."
+
+
+def is_cpu_busy(level: Row) -> bool:
+    return bool((level["mean_cpu_ratio"] or 0) >= CPU_BUSY_RATIO)
+
+
+def server_cpu_share(study: Study, level: Row) -> float | None:
+    """Return the share of all cores that the server's processes kept busy; None if unknown."""
+    cores = (study.machine or {}).get("cpu_cores")
+    if not cores or level["server_cpu_cores"] is None:
+        return None
+    share: float = level["server_cpu_cores"] / cores
+    return share
+
+
+def others_cpu_share(study: Study, level: Row) -> float:
+    """Return the share of all cores that neither the server nor this client kept busy.
+
+    It is 0 if the server's share is unknown.
+    """
+    server = server_cpu_share(study, level)
+    if server is None or study.machine is None:
+        return 0.0
+    client = (level["client_cpu_ratio"] or 0) / study.machine["cpu_cores"]
+    share: float = level["mean_cpu_ratio"] - server - client
+    return share

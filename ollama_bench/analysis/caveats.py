@@ -1,0 +1,355 @@
+"""What to know before trusting the figures of a study.
+
+for caveat in find_caveats(study): caveat.seen, caveat.meaning, caveat.remedy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ollama_bench.analysis.bottlenecks import (
+    is_cpu_busy,
+    is_short_of_slots,
+    others_cpu_share,
+    server_cpu_share,
+)
+from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
+from ollama_bench.analysis.wording import list_levels, percent, seconds, span
+
+SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
+CACHED_RATIO = 0.1  # of the prompt's tokens; a chat template alone caches a few
+VARYING_RATIO = 2.0  # longest to shortest reply: beyond this levels do different work
+OTHERS_CPU_RATIO = 0.2  # of all cores: what may run beside without being mentioned
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """Something that makes a figure doubtful: what was seen, what it means, what helps."""
+
+    seen: str
+    meaning: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.seen}. {self.meaning}. {self.remedy}."
+
+
+def find_caveats(study: Study) -> list[Caveat]:
+    """Return what to know before trusting the figures, gravest first."""
+    return [caveat for check in CHECKS for caveat in check(study)]
+
+
+def failures(study: Study) -> list[Caveat]:
+    return [
+        Caveat(
+            describe_failures(concurrency, status, rows),
+            "Each counts as an error and in no speed or wait",
+            "Lower the level, raise --deadline, or look into the server's log",
+        )
+        for (concurrency, status, _), rows in group_failures(study).items()
+    ]
+
+
+def group_failures(
+    study: Study,
+) -> dict[tuple[int, str, int | None], list[Row]]:
+    """Group failures by level, status and HTTP status, over the repeats of a level."""
+    groups: dict[tuple[int, str, int | None], list[Row]] = {}
+    for row in sorted(study.outcomes, key=lambda row: row["concurrency"]):
+        key = row["concurrency"], row["status"], row["http_status"]
+        groups.setdefault(key, []).append(row)
+    return groups
+
+
+def describe_failures(concurrency: int, status: str, rows: list[Row]) -> str:
+    count = sum(row["requests"] for row in rows)
+    example = next((f": {row['example']}" for row in rows if row["example"]), "")
+    return f"{count} of the requests at {concurrency} at once ended {status}{example}"
+
+
+def unfinished(study: Study) -> list[Caveat]:
+    return [
+        Caveat(
+            f"run {run['run_id']} is {run['status']}",
+            "The levels it finished are shown",
+            "bench.py --resume continues it",
+        )
+        for run in study.runs
+        if run["status"] != "finished"
+    ]
+
+
+def sleeps(study: Study) -> list[Caveat]:
+    return [
+        Caveat(
+            f"the machine slept for {seconds(level['slept_s'])} "
+            f"in the level at {level['concurrency']} at once",
+            "None of its figures can be trusted, and it does not count as served",
+            "Leave the lid open, connect mains power, and run it again",
+        )
+        for level in study.levels
+        if level["slept_s"]
+    ]
+
+
+def client_limits(study: Study) -> list[Caveat]:
+    return [
+        Caveat(
+            f"at {level['concurrency']} at once this client was the bottleneck "
+            f"({level['client_limited_why']})",
+            "The server may be faster than shown",
+            "Run bench.py on another machine, or with a lower level",
+        )
+        for level in study.levels
+        if level["client_limited"] and not level["slept_s"]
+    ]
+
+
+def other_programs(study: Study) -> list[Caveat]:
+    busy = [level for level in study.levels if is_cpu_busy(level)]
+    shares = [(level, others_cpu_share(study, level)) for level in busy]
+    shares = [(level, share) for level, share in shares if share >= OTHERS_CPU_RATIO]
+    if not shares:
+        return []
+    how_busy = span([share for _, share in shares], percent)
+    levels = list_levels([level for level, _ in shares])
+    return [
+        Caveat(
+            f"other programs kept {how_busy} of the processor busy at {levels} at once",
+            "Speeds may be lower and watts higher than the machine's own",
+            "Stop them and run it again",
+        )
+    ]
+
+
+def unseen_server(study: Study) -> list[Caveat]:
+    busy = [
+        level
+        for level in study.levels
+        if is_cpu_busy(level) and server_cpu_share(study, level) is None
+    ]
+    if not busy:
+        return []
+    how_busy = span([level["mean_cpu_ratio"] for level in busy], percent)
+    return [
+        Caveat(
+            f"the processor was busy ({how_busy}) at {list_levels(busy)} at once",
+            "The server's part of it is unknown: none of its processes was seen here",
+            "Use --pid N to name the server's process",
+        )
+    ]
+
+
+def spills(study: Study) -> list[Caveat]:
+    seen = [
+        f"{percent(target['vram_bytes'] / target['size_bytes'])} of the model is in GPU memory "
+        f"at {target['host']}"
+        for target in study.targets
+        if is_spilled(target)
+    ]
+    return [
+        Caveat(
+            text,
+            "The rest runs on the processor, several times slower",
+            "Use a smaller model, context or number of slots",
+        )
+        for text in dict.fromkeys(seen)
+    ]
+
+
+def is_spilled(target: Row) -> bool:
+    """Return whether a part of the model is known to be outside the GPU's memory."""
+    size, in_gpu = target["size_bytes"], target["vram_bytes"]
+    return bool(size) and in_gpu is not None and in_gpu < size
+
+
+def slots(study: Study) -> list[Caveat]:
+    short = [level for level in study.levels if is_short_of_slots(level)]
+    if not short:
+        return []
+    most = max(level["peak_streaming"] for level in short)
+    return [
+        Caveat(
+            f"the server answered at most {most} at a time at {list_levels(short)} at once",
+            "It has fewer slots than were asked for; the other requests wait in its queue",
+            "OLLAMA_NUM_PARALLEL gives it more, if memory allows",
+        )
+    ]
+
+
+def cold_starts(study: Study) -> list[Caveat]:
+    cold = [level for level in study.levels if (level["max_load_s"] or 0) > SLOW_LOAD_S]
+    if not cold:
+        return []
+    longest = seconds(max(level["max_load_s"] for level in cold))
+    return [
+        Caveat(
+            f"a request waited {longest} for the model to load at {list_levels(cold)} at once",
+            "The model was loaded during the level, or another one had replaced it",
+            "Use --warmup N to load it before",
+        )
+    ]
+
+
+def heat(study: Study) -> list[Caveat]:
+    hot = [level for level in study.levels if level["hot_samples"]]
+    if not hot:
+        return []
+    return [
+        Caveat(
+            f"the system reported thermal pressure at {list_levels(hot)} at once",
+            "A hot machine runs slower",
+            "Use --cooldown S to pause longer between levels",
+        )
+    ]
+
+
+def power_saving(study: Study) -> list[Caveat]:
+    """Find levels in which this machine saved power."""
+    found = []
+    for column, how, remedy in (
+        ("on_battery", "on battery", "Connect mains power"),
+        ("low_power_mode", "in low power mode", "Turn that off"),
+    ):
+        if levels := [level for level in study.levels if level[column]]:
+            caveat = Caveat(
+                f"this machine ran {how} at {list_levels(levels)} at once",
+                "Many machines are slower then",
+                f"{remedy} and run it again",
+            )
+            found.append(caveat)
+    return found
+
+
+def cache_hits(study: Study) -> list[Caveat]:
+    hits = [level for level in study.levels if level["cache"] != "warm" and is_cached(level)]
+    if not hits:
+        return []
+    return [
+        Caveat(
+            f"prompt tokens came from the cache at {list_levels(hits)} at once",
+            "Prefill and time to first token are better than for new prompts",
+            "Use --cache cold to give each prompt a prefix of its own",
+        )
+    ]
+
+
+def is_cached(level: Row) -> bool:
+    tokens = level["prompt_tokens"]
+    return bool(tokens) and (level["cached_tokens"] or 0) > CACHED_RATIO * tokens
+
+
+def cut_replies(study: Study) -> list[Caveat]:
+    cut = [
+        level for level in study.levels if 0 < (level["cut_by_length"] or 0) < level["completed"]
+    ]
+    if not cut:
+        return []
+    return [
+        Caveat(
+            f"some replies, not all, were cut at the token limit at {list_levels(cut)} at once",
+            "Short and long replies share a level",
+            "Use a lower --tokens to make them alike",
+        )
+    ]
+
+
+def varying_lengths(study: Study) -> list[Caveat]:
+    least = [level["min_output_tokens"] for level in study.levels if level["min_output_tokens"]]
+    most = [level["max_output_tokens"] for level in study.levels if level["max_output_tokens"]]
+    if not least or max(most) <= VARYING_RATIO * min(least):
+        return []
+    return [
+        Caveat(
+            f"replies have {min(least):,} to {max(most):,} tokens",
+            "Levels with longer replies do more work",
+            "Use --tokens N or a fixed seed (--option seed=1) to make them more alike",
+        )
+    ]
+
+
+def word_counts(study: Study) -> list[Caveat]:
+    if not any(run["source"] == "import" for run in study.runs):
+        return []
+    return [
+        Caveat(
+            "tokens are a count of words",
+            "The original tool split the text on blanks",
+            "Run bench.py to get the server's count",
+        )
+    ]
+
+
+def uncovered_energy(study: Study) -> list[Caveat]:
+    bare = [level for level in study.levels if lacks_energy(level)]
+    if not bare:
+        return []
+    return [
+        Caveat(
+            f"power samples cover too little of the levels at {list_levels(bare)} at once",
+            "Below 95 % a level has no energy, only mean watts",
+            "Use longer replies (--tokens) for longer levels with more samples",
+        )
+    ]
+
+
+def lacks_energy(level: Row) -> bool:
+    """Return whether watts are known, but samples cover too little for the energy."""
+    if is_of_gpu(level):
+        return level["gpu_energy_j"] is None
+    return level["mean_w"] is not None and level["energy_j"] is None
+
+
+def gpu_alone(study: Study) -> list[Caveat]:
+    levels = [level for level in study.levels if is_of_gpu(level)]
+    if not levels:
+        return []
+    return [
+        Caveat(
+            f"watts and joules are of the GPU alone at {list_levels(levels)} at once",
+            "The CPU's share could not be read",
+            "Started with sudo, it can be read on most machines",
+        )
+    ]
+
+
+def is_of_gpu(level: Row) -> bool:
+    """Return whether the GPU's watts are known, and no others."""
+    return level["mean_w"] is None and level["gpu_power_w"] is not None
+
+
+def few_requests(study: Study) -> list[Caveat]:
+    few = [level for level in study.levels if level["completed"] < P95_FLOOR]
+    if not few:
+        return []
+    return [
+        Caveat(
+            f"fewer than {P95_FLOOR} requests completed at {list_levels(few)} at once",
+            f"A percentile needs {P95_FLOOR} (p95) or {P99_FLOOR} (p99) requests of one level "
+            "and is blank below",
+            "Read the mean and the longest wait there",
+        )
+    ]
+
+
+CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
+    failures,
+    unfinished,
+    sleeps,
+    client_limits,
+    other_programs,
+    unseen_server,
+    spills,
+    slots,
+    cold_starts,
+    heat,
+    power_saving,
+    cache_hits,
+    cut_replies,
+    varying_lengths,
+    word_counts,
+    uncovered_energy,
+    gpu_alone,
+    few_requests,
+)

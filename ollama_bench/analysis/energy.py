@@ -1,0 +1,97 @@
+"""Energy in sentences: where it buys the most tokens, and what they cost."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.trends import failures_at
+from ollama_bench.analysis.wording import digits, join
+
+JOULES_PER_KWH = 3.6e6
+CPU_UNKNOWN = "the CPU's share is not known"
+
+
+class GpuBest(NamedTuple):
+    """The level at which the GPU alone takes the least energy for a token."""
+
+    concurrency: int
+    joules_per_token: float
+
+
+def describe_efficiency(study: Study) -> str:
+    """Say at which level a joule buys the most tokens; nothing if no power was measured."""
+    per_joule = study.mean("output_tokens_per_joule")
+    if not any(per_joule.values()):  # no source of power, or no token in any level
+        return describe_gpu_efficiency(study)
+    best = max(per_joule, key=lambda n: per_joule[n])
+    watts, idle = study.mean("mean_w"), study.mean("idle_w")
+    idle_part = f", {digits(idle[best])} W of them idle" if best in idle else ""
+    scopes = [
+        f"{source['name']} {source['device']} ({source['scope'] or 'scope not known'})"
+        for source in study.sources
+    ]
+    return (
+        f"Energy efficiency is best at {best} at once: {digits(per_joule[best])} tokens per joule "
+        f"at {digits(watts[best])} W{idle_part}{failures_at(study, best)}. "
+        f"Power source: {'; '.join(scopes)}."
+    )
+
+
+def describe_gpu_efficiency(study: Study) -> str:
+    """Say the same of the GPU alone, if only that is known."""
+    found = find_gpu_best(study)
+    if found is None:
+        return ""
+    best = found.concurrency
+    names = join([f"{source['name']} {source['device']}" for source in study.sources])
+    watts = study.mean("gpu_power_w").get(best)
+    return (
+        f"Energy efficiency of the GPU alone is best at {best} at once: "
+        f"{digits(1 / found.joules_per_token)} tokens per joule "
+        f"at {digits(watts)} W of the GPU{failures_at(study, best)}; "
+        f"{CPU_UNKNOWN}. Power source: {names}."
+    )
+
+
+def find_gpu_best(study: Study) -> GpuBest | None:
+    means = study.mean("gpu_joules_per_output_token")
+    known = {n: mean for n, mean in means.items() if mean > 0}
+    if not known:
+        return None
+    best = min(known, key=lambda n: known[n])
+    return GpuBest(best, known[best])
+
+
+def describe_cost(study: Study, price_per_kwh: float, currency: str) -> str:
+    """Say what the energy of a million tokens costs at the most efficient level."""
+    price = f"At {digits(price_per_kwh)} {currency}/kWh"
+    per_joule = study.mean("output_tokens_per_joule")
+    if any(per_joule.values()):  # a server may say that its replies have no tokens
+        best = max(per_joule, key=lambda n: per_joule[n])
+        million = cost_of_million(1 / per_joule[best], price_per_kwh)
+        return (
+            f"{price} a million output tokens cost {digits(million)} {currency} "
+            f"at {best} at once{describe_scopes(study)}."
+        )
+    found = find_gpu_best(study)
+    if found is None:
+        return (
+            "The cost of a million output tokens is not known: "
+            "no level has both its energy and its tokens."
+        )
+    million = cost_of_million(found.joules_per_token, price_per_kwh)
+    return (
+        f"{price} the GPU's energy alone for a million output tokens costs "
+        f"{digits(million)} {currency} at {found.concurrency} at once; {CPU_UNKNOWN}."
+    )
+
+
+def cost_of_million(joules_per_token: float, price_per_kwh: float) -> float:
+    return 1e6 * joules_per_token / JOULES_PER_KWH * price_per_kwh
+
+
+def describe_scopes(study: Study) -> str:
+    """Say what the energy includes, such as ", counting CPU, GPU and ANE"."""
+    scopes = [source["scope"].partition(";")[0] for source in study.sources if source["scope"]]
+    return f", counting {' and '.join(dict.fromkeys(scopes))}" if scopes else ""

@@ -1,0 +1,51 @@
+"""A study: one model with the runs chosen for it, and everything that is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+Row = dict[str, Any]  # of a view: columns and their units are documented in schema.sql
+
+P95_FLOOR, P99_FLOOR = (
+    20,
+    100,
+)  # requests of a level that a percentile needs, as in schema.sql
+
+
+@dataclass
+class Study:
+    """One model with the runs chosen for it; levels by concurrency, repeats together."""
+
+    model: str
+    runs: list[Row]  # of the view runs, oldest first
+    levels: list[Row]  # of level_summary, with energy, replies and machine beside
+    targets: list[Row]  # the model on its server, as described in each run
+    machine: Row | None  # the computer of the newest run; None if unknown
+    outcomes: list[Row]  # of the view outcomes, failures only
+    sources: list[Row]  # name, device and scope of what measured the power
+    cache_effect: list[Row]  # of the view of that name: levels measured cold and warm
+    objectives: Mapping[str, float]  # column of request: bound that the newest run was judged by
+    folder: str = ""  # of its files: no other model of the results file has it
+
+    @property
+    def simulated(self) -> bool:
+        return any(run["simulated"] for run in self.runs)
+
+    def by_concurrency(self) -> dict[int, list[Row]]:
+        """Group the levels by concurrency, rising."""
+        groups: dict[int, list[Row]] = {}
+        for level in self.levels:
+            groups.setdefault(level["concurrency"], []).append(level)
+        return groups
+
+    def mean(self, column: str) -> dict[int, float]:
+        """Return a column's mean over the repeats of each concurrency that has values."""
+        found = {}
+        for concurrency, levels in self.by_concurrency().items():
+            values = [level[column] for level in levels if level[column] is not None]
+            if values:
+                found[concurrency] = fmean(values)
+        return found

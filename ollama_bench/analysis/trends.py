@@ -1,0 +1,151 @@
+"""How speed and wait go with the number of requests at once, in sentences."""
+
+from __future__ import annotations
+
+from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.wording import digits, percent, seconds, span
+from ollama_bench.statistics.scaling_law import FittedLaw, fit_law
+
+NEAR_BEST_RATIO = 0.9  # from here on more load buys little
+FALLING_RATIO = 0.95  # less than this share of the best at the highest level is a fall
+JUMP_RATIO = 3.0  # a wait that grows by this factor from one level to the next has jumped ...
+JUMP_S = 0.5  # ... if people can notice it
+
+ByConcurrency = dict[int, float]
+
+
+def describe_throughput(study: Study) -> str:
+    """Say how the throughput of all requests goes: its rise, and what comes after."""
+    rates = study.mean("output_tokens_per_s")
+    if len(rates) < 2:
+        return ""
+    low, top, flat = min(rates), max(rates), first_near_best(rates)
+    turn = flat if low < flat < top else top
+    start, end = digits(rates[low]), digits(rates[turn])
+    text = f"Total throughput goes from {start} tokens/s at {low} at once to {end} at {turn}"
+    if turn == top:
+        return f"{text}."
+    rest = [rate for n, rate in rates.items() if n >= turn]
+    return f"{text}; from there to {top} it is {span(rest)}."
+
+
+def describe_waits(study: Study) -> str:
+    """Say how the mean wait goes, and where it jumps."""
+    mean = study.mean("ttft_mean_s")
+    if len(mean) < 2:
+        return ""
+    low, top = min(mean), max(mean)
+    before, after = find_jump(mean) or (top, top)
+    start, end = seconds(mean[low]), seconds(mean[before])
+    parts = []
+    if before > low and start != end:
+        parts.append(f"goes from {start} at {low} to {end} at {before}")
+    elif before > low:
+        parts.append(f"is {start} at {low} and at {before}")
+    if after > before:
+        from_where = "" if parts else f"from {start} at {low} "
+        parts.append(f"jumps {from_where}to {seconds(mean[after])} at {after}")
+    if after < top:
+        parts.append(f"reaches {seconds(mean[top])} at {top}")
+    return f"The mean wait {', '.join(parts)}."
+
+
+def find_jump(mean: ByConcurrency) -> tuple[int, int] | None:
+    """Return the two neighbouring levels between which a wait grows most, if that is a jump."""
+    levels = list(mean)
+    steps = [(a, b) for a, b in zip(levels, levels[1:], strict=False) if is_jump(mean[a], mean[b])]
+    return max(
+        steps,
+        key=lambda step: mean[step[1]] / max(mean[step[0]], 1e-9),
+        default=None,
+    )
+
+
+def is_jump(before_s: float, after_s: float) -> bool:
+    return after_s >= JUMP_RATIO * before_s and after_s - before_s >= JUMP_S
+
+
+def describe_best(study: Study) -> str:
+    """Say where the throughput is best; nothing if too few levels were measured."""
+    rates = study.mean("output_tokens_per_s")
+    if len(rates) < 3:
+        return ""
+    best = best_level(rates)
+    rate = f"{digits(rates[best])} tokens/s{failures_at(study, best)}"
+    text = f"Throughput is best at {best} at once ({rate}){describe_plateau(rates)}."
+    sound = {n: rate for n, rate in rates.items() if not failures_at(study, n)}
+    if sound and best not in sound:
+        best = best_level(sound)
+        rate = f"{digits(sound[best])} tokens/s"
+        text += f" Among the levels without failures it is best at {best} ({rate})."
+    return text
+
+
+def best_level(rates: ByConcurrency) -> int:
+    return max(rates, key=lambda n: rates[n])
+
+
+def first_near_best(rates: ByConcurrency) -> int:
+    """Return the fewest at once with a throughput near the best."""
+    best = max(rates.values())
+    return min(n for n, rate in rates.items() if rate >= NEAR_BEST_RATIO * best)
+
+
+def describe_plateau(rates: ByConcurrency) -> str:
+    """Say from where on the throughput is near the best, or how far it falls off again."""
+    best, first = best_level(rates), first_near_best(rates)
+    if first == best:
+        return ""
+    near = percent(1 - NEAR_BEST_RATIO)
+    later = [rate / rates[best] for n, rate in rates.items() if n > first]
+    if min(later) >= NEAR_BEST_RATIO:
+        return f" and within {near} of that from {first} on"
+    return f", first within {near} of that at {first}, then {span(later, percent)} of it"
+
+
+def failures_at(study: Study, n: int) -> str:
+    """Return ", 9 of 48 failed" over all repeats of a level; "" if none did."""
+    levels = study.by_concurrency()[n]
+    errors = sum(level["errors"] for level in levels)
+    requests = sum(level["requests"] for level in levels)
+    return f", {errors} of {requests} failed" if errors else ""
+
+
+def describe_law(study: Study) -> str:
+    """Say what the Universal Scalability Law gives, with its error; nothing if it does not fit."""
+    rates = study.mean("output_tokens_per_s")
+    law = fit_law(list(rates.items()))
+    if law is None:
+        return ""
+    errors = {n: abs(law.at(n) / rate - 1) for n, rate in rates.items() if rate > 0}
+    worst = max(errors, key=lambda n: errors[n])
+    measured = f" (measured {digits(rates[1])})" if 1 in rates else ""
+    return (
+        f"Universal Scalability Law: {digits(law.alone)} tokens/s alone{measured}, "
+        f"contention {law.contention:.3f}, crosstalk {law.crosstalk:.2g}, "
+        f"{describe_peak(law, rates)}; the fit is off by {percent(law.error)} (rms), "
+        f"at most by {percent(errors[worst])} at {worst}."
+    )
+
+
+def describe_peak(law: FittedLaw, rates: ByConcurrency) -> str:
+    """Say where the law has its peak; one that was not passed would be a guess."""
+    falls = rates[max(rates)] < FALLING_RATIO * max(rates.values())
+    if falls and law.peak and law.peak <= max(rates):
+        return f"a peak near {law.peak:.0f}"
+    return "no fall in the range measured"
+
+
+def describe_cache(study: Study) -> str:
+    """Say what a warm prompt cache changes at the highest level that was measured with both."""
+    if not study.cache_effect:
+        return ""
+    top = study.cache_effect[-1]
+    warm, cold = (
+        seconds(top["warm_ttft_mean_s"]),
+        seconds(top["cold_ttft_mean_s"]),
+    )
+    return (
+        f"With a warm prompt cache a request waits {warm} instead of {cold} "
+        f"at {top['concurrency']} at once; all other figures are with a cold cache."
+    )

@@ -1,0 +1,68 @@
+"""How figures are written in sentences, caveats and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ollama_bench.analysis.study import Row
+from ollama_bench.terminal.console import short_time
+
+OBJECTIVES = {
+    "ttft": "within {} s to the first token",
+    "ttfat": "within {} s to the first answer token",
+    "e2e": "within {} s to the end",
+    "tpot": "at {} s or less per token",
+    "tokens_per_s": "at {} tokens/s or more",
+}
+
+
+def seconds(value: float | None) -> str:
+    """Write a duration as the tables of the terminal do."""
+    return short_time(value)
+
+
+def digits(value: float | None) -> str:
+    """Write three significant digits, whole numbers in full, a dash for unknown."""
+    if value is None:
+        return "-"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.2g}"
+
+
+def percent(ratio: float) -> str:
+    value = round(ratio * 100, 1)
+    is_whole = value >= 10 or value == int(value)
+    return f"{value:.0f} %" if is_whole else f"{value} %"
+
+
+def span(values: Sequence[float], write: Callable[[float], str] = digits) -> str:
+    """Write the least and the most, with a shared unit once, such as "82 to 100 %"."""
+    low, high = write(min(values)), write(max(values))
+    if low == high:
+        return low
+    number, _, unit = low.partition(" ")
+    if unit and high.endswith(f" {unit}"):
+        low = number
+    return f"{low} to {high}"
+
+
+def join(parts: Sequence[str]) -> str:
+    """Join words as in a sentence: "1, 2 and 4"."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def list_levels(levels: Sequence[Row]) -> str:
+    """Write the concurrencies of some levels, such as "1, 2 and 4"."""
+    return join([str(n) for n in sorted({level["concurrency"] for level in levels})])
+
+
+def describe_objective(name: str, bound: float) -> str:
+    return OBJECTIVES[name].format(digits(bound))
+
+
+def describe_objectives(objectives: Mapping[str, float]) -> str:
+    """Write some objectives as the end of "is served ..."."""
+    return " and ".join(describe_objective(name, bound) for name, bound in objectives.items())

@@ -1,0 +1,117 @@
+"""A chart: a question, the rows that answer it and the function that draws them.
+
+    spec = chart.draw(database, study)    # a Vega-Lite spec; None if its data is absent
+
+The same spec is drawn twice: as a PNG, and live on the page.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import altair as alt
+from sqlite_utils import Database
+
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.charts.marks import ALL_LEVELS
+from ollama_bench.charts.theme import AMBER, GREY
+from ollama_bench.inputs import objectives as known_objectives
+
+Spec = dict[str, Any]  # a chart in Vega-Lite's JSON
+
+NOTE_LETTERS = 118  # of a subtitle's line
+SIMULATED = "simulated server: not a measurement of a real machine"
+WORDS_NOTE = "Tokens are words here: the original tool split the text on blanks."
+
+# What the SQL of a chart ends with: the chosen study, and of views with a level_id its levels.
+OF_STUDY = "JOIN chosen USING (run_id, model) WHERE model = :model"
+OF_LEVELS = f"{OF_STUDY} AND level_id NOT IN (SELECT level_id FROM aside)"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A question, its file, the SQL that feeds it and the function that draws it."""
+
+    name: str
+    title: str
+    sql: str
+    paint: Callable[[Study, list[Row]], alt.TopLevelMixin | None]
+    needs: str  # what a results file without it lacks
+    top: int = ALL_LEVELS  # levels above are left out
+    note: str | Callable[[Study, list[Row]], str] = ""  # what the marks mean, for the subtitle
+    counts_tokens: bool = False
+
+    def draw(
+        self,
+        database: Database,
+        study: Study,
+        objectives: Mapping[str, float] | None = None,
+    ) -> Spec | None:
+        """Return the Vega-Lite spec, or None if the study has nothing to draw.
+
+        Objectives, by their short names, replace those that the run was judged by.
+        """
+        if objectives is not None:
+            columns = known_objectives.COLUMNS
+            bounds = {columns[name][0]: bound for name, bound in objectives.items()}
+            study = replace(study, objectives=bounds)
+        rows = list(database.query(self.sql, {"model": study.model, "top": self.top}))
+        painted = self.paint(study, rows) if rows else None
+        if not painted:
+            return None
+        has_failures = any(level["errors"] for level in study.levels)
+        notes = list(self._notes(study, rows))
+        return finish(
+            painted,
+            self.title,
+            study.model,
+            study.simulated,
+            has_failures,
+            notes,
+        )
+
+    def _notes(self, study: Study, rows: list[Row]) -> Iterable[str]:
+        note = self.note if isinstance(self.note, str) else self.note(study, rows)
+        if note:
+            yield note
+        if self.counts_tokens and counts_words(study):
+            yield WORDS_NOTE
+
+    def says_more(self, study: Study) -> bool:
+        """Return whether it shows levels that its smaller sibling lacks, or has no sibling."""
+        is_whole = self.top == ALL_LEVELS
+        return is_whole or any(level["concurrency"] > self.top for level in study.levels)
+
+
+def counts_words(study: Study) -> bool:
+    """Return whether a run was imported: the original tool counted words, not tokens."""
+    return any(run["source"] == "import" for run in study.runs)
+
+
+def finish(
+    painted: alt.TopLevelMixin,
+    title: str,
+    subject: str,
+    simulated: bool,
+    has_failures: bool = False,
+    notes: Iterable[str] = (),
+) -> Spec:
+    """Add the title and a subtitle: whose figures, that they are simulated, and the notes.
+
+    The notes also go into usermeta, where the page finds them.
+    """
+    notes = list(notes)
+    lines = [line for note in notes for line in textwrap.wrap(note, NOTE_LETTERS)]
+    subtitle = [subject, *([SIMULATED] if simulated else []), *lines]
+    heading = alt.TitleParams(
+        title,
+        subtitle=subtitle,
+        anchor="start",
+        offset=26 if has_failures else 14,
+        subtitleColor=AMBER if simulated else GREY,
+    )
+    spec: Spec = painted.properties(usermeta={"notes": notes}, title=heading).to_dict()
+    return spec

@@ -1,0 +1,91 @@
+"""A request of a level on its way: when it is due, and its exchange with the server."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ollama_bench.load.request import Task
+from ollama_bench.transport.digest_queue import DigestQueue
+from ollama_bench.transport.exchange import Exchange
+from ollama_bench.transport.lines import Lines
+from ollama_bench.transport.reader import Reader
+
+NOT_NEEDED = "not needed any more"  # why a request that was made ready and never sent is cancelled
+
+
+@dataclass(frozen=True)
+class Transport:
+    """What all requests of a level share on the wire."""
+
+    lines: Lines
+    digests: DigestQueue
+    reader: Reader | None  # None: each stream's own thread receives
+    kernel_stamps: bool
+
+
+@dataclass(eq=False)
+class Arrival:
+    """A request to come.
+
+    A worker makes it ready, and whichever thread finds it due and a place free sends it.
+    """
+
+    order: int  # from 1 on
+    due_s: float  # since the level's start
+    flight: Flight | None = None  # once it has a question; guarded by the dispatcher's gate
+    is_ready: bool = False  # the conductor's
+    has_waited: bool = False  # due while every place was taken; guarded by the gate
+
+
+class Flight(Exchange):
+    """A request on the wire.
+
+    The dispatcher's gate guards the fields that change; the exchange itself is fired under it.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        arrival: Arrival | None,
+        previous: Flight | None,
+        transport: Transport,
+        *,
+        on_ready: Callable[[Flight], None],
+        on_over: Callable[[Flight], None],
+        needs_line: bool,
+    ) -> None:
+        super().__init__(
+            transport.kernel_stamps,
+            transport.reader,
+            transport.lines,
+            transport.digests,
+            on_ready=lambda _: on_ready(self),
+            on_over=lambda _: on_over(self),
+            marks=task.protocol.last_line_marks,
+            is_last=task.protocol.is_last_line,
+            needs_line=needs_line,
+        )
+        self.task = task  # until it is numbered, with the number of its question or previous turn
+        self.arrival = arrival  # None: a later turn of a conversation
+        self.previous = previous  # the turn before
+        self.is_urgent = task.follow is not None  # the next turn needs what it says
+        self.due_ns: int | None = None
+        self.is_replacement = False  # of a reply that has ended
+        self.holds_place = False
+        self.is_numbered = False
+        self.is_told = False  # the observer knew it before it was fired
+
+    def give_number(self, number: int) -> None:
+        """Number the request within its level."""
+        self.task = dataclasses.replace(self.task, number=number)
+        self.is_numbered = True
+
+    def let_go(self) -> None:
+        """Break the reference cycles of a flight that is over.
+
+        The garbage collector does not run while streams come in.
+        """
+        self.arrival = self.previous = None
+        self.release()

@@ -1,0 +1,79 @@
+"""What a level comes to: its instants, its outcomes and how exact this client was."""
+
+from __future__ import annotations
+
+import time
+from array import array
+
+from ollama_bench.load.client_limits import ClientFigures
+from ollama_bench.load.flight import Flight
+from ollama_bench.load.heartbeat import Heartbeat
+from ollama_bench.load.request import Outcome
+from ollama_bench.load.spec import LevelSpec
+from ollama_bench.load.tally import Tally
+
+
+class LevelResult:
+    """What a level has come to so far, and in the end.
+
+    Any thread may read it while the level runs. The conductor's thread, which is the one that
+    runs the level and calls the observer, alone writes those that no lock guards.
+    Instants are of time.perf_counter_ns.
+    """
+
+    def __init__(self, spec: LevelSpec) -> None:
+        self.workers = spec.workers
+        self.planned = spec.total  # requests to send; None: as many as the time allows
+        self.until_s = spec.until_s
+        self.is_burst = spec.is_burst
+        self.is_open = spec.is_open
+        self.kind = spec.kind
+        self.started_ns: int | None = None
+        self.ended_ns: int | None = None  # the end of the last reply
+        self.exchanges: list[Flight] = []  # in flight or not digested yet; in a burst all
+        self.outcomes: list[Outcome] = []  # of a burst, by their number; other loads keep none
+        self.tally = Tally()
+        self.cpu_s = 0.0  # of this process, until the last stream ended
+        self.slept_s: float | None = None  # the machine slept; None: unknown
+        self.beats_late_ns = array("q")  # how late the heartbeat was while streams came in
+        self.paused_s = 0.0  # this process stood still
+        self.never_sent = 0  # requests that were due and still not sent at the end
+        # Guarded by the dispatcher's gate:
+        self.full_ns: int | None = None  # the last sending: from here on the load only falls
+        self.pool_waits = 0  # requests that were due while every place was taken
+        self.held_s = 0.0  # nothing was sent, as too much waited to be digested
+        # The longest from a reply's end until it was digested, while others streamed.
+        self.digest_lag_s = 0.0
+
+    def add_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Note how late threads were and how long the process stood still."""
+        start_ns, end_ns = self.started_ns or 0, self.ended_ns or time.perf_counter_ns()
+        self.beats_late_ns = heartbeat.find_late_ns(start_ns, end_ns)
+        self.paused_s = heartbeat.measure_paused_s(start_ns, end_ns)
+
+    def steady_figures(self) -> dict[str, int]:
+        """Return the instants between which the load was steady; {} where it never was."""
+        if self.is_burst:
+            return {}
+        window = self.tally.find_steady_window(self.workers, self.is_open)
+        return {"steady_start_ns": window[0], "steady_end_ns": window[1]} if window else {}
+
+    def client_figures(self) -> ClientFigures:
+        """Return how exact this client was, and whether it was the limit of the level."""
+        return self.tally.summarize_client(
+            self.kind,
+            self.workers,
+            self._measure_wall_s(),
+            self.cpu_s,
+            self.beats_late_ns,
+            self.paused_s,
+            self.held_s,
+            None if self.is_burst else self.digest_lag_s,
+            self.slept_s,
+        )
+
+    def _measure_wall_s(self) -> float:
+        """Return how long the level took so far; 0 where every request had failed before."""
+        if self.started_ns is None:
+            return 0.0
+        return ((self.ended_ns or time.perf_counter_ns()) - self.started_ns) / 1e9

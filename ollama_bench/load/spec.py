@@ -1,0 +1,72 @@
+"""What a level is asked to do."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ollama_bench.load.arrivals import at_once
+from ollama_bench.load.client_limits import LoadKind
+from ollama_bench.load.request import Limits, Task
+
+DIGEST_DELAY_S = 0.25  # streams sent together often end together
+
+
+@dataclass(frozen=True)
+class LevelSpec:
+    """How requests are sent, and when no more are.
+
+    Without ``planned`` and ``until_s`` each worker is asked once: a burst. Otherwise it is a
+    load that goes on: closed, where a reply that has ended is replaced at once, or open, where
+    ``arrivals`` gives the due times.
+    """
+
+    source: Callable[[int], Task]  # makes the task of the n-th question, from 1 on
+    limits: Limits
+    workers: int  # requests in flight at most
+    interrupt: threading.Event  # cancels all when set
+    arrivals: Iterator[float] | None = None  # seconds since the start
+    ramp_s: float = 0.0  # spreads the first requests
+    planned: int | None = None  # requests to send
+    until_s: float | None = None  # nothing is sent after so many seconds
+
+    @property
+    def is_burst(self) -> bool:
+        """Each worker is asked once, all at the same time."""
+        return self.planned is None and self.until_s is None
+
+    @property
+    def is_open(self) -> bool:
+        """Requests are sent when they are due, not when a reply has ended."""
+        return self.arrivals is not None
+
+    @property
+    def kind(self) -> LoadKind:
+        """What the results call such a load."""
+        if self.is_burst:
+            return "burst"
+        return "open" if self.is_open else "closed"
+
+    @property
+    def total(self) -> int | None:
+        """Requests to send; None: as many as the time allows."""
+        return self.workers if self.is_burst else self.planned
+
+    @property
+    def ready_ahead(self) -> int:
+        """Requests made ready before a place is free."""
+        return 0 if self.is_burst else self.workers
+
+    @property
+    def digest_delay_s(self) -> float:
+        """How long after its end a reply is digested, while streams come in."""
+        return 0.0 if self.is_open else DIGEST_DELAY_S
+
+    def due_times(self) -> Iterator[float]:
+        """Yield when each request is due, seconds since the start."""
+        if self.arrivals is not None:
+            return self.arrivals
+        first = at_once(min(self.workers, self.total or self.workers), self.ramp_s)
+        return first if self.is_burst else itertools.chain(first, itertools.repeat(self.ramp_s))

@@ -1,0 +1,92 @@
+"""Decides which requests are cut: those that stall, and all at the deadline or when interrupted."""
+
+from __future__ import annotations
+
+from ollama_bench.load.dispatcher import Dispatcher
+from ollama_bench.load.errors import LoadError
+from ollama_bench.load.flight import Flight, Transport
+from ollama_bench.load.heartbeat import Heartbeat
+from ollama_bench.load.result import LevelResult
+from ollama_bench.load.spec import LevelSpec
+
+
+class Watchdog:
+    """Looks at a level now and then; only the conductor's thread calls it."""
+
+    def __init__(
+        self,
+        spec: LevelSpec,
+        result: LevelResult,
+        transport: Transport,
+        dispatcher: Dispatcher,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._limits = spec.limits
+        self._interrupt = spec.interrupt
+        self._result = result
+        self._transport = transport
+        self._dispatcher = dispatcher
+        self._heartbeat = heartbeat
+
+    def look(self, now_ns: int) -> None:
+        """Stop sending when the time is over, and cut what is to be cut.
+
+        Raises LoadError when nothing is received any more, and whatever went wrong in the
+        receiving thread.
+        """
+        self._check_reader()
+        self._transport.digests.look()
+        if reason := self._find_reason_to_cut_all(now_ns):
+            self._dispatcher.close()
+            self.cut_all(reason)
+            return
+        if self._dispatcher.is_time_over(now_ns):
+            self._dispatcher.close()
+        if self._limits.stall_s is not None:
+            self._cut_stalled(now_ns, self._limits.stall_s)
+
+    def cut_all(self, reason: str) -> None:
+        """Cancel every request in flight."""
+        for exchange in list(self._result.exchanges):
+            exchange.cancel(reason)
+
+    def _check_reader(self) -> None:
+        reader = self._transport.reader
+        if reader is None:
+            return
+        if reader.death is not None:
+            raise LoadError(f"the receiving thread has died: {reader.death!r}")
+        if reader.failure is not None:
+            raise reader.failure
+
+    def _find_reason_to_cut_all(self, now_ns: int) -> str | None:
+        if self._interrupt.is_set():
+            return "interrupted"
+        deadline_s = self._limits.deadline_s
+        passed_s = (now_ns - (self._result.started_ns or now_ns)) / 1e9
+        if deadline_s and passed_s > deadline_s:
+            return f"deadline of {deadline_s:g} s"
+        return None
+
+    def _cut_stalled(self, now_ns: int, stall_s: float) -> None:
+        """Cut streams that have begun and are silent, and those that only wait when all are silent.
+
+        While this process stood still nobody could be heard.
+        """
+        silent_since_ns = now_ns - int(stall_s * 1e9)
+        exchanges = list(self._result.exchanges)
+        heard_ns = [find_last_heard_ns(exchange, now_ns) for exchange in exchanges]
+        resumed_ns = self._heartbeat.last_pause_end_ns
+        full_ns = self._result.full_ns or self._result.started_ns or now_ns
+        are_all_silent = max([*heard_ns, full_ns, resumed_ns]) < silent_since_ns
+        for exchange, last_ns in zip(exchanges, heard_ns, strict=True):
+            if exchange.sent_ns is None or exchange.ended_ns is not None:
+                continue
+            is_silent = last_ns > 0 and max(last_ns, resumed_ns) < silent_since_ns
+            if is_silent or are_all_silent:
+                exchange.cancel(f"stalled: nothing for {stall_s:g} s")
+
+
+def find_last_heard_ns(exchange: Flight, now_ns: int) -> int:
+    """Return when the server was last heard; 0 if never, now while this client does not listen."""
+    return now_ns if exchange.pauses else exchange.last_read_ns or 0

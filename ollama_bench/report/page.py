@@ -1,0 +1,210 @@
+"""One self-contained page: the verdict, the tables, the charts live, how to repeat it.
+
+    page.write(Path("data/report.html"), verdicts, drawn, across)
+
+The page asks no other host for anything: scripts and data are inside, and its own policy forbids
+the rest. Whatever came from a server or a user is escaped.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import vl_convert
+
+from ollama_bench.analysis.caveats import Caveat
+from ollama_bench.analysis.service import ENOUGH_RATIO, Objectives
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.verdict import Verdict
+from ollama_bench.analysis.wording import describe_objectives, percent, seconds
+from ollama_bench.charts import theme
+from ollama_bench.charts.chart import Spec
+from ollama_bench.report.level_table import (
+    DEFINITIONS,
+    write_table,
+    write_terms,
+)
+from ollama_bench.storage import files
+
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:"
+)
+TITLED = list[tuple[str, Spec]]  # the charts of a model with their titles
+
+
+@functools.cache
+def read_asset(name: str) -> str:
+    """Return page.html, page.css or page.js."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+class Figures:
+    """The charts of a page, in the order of their places."""
+
+    def __init__(self) -> None:
+        self.specs: list[Spec] = []
+
+    def place(self, title: str, spec: Spec) -> str:
+        """Return a place for a chart with its notes; the page itself sets the title."""
+        left_out = ("title", "config", "usermeta")
+        self.specs.append({key: value for key, value in spec.items() if key not in left_out})
+        notes = escape(" ".join(spec["usermeta"]["notes"]))
+        hint = f"<p class=hint>{notes}</p>" if notes else ""
+        number = len(self.specs) - 1
+        chart = f'<div class="chart" data-spec="{number}"></div>'
+        return f"<figure><h3>{escape(title)}</h3>{hint}{chart}</figure>"
+
+
+def write(
+    path: Path,
+    verdicts: Sequence[Verdict],
+    drawn: Mapping[str, TITLED],
+    across: Mapping[str, Spec],
+) -> Path:
+    """Write the page and return its path; drawn has each model's charts, across those of all."""
+    figures = Figures()
+    is_alone = len(verdicts) == 1
+    parts = [] if is_alone else [write_answer(verdict) for verdict in verdicts]
+    if across:
+        shown = [figures.place(spec["title"]["text"], spec) for spec in across.values()]
+        parts.append(f"<section><h2>Models side by side</h2>{''.join(shown)}</section>")
+    for verdict in verdicts:
+        parts.append(write_chapter(verdict, drawn[verdict.study.model], figures, is_alone))
+    text = read_asset("page.html").format(
+        policy=escape(POLICY, quote=False),
+        style=read_asset("page.css"),
+        body="".join(parts),
+        definitions=write_definitions(verdicts[0].objectives),
+        specs=in_script(figures.specs),
+        look=in_script({**theme.config(), "padding": 4}),
+        library=vl_convert.javascript_bundle(),
+        script=read_asset("page.js"),
+    )
+    files.write(path, text, path.parent)
+    return path
+
+
+def write_answer(verdict: Verdict) -> str:
+    """Return a model's verdict above the chapters of several, with a link to its own."""
+    study = verdict.study
+    link = f'<a href="#{escape(study.folder)}">{escape(study.model)}</a>'
+    return f"<section><h2>{link}</h2>{write_verdict(verdict)}</section>"
+
+
+def write_verdict(verdict: Verdict) -> str:
+    simulated = ""
+    if verdict.study.simulated:
+        text = "Simulated server: not a measurement of a real machine."
+        simulated = f'<p class="simulated">{text}</p>'
+    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in verdict.sentences)
+    return f'{simulated}<ul class="verdict">{sentences}</ul>'
+
+
+def write_chapter(verdict: Verdict, drawn: TITLED, figures: Figures, has_verdict: bool) -> str:
+    """Return everything about one model."""
+    study = verdict.study
+    name = escape(study.model) + ("" if has_verdict else ": tables and charts")
+    parts = [
+        f'<section class="chapter" id="{escape(study.folder)}"><h2>{name}</h2>',
+        write_verdict(verdict) if has_verdict else "",
+        write_caveats(verdict.caveats),
+        write_table(study.levels),
+        "".join(figures.place(title, spec) for title, spec in drawn),
+        f"<h3>What was measured</h3>{write_facts(study)}",
+        f"<h3>How to repeat it</h3>{write_commands(study)}</section>",
+    ]
+    return "\n".join(parts)
+
+
+def write_caveats(caveats: Sequence[Caveat]) -> str:
+    if not caveats:
+        return ""
+    items = [
+        f"<li><strong>{escape(caveat.seen)}.</strong> "
+        f"{escape(caveat.meaning)}. {escape(caveat.remedy)}.</li>"
+        for caveat in caveats
+    ]
+    summary = f"<summary>{len(caveats)} to consider before trusting these figures</summary>"
+    return f'<details class="warnings" open>{summary}<ul>{"".join(items)}</ul></details>'
+
+
+def write_facts(study: Study) -> str:
+    """Return machine, server and model as a list of terms, without what is unknown."""
+    machine: Row = study.machine or {}
+    target: Row = study.targets[-1] if study.targets else {}
+    sources = {level["power_source"] for level in study.levels if level["power_source"]}
+    facts: dict[str, list[object]] = {
+        "machine": [
+            *(
+                machine.get("chip"),
+                machine.get("model"),
+                gib(machine.get("memory_bytes")),
+            ),
+            machine.get("os"),
+            "a virtual machine" if machine.get("virtual") else None,
+        ],
+        "GPU": [
+            machine.get("gpu"),
+            amount(machine.get("gpu_cores"), "cores"),
+            gib(machine.get("gpu_memory_bytes")),
+        ],
+        "server": [
+            target.get("server"),
+            target.get("server_version"),
+            target.get("host"),
+        ],
+        "model": [
+            *(target.get("family"), target.get("parameter_size")),
+            *(target.get("quantization"), target.get("digest")),
+        ],
+        "its memory": [
+            gib(target.get("size_bytes")),
+            amount(gib(target.get("vram_bytes")), "of it on the GPU"),
+        ],
+        "slots": [amount(target.get("slots"), f"by {target.get('slots_source')}")],
+        "power from": [*sorted(sources)],
+    }
+    for run in study.runs:
+        started, took = f"{run['started_utc']} UTC", seconds(run["duration_s"])
+        facts[f"run {run['run_id']}"] = [
+            run["label"],
+            run["status"],
+            started,
+            took,
+        ]
+    return write_terms(
+        (term, ", ".join(str(part) for part in parts if part)) for term, parts in facts.items()
+    )
+
+
+def amount(value: object, unit: str) -> str:
+    return f"{value} {unit}" if value else ""
+
+
+def gib(size_bytes: int | None) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes else ""
+
+
+def write_commands(study: Study) -> str:
+    """Return the command of each run; an import has none."""
+    commands = [run["command"] or "python import_csv.py DIR" for run in study.runs]
+    return "".join(f"<pre>{escape(command)}</pre>" for command in dict.fromkeys(commands))
+
+
+def write_definitions(objectives: Objectives) -> str:
+    wish = describe_objectives(objectives)
+    share = f"for {percent(ENOUGH_RATIO)} of the requests; failures never are"
+    return write_terms([*DEFINITIONS, ("served", f"{wish}, {share}")])
+
+
+def in_script(data: object) -> str:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(data, separators=(",", ":"))
+    for character in "<\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

@@ -1,0 +1,185 @@
+"""Show what a run of bench.py measured: each level, the whole run, and the judgment at its end."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Database
+
+from ollama_bench.analysis import gate, selection
+from ollama_bench.analysis.conditions import parse_condition
+from ollama_bench.analysis.headline import headline
+from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.verdict import judge as judge_study
+from ollama_bench.report.terminal_report import print_verdict
+from ollama_bench.storage import db
+from ollama_bench.terminal import console, standard
+
+if TYPE_CHECKING:
+    from ollama_bench.inputs.settings import Settings
+    from ollama_bench.run.record import RunRecord
+    from ollama_bench.run.server import Server
+
+HIT_RATIO = 0.1  # of the prompt's tokens more than cold: a chat template alone caches a few
+INDENT = " " * 8
+CHARTS_FOLDER = Path("data")
+
+FAILURES = "SELECT * FROM outcomes WHERE level_id = ? AND status != 'completed'"
+SHOWN_FAILURES = """
+SELECT DISTINCT http_status, example FROM outcomes
+WHERE run_id = ? AND status != 'completed' AND level_id IN (
+  SELECT id FROM level WHERE run_id = ? AND status = 'finished' AND id < ?)"""
+STEADY = "SELECT * FROM steady_summary WHERE level_id = ?"
+CACHE_EFFECT = "SELECT * FROM cache_effect WHERE run_id = ?"
+HOSTS = "SELECT * FROM host_summary WHERE run_id = ?"
+
+
+def show_level(
+    settings: Settings,
+    record: RunRecord,
+    level_id: int,
+    screen: console.Console,
+    servers: Sequence[Server],
+) -> float | None:
+    """Show a level's line and what went wrong in it.
+
+    Returns the share of its requests that met the objectives; None if that is not known, or the
+    machine slept. Raises ResultsError if another program has deleted the level.
+    """
+    level = record.level(level_id)
+    if level is None:
+        raise db.ResultsError(
+            f"run {record.id} is no longer in {settings.output.db}: another program has deleted it"
+        )
+    screen.level_finished(level)
+    show_failures(record, level_id, screen, servers)
+    show_waits(level, screen)
+    if settings.judging.steady:
+        for row in record.rows(STEADY, [level_id]):
+            screen.say(console.steady_line(row))
+    ratio: float | None = level["good_ratio"]
+    return None if level["slept_s"] else ratio
+
+
+def show_failures(
+    record: RunRecord,
+    level_id: int,
+    screen: console.Console,
+    servers: Sequence[Server],
+) -> None:
+    """Show a line for requests that ended alike, and what may help, once a run."""
+    failures = record.rows(FAILURES, [level_id])
+    if not failures:
+        return
+    shown = record.rows(SHOWN_FAILURES, [record.id, record.id, level_id])
+    given = {text for row in shown for text in advise(row, servers)}
+    for row in failures:
+        code = f" {row['http_status']}" if row["http_status"] not in (None, 200) else ""
+        example = row["example"] or ""
+        screen.warn(f"{INDENT}{row['requests']} {row['status']}{code}: {example}")
+        for text in sorted(advise(row, servers) - given):
+            screen.warn(f"{INDENT}{text.removeprefix('; ')}")
+            given.add(text)
+
+
+def advise(failure: Row, servers: Sequence[Server]) -> set[str]:
+    advice = {server.advice(failure["http_status"], failure["example"]) for server in servers}
+    return advice - {""}
+
+
+def show_waits(level: Row, screen: console.Console) -> None:
+    """Show how many requests of an open loop came due and could not be sent at once, or at all."""
+    if level["load"] == "open" and level["pool_waits"]:
+        screen.warn(
+            f"{INDENT}{level['pool_waits']} requests came due while all {level['concurrency']} "
+            "were in flight: if sent, their wait counts from then"
+        )
+    if level["never_sent"]:
+        screen.warn(
+            f"{INDENT}{level['never_sent']} requests came due before the end and were never sent: "
+            "they count nowhere else"
+        )
+
+
+def show(
+    settings: Settings,
+    record: RunRecord,
+    status: str,
+    screen: console.Console,
+    servers: Sequence[Server],
+) -> None:
+    """Show the table of a run, the answer in sentences, and what to type next."""
+    screen.table(record.levels())
+    if settings.request.cache == "both":
+        for row in record.rows(CACHE_EFFECT, [record.id]):
+            screen.say(console.cache_line(row) + describe_misses(row))
+    if len(servers) > 1:
+        for row in record.rows(HOSTS, [record.id]):
+            screen.say(console.host_line(row))
+    path = settings.output.db
+    if record.writer.rejected:
+        screen.warn(f"{record.writer.rejected} rows were rejected: they are not in {path}")
+    screen.say("")
+    for sentence in headline(path, record.id, settings.judging.objectives):
+        screen.sentence(sentence)
+    screen.say(describe_next(path, record.id, status))
+
+
+def describe_misses(row: Row) -> str:
+    """Return what a row of cache_effect adds if the server's count shows no hits when warm."""
+    cold, warm = row["cold_cached_ratio"] or 0.0, row["warm_cached_ratio"]
+    if warm is None or warm - cold >= HIT_RATIO:
+        return ""
+    return f", no hits: {warm:.0%} of the prompt tokens came from it"
+
+
+def describe_next(path: str, run_id: int, status: str) -> str:
+    """Return what to type next."""
+    file = standard.quoted(path)
+    options = "" if path == "results.db" else f" --db {file}"
+    if status != "finished":  # by default analyze.py takes a finished run
+        options += f" --run {run_id}"
+    return (
+        f"\nrun {run_id} is in {path}. Next:\n"
+        f"  python analyze.py{options}     the answer, charts and a page\n"
+        f"  datasette {file}     browse the raw data"
+    )
+
+
+def judge(settings: Settings, run_id: int) -> int:
+    """Print the verdict, draw with --report, check --fail-if; return the exit code.
+
+    Raises ResultsError.
+    """
+    if not (settings.judging.report or settings.judging.fail_if):
+        return 0
+    path = settings.output.db
+    database = db.connect(path, readonly=True)
+    try:
+        db.refuse_damage(database)
+        return judge_run(settings, database, run_id)
+    except sqlite3.Error as error:
+        raise db.ResultsError(f"{path}: {error}") from None
+    except OSError as error:  # a chart cannot be written
+        raise db.ResultsError(str(error)) from None
+    finally:
+        database.close()
+
+
+def judge_run(settings: Settings, database: Database, run_id: int) -> int:
+    studies = selection.choose(database, [], [run_id])
+    verdicts = [judge_study(database, study) for study in studies]
+    for verdict in verdicts:
+        print_verdict(database, verdict)
+    if settings.judging.report:
+        from ollama_bench.report import drawing  # it takes two seconds to load
+
+        drawing.draw(database, verdicts, CHARTS_FOLDER)
+    conditions = [parse_condition(text) for text in settings.judging.fail_if]
+    lines = gate.check_values(studies, conditions)
+    for line in lines:
+        print(line)
+    return int(bool(lines))

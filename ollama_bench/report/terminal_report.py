@@ -1,0 +1,74 @@
+"""Print a verdict on the terminal: the table, the answers, the caveats."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+
+from sqlite_utils import Database
+
+from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.verdict import Verdict
+from ollama_bench.terminal import console, standard
+
+HOSTS = """
+SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
+WHERE model = ? ORDER BY level_id, host"""
+
+
+def print_verdict(database: Database, verdict: Verdict) -> None:
+    """Print everything that is said of a study."""
+    study, width = verdict.study, line_width()
+    print_heading(study)
+    print(console.heading(console.LEVEL_COLUMNS, width))
+    for level in study.levels:
+        print(console.level_line(level, width))
+    if any(map(console.is_gpu_alone, study.levels)):
+        print(console.GPU_NOTE)
+    print()
+    for sentence in verdict.sentences:
+        print_wrapped(sentence)
+    for caveat in verdict.caveats:
+        print_wrapped(f"! {caveat}")
+    print()
+    print_hosts(database, study.model)
+
+
+def print_heading(study: Study) -> None:
+    simulated = "   SIMULATED: not a measurement of a real machine" if study.simulated else ""
+    print(standard.brief(study.model) + simulated)
+    for run in study.runs:
+        label = standard.brief(str(run["label"]))
+        print(f"  run {run['run_id']}, {label}, {run['started_utc']} UTC")
+    print()
+
+
+def print_hosts(database: Database, model: str) -> None:
+    """Print each level by host, if there were several."""
+    rows = list(database.query(HOSTS, [model]))
+    if len({row["host"] for row in rows}) < 2:
+        return
+    for row in rows:
+        print(console.host_line(row))
+    print()
+
+
+def line_width() -> int:
+    """Return the cells of a line; for a file or a pipe always the same."""
+    if not sys.stdout.isatty():
+        return console.WIDTH
+    columns = shutil.get_terminal_size().columns
+    return max(console.LEAST_WIDTH, min(console.WIDTH, columns))
+
+
+def print_wrapped(text: str) -> None:
+    """Print a sentence, broken between words."""
+    lines = textwrap.fill(
+        standard.clean(text),
+        line_width() - 1,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    print(lines)

@@ -1,0 +1,127 @@
+"""Each caveat, and that a good run has none."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_bench.analysis.caveats import failures, find_caveats, spills, uncovered_energy
+from tests.support import made_up_results
+from tests.support.studies import GPU_ALONE, read
+
+
+def test_every_host_whose_model_spills_is_named(results):
+    made_up_results.write(results, levels=(1,))
+    study, _ = read(
+        results,
+        "INSERT INTO target (run_id, host, api, model, size_bytes, vram_bytes) SELECT run_id, "
+        "'http://b:1', api, model, 100, 100 FROM target",
+        "INSERT INTO target (run_id, host, api, model, size_bytes, vram_bytes) SELECT run_id, "
+        "'http://c:1', api, model, 100, 40 FROM target WHERE id = 1",
+    )
+    assert [caveat.seen for caveat in spills(study)] == [
+        "80 % of the model is in GPU memory at http://127.0.0.1:11434",
+        "40 % of the model is in GPU memory at http://c:1",
+    ]
+
+
+def test_gpu_samples_that_cover_too_little_are_warned_of(results):
+    made_up_results.write(results, levels=(1,))
+    study, _ = read(
+        results,
+        GPU_ALONE,
+        "DELETE FROM power_sample WHERE end_ns = (SELECT max(end_ns) FROM power_sample JOIN "
+        "level WHERE end_ns < ended_ns)",
+    )
+    assert (
+        uncovered_energy(study)[0].seen
+        == "power samples cover too little of the levels at 1 at once"
+    )
+
+
+@pytest.mark.parametrize(
+    "change, seen",
+    [
+        (
+            "UPDATE request SET status = 'stalled', error = 'no byte for 60 s' WHERE id = 1",
+            "1 of the requests at 1 at once ended stalled: no byte for 60 s",
+        ),
+        (
+            "UPDATE level SET on_battery = 1 WHERE concurrency IN (2, 4)",
+            "this machine ran on battery at 2 and 4 at once",
+        ),
+        (
+            "UPDATE level SET low_power_mode = 1, on_battery = 0 WHERE concurrency = 8",
+            "this machine ran in low power mode at 8 at once",
+        ),
+        ("UPDATE run SET status = 'interrupted'", "run 1 is interrupted"),
+        (
+            "UPDATE level SET client_limited = 1, client_limited_why = '97 % of a core' WHERE "
+            "concurrency = 8",
+            "at 8 at once this client was the bottleneck (97 % of a core)",
+        ),
+        (
+            "UPDATE level SET slept_s = 30.2, client_limited = 1, client_limited_why = 'x' "
+            "WHERE concurrency = 8",
+            "the machine slept for 30.2 s in the level at 8 at once",
+        ),
+        (
+            "UPDATE target SET vram_bytes = size_bytes / 4",
+            "25 % of the model is in GPU memory at http://127.0.0.1:11434",
+        ),
+        (
+            "UPDATE system_sample SET cpu_ratio = 0.97",
+            "other programs kept 92 % of the processor busy at 1, 2, 4 and 8 at once",
+        ),
+        (
+            "UPDATE system_sample SET cpu_ratio = 0.97; DELETE FROM process_sample",
+            "the processor was busy (97 %) at 1, 2, 4 and 8 at once",
+        ),
+        (
+            "UPDATE request SET server_load_ns = 2500000000 WHERE id = 2",
+            "waited 2.5 s for the model to load at 2 at once",
+        ),
+        (
+            "UPDATE power_sample SET thermal = 'Heavy' WHERE end_ns > 6000000000",
+            "the system reported thermal pressure at 1, 2, 4 and 8 at once",
+        ),
+        ("UPDATE request SET cached_tokens = 25", "prompt tokens came from the cache"),
+        (
+            "UPDATE request SET done_reason = 'length' WHERE id = 3",
+            "some replies, not all, were cut at the token limit at 2 at once",
+        ),
+        ("UPDATE request SET output_tokens = 7 WHERE id = 1", "replies have 7 to 60 tokens"),
+        ("UPDATE run SET source = 'import'", "tokens are a count of words"),
+        (
+            "UPDATE power_sample SET energy_j = NULL WHERE end_ns > 6000000000",
+            "power samples cover too little",
+        ),
+        ("UPDATE run SET simulated = 0", "the server answered at most 4 at a time at 8 at once"),
+        (
+            "UPDATE run SET simulated = 0",
+            "fewer than 20 requests completed at 1, 2, 4 and 8 at once",
+        ),
+    ],
+)
+def test_each_caveat_says_what_was_seen(results, change, seen):
+    made_up_results.write(results, levels=(1, 2, 4, 8))
+    study, _ = read(results, *change.split("; "))
+    found = [caveat for caveat in find_caveats(study) if seen in caveat.seen]
+    assert len(found) == 1 and found[0].meaning and found[0].remedy
+
+
+def test_failures_of_a_levels_repeats_are_one_caveat(results):
+    made_up_results.write(results, levels=(4, 2, 3))
+    study, _ = read(
+        results,
+        "UPDATE level SET concurrency = 4, repeat = 2 WHERE concurrency = 3",
+        "UPDATE request SET status = 'stalled' WHERE number = 1",
+    )
+    assert [caveat.seen for caveat in failures(study)] == [
+        "1 of the requests at 2 at once ended stalled",
+        "2 of the requests at 4 at once ended stalled",
+    ]
+
+
+def test_a_good_run_has_no_caveat(results):
+    made_up_results.write(results, levels=(32,), slots=32)
+    assert find_caveats(read(results, "UPDATE target SET vram_bytes = size_bytes")[0]) == []

@@ -1,0 +1,130 @@
+"""What keeps two runs from being two measurements of the same thing."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_bench.storage import db
+from tests.support.comparisons import lines, row
+from tests.support.studies import change
+
+LEVELS = (1, 2, 4, 8)
+
+
+@pytest.mark.parametrize(
+    "before, after, said",
+    [
+        (
+            "on_battery = 1",
+            "on_battery = 0",
+            "! from ran on battery, to ran on mains: a change may come from that",
+        ),
+        (
+            "low_power_mode = 0",
+            "low_power_mode = 1",
+            "! from ran without low power mode, to ran in low power mode: a change may come",
+        ),
+        (
+            "on_battery = concurrency = 2",
+            "on_battery = 1",
+            "! from ran partly on battery, to ran on battery: a change may come from that",
+        ),
+        ("on_battery = 1", "on_battery = 1", ""),
+        ("on_battery = 1", "on_battery = NULL", ""),
+    ],
+)
+def test_what_ran_under_other_conditions_is_told(pair, capsys, before, after, said):
+    change(
+        pair,
+        *(
+            f"UPDATE level SET {what} WHERE run_id = {number}"
+            for number, what in ((1, before), (2, after))
+        ),
+    )
+    told = [line for line in lines(pair, capsys) if " ran " in line]
+    assert told == [said] * bool(said)
+
+
+@pytest.mark.parametrize(
+    "simulated, said",
+    [
+        ((1, 1), "! from and to simulated"),
+        ((0, 1), "! to simulated"),
+        ((1, 0), "! from simulated"),
+        ((0, 0), None),
+    ],
+)
+def test_a_simulated_side_is_told_in_one_line(write, capsys, simulated, said):
+    write("before", levels=LEVELS, simulated=simulated[0])
+    doubts = [
+        line
+        for line in lines(write("after", levels=LEVELS, simulated=simulated[1]), capsys)
+        if line.startswith("!")
+    ]
+    assert doubts == ([f"{said}: not a measurement of a real machine"] if said else [])
+
+
+def test_words_against_tokens_are_told_in_one_line(write, capsys):
+    write("before", levels=LEVELS, simulated=0)
+    results = write("after", levels=LEVELS, simulated=0)
+    database = db.connect(results)
+    database.execute(
+        "UPDATE request SET output_tokens_source = 'words' WHERE level_id IN (SELECT id FROM "
+        "level WHERE run_id = 1)"
+    )
+    database.close()
+    assert [line for line in lines(results, capsys) if line.startswith("!")] == [
+        "! from counts words, to counts tokens: tokens/s and J/token do not compare"
+    ]
+
+
+@pytest.mark.parametrize(
+    "sides, said",
+    [
+        (
+            ("load = 'open', rate_per_s = 6", "load = 'open', rate_per_s = 20"),
+            "! from has open loops of 6 requests/s, to has open loops of 20 requests/s: a "
+            "change may come from that",
+        ),
+        (
+            ("load = 'burst'", "load = 'closed'"),
+            "! from has bursts, to has closed loops: a change may come from that",
+        ),
+        (("load = 'open', rate_per_s = 6", "load = 'open', rate_per_s = 6"), ""),
+        (("load = NULL", "load = 'burst'"), ""),
+    ],
+)
+def test_loads_that_differ_are_told(write, capsys, sides, said):
+    write("before", levels=LEVELS, simulated=0)
+    results = write("after", levels=LEVELS, simulated=0)
+    database = db.connect(results)
+    for run_id, columns in enumerate(sides, 1):
+        database.execute(f"UPDATE level SET {columns} WHERE run_id = {run_id}")
+    database.close()
+    told = [
+        line
+        for line in lines(results, capsys)
+        if line[:1] == "!" or line[:5] == " " * 5 and line[5:6].strip()
+    ]
+    assert " ".join(" ".join(told).split()).startswith(said) and bool(told) == bool(said)
+
+
+@pytest.mark.parametrize("label, word", [("before", "from"), ("after", "to")])
+def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
+    write("before", rate=90.0, levels=LEVELS)
+    path = write("after", rate=60.0, levels=LEVELS)
+    database = db.connect(path)
+    with database.conn:
+        database.execute(
+            "UPDATE level SET slept_s = 30 WHERE concurrency = 4 AND run_id = (SELECT id FROM "
+            "run WHERE label = ?)",
+            [label],
+        )
+    database.conn.close()
+    said = lines(path, capsys)
+    assert any(
+        line.startswith(f"! the machine slept for 30 s in {word}, at 4 at once") for line in said
+    )
+    assert row(said, 8, "tokens/s each") and not any(
+        "%" in line for line in said if line.startswith(f"{4:>7}  ")
+    )

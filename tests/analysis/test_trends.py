@@ -1,0 +1,91 @@
+"""How speed and wait go with the number at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_bench.analysis.trends import (
+    describe_best,
+    describe_law,
+    describe_throughput,
+    describe_waits,
+)
+from tests.support.studies import THROUGHPUT, made_of
+
+
+@pytest.mark.parametrize(
+    "rates, said",
+    [
+        (
+            THROUGHPUT["7b"],
+            "best at 38 at once (124 tokens/s), first within 10 % of that at 16, then 82 to 100 "
+            "% of it.",
+        ),
+        (
+            THROUGHPUT["1.5b"],
+            "best at 32 at once (299 tokens/s), first within 10 % of that at 16, then 83 to 100 "
+            "% of it.",
+        ),
+        (
+            {1: 40.0, 4: 80.0, 8: 95.0, 16: 100.0, 32: 93.0},
+            "best at 16 at once (100 tokens/s) and within 10 % of that from 8 on.",
+        ),
+        ({1: 40.0, 4: 100.0, 8: 50.0}, "best at 4 at once (100 tokens/s)."),
+    ],
+)
+def test_near_the_best_is_said_only_of_levels_that_stay_there(rates, said):
+    assert describe_best(made_of(rates)) == f"Throughput is {said}"
+
+
+def test_a_best_level_with_failures_is_named_with_them():
+    said = describe_best(made_of({1: 77.1, 19: 305.4, 48: 308.1}, errors={1: 0, 19: 0, 48: 9}))
+    assert (
+        said
+        == "Throughput is best at 48 at once (308 tokens/s, 9 of 48 failed) and within 10 % of "
+        "that from 19 on. Among the levels without failures it is best at 19 (305 tokens/s)."
+    )
+
+
+def test_the_throughput_is_told_up_to_where_it_turns():
+    assert describe_throughput(made_of(THROUGHPUT["7b"])) == (
+        "Total throughput goes from 50.9 tokens/s at 1 at once to 115 at 16; from there to 256 "
+        "it is 103 to 124."
+    )
+    assert (
+        describe_throughput(made_of({1: 40.0, 2: 80.0}))
+        == "Total throughput goes from 40 tokens/s at 1 at once to 80 at 2."
+    )
+
+
+@pytest.mark.parametrize(
+    "waits, said",
+    [
+        (
+            {1: 1.88, 19: 0.724, 32: 84.1, 256: 1534.8},
+            "goes from 1.88 s at 1 to 724 ms at 19, jumps to 1:24 at 32, reaches 25:35 at 256.",
+        ),
+        (
+            {1: 0.31, 19: 0.329, 32: 2.75},
+            "goes from 310 ms at 1 to 329 ms at 19, jumps to 2.75 s at 32.",
+        ),
+        ({1: 0.2, 2: 4.0, 4: 8.0}, "jumps from 200 ms at 1 to 4 s at 2, reaches 8 s at 4."),
+        (
+            {1: 0.01, 2: 0.09, 4: 0.1},
+            "goes from 10 ms at 1 to 100 ms at 4.",
+        ),  # nine times more, and nobody notices
+        ({1: 1.0, 2: 2.0, 4: 4.0}, "goes from 1 s at 1 to 4 s at 4."),
+    ],
+)
+def test_where_the_wait_jumps(waits, said):
+    assert describe_waits(made_of(waits=waits)) == f"The mean wait {said}"
+
+
+def test_the_law_is_told_with_its_error_or_not_at_all():
+    said = describe_law(made_of(THROUGHPUT["7b"]))
+    assert (
+        "tokens/s alone (measured 50.9)" in said
+        and "the fit is off by 9.3 % (rms), at most by 19 % at 4." in said
+    )
+    assert (
+        describe_law(made_of({1: 78.0, 4: 136.9, 19: 296.0, 48: 315.1})) == ""
+    )  # would say 72.2 alone

@@ -1,0 +1,43 @@
+"""How figures are written."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_bench.analysis.wording import digits, percent, seconds, span
+from ollama_bench.terminal import console
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (None, "-"),
+        (0, "0"),
+        (53.14, "53.1"),
+        (1234.5, "1,234"),
+        (0.0004567, "0.00046"),
+        (100.4, "100"),
+        (7.0, "7"),
+    ],
+)
+def test_digits(value, text):
+    assert digits(value) == text
+
+
+def test_durations_are_written_as_in_the_table():
+    assert seconds(0.0042) == console.short_time(0.0042) == "4.2 ms"
+
+
+@pytest.mark.parametrize(
+    "values, written, text",
+    [
+        ([0.825, 1.0], percent, "82 to 100 %"),
+        ([0.0911, 0.0922], seconds, "91 to 92 ms"),
+        ([0.3101, 0.3102], seconds, "310 ms"),
+        ([0.729, 3.97], seconds, "729 ms to 3.97 s"),
+        ([84.1, 1535.0], seconds, "1:24 to 25:35"),
+        ([53.14, 55.0], digits, "53.1 to 55"),
+    ],
+)
+def test_a_span_has_its_unit_once(values, written, text):
+    assert span(values, written) == text

@@ -1,0 +1,61 @@
+"""Speed, wait and failures by level."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_bench.charts.load_charts import slowest_wait
+from tests.support.chart_specs import chart, values
+
+
+@pytest.mark.parametrize(
+    "name", ["combined_metrics", "ttfb_analysis_256", "duration_metrics_256", "average_throughput"]
+)
+def test_failures_stand_where_they_happened(drawn, name):
+    assert {"concurrency": 32, "failed": 5, "of": 32, "text": "5 failed"} in values(drawn[name])
+
+
+def test_repeats_are_one_point_of_the_path_with_one_label(file):
+    database, study = file(levels=(1, 8, 1, 8), failures=2)
+    rows = [
+        row
+        for row in values(chart("throughput_vs_avg_wait").draw(database, study))
+        if "label" in row
+    ]
+    assert {row["label"] for row in rows} == {"1", "8, 4 failed"}
+    assert {row["repeats"] for row in rows} == {2}
+
+
+@pytest.mark.parametrize(
+    "p99, longest, requests, kind, wait",
+    [
+        (9.0, 11.0, 100, "known", 9.0),
+        (None, 11.0, 100, "endless", 11.0),
+        (None, 11.0, 99, "few", 11.0),
+    ],
+)
+def test_failures_make_a_p99_endless(p99, longest, requests, kind, wait):
+    level = {
+        "ttft_p99_with_errors_s": p99,
+        "ttft_max_s": longest,
+        "completed": requests - 5,
+        "errors": 5,
+    }
+    assert slowest_wait(level) == {"wait_s": wait, "kind": kind}
+
+
+@pytest.mark.parametrize(
+    "limits, dashed",
+    [
+        (None, []),
+        ({"tokens_per_s": 15.0}, [15.0]),
+        ({"tpot": 0.05}, [20.0]),
+        ({"tokens_per_s": 1e6}, []),
+        ({"ttft": 2.0}, []),
+    ],
+)
+def test_the_dashed_line_is_the_objective(file, limits, dashed):
+    database, study = file(levels=(1, 4), chunks=False)
+    spec = chart("average_throughput").draw(database, study, limits)
+    assert [row["y"] for row in values(spec) if set(row) == {"y"}] == dashed
+    assert any("Dashed" in line for line in spec["title"]["subtitle"]) == bool(dashed)
