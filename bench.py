@@ -30,7 +30,7 @@ if __name__ == "__main__" and "SUDO_UID" not in os.environ:
 import contextlib
 from collections.abc import Iterator
 
-from ollama_bench.analysis import compare
+from ollama_bench.analysis import conditions
 from ollama_bench.inputs.settings import RequestSettings, Settings
 from ollama_bench.load import load
 from ollama_bench.monitor import machine
@@ -65,14 +65,14 @@ def main(argv: list[str] | None = None) -> int:
         privilege.recover_variables()
         with privilege.users_files():
             settings = command_line.parse(argv)
-        compare.check_conditions(settings.judging.fail_if)  # now, not after hours
+        conditions.check_conditions(settings.judging.fail_if)  # now, not after hours
         needs_sampler = settings.monitor.enabled and not settings.demo
         helper = privilege.split_off(sampler=needs_sampler)
         return bench(settings, helper)
     except ERRORS as error:
         print(standard.clean(f"bench.py: {error}"), file=sys.stderr)
         return 1
-    except compare.ConditionError as error:
+    except conditions.ConditionError as error:
         print(f"bench.py: --fail-if {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_bench.inputs import prompts
+from ollama_bench.inputs import prompt_file, prompts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,13 +117,13 @@ def test_conversations_without_a_question_are_skipped_and_counted_once(tmp_path,
     assert prompts.read(str(tmp_path / "prompts.jsonl")) == found
     said = capsys.readouterr().err
     assert (
-        "4 of 5 conversations lack a question and are skipped" in said
+        "skipping 4 of 5 conversations without a question" in said
         and len(said.splitlines()) == 1
     )
 
 
 def test_a_file_of_nothing_else_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no prompt"):
+    with pytest.raises(ValueError, match="contains no prompt"):
         read(tmp_path, *EMPTY)
 
 
@@ -178,7 +178,7 @@ def test_an_array_is_read_the_same_wherever_it_is_cut(tmp_path, monkeypatch, pie
         {"prompt": 'a "quoted" ] , [ b', "tokens": 12},
         {"conversations": [{"from": "human", "value": "x" * 100}]},
     ] * 3
-    monkeypatch.setattr(prompts, "PIECE_BYTES", piece)
+    monkeypatch.setattr(prompt_file, "PIECE_BYTES", piece)
     path = tmp_path / "prompts.json"
     path.write_bytes(
         b"\xef\xbb\xbf \r\n" + json.dumps(entries, ensure_ascii=False, indent=2).encode() + b"\n \n"
@@ -203,7 +203,7 @@ def test_a_pipe_that_gives_its_text_once_is_enough(tmp_path):
 
 MEASURE = """
 import resource, sys
-from ollama_bench.inputs import prompts
+from ollama_bench.inputs import prompt_file, prompts
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = prompts.read(sys.argv[1])
 print(len(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -235,4 +235,4 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path):
 
 
 def test_sharegpts_own_file_is_not_too_large():
-    assert prompts.FILE_BYTES > 700e6
+    assert prompt_file.FILE_BYTES > 700e6

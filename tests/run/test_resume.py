@@ -274,5 +274,8 @@ def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(asked, tm
 
 
 def test_ctrl_c_before_the_warm_up_is_sent_is_no_traceback(asked, monkeypatch):
-    monkeypatch.setattr(targets.load.Burst, "run", lambda burst: burst.interrupt.trigger())
+    def run(burst):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(targets.load.Burst, "run", run)
     assert bench.main([*asked, "--warmup", "1"]) == 130
