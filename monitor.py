@@ -9,6 +9,7 @@ Fills process, process_sample, system_sample, power_source, power_sample and eve
 it happens in threads of its own: what fails here is a NULL and one line, never an error of
 the run. Energy comes from `power.py`; here its samples are checked, counted and stored.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,9 +30,13 @@ if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
 try:
-    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+    from ollama_bench.terminal import (
+        standard,
+    )  # first: it says so where Python is too old or lacks the packages
 except ModuleNotFoundError as error:
-    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
+    sys.exit(
+        f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files"
+    )
 import psutil
 
 from ollama_bench.platforms import awake
@@ -45,12 +50,15 @@ from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
 
 from ollama_bench.monitor.monitor import Member, Monitor, Track, INTERVAL_S, PORT, print_line, watts
 
+
 def main(argv: list[str] | None = None) -> int:
     standard.prepare()
     arguments = parse_args(argv)
     helper = None
     try:
-        helper = privilege.split_off(sampler=not arguments.powermetrics_log)  # before anything is opened
+        helper = privilege.split_off(
+            sampler=not arguments.powermetrics_log
+        )  # before anything is opened
         if helper and helper.warning:
             print_line(helper.warning)
         if arguments.powermetrics_log:
@@ -72,15 +80,25 @@ class LogError(Exception):
 
 # -- alone ------------------------------------------------------------------------------
 
+
 def watch(arguments: argparse.Namespace, helper) -> int:
     """Stores a run without levels and shows it live; 130 when it was ended before its time."""
     status = "failed"
     with on_interrupt() as interrupt, awake.kept(print_line), db.Writer(arguments.db) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         machine_id = machine.remember(writer, machine.describe())
-        run_id = writer.run_id = writer.insert("run", {**run_row(arguments, started_unix), "machine_id": machine_id})
-        monitor = Monitor(writer, run_id, origin_ns, sources=power.sources(helper), ports=[arguments.port],
-                          pid=arguments.pid, interval_s=arguments.interval)
+        run_id = writer.run_id = writer.insert(
+            "run", {**run_row(arguments, started_unix), "machine_id": machine_id}
+        )
+        monitor = Monitor(
+            writer,
+            run_id,
+            origin_ns,
+            sources=power.sources(helper),
+            ports=[arguments.port],
+            pid=arguments.pid,
+            interval_s=arguments.interval,
+        )
         try:
             monitor.start()
             show(monitor, arguments.duration, interrupt)
@@ -92,16 +110,29 @@ def watch(arguments: argparse.Namespace, helper) -> int:
                 print_line(f"monitor.py: standard output: {error.strerror}")
         finally:
             cost = monitor.stop()
-            writer.update("run", run_id, {**cost, "status": status, "ended_ns": time.perf_counter_ns() - origin_ns})
-    print_line(f"stored as run {run_id} in {arguments.db}; watching took {cost['monitor_cpu_s']:.2f} s of CPU,"
-               f" samplers {cost['sampler_cpu_s']:.2f} s")
+            writer.update(
+                "run",
+                run_id,
+                {**cost, "status": status, "ended_ns": time.perf_counter_ns() - origin_ns},
+            )
+    print_line(
+        f"stored as run {run_id} in {arguments.db}; watching took {cost['monitor_cpu_s']:.2f} s of CPU,"
+        f" samplers {cost['sampler_cpu_s']:.2f} s"
+    )
     return 130 if status == "interrupted" else 0
 
 
 def run_row(arguments: argparse.Namespace, started_unix: float) -> dict:
-    return {"source": "monitor", "status": "running", "started_unix": started_unix,
-            "arguments": json.dumps(vars(arguments)), "command": " ".join(["monitor.py", *sys.argv[1:]]),
-            "pid": os.getpid(), "tool_version": db.TOOL_VERSION, "python_version": platform.python_version()}
+    return {
+        "source": "monitor",
+        "status": "running",
+        "started_unix": started_unix,
+        "arguments": json.dumps(vars(arguments)),
+        "command": " ".join(["monitor.py", *sys.argv[1:]]),
+        "pid": os.getpid(),
+        "tool_version": db.TOOL_VERSION,
+        "python_version": platform.python_version(),
+    }
 
 
 def show(monitor: Monitor, duration_s: float | None, interrupt: Interrupt) -> None:
@@ -122,7 +153,9 @@ def show(monitor: Monitor, duration_s: float | None, interrupt: Interrupt) -> No
 
 def ticks(interval_s: float, until_s: float, interrupt: Interrupt):
     """One value after each interval, the last at until_s; none after interrupt."""
-    while (left_s := until_s - time.monotonic()) > 0 and not interrupt.wait(min(interval_s, left_s)):
+    while (left_s := until_s - time.monotonic()) > 0 and not interrupt.wait(
+        min(interval_s, left_s)
+    ):
         yield
 
 
@@ -130,17 +163,22 @@ def lines(monitor: Monitor) -> list[str]:
     """What was seen last: a line for the time, each source and each process, whose name its owner has chosen."""
     seconds = (time.perf_counter_ns() - monitor.origin_ns) / 1e9
     members = list(monitor.tree.members.values()) if monitor.tree else []
-    return [f"{seconds:8.1f} s", *(standard.clean_line(source_line(track)) for track in monitor.tracks),
-            *(standard.clean_line(process_line(member)) for member in members)]
+    return [
+        f"{seconds:8.1f} s",
+        *(standard.clean_line(source_line(track)) for track in monitor.tracks),
+        *(standard.clean_line(process_line(member)) for member in members),
+    ]
 
 
 def source_line(track: Track) -> str:
     sample = track.latest
     if not track.live or not sample:
         return f"{track.name:<20} {track.source.status if not track.live else 'nothing yet'}"
-    return (f"{track.name:<20} {figure(watts(sample, 'energy_j'), '7.2f')} W   GPU"
-            f" {figure(watts(sample, 'gpu_energy_j'), '6.2f')} W {figure(sample.get('gpu_busy_ratio'), '4.0%')}"
-            f" {figure(sample.get('gpu_mhz'), '5.0f')} MHz  {sample.get('thermal') or ''}").rstrip()
+    return (
+        f"{track.name:<20} {figure(watts(sample, 'energy_j'), '7.2f')} W   GPU"
+        f" {figure(watts(sample, 'gpu_energy_j'), '6.2f')} W {figure(sample.get('gpu_busy_ratio'), '4.0%')}"
+        f" {figure(sample.get('gpu_mhz'), '5.0f')} MHz  {sample.get('thermal') or ''}"
+    ).rstrip()
 
 
 def process_line(member: Member) -> str:
@@ -151,9 +189,11 @@ def process_line(member: Member) -> str:
     else:
         unit, width = "MB", 34
     mb = size and size / 1e6
-    return (f"{member.title:<{width}.{width}} {figure(row.get('cpu_ratio'), '6.1%')} CPU"
-            f" {figure(mb, '8.1f')} {unit}"
-            f" {figure(row.get('threads'), '3d')} threads {figure(row.get('fds'), '3d')} files")
+    return (
+        f"{member.title:<{width}.{width}} {figure(row.get('cpu_ratio'), '6.1%')} CPU"
+        f" {figure(mb, '8.1f')} {unit}"
+        f" {figure(row.get('threads'), '3d')} threads {figure(row.get('fds'), '3d')} files"
+    )
 
 
 def figure(value: float | None, layout: str) -> str:
@@ -195,14 +235,24 @@ def import_log(path: str, db_path: str) -> int:
         raise LogError(f"{path} says it lasted {log.length_ns / 1e9:.3g} s: no log of powermetrics")
     began_unix = log.began_unix()
     with db.Writer(db_path) as writer:
-        run_id = writer.insert("run", {
-            **run_row(argparse.Namespace(powermetrics_log=path, db=db_path), os.path.getmtime(path) if began_unix is None else began_unix),
-            "status": "finished", "ended_ns": log.length_ns})
+        run_id = writer.insert(
+            "run",
+            {
+                **run_row(
+                    argparse.Namespace(powermetrics_log=path, db=db_path),
+                    os.path.getmtime(path) if began_unix is None else began_unix,
+                ),
+                "status": "finished",
+                "ended_ns": log.length_ns,
+            },
+        )
         (track,) = Monitor(writer, run_id, 0, sources=[log]).tracks
         for sample in log.placed():
             track.keep(sample)
         track.finish()
-    print(f"{track.samples} samples over {log.length_ns / 1e9:.1f} s stored as run {run_id} in {db_path}")
+    print(
+        f"{track.samples} samples over {log.length_ns / 1e9:.1f} s stored as run {run_id} in {db_path}"
+    )
     return 0
 
 
@@ -226,13 +276,23 @@ def read_log(path: str) -> tuple[list[dict], int]:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="monitor.py", description="watches the server's processes, the machine and its power while a run goes on.")
+        prog="monitor.py",
+        description="watches the server's processes, the machine and its power while a run goes on.",
+    )
     parser.add_argument("--pid", type=int, help="watch this process and its descendants")
-    parser.add_argument("--port", type=port_number, default=PORT, help="the server's port (%(default)s)")
-    parser.add_argument("--interval", type=seconds, default=INTERVAL_S, help="seconds between looks (%(default)s)")
+    parser.add_argument(
+        "--port", type=port_number, default=PORT, help="the server's port (%(default)s)"
+    )
+    parser.add_argument(
+        "--interval", type=seconds, default=INTERVAL_S, help="seconds between looks (%(default)s)"
+    )
     parser.add_argument("--duration", type=seconds, help="seconds to watch (until Ctrl-C)")
     parser.add_argument("--db", default="results.db", help="results file (%(default)s)")
-    parser.add_argument("--powermetrics-log", metavar="FILE", help="store what powermetrics wrote into FILE, and end")
+    parser.add_argument(
+        "--powermetrics-log",
+        metavar="FILE",
+        help="store what powermetrics wrote into FILE, and end",
+    )
     arguments = parser.parse_args(argv)
     standard.refuse_nul(parser, arguments)
     return arguments

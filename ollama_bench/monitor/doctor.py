@@ -6,14 +6,19 @@
 Nothing is stored and no request is sent to a model. Names of users, computers and home folders are
 masked; each line stands for itself, so that what fails here is a line too.
 """
+
 from __future__ import annotations
 
 import sys
 
 try:
-    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+    from ollama_bench.terminal import (
+        standard,
+    )  # first: it says so where Python is too old or lacks the packages
 except ModuleNotFoundError as error:
-    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
+    sys.exit(
+        f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files"
+    )
 
 import argparse
 import getpass
@@ -47,9 +52,26 @@ WATCH_S = 4.0  # after the first samples; an M5's CPU counter steps every 2.2 s
 FIRST_S = 8.0  # for the first sample of each source
 ANSWER_S = 2.0
 MOST_LINES, COLUMNS = 59, 100
-PORTS = {monitor.PORT: "ollama", 8080: "openai", 8000: "openai", 1234: "openai"}  # of README's servers
-PACKAGES = ("requests", "urllib3", "msgspec", "psutil", "sqlite-utils", "datasette", "altair",
-            "vl-convert-python", "rich", "nvidia-ml-py", "uvicorn", "pip")
+PORTS = {
+    monitor.PORT: "ollama",
+    8080: "openai",
+    8000: "openai",
+    1234: "openai",
+}  # of README's servers
+PACKAGES = (
+    "requests",
+    "urllib3",
+    "msgspec",
+    "psutil",
+    "sqlite-utils",
+    "datasette",
+    "altair",
+    "vl-convert-python",
+    "rich",
+    "nvidia-ml-py",
+    "uvicorn",
+    "pip",
+)
 CALLS: dict[str, Callable[[], object]] = {  # of psutil, all that the tool uses
     "virtual_memory": lambda: psutil.virtual_memory(),
     "swap_memory": lambda: psutil.swap_memory(),
@@ -58,15 +80,32 @@ CALLS: dict[str, Callable[[], object]] = {  # of psutil, all that the tool uses
     "net_connections": lambda: psutil.net_connections(kind="tcp"),
     "sensors_battery": lambda: psutil.sensors_battery(),
 }
-METHODS = ("cmdline", "status", "cpu_times", "memory_info", "num_threads", "num_fds", "num_handles",
-           "environ", "create_time", "name", "children", "ppid", "is_running", "net_connections")
+METHODS = (
+    "cmdline",
+    "status",
+    "cpu_times",
+    "memory_info",
+    "num_threads",
+    "num_fds",
+    "num_handles",
+    "environ",
+    "create_time",
+    "name",
+    "children",
+    "ppid",
+    "is_running",
+    "net_connections",
+)
 HOMES = re.compile(r"(?:/Users|/home|[A-Za-z]:\\+Users)[/\\]+[^/\\\s:'\"]+")
 
 
 def main() -> int:
     standard.prepare()
-    argparse.ArgumentParser(prog="doctor.py", description="says in one page, without names, what this "
-                            "machine lets the tool see: paste it where you ask for help.").parse_args()
+    argparse.ArgumentParser(
+        prog="doctor.py",
+        description="says in one page, without names, what this "
+        "machine lets the tool see: paste it where you ask for help.",
+    ).parse_args()
     helper = None
     try:
         helper = privilege.split_off()  # before anything is opened
@@ -86,9 +125,17 @@ def main() -> int:
 def report(helper: privilege.Helper | None) -> Iterator[str]:
     """All lines, as they are found; one that can't be had names its error instead."""
     sections: dict[str, Callable[[], Iterable[str]]] = {
-        "tool": tool, "Python": python, "packages": packages, "machine": described, "clocks": clocks,
-        "limits": limits, "psutil": calls, "ports": ports, "macmon": macmon,
-        "watching": lambda: watched(helper)}
+        "tool": tool,
+        "Python": python,
+        "packages": packages,
+        "machine": described,
+        "clocks": clocks,
+        "limits": limits,
+        "psutil": calls,
+        "ports": ports,
+        "macmon": macmon,
+        "watching": lambda: watched(helper),
+    }
     for name, section in sections.items():
         try:
             for line in section():
@@ -116,6 +163,7 @@ def said(error: BaseException) -> str:
 
 # -- names ------------------------------------------------------------------------------
 
+
 def known_names() -> dict[str, str]:
     """What must not be shown, and what stands for it."""
     names = {str(Path.home()): "~"} if len(str(Path.home())) > 1 else {}
@@ -129,7 +177,9 @@ def known_names() -> dict[str, str]:
         pass
     for user in users:
         names.setdefault(user, "<user>")
-    return {name: word for name, word in names.items() if name and name not in ("root", "localhost")}
+    return {
+        name: word for name, word in names.items() if name and name not in ("root", "localhost")
+    }
 
 
 def mask(text: str, names: dict[str, str]) -> str:
@@ -140,13 +190,16 @@ def mask(text: str, names: dict[str, str]) -> str:
 
 # -- sections ---------------------------------------------------------------------------
 
+
 def tool() -> Iterator[str]:
     """Version of the tool and of the system, by each of the ways to ask for it."""
     yield f"{db.TOOL_VERSION}, {'as root' if is_root() else 'without root'}"
     yield f"{platform.system()} {platform.release()} {platform.version()} {platform.machine()}"
     if sys.platform == "darwin":
-        yield (f"macOS {platform.mac_ver()[0]} by Python, {machine.sysctl('kern.osproductversion')}"
-               f" by the kernel; translated by Rosetta: {machine.sysctl('sysctl.proc_translated')}")
+        yield (
+            f"macOS {platform.mac_ver()[0]} by Python, {machine.sysctl('kern.osproductversion')}"
+            f" by the kernel; translated by Rosetta: {machine.sysctl('sysctl.proc_translated')}"
+        )
 
 
 def is_root() -> bool:
@@ -155,10 +208,14 @@ def is_root() -> bool:
 
 def python() -> Iterator[str]:
     free = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-    yield (f"{platform.python_implementation()} {platform.python_version()}"
-           f" {' '.join(platform.python_build())}, {platform.python_compiler()}")
-    yield (f"{platform.architecture()[0]}, free-threaded: {free}, environment of its own:"
-           f" {sys.prefix != sys.base_prefix}, SQLite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION}")
+    yield (
+        f"{platform.python_implementation()} {platform.python_version()}"
+        f" {' '.join(platform.python_build())}, {platform.python_compiler()}"
+    )
+    yield (
+        f"{platform.architecture()[0]}, free-threaded: {free}, environment of its own:"
+        f" {sys.prefix != sys.base_prefix}, SQLite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION}"
+    )
 
 
 def packages() -> Iterator[str]:
@@ -173,28 +230,40 @@ def version_of(name: str) -> str:
 
 
 def described() -> Iterator[str]:
-    yield columns({name: value for name, value in machine.describe().items() if name != "fingerprint"})
+    yield columns(
+        {name: value for name, value in machine.describe().items() if name != "fingerprint"}
+    )
 
 
 def columns(row: dict) -> str:
     """A row as name=value, numbers with six digits."""
-    return ", ".join(f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
-                     for name, value in row.items())
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in row.items()
+    )
 
 
 def clocks() -> Iterator[str]:
     infos = {name: time.get_clock_info(name) for name in ("perf_counter", "monotonic", "time")}
-    yield ", ".join(f"{name}: {info.implementation.partition('(')[0]} {info.resolution:.3g} s"
-                    for name, info in infos.items())
+    yield ", ".join(
+        f"{name}: {info.implementation.partition('(')[0]} {info.resolution:.3g} s"
+        for name, info in infos.items()
+    )
     late_ns = []
     for _ in range(10):
         before = time.perf_counter_ns()
         time.sleep(load.HEARTBEAT_S)
         late_ns.append(time.perf_counter_ns() - before - load.HEARTBEAT_S * 1e9)
-    has = [name for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC", "CLOCK_UPTIME_RAW") if hasattr(time, name)]
+    has = [
+        name
+        for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC", "CLOCK_UPTIME_RAW")
+        if hasattr(time, name)
+    ]
     yield f"{', '.join(has) or 'no other'}; sleeps end up to {max(late_ns) / 1e6:.2f} ms late"
-    yield (f"receiving: {'together' if wire.READS_TOGETHER else 'each thread alone'}, kernel stamps:"
-           f" {wire.KERNEL_STAMPS}, system calls by ctypes: {syscalls.Receiver is not None}")
+    yield (
+        f"receiving: {'together' if wire.READS_TOGETHER else 'each thread alone'}, kernel stamps:"
+        f" {wire.KERNEL_STAMPS}, system calls by ctypes: {syscalls.Receiver is not None}"
+    )
 
 
 def limits() -> Iterator[str]:
@@ -202,8 +271,10 @@ def limits() -> Iterator[str]:
         import resource
     except ImportError:  # Windows
         return
-    yield ", ".join(f"{word} {resource.getrlimit(getattr(resource, name))}" for word, name in (
-        ("files", "RLIMIT_NOFILE"), ("processes", "RLIMIT_NPROC")))
+    yield ", ".join(
+        f"{word} {resource.getrlimit(getattr(resource, name))}"
+        for word, name in (("files", "RLIMIT_NOFILE"), ("processes", "RLIMIT_NPROC"))
+    )
     if sys.platform == "darwin":
         yield f"threads of a process {machine.sysctl('kern.num_taskthreads')}"
 
@@ -255,7 +326,10 @@ def macmon() -> Iterator[str]:
     if found and is_root():  # nothing out of PATH as root
         yield "installed"
     elif found:
-        yield machine.output_of(found, "--version").strip() or "installed, and does not say its version"
+        yield (
+            machine.output_of(found, "--version").strip()
+            or "installed, and does not say its version"
+        )
     elif sys.platform == "darwin":
         yield "not installed"
 
@@ -282,8 +356,14 @@ def watched(helper: privilege.Helper | None) -> Iterator[str]:
     book, told = Notebook(), []
     if helper is not None and helper.failure:
         yield helper.failure
-    watching = monitor.Monitor(book, 1, time.perf_counter_ns(), sources=power.sources(helper),
-                               ports=[monitor.PORT], say=told.append)
+    watching = monitor.Monitor(
+        book,
+        1,
+        time.perf_counter_ns(),
+        sources=power.sources(helper),
+        ports=[monitor.PORT],
+        say=told.append,
+    )
     try:
         watching.start()
         watching.wait_first_sample(FIRST_S)

@@ -1,9 +1,10 @@
 """machine.py - says what computer this is: chip, memory, GPU and system, never host or user name.
 
-    described = machine.describe()               # a row of the table machine
-    machine_id = machine.remember(writer, described)
-    advice = machine.parallel_advice(described, target)
+described = machine.describe()               # a row of the table machine
+machine_id = machine.remember(writer, described)
+advice = machine.parallel_advice(described, target)
 """
+
 from __future__ import annotations
 
 import json
@@ -28,12 +29,25 @@ def describe(sysfs: str = "/sys") -> dict:
     found["cpu_cores"] = os.cpu_count()
     found["memory_bytes"] = memory_bytes()
     found["os"] = system_name()
-    columns = ("chip", "model", "cpu_cores", "memory_bytes", "gpu", "gpu_cores", "gpu_memory_bytes", "os")
+    columns = (
+        "chip",
+        "model",
+        "cpu_cores",
+        "memory_bytes",
+        "gpu",
+        "gpu_cores",
+        "gpu_memory_bytes",
+        "os",
+    )
     described = {column: found.get(column) for column in columns}
     working_set = {"gpu_working_set_bytes": found.get("gpu_working_set_bytes")}  # may be set anew
     virtual = conditions.is_virtual(sysfs)  # neither is part of the fingerprint: it was none before
-    return {**described, **working_set, "virtual": None if virtual is None else int(virtual),
-            "fingerprint": json.dumps(described)}
+    return {
+        **described,
+        **working_set,
+        "virtual": None if virtual is None else int(virtual),
+        "fingerprint": json.dumps(described),
+    }
 
 
 def remember(writer: db.Writer, described: dict) -> int:
@@ -43,7 +57,9 @@ def remember(writer: db.Writer, described: dict) -> int:
     machine_id = writer.lookup("machine", key, rest)
     learned = {name: described.get(name) for name in ("gpu_working_set_bytes", "virtual")}
     if known := {name: value for name, value in learned.items() if value is not None}:
-        writer.update("machine", machine_id, known)  # an older version did not store it, or it was set anew
+        writer.update(
+            "machine", machine_id, known
+        )  # an older version did not store it, or it was set anew
     return machine_id
 
 
@@ -57,8 +73,12 @@ def system_name() -> str:
 
 def describe_mac() -> dict:
     gpu = parse_displays(output_of("/usr/sbin/system_profiler", "SPDisplaysDataType", "-json"))
-    return {"chip": sysctl("machdep.cpu.brand_string"), "model": sysctl("hw.model"), **gpu,
-            "gpu_working_set_bytes": gpu_working_set_bytes()}
+    return {
+        "chip": sysctl("machdep.cpu.brand_string"),
+        "model": sysctl("hw.model"),
+        **gpu,
+        "gpu_working_set_bytes": gpu_working_set_bytes(),
+    }
 
 
 def gpu_working_set_bytes() -> int | None:
@@ -112,7 +132,11 @@ def parse_displays(text: str) -> dict:
     except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     names = [card["sppci_model"] for card in cards if isinstance(card.get("sppci_model"), str)]
-    cores = [int(card["sppci_cores"]) for card in cards if re.fullmatch("[0-9]{1,6}", str(card.get("sppci_cores")))]
+    cores = [
+        int(card["sppci_cores"])
+        for card in cards
+        if re.fullmatch("[0-9]{1,6}", str(card.get("sppci_cores")))
+    ]
     return {"gpu": " + ".join(names) or None, "gpu_cores": sum(cores) or None}
 
 
@@ -121,8 +145,12 @@ def describe_other(sysfs: str) -> dict:
     chip = parse_cpuinfo(power.read_text("/proc/cpuinfo") or "") or platform.processor() or None
     gpus = nvidia_gpus() + sysfs_gpus(sysfs)
     memory_bytes = sum(size or 0 for _, size in gpus)
-    return {"chip": chip, "model": board(sysfs), "gpu": " + ".join(name for name, _ in gpus) or None,
-            "gpu_memory_bytes": memory_bytes or None}
+    return {
+        "chip": chip,
+        "model": board(sysfs),
+        "gpu": " + ".join(name for name, _ in gpus) or None,
+        "gpu_memory_bytes": memory_bytes or None,
+    }
 
 
 def parse_cpuinfo(text: str) -> str | None:
@@ -136,8 +164,9 @@ def parse_cpuinfo(text: str) -> str | None:
 
 def board(sysfs: str) -> str | None:
     """The model that the firmware names: DMI on PCs, the device tree on ARM boards."""
-    named = (power.read_text(f"{sysfs}/class/dmi/id/product_name")
-             or power.read_text(f"{sysfs}/firmware/devicetree/base/model"))
+    named = power.read_text(f"{sysfs}/class/dmi/id/product_name") or power.read_text(
+        f"{sysfs}/firmware/devicetree/base/model"
+    )
     return named.rstrip("\0") if named else None
 
 
@@ -154,7 +183,9 @@ def nvidia_gpus() -> list[tuple[str, int | None]]:
 def nvidia_gpu(nvml, index: int) -> tuple[str, int | None] | None:
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        return power.nvml_text(nvml.nvmlDeviceGetName(handle)), nvml.nvmlDeviceGetMemoryInfo(handle).total
+        return power.nvml_text(nvml.nvmlDeviceGetName(handle)), nvml.nvmlDeviceGetMemoryInfo(
+            handle
+        ).total
     except Exception:  # a GPU that is lost
         return None
 
@@ -162,8 +193,11 @@ def nvidia_gpu(nvml, index: int) -> tuple[str, int | None] | None:
 def sysfs_gpus(sysfs: str) -> list[tuple[str, int | None]]:
     """(name, memory in bytes) of each AMD and Intel GPU; integrated ones have no memory of their own."""
     makers = {"0x1002": "AMD", "0x8086": "Intel"}
-    return [(gpu_name(card, makers[vendor]), own_memory_bytes(card))
-            for card, vendor in power.graphics_cards(sysfs) if vendor in makers]
+    return [
+        (gpu_name(card, makers[vendor]), own_memory_bytes(card))
+        for card, vendor in power.graphics_cards(sysfs)
+        if vendor in makers
+    ]
 
 
 def gpu_name(card: str, maker: str) -> str:
@@ -184,7 +218,9 @@ GPU_MEMORY_RATIO = 3 / 4  # of a Mac's memory the GPU may use, where macOS does 
 SMALL_GPU_MEMORY_RATIO = 2 / 3  # the same of a Mac ...
 SMALL_MEMORY_BYTES = 36 << 30  # ... with less memory than this
 MLX_ENGINE = "MLX engine: one request at a time"  # of Ollama: no setting changes it
-CONTEXT_BYTES_PER_BILLION = 16384  # of KV cache per token and 10^9 parameters: Llama 3 8B has 128 KiB a token
+CONTEXT_BYTES_PER_BILLION = (
+    16384  # of KV cache per token and 10^9 parameters: Llama 3 8B has 128 KiB a token
+)
 
 
 def parallel_advice(machine: dict, target: dict) -> str | None:
@@ -197,8 +233,10 @@ def parallel_advice(machine: dict, target: dict) -> str | None:
         return None
     slots, cores = target.get("slots"), machine.get("gpu_cores")
     if spills(target):
-        return (f"{(target['size_bytes'] - target['vram_bytes']) / 1e9:.1f} of {target['size_bytes'] / 1e9:.1f} GB of the"
-                f" model do not fit the GPU: a lower OLLAMA_NUM_PARALLEL or context would be faster")
+        return (
+            f"{(target['size_bytes'] - target['vram_bytes']) / 1e9:.1f} of {target['size_bytes'] / 1e9:.1f} GB of the"
+            f" model do not fit the GPU: a lower OLLAMA_NUM_PARALLEL or context would be faster"
+        )
     if target.get("api") != "ollama" or not slots or not cores or not machine.get("memory_bytes"):
         return None
     slot_bytes = context_bytes(target)
@@ -208,8 +246,10 @@ def parallel_advice(machine: dict, target: dict) -> str | None:
     if wanted <= slots:
         return None
     cost = f", for about {(wanted - slots) * slot_bytes / 1e9:.1f} GB more" if slot_bytes else ""
-    return (f"the server runs {slots} at a time; its GPU has {cores} cores: try OLLAMA_NUM_PARALLEL={wanted}"
-            f"{cost} (restart the server)")
+    return (
+        f"the server runs {slots} at a time; its GPU has {cores} cores: try OLLAMA_NUM_PARALLEL={wanted}"
+        f"{cost} (restart the server)"
+    )
 
 
 def gpu_room_bytes(machine: dict) -> float:

@@ -9,6 +9,7 @@ Fills process, process_sample, system_sample, power_source, power_sample and eve
 it happens in threads of its own: what fails here is a NULL and one line, never an error of
 the run. Energy comes from `power.py`; here its samples are checked, counted and stored.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,9 +30,13 @@ if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ of root's in your clone would be in your way
 
 try:
-    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+    from ollama_bench.terminal import (
+        standard,
+    )  # first: it says so where Python is too old or lacks the packages
 except ModuleNotFoundError as error:
-    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
+    sys.exit(
+        f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files"
+    )
 import psutil
 
 from ollama_bench.platforms import awake
@@ -47,7 +52,9 @@ INTERVAL_S = 1.0  # between two looks; finer buys nothing: NVML and powermetrics
 RESCAN_S = 2.0  # between two looks for new processes: each walks all processes, 3 ms here
 SEARCH_S = 10.0  # between two searches for a server that is not there: they cost more
 SAME_START_S = 2.0  # a pid with another start is another process; psutil's follows the clock
-FORK_S = 1.0  # a child younger than this, with its parent's command line, is about to become another
+FORK_S = (
+    1.0  # a child younger than this, with its parent's command line, is about to become another
+)
 PORT = 11434  # Ollama's
 FIRST_DOCUMENT_S = 15.0  # powermetrics' first takes 1.3 s; a loaded machine gets ten times that
 STALL_INTERVALS = 3  # so many without a sample are a stall (or a sleep, when one spans them)
@@ -61,12 +68,15 @@ BUSY_RATIO = 0.2  # a GPU with less to do may take less than its counter's step,
 BARE_SAMPLES = 5  # so many in a row without any energy are told of
 READ_BYTES = 1 << 20
 SAY_LENGTH = 200  # of a message; a sampler's usage text has pages, and is kept as an event
-CONDITIONS = {"on_battery": ("on mains", "on battery"),  # what is so when it is 0 and 1
-              "low_power_mode": ("low power mode is off", "low power mode is on")}
+CONDITIONS = {
+    "on_battery": ("on mains", "on battery"),  # what is so when it is 0 and 1
+    "low_power_mode": ("low power mode is off", "low power mode is on"),
+}
 JOIN_S = 8.0  # for a thread to end; a sampler gets power.STOP_S of it
 
 
 # -- the server's processes -------------------------------------------------------------
+
 
 def is_serve(cmdline: list[str]) -> bool:
     """Whether a command line is an Ollama server, by Ollama's own rule."""
@@ -77,8 +87,12 @@ def is_serve(cmdline: list[str]) -> bool:
 
 def listens(process: psutil.Process, port: int) -> bool:
     try:
-        sockets = getattr(process, "net_connections", None) or process.connections  # before psutil 6
-        return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets(kind="tcp"))
+        sockets = (
+            getattr(process, "net_connections", None) or process.connections
+        )  # before psutil 6
+        return any(
+            s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets(kind="tcp")
+        )
     except power.REFUSALS:
         return False
 
@@ -96,7 +110,11 @@ def find_roots(port: int | None, pid: int | None) -> list[psutil.Process]:
         return [named] if named else []
     others = [process for process in all_processes() if process.pid != os.getpid()]
     servers = [process for process in others if is_serve(cmdline_of(process) or [])]
-    return [server for server in servers if listens(server, port)] or listeners(port, others) or servers
+    return (
+        [server for server in servers if listens(server, port)]
+        or listeners(port, others)
+        or servers
+    )
 
 
 def all_processes() -> Iterator[psutil.Process]:
@@ -109,8 +127,11 @@ def all_processes() -> Iterator[psutil.Process]:
 def listeners(port: int, processes: list[psutil.Process]) -> list[psutil.Process]:
     """Who listens on the port: one look at all sockets, or (macOS without root) at each process."""
     try:
-        pids = {s.pid for s in psutil.net_connections(kind="tcp")
-                if s.status == psutil.CONN_LISTEN and s.laddr.port == port}
+        pids = {
+            s.pid
+            for s in psutil.net_connections(kind="tcp")
+            if s.status == psutil.CONN_LISTEN and s.laddr.port == port
+        }
         return [process for process in processes if process.pid in pids]
     except power.REFUSALS:
         return [process for process in processes if listens(process, port)]
@@ -139,11 +160,18 @@ class Member:
             return None
         except power.REFUSALS:  # nothing of it is ours to read
             return {"at_ns": at_ns}
-        row = {"at_ns": at_ns, "threads": threads, "fds": self._fds(),
-               "footprint_bytes": darwin.footprint_bytes(self.process.pid)}
+        row = {
+            "at_ns": at_ns,
+            "threads": threads,
+            "fds": self._fds(),
+            "footprint_bytes": darwin.footprint_bytes(self.process.pid),
+        }
         if memory:
-            row |= {"memory_ratio": memory_bytes and memory.rss / memory_bytes,
-                    "rss_bytes": memory.rss, "vms_bytes": memory.vms}
+            row |= {
+                "memory_ratio": memory_bytes and memory.rss / memory_bytes,
+                "rss_bytes": memory.rss,
+                "vms_bytes": memory.vms,
+            }
         return row | self._cpu(at_ns, times.user + times.system) if times else row
 
     def _cpu(self, at_ns: int, cpu_s: float) -> dict:
@@ -168,8 +196,12 @@ class Member:
         """Whether this is the process: a pid may be used again, but a start that psutil moved
         with the clock, or does not tell, makes no other."""
         before, now = created(self.process), created(process)
-        return (self.process == process or before is None or now is None
-                or abs(now - before) < SAME_START_S)
+        return (
+            self.process == process
+            or before is None
+            or now is None
+            or abs(now - before) < SAME_START_S
+        )
 
 
 class Tree:
@@ -182,16 +214,24 @@ class Tree:
         self.ports, self.pid = tuple(dict.fromkeys(ports)), pid
         self.members: dict[int, Member] = {}  # by pid
         self.searched_s = float("-inf")
-        self._found: dict[int | None, list[psutil.Process]] = {port: [] for port in (self.ports if pid is None else (None,))}
+        self._found: dict[int | None, list[psutil.Process]] = {
+            port: [] for port in (self.ports if pid is None else (None,))
+        }
 
     def rescan(self, now_s: float) -> tuple[list[Member], list[Member]]:
         """Looks for processes; returns who appeared and who vanished since the last time."""
         self._look_for_roots(now_s)
         seen = {process.pid: (process, role) for process, role in self._walk(self.roots)}
-        vanished = [self.members.pop(pid) for pid, member in list(self.members.items())
-                    if pid not in seen or not member.is_of(seen[pid][0])]
-        appeared = [Member(process, role, name_of(process))
-                    for pid, (process, role) in seen.items() if pid not in self.members]
+        vanished = [
+            self.members.pop(pid)
+            for pid, member in list(self.members.items())
+            if pid not in seen or not member.is_of(seen[pid][0])
+        ]
+        appeared = [
+            Member(process, role, name_of(process))
+            for pid, (process, role) in seen.items()
+            if pid not in self.members
+        ]
         self.members |= {member.process.pid: member for member in appeared}
         return appeared, vanished
 
@@ -205,7 +245,9 @@ class Tree:
             return
         self.searched_s = now_s
         for port in [port for port, roots in self._found.items() if not roots]:
-            self._found[port] = [root for root in find_roots(port, self.pid) if root.pid != os.getpid()]
+            self._found[port] = [
+                root for root in find_roots(port, self.pid) if root.pid != os.getpid()
+            ]
 
     @property
     def roots(self) -> list[psutil.Process]:
@@ -258,8 +300,9 @@ def descendants(root: psutil.Process) -> list[psutil.Process]:
     except power.REFUSALS:
         others = [(machine.ask(process.ppid), process) for process in all_processes()]
     family, found = {root.pid}, []
-    while children := [process for parent, process in others
-                       if parent in family and process.pid not in family]:
+    while children := [
+        process for parent, process in others if parent in family and process.pid not in family
+    ]:
         found += children
         family |= {process.pid for process in children}
     return found
@@ -324,6 +367,7 @@ def name_of(process: psutil.Process) -> str | None:
 
 # -- the machine ------------------------------------------------------------------------
 
+
 class System:
     """Rows of system_sample."""
 
@@ -332,16 +376,22 @@ class System:
         self.memory_bytes = machine.memory_bytes()
 
     def look(self, at_ns: int) -> dict:
-        return {"at_ns": at_ns, "cpu_ratio": self._cpu_ratio(),
-                "memory_used_bytes": machine.memory_used_bytes(),
-                "swap_used_bytes": machine.swap_used_bytes(), "memory_pressure": memory_pressure()}
+        return {
+            "at_ns": at_ns,
+            "cpu_ratio": self._cpu_ratio(),
+            "memory_used_bytes": machine.memory_used_bytes(),
+            "swap_used_bytes": machine.swap_used_bytes(),
+            "memory_pressure": memory_pressure(),
+        }
 
     def _cpu_ratio(self) -> float | None:
         last, self._last = self._last, machine.ask(psutil.cpu_times)
         if last is None or self._last is None:
             return None
-        spent, passed = (after - before for after, before
-                         in zip(busy_and_total(self._last), busy_and_total(last)))
+        spent, passed = (
+            after - before
+            for after, before in zip(busy_and_total(self._last), busy_and_total(last))
+        )
         return min(max(spent / passed, 0), 1) if passed > 0 else None
 
 
@@ -361,6 +411,7 @@ def memory_pressure() -> str | None:
 
 
 # -- power ------------------------------------------------------------------------------
+
 
 class Rail:
     """Tells an energy counter that steps slowly from a dead one.
@@ -404,8 +455,10 @@ class Rails:
     """The counters of a source. Samples are held back while a zero can't be judged."""
 
     def __init__(self) -> None:
-        self.each = (Rail("cpu", lambda sample: True),
-                     Rail("gpu", lambda sample: (sample.get("gpu_busy_ratio") or 0) >= BUSY_RATIO))
+        self.each = (
+            Rail("cpu", lambda sample: True),
+            Rail("gpu", lambda sample: (sample.get("gpu_busy_ratio") or 0) >= BUSY_RATIO),
+        )
         self._held: list[dict] = []
 
     @property
@@ -439,15 +492,25 @@ class Track:
         self.interval_s = getattr(source, "interval_s", monitor.interval_s)
         self.samples = 0
         self.latest: dict = {}
-        self.stored_end_ns = 0  # of the last sample that is in the file: latest's is later when some are held back
+        self.stored_end_ns = (
+            0  # of the last sample that is in the file: latest's is later when some are held back
+        )
         self.heard_s = time.monotonic()
         self._rails = Rails()
         self._bare = 0  # samples without any energy, in a row
         self._told_bare = False
         self._lock = threading.Lock()  # of the rails: release() comes from the run's thread
-        self.id = monitor.writer.insert("power_source", {
-            "run_id": monitor.run_id, "name": source.name, "device": source.device,
-            "kind": source.kind, "scope": source.scope, "status": source.status})
+        self.id = monitor.writer.insert(
+            "power_source",
+            {
+                "run_id": monitor.run_id,
+                "name": source.name,
+                "device": source.device,
+                "kind": source.kind,
+                "scope": source.scope,
+                "status": source.status,
+            },
+        )
 
     @property
     def live(self) -> bool:
@@ -473,8 +536,12 @@ class Track:
         for part in sorted(newly_dead):
             what = {"cpu": "running CPU", "gpu": "busy GPU"}[part]
             said = f"{self.name} says 0 J for a {what}: it and the sum are NULL"
-            self.monitor.note(f"{part}_power_zero", said + getattr(self.source, "advice", ""),
-                              say=True, at_ns=sample["end_ns"])
+            self.monitor.note(
+                f"{part}_power_zero",
+                said + getattr(self.source, "advice", ""),
+                say=True,
+                at_ns=sample["end_ns"],
+            )
 
     def _check_energy(self, sample: dict) -> None:
         """A source whose samples come without any energy is told of once."""
@@ -485,8 +552,12 @@ class Track:
             why = ""
             if self.source.name == "powermetrics" and hasattr(self.source, "launcher"):  # no log
                 why = ": a virtual machine has no power sensors" * bool(conditions.is_virtual())
-            self.monitor.note("no_energy", f"{self.name} gives samples without any energy{why}",
-                              say=True, at_ns=sample["end_ns"])
+            self.monitor.note(
+                "no_energy",
+                f"{self.name} gives samples without any energy{why}",
+                say=True,
+                at_ns=sample["end_ns"],
+            )
 
     def _check_gap(self, sample: dict, slept: bool) -> None:
         """A sample that spans a sleep, in which one of two clocks stood still, has no energy to
@@ -497,8 +568,12 @@ class Track:
         slept |= elapsed_ns > 2 * span_ns
         if slept or span_s > STALL_INTERVALS * self.interval_s and self.source.kind != "counter":
             sample.update({column: None for column in ENERGIES if column in sample})
-            self.monitor.note("gap", f"{self.name}: a sample of {span_s:.1f} s"
-                              f"{' over a sleep' if slept else ''}; its energy is NULL", at_ns=sample["end_ns"])
+            self.monitor.note(
+                "gap",
+                f"{self.name}: a sample of {span_s:.1f} s"
+                f"{' over a sleep' if slept else ''}; its energy is NULL",
+                at_ns=sample["end_ns"],
+            )
 
     def _note_thermal(self, sample: dict) -> None:
         word, before = sample.get("thermal"), self.latest.get("thermal")
@@ -510,9 +585,15 @@ class Track:
         for sample in samples:
             self.samples += 1
             self.stored_end_ns = sample["end_ns"]
-            self.monitor.writer.add("power_sample", {
-                **sample, "source_id": self.id,
-                "start_ns": sample["start_ns"] - origin_ns, "end_ns": sample["end_ns"] - origin_ns})
+            self.monitor.writer.add(
+                "power_sample",
+                {
+                    **sample,
+                    "source_id": self.id,
+                    "start_ns": sample["start_ns"] - origin_ns,
+                    "end_ns": sample["end_ns"] - origin_ns,
+                },
+            )
 
     def release(self) -> None:
         """Stores what is held back: nothing more is waited for."""
@@ -528,12 +609,22 @@ class Track:
         """Ends this source for the run."""
         self.source.status = why
         goes_on = f", {successor} goes on" if successor else ""
-        self.monitor.note("sampler_failed", f"{self.name} gives nothing more{goes_on}: {why}", say=True)
+        self.monitor.note(
+            "sampler_failed", f"{self.name} gives nothing more{goes_on}: {why}", say=True
+        )
 
     def finish(self) -> None:
         self.release()
-        self.monitor.writer.update("power_source", self.id, {
-            "kind": self.source.kind, "status": self.source.status, "samples": self.samples, "dropped": self.source.dropped})
+        self.monitor.writer.update(
+            "power_source",
+            self.id,
+            {
+                "kind": self.source.kind,
+                "status": self.source.status,
+                "samples": self.samples,
+                "dropped": self.source.dropped,
+            },
+        )
 
 
 class Feed:
@@ -568,7 +659,9 @@ class Feed:
             if self._stopping.is_set():
                 self.source.kill()  # stop() came before there was anything to stop
             elif why:
-                self.track.monitor.note("sampler_restarted", f"{self.track.name} is started again: {why}", say=True)
+                self.track.monitor.note(
+                    "sampler_restarted", f"{self.track.name} is started again: {why}", say=True
+                )
             with output:
                 self._read(output)
             if not self._stopping.is_set():
@@ -576,7 +669,11 @@ class Feed:
 
     def _not_started(self, why: str) -> str:
         if not self._stopping.is_set():
-            self._give_up(f"{why}, and it can't be started again" if why else self.source.complaint() or "it can't be started")
+            self._give_up(
+                f"{why}, and it can't be started again"
+                if why
+                else self.source.complaint() or "it can't be started"
+            )
         return ""
 
     def _read(self, output) -> None:
@@ -617,7 +714,9 @@ class Feed:
             self._stalled = f"no sample in {limit_s:g} s"
             self.track.heard_s = now_s
             kill = functools.partial(self.track.monitor._safely, "sampler", self.source.kill)
-            threading.Thread(target=kill, name="sampler's end", daemon=True).start()  # it may take seconds
+            threading.Thread(
+                target=kill, name="sampler's end", daemon=True
+            ).start()  # it may take seconds
 
     def stop(self) -> None:
         self._stopping.set()
@@ -630,9 +729,19 @@ class Monitor:
     Nothing it meets raises into the caller; say() is called once per kind of problem.
     """
 
-    def __init__(self, writer, run_id: int, origin_ns: int, *, sources: list, ports: Sequence[int] = (),
-                 pid: int | None = None, interval_s: float = INTERVAL_S, say=None,
-                 first_document_s: float = FIRST_DOCUMENT_S) -> None:
+    def __init__(
+        self,
+        writer,
+        run_id: int,
+        origin_ns: int,
+        *,
+        sources: list,
+        ports: Sequence[int] = (),
+        pid: int | None = None,
+        interval_s: float = INTERVAL_S,
+        say=None,
+        first_document_s: float = FIRST_DOCUMENT_S,
+    ) -> None:
         self.writer, self.run_id, self.origin_ns = writer, run_id, origin_ns
         self.interval_s = interval_s
         self.say = say or print_line
@@ -646,7 +755,9 @@ class Monitor:
         self._clocks = (time.time(), awake.continuous_ns(), awake.slept_ns())
         self._conditions = conditions.Watch()
         self.tracks = [Track(self, source) for source in sources]
-        self._feeds = [Feed(track, first_document_s) for track in self.tracks if hasattr(track.source, "feed")]
+        self._feeds = [
+            Feed(track, first_document_s) for track in self.tracks if hasattr(track.source, "feed")
+        ]
         self._polled = [track for track in self.tracks if hasattr(track.source, "read")]
         self._threads: list[threading.Thread] = []
 
@@ -658,7 +769,10 @@ class Monitor:
             self.tell("power", "power: this machine shows no sensor that could be read")
         if self.tree is None:
             self.tell("remote", "processes: not watched, the server runs on another machine")
-        for work, name in [(self._poll, "monitor"), *((feed.run, feed.track.source.name) for feed in self._feeds)]:
+        for work, name in [
+            (self._poll, "monitor"),
+            *((feed.run, feed.track.source.name) for feed in self._feeds),
+        ]:
             thread = threading.Thread(target=self._account, args=(work,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -667,7 +781,9 @@ class Monitor:
         """Waits until every source that works has given a sample; False when time ran out."""
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:
-            if self._looked.is_set() and all(track.latest or not track.live for track in self.tracks):
+            if self._looked.is_set() and all(
+                track.latest or not track.live for track in self.tracks
+            ):
                 return True
             time.sleep(0.02)
         return False
@@ -683,7 +799,10 @@ class Monitor:
         later, a few when its CPU counter is slow. Never waits longer than that, nor for a
         source that gives none; what is held back then is stored as it is.
         """
-        waiting, began_s = [track for track in self.tracks if track.live and track.latest], time.monotonic()
+        waiting, began_s = (
+            [track for track in self.tracks if track.live and track.latest],
+            time.monotonic(),
+        )
         while late := [track for track in waiting if track.live and track.stored_end_ns < at_ns]:
             out_of_time = time.monotonic() - began_s > max(track.patience_s for track in late)
             if out_of_time or interrupt is not None and interrupt.is_set():
@@ -705,17 +824,24 @@ class Monitor:
         footprint_bytes, cpu_ratio."""
         now_ns, fresh = time.perf_counter_ns(), []
         for track in self.tracks:
-            if track.latest and now_ns - track.latest["end_ns"] < (STALL_S + track.interval_s) * 1e9:
+            if (
+                track.latest
+                and now_ns - track.latest["end_ns"] < (STALL_S + track.interval_s) * 1e9
+            ):
                 fresh.append(track.latest)
-        members = [member.latest for member in list(self.tree.members.values())] if self.tree else []
-        return {"power_w": total(watts(sample, "energy_j") for sample in fresh),
-                "gpu_power_w": total(watts(sample, "gpu_energy_j") for sample in fresh),
-                "gpu_mhz": largest(sample.get("gpu_mhz") for sample in fresh),
-                "gpu_busy_ratio": largest(sample.get("gpu_busy_ratio") for sample in fresh),
-                "thermal": next((sample["thermal"] for sample in fresh if sample.get("thermal")), None),
-                "rss_bytes": total(row.get("rss_bytes") for row in members),
-                "footprint_bytes": total(row.get("footprint_bytes") for row in members),
-                "cpu_ratio": total(row.get("cpu_ratio") for row in members)}
+        members = (
+            [member.latest for member in list(self.tree.members.values())] if self.tree else []
+        )
+        return {
+            "power_w": total(watts(sample, "energy_j") for sample in fresh),
+            "gpu_power_w": total(watts(sample, "gpu_energy_j") for sample in fresh),
+            "gpu_mhz": largest(sample.get("gpu_mhz") for sample in fresh),
+            "gpu_busy_ratio": largest(sample.get("gpu_busy_ratio") for sample in fresh),
+            "thermal": next((sample["thermal"] for sample in fresh if sample.get("thermal")), None),
+            "rss_bytes": total(row.get("rss_bytes") for row in members),
+            "footprint_bytes": total(row.get("footprint_bytes") for row in members),
+            "cpu_ratio": total(row.get("cpu_ratio") for row in members),
+        }
 
     def stop(self) -> dict:
         """Ends all threads and samplers, stores what is left; returns what watching cost."""
@@ -729,13 +855,26 @@ class Monitor:
         for track in self.tracks:
             self._safely("power", track.source.stop)
             self._safely("power", track.finish)
-        samplers = [track.source.launcher for track in self.tracks if hasattr(track.source, "launcher")]
-        return {"monitor_cpu_s": sum(self._cpu_s), "sampler_cpu_s": sum(launcher.cpu_s for launcher in samplers)}
+        samplers = [
+            track.source.launcher for track in self.tracks if hasattr(track.source, "launcher")
+        ]
+        return {
+            "monitor_cpu_s": sum(self._cpu_s),
+            "sampler_cpu_s": sum(launcher.cpu_s for launcher in samplers),
+        }
 
     def note(self, kind: str, detail: str, say: bool = False, at_ns: int | None = None) -> None:
         """Stores an event, of now unless at_ns says when; with say it is also told, for it concerns a power source."""
         at_ns = time.perf_counter_ns() if at_ns is None else at_ns
-        self.writer.add("event", {"run_id": self.run_id, "at_ns": at_ns - self.origin_ns, "kind": kind, "detail": detail})
+        self.writer.add(
+            "event",
+            {
+                "run_id": self.run_id,
+                "at_ns": at_ns - self.origin_ns,
+                "kind": kind,
+                "detail": detail,
+            },
+        )
         if say:
             self.tell(kind, f"power: {detail:.{SAY_LENGTH}}")
 
@@ -827,19 +966,32 @@ class Monitor:
         for member in vanished:
             self.note("process_vanished", member.title)
         for member in appeared:
-            member.id = self.writer.insert("process", {
-                "run_id": self.run_id, "pid": member.process.pid,
-                "created_unix": created(member.process), "role": member.role, "name": member.name})
+            member.id = self.writer.insert(
+                "process",
+                {
+                    "run_id": self.run_id,
+                    "pid": member.process.pid,
+                    "created_unix": created(member.process),
+                    "role": member.role,
+                    "name": member.name,
+                },
+            )
             self.note("process_appeared", member.title)
         if not self.tree.members:
-            self.tell("processes", f"processes: no server{self.tree.where}; looking again every {SEARCH_S:g} s")
+            self.tell(
+                "processes",
+                f"processes: no server{self.tree.where}; looking again every {SEARCH_S:g} s",
+            )
 
     def _look_at_processes(self) -> None:
         members = list(self.tree.members.values()) if self.tree else []
         for member in members:
             self._safely("processes", functools.partial(self._look_at_one, member))
         if denied := sum(member.fds_denied for member in members):
-            self.tell("fds", f"processes: open files of {denied} process{'es' * (denied > 1)} are not ours to count: NULL")
+            self.tell(
+                "fds",
+                f"processes: open files of {denied} process{'es' * (denied > 1)} are not ours to count: NULL",
+            )
 
     def _look_at_one(self, member: Member) -> None:
         row = member.look(time.perf_counter_ns() - self.origin_ns, self._system.memory_bytes)
@@ -854,7 +1006,6 @@ class Monitor:
     def _look_at_machine(self) -> None:
         row = self._system.look(time.perf_counter_ns() - self.origin_ns)
         self.writer.add("system_sample", {"run_id": self.run_id, **row})
-
 
     def _look_at_conditions(self) -> None:
         for name, is_so in self._conditions.look(time.perf_counter_ns()):

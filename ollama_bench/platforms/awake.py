@@ -7,6 +7,7 @@
 A sleep is what one clock of the system counts and another does not; setting the wall clock moves
 neither. Nothing here is ever an error of the run.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -40,6 +41,7 @@ Clock = Callable[[], int]  # nanoseconds
 
 
 # -- staying awake ----------------------------------------------------------------------
+
 
 @contextlib.contextmanager
 def kept(say: Callable[[str], None]) -> Iterator[None]:
@@ -76,14 +78,18 @@ def hold() -> Callable[[], object] | None:
 def caffeinate() -> Callable[[], object]:
     """macOS: its own tool holds an assertion until it is ended, or until this process has died."""
     command = [CAFFEINATE, "-i", "-m", "-w", str(os.getpid())]
-    return functools.partial(end, start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+    return functools.partial(
+        end, start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    )
 
 
 def inhibit() -> Callable[[], object]:
     """Linux: a lock of systemd's for as long as `cat` reads a pipe of ours, which our death closes too."""
     words = "no answer"
     for options in ([NEVER_ASK], []):
-        child = start([INHIBIT, *options, *WHY, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        child = start(
+            [INHIBIT, *options, *WHY, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         words = first_words(child)
         if words == "\n":
             return functools.partial(end, child)
@@ -112,8 +118,14 @@ def require_system() -> Callable[[], object]:
 
 def start(command: list[str], **streams: int) -> subprocess.Popen:
     """A child out of the terminal's reach: Ctrl-C is not for it, and no password is asked there."""
-    return subprocess.Popen(command, stderr=subprocess.STDOUT, start_new_session=True, bufsize=0,
-                            env={**os.environ, "LC_ALL": "C"}, **streams)
+    return subprocess.Popen(
+        command,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        bufsize=0,
+        env={**os.environ, "LC_ALL": "C"},
+        **streams,
+    )
 
 
 def end(child: subprocess.Popen) -> None:
@@ -141,6 +153,7 @@ def may_sleep() -> bool:
 
 def is_battery(path: str) -> bool:
     """Is it the machine's own, not that of a mouse?"""
+
     def word(name: str) -> str:
         try:
             with open(f"{path}/{name}", encoding="ascii", errors="replace") as file:
@@ -152,6 +165,7 @@ def is_battery(path: str) -> bool:
 
 
 # -- how long it slept ------------------------------------------------------------------
+
 
 def slept_s(before_ns: int | None, after_ns: int | None) -> float | None:
     """Seconds asleep between two values of slept_ns(); 0.0 none, None unknown."""

@@ -7,6 +7,7 @@
 
 None is what the system does not say; nothing here raises.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -21,14 +22,19 @@ COMMAND_PATIENCE_S = 10.0  # system_profiler takes a second or two, and can hang
 PMSET_PATIENCE_S = 2.0  # it takes 10 ms; whoever waits for it samples nothing else meanwhile
 PMSET_EVERY_S = 30.0
 VIRTUAL_HARDWARE = re.compile(
-    r"QEMU|KVM|VMware|VirtualBox|Virtual Machine|Virtualization|Parallels|Xen|Bochs|BHYVE", re.I)
+    r"QEMU|KVM|VMware|VirtualBox|Virtual Machine|Virtualization|Parallels|Xen|Bochs|BHYVE", re.I
+)
 
 
 def output_of(*command: str, patience_s: float | None = None) -> str:
     """What a command prints; nothing when it fails, is absent or takes too long."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=patience_s or COMMAND_PATIENCE_S)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=patience_s or COMMAND_PATIENCE_S,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
@@ -81,9 +87,14 @@ def parse_pmset(text: str) -> bool | None:
 class PowerStatus(ctypes.Structure):
     """Windows' SYSTEM_POWER_STATUS."""
 
-    _fields_ = [("ac_line", ctypes.c_ubyte), ("battery", ctypes.c_ubyte),
-                ("percent", ctypes.c_ubyte), ("saver", ctypes.c_ubyte),
-                ("left_s", ctypes.c_uint32), ("full_s", ctypes.c_uint32)]
+    _fields_ = [
+        ("ac_line", ctypes.c_ubyte),
+        ("battery", ctypes.c_ubyte),
+        ("percent", ctypes.c_ubyte),
+        ("saver", ctypes.c_ubyte),
+        ("left_s", ctypes.c_uint32),
+        ("full_s", ctypes.c_uint32),
+    ]
 
 
 def battery_saver() -> bool | None:

@@ -1,4 +1,5 @@
 """doctor.py: one page that answers what a maintainer asks, without names and whatever fails."""
+
 import ast
 import json
 import os
@@ -40,45 +41,95 @@ def test_one_page_says_what_is_asked_of_a_stranger(capsys, monkeypatch, sim):
     monkeypatch.setattr(monitor, "PORT", running.port)
     monkeypatch.setattr(doctor, "PORTS", {running.port: "ollama", 9: "openai"})
     code = f"import time\nwhile True: print({json.dumps(json.dumps(MACMON))}, flush=True); time.sleep(0.1)"
-    monkeypatch.setattr(power, "sources", lambda helper: [power.macmon_source([sys.executable, "-c", code])])
+    monkeypatch.setattr(
+        power, "sources", lambda helper: [power.macmon_source([sys.executable, "-c", code])]
+    )
     said = page(capsys)
-    for word in ("tool: 1.", "Python: CPython", f"psutil {doctor.version_of('psutil')}", "machine: chip=",
-                 "clocks: perf_counter: ", "psutil: ok: virtual_memory, ", "psutil: own ok: cmdline, ",
-                 "psutil: server's ok: cmdline, ", f"{running.port} answers 200 version 0.24.0, 9 nobody",
-                 "macmon soc: ", "system_power_w=30", "memory_used_bytes=", "watching: serve "):
+    for word in (
+        "tool: 1.",
+        "Python: CPython",
+        f"psutil {doctor.version_of('psutil')}",
+        "machine: chip=",
+        "clocks: perf_counter: ",
+        "psutil: ok: virtual_memory, ",
+        "psutil: own ok: cmdline, ",
+        "psutil: server's ok: cmdline, ",
+        f"{running.port} answers 200 version 0.24.0, 9 nobody",
+        "macmon soc: ",
+        "system_power_w=30",
+        "memory_used_bytes=",
+        "watching: serve ",
+    ):
         assert word in " ".join(said.split()), word
 
 
-@pytest.mark.parametrize("broken", [
-    (doctor.psutil, "virtual_memory"), (doctor.psutil, "swap_memory"), (doctor.psutil, "net_connections"),
-    (machine, "describe"), (monitor, "find_roots"), (power, "sources"), (monitor, "Monitor"),
-    (server, "Server"), (doctor.time, "get_clock_info"), (doctor.platform, "python_build")],
-    ids=lambda broken: broken[1])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        (doctor.psutil, "virtual_memory"),
+        (doctor.psutil, "swap_memory"),
+        (doctor.psutil, "net_connections"),
+        (machine, "describe"),
+        (monitor, "find_roots"),
+        (power, "sources"),
+        (monitor, "Monitor"),
+        (server, "Server"),
+        (doctor.time, "get_clock_info"),
+        (doctor.platform, "python_build"),
+    ],
+    ids=lambda broken: broken[1],
+)
 def test_what_fails_is_a_line_and_the_rest_is_there(capsys, monkeypatch, broken):
     def fail(*_, **__):
         raise RuntimeError("host_statistics64(HOST_VM_INFO64) syscall failed")
 
     monkeypatch.setattr(*broken, fail)
     said = page(capsys)
-    assert "RuntimeError: host_statistics64(HOST_VM_INFO64) syscall failed" in " ".join(said.split())
+    assert "RuntimeError: host_statistics64(HOST_VM_INFO64) syscall failed" in " ".join(
+        said.split()
+    )
     assert {line.partition(":")[0] for line in said.splitlines() if line[0] != " "} >= {
-        "tool", "Python", "packages", "machine", "clocks", "psutil", "ports", "watching"}
+        "tool",
+        "Python",
+        "packages",
+        "machine",
+        "clocks",
+        "psutil",
+        "ports",
+        "watching",
+    }
 
 
 def test_no_name_of_a_user_a_computer_or_a_folder_is_shown(capsys, monkeypatch):
     monkeypatch.setenv("USER", "jane.doe")
     monkeypatch.setenv("OLLAMA_HOST", "secret-studio:11434")
     monkeypatch.setattr(doctor.platform, "node", lambda: "janes-mac.local")
-    monkeypatch.setattr(machine, "describe", lambda: {
-        "chip": "of jane.doe", "model": "on JANES-MAC", "gpu": f"in {Path.home()}/x", "os": "Mac14,12"})
+    monkeypatch.setattr(
+        machine,
+        "describe",
+        lambda: {
+            "chip": "of jane.doe",
+            "model": "on JANES-MAC",
+            "gpu": f"in {Path.home()}/x",
+            "os": "Mac14,12",
+        },
+    )
     said = page(capsys)
     assert "chip=of <user>, model=on <host>, gpu=in ~/x, os=Mac14,12" in said
     assert "jane" not in said.lower() and "secret" not in said
 
 
-@pytest.mark.parametrize("text, masked", [
-    ("/Users/jane/tool/x.py", "~/tool/x.py"), ("/home/jane", "~"), ("'C:\\\\Users\\\\Jane D\\\\x'", "'~ D\\\\x'"),
-    ("c:\\Users\\Jane\\x", "~\\x"), ("janet", "janet"), ("root:xnu-1", "root:xnu-1")])
+@pytest.mark.parametrize(
+    "text, masked",
+    [
+        ("/Users/jane/tool/x.py", "~/tool/x.py"),
+        ("/home/jane", "~"),
+        ("'C:\\\\Users\\\\Jane D\\\\x'", "'~ D\\\\x'"),
+        ("c:\\Users\\Jane\\x", "~\\x"),
+        ("janet", "janet"),
+        ("root:xnu-1", "root:xnu-1"),
+    ],
+)
 def test_homes_and_names_are_masked(text, masked):
     assert doctor.mask(text, {"jane": "<user>"}) == masked
 
@@ -100,7 +151,9 @@ def test_every_call_of_psutil_that_the_tool_makes_is_tried():
                     of_a_process.add(node.attr)
     known = {name for name in of_a_process if hasattr(doctor.psutil.Process, name)}
     assert used and used <= set(doctor.CALLS)
-    assert known - {"pid", "oneshot", "connections", "kill", "wait", "terminate", "poll"} <= set(doctor.METHODS)
+    assert known - {"pid", "oneshot", "connections", "kill", "wait", "terminate", "poll"} <= set(
+        doctor.METHODS
+    )
 
 
 def test_ctrl_c_and_a_closed_pipe_are_no_traceback(monkeypatch, capsys):
@@ -115,7 +168,13 @@ def test_ctrl_c_and_a_closed_pipe_are_no_traceback(monkeypatch, capsys):
 def test_as_a_program(tmp_path):
     import subprocess
 
-    done = subprocess.run([sys.executable, str(ROOT / "doctor.py")], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=60, env={k: v for k, v in os.environ.items() if k != "SUDO_UID"})
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "doctor.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={k: v for k, v in os.environ.items() if k != "SUDO_UID"},
+    )
     assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
     assert len(done.stdout.splitlines()) < 60 and list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
 """How this machine runs: what each system says of battery, low power mode and virtual machines."""
+
 from __future__ import annotations
 
 import ctypes
@@ -27,12 +28,24 @@ def test_pmset(name, value, is_on):
 
 
 def test_pmset_without_such_a_mode():
-    assert conditions.parse_pmset(PMSET.format("womp", "1")) is None and conditions.parse_pmset("") is None
+    assert (
+        conditions.parse_pmset(PMSET.format("womp", "1")) is None
+        and conditions.parse_pmset("") is None
+    )
 
 
-@pytest.mark.parametrize("answer, expected", [
-    (types.SimpleNamespace(power_plugged=True), False), (types.SimpleNamespace(power_plugged=False), True),
-    (types.SimpleNamespace(power_plugged=None), None), (None, None), (RuntimeError(), None), (OSError(), None), (psutil.Error(), None)])
+@pytest.mark.parametrize(
+    "answer, expected",
+    [
+        (types.SimpleNamespace(power_plugged=True), False),
+        (types.SimpleNamespace(power_plugged=False), True),
+        (types.SimpleNamespace(power_plugged=None), None),
+        (None, None),
+        (RuntimeError(), None),
+        (OSError(), None),
+        (psutil.Error(), None),
+    ],
+)
 def test_battery(monkeypatch, answer, expected):
     def sensors_battery():
         if isinstance(answer, Exception):
@@ -48,7 +61,9 @@ def test_a_system_without_a_way_to_ask_for_a_battery(monkeypatch):
     assert conditions.on_battery() is None
 
 
-@pytest.mark.parametrize("profile, expected", [("low-power\n", True), ("balanced\n", False), (None, None)])
+@pytest.mark.parametrize(
+    "profile, expected", [("low-power\n", True), ("balanced\n", False), (None, None)]
+)
 def test_linux_profile(monkeypatch, tmp_path, profile, expected):
     monkeypatch.setattr(conditions.sys, "platform", "linux")
     (tmp_path / "firmware/acpi").mkdir(parents=True)
@@ -99,24 +114,47 @@ def test_what_is_not_known_for_a_moment_is_as_it_was(monkeypatch):
     monkeypatch.setattr(conditions, "on_battery", lambda: next(answers))
     monkeypatch.setattr(conditions, "low_power_mode", lambda *_: None)
     watch = conditions.Watch()
-    assert [watch.look(second) for second in range(4)] == [[("on_battery", True)], [], [], [("on_battery", False)]]
+    assert [watch.look(second) for second in range(4)] == [
+        [("on_battery", True)],
+        [],
+        [],
+        [("on_battery", False)],
+    ]
     assert [watch.since(second)["on_battery"] for second in (0, 2, 3)] == [1, 1, 0]
 
 
 @pytest.mark.parametrize("said, expected", [("1\n", True), ("0\n", False), ("", None)])
 def test_a_mac_in_a_virtual_machine(monkeypatch, said, expected):
     monkeypatch.setattr(conditions.sys, "platform", "darwin")
-    monkeypatch.setattr(conditions, "output_of", lambda *command: said if command == ("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present") else "?")
+    monkeypatch.setattr(
+        conditions,
+        "output_of",
+        lambda *command: (
+            said if command == ("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present") else "?"
+        ),
+    )
     assert conditions.is_virtual() is expected
 
 
-@pytest.mark.parametrize("cpuinfo, vendor, product, expected", [
-    ("flags\t\t: fpu vme hypervisor lahf_lm\n", "", "", True), ("flags\t\t: fpu vme\n", "QEMU", "", False), ("Features\t: fp asimd\n", "QEMU", "", True),
-    ("Features\t: fp\n", "Apple Inc.", "Apple Virtualization Generic Platform", True), ("Features\t: fp\n", "Raspberry", "", None), ("", "", "", None)])
+@pytest.mark.parametrize(
+    "cpuinfo, vendor, product, expected",
+    [
+        ("flags\t\t: fpu vme hypervisor lahf_lm\n", "", "", True),
+        ("flags\t\t: fpu vme\n", "QEMU", "", False),
+        ("Features\t: fp asimd\n", "QEMU", "", True),
+        ("Features\t: fp\n", "Apple Inc.", "Apple Virtualization Generic Platform", True),
+        ("Features\t: fp\n", "Raspberry", "", None),
+        ("", "", "", None),
+    ],
+)
 def test_a_linux_in_a_virtual_machine(monkeypatch, tmp_path, cpuinfo, vendor, product, expected):
     monkeypatch.setattr(conditions.sys, "platform", "linux")
     (tmp_path / "class/dmi/id").mkdir(parents=True)
-    for name, text in (("class/dmi/id/sys_vendor", vendor), ("class/dmi/id/product_name", product), ("cpuinfo", cpuinfo)):
+    for name, text in (
+        ("class/dmi/id/sys_vendor", vendor),
+        ("class/dmi/id/product_name", product),
+        ("cpuinfo", cpuinfo),
+    ):
         (tmp_path / name).write_text(text)
     assert conditions.is_virtual(str(tmp_path), str(tmp_path / "cpuinfo")) is expected
 
@@ -125,5 +163,11 @@ def test_macos_version(monkeypatch):
     monkeypatch.setattr(conditions.sys, "platform", "linux")
     assert conditions.macos_version() == ""
     monkeypatch.setattr(conditions.sys, "platform", "darwin")
-    monkeypatch.setattr(conditions, "output_of", lambda *command: "26.1\n" if command == ("/usr/sbin/sysctl", "-n", "kern.osproductversion") else "?")
+    monkeypatch.setattr(
+        conditions,
+        "output_of",
+        lambda *command: (
+            "26.1\n" if command == ("/usr/sbin/sysctl", "-n", "kern.osproductversion") else "?"
+        ),
+    )
     assert conditions.macos_version() == "26.1"
