@@ -97,7 +97,7 @@ def vm_pages() -> dict[str, int] | None:
         return None
     if failed or count.value < len(VM_STATISTICS_HEAD):
         return None
-    return dict(zip(VM_STATISTICS_HEAD, pages))
+    return dict(zip(VM_STATISTICS_HEAD, pages, strict=False))
 
 
 def page_size() -> int | None:
