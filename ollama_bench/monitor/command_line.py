@@ -27,7 +27,7 @@ def uses_mlx_engine(words: Sequence[str]) -> bool:
 
 def read_slots(words: Sequence[str]) -> int | None:
     """Return a runner's slots: -np of llama-server, --parallel of Ollama's own runner."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         name, _, value = word.partition("=")
         if name in ("-np", "--parallel"):
             return parse_slots(value or following)

@@ -1,15 +1,15 @@
-"""From the simulated powermetrics to joules per token: what is stored is what the simulator says it drew."""
+"""From simulated powermetrics to joules per token: what is stored is what it says it drew."""
 
 import json
 import time
 import urllib.request
 
-from ollama_bench.storage import db
 from ollama_bench.load import load
 from ollama_bench.monitor import monitor
 from ollama_bench.power import power
 from ollama_bench.protocols.api import SERVERS
 from ollama_bench.run.server import Simulator
+from ollama_bench.storage import db
 
 
 def state(url):

@@ -1,4 +1,4 @@
-"""The machine stays awake while a run goes on, and nothing that was started for it outlives the run."""
+"""The machine stays awake while a run goes on; nothing started for it outlives the run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ while kill -0 "$4" 2>/dev/null; do sleep 0.05; done
 
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
-    """tool(name, script) puts a script in front of PATH, and gives the file in which it leaves its pid."""
+    """tool(name, script) puts a script first in PATH; return the file that gets its pid."""
 
     def make(name, script):
         path = tmp_path / "bin" / name
@@ -233,80 +233,3 @@ def test_a_program_that_is_killed_leaves_nobody_behind(tool, sim, tmp_path, prog
         process.kill()
         process.wait()
     until(lambda: not lived(pid) and not lived(cat.pid))
-
-
-# -- how long it slept ------------------------------------------------------------------
-
-
-def test_this_machine_knows_how_long_it_slept():
-    before = awake.slept_ns()
-    if sys.platform in ("linux", "darwin", "win32"):
-        assert awake.slept_s(before, awake.slept_ns()) == 0.0
-    assert awake.continuous_ns() <= awake.continuous_ns()
-
-
-@pytest.mark.parametrize(
-    "platform, going, still",
-    [
-        ("linux", "CLOCK_BOOTTIME", "CLOCK_MONOTONIC"),
-        ("darwin", "CLOCK_MONOTONIC_RAW", "CLOCK_UPTIME_RAW"),
-    ],
-)
-def test_a_sleep_is_the_difference_of_two_clocks(monkeypatch, platform, going, still):
-    now = {1001: 500, 1002: 100}
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(time, going, 1001, raising=False)
-    monkeypatch.setattr(time, still, 1002, raising=False)
-    monkeypatch.setattr(time, "clock_gettime_ns", lambda number: now[number] * 10**9, raising=False)
-    before = awake.slept_ns()
-    now[1001] += 60 + 5
-    now[1002] += 5
-    assert awake.slept_s(before, awake.slept_ns()) == 60.0 and awake.continuous_ns() == 565 * 10**9
-
-
-def test_windows_sleeps_by_its_two_counters(monkeypatch):
-    now = {"ticks": 5_000, "unbiased": 40_000_000}  # ms, 100 ns
-
-    def unbiased(reference):
-        reference._obj.value = now["unbiased"]
-        return 1
-
-    def ticks():
-        return now["ticks"]
-
-    kernel = types.SimpleNamespace(GetTickCount64=ticks, QueryUnbiasedInterruptTime=unbiased)
-    monkeypatch.setattr(ctypes, "windll", types.SimpleNamespace(kernel32=kernel), raising=False)
-    monkeypatch.setattr(sys, "platform", "win32")
-    before = awake.slept_ns()
-    now["ticks"] += 30_000 + 16
-    assert before == 10**9 and awake.slept_s(before, awake.slept_ns()) == pytest.approx(30.016)
-    now["unbiased"] += 300_000_000
-    assert awake.slept_s(before, awake.slept_ns()) == 0.0  # 16 ms are a step of the clock
-
-
-def test_clocks_that_are_missing_or_fail_are_unknown(monkeypatch):
-    def fails(number):
-        raise OSError(22, "Invalid argument")
-
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(time, "clock_gettime_ns", fails, raising=False)
-    assert awake.slept_ns() is None and awake.continuous_ns() > 0
-    monkeypatch.setattr(sys, "platform", "freebsd14")
-    assert (
-        awake.slept_ns() is None
-        and awake.slept_s(None, 5) is None
-        and awake.slept_s(5, None) is None
-    )
-
-
-def test_a_thread_that_is_stopped_between_two_clocks_is_no_sleep():
-    stops = iter(
-        [0, 7 * 10**9, 0, 0, 0, 0, 0, 0, 0, 0]
-    )  # before the second reading of the first round
-    now = [0]
-
-    def clock():
-        now[0] += next(stops) + 1000
-        return now[0]
-
-    assert awake.ahead_ns(clock, clock) < awake.LEAST_S * 1e9

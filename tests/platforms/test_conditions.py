@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from ollama_bench.platforms import conditions
+from ollama_bench.platforms.conditions import ConditionChange
 
 PMSET = """System-wide power settings:
 Currently in use:
@@ -101,26 +102,26 @@ def test_a_mac_is_asked_for_its_mode_twice_a_minute_at_most(monkeypatch):
     monkeypatch.setattr(conditions.sys, "platform", "darwin")
     monkeypatch.setattr(conditions, "output_of", output_of)
     monkeypatch.setattr(conditions, "on_battery", lambda: None)
-    watch, changes = conditions.Watch(), []
+    history, changes = conditions.ConditionHistory(), []
     for second in range(1, 61):
-        changes += watch.look(second * 10**9)
+        changes += history.check(second * 10**9)
     assert commands == [(("/usr/bin/pmset", "-g"), conditions.PMSET_PATIENCE_S)] * 2
-    assert changes == [("low_power_mode", True)]
-    assert watch.since(40 * 10**9) == {"on_battery": None, "low_power_mode": 1}
+    assert changes == [ConditionChange("low_power_mode", True)]
+    assert history.since(40 * 10**9) == {"on_battery": None, "low_power_mode": 1}
 
 
 def test_what_is_not_known_for_a_moment_is_as_it_was(monkeypatch):
     answers = iter([True, None, True, False])
     monkeypatch.setattr(conditions, "on_battery", lambda: next(answers))
     monkeypatch.setattr(conditions, "low_power_mode", lambda *_: None)
-    watch = conditions.Watch()
-    assert [watch.look(second) for second in range(4)] == [
-        [("on_battery", True)],
+    history = conditions.ConditionHistory()
+    assert [history.check(second) for second in range(4)] == [
+        [ConditionChange("on_battery", True)],
         [],
         [],
-        [("on_battery", False)],
+        [ConditionChange("on_battery", False)],
     ]
-    assert [watch.since(second)["on_battery"] for second in (0, 2, 3)] == [1, 1, 0]
+    assert [history.since(second)["on_battery"] for second in (0, 2, 3)] == [1, 1, 0]
 
 
 @pytest.mark.parametrize("said, expected", [("1\n", True), ("0\n", False), ("", None)])

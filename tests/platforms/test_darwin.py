@@ -1,4 +1,4 @@
-"""macOS' C library as its kernel answers: other sizes than asked for, errors, calls that are not there."""
+"""macOS' C library as its kernel answers: other sizes than asked for, errors, absent calls."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+import monitor
+from ollama_bench.monitor import machine, memory, system_sample
+from ollama_bench.monitor.process_sample import ServerProcess
 from ollama_bench.platforms import darwin
-from ollama_bench.monitor import machine
-from ollama_bench.monitor import monitor
 
 GIB = 1 << 30
 PAGE = 16384
@@ -177,7 +178,7 @@ def test_a_footprint_is_told_of_processes_of_our_own(kernel):
 def test_a_library_without_the_calls_says_nothing(monkeypatch):
     darwin.host.cache_clear()
     for library in (None, types.SimpleNamespace()):
-        monkeypatch.setattr(darwin, "libc", lambda: library)
+        monkeypatch.setattr(darwin, "libc", lambda library=library: library)
         assert {
             darwin.memory_bytes(),
             darwin.available_bytes(),
@@ -241,14 +242,14 @@ def test_metal_is_asked_in_its_own_form(tmp_path, monkeypatch, device, answer):
 def test_memory_is_known_where_psutil_knows_none_of_it(kernel, monkeypatch):
     kernel(statistics=62, strict=True)
     refuse(monkeypatch, "virtual_memory", "swap_memory")
-    assert machine.memory_bytes() == 32 * GIB and machine.swap_used_bytes() == GIB
-    assert machine.memory_used_bytes() == 32 * GIB - ((1 << 17) + (1 << 19)) * PAGE
+    assert memory.read_memory_bytes() == 32 * GIB and memory.read_swap_used_bytes() == GIB
+    assert memory.read_memory_used_bytes() == 32 * GIB - ((1 << 17) + (1 << 19)) * PAGE
 
 
 def test_where_the_kernel_refuses_too_only_what_is_used_is_unknown(kernel, monkeypatch):
     kernel(failure=KERN_FAILURE)
     refuse(monkeypatch, "virtual_memory", "swap_memory")
-    assert (machine.memory_bytes(), machine.memory_used_bytes()) == (32 * GIB, None)
+    assert (memory.read_memory_bytes(), memory.read_memory_used_bytes()) == (32 * GIB, None)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_the_gpu_may_use_what_metal_says_or_what_was_set(
     monkeypatch.setattr(
         machine, "output_of", lambda *command: told if command[-1] == darwin.__file__ else ""
     )
-    assert machine.gpu_working_set_bytes() == expected
+    assert machine.read_gpu_working_set_bytes() == expected
 
 
 @pytest.mark.parametrize(
@@ -280,15 +281,14 @@ def test_memory_pressure(kernel, monkeypatch, level, word):
     kernel().values["kern.memorystatus_vm_pressure_level"] = (
         None if level is None else struct.pack("=i", level)
     )
-    monkeypatch.setattr(monitor.sys, "platform", "darwin")
-    assert monitor.memory_pressure() == word
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert system_sample.read_memory_pressure() == word
 
 
 def test_a_look_at_a_process_has_its_footprint(kernel):
     kernel().footprints[os.getpid()] = 25 * GIB
-    member = monitor.Member(psutil.Process(), "runner", "ollama")
-    row = member.look(10**9, 32 * GIB)
-    assert row["footprint_bytes"] == 25 * GIB > row["rss_bytes"]
-    member.latest = row
-    line = monitor.process_line(member)
+    member = ServerProcess(psutil.Process(), "runner", "ollama")
+    sample = member.sample(10**9, 32 * GIB)
+    assert sample.footprint_bytes == 25 * GIB > sample.rss_bytes
+    line = monitor.format_process(member)
     assert "26843.5 MB footprint" in line and len(line) <= 80

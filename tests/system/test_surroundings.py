@@ -23,7 +23,6 @@ PROGRAMS = [
     "analyze.py",
     "sim.py",
     "import_csv.py",
-    "doctor.py",
     *(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")),
 ]
 
