@@ -109,7 +109,7 @@ def read_gpu_working_set_bytes() -> int | None:
     answer = output_of(sys.executable, "-I", darwin.__file__).strip()
     if re.fullmatch("[0-9]{1,18}", answer):
         return int(answer)
-    return (darwin.sysctl_integer("iogpu.wired_limit_mb") or 0) << 20 or None
+    return (darwin.read_integer("iogpu.wired_limit_mb") or 0) << 20 or None
 
 
 def sysctl(name: str) -> str | None:

@@ -97,7 +97,7 @@ class ServerProcess:
             cpu_ratio=None if cpu_s is None else self._measure_cpu_ratio(at_ns, cpu_s),
             rss_bytes=memory.rss if memory else None,
             vms_bytes=memory.vms if memory else None,
-            footprint_bytes=darwin.footprint_bytes(self.process.pid),
+            footprint_bytes=darwin.read_footprint_bytes(self.process.pid),
             memory_ratio=memory.rss / memory_bytes if memory and memory_bytes else None,
             threads=threads,
             fds=self._count_fds(),

@@ -76,7 +76,7 @@ def read_memory_pressure() -> str | None:
     macOS: normal, warn or critical; Linux: the share of the last 10 s in which a task waited.
     """
     if sys.platform == "darwin":
-        level = darwin.sysctl_integer("kern.memorystatus_vm_pressure_level")
+        level = darwin.read_integer("kern.memorystatus_vm_pressure_level")
         return None if level is None else PRESSURE_LEVELS.get(level)
     text = text_of("/proc/pressure/memory").strip()
     return text.split(" avg60", 1)[0] or None

@@ -64,7 +64,7 @@ def macos_version() -> str:
     return output_of("/usr/sbin/sysctl", "-n", "kern.osproductversion").strip()
 
 
-def on_battery() -> bool | None:
+def is_on_battery() -> bool | None:
     """Return whether this machine runs on its battery; None without one."""
     try:
         battery = psutil.sensors_battery()
@@ -74,7 +74,7 @@ def on_battery() -> bool | None:
     return None if plugged is None else not plugged
 
 
-def low_power_mode(sysfs: str = "/sys") -> bool | None:
+def is_in_low_power_mode(sysfs: str = "/sys") -> bool | None:
     """Return whether the user or the system has chosen to save power at the cost of speed."""
     if sys.platform == "darwin":
         return parse_pmset(output_of("/usr/bin/pmset", "-g", patience_s=PMSET_PATIENCE_S))
@@ -153,7 +153,7 @@ class ConditionHistory:
         """Return what has changed since the last look; at the first one, what is so."""
         changes = []
         now: dict[Condition, bool | None] = {
-            "on_battery": on_battery(),
+            "on_battery": is_on_battery(),
             "low_power_mode": self._read_mode(at_ns),
         }
         for name, is_so in now.items():
@@ -175,7 +175,7 @@ class ConditionHistory:
             if self._mode_due_ns is not None and at_ns < self._mode_due_ns:
                 return None
             self._mode_due_ns = at_ns + int(PMSET_EVERY_S * 1e9)
-        return low_power_mode()
+        return is_in_low_power_mode()
 
 
 def was_so(changes: list[ConditionSeen], at_ns: int) -> int | None:

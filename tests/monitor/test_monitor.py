@@ -92,8 +92,8 @@ def test_battery_and_low_power_mode_are_told_once_noted_at_each_change_and_known
     watch, monkeypatch
 ):
     plugged, mode = [True], [False]
-    monkeypatch.setattr(conditions, "on_battery", lambda: not plugged[0])
-    monkeypatch.setattr(conditions, "low_power_mode", lambda *_: mode[0])
+    monkeypatch.setattr(conditions, "is_on_battery", lambda: not plugged[0])
+    monkeypatch.setattr(conditions, "is_in_low_power_mode", lambda *_: mode[0])
     watched = watch()
 
     def seen(kind, count):
@@ -180,8 +180,8 @@ def test_bench_watches_every_local_server(sim, tmp_path):
 
 def test_bench_stores_how_the_machine_ran_with_each_level(sim, tmp_path, monkeypatch):
     server = sim("--profile", "exact", "--itl", "2", "--tokens", "10")
-    monkeypatch.setattr(conditions, "on_battery", lambda: True)
-    monkeypatch.setattr(conditions, "low_power_mode", lambda *_: None)
+    monkeypatch.setattr(conditions, "is_on_battery", lambda: True)
+    monkeypatch.setattr(conditions, "is_in_low_power_mode", lambda *_: None)
     path = str(tmp_path / "results.db")
     options = ["1", "--host", server.url, "--db", path, "--cooldown", "0", *QUICK]
     assert bench.main(options) == 0 and bench.main([*options, "--no-monitor"]) == 0

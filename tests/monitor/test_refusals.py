@@ -126,7 +126,7 @@ def test_what_is_unknown_below_is_known_where_nothing_refuses(watch):
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("name", SYSTEM_CALLS)
 def test_the_system_is_asked_in_vain(watch, monkeypatch, capsys, server, name, error):
-    monkeypatch.setattr(darwin, "libc", lambda: None)
+    monkeypatch.setattr(darwin, "find_libc", lambda: None)
     monkeypatch.setattr(psutil, name, refusing(error))
     check(watch(), server, name, SYSTEM_CALLS[name])
     assert "Traceback" not in capsys.readouterr().err
@@ -163,7 +163,7 @@ def test_every_call_of_the_module_is_in_the_list():
 
 
 def test_a_machine_whose_memory_is_not_told_is_a_row_without_it(watch, monkeypatch):
-    monkeypatch.setattr(darwin, "libc", lambda: None)
+    monkeypatch.setattr(darwin, "find_libc", lambda: None)
     monkeypatch.setattr(psutil, "virtual_memory", refusing(ERRORS[1]))
     stored = watch()
     assert [row["memory_bytes"] for row in stored["machine"]] == [None]

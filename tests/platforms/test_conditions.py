@@ -54,12 +54,12 @@ def test_battery(monkeypatch, answer, expected):
         return answer
 
     monkeypatch.setattr(psutil, "sensors_battery", sensors_battery, raising=False)
-    assert conditions.on_battery() is expected
+    assert conditions.is_on_battery() is expected
 
 
 def test_a_system_without_a_way_to_ask_for_a_battery(monkeypatch):
     monkeypatch.delattr(psutil, "sensors_battery", raising=False)
-    assert conditions.on_battery() is None
+    assert conditions.is_on_battery() is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_linux_profile(monkeypatch, tmp_path, profile, expected):
     (tmp_path / "firmware/acpi").mkdir(parents=True)
     if profile:
         (tmp_path / "firmware/acpi/platform_profile").write_text(profile)
-    assert conditions.low_power_mode(str(tmp_path)) is expected
+    assert conditions.is_in_low_power_mode(str(tmp_path)) is expected
 
 
 @pytest.mark.parametrize("saver, done, expected", [(1, 1, True), (0, 1, False), (1, 0, None)])
@@ -82,14 +82,14 @@ def test_windows_battery_saver(monkeypatch, saver, done, expected):
     windll = types.SimpleNamespace(kernel32=types.SimpleNamespace(GetSystemPowerStatus=get))
     monkeypatch.setattr(conditions.sys, "platform", "win32")
     monkeypatch.setattr(ctypes, "windll", windll, raising=False)
-    assert conditions.low_power_mode() is expected
+    assert conditions.is_in_low_power_mode() is expected
     assert ctypes.sizeof(conditions.PowerStatus) == 12 and conditions.is_virtual() is None
 
 
 def test_a_windows_without_that_call(monkeypatch):
     monkeypatch.setattr(conditions.sys, "platform", "win32")
     monkeypatch.setattr(ctypes, "windll", types.SimpleNamespace(), raising=False)
-    assert conditions.low_power_mode() is None
+    assert conditions.is_in_low_power_mode() is None
 
 
 def test_a_mac_is_asked_for_its_mode_twice_a_minute_at_most(monkeypatch):
@@ -101,7 +101,7 @@ def test_a_mac_is_asked_for_its_mode_twice_a_minute_at_most(monkeypatch):
 
     monkeypatch.setattr(conditions.sys, "platform", "darwin")
     monkeypatch.setattr(conditions, "output_of", output_of)
-    monkeypatch.setattr(conditions, "on_battery", lambda: None)
+    monkeypatch.setattr(conditions, "is_on_battery", lambda: None)
     history, changes = conditions.ConditionHistory(), []
     for second in range(1, 61):
         changes += history.check(second * 10**9)
@@ -112,8 +112,8 @@ def test_a_mac_is_asked_for_its_mode_twice_a_minute_at_most(monkeypatch):
 
 def test_what_is_not_known_for_a_moment_is_as_it_was(monkeypatch):
     answers = iter([True, None, True, False])
-    monkeypatch.setattr(conditions, "on_battery", lambda: next(answers))
-    monkeypatch.setattr(conditions, "low_power_mode", lambda *_: None)
+    monkeypatch.setattr(conditions, "is_on_battery", lambda: next(answers))
+    monkeypatch.setattr(conditions, "is_in_low_power_mode", lambda *_: None)
     history = conditions.ConditionHistory()
     assert [history.check(second) for second in range(4)] == [
         [ConditionChange("on_battery", True)],

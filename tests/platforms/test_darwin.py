@@ -83,12 +83,12 @@ def kernel(monkeypatch):
 
     def start(*arguments, **options):
         found = Kernel(*arguments, **options)
-        darwin.host.cache_clear()
-        monkeypatch.setattr(darwin, "libc", lambda: found)
+        darwin.find_host.cache_clear()
+        monkeypatch.setattr(darwin, "find_libc", lambda: found)
         return found
 
     yield start
-    darwin.host.cache_clear()
+    darwin.find_host.cache_clear()
 
 
 def refuse(monkeypatch, *names):
@@ -108,8 +108,8 @@ def refuse(monkeypatch, *names):
 
 def test_memory_and_swap(kernel):
     kernel()
-    assert (darwin.memory_bytes(), darwin.swap_used_bytes()) == (32 * GIB, GIB)
-    assert darwin.available_bytes() == ((1 << 17) + (1 << 19)) * PAGE
+    assert (darwin.read_memory_bytes(), darwin.read_swap_used_bytes()) == (32 * GIB, GIB)
+    assert darwin.read_available_bytes() == ((1 << 17) + (1 << 19)) * PAGE
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_memory_and_swap(kernel):
 )
 def test_integers_have_four_bytes_or_eight(kernel, value, number):
     kernel().values["some.name"] = value
-    assert darwin.sysctl_integer("some.name") == number
+    assert darwin.read_integer("some.name") == number
 
 
 @pytest.mark.parametrize("value", [b"", bytes(16), None])
 def test_a_swap_of_another_layout_is_unknown(kernel, value):
     kernel().values["vm.swapusage"] = value
-    assert darwin.swap_used_bytes() is None
+    assert darwin.read_swap_used_bytes() is None
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_swap_of_another_layout_is_unknown(kernel, value):
 )  # macOS 27
 def test_the_kernel_says_how_much_room_it_wants_and_is_never_offered_more(kernel, options, asked):
     found = kernel(**options)
-    assert darwin.vm_pages() == {
+    assert darwin.count_pages()._asdict() == {
         "free": 1 << 17,
         "active": 1 << 18,
         "inactive": 1 << 19,
@@ -161,37 +161,37 @@ def test_the_kernel_says_how_much_room_it_wants_and_is_never_offered_more(kernel
 )
 def test_pages_that_the_kernel_does_not_tell_are_unknown(kernel, options):
     found = kernel(**options)
-    assert darwin.vm_pages() is None and darwin.available_bytes() is None
+    assert darwin.count_pages() is None and darwin.read_available_bytes() is None
     assert len(found.asked) <= 4
 
 
 def test_pages_of_no_known_size_are_no_bytes(kernel, monkeypatch):
     monkeypatch.setattr(kernel(), "host_page_size", lambda host, size: KERN_FAILURE)
-    assert darwin.available_bytes() is None
+    assert darwin.read_available_bytes() is None
 
 
 def test_a_footprint_is_told_of_processes_of_our_own(kernel):
     kernel().footprints[7] = 25 * GIB
-    assert (darwin.footprint_bytes(7), darwin.footprint_bytes(8)) == (25 * GIB, None)
+    assert (darwin.read_footprint_bytes(7), darwin.read_footprint_bytes(8)) == (25 * GIB, None)
 
 
 def test_a_library_without_the_calls_says_nothing(monkeypatch):
-    darwin.host.cache_clear()
+    darwin.find_host.cache_clear()
     for library in (None, types.SimpleNamespace()):
-        monkeypatch.setattr(darwin, "libc", lambda library=library: library)
+        monkeypatch.setattr(darwin, "find_libc", lambda library=library: library)
         assert {
-            darwin.memory_bytes(),
-            darwin.available_bytes(),
-            darwin.swap_used_bytes(),
-            darwin.footprint_bytes(1),
-            darwin.page_size(),
+            darwin.read_memory_bytes(),
+            darwin.read_available_bytes(),
+            darwin.read_swap_used_bytes(),
+            darwin.read_footprint_bytes(1),
+            darwin.read_page_bytes(),
         } == {None}
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there it answers")
 def test_elsewhere_nothing_is_loaded_and_metal_says_nothing(monkeypatch):
-    monkeypatch.setattr(darwin, "loaded", lambda: pytest.fail("loaded"))
-    assert darwin.memory_bytes() is darwin.footprint_bytes(os.getpid()) is None
+    monkeypatch.setattr(darwin, "load_libc", lambda: pytest.fail("loaded"))
+    assert darwin.read_memory_bytes() is darwin.read_footprint_bytes(os.getpid()) is None
     done = subprocess.run(
         [sys.executable, "-I", darwin.__file__], capture_output=True, text=True, timeout=60
     )
@@ -201,10 +201,10 @@ def test_elsewhere_nothing_is_loaded_and_metal_says_nothing(monkeypatch):
 @pytest.mark.skipif(sys.platform != "darwin", reason="needs a Mac")
 def test_a_real_mac_answers():
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert darwin.memory_bytes() == pytest.approx(total, rel=0.1)
-    assert 0 < darwin.available_bytes() < darwin.memory_bytes()
-    assert darwin.swap_used_bytes() >= 0 and darwin.footprint_bytes(os.getpid()) > 10**6
-    assert darwin.sysctl_integer("hw.logicalcpu") == os.cpu_count()
+    assert darwin.read_memory_bytes() == pytest.approx(total, rel=0.1)
+    assert 0 < darwin.read_available_bytes() < darwin.read_memory_bytes()
+    assert darwin.read_swap_used_bytes() >= 0 and darwin.read_footprint_bytes(os.getpid()) > 10**6
+    assert darwin.read_integer("hw.logicalcpu") == os.cpu_count()
 
 
 METAL = """
@@ -232,7 +232,7 @@ def test_metal_is_asked_in_its_own_form(tmp_path, monkeypatch, device, answer):
         pytest.skip("no C compiler")
     library, asked = ctypes.CDLL(str(tmp_path / "metal.so")), []
     monkeypatch.setattr(darwin.ctypes, "CDLL", lambda path: asked.append(path) or library)
-    assert darwin.metal_working_set_bytes() == answer
+    assert darwin.ask_metal_working_set_bytes() == answer
     assert [Path(path).name for path in asked] == ["CoreGraphics", "Metal", "libobjc.dylib"]
 
 
