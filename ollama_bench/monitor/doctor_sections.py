@@ -188,10 +188,10 @@ def measure_late_sleep_ns() -> float:
 
 
 def list_limits() -> Iterator[str]:
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return
+    import resource  # not on Windows
+
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
     processes = resource.getrlimit(resource.RLIMIT_NPROC)
     yield f"files {files}, processes {processes}"

@@ -103,7 +103,7 @@ class Watched:
         while time.monotonic() < end_s:
             if found := condition():
                 return found
-            time.sleep(0.05)
+            time.sleep(0.02)
         raise AssertionError(f"nothing of the kind within {PATIENCE_S} s; said: {self.said}")
 
     def samples(self, count):
