@@ -37,7 +37,8 @@ from ollama_bench.monitor.track import Track
 from ollama_bench.platforms import awake
 from ollama_bench.power import power
 from ollama_bench.privilege import privilege
-from ollama_bench.storage import db
+from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.storage.writer import Writer
 from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
 
 SHORTEST_S = 0.05  # an interval or a duration
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         return watch(settings, helper)
     except KeyboardInterrupt:
         return 130
-    except (db.ResultsError, privilege.PrivilegeError, LogError) as error:
+    except (ResultsError, privilege.PrivilegeError, LogError) as error:
         print_line(f"monitor.py: {error}")
         return 1
     finally:
@@ -135,7 +136,7 @@ def parse_seconds(text: str) -> float:
 def watch(settings: Settings, helper: privilege.Helper | None) -> int:
     """Store a run without levels and show it live; return 130 when it was interrupted."""
     status = "failed"
-    with on_interrupt() as interrupt, awake.kept(print_line), db.Writer(settings.db) as writer:
+    with on_interrupt() as interrupt, awake.kept(print_line), Writer(settings.db) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         machine_id = machine.remember(writer, machine.describe())
         row = make_run_row(asdict(settings), started_unix)

@@ -24,8 +24,8 @@ from ollama_bench.power import power
 from ollama_bench.privilege.privilege import Helper
 from ollama_bench.protocols import api
 from ollama_bench.run import server
-from ollama_bench.storage import db
-from ollama_bench.transport import syscalls, wire
+from ollama_bench.storage.results_file import TOOL_VERSION
+from ollama_bench.transport import capabilities, syscalls
 
 WATCH_S = 4.0  # after the first samples; an M5's CPU counter steps every 2.2 s
 FIRST_S = 8.0  # for the first sample of each source
@@ -113,7 +113,7 @@ def format_columns(row: Mapping[str, Any]) -> str:
 
 def describe_tool() -> Iterator[str]:
     """Describe the versions of the tool and of the system, by each way to ask for it."""
-    yield f"{db.TOOL_VERSION}, {'as root' if is_root() else 'without root'}"
+    yield f"{TOOL_VERSION}, {'as root' if is_root() else 'without root'}"
     yield f"{platform.system()} {platform.release()} {platform.version()} {platform.machine()}"
     if sys.platform == "darwin":
         by_kernel = machine.sysctl("kern.osproductversion")
@@ -170,9 +170,9 @@ def describe_clocks() -> Iterator[str]:
     latest_ns = max(measure_late_sleep_ns() for _ in range(10))
     yield f"{present or 'no other'}; sleeps end up to {latest_ns / 1e6:.2f} ms late"
     yield (
-        f"receiving: {'together' if wire.READS_TOGETHER else 'each thread alone'},"
-        f" kernel stamps: {wire.KERNEL_STAMPS},"
-        f" system calls by ctypes: {syscalls.Receiver is not None}"
+        f"receiving: {'together' if capabilities.READS_TOGETHER else 'each thread alone'},"
+        f" kernel stamps: {capabilities.KERNEL_STAMPS},"
+        f" system calls by ctypes: {syscalls.AVAILABLE}"
     )
 
 

@@ -16,7 +16,7 @@ from ollama_bench.monitor.power_source import READABLE, Columns
 from ollama_bench.monitor.run_row import make_run_row
 from ollama_bench.monitor.track import Track
 from ollama_bench.power.power import CHIP_SCOPE, LARGEST, GpuRail, parse_plist, parse_text
-from ollama_bench.storage.db import Writer
+from ollama_bench.storage.writer import Writer
 
 PLIST_END = b"</plist>"
 PADDING = b"\0 \r\n"  # between two documents

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_bench.storage.db import TOOL_VERSION
+from ollama_bench.storage.results_file import TOOL_VERSION
 
 
 def make_run_row(arguments: Mapping[str, Any], started_unix: float) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from ollama_bench.monitor.monitor import Monitor
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.writer import Writer
 from tests.power.test_power import TEXT_11 as TEXT_11
 from tests.power.test_power import document as document
 
@@ -70,7 +71,7 @@ class Watched:
 
     def __init__(self, path, sources, options):
         self.path, self.said = path, []
-        self.writer = db.Writer(path)
+        self.writer = Writer(path)
         self.run_id = self.writer.insert(
             "run",
             {
@@ -92,7 +93,7 @@ class Watched:
 
     def rows(self, table, **where):
         self.writer.flush()
-        database = db.connect(self.path, readonly=True)
+        database = connect(self.path, readonly=True)
         with contextlib.closing(database.conn):
             rows = list(database[table].rows)
         return [row for row in rows if all(row[column] == value for column, value in where.items())]
@@ -273,7 +274,7 @@ class Denied:
 
 
 def only_row(path, table):
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     with contextlib.closing(database.conn):
         (row,) = database[table].rows
     return row

@@ -9,7 +9,8 @@ from ollama_bench.monitor import monitor
 from ollama_bench.power import power
 from ollama_bench.protocols.api import SERVERS
 from ollama_bench.run.server import Simulator
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.writer import Writer
 
 
 def state(url):
@@ -21,7 +22,7 @@ def state(url):
 
 def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
     path, ollama = tmp_path / "results.db", SERVERS["ollama"]
-    with Simulator() as simulator, db.Writer(path) as writer:
+    with Simulator() as simulator, Writer(path) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         run_id = writer.insert(
             "run",
@@ -76,7 +77,7 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
             {"level_id": level_id, "number": 1, "status": "completed", "output_tokens": 400},
         )
     drawn_j = after["energy_j"] - before["energy_j"]
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     (row,) = database.query("SELECT * FROM energy_summary")
     database.conn.close()
     assert (

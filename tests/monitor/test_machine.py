@@ -16,7 +16,8 @@ import pytest
 
 from ollama_bench.monitor import gpus, machine
 from ollama_bench.platforms import conditions, darwin
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.writer import Writer
 from tests.monitor.test_gpus import DISPLAYS
 
 CPUINFO = """processor\t: 0
@@ -88,14 +89,14 @@ def test_a_mac(monkeypatch):
 
 def test_a_machine_of_an_older_file_stays_the_same_row(tmp_path, monkeypatch):
     described = machine.describe()
-    with db.Writer(tmp_path / "results.db") as writer:
+    with Writer(tmp_path / "results.db") as writer:
         old = writer.insert(
             "machine", {key: value for key, value in described.items() if key != "virtual"}
         )
         assert machine.remember(writer, {**described, "virtual": 1}) == old
         assert machine.remember(writer, {**described, "virtual": None}) == old
         writer.flush()
-        database = db.connect(tmp_path / "results.db", readonly=True)
+        database = connect(tmp_path / "results.db", readonly=True)
         with contextlib.closing(database.conn):
             assert [row["virtual"] for row in database["machine"].rows] == [1]
 
@@ -140,23 +141,23 @@ def test_this_machine_without_the_names_of_host_and_user():
 
 
 def test_the_same_machine_is_one_row(tmp_path):
-    with db.Writer(tmp_path / "results.db") as writer:
+    with Writer(tmp_path / "results.db") as writer:
         first = machine.remember(writer, machine.describe())
         assert machine.remember(writer, machine.describe()) == first
         other = {**machine.describe(), "chip": "another", "fingerprint": "another"}
         assert machine.remember(writer, other) != first
-    database = db.connect(tmp_path / "results.db", readonly=True)
+    database = connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert database["machine"].count == 2
 
 
 def test_what_the_gpu_may_use_is_as_when_last_seen_and_makes_no_other_machine(tmp_path):
-    with db.Writer(tmp_path / "results.db") as writer:
+    with Writer(tmp_path / "results.db") as writer:
         ids = {
             machine.remember(writer, {**machine.describe(), "gpu_working_set_bytes": size})
             for size in (None, 5 << 30, 6 << 30, None)
         }
-    database = db.connect(tmp_path / "results.db", readonly=True)
+    database = connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert [(row["id"], row["gpu_working_set_bytes"]) for row in database["machine"].rows] == [
             (*ids, 6 << 30)
@@ -168,7 +169,7 @@ def test_two_runs_that_begin_together_find_one_machine(tmp_path):
     described, together = machine.describe(), threading.Barrier(4)
 
     def begin(_):
-        with db.Writer(tmp_path / "results.db") as writer:
+        with Writer(tmp_path / "results.db") as writer:
             together.wait(timeout=3)
             return machine.remember(writer, described)
 

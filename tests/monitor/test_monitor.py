@@ -13,7 +13,7 @@ import pytest
 import bench
 from ollama_bench.platforms import conditions
 from ollama_bench.power import power
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.monitor.support import (
     PATIENCE_S,
     ROOT,
@@ -171,7 +171,7 @@ def test_bench_watches_every_local_server(sim, tmp_path):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    database = db.connect(tmp_path / "results.db", readonly=True)
+    database = connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert {row["pid"] for row in database["process"].rows} == {
             server.process.pid for server in servers
@@ -185,7 +185,7 @@ def test_bench_stores_how_the_machine_ran_with_each_level(sim, tmp_path, monkeyp
     path = str(tmp_path / "results.db")
     options = ["1", "--host", server.url, "--db", path, "--cooldown", "0", *QUICK]
     assert bench.main(options) == 0 and bench.main([*options, "--no-monitor"]) == 0
-    database = db.connect(tmp_path / "results.db", readonly=True)
+    database = connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         levels = list(
             database.query("SELECT on_battery, low_power_mode FROM level_summary ORDER BY run_id")

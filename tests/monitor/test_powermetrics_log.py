@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.monitor.support import (
     TEXT_11,
     document,
@@ -25,7 +25,7 @@ def test_a_log_that_a_user_hands_in(tmp_path, log, samples):
     assert done.returncode == 0, done.stderr
     source = only_row(tmp_path / "other.db", "power_source")
     assert (source["samples"], source["dropped"]) == (samples, samples // 3)
-    database = db.connect(tmp_path / "other.db", readonly=True)
+    database = connect(tmp_path / "other.db", readonly=True)
     with contextlib.closing(database.conn):
         rows = list(database["power_sample"].rows)
     assert len(rows) == samples and rows[0]["start_ns"] == 0
@@ -40,7 +40,7 @@ def imported(folder, *blocks):
     )
     done = run_monitor(folder, "--powermetrics-log", "log")
     assert done.returncode == 0, done.stderr
-    database = db.connect(folder / "results.db", readonly=True)
+    database = connect(folder / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         return [
             (row["cpu_energy_j"], row["energy_j"], row["gpu_energy_j"])

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from ollama_bench.monitor.processes import read_name
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.monitor.support import (
     ROOT,
     only_row,
@@ -52,7 +52,7 @@ def test_ctrl_c_and_sigterm_end_with_130_and_keep_all(tmp_path, number):
 def check_interrupted(folder):
     run = only_row(folder / "results.db", "run")
     assert run["status"] == "interrupted" and run["ended_ns"] > 0
-    database = db.connect(folder / "results.db", readonly=True)
+    database = connect(folder / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert database["process_sample"].count > 0
 

@@ -18,7 +18,7 @@ from ollama_bench.monitor.process_tree import ProcessTree, Slots
 from ollama_bench.monitor.processes import find_descendants
 from ollama_bench.platforms import darwin
 from ollama_bench.power import power
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_CALLS = {  # of the module: and the column that is not known then
@@ -78,7 +78,7 @@ def refusing(error):
 
 
 def rows(path, table):
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     with contextlib.closing(database.conn):
         return list(database[table].rows)
 
