@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +55,9 @@ def parse_display(card: dict[str, Any]) -> Gpu:
 
 def find_nvidia_gpus() -> list[Gpu]:
     """Return each NVIDIA GPU that answers; the power source reports the others."""
+    start_nvml: Callable[[], Any] = load_nvml
     try:
-        nvml: Any = load_nvml()  # type: ignore[no-untyped-call]
+        nvml = start_nvml()
         count = nvml.nvmlDeviceGetCount() if nvml else 0
     except Exception:  # whatever a broken driver raises
         return []

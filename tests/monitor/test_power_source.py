@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ollama_bench.monitor.power_source import (
     IntervalSource,
     PolledSource,
@@ -11,8 +13,19 @@ from ollama_bench.monitor.power_source import (
 from ollama_bench.power import power
 
 
-def test_each_source_of_the_power_room_is_of_its_kind():
-    counter = power.Polled("rapl", "package-0", "counter", "CPU", dict, part="cpu")
+def show_amd_gpu(sysfs):
+    """Make a tree like /sys in which the driver shows a card's watts."""
+    hwmon = sysfs / "class/drm/card0/device/hwmon/hwmon3"
+    hwmon.mkdir(parents=True)
+    (hwmon / "../../vendor").write_text("0x1002\n")
+    for name, text in {"name": "amdgpu", "power1_average": "20000000", "power1_cap": "1"}.items():
+        (hwmon / name).write_text(f"{text}\n")
+
+
+def test_each_source_of_the_power_room_is_of_its_kind(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    show_amd_gpu(tmp_path)
+    (gauge,) = [found for found in power.sources(sysfs=str(tmp_path)) if found.name == "amdgpu"]
     absent = power.Absent("powermetrics", "soc", "interval", "not read")
     for streamed in (
         power.powermetrics_source(power.Child([["powermetrics"]])),
@@ -20,7 +33,7 @@ def test_each_source_of_the_power_room_is_of_its_kind():
     ):
         assert isinstance(streamed, StreamedSource) and isinstance(streamed, IntervalSource)
         assert not isinstance(streamed, PolledSource)
-    assert isinstance(counter, PolledSource) and not isinstance(counter, IntervalSource)
+    assert isinstance(gauge, PolledSource) and not isinstance(gauge, IntervalSource)
     assert not isinstance(absent, (PolledSource, StreamedSource))
 
 
