@@ -28,7 +28,7 @@ def test_each_source_of_the_power_room_is_of_its_kind(tmp_path, monkeypatch):
     (gauge,) = [found for found in power.sources(sysfs=str(tmp_path)) if found.name == "amdgpu"]
     absent = power.Absent("powermetrics", "soc", "interval", "not read")
     for streamed in (
-        power.powermetrics_source(power.Child([["powermetrics"]])),
+        power.sources(powermetrics_command=["powermetrics"])[0],
         power.macmon_source(["macmon"]),
     ):
         assert isinstance(streamed, StreamedSource) and isinstance(streamed, IntervalSource)
