@@ -16,7 +16,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 
 from ollama_bench.monitor.clock_watch import ClockWatch
 from ollama_bench.monitor.feed import FIRST_DOCUMENT_S, Feed
@@ -271,7 +270,7 @@ class Monitor:
 
     def _sample_system(self) -> None:
         sample = self._system.sample(time.perf_counter_ns() - self.origin_ns)
-        self._store.add("system_sample", {"run_id": self._run_id, **asdict(sample)})
+        self._store.add("system_sample", {"run_id": self._run_id, **vars(sample)})
 
     def _check_conditions(self) -> None:
         for change in self._conditions.check(time.perf_counter_ns()):

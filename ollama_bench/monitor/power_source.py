@@ -7,7 +7,7 @@ this machine has but that cannot be read is neither.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import IO, Any, Literal, Protocol, runtime_checkable
 
 READABLE = "ok"  # the status of a source that gives samples
@@ -62,10 +62,8 @@ class Sample:
 
     def to_row(self, origin_ns: int) -> dict[str, Any]:
         """Return the columns of power_sample, their instants nanoseconds since the run began."""
-        row = {field.name: getattr(self, field.name) for field in fields(self)}
-        row["start_ns"] -= origin_ns
-        row["end_ns"] -= origin_ns
-        return row
+        instants = {"start_ns": self.start_ns - origin_ns, "end_ns": self.end_ns - origin_ns}
+        return {**vars(self), **instants}
 
 
 class PowerSource(Protocol):

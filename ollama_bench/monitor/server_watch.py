@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from ollama_bench.monitor.journal import Journal
 from ollama_bench.monitor.process_sample import ServerProcess
@@ -60,5 +59,5 @@ class ServerWatch:
             self.tree.remove(process)
             self._journal.note("process_vanished", process.title)
         elif process.row_id is not None:
-            row = {"process_id": process.row_id, **asdict(sample)}
+            row = {"process_id": process.row_id, **vars(sample)}
             self._store.add("process_sample", row)
