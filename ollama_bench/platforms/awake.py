@@ -1,12 +1,10 @@
-"""awake.py - keeps the machine awake while a run goes on, and tells how long it slept all the same.
+"""awake.py - keeps the machine awake while a run goes on.
 
-    with awake.kept(say=print): ...     # no idle sleep; a closed lid sleeps whatever is held
-    before = awake.slept_ns()
-    awake.slept_s(before, awake.slept_ns())     # seconds asleep in between; None: not known
+    with awake.kept(say=print): ...     # no idle sleep; closing the lid still causes one
 
-A sleep is what one clock of the system counts and another does not; setting the wall clock moves
-neither. Nothing here is ever an error of the run.
+A failure is one line, never an error of the run.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -17,43 +15,46 @@ import os
 import select
 import subprocess
 import sys
-import time
-from typing import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+
+from ollama_bench.platforms import windows
+from ollama_bench.platforms.conditions import text_of
+
+# isort: split
+# shim: moved, until their importers have followed
+from ollama_bench.platforms.sleep_clock import continuous_ns as continuous_ns
+from ollama_bench.platforms.sleep_clock import slept_ns as slept_ns
+from ollama_bench.platforms.sleep_clock import slept_s as slept_s
 
 CAFFEINATE = "/usr/bin/caffeinate"  # macOS
 INHIBIT = "systemd-inhibit"  # Linux
-WHY = ("--what=idle:sleep", "--mode=block", "--who=ollama-bench", "--why=a load test is running")
-NEVER_ASK = "--no-ask-password"  # systemd 257 and newer; older ones do not know it and never ask
+LOCK_OPTIONS = (
+    "--what=idle:sleep",
+    "--mode=block",
+    "--who=ollama-bench",
+    "--why=a load test is running",
+)
+NEVER_ASK = "--no-ask-password"  # systemd 257 and newer; older ones lack it, and never ask
 ES_CONTINUOUS, ES_SYSTEM_REQUIRED = 0x80000000, 0x00000001  # Windows, winbase.h
-HOLD_PATIENCE_S = 2.0  # for the system to say that it holds; D-Bus takes milliseconds
+HOLD_PATIENCE_S = 2.0  # for the system to confirm the lock; D-Bus takes milliseconds
 END_PATIENCE_S = 2.0  # for a child to end
 
-# In a sleep the first clock goes on and the second stands still; the hardware's own, both unslewed.
-CLOCKS = {
-    "linux": ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"),
-    "darwin": ("CLOCK_MONOTONIC_RAW", "CLOCK_UPTIME_RAW"),
-}
-READINGS, CLOSE_NS = 5, 1_000_000  # of both clocks, until they are so close to each other
-LEAST_S = 0.1  # less is no sleep: Windows' clocks step by 16 ms
+Child = subprocess.Popen[bytes]
 
-Clock = Callable[[], int]  # nanoseconds
-
-
-# -- staying awake ----------------------------------------------------------------------
 
 @contextlib.contextmanager
-def kept(say: Callable[[str], None]) -> Iterator[None]:
-    """While it lasts, the machine does not fall asleep for being idle.
+def kept(say: Callable[[str], object]) -> Iterator[None]:
+    """Keep the machine from falling asleep when idle.
 
-    Where that cannot be had and the machine may sleep by itself, ``say`` gets one line.
+    Where that is impossible and the machine may sleep by itself, say() gets one line.
     """
     release = None
     try:
         release = hold()
-    except Exception as error:  # whatever a system answers: the run goes on
+    except Exception as error:  # whatever the system raises, the run continues
         if may_sleep():
-            words = " ".join(str(getattr(error, "strerror", None) or error).split())
-            say(f"cannot keep this machine awake ({words}): it may fall asleep during the run")
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+            say(f"cannot keep this machine awake ({reason}): it may fall asleep during the run")
     try:
         yield
     finally:
@@ -63,61 +64,77 @@ def kept(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def hold() -> Callable[[], object] | None:
-    """Hold off idle sleep; what is returned lets go, None: this system knows no way. Raises OSError."""
+    """Prevent idle sleep, and return what allows it again.
+
+    None where this system has no way to do it. Raises OSError when that fails.
+    """
     if sys.platform == "darwin":
-        return caffeinate()
+        return run_caffeinate()
     if sys.platform == "linux":
-        return inhibit()
+        return take_systemd_lock()
     if sys.platform == "win32":
         return require_system()
     return None
 
 
-def caffeinate() -> Callable[[], object]:
-    """macOS: its own tool holds an assertion until it is ended, or until this process has died."""
+def run_caffeinate() -> Callable[[], object]:
+    """macOS: hold an assertion by its own tool, which ends when this process does."""
     command = [CAFFEINATE, "-i", "-m", "-w", str(os.getpid())]
-    return functools.partial(end, start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+    child = start_child(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return functools.partial(end_child, child)
 
 
-def inhibit() -> Callable[[], object]:
-    """Linux: a lock of systemd's for as long as `cat` reads a pipe of ours, which our death closes too."""
-    words = "no answer"
+def take_systemd_lock() -> Callable[[], object]:
+    """Linux: hold a lock while `cat` reads a pipe of ours, which closes when this process dies."""
+    answer = ""
     for options in ([NEVER_ASK], []):
-        child = start([INHIBIT, *options, *WHY, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        words = first_words(child)
-        if words == "\n":
-            return functools.partial(end, child)
-        end(child)
-        if "option" not in words:
+        command = [INHIBIT, *options, *LOCK_OPTIONS, "cat"]
+        child = start_child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        answer = read_answer(child)
+        if answer == "\n":
+            return functools.partial(end_child, child)
+        end_child(child)
+        if "option" not in answer:
             break
-    raise OSError(f"{INHIBIT}: {words.strip() or 'no answer'}")
+    raise OSError(f"{INHIBIT}: {answer.strip() or 'no answer'}")
 
 
-def first_words(child: subprocess.Popen) -> str:
-    """What the child says first: a line feed when the lock is held and `cat` gives ours back."""
-    with contextlib.suppress(OSError):  # it has ended already
+def read_answer(child: Child) -> str:
+    """Return the child's first output: a line feed when the lock is held and `cat` returns ours."""
+    if child.stdin is None or child.stdout is None:
+        return ""
+    with contextlib.suppress(OSError):  # the child may have ended
         child.stdin.write(b"\n")
     ready, _, _ = select.select([child.stdout], [], [], HOLD_PATIENCE_S)
-    return os.read(child.stdout.fileno(), 1000).decode("utf-8", "replace") if ready else ""
+    if not ready:
+        return ""
+    return os.read(child.stdout.fileno(), 1000).decode("utf-8", "replace")
 
 
 def require_system() -> Callable[[], object]:
-    """Windows: a wish of this thread, which the system forgets when the thread ends."""
-    call = ctypes.windll.kernel32.SetThreadExecutionState
+    """Windows: set a requirement of this thread, which ends with the thread."""
+    call = windows.kernel32().SetThreadExecutionState
     call.argtypes, call.restype = [ctypes.c_uint32], ctypes.c_uint32
     if not call(ES_CONTINUOUS | ES_SYSTEM_REQUIRED):
-        raise OSError("SetThreadExecutionState was refused")
+        raise OSError("SetThreadExecutionState failed")
     return functools.partial(call, ES_CONTINUOUS)
 
 
-def start(command: list[str], **streams: int) -> subprocess.Popen:
-    """A child out of the terminal's reach: Ctrl-C is not for it, and no password is asked there."""
-    return subprocess.Popen(command, stderr=subprocess.STDOUT, start_new_session=True, bufsize=0,
-                            env={**os.environ, "LC_ALL": "C"}, **streams)
+def start_child(command: Sequence[str], *, stdin: int, stdout: int) -> Child:
+    """Start a child out of the terminal's reach: no Ctrl-C gets there, no password is asked."""
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        bufsize=0,
+        env={**os.environ, "LC_ALL": "C"},
+    )
 
 
-def end(child: subprocess.Popen) -> None:
-    """End a child; that of systemd ends with its pipe."""
+def end_child(child: Child) -> None:
+    """End a child; systemd's ends with its pipe."""
     if child.stdin is not None:
         child.stdin.close()
     else:
@@ -132,87 +149,15 @@ def end(child: subprocess.Popen) -> None:
 
 
 def may_sleep() -> bool:
-    """Does this machine sleep by itself? A server without a battery and a screen does not."""
+    """Return whether this machine sleeps by itself: a headless server does not."""
     if sys.platform != "linux":
         return True
-    screen = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY", "").startswith(":")
-    return bool(screen) or any(is_battery(path) for path in glob.glob("/sys/class/power_supply/*"))
+    if os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY", "").startswith(":"):
+        return True
+    return any(is_own_battery(path) for path in glob.glob("/sys/class/power_supply/*"))
 
 
-def is_battery(path: str) -> bool:
-    """Is it the machine's own, not that of a mouse?"""
-    def word(name: str) -> str:
-        try:
-            with open(f"{path}/{name}", encoding="ascii", errors="replace") as file:
-                return file.read(100).strip()
-        except OSError:
-            return ""
-
-    return word("type") == "Battery" and word("scope") != "Device"
-
-
-# -- how long it slept ------------------------------------------------------------------
-
-def slept_s(before_ns: int | None, after_ns: int | None) -> float | None:
-    """Seconds asleep between two values of slept_ns(); 0.0 none, None unknown."""
-    if before_ns is None or after_ns is None:
-        return None
-    seconds = (after_ns - before_ns) / 1e9
-    return seconds if seconds >= LEAST_S else 0.0
-
-
-def slept_ns() -> int | None:
-    """By how much one clock is ahead of the other: what grows is time asleep. None where it is unknown."""
-    try:
-        pair = clocks()
-        return None if pair is None else ahead_ns(*pair)
-    except (OSError, AttributeError, ValueError):
-        return None
-
-
-def ahead_ns(going: Clock, still: Clock) -> int:
-    """The difference of two clocks, of the readings that were closest: a thread may be stopped between them."""
-    readings = []
-    for _ in range(READINGS):
-        before, now, after = still(), going(), still()
-        readings.append((after - before, now - after))
-        if after - before <= CLOSE_NS:
-            break
-    return min(readings)[1]
-
-
-def continuous_ns() -> int:
-    """A monotonic clock that goes on while the machine sleeps, where the system has one."""
-    try:
-        pair = clocks()
-        return pair[0]() if pair else time.monotonic_ns()
-    except (OSError, AttributeError, ValueError):
-        return time.monotonic_ns()
-
-
-def clocks() -> tuple[Clock, Clock] | None:
-    """The clock that goes on in a sleep, and the one that stands still; None without such two."""
-    if sys.platform == "win32":
-        return windows_clocks()
-    numbers = [getattr(time, name, None) for name in CLOCKS.get(sys.platform, ("", ""))]
-    if None in numbers:
-        return None
-    going, still = (functools.partial(time.clock_gettime_ns, number) for number in numbers)
-    return going, still
-
-
-def windows_clocks() -> tuple[Clock, Clock]:
-    kernel = ctypes.windll.kernel32
-    ticks, unbiased = kernel.GetTickCount64, kernel.QueryUnbiasedInterruptTime
-    ticks.restype = ctypes.c_uint64
-
-    def going() -> int:
-        return ticks() * 1_000_000
-
-    def still() -> int:
-        value = ctypes.c_uint64()
-        if not unbiased(ctypes.byref(value)):
-            raise OSError("QueryUnbiasedInterruptTime was refused")
-        return value.value * 100
-
-    return going, still
+def is_own_battery(path: str) -> bool:
+    """Return whether this supply is the machine's battery, not that of a mouse."""
+    kind, scope = (text_of(f"{path}/{name}").strip() for name in ("type", "scope"))
+    return kind == "Battery" and scope != "Device"

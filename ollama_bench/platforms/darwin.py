@@ -1,8 +1,8 @@
 """darwin.py - asks macOS' C library for what nothing else tells: memory, footprint, GPU share.
 
-    darwin.memory_bytes(), darwin.available_bytes(), darwin.swap_used_bytes()
-    darwin.footprint_bytes(pid)          # with the GPU memory that resident memory leaves out
-    darwin.sysctl("vm.swapusage"), darwin.sysctl_integer("hw.memsize")
+    darwin.read_memory_bytes(), darwin.read_available_bytes(), darwin.read_swap_used_bytes()
+    darwin.read_footprint_bytes(pid)     # with the GPU memory that resident memory leaves out
+    darwin.read_value("vm.swapusage"), darwin.read_integer("hw.memsize")
     python darwin.py                     # Metal's recommended working set of the GPU, bytes
 
 Nothing here raises: what is not answered is None, on Linux and Windows everything.
@@ -14,57 +14,74 @@ import ctypes
 import functools
 import struct
 import sys
-from typing import Any
+from typing import NamedTuple
 
-ANSWER_ROOM = 512  # bytes; a struct of a later system may be longer than it is known here
+ANSWER_ROOM = 512  # bytes; a later system may have a longer struct than this file knows
 HOST_VM_INFO64 = 4  # mach/host_info.h
 VM_STATISTICS_INTS = 38  # of vm_statistics64 since 10.9; the kernel logs too large ones as errors
 VM_STATISTICS_ROOM = 256
-VM_STATISTICS_HEAD = ("free", "active", "inactive", "wired")  # pages, 32 bits each
-MIG_ARRAY_TOO_LARGE = -307  # mach/mig_errors.h; the count then says how much there is
-RUSAGE_INFO_V0 = 0  # sys/resource.h: the oldest layout, and the footprint is in it
+MIG_ARRAY_TOO_LARGE = -307  # mach/mig_errors.h; the count then says how much is needed
+RUSAGE_INFO_V0 = 0  # sys/resource.h: the oldest layout, which has the footprint
 FOOTPRINT_OFFSET = 16 + 7 * 8  # of ri_phys_footprint, behind a UUID and seven counters
 SWAP_USAGE = struct.Struct("=QQQ")  # how struct xsw_usage begins: total, available, used
+FRAMEWORKS = "/System/Library/Frameworks/{0}.framework/{0}"
+OBJC = "/usr/lib/libobjc.dylib"
 FAILURES = (OSError, AttributeError, ValueError, ctypes.ArgumentError)  # no such library or call
 
 
-def memory_bytes() -> int | None:
-    """Physical memory."""
-    return sysctl_integer("hw.memsize") or None
+class Pages(NamedTuple):
+    """How vm_statistics64 begins: pages of memory."""
+
+    free: int
+    active: int
+    inactive: int
+    wired: int
 
 
-def available_bytes() -> int | None:
-    """Memory of free and inactive pages, as psutil counts what is available."""
-    pages, page_bytes = vm_pages(), page_size()
-    return (pages["free"] + pages["inactive"]) * page_bytes if pages and page_bytes else None
+def read_memory_bytes() -> int | None:
+    """Return the physical memory."""
+    return read_integer("hw.memsize") or None
 
 
-def swap_used_bytes() -> int | None:
-    answer = sysctl("vm.swapusage") or b""
-    return SWAP_USAGE.unpack_from(answer)[2] if len(answer) >= SWAP_USAGE.size else None
+def read_available_bytes() -> int | None:
+    """Return the memory of free and inactive pages, as psutil counts what is available."""
+    pages, page_bytes = count_pages(), read_page_bytes()
+    if pages is None or page_bytes is None:
+        return None
+    return (pages.free + pages.inactive) * page_bytes
 
 
-def footprint_bytes(pid: int) -> int | None:
-    """Memory of a process of ours as the system charges it for it; no mapped files.
+def read_swap_used_bytes() -> int | None:
+    answer = read_value("vm.swapusage") or b""
+    if len(answer) < SWAP_USAGE.size:
+        return None
+    _total, _available, used = SWAP_USAGE.unpack_from(answer)
+    return int(used)
+
+
+def read_footprint_bytes(pid: int) -> int | None:
+    """Return the memory that the system charges to a process of this user, without mapped files.
 
     None for a process of another user, and for one that has ended.
     """
-    answer, system = ctypes.create_string_buffer(ANSWER_ROOM), libc()
+    answer, library = ctypes.create_string_buffer(ANSWER_ROOM), find_libc()
     try:
-        if system is None or system.proc_pid_rusage(pid, RUSAGE_INFO_V0, answer):
+        if library is None or library.proc_pid_rusage(pid, RUSAGE_INFO_V0, answer):
             return None
     except FAILURES:
         return None
-    return struct.unpack_from("=Q", answer, FOOTPRINT_OFFSET)[0] or None
+    (footprint,) = struct.unpack_from("=Q", answer, FOOTPRINT_OFFSET)
+    return int(footprint) or None
 
 
-def sysctl(name: str) -> bytes | None:
-    """The system's value of a name, as it lies in memory."""
+def read_value(name: str) -> bytes | None:
+    """Return sysctl's value of a name, as it lies in memory."""
     answer, size = ctypes.create_string_buffer(ANSWER_ROOM), ctypes.c_size_t(ANSWER_ROOM)
-    system = libc()
+    library = find_libc()
+    new_size = ctypes.c_size_t(0)  # nothing is changed
     try:
-        if system is None or system.sysctlbyname(
-            name.encode(), answer, ctypes.byref(size), None, ctypes.c_size_t(0)
+        if library is None or library.sysctlbyname(
+            name.encode(), answer, ctypes.byref(size), None, new_size
         ):
             return None
     except FAILURES:
@@ -72,52 +89,57 @@ def sysctl(name: str) -> bytes | None:
     return answer.raw[: size.value] if size.value <= ANSWER_ROOM else None
 
 
-def sysctl_integer(name: str) -> int | None:
-    """The same of a name whose value is an integer of 32 or 64 bits."""
-    answer = sysctl(name) or b""
-    return int.from_bytes(answer, sys.byteorder, signed=True) if len(answer) in (4, 8) else None
+def read_integer(name: str) -> int | None:
+    """Return sysctl's value of a name whose value is an integer of 32 or 64 bits."""
+    answer = read_value(name) or b""
+    if len(answer) not in (4, 8):
+        return None
+    return int.from_bytes(answer, sys.byteorder, signed=True)
 
 
-def vm_pages() -> dict[str, int] | None:
-    """How many pages of memory are free, active, inactive and wired.
+def count_pages() -> Pages | None:
+    """Return how many pages of memory are free, active, inactive and wired.
 
-    macOS 27 knows more kinds than the tools of before: a call with room for the old ones fails
-    after a few times, and says how much it wants.
+    macOS 27 has more kinds than earlier tools know: a call with room for the old ones fails after
+    a few times, and says how much it wants.
     """
-    pages, count = (ctypes.c_uint32 * VM_STATISTICS_ROOM)(), ctypes.c_uint32(VM_STATISTICS_INTS)
-    system = libc()
+    pages = (ctypes.c_uint32 * VM_STATISTICS_ROOM)()
+    count = ctypes.c_uint32(VM_STATISTICS_INTS)
+    library = find_libc()
+    if library is None:
+        return None
+    asked, result = 0, MIG_ARRAY_TOO_LARGE
     try:
-        if system is None:
-            return None
-        asked, failed = 0, MIG_ARRAY_TOO_LARGE
-        while failed == MIG_ARRAY_TOO_LARGE and asked < count.value <= VM_STATISTICS_ROOM:
+        while result == MIG_ARRAY_TOO_LARGE and asked < count.value <= VM_STATISTICS_ROOM:
             asked = count.value
-            failed = system.host_statistics64(host(), HOST_VM_INFO64, pages, ctypes.byref(count))
+            result = library.host_statistics64(
+                find_host(), HOST_VM_INFO64, pages, ctypes.byref(count)
+            )
     except FAILURES:
         return None
-    if failed or count.value < len(VM_STATISTICS_HEAD):
+    if result or count.value < len(Pages._fields):
         return None
-    return dict(zip(VM_STATISTICS_HEAD, pages))
+    return Pages(*pages[: len(Pages._fields)])
 
 
-def page_size() -> int | None:
-    """Bytes of the pages that vm_pages() counts; under Rosetta they are not Python's own."""
-    size, system = ctypes.c_size_t(0), libc()
+def read_page_bytes() -> int | None:
+    """Return the size of the pages of count_pages(); under Rosetta Python's own differ."""
+    size, library = ctypes.c_size_t(0), find_libc()
     try:
-        if system is None or system.host_page_size(host(), ctypes.byref(size)):
+        if library is None or library.host_page_size(find_host(), ctypes.byref(size)):
             return None
     except FAILURES:
         return None
     return size.value or None
 
 
-def libc() -> Any:
-    """The C library; None where this is no Mac."""
-    return loaded() if sys.platform == "darwin" else None
+def find_libc() -> ctypes.CDLL | None:
+    """Return the C library, None where this is not a Mac."""
+    return load_libc() if sys.platform == "darwin" else None
 
 
 @functools.lru_cache(maxsize=1)
-def loaded() -> Any:
+def load_libc() -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(None)
     except (OSError, TypeError):
@@ -125,30 +147,34 @@ def loaded() -> Any:
 
 
 @functools.lru_cache(maxsize=1)
-def host() -> ctypes.c_uint32:
-    """The port by which the kernel is asked, once: each time would count up a reference."""
-    return ctypes.c_uint32(libc().mach_host_self())
+def find_host() -> ctypes.c_uint32:
+    """Return the port to ask the kernel; once, for each call would add a reference."""
+    library = find_libc()
+    if library is None:
+        raise OSError("no C library")
+    return ctypes.c_uint32(library.mach_host_self())
 
 
-def metal_working_set_bytes() -> int | None:
-    """What Metal recommends not to exceed; `sysctl iogpu.wired_limit_mb` changes it.
+def ask_metal_working_set_bytes() -> int | None:
+    """Return what Metal recommends not to exceed; `sysctl iogpu.wired_limit_mb` changes it.
 
-    It loads frameworks that start threads: for a process of its own, which may fail as it likes.
+    This loads frameworks that start threads: it belongs in a process of its own, which may crash.
     """
     try:
-        frameworks = "/System/Library/Frameworks/{0}.framework/{0}"
-        ctypes.CDLL(frameworks.format("CoreGraphics"))  # without it there is no default device
-        metal, objc = ctypes.CDLL(frameworks.format("Metal")), ctypes.CDLL("/usr/lib/libobjc.dylib")
+        ctypes.CDLL(FRAMEWORKS.format("CoreGraphics"))  # without it there is no default device
+        metal, objc = ctypes.CDLL(FRAMEWORKS.format("Metal")), ctypes.CDLL(OBJC)
         metal.MTLCreateSystemDefaultDevice.restype = ctypes.c_void_p
         objc.sel_registerName.argtypes = [ctypes.c_char_p]
         objc.sel_registerName.restype = ctypes.c_void_p
         device = metal.MTLCreateSystemDefaultDevice()
+        if not device:
+            return None
         name = objc.sel_registerName(b"recommendedMaxWorkingSetSize")
         form = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p)
-        return form(("objc_msgSend", objc))(device, name) or None if device else None
+        return form(("objc_msgSend", objc))(device, name) or None
     except FAILURES:
         return None
 
 
 if __name__ == "__main__":
-    print(metal_working_set_bytes() or "")
+    print(ask_metal_working_set_bytes() or "")

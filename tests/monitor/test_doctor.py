@@ -1,15 +1,19 @@
-"""doctor.py: one page that answers what a maintainer asks, without names and whatever fails."""
+"""The doctor: one page that answers what a maintainer asks, without names and whatever fails."""
+
 import ast
 import json
 import os
+import platform
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from ollama_bench.monitor import doctor
-from ollama_bench.monitor import machine
-from ollama_bench.monitor import monitor
+from ollama_bench.monitor import doctor, doctor_sections, machine, monitor, server_search
+from ollama_bench.monitor.masking import mask
 from ollama_bench.power import power
 from ollama_bench.privilege import privilege
 from ollama_bench.run import server
@@ -18,12 +22,20 @@ ROOT = Path(__file__).resolve().parents[2]
 MACMON = {"all_power": 21.5, "gpu_power": 20.0, "cpu_power": 1.5, "sys_power": 30.0}
 
 
+AS_A_PROGRAM = """
+import runpy
+from ollama_bench.monitor import doctor_sections
+doctor_sections.WATCH_S = 0.1
+runpy.run_module("ollama_bench.monitor.doctor", run_name="__main__")
+"""
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(doctor, "WATCH_S", 0.1)
-    monkeypatch.setattr(doctor, "FIRST_S", 2.0)
+    monkeypatch.setattr(doctor_sections, "WATCH_S", 0.1)
+    monkeypatch.setattr(doctor_sections, "FIRST_S", 2.0)
     monkeypatch.setattr(privilege, "split_off", lambda: None)
-    monkeypatch.setattr(sys, "argv", ["doctor.py"])
+    monkeypatch.setattr(sys, "argv", ["doctor"])
 
 
 def page(capsys):
@@ -38,69 +50,124 @@ def page(capsys):
 def test_one_page_says_what_is_asked_of_a_stranger(capsys, monkeypatch, sim):
     running = sim("--profile", "exact")
     monkeypatch.setattr(monitor, "PORT", running.port)
-    monkeypatch.setattr(doctor, "PORTS", {running.port: "ollama", 9: "openai"})
-    code = f"import time\nwhile True: print({json.dumps(json.dumps(MACMON))}, flush=True); time.sleep(0.1)"
-    monkeypatch.setattr(power, "sources", lambda helper: [power.macmon_source([sys.executable, "-c", code])])
+    monkeypatch.setattr(doctor_sections, "PORTS", {running.port: "ollama", 9: "openai"})
+    line = json.dumps(json.dumps(MACMON))
+    code = f"import time\nwhile True: print({line}, flush=True); time.sleep(0.1)"
+    monkeypatch.setattr(
+        power, "sources", lambda helper: [power.macmon_source([sys.executable, "-c", code])]
+    )
     said = page(capsys)
-    for word in ("tool: 1.", "Python: CPython", f"psutil {doctor.version_of('psutil')}", "machine: chip=",
-                 "clocks: perf_counter: ", "psutil: ok: virtual_memory, ", "psutil: own ok: cmdline, ",
-                 "psutil: server's ok: cmdline, ", f"{running.port} answers 200 version 0.24.0, 9 nobody",
-                 "macmon soc: ", "system_power_w=30", "memory_used_bytes=", "watching: serve "):
+    for word in (
+        "tool: 1.",
+        "Python: CPython",
+        f"psutil {doctor_sections.read_version('psutil')}",
+        "machine: chip=",
+        "clocks: perf_counter: ",
+        "psutil: ok: virtual_memory, ",
+        "psutil: own ok: cmdline, ",
+        "psutil: server's ok: cmdline, ",
+        f"{running.port} answers 200 version 0.24.0, 9 no server",
+        "macmon soc: ",
+        "system_power_w=30",
+        "memory_used_bytes=",
+        "watching: serve ",
+    ):
         assert word in " ".join(said.split()), word
 
 
-@pytest.mark.parametrize("broken", [
-    (doctor.psutil, "virtual_memory"), (doctor.psutil, "swap_memory"), (doctor.psutil, "net_connections"),
-    (machine, "describe"), (monitor, "find_roots"), (power, "sources"), (monitor, "Monitor"),
-    (server, "Server"), (doctor.time, "get_clock_info"), (doctor.platform, "python_build")],
-    ids=lambda broken: broken[1])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        (psutil, "virtual_memory"),
+        (psutil, "swap_memory"),
+        (psutil, "net_connections"),
+        (machine, "describe"),
+        (server_search, "find_servers"),
+        (power, "sources"),
+        (monitor, "Monitor"),
+        (server, "Server"),
+        (time, "get_clock_info"),
+        (platform, "python_build"),
+    ],
+    ids=lambda broken: broken[1],
+)
 def test_what_fails_is_a_line_and_the_rest_is_there(capsys, monkeypatch, broken):
     def fail(*_, **__):
         raise RuntimeError("host_statistics64(HOST_VM_INFO64) syscall failed")
 
     monkeypatch.setattr(*broken, fail)
     said = page(capsys)
-    assert "RuntimeError: host_statistics64(HOST_VM_INFO64) syscall failed" in " ".join(said.split())
+    assert "RuntimeError: host_statistics64(HOST_VM_INFO64) syscall failed" in " ".join(
+        said.split()
+    )
     assert {line.partition(":")[0] for line in said.splitlines() if line[0] != " "} >= {
-        "tool", "Python", "packages", "machine", "clocks", "psutil", "ports", "watching"}
+        "tool",
+        "Python",
+        "packages",
+        "machine",
+        "clocks",
+        "psutil",
+        "ports",
+        "watching",
+    }
 
 
 def test_no_name_of_a_user_a_computer_or_a_folder_is_shown(capsys, monkeypatch):
     monkeypatch.setenv("USER", "jane.doe")
     monkeypatch.setenv("OLLAMA_HOST", "secret-studio:11434")
-    monkeypatch.setattr(doctor.platform, "node", lambda: "janes-mac.local")
-    monkeypatch.setattr(machine, "describe", lambda: {
-        "chip": "of jane.doe", "model": "on JANES-MAC", "gpu": f"in {Path.home()}/x", "os": "Mac14,12"})
+    monkeypatch.setattr(platform, "node", lambda: "janes-mac.local")
+    monkeypatch.setattr(
+        machine,
+        "describe",
+        lambda: {
+            "chip": "of jane.doe",
+            "model": "on JANES-MAC",
+            "gpu": f"in {Path.home()}/x",
+            "os": "Mac14,12",
+        },
+    )
     said = page(capsys)
     assert "chip=of <user>, model=on <host>, gpu=in ~/x, os=Mac14,12" in said
     assert "jane" not in said.lower() and "secret" not in said
 
 
-@pytest.mark.parametrize("text, masked", [
-    ("/Users/jane/tool/x.py", "~/tool/x.py"), ("/home/jane", "~"), ("'C:\\\\Users\\\\Jane D\\\\x'", "'~ D\\\\x'"),
-    ("c:\\Users\\Jane\\x", "~\\x"), ("janet", "janet"), ("root:xnu-1", "root:xnu-1")])
+@pytest.mark.parametrize(
+    "text, masked",
+    [
+        ("/Users/jane/tool/x.py", "~/tool/x.py"),
+        ("/home/jane", "~"),
+        ("'C:\\\\Users\\\\Jane D\\\\x'", "'~ D\\\\x'"),
+        ("c:\\Users\\Jane\\x", "~\\x"),
+        ("janet", "janet"),
+        ("root:xnu-1", "root:xnu-1"),
+    ],
+)
 def test_homes_and_names_are_masked(text, masked):
-    assert doctor.mask(text, {"jane": "<user>"}) == masked
+    assert mask(text, {"jane": "<user>"}) == masked
 
 
 def test_a_page_is_a_page(capsys):
     doctor.show(f"line {number}" for number in range(200))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 59 and lines[-1] == "and 142 lines more" and lines[57] == "line 57"
+    assert len(lines) == 59 and lines[-1] == "and 142 more lines" and lines[57] == "line 57"
 
 
 def test_every_call_of_psutil_that_the_tool_makes_is_tried():
     used, of_a_process = set(), set()
-    for name in ("monitor", "machine", "power", "db", "bench"):
-        for node in ast.walk(ast.parse((ROOT / f"{name}.py").read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                if node.value.id == "psutil" and node.attr.islower():
-                    used.add(node.attr)
-                elif node.value.id in ("process", "child", "root"):
-                    of_a_process.add(node.attr)
-    known = {name for name in of_a_process if hasattr(doctor.psutil.Process, name)}
-    assert used and used <= set(doctor.CALLS)
-    assert known - {"pid", "oneshot", "connections", "kill", "wait", "terminate", "poll"} <= set(doctor.METHODS)
+    for path in ROOT.glob("ollama_bench/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Attribute):
+                continue
+            owner = getattr(node.value, "id", getattr(node.value, "attr", None))
+            if owner == "psutil" and node.attr.islower():
+                used.add(node.attr)
+            elif owner in ("process", "child", "root"):
+                of_a_process.add(node.attr)
+    known = {name for name in of_a_process if hasattr(psutil.Process, name)}
+    assert used and used <= set(doctor_sections.CALLS)
+    assert known - {"pid", "oneshot", "connections", "kill", "wait", "terminate", "poll"} <= set(
+        doctor_sections.METHODS
+    )
 
 
 def test_ctrl_c_and_a_closed_pipe_are_no_traceback(monkeypatch, capsys):
@@ -113,9 +180,14 @@ def test_ctrl_c_and_a_closed_pipe_are_no_traceback(monkeypatch, capsys):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 def test_as_a_program(tmp_path):
-    import subprocess
-
-    done = subprocess.run([sys.executable, str(ROOT / "doctor.py")], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=60, env={k: v for k, v in os.environ.items() if k != "SUDO_UID"})
+    clean = {name: value for name, value in os.environ.items() if name != "SUDO_UID"}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_A_PROGRAM],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**clean, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
     assert len(done.stdout.splitlines()) < 60 and list(tmp_path.iterdir()) == []

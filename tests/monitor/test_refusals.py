@@ -1,4 +1,4 @@
-"""psutil raises more than its own errors, on macOS above all: no call of it may end a run or hide a server."""
+"""psutil raises more than its own errors: no call may end a run or hide a server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+import monitor
+from ollama_bench.monitor.process_tree import ProcessTree, Slots
+from ollama_bench.monitor.processes import find_descendants
 from ollama_bench.platforms import darwin
-from ollama_bench.storage import db
-from ollama_bench.monitor import monitor
 from ollama_bench.power import power
+from ollama_bench.storage.connection import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_CALLS = {  # of the module: and the column that is not known then
@@ -70,14 +72,13 @@ def refusing(error):
     def call(*_, **__):
         raise error
 
-    call.cache_activate = call.cache_deactivate = lambda *_: (
-        None
-    )  # as those have that oneshot() keeps
+    # as the calls have whose answers oneshot() keeps
+    call.cache_activate = call.cache_deactivate = lambda *_: None
     return call
 
 
 def rows(path, table):
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     with contextlib.closing(database.conn):
         return list(database[table].rows)
 
@@ -125,7 +126,7 @@ def test_what_is_unknown_below_is_known_where_nothing_refuses(watch):
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("name", SYSTEM_CALLS)
 def test_the_system_is_asked_in_vain(watch, monkeypatch, capsys, server, name, error):
-    monkeypatch.setattr(darwin, "libc", lambda: None)
+    monkeypatch.setattr(darwin, "find_libc", lambda: None)
     monkeypatch.setattr(psutil, name, refusing(error))
     check(watch(), server, name, SYSTEM_CALLS[name])
     assert "Traceback" not in capsys.readouterr().err
@@ -145,7 +146,7 @@ def test_a_process_is_asked_in_vain(watch, monkeypatch, capsys, server, name, er
 def test_every_call_of_the_module_is_in_the_list():
     """No other may come without being tried here."""
     called = set()
-    for path in ROOT.glob("*.py"):
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("ollama_bench/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (
                 isinstance(node, ast.Attribute)
@@ -162,7 +163,7 @@ def test_every_call_of_the_module_is_in_the_list():
 
 
 def test_a_machine_whose_memory_is_not_told_is_a_row_without_it(watch, monkeypatch):
-    monkeypatch.setattr(darwin, "libc", lambda: None)
+    monkeypatch.setattr(darwin, "find_libc", lambda: None)
     monkeypatch.setattr(psutil, "virtual_memory", refusing(ERRORS[1]))
     stored = watch()
     assert [row["memory_bytes"] for row in stored["machine"]] == [None]
@@ -185,8 +186,8 @@ def test_one_process_that_refuses_hides_no_other(monkeypatch, server, name):
 
     monkeypatch.setattr(psutil.Process, name, call)
     monkeypatch.setattr(psutil, "net_connections", refusing(psutil.AccessDenied()))
-    tree = monitor.Tree([server.port], None)
-    appeared, _ = tree.rescan(0.0)
+    tree = ProcessTree([server.port], None)
+    appeared = tree.rescan(0.0).appeared
     assert server.pid in [member.process.pid for member in appeared]
 
 
@@ -197,7 +198,8 @@ def test_a_child_that_refuses_hides_no_other_child(monkeypatch, server):
         [
             sys.executable,
             "-c",
-            "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0);"
+            "import subprocess, sys;"
+            "child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0);"
             "print(child.pid, flush=True); child.wait()",
         ],
         stdin=subprocess.PIPE,
@@ -205,18 +207,18 @@ def test_a_child_that_refuses_hides_no_other_child(monkeypatch, server):
     ) as process:
         grandchild = int(process.stdout.readline())
         assert {server.pid, process.pid, grandchild} <= {
-            found.pid for found in monitor.descendants(us)
+            found.pid for found in find_descendants(us)
         }
         process.communicate(b"\n")
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_slots_are_unknown_where_the_processes_refuse(monkeypatch, server, error):
-    tree = monitor.Tree([server.port], None)
+    tree = ProcessTree([server.port], None)
     tree.rescan(0.0)
     for name in ("cmdline", "environ", "children", "create_time"):
         monkeypatch.setattr(psutil.Process, name, refusing(error))
-    assert tree.slots(server.port) == (None, None)
+    assert tree.find_slots(server.port) == Slots()
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -234,7 +236,7 @@ SITE = """
 import psutil
 
 def refused(*_):
-    raise RuntimeError("host_statistics64(HOST_VM_INFO64) syscall failed: (ipc/mig) array not large enough")
+    raise RuntimeError("host_statistics64(HOST_VM_INFO64) syscall failed")
 
 psutil.virtual_memory = psutil.swap_memory = refused
 """

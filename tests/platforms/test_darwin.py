@@ -1,4 +1,4 @@
-"""macOS' C library as its kernel answers: other sizes than asked for, errors, calls that are not there."""
+"""macOS' C library as its kernel answers: other sizes than asked for, errors, absent calls."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+import monitor
+from ollama_bench.monitor import machine, memory, system_sample
+from ollama_bench.monitor.process_sample import ServerProcess
 from ollama_bench.platforms import darwin
-from ollama_bench.monitor import machine
-from ollama_bench.monitor import monitor
 
 GIB = 1 << 30
 PAGE = 16384
@@ -82,12 +83,12 @@ def kernel(monkeypatch):
 
     def start(*arguments, **options):
         found = Kernel(*arguments, **options)
-        darwin.host.cache_clear()
-        monkeypatch.setattr(darwin, "libc", lambda: found)
+        darwin.find_host.cache_clear()
+        monkeypatch.setattr(darwin, "find_libc", lambda: found)
         return found
 
     yield start
-    darwin.host.cache_clear()
+    darwin.find_host.cache_clear()
 
 
 def refuse(monkeypatch, *names):
@@ -107,8 +108,8 @@ def refuse(monkeypatch, *names):
 
 def test_memory_and_swap(kernel):
     kernel()
-    assert (darwin.memory_bytes(), darwin.swap_used_bytes()) == (32 * GIB, GIB)
-    assert darwin.available_bytes() == ((1 << 17) + (1 << 19)) * PAGE
+    assert (darwin.read_memory_bytes(), darwin.read_swap_used_bytes()) == (32 * GIB, GIB)
+    assert darwin.read_available_bytes() == ((1 << 17) + (1 << 19)) * PAGE
 
 
 @pytest.mark.parametrize(
@@ -125,13 +126,13 @@ def test_memory_and_swap(kernel):
 )
 def test_integers_have_four_bytes_or_eight(kernel, value, number):
     kernel().values["some.name"] = value
-    assert darwin.sysctl_integer("some.name") == number
+    assert darwin.read_integer("some.name") == number
 
 
 @pytest.mark.parametrize("value", [b"", bytes(16), None])
 def test_a_swap_of_another_layout_is_unknown(kernel, value):
     kernel().values["vm.swapusage"] = value
-    assert darwin.swap_used_bytes() is None
+    assert darwin.read_swap_used_bytes() is None
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_swap_of_another_layout_is_unknown(kernel, value):
 )  # macOS 27
 def test_the_kernel_says_how_much_room_it_wants_and_is_never_offered_more(kernel, options, asked):
     found = kernel(**options)
-    assert darwin.vm_pages() == {
+    assert darwin.count_pages()._asdict() == {
         "free": 1 << 17,
         "active": 1 << 18,
         "inactive": 1 << 19,
@@ -160,37 +161,37 @@ def test_the_kernel_says_how_much_room_it_wants_and_is_never_offered_more(kernel
 )
 def test_pages_that_the_kernel_does_not_tell_are_unknown(kernel, options):
     found = kernel(**options)
-    assert darwin.vm_pages() is None and darwin.available_bytes() is None
+    assert darwin.count_pages() is None and darwin.read_available_bytes() is None
     assert len(found.asked) <= 4
 
 
 def test_pages_of_no_known_size_are_no_bytes(kernel, monkeypatch):
     monkeypatch.setattr(kernel(), "host_page_size", lambda host, size: KERN_FAILURE)
-    assert darwin.available_bytes() is None
+    assert darwin.read_available_bytes() is None
 
 
 def test_a_footprint_is_told_of_processes_of_our_own(kernel):
     kernel().footprints[7] = 25 * GIB
-    assert (darwin.footprint_bytes(7), darwin.footprint_bytes(8)) == (25 * GIB, None)
+    assert (darwin.read_footprint_bytes(7), darwin.read_footprint_bytes(8)) == (25 * GIB, None)
 
 
 def test_a_library_without_the_calls_says_nothing(monkeypatch):
-    darwin.host.cache_clear()
+    darwin.find_host.cache_clear()
     for library in (None, types.SimpleNamespace()):
-        monkeypatch.setattr(darwin, "libc", lambda: library)
+        monkeypatch.setattr(darwin, "find_libc", lambda library=library: library)
         assert {
-            darwin.memory_bytes(),
-            darwin.available_bytes(),
-            darwin.swap_used_bytes(),
-            darwin.footprint_bytes(1),
-            darwin.page_size(),
+            darwin.read_memory_bytes(),
+            darwin.read_available_bytes(),
+            darwin.read_swap_used_bytes(),
+            darwin.read_footprint_bytes(1),
+            darwin.read_page_bytes(),
         } == {None}
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there it answers")
 def test_elsewhere_nothing_is_loaded_and_metal_says_nothing(monkeypatch):
-    monkeypatch.setattr(darwin, "loaded", lambda: pytest.fail("loaded"))
-    assert darwin.memory_bytes() is darwin.footprint_bytes(os.getpid()) is None
+    monkeypatch.setattr(darwin, "load_libc", lambda: pytest.fail("loaded"))
+    assert darwin.read_memory_bytes() is darwin.read_footprint_bytes(os.getpid()) is None
     done = subprocess.run(
         [sys.executable, "-I", darwin.__file__], capture_output=True, text=True, timeout=60
     )
@@ -200,10 +201,10 @@ def test_elsewhere_nothing_is_loaded_and_metal_says_nothing(monkeypatch):
 @pytest.mark.skipif(sys.platform != "darwin", reason="needs a Mac")
 def test_a_real_mac_answers():
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert darwin.memory_bytes() == pytest.approx(total, rel=0.1)
-    assert 0 < darwin.available_bytes() < darwin.memory_bytes()
-    assert darwin.swap_used_bytes() >= 0 and darwin.footprint_bytes(os.getpid()) > 10**6
-    assert darwin.sysctl_integer("hw.logicalcpu") == os.cpu_count()
+    assert darwin.read_memory_bytes() == pytest.approx(total, rel=0.1)
+    assert 0 < darwin.read_available_bytes() < darwin.read_memory_bytes()
+    assert darwin.read_swap_used_bytes() >= 0 and darwin.read_footprint_bytes(os.getpid()) > 10**6
+    assert darwin.read_integer("hw.logicalcpu") == os.cpu_count()
 
 
 METAL = """
@@ -231,7 +232,7 @@ def test_metal_is_asked_in_its_own_form(tmp_path, monkeypatch, device, answer):
         pytest.skip("no C compiler")
     library, asked = ctypes.CDLL(str(tmp_path / "metal.so")), []
     monkeypatch.setattr(darwin.ctypes, "CDLL", lambda path: asked.append(path) or library)
-    assert darwin.metal_working_set_bytes() == answer
+    assert darwin.ask_metal_working_set_bytes() == answer
     assert [Path(path).name for path in asked] == ["CoreGraphics", "Metal", "libobjc.dylib"]
 
 
@@ -241,14 +242,14 @@ def test_metal_is_asked_in_its_own_form(tmp_path, monkeypatch, device, answer):
 def test_memory_is_known_where_psutil_knows_none_of_it(kernel, monkeypatch):
     kernel(statistics=62, strict=True)
     refuse(monkeypatch, "virtual_memory", "swap_memory")
-    assert machine.memory_bytes() == 32 * GIB and machine.swap_used_bytes() == GIB
-    assert machine.memory_used_bytes() == 32 * GIB - ((1 << 17) + (1 << 19)) * PAGE
+    assert memory.read_memory_bytes() == 32 * GIB and memory.read_swap_used_bytes() == GIB
+    assert memory.read_memory_used_bytes() == 32 * GIB - ((1 << 17) + (1 << 19)) * PAGE
 
 
 def test_where_the_kernel_refuses_too_only_what_is_used_is_unknown(kernel, monkeypatch):
     kernel(failure=KERN_FAILURE)
     refuse(monkeypatch, "virtual_memory", "swap_memory")
-    assert (machine.memory_bytes(), machine.memory_used_bytes()) == (32 * GIB, None)
+    assert (memory.read_memory_bytes(), memory.read_memory_used_bytes()) == (32 * GIB, None)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_the_gpu_may_use_what_metal_says_or_what_was_set(
     monkeypatch.setattr(
         machine, "output_of", lambda *command: told if command[-1] == darwin.__file__ else ""
     )
-    assert machine.gpu_working_set_bytes() == expected
+    assert machine.read_gpu_working_set_bytes() == expected
 
 
 @pytest.mark.parametrize(
@@ -280,15 +281,14 @@ def test_memory_pressure(kernel, monkeypatch, level, word):
     kernel().values["kern.memorystatus_vm_pressure_level"] = (
         None if level is None else struct.pack("=i", level)
     )
-    monkeypatch.setattr(monitor.sys, "platform", "darwin")
-    assert monitor.memory_pressure() == word
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert system_sample.read_memory_pressure() == word
 
 
 def test_a_look_at_a_process_has_its_footprint(kernel):
     kernel().footprints[os.getpid()] = 25 * GIB
-    member = monitor.Member(psutil.Process(), "runner", "ollama")
-    row = member.look(10**9, 32 * GIB)
-    assert row["footprint_bytes"] == 25 * GIB > row["rss_bytes"]
-    member.latest = row
-    line = monitor.process_line(member)
+    member = ServerProcess(psutil.Process(), "runner", "ollama")
+    sample = member.sample(10**9, 32 * GIB)
+    assert sample.footprint_bytes == 25 * GIB > sample.rss_bytes
+    line = monitor.format_process(member)
     assert "26843.5 MB footprint" in line and len(line) <= 80

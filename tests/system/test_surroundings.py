@@ -23,7 +23,7 @@ PROGRAMS = [
     "analyze.py",
     "ollama_bench.simulator",
     "ollama_bench.study_csv",
-    "doctor.py",
+    "ollama_bench.monitor.doctor",
     *(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")),
 ]
 

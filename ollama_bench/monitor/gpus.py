@@ -1,0 +1,97 @@
+"""gpus.py - finds the GPUs that a driver or the system describes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ollama_bench.power.power import (
+    graphics_cards,
+    hwmon_of,
+    is_apu,
+    load_nvml,
+    nvml_text,
+    read_number,
+    read_text,
+)
+
+MAKERS = {"0x1002": "AMD", "0x8086": "Intel"}  # by PCI vendor
+
+
+@dataclass(frozen=True)
+class Gpu:
+    name: str
+    memory_bytes: int | None = None  # its own; None for a part of the computer's
+    cores: int | None = None
+
+
+def join_names(gpus: Sequence[Gpu]) -> str | None:
+    return " + ".join(gpu.name for gpu in gpus) or None
+
+
+def parse_displays(text: str) -> list[Gpu]:
+    """Read `system_profiler SPDisplaysDataType -json`.
+
+    Keys are not translated, values may be. The cores are a string, and only Apple's GPUs have
+    them; their memory is the computer's.
+    """
+    try:
+        cards = json.loads(text)["SPDisplaysDataType"]
+        return [parse_display(card) for card in cards if isinstance(card, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+def parse_display(card: dict[str, Any]) -> Gpu:
+    model, cores = card.get("sppci_model"), str(card.get("sppci_cores"))
+    return Gpu(
+        name=model if isinstance(model, str) else "",
+        cores=int(cores) if re.fullmatch("[0-9]{1,6}", cores) else None,
+    )
+
+
+def find_nvidia_gpus() -> list[Gpu]:
+    """Return each NVIDIA GPU that answers; the power source reports the others."""
+    start_nvml: Callable[[], Any] = load_nvml
+    try:
+        nvml = start_nvml()
+        count = nvml.nvmlDeviceGetCount() if nvml else 0
+    except Exception:  # whatever a broken driver raises
+        return []
+    gpus = [describe_nvidia_gpu(nvml, index) for index in range(count)]
+    return [gpu for gpu in gpus if gpu]
+
+
+def describe_nvidia_gpu(nvml: Any, index: int) -> Gpu | None:
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        name = nvml_text(nvml.nvmlDeviceGetName(handle))
+        return Gpu(name, nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except Exception:  # a GPU that is lost
+        return None
+
+
+def find_sysfs_gpus(sysfs: str) -> list[Gpu]:
+    """Return each AMD and Intel GPU that Linux shows."""
+    return [
+        Gpu(read_gpu_name(card, MAKERS[vendor]), read_own_memory_bytes(card))
+        for card, vendor in graphics_cards(sysfs)
+        if vendor in MAKERS
+    ]
+
+
+def read_gpu_name(card: str, maker: str) -> str:
+    if product := read_text(f"{card}/device/product_name"):  # of some AMD cards
+        return product
+    return f"{maker} GPU {read_text(f'{card}/device/device') or ''}".strip()
+
+
+def read_own_memory_bytes(card: str) -> int | None:
+    """Return the memory of a card; None for an integrated GPU."""
+    device = f"{card}/device"
+    hwmon = hwmon_of(device, "amdgpu")
+    size = read_number(f"{device}/mem_info_vram_total")
+    return int(size) if size and hwmon and not is_apu(hwmon) else None
