@@ -86,7 +86,7 @@ def sleeps(study: Study) -> list[Caveat]:
             f"the machine slept for {seconds(level['slept_s'])} "
             f"in the level at {level['concurrency']} at once",
             "None of its figures can be trusted, and it does not count as served",
-            "Leave the lid open, connect mains power, and run it again",
+            "Leave the lid open, connect mains power; bench.py --resume measures it again",
         )
         for level in study.levels
         if level["slept_s"]

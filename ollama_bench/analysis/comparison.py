@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, geometric_mean, variance
 
 from ollama_bench.analysis.conditions import COLUMNS, COMPARED
@@ -94,7 +94,9 @@ def compare_studies(before: Study, after: Study, named: Collection[str] = ()) ->
     """Compare every metric at every level that both sides have, then over all levels.
 
     Joules of the GPU alone are compared only if they are named, or no more is known of a level.
+    Levels in which the machine slept are left out.
     """
+    before, after = without_sleep(before), without_sleep(after)
     found = Comparison(before.by_concurrency(), after.by_concurrency())
     metrics = [*COMPARED]
     if "gpu_joules_per_token" not in named and not knows_gpu_alone(before.levels + after.levels):
@@ -107,6 +109,11 @@ def compare_studies(before: Study, after: Study, named: Collection[str] = ()) ->
     found.changes += [change for change in over_all if change is not None]
     judge_changes(found.changes)
     return found
+
+
+def without_sleep(study: Study) -> Study:
+    levels = [level for level in study.levels if not level["slept_s"]]
+    return replace(study, levels=levels)
 
 
 def knows_gpu_alone(levels: Sequence[Row]) -> bool:
@@ -174,11 +181,8 @@ def judge_changes(changes: Sequence[Change]) -> None:
 
 
 def known_values(levels: Sequence[Row], metric: str) -> list[float]:
-    """Return the values of a metric, without levels in which the machine slept."""
     column = COLUMNS[metric]
-    return [
-        level[column] for level in levels if (level[column] or 0) > 0 and not level.get("slept_s")
-    ]
+    return [level[column] for level in levels if (level[column] or 0) > 0]
 
 
 def total(levels: Sequence[Row], column: str) -> int:

@@ -11,8 +11,11 @@ from ollama_bench.analysis.wording import digits
 from ollama_bench.terminal import standard
 
 
+TRUE_OF_A_SLEEP = {"slept_s", "client_limited", "client_paused_s"}  # figures that a sleep leaves true
+
+
 def check_values(studies: Sequence[Study], conditions: Sequence[Condition]) -> list[str]:
-    """Return a line for each level past a bound, and for each bound that no level has."""
+    """Return a line for each level past a bound, and for each bound that cannot be checked."""
     lines = []
     for condition in conditions:
         column = COLUMNS.get(condition.metric, condition.metric)
@@ -20,6 +23,14 @@ def check_values(studies: Sequence[Study], conditions: Sequence[Condition]) -> l
         known = [(study, level) for study, level in levels if level[column] is not None]
         if not known:
             lines.append(f"cannot check {condition.text}: no level has it")
+        if column not in TRUE_OF_A_SLEEP:
+            lines += [
+                f"cannot check {condition.text} at {level['concurrency']} at once: "
+                "the machine slept"
+                for _, level in known
+                if level["slept_s"]
+            ]
+            known = [(study, level) for study, level in known if not level["slept_s"]]
         lines += [
             f"failed: {condition.text} at {level['concurrency']} at once "
             f"of {standard.clean_line(study.model)} ({digits(level[column])})"

@@ -71,7 +71,12 @@ def measure_service(database: Database, study: Study, objectives: Objectives) ->
 def judged_part(study: Study, services: Mapping[int, Service]) -> Study:
     """Drop the levels in which no request can be judged."""
     levels = [level for level in study.levels if level["level_id"] in services]
-    return replace(study, levels=levels)
+    effects = [
+        pair
+        for pair in study.cache_effect
+        if {pair["cold_level_id"], pair["warm_level_id"]} <= services.keys()
+    ]
+    return replace(study, levels=levels, cache_effect=effects)
 
 
 def make_service(row: Row, objectives: Objectives) -> Service:

@@ -46,7 +46,8 @@ def judge(
     """Judge a study by objectives; without them by those of its newest run, else by the default."""
     bounds = objectives or stored_objectives(study) or default_objectives()
     services = measure_service(database, study, bounds)
-    sentences = answer(judged_part(study, services), bounds, services)
+    judged = judged_part(study, services)
+    sentences = answer(judged, bounds, services)
     if price is not None:
-        sentences.append(describe_cost(study, price.per_kwh, price.currency))
+        sentences.append(describe_cost(judged, price.per_kwh, price.currency))
     return Verdict(study, bounds, sentences, find_caveats(study))

@@ -82,7 +82,7 @@ Section = Callable[[], Iterable[str]]
 def list_sections(helper: Helper | None) -> dict[str, Section]:
     """Return the sections by the word that begins their lines."""
     return {
-        "tool": describe_tool,
+        "tool": lambda: describe_tool(helper),
         "Python": describe_python,
         "packages": list_packages,
         "machine": describe_machine,
@@ -111,9 +111,10 @@ def format_columns(row: Mapping[str, Any]) -> str:
 # -- the tool and its Python
 
 
-def describe_tool() -> Iterator[str]:
+def describe_tool(helper: privilege.Helper | None) -> Iterator[str]:
     """Describe the versions of the tool and of the system, by each way to ask for it."""
-    yield f"{TOOL_VERSION}, {'as root' if is_root() else 'without root'}"
+    rights = "as root" if is_root() else "started with sudo" if helper else "without root"
+    yield f"{TOOL_VERSION}, {rights}"
     yield f"{platform.system()} {platform.release()} {platform.version()} {platform.machine()}"
     if sys.platform == "darwin":
         by_kernel = machine.sysctl("kern.osproductversion")

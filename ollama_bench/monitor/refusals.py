@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import psutil
 
-REFUSALS = (psutil.Error, OSError, RuntimeError)
+# Its own errors, those of macOS, and the last two if /proc is not what it expects.
+REFUSALS = (psutil.Error, OSError, RuntimeError, SystemError, ValueError, LookupError)
 
 Answer = TypeVar("Answer")
 

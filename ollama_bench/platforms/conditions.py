@@ -11,6 +11,7 @@ None is what the system does not tell; nothing here raises.
 from __future__ import annotations
 
 import ctypes
+import glob
 import re
 import subprocess
 import sys
@@ -64,14 +65,40 @@ def macos_version() -> str:
     return output_of("/usr/sbin/sysctl", "-n", "kern.osproductversion").strip()
 
 
-def is_on_battery() -> bool | None:
+def is_on_battery(sysfs: str = "/sys") -> bool | None:
     """Return whether this machine runs on its battery; None without one."""
+    if sys.platform == "linux":  # psutil takes a wireless mouse's battery for the machine's
+        return parse_supplies(glob.glob(f"{sysfs}/class/power_supply/*"))
     try:
         battery = psutil.sensors_battery()
         plugged = battery.power_plugged if battery else None
     except (AttributeError, RuntimeError, OSError, psutil.Error):  # or no way to ask
         return None
     return None if plugged is None else not plugged
+
+
+def parse_supplies(folders: list[str]) -> bool | None:
+    """Return the same out of Linux' folders of power supplies.
+
+    A battery whose scope is a device, such as a mouse, is not the machine's.
+    """
+
+    def word(folder: str, name: str) -> str:
+        return text_of(f"{folder}/{name}").strip()
+
+    batteries = [
+        folder
+        for folder in folders
+        if word(folder, "type") == "Battery" and word(folder, "scope") != "Device"
+    ]
+    if not batteries:
+        return None
+    if any(word(folder, "type") == "Mains" and word(folder, "online") == "1" for folder in folders):
+        return False
+    states = {word(folder, "status") for folder in batteries}
+    if "Discharging" in states:
+        return True
+    return False if states & {"Charging", "Full", "Not charging"} else None
 
 
 def is_in_low_power_mode(sysfs: str = "/sys") -> bool | None:

@@ -33,7 +33,9 @@ SELECT DISTINCT http_status, example FROM outcomes
 WHERE run_id = ? AND status != 'completed' AND level_id IN (
   SELECT id FROM level WHERE run_id = ? AND status = 'finished' AND id < ?)"""
 STEADY = "SELECT * FROM steady_summary WHERE level_id = ?"
-CACHE_EFFECT = "SELECT * FROM cache_effect WHERE run_id = ?"
+CACHE_EFFECT = """
+SELECT * FROM cache_effect WHERE run_id = ? AND NOT EXISTS (
+  SELECT 1 FROM level WHERE id IN (cold_level_id, warm_level_id) AND slept_s > 0)"""
 HOSTS = "SELECT * FROM host_summary WHERE run_id = ?"
 
 

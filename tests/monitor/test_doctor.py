@@ -191,3 +191,16 @@ def test_as_a_program(tmp_path):
     )
     assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
     assert len(done.stdout.splitlines()) < 60 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("root", "helper", "words"),
+    [
+        (True, object(), "as root"),
+        (False, object(), "started with sudo"),
+        (False, None, "without root"),
+    ],
+)
+def test_the_page_says_with_which_rights_it_looked(monkeypatch, root, helper, words):
+    monkeypatch.setattr(doctor_sections, "is_root", lambda: root)
+    assert next(doctor_sections.describe_tool(helper)).endswith(f", {words}")

@@ -172,3 +172,33 @@ def test_macos_version(monkeypatch):
         ),
     )
     assert conditions.macos_version() == "26.1"
+
+
+MOUSE = {"hidpp_battery_0": "type=Battery scope=Device status=Discharging online=1"}
+
+
+@pytest.mark.parametrize(
+    ("supplies", "expected"),
+    [
+        ({}, None),
+        (MOUSE, None),
+        (MOUSE | {"BAT0": "type=Battery status=Full", "ADP1": "type=Mains online=1"}, False),
+        ({"BAT0": "type=Battery status=Discharging", "AC": "type=Mains online=0"}, True),
+        ({"BAT0": "type=Battery status=Discharging", "AC": "type=Mains online=1"}, False),
+        ({"BAT0": "type=Battery status=Full", "BAT1": "type=Battery status=Discharging"}, True),
+        ({"macsmc-battery": "type=Battery scope=System status=Not_charging"}, False),
+        ({"BAT0": "type=Battery status=Unknown", "AC": "type=Mains online=0"}, None),
+        ({"BAT0": "type=Battery"}, None),
+        ({"ups": "type=UPS status=Discharging"}, None),
+    ],
+)
+def test_a_linux_on_its_battery_and_not_on_that_of_a_mouse(
+    monkeypatch, tmp_path, supplies, expected
+):
+    monkeypatch.setattr(conditions.sys, "platform", "linux")
+    for name, words in supplies.items():
+        folder = tmp_path / "class/power_supply" / name
+        folder.mkdir(parents=True)
+        for key, _, value in (word.partition("=") for word in words.split()):
+            (folder / key).write_text(value.replace("_", " ") + "\n")
+    assert conditions.is_on_battery(str(tmp_path)) is expected
