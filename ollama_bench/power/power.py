@@ -9,6 +9,7 @@
 A sample is a row of the table power_sample without source_id, its instants perf_counter_ns.
 `monitor.py` drives the sources and stores them; nothing here opens a thread, a file for writing or a database.
 """
+
 from __future__ import annotations
 
 import functools
@@ -31,7 +32,11 @@ from ollama_bench.platforms import conditions
 REFUSALS = (psutil.Error, OSError, RuntimeError)  # what psutil raises, on macOS not only its own
 POWERMETRICS = "/usr/bin/powermetrics"  # absolute: it is started as root
 POWERMETRICS_INTERVAL_MS = 1000  # its real windows are about 1 % longer: elapsed_ns counts
-SAMPLERS = ("cpu_power,gpu_power,thermal", "cpu_power,gpu_power", "gpu_power")  # next one when refused
+SAMPLERS = (
+    "cpu_power,gpu_power,thermal",
+    "cpu_power,gpu_power",
+    "gpu_power",
+)  # next one when refused
 MACMON_INTERVAL_MS = 1000
 LESS_WITHOUT_ROOT = 27  # from this macOS on the CPU's energy is 0 without root, and ...
 MACMON_OF_27 = (0, 8)  # ... an older macmon breaks off
@@ -39,18 +44,23 @@ MAX_DOCUMENT_BYTES = 8_000_000  # an M2 Ultra's is 65 KB; beyond this the stream
 LARGEST = 1e18  # beyond is no nanoseconds, bytes or milliwatts of this world; it still fits SQLite's 64 bits
 COMPLAINT_BYTES = 2048  # of what a sampler wrote to stderr, the end
 STOP_S = 3.0  # from SIGTERM to SIGKILL
-MIN_SPAN_S = 0.2  # between two readings: NVML's counter steps each 0.1 s, over less its watts are noise
+MIN_SPAN_S = (
+    0.2  # between two readings: NVML's counter steps each 0.1 s, over less its watts are noise
+)
 ROUNDING_J = 0.01  # a counter that moved by less may have been rounded up
 MAX_PLAUSIBLE_W = 20_000  # a counter that steps faster than this was reset
 
-CHIP_SCOPE = ("CPU + GPU + ANE of the chip as the system estimates them;"
-              " without DRAM, display, SSD and power supply")
+CHIP_SCOPE = (
+    "CPU + GPU + ANE of the chip as the system estimates them;"
+    " without DRAM, display, SSD and power supply"
+)
 SUDO_READS_IT = "; started with sudo, powermetrics reads it"
 DRIVER_SCOPE = "GPU as its driver measures it"
 APU_SCOPE = "whole processor, CPU and GPU"
 
 
 # -- powermetrics: its two formats ------------------------------------------------------
+
 
 def without_arrays(document: bytes) -> bytes:
     """The plist document with every array emptied: none is read here, and on an Ultra
@@ -63,7 +73,7 @@ def without_arrays(document: bytes) -> bytes:
                 start = tag.start()
         else:
             if depth == 0:
-                kept.append(document[start:tag.end()])
+                kept.append(document[start : tag.end()])
             depth += 1
     kept.append(document[start:])
     return b"".join(kept)
@@ -79,7 +89,9 @@ def parse_plist(document: bytes, gpu_rail: GpuRail | None = None) -> dict:
     try:
         top = plistlib.loads(without_arrays(document[begin:]), fmt=plistlib.FMT_XML)
     except Exception as error:  # plistlib lets a dozen kinds of exception through
-        raise ValueError(f"damaged document: {' '.join(str(error).split())}") from error  # it quotes what it read
+        raise ValueError(
+            f"damaged document: {' '.join(str(error).split())}"
+        ) from error  # it quotes what it read
     if not isinstance(top, dict) or (number(top.get("elapsed_ns")) or 0) < 1:
         raise ValueError("a document without elapsed_ns")
     sample = plist_energies(top, gpu_rail or GpuRail())
@@ -103,8 +115,9 @@ class GpuRail:
     def joules(self, processor_j: float | None, gpu_j: float | None) -> float | None:
         pair = (processor_j, gpu_j)
         if self._place is None:
-            self._place = next((place for place, energy_j in enumerate(pair)
-                                if (energy_j or 0) > ROUNDING_J), None)
+            self._place = next(
+                (place for place, energy_j in enumerate(pair) if (energy_j or 0) > ROUNDING_J), None
+            )
         if self._place is not None and pair[self._place] is not None:
             return pair[self._place]
         return gpu_j if processor_j is None else processor_j or gpu_j or processor_j
@@ -117,10 +130,13 @@ def plist_energies(top: dict, gpu_rail: GpuRail) -> dict:
     cpu_j, ane_j = joules(processor, "cpu", elapsed_s), joules(processor, "ane", elapsed_s)
     gpu_j = gpu_rail.joules(joules(processor, "gpu", elapsed_s), joules(gpu, "gpu", elapsed_s))
     package_j = number(processor.get("package_joules"))  # Intel Macs
-    return {"energy_j": chip_joules(cpu_j, gpu_j, ane_j) if package_j is None else package_j,
-            "gpu_energy_j": gpu_j, "cpu_energy_j": cpu_j,
-            "gpu_busy_ratio": complement(number(gpu.get("idle_ratio"))),
-            "gpu_mhz": number(gpu.get("freq_hz"))}  # the GPU's freq_hz is in MHz, unlike the CPU's
+    return {
+        "energy_j": chip_joules(cpu_j, gpu_j, ane_j) if package_j is None else package_j,
+        "gpu_energy_j": gpu_j,
+        "cpu_energy_j": cpu_j,
+        "gpu_busy_ratio": complement(number(gpu.get("idle_ratio"))),
+        "gpu_mhz": number(gpu.get("freq_hz")),
+    }  # the GPU's freq_hz is in MHz, unlike the CPU's
 
 
 def joules(rails: dict, rail: str, elapsed_s: float) -> float | None:
@@ -137,23 +153,35 @@ def chip_joules(cpu_j: float | None, gpu_j: float | None, ane_j: float | None) -
 
 def plist_unix(timestamp) -> float | None:
     """Seconds since 1970; the plist's date is UTC but does not say so."""
-    return timestamp.replace(tzinfo=timezone.utc).timestamp() if isinstance(timestamp, datetime) else None
+    return (
+        timestamp.replace(tzinfo=timezone.utc).timestamp()
+        if isinstance(timestamp, datetime)
+        else None
+    )
 
 
 TEXT_HEADER = re.compile(
-    r"^\*\*\* (Sampled|Summary) system activity \(([^)]*)\) \(([\d.]+)ms elapsed\) \*\*\*", re.M)
+    r"^\*\*\* (Sampled|Summary) system activity \(([^)]*)\) \(([\d.]+)ms elapsed\) \*\*\*", re.M
+)
 TEXT_FIELDS = {  # the first that matches counts; spellings of macOS 11 to 27, then Intel
     "cpu_mw": (r"^CPU Power: ([\d.e+]+) mW", r"^Clusters Total Power: ([\d.e+]+) mW"),
     "gpu_mw": (r"^GPU Power: ([\d.e+]+) mW",),
     "ane_mw": (r"^ANE Power: ([\d.e+]+) mW",),
     "package_w": (r"package power [^:]*: ([\d.]+) ?W",),
     "idle_percent": (r"^GPU idle residency:\s*([\d.]+)%",),
-    "busy_percent": (r"^GPU (?:HW )?active residency:\s*([\d.]+)%", r"^GPU 0 GPU Busy\s*:\s*([\d.]+)%"),
-    "gpu_mhz": (r"^GPU (?:HW )?active frequency:\s*([\d.]+) ?MHz",
-                r"^GPU 0 average active frequency [^:]*:.*\(([\d.]+)Mhz\)"),
+    "busy_percent": (
+        r"^GPU (?:HW )?active residency:\s*([\d.]+)%",
+        r"^GPU 0 GPU Busy\s*:\s*([\d.]+)%",
+    ),
+    "gpu_mhz": (
+        r"^GPU (?:HW )?active frequency:\s*([\d.]+) ?MHz",
+        r"^GPU 0 average active frequency [^:]*:.*\(([\d.]+)Mhz\)",
+    ),
 }
-TEXT_FIELDS = {name: [re.compile(pattern, re.M) for pattern in patterns]
-               for name, patterns in TEXT_FIELDS.items()}
+TEXT_FIELDS = {
+    name: [re.compile(pattern, re.M) for pattern in patterns]
+    for name, patterns in TEXT_FIELDS.items()
+}
 TEXT_THERMAL = re.compile(r"^Current pressure level: (\w+)", re.M)
 
 
@@ -168,8 +196,11 @@ def parse_text(log: str) -> list[dict]:
         sample = parse_block(log, None)
         return [sample] if any(value is not None for value in sample.values()) else []
     ends = [header.start() for header in headers[1:]] + [len(log)]
-    return [parse_block(log[header.end():end], header)
-            for header, end in zip(headers, ends) if header[1] == "Sampled"]
+    return [
+        parse_block(log[header.end() : end], header)
+        for header, end in zip(headers, ends)
+        if header[1] == "Sampled"
+    ]
 
 
 def parse_block(block: str, header: re.Match | None) -> dict:
@@ -186,11 +217,16 @@ def parse_block(block: str, header: re.Match | None) -> dict:
     if field["idle_percent"] is not None:
         busy = complement(field["idle_percent"] / 100)
     thermal = TEXT_THERMAL.search(block)
-    return {"energy_j": chip_joules(cpu_j, gpu_j, ane_j) if package_j is None else package_j,
-            "gpu_energy_j": gpu_j, "cpu_energy_j": cpu_j, "gpu_busy_ratio": busy,
-            "gpu_mhz": field["gpu_mhz"], "thermal": thermal[1] if thermal else None,
-            "elapsed_ns": round(elapsed_ns) if elapsed_ns else None,
-            "at_unix": text_unix(header[2]) if header else None}
+    return {
+        "energy_j": chip_joules(cpu_j, gpu_j, ane_j) if package_j is None else package_j,
+        "gpu_energy_j": gpu_j,
+        "cpu_energy_j": cpu_j,
+        "gpu_busy_ratio": busy,
+        "gpu_mhz": field["gpu_mhz"],
+        "thermal": thermal[1] if thermal else None,
+        "elapsed_ns": round(elapsed_ns) if elapsed_ns else None,
+        "at_unix": text_unix(header[2]) if header else None,
+    }
 
 
 def first_match(patterns: list[re.Pattern], text: str) -> float | None:
@@ -223,11 +259,15 @@ def parse_macmon(line: bytes) -> dict:
         raise ValueError("a line that is no object")
     usage = top.get("gpu_usage")  # up to 0.7: [MHz, ratio]
     usage = usage if isinstance(usage, list) and len(usage) == 2 else [None, None]
-    return {"watts": number(top.get("all_power")), "gpu_watts": number(top.get("gpu_power")),
-            "cpu_watts": number(top.get("cpu_power")), "system_power_w": number(top.get("sys_power")),
-            "gpu_busy_ratio": number(top.get("gpu_active_ratio", usage[1])),
-            "gpu_mhz": number(top.get("gpu_freq_mhz", usage[0])),
-            "temperature_c": number(dictionary(top.get("temp")).get("gpu_temp_avg"))}
+    return {
+        "watts": number(top.get("all_power")),
+        "gpu_watts": number(top.get("gpu_power")),
+        "cpu_watts": number(top.get("cpu_power")),
+        "system_power_w": number(top.get("sys_power")),
+        "gpu_busy_ratio": number(top.get("gpu_active_ratio", usage[1])),
+        "gpu_mhz": number(top.get("gpu_freq_mhz", usage[0])),
+        "temperature_c": number(dictionary(top.get("temp")).get("gpu_temp_avg")),
+    }
 
 
 def dictionary(value) -> dict:
@@ -246,6 +286,7 @@ def complement(ratio: float | None) -> float | None:
 
 # -- samplers: long-running programs whose output is read -------------------------------
 
+
 class Child:
     """Runs a sampler as the present user. `privilege.Helper` does the same for root."""
 
@@ -253,7 +294,9 @@ class Child:
         self.commands = commands  # the first, and what to try when it is refused
         self.cpu_s = 0.0  # CPU seconds of all that ran, known after stop()
         self._process = self._errors = None
-        self._ending = threading.Lock()  # kill() comes from several threads and counts the CPU time once
+        self._ending = (
+            threading.Lock()
+        )  # kill() comes from several threads and counts the CPU time once
 
     def start(self, step: int = 0):
         """Starts commands[step] and returns its output, a binary file; None when it can't."""
@@ -263,9 +306,13 @@ class Child:
         self._errors = tempfile.TemporaryFile(buffering=0)  # a pipe nobody reads would block it
         try:
             self._process = subprocess.Popen(
-                self.commands[step], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=self._errors, start_new_session=os.name == "posix",  # Ctrl-C is ours to handle
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # on Windows
+                self.commands[step],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=os.name == "posix",  # Ctrl-C is ours to handle
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )  # on Windows
         except OSError as error:
             self._errors.write(str(error).encode())
             return None
@@ -419,8 +466,17 @@ class Stream:
 
 
 def powermetrics_arguments(step: int = 0) -> list[str]:
-    return [POWERMETRICS, "--samplers", SAMPLERS[step], "-f", "plist", "-b", "0",
-            "-i", str(POWERMETRICS_INTERVAL_MS)]
+    return [
+        POWERMETRICS,
+        "--samplers",
+        SAMPLERS[step],
+        "-f",
+        "plist",
+        "-b",
+        "0",
+        "-i",
+        str(POWERMETRICS_INTERVAL_MS),
+    ]
 
 
 def with_samplers(command: list[str]) -> list[list[str]]:
@@ -428,12 +484,16 @@ def with_samplers(command: list[str]) -> list[list[str]]:
     if "--samplers" not in command:
         return [command] * len(SAMPLERS)
     at = command.index("--samplers") + 1
-    return [command] + [command[:at] + [samplers] + command[at + 1:] for samplers in SAMPLERS[1:]]
+    return [command] + [command[:at] + [samplers] + command[at + 1 :] for samplers in SAMPLERS[1:]]
 
 
 def interval_of(command: list[str]) -> float:
     """The interval in seconds that a powermetrics command line asks for."""
-    return int(command[command.index("-i") + 1]) / 1e3 if "-i" in command else POWERMETRICS_INTERVAL_MS / 1e3
+    return (
+        int(command[command.index("-i") + 1]) / 1e3
+        if "-i" in command
+        else POWERMETRICS_INTERVAL_MS / 1e3
+    )
 
 
 def powermetrics_source(launcher, interval_s: float = POWERMETRICS_INTERVAL_MS / 1e3) -> Stream:
@@ -470,6 +530,7 @@ class Absent:
 
 # -- polled sources: counters and gauges ------------------------------------------------
 
+
 class Polled:
     """A source that is asked: a running counter of joules, or a gauge of watts.
 
@@ -478,8 +539,18 @@ class Polled:
     gives a value is a counter from then on; a counter that has none any more is a gauge.
     """
 
-    def __init__(self, name: str, device: str, kind: str, scope: str, look, *, part: str | None,
-                 wrap_j: float | None = None, close=None) -> None:
+    def __init__(
+        self,
+        name: str,
+        device: str,
+        kind: str,
+        scope: str,
+        look,
+        *,
+        part: str | None,
+        wrap_j: float | None = None,
+        close=None,
+    ) -> None:
         self.name, self.device, self.kind, self.scope = name, device, kind, scope
         self.status, self.dropped = "ok", 0
         self._look, self._part, self._wrap_j, self._close = look, part, wrap_j, close
@@ -527,8 +598,12 @@ class Polled:
             self._close = None
 
 
-THROTTLES = ((0x08, "hardware slowdown"), (0x20, "software thermal"), (0x40, "hardware thermal"),
-             (0x80, "power brake"))  # NVML's clock event reasons; its power cap (0x04) is everyday
+THROTTLES = (
+    (0x08, "hardware slowdown"),
+    (0x20, "software thermal"),
+    (0x40, "hardware thermal"),
+    (0x80, "power brake"),
+)  # NVML's clock event reasons; its power cap (0x04) is everyday
 
 
 def load_nvml():
@@ -563,7 +638,11 @@ def nvidia_source(nvml, index: int) -> Polled:
 
     def look() -> dict:
         seen = probe(nvml, calls)
-        return seen if seen.get("joules") is not None and source.kind == "counter" else seen | probe(nvml, gauge)
+        return (
+            seen
+            if seen.get("joules") is not None and source.kind == "counter"
+            else seen | probe(nvml, gauge)
+        )
 
     kind = "counter" if probe(nvml, calls).get("joules") is not None else "gauge"
     scope = f"board of {nvml_text(nvml.nvmlDeviceGetName(handle))} as its driver measures it"
@@ -577,10 +656,14 @@ def unread_nvidia(why: str, index: int = 0) -> Absent:
 
 def nvidia_calls(nvml, handle) -> dict:
     """Column -> a call that reads it; one that this module lacks is left out."""
+
     def throttle() -> str:
         try:
             bits = nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
-        except (AttributeError, nvml.NVMLError_FunctionNotFound):  # an older module, an older driver
+        except (
+            AttributeError,
+            nvml.NVMLError_FunctionNotFound,
+        ):  # an older module, an older driver
             bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
         return ", ".join(word for bit, word in THROTTLES if bits & bit) or "none"
 
@@ -590,7 +673,9 @@ def nvidia_calls(nvml, handle) -> dict:
         "gpu_busy_ratio": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
         "gpu_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
         "gpu_memory_bytes": lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).used),
-        "temperature_c": lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+        "temperature_c": lambda: float(
+            nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
+        ),
         "thermal": throttle,
     }
 
@@ -615,10 +700,15 @@ def nvml_text(value: str | bytes) -> str:
 
 def graphics_cards(sysfs: str = "/sys") -> list[tuple[str, str]]:
     """(card folder, PCI vendor) of each graphics card that Linux knows, in order."""
-    found = [folder for folder in glob.glob(f"{sysfs}/class/drm/card*")
-             if re.fullmatch(r"card\d+", os.path.basename(folder))]  # card0-HDMI-A-1 is a plug
-    return [(folder, read_text(f"{folder}/device/vendor") or "")
-            for folder in sorted(found, key=lambda folder: int(os.path.basename(folder)[4:]))]
+    found = [
+        folder
+        for folder in glob.glob(f"{sysfs}/class/drm/card*")
+        if re.fullmatch(r"card\d+", os.path.basename(folder))
+    ]  # card0-HDMI-A-1 is a plug
+    return [
+        (folder, read_text(f"{folder}/device/vendor") or "")
+        for folder in sorted(found, key=lambda folder: int(os.path.basename(folder)[4:]))
+    ]
 
 
 def amd_source(card: str) -> Polled | None:
@@ -632,14 +722,22 @@ def amd_source(card: str) -> Polled | None:
     memories = [f"{device}/mem_info_vram_used"] + [f"{device}/mem_info_gtt_used"] * apu
 
     def look() -> dict:
-        return {"watts": read_number(power, 1e6),
-                "gpu_busy_ratio": read_number(f"{device}/gpu_busy_percent", 100),
-                "gpu_mhz": read_number(f"{hwmon}/freq1_input", 1e6),
-                "gpu_memory_bytes": read_sum(memories),
-                "temperature_c": read_number(f"{hwmon}/temp1_input", 1e3)}
+        return {
+            "watts": read_number(power, 1e6),
+            "gpu_busy_ratio": read_number(f"{device}/gpu_busy_percent", 100),
+            "gpu_mhz": read_number(f"{hwmon}/freq1_input", 1e6),
+            "gpu_memory_bytes": read_sum(memories),
+            "temperature_c": read_number(f"{hwmon}/temp1_input", 1e3),
+        }
 
-    return Polled("amdgpu", os.path.basename(card), "gauge", APU_SCOPE if apu else DRIVER_SCOPE, look,
-                  part=None if apu else "gpu")
+    return Polled(
+        "amdgpu",
+        os.path.basename(card),
+        "gauge",
+        APU_SCOPE if apu else DRIVER_SCOPE,
+        look,
+        part=None if apu else "gpu",
+    )
 
 
 def is_apu(hwmon: str) -> bool:
@@ -648,8 +746,10 @@ def is_apu(hwmon: str) -> bool:
     Only such chips have the north-bridge voltage (in1), and they have no power cap, but for
     Van Gogh: its limits are two, slow and fast.
     """
-    return bool(first_file(f"{hwmon}/in1_input", f"{hwmon}/power2_average")
-                or not os.path.exists(f"{hwmon}/power1_cap"))
+    return bool(
+        first_file(f"{hwmon}/in1_input", f"{hwmon}/power2_average")
+        or not os.path.exists(f"{hwmon}/power1_cap")
+    )
 
 
 def intel_source(card: str) -> Polled | None:
@@ -662,9 +762,15 @@ def intel_source(card: str) -> Polled | None:
     counter = FirstThatMoves(paths)
 
     def look() -> dict:
-        return {"joules": counter.joules(),
-                "gpu_mhz": first_number(f"{card}/gt_act_freq_mhz", f"{device}/tile0/gt0/freq0/act_freq"),
-                "temperature_c": first_number(f"{hwmon}/temp2_input", f"{hwmon}/temp1_input", scale=1e3)}
+        return {
+            "joules": counter.joules(),
+            "gpu_mhz": first_number(
+                f"{card}/gt_act_freq_mhz", f"{device}/tile0/gt0/freq0/act_freq"
+            ),
+            "temperature_c": first_number(
+                f"{hwmon}/temp2_input", f"{hwmon}/temp1_input", scale=1e3
+            ),
+        }
 
     return Polled("intel", os.path.basename(card), "counter", DRIVER_SCOPE, look, part="gpu")
 
@@ -682,7 +788,11 @@ class FirstThatMoves:
         if self._begun is None:
             self._begun = now
             return 0.0
-        moved = [path for path in self.paths if path in now and now[path] != self._begun.get(path, now[path])]
+        moved = [
+            path
+            for path in self.paths
+            if path in now and now[path] != self._begun.get(path, now[path])
+        ]
         if not moved:
             return None
         self.paths = moved[:1]
@@ -690,8 +800,14 @@ class FirstThatMoves:
 
 
 def hwmon_of(device: str, name: str) -> str | None:
-    return next((folder for folder in sorted(glob.glob(f"{device}/hwmon/hwmon*"))
-                 if read_text(f"{folder}/name") == name), None)
+    return next(
+        (
+            folder
+            for folder in sorted(glob.glob(f"{device}/hwmon/hwmon*"))
+            if read_text(f"{folder}/name") == name
+        ),
+        None,
+    )
 
 
 def open_rapl(sysfs: str = "/sys") -> list[tuple[str, int, float | None]]:
@@ -702,7 +818,9 @@ def open_rapl(sysfs: str = "/sys") -> list[tuple[str, int, float | None]]:
     shown twice, the memory-mapped twin is the better one, unless it counts nothing.
     """
     packages = {}
-    for zone in sorted(glob.glob(f"{sysfs}/class/powercap/intel-rapl*:*")):  # -rapl-mmio: before -rapl:
+    for zone in sorted(
+        glob.glob(f"{sysfs}/class/powercap/intel-rapl*:*")
+    ):  # -rapl-mmio: before -rapl:
         name = read_text(f"{zone}/name") or ""
         if not name.startswith("package-") or name in packages:
             continue
@@ -730,8 +848,16 @@ def rapl_source(name: str, descriptor: int, max_uj: float | None) -> Polled:
         energy_uj = read_counter(descriptor)
         return {} if energy_uj is None else {"joules": energy_uj / 1e6}
 
-    return Polled("rapl", name, "counter", "CPU package; its DRAM is apart", look, part="cpu",
-                  wrap_j=max_uj and max_uj / 1e6, close=lambda: os.close(descriptor))
+    return Polled(
+        "rapl",
+        name,
+        "counter",
+        "CPU package; its DRAM is apart",
+        look,
+        part="cpu",
+        wrap_j=max_uj and max_uj / 1e6,
+        close=lambda: os.close(descriptor),
+    )
 
 
 def read_text(path: str) -> str | None:
@@ -756,7 +882,9 @@ def read_sum(paths: list[str]) -> int | None:
 
 
 def first_number(*paths: str, scale: float = 1.0) -> float | None:
-    return next((value for value in (read_number(path, scale) for path in paths) if value is not None), None)
+    return next(
+        (value for value in (read_number(path, scale) for path in paths) if value is not None), None
+    )
 
 
 def first_file(*paths: str) -> str | None:
@@ -765,14 +893,21 @@ def first_file(*paths: str) -> str | None:
 
 # -- which sources this machine has -----------------------------------------------------
 
-def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: str = "/sys") -> list:
+
+def sources(
+    helper=None, powermetrics_command: list[str] | None = None, sysfs: str = "/sys"
+) -> list:
     """Every power source of this machine, those that can't be read included, with the reason.
 
     helper: what privilege.split_off returned. powermetrics_command: run this as the user
     instead of everything else (a simulator).
     """
     if powermetrics_command:
-        return [powermetrics_source(Child(with_samplers(list(powermetrics_command))), interval_of(powermetrics_command))]
+        return [
+            powermetrics_source(
+                Child(with_samplers(list(powermetrics_command))), interval_of(powermetrics_command)
+            )
+        ]
     if helper and helper.sampler:
         source = powermetrics_source(helper)
         if os.geteuid() != 0:  # nothing out of PATH as root
@@ -811,9 +946,13 @@ def installed_macmon() -> Stream | Absent | None:
     if macmon and macos_major() >= LESS_WITHOUT_ROOT:
         version = re.search(r"\b(\d+)\.(\d+)", conditions.output_of(macmon, "--version"))
         if version and (int(version[1]), int(version[2])) < MACMON_OF_27:
-            return Absent("macmon", "soc", "interval",
-                          f"not read: macmon {version[0]} fails on macOS {LESS_WITHOUT_ROOT}; start"
-                          " with sudo, or (of the GPU alone) `brew upgrade macmon` to 0.8 or newer")
+            return Absent(
+                "macmon",
+                "soc",
+                "interval",
+                f"not read: macmon {version[0]} fails on macOS {LESS_WITHOUT_ROOT}; start"
+                " with sudo, or (of the GPU alone) `brew upgrade macmon` to 0.8 or newer",
+            )
     return macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)]) if macmon else None
 
 
@@ -839,13 +978,25 @@ def installed_nvidia(cards: list[tuple[str, str]]) -> list:
 
 def linux_sources(cards: list[tuple[str, str]], helper, sysfs: str) -> list:
     makers = {"0x1002": amd_source, "0x8086": intel_source}
-    found = [source for source in (makers[vendor](card) for card, vendor in cards if vendor in makers) if source]
+    found = [
+        source
+        for source in (makers[vendor](card) for card, vendor in cards if vendor in makers)
+        if source
+    ]
     packages = helper.rapl if helper else open_rapl(sysfs)
-    if any(source.scope == APU_SCOPE for source in found):  # the CPU's energy is in the APU's already
+    if any(
+        source.scope == APU_SCOPE for source in found
+    ):  # the CPU's energy is in the APU's already
         while packages:
             os.close(packages.pop()[1])
         return found
     if not packages and glob.glob(f"{sysfs}/class/powercap/intel-rapl:*"):
-        found.append(Absent("rapl", "package-0", "counter",
-                            "not read: Linux gives CPU power to root only; start with sudo"))
+        found.append(
+            Absent(
+                "rapl",
+                "package-0",
+                "counter",
+                "not read: Linux gives CPU power to root only; start with sudo",
+            )
+        )
     return [*found, *(rapl_source(*package) for package in packages)]

@@ -8,6 +8,7 @@ powermetrics (macOS) and the CPU packages' energy counters (Linux) are readable 
 Started with sudo, split_off() leaves a small root process behind that runs powermetrics and
 understands five one-letter commands, opens the counters, and gives root up for good.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -20,13 +21,22 @@ import time
 
 from ollama_bench.power import power
 
-CLEAN_ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}  # nothing of the caller's
-STARTS = len(power.SAMPLERS) + 3  # of the sampler in one run: each command may be refused once, and three restarts
+CLEAN_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+    "LC_ALL": "C",
+}  # nothing of the caller's
+STARTS = (
+    len(power.SAMPLERS) + 3
+)  # of the sampler in one run: each command may be refused once, and three restarts
 KILL = b"k"  # the commands: end the sampler, or start the one with this number
 START = (b"0", b"1", b"2")
 ENDED, SPENT = "exit code ", "CPU seconds "  # what the helper adds to the sampler's words
 HIGHEST_DESCRIPTOR = 65536  # to close up to; the limit itself can be a billion
-PASSED_ON = ("OLLAMA_HOST", "OPENAI_API_KEY", "REQUESTS_CA_BUNDLE")  # a run reads these, and sudo drops them
+PASSED_ON = (
+    "OLLAMA_HOST",
+    "OPENAI_API_KEY",
+    "REQUESTS_CA_BUNDLE",
+)  # a run reads these, and sudo drops them
 PRESERVING = f"sudo --preserve-env={','.join(PASSED_ON)}"
 SUDO_NAMES = ("sudo", "sudo-rs")  # of its own process
 
@@ -38,7 +48,9 @@ class PrivilegeError(Exception):
     """Root can't be given up safely; str() is the one line for the user."""
 
 
-def split_off(sampler: bool = True, *, commands: list[list[str]] | None = None, sysfs: str = "/sys") -> Helper | None:
+def split_off(
+    sampler: bool = True, *, commands: list[list[str]] | None = None, sysfs: str = "/sys"
+) -> Helper | None:
     """Leaves root to a helper and becomes the user who typed sudo; None when we are not root.
 
     Must come before any thread and before anything is opened. Root without sudo stays root,
@@ -54,7 +66,9 @@ def split_off(sampler: bool = True, *, commands: list[list[str]] | None = None, 
         commands = [power.powermetrics_arguments(step) for step in range(len(power.SAMPLERS))]
     helper = Helper(commands if sampler else None, power.open_rapl(sysfs))
     if user is None:
-        helper.warning = "running as root: the results file will be root's (better: sudo, as yourself)"
+        helper.warning = (
+            "running as root: the results file will be root's (better: sudo, as yourself)"
+        )
         return helper
     try:
         become(user)
@@ -94,13 +108,17 @@ def users_files():
         os.setegid(user.pw_gid)
         os.seteuid(user.pw_uid)
     except OSError as error:
-        raise PrivilegeError(f"root could not be given up ({error.strerror}): start without sudo") from None
+        raise PrivilegeError(
+            f"root could not be given up ({error.strerror}): start without sudo"
+        ) from None
     try:
         yield
     finally:
         os.seteuid(0)
         os.setegid(group)
-        with contextlib.suppress(OSError, ValueError):  # macOS can name more groups than it takes back; root needs none of them
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # macOS can name more groups than it takes back; root needs none of them
             os.setgroups(groups)
 
 
@@ -166,7 +184,9 @@ def invoking_user(environment) -> object | None:
             raise KeyError
         return pwd.getpwuid(int(text))
     except (KeyError, OverflowError):
-        raise PrivilegeError(f"SUDO_UID={text!r} is no user of this machine: start with plain sudo") from None
+        raise PrivilegeError(
+            f"SUDO_UID={text!r} is no user of this machine: start with plain sudo"
+        ) from None
 
 
 def become(user) -> None:
@@ -176,7 +196,9 @@ def become(user) -> None:
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
     except OSError as error:  # a container without these rights, a user with too many processes
-        raise PrivilegeError(f"root could not be given up ({error.strerror}): start without sudo") from None
+        raise PrivilegeError(
+            f"root could not be given up ({error.strerror}): start without sudo"
+        ) from None
     try:
         os.setuid(0)
     except PermissionError:
@@ -278,7 +300,9 @@ class Helper:
 
     def _fork(self, commands: list[list[str]], opened: list[int]) -> None:
         """All pipes are made before: a process that is not root any more can't hand any over."""
-        self._errors = tempfile.TemporaryFile(buffering=0)  # a pipe nobody reads would block the sampler
+        self._errors = tempfile.TemporaryFile(
+            buffering=0
+        )  # a pipe nobody reads would block the sampler
         for _ in range(1 + STARTS):
             opened += os.pipe()
         control, self._control, *outputs = opened
@@ -367,8 +391,13 @@ class Sampler:
             os.ftruncate(self.errors, 0)
             os.lseek(self.errors, 0, os.SEEK_SET)
             self._process = subprocess.Popen(
-                self.commands[min(step, len(self.commands) - 1)], stdin=subprocess.DEVNULL, stdout=output,
-                stderr=self.errors, cwd="/", env=CLEAN_ENVIRONMENT)
+                self.commands[min(step, len(self.commands) - 1)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=self.errors,
+                cwd="/",
+                env=CLEAN_ENVIRONMENT,
+            )
         except OSError as error:
             add_words(self.errors, f"{error} {ENDED}127")
         finally:

@@ -9,6 +9,7 @@
 Drawing takes the interpreter's lock, so it is budgeted: after a draw of d seconds the next
 one comes 250 d later at the earliest, and the screen costs at most 0.4 % of the time.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -34,10 +35,27 @@ WARNING_STYLE = "bold magenta"  # yellow is faint on a white terminal, blue on a
 LINES_AROUND_TABLE = 7  # GPU line, heading, bar, what is above
 
 LEVEL_COLUMNS = (  # name in two lines, cells, which go first where there is no room
-    ("", "LEVEL", 6, 9), ("", "OK", 10, 8), ("TTFT", "mean", 8, 7), ("TTFT", "max", 8, 3), ("TOK/S", "each", 7, 6), ("TOK/S", "all", 7, 5),
-    ("AT", "once", 5, 4), ("", "TIME", 9, 2), ("", "WATTS", 7, 1), ("", "MHZ", 6, 0), ("", "J/TOK", 7, 3))
-REQUEST_COLUMNS = (("", "REQ ID", 6, 9), ("", "TOKENS", 8, 4), ("", "TOKENS/S", 10, 2), ("", "TTFT", 10, 5), ("", "WAITING", 10, 0),
-                   ("", "DURATION", 10, 1), ("", "  STATUS    ", 12, 8))
+    ("", "LEVEL", 6, 9),
+    ("", "OK", 10, 8),
+    ("TTFT", "mean", 8, 7),
+    ("TTFT", "max", 8, 3),
+    ("TOK/S", "each", 7, 6),
+    ("TOK/S", "all", 7, 5),
+    ("AT", "once", 5, 4),
+    ("", "TIME", 9, 2),
+    ("", "WATTS", 7, 1),
+    ("", "MHZ", 6, 0),
+    ("", "J/TOK", 7, 3),
+)
+REQUEST_COLUMNS = (
+    ("", "REQ ID", 6, 9),
+    ("", "TOKENS", 8, 4),
+    ("", "TOKENS/S", 10, 2),
+    ("", "TTFT", 10, 5),
+    ("", "WAITING", 10, 0),
+    ("", "DURATION", 10, 1),
+    ("", "  STATUS    ", 12, 8),
+)
 
 
 def fitting(columns: tuple, width: int) -> list[int]:
@@ -50,7 +68,9 @@ def fitting(columns: tuple, width: int) -> list[int]:
 
 def row_line(columns: tuple, values: list[str], width: int) -> str:
     """The values under their columns, without those that do not fit."""
-    return "".join(f"{values[number]:>{columns[number][2]}}" for number in fitting(columns, width)).rstrip()
+    return "".join(
+        f"{values[number]:>{columns[number][2]}}" for number in fitting(columns, width)
+    ).rstrip()
 
 
 def heading(columns: tuple, width: int) -> str:
@@ -73,7 +93,8 @@ class Console:
 
     def __init__(self, plain: bool = False) -> None:
         self._rich = RichConsole(
-            width=standard.rich_width(), highlight=False, markup=False, soft_wrap=True)
+            width=standard.rich_width(), highlight=False, markup=False, soft_wrap=True
+        )
         self.live = self._rich.is_terminal and not plain and os.environ.get("TERM") != "dumb"
         self._screen: Live | None = None
         self._heading = ""
@@ -104,7 +125,9 @@ class Console:
 
     def sentence(self, text: str) -> None:
         """A sentence in bold, broken between words."""
-        for line in textwrap.wrap(clean(text), self.width - 1, break_long_words=False, break_on_hyphens=False):
+        for line in textwrap.wrap(
+            clean(text), self.width - 1, break_long_words=False, break_on_hyphens=False
+        ):
             self.say(line, "bold")
 
     def warn(self, text: str) -> None:
@@ -155,7 +178,9 @@ class Console:
         if began < self._next_draw:
             return
         with self._showing():
-            self._screen.update(Text(self._picture(level, sample), no_wrap=True, overflow="crop"), refresh=True)
+            self._screen.update(
+                Text(self._picture(level, sample), no_wrap=True, overflow="crop"), refresh=True
+            )
         took = time.monotonic() - began
         self._next_draw = began + max(DRAW_EVERY_S, DRAW_BUDGET * took)
 
@@ -165,7 +190,9 @@ class Console:
         step = max(1, (level.planned or level.workers) // 10)
         if (told := (streaming // step, ended // step)) != self._told:
             self._told = told
-            self.say(f"  {clock_time(elapsed_s(level))}  {waiting} waiting, {streaming} streaming, {ended} ended")
+            self.say(
+                f"  {clock_time(elapsed_s(level))}  {waiting} waiting, {streaming} streaming, {ended} ended"
+            )
 
     def _picture(self, level, sample: dict) -> str:
         waiting, streaming, ended = states(level)
@@ -173,9 +200,14 @@ class Console:
         shown = busiest(level.exchanges, room)
         width = self._rich.size.width
         lines = [machine_line(sample, width), self._heading, heading(REQUEST_COLUMNS, width)]
-        counted = {outcome.task.number: outcome for outcome in level.outcomes} if level.is_burst else {}  # else the ended are not shown
+        counted = (
+            {outcome.task.number: outcome for outcome in level.outcomes} if level.is_burst else {}
+        )  # else the ended are not shown
         now = time.perf_counter_ns()
-        lines += [request_line(exchange, now, counted.get(exchange.task.number), width) for exchange in shown]
+        lines += [
+            request_line(exchange, now, counted.get(exchange.task.number), width)
+            for exchange in shown
+        ]
         if len(level.exchanges) > len(shown):
             lines.append(f"{'...':>6} and {len(level.exchanges) - len(shown)} more")
         lines.append(progress_line(level, (waiting, streaming, ended), width))
@@ -191,13 +223,19 @@ class Console:
     def _showing(self):
         try:
             yield
-        except (OSError, SystemExit) as error:  # SystemExit: what rich makes of a pipe without a reader
+        except (
+            OSError,
+            SystemExit,
+        ) as error:  # SystemExit: what rich makes of a pipe without a reader
             self._rich.quiet = True
             standard.silence(sys.stdout)
             if isinstance(error, (BrokenPipeError, SystemExit)):
                 return self.on_left()
             with contextlib.suppress(OSError):
-                print(f"bench.py: standard output: {error.strerror}; the run goes on and shows no more", file=sys.stderr)
+                print(
+                    f"bench.py: standard output: {error.strerror}; the run goes on and shows no more",
+                    file=sys.stderr,
+                )
 
 
 def states(level) -> tuple[int, int, int]:
@@ -205,7 +243,9 @@ def states(level) -> tuple[int, int, int]:
     flying = [exchange for exchange in level.exchanges if exchange.ended_ns is None]
     begun = sum(exchange.reads > 0 for exchange in flying)
     sent = sum(exchange.sent_ns is not None for exchange in flying)
-    ended = len(level.exchanges) - len(flying)  # in a load that goes on only those that were not digested yet
+    ended = len(level.exchanges) - len(
+        flying
+    )  # in a load that goes on only those that were not digested yet
     if not level.is_burst:
         ended += level.tally.ended
     return max(sent - begun, 0), begun, ended
@@ -236,8 +276,10 @@ def busiest(exchanges: list, room: int) -> list:
     """As many as there is room for: those that stream, then those that wait, then the ended."""
     if len(exchanges) <= room:
         return exchanges
+
     def rank(exchange) -> int:
         return 2 if exchange.ended_ns is not None else 0 if exchange.reads else 1
+
     return sorted(exchanges, key=rank)[: room - 1]
 
 
@@ -253,28 +295,48 @@ def request_line(exchange, now_ns: int, outcome=None, width: int = WIDTH) -> str
     first = exchange.first_ns
     until = exchange.ended_ns or now_ns
     tokens = max(exchange.reads - 1, 0)
-    speed = pace(exchange.reads, first, exchange.last_read_ns) if first and exchange.reads > 2 else "-"
+    speed = (
+        pace(exchange.reads, first, exchange.last_read_ns) if first and exchange.reads > 2 else "-"
+    )
     if outcome is not None and outcome.chunk_ns:
         first, tokens = outcome.chunk_ns[0], outcome.output_tokens
         speed = pace(tokens, first, outcome.chunk_ns[-1])
     ttft = short_time((first - sent) / 1e9) if first else "-"
     waiting = short_time(((first or until) - sent) / 1e9)
     duration = short_time((until - first) / 1e9) if first else "-"
-    status = ("cut" if exchange.cancelled else "ended") if exchange.ended_ns else "streaming" if first else "waiting"
-    return row_line(REQUEST_COLUMNS, [number, str(tokens or "-"), speed, ttft, waiting, duration, f"  {status:<10}"], width)
+    status = (
+        ("cut" if exchange.cancelled else "ended")
+        if exchange.ended_ns
+        else "streaming"
+        if first
+        else "waiting"
+    )
+    return row_line(
+        REQUEST_COLUMNS,
+        [number, str(tokens or "-"), speed, ttft, waiting, duration, f"  {status:<10}"],
+        width,
+    )
 
 
 def pace(tokens: int, first_ns: int, last_ns: int) -> str:
     """Tokens a second between the first and the last: 1 / TPOT."""
-    return f"{(tokens - 1) * 1e9 / (last_ns - first_ns):.1f}" if tokens > 1 and last_ns > first_ns else "-"
+    return (
+        f"{(tokens - 1) * 1e9 / (last_ns - first_ns):.1f}"
+        if tokens > 1 and last_ns > first_ns
+        else "-"
+    )
 
 
 MACHINE_PARTS = (  # a word, and after it: key of the sample, unit, factor, places below 100
-    ("GPU", (("gpu_power_w", "W", 1, 1), ("gpu_mhz", "MHz", 1, 0),
-             ("gpu_busy_ratio", "%", 100, 0))),
+    (
+        "GPU",
+        (("gpu_power_w", "W", 1, 1), ("gpu_mhz", "MHz", 1, 0), ("gpu_busy_ratio", "%", 100, 0)),
+    ),
     ("all", (("power_w", "W", 1, 1),)),
-    ("RSS", (("rss_bytes", "GB", 1e-9, 1),)), ("footprint", (("footprint_bytes", "GB", 1e-9, 1),)),
-    ("CPU", (("cpu_ratio", "%", 100, 0),)))
+    ("RSS", (("rss_bytes", "GB", 1e-9, 1),)),
+    ("footprint", (("footprint_bytes", "GB", 1e-9, 1),)),
+    ("CPU", (("cpu_ratio", "%", 100, 0),)),
+)
 
 
 def machine_line(sample: dict, width: int = WIDTH) -> str:
@@ -284,13 +346,18 @@ def machine_line(sample: dict, width: int = WIDTH) -> str:
     """
     sample = dict(sample)
     larger = (sample.get("footprint_bytes") or 0) > (sample.get("rss_bytes") or 0)
-    sample.pop("rss_bytes" if larger else "footprint_bytes", None)  # RSS lacks GPU memory, footprint mapped files
+    sample.pop(
+        "rss_bytes" if larger else "footprint_bytes", None
+    )  # RSS lacks GPU memory, footprint mapped files
     groups = []
     if (thermal := sample.get("thermal")) and str(thermal).lower() not in ("nominal", "none"):
         groups.append(f"thermal {clean(str(thermal))}")
     for word, parts in MACHINE_PARTS:
-        known = [f"{sample[key] * factor:.{places if sample[key] * factor < 99.95 else 0}f} {unit}"
-                 for key, unit, factor, places in parts if sample.get(key) is not None]
+        known = [
+            f"{sample[key] * factor:.{places if sample[key] * factor < 99.95 else 0}f} {unit}"
+            for key, unit, factor, places in parts
+            if sample.get(key) is not None
+        ]
         if known:
             groups.append(" ".join([word, *known]))
     while len(groups) > 1 and len("  ".join(groups)) > width:
@@ -300,11 +367,23 @@ def machine_line(sample: dict, width: int = WIDTH) -> str:
 
 def level_line(row: dict, width: int = WIDTH) -> str:
     """A row of level_summary joined with energy_summary in 80 columns, in fewer without the least; '-' is not known."""
-    return row_line(LEVEL_COLUMNS, [
-        level_name(row), f"{row['completed']}/{row['requests']}", short_time(row["ttft_mean_s"]), short_time(row["ttft_max_s"]),
-        digits(row["tokens_per_s_mean"]), digits(row["output_tokens_per_s"]), digits(row["peak_streaming"]), clock_time(row["duration_s"]),
-        or_gpu(row, "mean_w", 1), digits(row["mean_gpu_mhz"], 0),
-        or_gpu(row, "joules_per_output_token", 3)], width)
+    return row_line(
+        LEVEL_COLUMNS,
+        [
+            level_name(row),
+            f"{row['completed']}/{row['requests']}",
+            short_time(row["ttft_mean_s"]),
+            short_time(row["ttft_max_s"]),
+            digits(row["tokens_per_s_mean"]),
+            digits(row["output_tokens_per_s"]),
+            digits(row["peak_streaming"]),
+            clock_time(row["duration_s"]),
+            or_gpu(row, "mean_w", 1),
+            digits(row["mean_gpu_mhz"], 0),
+            or_gpu(row, "joules_per_output_token", 3),
+        ],
+        width,
+    )
 
 
 GPU_COLUMNS = {"mean_w": "gpu_power_w", "joules_per_output_token": "gpu_joules_per_output_token"}
@@ -338,21 +417,27 @@ def digits(value: float | None, places: int = 1) -> str:
 
 def steady_line(row: dict) -> str:
     """A row of steady_summary under its level."""
-    return (f"        steady {clock_time(row['duration_s'])}: {row['completed']}/{row['requests']} requests, TTFT {short_time(row['ttft_mean_s'])}, "
-            f"{row['tokens_per_s_mean'] or 0:.1f} tokens/s each, {row['output_tokens_per_s'] or 0:.1f} all")
+    return (
+        f"        steady {clock_time(row['duration_s'])}: {row['completed']}/{row['requests']} requests, TTFT {short_time(row['ttft_mean_s'])}, "
+        f"{row['tokens_per_s_mean'] or 0:.1f} tokens/s each, {row['output_tokens_per_s'] or 0:.1f} all"
+    )
 
 
 def cache_line(row: dict) -> str:
     """A row of cache_effect."""
     saved = "-" if row["ttft_saved_ratio"] is None else f"{row['ttft_saved_ratio']:.0%}"
-    return (f"  {row['model']}, {row['concurrency']} at once: TTFT {short_time(row['cold_ttft_mean_s'])} cold, "
-            f"{short_time(row['warm_ttft_mean_s'])} warm: the prompt cache saves {saved}")
+    return (
+        f"  {row['model']}, {row['concurrency']} at once: TTFT {short_time(row['cold_ttft_mean_s'])} cold, "
+        f"{short_time(row['warm_ttft_mean_s'])} warm: the prompt cache saves {saved}"
+    )
 
 
 def host_line(row: dict) -> str:
     """A row of host_summary."""
-    return (f"  {clean_line(row['model'])}, {level_name(row)} at once, {clean_line(row['host'])}: {row['completed']}/{row['requests']} requests, "
-            f"TTFT {short_time(row['ttft_mean_s'])}, {short_speed(row['tokens_per_s_mean'])} tokens/s each, {short_speed(row['output_tokens_per_s'])} all")
+    return (
+        f"  {clean_line(row['model'])}, {level_name(row)} at once, {clean_line(row['host'])}: {row['completed']}/{row['requests']} requests, "
+        f"TTFT {short_time(row['ttft_mean_s'])}, {short_speed(row['tokens_per_s_mean'])} tokens/s each, {short_speed(row['output_tokens_per_s'])} all"
+    )
 
 
 def short_speed(value: float | None) -> str:
@@ -373,4 +458,6 @@ def clock_time(value: float | None) -> str:
     if value is None:
         return "-"
     minutes, rest = divmod(int(round(value)), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+    return (
+        f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+    )

@@ -1,8 +1,9 @@
 """interrupt.py - Ctrl-C, SIGTERM and a terminal that is closed: what is finished is kept, and a second one leaves at once.
 
-    with on_interrupt() as interrupt:
-        while not interrupt.wait(1.0): ...
+with on_interrupt() as interrupt:
+    while not interrupt.wait(1.0): ...
 """
+
 from __future__ import annotations
 
 import contextlib

@@ -1,11 +1,12 @@
 """standard.py - standard output and error: closed, full, read by nobody or short of letters they are no reason to lose a run.
 
-    standard.prepare()                       # the first thing in main
-    print(standard.clean_line(name))         # words of a server, a file or another user
-    standard.silence(sys.stdout)             # it has failed once: nothing more is written there
-    standard.refuse_nul(parser, arguments)   # no path can hold one
-    print(f"--db {standard.quoted(path)}")   # a command to type
+standard.prepare()                       # the first thing in main
+print(standard.clean_line(name))         # words of a server, a file or another user
+standard.silence(sys.stdout)             # it has failed once: nothing more is written there
+standard.refuse_nul(parser, arguments)   # no path can hold one
+print(f"--db {standard.quoted(path)}")   # a command to type
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -17,18 +18,34 @@ import shutil
 import subprocess
 import sys
 
-PACKAGES = ["rich", "requests", "urllib3", "msgspec", "psutil", "sqlite_utils", "altair",
-            "vl_convert", *(["tomli"] if sys.version_info < (3, 11) else [])]
+PACKAGES = [
+    "rich",
+    "requests",
+    "urllib3",
+    "msgspec",
+    "psutil",
+    "sqlite_utils",
+    "altair",
+    "vl_convert",
+    *(["tomli"] if sys.version_info < (3, 11) else []),
+]
 
 if sys.version_info < (3, 10):  # Apple's own python3 is 3.9
-    sys.exit("Python 3.10 or newer is needed, and {} is {}.{}: see Install in README.md".format(
-        sys.executable, *sys.version_info[:2]))
+    sys.exit(
+        "Python 3.10 or newer is needed, and {} is {}.{}: see Install in README.md".format(
+            sys.executable, *sys.version_info[:2]
+        )
+    )
 for _name in PACKAGES:  # another Python than the one with the packages; sudo has its own PATH
     if importlib.util.find_spec(_name) is None:
-        sys.exit(f"No module named {_name!r}: start it with .venv/bin/python, "
-                 "or see Install in README.md")
+        sys.exit(
+            f"No module named {_name!r}: start it with .venv/bin/python, "
+            "or see Install in README.md"
+        )
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # escape codes, text direction
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)  # escape codes, text direction
 
 LONGEST_NAME = 200  # characters that are shown of it
 

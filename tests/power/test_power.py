@@ -1,4 +1,5 @@
 """Power sources: formats, framing, counters, gauges, and the energy views they feed."""
+
 from __future__ import annotations
 
 import io
@@ -19,13 +20,27 @@ CLUSTERS = """<key>clusters</key><array><dict><key>name</key><string>E-Cluster</
 <key>freq_hz</key><real>1.28045e+09</real><key>dvfm_states</key><array><dict><key>freq</key><integer>600</integer>
 </dict></array><key>cpus</key><array><dict><key>cpu</key><integer>0</integer><key>dvfm_states</key><array/></dict>
 </array></dict></array>"""
-PROCESSOR = {"ane_energy": "<integer>10</integer>", "cpu_energy": "<integer>2000</integer>",
-             "cpu_power": "<real>1000.0</real>", "gpu_energy": "<integer>6000</integer>",
-             "gpu_power": "<real>3000.0</real>", "combined_power": "<real>4005</real>"}
-GPU = {"freq_hz": "<real>1360.85</real>", "idle_ns": "<integer>500</integer>", "idle_ratio": "<real>0.25</real>",
-       "gpu_energy": "<integer>6100</integer>"}
-TOP = {"is_delta": "<true/>", "elapsed_ns": "<integer>2000000000</integer>", "hw_model": "<string>Mac14,10</string>",
-       "timestamp": "<date>2025-07-06T05:15:15Z</date>", "thermal_pressure": "<string>Nominal</string>"}
+PROCESSOR = {
+    "ane_energy": "<integer>10</integer>",
+    "cpu_energy": "<integer>2000</integer>",
+    "cpu_power": "<real>1000.0</real>",
+    "gpu_energy": "<integer>6000</integer>",
+    "gpu_power": "<real>3000.0</real>",
+    "combined_power": "<real>4005</real>",
+}
+GPU = {
+    "freq_hz": "<real>1360.85</real>",
+    "idle_ns": "<integer>500</integer>",
+    "idle_ratio": "<real>0.25</real>",
+    "gpu_energy": "<integer>6100</integer>",
+}
+TOP = {
+    "is_delta": "<true/>",
+    "elapsed_ns": "<integer>2000000000</integer>",
+    "hw_model": "<string>Mac14,10</string>",
+    "timestamp": "<date>2025-07-06T05:15:15Z</date>",
+    "thermal_pressure": "<string>Nominal</string>",
+}
 
 
 def keys(entries: dict) -> str:
@@ -41,9 +56,11 @@ def document(top=TOP, processor=PROCESSOR, gpu=GPU, clusters=CLUSTERS) -> bytes:
         states = "<key>dvfm_states</key><array><dict><key>freq</key><integer>444</integer></dict></array>"
         twice = {name: gpu[name] for name in ("idle_ns", "idle_ratio") if name in gpu}
         parts += f"<key>gpu</key><dict>{keys(gpu)}{states}{keys(twice)}</dict>\n"
-    return ('<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" '
-            '"http://www.apple.com/DTDs/PropertyList-1.0.dtd">\n<plist version="1.0">\n<dict>\n'
-            f"{parts}</dict>\n</plist>").encode()
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" '
+        '"http://www.apple.com/DTDs/PropertyList-1.0.dtd">\n<plist version="1.0">\n<dict>\n'
+        f"{parts}</dict>\n</plist>"
+    ).encode()
 
 
 def stream(parse=power.parse_plist, end=b"</plist>") -> power.Stream:
@@ -52,16 +69,23 @@ def stream(parse=power.parse_plist, end=b"</plist>") -> power.Stream:
 
 # -- plist ------------------------------------------------------------------------------
 
+
 def test_plist_gives_the_processors_energies_and_the_gpus_clock():
     sample = power.parse_plist(document())
     assert sample["energy_j"] == pytest.approx(8.01)  # 2000 + 6000 + 10 mJ
     assert (sample["cpu_energy_j"], sample["gpu_energy_j"]) == (2.0, 6.0)  # not the GPU's own 6.1
     assert sample["gpu_mhz"] == 1360.85  # freq_hz of the GPU is in MHz
     assert sample["gpu_busy_ratio"] == 0.75
-    assert (sample["thermal"], sample["elapsed_ns"], sample["at_unix"]) == ("Nominal", 2 * S, 1751778915)
+    assert (sample["thermal"], sample["elapsed_ns"], sample["at_unix"]) == (
+        "Nominal",
+        2 * S,
+        1751778915,
+    )
 
 
-@pytest.mark.parametrize("name", [*PROCESSOR, *GPU, *(name for name in TOP if name != "elapsed_ns")])
+@pytest.mark.parametrize(
+    "name", [*PROCESSOR, *GPU, *(name for name in TOP if name != "elapsed_ns")]
+)
 def test_plist_without_any_one_key_still_parses(name):
     def without(entries):
         return {key: value for key, value in entries.items() if key != name}
@@ -80,43 +104,71 @@ def two_rails(*pairs):
     """The GPU's joules of documents whose processor and GPU say so many millijoules of it."""
     source, found = power.powermetrics_source(None), []
     for number, (processor_mj, gpu_mj) in enumerate(pairs, 1):
-        data = document(processor={**PROCESSOR, "gpu_energy": f"<integer>{processor_mj}</integer>"},
-                        gpu={**GPU, "gpu_energy": f"<integer>{gpu_mj}</integer>"})
+        data = document(
+            processor={**PROCESSOR, "gpu_energy": f"<integer>{processor_mj}</integer>"},
+            gpu={**GPU, "gpu_energy": f"<integer>{gpu_mj}</integer>"},
+        )
         (sample,) = source.feed(data, number * 2 * S)
         assert sample["energy_j"] == pytest.approx(2.01 + sample["gpu_energy_j"])
         found.append(sample["gpu_energy_j"])
     return found
 
 
-@pytest.mark.parametrize("pairs, joules", [
-    ([(0, 6100), (0, 5000)], [6.1, 5.0]),                    # the processor's stands still
-    ([(6000, 0), (5000, 0)], [6.0, 5.0]),
-    ([(0, 2), (6000, 6100), (0, 6100)], [0.002, 6.0, 0.0]),  # an idle GPU says nothing of which it is
-    ([(0, 6100), (40, 5000)], [6.1, 5.0]),                   # it stays the one that has moved
-    ([(0, 0)], [0.0])])
+@pytest.mark.parametrize(
+    "pairs, joules",
+    [
+        ([(0, 6100), (0, 5000)], [6.1, 5.0]),  # the processor's stands still
+        ([(6000, 0), (5000, 0)], [6.0, 5.0]),
+        (
+            [(0, 2), (6000, 6100), (0, 6100)],
+            [0.002, 6.0, 0.0],
+        ),  # an idle GPU says nothing of which it is
+        ([(0, 6100), (40, 5000)], [6.1, 5.0]),  # it stays the one that has moved
+        ([(0, 0)], [0.0]),
+    ],
+)
 def test_of_two_gpu_energies_the_one_that_moves_is_taken_and_remembered(pairs, joules):
     assert two_rails(*pairs) == joules
 
 
 def test_plist_without_gpu_or_with_power_only():
     sample = power.parse_plist(document(processor={"cpu_power": "<real>500</real>"}, gpu=None))
-    assert (sample["cpu_energy_j"], sample["energy_j"], sample["gpu_mhz"]) == (1.0, None, None)  # 0.5 W, 2 s
+    assert (sample["cpu_energy_j"], sample["energy_j"], sample["gpu_mhz"]) == (
+        1.0,
+        None,
+        None,
+    )  # 0.5 W, 2 s
 
 
 def test_plist_of_an_intel_mac():
-    sample = power.parse_plist(document(processor={"package_joules": "<real>24.5</real>"}, gpu=None))
+    sample = power.parse_plist(
+        document(processor={"package_joules": "<real>24.5</real>"}, gpu=None)
+    )
     assert sample["energy_j"] == 24.5
 
 
 def test_arrays_are_emptied_and_nothing_else():
     kept = power.without_arrays(document())
-    assert b"E-Cluster" not in kept and b"cpu_energy" in kept and kept.count(b"<array>") == kept.count(b"</array>") == 2
+    assert (
+        b"E-Cluster" not in kept
+        and b"cpu_energy" in kept
+        and kept.count(b"<array>") == kept.count(b"</array>") == 2
+    )
 
 
-@pytest.mark.parametrize("damaged", [
-    b"", b"</plist>", b"\0\n</plist>", document()[:-300] + b"</plist>", document().replace(b"elapsed_ns", b"elapsed"),
-    document().replace(b"2000000000", b"0"), document().replace(b"</dict>\n</plist>", b"</plist>"),
-    b'<?xml version="1.0"?><plist version="1.0"><string>no</string></plist>'])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"</plist>",
+        b"\0\n</plist>",
+        document()[:-300] + b"</plist>",
+        document().replace(b"elapsed_ns", b"elapsed"),
+        document().replace(b"2000000000", b"0"),
+        document().replace(b"</dict>\n</plist>", b"</plist>"),
+        b'<?xml version="1.0"?><plist version="1.0"><string>no</string></plist>',
+    ],
+)
 def test_damaged_documents_are_value_errors(damaged):
     with pytest.raises(ValueError):
         power.parse_plist(damaged)
@@ -130,7 +182,9 @@ def test_a_stream_cut_at_every_position_gives_the_same_samples():
     for cut in range(1, len(data), 7):
         source = stream()
         first, second = source.feed(data[:cut], 9 * S), source.feed(data[cut:], 9 * S)
-        assert [sample["energy_j"] for sample in first + second] == [sample["energy_j"] for sample in whole], cut
+        assert [sample["energy_j"] for sample in first + second] == [
+            sample["energy_j"] for sample in whole
+        ], cut
 
 
 def test_a_cut_off_and_a_damaged_document_are_counted():
@@ -151,10 +205,13 @@ def test_a_stream_that_is_no_powermetrics_does_not_grow(monkeypatch):
 
 # -- where a window lies on our clock ---------------------------------------------------
 
+
 def windows(source, arrivals, elapsed_ns=S):
     data = document(top={**TOP, "elapsed_ns": f"<integer>{elapsed_ns}</integer>"})
-    return [[(sample["start_ns"], sample["end_ns"]) for sample in source.feed(data * count, at_ns)]
-            for at_ns, count in arrivals]
+    return [
+        [(sample["start_ns"], sample["end_ns"]) for sample in source.feed(data * count, at_ns)]
+        for at_ns, count in arrivals
+    ]
 
 
 def test_windows_follow_each_other_by_elapsed_time_not_by_arrival():
@@ -181,7 +238,11 @@ def test_documents_read_late_and_together_keep_their_places():
 
 def test_windows_never_overlap_nor_vanish():
     source = stream()
-    spans = [span for group in windows(source, [(5 * S, 2), (5 * S + 1, 3), (5 * S + 2, 1), (30 * S, 2)]) for span in group]
+    spans = [
+        span
+        for group in windows(source, [(5 * S, 2), (5 * S + 1, 3), (5 * S + 2, 1), (30 * S, 2)])
+        for span in group
+    ]
     assert all(start < end for start, end in spans)
     assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:]))
 
@@ -282,15 +343,26 @@ def test_text_without_its_header_has_no_energy():
 
 # -- macmon -----------------------------------------------------------------------------
 
+
 def test_macmon_watts_become_energy_since_the_last_line():
     source = stream(power.parse_macmon, b"\n")
-    line = (b'{"all_power": 10.0, "cpu_power": 4.0, "gpu_power": 6.0, "sys_power": 20.0, "gpu_freq_mhz": 461,'
-            b' "gpu_active_ratio": 0.09, "temp": {"gpu_temp_avg": 36.5}}\n')
+    line = (
+        b'{"all_power": 10.0, "cpu_power": 4.0, "gpu_power": 6.0, "sys_power": 20.0, "gpu_freq_mhz": 461,'
+        b' "gpu_active_ratio": 0.09, "temp": {"gpu_temp_avg": 36.5}}\n'
+    )
     (first,), (second,) = source.feed(line, 5 * S), source.feed(line, 7 * S)
     assert (first["start_ns"], first["end_ns"], first["energy_j"]) == (4 * S, 5 * S, 10.0)
     assert (second["start_ns"], second["end_ns"], second["energy_j"]) == (5 * S, 7 * S, 20.0)
-    assert (second["cpu_energy_j"], second["gpu_energy_j"], second["system_power_w"]) == (8.0, 12.0, 20.0)
-    assert (second["gpu_mhz"], second["gpu_busy_ratio"], second["temperature_c"]) == (461, 0.09, 36.5)
+    assert (second["cpu_energy_j"], second["gpu_energy_j"], second["system_power_w"]) == (
+        8.0,
+        12.0,
+        20.0,
+    )
+    assert (second["gpu_mhz"], second["gpu_busy_ratio"], second["temperature_c"]) == (
+        461,
+        0.09,
+        36.5,
+    )
 
 
 def test_macmon_lines_read_late_and_together_share_the_time():
@@ -298,34 +370,59 @@ def test_macmon_lines_read_late_and_together_share_the_time():
     line = b'{"all_power": 10.0}\n'
     source.feed(line, 5 * S)
     samples = source.feed(line * 4, 9 * S)
-    assert [(sample["start_ns"] // S, sample["end_ns"] // S, sample["energy_j"]) for sample in samples] == [
-        (5, 6, 10.0), (6, 7, 10.0), (7, 8, 10.0), (8, 9, 10.0)]
+    assert [
+        (sample["start_ns"] // S, sample["end_ns"] // S, sample["energy_j"]) for sample in samples
+    ] == [(5, 6, 10.0), (6, 7, 10.0), (7, 8, 10.0), (8, 9, 10.0)]
 
 
 def test_macmon_before_0_8_and_damaged_lines():
     source = stream(power.parse_macmon, b"\n")
     (sample,) = source.feed(b'{"all_power": 1, "gpu_usage": [461, 0.02]}\nnot json\n[]\n', S)
-    assert (sample["gpu_mhz"], sample["gpu_busy_ratio"], sample["gpu_energy_j"]) == (461, 0.02, None)
+    assert (sample["gpu_mhz"], sample["gpu_busy_ratio"], sample["gpu_energy_j"]) == (
+        461,
+        0.02,
+        None,
+    )
     assert source.dropped == 2
 
 
-@pytest.mark.parametrize("value, expected", [(3, 3), (0, 0), (-1, None), (math.nan, None), (math.inf, None),
-                                             ("3", None), (None, None), (True, None)])
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        (3, 3),
+        (0, 0),
+        (-1, None),
+        (math.nan, None),
+        (math.inf, None),
+        ("3", None),
+        (None, None),
+        (True, None),
+    ],
+)
 def test_number(value, expected):
     assert power.number(value) == expected
 
 
 # -- counters and gauges ----------------------------------------------------------------
 
+
 def polled(kind, readings, **options):
-    source = power.Polled("test", "gpu0", kind, None, lambda: dict(readings.pop(0)), part="gpu", **options)
+    source = power.Polled(
+        "test", "gpu0", kind, None, lambda: dict(readings.pop(0)), part="gpu", **options
+    )
     return lambda at_s: source.read(int(at_s * S)), source
 
 
 def test_counter_differences():
     read, _ = polled("counter", [{"joules": 5.0}, {"joules": 25.0, "gpu_mhz": 900.0}])
     assert read(1) is None
-    assert read(3) == {"start_ns": S, "end_ns": 3 * S, "energy_j": 20.0, "gpu_energy_j": 20.0, "gpu_mhz": 900.0}
+    assert read(3) == {
+        "start_ns": S,
+        "end_ns": 3 * S,
+        "energy_j": 20.0,
+        "gpu_energy_j": 20.0,
+        "gpu_mhz": 900.0,
+    }
 
 
 def test_counter_that_wraps_and_one_that_is_reset():
@@ -345,7 +442,9 @@ def test_counter_that_leaps_is_not_believed():
 
 
 def test_counter_forgets_nothing_over_a_failed_reading():
-    read, source = polled("counter", [{"joules": 1.0}, {"joules": None, "gpu_mhz": 1.0}, {}, {"joules": 7.0}])
+    read, source = polled(
+        "counter", [{"joules": 1.0}, {"joules": None, "gpu_mhz": 1.0}, {}, {"joules": 7.0}]
+    )
     assert [read(1), read(2), read(3)] == [None, None, None]
     assert source.dropped == 2
     sample = read(4)
@@ -373,6 +472,7 @@ def test_two_readings_at_about_one_instant_are_one(second_s):
 
 
 # -- NVIDIA -----------------------------------------------------------------------------
+
 
 class FakeNvml(types.SimpleNamespace):
     """The module pynvml with two GPUs; `raises` maps a call to the error it gives."""
@@ -438,15 +538,30 @@ class FakeNvml(types.SimpleNamespace):
 
 def test_nvidia_reads_the_energy_counter_of_each_gpu():
     first, second = power.nvidia_sources(FakeNvml())
-    assert [first.device, second.device, first.kind, first.status] == ["gpu0", "gpu1", "counter", "ok"]
+    assert [first.device, second.device, first.kind, first.status] == [
+        "gpu0",
+        "gpu1",
+        "counter",
+        "ok",
+    ]
     assert "RTX 4090" in first.scope
     first.read(S)
     assert first.read(2 * S) == {
-        "start_ns": S, "end_ns": 2 * S, "energy_j": 300.0, "gpu_energy_j": 300.0, "gpu_busy_ratio": 0.87,
-        "gpu_mhz": 2520.0, "gpu_memory_bytes": 8 << 30, "temperature_c": 61.0, "thermal": "software thermal"}
+        "start_ns": S,
+        "end_ns": 2 * S,
+        "energy_j": 300.0,
+        "gpu_energy_j": 300.0,
+        "gpu_busy_ratio": 0.87,
+        "gpu_mhz": 2520.0,
+        "gpu_memory_bytes": 8 << 30,
+        "temperature_c": 61.0,
+        "thermal": "software thermal",
+    }
 
 
-@pytest.mark.parametrize("error", [FakeNvml.NVMLError_NotSupported, FakeNvml.NVMLError_FunctionNotFound])
+@pytest.mark.parametrize(
+    "error", [FakeNvml.NVMLError_NotSupported, FakeNvml.NVMLError_FunctionNotFound]
+)
 def test_nvidia_without_the_counter_is_a_gauge(error):
     nvml = FakeNvml(energy=error())
     source = power.nvidia_sources(nvml)[0]
@@ -456,8 +571,16 @@ def test_nvidia_without_the_counter_is_a_gauge(error):
     assert nvml.calls.count("energy") == 2  # asked once for each GPU, never again
 
 
-@pytest.mark.parametrize("call, column", [("busy", "gpu_busy_ratio"), ("clock", "gpu_mhz"), ("memory", "gpu_memory_bytes"),
-                                          ("temperature", "temperature_c"), ("throttle", "thermal")])
+@pytest.mark.parametrize(
+    "call, column",
+    [
+        ("busy", "gpu_busy_ratio"),
+        ("clock", "gpu_mhz"),
+        ("memory", "gpu_memory_bytes"),
+        ("temperature", "temperature_c"),
+        ("throttle", "thermal"),
+    ],
+)
 def test_nvidia_call_that_is_not_supported_is_asked_once(call, column):
     nvml = FakeNvml(**{call: FakeNvml.NVMLError_NotSupported()})
     source = power.nvidia_source(nvml, 0)
@@ -478,7 +601,10 @@ def test_nvidia_other_errors_are_null_for_the_sample():
 
 
 def test_nvidia_without_energy_and_power_has_its_load():
-    source = power.nvidia_source(FakeNvml(energy=FakeNvml.NVMLError_NotSupported(), power=FakeNvml.NVMLError_NotSupported()), 0)
+    source = power.nvidia_source(
+        FakeNvml(energy=FakeNvml.NVMLError_NotSupported(), power=FakeNvml.NVMLError_NotSupported()),
+        0,
+    )
     source.read(S)
     sample = source.read(2 * S)
     assert sample["energy_j"] is None and sample["gpu_busy_ratio"] == 0.87
@@ -486,7 +612,10 @@ def test_nvidia_without_energy_and_power_has_its_load():
 
 def test_a_lost_gpu_does_not_hide_the_others():
     lost, other = power.nvidia_sources(FakeNvml(gpu0=FakeNvml.NVMLError_GpuIsLost("GPU is lost")))
-    assert (lost.device, lost.status) == ("gpu0", "not read: GPU is lost; see what `nvidia-smi` says") and not hasattr(lost, "read")
+    assert (lost.device, lost.status) == (
+        "gpu0",
+        "not read: GPU is lost; see what `nvidia-smi` says",
+    ) and not hasattr(lost, "read")
     other.read(S)
     assert (other.device, other.read(2 * S)["energy_j"]) == ("gpu1", 300.0)
 
@@ -498,7 +627,9 @@ def test_nvidia_counter_that_fails_at_first_is_taken_when_it_works():
     source.read(S)
     assert source.read(2 * S)["energy_j"] == 250.0
     del nvml.raises["energy"]
-    assert source.read(3 * S)["energy_j"] == 250.0 and source.kind == "counter"  # watts at both ends
+    assert (
+        source.read(3 * S)["energy_j"] == 250.0 and source.kind == "counter"
+    )  # watts at both ends
     assert source.read(4 * S)["energy_j"] == 300.0
     asked = nvml.calls.count("power")
     source.read(5 * S)
@@ -526,6 +657,7 @@ def test_nvidia_counter_that_fails_for_a_moment_forgets_nothing():
 
 # -- Linux: a tree like /sys ------------------------------------------------------------
 
+
 def tree(root: pathlib.Path, files: dict) -> str:
     for name, content in files.items():
         path = root / name
@@ -534,18 +666,27 @@ def tree(root: pathlib.Path, files: dict) -> str:
     return str(root)
 
 
-AMD = {"class/drm/card1/device/vendor": "0x1002", "class/drm/card1/device/gpu_busy_percent": 30,
-       "class/drm/card1/device/mem_info_vram_used": 500, "class/drm/card1/device/mem_info_gtt_used": 70,
-       "class/drm/card1/device/hwmon/hwmon8/name": "amdgpu",
-       "class/drm/card1/device/hwmon/hwmon8/power1_average": 68_000_000,
-       "class/drm/card1/device/hwmon/hwmon8/power1_cap": 290_000_000,
-       "class/drm/card1/device/hwmon/hwmon8/freq1_input": 2_219_000_000,
-       "class/drm/card1/device/hwmon/hwmon8/temp1_input": 53_000,
-       "class/drm/card1-HDMI-A-1/status": "connected"}
-RAPL = {"class/powercap/intel-rapl:0/name": "package-0", "class/powercap/intel-rapl:0/energy_uj": 262_143_000_000,
-        "class/powercap/intel-rapl:0/max_energy_range_uj": 262_143_328_850,
-        "class/powercap/intel-rapl:0:0/name": "core", "class/powercap/intel-rapl:0:0/energy_uj": 5,
-        "class/powercap/intel-rapl:1/name": "psys", "class/powercap/intel-rapl:1/energy_uj": 5}
+AMD = {
+    "class/drm/card1/device/vendor": "0x1002",
+    "class/drm/card1/device/gpu_busy_percent": 30,
+    "class/drm/card1/device/mem_info_vram_used": 500,
+    "class/drm/card1/device/mem_info_gtt_used": 70,
+    "class/drm/card1/device/hwmon/hwmon8/name": "amdgpu",
+    "class/drm/card1/device/hwmon/hwmon8/power1_average": 68_000_000,
+    "class/drm/card1/device/hwmon/hwmon8/power1_cap": 290_000_000,
+    "class/drm/card1/device/hwmon/hwmon8/freq1_input": 2_219_000_000,
+    "class/drm/card1/device/hwmon/hwmon8/temp1_input": 53_000,
+    "class/drm/card1-HDMI-A-1/status": "connected",
+}
+RAPL = {
+    "class/powercap/intel-rapl:0/name": "package-0",
+    "class/powercap/intel-rapl:0/energy_uj": 262_143_000_000,
+    "class/powercap/intel-rapl:0/max_energy_range_uj": 262_143_328_850,
+    "class/powercap/intel-rapl:0:0/name": "core",
+    "class/powercap/intel-rapl:0:0/energy_uj": 5,
+    "class/powercap/intel-rapl:1/name": "psys",
+    "class/powercap/intel-rapl:1/energy_uj": 5,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -558,22 +699,36 @@ def test_amd_card(tmp_path):
     (source,) = power.sources(sysfs=tree(tmp_path, AMD))
     source.read(S)
     assert source.read(2 * S) == {
-        "start_ns": S, "end_ns": 2 * S, "energy_j": 68.0, "gpu_energy_j": 68.0, "gpu_busy_ratio": 0.3,
-        "gpu_mhz": 2219.0, "gpu_memory_bytes": 500, "temperature_c": 53.0}
+        "start_ns": S,
+        "end_ns": 2 * S,
+        "energy_j": 68.0,
+        "gpu_energy_j": 68.0,
+        "gpu_busy_ratio": 0.3,
+        "gpu_mhz": 2219.0,
+        "gpu_memory_bytes": 500,
+        "temperature_c": 53.0,
+    }
     assert (source.name, source.device, source.kind) == ("amdgpu", "card1", "gauge")
 
 
 def test_amd_card_that_answers_with_an_error(tmp_path):
     files = {name: content for name, content in AMD.items() if "busy" not in name}
     root = tree(tmp_path, files)
-    (tmp_path / "class/drm/card1/device/gpu_busy_percent").mkdir()  # reading it fails, as EBUSY would
+    (
+        tmp_path / "class/drm/card1/device/gpu_busy_percent"
+    ).mkdir()  # reading it fails, as EBUSY would
     (source,) = power.sources(sysfs=root)
     source.read(S)
     assert source.read(2 * S)["gpu_busy_ratio"] is None
 
 
 def test_amd_card_without_any_watts_is_no_source(tmp_path):
-    assert power.sources(sysfs=tree(tmp_path, {name: AMD[name] for name in AMD if "power1" not in name})) == []
+    assert (
+        power.sources(
+            sysfs=tree(tmp_path, {name: AMD[name] for name in AMD if "power1" not in name})
+        )
+        == []
+    )
 
 
 def test_amd_apu_counts_the_cpu_so_rapl_is_left_out(tmp_path):
@@ -596,13 +751,25 @@ def test_counters_that_an_apu_makes_superfluous_are_closed(tmp_path):
 
 
 def intel(**hwmon):
-    files = {f"class/drm/card0/device/hwmon/hwmon2/{name}": content for name, content in hwmon.items()}
-    return {"class/drm/card0/device/vendor": "0x8086", "class/drm/card0/device/hwmon/hwmon2/name": "xe",
-            "class/drm/card0/device/tile0/gt0/freq0/act_freq": 2400, **files}
+    files = {
+        f"class/drm/card0/device/hwmon/hwmon2/{name}": content for name, content in hwmon.items()
+    }
+    return {
+        "class/drm/card0/device/vendor": "0x8086",
+        "class/drm/card0/device/hwmon/hwmon2/name": "xe",
+        "class/drm/card0/device/tile0/gt0/freq0/act_freq": 2400,
+        **files,
+    }
 
 
-@pytest.mark.parametrize("hwmon", [{"energy1_input": 5_000_000}, {"energy2_input": 5_000_000},
-                                   {"energy1_input": 0, "energy2_input": 5_000_000}])
+@pytest.mark.parametrize(
+    "hwmon",
+    [
+        {"energy1_input": 5_000_000},
+        {"energy2_input": 5_000_000},
+        {"energy1_input": 0, "energy2_input": 5_000_000},
+    ],
+)
 def test_intel_card_counts_with_the_counter_that_moves(tmp_path, hwmon):
     (source,) = power.sources(sysfs=tree(tmp_path, intel(**hwmon, temp2_input=46000)))
     source.read(S)
@@ -613,13 +780,21 @@ def test_intel_card_counts_with_the_counter_that_moves(tmp_path, hwmon):
 
 
 def test_intel_counter_that_stands_still_is_left_for_the_one_that_moves(tmp_path):
-    (source,) = power.sources(sysfs=tree(tmp_path, intel(energy1_input=9_000_000, energy2_input=5_000_000)))
+    (source,) = power.sources(
+        sysfs=tree(tmp_path, intel(energy1_input=9_000_000, energy2_input=5_000_000))
+    )
     hwmon = tmp_path / "class/drm/card0/device/hwmon/hwmon2"
     assert source.read(S) is None
     assert source.read(2 * S) is None  # neither has moved
     (hwmon / "energy2_input").write_text("65000000\n")
     assert source.read(3 * S) | {"gpu_mhz": 0, "temperature_c": 0} == {
-        "start_ns": S, "end_ns": 3 * S, "energy_j": 60.0, "gpu_energy_j": 60.0, "gpu_mhz": 0, "temperature_c": 0}
+        "start_ns": S,
+        "end_ns": 3 * S,
+        "energy_j": 60.0,
+        "gpu_energy_j": 60.0,
+        "gpu_mhz": 0,
+        "temperature_c": 0,
+    }
     (hwmon / "energy1_input").write_text("9000001\n")
     assert source.read(4 * S)["energy_j"] == 0.0  # it is the second for good
 
@@ -635,13 +810,19 @@ def test_rapl_takes_packages_only_and_survives_the_wrap(tmp_path):
     source.read(S)
     (tmp_path / "class/powercap/intel-rapl:0/energy_uj").write_text("49671150\n")
     sample = source.read(2 * S)
-    assert sample["energy_j"] == pytest.approx(50.0) and sample["cpu_energy_j"] == sample["energy_j"]
+    assert (
+        sample["energy_j"] == pytest.approx(50.0) and sample["cpu_energy_j"] == sample["energy_j"]
+    )
     source.stop()
     assert source.read(3 * S) is None  # the descriptor is closed: no sample, no exception
 
 
 def test_rapl_prefers_the_memory_mapped_twin(tmp_path):
-    twin = {name.replace("intel-rapl:0/", "intel-rapl-mmio:0/"): content for name, content in RAPL.items() if "rapl:0/" in name}
+    twin = {
+        name.replace("intel-rapl:0/", "intel-rapl-mmio:0/"): content
+        for name, content in RAPL.items()
+        if "rapl:0/" in name
+    }
     twin["class/powercap/intel-rapl-mmio:0/energy_uj"] = 77
     (package,) = power.open_rapl(tree(tmp_path, {**RAPL, **twin}))
     assert os.pread(package[1], 32, 0) == b"77\n"
@@ -649,7 +830,11 @@ def test_rapl_prefers_the_memory_mapped_twin(tmp_path):
 
 
 def test_rapl_leaves_a_memory_mapped_twin_that_counts_nothing(tmp_path):
-    twin = {name.replace("intel-rapl:0/", "intel-rapl-mmio:0/"): content for name, content in RAPL.items() if "rapl:0/" in name}
+    twin = {
+        name.replace("intel-rapl:0/", "intel-rapl-mmio:0/"): content
+        for name, content in RAPL.items()
+        if "rapl:0/" in name
+    }
     twin["class/powercap/intel-rapl-mmio:0/energy_uj"] = 0
     (package,) = power.open_rapl(tree(tmp_path, {**RAPL, **twin}))
     assert os.pread(package[1], 32, 0) == b"262143000000\n"
@@ -675,6 +860,7 @@ def test_nvidia_card_whose_driver_is_not_there_says_so(tmp_path):
 @pytest.mark.parametrize("vendor", ["0x10de", "0x1af4"])
 def test_a_broken_nvidia_driver_does_not_end_us(tmp_path, monkeypatch, vendor):
     """It is said without its card in /sys too: a container shows none."""
+
     def explode():
         raise RuntimeError("Driver/library version mismatch")
 
@@ -693,6 +879,7 @@ def test_a_nvidia_driver_without_gpus_says_so(tmp_path, monkeypatch):
 
 # -- macOS: what is chosen --------------------------------------------------------------
 
+
 def test_macos_without_root_takes_macmon_or_says_how_to_get_power(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(power.shutil, "which", lambda name: "/opt/homebrew/bin/macmon")
@@ -707,25 +894,55 @@ def test_macos_without_root_takes_macmon_or_says_how_to_get_power(monkeypatch):
 @pytest.fixture
 def mac(monkeypatch, tmp_path):
     """mac(system's version, what `macmon --version` prints or None) -> the one source of a Mac without root."""
+
     def of(version, macmon):
         tool = tmp_path / "macmon"
-        answers = {("/usr/sbin/sysctl", "-n", "kern.osproductversion"): f"{version}\n", (str(tool), "--version"): macmon}
+        answers = {
+            ("/usr/sbin/sysctl", "-n", "kern.osproductversion"): f"{version}\n",
+            (str(tool), "--version"): macmon,
+        }
         monkeypatch.setattr(sys, "platform", "darwin")
         monkeypatch.setattr(power.conditions, "output_of", lambda *command, **_: answers[command])
-        monkeypatch.setattr(power.shutil, "which", lambda name: str(tool) if macmon is not None else None)
+        monkeypatch.setattr(
+            power.shutil, "which", lambda name: str(tool) if macmon is not None else None
+        )
         (source,) = power.sources()
         return source
 
     return of
 
 
-@pytest.mark.parametrize("version, macmon, name, said", [
-    ("26.1", None, "powermetrics", "not read: macOS gives power to root only; start with sudo, or `brew install macmon`"),
-    ("27.0", None, "powermetrics", "not read: macOS gives power to root only; start with sudo, or (of the GPU alone) `brew install macmon`, 0.8 or newer"),
-    ("27.0", "macmon 0.7.1\n", "macmon", "not read: macmon 0.7 fails on macOS 27; start with sudo, or (of the GPU alone) `brew upgrade macmon` to 0.8 or newer"),
-    ("26.4", "macmon 0.7.1\n", "macmon", "ok"), ("27.0", "macmon 0.8.2\n", "macmon", "ok"), ("28.1", "macmon 1.0.0\n", "macmon", "ok"),
-    ("27.0", "", "macmon", "ok"), ("", "macmon 0.7.1\n", "macmon", "ok")])
-def test_what_a_mac_without_root_is_told_depends_on_its_system_and_on_macmon(mac, version, macmon, name, said):
+@pytest.mark.parametrize(
+    "version, macmon, name, said",
+    [
+        (
+            "26.1",
+            None,
+            "powermetrics",
+            "not read: macOS gives power to root only; start with sudo, or `brew install macmon`",
+        ),
+        (
+            "27.0",
+            None,
+            "powermetrics",
+            "not read: macOS gives power to root only; start with sudo, or (of the GPU alone) `brew install macmon`, 0.8 or newer",
+        ),
+        (
+            "27.0",
+            "macmon 0.7.1\n",
+            "macmon",
+            "not read: macmon 0.7 fails on macOS 27; start with sudo, or (of the GPU alone) `brew upgrade macmon` to 0.8 or newer",
+        ),
+        ("26.4", "macmon 0.7.1\n", "macmon", "ok"),
+        ("27.0", "macmon 0.8.2\n", "macmon", "ok"),
+        ("28.1", "macmon 1.0.0\n", "macmon", "ok"),
+        ("27.0", "", "macmon", "ok"),
+        ("", "macmon 0.7.1\n", "macmon", "ok"),
+    ],
+)
+def test_what_a_mac_without_root_is_told_depends_on_its_system_and_on_macmon(
+    mac, version, macmon, name, said
+):
     source = mac(version, macmon)
     assert (source.name, source.status) == (name, said)
 
@@ -739,7 +956,9 @@ def test_a_macmon_that_fails_on_this_macos_does_not_stand_in(mac):
 
 @pytest.mark.parametrize("code, advised", [(101, True), (134, True), (1, False)])
 def test_a_macmon_that_panics_is_to_be_updated(code, advised):
-    source = power.macmon_source(python(f"import sys; print('thread main panicked', file=sys.stderr); sys.exit({code})"))
+    source = power.macmon_source(
+        python(f"import sys; print('thread main panicked', file=sys.stderr); sys.exit({code})")
+    )
     with source.start() as output:
         assert output.read() == b""
     said = source.complaint()
@@ -759,17 +978,33 @@ def test_macmon_stands_in_for_roots_powermetrics_but_never_runs_as_root(monkeypa
 
 def test_powermetrics_is_called_absolutely_and_without_files():
     assert power.powermetrics_arguments() == [
-        "/usr/bin/powermetrics", "--samplers", "cpu_power,gpu_power,thermal", "-f", "plist", "-b", "0", "-i", "1000"]
+        "/usr/bin/powermetrics",
+        "--samplers",
+        "cpu_power,gpu_power,thermal",
+        "-f",
+        "plist",
+        "-b",
+        "0",
+        "-i",
+        "1000",
+    ]
 
 
 # -- a sampler as a child ---------------------------------------------------------------
+
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
 def test_child_output_complaint_and_exit_code():
-    child = power.Child([python("import sys; print('out'); sys.exit('powermetrics must be invoked as the superuser')")])
+    child = power.Child(
+        [
+            python(
+                "import sys; print('out'); sys.exit('powermetrics must be invoked as the superuser')"
+            )
+        ]
+    )
     with child.start() as output:
         assert output.read() == f"out{os.linesep}".encode()
     assert child.complaint() == "powermetrics must be invoked as the superuser exit code 1"
@@ -785,7 +1020,9 @@ def test_child_that_is_missing_or_has_no_other_command():
 
 
 def test_child_is_killed_and_its_cpu_time_known():
-    child = power.Child([python("import time; sum(range(10**6)); print(1, flush=True); time.sleep(60)")])
+    child = power.Child(
+        [python("import time; sum(range(10**6)); print(1, flush=True); time.sleep(60)")]
+    )
     with child.start() as output:
         assert output.readline().strip() == b"1"
         child.kill()
@@ -795,37 +1032,77 @@ def test_child_is_killed_and_its_cpu_time_known():
 
 
 def test_a_refused_sampler_leads_to_a_simpler_command():
-    source = power.powermetrics_source(power.Child(power.with_samplers(["pm", "--samplers", "cpu_power,gpu_power,thermal", "-f"])))
+    source = power.powermetrics_source(
+        power.Child(power.with_samplers(["pm", "--samplers", "cpu_power,gpu_power,thermal", "-f"]))
+    )
     assert not source.refused("Second underflow occured.")
-    assert source.refused("powermetrics: unrecognized sampler: thermal") and source.refused("exit code 64")
+    assert source.refused("powermetrics: unrecognized sampler: thermal") and source.refused(
+        "exit code 64"
+    )
     assert not source.refused("exit code 64")  # none is left
     assert source.launcher.commands[2] == ["pm", "--samplers", "gpu_power", "-f"]
 
 
 # -- the views, with figures worked out by hand -----------------------------------------
 
+
 @pytest.fixture
 def results(tmp_path):
     """A run of 100 s: idle from 0 to 10 s, one level from 20 to 30 s, one from 40 to 50 s."""
     database = db.connect(tmp_path / "results.db")
-    database["run"].insert({"id": 1, "source": "bench", "status": "finished", "started_unix": 1_700_000_000, "arguments": "{}",
-                            "tool_version": "test", "idle_start_ns": 0, "idle_end_ns": 10 * S, "ended_ns": 100 * S})
+    database["run"].insert(
+        {
+            "id": 1,
+            "source": "bench",
+            "status": "finished",
+            "started_unix": 1_700_000_000,
+            "arguments": "{}",
+            "tool_version": "test",
+            "idle_start_ns": 0,
+            "idle_end_ns": 10 * S,
+            "ended_ns": 100 * S,
+        }
+    )
     for level, start_s in ((1, 20), (2, 40)):
-        database["level"].insert({"id": level, "run_id": 1, "model": "m", "concurrency": level, "status": "finished",
-                                  "started_ns": start_s * S, "ended_ns": (start_s + 10) * S})
+        database["level"].insert(
+            {
+                "id": level,
+                "run_id": 1,
+                "model": "m",
+                "concurrency": level,
+                "status": "finished",
+                "started_ns": start_s * S,
+                "ended_ns": (start_s + 10) * S,
+            }
+        )
     add_source(database, 1)
     yield database
     database.conn.close()
 
 
 def add_source(database, number, name="powermetrics"):
-    database["power_source"].insert({"id": number, "run_id": 1, "name": name, "device": f"d{number}",
-                                     "kind": "interval", "status": "ok"})
+    database["power_source"].insert(
+        {
+            "id": number,
+            "run_id": 1,
+            "name": name,
+            "device": f"d{number}",
+            "kind": "interval",
+            "status": "ok",
+        }
+    )
 
 
 def add_sample(database, start_s, end_s, energy_j, source=1, **columns):
-    database["power_sample"].insert({"source_id": source, "start_ns": int(start_s * S), "end_ns": int(end_s * S),
-                                     "energy_j": energy_j, **columns})
+    database["power_sample"].insert(
+        {
+            "source_id": source,
+            "start_ns": int(start_s * S),
+            "end_ns": int(end_s * S),
+            "energy_j": energy_j,
+            **columns,
+        }
+    )
 
 
 def rows(database, view, where="1"):
@@ -837,12 +1114,19 @@ def test_energy_counts_each_sample_by_its_overlap(results):
     add_sample(results, 25, 35, 300.0)  # 30 W, half of it inside
     (level,) = rows(results, "energy_by_source")
     assert level["energy_j"] == pytest.approx(200.0)  # 5 s of 10 W, 5 s of 30 W
-    assert (level["coverage_ratio"], level["mean_w"], level["max_w"], level["samples"]) == (1.0, 20.0, 30.0, 2)
+    assert (level["coverage_ratio"], level["mean_w"], level["max_w"], level["samples"]) == (
+        1.0,
+        20.0,
+        30.0,
+        2,
+    )
 
 
 def test_energy_never_leaks_from_level_to_level(results):
     for second in range(20, 50):
-        add_sample(results, second, second + 1, 10.0 if second < 30 else 1000.0 if second < 40 else 20.0)
+        add_sample(
+            results, second, second + 1, 10.0 if second < 30 else 1000.0 if second < 40 else 20.0
+        )
     first, second = rows(results, "energy_by_source")
     assert (first["energy_j"], second["energy_j"]) == (pytest.approx(100.0), pytest.approx(200.0))
     assert (first["samples"], second["samples"]) == (10, 10)
@@ -877,13 +1161,24 @@ def test_idle_power_is_taken_off(results):
 def test_without_a_baseline_the_net_is_unknown(results):
     add_sample(results, 20, 30, 200.0)
     (level,) = rows(results, "energy_by_source")
-    assert (level["idle_w"], level["net_energy_j"], level["energy_j"]) == (None, None, pytest.approx(200.0))
+    assert (level["idle_w"], level["net_energy_j"], level["energy_j"]) == (
+        None,
+        None,
+        pytest.approx(200.0),
+    )
 
 
 def add_requests(database, *tokens):
     for number, output_tokens in enumerate(tokens, 1):
-        database["request"].insert({"level_id": 1, "number": number, "output_tokens": output_tokens, "prompt_tokens": 10,
-                                    "status": "completed" if output_tokens else "stalled"})
+        database["request"].insert(
+            {
+                "level_id": 1,
+                "number": number,
+                "output_tokens": output_tokens,
+                "prompt_tokens": 10,
+                "status": "completed" if output_tokens else "stalled",
+            }
+        )
 
 
 def test_joules_per_token_are_the_levels_energy_over_its_tokens(results):
@@ -895,8 +1190,15 @@ def test_joules_per_token_are_the_levels_energy_over_its_tokens(results):
     (level,) = rows(results, "energy_summary")
     assert (level["energy_j"], level["net_energy_j"], level["output_tokens"]) == (150.0, 130.0, 50)
     assert (level["joules_per_output_token"], level["net_joules_per_output_token"]) == (3.0, 2.6)
-    assert level["output_tokens_per_joule"] == pytest.approx(1 / 3) and level["energy_wh"] == pytest.approx(150 / 3600)
-    assert (level["requests"], level["errors"], level["idle_w"], level["mean_w"]) == (3, 1, 2.0, 15.0)
+    assert level["output_tokens_per_joule"] == pytest.approx(1 / 3) and level[
+        "energy_wh"
+    ] == pytest.approx(150 / 3600)
+    assert (level["requests"], level["errors"], level["idle_w"], level["mean_w"]) == (
+        3,
+        1,
+        2.0,
+        15.0,
+    )
 
 
 def test_the_sum_is_unknown_when_one_source_is(results):
@@ -905,7 +1207,11 @@ def test_the_sum_is_unknown_when_one_source_is(results):
     add_sample(results, 20, 25, 100.0, 2)
     add_requests(results, 50)
     (level,) = rows(results, "energy_summary")
-    assert (level["energy_j"], level["joules_per_output_token"], level["coverage_ratio"]) == (None, None, 0.5)
+    assert (level["energy_j"], level["joules_per_output_token"], level["coverage_ratio"]) == (
+        None,
+        None,
+        0.5,
+    )
 
 
 def test_the_gpus_energy_is_known_where_the_sum_is_not(results):
@@ -917,29 +1223,62 @@ def test_the_gpus_energy_is_known_where_the_sum_is_not(results):
     add_sample(results, 20, 50, 30.0, 3)  # has no GPU
     add_requests(results, 60)
     first, second = rows(results, "energy_summary")
-    assert (first["energy_j"], first["joules_per_output_token"], first["mean_w"]) == (None, None, None)
-    assert (first["gpu_energy_j"], first["gpu_power_w"], first["gpu_joules_per_output_token"]) == (300.0, 30.0, 5.0)
-    assert (second["gpu_energy_j"], second["gpu_power_w"]) == (None, None)  # one of two GPUs is not known
+    assert (first["energy_j"], first["joules_per_output_token"], first["mean_w"]) == (
+        None,
+        None,
+        None,
+    )
+    assert (first["gpu_energy_j"], first["gpu_power_w"], first["gpu_joules_per_output_token"]) == (
+        300.0,
+        30.0,
+        5.0,
+    )
+    assert (second["gpu_energy_j"], second["gpu_power_w"]) == (
+        None,
+        None,
+    )  # one of two GPUs is not known
 
 
 def test_a_successor_counts_the_same_device_and_no_second_one(results):
-    results["power_source"].insert({"id": 2, "run_id": 1, "name": "macmon", "device": "d1", "kind": "interval", "status": "ok"})
+    results["power_source"].insert(
+        {"id": 2, "run_id": 1, "name": "macmon", "device": "d1", "kind": "interval", "status": "ok"}
+    )
     add_sample(results, 0, 10, 10.0, 1)
     add_sample(results, 20, 24, 40.0, 1)  # gives nothing more
     add_sample(results, 26, 30, 40.0, 2)
     add_sample(results, 40, 50, 120.0, 2)
     first, second = rows(results, "energy_summary")
-    assert (first["energy_j"], first["mean_w"], first["source"]) == (None, None, "powermetrics d1 + macmon d1")
+    assert (first["energy_j"], first["mean_w"], first["source"]) == (
+        None,
+        None,
+        "powermetrics d1 + macmon d1",
+    )
     assert (second["energy_j"], second["mean_w"], second["source"]) == (120.0, 12.0, "macmon d1")
     assert second["net_energy_j"] is None  # the other one measured the idle power
 
 
 def test_gpu_metrics_has_the_studys_columns_and_only_samples_of_the_level(results):
-    add_sample(results, 10, 15, 500.0, gpu_energy_j=500.0, gpu_busy_ratio=1.0, gpu_mhz=1398.0)  # before the level
-    add_sample(results, 19, 21, 20.0, gpu_energy_j=10.0, gpu_busy_ratio=0.97, gpu_mhz=1398.0, thermal="Nominal")
+    add_sample(
+        results, 10, 15, 500.0, gpu_energy_j=500.0, gpu_busy_ratio=1.0, gpu_mhz=1398.0
+    )  # before the level
+    add_sample(
+        results,
+        19,
+        21,
+        20.0,
+        gpu_energy_j=10.0,
+        gpu_busy_ratio=0.97,
+        gpu_mhz=1398.0,
+        thermal="Nominal",
+    )
     add_sample(results, 21, 23, 20.0)  # nothing of a GPU
     (row,) = rows(results, "gpu_metrics")
-    assert (row["Usage%"], row["Power(W)"], row["Frequency(MHz)"], row["thermal"]) == (97.0, 5.0, 1398.0, "Nominal")
+    assert (row["Usage%"], row["Power(W)"], row["Frequency(MHz)"], row["thermal"]) == (
+        97.0,
+        5.0,
+        1398.0,
+        "Nominal",
+    )
     assert row["Timestamp"] == "2023-11-14T22:13:41.000Z" and row["concurrency"] == 1
 
 

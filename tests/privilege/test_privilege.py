@@ -1,4 +1,5 @@
 """Root is for power alone: what is given up, what is left behind, and that it ends with us."""
+
 from __future__ import annotations
 
 import collections
@@ -72,9 +73,21 @@ def start(home, code, **environment):
     """A program that begins as root under sudo; its lines of JSON are read from stdout."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
     return subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + code], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-        env={**clean, "PYTHONPATH": str(ROOT), "SAMPLER": str(home / "sampler.py"), "SUDO_UID": str(nobody()), **environment})
+        [sys.executable, "-c", PRELUDE + code],
+        cwd=home,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={
+            **clean,
+            "PYTHONPATH": str(ROOT),
+            "SAMPLER": str(home / "sampler.py"),
+            "SUDO_UID": str(nobody()),
+            **environment,
+        },
+    )
 
 
 def answer(process):
@@ -100,6 +113,7 @@ def gone(pid):
 
 # -- who typed sudo ---------------------------------------------------------------------
 
+
 def test_not_root_is_left_alone(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000, raising=False)
     assert privilege.split_off() is None
@@ -116,7 +130,22 @@ def test_root_itself_has_nobody_to_become():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs pwd")
-@pytest.mark.parametrize("text", ["", "abc", "-1", "1000x", " 1000", "1e3", "00", "\u0663", "99999999999999999999", "3999999999", "9" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "abc",
+        "-1",
+        "1000x",
+        " 1000",
+        "1e3",
+        "00",
+        "\u0663",
+        "99999999999999999999",
+        "3999999999",
+        "9" * 5000,
+    ],
+)
 def test_a_user_that_is_none_is_refused(text):
     with pytest.raises(privilege.PrivilegeError, match="SUDO_UID"):
         privilege.invoking_user({"SUDO_UID": text})
@@ -124,9 +153,12 @@ def test_a_user_that_is_none_is_refused(text):
 
 # -- giving root up ---------------------------------------------------------------------
 
+
 @as_root
 def test_root_is_given_up_for_good(home):
-    found = run(home, """
+    found = run(
+        home,
+        """
 os.umask(0)
 os.setgroups([0, 4711])
 helper = privilege.split_off(commands=SAMPLER)
@@ -140,7 +172,8 @@ print(json.dumps({"ids": [os.getuid(), os.geteuid(), os.getgid(), os.getegid()],
                   "umask": os.umask(0), "names": [os.environ[name] for name in ("HOME", "USER", "LOGNAME")],
                   "warning": helper.warning}))
 helper.stop()
-""")
+""",
+    )
     user = privilege.invoking_user({"SUDO_UID": str(nobody())})
     assert found["ids"] == [user.pw_uid, user.pw_uid, user.pw_gid, user.pw_gid]
     assert not {0, 4711} & set(found["groups"]) and found["refused"] == 4
@@ -153,9 +186,19 @@ helper.stop()
 def test_a_file_that_only_root_may_read_is_not_read(home, option):
     (home / "secret").write_text("password = 1")
     (home / "secret").chmod(0o600)
-    done = subprocess.run([sys.executable, str(ROOT / "bench.py"), "1", option, "secret"], cwd=home, capture_output=True, text=True,
-                          env={**os.environ, "SUDO_UID": str(nobody())})
-    assert done.returncode == 2 and "Permission denied" in done.stderr and "password" not in done.stderr and done.stderr.count("\n") == 1
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench.py"), "1", option, "secret"],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SUDO_UID": str(nobody())},
+    )
+    assert (
+        done.returncode == 2
+        and "Permission denied" in done.stderr
+        and "password" not in done.stderr
+        and done.stderr.count("\n") == 1
+    )
 
 
 @as_root
@@ -163,18 +206,23 @@ def test_what_the_user_may_read_is_read_and_root_comes_back(home):
     (home / "own").write_text("words")
     os.chown(home / "own", nobody(), 0)
     (home / "own").chmod(0o400)
-    found = run(home, """
+    found = run(
+        home,
+        """
 before = os.getgroups(), os.getegid()
 with privilege.users_files():
     ids, read = [os.getuid(), os.geteuid()], open("own").read()
 print(json.dumps({"ids": ids, "read": read, "back": os.geteuid() == 0 and (os.getgroups(), os.getegid()) == before}))
-""")
+""",
+    )
     assert found == {"ids": [0, nobody()], "read": "words", "back": True}
 
 
 @as_root
 def test_root_comes_back_where_its_groups_do_not(home):
-    found = run(home, """
+    found = run(
+        home,
+        """
 def refuse(_groups):
     raise ValueError("too many groups")
 os.setgroups = refuse
@@ -183,19 +231,23 @@ with privilege.users_files():
 helper = privilege.split_off(commands=SAMPLER)
 print(json.dumps({"uid": os.getuid()}))
 helper.stop()
-""")
+""",
+    )
     assert found == {"uid": nobody()}
 
 
 @as_root
 def test_the_results_file_belongs_to_the_user(home):
-    run(home, """
+    run(
+        home,
+        """
 helper = privilege.split_off(commands=SAMPLER)
 with db.Writer("results.db") as writer:
     writer.insert("run", {"source": "bench", "status": "finished", "started_unix": 0, "arguments": "{}", "tool_version": "test"})
     print(json.dumps(sorted(os.listdir("."))))
 helper.stop()
-""")
+""",
+    )
     files = [path for path in home.iterdir() if path.name.startswith("results.db")]
     assert files and {path.stat().st_uid for path in files} == {nobody()}
     assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
@@ -203,11 +255,15 @@ helper.stop()
 
 @as_root
 def test_root_without_sudo_stays_root_and_says_so(home):
-    found = run(home, """
+    found = run(
+        home,
+        """
 helper = privilege.split_off(commands=SAMPLER)
 print(json.dumps({"uid": os.getuid(), "warning": helper.warning, "sampler": helper.sampler}))
 helper.stop()
-""", SUDO_UID="0")
+""",
+        SUDO_UID="0",
+    )
     assert found["uid"] == 0 and "root" in found["warning"] and found["sampler"]
 
 
@@ -222,10 +278,16 @@ def test_a_false_user_stops_before_anything_is_started(home):
 def test_counters_stay_readable_after_root_is_gone(home):
     zone = home / "sys/class/powercap/intel-rapl:0"
     zone.mkdir(parents=True)
-    for name, content in (("name", "package-0"), ("energy_uj", "1000000"), ("max_energy_range_uj", "5000000")):
+    for name, content in (
+        ("name", "package-0"),
+        ("energy_uj", "1000000"),
+        ("max_energy_range_uj", "5000000"),
+    ):
         (zone / name).write_text(content)
     (zone / "energy_uj").chmod(0o400)
-    found = run(home, """
+    found = run(
+        home,
+        """
 helper = privilege.split_off(sampler=False, sysfs="sys")
 sys.platform = "linux"
 (source,) = [source for source in power.sources(helper, sysfs="nothing") if source.name == "rapl"]
@@ -237,7 +299,8 @@ except PermissionError:
 print(json.dumps({"first": source.read(10**9), "second": source.read(2 * 10**9), "opened": opened,
                   "sampler": helper.sampler}))
 source.stop()
-""")
+""",
+    )
     assert found["opened"] is False and found["sampler"] is False
     assert found["second"]["energy_j"] == 0.0 and found["second"]["end_ns"] == 2 * 10**9
 
@@ -245,7 +308,9 @@ source.stop()
 @as_root
 @pytest.mark.parametrize("call", ["initgroups", "setgid", "setuid"])
 def test_root_that_cannot_be_given_up_is_one_line(home, call):
-    found = run(home, f"""
+    found = run(
+        home,
+        f"""
 def refuse(*_):
     raise PermissionError(1, "Operation not permitted")
 os.{call} = refuse
@@ -253,16 +318,24 @@ try:
     privilege.split_off(commands=SAMPLER)
 except privilege.PrivilegeError as error:
     print(json.dumps(str(error)))
-""")
+""",
+    )
     assert found == "root could not be given up (Operation not permitted): start without sudo"
 
 
 @as_root
-@pytest.mark.parametrize("fault, why", [
-    ("tempfile.tempdir = '/nonexistent'", "No such file or directory"),
-    ("os.pipe = refuse", "Too many open files"), ("os.fork = refuse", "Too many open files")])
+@pytest.mark.parametrize(
+    "fault, why",
+    [
+        ("tempfile.tempdir = '/nonexistent'", "No such file or directory"),
+        ("os.pipe = refuse", "Too many open files"),
+        ("os.fork = refuse", "Too many open files"),
+    ],
+)
 def test_without_a_helper_the_run_goes_on_without_power(home, fault, why):
-    found = run(home, f"""
+    found = run(
+        home,
+        f"""
 import tempfile
 def refuse():
     raise OSError(24, "Too many open files")
@@ -276,20 +349,44 @@ power.shutil.which = lambda name: None
 print(json.dumps({{"uid": os.getuid(), "sampler": helper.sampler, "status": source.status, "leaked": len(after) - len(before),
                   "started": helper.start() is not None, "complaint": helper.complaint()}}))
 helper.stop()
-""")
-    assert found == {"uid": nobody(), "sampler": False, "leaked": 0, "started": False, "complaint": "",
-                     "status": f"not read: root's helper could not be started: {why}"}
+""",
+    )
+    assert found == {
+        "uid": nobody(),
+        "sampler": False,
+        "leaked": 0,
+        "started": False,
+        "complaint": "",
+        "status": f"not read: root's helper could not be started: {why}",
+    }
 
 
 @as_root
-@pytest.mark.parametrize("command", [["bench.py", "1", "--host", "http://127.0.0.1:9"], ["monitor.py", "--powermetrics-log", "absent"],
-                                     ["analyze.py"], ["import_csv.py", "absent"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["bench.py", "1", "--host", "http://127.0.0.1:9"],
+        ["monitor.py", "--powermetrics-log", "absent"],
+        ["analyze.py"],
+        ["import_csv.py", "absent"],
+    ],
+)
 def test_root_leaves_no_bytecode_in_the_users_clone(home, command):
     for path in [*ROOT.glob("*.py"), ROOT / "schema.sql"]:
         shutil.copy(path, home)
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")}
-    done = subprocess.run([sys.executable, *command], cwd=home, capture_output=True, text=True, timeout=60,
-                          env={**clean, "SUDO_UID": str(nobody())})
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+    }
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**clean, "SUDO_UID": str(nobody())},
+    )
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert not (home / "__pycache__").exists()
 
@@ -311,7 +408,9 @@ print(json.dumps(found), flush=True)
 @as_root
 def test_the_sampler_is_root_with_a_clean_environment_and_no_descriptors(home):
     found = run(home, WITH_SAMPLER + "helper.stop()\n")
-    inherited = {name for name in found["environment"] if not name.startswith("__CF")}  # macOS adds some
+    inherited = {
+        name for name in found["environment"] if not name.startswith("__CF")
+    }  # macOS adds some
     assert inherited - {"LC_CTYPE"} == set(privilege.CLEAN_ENVIRONMENT)
     assert found["environment"]["PATH"] == "/usr/bin:/bin:/usr/sbin:/sbin"
     assert (found["uid"], found["word"], found["folder"]) == (0, "first", "/")
@@ -324,9 +423,13 @@ def test_the_sampler_is_root_with_a_clean_environment_and_no_descriptors(home):
 def test_the_helper_holds_nothing_of_ours(home):
     with start(home, WITH_SAMPLER + "sys.stdin.read()\n") as process:
         found = answer(process)
-        files = {os.readlink(link) for link in pathlib.Path(f"/proc/{found['helper']}/fd").iterdir()}
+        files = {
+            os.readlink(link) for link in pathlib.Path(f"/proc/{found['helper']}/fd").iterdir()
+        }
         assert not [name for name in files if "secret" in name]
-        assert len([name for name in files if name.startswith("pipe:")]) == 1 + privilege.STARTS - 1  # control, unused outputs
+        assert (
+            len([name for name in files if name.startswith("pipe:")]) == 1 + privilege.STARTS - 1
+        )  # control, unused outputs
         assert os.getsid(found["helper"]) != os.getsid(process.pid)
         process.communicate(timeout=PATIENCE_S)
     assert gone(found["helper"]) and gone(found["pid"])
@@ -341,7 +444,11 @@ def test_the_sampler_ends_when_we_do(home, end):
         if end == "normally":
             process.stdin.close()
         else:
-            number = {"by Ctrl-C": signal.SIGINT, "by kill -9": signal.SIGKILL, "by SIGTERM": signal.SIGTERM}[end]
+            number = {
+                "by Ctrl-C": signal.SIGINT,
+                "by kill -9": signal.SIGKILL,
+                "by SIGTERM": signal.SIGTERM,
+            }[end]
             os.killpg(process.pid, number)  # a terminal sends it to the whole group
         process.wait(PATIENCE_S)
     assert gone(found["pid"]) and gone(found["helper"])
@@ -361,20 +468,25 @@ def test_the_helper_is_deaf_to_signals(home):
 
 @as_root
 def test_a_sampler_that_ignores_sigterm_is_killed(home):
-    found = run(home, """
+    found = run(
+        home,
+        """
 helper = privilege.split_off(commands=SAMPLER)
 found = json.loads(helper.start(1).readline())
 begun_s = time.monotonic()
 helper.stop()
 print(json.dumps({**found, "took_s": time.monotonic() - begun_s, "left": psutil.pid_exists(found["pid"])}))
-""")
+""",
+    )
     assert found["word"] == "second" and not found["left"]
     assert found["took_s"] >= power.STOP_S
 
 
 @as_root
 def test_the_sampler_is_started_again_a_few_times(home):
-    found = run(home, """
+    found = run(
+        home,
+        """
 warnings.simplefilter("ignore", ResourceWarning)
 helper = privilege.split_off(commands=SAMPLER)
 pids, ends = [], []
@@ -385,14 +497,17 @@ for _ in range(privilege.STARTS):
     ends.append(output.read() == b"")
 print(json.dumps({"pids": pids, "ends": ends, "more": helper.start() is not None}))
 helper.stop()
-""")
+""",
+    )
     assert len(set(found["pids"])) == privilege.STARTS and all(found["ends"])
     assert found["more"] is False and all(gone(pid) for pid in found["pids"])
 
 
 @as_root
 def test_what_the_sampler_complained_of_is_known_and_the_next_command_is_tried(home):
-    found = run(home, """
+    found = run(
+        home,
+        """
 helper = privilege.split_off(commands=SAMPLER)
 source = power.sources(helper)[0]
 source._step = 2
@@ -403,7 +518,8 @@ source._step = 0
 refused = source.refused(complaint)
 source.stop()
 print(json.dumps({"ended": len(ended), "complaint": complaint, "refused": refused, "cpu_s": helper.cpu_s}))
-""")
+""",
+    )
     assert found["ended"] == 0 and found["refused"] is True
     assert found["complaint"] == "powermetrics: unrecognized sampler: third exit code 1"
     assert found["cpu_s"] > 0
@@ -411,7 +527,9 @@ print(json.dumps({"ended": len(ended), "complaint": complaint, "refused": refuse
 
 @as_root
 def test_a_helper_that_is_killed_is_no_error(home):
-    with start(home, """
+    with start(
+        home,
+        """
 helper = privilege.split_off(commands=SAMPLER)
 print(json.dumps(helper._pid), flush=True)
 sys.stdin.readline()
@@ -420,7 +538,8 @@ print(json.dumps({"started": output is not None, "complaint": helper.complaint()
 helper.kill()
 helper.stop()
 helper.stop()
-""") as process:
+""",
+    ) as process:
         pid = answer(process)
         os.kill(pid, signal.SIGKILL)
         time.sleep(0.2)
@@ -456,11 +575,19 @@ atexit.register(lambda folder=os.getcwd(): open(f"{folder}/ended as {os.geteuid(
 @pytest.mark.parametrize("end", ["normally", "by an error", "by Ctrl-C"])
 def test_the_helper_never_comes_back_as_root_from_a_full_disk(home, end):
     """What is printed after the fork is printed once, by the user, and the sampler ends all the same."""
-    fault = {"normally": "", "by an error": "os.setsid = None", "by Ctrl-C": """
+    fault = {
+        "normally": "",
+        "by an error": "os.setsid = None",
+        "by Ctrl-C": """
 def interrupted():
     raise KeyboardInterrupt
-os.setsid = interrupted"""}[end]
-    with start(home, FULL_DISK + fault + """
+os.setsid = interrupted""",
+    }[end]
+    with start(
+        home,
+        FULL_DISK
+        + fault
+        + """
 helper = privilege.split_off(commands=SAMPLER)
 output = helper.start()
 said = output.readline() if output else b""
@@ -470,13 +597,16 @@ helper.complaint()
 again_s = time.monotonic() - begun_s
 helper.stop()
 print(json.dumps({"uid": os.getuid(), "pid": json.loads(said)["pid"] if said else None, "again_s": again_s}))
-""") as process:
+""",
+    ) as process:
         found, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, len(found.splitlines())) == (0, 1), found + errors
     assert [path.name for path in home.glob("ended as *")] == [f"ended as {nobody()}"]
     found = json.loads(found)
     assert found["uid"] == nobody() and found["again_s"] < power.STOP_S
-    assert (found["pid"] is not None) == (end == "normally") and (not found["pid"] or gone(found["pid"]))
+    assert (found["pid"] is not None) == (end == "normally") and (
+        not found["pid"] or gone(found["pid"])
+    )
     assert "Traceback" not in errors
 
 
@@ -496,7 +626,9 @@ def test_the_users_monitor_stores_what_roots_sampler_says(home):
     (home / "document").write_bytes(document().replace(b"2000000000", b"100000000"))
     (home / "document").chmod(0o600)  # for root's eyes
     (home / "feeding.py").write_text(FEEDING)
-    found = run(home, """
+    found = run(
+        home,
+        """
 import uuid
 from ollama_bench.monitor import monitor
 folder = os.getcwd()
@@ -511,14 +643,19 @@ with db.Writer("results.db") as writer:
     writer.flush()
     rows = list(writer._database["power_sample"].rows)
 print(json.dumps({"uid": os.getuid(), "came": came, "covered": covered, "energy_j": rows[0]["energy_j"], "cpu_s": cost["sampler_cpu_s"]}))
-""")
+""",
+    )
     assert found["uid"] == nobody() and found["came"] and found["covered"]
     assert found["energy_j"] == pytest.approx(8.01) and found["cpu_s"] > 0
 
 
 # -- what sudo drops --------------------------------------------------------------------
 
-MEANT = {"OLLAMA_HOST": "studio:1", "OPENAI_API_KEY": "sk-of-the-user", "REQUESTS_CA_BUNDLE": "cert.pem"}
+MEANT = {
+    "OLLAMA_HOST": "studio:1",
+    "OPENAI_API_KEY": "sk-of-the-user",
+    "REQUESTS_CA_BUNDLE": "cert.pem",
+}
 RECOVER = """
 before = {name: os.environ.get(name) for name in privilege.PASSED_ON}
 privilege.recover_variables()
@@ -551,9 +688,21 @@ time.sleep(60)
 
 
 def recovered(home, words, preexec=None):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_") and name not in MEANT}
-    with subprocess.Popen([sys.executable, "-c", *words], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=preexec,
-                          start_new_session=True, env={**clean, **MEANT, "PYTHONPATH": str(ROOT), "SAMPLER": ""}) as process:
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SUDO_") and name not in MEANT
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", *words],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=preexec,
+        start_new_session=True,
+        env={**clean, **MEANT, "PYTHONPATH": str(ROOT), "SAMPLER": ""},
+    ) as process:
         try:
             return answer(process)
         finally:
@@ -574,14 +723,22 @@ def test_what_sudo_dropped_is_taken_from_what_it_was_given(home):
 @as_root
 @linux
 def test_what_is_there_already_is_left_alone(home):
-    found = recovered(home, [SUDO, "sudo", "REQUESTS_CA_BUNDLE", "OLLAMA_HOST=other:2", PRELUDE + RECOVER], as_setuid_root)
-    assert found["found"] == MEANT | {"OLLAMA_HOST": "other:2"} and found["recovered"] == ["REQUESTS_CA_BUNDLE"]
+    found = recovered(
+        home,
+        [SUDO, "sudo", "REQUESTS_CA_BUNDLE", "OLLAMA_HOST=other:2", PRELUDE + RECOVER],
+        as_setuid_root,
+    )
+    assert found["found"] == MEANT | {"OLLAMA_HOST": "other:2"} and found["recovered"] == [
+        "REQUESTS_CA_BUNDLE"
+    ]
 
 
 @as_root
 @linux
 def test_a_root_process_that_is_not_sudo_is_not_looked_into(home):
-    found = recovered(home, [SUDO, "daemon", ",".join(MEANT), "", PRELUDE + RECOVER], as_setuid_root)
+    found = recovered(
+        home, [SUDO, "daemon", ",".join(MEANT), "", PRELUDE + RECOVER], as_setuid_root
+    )
     assert found == {"found": {}, "unknown": sorted(MEANT), "recovered": [], "uid": 0}
 
 
@@ -619,12 +776,16 @@ class Ancestor:
         return self._environment
 
 
-HIDDEN = [Ancestor("sudo", (501, 0, 0), {}), Ancestor("zsh", (501, 501, 501), {})]  # macOS: its own programs show nothing
+HIDDEN = [
+    Ancestor("sudo", (501, 0, 0), {}),
+    Ancestor("zsh", (501, 501, 501), {}),
+]  # macOS: its own programs show nothing
 
 
 @pytest.fixture
 def under_sudo(monkeypatch):
     """under_sudo(ancestors) recovers what they tell; with at_once=False it is for a program to do."""
+
     def recover(ancestors, at_once=True):
         monkeypatch.setattr(privilege, "user_of_sudo", lambda: types.SimpleNamespace(pw_uid=501))
         monkeypatch.setattr(privilege, "users_files", contextlib.nullcontext)
@@ -640,34 +801,77 @@ def under_sudo(monkeypatch):
     privilege.unknown.clear()
 
 
-@pytest.mark.parametrize("ancestors", [
-    HIDDEN, [], [Ancestor("sudo", (0, 0, 0), MEANT)], [Ancestor("bash", (501, 501, 501), psutil.AccessDenied())],
-    [Ancestor("zsh", (501, 501, 501), {}), Ancestor("iTerm2", (501, 501, 501), MEANT)], [Ancestor("zsh", (501, 501, 501), RuntimeError("sysctl"))],
-    [Ancestor("zsh", (501, 501, 501), OSError(5, "Input/output error"))]])
+@pytest.mark.parametrize(
+    "ancestors",
+    [
+        HIDDEN,
+        [],
+        [Ancestor("sudo", (0, 0, 0), MEANT)],
+        [Ancestor("bash", (501, 501, 501), psutil.AccessDenied())],
+        [Ancestor("zsh", (501, 501, 501), {}), Ancestor("iTerm2", (501, 501, 501), MEANT)],
+        [Ancestor("zsh", (501, 501, 501), RuntimeError("sysctl"))],
+        [Ancestor("zsh", (501, 501, 501), OSError(5, "Input/output error"))],
+    ],
+)
 def test_what_cannot_be_learned_is_unknown_and_told(under_sudo, ancestors):
     under_sudo(ancestors)
-    assert privilege.unknown == set(privilege.PASSED_ON) and not privilege.recovered and not set(MEANT) & set(os.environ)
+    assert (
+        privilege.unknown == set(privilege.PASSED_ON)
+        and not privilege.recovered
+        and not set(MEANT) & set(os.environ)
+    )
     assert privilege.dropped_hint("OLLAMA_HOST") == (
-        "sudo drops OLLAMA_HOST: if set, start with sudo --preserve-env=OLLAMA_HOST,OPENAI_API_KEY,REQUESTS_CA_BUNDLE")
+        "sudo drops OLLAMA_HOST: if set, start with sudo --preserve-env=OLLAMA_HOST,OPENAI_API_KEY,REQUESTS_CA_BUNDLE"
+    )
 
 
 def test_a_shell_that_shows_itself_is_believed(under_sudo):
-    under_sudo([Ancestor("sudo", (501, 0, 0), {}), Ancestor("fish", (501, 501, 501), {"OLLAMA_HOST": "studio:1", "HOME": "/"})])
-    assert os.environ["OLLAMA_HOST"] == "studio:1" and privilege.unknown == {"OPENAI_API_KEY", "REQUESTS_CA_BUNDLE"}
+    under_sudo(
+        [
+            Ancestor("sudo", (501, 0, 0), {}),
+            Ancestor("fish", (501, 501, 501), {"OLLAMA_HOST": "studio:1", "HOME": "/"}),
+        ]
+    )
+    assert os.environ["OLLAMA_HOST"] == "studio:1" and privilege.unknown == {
+        "OPENAI_API_KEY",
+        "REQUESTS_CA_BUNDLE",
+    }
 
 
 def test_without_sudo_nothing_is_recovered(monkeypatch):
     monkeypatch.setattr(privilege, "user_of_sudo", lambda: None)
     privilege.recover_variables()
-    assert not privilege.unknown and not privilege.recovered and privilege.dropped_hint(*privilege.PASSED_ON) == ""
+    assert (
+        not privilege.unknown
+        and not privilege.recovered
+        and privilege.dropped_hint(*privilege.PASSED_ON) == ""
+    )
 
 
 SERVERS = [
-    (["1"], {}, "server: http://127.0.0.1:11434 (default)"), (["1"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.2:11434 (OLLAMA_HOST)"),
-    (["1", "--host", "127.0.0.1:9"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.1:9 (--host)"),
-    (["1", "--config", "named.toml"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.1:8 (--config)"),
-    (["1", "--config", "named.toml", "--host", "127.0.0.1:9"], {}, "server: http://127.0.0.1:9 (--host)"),
-    (["1", "--api", "openai"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.1:11434 (default)")]
+    (["1"], {}, "server: http://127.0.0.1:11434 (default)"),
+    (["1"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.2:11434 (OLLAMA_HOST)"),
+    (
+        ["1", "--host", "127.0.0.1:9"],
+        {"OLLAMA_HOST": "127.0.0.2"},
+        "server: http://127.0.0.1:9 (--host)",
+    ),
+    (
+        ["1", "--config", "named.toml"],
+        {"OLLAMA_HOST": "127.0.0.2"},
+        "server: http://127.0.0.1:8 (--config)",
+    ),
+    (
+        ["1", "--config", "named.toml", "--host", "127.0.0.1:9"],
+        {},
+        "server: http://127.0.0.1:9 (--host)",
+    ),
+    (
+        ["1", "--api", "openai"],
+        {"OLLAMA_HOST": "127.0.0.2"},
+        "server: http://127.0.0.1:11434 (default)",
+    ),
+]
 
 
 @pytest.fixture
@@ -680,7 +884,9 @@ def nobody_answers(monkeypatch):
 
 
 @pytest.mark.parametrize("words, environment, line", SERVERS)
-def test_a_run_says_whom_it_asks_and_why(monkeypatch, capsys, nobody_answers, tmp_path, words, environment, line):
+def test_a_run_says_whom_it_asks_and_why(
+    monkeypatch, capsys, nobody_answers, tmp_path, words, environment, line
+):
     (tmp_path / "named.toml").write_text('host = ["127.0.0.1:8"]')
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
@@ -690,21 +896,37 @@ def test_a_run_says_whom_it_asks_and_why(monkeypatch, capsys, nobody_answers, tm
     assert capsys.readouterr().out.splitlines() == [line]
 
 
-@pytest.mark.parametrize("words, hints", [
-    (["1"], ["sudo drops OLLAMA_HOST: if set, "]), (["1", "--host", "127.0.0.1:9"], []),
-    (["1", "--host", "https://127.0.0.1:9"], ["sudo drops REQUESTS_CA_BUNDLE: if set, "]),
-    (["1", "--host", "https://127.0.0.1:9", "--api", "openai"], ["sudo drops OPENAI_API_KEY and REQUESTS_CA_BUNDLE: if set, "])])
-def test_what_sudo_may_have_dropped_is_told_where_it_matters(under_sudo, capsys, nobody_answers, words, hints):
+@pytest.mark.parametrize(
+    "words, hints",
+    [
+        (["1"], ["sudo drops OLLAMA_HOST: if set, "]),
+        (["1", "--host", "127.0.0.1:9"], []),
+        (["1", "--host", "https://127.0.0.1:9"], ["sudo drops REQUESTS_CA_BUNDLE: if set, "]),
+        (
+            ["1", "--host", "https://127.0.0.1:9", "--api", "openai"],
+            ["sudo drops OPENAI_API_KEY and REQUESTS_CA_BUNDLE: if set, "],
+        ),
+    ],
+)
+def test_what_sudo_may_have_dropped_is_told_where_it_matters(
+    under_sudo, capsys, nobody_answers, words, hints
+):
     under_sudo(HIDDEN, at_once=False)
     assert bench.main([*words, "--plain"]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == 1 + len(hints) and all(line.startswith(hint) for line, hint in zip(said[1:], hints))
+    assert len(said) == 1 + len(hints) and all(
+        line.startswith(hint) for line, hint in zip(said[1:], hints)
+    )
 
 
-def test_a_recovered_name_is_marked_and_a_recovered_key_is_shown_nowhere(under_sudo, capsys, nobody_answers):
+def test_a_recovered_name_is_marked_and_a_recovered_key_is_shown_nowhere(
+    under_sudo, capsys, nobody_answers
+):
     under_sudo([Ancestor("sudo", (501, 0, 0), MEANT)], at_once=False)
     assert bench.main(["1", "--plain"]) == 1
     assert bench.main(["1", "--plain", "--api", "openai"]) == 1
     said = capsys.readouterr()
-    assert said.out.splitlines()[0] == "server: http://studio:1 (OLLAMA_HOST, which sudo had dropped)"
+    assert (
+        said.out.splitlines()[0] == "server: http://studio:1 (OLLAMA_HOST, which sudo had dropped)"
+    )
     assert MEANT["OPENAI_API_KEY"] not in said.out + said.err and "OLLAMA_HOST:" not in said.out
