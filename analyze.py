@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
             raise db.ResultsError(
                 "no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts")
         if draws and privilege.user_of_sudo():
-            importlib.import_module("report")  # root's packages may be out of the user's reach
+            importlib.import_module("ollama_bench.report.report")  # root's packages may be out of the user's reach
         privilege.drop()
         database = db.connect(arguments.db, readonly=True)
         try:

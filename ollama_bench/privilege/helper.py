@@ -25,7 +25,8 @@ from ollama_bench.privilege.helper_process import ENDED, KILL, SPENT, START, ser
 from ollama_bench.privilege.sudo import become_user, parse_sudo_uid
 
 STARTS = len(SAMPLERS) + 3  # in one run: each command may be refused once, and three restarts
-LOOK_S = 0.02  # between two looks for the sampler's exit code
+PATIENCE_S = STOP_S + 1  # for the sampler's exit code
+LOOK_S = 0.02  # between two looks for it
 AS_ROOT = (
     "running as root: the results file will be owned by root;"
     " run with sudo from your own account instead"
@@ -86,7 +87,7 @@ class Helper:
         self._control: int | None = None  # writing end of the pipe for commands
         self._errors: IO[bytes] | None = None  # what the sampler writes to stderr
         self._outputs: list[int] = []  # reading ends of the pipes that are not used yet
-        self._patience_s = STOP_S + 1  # for the sampler's exit code
+        self._patience_s = PATIENCE_S
         if commands:
             self._split(commands)
 
