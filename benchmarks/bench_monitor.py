@@ -23,10 +23,10 @@ sys.path.insert(0, str(ROOT))  # the programs are files, not an installed packag
 from ollama_bench.storage import db  # noqa: E402
 from ollama_bench.monitor import monitor  # noqa: E402
 from ollama_bench.power import power  # noqa: E402
+from ollama_bench.simulator import child  # noqa: E402
 
 LIMIT_RATIO = 0.03  # of one core
-POWERMETRICS = [sys.executable, str(ROOT / "ollama_bench/simulator/sim.py"), "powermetrics", "--chip", "ultra",
-                "-f", "plist", "-b", "0", "-i", "1000"]
+POWERMETRICS = child.powermetrics_command(11434, 1000, "--chip", "ultra")
 SERVER = """
 import subprocess, sys, time
 children = [subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in range(4)]

@@ -23,6 +23,10 @@ import time
 import psutil
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the programs are files, not an installed package
+
+from ollama_bench.simulator import child  # noqa: E402
+
 RUNS = [(64, 10_000), (1000, 10_000)]  # at once, requests
 LOOK_S = 0.5
 LONGEST_S = 1800.0
@@ -58,7 +62,7 @@ def soak(at_once: int, requests: int) -> int:
 
 @contextlib.contextmanager
 def simulator():
-    process = subprocess.Popen([sys.executable, str(ROOT / "ollama_bench/simulator/sim.py"), "--port", "0", "--parent-pid", str(os.getpid()), *SERVER],
+    process = subprocess.Popen(child.command("--port", "0", "--parent-pid", str(os.getpid()), *SERVER),
                                stdout=subprocess.PIPE, text=True)
     try:
         yield process.stdout.readline().split()[-1]

@@ -31,8 +31,9 @@ from ollama_bench.load import load  # noqa: E402
 from ollama_bench.power import power  # noqa: E402
 from ollama_bench.terminal.console import Console  # noqa: E402
 from ollama_bench.run.selfcheck import MODEL  # noqa: E402
+from ollama_bench.simulator import child  # noqa: E402
 
-POWER_INTERVAL_MS = "1000"  # of the simulated powermetrics, as of the real one
+POWER_INTERVAL_MS = 1000  # of the simulated powermetrics, as of the real one
 PARTS = ("console", "monitor", "writer", "gc")
 
 
@@ -64,7 +65,7 @@ def product(wanted: argparse.Namespace) -> dict:
 def switch_parts(wanted: argparse.Namespace) -> None:
     """Turn parts of the product off; watch with a simulated powermetrics, as on a Mac."""
     port = wanted.url.rsplit(":", 1)[1]
-    powermetrics = [sys.executable, str(ROOT / "ollama_bench/simulator/sim.py"), "powermetrics", "--port", port, "-f", "plist", "-b", "0", "-i", POWER_INTERVAL_MS]
+    powermetrics = child.powermetrics_command(int(port), POWER_INTERVAL_MS)
     real = power.sources
     power.sources = lambda **_: real(powermetrics_command=powermetrics)
     if "console" not in wanted.parts:

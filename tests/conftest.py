@@ -4,15 +4,13 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import types
 import urllib.request
-from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(HERE))
+from ollama_bench.simulator import child
+
 SUDO_UID = int(os.environ.pop("SUDO_UID", "0"))  # else whatever is tested here would give root up for all
 
 
@@ -55,8 +53,7 @@ def sims(directory):
 
 
 def start_sim(log_path, arguments, started):
-    command = [sys.executable, str(HERE / "ollama_bench/simulator/sim.py"), "--port", "0", "--log", str(log_path),
-               "--parent-pid", str(os.getpid()), *arguments]
+    command = child.command("--port", "0", "--log", str(log_path), "--parent-pid", str(os.getpid()), *arguments)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     started.append(process)
     line = process.stdout.readline()

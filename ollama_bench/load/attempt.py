@@ -1,218 +1,141 @@
-"""attempt.py - makes one streaming request and tells how it ended.
+"""Makes one streaming request.
 
-    outcome = attempt.Outcome(task)
-    attempt.make(outcome, session, exchange, protocol)
-    outcome.status, outcome.row(origin_ns)
+    outcome = Outcome(task)
+    make_request(outcome, session, exchange)
+    outcome.status, outcome.to_figures(origin_ns)
 
-A request ends in exactly one of the ways that the column request.status knows.
+A request ends in exactly one of the ways that ``Status`` lists.
 """
+
 from __future__ import annotations
 
-import errno
-import http.client
 import json
-from array import array
-from dataclasses import dataclass, field
-from typing import Callable
+from collections.abc import Callable
 
 import requests
 import urllib3
 
-from ollama_bench.protocols import api
-from ollama_bench.transport import wire
+from ollama_bench.load.failures import describe_failure
+from ollama_bench.load.request import Limits as Limits
+from ollama_bench.load.request import Outcome as Outcome
+from ollama_bench.load.request import Task as Task
+from ollama_bench.load.status import determine_status
+from ollama_bench.protocols.errors import error_text
+from ollama_bench.protocols.protocol import ChunkStream
+from ollama_bench.protocols.secret import NO_SECRET, Secret
+from ollama_bench.protocols.text import one_line
+from ollama_bench.transport.exchange import Exchange
+from ollama_bench.transport.session import Session
 
-CONNECT_S = 10.0  # a server that does not even accept for so long is refused
-GENTLE_PIECES = 64  # pause() is called after so many pieces of an answer: 0.2 ms of work
-ERROR_BYTES = 65_536  # of an error's body that are read
-LONGEST_ANSWER_BYTES = 256 << 20  # no model says so much: a reply beyond it is cut, so that memory stays bounded
+CONNECT_TIMEOUT_S = 10.0  # a server that does not accept within it counts as refusing
+PIECES_BETWEEN_PAUSES = 64  # of an answer; 0.2 ms of work
+MAX_ERROR_BODY_BYTES = 65_536
+MAX_ANSWER_BYTES = 256 << 20  # no model says as much; a longer answer is cut to bound memory
 
-
-@dataclass(frozen=True)
-class Task:
-    """One request to make."""
-
-    number: int  # 1 to n within its level
-    protocol: object  # of api.SERVERS
-    url: str
-    body: dict
-    headers: dict[str, str] = field(default_factory=dict)  # e.g. an API key
-    prefix: str | None = None  # put before the prompt to miss the prompt cache
-    target_id: int | None = None
-    prompt_number: int | None = None  # in a file of prompts
-    turn: int = 1  # of a conversation
-    follow: Callable[[int, "Outcome"], "Task"] | None = None  # the next turn, from its number and this one's outcome
-    secret: api.Secret = api.NO_SECRET  # a key that the server may repeat, which is then masked
+BROKEN_CONNECTION = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+# What http.client raises for a chunk or a length that is not a number.
+BROKEN_FRAMING = (ValueError, OverflowError, MemoryError)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When to give up, and how to read; seconds, None is never."""
-
-    stall_s: float | None = 300.0  # silence of a stream that had begun, or of a whole level
-    deadline_s: float | None = None  # of a level
-    kernel_stamps: bool = True
+def do_nothing() -> None:
+    """Do not pause."""
 
 
-@dataclass
-class Outcome:
-    """How one request went. Instants are of time.perf_counter_ns, None did not happen."""
+def make_request(
+    outcome: Outcome,
+    session: Session,
+    exchange: Exchange,
+    pause: Callable[[], None] = do_nothing,
+) -> None:
+    """Make one request and fill its outcome.
 
-    task: Task
-    status: str = "client_error"
-    http_status: int | None = None
-    error: str | None = None
-    answer: str = ""
-    reasoning: str = ""
-    final: object = None  # api.Final
-    send_lag_ns: int | None = None  # from when it was due and a place was free until it left
-    due_ns: int | None = None  # the same in an open loop, where latency counts from it
-    sent_ns: int | None = None
-    first_byte_ns: int | None = None
-    ended_ns: int | None = None
-    chunk_ns: array = field(default_factory=lambda: array("q"))  # instant of each chunk with text
-    chunk_is_reasoning: bytearray = field(default_factory=bytearray)
-    read_lags_ns: array = field(default_factory=lambda: array("q"))
-
-    @property
-    def output_tokens(self) -> int:
-        """Tokens as the server counts them, else chunks with text."""
-        counted = self.final.output_tokens if self.final else None
-        return len(self.chunk_ns) if counted is None else counted
-
-    @property
-    def tokens_per_chunk(self) -> float:
-        return self.output_tokens / len(self.chunk_ns) if self.chunk_ns else 0.0
-
-    def row(self, origin_ns: int) -> dict:
-        """The columns of the table request that a finished one fills."""
-        def since(at_ns):
-            return None if at_ns is None else at_ns - origin_ns
-
-        final, chunks = self.final, len(self.chunk_ns)
-        first_answer = self.chunk_is_reasoning.find(0)
-        counted = final is not None and final.output_tokens is not None
-        return {
-            "status": self.status, "http_status": self.http_status, "error": self.error,
-            "done_reason": final and final.done_reason,
-            "due_ns": since(self.due_ns), "sent_ns": since(self.sent_ns), "first_byte_ns": since(self.first_byte_ns), "ended_ns": since(self.ended_ns),
-            "first_text_ns": since(self.chunk_ns[0]) if chunks else None,
-            "first_answer_ns": since(self.chunk_ns[first_answer]) if first_answer >= 0 else None,
-            "last_text_ns": since(self.chunk_ns[-1]) if chunks else None,
-            "chunks": chunks, "reasoning_chunks": sum(self.chunk_is_reasoning),
-            "output_tokens": self.output_tokens, "output_tokens_source": "server" if counted else "chunks",
-            **{name: getattr(final, name, None) for name in (
-                "prompt_tokens", "cached_tokens", "server_total_ns", "server_load_ns",
-                "server_prefill_ns", "server_decode_ns")},
-        }
-
-
-def make(outcome: Outcome, session: wire.Session, exchange: wire.Exchange, pause=lambda: None) -> None:
-    """Make one request and fill its outcome."""
+    ``pause`` is called now and then while the answer is read, to let other threads run.
+    """
     task = outcome.task
-    stream = task.protocol.stream(task.secret)
-    broken: Exception | None = None
+    stream = task.protocol.create_stream(task.secret)
+    failure: Exception | None = None
     try:
-        prepared = session.prepare_post(task.url, task.body, task.headers)
-        with exchange, session.send(prepared, stream=True, timeout=(CONNECT_S, None), allow_redirects=False) as response:
-            outcome.http_status = response.status_code
-            if response.status_code == 200:
-                read_stream(outcome, exchange, response, stream, pause)
-            else:
-                outcome.error = error_body(response, task.secret)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        broken = error
-    except (ValueError, OverflowError, MemoryError) as error:  # http.client, of a chunk or a length that is none
+        send_and_read(outcome, session, exchange, stream, pause)
+    except BROKEN_CONNECTION as error:
+        failure = error
+    except BROKEN_FRAMING as error:
         if exchange.first_read_ns is None:
             raise
-        broken = error
-    outcome.final, outcome.answer, outcome.reasoning = stream.final, stream.answer, stream.reasoning
+        failure = error
+    summary = stream.summary
+    outcome.summary, outcome.answer, outcome.reasoning = summary, stream.answer, stream.reasoning
     outcome.sent_ns = exchange.sent_ns
-    outcome.first_byte_ns, outcome.ended_ns = exchange.first_read_ns, exchange.ended_ns
+    outcome.first_byte_ns = exchange.first_read_ns
+    outcome.ended_ns = exchange.ended_ns
     outcome.read_lags_ns = exchange.read_lags_ns
-    outcome.status, outcome.error = judge(outcome, exchange.cancelled, broken)
+    outcome.status, outcome.error = determine_status(outcome, summary, exchange.cancelled, failure)
 
 
-def read_stream(outcome: Outcome, exchange: wire.Exchange, response, stream, pause) -> None:
-    """The chunks of a stream with their instants."""
-    at_ns, kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
-    at, length = None, 0
-    for number, (at, data) in enumerate(exchange.pieces(response)):
-        if said := stream.feed(data):
-            kinds += said
-            at_ns.extend([at] * len(said))
-        if number % GENTLE_PIECES == GENTLE_PIECES - 1:
+def send_and_read(
+    outcome: Outcome,
+    session: Session,
+    exchange: Exchange,
+    stream: ChunkStream,
+    pause: Callable[[], None],
+) -> None:
+    """Send the request and read what the server answers."""
+    task = outcome.task
+    timeout = (CONNECT_TIMEOUT_S, None)
+    prepared = session.prepare_post(task.url, task.body, task.headers)
+    with (
+        exchange,
+        session.send(
+            prepared, exchange=exchange, stream=True, timeout=timeout, allow_redirects=False
+        ) as response,
+    ):
+        outcome.http_status = response.status_code
+        if response.status_code == 200:
+            read_stream(outcome, exchange, response, stream, pause)
+        else:
+            outcome.error = read_error_body(response, task.secret)
+
+
+def read_stream(
+    outcome: Outcome,
+    exchange: Exchange,
+    response: requests.Response,
+    stream: ChunkStream,
+    pause: Callable[[], None],
+) -> None:
+    """Read the chunks of a stream and their instants."""
+    chunk_ns, kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
+    feed = stream.feed
+    instant_ns, length = 0, 0
+    for number, (instant_ns, data) in enumerate(exchange.pieces(response), 1):
+        if new_kinds := feed(data):
+            kinds += new_kinds
+            chunk_ns.extend([instant_ns] * len(new_kinds))
+        if number % PIECES_BETWEEN_PAUSES == 0:
             pause()
-        if (length := length + len(data)) > LONGEST_ANSWER_BYTES:
-            stream.final.error = stream.final.error or f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB: cut"
+        length += len(data)
+        if length > MAX_ANSWER_BYTES:
+            too_long = f"answer cut: longer than {MAX_ANSWER_BYTES >> 20} MiB"
+            stream.summary.record_broken_stream(too_long)
             return
-    said = stream.close()  # the last line may lack its line feed; half a line of a broken stream is none
-    kinds += said
-    at_ns.extend([at] * len(said))
+    # The last line may lack its line feed; half a line of a broken stream is no chunk.
+    new_kinds = stream.close()
+    kinds += new_kinds
+    chunk_ns.extend([instant_ns] * len(new_kinds))
 
 
-def error_body(response: requests.Response, secret: api.Secret = api.NO_SECRET) -> str:
-    """What the body of an error says, one line; where to go, for a redirect."""
+def read_error_body(response: requests.Response, secret: Secret = NO_SECRET) -> str:
+    """Return what an error response says, as one line; where to, for a redirect."""
     if location := response.headers.get("Location"):
-        return api.flat(secret.mask(f"redirects to {location}"))
-    body = response.raw.read(ERROR_BYTES, decode_content=True)
+        return one_line(secret.mask(f"redirects to {location}"))
+    body = response.raw.read(MAX_ERROR_BODY_BYTES, decode_content=True)
     try:
-        return api.error_text(json.loads(body), secret)
+        return error_text(json.loads(body), secret)
     except (ValueError, RecursionError):
-        return api.error_text(body.decode("utf-8", "replace"), secret, is_cut=len(body) >= ERROR_BYTES)
+        is_cut = len(body) >= MAX_ERROR_BODY_BYTES
+        return error_text(body.decode("utf-8", "replace"), secret, is_cut)
 
 
-def judge(outcome: Outcome, cancelled: str | None, broken: Exception | None) -> tuple[str, str | None]:
-    """The one status of a request, and what went wrong."""
-    final = outcome.final
-    if final.done and final.error is None and outcome.http_status == 200:
-        return ("completed", None) if len(outcome.chunk_ns) else ("empty", "done without any text")
-    if cancelled and not final.error_is_said:
-        return ("stalled" if cancelled.startswith("stalled") else "cancelled"), cancelled.removeprefix("stalled: ")
-    if outcome.http_status not in (None, 200):
-        return "http_error", outcome.error or f"HTTP {outcome.http_status} without a word"
-    if final.error:
-        return "stream_error", final.error
-    if broken is not None:
-        return broken_status(broken), words(broken, outcome.task.secret)
-    return "truncated", "the stream ended without its last line"
-
-
-def broken_status(error: BaseException) -> str:
-    """What a failed connection or a broken stream is called."""
-    causes = list(chain(error))
-    if any(isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL) for cause in causes):
-        return "client_error"
-    if any(isinstance(cause, (ConnectionRefusedError, urllib3.exceptions.NewConnectionError, requests.ConnectTimeout,
-                              requests.exceptions.SSLError)) for cause in causes):
-        return "refused"
-    if any(isinstance(cause, (ConnectionError, http.client.IncompleteRead)) for cause in causes):
-        return "reset"
-    if any(isinstance(cause, (http.client.HTTPException, urllib3.exceptions.DecodeError,
-                              urllib3.exceptions.InvalidChunkLength)) for cause in causes):
-        return "stream_error"
-    return "reset" if isinstance(error, (OSError, urllib3.exceptions.HTTPError)) else "stream_error"
-
-
-def chain(error: BaseException | None):
-    """An exception and all that it was made of."""
-    seen: set[int] = set()
-    waiting = [error]
-    while waiting:
-        cause = waiting.pop()
-        if isinstance(cause, BaseException) and id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
-
-
-def words(error: BaseException, secret: api.Secret = api.NO_SECRET) -> str:
-    """The innermost words of an exception, one line."""
-    causes = list(chain(error))
-    if size := next((cause.length for cause in causes if isinstance(cause, urllib3.exceptions.InvalidChunkLength)), None):
-        shown = secret.mask(size.decode("latin-1") if isinstance(size, bytes) else str(size))
-        return f"no size of a chunk: {shown.strip()[:50]!r}"
-    if any(isinstance(cause, http.client.IncompleteRead) or "ended prematurely" in str(cause) for cause in causes):
-        return "the connection ended in mid-stream"
-    innermost = causes[-1]
-    text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
-    return " ".join(secret.mask(str(text)).split())[:500]
+# Old names, until their callers are changed.
+make = make_request
+error_body = read_error_body
+words = describe_failure

@@ -120,7 +120,8 @@ class Flight(wire.Exchange):
 
     def let_go(self) -> None:
         """It is done: what it was made with is freed without the garbage collector, which does not run while streams come in."""
-        self.arrival = self.before = self.on_ready = self.on_over = self._dial = None
+        self.arrival = self.before = None
+        self.release()
 
 
 class Load:

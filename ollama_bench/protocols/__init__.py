@@ -1,1 +1,1 @@
-"""Ollama's NDJSON and OpenAI's server-sent events: bytes to chunks, no clock and no socket."""
+"""What the servers speak: bytes to chunks of text, requests to JSON bodies. No clock, no socket."""

@@ -3,7 +3,7 @@
     row = selfcheck.measure(64)               # 64 streams of 50 tokens/s for 3 s
     print("\\n".join(selfcheck.table([row])))
 
-The server is sim.py as a process of its own: it notes when it read each request and when it
+The server is the simulator as a process of its own: it notes when it read each request and when it
 wrote each token, on the same clock (time.perf_counter_ns is one for all processes here). An
 error is what the client reports minus what the server noted, so it holds the network and
 the server's own lateness in reading as well: the client is at least so exact.
@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,8 +21,8 @@ from pathlib import Path
 from ollama_bench.protocols import api
 from ollama_bench.load import load
 from ollama_bench.load import tally
+from ollama_bench.simulator import child
 
-SCRIPT = Path(__file__).parents[1] / "simulator" / "sim.py"
 MODEL = "deepseek-r1:7b"  # the simulator's; it makes no difference here
 TTFT_MS = 300  # long enough for every request of a burst to be read before the first token
 MOST_TOKENS = 1_000_000  # of a reply; each request asks for what it wants
@@ -71,7 +70,7 @@ def fire(url: str, concurrency: int, tokens: int, protocol, limits: load.Limits)
 
 
 class Witness:
-    """sim.py as a process: exact timing, and a log of what it really did."""
+    """The simulator as a process: exact timing, and a log of what it really did."""
 
     def __init__(self, itl_ms: float, ttft_ms: float = TTFT_MS) -> None:
         self._arguments = ["--profile", "exact", "--tokens", str(MOST_TOKENS), "--itl", str(itl_ms), "--ttft", str(ttft_ms)]
@@ -80,7 +79,7 @@ class Witness:
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name, "sim.jsonl")
         self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--port", "0", "--log", str(self._log), "--parent-pid", str(os.getpid()), *self._arguments],
+            child.command("--port", "0", "--log", str(self._log), "--parent-pid", str(os.getpid()), *self._arguments),
             stdout=subprocess.PIPE, text=True, start_new_session=True,  # Ctrl-C is ours to handle
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # on Windows
         line = self._process.stdout.readline()

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 from dataclasses import asdict
-from pathlib import Path
 from typing import Iterator
 from urllib.parse import urlsplit
 
@@ -25,6 +24,7 @@ import urllib3
 from ollama_bench.protocols import api
 from ollama_bench.load import attempt
 from ollama_bench.privilege import privilege
+from ollama_bench.simulator import child
 from ollama_bench.transport import wire
 
 CONNECT_S = 5.0
@@ -76,8 +76,9 @@ class Server:
         clock.daemon = True
         clock.start()
         try:
-            with exchange, self._session.request("GET" if body is None else "POST", self.url + path, json=body, stream=True,
-                                                 timeout=(CONNECT_S, within_s), allow_redirects=False) as answer:
+            request = requests.Request("GET" if body is None else "POST", self.url + path, json=body)
+            with exchange, self._session.send(self._session.prepare_request(request), exchange=exchange, stream=True,
+                                              timeout=(CONNECT_S, within_s), allow_redirects=False) as answer:
                 self.simulated = self.simulated or answer.headers.get("Server") == SIMULATOR
                 content = answer.raw.read(ANSWER_BYTES, decode_content=True)
             broken = exchange.cancelled
@@ -88,7 +89,7 @@ class Server:
         if broken:
             raise self._absent(broken)
         try:
-            return answer.status_code, self.secret.mask_all(json.loads(content)) if content.strip() else ""
+            return answer.status_code, self.secret.mask_json(json.loads(content)) if content.strip() else ""
         except (ValueError, RecursionError):
             return answer.status_code, None
 
@@ -206,12 +207,11 @@ def step(line: bytes, secret: api.Secret = api.NO_SECRET) -> str:
 
 
 class Simulator:
-    """The demo's server: sim.py as a process of our own, ended with us."""
+    """The demo's server: the simulator as a process of our own, ended with us."""
 
     def __enter__(self) -> "Simulator":
-        script = str(Path(__file__).parents[1] / "simulator" / "sim.py")
         self._process = subprocess.Popen(
-            [sys.executable, script, "--port", "0", "--parent-pid", str(os.getpid()), *DEMO],
+            child.command("--port", "0", "--parent-pid", str(os.getpid()), *DEMO),
             stdout=subprocess.PIPE, text=True, start_new_session=True,  # Ctrl-C is ours to handle
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))  # on Windows
         try:
@@ -223,8 +223,7 @@ class Simulator:
             raise
         self.url = line.split()[-1]
         self.pid = self._process.pid
-        self.powermetrics = [sys.executable, script, "powermetrics", "--port", str(urlsplit(self.url).port),
-                             "-f", "plist", "-b", "0", "-i", str(DEMO_INTERVAL_MS)]
+        self.powermetrics = child.powermetrics_command(urlsplit(self.url).port, DEMO_INTERVAL_MS)
         return self
 
     def __exit__(self, *_) -> None:

@@ -1,1 +1,1 @@
-"""The results file: its schema, connections and the one writer."""
+"""results.db: its schema, its one writer, and output files that follow no links."""

@@ -1,14 +1,17 @@
-"""syscalls.py - recv, recvmsg and send of sockets that are ready, without giving the interpreter's lock away.
+"""Socket calls that keep the interpreter's lock: recv, recvmsg and send on sockets that are ready.
 
-Python's own socket methods release the lock around each call, so that a thread which receives for
-hundreds of streams loses it hundreds of times a millisecond, and each time waits for whoever took
-it: up to the switch interval, 5 ms. A call that cannot block need not release it.
+Python's own socket methods release the lock around each call. A thread that receives for hundreds
+of streams would lose it hundreds of times a millisecond, and each time wait for whoever took it:
+up to the switch interval, 5 ms. A call that cannot block need not release it.
 
     receive = syscalls.Receiver(stamps=True)
-    got = receive(fd)             # bytes are in receive.view[:got], the kernel's instant in receive.stamp()
+    got = receive(fd)
+    data, timespec = receive.view[:got], receive.stamp()
 
-Where ctypes or the C library has no such calls, ``Receiver``, ``send`` and ``peek`` are None.
+``Receiver``, ``send`` and ``peek`` need ``AVAILABLE``: it is False where ctypes or the C library
+lacks these calls.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -17,38 +20,144 @@ import os
 import socket
 import struct
 import sys
-from typing import Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8  # the kernel can note when a packet came in
-SO_TIMESTAMPNS = 35  # Linux, asm-generic/socket.h
+if TYPE_CHECKING:
+    import ctypes
+else:
+    try:
+        import ctypes
+    except ImportError:  # a Python built without it
+        ctypes = None
+
+STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8  # the kernel can time packets
 TIMESPEC = struct.Struct("qq")  # of 64-bit Linux: seconds, nanoseconds of CLOCK_REALTIME
 NO_STAMP = bytes(TIMESPEC.size)
 READ_BYTES = 16_384  # one read; a token's line is a few hundred bytes
-DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+DONT_WAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+WOULD_BLOCK = errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR
 HEADER_BYTES = 16  # of a control message on 64-bit Linux
 CONTROL_BYTES = HEADER_BYTES + TIMESPEC.size
+TICK_MS = 1  # of Windows' timer while a level runs, instead of 15.6
+CONTROL_LENGTH = 5  # index of that field in a msghdr
 
 PR_SET_TIMERSLACK = 29  # Linux, prctl.h
 SLACK_NS = 1_000  # instead of 50 us
-TICK_MS = 1  # of Windows' timer while a level runs, instead of 15.6
 
-Receiver = send = peek = None
+
+def _load_libc() -> Any:
+    """Return the C library with the argument types declared, or None where calls are missing."""
+    if ctypes is None or os.name != "posix":
+        return None
+    number, size, pointer = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
+    signatures: dict[str, tuple[Any, ...]] = {
+        "recv": (number, pointer, size, number),
+        "recvmsg": (number, pointer, number),
+        "send": (number, ctypes.c_char_p, size, number),
+    }
+    try:
+        libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL: the interpreter's lock is kept
+        for name, types in signatures.items():
+            call = getattr(libc, name)
+            call.argtypes, call.restype = types, ctypes.c_ssize_t
+        if STAMPS:
+            libc.prctl.argtypes = (number, *[ctypes.c_ulong] * 4)
+            libc.prctl.restype = number
+    except (OSError, AttributeError):
+        return None
+    return libc
+
+
+_libc = _load_libc()
+AVAILABLE = _libc is not None
 
 
 def wake_in_time() -> None:
-    """Have the system wake this thread when it should, Linux: else up to 50 us later, to save energy."""
+    """Have the kernel wake this thread on time (Linux): by default it may be up to 50 us late."""
+    if STAMPS and AVAILABLE:
+        _libc.prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0)
 
-    if STAMPS and send is not None:
-        _prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0)
+
+class Receiver:
+    """Reads into one buffer of its own, for one thread."""
+
+    def __init__(self, stamps: bool) -> None:
+        self._buffer = ctypes.create_string_buffer(READ_BYTES)
+        self.view = memoryview(self._buffer).cast("B")
+        self._address = ctypes.addressof(self._buffer)
+        self._recv, self._recvmsg = _libc.recv, _libc.recvmsg
+        self._stamps = stamps
+        if stamps:
+            self._make_message()
+
+    def _make_message(self) -> None:
+        """Lay out the iovec and the msghdr of 64-bit Linux: words of 8 bytes."""
+        self._control = ctypes.create_string_buffer(CONTROL_BYTES)
+        control = memoryview(self._control).cast("B")
+        self._stamp_view = control[HEADER_BYTES : HEADER_BYTES + TIMESPEC.size]
+        self._vector = (ctypes.c_size_t * 2)(self._address, READ_BYTES)
+        self._message = (ctypes.c_size_t * 7)(
+            0,  # name
+            0,  # its length
+            ctypes.addressof(self._vector),
+            1,  # number of vectors
+            ctypes.addressof(self._control),
+            CONTROL_BYTES,
+            0,  # flags
+        )
+        self._message_address = ctypes.addressof(self._message)
+
+    def __call__(self, number: int) -> int:
+        """Read from a descriptor.
+
+        Returns the number of bytes; 0 at the end of file, -1 when nothing is there. Raises OSError.
+        """
+        if self._stamps:
+            got: int = self._recvmsg(number, self._message_address, DONT_WAIT)
+        else:
+            got = self._recv(number, self._address, READ_BYTES, DONT_WAIT)
+        return got if got >= 0 else _check_would_block()
+
+    def stamp(self) -> memoryview | bytes:
+        """Return the kernel's instant of the last read as a timespec; zeros where it gave none."""
+        if self._message[CONTROL_LENGTH] == CONTROL_BYTES:
+            return self._stamp_view
+        self._message[CONTROL_LENGTH] = CONTROL_BYTES  # the kernel wrote there how much it used
+        return NO_STAMP
+
+
+def send(number: int, data: bytes) -> int:
+    """Send without waiting. Returns how many bytes the socket's buffer took. Raises OSError."""
+    sent: int = _libc.send(number, data, len(data), DONT_WAIT)
+    return sent if sent >= 0 else max(0, _check_would_block())
+
+
+def peek(number: int) -> int:
+    """Return 1 when the peer has sent something, 0 when it has hung up, -1 when neither."""
+    byte = ctypes.create_string_buffer(1)
+    got: int = _libc.recv(number, ctypes.addressof(byte), 1, DONT_WAIT | socket.MSG_PEEK)
+    if got >= 0:
+        return got
+    return -1 if ctypes.get_errno() in WOULD_BLOCK else 0
+
+
+def _check_would_block() -> int:
+    """Return -1 if the failed call would have had to wait. Raises OSError otherwise."""
+    code = ctypes.get_errno()
+    if code in WOULD_BLOCK:
+        return -1
+    raise OSError(code, os.strerror(code))
 
 
 @contextlib.contextmanager
 def short_ticks() -> Iterator[None]:
-    """Have sleeps end within a millisecond while this goes on, Windows: else at the next tick of 15.6 ms.
+    """Have sleeps end within a millisecond on Windows; otherwise they end at a tick of 15.6 ms.
 
     Python sleeps by a finer timer from 3.11 on; waits for locks and queues never do.
     """
-    winmm, is_on = None, False
+    winmm: Any = None
+    is_on = False
     if sys.platform == "win32":
         with contextlib.suppress(NameError, OSError, AttributeError):
             winmm = ctypes.WinDLL("winmm")
@@ -59,79 +168,3 @@ def short_ticks() -> Iterator[None]:
         if is_on:
             with contextlib.suppress(OSError, AttributeError):
                 winmm.timeEndPeriod(TICK_MS)
-
-
-try:
-    import ctypes
-
-    if os.name != "posix":
-        raise ImportError
-    _libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL: the interpreter's lock is kept
-    _recv, _recvmsg, _send = _libc.recv, _libc.recvmsg, _libc.send
-    if STAMPS:
-        _prctl = _libc.prctl
-        _prctl.argtypes, _prctl.restype = (ctypes.c_int, *[ctypes.c_ulong] * 4), ctypes.c_int
-except (ImportError, OSError, AttributeError):
-    pass
-else:
-    for _call, _types in ((_recv, (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)),
-                          (_recvmsg, (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)),
-                          (_send, (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int))):
-        _call.argtypes, _call.restype = _types, ctypes.c_ssize_t
-
-    class _Vector(ctypes.Structure):
-        _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
-
-    class _Message(ctypes.Structure):  # struct msghdr of 64-bit Linux
-        _fields_ = [("name", ctypes.c_void_p), ("name_length", ctypes.c_uint), ("vectors", ctypes.c_void_p), ("vector_count", ctypes.c_size_t),
-                    ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t), ("flags", ctypes.c_int)]
-
-    class Receiver:
-        """Reads into one buffer of its own, for one thread."""
-
-        def __init__(self, stamps: bool) -> None:
-            self._buffer = ctypes.create_string_buffer(READ_BYTES)
-            self._control = ctypes.create_string_buffer(CONTROL_BYTES)
-            self.view = memoryview(self._buffer).cast("B")
-            self._address = ctypes.addressof(self._buffer)
-            self._stamps = stamps
-            if stamps:
-                control = memoryview(self._control).cast("B")
-                self._stamp_view = control[HEADER_BYTES : HEADER_BYTES + TIMESPEC.size]
-                self._vector = _Vector(self._address, READ_BYTES)
-                self._message = _Message(None, 0, ctypes.addressof(self._vector), 1, ctypes.addressof(self._control), CONTROL_BYTES, 0)
-                self._message_address = ctypes.addressof(self._message)
-
-        def __call__(self, number: int) -> int:
-            """Bytes read from a descriptor; 0 at the end of file, -1 when nothing is there. Raises OSError."""
-            if self._stamps:
-                got = _recvmsg(number, self._message_address, DONT_WAIT)
-            else:
-                got = _recv(number, self._address, READ_BYTES, DONT_WAIT)
-            return got if got >= 0 else failed()
-
-        def stamp(self):
-            """The kernel's instant of what was read last, as a timespec; zeros where there is none."""
-            if self._message.control_length == CONTROL_BYTES:
-                return self._stamp_view
-            self._message.control_length = CONTROL_BYTES  # the system has put there how much it used
-            return NO_STAMP
-
-    def send(number: int, data: bytes) -> int:
-        """How many of the bytes the socket's buffer took. Raises OSError."""
-        sent = _send(number, data, len(data), DONT_WAIT)
-        return sent if sent >= 0 else max(0, failed())
-
-    _byte = ctypes.create_string_buffer(1)
-
-    def peek(number: int) -> int:
-        """1 when the other side has sent something, 0 when it has hung up, -1 when neither."""
-        got = _recv(number, ctypes.addressof(_byte), 1, DONT_WAIT | socket.MSG_PEEK)
-        return got if got >= 0 else -1 if ctypes.get_errno() in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR) else 0
-
-    def failed() -> int:
-        """-1 where a call would have had to wait. Raises OSError else."""
-        code = ctypes.get_errno()
-        if code in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR):
-            return -1
-        raise OSError(code, os.strerror(code))

@@ -20,6 +20,8 @@ import pytest
 from ollama_bench.protocols import api
 from ollama_bench.load import attempt
 from ollama_bench.load import load
+from ollama_bench.transport import capabilities
+from ollama_bench.transport import reader
 from ollama_bench.transport import syscalls
 from ollama_bench.load import tally
 from ollama_bench.transport import wire
@@ -251,7 +253,7 @@ def test_a_last_line_of_many_reads_ends_the_reply_when_it_has_come_whole():
     head, rest = chunk(last)[:1000], chunk(last)[1000:]
     with Played([CHUNKED + chunk(LINE) + head, 0.1, rest, 30.0]) as server:
         level = fire(server.url, 2, limits=load.Limits(stall_s=20))
-    assert [(o.status, o.final.output_tokens) for o in level.seen] == [("completed", 7)] * 2
+    assert [(o.status, o.summary.output_tokens) for o in level.seen] == [("completed", 7)] * 2
     assert all(o.ended_ns - o.sent_ns > 0.09e9 for o in level.seen)
 
 
@@ -488,7 +490,7 @@ class FakeKqueue:
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="the stand-in is made of it")
 @pytest.mark.parametrize("name", ["more lines", "whole"])
 def test_a_mac_reads_with_kqueue_and_its_own_clock(monkeypatch, name):
-    monkeypatch.setattr(wire, "select", types.SimpleNamespace(
+    monkeypatch.setattr(reader, "select", types.SimpleNamespace(
         kqueue=FakeKqueue, KQ_FILTER_READ=-1, KQ_EV_ADD=1, KQ_EV_DELETE=2,
         kevent=lambda ident, filter, flags: types.SimpleNamespace(ident=ident, filter=filter, flags=flags)))
     answer = OPEN_ENDS.get(name) or [CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST) + b"0\r\n\r\n"]
@@ -500,9 +502,8 @@ def test_a_mac_reads_with_kqueue_and_its_own_clock(monkeypatch, name):
 @pytest.mark.parametrize("kernel_stamps", [True, False])
 def test_a_system_without_such_calls_reads_with_a_thread_for_each_stream(monkeypatch, kernel_stamps):
     """Windows, and a Python without ctypes."""
-    for name in ("Receiver", "send", "peek"):
-        monkeypatch.setattr(syscalls, name, None)
-    monkeypatch.setattr(wire, "READS_TOGETHER", False)
+    monkeypatch.setattr(syscalls, "AVAILABLE", False)
+    monkeypatch.setattr(capabilities, "READS_TOGETHER", False)
     with Played([CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST) + b"0\r\n\r\n"]) as server:
         level = fire(server.url, 4, limits=load.Limits(stall_s=20, kernel_stamps=kernel_stamps), planned=16)
     assert [o.status for o in level.seen] == ["completed"] * 16

@@ -1,118 +1,150 @@
-"""tally.py: figures against hand-computed ones; percentiles exact while values are few, then within their bin."""
 from array import array
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ollama_bench.load import attempt
-from ollama_bench.load import tally
+from ollama_bench.load.request import Outcome, Task
+from ollama_bench.load.tally import Tally
+from ollama_bench.protocols.ollama import Ollama
 
 S = 1_000_000_000
 
 
-@pytest.mark.parametrize("load, changes, words", [
-    ("burst", {}, None), ("burst", {"client_cpu_ratio": 0.95}, "95% of a core"), ("burst", {"client_send_lag_p99_s": 0.2}, "200 ms late"),
-    ("burst", {"client_send_lag_p99_s": 0.02}, None), ("closed", {"client_send_lag_p99_s": 0.006}, "6 ms late"),
-    ("closed", {"client_send_lag_p99_s": 0.004}, None), ("open", {"client_send_lag_p99_s": 0.003}, "3 ms late"),
-    ("open", {"client_send_lag_p99_s": 0.001}, None), ("closed", {"in_flight_mean": 7.9}, None),
-    ("closed", {"in_flight_mean": 7.8}, "7.8 of 8 requests"), ("closed", {"client_paused_s": 2.0}, "stood still for 2.0 s (stopped)"),
-    ("closed", {"client_paused_s": 2.0, "slept_s": None}, "stood still for 2.0 s (stopped or asleep)"),
-    ("closed", {"client_paused_s": 30.2, "slept_s": 30.0}, "the machine slept for 30.0 s"),
-    ("closed", {"client_paused_s": 32.0, "slept_s": 30.0}, "slept for 30.0 s; this client itself stood still for 2.0 s (stopped)"),
-    ("open", {"client_held_s": 3.0}, "nothing was sent for 3.0 s"),
-    ("burst", {"client_read_lag_p99_s": 0.02}, "20 ms late"), ("burst", {"client_read_lag_p99_s": 0.02, "client_stamps": "kernel"}, None),
-    ("burst", {"client_read_lag_p99_s": 0.5, "client_stamps": "kernel"}, "500 ms late"),
-])
-def test_when_the_client_is_the_limit(load, changes, words):
-    figures = {"client_cpu_ratio": 0.2, "client_send_lag_p99_s": 0.001, "client_read_lag_p99_s": 0.001, "client_stamps": "user",
-               "client_paused_s": 0.0, "slept_s": 0.0, "client_held_s": 0.0, "client_digest_lag_max_s": None, "in_flight_mean": None} | changes
-    why = tally.limited_why(figures, load, 8, keeps_failing=False)
-    assert (why is None) == (words is None) and (words or "") in (why or "")
-
-
-def test_who_cannot_connect_is_not_in_flight_by_the_servers_fault():
-    made = tally_of(*[outcome_with(sent + 1, sent + S // 2, sent_ns=sent) for sent in (0, S, 2 * S, 3 * S)], outcome_with(status="refused"))
-    assert made.client_figures("closed", 1, 10.0, 1.0, [])["client_limited_why"] is None
-    made = tally_of(*[outcome_with(status="http_error", sent_ns=sent, ended_ns=sent + 1000) for sent in (0, S, 2 * S, 3 * S)])
-    assert made.client_figures("closed", 1, 10.0, 1.0, [])["client_limited_why"] is None
-
-
-def outcome_with(*instants, status="completed", sent_ns=None, **more):
-    outcome = attempt.Outcome(attempt.Task(1, None, "", {}), status, sent_ns=sent_ns, chunk_ns=array("q", instants), **more)
-    outcome.ended_ns = outcome.ended_ns or (instants[-1] if instants else None)
+def outcome_with(*chunk_ns, status="completed", **fields):
+    """An outcome with these chunks that ends with the last one, unless told otherwise."""
+    outcome = Outcome(Task(1, Ollama(), "", {}), status, chunk_ns=array("q", chunk_ns), **fields)
+    if outcome.ended_ns is None and chunk_ns:
+        outcome.ended_ns = chunk_ns[-1]
     return outcome
 
 
 def tally_of(*outcomes):
-    made = tally.Tally()
+    tally = Tally()
     for outcome in outcomes:
-        made.add(outcome)
-    return made
+        tally.add(outcome)
+    return tally
+
+
+def test_requests_that_fail_to_connect_do_not_limit_the_client():
+    completed = [outcome_with(sent + 1, sent + S // 2, sent_ns=sent) for sent in seconds(4)]
+    tally = tally_of(*completed, outcome_with(status="refused"))
+    assert tally.summarize_client("closed", 1, 10.0, 1.0, [])["client_limited_why"] is None
+
+
+def test_requests_that_fail_at_once_do_not_limit_the_client():
+    tally = tally_of(
+        *[
+            outcome_with(status="http_error", sent_ns=sent, ended_ns=sent + 1000)
+            for sent in seconds(4)
+        ]
+    )
+    assert tally.summarize_client("closed", 1, 10.0, 1.0, [])["client_limited_why"] is None
+
+
+def seconds(count):
+    return [S * second for second in range(count)]
 
 
 def test_inter_token_latency_pools_the_gaps_of_completed_streams():
-    figures = tally_of(outcome_with(0, S, 4 * S), outcome_with(5, 2 * S + 5), outcome_with(0, 10**12, status="reset"),
-                       outcome_with(status="reset")).itl_figures()
-    assert (figures["itl_chunks"], figures["itl_mean_s"], figures["itl_p50_s"], figures["itl_max_s"]) == (3, 2.0, 2.0, 3.0)
-    assert figures["itl_p95_s"] is None and figures["itl_p99_s"] is None
-    figures = tally_of(outcome_with(*range(0, 101 * S, S))).itl_figures()
+    figures = tally_of(
+        outcome_with(0, S, 4 * S),
+        outcome_with(5, 2 * S + 5),
+        outcome_with(0, 10**12, status="reset"),
+        outcome_with(status="reset"),
+    ).summarize_itl()
+    assert figures == {
+        "itl_chunks": 3,
+        "itl_mean_s": 2.0,
+        "itl_p50_s": 2.0,
+        "itl_p95_s": None,
+        "itl_p99_s": None,
+        "itl_max_s": 3.0,
+    }
+
+
+def test_inter_token_latency_has_a_p99_from_100_gaps_on():
+    figures = tally_of(outcome_with(*seconds(101))).summarize_itl()
     assert (figures["itl_chunks"], figures["itl_p99_s"]) == (100, 1.0)
-    assert set(tally.Tally().itl_figures().values()) == {0, None}
 
 
-def test_a_level_ends_with_its_last_chunk():
-    made = tally_of(outcome_with(S, 5 * S, ended_ns=6 * S), outcome_with(status="reset", ended_ns=3 * S))
-    assert (made.ended, made.completed, made.last_ns) == (2, 1, 5 * S)
+def test_inter_token_latency_of_nothing_is_unknown():
+    assert set(Tally().summarize_itl().values()) == {0, None}
 
 
-def test_the_steady_part_of_a_load_that_goes_on():
-    made = tally_of(*[outcome_with(sent + 1, sent + 2 * S, sent_ns=sent) for sent in (0, S // 2, 2 * S, 3 * S, 4 * S)])
-    assert made.steady_window(2, is_open=False) == (S // 2, 4 * S)  # from the second worker's sending
-    assert made.steady_window(2, is_open=True) == (2 * S, 4 * S)  # from the first reply's end
-    assert made.steady_window(5, is_open=False) is None and tally.Tally().steady_window(2, True) is None
+def test_intervals_enclose_the_means():
+    tally = tally_of(
+        outcome_with(2 * S, 4 * S, sent_ns=S),
+        outcome_with(4 * S, 5 * S, sent_ns=S),
+        outcome_with(3 * S, 4 * S, sent_ns=S),
+    )
+    figures = tally.summarize_intervals(seed=1)
+    assert 1.0 <= figures["ttft_mean_low_s"] < 2.0 < figures["ttft_mean_high_s"] <= 3.0
+    assert 0.5 <= figures["tokens_per_s_mean_low"] < figures["tokens_per_s_mean_high"] <= 1.0
+    assert set(Tally().summarize_intervals().values()) == {None}
 
 
-def test_send_lags_and_what_was_in_flight():
-    """Two workers; the third request leaves 0.2 s after the first reply, the fourth at once."""
-    made = tally_of(outcome_with(S, 2 * S, sent_ns=0), outcome_with(S, 3 * S, sent_ns=0),
-                    outcome_with(3 * S, 4 * S, sent_ns=22 * S // 10, send_lag_ns=2 * S // 10), outcome_with(4 * S, 5 * S, sent_ns=3 * S, send_lag_ns=0),
-                    outcome_with(5 * S, 6 * S, sent_ns=4 * S, send_lag_ns=1000))
-    figures = made.client_figures("closed", 2, 10.0, 1.0, [])
-    assert (figures["client_send_lag_p50_s"], figures["client_send_lag_p99_s"], figures["client_send_lag_max_s"]) == (1e-6, 0.2, 0.2)
+def test_level_ends_with_its_last_chunk():
+    tally = tally_of(
+        outcome_with(S, 5 * S, ended_ns=6 * S),
+        outcome_with(status="reset", ended_ns=3 * S),
+    )
+    assert (tally.ended, tally.completed, tally.last_ns) == (2, 1, 5 * S)
+
+
+def test_steady_window():
+    sent_ns = (0, S // 2, 2 * S, 3 * S, 4 * S)
+    tally = tally_of(*[outcome_with(sent + 1, sent + 2 * S, sent_ns=sent) for sent in sent_ns])
+    from_second_sending = (S // 2, 4 * S)
+    from_first_end = (2 * S, 4 * S)
+    assert tally.find_steady_window(2, is_open=False) == from_second_sending
+    assert tally.find_steady_window(2, is_open=True) == from_first_end
+    assert tally.find_steady_window(5, is_open=False) is None
+    assert Tally().find_steady_window(2, is_open=True) is None
+
+
+def test_send_lags_and_mean_in_flight():
+    """Two workers; the third request is sent 0.2 s after the first reply, the fourth at once."""
+    tally = tally_of(
+        outcome_with(S, 2 * S, sent_ns=0),
+        outcome_with(S, 3 * S, sent_ns=0),
+        outcome_with(3 * S, 4 * S, sent_ns=22 * S // 10, send_lag_ns=2 * S // 10),
+        outcome_with(4 * S, 5 * S, sent_ns=3 * S, send_lag_ns=0),
+        outcome_with(5 * S, 6 * S, sent_ns=4 * S, send_lag_ns=1000),
+    )
+    figures = tally.summarize_client("closed", 2, 10.0, 1.0, [])
+    assert figures["client_send_lag_p50_s"] == 1e-6
+    assert figures["client_send_lag_p99_s"] == figures["client_send_lag_max_s"] == 0.2
     assert figures["in_flight_mean"] == pytest.approx((2 + 3 + 1.8 + 1) / 4)
-    assert "requests left up to 200 ms late" in figures["client_limited_why"] and "1.9 of 2 requests" in figures["client_limited_why"]
-    assert made.client_figures("burst", 2, 10.0, 1.0, [])["in_flight_mean"] is None
+    why = figures["client_limited_why"]
+    assert "requests were sent up to 200 ms late" in why and "1.9 of 2 requests" in why
+    burst = tally.summarize_client("burst", 2, 10.0, 1.0, [])
+    assert burst["in_flight_mean"] is None and burst["client_send_skew_s"] == 4.0
 
 
-def test_gaps_in_which_this_process_stood_still_count_to_no_server():
-    made = tally.Tally()
-    at = [0, 1_000_000, 20_000_000, 5 * S, 5 * S, 5 * S, 5 * S + 200_000_000, 5 * S + 220_000_000]
-    made.add(outcome_with(*at), [(30_000_000, 5 * S)])
-    figures = made.itl_figures()
-    assert figures["itl_max_s"] == 0.02 and figures["itl_chunks"] == 3  # two before the pause, one well after it
-    made.add(outcome_with(6 * S, 7 * S), [(30_000_000, 5 * S)])
-    assert made.itl_figures()["itl_max_s"] == 1.0
+@pytest.mark.parametrize(
+    "read_lags_ns, beats_late_ns, expected",
+    [
+        ([], [], (None, None, "user")),
+        ([], [2_000_000], (0.002, "heartbeat", "user")),
+        ([3_000_000], [2_000_000], (0.003, "kernel", "kernel")),
+    ],
+)
+def test_read_lag_comes_from_the_kernel_else_from_the_heartbeat(
+    read_lags_ns, beats_late_ns, expected
+):
+    tally = tally_of(outcome_with(0, S, read_lags_ns=array("q", read_lags_ns)))
+    figures = tally.summarize_client("burst", 1, 10.0, 1.0, beats_late_ns)
+    read_lag = figures["client_read_lag_p99_s"], figures["client_read_lag_source"]
+    assert (*read_lag, figures["client_stamps"]) == expected
 
 
-@given(st.lists(st.integers(0, 2**62), min_size=1, max_size=60), st.integers(1, 100), st.booleans())
-def test_percentiles_of_a_pool(values, percent, is_binned):
-    """Nearest rank: the least value with at least so many percent of all at or below it; in bins within 1/4096."""
-    true = next(value for value in sorted(values) if 100 * sum(other <= value for other in values) >= percent * len(values))
-    pool = tally.Pool()
-    with pytest.MonkeyPatch.context() as patch:
-        if is_binned:
-            patch.setattr(tally, "EXACT_VALUES", 0)
-        for value in values:
-            pool.extend([value])
-    found = pool.percentile(percent)
-    assert found == true if not is_binned else abs(found - true) <= true / 4096
-    assert (pool.count, pool.total, pool.largest) == (len(values), sum(values), max(values))
-
-
-def test_a_pool_does_not_grow_with_its_values():
-    pool = tally.Pool()
-    for start in range(0, 3_000_000, 100_000):
-        pool.extend(range(start, start + 100_000))
-    assert pool.count == 3_000_000 and len(pool._bins) < 30_000 and not pool._values
-    assert pool.percentile_s(99) == pytest.approx(2_970_000 / 1e9, rel=1 / 4096)
+def test_gaps_in_which_this_process_stood_still_are_left_out():
+    pause = (30_000_000, 5 * S)
+    before_pause = [0, 1_000_000, 20_000_000]
+    read_after_pause = [5 * S, 5 * S, 5 * S]
+    later = [5 * S + 200_000_000, 5 * S + 220_000_000]
+    tally = Tally()
+    tally.add(outcome_with(*before_pause, *read_after_pause, *later), [pause])
+    figures = tally.summarize_itl()
+    assert (figures["itl_max_s"], figures["itl_chunks"]) == (0.02, 3)
+    tally.add(outcome_with(6 * S, 7 * S), [pause])
+    assert tally.summarize_itl()["itl_max_s"] == 1.0

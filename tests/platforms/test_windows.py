@@ -18,9 +18,10 @@ from ollama_bench.power import power
 from ollama_bench.run import selfcheck
 from ollama_bench.run import server
 from ollama_bench.transport import syscalls
-from ollama_bench.transport import wire
-from tests.transport.test_wire import CLOSE, END, FIXTURES, GAP_S, HEAD, chunk, exchange_with, text
-from tests.transport.test_wire import server as wire_server
+from ollama_bench.transport import capabilities, lines, recorder, reader as reader_module, wire
+from ollama_bench.transport import exchange as exchange_module
+from tests.transport.scripted_server import CLOSE, END, FIXTURES, GAP_S, HEAD, chunk, exchange_with, text
+from tests.transport.scripted_server import server as wire_server
 
 CUT = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
@@ -28,11 +29,12 @@ CUT = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 @pytest.fixture
 def winsock(monkeypatch):
     """Whoever receives is not woken when this side ends the connection."""
-    monkeypatch.setattr(wire, "SHUTDOWN_WAKES", False)
-    monkeypatch.setattr(wire, "CUT_LOOK_S", 0.05)
-    monkeypatch.setattr(wire, "READS_TOGETHER", False)
-    monkeypatch.setattr(wire, "shutdown", lambda sock: None)
-    monkeypatch.setattr(syscalls, "send", None)
+    monkeypatch.setattr(capabilities, "SHUTDOWN_WAKES", False)
+    monkeypatch.setattr(recorder, "CUT_LOOK_S", 0.05)
+    monkeypatch.setattr(capabilities, "READS_TOGETHER", False)
+    monkeypatch.setattr(lines, "shut_down", lambda sock: None)
+    monkeypatch.setattr(exchange_module, "shut_down", lambda sock: None)
+    monkeypatch.setattr(syscalls, "AVAILABLE", False)
 
 
 def ends(work, within_s=5.0):
@@ -53,7 +55,7 @@ def test_cancelling_ends_a_silent_stream(winsock, tls):
 
         def work():
             with exchange, contextlib.suppress(*CUT):
-                response = session.send(prepared, stream=True, verify=str(FIXTURES / "localhost-cert.pem"))
+                response = session.send(prepared, exchange=exchange, stream=True, verify=str(FIXTURES / "localhost-cert.pem"))
                 list(exchange.pieces(response))
             return exchange
 
@@ -64,7 +66,7 @@ def test_cancelling_ends_a_silent_stream(winsock, tls):
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_stream_slower_than_the_looks_is_whole(winsock, monkeypatch, tls):
-    monkeypatch.setattr(wire, "CUT_LOOK_S", GAP_S / 5)
+    monkeypatch.setattr(recorder, "CUT_LOOK_S", GAP_S / 5)
     with wire_server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, END], tls=tls) as url:
         pieces, exchange = ends(lambda: exchange_with(url, kernel_stamps=False))
     assert text(pieces) == b"a\nb\n" and exchange.cancelled is None
@@ -211,13 +213,13 @@ def test_no_thread_waits_for_a_reader_that_has_died(monkeypatch):
         pytest.skip("no such thread here")
     died = threading.Event()
 
-    class Broken(wire.Epoll if hasattr(wire.select, "epoll") else wire.Kqueue):
-        def ready(self, timeout_s):
-            numbers = super().ready(timeout_s)
+    class Broken(reader_module.Epoll if hasattr(reader_module.select, "epoll") else reader_module.Kqueue):
+        def wait(self, timeout_s):
+            numbers = super().wait(timeout_s)
             died.set()
             raise MemoryError
 
-    monkeypatch.setattr(wire, "Epoll" if hasattr(wire.select, "epoll") else "Kqueue", Broken)
+    monkeypatch.setattr(reader_module, "Epoll" if hasattr(reader_module.select, "epoll") else "Kqueue", Broken)
     with wire_server(*[[HEAD + chunk(b"a\n"), 0.3, END]] * 8) as url:
         def source(number):
             return load.Task(number, api.SERVERS["ollama"], url, {})

@@ -56,7 +56,7 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
 
 
 @pytest.mark.parametrize("alphabet", ["cp1252", "ascii"])
-@pytest.mark.parametrize("arguments", [["analyze.py", "--no-charts", "--export-csv", "."], ["analyze.py", "--compare", "1", "2"], ["import_csv.py", "tree", "--db", "other.db"]])
+@pytest.mark.parametrize("arguments", [["analyze.py", "--no-charts", "--export-csv", "."], ["analyze.py", "--compare", "1", "2"], ["-m", "ollama_bench.study_csv", "tree", "--db", "other.db"]])
 def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, arguments):
     """As in a pipe on Windows."""
     for second in range(2):
@@ -65,8 +65,9 @@ def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, a
     folder.mkdir(parents=True)
     (folder / "duration_metrics.csv").write_text("Timestamp,Concurrency,MaxDuration,MinDuration,AvgDuration,P99Duration\n", encoding="utf-8")
     database = ["--db", "names.db"] if arguments[0] == "analyze.py" else []
-    done = subprocess.run([sys.executable, str(ROOT / arguments[0]), *arguments[1:], *database], cwd=tmp_path, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONIOENCODING": alphabet}, encoding=alphabet)
+    arguments = [str(ROOT / "analyze.py"), *arguments[1:]] if arguments[0] == "analyze.py" else arguments
+    done = subprocess.run([sys.executable, *arguments, *database], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONIOENCODING": alphabet, "PYTHONPATH": str(ROOT)}, encoding=alphabet)
     assert (done.returncode, done.stderr) == (0, "") and "?" in done.stdout
 
 

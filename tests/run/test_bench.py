@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ollama_bench.load import attempt
+from ollama_bench.simulator import child
 import bench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -223,8 +224,8 @@ def test_a_server_that_dies_and_comes_back(sim, tmp_path):
     dying.process.kill()
     dying.process.wait()
     wait_for(process, "does not answer")
-    again = subprocess.Popen([sys.executable, str(ROOT / "ollama_bench/simulator/sim.py"), "--port", str(dying.port), "--profile", "exact", "--tokens", "10",
-                              "--parent-pid", str(os.getpid())], stdout=subprocess.DEVNULL)
+    again = subprocess.Popen(child.command("--port", str(dying.port), "--profile", "exact", "--tokens", "10",
+                                           "--parent-pid", str(os.getpid())), stdout=subprocess.DEVNULL)
     try:
         _, err = process.communicate(timeout=40)
     finally:

@@ -15,6 +15,7 @@ import pytest
 
 import bench
 from ollama_bench.storage import db
+from ollama_bench.storage import connection as storage_connection
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
@@ -108,7 +109,7 @@ def test_a_run_that_gives_none_is_resumed_when_it_is_surely_dead(
 ):
     """A sign from the future, of a clock that is ahead, is waited for as long as any."""
     if age_s < 0:
-        monkeypatch.setattr(db, "DEAD_AFTER_S", 0.5)
+        monkeypatch.setattr(storage_connection, "DEAD_AFTER_S", 0.5)
     path = tmp_path / "results.db"
     left_behind(path, asked, age_s)
     assert bench.main([*asked, "--resume"]) == 0

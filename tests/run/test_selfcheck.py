@@ -1,4 +1,6 @@
 """The check of the client against a simulator that knows the truth."""
+import sys
+
 import pytest
 
 from ollama_bench.run import selfcheck
@@ -75,10 +77,8 @@ def test_a_slow_clock_is_found():
     assert selfcheck.errors(late, truth)["ttft_error_mean_s"] > 0.005
 
 
-def test_a_simulator_that_does_not_start_is_said(monkeypatch, tmp_path):
-    script = tmp_path / "sim.py"
-    script.write_text("print('no port')")
-    monkeypatch.setattr(selfcheck, "SCRIPT", script)
+def test_a_simulator_that_does_not_start_is_said(monkeypatch):
+    monkeypatch.setattr(selfcheck.child, "command", lambda *_: [sys.executable, "-c", "print('no port')"])
     with pytest.raises(selfcheck.CannotCheck, match="did not start: no port"):
         selfcheck.measure(1)
 

@@ -214,13 +214,13 @@ def test_a_list_of_models_without_a_body_is_no_failure(body):
         with server.Server(url, api.SERVERS["openai"], None) as made:
             made.check_model("any", False, print)
             assert made.describe("any")["server"] is None
-        assert "is no Ollama" in refused(url, lambda made: made.check_model("any", False, print))
+        assert "not an Ollama server" in refused(url, lambda made: made.check_model("any", False, print))
     with raw_server(saying(models=b"x")) as url:
         with server.Server(url, api.SERVERS["openai"], None) as made, pytest.raises(server.ServerError, match="does not speak"):
             made.check_model("any", False, print)
 
 
-@pytest.mark.parametrize("unknown, words", [({"OPENAI_API_KEY"}, "; sudo drops OPENAI_API_KEY: if set, start with sudo --preserve-env="), (set(), "put it into OPENAI_API_KEY")])
+@pytest.mark.parametrize("unknown, words", [({"OPENAI_API_KEY"}, "; sudo drops OPENAI_API_KEY: if set, start with sudo --preserve-env="), (set(), "set OPENAI_API_KEY")])
 def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(monkeypatch, unknown, words):
     monkeypatch.setattr(server.privilege, "unknown", unknown)
     with raw_server(lambda connection, path: connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}")) as url:
@@ -236,7 +236,7 @@ def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(monkeypatch, u
     ("darwin", "8.8.8.8", False), ("darwin", None, False), ("linux", "192.168.1.7", False)])
 def test_a_mac_that_keeps_a_program_from_the_local_network_is_told_apart(monkeypatch, platform, address, hinted):
     """macOS says No route to host where its own privacy setting is in the way."""
-    def resolve(host, port, **_):
+    def resolve(host, port, *_, **__):
         if address is None:
             raise socket.gaierror(8, "nodename nor servname provided")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]

@@ -11,18 +11,18 @@ import pytest
 
 import analyze
 from ollama_bench.storage import files
-from tests.support import made_up_results
 from tests.conftest import plain_user
+from tests.support import made_up_results
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
 links = pytest.mark.skipif(os.name == "nt", reason="links need a right here")
 
 
-@pytest.fixture(params=[True, False] if files.IS_HELD else [False])
+@pytest.fixture(params=[True, False] if files.CAN_HOLD_FOLDERS else [False])
 def ways(request, monkeypatch):
     """As where a system can open a folder, and as where it cannot."""
-    monkeypatch.setattr(files, "IS_HELD", request.param)
+    monkeypatch.setattr(files, "CAN_HOLD_FOLDERS", request.param)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_folder_that_was_named_may_be_no_link_of_another_user(tmp_path, vict
 
 
 @links
-@pytest.mark.skipif(not files.IS_HELD, reason="no folder is held open here")
+@pytest.mark.skipif(not files.CAN_HOLD_FOLDERS, reason="no folder is held open here")
 def test_a_folder_that_becomes_a_link_after_it_was_looked_at_leads_nowhere(
     tmp_path, victim, monkeypatch
 ):
@@ -133,7 +133,7 @@ def test_analyze_refuses_a_folder_that_is_a_link_in_one_line(
     assert analyze.main(arguments) == 1 and untouched(victim)
     assert (
         capsys.readouterr().err.strip()
-        == f"analyze.py: {place} is a symbolic link: remove it, or name another folder"
+        == f"analyze.py: {place} is a symbolic link: remove it, or choose another folder"
     )
 
 
@@ -167,7 +167,7 @@ PRELUDE = """
 import sys, importlib.metadata, sqlite_utils, altair
 sqlite_utils.Database(memory=True).conn.close()  # root's Python may be out of the user's reach
 altair.Chart(altair.Data(values=[{"a": 1}])).mark_line().encode(x="a:Q").to_dict()
-from ollama_bench.study_csv import import_csv
+from ollama_bench.study_csv import importer
 from ollama_bench.report import report
 import analyze
 """
@@ -196,12 +196,16 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
     done = sudo(home, "analyze", "--export-csv", ".")
     assert done.returncode == 0, done.stderr
     assert (
-        len(list(home.rglob("*.png"))) > 5 and list(home.rglob("*.csv")) and owners(home) == {plain_user().pw_uid}
+        len(list(home.rglob("*.png"))) > 5
+        and list(home.rglob("*.csv"))
+        and owners(home) == {plain_user().pw_uid}
     )
-    done = sudo(home, "import_csv", "ollama", "--db", "again.db")
-    assert done.returncode == 0 and (home / "again.db").exists() and owners(home) == {plain_user().pw_uid}, (
-        done.stderr
-    )
+    done = sudo(home, "importer", "ollama", "--db", "again.db")
+    assert (
+        done.returncode == 0
+        and (home / "again.db").exists()
+        and owners(home) == {plain_user().pw_uid}
+    ), done.stderr
 
 
 @as_root
@@ -209,7 +213,7 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
     "link, command",
     [
         ("data", ["analyze", "--no-charts", "--export-csv", "data"]),
-        ("new.db", ["import_csv", "ollama", "--db", "new.db"]),
+        ("new.db", ["importer", "ollama", "--db", "new.db"]),
     ],
 )
 def test_no_link_is_followed_with_roots_rights(home, link, command):
@@ -225,8 +229,9 @@ def test_no_link_is_followed_with_roots_rights(home, link, command):
 
 
 @as_root
-@pytest.mark.parametrize("command", [["analyze"], ["import_csv", "ollama"]])
+@pytest.mark.parametrize("command", [["analyze"], ["importer", "ollama"]])
 def test_a_user_that_is_none_is_one_line(home, command):
     done = sudo(home, *command, user="root")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"{command[0]}.py: SUDO_UID='root' is no user of this machine")
+    program = {"analyze": "analyze.py", "importer": "ollama-bench import"}[command[0]]
+    assert done.stderr.startswith(f"{program}: SUDO_UID='root' is no user of this machine")

@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import functools
 import signal
 import sqlite3
 import threading
@@ -11,42 +12,63 @@ import pytest
 
 import analyze
 import bench
-from ollama_bench.storage import db
-from tests.support import made_up_results
+from ollama_bench.storage import connection as connection_module
 from ollama_bench.storage import schema
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.damage import refuse_damage
+from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.storage.writer import Writer
+from tests.support import made_up_results
 
 ENDLESS = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"
 SLOW = "length(hex(zeroblob(400000000)))"
 CHANGES = {  # what was done to the file: what is said of it, to who reads and to who writes
-    "ALTER TABLE run RENAME TO r; CREATE VIEW run AS SELECT * FROM r": "view run has the name of a table",
-    f"ALTER TABLE level RENAME TO l; CREATE VIEW level AS {ENDLESS} x AS id FROM n": "view level has the name of a table",
+    "ALTER TABLE run RENAME TO r; CREATE VIEW run AS SELECT * FROM r": (
+        "view run has the name of a table"
+    ),
+    f"ALTER TABLE level RENAME TO l; CREATE VIEW level AS {ENDLESS} x AS id FROM n": (
+        "view level has the name of a table"
+    ),
     "DROP VIEW outcomes; CREATE TABLE outcomes (a)": "table outcomes has the name of a view",
     "DROP VIEW outcomes; CREATE TABLE [Outcomes] (a)": "table Outcomes has the name of a view",
-    "DROP TABLE reply; CREATE TABLE reply (request_id INTEGER PRIMARY KEY, reasoning TEXT, answer TEXT)": "table reply is not",
-    "DROP TABLE reply; CREATE VIRTUAL TABLE reply USING fts4 (request_id, answer)": "table reply is not",
+    "DROP TABLE reply; CREATE TABLE reply"
+    " (request_id INTEGER PRIMARY KEY, reasoning TEXT, answer TEXT)": "table reply is not",
+    "DROP TABLE reply; CREATE VIRTUAL TABLE reply USING fts4 (request_id, answer)": (
+        "table reply is not"
+    ),
     "DROP INDEX level_run; CREATE TABLE level_run (a)": "table level_run has the name of a index",
 }
 GENERATED = {  # a declaration of request, and what stands in its place
     "AS ((last_text_ns - first_text_ns) / 1e9)": f"AS ({SLOW} * {SLOW})",
-    "AS ((first_text_ns - coalesce(due_ns, sent_ns)) / 1e9)": "AS ((first_text_ns - coalesce(due_ns, sent_ns)) / 2e9)",
+    "AS ((first_text_ns - coalesce(due_ns, sent_ns)) / 1e9)": (
+        "AS ((first_text_ns - coalesce(due_ns, sent_ns)) / 2e9)"
+    ),
     "chunks INTEGER,": "chunks INTEGER AS (7),",
     "error TEXT,": "error TEXT DEFAULT 'x',",
 }
 WRITERS = {  # harmless to who reads
-    "CREATE TRIGGER t AFTER INSERT ON run BEGIN DELETE FROM level; END": "trigger 't' works on the table run",
-    'CREATE TRIGGER "a b""];" AFTER UPDATE OF status ON [request] BEGIN SELECT 1; END': "works on the table request",
+    "CREATE TRIGGER t AFTER INSERT ON run BEGIN DELETE FROM level; END": (
+        "trigger 't' works on the table run"
+    ),
+    'CREATE TRIGGER "a b""];" AFTER UPDATE OF status ON [request] BEGIN SELECT 1; END': (
+        "works on the table request"
+    ),
     f"CREATE INDEX i ON run ({SLOW})": "index 'i' works on the table run",
-    f"CREATE INDEX i ON run (id) WHERE \"hex\"(label) > ''": "index 'i' works on the table run",
+    "CREATE INDEX i ON run (id) WHERE \"hex\"(label) > ''": "index 'i' works on the table run",
     f"ALTER TABLE run ADD COLUMN x INTEGER CHECK ({SLOW} > 0)": "column 'x' of run is not",
 }
 BESIDE = [  # a user's own
-    "CREATE TABLE mine (a); CREATE INDEX mine_a ON mine (a); CREATE VIEW my_view AS SELECT * FROM mine JOIN level",
-    f"CREATE VIEW endless AS {ENDLESS} * FROM n; CREATE VIEW again AS SELECT * FROM endless, endless AS b",
-    'CREATE TABLE "a"" b]; DROP TABLE run; --" ("c"" d]; DROP_ns" INTEGER); INSERT INTO "a"" b]; DROP TABLE run; --" VALUES (1)',
+    "CREATE TABLE mine (a); CREATE INDEX mine_a ON mine (a);"
+    " CREATE VIEW my_view AS SELECT * FROM mine JOIN level",
+    f"CREATE VIEW endless AS {ENDLESS} * FROM n;"
+    " CREATE VIEW again AS SELECT * FROM endless, endless AS b",
+    'CREATE TABLE "a"" b]; DROP TABLE run; --" ("c"" d]; DROP_ns" INTEGER);'
+    ' INSERT INTO "a"" b]; DROP TABLE run; --" VALUES (1)',
     "CREATE TABLE mine (at_ns); INSERT INTO mine VALUES (99999999999999999999)",
     "CREATE TABLE mine (a); CREATE TRIGGER t AFTER INSERT ON mine BEGIN DELETE FROM run; END",
     "CREATE VIEW broken AS SELECT * FROM what_is_not_there",
-    "CREATE INDEX i ON request (status, level_id) WHERE status IN ('completed') AND (chunks > max(1, 2))",
+    "CREATE INDEX i ON request (status, level_id)"
+    " WHERE status IN ('completed') AND (chunks > max(1, 2))",
     "CREATE VIRTUAL TABLE words USING fts4 (a); INSERT INTO words VALUES ('b')",
     'ALTER TABLE request ADD COLUMN "a"" b]; DROP TABLE run; --" TEXT',
     "ANALYZE",
@@ -79,7 +101,7 @@ def rewrite(path, table, old, new):
 
 def refused(action, words):
     began = time.monotonic()
-    with pytest.raises(db.ResultsError, match=words) as caught:
+    with pytest.raises(ResultsError, match=words) as caught:
         action()
     assert "\n" not in str(caught.value) and time.monotonic() - began < 5
 
@@ -88,7 +110,7 @@ def refused(action, words):
 def test_what_has_a_name_of_ours_and_is_something_else_is_refused(path, sql):
     change(path, sql)
     for readonly in (True, False):
-        refused(lambda: db.connect(path, readonly=readonly).close(), CHANGES[sql])
+        refused(functools.partial(connect, path, readonly=readonly), CHANGES[sql])
 
 
 @pytest.mark.parametrize("old", GENERATED)
@@ -96,7 +118,7 @@ def test_a_column_that_hides_something_else_is_refused(path, old, capsys):
     rewrite(path, "request", old, GENERATED[old])
     for readonly in (True, False):
         refused(
-            lambda: db.connect(path, readonly=readonly).close(),
+            functools.partial(connect, path, readonly=readonly),
             "of request is not as this tool makes it",
         )
     assert analyze.main(["--db", str(path), "--no-charts"]) == 1
@@ -108,7 +130,7 @@ def test_a_column_that_hides_something_else_is_refused(path, old, capsys):
 
 def test_a_rule_of_a_table_that_is_another_is_refused(path):
     rewrite(path, "chunk", "PRIMARY KEY (request_id, number)", "PRIMARY KEY (number, request_id)")
-    refused(lambda: db.connect(path, readonly=True), "table chunk is not as this tool makes it")
+    refused(lambda: connect(path, readonly=True), "table chunk is not as this tool makes it")
 
 
 @pytest.mark.parametrize(
@@ -121,8 +143,8 @@ def test_a_rule_of_a_table_that_is_another_is_refused(path):
 )
 def test_a_statement_that_is_not_what_its_row_says_is_refused(path, old, new):
     rewrite(path, "reply", old, new)
-    with pytest.raises(db.ResultsError) as caught:
-        db.connect(path, readonly=True)
+    with pytest.raises(ResultsError) as caught:
+        connect(path, readonly=True)
     assert "\n" not in str(caught.value)
 
 
@@ -130,11 +152,11 @@ def test_a_statement_that_is_not_what_its_row_says_is_refused(path, old, new):
 def test_what_would_run_when_a_row_is_written_is_refused_there_and_never_read(path, sql, capsys):
     change(path, sql)
     before = path.read_bytes()
-    refused(lambda: db.connect(path).close(), WRITERS[sql])
+    refused(lambda: connect(path).close(), WRITERS[sql])
     assert bench.main(["1", "--demo", "--db", str(path), "--no-monitor", "--plain"]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1 and path.read_bytes() == before
-    with contextlib.closing(db.connect(path, readonly=True)) as database:
-        db.refuse_damage(database)
+    with contextlib.closing(connect(path, readonly=True)) as database:
+        refuse_damage(database)
         assert "x" not in [row[0] for row in database.execute("SELECT * FROM run").description]
 
 
@@ -143,7 +165,7 @@ def test_what_a_user_keeps_beside_ours_disturbs_nothing(path, sql, capsys):
     change(path, sql)
     for arguments in (["--no-charts"], ["--compare", "1", "1"]):
         assert analyze.main(["--db", str(path), *arguments]) == 0
-    with db.Writer(path) as writer:
+    with Writer(path) as writer:
         writer.insert(
             "run",
             {
@@ -154,7 +176,7 @@ def test_what_a_user_keeps_beside_ours_disturbs_nothing(path, sql, capsys):
                 "tool_version": "0",
             },
         )
-    with contextlib.closing(db.connect(path)) as database:
+    with contextlib.closing(connect(path)) as database:
         assert schema.is_current(database.conn)
 
 
@@ -169,7 +191,7 @@ def test_what_a_user_keeps_beside_ours_disturbs_nothing(path, sql, capsys):
 def test_ctrl_c_ends_a_query_at_once_and_is_no_error_of_sqlite(path, ask):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored
     sqlite3.enable_callback_tracebacks(False)  # as it is by itself: Datasette turns it on
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     timer = threading.Timer(0.2, _thread.interrupt_main)
     timer.start()
     began = time.monotonic()
@@ -183,22 +205,22 @@ def test_ctrl_c_ends_a_query_at_once_and_is_no_error_of_sqlite(path, ask):
 def test_a_check_that_takes_too_long_is_refused_and_what_comes_after_is_not_bounded(
     path, monkeypatch
 ):
-    monkeypatch.setattr(db, "CHECK_S", 0.1)
-    with contextlib.closing(db.connect(path, readonly=True)) as database:
-        with database.conn.checked():
+    monkeypatch.setattr(connection_module, "CHECK_S", 0.1)
+    with contextlib.closing(connect(path, readonly=True)) as database:
+        with database.conn.checking():
             refused(
                 lambda: database.execute(f"{ENDLESS} max(x) FROM n").fetchone(), "takes too long"
             )
         until = time.monotonic() + 0.2
         while time.monotonic() < until:
             database.execute(f"{ENDLESS} x FROM n LIMIT 100000").fetchall()
-        assert db.CHECK_S < 0.2  # the last of them ended after what a check may take
+        assert connection_module.CHECK_S < 0.2  # the last of them ended after what a check may take
 
 
 @pytest.mark.parametrize("table", ["event", "process"])
 def test_pages_that_lead_to_each_other_do_not_keep_the_check_for_ever(path, table, monkeypatch):
     """A tree of a few pages can have more ways through it than anybody can go."""
-    monkeypatch.setattr(db, "CHECK_S", 0.3)
+    monkeypatch.setattr(connection_module, "CHECK_S", 0.3)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         ((root,),) = connection.execute(
@@ -243,13 +265,13 @@ def test_pages_that_lead_to_each_other_do_not_keep_the_check_for_ever(path, tabl
     data[28:32] = (len(data) // size).to_bytes(4, "big")
     data[92:96] = data[24:28]  # the count of pages is to be believed
     path.write_bytes(data)
-    with contextlib.closing(db.connect(path, readonly=True)) as database:
-        refused(lambda: db.refuse_damage(database), "takes too long")
+    with contextlib.closing(connect(path, readonly=True)) as database:
+        refused(lambda: refuse_damage(database), "takes too long")
 
 
 def test_text_that_is_none_in_another_run_is_one_line_after_a_run(path, capsys):
     change(path, "UPDATE level SET model = CAST(x'c328ff' AS TEXT)")
-    with pytest.raises(db.ResultsError, match="results.db: Could not decode"):
+    with pytest.raises(ResultsError, match="results.db: Could not decode"):
         analyze.headline(str(path), 1, {"ttft": 2.0})
     assert analyze.main(["--db", str(path), "--no-charts"]) == 1
     said = capsys.readouterr().err
@@ -257,7 +279,11 @@ def test_text_that_is_none_in_another_run_is_one_line_after_a_run(path, capsys):
 
 
 def test_of_a_name_without_an_end_a_line_is_shown(path, capsys):
-    change(path, "UPDATE run SET label = hex(zeroblob(2000000)); UPDATE level SET model = hex(zeroblob(1000000))")
+    change(
+        path,
+        "UPDATE run SET label = hex(zeroblob(2000000));"
+        " UPDATE level SET model = hex(zeroblob(1000000))",
+    )
     for arguments in (["--no-charts"], ["--compare", "1", "1"]):
         assert analyze.main(["--db", str(path), *arguments]) == 0
         captured = capsys.readouterr()

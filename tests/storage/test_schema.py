@@ -1,4 +1,4 @@
-"""A results file of another version opens, keeps its rows, and answers every query of this version."""
+"""A results file of another version opens, keeps its rows, and answers every query."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,10 @@ import pytest
 
 import analyze
 import bench
-from ollama_bench.storage import db
+from ollama_bench.storage import declarations, schema
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.results_file import APPLICATION_ID
 from tests.support import made_up_results
-from ollama_bench.storage import schema
 
 HERE = Path(__file__).resolve().parents[1]
 OLD = (HERE / "fixtures" / "schema-1.0.0.sql").read_text(encoding="utf-8")
@@ -33,7 +34,7 @@ def old(tmp_path):
     made_up_results.write(source, levels=(1, 2, 4), runs=2)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            f"{OLD}; PRAGMA application_id = {db.APPLICATION_ID};"
+            f"{OLD}; PRAGMA application_id = {APPLICATION_ID};"
             "PRAGMA user_version = 1; PRAGMA journal_mode = WAL"
         )
         connection.execute("ATTACH ? AS source", [str(source)])
@@ -59,14 +60,15 @@ def grown(monkeypatch, tmp_path):
     text = text.replace("  UNIQUE (level_id, number)\n", ADDED).replace(
         "  is_reasoning INTEGER NOT NULL,", "  size INTEGER,\n  is_reasoning INTEGER NOT NULL,"
     )
-    text += "\nDROP VIEW IF EXISTS moods;\nCREATE VIEW moods AS SELECT mood, late_s, late_ns, size, e2e_s"
+    text += "\nDROP VIEW IF EXISTS moods;\nCREATE VIEW moods AS"
+    text += " SELECT mood, late_s, late_ns, size, e2e_s"
     text += " FROM request JOIN chunk ON request_id = id;\n"
     (tmp_path / "later.sql").write_text(text, encoding="utf-8")
     monkeypatch.setattr(schema, "SCHEMA", tmp_path / "later.sql")
 
 
 def rows(path, sql):
-    with contextlib.closing(db.connect(path, readonly=True)) as database:
+    with contextlib.closing(connect(path, readonly=True)) as database:
         return database.execute(sql).fetchall()
 
 
@@ -78,8 +80,8 @@ def content(path):
 
 def test_a_file_of_the_first_version_is_opened_by_this_one(old):
     before = rows(old, "SELECT count(*), sum(e2e_s) FROM request")
-    db.connect(old).close()
-    with contextlib.closing(db.connect(old)) as database:
+    connect(old).close()
+    with contextlib.closing(connect(old)) as database:
         assert schema.is_current(database.conn)
         for table in schema.tables().values():
             assert {row[1] for row in database.execute(f"PRAGMA table_xinfo({table.name})")} == set(
@@ -90,7 +92,7 @@ def test_a_file_of_the_first_version_is_opened_by_this_one(old):
 
 
 def test_columns_that_came_later_are_added_with_their_rules(old, grown):
-    with contextlib.closing(db.connect(old)) as database:
+    with contextlib.closing(connect(old)) as database:
         assert schema.is_current(database.conn)
         count, least, most, moods = database.execute(
             "SELECT count(*), min(late_s), max(late_ns), count(mood) FROM moods"
@@ -105,7 +107,8 @@ def test_a_file_that_is_read_gets_nothing_and_answers_all(old, grown):
     before = content(old)
     assert rows(
         old,
-        "SELECT count(*) > 100, min(late_s) > 0, count(late_ns), count(mood), count(size), count(e2e_s) > 100 FROM moods",
+        "SELECT count(*) > 100, min(late_s) > 0, count(late_ns), count(mood), count(size),"
+        " count(e2e_s) > 100 FROM moods",
     ) == [(1, 1, 0, 0, 0, 1)]
     for name in [
         row[0] for row in rows(old, "SELECT name FROM sqlite_temp_master WHERE type = 'view'")
@@ -115,15 +118,15 @@ def test_a_file_that_is_read_gets_nothing_and_answers_all(old, grown):
 
 
 def test_columns_of_a_newer_tool_are_left_alone(old, grown, monkeypatch):
-    db.connect(old).close()
+    connect(old).close()
     monkeypatch.undo()
     before = content(old)
     assert "mood" not in [
         column[0]
-        for column in db.connect(old, readonly=True).execute("SELECT * FROM request").description
+        for column in connect(old, readonly=True).execute("SELECT * FROM request").description
     ]
     assert analyze.main(["--db", str(old), "--no-charts"]) == 0 and content(old) == before
-    with contextlib.closing(db.connect(old)) as database:
+    with contextlib.closing(connect(old)) as database:
         assert database.execute("SELECT sum(late_ns) FROM request").fetchone() == (7 * 14,)
         assert schema.is_current(database.conn)
 
@@ -131,13 +134,13 @@ def test_columns_of_a_newer_tool_are_left_alone(old, grown, monkeypatch):
 def test_a_table_that_came_later_is_empty_where_it_is_read(old, monkeypatch, tmp_path):
     later = tmp_path / "later.sql"
     later.write_text(
-        schema.SCHEMA.read_text(encoding="utf-8")
-        + "\nCREATE TABLE IF NOT EXISTS fan (id INTEGER, rpm REAL, rps REAL AS (rpm / 60)) STRICT;\n",
+        schema.SCHEMA.read_text(encoding="utf-8") + "\nCREATE TABLE IF NOT EXISTS fan"
+        " (id INTEGER, rpm REAL, rps REAL AS (rpm / 60)) STRICT;\n",
         encoding="utf-8",
     )
     monkeypatch.setattr(schema, "SCHEMA", later)
     assert rows(old, "SELECT count(*), sum(rps) FROM fan") == [(0, None)]
-    db.connect(old).close()
+    connect(old).close()
     assert rows(old, "SELECT rps FROM fan") == []
 
 
@@ -148,7 +151,7 @@ def test_two_that_open_an_old_file_at_once_add_each_column_once(old, grown, numb
     def open_it():
         together.wait(timeout=30)
         try:
-            db.connect(old).close()
+            connect(old).close()
         except Exception as error:
             said.append(error)
 
@@ -183,7 +186,7 @@ def test_datasette_shows_a_file_of_the_first_version(old, grown):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from datasette.app import Datasette
-    db.connect(old).close()
+    connect(old).close()
 
     async def get(path):
         server = Datasette([str(old)])
@@ -203,7 +206,8 @@ def test_datasette_shows_a_file_of_the_first_version(old, grown):
     "sql, columns, rules",
     [
         (
-            "CREATE TABLE IF NOT EXISTS a (b INTEGER, -- c TEXT,\n [d e] TEXT /* , f */ CHECK ([d e] IN ('(', ',')), PRIMARY KEY (b)) STRICT;",
+            "CREATE TABLE IF NOT EXISTS a (b INTEGER, -- c TEXT,\n"
+            " [d e] TEXT /* , f */ CHECK ([d e] IN ('(', ',')), PRIMARY KEY (b)) STRICT;",
             {"b": "b INTEGER", "d e": "[d e] TEXT /* , f */ CHECK ([d e] IN ('(', ','))"},
             (("PRIMARY", "KEY", "(", "b", ")"), ("STRICT",)),
         ),
@@ -215,15 +219,15 @@ def test_datasette_shows_a_file_of_the_first_version(old, grown):
     ],
 )
 def test_a_declaration_is_taken_apart(sql, columns, rules):
-    table = schema.parse(sql)
+    table = declarations.parse_table(sql)
     assert table.name == "a" and table.rules == rules
     assert {name: column.text for name, column in table.columns.items()} == columns
 
 
 def test_what_is_no_table_is_none():
     assert (
-        schema.parse("CREATE VIEW a AS SELECT 1")
-        is schema.parse("CREATE TABLE a AS SELECT 1")
-        is schema.parse("")
+        declarations.parse_table("CREATE VIEW a AS SELECT 1")
+        is declarations.parse_table("CREATE TABLE a AS SELECT 1")
+        is declarations.parse_table("")
         is None
     )

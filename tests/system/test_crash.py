@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from ollama_bench.storage import db
+from ollama_bench.storage import writer as storage_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
@@ -165,7 +166,7 @@ def test_a_full_disk_is_said_and_waited_for(tmp_path, monkeypatch):
 @linux
 @as_root
 def test_a_disk_that_stays_full_ends_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(db, "WRITE_PATIENCE_S", 1.0)
+    monkeypatch.setattr(storage_writer, "WRITE_PATIENCE_S", 1.0)
     with mounted(tmp_path / "small", "size=1m"):
         writer = db.Writer(tmp_path / "small" / "results.db", say=lambda text: None)
         run_id = writer.insert("run", {"source": "bench", "status": "running", "started_unix": 1.0, "arguments": "{}", "tool_version": "1"})

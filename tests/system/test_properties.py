@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ollama_bench.protocols import api
+from ollama_bench.protocols import api, ollama_stream, openai_stream
 from ollama_bench.analysis import compare
 from ollama_bench.storage import db
 from ollama_bench.study_csv import import_csv
@@ -275,7 +275,7 @@ def test_server_sent_events(made, cuts):
     body, texts = made
     check_stream(api.OpenAIStream, body, [min(cut, len(body)) for cut in cuts])
     kinds, stream = read(api.OpenAIStream, [body])
-    assert (stream.reasoning + stream.answer, len(kinds), stream.final.error) == ("".join(texts), sum(map(bool, texts)), None)
+    assert (stream.reasoning + stream.answer, len(kinds), stream.summary.error) == ("".join(texts), sum(map(bool, texts)), None)
 
 
 @pytest.mark.parametrize("line", [
@@ -292,7 +292,7 @@ def test_lines_that_are_hard_to_keep(line):
 
 
 def said(kinds, stream):
-    return kinds, stream.answer, stream.reasoning, stream.final
+    return kinds, stream.answer, stream.reasoning, stream.summary
 
 
 def check_stream(kind, whole, cuts):
@@ -301,10 +301,10 @@ def check_stream(kind, whole, cuts):
     assert said(*read(kind, [whole[a:b] for a, b in zip(ends, ends[1:])])) == said(kinds, stream)  # wherever it is cut
     assert set(kinds) <= {0, 1} and (0 in kinds, 1 in kinds) == (stream.answer != "", stream.reasoning != "")
     assert can_be_stored(stream.answer) and can_be_stored(stream.reasoning)
-    for name, value in vars(stream.final).items():
+    for name, value in vars(stream.summary).items():
         assert value is None or can_be_stored(value)
         assert not isinstance(value, int) or 0 <= value <= api.LARGEST_COUNT, name
-    assert stream.final.error is None or one_line(stream.final.error)
+    assert stream.summary.error is None or one_line(stream.summary.error)
 
 
 USUAL = [b'{"model":"m","created_at":"2026","response":" time","done":false}', b'{"model":"m","thinking":"a\\n\xc3\xa9","done":false}',
@@ -342,7 +342,8 @@ def test_what_is_read_quickly_is_read_as_slowly(lines):
         pieces = pieces if kind is api.OllamaStream else [piece + b"\n\n" for piece in pieces]
         found = said(*read(kind, pieces))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(api, "SHORT_LINE", -1)
+            patch.setattr(ollama_stream, "MAX_USUAL_LINE_BYTES", -1)
+            patch.setattr(openai_stream, "MAX_USUAL_LINE_BYTES", -1)
             assert said(*read(kind, pieces)) == found
 
 
@@ -376,7 +377,7 @@ def recorded(raw, cuts=()):
     else:
         recorder.note(memoryview(b""), 1 + place)
     recorder.settle(0)
-    left = recorder._framing.head_end
+    left = recorder.head_end
     while left > 0:
         left -= recorder.read(bytearray(left))[0]
     return recorder, raw[:place]
@@ -430,11 +431,11 @@ def test_a_head_means_to_us_what_it_means_to_http_client(informational, status, 
         return
     assert framing.head_start == len(before) and framing.head_end > 0
     if answer.status in (101, 204, 304):  # http.client would read chunks of an answer that has no body
-        assert framing._length == framing.head_end
+        assert framing.body_end == framing.head_end
         return
-    assert framing._is_chunked == bool(answer.chunked)
+    assert framing.is_chunked == bool(answer.chunked)
     if not answer.chunked:
-        length = framing._length if framing._length < 0 else framing._length - framing.head_end
+        length = framing.body_end if framing.body_end < 0 else framing.body_end - framing.head_end
         assert length == (-1 if answer.length is None else answer.length)
         if answer.length is not None:
             assert framing.keeps <= (not answer.will_close)
@@ -466,9 +467,9 @@ def test_a_line_without_end_is_cut_off_and_the_next_one_read():
     stream = api.OllamaStream()
     for _ in range(4 * api.LONGEST_LINE // 2**20):
         assert stream.feed(b"x" * 2**20) == b""
-    assert len(stream._tail) <= api.LONGEST_LINE + 2**20
+    assert stream.buffered_bytes <= api.LONGEST_LINE + 2**20
     assert stream.feed(b'\n{"response": "y"}\n') == api.ANSWER and stream.answer == "y"
-    assert "longer than" in stream.final.error
+    assert "longer than" in stream.summary.error
 
 
 def test_a_million_blanks_before_the_first_word_take_seconds_at_most():

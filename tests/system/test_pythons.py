@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ollama_bench.simulator import child
 from ollama_bench.terminal import standard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,7 @@ def test_a_python_that_may_not_see_our_files_is_told_so(program, tmp_path):
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="-P came with 3.11")
 def test_the_simulator_needs_none_of_them(tmp_path):
-    done = run([str(ROOT / "ollama_bench/simulator/sim.py"), "--help"], tmp_path, PYTHONSAFEPATH="1")
+    done = run(child.command("--help")[1:], tmp_path, PYTHONSAFEPATH="1")
     assert (done.returncode, done.stderr) == (0, "")
 
 

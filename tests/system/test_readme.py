@@ -5,7 +5,7 @@ from pathlib import Path
 from ollama_bench.inputs import options
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-OTHERS = {"--csv", "--fault", "--port", "--help"}  # of sqlite-utils, sim.py
+OTHERS = {"--csv", "--fault", "--port", "--help"}  # of sqlite-utils, the simulator
 
 
 def all_options():
@@ -17,7 +17,7 @@ def test_every_option_of_bench_is_in_the_readme():
 
 
 def test_every_option_of_a_bench_command_exists():
-    lines = [line for line in README.splitlines() if "bench.py " in line and "analyze" not in line and "sim.py" not in line]
+    lines = [line for line in README.splitlines() if "bench.py " in line and "analyze" not in line and "ollama_bench.simulator" not in line]
     named = {flag for line in lines for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)}
     assert named and named <= all_options()
 

@@ -21,8 +21,8 @@ PROGRAMS = [
     "bench.py",
     "monitor.py",
     "analyze.py",
-    "sim.py",
-    "import_csv.py",
+    "ollama_bench.simulator",
+    "ollama_bench.study_csv",
     "doctor.py",
     *(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")),
 ]
@@ -34,13 +34,15 @@ def run(program, *arguments, cwd, **environment):
         for name, value in os.environ.items()
         if name not in ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
     }
+    is_module = program.startswith("ollama_bench.")
+    start = ["-m", program] if is_module else [ROOT / program]
     return subprocess.run(
-        [sys.executable, ROOT / program, *map(str, arguments)],
+        [sys.executable, *start, *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
-        env={**clean, **environment},
+        env={**clean, "PYTHONPATH": str(ROOT), **environment},
     )
 
 
@@ -71,7 +73,7 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
     assert charts.returncode == 1 and charts.stderr == (
         "analyze.py: no charts with -OO or PYTHONOPTIMIZE=2: start without it, or use --no-charts\n"
     )
-    assert run("sim.py", "--fault", "help", cwd=tmp_path, **bare).stdout.startswith("html_502 ")
+    assert run("ollama_bench.simulator", "--fault", "help", cwd=tmp_path, **bare).stdout.startswith("html_502 ")
 
 
 # -- windows without width
@@ -86,7 +88,7 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
         (1, {}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "0"}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "1"}, "analyze.py --compare 1 1"),
-        (1, {}, "import_csv.py ollama --dry-run"),
+        (1, {}, "ollama_bench.study_csv ollama --dry-run"),
         (1, {}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
         (80, {"COLUMNS": "0"}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
     ],
@@ -98,7 +100,7 @@ def test_a_window_without_width_is_no_traceback(tmp_path, columns, environment, 
 
     program, *arguments = command.split()
     made_up_results.write(tmp_path / "results.db", levels=(1, 2))
-    if program == "import_csv.py":
+    if program == "ollama_bench.study_csv":
         assert (
             analyze.main(
                 ["--db", str(tmp_path / "results.db"), "--no-charts", "--export-csv", str(tmp_path)]
@@ -112,13 +114,14 @@ def test_a_window_without_width_is_no_traceback(tmp_path, columns, environment, 
         for name, value in os.environ.items()
         if name not in ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
     }
+    start = ["-m", program] if program.startswith("ollama_bench.") else [ROOT / program]
     process = subprocess.Popen(
-        [sys.executable, ROOT / program, *arguments],
+        [sys.executable, *start, *arguments],
         cwd=tmp_path,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**clean, "TERM": "xterm", **environment},
+        env={**clean, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environment},
     )
     os.close(theirs)
     said = b""
@@ -147,7 +150,7 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
     for command in (
         ["bench.py", "1", "--demo", *QUICK, "--plain"],
         ["analyze.py", "--no-charts"],
-        ["import_csv.py", "ollama"],
+        ["ollama_bench.study_csv", "ollama"],
         ["monitor.py", "--port", "9", "--duration", "0.1"],
     ):
         done = run(*command, "--db", name, cwd=tmp_path)

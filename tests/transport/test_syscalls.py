@@ -1,4 +1,5 @@
-"""syscalls.py: the same bytes and instants as Python's own socket methods, and an answer where they would block."""
+"""The same bytes and instants as Python's own socket methods; calls that never wait."""
+
 import contextlib
 import socket
 import time
@@ -6,14 +7,17 @@ import time
 import pytest
 
 from ollama_bench.transport import syscalls
-from ollama_bench.transport import wire
+from ollama_bench.transport.stamps import request_stamps
 
-pytestmark = pytest.mark.skipif(syscalls.Receiver is None, reason="no such calls here")
+pytestmark = pytest.mark.skipif(not syscalls.AVAILABLE, reason="no such calls here")
 
 
 @contextlib.contextmanager
 def pair():
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as near:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as near,
+    ):
         far, _ = listener.accept()
         with far:
             yield near, far
@@ -25,13 +29,16 @@ def come(sock):
     sock.recv(1, socket.MSG_PEEK)
 
 
-@pytest.mark.parametrize("stamps", [False, pytest.param(True, marks=pytest.mark.skipif(not syscalls.STAMPS, reason="Linux"))])
+@pytest.mark.parametrize(
+    "stamps",
+    [False, pytest.param(True, marks=pytest.mark.skipif(not syscalls.STAMPS, reason="Linux"))],
+)
 def test_bytes_the_end_and_nothing_at_all(stamps):
     receive = syscalls.Receiver(stamps)
     for _ in range(2):  # the end of one stream spoils nothing of the next
         with pair() as (near, far):
             if stamps:
-                assert wire.ask_for_stamps(near)
+                assert request_stamps(near)
             assert receive(near.fileno()) == -1 and syscalls.peek(near.fileno()) == -1
             for text in (b"first", b"second" * 2000):
                 before = time.time_ns()
@@ -44,7 +51,11 @@ def test_bytes_the_end_and_nothing_at_all(stamps):
                         data += bytes(receive.view[:got])
                         if stamps and any(receive.stamp()):
                             seconds, nanoseconds = syscalls.TIMESPEC.unpack(receive.stamp())
-                            assert before - 10**6 <= seconds * 10**9 + nanoseconds <= time.time_ns() + 10**6
+                            assert (
+                                before - 10**6
+                                <= seconds * 10**9 + nanoseconds
+                                <= time.time_ns() + 10**6
+                            )
                 assert data == text
             far.shutdown(socket.SHUT_WR)
             near.recv(1, socket.MSG_PEEK)

@@ -1,10 +1,11 @@
-"""import_csv.py against a small tree in the original tool's format, with its faults."""
+"""The import against a small tree in the original tool's format, with its faults."""
+
 import sqlite3
 
 import pytest
 
-from ollama_bench.storage import db
-from ollama_bench.study_csv import import_csv
+from ollama_bench.storage.connection import connect
+from ollama_bench.study_csv import importer, storing
 
 GPU = "Timestamp,Usage%,Power(W),Frequency(MHz)\n"
 PROCESS = "Timestamp,PID,CPU%,MEM%,Threads,FDs,VSZ,RSS\n"
@@ -21,25 +22,39 @@ def tree(tmp_path):
     two.mkdir()
     (one / "duration_metrics.csv").write_text(
         DURATION + "2025-01-30T10:00:20-03:00,1,9.500,9.500,9.500,9.500\n"
-        "2025-02-02T10:00:12-03:00,1,8.000,8.000,8.000,8.000\n")
+        "2025-02-02T10:00:12-03:00,1,8.000,8.000,8.000,8.000\n"
+    )
     (one / "request_summary.csv").write_text(
-        REQUEST + "1,0.500,9.500,9.500,0.500,501,200,Completed\n1,2.000,8.000,8.000,2.000,401,200,Completed\n")
+        REQUEST + "1,0.500,9.500,9.500,0.500,501,200,Completed\n"
+        "1,2.000,8.000,8.000,2.000,401,200,Completed\n"
+    )
     (one / "gpu_metrics.csv").write_text(
-        GPU + "2025-02-02T10:00:05-03:00,100.00,20.00,1390.00\n2025-02-02T10:00:06-03:00,100.00,10.00,1380.00\n"
-        "2025-02-02T10:05:00-03:00,100.00,0.01,444.00\n")  # the last: five minutes after the level
+        GPU + "2025-02-02T10:00:05-03:00,100.00,20.00,1390.00\n"
+        "2025-02-02T10:00:06-03:00,100.00,10.00,1380.00\n"
+        "2025-02-02T10:05:00-03:00,100.00,0.01,444.00\n"
+    )  # the last: five minutes after the level
     (one / "process_42_metrics.csv").write_text(
         PROCESS + "2025-02-02T10:00:05-03:00,42,250.50,14.50,18,41,1000,512\n"
-        "-02T10:00:06-03:00,42,1.00,14.50,18,41,1000,512\n2025-02-02T10:00:07-03:00,42,1.00,14.50,18,41,10")
-    (two / "duration_metrics.csv").write_text(DURATION + "2025-02-02T10:00:40-03:00,2,10.000,0.000,5.000,10.000\n")
+        "-02T10:00:06-03:00,42,1.00,14.50,18,41,1000,512\n2025-02-02T10:00:07-03:00,42,1.00,14.50,18,41,10"
+    )
+    (two / "duration_metrics.csv").write_text(
+        DURATION + "2025-02-02T10:00:40-03:00,2,10.000,0.000,5.000,10.000\n"
+    )
     (two / "request_summary.csv").write_text(
-        REQUEST + "2,0.000,0.000,0.000,0.000,0,500,Waiting\n1,3.000,10.000,10.000,3.000,301,200,Completed\n")
+        REQUEST
+        + "2,0.000,0.000,0.000,0.000,0,500,Waiting\n1,3.000,10.000,10.000,3.000,301,200,Completed\n"
+    )
     (two / "gpu_metrics.csv").write_text(
-        GPU + "".join(f"2025-02-02T10:00:{second}-03:00,100.00,5.00,1000.00\n" for second in range(28, 41)))
+        GPU
+        + "".join(
+            f"2025-02-02T10:00:{second}-03:00,100.00,5.00,1000.00\n" for second in range(28, 41)
+        )
+    )
     return tmp_path / "study"
 
 
 def run_import(tree, path, *more):
-    return import_csv.main([str(tree), "--db", str(path), *more])
+    return importer.main([str(tree), "--db", str(path), *more])
 
 
 def rows(path, sql):
@@ -51,40 +66,64 @@ def rows(path, sql):
 
 def test_a_long_pause_or_a_lower_level_begins_a_run(tree, tmp_path):
     assert run_import(tree, tmp_path / "r.db") == 0
-    assert rows(tmp_path / "r.db", "SELECT run_id, concurrency, repeat FROM level ORDER BY id") == [(1, 1, 1), (2, 1, 1), (2, 2, 1)]
+    assert rows(tmp_path / "r.db", "SELECT run_id, concurrency, repeat FROM level ORDER BY id") == [
+        (1, 1, 1),
+        (2, 1, 1),
+        (2, 2, 1),
+    ]
     assert rows(tmp_path / "r.db", "SELECT started_unix, source, status FROM run") == [
-        (1738242010.0, "import", "finished"), (1738501202.0, "import", "finished")]  # 10:00:20 - 0.5 - 9.5 in -03:00
+        (1738242010.0, "import", "finished"),
+        (1738501202.0, "import", "finished"),
+    ]  # 10:00:20 - 0.5 - 9.5 in -03:00
 
 
 def test_instants_follow_from_the_end_the_wait_and_the_duration(tree, tmp_path):
     run_import(tree, tmp_path / "r.db")
-    assert rows(tmp_path / "r.db", """SELECT sent_ns, first_text_ns, last_text_ns, ttft_s, active_s, tokens_per_s,
-        output_tokens_source FROM request WHERE status = 'completed'""") == [
+    assert rows(
+        tmp_path / "r.db",
+        """SELECT sent_ns, first_text_ns, last_text_ns, ttft_s, active_s, tokens_per_s,
+        output_tokens_source FROM request WHERE status = 'completed'""",
+    ) == [
         (0, 500_000_000, 10_000_000_000, 0.5, 9.5, 500 / 9.5, "words"),
         (0, 2_000_000_000, 10_000_000_000, 2.0, 8.0, 50.0, "words"),
-        (25_000_000_000, 28_000_000_000, 38_000_000_000, 3.0, 10.0, 30.0, "words")]
+        (25_000_000_000, 28_000_000_000, 38_000_000_000, 3.0, 10.0, 30.0, "words"),
+    ]
 
 
 def test_a_failure_is_a_failure_and_its_zeros_are_unknown(tree, tmp_path):
     run_import(tree, tmp_path / "r.db")
-    assert rows(tmp_path / "r.db", """SELECT status, http_status, first_text_ns, output_tokens, error FROM request
-        WHERE status <> 'completed'""") == [("http_error", 500, None, None, "status 500, noted as Waiting")]
-    assert rows(tmp_path / "r.db", "SELECT error_ratio FROM level_summary WHERE concurrency = 2") == [(0.5,)]
+    assert rows(
+        tmp_path / "r.db",
+        """SELECT status, http_status, first_text_ns, output_tokens, error FROM request
+        WHERE status <> 'completed'""",
+    ) == [("http_error", 500, None, None, "status 500, noted as Waiting")]
+    assert rows(
+        tmp_path / "r.db", "SELECT error_ratio FROM level_summary WHERE concurrency = 2"
+    ) == [(0.5,)]
 
 
 def test_samples_stay_in_their_own_level(tree, tmp_path):
     run_import(tree, tmp_path / "r.db")
-    assert rows(tmp_path / "r.db", """SELECT level.concurrency, count(*), sum(energy_j) FROM level
+    assert rows(
+        tmp_path / "r.db",
+        """SELECT level.concurrency, count(*), sum(energy_j) FROM level
         JOIN power_source USING (run_id) JOIN power_sample ON source_id = power_source.id
-        AND end_ns > started_ns AND start_ns < ended_ns GROUP BY level.id""") == [(1, 2, 30.0), (2, 13, 65.0)]
-    assert rows(tmp_path / "r.db", "SELECT cpu_ratio, memory_ratio, rss_bytes, vms_bytes, threads, fds FROM process_sample") == [
-        (2.505, 0.145, 512 * 1024, 1000 * 1024, 18, 41)]
+        AND end_ns > started_ns AND start_ns < ended_ns GROUP BY level.id""",
+    ) == [(1, 2, 30.0), (2, 13, 65.0)]
+    assert rows(
+        tmp_path / "r.db",
+        "SELECT cpu_ratio, memory_ratio, rss_bytes, vms_bytes, threads, fds FROM process_sample",
+    ) == [(2.505, 0.145, 512 * 1024, 1000 * 1024, 18, 41)]
 
 
 def test_usage_that_is_always_100_is_unknown_and_the_file_says_why(tree, tmp_path, capsys):
     run_import(tree, tmp_path / "r.db")
     assert rows(tmp_path / "r.db", "SELECT DISTINCT gpu_busy_ratio FROM power_sample") == [(None,)]
-    assert rows(tmp_path / "r.db", "SELECT count(*) FROM event WHERE kind = 'import_left_out' AND detail LIKE '%15 x GPU usage%'") == [(2,)]
+    assert rows(
+        tmp_path / "r.db",
+        "SELECT count(*) FROM event WHERE kind = 'import_left_out'"
+        " AND detail LIKE '%15 x GPU usage%'",
+    ) == [(2,)]
     assert "below 0.1 W" in capsys.readouterr().out
 
 
@@ -100,7 +139,8 @@ def test_cut_lines_are_reported_and_left_out(tree, tmp_path, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "1 x line cut in half (1/process_42_metrics.csv:3)" in said
     assert "1 x last line without an end, perhaps cut (1/process_42_metrics.csv:4)" in said
-    assert "1 x GPU sample outside its level: the sampler ran on after the level had ended (1/gpu_metrics.csv:4)" in said
+    outside = "1 x GPU sample outside its level: the sampler ran on after the level had ended"
+    assert f"{outside} (1/gpu_metrics.csv:4)" in said
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(tree, tmp_path, capsys):
@@ -134,12 +174,21 @@ def test_requests_without_a_time_are_told_and_not_guessed(tree, tmp_path, capsys
     lines = (one / "duration_metrics.csv").read_text().splitlines(keepends=True)
     (one / "duration_metrics.csv").write_text(lines[0] + lines[2])  # the first start's line is lost
     run_import(tree, tmp_path / "r.db")
-    assert rows(tmp_path / "r.db", "SELECT ttft_s FROM request JOIN level ON level.id = level_id WHERE concurrency = 1") == [(2.0,)]
+    assert rows(
+        tmp_path / "r.db",
+        "SELECT ttft_s FROM request JOIN level ON level.id = level_id WHERE concurrency = 1",
+    ) == [(2.0,)]
     assert "requests of unknown time" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name, content", [
-    ("request_summary.csv", b"\xff\xfe\x00"), ("gpu_metrics.csv", b""), ("duration_metrics.csv", b"Timestamp\n1\n")])
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("request_summary.csv", b"\xff\xfe\x00"),
+        ("gpu_metrics.csv", b""),
+        ("duration_metrics.csv", b"Timestamp\n1\n"),
+    ],
+)
 def test_a_strange_file_is_left_out_not_a_crash(tree, tmp_path, capsys, name, content):
     (tree / "ollama" / "tiny-7b" / "test_results_2" / name).write_bytes(content)
     assert run_import(tree, tmp_path / "r.db") == 0
@@ -155,24 +204,37 @@ def test_failures_are_one_line(tmp_path, capsys):
 
 def test_a_process_file_written_twice_counts_once(tree, tmp_path, capsys):
     path = next(tree.rglob("test_results_1")) / "process_42_metrics.csv"
-    lines = "".join(f"2025-02-02T10:00:{second:02}.{part:02}-03:00,42,1.0,1.0,1,1,1,1\n" for second in range(5, 11) for part in range(0, 50, 10))
+    lines = "".join(
+        f"2025-02-02T10:00:{second:02}.{part:02}-03:00,42,1.0,1.0,1,1,1,1\n"
+        for second in range(5, 11)
+        for part in range(0, 50, 10)
+    )
     path.write_text(PROCESS + lines * 2)
-    assert run_import(tree, tmp_path / "r.db") == 0 and "30 x second process sample" in capsys.readouterr().out
-    assert rows(tmp_path / "r.db", "SELECT count(*) FROM process_sample JOIN process ON process.id = process_id WHERE pid = 42") == [(30,)]
+    assert (
+        run_import(tree, tmp_path / "r.db") == 0
+        and "30 x second process sample" in capsys.readouterr().out
+    )
+    assert rows(
+        tmp_path / "r.db",
+        "SELECT count(*) FROM process_sample"
+        " JOIN process ON process.id = process_id WHERE pid = 42",
+    ) == [(30,)]
 
 
 def test_what_the_file_refuses_is_one_line(tree, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(import_csv, "ns", lambda seconds: 0)  # two samples at the same instant
+    monkeypatch.setattr(storing, "to_ns", lambda seconds: 0)  # two samples at the same instant
     assert run_import(tree, tmp_path / "r.db") == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_half_an_import_is_none(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(import_csv, "store_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(
+        storing, "store_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt())
+    )
     assert run_import(tree, tmp_path / "r.db") == 130
     assert rows(tmp_path / "r.db", "SELECT count(*) FROM run") == [(0,)]
     monkeypatch.undo()
     assert run_import(tree, tmp_path / "r.db") == 0
-    database = db.connect(tmp_path / "r.db", readonly=True)
+    database = connect(tmp_path / "r.db", readonly=True)
     assert database["run"].count == 2
     database.close()

@@ -1,0 +1,149 @@
+"""One request of a level: what is asked, when to give up, and what came back and when."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+from ollama_bench.protocols.chunks import ANSWER, StreamSummary
+from ollama_bench.protocols.json_values import JsonObject
+from ollama_bench.protocols.protocol import ServerProtocol
+from ollama_bench.protocols.secret import NO_SECRET, Secret
+
+Status = Literal[
+    "completed",
+    "truncated",
+    "empty",
+    "http_error",
+    "stream_error",
+    "refused",
+    "reset",
+    "stalled",
+    "cancelled",
+    "client_error",
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One request to make."""
+
+    number: int  # 1 to n within its level
+    protocol: ServerProtocol
+    url: str
+    body: JsonObject
+    headers: dict[str, str] = field(default_factory=dict)  # e.g. an API key
+    prefix: str | None = None  # precedes the prompt to miss the prompt cache
+    target_id: int | None = None
+    prompt_number: int | None = None  # in a file of prompts
+    turn: int = 1  # of a conversation
+    follow: Callable[[int, Outcome], Task] | None = None  # makes the next turn, numbered so
+    secret: Secret = NO_SECRET  # an API key, masked wherever the server repeats it
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to give up, and how to read; seconds, None is never."""
+
+    stall_s: float | None = 300.0  # silence of a stream that had begun, or of a whole level
+    deadline_s: float | None = None  # of a level
+    kernel_stamps: bool = True
+
+
+class RequestFigures(TypedDict):
+    """What a finished request amounts to; instants count from an origin, None is unknown."""
+
+    status: Status
+    http_status: int | None
+    error: str | None
+    done_reason: str | None
+    due_ns: int | None
+    sent_ns: int | None
+    first_byte_ns: int | None
+    ended_ns: int | None
+    first_text_ns: int | None
+    first_answer_ns: int | None
+    last_text_ns: int | None
+    chunks: int
+    reasoning_chunks: int
+    output_tokens: int
+    output_tokens_source: Literal["server", "chunks"]
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    server_total_ns: int | None
+    server_load_ns: int | None
+    server_prefill_ns: int | None
+    server_decode_ns: int | None
+
+
+@dataclass
+class Outcome:
+    """How one request went. Instants are of time.perf_counter_ns; None did not happen."""
+
+    task: Task
+    status: Status = "client_error"
+    http_status: int | None = None
+    error: str | None = None
+    answer: str = ""
+    reasoning: str = ""
+    summary: StreamSummary | None = None
+    send_lag_ns: int | None = None  # from when it was due and a place was free until it was sent
+    due_ns: int | None = None  # of an open loop, where latency counts from it
+    sent_ns: int | None = None
+    first_byte_ns: int | None = None
+    ended_ns: int | None = None
+    chunk_ns: array[int] = field(default_factory=lambda: array("q"))
+    chunk_is_reasoning: bytearray = field(default_factory=bytearray)  # a kind for each chunk
+    read_lags_ns: array[int] = field(default_factory=lambda: array("q"))
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens as the server counts them, else chunks with text."""
+        counted = self.summary.output_tokens if self.summary else None
+        return len(self.chunk_ns) if counted is None else counted
+
+    @property
+    def tokens_per_chunk(self) -> float:
+        """Tokens in a chunk, on average; 0 without chunks."""
+        return self.output_tokens / len(self.chunk_ns) if self.chunk_ns else 0.0
+
+    def to_figures(self, origin_ns: int) -> RequestFigures:
+        """Return the figures of a finished request, with instants since the origin."""
+
+        def since_origin(instant_ns: int | None) -> int | None:
+            return None if instant_ns is None else instant_ns - origin_ns
+
+        summary = self.summary or StreamSummary()
+        first_text_ns = last_text_ns = first_answer_ns = None
+        if self.chunk_ns:
+            first_text_ns, last_text_ns = self.chunk_ns[0], self.chunk_ns[-1]
+        first_answer = self.chunk_is_reasoning.find(ANSWER)
+        if first_answer >= 0:
+            first_answer_ns = self.chunk_ns[first_answer]
+        return {
+            "status": self.status,
+            "http_status": self.http_status,
+            "error": self.error,
+            "done_reason": summary.done_reason,
+            "due_ns": since_origin(self.due_ns),
+            "sent_ns": since_origin(self.sent_ns),
+            "first_byte_ns": since_origin(self.first_byte_ns),
+            "ended_ns": since_origin(self.ended_ns),
+            "first_text_ns": since_origin(first_text_ns),
+            "first_answer_ns": since_origin(first_answer_ns),
+            "last_text_ns": since_origin(last_text_ns),
+            "chunks": len(self.chunk_ns),
+            "reasoning_chunks": sum(self.chunk_is_reasoning),
+            "output_tokens": self.output_tokens,
+            "output_tokens_source": "chunks" if summary.output_tokens is None else "server",
+            "prompt_tokens": summary.prompt_tokens,
+            "cached_tokens": summary.cached_tokens,
+            "server_total_ns": summary.server_total_ns,
+            "server_load_ns": summary.server_load_ns,
+            "server_prefill_ns": summary.server_prefill_ns,
+            "server_decode_ns": summary.server_decode_ns,
+        }
+
+    row = to_figures  # old name, until its callers are changed

@@ -1,0 +1,125 @@
+"""The OpenAI protocol as llama-server, vLLM, LM Studio, MLX and Ollama speak it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ollama_bench.protocols.event_stream import END_MARK
+from ollama_bench.protocols.json_values import JsonObject, read_count, read_label, read_objects
+from ollama_bench.protocols.openai_stream import OpenAIStream
+from ollama_bench.protocols.protocol import (
+    GetJson,
+    KeyRequiredError,
+    ProtocolError,
+    Turn,
+)
+from ollama_bench.protocols.secret import NO_SECRET, Secret
+from ollama_bench.protocols.target import Target
+
+
+class OpenAI:
+    """The protocol of /v1/chat/completions."""
+
+    name = "openai"
+    path = "/v1/chat/completions"
+    last_line_marks = (END_MARK,)
+
+    def create_stream(self, secret: Secret = NO_SECRET) -> OpenAIStream:
+        """Return a parser for one streamed answer."""
+        return OpenAIStream(secret)
+
+    def build_body(
+        self,
+        model: str,
+        prompt: str,
+        tokens: int | None = None,
+        think: bool | None = None,
+        options: JsonObject | None = None,
+        system: str | None = None,
+        history: Sequence[Turn] = (),
+    ) -> JsonObject:
+        """Return the JSON body of one request; options go to the top level."""
+        messages = [{"role": "system", "content": system}] if system else []
+        for question, answer in history:
+            messages.append({"role": "user", "content": question})
+            messages.append({"role": "assistant", "content": answer})
+        messages.append({"role": "user", "content": prompt})
+        body: JsonObject = {
+            "model": model,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if tokens is not None:
+            body["max_tokens"] = tokens
+        if think is not None:
+            body["chat_template_kwargs"] = {"enable_thinking": think}
+        return body | (options or {})
+
+    def is_last_line(self, line: bytes) -> bool:
+        """Tell whether the answer ends with this line, given without its line end."""
+        return line.startswith(b"data:") and line[5:].strip() == END_MARK
+
+    def fetch_version(self, get_json: GetJson) -> str:
+        """Return "unknown": the protocol has no version. Raises ProtocolError."""
+        status, found = get_json("/v1/models")
+        if status == 401:
+            raise KeyRequiredError("requires an API key: set OPENAI_API_KEY")
+        is_empty = found == ""  # mlx_lm.server that has no cache of models
+        if status != 200 or not (isinstance(found, dict) or is_empty):
+            raise ProtocolError(
+                f"responded {status} to /v1/models: it does not speak the OpenAI protocol"
+            )
+        return "unknown"
+
+    def fetch_models(self, get_json: GetJson) -> list[str]:
+        """List the models that the server offers."""
+        _, found = get_json("/v1/models")
+        names = [entry.get("id") for entry in read_objects(found, "data")]
+        return [name for name in names if isinstance(name, str)]
+
+    def fetch_target(self, get_json: GetJson, model: str) -> Target:
+        """Return what /v1/models reports, and llama-server's /props or vLLM's /version."""
+        target = Target()
+        _, found = get_json("/v1/models")
+        entries = read_objects(found, "data")
+        for entry in entries:
+            if entry.get("id") == model or len(entries) == 1:  # llama-server: one, by any name
+                target.server = read_label(entry.get("owned_by"))
+                read_meta(target, entry.get("meta"))
+        status, props = get_json("/props")
+        if status == 200 and isinstance(props, dict) and "total_slots" in props:
+            read_props(target, props)
+        elif target.server == "vllm":
+            _, version = get_json("/version")
+            if isinstance(version, dict):
+                target.server_version = read_label(version.get("version"))
+        return target
+
+
+def read_meta(target: Target, meta: object) -> None:
+    """Read llama-server's properties of a model from an entry of /v1/models."""
+    if not isinstance(meta, dict):
+        return
+    target.size_bytes = read_count(meta.get("size"))
+    if parameters := read_count(meta.get("n_params")):
+        target.parameter_size = format_parameters(parameters)
+    target.quantization = read_label(meta.get("ftype"))
+
+
+def format_parameters(parameters: int) -> str:
+    """Write a number of parameters as 7.6B or 135M."""
+    if parameters > 1e9:
+        return f"{parameters / 1e9:.1f}B"
+    return f"{parameters / 1e6:.0f}M"
+
+
+def read_props(target: Target, props: JsonObject) -> None:
+    """Read llama-server's properties of itself from /props."""
+    target.server = "llama.cpp"
+    target.server_version = read_label(props.get("build_info"))
+    target.slots = read_count(props.get("total_slots"))
+    target.slots_source = "/props"
+    settings = props.get("default_generation_settings")
+    if isinstance(settings, dict):
+        target.context_tokens = read_count(settings.get("n_ctx"))

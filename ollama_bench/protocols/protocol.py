@@ -1,0 +1,101 @@
+"""What a protocol must offer: the interface between this package and the rest of the program.
+
+To add a protocol, write a class that matches ``ServerProtocol`` and a stream that matches
+``ChunkStream`` (derive it from ``LineStream``, or from ``EventStream`` for server-sent events),
+then list the class in ``registry.PROTOCOLS``. Neither may read a clock or open a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ollama_bench.protocols.chunks import StreamSummary
+from ollama_bench.protocols.json_values import JsonObject
+from ollama_bench.protocols.secret import NO_SECRET, Secret
+from ollama_bench.protocols.target import Target
+
+Turn = tuple[str, str]  # (question, answer) earlier in a conversation
+
+
+class ProtocolError(Exception):
+    """A server does not speak the protocol; str() continues a sentence that names the server."""
+
+
+class KeyRequiredError(ProtocolError):
+    """A server answers only with an API key."""
+
+
+class GetJson(Protocol):
+    """Asks the server one question, with GET, or with POST if there is a body."""
+
+    def __call__(self, path: str, body: JsonObject | None = None) -> tuple[int, object]:
+        """Return the HTTP status and the decoded body: "" if empty, None if it is not JSON."""
+
+
+class ChunkStream(Protocol):
+    """Parses one streamed answer."""
+
+    @property
+    def summary(self) -> StreamSummary:
+        """What the server has reported so far besides text."""
+
+    @property
+    def answer(self) -> str:
+        """The answer so far, without the API key."""
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far, without the API key."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Parse bytes, cut anywhere; return the kind of each chunk of text they complete."""
+
+    def close(self) -> bytes:
+        """End the stream; return the kinds of the last chunks."""
+
+
+class ServerProtocol(Protocol):
+    """Speaks one protocol. Holds no state: one instance serves every request."""
+
+    @property
+    def name(self) -> str:
+        """What --api and the results call the protocol."""
+
+    @property
+    def path(self) -> str:
+        """The path of a generation request."""
+
+    @property
+    def last_line_marks(self) -> tuple[bytes, ...]:
+        """Bytes of which each last line holds one, and few other lines do: a cheap first test."""
+
+    def create_stream(self, secret: Secret = NO_SECRET) -> ChunkStream:
+        """Return a parser for one streamed answer that masks the secret in it."""
+
+    def build_body(
+        self,
+        model: str,
+        prompt: str,
+        tokens: int | None = None,
+        think: bool | None = None,
+        options: JsonObject | None = None,
+        system: str | None = None,
+        history: Sequence[Turn] = (),
+    ) -> JsonObject:
+        """Return the JSON body of one streaming generation request.
+
+        ``tokens`` is an upper bound, ``options`` goes to the server as it is.
+        """
+
+    def is_last_line(self, line: bytes) -> bool:
+        """Tell whether the answer ends with this line, given without its line end."""
+
+    def fetch_version(self, get_json: GetJson) -> str:
+        """Return the server's version, or "unknown". Raises ProtocolError."""
+
+    def fetch_models(self, get_json: GetJson) -> list[str]:
+        """List the models on the server."""
+
+    def fetch_target(self, get_json: GetJson, model: str) -> Target:
+        """Return what the server reports about a model. Raises ProtocolError."""

@@ -1,0 +1,35 @@
+"""A model on a server, as the server describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Target:
+    """A model on a server; None is unknown."""
+
+    server: str | None = None
+    server_version: str | None = None
+    family: str | None = None
+    parameter_size: str | None = None
+    quantization: str | None = None
+    digest: str | None = None
+    thinks: bool | None = None
+    context_tokens: int | None = None
+    size_bytes: int | None = None
+    vram_bytes: int | None = None
+    slots: int | None = None
+    slots_source: str | None = None
+
+
+def is_same_model(name: object, model: str) -> bool:
+    """Tell whether two names mean one model: Ollama adds :latest where no tag is given."""
+    if not isinstance(name, str):
+        return False
+    return normalize_model_name(name) == normalize_model_name(model)
+
+
+def normalize_model_name(name: str) -> str:
+    """Return the name without the default tag, in lower case."""
+    return name.removesuffix(":latest").lower()

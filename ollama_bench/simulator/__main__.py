@@ -1,0 +1,15 @@
+"""Run the simulator: python -m ollama_bench.simulator --help."""
+
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036
+    version = "{}.{}".format(*sys.version_info[:2])
+    sys.exit(
+        f"Python 3.10 or newer is needed, and {sys.executable} is {version}: "
+        "see Install in README.md"
+    )
+
+from ollama_bench.simulator.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Ways to misbehave: each changes one reply before it begins."""

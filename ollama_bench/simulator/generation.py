@@ -1,0 +1,102 @@
+"""The two requests that make a model speak: /api/generate and /v1/chat/completions."""
+
+from __future__ import annotations
+
+from ollama_bench.simulator.connection import Connection
+from ollama_bench.simulator.descriptions import find_model, is_authorized
+from ollama_bench.simulator.dialect import Dialect
+from ollama_bench.simulator.faults import registry
+from ollama_bench.simulator.messages import JsonObject, Request, dump, get_object, to_int
+from ollama_bench.simulator.ollama import Ollama, format_now
+from ollama_bench.simulator.openai import OpenAI, format_error
+from ollama_bench.simulator.reply import Question, Reply
+from ollama_bench.simulator.settings import complete_name
+
+QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
+
+
+def post_generate(connection: Connection, request: Request) -> None:
+    body = request.json()
+    model = find_model(connection, request, body)
+    if model is None:
+        return
+    if not body.get("prompt"):
+        answer_load(connection, request, body, model)
+        return
+    can_think = connection.simulation.settings.thinks
+    thinks = bool(body.get("think", can_think))  # unset is on for a model that can, since 0.12.4
+    if thinks and not can_think:
+        error = f'"{body["model"]}" does not support thinking'
+        connection.answer_json(request, 400, {"error": error})
+        return
+    limit = to_int(get_object(body, "options").get("num_predict"))
+    question = Question(model, str(body["prompt"]), thinks, limit)
+    start_reply(connection, request, Ollama(body), question)
+
+
+def answer_load(connection: Connection, request: Request, body: JsonObject, model: str) -> None:
+    """Load the model, as an empty prompt asks for; unload it when keep_alive is 0."""
+    simulation = connection.simulation
+    delay_s = 0.0
+    reason = "load"
+    if body.get("keep_alive") in (0, "0", "0s"):
+        simulation.unload(model)
+        reason = "unload"
+    else:
+        delay_s = max(0, simulation.load(model, request.read_ns) - request.read_ns) / 1e9
+    answer = {
+        "model": body["model"],
+        "created_at": format_now(),
+        "response": "",
+        "done": True,
+        "done_reason": reason,
+    }
+    simulation.loop.call_later(delay_s, connection.answer_json, request, 200, answer)
+
+
+def post_chat_completions(connection: Connection, request: Request) -> None:
+    if not is_authorized(connection, request):
+        return
+    body = request.json()
+    model = complete_name(str(body.get("model") or ""))
+    if model not in connection.simulation.models:
+        error = format_error(f"model '{body.get('model')}' not found", "not_found_error")
+        connection.answer_json(request, 404, error)
+        return
+    prompt = join_contents(body.get("messages"))
+    limit = to_int(body.get("max_completion_tokens") or body.get("max_tokens"))
+    # llama-server's switch
+    wanted = get_object(body, "chat_template_kwargs").get("enable_thinking", True)
+    thinks = connection.simulation.settings.thinks and bool(wanted)
+    dialect = OpenAI(request.number, body)
+    start_reply(connection, request, dialect, Question(model, prompt, thinks, limit))
+
+
+def join_contents(messages: object) -> str:
+    """Join the texts of a chat. Raises TypeError when it is not a list of objects."""
+    if not messages:
+        return ""
+    if not isinstance(messages, list):
+        raise TypeError("invalid messages: expected a list")
+    contents = []
+    for message in messages:
+        if not isinstance(message, dict):
+            raise TypeError("invalid message: expected a JSON object")
+        contents.append(str(message.get("content", "")))
+    return " ".join(contents)
+
+
+def start_reply(
+    connection: Connection, request: Request, dialect: Dialect, question: Question
+) -> None:
+    """Apply the faults, then hand the reply to the machine; answer 503 when its queue is full."""
+    simulation = connection.simulation
+    reply = Reply(connection, request, dialect, question)
+    asked = request.headers.get("x-sim-fault", "").split(",")
+    for fault in (*simulation.settings.faults, *filter(None, asked)):
+        registry.parse_fault(fault)(reply)
+    if reply.over:
+        return
+    connection.begin_reply(reply)
+    if not reply.held and not simulation.machine.submit(reply):
+        reply.refuse(503, "application/json", dump(dialect.error(QUEUE_FULL)))

@@ -1,0 +1,68 @@
+"""Ollama's /api/generate: one JSON object a line."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+
+from ollama_bench.simulator.dialect import Dialect, Ending
+from ollama_bench.simulator.messages import JsonObject, dump
+
+
+@functools.lru_cache(maxsize=2)
+def format_second(unix: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix))
+
+
+def format_now() -> str:
+    """Return the wall clock as Go writes it: nine digits without trailing zeros."""
+    second, ns = divmod(time.time_ns(), 1_000_000_000)
+    return f"{format_second(second)}.{ns:09d}".rstrip("0").rstrip(".") + "Z"
+
+
+class Ollama(Dialect):
+    """One reply to /api/generate."""
+
+    ping = b"\n"
+
+    def __init__(self, body: JsonObject) -> None:
+        streams = bool(body.get("stream", True))
+        super().__init__(str(body["model"]), streams, "application/x-ndjson")
+        self.clock: Callable[[], str] = format_now  # gives created_at; a fault replaces it
+        self._raw = bool(body.get("raw"))
+
+    def encode_token(self, text: str, reasoning: bool) -> bytes:
+        fields = {"response": "", "thinking": text} if reasoning else {"response": text}
+        frame = {"model": self.model, "created_at": self.clock(), **fields, "done": False}
+        return dump(frame) + b"\n"
+
+    def closing(self, ending: Ending) -> list[bytes]:
+        line: JsonObject = {
+            "model": self.model,
+            "created_at": self.clock(),
+            "response": self.answer,
+        }
+        if reasoning := self.reasoning:
+            line["thinking"] = reasoning
+        line.update(done=True, done_reason=ending.done_reason)
+        if not self._raw:
+            line["context"] = [1, 2, 3]
+        counters = self.changed("counters", count(ending))
+        line.update((name, value) for name, value in counters.items() if value)  # Go's omitempty
+        return [dump(line) + (b"\n" if self.streams else b"")]
+
+    def error(self, message: str) -> JsonObject:
+        return {"error": message}
+
+
+def count(ending: Ending) -> JsonObject:
+    """Return the counters of a reply, durations in nanoseconds."""
+    return {
+        "total_duration": ending.total_ns,
+        "load_duration": ending.load_ns,
+        "prompt_eval_count": ending.prompt_tokens,
+        "prompt_eval_duration": ending.prefill_ns,
+        "eval_count": ending.output_tokens,
+        "eval_duration": ending.decode_ns,
+    }

@@ -1,0 +1,1 @@
+"""A stand-in for macOS' powermetrics, for the machine that the simulator pretends to be."""

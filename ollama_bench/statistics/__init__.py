@@ -1,0 +1,1 @@
+"""Percentiles and intervals: pure functions of numbers, with their sources."""

@@ -1,0 +1,128 @@
+"""The program that reads a tree of the original tool's CSV files into results.db.
+
+    import ollama              every <model>/test_results_<level>/ below this folder
+    import ollama --dry-run    report what would be stored, write nothing
+
+It fills run, target, level, request, power_source, power_sample, process, process_sample and event
+(what was left out, and why). A tree that is read twice is stored once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import sys
+import textwrap
+from collections import Counter
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ollama_bench.privilege import privilege
+from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.study_csv.levels import (
+    Level,
+    make_import_key,
+    read_model,
+    split_into_runs,
+)
+from ollama_bench.study_csv.storing import describe_outcome, read_known_keys, store
+from ollama_bench.study_csv.tree import ImportTreeError, Notes, find_models, make_visible
+from ollama_bench.terminal import standard
+
+PROGRAM = "ollama-bench import"
+LINE_WIDTH = 79
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    standard.prepare()
+    arguments = parse_args(argv)
+    try:
+        privilege.drop()
+        for model, folders in find_models(arguments.dir).items():
+            import_model(model, folders, arguments.db, arguments.dry_run)
+    except (ImportTreeError, ResultsError, privilege.PrivilegeError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
+    except (sqlite3.Error, OSError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    command = f"python analyze.py --db {standard.quoted(arguments.db)}"
+    print("dry run: nothing was written" if arguments.dry_run else f"next: {command}")
+    return 0
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Read a tree of the original tool's CSV files into results.db.",
+    )
+    add = parser.add_argument
+    add(
+        "dir",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds ollama/<model>/test_results_<level>/, or one below it",
+    )
+    add("--db", default="results.db", help="results file (default: results.db)")
+    add("--dry-run", action="store_true", help="report what would be stored, write nothing")
+    arguments = parser.parse_args(argv)
+    standard.refuse_nul(parser, arguments)
+    return arguments
+
+
+def import_model(model: str, folders: list[Path], path: str, is_dry: bool) -> None:
+    """Read one model, report it, and store the runs that the file does not have."""
+    notes = Notes()
+    runs = split_into_runs(read_model(folders, notes))
+    keys = [make_import_key(model, run) for run in runs]
+    known = read_known_keys(path)
+    keyed = list(zip(runs, keys, strict=True))
+    report_files(model, notes.read)
+    for run, key in keyed:
+        report_run(run, is_stored=key in known)
+    for line in notes.lines():
+        say(f"  left out: {line}")
+    say("  tokens are the tool's count of words (output_tokens_source = 'words')")
+    if not is_dry:
+        store(path, model, [(run, key) for run, key in keyed if key not in known], notes)
+
+
+def report_files(model: str, read: Counter[str]) -> None:
+    counts = ", ".join(f"{count:,} lines of {name}" for name, count in sorted(read.items()))
+    say(f"{model}: read {counts}")
+
+
+def report_run(run: list[Level], is_stored: bool) -> None:
+    started = format_utc(run[0].started_unix)
+    stored = " (stored before)" if is_stored else ""
+    levels = " ".join(str(level.concurrency) for level in run)
+    requests = [line for level in run for line in level.requests]
+    failed = sum(describe_outcome(line, 0)["status"] != "completed" for line in requests)
+    power_samples = sum(len(level.power_samples) for level in run)
+    process_samples = sum(
+        len(samples) for level in run for samples in level.process_samples.values()
+    )
+    say(
+        f"  run of {started}{stored}: levels {levels}: "
+        f"{len(requests):,} requests, {failed:,} failed; "
+        f"{power_samples:,} GPU samples, {process_samples:,} process samples"
+    )
+
+
+def say(text: str) -> None:
+    """Print within 79 columns, what runs over indented below."""
+    filled = textwrap.fill(
+        make_visible(text),
+        LINE_WIDTH,
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+    print(filled)
+
+
+def format_utc(unix: float) -> str:
+    return datetime.fromtimestamp(unix, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,64 @@
+import pytest
+
+from ollama_bench.protocols.ollama import Ollama
+from ollama_bench.protocols.protocol import ProtocolError
+from ollama_bench.protocols.target import Target
+from tests.protocols.helpers import answers_of
+
+DETAILS = {"family": "qwen2", "parameter_size": "7.6B", "quantization_level": "Q4_K_M"}
+LOADED = {"name": "deepseek-r1:latest", "size": 10, "size_vram": 4, "context_length": 4096}
+INSTALLED = [{"name": "deepseek-r1:latest", "digest": "abc"}, 7, {"name": "other"}]
+
+
+def test_target_from_all_four_questions():
+    get_json = answers_of(
+        {
+            "/api/version": (200, {"version": "0.9.6"}),
+            "/api/show": (200, {"details": DETAILS, "capabilities": ["completion", "thinking"]}),
+            "/api/tags": (200, {"models": INSTALLED}),
+            "/api/ps": (200, {"models": [LOADED]}),
+        }
+    )
+    assert Ollama().fetch_models(get_json) == ["deepseek-r1:latest", "other"]
+    assert Ollama().fetch_target(get_json, "deepseek-r1") == Target(
+        server="ollama",
+        server_version="0.9.6",
+        family="qwen2",
+        parameter_size="7.6B",
+        quantization="Q4_K_M",
+        digest="abc",
+        thinks=True,
+        context_tokens=4096,
+        size_bytes=10,
+        vram_bytes=4,
+    )
+
+
+def test_target_of_an_old_version_is_mostly_unknown():
+    get_json = answers_of(
+        {"/api/version": (200, {"version": "0.1.33"}), "/api/tags": (200, None)},
+    )
+    target = Ollama().fetch_target(get_json, "m")
+    assert target == Target(server="ollama", server_version="0.1.33")
+
+
+def test_another_server_is_refused():
+    with pytest.raises(ProtocolError, match="404 to /api/version: not an Ollama server"):
+        Ollama().fetch_version(answers_of({}))
+
+
+def test_body():
+    assert Ollama().build_body("m", "p", 9, True, {"seed": 1}) == {
+        "model": "m",
+        "prompt": "p",
+        "stream": True,
+        "options": {"seed": 1, "num_predict": 9},
+        "think": True,
+    }
+    assert Ollama().build_body("m", "p") == {"model": "m", "prompt": "p", "stream": True}
+
+
+def test_earlier_turns_precede_the_prompt_as_a_transcript():
+    body = Ollama().build_body("m", "p", system="s", history=[("q", "a")])
+    assert body["prompt"] == "User: q\n\nAssistant: a\n\nUser: p"
+    assert body["system"] == "s"
