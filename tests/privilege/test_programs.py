@@ -39,7 +39,12 @@ def test_a_file_that_only_root_may_read_is_not_read(home, option):
         ["bench.py", "1", "--host", "http://127.0.0.1:9"],
         ["monitor.py", "--powermetrics-log", "absent"],
         ["analyze.py"],
-        ["ollama_bench/study_csv/import_csv.py", "absent"],
+        pytest.param(
+            ["-m", "ollama_bench.study_csv", "absent"],
+            marks=pytest.mark.xfail(
+                strict=True, reason="with -m the packages are compiled before our code runs"
+            ),
+        ),
     ],
 )
 def test_root_leaves_no_bytecode_in_the_users_clone(home, command):

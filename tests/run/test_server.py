@@ -12,6 +12,7 @@ import pytest
 
 from ollama_bench.protocols import api
 from ollama_bench.load import attempt
+from ollama_bench.privilege import variables
 from ollama_bench.run import server
 from ollama_bench.transport import wire
 
@@ -220,9 +221,9 @@ def test_a_list_of_models_without_a_body_is_no_failure(body):
             made.check_model("any", False, print)
 
 
-@pytest.mark.parametrize("unknown, words", [({"OPENAI_API_KEY"}, "; sudo drops OPENAI_API_KEY: if set, start with sudo --preserve-env="), (set(), "set OPENAI_API_KEY")])
+@pytest.mark.parametrize("unknown, words", [({"OPENAI_API_KEY"}, "; sudo drops OPENAI_API_KEY; if you set it, run with sudo --preserve-env="), (set(), "set OPENAI_API_KEY")])
 def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(monkeypatch, unknown, words):
-    monkeypatch.setattr(server.privilege, "unknown", unknown)
+    monkeypatch.setattr(variables, "unknown", unknown)
     with raw_server(lambda connection, path: connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}")) as url:
         for key in (None, "sk-123456789"):
             with server.Server(url, api.SERVERS["openai"], key) as made, pytest.raises(server.ServerError) as caught:
