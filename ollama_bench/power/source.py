@@ -6,8 +6,8 @@ There are two kinds:
     StreamedSource  a long-running program (a sampler) whose output the monitor parses
 
 To support another device, write a function that reads it and returns a DeviceReading, wrap it in
-`polled.Polled`, and add it to `sources.find_sources`. A device that exists but cannot be read is
-reported as an `Absent` source, with the reason and the remedy in its status.
+`polled.Polled`, and add it to `sources.find_sources`; rapl.py is a short example. Return an
+`Absent` source for a device that exists but cannot be read: its status says why and what helps.
 
 All instants are time.perf_counter_ns(). None means unknown; 0 is a measured zero.
 """
@@ -147,3 +147,6 @@ class Absent:
 
     def stop(self) -> None:
         """Do nothing: nothing is open."""
+
+
+AnySource = PolledSource | StreamedSource | Absent

@@ -36,11 +36,10 @@ from ollama_bench.power.powermetrics_command import (
 from ollama_bench.power.powermetrics_plist import GpuRail, parse_plist
 from ollama_bench.power.rapl import RaplCounter, create_rapl_source, open_rapl
 from ollama_bench.power.sampler import Child
-from ollama_bench.power.source import Absent, Launcher
+from ollama_bench.power.source import Absent, AnySource, Launcher
 from ollama_bench.power.stream import Stream
 from ollama_bench.power.sysfs import GraphicsCard, list_graphics_cards
 
-AnySource = Stream | Polled | Absent
 NVIDIA, AMD, INTEL = "0x10de", "0x1002", "0x8086"  # PCI vendors
 
 
