@@ -1,1 +1,1 @@
-"""Power sources: what each system and device tells of joules and watts."""
+"""Power sources: energy and power readings from every system and device that provides them."""

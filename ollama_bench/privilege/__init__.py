@@ -1,1 +1,1 @@
-"""Root is kept for reading power alone; everything else runs as the user."""
+"""Root privileges: keep them for reading power alone, and do everything else as the user."""

@@ -1,1 +1,1 @@
-"""Standard output and error, the live screen, and Ctrl-C."""
+"""The terminal: the live screen and its tables, safe output, Ctrl-C. Imports no other room."""

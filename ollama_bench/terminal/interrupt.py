@@ -1,39 +1,51 @@
-"""interrupt.py - Ctrl-C, SIGTERM and a terminal that is closed: what is finished is kept, and a second one leaves at once.
+"""Ctrl-C, SIGTERM and a closed terminal: the first keeps what is finished, the second exits.
 
-    with on_interrupt() as interrupt:
-        while not interrupt.wait(1.0): ...
+with on_interrupt() as interrupt:
+    while not interrupt.wait(1.0): ...
 """
+
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
+from types import FrameType
 
-LOOK_S = 0.05  # how soon a pause notices it
+LOOK_S = 0.05  # how soon wait() notices it
 HANG_UP = getattr(signal, "SIGHUP", None)  # a terminal was closed; not on Windows
+EXIT_CODE = 130
 
 
 class Interrupt:
-    """Was it typed, and has anybody asked? A threading.Event could be set while its own thread holds its lock."""
+    """Whether an interrupt has come, and whether the program has asked.
+
+    Not a threading.Event: its lock may be held by the very thread that the signal interrupts.
+    """
 
     def __init__(self) -> None:
-        self.heeded = self._is_set = False
+        self.heeded = False  # whether anybody has asked
+        self._is_set = False
 
     def set(self) -> None:
+        """Make is_set() return True from now on."""
         self._is_set = True
 
-    def type(self) -> None:
-        """As if Ctrl-C had been typed for the first time; nothing when it was."""
+    def trigger(self) -> None:
+        """Act as if Ctrl-C were typed for the first time; do nothing if it was."""
         if not self._is_set:
             signal.raise_signal(signal.SIGINT)
 
+    type = trigger  # the former name, in bench.py
+
     def is_set(self) -> bool:
+        """Return whether an interrupt has come."""
         self.heeded = True
         return self._is_set
 
     def wait(self, timeout: float) -> bool:
-        """Sleep for so many seconds, or until it is set; is it?"""
+        """Sleep for `timeout` seconds, or until it is set; return whether it is."""
         until = time.monotonic() + timeout
         while not self.is_set() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, LOOK_S))
@@ -41,28 +53,31 @@ class Interrupt:
 
 
 @contextlib.contextmanager
-def on_interrupt(said: str = ""):
-    """An Interrupt that Ctrl-C sets, with a word on stderr. A second Ctrl-C leaves at once.
+def on_interrupt(message: str = "") -> Iterator[Interrupt]:
+    """Yield an Interrupt that Ctrl-C sets, with a message on stderr. The second Ctrl-C exits.
 
-    So does the first, as a KeyboardInterrupt, as long as nobody has asked: nothing is under way yet. A terminal that
-    is closed says so twice, once by its shell: that is no second one. nohup is obeyed.
+    So does the first, as a KeyboardInterrupt, until the program has asked: nothing has begun
+    yet. A closed terminal sends its signal twice, once by its shell; that does not count as a
+    second one. nohup is obeyed.
     """
     interrupt = Interrupt()
 
-    def handle(signum, _frame) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         heeded = interrupt.heeded
         if interrupt.is_set():
-            return None if signum == HANG_UP else os._exit(130)
+            if number == HANG_UP:
+                return
+            os._exit(EXIT_CODE)
         interrupt.set()
         if not heeded:
             raise KeyboardInterrupt
         with contextlib.suppress(OSError):  # nobody reads it
-            os.write(2, said.encode())
+            os.write(2, message.encode())
 
-    heard = [signal.SIGINT, signal.SIGTERM]
+    numbers = [signal.SIGINT, signal.SIGTERM]
     if HANG_UP is not None and signal.getsignal(HANG_UP) != signal.SIG_IGN:
-        heard.append(HANG_UP)
-    before = {number: signal.signal(number, handle) for number in heard}
+        numbers.append(HANG_UP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield interrupt
     finally:

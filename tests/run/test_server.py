@@ -13,6 +13,7 @@ import pytest
 
 from ollama_bench.load.attempt import make_request
 from ollama_bench.load.request import Outcome, Task
+from ollama_bench.privilege import variables
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.protocols.secret import Secret
 from ollama_bench.run import server
@@ -330,13 +331,13 @@ def test_a_list_of_models_without_a_body_is_no_failure(body):
     [
         (
             {"OPENAI_API_KEY"},
-            "; sudo drops OPENAI_API_KEY: if set, start with sudo --preserve-env=",
+            "; sudo drops OPENAI_API_KEY; if you set it, run with sudo --preserve-env=",
         ),
         (set(), "set OPENAI_API_KEY"),
     ],
 )
 def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(monkeypatch, unknown, words):
-    monkeypatch.setattr(server.privilege, "unknown", unknown)
+    monkeypatch.setattr(variables, "unknown", unknown)
     with raw_server(
         lambda connection, path: connection.sendall(
             b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}"

@@ -234,4 +234,4 @@ def test_a_user_that_is_none_is_one_line(home, command):
     done = sudo(home, *command, user="root")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     program = {"analyze": "analyze.py", "importer": "ollama-bench import"}[command[0]]
-    assert done.stderr.startswith(f"{program}: SUDO_UID='root' is no user of this machine")
+    assert done.stderr.startswith(f"{program}: invalid SUDO_UID 'root': expected the ID of a user")

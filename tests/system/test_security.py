@@ -275,7 +275,7 @@ def test_datasette_listens_here_only_reads_only_and_escapes(tmp_path):
 
 def as_user_in(folder, code, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
-    prelude = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nimport os, json, sqlite_utils, psutil, power, privilege, db\nsqlite_utils.Database(memory=True)\n"
+    prelude = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nimport os, json, sqlite_utils, psutil\nfrom ollama_bench.power import power\nfrom ollama_bench.privilege import privilege\nfrom ollama_bench.storage import db\nsqlite_utils.Database(memory=True)\n"
     return subprocess.run([sys.executable, "-c", prelude + code], cwd=folder, capture_output=True, text=True, timeout=30, env={**clean, **environment})
 
 

@@ -1,4 +1,5 @@
 """Ctrl-C before a run is under way: bench.py leaves at once, with 130 and without a traceback."""
+
 import os
 import signal
 import time
@@ -20,7 +21,9 @@ def interrupt(process):
 
 
 def test_during_the_imports(tmp_path):
-    (tmp_path / "requests.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(30)\n")
+    (tmp_path / "requests.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(30)\n"
+    )
     process = start("1", *QUICK, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
     wait_for(process, "importing")
     assert interrupt(process)[:2] == (130, "")
@@ -45,7 +48,9 @@ def test_while_a_server_accepts_and_is_silent(tmp_path):
 def test_while_a_model_is_pulled(tmp_path):
     def answer(connection, path):
         if path == "/api/pull":
-            return dripping(b'HTTP/1.1 200 OK\r\n\r\n{"status": "pulling manifest"}\n' + b" " * 4096 + b"\n")(connection, path)
+            return dripping(
+                b'HTTP/1.1 200 OK\r\n\r\n{"status": "pulling manifest"}\n' + b" " * 4096 + b"\n"
+            )(connection, path)
         saying(tags={"models": []})(connection, path)
 
     with raw_server(answer) as url:

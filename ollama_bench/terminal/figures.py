@@ -1,0 +1,47 @@
+"""How numbers are written: durations, speeds and figures of narrow columns. "-" is unknown."""
+
+from __future__ import annotations
+
+UNKNOWN = "-"
+
+
+def format_duration(value: float | None) -> str:
+    """Format seconds with three digits at most: 4.2 ms, 12 ms, 3.41 s, from a minute on 12:05."""
+    if value is None:
+        return UNKNOWN
+    if value < 0.0095:
+        return f"{value * 1e3:.2g} ms"
+    if value < 0.9995:
+        return f"{value * 1e3:.0f} ms"
+    return f"{value:.3g} s" if value < 59.95 else format_clock(value)
+
+
+def format_clock(value: float | None) -> str:
+    """Format seconds as m:ss, or h:mm:ss from an hour on."""
+    if value is None:
+        return UNKNOWN
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02}"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def format_speed(value: float | None) -> str:
+    """Format tokens per second."""
+    return UNKNOWN if value is None else f"{value:.1f}"
+
+
+def format_number(value: float | None, places: int = 1) -> str:
+    """Format a number for a narrow column; whole numbers and those from 1000 on without places."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, int) or value >= 1000:
+        places = 0
+    return f"{value:.{places}f}"
+
+
+def format_pace(tokens: int, first_ns: int, last_ns: int) -> str:
+    """Format tokens per second between the first and the last token: 1 / TPOT."""
+    if tokens < 2 or last_ns <= first_ns:
+        return UNKNOWN
+    return f"{(tokens - 1) * 1e9 / (last_ns - first_ns):.1f}"

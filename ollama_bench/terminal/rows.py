@@ -1,0 +1,148 @@
+"""Tables on the terminal: their columns, which ones fit, and lines for rows of the views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ollama_bench.terminal.figures import (
+    UNKNOWN,
+    format_clock,
+    format_duration,
+    format_number,
+    format_speed,
+)
+from ollama_bench.terminal.output import clean_line
+
+Row = Mapping[str, Any]  # a row of a view of results.db: column -> value
+
+WIDTH = 80
+LEAST_WIDTH = 20  # for a window that reports less, or no width at all
+GPU_MARK = "g"  # after watts and joules of the GPU alone
+GPU_NOTE = f"        {GPU_MARK}: GPU only; the total with the CPU is unknown"
+GPU_COLUMNS = {  # the column of a level -> the same of the GPU alone
+    "mean_w": "gpu_power_w",
+    "joules_per_output_token": "gpu_joules_per_output_token",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    above: str  # first line of its heading
+    name: str  # second line
+    cells: int
+    rank: int  # columns of low rank are dropped first where there is no room
+
+
+Columns = tuple[Column, ...]
+
+LEVEL_COLUMNS: Columns = (
+    Column("", "LEVEL", 6, 9),
+    Column("", "OK", 10, 8),
+    Column("TTFT", "mean", 8, 7),
+    Column("TTFT", "max", 8, 3),
+    Column("TOK/S", "each", 7, 6),
+    Column("TOK/S", "all", 7, 5),
+    Column("AT", "once", 5, 4),
+    Column("", "TIME", 9, 2),
+    Column("", "WATTS", 7, 1),
+    Column("", "MHZ", 6, 0),
+    Column("", "J/TOK", 7, 3),
+)
+
+
+def choose_columns(columns: Columns, width: int) -> list[int]:
+    """Return the numbers of the columns that a window of this width shows, in order."""
+    shown = list(range(len(columns)))
+    while sum(columns[number].cells for number in shown) > width and len(shown) > 1:
+        shown.remove(min(shown, key=lambda number: columns[number].rank))
+    return shown
+
+
+def format_row(columns: Columns, values: Sequence[str], width: int) -> str:
+    """Return the values under their columns, without those that do not fit."""
+    cells = [f"{values[n]:>{columns[n].cells}}" for n in choose_columns(columns, width)]
+    return "".join(cells).rstrip()
+
+
+def format_heading(columns: Columns, width: int) -> str:
+    """Return the names of the columns, in one or two lines."""
+    above = format_row(columns, [column.above for column in columns], width)
+    names = format_row(columns, [column.name for column in columns], width)
+    return f"{above}\n{names}" if above else names
+
+
+def format_level(row: Row, width: int = WIDTH) -> str:
+    """Return a row of level_summary joined with energy_summary."""
+    return format_row(
+        LEVEL_COLUMNS,
+        [
+            name_level(row),
+            f"{row['completed']}/{row['requests']}",
+            format_duration(row["ttft_mean_s"]),
+            format_duration(row["ttft_max_s"]),
+            format_number(row["tokens_per_s_mean"]),
+            format_number(row["output_tokens_per_s"]),
+            format_number(row["peak_streaming"]),
+            format_clock(row["duration_s"]),
+            format_power(row, "mean_w", 1),
+            format_number(row["mean_gpu_mhz"], 0),
+            format_power(row, "joules_per_output_token", 3),
+        ],
+        width,
+    )
+
+
+def name_level(row: Row) -> str:
+    """Return how many requests at once, with /2 for the second time and w for a warm cache."""
+    repeat = f"/{row['repeat']}" if row["repeat"] > 1 else ""
+    return f"{row['concurrency']}{repeat}{'w' if row['cache'] == 'warm' else ''}"
+
+
+def format_power(row: Row, column: str, places: int) -> str:
+    """Return a level's watts or joules; the GPU's alone, marked, where no more is known."""
+    of_gpu = row[GPU_COLUMNS[column]]
+    if row[column] is not None or of_gpu is None:
+        return format_number(row[column], places)
+    return format_number(of_gpu, places if of_gpu < 9.9995 else 1) + GPU_MARK
+
+
+def is_gpu_alone(row: Row) -> bool:
+    """Return whether watts or joules of a level are known for the GPU only."""
+    return any(row[all_] is None and row[gpu] is not None for all_, gpu in GPU_COLUMNS.items())
+
+
+def format_steady(row: Row) -> str:
+    """Return a row of steady_summary, to stand under its level."""
+    return (
+        f"        steady {format_clock(row['duration_s'])}:"
+        f" {row['completed']}/{row['requests']} requests,"
+        f" TTFT {format_duration(row['ttft_mean_s'])},"
+        f" {row['tokens_per_s_mean'] or 0:.1f} tokens/s each,"
+        f" {row['output_tokens_per_s'] or 0:.1f} all"
+    )
+
+
+def format_cache_effect(row: Row) -> str:
+    """Return a row of cache_effect."""
+    ratio = row["ttft_saved_ratio"]
+    saved = UNKNOWN if ratio is None else f"{ratio:.0%}"
+    return (
+        f"  {row['model']}, {row['concurrency']} at once:"
+        f" TTFT {format_duration(row['cold_ttft_mean_s'])} cold,"
+        f" {format_duration(row['warm_ttft_mean_s'])} warm: the prompt cache saves {saved}"
+    )
+
+
+def format_host(row: Row) -> str:
+    """Return a row of host_summary."""
+    return (
+        f"  {clean_line(row['model'])}, {name_level(row)} at once, {clean_line(row['host'])}:"
+        f" {row['completed']}/{row['requests']} requests,"
+        f" TTFT {format_duration(row['ttft_mean_s'])},"
+        f" {format_speed(row['tokens_per_s_mean'])} tokens/s each,"
+        f" {format_speed(row['output_tokens_per_s'])} all"
+    )

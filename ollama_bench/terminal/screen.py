@@ -1,0 +1,206 @@
+"""Shows a run while it goes on: a live screen, or plain lines where there is no terminal.
+
+    with Console(plain=False) as console:
+        console.say("one line")
+        console.level_started("level 3 of 6: 4 requests at once")
+        level.run(tick=lambda level: console.draw(level, monitor.latest()))
+        console.level_finished(row)
+
+Drawing holds the interpreter's lock, so it has a budget: after a draw of d seconds the next one
+comes 250 d later at the earliest, and the screen costs at most 0.4 % of the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.live import Live
+from rich.text import Text
+
+from ollama_bench.terminal import output
+from ollama_bench.terminal.figures import format_clock
+from ollama_bench.terminal.picture import (
+    Level,
+    Size,
+    count_requests,
+    draw_picture,
+    measure_elapsed,
+)
+from ollama_bench.terminal.rows import (
+    GPU_NOTE,
+    LEAST_WIDTH,
+    LEVEL_COLUMNS,
+    WIDTH,
+    Row,
+    format_heading,
+    format_level,
+    is_gpu_alone,
+)
+
+DRAW_EVERY_S = 1.0
+DRAW_BUDGET = 250  # a pause is at least this many times as long as the draw before it
+WARNING_STYLE = "bold magenta"  # yellow is faint on a white terminal, blue on a black one
+
+
+class Console:
+    """Where a run shows itself.
+
+    If that fails, nothing more is shown and the run continues: its rows are what counts. When
+    the reader of a pipe has left (`| head`), ``on_left`` is called.
+    """
+
+    def __init__(self, plain: bool = False, on_left: Callable[[], object] | None = None) -> None:
+        self._rich = RichConsole(
+            width=output.find_rich_width(), highlight=False, markup=False, soft_wrap=True
+        )
+        is_dumb = os.environ.get("TERM") == "dumb"
+        self.live = self._rich.is_terminal and not plain and not is_dumb
+        self.on_left = on_left
+        self._screen: Live | None = None
+        self._heading = ""
+        self._next_draw = 0.0
+        self._told: tuple[int, int] | None = None  # steps of streaming and ended that were told
+        self._has_table = False
+        self._has_gpu_note = False
+
+    @property
+    def width(self) -> int:
+        """Cells of a line; for a file or a pipe always the same."""
+        if not self._rich.is_terminal:
+            return WIDTH
+        return max(LEAST_WIDTH, min(WIDTH, self._rich.size.width))
+
+    def __enter__(self) -> Console:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_screen()
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Show one line, above the live screen if there is one."""
+        with self._showing():
+            self._rich.print(Text(output.clean(text), style=style or ""))
+            if not self.live:
+                sys.stdout.flush()
+
+    def sentence(self, text: str) -> None:
+        """Show a sentence in bold, broken between words."""
+        lines = textwrap.wrap(
+            output.clean(text), self.width - 1, break_long_words=False, break_on_hyphens=False
+        )
+        for line in lines:
+            self.say(line, "bold")
+
+    def warn(self, text: str) -> None:
+        """Show one line in the color of warnings."""
+        self.say(text, WARNING_STYLE)
+
+    def level_started(self, heading: str) -> None:
+        """Show the level's heading, and open the live screen on a terminal."""
+        self._heading, self._told, self._next_draw = output.clean(heading), None, 0.0
+        if not self.live:
+            self.say(heading)
+            return
+        self._screen = Live(console=self._rich, auto_refresh=False, transient=True)
+        with self._showing():
+            self._screen.start()
+
+    def level_finished(self, row: Row) -> None:
+        """Show the level's line of the table; the heading comes with the first."""
+        self._close_screen()
+        if not self._has_table:
+            self._has_table = True
+            self._say_heading()
+        self._say_level(row)
+        if is_gpu_alone(row) and not self._has_gpu_note:
+            self._has_gpu_note = True
+            self.say(GPU_NOTE)
+        if row["client_limited"]:
+            name = "" if row["slept_s"] else "client-limited, "
+            self.warn(f"        {name}do not trust this level: {row['client_limited_why']}")
+
+    def table(self, rows: Sequence[Row]) -> None:
+        """Show all levels together: of several models, with the name above each of them, or if
+        other lines stood between them."""
+        has_models = len({row["model"] for row in rows}) > 1
+        if not has_models and (self.live or len(rows) < 2):
+            return
+        self.say("")
+        self._say_heading()
+        for model, levels in itertools.groupby(rows, lambda row: row["model"]):
+            if has_models:
+                self.say(model)
+            for row in levels:
+                self._say_level(row)
+        if any(map(is_gpu_alone, rows)):
+            self.say(GPU_NOTE)
+
+    def draw(self, level: Level, sample: Mapping[str, Any]) -> None:
+        """Draw if the budget allows; called four times a second at most."""
+        if not self.live:
+            self._tell_changes(level)
+            return
+        began = time.monotonic()
+        if self._screen is None or began < self._next_draw:
+            return
+        with self._showing():
+            picture = Text(self._picture(level, sample), no_wrap=True, overflow="crop")
+            self._screen.update(picture, refresh=True)
+        took = time.monotonic() - began
+        self._next_draw = began + max(DRAW_EVERY_S, DRAW_BUDGET * took)
+
+    def _tell_changes(self, level: Level) -> None:
+        """Show a plain line when the requests that stream or have ended changed by a tenth."""
+        counts = count_requests(level)
+        step = max(1, (level.planned or level.workers) // 10)
+        told = (counts.streaming // step, counts.ended // step)
+        if told == self._told:
+            return
+        self._told = told
+        self.say(
+            f"  {format_clock(measure_elapsed(level))}  {counts.waiting} waiting,"
+            f" {counts.streaming} streaming, {counts.ended} ended"
+        )
+
+    def _picture(self, level: Level, sample: Mapping[str, Any]) -> str:
+        width, height = self._rich.size
+        return draw_picture(level, sample, self._heading, Size(width, height))
+
+    def _say_heading(self) -> None:
+        self.say(format_heading(LEVEL_COLUMNS, self.width), "bold")
+
+    def _say_level(self, row: Row) -> None:
+        self.say(format_level(row, self.width), "bold red" if row["errors"] else None)
+
+    def _close_screen(self) -> None:
+        if self._screen is not None:
+            with self._showing():
+                self._screen.stop()
+            self._screen = None
+
+    @contextlib.contextmanager
+    def _showing(self) -> Iterator[None]:
+        """Handle an output that fails while the block writes to it."""
+        try:
+            yield
+        except (OSError, SystemExit) as error:  # rich raises SystemExit for a pipe without reader
+            self._rich.quiet = True
+            output.silence(sys.stdout)
+            if isinstance(error, (BrokenPipeError, SystemExit)):
+                if self.on_left:
+                    self.on_left()
+                return
+            with contextlib.suppress(OSError):
+                print(
+                    f"bench.py: cannot write to standard output ({error.strerror});"
+                    " the run continues without showing anything more",
+                    file=sys.stderr,
+                )

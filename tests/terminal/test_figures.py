@@ -1,0 +1,26 @@
+"""How durations are written."""
+
+import pytest
+
+from ollama_bench.terminal.figures import format_duration
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (None, "-"),
+        (0, "0 ms"),
+        (0.00423, "4.2 ms"),
+        (0.0121, "12 ms"),
+        (0.9994, "999 ms"),
+        (3.414, "3.41 s"),
+        (0.9996, "1 s"),
+        (59.9, "59.9 s"),
+        (59.96, "1:00"),
+        (84.05, "1:24"),
+        (725, "12:05"),
+        (3725, "1:02:05"),
+    ],
+)
+def test_short_times(value, text):
+    assert format_duration(value) == text

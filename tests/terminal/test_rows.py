@@ -1,0 +1,88 @@
+"""Lines of tables: columns that fit, figures that are unknown."""
+
+import pytest
+
+from ollama_bench.terminal.rows import (
+    LEVEL_COLUMNS,
+    WIDTH,
+    format_heading,
+    format_host,
+    format_level,
+)
+from tests.terminal.made_up import ROW
+
+
+def test_a_levels_line_is_the_tables():
+    assert (
+        format_level(ROW)
+        == "    19     19/19  328 ms  330 ms    9.5  155.7   19     0:07   21.2  1396  0.136"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            name: None
+            for name in ROW
+            if name
+            not in (
+                "concurrency",
+                "repeat",
+                "cache",
+                "completed",
+                "requests",
+                "errors",
+                "client_limited",
+            )
+        },
+        {
+            "concurrency": 4096,
+            "completed": 4096,
+            "requests": 4096,
+            "tokens_per_s_mean": 1234.5,
+            "output_tokens_per_s": 98765.4,
+            "duration_s": 86399,
+            "ttft_mean_s": 3211.8,
+            "ttft_max_s": 3211.8,
+            "mean_w": 1234.5,
+            "mean_gpu_mhz": 2850.0,
+            "joules_per_output_token": 12.3,
+        },
+        {
+            "mean_w": None,
+            "joules_per_output_token": None,
+            "gpu_power_w": 1234.5,
+            "gpu_joules_per_output_token": 9.9996,
+            "duration_s": 86399,
+            "mean_gpu_mhz": 2850.0,
+        },
+    ],
+)
+def test_a_levels_line_has_80_columns_at_most(changes):
+    line = format_level(ROW | changes)
+    assert (
+        len(line) <= WIDTH >= max(map(len, format_heading(LEVEL_COLUMNS, WIDTH).splitlines()))
+        and len(line.split()) >= 11
+    )
+
+
+def test_a_host_whose_speed_is_not_known_has_none():
+    row = {
+        "model": "m",
+        "concurrency": 2,
+        "repeat": 1,
+        "cache": None,
+        "host": "h",
+        "completed": 0,
+        "requests": 2,
+        "ttft_mean_s": None,
+        "tokens_per_s_mean": None,
+        "output_tokens_per_s": 0.0,
+    }
+    assert format_host(row).endswith("TTFT -, - tokens/s each, 0.0 all")
+    assert format_host(row).startswith("  m, 2 at once, h: 0/2 requests")
+    assert format_host(row | {"repeat": 3, "cache": "warm"}).startswith(
+        "  m, 2/3w at once, h: "
+    )  # else repeats look like one line twice
