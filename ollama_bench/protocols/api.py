@@ -46,4 +46,4 @@ class OpenAI(openai.OpenAI):
     describe = openai.OpenAI.fetch_target
 
 
-SERVERS = {"ollama": Ollama(), "openai": OpenAI()}
+from ollama_bench.protocols.registry import PROTOCOLS as SERVERS

@@ -53,11 +53,13 @@ def test_battery(monkeypatch, answer, expected):
             raise answer
         return answer
 
+    monkeypatch.setattr(conditions.sys, "platform", "darwin")
     monkeypatch.setattr(psutil, "sensors_battery", sensors_battery, raising=False)
     assert conditions.is_on_battery() is expected
 
 
 def test_a_system_without_a_way_to_ask_for_a_battery(monkeypatch):
+    monkeypatch.setattr(conditions.sys, "platform", "win32")
     monkeypatch.delattr(psutil, "sensors_battery", raising=False)
     assert conditions.is_on_battery() is None
 
