@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import TypeVar
 
 try:
-    from ollama_bench.terminal import (
-        standard,
-    )  # first: it checks Python and the packages
+    from ollama_bench.terminal import interpreter
 except ModuleNotFoundError as error:
     sys.exit(f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files")
+interpreter.check()  # Python's version and the packages, before anything needs them
 from sqlite_utils import Database
 
 from ollama_bench.analysis import (
@@ -43,10 +42,14 @@ from ollama_bench.analysis import (
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice, judge
 from ollama_bench.inputs import objectives
-from ollama_bench.privilege import privilege
+from ollama_bench.privilege.sudo import PrivilegeError, drop_root, find_sudo_user
 from ollama_bench.report import comparison_report, terminal_report
-from ollama_bench.storage import db
-from ollama_bench.study_csv import export_csv
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.damage import refuse_damage
+from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.study_csv.export import write
+from ollama_bench.terminal.command_line import refuse_nul
+from ollama_bench.terminal.output import clean, prepare_streams
 
 MOST_MONEY = 1e12
 Value = TypeVar("Value")
@@ -69,14 +72,14 @@ class Settings:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    standard.prepare()
+    prepare_streams()
     settings = parse_args(argv)
     try:
         prepare_charts(settings)
-        privilege.drop()
-        database = db.connect(settings.db, readonly=True)
+        drop_root()
+        database = connect(settings.db, readonly=True)
         try:
-            db.refuse_damage(database)
+            refuse_damage(database)
             lines = analyze(database, settings)
             for line in lines:
                 print(line)
@@ -88,14 +91,14 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except sqlite3.Error as error:
         return fail(f"{settings.db}: {error}")
-    except (db.ResultsError, privilege.PrivilegeError, OSError) as error:
+    except (ResultsError, PrivilegeError, OSError) as error:
         return fail(str(error))
     except KeyboardInterrupt:
         return 130
 
 
 def fail(message: str) -> int:
-    print(standard.clean(f"analyze.py: {message}"), file=sys.stderr)
+    print(clean(f"analyze.py: {message}"), file=sys.stderr)
     return 1
 
 
@@ -104,10 +107,10 @@ def prepare_charts(settings: Settings) -> None:
     if settings.charts_folder is None:
         return
     if sys.flags.optimize > 1:  # Altair reads its own docstrings
-        raise db.ResultsError(
+        raise ResultsError(
             "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or use --no-charts"
         )
-    if privilege.user_of_sudo():
+    if find_sudo_user():
         from ollama_bench.report import drawing
 
         drawing.preload()
@@ -122,7 +125,7 @@ def analyze(database: Database, settings: Settings) -> list[str]:
     for verdict in verdicts:
         terminal_report.print_verdict(database, verdict)
     if settings.csv_folder is not None:
-        count = export_csv.write(database, studies, settings.csv_folder)
+        count = write(database, studies, settings.csv_folder)
         print(f"{count} CSV files in {settings.csv_folder / 'ollama'}")
     if settings.charts_folder is not None:
         from ollama_bench.report import drawing  # it takes two seconds to load
@@ -138,7 +141,7 @@ def compare(database: Database, settings: Settings, a: str, b: str) -> list[str]
     named = {condition.metric for condition in settings.conditions}
     found = comparison.compare_studies(before, after, named)
     if not found.shared:
-        raise db.ResultsError(f"{a} and {b} share no level: nothing to compare")
+        raise ResultsError(f"{a} and {b} share no level: nothing to compare")
     doubts = comparability.find_doubts(database, before, after)
     comparison_report.print_comparison(before, after, doubts, found)
     return gate.check_changes(found, settings.conditions)
@@ -148,7 +151,7 @@ def parse_args(argv: list[str] | None) -> Settings:
     """Parse the command line; end with code 2 and one line if it is wrong."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
-    standard.refuse_nul(parser, arguments)
+    refuse_nul(parser, arguments)
     for condition in arguments.fail_if:
         is_relative = bool(arguments.compare and condition.metric != "error_ratio")
         if condition.is_change != is_relative:

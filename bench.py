@@ -19,10 +19,12 @@ if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
 
 try:
-    from ollama_bench.terminal import standard  # first: it checks Python and the packages
+    from ollama_bench.terminal import interpreter
 except ModuleNotFoundError as error:
     sys.exit(f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files")
+interpreter.check()  # Python's version and the packages, before anything needs them
 from ollama_bench.inputs import command_line
+from ollama_bench.terminal.output import clean, prepare_streams
 
 if __name__ == "__main__" and "SUDO_UID" not in os.environ:
     command_line.parse()  # --help and a wrong command line answer before the slow imports
@@ -36,8 +38,10 @@ from ollama_bench.load import load
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.platforms import awake
-from ollama_bench.power import power
-from ollama_bench.privilege import privilege
+from ollama_bench.power.sources import find_sources
+from ollama_bench.privilege.helper import Helper, split_off
+from ollama_bench.privilege.sudo import PrivilegeError, act_as_user
+from ollama_bench.privilege.variables import recover_variables, recovered, suggest_preserving
 from ollama_bench.report import run_outcome
 from ollama_bench.run import capacity, demo, selfcheck, system_limits
 from ollama_bench.run.error import RunError
@@ -46,31 +50,33 @@ from ollama_bench.run.opening import OpenedRun, open_run
 from ollama_bench.run.plan import Level, caches, missing_levels, plan_levels
 from ollama_bench.run.server import Server, ServerError, make_servers
 from ollama_bench.run.targets import Targets
-from ollama_bench.storage import db
-from ollama_bench.terminal.console import Console
+from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.storage.writer import Writer
 from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
-from ollama_bench.transport import wire
+from ollama_bench.terminal.screen import Console
+from ollama_bench.transport import capabilities
+from ollama_bench.transport.lines import Lines
 
 SAVING = "\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n"
 FIRST_SAMPLE_S = 15.0  # the first document of powermetrics takes a second or two
-ERRORS = (RunError, ServerError, load.LoadError, db.ResultsError, privilege.PrivilegeError)
+ERRORS = (RunError, ServerError, load.LoadError, ResultsError, PrivilegeError)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
     helper = None
-    standard.prepare()
+    prepare_streams()
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        privilege.recover_variables()
-        with privilege.users_files():
+        recover_variables()
+        with act_as_user():
             settings = command_line.parse(argv)
         conditions.check_conditions(settings.judging.fail_if)  # now, not after hours
         needs_sampler = settings.monitor.enabled and not settings.demo
-        helper = privilege.split_off(sampler=needs_sampler)
+        helper = split_off(sampler=needs_sampler)
         return bench(settings, helper)
     except ERRORS as error:
-        print(standard.clean(f"bench.py: {error}"), file=sys.stderr)
+        print(clean(f"bench.py: {error}"), file=sys.stderr)
         return 1
     except conditions.ConditionError as error:
         print(f"bench.py: --fail-if {error}", file=sys.stderr)
@@ -82,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
             helper.stop()
 
 
-def bench(settings: Settings, helper: privilege.Helper | None) -> int:
+def bench(settings: Settings, helper: Helper | None) -> int:
     """Measure a whole run and return the exit code."""
     with contextlib.ExitStack() as stack:
         screen = stack.enter_context(Console(settings.output.plain))
@@ -102,7 +108,7 @@ def bench(settings: Settings, helper: privilege.Helper | None) -> int:
             stack.enter_context(server)
             for model in settings.request.models:
                 server.check_model(model, settings.request.pull, screen.say)
-        writer = stack.enter_context(db.Writer(settings.output.db, say=screen.warn))
+        writer = stack.enter_context(Writer(settings.output.db, say=screen.warn))
         opened = open_run(settings, servers, writer, screen.say)
         bench_run = BenchRun(settings, opened, servers, simulator, screen, interrupt)
         bench_run.measure(helper)
@@ -112,7 +118,7 @@ def bench(settings: Settings, helper: privilege.Helper | None) -> int:
     return max(0 if bench_run.is_served else 1, run_outcome.judge(settings, opened.record.id))
 
 
-def warn_of_settings(settings: Settings, helper: privilege.Helper | None, screen: Console) -> None:
+def warn_of_settings(settings: Settings, helper: Helper | None, screen: Console) -> None:
     """Say before the run what the user may not expect. Raises RunError."""
     if helper is not None and helper.warning:
         screen.warn(helper.warning)
@@ -127,7 +133,7 @@ def warn_of_settings(settings: Settings, helper: privilege.Helper | None, screen
 
 def name_servers(request: RequestSettings, screen: Console) -> None:
     """Say which servers are measured and what named them: sudo has an environment of its own."""
-    came_back = ", which sudo had dropped" if request.named_by in privilege.recovered else ""
+    came_back = ", which sudo had dropped" if request.named_by in recovered else ""
     urls = [server.url for server in request.servers]
     screen.say(f"server: {', '.join(urls)} ({request.named_by}{came_back})")
     matters = {
@@ -135,7 +141,7 @@ def name_servers(request: RequestSettings, screen: Console) -> None:
         "OPENAI_API_KEY": "openai" in request.protocols,
         "REQUESTS_CA_BUNDLE": any(url.startswith("https:") for url in urls),
     }
-    if hint := privilege.dropped_hint(*(name for name in matters if matters[name])):
+    if hint := suggest_preserving(*(name for name in matters if matters[name])):
         screen.warn(hint)
 
 
@@ -170,9 +176,9 @@ class BenchRun:
         self.is_served = False
         self.done: set[Level] = set()
 
-    def measure(self, helper: privilege.Helper | None) -> None:
+    def measure(self, helper: Helper | None) -> None:
         """Measure every missing level; however it ends, the run is closed with its status."""
-        lines = wire.Lines()
+        lines = Lines()
         try:
             self.done = finished_levels(self.record)
             self.tell_what_is_there()
@@ -214,7 +220,7 @@ class BenchRun:
         self.screen.say(f"resuming run {self.record.id}: {there} are measured")
 
     @contextlib.contextmanager
-    def watching(self, helper: privilege.Helper | None) -> Iterator[Monitor | None]:
+    def watching(self, helper: Helper | None) -> Iterator[Monitor | None]:
         """Watch the servers and the power meanwhile; None with --no-monitor."""
         machine_id = machine.remember(self.record.writer, machine.describe())
         self.record.update({"machine_id": machine_id})
@@ -227,7 +233,7 @@ class BenchRun:
             self.record.writer,
             self.record.id,
             self.record.origin_ns,
-            sources=power.sources(helper=helper, powermetrics_command=command),
+            sources=find_sources(helper=helper, powermetrics_command=command),
             ports=[server.port for server in self.servers if server.port],
             pid=self.settings.monitor.pid or (simulator.pid if simulator else None),
             interval_s=demo.INTERVAL_S if simulator else 1.0,
@@ -243,7 +249,7 @@ class BenchRun:
         """Take a first sample and an idle baseline, and load the models."""
         if monitor is not None and not monitor.wait_first_sample(FIRST_SAMPLE_S):
             self.screen.warn("monitor: no sample yet; continuing without one")
-        if not wire.RECORDS:
+        if not capabilities.RECORDS:
             self.screen.warn(
                 "this urllib3 cannot record streams: instants are read live, less exactly"
             )

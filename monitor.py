@@ -22,11 +22,10 @@ if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
 
 try:
-    from ollama_bench.terminal import standard  # first: it refuses an old Python, missing packages
+    from ollama_bench.terminal import interpreter
 except ModuleNotFoundError as error:
-    sys.exit(
-        f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files"
-    )
+    sys.exit(f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files")
+interpreter.check()  # Python's version and the packages, before anything needs them
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.journal import print_line
 from ollama_bench.monitor.monitor import INTERVAL_S, PORT, Monitor
@@ -35,11 +34,14 @@ from ollama_bench.monitor.process_sample import ServerProcess
 from ollama_bench.monitor.run_row import make_run_row
 from ollama_bench.monitor.track import Track
 from ollama_bench.platforms import awake
-from ollama_bench.power import power
-from ollama_bench.privilege import privilege
+from ollama_bench.power.sources import find_sources
+from ollama_bench.privilege.helper import Helper, split_off
+from ollama_bench.privilege.sudo import PrivilegeError
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
+from ollama_bench.terminal.command_line import refuse_nul
 from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
+from ollama_bench.terminal.output import clean_line, find_rich_width, prepare_streams, silence
 
 SHORTEST_S = 0.05  # an interval or a duration
 
@@ -57,11 +59,11 @@ class Settings:
 
 
 def main(argv: list[str] | None = None) -> int:
-    standard.prepare()
+    prepare_streams()
     settings = parse_args(argv)
     helper = None
     try:
-        helper = privilege.split_off(sampler=not settings.powermetrics_log)  # before any file
+        helper = split_off(sampler=not settings.powermetrics_log)  # before any file
         if helper and helper.warning:
             print_line(helper.warning)
         if settings.powermetrics_log:
@@ -69,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         return watch(settings, helper)
     except KeyboardInterrupt:
         return 130
-    except (ResultsError, privilege.PrivilegeError, LogError) as error:
+    except (ResultsError, PrivilegeError, LogError) as error:
         print_line(f"monitor.py: {error}")
         return 1
     finally:
@@ -105,7 +107,7 @@ def parse_args(argv: list[str] | None) -> Settings:
         help="store what powermetrics wrote into FILE, and exit",
     )
     arguments = parser.parse_args(argv)
-    standard.refuse_nul(parser, arguments)
+    refuse_nul(parser, arguments)
     return Settings(**vars(arguments))
 
 
@@ -133,7 +135,7 @@ def parse_seconds(text: str) -> float:
 # -- watching
 
 
-def watch(settings: Settings, helper: privilege.Helper | None) -> int:
+def watch(settings: Settings, helper: Helper | None) -> int:
     """Store a run without levels and show it live; return 130 when it was interrupted."""
     status = "failed"
     with on_interrupt() as interrupt, awake.kept(print_line), Writer(settings.db) as writer:
@@ -145,7 +147,7 @@ def watch(settings: Settings, helper: privilege.Helper | None) -> int:
             writer,
             run_id,
             origin_ns,
-            sources=power.sources(helper),
+            sources=find_sources(helper),
             ports=[settings.port],
             pid=settings.pid,
             interval_s=settings.interval,
@@ -155,7 +157,7 @@ def watch(settings: Settings, helper: privilege.Helper | None) -> int:
             show(monitor, settings.duration, interrupt)
             status = "interrupted" if interrupt.is_set() else "finished"
         except OSError as error:  # `monitor.py | head` has ended, or the disk is full
-            standard.silence(sys.stdout)
+            silence(sys.stdout)
             status = "interrupted"
             if not isinstance(error, BrokenPipeError):
                 print_line(f"monitor.py: standard output: {error.strerror}")
@@ -194,7 +196,7 @@ def show(monitor: Monitor, duration_s: float | None, interrupt: Interrupt) -> No
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=Console(width=standard.rich_width()), auto_refresh=False) as live:
+    with Live(console=Console(width=find_rich_width()), auto_refresh=False) as live:
         for _ in ticks:
             live.update(Text("\n".join(lines(monitor))), refresh=True)
 
@@ -213,7 +215,7 @@ def lines(monitor: Monitor) -> list[str]:
     found = [format_source(track) for track in monitor.tracks]
     found += [format_process(process) for process in monitor.processes]
     # the owner of a process has chosen its name
-    return [f"{seconds:8.1f} s", *map(standard.clean_line, found)]
+    return [f"{seconds:8.1f} s", *map(clean_line, found)]
 
 
 def format_source(track: Track) -> str:

@@ -15,6 +15,7 @@ until the server had read it; TTFT is reported minus the server's own. CPU is th
 third of the length and the whole, so that starting is not in it. ``--client`` fires any other program at
 the server, with {url} and {streams} filled in, and says what the server had of it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -33,7 +34,8 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCE = pathlib.Path(__file__).with_name("stream_server.c")
@@ -102,15 +104,38 @@ def cases(wanted: argparse.Namespace) -> Iterator[Case]:
     streams, rate = BURST
     yield Case(f"burst {streams}x{rate}", streams, 1000 / rate, int(wanted.seconds / 6 * rate), [])
     for streams, rate in CLOSED:
-        yield Case(f"{streams}x{rate}", streams, 1000 / rate, CLOSED_TOKENS, ["--duration", f"{wanted.seconds:g}"])
+        yield Case(
+            f"{streams}x{rate}",
+            streams,
+            1000 / rate,
+            CLOSED_TOKENS,
+            ["--duration", f"{wanted.seconds:g}"],
+        )
     for rate, tokens in OPEN:
-        yield Case(f"{rate}/s", OPEN_POOL, OPEN_GAP_MS, tokens, ["--rate", str(rate), "--duration", str(OPEN_S)], 0.0)
+        yield Case(
+            f"{rate}/s",
+            OPEN_POOL,
+            OPEN_GAP_MS,
+            tokens,
+            ["--rate", str(rate), "--duration", str(OPEN_S)],
+            0.0,
+        )
 
 
 @contextlib.contextmanager
-def server(program: pathlib.Path, log: pathlib.Path, gap_ms: float, spread_ms: float) -> Iterator[str]:
+def server(
+    program: pathlib.Path, log: pathlib.Path, gap_ms: float, spread_ms: float
+) -> Iterator[str]:
     """The server's address; its log is whole when the block has been left."""
-    command = [str(program), "0", str(log), str(TTFT_MS), str(spread_ms), f"{gap_ms:g}", str(CLOSED_TOKENS)]
+    command = [
+        str(program),
+        "0",
+        str(log),
+        str(TTFT_MS),
+        str(spread_ms),
+        f"{gap_ms:g}",
+        str(CLOSED_TOKENS),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process.stdout.readline().split()[-1]
@@ -124,19 +149,48 @@ def replies(log: pathlib.Path) -> list[Reply]:
     return [Reply(prefix, *map(int, numbers)) for prefix, *numbers in rows]
 
 
-def run(program: pathlib.Path, folder: pathlib.Path, case: Case, options: list[str], tokens: int) -> tuple[dict, list[dict], list[Reply], float]:
+def run(
+    program: pathlib.Path, folder: pathlib.Path, case: Case, options: list[str], tokens: int
+) -> tuple[dict, list[dict], list[Reply], float]:
     """bench.py against the server: its level, its requests on the server's clock, the server's log, its CPU seconds."""
     log, path = folder / "server.log", folder / "results.db"
     path.unlink(missing_ok=True)
     with server(program, log, case.gap_ms, case.spread_ms) as url:
-        code, cpu_s = run_timed([sys.executable, str(ROOT / "bench.py"), str(case.levels), "--host", url, "--model", MODEL, "--tokens", str(tokens),
-                                 "--idle", "0", "--cooldown", "0", "--plain", "--db", str(path), *options], stdout=subprocess.DEVNULL)
+        code, cpu_s = run_timed(
+            [
+                sys.executable,
+                str(ROOT / "bench.py"),
+                str(case.levels),
+                "--host",
+                url,
+                "--model",
+                MODEL,
+                "--tokens",
+                str(tokens),
+                "--idle",
+                "0",
+                "--cooldown",
+                "0",
+                "--plain",
+                "--db",
+                str(path),
+                *options,
+            ],
+            stdout=subprocess.DEVNULL,
+        )
     if code:
         sys.exit(f"bench_load.py: bench.py ended with {code}")
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.row_factory = sqlite3.Row
-        level = dict(database.execute("SELECT * FROM level_summary JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id").fetchone())
-        requests = [dict(row) for row in database.execute("SELECT * FROM request WHERE status = 'completed'")]
+        level = dict(
+            database.execute(
+                "SELECT * FROM level_summary JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id"
+            ).fetchone()
+        )
+        requests = [
+            dict(row)
+            for row in database.execute("SELECT * FROM request WHERE status = 'completed'")
+        ]
     return level, requests, [reply for reply in replies(log) if reply.tokens == tokens], cpu_s
 
 
@@ -151,53 +205,94 @@ def run_timed(command: list[str], **options) -> tuple[int, float]:
     return process.returncode, used.ru_utime + used.ru_stime
 
 
-def measure(program: pathlib.Path, folder: pathlib.Path, case: Case, wanted: argparse.Namespace) -> str:
+def measure(
+    program: pathlib.Path, folder: pathlib.Path, case: Case, wanted: argparse.Namespace
+) -> str:
     """One line of the table: medians of some runs."""
-    rows = [figures(case, *run(program, folder, case, case.options, case.tokens)) for _ in range(wanted.runs)]
+    rows = [
+        figures(case, *run(program, folder, case, case.options, case.tokens))
+        for _ in range(wanted.runs)
+    ]
     short = dataclasses.replace(case, options=shorter(case.options))
-    _, _, log, cpu_s = run(program, folder, short, short.options, case.tokens if case.options else case.tokens // 3)
-    middle = {name: statistics.median(row[name] for row in rows) if rows[0][name] is not None else None for name in rows[0] if name != "why"}
+    _, _, log, cpu_s = run(
+        program, folder, short, short.options, case.tokens if case.options else case.tokens // 3
+    )
+    middle = {
+        name: statistics.median(row[name] for row in rows) if rows[0][name] is not None else None
+        for name in rows[0]
+        if name != "why"
+    }
     more = middle["tokens"] - sum(reply.tokens for reply in log)
-    middle["cpu_s_per_million_tokens"] = (middle["cpu_s"] - cpu_s) * 1e6 / more if more > 0 else None
-    return line(case.name, middle) + "".join(f"\n    {why}" for why in dict.fromkeys(row["why"] for row in rows) if why)
+    middle["cpu_s_per_million_tokens"] = (
+        (middle["cpu_s"] - cpu_s) * 1e6 / more if more > 0 else None
+    )
+    return line(case.name, middle) + "".join(
+        f"\n    {why}" for why in dict.fromkeys(row["why"] for row in rows) if why
+    )
 
 
 def shorter(options: list[str]) -> list[str]:
     """The same for a third of the time."""
     place = options.index("--duration") + 1 if "--duration" in options else None
-    return [f"{float(part) / 3:g}" if number == place else part for number, part in enumerate(options)]
+    return [
+        f"{float(part) / 3:g}" if number == place else part for number, part in enumerate(options)
+    ]
 
 
 def figures(case: Case, level: dict, requests: list[dict], log: list[Reply], cpu_s: float) -> dict:
     """What was reported, and what the server knows."""
     by_prefix = {reply.prefix: reply for reply in log}
     origin_ns = zero_of(requests, by_prefix)
-    found = {"tokens": sum(reply.tokens for reply in log), "cpu_s": cpu_s, "why": level["client_limited_why"] if level["client_limited"] else None,
-             "in_flight": None, "gap_p50_ms": None, "gap_p99_ms": None, "late_p99_ms": None, "tokens_per_s_ratio": None}
+    found = {
+        "tokens": sum(reply.tokens for reply in log),
+        "cpu_s": cpu_s,
+        "why": level["client_limited_why"] if level["client_limited"] else None,
+        "in_flight": None,
+        "gap_p50_ms": None,
+        "gap_p99_ms": None,
+        "late_p99_ms": None,
+        "tokens_per_s_ratio": None,
+    }
     pairs = [(row, by_prefix[row["prefix"].strip("[]")]) for row in requests]
     ttft = [row["ttft_s"] * 1e3 - (reply.first_ns - reply.read_ns) / 1e6 for row, reply in pairs]
-    found |= {"ttft_mean_ms": statistics.fmean(ttft), "ttft_p99_ms": percentile([abs(value) for value in ttft], 99)}
-    true_per_s = found["tokens"] * 1e9 / (max(reply.last_ns for reply in log) - min(reply.read_ns for reply in log))
+    found |= {
+        "ttft_mean_ms": statistics.fmean(ttft),
+        "ttft_p99_ms": percentile([abs(value) for value in ttft], 99),
+    }
+    true_per_s = (
+        found["tokens"]
+        * 1e9
+        / (max(reply.last_ns for reply in log) - min(reply.read_ns for reply in log))
+    )
     if level["load"] != "open":
         found["tokens_per_s_ratio"] = level["output_tokens_per_s"] / true_per_s
     if level["load"] == "closed":
-        found |= {"in_flight": in_flight(log, case.levels) / case.levels,
-                  "gap_p50_ms": level["client_send_lag_p50_s"] * 1e3, "gap_p99_ms": level["client_send_lag_p99_s"] * 1e3}
+        found |= {
+            "in_flight": in_flight(log, case.levels) / case.levels,
+            "gap_p50_ms": level["client_send_lag_p50_s"] * 1e3,
+            "gap_p99_ms": level["client_send_lag_p99_s"] * 1e3,
+        }
     if level["load"] == "open":
-        found["late_p99_ms"] = percentile([(reply.read_ns - origin_ns - row["due_ns"]) / 1e6 for row, reply in pairs], 99)
+        found["late_p99_ms"] = percentile(
+            [(reply.read_ns - origin_ns - row["due_ns"]) / 1e6 for row, reply in pairs], 99
+        )
     return found
 
 
 def zero_of(requests: list[dict], by_prefix: dict[str, Reply]) -> int:
     """The run's zero on the server's clock: the median of written minus noted, too early by a token's way, some 10 us."""
-    return statistics.median_low([by_prefix[row["prefix"].strip("[]")].first_ns - row["first_text_ns"] for row in requests])
+    return statistics.median_low(
+        [by_prefix[row["prefix"].strip("[]")].first_ns - row["first_text_ns"] for row in requests]
+    )
 
 
 def in_flight(log: list[Reply], streams: int) -> float:
     """Streams that the server had, mean: from when the last of the first requests was read until the last of all was."""
     reads = sorted(reply.read_ns for reply in log)
     start, end = reads[streams - 1], reads[-1]
-    return sum(max(0, min(reply.last_ns, end) - max(reply.read_ns, start)) for reply in log) / (end - start)
+    return sum(max(0, min(reply.last_ns, end) - max(reply.read_ns, start)) for reply in log) / (
+        end - start
+    )
 
 
 def percentile(values: list[float], percent: int) -> float:
@@ -205,14 +300,27 @@ def percentile(values: list[float], percent: int) -> float:
     return sorted(values)[(percent * len(values) + 99) // 100 - 1]
 
 
-COLUMNS = (("in_flight", 10, ".1%"), ("tokens_per_s_ratio", 10, ".2%"), ("gap_p50_ms", 8, ".2f"), ("gap_p99_ms", 8, ".2f"), ("late_p99_ms", 8, ".2f"),
-           ("ttft_mean_ms", 8, ".2f"), ("ttft_p99_ms", 8, ".2f"), ("cpu_s_per_million_tokens", 7, ".1f"))
-HEADING = ("                IN FLIGHT  TOKENS/S  GAP, ms          LATE     TTFT ERROR, ms   CPU\n"
-           "LOAD          at server  reported     p50     p99     p99    mean     p99    s/M")
+COLUMNS = (
+    ("in_flight", 10, ".1%"),
+    ("tokens_per_s_ratio", 10, ".2%"),
+    ("gap_p50_ms", 8, ".2f"),
+    ("gap_p99_ms", 8, ".2f"),
+    ("late_p99_ms", 8, ".2f"),
+    ("ttft_mean_ms", 8, ".2f"),
+    ("ttft_p99_ms", 8, ".2f"),
+    ("cpu_s_per_million_tokens", 7, ".1f"),
+)
+HEADING = (
+    "                IN FLIGHT  TOKENS/S  GAP, ms          LATE     TTFT ERROR, ms   CPU\n"
+    "LOAD          at server  reported     p50     p99     p99    mean     p99    s/M"
+)
 
 
 def line(name: str, row: dict) -> str:
-    cells = "".join(f"{'-' if row[figure] is None else format(row[figure], layout):>{width}}" for figure, width, layout in COLUMNS)
+    cells = "".join(
+        f"{'-' if row[figure] is None else format(row[figure], layout):>{width}}"
+        for figure, width, layout in COLUMNS
+    )
     return f"{name:<13}{cells}"
 
 
@@ -220,7 +328,10 @@ def other_client(program: pathlib.Path, folder: pathlib.Path, wanted: argparse.N
     """What the server had of any other client."""
     log = folder / "server.log"
     with server(program, log, 1000 / wanted.rate, SPREAD_MS) as url:
-        command = [part.format(url=url, streams=wanted.streams, model=MODEL) for part in shlex.split(wanted.client)]
+        command = [
+            part.format(url=url, streams=wanted.streams, model=MODEL)
+            for part in shlex.split(wanted.client)
+        ]
         code, cpu_s = run_timed(command)
         time.sleep(0.5)
     found = replies(log)
@@ -228,19 +339,33 @@ def other_client(program: pathlib.Path, folder: pathlib.Path, wanted: argparse.N
     found = [reply for reply in found if reply.tokens == most]  # without warm-ups of other lengths
     if len(found) <= wanted.streams:
         return f"exit code {code}; the server had {len(found)} replies: too few to say more"
-    return json.dumps({"exit_code": code, "replies": len(found), "tokens": sum(reply.tokens for reply in found),
-                       "in_flight_ratio": round(in_flight(found, wanted.streams) / wanted.streams, 4), "cpu_s": round(cpu_s, 1)})
+    return json.dumps(
+        {
+            "exit_code": code,
+            "replies": len(found),
+            "tokens": sum(reply.tokens for reply in found),
+            "in_flight_ratio": round(in_flight(found, wanted.streams) / wanted.streams, 4),
+            "cpu_s": round(cpu_s, 1),
+        }
+    )
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench_load.py", description="Is a load what it says it is?")
+    parser = argparse.ArgumentParser(
+        prog="bench_load.py", description="Is a load what it says it is?"
+    )
     add = parser.add_argument
     add("--seconds", type=float, default=30.0, help="of a closed loop (default %(default)g)")
     add("--runs", type=int, default=1, help="of each; the median is shown (default %(default)s)")
     add("--only", metavar="NAME", help="one line of the table, e.g. 256x50")
     add("--client", metavar="COMMAND", help="any other client, with {url}, {streams} and {model}")
     add("--streams", type=int, default=64, help="of the other client (default %(default)s)")
-    add("--rate", type=float, default=50.0, help="tokens/s of a stream of the other client (default %(default)g)")
+    add(
+        "--rate",
+        type=float,
+        default=50.0,
+        help="tokens/s of a stream of the other client (default %(default)g)",
+    )
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,5 @@
 """Fixtures shared by the tests: simulators that surely end."""
+
 import contextlib
 import json
 import os
@@ -11,7 +12,9 @@ import pytest
 
 from ollama_bench.simulator import child
 
-SUDO_UID = int(os.environ.pop("SUDO_UID", "0"))  # else whatever is tested here would give root up for all
+SUDO_UID = int(
+    os.environ.pop("SUDO_UID", "0")
+)  # else whatever is tested here would give root up for all
 
 
 def plain_user():
@@ -46,21 +49,30 @@ def module_sim(tmp_path_factory):
 def sims(directory):
     started = []
     try:
-        yield lambda *arguments: start_sim(directory / f"sim{len(started)}.jsonl", arguments, started)
+        yield lambda *arguments: start_sim(
+            directory / f"sim{len(started)}.jsonl", arguments, started
+        )
     finally:
         for process in started:
             end(process)
 
 
 def start_sim(log_path, arguments, started):
-    command = child.command("--port", "0", "--log", str(log_path), "--parent-pid", str(os.getpid()), *arguments)
+    command = child.command(
+        "--port", "0", "--log", str(log_path), "--parent-pid", str(os.getpid()), *arguments
+    )
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     started.append(process)
     line = process.stdout.readline()
     assert line.startswith("listening on "), f"{command} said {line!r}"
     url = line.split()[-1]
-    return types.SimpleNamespace(url=url, port=int(url.rsplit(":", 1)[1]), process=process,
-                                 log=lambda: whole_lines(log_path), state=lambda: get_json(url + "/sim/state"))
+    return types.SimpleNamespace(
+        url=url,
+        port=int(url.rsplit(":", 1)[1]),
+        process=process,
+        log=lambda: whole_lines(log_path),
+        state=lambda: get_json(url + "/sim/state"),
+    )
 
 
 def whole_lines(path):

@@ -6,6 +6,7 @@
 
 What fails a test is printed and kept in .venv/fuzz/NAME/; put it into test_properties.py as an @example.
 """
+
 import contextlib
 import inspect
 import io
@@ -72,21 +73,44 @@ def fuzz(name, seconds):
     kept = ROOT / ".venv" / "fuzz" / name.replace(":", "-")
     kept.mkdir(parents=True, exist_ok=True)
     folders = Folders(kept.with_name(f"{kept.name}.files"))
-    fixtures = {"tmp_path": lambda: folders.mktemp("one"), "tmp_path_factory": lambda: folders, "capsys": Captured}
-    wanted = [fixture for fixture in inspect.signature(test.hypothesis.inner_test).parameters if fixture in fixtures]
+    fixtures = {
+        "tmp_path": lambda: folders.mktemp("one"),
+        "tmp_path_factory": lambda: folders,
+        "capsys": Captured,
+    }
+    wanted = [
+        fixture
+        for fixture in inspect.signature(test.hypothesis.inner_test).parameters
+        if fixture in fixtures
+    ]
 
     def judge(**drawn):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             try:
-                test.hypothesis.inner_test(**parameters, **{fixture: fixtures[fixture]() for fixture in wanted}, **drawn)
+                test.hypothesis.inner_test(
+                    **parameters, **{fixture: fixtures[fixture]() for fixture in wanted}, **drawn
+                )
             except Exception:
                 print(f"{name} fails with {drawn}", file=sys.__stderr__)
                 raise
 
-    judge.__signature__ = inspect.Signature([inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in strategies])
+    judge.__signature__ = inspect.Signature(
+        [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in strategies]
+    )
     one_input = settings(database=None)(given(**strategies)(judge)).hypothesis.fuzz_one_input
-    atheris.Setup([sys.argv[0], str(kept), f"-artifact_prefix={kept}/", f"-max_total_time={seconds}", f"-timeout={SLOW_S}",
-                   f"-max_len={LONGEST_BYTES}", f"-rss_limit_mb={MEMORY_MB}", "-verbosity=0"], lambda data: one_input(data) and None)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            str(kept),
+            f"-artifact_prefix={kept}/",
+            f"-max_total_time={seconds}",
+            f"-timeout={SLOW_S}",
+            f"-max_len={LONGEST_BYTES}",
+            f"-rss_limit_mb={MEMORY_MB}",
+            "-verbosity=0",
+        ],
+        lambda data: one_input(data) and None,
+    )
     atheris.Fuzz()
 
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 try:
-    from ollama_bench.terminal import standard  # first: it says so where Python is too old or lacks the packages
+
 except ModuleNotFoundError as error:
     sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
 from ollama_bench.storage import schema

@@ -8,10 +8,13 @@ from ollama_bench.analysis.comparison import Change, Comparison, error_ratio
 from ollama_bench.analysis.conditions import COLUMNS, Condition
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.wording import digits
-from ollama_bench.terminal import standard
+from ollama_bench.terminal.output import clean_line
 
-
-TRUE_OF_A_SLEEP = {"slept_s", "client_limited", "client_paused_s"}  # figures that a sleep leaves true
+TRUE_OF_A_SLEEP = {
+    "slept_s",
+    "client_limited",
+    "client_paused_s",
+}  # figures that a sleep leaves true
 
 
 def check_values(studies: Sequence[Study], conditions: Sequence[Condition]) -> list[str]:
@@ -33,7 +36,7 @@ def check_values(studies: Sequence[Study], conditions: Sequence[Condition]) -> l
             known = [(study, level) for study, level in known if not level["slept_s"]]
         lines += [
             f"failed: {condition.text} at {level['concurrency']} at once "
-            f"of {standard.clean_line(study.model)} ({digits(level[column])})"
+            f"of {clean_line(study.model)} ({digits(level[column])})"
             for study, level in known
             if condition.holds(level[column])
         ]

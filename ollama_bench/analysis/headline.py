@@ -14,7 +14,8 @@ from ollama_bench.analysis.service import (
     measure_service,
 )
 from ollama_bench.analysis.study import Study
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.results_file import ResultsError
 
 
 def headline(path: str, run_id: int, objectives: Objectives) -> list[str]:
@@ -22,7 +23,7 @@ def headline(path: str, run_id: int, objectives: Objectives) -> list[str]:
 
     Raises ResultsError if the file cannot be read.
     """
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     try:
         studies = selection.choose(database, [], [run_id])
         return [
@@ -30,10 +31,10 @@ def headline(path: str, run_id: int, objectives: Objectives) -> list[str]:
             for study in studies
             for sentence in headline_of(database, study, objectives, len(studies) > 1)
         ]
-    except db.ResultsError:  # no level was finished
+    except ResultsError:  # no level was finished
         return []
     except sqlite3.Error as error:
-        raise db.ResultsError(f"{path}: {error}") from None
+        raise ResultsError(f"{path}: {error}") from None
     finally:
         database.conn.close()
 

@@ -8,7 +8,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Study
-from ollama_bench.storage import db
+from ollama_bench.storage.results_file import ResultsError
 
 LONGEST_NUMBER = 19  # digits of an id
 LABELLED = "SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1"
@@ -22,7 +22,7 @@ def find_study(database: Database, name: str, models: Sequence[str]) -> Study:
     studies = find_studies(database, name, models)
     if len(studies) > 1:
         names = ", ".join(study.model for study in studies)
-        raise db.ResultsError(
+        raise ResultsError(
             f"{name} has several models ({names}): name one, "
             f"as in analyze.py {studies[0].model} --compare ..."
         )

@@ -18,7 +18,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis.folder_names import assign_folders, safe_name
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.study import Study as Study
-from ollama_bench.storage import db
+from ollama_bench.storage.results_file import ResultsError
 
 MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # that an error names
@@ -92,7 +92,7 @@ def choose(database: Database, models: Sequence[str], run_ids: Sequence[int]) ->
     pairs = [(row["run_id"], row["model"]) for row in rows]
     names = sorted({model for _, model in pairs})
     if not names:
-        raise db.ResultsError("no run with a finished level in this file: run bench.py first")
+        raise ResultsError("no run with a finished level in this file: run bench.py first")
     wanted = [match(name, names) for name in models] or names
     remember(database, [pair for pair in pairs if pair[1] in wanted])
     return [read_study(database, model) for model in dict.fromkeys(wanted)]
@@ -116,7 +116,7 @@ def find_by_id(database: Database, run_ids: Sequence[int]) -> list[Row]:
         rows = list(database.query(sql, [bounded]))
         if not rows:
             there = ", ".join(list_runs(database)) or "none"
-            raise db.ResultsError(f"no run {run_id} with levels in this file: it has {there}")
+            raise ResultsError(f"no run {run_id} with levels in this file: it has {there}")
         found += rows
     return found
 
@@ -134,7 +134,7 @@ def match(name: str, names: Sequence[str]) -> str:
     for stored in names:
         if name == safe_name(stored):
             return stored
-    raise db.ResultsError(f"no model {name} in these runs: they have {', '.join(names)}")
+    raise ResultsError(f"no model {name} in these runs: they have {', '.join(names)}")
 
 
 def read_study(database: Database, model: str) -> Study:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ollama_bench.analysis.study import Row
-from ollama_bench.terminal.console import short_time
+from ollama_bench.terminal.figures import format_duration as short_time
 
 OBJECTIVES = {
     "ttft": "within {} s to the first token",

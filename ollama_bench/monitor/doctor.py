@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from ollama_bench.terminal import standard  # first: it refuses an old Python without our packages
+from ollama_bench.terminal.output import clean_line, prepare_streams, silence
 
 # isort: split
 import argparse
@@ -20,13 +20,14 @@ from collections.abc import Iterable, Iterator
 
 from ollama_bench.monitor import doctor_sections
 from ollama_bench.monitor.masking import find_private_names, mask
-from ollama_bench.privilege import privilege
+from ollama_bench.privilege.helper import Helper, split_off
+from ollama_bench.privilege.sudo import PrivilegeError
 
 MOST_LINES, COLUMNS = 59, 100  # of the page
 
 
 def main() -> int:
-    standard.prepare()
+    prepare_streams()
     argparse.ArgumentParser(
         prog="doctor",
         description="Print one page, without names, on what this machine lets the tool see:"
@@ -34,13 +35,13 @@ def main() -> int:
     ).parse_args()
     helper = None
     try:
-        helper = privilege.split_off()  # before anything is opened
+        helper = split_off()  # before anything is opened
         show(report(helper))
     except KeyboardInterrupt:
         return 130
-    except (privilege.PrivilegeError, OSError) as error:
-        standard.silence(sys.stdout)
-        print(f"doctor: {standard.clean_line(str(error))}", file=sys.stderr)
+    except (PrivilegeError, OSError) as error:
+        silence(sys.stdout)
+        print(f"doctor: {clean_line(str(error))}", file=sys.stderr)
         return 1
     finally:
         if helper:
@@ -48,7 +49,7 @@ def main() -> int:
     return 0
 
 
-def report(helper: privilege.Helper | None) -> Iterator[str]:
+def report(helper: Helper | None) -> Iterator[str]:
     """Yield all lines as they are found; a section that fails gives its error instead."""
     for name, section in doctor_sections.list_sections(helper).items():
         try:
@@ -62,7 +63,7 @@ def show(lines: Iterable[str]) -> None:
     """Print lines, masked, and no more than one page."""
     names, count = find_private_names(), 0
     for line in lines:
-        clean = standard.clean_line(mask(line, names))
+        clean = clean_line(mask(line, names))
         for part in textwrap.wrap(clean, COLUMNS, subsequent_indent="    ", break_on_hyphens=False):
             count += 1
             if count < MOST_LINES:

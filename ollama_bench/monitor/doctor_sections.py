@@ -20,9 +20,9 @@ import psutil
 from ollama_bench.load import load
 from ollama_bench.monitor import machine, monitor, server_search
 from ollama_bench.platforms.conditions import output_of
-from ollama_bench.power import power
-from ollama_bench.privilege.privilege import Helper
-from ollama_bench.protocols import api
+from ollama_bench.power.sources import find_sources
+from ollama_bench.privilege.helper import Helper
+from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run import server
 from ollama_bench.storage.results_file import TOOL_VERSION
 from ollama_bench.transport import capabilities, syscalls
@@ -238,7 +238,7 @@ def ask_server(port: int, protocol: str) -> str:
     path = "/api/version" if protocol == "ollama" else "/v1/models"
     url = f"http://127.0.0.1:{port}"
     try:
-        with server.Server(url, api.SERVERS[protocol], None) as asked:
+        with server.Server(url, PROTOCOLS[protocol], None) as asked:
             status, answer = asked.get(path, within_s=ANSWER_S)
     except server.ServerError:
         return "no server"
@@ -282,7 +282,7 @@ def watch(helper: Helper | None) -> Iterator[str]:
         store,
         1,
         time.perf_counter_ns(),
-        sources=power.sources(helper),
+        sources=find_sources(helper),
         ports=[monitor.PORT],
         say=messages.append,
     )

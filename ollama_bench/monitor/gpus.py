@@ -8,15 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ollama_bench.power.power import (
-    graphics_cards,
-    hwmon_of,
-    is_apu,
-    load_nvml,
-    nvml_text,
-    read_number,
-    read_text,
-)
+from ollama_bench.power.linux_gpus import is_apu
+from ollama_bench.power.nvidia import decode_name as nvml_text
+from ollama_bench.power.nvidia import load_nvml
+from ollama_bench.power.sysfs import find_hwmon as hwmon_of
+from ollama_bench.power.sysfs import list_graphics_cards as graphics_cards
+from ollama_bench.power.sysfs import read_number, read_text
 
 MAKERS = {"0x1002": "AMD", "0x8086": "Intel"}  # by PCI vendor
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from ollama_bench.monitor.store import Store
-from ollama_bench.terminal import standard
+from ollama_bench.terminal.output import clean_line
 
 MESSAGE_LENGTH = 200  # shown of a message: a sampler's usage text has pages; the event keeps all
 
@@ -62,4 +62,4 @@ class Journal:
 
 def print_line(text: str) -> None:
     with contextlib.suppress(OSError):  # stderr may be closed
-        print(standard.clean_line(text), file=sys.stderr, flush=True)
+        print(clean_line(text), file=sys.stderr, flush=True)

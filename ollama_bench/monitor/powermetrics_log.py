@@ -15,7 +15,10 @@ from ollama_bench.monitor.journal import Journal
 from ollama_bench.monitor.power_source import READABLE, Columns
 from ollama_bench.monitor.run_row import make_run_row
 from ollama_bench.monitor.track import Track
-from ollama_bench.power.power import CHIP_SCOPE, LARGEST, GpuRail, parse_plist, parse_text
+from ollama_bench.power.powermetrics_plist import GpuRail, parse_plist
+from ollama_bench.power.powermetrics_text import parse_text
+from ollama_bench.power.stream import CHIP_SCOPE
+from ollama_bench.power.values import LARGEST
 from ollama_bench.storage.writer import Writer
 
 PLIST_END = b"</plist>"

@@ -10,7 +10,7 @@ from ollama_bench.analysis.conditions import COMPARED
 from ollama_bench.analysis.gate import signed
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.wording import digits
-from ollama_bench.terminal import standard
+from ollama_bench.terminal.output import clean, shorten
 
 HEADING = "\nat once  what            before    after   change  95 % interval      verdict"
 LINE_CELLS = 79
@@ -34,8 +34,8 @@ def print_comparison(before: Study, after: Study, doubts: Sequence[str], found: 
 
 
 def describe_study(study: Study) -> str:
-    runs = [f"run {run['run_id']} ({standard.brief(str(run['label']))})" for run in study.runs]
-    return f"{standard.brief(study.model)}: {', '.join(runs)}"
+    runs = [f"run {run['run_id']} ({shorten(str(run['label']))})" for run in study.runs]
+    return f"{shorten(study.model)}: {', '.join(runs)}"
 
 
 def lines_at(n: int | None, found: Comparison) -> list[str]:
@@ -84,4 +84,4 @@ def print_unshared(found: Comparison) -> None:
 
 
 def print_wrapped(text: str) -> None:
-    print(textwrap.fill(standard.clean(text), LINE_CELLS, subsequent_indent="     "))
+    print(textwrap.fill(clean(text), LINE_CELLS, subsequent_indent="     "))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.wording import digits, seconds
-from ollama_bench.terminal.console import GPU_COLUMNS, is_gpu_alone
+from ollama_bench.terminal.rows import GPU_COLUMNS, is_gpu_alone
 
 
 class Column(NamedTuple):

@@ -192,7 +192,7 @@ def gib(size_bytes: int | None) -> str:
 
 def write_commands(study: Study) -> str:
     """Return the command of each run; an import has none."""
-    commands = [run["command"] or "python import_csv.py DIR" for run in study.runs]
+    commands = [run["command"] or "python -m ollama_bench.study_csv DIR" for run in study.runs]
     return "".join(f"<pre>{escape(command)}</pre>" for command in dict.fromkeys(commands))
 
 

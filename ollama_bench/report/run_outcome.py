@@ -15,8 +15,11 @@ from ollama_bench.analysis.headline import headline
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import judge as judge_study
 from ollama_bench.report.terminal_report import print_verdict
-from ollama_bench.storage import db
-from ollama_bench.terminal import console, standard
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.damage import refuse_damage
+from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.terminal.rows import format_cache_effect, format_host, format_steady
+from ollama_bench.terminal.screen import Console
 
 if TYPE_CHECKING:
     from ollama_bench.inputs.settings import Settings
@@ -43,7 +46,7 @@ def show_level(
     settings: Settings,
     record: RunRecord,
     level_id: int,
-    screen: console.Console,
+    screen: Console,
     servers: Sequence[Server],
 ) -> float | None:
     """Show a level's line and what went wrong in it.
@@ -53,7 +56,7 @@ def show_level(
     """
     level = record.level(level_id)
     if level is None:
-        raise db.ResultsError(
+        raise ResultsError(
             f"run {record.id} is no longer in {settings.output.db}: another program has deleted it"
         )
     screen.level_finished(level)
@@ -61,7 +64,7 @@ def show_level(
     show_waits(level, screen)
     if settings.judging.steady:
         for row in record.rows(STEADY, [level_id]):
-            screen.say(console.steady_line(row))
+            screen.say(format_steady(row))
     ratio: float | None = level["good_ratio"]
     return None if level["slept_s"] else ratio
 
@@ -69,7 +72,7 @@ def show_level(
 def show_failures(
     record: RunRecord,
     level_id: int,
-    screen: console.Console,
+    screen: Console,
     servers: Sequence[Server],
 ) -> None:
     """Show a line for requests that ended alike, and what may help, once a run."""
@@ -92,7 +95,7 @@ def advise(failure: Row, servers: Sequence[Server]) -> set[str]:
     return advice - {""}
 
 
-def show_waits(level: Row, screen: console.Console) -> None:
+def show_waits(level: Row, screen: Console) -> None:
     """Show how many requests of an open loop came due and could not be sent at once, or at all."""
     if level["load"] == "open" and level["pool_waits"]:
         screen.warn(
@@ -110,17 +113,17 @@ def show(
     settings: Settings,
     record: RunRecord,
     status: str,
-    screen: console.Console,
+    screen: Console,
     servers: Sequence[Server],
 ) -> None:
     """Show the table of a run, the answer in sentences, and what to type next."""
     screen.table(record.levels())
     if settings.request.cache == "both":
         for row in record.rows(CACHE_EFFECT, [record.id]):
-            screen.say(console.cache_line(row) + describe_misses(row))
+            screen.say(format_cache_effect(row) + describe_misses(row))
     if len(servers) > 1:
         for row in record.rows(HOSTS, [record.id]):
-            screen.say(console.host_line(row))
+            screen.say(format_host(row))
     path = settings.output.db
     if record.writer.rejected:
         screen.warn(f"{record.writer.rejected} rows were rejected: they are not in {path}")
@@ -140,7 +143,7 @@ def describe_misses(row: Row) -> str:
 
 def describe_next(path: str, run_id: int, status: str) -> str:
     """Return what to type next."""
-    file = standard.quoted(path)
+    file = quote_path(path)
     options = "" if path == "results.db" else f" --db {file}"
     if status != "finished":  # by default analyze.py takes a finished run
         options += f" --run {run_id}"
@@ -159,14 +162,14 @@ def judge(settings: Settings, run_id: int) -> int:
     if not (settings.judging.report or settings.judging.fail_if):
         return 0
     path = settings.output.db
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     try:
-        db.refuse_damage(database)
+        refuse_damage(database)
         return judge_run(settings, database, run_id)
     except sqlite3.Error as error:
-        raise db.ResultsError(f"{path}: {error}") from None
+        raise ResultsError(f"{path}: {error}") from None
     except OSError as error:  # a chart cannot be written
-        raise db.ResultsError(str(error)) from None
+        raise ResultsError(str(error)) from None
     finally:
         database.close()
 

@@ -10,7 +10,16 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
-from ollama_bench.terminal import console, standard
+from ollama_bench.terminal.rows import (
+    GPU_NOTE,
+    LEAST_WIDTH,
+    LEVEL_COLUMNS,
+    WIDTH,
+    format_heading,
+    format_host,
+    format_level,
+    is_gpu_alone,
+)
 
 HOSTS = """
 SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
@@ -21,11 +30,11 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     """Print everything that is said of a study."""
     study, width = verdict.study, line_width()
     print_heading(study)
-    print(console.heading(console.LEVEL_COLUMNS, width))
+    print(format_heading(LEVEL_COLUMNS, width))
     for level in study.levels:
-        print(console.level_line(level, width))
-    if any(map(console.is_gpu_alone, study.levels)):
-        print(console.GPU_NOTE)
+        print(format_level(level, width))
+    if any(map(is_gpu_alone, study.levels)):
+        print(GPU_NOTE)
     print()
     for sentence in verdict.sentences:
         print_wrapped(sentence)
@@ -37,9 +46,9 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
 
 def print_heading(study: Study) -> None:
     simulated = "   SIMULATED: not a measurement of a real machine" if study.simulated else ""
-    print(standard.brief(study.model) + simulated)
+    print(shorten(study.model) + simulated)
     for run in study.runs:
-        label = standard.brief(str(run["label"]))
+        label = shorten(str(run["label"]))
         print(f"  run {run['run_id']}, {label}, {run['started_utc']} UTC")
     print()
 
@@ -50,22 +59,22 @@ def print_hosts(database: Database, model: str) -> None:
     if len({row["host"] for row in rows}) < 2:
         return
     for row in rows:
-        print(console.host_line(row))
+        print(format_host(row))
     print()
 
 
 def line_width() -> int:
     """Return the cells of a line; for a file or a pipe always the same."""
     if not sys.stdout.isatty():
-        return console.WIDTH
+        return WIDTH
     columns = shutil.get_terminal_size().columns
-    return max(console.LEAST_WIDTH, min(console.WIDTH, columns))
+    return max(LEAST_WIDTH, min(WIDTH, columns))
 
 
 def print_wrapped(text: str) -> None:
     """Print a sentence, broken between words."""
     lines = textwrap.fill(
-        standard.clean(text),
+        clean(text),
         line_width() - 1,
         subsequent_indent="  ",
         break_long_words=False,

@@ -10,9 +10,9 @@ from ollama_bench.load import load
 from ollama_bench.load.attempt import Outcome, Task
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.run.record import RunRecord
-from ollama_bench.storage import db
-from ollama_bench.terminal.console import Console
+from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.interrupt import Interrupt
+from ollama_bench.terminal.screen import Console
 
 REQUEST_IDS = 1_000_000  # a request's id is its level's times this, plus its number
 CHUNKS_AT_ONCE = 16_384  # of a request in one statement; SQLite unfolds them without Python's lock
@@ -55,7 +55,7 @@ class LevelRecorder(load.Observer):
         """Store rows before the first byte leaves: they show even after a crash."""
         for task in tasks:
             self.begun(task)
-        with contextlib.suppress(db.ResultsError):  # the load must not be left halfway: see tick()
+        with contextlib.suppress(ResultsError):  # the load must not be left halfway: see tick()
             self._record.writer.flush()
         self._mark()
 

@@ -14,9 +14,9 @@ from ollama_bench.run.plan import Level
 from ollama_bench.run.record import RunRecord
 from ollama_bench.run.targets import Targets
 from ollama_bench.run.tasks import PromptOrder, TaskSource
-from ollama_bench.terminal.console import Console
 from ollama_bench.terminal.interrupt import Interrupt
-from ollama_bench.transport import wire
+from ollama_bench.terminal.screen import Console
+from ollama_bench.transport.lines import Lines
 
 FINISHED = """
 SELECT DISTINCT model, concurrency, repeat, cache FROM level
@@ -41,7 +41,7 @@ class LevelRunner:
         settings: Settings,
         record: RunRecord,
         targets: Targets,
-        lines: wire.Lines,
+        lines: Lines,
         screen: Console,
         interrupt: Interrupt,
         monitor: Monitor | None,

@@ -18,7 +18,9 @@ from ollama_bench.protocols.text import one_line
 from ollama_bench.run.error import RunError
 from ollama_bench.run.record import Row, RunRecord, read_rows
 from ollama_bench.run.server import Server
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import DEAD_AFTER_S
+from ollama_bench.storage.results_file import TOOL_VERSION
+from ollama_bench.storage.writer import Writer
 
 LOOK_EVERY_S = 0.5  # between two looks for a sign of life of another run
 RESUMABLE = """
@@ -48,9 +50,7 @@ class OpenedRun:
     has_baseline: bool
 
 
-def open_run(
-    settings: Settings, servers: Sequence[Server], writer: db.Writer, say: Say
-) -> OpenedRun:
+def open_run(settings: Settings, servers: Sequence[Server], writer: Writer, say: Say) -> OpenedRun:
     """Return the run to measure into. Raises RunError, ResultsError."""
     arguments = json.dumps(stored_arguments(settings))
     found = None
@@ -91,7 +91,7 @@ def running_columns() -> Row:
         "seen_unix": time.time(),
         "pid": os.getpid(),
         "command": " ".join(["python", *sys.argv]),
-        "tool_version": db.TOOL_VERSION,
+        "tool_version": TOOL_VERSION,
         "python_version": platform.python_version(),
         "ended_ns": None,
     }
@@ -100,7 +100,7 @@ def running_columns() -> Row:
 def insert_run(
     settings: Settings,
     servers: Sequence[Server],
-    writer: db.Writer,
+    writer: Writer,
     arguments: str,
     started_unix: float,
 ) -> int:
@@ -134,7 +134,7 @@ class Resuming:
         if found is None or found["status"] != "running":
             return found
         age_s = max(time.time() - found["alive_unix"], 0.0)  # negative: another computer's clock
-        left_s = db.DEAD_AFTER_S - age_s
+        left_s = DEAD_AFTER_S - age_s
         if left_s > 0:
             self._say(
                 f"run {found['id']} gave a sign of life {age_s:.0f} s ago; waiting up to"

@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.storage.writer import Writer
 
 Row = dict[str, Any]
 
@@ -19,11 +21,11 @@ FROM level_summary LEFT JOIN energy_summary USING (level_id)"""
 
 def read_rows(path: str, sql: str, values: Iterable[object] = ()) -> list[Row]:
     """Return rows of the results file as it is now. Raises ResultsError."""
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     try:
         return list(database.query(sql, list(values)))
     except sqlite3.Error as error:
-        raise db.ResultsError(f"{path}: {error}") from None
+        raise ResultsError(f"{path}: {error}") from None
     finally:
         database.conn.close()
 
@@ -36,7 +38,7 @@ class RunRecord:
     """
 
     def __init__(
-        self, run_id: int, writer: db.Writer, path: str, origin_ns: int, started_unix: float
+        self, run_id: int, writer: Writer, path: str, origin_ns: int, started_unix: float
     ) -> None:
         self.id, self.writer, self.path = run_id, writer, path
         self.origin_ns, self.started_unix = origin_ns, started_unix

@@ -19,7 +19,7 @@ import urllib3
 
 from ollama_bench.inputs.settings import RequestSettings, ServerAddress
 from ollama_bench.load.failures import describe_failure
-from ollama_bench.privilege import privilege
+from ollama_bench.privilege.variables import suggest_preserving
 from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.protocols.protocol import ProtocolError, ServerProtocol
 from ollama_bench.protocols.registry import PROTOCOLS
@@ -142,7 +142,7 @@ class Server:
         """Return what may help after such a failure, to be appended to its words; "" if unknown."""
         hint = ""
         if http_status == 401 and not self.headers and self.protocol.name == "openai":
-            hint = privilege.dropped_hint("OPENAI_API_KEY")
+            hint = suggest_preserving("OPENAI_API_KEY")
         elif is_blocked_by_macos(self.url, error):
             hint = LOCAL_NETWORK
         return f"; {hint}" if hint else ""

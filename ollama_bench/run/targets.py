@@ -15,9 +15,9 @@ from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.run.error import RunError
 from ollama_bench.run.record import RunRecord
 from ollama_bench.run.server import Server
-from ollama_bench.terminal.console import Console
 from ollama_bench.terminal.interrupt import Interrupt
-from ollama_bench.transport import wire
+from ollama_bench.terminal.screen import Console
+from ollama_bench.transport.lines import Lines
 
 WARMUP_TOKENS = 8  # of a warm-up's reply: loading the model is what takes long
 COME_BACK_S = 30.0  # a server that vanished may take so long to come back
@@ -42,7 +42,7 @@ class Targets:
         servers: Sequence[Server],
         request: RequestSettings,
         limits: Limits,
-        lines: wire.Lines,
+        lines: Lines,
         screen: Console,
         interrupt: Interrupt,
     ) -> None:

@@ -6,7 +6,9 @@ import sys
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ that belongs to root would be in the user's way
 
-import ollama_bench.terminal.standard  # noqa: F401  first: it reports a Python that will not do
+from ollama_bench.terminal import interpreter
+
+interpreter.check()  # Python's version and the packages, before anything needs them
 from ollama_bench.study_csv.importer import main
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ollama_bench.privilege import privilege
+from ollama_bench.privilege.sudo import PrivilegeError, drop_root
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.study_csv.levels import (
     Level,
@@ -27,7 +27,8 @@ from ollama_bench.study_csv.levels import (
 )
 from ollama_bench.study_csv.storing import describe_outcome, read_known_keys, store
 from ollama_bench.study_csv.tree import ImportTreeError, Notes, find_models, make_visible
-from ollama_bench.terminal import standard
+from ollama_bench.terminal.command_line import quote_path, refuse_nul
+from ollama_bench.terminal.output import prepare_streams
 
 PROGRAM = "ollama-bench import"
 LINE_WIDTH = 79
@@ -35,13 +36,13 @@ LINE_WIDTH = 79
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    standard.prepare()
+    prepare_streams()
     arguments = parse_args(argv)
     try:
-        privilege.drop()
+        drop_root()
         for model, folders in find_models(arguments.dir).items():
             import_model(model, folders, arguments.db, arguments.dry_run)
-    except (ImportTreeError, ResultsError, privilege.PrivilegeError) as error:
+    except (ImportTreeError, ResultsError, PrivilegeError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
     except (sqlite3.Error, OSError) as error:
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    command = f"python analyze.py --db {standard.quoted(arguments.db)}"
+    command = f"python analyze.py --db {quote_path(arguments.db)}"
     print("dry run: nothing was written" if arguments.dry_run else f"next: {command}")
     return 0
 
@@ -69,7 +70,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--db", default="results.db", help="results file (default: results.db)")
     add("--dry-run", action="store_true", help="report what would be stored, write nothing")
     arguments = parser.parse_args(argv)
-    standard.refuse_nul(parser, arguments)
+    refuse_nul(parser, arguments)
     return arguments
 
 

@@ -22,7 +22,7 @@ DOT = "·"  # shown for each of them
 LONGEST_NAME = 200  # characters of a name that are shown
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Replace standard input, output or error by os.devnull where it is closed (`>&-`).
 
     Otherwise the next file or socket that is opened would get its number, and with it what is

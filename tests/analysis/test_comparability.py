@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support.comparisons import lines, row
 from tests.support.studies import change
 
@@ -67,7 +67,7 @@ def test_a_simulated_side_is_told_in_one_line(write, capsys, simulated, said):
 def test_words_against_tokens_are_told_in_one_line(write, capsys):
     write("before", levels=LEVELS, simulated=0)
     results = write("after", levels=LEVELS, simulated=0)
-    database = db.connect(results)
+    database = connect(results)
     database.execute(
         "UPDATE request SET output_tokens_source = 'words' WHERE level_id IN (SELECT id FROM "
         "level WHERE run_id = 1)"
@@ -97,7 +97,7 @@ def test_words_against_tokens_are_told_in_one_line(write, capsys):
 def test_loads_that_differ_are_told(write, capsys, sides, said):
     write("before", levels=LEVELS, simulated=0)
     results = write("after", levels=LEVELS, simulated=0)
-    database = db.connect(results)
+    database = connect(results)
     for run_id, columns in enumerate(sides, 1):
         database.execute(f"UPDATE level SET {columns} WHERE run_id = {run_id}")
     database.close()
@@ -113,7 +113,7 @@ def test_loads_that_differ_are_told(write, capsys, sides, said):
 def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
     write("before", rate=90.0, levels=LEVELS)
     path = write("after", rate=60.0, levels=LEVELS)
-    database = db.connect(path)
+    database = connect(path)
     with database.conn:
         database.execute(
             "UPDATE level SET slept_s = 30 WHERE concurrency = 4 AND run_id = (SELECT id FROM "

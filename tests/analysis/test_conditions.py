@@ -7,7 +7,7 @@ import pytest
 import analyze
 import bench
 from ollama_bench.analysis.conditions import FIGURES, ConditionError, parse_condition
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.comparisons import run
 
@@ -32,7 +32,7 @@ NO_FIGURES = {
 
 
 def columns(path, view):
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     try:
         return [column[0] for column in database.execute(f"SELECT * FROM {view}").description]
     finally:

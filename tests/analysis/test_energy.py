@@ -8,7 +8,7 @@ import analyze
 from ollama_bench.analysis.caveats import gpu_alone, uncovered_energy
 from ollama_bench.analysis.energy import describe_cost
 from ollama_bench.analysis.wording import digits
-from ollama_bench.terminal import console
+from ollama_bench.terminal.rows import GPU_NOTE
 from tests.support import made_up_results
 from tests.support.studies import GPU_ALONE, read
 
@@ -44,7 +44,7 @@ def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
     assert not uncovered_energy(study)
     assert analyze.main(["--db", str(results), "--no-charts"]) == 0
     out = capsys.readouterr().out
-    assert " 16.0g " in out and out.count(console.GPU_NOTE) == 1
+    assert " 16.0g " in out and out.count(GPU_NOTE) == 1
 
 
 def test_a_study_whose_sums_are_known_says_nothing_of_the_gpu_alone(results, capsys):
@@ -52,7 +52,7 @@ def test_a_study_whose_sums_are_known_says_nothing_of_the_gpu_alone(results, cap
     study, said = read(results)
     assert "GPU alone" not in said and not gpu_alone(study)
     analyze.main(["--db", str(results), "--no-charts"])
-    assert console.GPU_NOTE not in capsys.readouterr().out
+    assert GPU_NOTE not in capsys.readouterr().out
 
 
 def test_cost_follows_from_the_energy(results):

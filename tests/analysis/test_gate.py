@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.comparisons import lines, row, run
 
@@ -47,7 +47,7 @@ def test_a_level_that_is_not_there_any_more_trips_too(write, capsys):
 def test_a_metric_that_is_gone_trips_its_own_bounds(write, capsys):
     write("before", levels=LEVELS)
     results = write("after", levels=LEVELS)
-    database = db.connect(results)
+    database = connect(results)
     database.execute(
         "DELETE FROM power_sample WHERE source_id IN (SELECT id FROM power_source WHERE run_id = 2)"
     )
@@ -105,7 +105,7 @@ def test_fail_if_without_a_comparison_bounds_values(pair, condition, code):
 
 def test_a_bound_that_cannot_be_told_fails(pair, tmp_path, capsys):
     made_up_results.write(tmp_path / "dark.db", levels=(1,))
-    database = db.connect(tmp_path / "dark.db")
+    database = connect(tmp_path / "dark.db")
     database.execute("DELETE FROM power_sample")
     database.close()
     assert run(tmp_path / "dark.db", "--fail-if", "joules_per_token>1") == 1

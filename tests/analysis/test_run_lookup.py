@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.comparisons import run
 
@@ -37,7 +37,7 @@ def test_runs_of_several_models_are_compared_one_model_at_a_time(write, capsys):
     for label in ("before", "after"):
         write(label, model="alpha:7b", levels=LEVELS)
         results = write(label, model="beta:7b", levels=LEVELS)
-    database = db.connect(results)
+    database = connect(results)
     database.execute("UPDATE level SET run_id = run_id - 1 WHERE model = 'beta:7b'")
     database.close()
     assert run(results, "--compare", "1", "3") == 1

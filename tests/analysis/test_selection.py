@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.results_file import ResultsError
 from tests.support import made_up_results
 from tests.support.selections import chosen
 from tests.support.studies import change
@@ -68,12 +69,12 @@ def test_an_interrupted_level_that_was_fired_again_is_left_out(results):
 )
 def test_what_is_absent_is_one_line(results, models, run_ids, said):
     made_up_results.write(results, levels=(1,))
-    with pytest.raises(db.ResultsError, match=said) as error:
+    with pytest.raises(ResultsError, match=said) as error:
         chosen(results, models, run_ids)
     assert "\n" not in str(error.value)
 
 
 def test_an_empty_file_says_what_to_do(results):
-    db.connect(results).close()
-    with pytest.raises(db.ResultsError, match="run bench.py first"):
+    connect(results).close()
+    with pytest.raises(ResultsError, match="run bench.py first"):
         chosen(results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ollama_bench.analysis.wording import digits, percent, seconds, span
-from ollama_bench.terminal import console
+from ollama_bench.terminal.figures import format_duration
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_digits(value, text):
 
 
 def test_durations_are_written_as_in_the_table():
-    assert seconds(0.0042) == console.short_time(0.0042) == "4.2 ms"
+    assert seconds(0.0042) == format_duration(0.0042) == "4.2 ms"
 
 
 @pytest.mark.parametrize(

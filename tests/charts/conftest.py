@@ -6,7 +6,7 @@ import pytest
 
 from ollama_bench.analysis import selection
 from ollama_bench.charts import catalog
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 
 
@@ -15,7 +15,7 @@ def drawn(tmp_path_factory):
     """Every chart of a made-up study with failures."""
     path = tmp_path_factory.mktemp("charts") / "results.db"
     made_up_results.write(path, failures=5)
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     study = selection.choose(database, [], [])[0]
     specs = {chart.name: chart.draw(database, study) for chart in catalog.CHARTS}
     database.close()
@@ -29,7 +29,7 @@ def file(tmp_path):
 
     def change(sql=(), **written):
         made_up_results.write(tmp_path / "results.db", **written)
-        opened.append(db.connect(tmp_path / "results.db"))
+        opened.append(connect(tmp_path / "results.db"))
         for statement in sql:
             opened[-1].execute(statement)
         return opened[-1], selection.choose(opened[-1], [], [])[0]

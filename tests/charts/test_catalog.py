@@ -5,7 +5,7 @@ from __future__ import annotations
 from ollama_bench.analysis import selection
 from ollama_bench.charts import catalog
 from ollama_bench.charts.chart import SIMULATED
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.chart_specs import axes
 
@@ -36,7 +36,7 @@ def test_levels_are_evenly_spaced_everywhere(drawn):
 
 def test_what_is_absent_is_not_drawn(tmp_path):
     made_up_results.write(tmp_path / "results.db", levels=(1, 2), chunks=False)
-    database = db.connect(tmp_path / "results.db")
+    database = connect(tmp_path / "results.db")
     database.execute("DELETE FROM power_sample")
     database.execute("UPDATE request SET server_total_ns = NULL")
     study = selection.choose(database, [], [])[0]

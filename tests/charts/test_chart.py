@@ -7,14 +7,14 @@ import json
 from ollama_bench.analysis import selection
 from ollama_bench.charts import catalog
 from ollama_bench.charts.chart import WORDS_NOTE
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.chart_specs import chart, values
 
 
 def test_the_smaller_of_a_pair_ends_at_32(tmp_path):
     made_up_results.write(tmp_path / "results.db", levels=(1, 32, 33), chunks=False)
-    database = db.connect(tmp_path / "results.db", readonly=True)
+    database = connect(tmp_path / "results.db", readonly=True)
     study = selection.choose(database, [], [])[0]
     seen = {
         chart.name: {
@@ -66,7 +66,7 @@ def test_a_hostile_model_name_stays_text(tmp_path):
         model="</script><script>alert(1)</script>",
         chunks=False,
     )
-    database = db.connect(tmp_path / "results.db")
+    database = connect(tmp_path / "results.db")
     study = selection.choose(database, [], [])[0]
     spec = catalog.CHARTS[0].draw(database, study)
     database.close()

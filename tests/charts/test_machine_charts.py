@@ -9,7 +9,7 @@ import pytest
 from ollama_bench.analysis import selection
 from ollama_bench.charts import catalog
 from ollama_bench.charts.timeline_charts import TIMELINE_SQL
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.chart_specs import axes, chart, values
 
@@ -32,7 +32,7 @@ from tests.support.chart_specs import axes, chart, values
 )
 def test_energy_of_the_gpu_alone_is_drawn_as_such_where_no_more_is_known(tmp_path, where, titles):
     made_up_results.write(tmp_path / "results.db", levels=(1, 2, 4))
-    database = db.connect(tmp_path / "results.db")
+    database = connect(tmp_path / "results.db")
     database.execute(f"UPDATE power_sample SET energy_j = NULL WHERE {where}")
     (chart,) = [chart for chart in catalog.CHARTS if chart.name == "energy"]
     spec = chart.draw(database, selection.choose(database, [], [])[0])

@@ -13,7 +13,7 @@ from ollama_bench.analysis import selection
 from ollama_bench.charts import catalog
 from ollama_bench.charts.png import save_png
 from ollama_bench.charts.stream_charts import EDGES_NS, cell_of_ns
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.chart_specs import values
 
@@ -51,10 +51,10 @@ def test_cells_are_tenths_of_a_decade():
 def test_gaps_are_drawn_without_their_percentiles(tmp_path):
     path = tmp_path / "results.db"
     made_up_results.write(path)
-    writable = db.connect(path)
+    writable = connect(path)
     writable.execute("UPDATE level SET itl_p50_s = NULL, itl_p95_s = NULL, itl_p99_s = NULL")
     writable.conn.close()
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     study = selection.choose(database, [], [])[0]
     chart = next(chart for chart in catalog.CHARTS if chart.name == "itl")
     save_png(chart.draw(database, study), tmp_path / "itl.png", tmp_path)

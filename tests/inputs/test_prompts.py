@@ -117,8 +117,7 @@ def test_conversations_without_a_question_are_skipped_and_counted_once(tmp_path,
     assert prompts.read(str(tmp_path / "prompts.jsonl")) == found
     said = capsys.readouterr().err
     assert (
-        "skipping 4 of 5 conversations without a question" in said
-        and len(said.splitlines()) == 1
+        "skipping 4 of 5 conversations without a question" in said and len(said.splitlines()) == 1
     )
 
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from ollama_bench.power import power
+from ollama_bench.power.powermetrics_command import SAMPLERS
+from ollama_bench.power.sources import find_sources
 from tests.monitor.support import (
     FAKE,
     Watched,
@@ -28,11 +29,11 @@ def fake(tmp_path):
             str(tmp_path),
             mode,
             "--samplers",
-            power.SAMPLERS[0],
+            SAMPLERS[0],
             "-i",
             "100",
         ]
-        return power.sources(powermetrics_command=command)[0]
+        return find_sources(powermetrics_command=command)[0]
 
     return source
 

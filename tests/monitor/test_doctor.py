@@ -14,8 +14,6 @@ import pytest
 
 from ollama_bench.monitor import doctor, doctor_sections, machine, monitor, server_search
 from ollama_bench.monitor.masking import mask
-from ollama_bench.power import power
-from ollama_bench.privilege import privilege
 from ollama_bench.run import server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +32,7 @@ runpy.run_module("ollama_bench.monitor.doctor", run_name="__main__")
 def quick(monkeypatch):
     monkeypatch.setattr(doctor_sections, "WATCH_S", 0.1)
     monkeypatch.setattr(doctor_sections, "FIRST_S", 2.0)
-    monkeypatch.setattr(privilege, "split_off", lambda: None)
+    monkeypatch.setattr(doctor, "split_off", lambda: None)
     monkeypatch.setattr(sys, "argv", ["doctor"])
 
 
@@ -54,7 +52,9 @@ def test_one_page_says_what_is_asked_of_a_stranger(capsys, monkeypatch, sim):
     line = json.dumps(json.dumps(MACMON))
     code = f"import time\nwhile True: print({line}, flush=True); time.sleep(0.1)"
     monkeypatch.setattr(
-        power, "sources", lambda helper: [power.macmon_source([sys.executable, "-c", code])]
+        doctor_sections,
+        "find_sources",
+        lambda helper: [make_macmon_source([sys.executable, "-c", code])],
     )
     said = page(capsys)
     for word in (
@@ -83,7 +83,7 @@ def test_one_page_says_what_is_asked_of_a_stranger(capsys, monkeypatch, sim):
         (psutil, "net_connections"),
         (machine, "describe"),
         (server_search, "find_servers"),
-        (power, "sources"),
+        (doctor_sections, "find_sources"),
         (monitor, "Monitor"),
         (server, "Server"),
         (time, "get_clock_info"),

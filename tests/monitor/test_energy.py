@@ -6,8 +6,8 @@ import urllib.request
 
 from ollama_bench.load import load
 from ollama_bench.monitor import monitor
-from ollama_bench.power import power
-from ollama_bench.protocols.api import SERVERS
+from ollama_bench.power.sources import find_sources
+from ollama_bench.protocols.registry import PROTOCOLS as SERVERS
 from ollama_bench.run.server import Simulator
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.writer import Writer
@@ -40,7 +40,7 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
             origin_ns,
             pid=simulator.pid,
             interval_s=0.2,
-            sources=power.sources(powermetrics_command=simulator.powermetrics),
+            sources=find_sources(powermetrics_command=simulator.powermetrics),
             say=lambda text: None,
         )
         watch.start()

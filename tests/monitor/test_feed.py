@@ -14,7 +14,10 @@ from ollama_bench.monitor import (
     feed,
     track,
 )
-from ollama_bench.power import power
+from ollama_bench.power.macmon import create_macmon_source
+from ollama_bench.power.powermetrics_plist import parse_plist
+from ollama_bench.power.sources import find_sources
+from ollama_bench.power.stream import Stream
 from tests.monitor.support import (
     PATIENCE_S,
 )
@@ -28,13 +31,11 @@ while True:
 """
 
 
-class Stuck(power.Stream):
+class Stuck(Stream):
     """A sampler that says nothing and takes its time to end."""
 
     def __init__(self):
-        super().__init__(
-            "stuck", types.SimpleNamespace(cpu_s=0.0), power.parse_plist, b"</plist>", 0.1
-        )
+        super().__init__("stuck", types.SimpleNamespace(cpu_s=0.0), parse_plist, b"</plist>", 0.1)
         self.reading, self.writing = os.pipe()
         self.killed, self.may_end = threading.Event(), threading.Event()
 
@@ -63,7 +64,7 @@ def test_no_root(watch, fake):
 
 
 def test_tool_missing(watch):
-    watched = watch(power.sources(powermetrics_command=["/nonexistent/powermetrics"]))
+    watched = watch(find_sources(powermetrics_command=["/nonexistent/powermetrics"]))
     assert watched.monitor.wait_first_sample(PATIENCE_S)
     assert "nonexistent" in watched.monitor.tracks[0].status
 
@@ -124,7 +125,7 @@ def test_a_sampler_that_cannot_be_started_again_is_not_said_to_be(watch, fake):
 
 def test_another_source_goes_on_for_one_that_failed_for_good(watch, fake):
     source = fake("no_root")
-    source.successor = lambda: power.macmon_source([sys.executable, "-c", MACMON])
+    source.successor = lambda: create_macmon_source([sys.executable, "-c", MACMON])
     watched = watch([source])
     assert watched.monitor.wait_first_sample(PATIENCE_S)
     assert watched.samples(3)[0]["gpu_energy_j"] > 0

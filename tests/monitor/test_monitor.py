@@ -12,7 +12,7 @@ import pytest
 
 import bench
 from ollama_bench.platforms import conditions
-from ollama_bench.power import power
+from ollama_bench.power.source import Absent
 from ollama_bench.storage.connection import connect
 from tests.monitor.support import (
     PATIENCE_S,
@@ -49,7 +49,7 @@ def test_wait_covered_lasts_until_the_samples_reach_the_instant(watch, fake):
 
 
 def test_wait_covered_waits_for_nothing_that_is_not_there(watch):
-    watched = watch([power.Absent("powermetrics", "soc", "interval", "not read")])
+    watched = watch([Absent("powermetrics", "soc", "interval", "not read")])
     assert watched.monitor.wait_covered(10**18)
 
 

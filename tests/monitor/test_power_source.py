@@ -10,7 +10,9 @@ from ollama_bench.monitor.power_source import (
     Sample,
     StreamedSource,
 )
-from ollama_bench.power import power
+from ollama_bench.power.macmon import create_macmon_source
+from ollama_bench.power.source import Absent
+from ollama_bench.power.sources import find_sources
 
 
 def show_amd_gpu(sysfs):
@@ -25,11 +27,11 @@ def show_amd_gpu(sysfs):
 def test_each_source_of_the_power_room_is_of_its_kind(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     show_amd_gpu(tmp_path)
-    (gauge,) = [found for found in power.sources(sysfs=str(tmp_path)) if found.name == "amdgpu"]
-    absent = power.Absent("powermetrics", "soc", "interval", "not read")
+    (gauge,) = [found for found in find_sources(sysfs=str(tmp_path)) if found.name == "amdgpu"]
+    absent = Absent("powermetrics", "soc", "interval", "not read")
     for streamed in (
-        power.sources(powermetrics_command=["powermetrics"])[0],
-        power.macmon_source(["macmon"]),
+        find_sources(powermetrics_command=["powermetrics"])[0],
+        create_macmon_source(["macmon"]),
     ):
         assert isinstance(streamed, StreamedSource) and isinstance(streamed, IntervalSource)
         assert not isinstance(streamed, PolledSource)

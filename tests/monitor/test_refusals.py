@@ -17,7 +17,7 @@ import monitor
 from ollama_bench.monitor.process_tree import ProcessTree, Slots
 from ollama_bench.monitor.processes import find_descendants
 from ollama_bench.platforms import darwin
-from ollama_bench.power import power
+from ollama_bench.power.sampler import Child
 from ollama_bench.storage.connection import connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -223,7 +223,7 @@ def test_slots_are_unknown_where_the_processes_refuse(monkeypatch, server, error
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_sampler_ends_where_its_cpu_time_is_refused(monkeypatch, error):
-    child = power.Child([[sys.executable, "-c", "input()"]])
+    child = Child([[sys.executable, "-c", "input()"]])
     output = child.start()
     with output:
         monkeypatch.setattr(psutil, "Process", refusing(error))

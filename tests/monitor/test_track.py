@@ -9,7 +9,7 @@ import pytest
 
 from ollama_bench.monitor import system_sample
 from ollama_bench.platforms import conditions
-from ollama_bench.power import power
+from ollama_bench.power.source import Absent
 from tests.monitor.support import PATIENCE_S, document, told
 
 
@@ -69,7 +69,7 @@ def test_four_samples_without_energy_are_not_told(watch):
 
 
 def test_what_is_not_there_is_said_once(watch):
-    watched = watch([power.Absent("powermetrics", "soc", "interval", "not read: start with sudo")])
+    watched = watch([Absent("powermetrics", "soc", "interval", "not read: start with sudo")])
     assert watched.monitor.wait_first_sample(PATIENCE_S)
     assert watched.said == [
         "power: powermetrics soc not read: start with sudo",

@@ -1,4 +1,5 @@
 """What Windows does otherwise, by stand-ins: a shutdown that wakes nobody, long ticks, Ctrl-C for children."""
+
 import contextlib
 import os
 import socket
@@ -12,15 +13,25 @@ import pytest
 import requests
 import urllib3
 
-from ollama_bench.protocols import api
 from ollama_bench.load import load
-from ollama_bench.power import power
-from ollama_bench.run import selfcheck
-from ollama_bench.run import server
-from ollama_bench.transport import syscalls
-from ollama_bench.transport import capabilities, lines, recorder, reader as reader_module, wire
+from ollama_bench.power.sampler import Child
+from ollama_bench.protocols.registry import PROTOCOLS
+from ollama_bench.run import selfcheck, server
+from ollama_bench.transport import capabilities, lines, recorder, syscalls
 from ollama_bench.transport import exchange as exchange_module
-from tests.transport.scripted_server import CLOSE, END, FIXTURES, GAP_S, HEAD, chunk, exchange_with, text
+from ollama_bench.transport import reader as reader_module
+from ollama_bench.transport.exchange import Exchange
+from ollama_bench.transport.session import Session
+from tests.transport.scripted_server import (
+    CLOSE,
+    END,
+    FIXTURES,
+    GAP_S,
+    HEAD,
+    chunk,
+    exchange_with,
+    text,
+)
 from tests.transport.scripted_server import server as wire_server
 
 CUT = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
@@ -50,12 +61,17 @@ def ends(work, within_s=5.0):
 @pytest.mark.parametrize("tls", [False, True])
 def test_cancelling_ends_a_silent_stream(winsock, tls):
     with wire_server([HEAD + chunk(b"a\n"), 30.0], tls=tls) as url:
-        exchange, session = wire.Exchange(kernel_stamps=False), wire.Session()
+        exchange, session = Exchange(kernel_stamps=False), Session()
         prepared = session.prepare_request(requests.Request("POST", url))
 
         def work():
             with exchange, contextlib.suppress(*CUT):
-                response = session.send(prepared, exchange=exchange, stream=True, verify=str(FIXTURES / "localhost-cert.pem"))
+                response = session.send(
+                    prepared,
+                    exchange=exchange,
+                    stream=True,
+                    verify=str(FIXTURES / "localhost-cert.pem"),
+                )
                 list(exchange.pieces(response))
             return exchange
 
@@ -67,7 +83,9 @@ def test_cancelling_ends_a_silent_stream(winsock, tls):
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_stream_slower_than_the_looks_is_whole(winsock, monkeypatch, tls):
     monkeypatch.setattr(recorder, "CUT_LOOK_S", GAP_S / 5)
-    with wire_server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, END], tls=tls) as url:
+    with wire_server(
+        [GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, END], tls=tls
+    ) as url:
         pieces, exchange = ends(lambda: exchange_with(url, kernel_stamps=False))
     assert text(pieces) == b"a\nb\n" and exchange.cancelled is None
     assert pieces[0][0] - exchange.sent_ns > GAP_S * 0.8e9
@@ -84,10 +102,12 @@ def silent(number_of_bytes=1):
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
     body = {"prompt": "x" * number_of_bytes}
-    return listener, lambda number: load.Task(number, api.SERVERS["ollama"], url, body)
+    return listener, lambda number: load.Task(number, PROTOCOLS["ollama"], url, body)
 
 
-@pytest.mark.parametrize("limits", [{"deadline_s": 0.3}, {"stall_s": 0.3}, {}], ids=["deadline", "stall", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "limits", [{"deadline_s": 0.3}, {"stall_s": 0.3}, {}], ids=["deadline", "stall", "Ctrl-C"]
+)
 @pytest.mark.parametrize("size", [1, 16_000_000], ids=["small", "large"])
 def test_a_level_ends_at_a_silent_server(winsock, limits, size):
     listener, source = silent(size)
@@ -126,6 +146,7 @@ class Winmm:
 
 def use(monkeypatch, library):
     """Have this be winmm.dll of a Windows machine."""
+
     def load_library(name):
         assert name == "winmm"
         if library is None:
@@ -159,7 +180,9 @@ def test_it_is_given_back_after_an_error(monkeypatch):
     assert winmm.calls == [("begin", 1), ("end", 1)]
 
 
-@pytest.mark.parametrize("library", [None, Winmm(97), types.SimpleNamespace()], ids=["no library", "refused", "no call"])
+@pytest.mark.parametrize(
+    "library", [None, Winmm(97), types.SimpleNamespace()], ids=["no library", "refused", "no call"]
+)
 def test_a_windows_without_such_a_timer_runs_all_the_same(monkeypatch, library):
     use(monkeypatch, library)
     with syscalls.short_ticks():
@@ -179,14 +202,20 @@ def test_no_other_system_is_asked(monkeypatch, platform):
 
 # -- Ctrl-C
 
+
 class Started(Exception):
     pass
 
 
-@pytest.mark.parametrize("make, start", [
-    (server.Simulator, "__enter__"), (lambda: selfcheck.Witness(20), "__enter__"),
-    (lambda: power.Child([["powermetrics"]]), "start"),
-], ids=["the demo's simulator", "the check's simulator", "a sampler"])
+@pytest.mark.parametrize(
+    "make, start",
+    [
+        (server.Simulator, "__enter__"),
+        (lambda: selfcheck.Witness(20), "__enter__"),
+        (lambda: Child([["powermetrics"]]), "start"),
+    ],
+    ids=["the demo's simulator", "the check's simulator", "a sampler"],
+)
 def test_a_child_is_not_reached_by_ctrl_c(monkeypatch, make, start):
     asked = {}
 
@@ -209,20 +238,25 @@ def test_a_child_is_not_reached_by_ctrl_c(monkeypatch, make, start):
 
 
 def test_no_thread_waits_for_a_reader_that_has_died(monkeypatch):
-    if not wire.READS_TOGETHER:
+    if not capabilities.READS_TOGETHER:
         pytest.skip("no such thread here")
     died = threading.Event()
 
-    class Broken(reader_module.Epoll if hasattr(reader_module.select, "epoll") else reader_module.Kqueue):
+    class Broken(
+        reader_module.Epoll if hasattr(reader_module.select, "epoll") else reader_module.Kqueue
+    ):
         def wait(self, timeout_s):
             numbers = super().wait(timeout_s)
             died.set()
             raise MemoryError
 
-    monkeypatch.setattr(reader_module, "Epoll" if hasattr(reader_module.select, "epoll") else "Kqueue", Broken)
+    monkeypatch.setattr(
+        reader_module, "Epoll" if hasattr(reader_module.select, "epoll") else "Kqueue", Broken
+    )
     with wire_server(*[[HEAD + chunk(b"a\n"), 0.3, END]] * 8) as url:
+
         def source(number):
-            return load.Task(number, api.SERVERS["ollama"], url, {})
+            return load.Task(number, PROTOCOLS["ollama"], url, {})
 
         level = load.Load(source, load.Limits(stall_s=None), 2, planned=8)
 
@@ -236,10 +270,13 @@ def test_no_thread_waits_for_a_reader_that_has_died(monkeypatch):
 
 
 def test_who_comes_after_a_readers_death_receives_alone(monkeypatch):
-    if not wire.READS_TOGETHER:
+    if not capabilities.READS_TOGETHER:
         pytest.skip("no such thread here")
-    monkeypatch.setattr(wire.Reader, "_work", lambda self: 1 / 0)
-    with wire_server([HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END]) as url, wire.Reader() as reader:
+    monkeypatch.setattr(reader_module.Reader, "_work", lambda self: 1 / 0)
+    with (
+        wire_server([HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END]) as url,
+        reader_module.Reader() as reader,
+    ):
         until = time.monotonic() + 5
         while reader.death is None and time.monotonic() < until:
             time.sleep(0.001)

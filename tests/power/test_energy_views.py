@@ -2,14 +2,14 @@
 
 import pytest
 
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.power.documents import S
 
 
 @pytest.fixture
 def results(tmp_path):
     """A run of 100 s: idle from 0 to 10 s, one level from 20 to 30 s, one from 40 to 50 s."""
-    database = db.connect(tmp_path / "results.db")
+    database = connect(tmp_path / "results.db")
     database["run"].insert(
         {
             "id": 1,

@@ -12,7 +12,7 @@ import pytest
 
 import analyze
 import bench
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.studies import change as change_file
 
@@ -55,7 +55,7 @@ def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
 
 
 def test_a_price_where_no_level_has_a_token(results, capsys):
-    database = db.connect(results)
+    database = connect(results)
     database.execute(
         "UPDATE request SET status = 'refused', first_text_ns = NULL, first_answer_ns = NULL, "
         "last_text_ns = NULL, chunks = 0, output_tokens = 0"
@@ -158,7 +158,7 @@ def test_wrong_usage_is_2(results, arguments):
 
 
 def test_the_runs_own_objectives_count_unless_others_are_given(results, capsys):
-    database = db.connect(results)
+    database = connect(results)
     database.execute("INSERT INTO objective VALUES (1, 'ttft_s', 3), (1, 'tokens_per_s', 5)")
     database.close()
     analyze.main(["--db", str(results), "--no-charts"])
@@ -178,7 +178,7 @@ def test_the_runs_own_objectives_count_unless_others_are_given(results, capsys):
     ],
 )
 def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
-    database = db.connect(results)
+    database = connect(results)
     database.execute(f"UPDATE level SET slept_s = 30 WHERE concurrency IN ({slept_at})")
     database.close()
     assert (
@@ -225,7 +225,7 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, capsys, change, said):
     ],
 )
 def test_a_level_that_slept_keeps_no_bound(results, capsys, condition, code, said):
-    database = db.connect(results)
+    database = connect(results)
     database.execute("UPDATE level SET slept_s = CASE concurrency WHEN 8 THEN 30 ELSE 0 END")
     database.close()
     arguments = ["--db", str(results), "--no-charts", "--fail-if", condition]
@@ -235,7 +235,7 @@ def test_a_level_that_slept_keeps_no_bound(results, capsys, condition, code, sai
 
 
 def test_no_price_is_that_of_a_level_that_slept(results, capsys):
-    database = db.connect(results)
+    database = connect(results)
     cheapest = (
         "SELECT level_id, concurrency FROM energy_summary ORDER BY joules_per_output_token LIMIT 1"
     )
@@ -254,7 +254,7 @@ def test_what_a_cache_saves_is_not_told_by_a_level_that_slept(tmp_path, sim, cap
     asked = ["1", "--cache", "both", "--host", server.url, "--db", str(path), "--cooldown", "0"]
     asked += ["--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
     assert bench.main(asked) == 0
-    database = db.connect(path)
+    database = connect(path)
     database.execute(f"UPDATE level SET slept_s = 30 WHERE cache = '{slept}'")
     database.close()
     capsys.readouterr()

@@ -7,7 +7,8 @@ import types
 import pytest
 
 from ollama_bench.report import run_outcome
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.results_file import ResultsError
 from tests.support import made_up_results
 from tests.support.studies import change
 
@@ -27,7 +28,7 @@ class Record:
         self.path = path
 
     def rows(self, sql, values=()):
-        database = db.connect(self.path, readonly=True)
+        database = connect(self.path, readonly=True)
         try:
             return list(database.query(sql, list(values)))
         finally:
@@ -110,7 +111,7 @@ def test_waits_for_a_place_are_told_of_an_open_loop_only(path):
 
 
 def test_a_level_that_somebody_deleted_is_one_line(path):
-    with pytest.raises(db.ResultsError, match="run 1 is no longer in .*: another program"):
+    with pytest.raises(ResultsError, match="run 1 is no longer in .*: another program"):
         show_level(path, 99)
 
 
@@ -146,6 +147,6 @@ def test_the_judgment_is_the_exit_code(path, capsys, fail_if, code, said):
 def test_a_report_that_cannot_be_written_is_one_line(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").write_text("in the way")
-    with pytest.raises(db.ResultsError) as error:
+    with pytest.raises(ResultsError) as error:
         run_outcome.judge(settings(path, report=True), 1)
     assert "data" in str(error.value) and "\n" not in str(error.value)

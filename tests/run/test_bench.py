@@ -456,7 +456,12 @@ def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(fast, tmp
     )
     (level,) = rows(tmp_path, "SELECT * FROM level_summary")
     assert code == 0 and level["never_sent"] > 5 and level["requests"] + level["never_sent"] > 20
-    assert " ".join(out.split()).count(f"{level['never_sent']} were never sent because the level ended") == 1
+    assert (
+        " ".join(out.split()).count(
+            f"{level['never_sent']} were never sent because the level ended"
+        )
+        == 1
+    )
     assert out.index(
         f"{level['never_sent']} requests came due before the end and were never sent"
     ) > out.index(" LEVEL ")

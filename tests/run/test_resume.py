@@ -16,7 +16,8 @@ import pytest
 import bench
 from ollama_bench.run import opening, targets
 from ollama_bench.storage import connection as storage_connection
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.writer import Writer
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
@@ -72,13 +73,13 @@ def content(path):
 def test_a_run_is_alive_by_its_signs_and_not_by_its_pid(tmp_path):
     """Its process may be on another computer, or in another container."""
     absent = 2**22 + 1  # higher than any pid
-    with db.Writer(tmp_path / "results.db") as writer:
+    with Writer(tmp_path / "results.db") as writer:
         writer.insert("run", RUN | {"seen_unix": time.time(), "pid": absent})
         writer.insert("run", RUN | {"seen_unix": time.time() - 60, "pid": os.getpid()})
         writer.insert(
             "run", RUN | {"seen_unix": time.time() + 600, "pid": absent}
         )  # a clock that is ahead
-    db.connect(tmp_path / "results.db").close()
+    connect(tmp_path / "results.db").close()
     assert ask(tmp_path / "results.db", "SELECT status FROM run") == [
         ("running",),
         ("interrupted",),
@@ -158,7 +159,7 @@ def test_of_two_that_resume_at_once_one_does(module_sim, tmp_path):
 
 
 def test_a_run_is_taken_over_once(tmp_path):
-    with db.Writer(tmp_path / "results.db") as writer:
+    with Writer(tmp_path / "results.db") as writer:
         run_id = writer.insert("run", RUN | {"status": "interrupted", "seen_unix": None})
         writer.insert(
             "level", {"run_id": run_id, "model": "m", "concurrency": 1, "status": "running"}
@@ -202,7 +203,7 @@ def test_what_was_measured_is_not_mixed_with_another_model_or_server(
 ):
     path = tmp_path / "results.db"
     left_behind(path, asked, age_s=60)
-    db.connect(path).close()  # which notes that it died
+    connect(path).close()  # which notes that it died
     ask(path, f"UPDATE target SET {column} = ?", was)
     before, requests = content(path), len(server.log())
     capsys.readouterr()

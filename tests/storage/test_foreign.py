@@ -11,8 +11,8 @@ import time
 import pytest
 
 import analyze
-from ollama_bench.analysis.headline import headline
 import bench
+from ollama_bench.analysis.headline import headline
 from ollama_bench.storage import connection as connection_module
 from ollama_bench.storage import schema
 from ollama_bench.storage.connection import connect

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ollama_bench.analysis.service import measure_service
 from ollama_bench.analysis import selection
+from ollama_bench.analysis.service import measure_service
 from tests.storage.rows import S, level, one, request
 
 

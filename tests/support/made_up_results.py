@@ -3,7 +3,7 @@
 import json
 import random
 
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 
 S = 1_000_000_000
 GIB = 1 << 30
@@ -27,7 +27,7 @@ def write(
     tokens=60,
 ):
     """Add runs to a file; each request generates `tokens` tokens at `rate` shared by up to `slots` streams."""
-    database = db.connect(path)
+    database = connect(path)
     database.execute("BEGIN")
     ids = [
         write_run(

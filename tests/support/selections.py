@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ollama_bench.analysis import selection
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 
 
 def chosen(path, models=(), run_ids=()):
-    database = db.connect(path, readonly=True)
+    database = connect(path, readonly=True)
     try:
         return selection.choose(database, list(models), list(run_ids))
     finally:

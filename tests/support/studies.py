@@ -5,7 +5,7 @@ from __future__ import annotations
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.answers import answer
 from ollama_bench.analysis.service import measure_service
-from ollama_bench.storage import db
+from ollama_bench.storage.connection import connect
 
 SLO = {"ttft": 10.0, "tokens_per_s": 10.0}
 
@@ -47,7 +47,7 @@ GPU_ALONE = "UPDATE power_sample SET energy_j = NULL, cpu_energy_j = NULL, gpu_e
 
 def read(path, *changes):
     """The only study of a file after some changes, and its answers."""
-    database = db.connect(path)
+    database = connect(path)
     for sql in changes:
         database.execute(sql)
     study = selection.choose(database, [], [])[0]
@@ -74,7 +74,7 @@ def made_of(rates=None, waits=None, **columns):
 
 
 def change(path, *statements):
-    database = db.connect(path)
+    database = connect(path)
     for sql in statements:
         database.execute(sql)
     database.close()

@@ -1,4 +1,5 @@
 """What may import what, and that every file can be imported on every system without doing anything."""
+
 import ast
 import subprocess
 import sys
@@ -10,7 +11,21 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path.stem for path in ROOT.glob("*.py"))
 LAYERS = [  # a file imports from the lines above its own, never beside it or below
     {"conditions"},
-    {"api", "syscalls", "darwin", "config", "interrupt", "standard", "schema", "files", "objectives", "power", "prompts", "sim", "awake"},
+    {
+        "api",
+        "syscalls",
+        "darwin",
+        "config",
+        "interrupt",
+        "standard",
+        "schema",
+        "files",
+        "objectives",
+        "power",
+        "prompts",
+        "sim",
+        "awake",
+    },
     {"db", "wire"},
     {"attempt", "console", "machine", "privilege", "options", "selection", "describe"},
     {"tally", "server", "monitor", "verdict", "export_csv", "import_csv"},
@@ -20,7 +35,21 @@ LAYERS = [  # a file imports from the lines above its own, never beside it or be
     {"analyze"},
     {"bench"},
 ]
-NOT_EVERYWHERE = {"pwd", "grp", "resource", "fcntl", "termios", "tty", "pty", "syslog", "curses", "winreg", "msvcrt", "_winapi", "pynvml"}
+NOT_EVERYWHERE = {
+    "pwd",
+    "grp",
+    "resource",
+    "fcntl",
+    "termios",
+    "tty",
+    "pty",
+    "syslog",
+    "curses",
+    "winreg",
+    "msvcrt",
+    "_winapi",
+    "pynvml",
+}
 
 
 def tree(name):
@@ -40,7 +69,9 @@ def imported(nodes):
 def test_a_file_imports_from_above_it_only(name):
     found = [number for number, layer in enumerate(LAYERS) if name in layer]
     assert found, f"{name}.py is new: give it a line in LAYERS"
-    allowed = set().union(*LAYERS[: found[0]]) - {"sim"}  # the simulator is a witness: it asks nobody and nobody asks it
+    allowed = set().union(*LAYERS[: found[0]]) - {
+        "sim"
+    }  # the simulator is a witness: it asks nobody and nobody asks it
     assert set(imported(ast.walk(tree(name)))) & set(FILES) <= allowed
 
 
@@ -74,6 +105,12 @@ assert threading.active_count() == 1
 
 def test_every_file_can_be_imported_where_those_are_absent(tmp_path):
     """And nothing happens then: no word, no file, no thread."""
-    code = BLOCKED.format(blocked=NOT_EVERYWHERE - {"winreg", "msvcrt", "_winapi"}, root=str(ROOT), files=FILES)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "") and list(tmp_path.iterdir()) == []
+    code = BLOCKED.format(
+        blocked=NOT_EVERYWHERE - {"winreg", "msvcrt", "_winapi"}, root=str(ROOT), files=FILES
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "") and list(
+        tmp_path.iterdir()
+    ) == []

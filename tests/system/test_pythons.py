@@ -1,4 +1,5 @@
 """Which Python: one that is too old, lacks the packages or may not see our files is told so in one line."""
+
 import ast
 import os
 import re
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from ollama_bench.simulator import child
-from ollama_bench.terminal import standard
+from ollama_bench.terminal.interpreter import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = [path.name for path in sorted(ROOT.glob("*.py"))
-            if '__name__ == "__main__"' in path.read_text(encoding="utf-8")]
+PROGRAMS = [
+    path.name
+    for path in sorted(ROOT.glob("*.py"))
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+]
 LOCKS = ["requirements.lock", "tests/requirements.lock"]
 OLD = """
 import runpy, sys
@@ -26,20 +30,34 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def run(arguments, cwd, **environment):
-    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True,
-                          timeout=60, env={**os.environ, **environment})
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
 
 
 def test_the_programs_are_these():
-    assert {"bench.py", "monitor.py", "analyze.py", "sim.py", "import_csv.py", "describe.py"} <= set(PROGRAMS)
+    assert {
+        "bench.py",
+        "monitor.py",
+        "analyze.py",
+        "sim.py",
+        "import_csv.py",
+        "describe.py",
+    } <= set(PROGRAMS)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_python_that_is_too_old_is_told_so(program, tmp_path):
     done = run(["-S", "-c", OLD.format(root=str(ROOT)), str(ROOT / program)], tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (f"Python 3.10 or newer is needed, and {sys.executable} is 3.9: "
-                           "see Install in README.md\n")
+    assert done.stderr == (
+        f"Python 3.10 or newer is needed, and {sys.executable} is 3.9: see Install in README.md\n"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("*.py")))
@@ -52,8 +70,9 @@ def test_a_python_without_the_packages_is_told_so(program, tmp_path):
     done = run(["-S", str(ROOT / program), "1"], tmp_path)
     name = "psutil" if program == "sim.py" else "rich"
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (f"No module named '{name}': start it with .venv/bin/python, "
-                           "or see Install in README.md\n")
+    assert done.stderr == (
+        f"No module named '{name}': start it with .venv/bin/python, or see Install in README.md\n"
+    )
 
 
 def test_each_package_that_a_file_imports_at_its_top_is_looked_for():
@@ -64,7 +83,7 @@ def test_each_package_that_a_file_imports_at_its_top_is_looked_for():
             names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             found |= {name.partition(".")[0] for name in names}
-    assert found - ours - set(sys.stdlib_module_names) == set(standard.PACKAGES) - {"tomli"}
+    assert found - ours - set(sys.stdlib_module_names) == set(PACKAGES) - {"tomli"}
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="-P came with 3.11")
@@ -72,8 +91,10 @@ def test_each_package_that_a_file_imports_at_its_top_is_looked_for():
 def test_a_python_that_may_not_see_our_files_is_told_so(program, tmp_path):
     done = run([str(ROOT / program), "--help"], tmp_path, PYTHONSAFEPATH="1")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == ("No module named 'standard': start it without PYTHONSAFEPATH, -P and -I, "
-                           "which hide this tool's own files\n")
+    assert done.stderr == (
+        "No module named 'standard': start it without PYTHONSAFEPATH, -P and -I, "
+        "which hide this tool's own files\n"
+    )
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="-P came with 3.11")
@@ -86,8 +107,13 @@ def test_the_simulator_needs_none_of_them(tmp_path):
 def test_make_says_which_python_it_lacks(tmp_path):
     for name in ("Makefile", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
-    done = subprocess.run(["make", "demo", "PYTHON=python9.9"], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=60)
+    done = subprocess.run(
+        ["make", "demo", "PYTHON=python9.9"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.stderr.startswith("no python9.9 is there: make PYTHON=python3.12\n")
     assert (done.returncode, done.stdout) == (2, "") and not (tmp_path / ".venv").exists()
 
@@ -104,10 +130,16 @@ def test_a_lock_pins_each_package_and_never_pip(lock):
 
 
 def test_pip_is_started_by_the_python_it_is_to_serve():
-    for path in [ROOT / "README.md", ROOT / "Makefile", *ROOT.glob("docs/*.md"),
-                 *ROOT.glob(".github/workflows/*.yml")]:
+    for path in [
+        ROOT / "README.md",
+        ROOT / "Makefile",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob(".github/workflows/*.yml"),
+    ]:
         for line in path.read_text(encoding="utf-8").splitlines():
             for before in re.findall(r"(\S*\s*-?\S*\s*)\bpip3? install", line):
                 assert "-m" in before, f"{path.name}: {line}"
-    lock = re.search(r"^lock:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    lock = re.search(
+        r"^lock:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M
+    )
     assert lock and all("--no-emit-package pip " in line for line in lock[1].splitlines())

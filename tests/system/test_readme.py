@@ -1,4 +1,5 @@
 """README.md: every option it names exists, and every option that exists is in it."""
+
 import re
 from pathlib import Path
 
@@ -9,7 +10,13 @@ OTHERS = {"--csv", "--fault", "--port", "--help"}  # of sqlite-utils, the simula
 
 
 def all_options():
-    return {flag for action in options.make_parser()._actions if action.help != "==SUPPRESS==" for flag in action.option_strings if flag.startswith("--")}
+    return {
+        flag
+        for action in options.make_parser()._actions
+        if action.help != "==SUPPRESS=="
+        for flag in action.option_strings
+        if flag.startswith("--")
+    }
 
 
 def test_every_option_of_bench_is_in_the_readme():
@@ -17,7 +24,11 @@ def test_every_option_of_bench_is_in_the_readme():
 
 
 def test_every_option_of_a_bench_command_exists():
-    lines = [line for line in README.splitlines() if "bench.py " in line and "analyze" not in line and "ollama_bench.simulator" not in line]
+    lines = [
+        line
+        for line in README.splitlines()
+        if "bench.py " in line and "analyze" not in line and "ollama_bench.simulator" not in line
+    ]
     named = {flag for line in lines for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)}
     assert named and named <= all_options()
 

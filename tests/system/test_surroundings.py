@@ -10,10 +10,10 @@ import pytest
 
 import analyze
 import bench
-from ollama_bench.study_csv import import_csv
-from tests.support import made_up_results
 import monitor
 from ollama_bench.inputs import options
+from ollama_bench.study_csv.importer import main, parse_args
+from tests.support import made_up_results
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--cooldown", "0", "--idle", "0", "--no-monitor"]
@@ -73,7 +73,9 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
     assert charts.returncode == 1 and charts.stderr == (
         "analyze.py: cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or use --no-charts\n"
     )
-    assert run("ollama_bench.simulator", "--fault", "help", cwd=tmp_path, **bare).stdout.startswith("html_502 ")
+    assert run("ollama_bench.simulator", "--fault", "help", cwd=tmp_path, **bare).stdout.startswith(
+        "html_502 "
+    )
 
 
 # -- windows without width
@@ -183,8 +185,8 @@ def test_a_nul_character_in_a_file_of_settings_is_one_line(tmp_path, capsys, key
             for option in ("--db", "--prompts", "--config", "--model", "--label")
         ),
         *((analyze.parse_args, [option, "a\0b"]) for option in ("--db", "--out", "--export-csv")),
-        (import_csv.parse_args, ["a\0b"]),
-        (import_csv.parse_args, ["a", "--db", "a\0b"]),
+        (parse_args, ["a\0b"]),
+        (parse_args, ["a", "--db", "a\0b"]),
         (monitor.parse_args, ["--db", "a\0b"]),
         (monitor.parse_args, ["--powermetrics-log", "a\0b"]),
     ],
@@ -213,5 +215,5 @@ def test_the_commands_that_are_printed_can_be_typed(tmp_path, monkeypatch, capsy
     assert [shlex.split(command)[-1] for command in commands] == [name, name]
     assert analyze.main(["--db", name, "--no-charts", "--export-csv", "."]) == 0
     capsys.readouterr()
-    assert import_csv.main(["ollama", "--db", "again and again.db"]) == 0
+    assert main(["ollama", "--db", "again and again.db"]) == 0
     assert shlex.split(capsys.readouterr().out.splitlines()[-1])[-1] == "again and again.db"
