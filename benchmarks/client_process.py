@@ -92,12 +92,11 @@ def switch_parts(wanted: argparse.Namespace) -> None:
     """Turn parts of the product off; watch with a simulated powermetrics, as on a Mac."""
     port = wanted.url.rsplit(":", 1)[1]
     powermetrics = child.powermetrics_command(int(port), POWER_INTERVAL_MS)
-    real = find_sources
-    find_sources = lambda **_: real(powermetrics_command=powermetrics)
+    bench.find_sources = lambda **_: find_sources(powermetrics_command=powermetrics)
     if "console" not in wanted.parts:
         Console.draw = lambda *_: None
     if "writer" not in wanted.parts:
-        COMMIT_EVERY_S = 1e6  # it sleeps until somebody waits for it, which is after the streams
+        writer.COMMIT_EVERY_S = 1e6  # it sleeps until somebody waits for it, which is after the streams
     if "gc" in wanted.parts:
         interpreter.gc = WithCollector()
 

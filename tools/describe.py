@@ -1,6 +1,6 @@
 """describe.py - says in metadata.yaml what every table, view and column of results.db means.
 
-    python describe.py         write metadata.yaml anew, after a change of schema.sql
+    python tools/describe.py   write metadata.yaml anew, after a change of schema.sql
     datasette results.db -m metadata.yaml     (or: datasette . )
 
 A table's columns are described by the comments in schema.sql, so that a meaning stands in
@@ -15,11 +15,8 @@ import sqlite3
 import sys
 from pathlib import Path
 
-try:
-
-except ModuleNotFoundError as error:
-    sys.exit(f"{error}: start it without PYTHONSAFEPATH, -P and -I, which hide this tool's own files")
-from ollama_bench.storage import schema
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from ollama_bench.storage import schema  # noqa: E402
 
 METADATA = Path(__file__).parents[1] / "metadata.yaml"
 

@@ -111,7 +111,7 @@ def format_columns(row: Mapping[str, Any]) -> str:
 # -- the tool and its Python
 
 
-def describe_tool(helper: privilege.Helper | None) -> Iterator[str]:
+def describe_tool(helper: Helper | None) -> Iterator[str]:
     """Describe the versions of the tool and of the system, by each way to ask for it."""
     rights = "as root" if is_root() else "started with sudo" if helper else "without root"
     yield f"{TOOL_VERSION}, {rights}"

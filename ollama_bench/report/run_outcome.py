@@ -18,6 +18,7 @@ from ollama_bench.report.terminal_report import print_verdict
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.terminal.command_line import quote_path
 from ollama_bench.terminal.rows import format_cache_effect, format_host, format_steady
 from ollama_bench.terminal.screen import Console
 

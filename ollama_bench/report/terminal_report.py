@@ -10,6 +10,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
+from ollama_bench.terminal.output import clean, shorten
 from ollama_bench.terminal.rows import (
     GPU_NOTE,
     LEAST_WIDTH,

@@ -14,6 +14,7 @@ import pytest
 
 from ollama_bench.monitor import doctor, doctor_sections, machine, monitor, server_search
 from ollama_bench.monitor.masking import mask
+from ollama_bench.power.macmon import create_macmon_source
 from ollama_bench.run import server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +55,7 @@ def test_one_page_says_what_is_asked_of_a_stranger(capsys, monkeypatch, sim):
     monkeypatch.setattr(
         doctor_sections,
         "find_sources",
-        lambda helper: [make_macmon_source([sys.executable, "-c", code])],
+        lambda helper: [create_macmon_source([sys.executable, "-c", code])],
     )
     said = page(capsys)
     for word in (
