@@ -31,6 +31,7 @@ from ollama_bench.power.sources import find_sources
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run.selfcheck import MODEL  # noqa: E402
 from ollama_bench.simulator import child  # noqa: E402
+from ollama_bench.storage import writer  # noqa: E402
 from ollama_bench.storage.connection import connect
 from ollama_bench.terminal.screen import Console
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ollama_bench.platforms import sleep_clock
 from ollama_bench.load import heartbeat
 from ollama_bench.platforms import awake
 from tests.load.levels import fire_burst
@@ -30,7 +31,7 @@ def test_the_heart_tells_how_late_threads_wake(exact):
 def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monkeypatch):
     """On a Mac perf_counter stands still while it sleeps; another clock goes on."""
     jumps = queue.SimpleQueue()
-    real = awake.continuous_ns
+    real = sleep_clock.continuous_ns
     slept = [0]
 
     def clock():
