@@ -48,6 +48,9 @@ class StopSignal(Protocol):
 
     def is_set(self) -> bool: ...
 
+    def wait(self, timeout: float) -> bool:
+        """Sleep for so many seconds, or until it is set; return whether it is."""
+
 
 @dataclass(frozen=True)
 class Limits:
