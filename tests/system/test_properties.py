@@ -19,6 +19,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ollama_bench.monitor.command_line import read_slots
+from ollama_bench.monitor import powermetrics_log
+from ollama_bench.monitor import parallel_advice
 from ollama_bench.analysis import conditions
 from ollama_bench.inputs import objectives, options, prompts
 from ollama_bench.monitor import machine, monitor
@@ -243,7 +246,7 @@ def test_config(capsys, tmp_path, data):
 @example(["-np", "9" * 19])
 @example(["-np", "٣"])
 def test_slots_in_a_command_line(words):
-    assert (found := monitor.parallel_option(words)) is None or 0 < found < 2**63
+    assert (found := read_slots(words)) is None or 0 < found < 2**63
 
 
 @given(
@@ -264,7 +267,7 @@ def test_advice(parameter_size, context_tokens, size_bytes, slots):
         "context_tokens": context_tokens,
         "size_bytes": size_bytes,
     }
-    advice = machine.parallel_advice({"gpu_cores": 19, "memory_bytes": 32 << 30}, target)
+    advice = parallel_advice.advise({"gpu_cores": 19, "memory_bytes": 32 << 30}, target)
     assert advice is None or one_line(advice)
 
 
@@ -1038,8 +1041,8 @@ def test_a_log_of_powermetrics_is_stored_or_refused_in_one_line(tmp_path_factory
     top = tmp_path_factory.mktemp("log")
     (top / "log").write_bytes(log)
     try:
-        monitor.import_log(str(top / "log"), str(top / "results.db"))
-    except monitor.LogError as error:
+        powermetrics_log.import_log(str(top / "log"), str(top / "results.db"))
+    except powermetrics_log.LogError as error:
         assert one_line(error)
         return
     with closing(connect(top / "results.db", readonly=True).conn) as connection:
