@@ -1,20 +1,26 @@
-# make demo: set up, and measure a simulated machine    make test: set up, and pass the tests
+# make demo: set up, and measure a simulated machine    make check: set up, and pass all checks
 PYTHON ?= python3
 BIN := .venv/bin
+PARALLEL := -n 4 --dist loadfile  # a file's tests stay together: they share servers
 
-.PHONY: demo test test-faults check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-storage bench-soak clean
+.PHONY: demo lint test test-faults check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-storage bench-soak clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
 	@echo 'before that: source $(BIN)/activate'
 
+lint: .venv/tests-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
 test: .venv/tests-installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 test-faults: .venv/tests-installed
-	$(BIN)/python -m pytest -q -m faults
+	$(BIN)/python -m pytest -q $(PARALLEL) -m faults
 
-check: test test-faults
+check: lint test test-faults
 
 fuzz: .venv/tests-installed  # Linux, Python 3.11 to 3.13: ten minutes for each parser
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
@@ -29,7 +35,7 @@ doctor: .venv/installed  # what to paste where you ask for help
 	@$(BIN)/python -m ollama_bench.monitor.doctor
 
 docs: .venv/installed
-	$(BIN)/python describe.py
+	$(BIN)/python tools/describe.py
 	rm -rf .venv/docs && mkdir .venv/docs
 	$(BIN)/python bench.py --demo --db .venv/docs/results.db
 	$(BIN)/python analyze.py --db .venv/docs/results.db --out .venv/docs/data
@@ -69,4 +75,5 @@ bench-soak: .venv/installed
 	$(BIN)/python benchmarks/bench_soak.py
 
 clean:
-	rm -rf .venv .pytest_cache __pycache__ tests/__pycache__
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -48,7 +48,7 @@ from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.study_csv.export import write
-from ollama_bench.terminal.command_line import refuse_nul
+from ollama_bench.terminal.command_line import name_program, refuse_nul
 from ollama_bench.terminal.output import clean, prepare_streams
 
 MOST_MONEY = 1e12
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def fail(message: str) -> int:
-    print(clean(f"analyze.py: {message}"), file=sys.stderr)
+    print(clean(f"{name_program('analyze')}: {message}"), file=sys.stderr)
     return 1
 
 
@@ -180,7 +180,7 @@ def parse_args(argv: list[str] | None) -> Settings:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="analyze.py",
+        prog=name_program("analyze"),
         description="The answer, the charts and the report from results.db.",
     )
     add = parser.add_argument

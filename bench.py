@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
     sys.exit(f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files")
 interpreter.check()  # Python's version and the packages, before anything needs them
 from ollama_bench.inputs import command_line
+from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, prepare_streams
 
 if __name__ == "__main__" and "SUDO_UID" not in os.environ:
@@ -76,10 +77,10 @@ def main(argv: list[str] | None = None) -> int:
         helper = split_off(sampler=needs_sampler)
         return bench(settings, helper)
     except ERRORS as error:
-        print(clean(f"bench.py: {error}"), file=sys.stderr)
+        print(clean(f"{name_program('bench')}: {error}"), file=sys.stderr)
         return 1
     except conditions.ConditionError as error:
-        print(f"bench.py: --fail-if {error}", file=sys.stderr)
+        print(f"{name_program('bench')}: --fail-if {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -39,7 +39,7 @@ from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
-from ollama_bench.terminal.command_line import refuse_nul
+from ollama_bench.terminal.command_line import name_program, refuse_nul
 from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
 from ollama_bench.terminal.output import clean_line, find_rich_width, prepare_streams, silence
 
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (ResultsError, PrivilegeError, LogError) as error:
-        print_line(f"monitor.py: {error}")
+        print_line(f"{name_program('monitor')}: {error}")
         return 1
     finally:
         if helper:
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> Settings:
     parser = argparse.ArgumentParser(
-        prog="monitor.py",
+        prog=name_program("monitor"),
         description="Watch the server's processes, the machine and its power while a run goes on.",
     )
     parser.add_argument("--pid", type=int, help="watch this process and its descendants")
@@ -160,7 +160,8 @@ def watch(settings: Settings, helper: Helper | None) -> int:
             silence(sys.stdout)
             status = "interrupted"
             if not isinstance(error, BrokenPipeError):
-                print_line(f"monitor.py: standard output: {error.strerror}")
+                program = name_program("monitor")
+                print_line(f"{program}: standard output: {error.strerror}")
         finally:
             cost = monitor.stop()
             ended_ns = time.perf_counter_ns() - origin_ns

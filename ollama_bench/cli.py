@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from types import ModuleType
 
 if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
     sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
+
+from ollama_bench.terminal import interpreter
 
 CLONE = Path(__file__).resolve().parents[1]
 HELP = """ollama-bench: how many people a local language model can serve, how fast, at what energy
@@ -28,7 +31,7 @@ HELP = """ollama-bench: how many people a local language model can serve, how fa
 
 Each word takes --help. Results are kept in results.db in the current folder.
 """
-DOORS = {"bench": "bench", "analyze": "analyze", "monitor": "monitor"}
+DOORS = {"analyze": "analyze", "monitor": "monitor"}
 COMMANDS = {
     "simulate": "ollama_bench.simulator.__main__",
     "import": "ollama_bench.study_csv.__main__",
@@ -57,6 +60,15 @@ def main(argv: list[str] | None = None) -> int:
         return entry(load_door(DOORS[first]))(words[1:])
     if first in COMMANDS:
         return entry(importlib.import_module(COMMANDS[first]))(words[1:])
+    return bench(words[1:] if first == "bench" else words)
+
+
+def bench(words: list[str]) -> int:
+    """Measure, as bench.py does; before its slow imports Ctrl-C and wrong options end quietly."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main begins
+    interpreter.check()
+    if "SUDO_UID" not in os.environ:
+        importlib.import_module("ollama_bench.inputs.command_line").parse(words)
     return entry(load_door("bench"))(words)
 
 

@@ -16,6 +16,7 @@ from ollama_bench.analysis.bottlenecks import (
 )
 from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
 from ollama_bench.analysis.wording import list_levels, percent, seconds, span
+from ollama_bench.terminal.command_line import name_program
 
 SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 CACHED_RATIO = 0.1  # of the prompt's tokens; a chat template alone caches a few
@@ -73,7 +74,7 @@ def unfinished(study: Study) -> list[Caveat]:
         Caveat(
             f"run {run['run_id']} is {run['status']}",
             "The levels it finished are shown",
-            "bench.py --resume continues it",
+            f"{name_program('bench')} --resume continues it",
         )
         for run in study.runs
         if run["status"] != "finished"
@@ -86,7 +87,8 @@ def sleeps(study: Study) -> list[Caveat]:
             f"the machine slept for {seconds(level['slept_s'])} "
             f"in the level at {level['concurrency']} at once",
             "None of its figures can be trusted, and it does not count as served",
-            "Leave the lid open, connect mains power; bench.py --resume measures it again",
+            "Leave the lid open, connect mains power; "
+            f"{name_program('bench')} --resume measures it again",
         )
         for level in study.levels
         if level["slept_s"]
@@ -99,7 +101,7 @@ def client_limits(study: Study) -> list[Caveat]:
             f"at {level['concurrency']} at once this client was the bottleneck "
             f"({level['client_limited_why']})",
             "The server may be faster than shown",
-            "Run bench.py on another machine, or with a lower level",
+            f"Run {name_program('bench')} on another machine, or with a lower level",
         )
         for level in study.levels
         if level["client_limited"] and not level["slept_s"]
@@ -276,7 +278,7 @@ def word_counts(study: Study) -> list[Caveat]:
         Caveat(
             "tokens are a count of words",
             "The original tool split the text on blanks",
-            "Run bench.py to get the server's count",
+            f"Run {name_program('bench')} to get the server's count",
         )
     ]
 

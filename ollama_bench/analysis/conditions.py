@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ollama_bench.terminal.command_line import name_program
+
 COLUMNS = {  # metric: column of level_summary or energy_summary
     "ttft": "ttft_mean_s",
     "tokens_per_s": "tokens_per_s_mean",
@@ -94,5 +96,5 @@ def check_conditions(texts: Sequence[str]) -> None:
         if parse_condition(text).is_change:
             raise ConditionError(
                 f"invalid condition {text!r}: expected a value, because a single run has no change "
-                "(use analyze.py --compare to compare two runs)"
+                f"(use {name_program('analyze')} --compare to compare two runs)"
             )

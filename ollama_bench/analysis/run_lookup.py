@@ -9,6 +9,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Study
 from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.terminal.command_line import name_program
 
 LONGEST_NUMBER = 19  # digits of an id
 LABELLED = "SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1"
@@ -24,7 +25,7 @@ def find_study(database: Database, name: str, models: Sequence[str]) -> Study:
         names = ", ".join(study.model for study in studies)
         raise ResultsError(
             f"{name} has several models ({names}): name one, "
-            f"as in analyze.py {studies[0].model} --compare ..."
+            f"as in {name_program('analyze')} {studies[0].model} --compare ..."
         )
     return studies[0]
 

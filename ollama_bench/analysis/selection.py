@@ -19,6 +19,7 @@ from ollama_bench.analysis.folder_names import assign_folders, safe_name
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.study import Study as Study
 from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.terminal.command_line import name_program
 
 MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # that an error names
@@ -92,7 +93,9 @@ def choose(database: Database, models: Sequence[str], run_ids: Sequence[int]) ->
     pairs = [(row["run_id"], row["model"]) for row in rows]
     names = sorted({model for _, model in pairs})
     if not names:
-        raise ResultsError("no run with a finished level in this file: run bench.py first")
+        raise ResultsError(
+            f"no run with a finished level in this file: run {name_program('bench')} first"
+        )
     wanted = [match(name, names) for name in models] or names
     remember(database, [pair for pair in pairs if pair[1] in wanted])
     return [read_study(database, model) for model in dict.fromkeys(wanted)]

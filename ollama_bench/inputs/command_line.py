@@ -16,16 +16,16 @@ from ollama_bench.inputs.options import Option
 from ollama_bench.inputs.resolve import resolve
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.protocols.text import one_line
+from ollama_bench.terminal.command_line import name_command, name_program
 
 Texts = dict[str, "str | list[str] | bool"]  # what was typed, by the option's name
 
 HELP_COLUMN = 20
-EXAMPLES = """bench.py LEVELS [options]
-
-  python bench.py 1,2,4,8,16,32   Ollama on this machine, deepseek-r1:7b
-  sudo python bench.py 1,2,4,19   the same with watts: root only reads the power
-  python bench.py --demo          no server needed: a simulated one
-"""
+EXAMPLES = {  # what follows the command: what it does
+    "1,2,4,8,16,32": "Ollama on this machine, deepseek-r1:7b",
+    "1,2,4,19": "the same with watts: root only reads the power",
+    "--demo": "no server needed: a simulated one",
+}
 
 
 def parse(argv: Sequence[str] | None = None) -> Settings:
@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser() -> Parser:
     """Every option as text; what a text means is decided later, for files as well."""
-    parser = Parser(prog="bench.py", add_help=False, allow_abbrev=False)
+    parser = Parser(prog=name_program("bench"), add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="help")
     for option in options.ALL:
         if option.is_positional:
@@ -98,13 +98,29 @@ def refuse_unstorable(texts: Texts) -> None:
 
 def help_text() -> str:
     """Return the help screen: every option under the heading of its group."""
-    lines = [EXAMPLES]
+    lines = [write_examples()]
     for group in options.GROUPS:
         lines.append(group.heading)
         lines += [help_line(option) for option in group.options if not option.is_hidden]
         lines.append("")
     lines[-1] = f"  {'-h, --help':<{HELP_COLUMN}}show this\n"
     return "\n".join(lines)
+
+
+def write_examples() -> str:
+    """Return the usage and some commands, as this tool was started."""
+    command = name_command("bench")
+    as_root = f"sudo {command}"
+    if command == name_program("bench"):  # sudo has a PATH of its own
+        as_root = f'sudo "$(command -v {command})"'
+    commands = [
+        f"{as_root if 'watts' in use else command} {words}" for words, use in EXAMPLES.items()
+    ]
+    width = max(map(len, commands))
+    lines = [
+        f"  {line:<{width}}   {use}" for line, use in zip(commands, EXAMPLES.values(), strict=True)
+    ]
+    return "\n".join([f"{name_program('bench')} LEVELS [options]", "", *lines, ""])
 
 
 def help_line(option: Option) -> str:

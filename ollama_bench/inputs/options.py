@@ -136,7 +136,9 @@ JUDGING = Group(
             repeats=True,
             is_measured=False,
         ),
-        Option("--report", "", "run analyze.py at the end", is_measured=False),
+        Option(
+            "--report", "", "print the answer, draw charts and page at the end", is_measured=False
+        ),
         Option("--self-check", "", "first measure this client's own error", is_measured=False),
     ),
 )

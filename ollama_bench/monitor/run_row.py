@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from ollama_bench.storage.results_file import TOOL_VERSION
+from ollama_bench.terminal.command_line import name_this_command
 
 
 def make_run_row(arguments: Mapping[str, Any], started_unix: float) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def make_run_row(arguments: Mapping[str, Any], started_unix: float) -> dict[str,
         "status": "running",
         "started_unix": started_unix,
         "arguments": json.dumps(dict(arguments)),
-        "command": " ".join(["monitor.py", *sys.argv[1:]]),
+        "command": name_this_command(),
         "pid": os.getpid(),
         "tool_version": TOOL_VERSION,
         "python_version": platform.python_version(),

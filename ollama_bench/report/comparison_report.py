@@ -10,6 +10,7 @@ from ollama_bench.analysis.conditions import COMPARED
 from ollama_bench.analysis.gate import signed
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.wording import digits
+from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, shorten
 
 HEADING = "\nat once  what            before    after   change  95 % interval      verdict"
@@ -29,7 +30,8 @@ def print_comparison(before: Study, after: Study, doubts: Sequence[str], found: 
     print_unshared(found)
     if any(change.verdict == "unknown" for change in found.changes):
         print(
-            f"\nunknown: fewer than {FEWEST} measurements on a side; use bench.py --repeat {FEWEST}"
+            f"\nunknown: fewer than {FEWEST} measurements on a side; "
+            f"use {name_program('bench')} --repeat {FEWEST}"
         )
 
 

@@ -30,6 +30,7 @@ from ollama_bench.report.level_table import (
     write_terms,
 )
 from ollama_bench.storage import files
+from ollama_bench.terminal.command_line import name_command
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -193,7 +194,7 @@ def gib(size_bytes: int | None) -> str:
 
 def write_commands(study: Study) -> str:
     """Return the command of each run; an import has none."""
-    commands = [run["command"] or "python -m ollama_bench.study_csv DIR" for run in study.runs]
+    commands = [run["command"] or f"{name_command('import')} DIR" for run in study.runs]
     return "".join(f"<pre>{escape(command)}</pre>" for command in dict.fromkeys(commands))
 
 

@@ -18,7 +18,7 @@ from ollama_bench.report.terminal_report import print_verdict
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.terminal.command_line import quote_path
+from ollama_bench.terminal.command_line import name_command, quote_path
 from ollama_bench.terminal.rows import format_cache_effect, format_host, format_steady
 from ollama_bench.terminal.screen import Console
 
@@ -150,7 +150,7 @@ def describe_next(path: str, run_id: int, status: str) -> str:
         options += f" --run {run_id}"
     return (
         f"\nrun {run_id} is in {path}. Next:\n"
-        f"  python analyze.py{options}     the answer, charts and a page\n"
+        f"  {name_command('analyze')}{options}     the answer, charts and a page\n"
         f"  datasette {file}     browse the raw data"
     )
 

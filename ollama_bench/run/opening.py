@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ollama_bench.run.server import Server
 from ollama_bench.storage.connection import DEAD_AFTER_S
 from ollama_bench.storage.results_file import TOOL_VERSION
 from ollama_bench.storage.writer import Writer
+from ollama_bench.terminal.command_line import name_this_command
 
 LOOK_EVERY_S = 0.5  # between two looks for a sign of life of another run
 RESUMABLE = """
@@ -90,7 +90,7 @@ def running_columns() -> Row:
         "status": "running",
         "seen_unix": time.time(),
         "pid": os.getpid(),
-        "command": " ".join(["python", *sys.argv]),
+        "command": name_this_command(),
         "tool_version": TOOL_VERSION,
         "python_version": platform.python_version(),
         "ended_ns": None,

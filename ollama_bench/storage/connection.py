@@ -145,7 +145,7 @@ def connect(path: str | os.PathLike[str], readonly: bool = False) -> sqlite_util
         version = sqlite3.sqlite_version
         raise ResultsError(f"SQLite {version} is too old: results.db needs 3.37 or newer")
     if readonly and not os.path.exists(path):
-        raise ResultsError(f"{path} is not there: run bench.py first, or choose a file with --db")
+        raise ResultsError(f"{path} is not there: measure a run first, or choose a file with --db")
     if not readonly:
         refuse_unwritable(path)
     open_file = open_readonly if readonly else open_for_writing

@@ -27,7 +27,7 @@ from ollama_bench.study_csv.levels import (
 )
 from ollama_bench.study_csv.storing import describe_outcome, read_known_keys, store
 from ollama_bench.study_csv.tree import ImportTreeError, Notes, find_models, make_visible
-from ollama_bench.terminal.command_line import quote_path, refuse_nul
+from ollama_bench.terminal.command_line import name_command, quote_path, refuse_nul
 from ollama_bench.terminal.output import prepare_streams
 
 PROGRAM = "ollama-bench import"
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    command = f"python analyze.py --db {quote_path(arguments.db)}"
+    command = f"{name_command('analyze')} --db {quote_path(arguments.db)}"
     print("dry run: nothing was written" if arguments.dry_run else f"next: {command}")
     return 0
 

@@ -1,4 +1,9 @@
-"""Command lines: values that cannot be used, and paths in commands to type."""
+"""Command lines: how this tool was started, values it cannot use, paths to type.
+
+The same programs are started as scripts in a clone and as words of an installed command:
+
+    python analyze.py        ollama-bench analyze        python -m ollama_bench analyze
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,60 @@ import argparse
 import os
 import shlex
 import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMAND = "ollama-bench"
+PACKAGE = Path(__file__).resolve().parents[1]
+SCRIPTS = {"bench": "bench.py", "analyze": "analyze.py", "monitor": "monitor.py"}
+CLONE_COMMANDS = {
+    **{word: f"python {script}" for word, script in SCRIPTS.items()},
+    "simulate": "python -m ollama_bench.simulator",
+    "import": "python -m ollama_bench.study_csv",
+    "export": "python -m ollama_bench export",
+}
+
+
+def name_program(word: str) -> str:
+    """Return what a program calls itself: bench.py in a clone, else ollama-bench."""
+    if find_prefix() is None and word in SCRIPTS:
+        return SCRIPTS[word]
+    return join_words(COMMAND, word)
+
+
+def name_command(word: str) -> str:
+    """Return what to type to start a program: bench, analyze, monitor, simulate, ..."""
+    prefix = find_prefix()
+    return CLONE_COMMANDS[word] if prefix is None else join_words(prefix, word)
+
+
+def name_this_command() -> str:
+    """Return the command line of this process, as it can be typed again."""
+    prefix = find_prefix()
+    if prefix is None:
+        return join_arguments(["python", *sys.argv])
+    return f"{prefix} {join_arguments(sys.argv[1:])}".rstrip()
+
+
+def find_prefix() -> str | None:
+    """Return what the word of a program follows; None for a script in a clone."""
+    started = Path(sys.argv[0] if sys.argv else "")
+    if started.stem == COMMAND:
+        return COMMAND
+    if started.name == "__main__.py" and started.resolve().parent == PACKAGE:
+        return "python -m ollama_bench"
+    return None if (PACKAGE.parent / SCRIPTS["bench"]).exists() else COMMAND
+
+
+def join_words(prefix: str, word: str) -> str:
+    """Return a command; measuring, which is the tool's purpose, needs no word."""
+    return prefix if word == "bench" else f"{prefix} {word}"
+
+
+def join_arguments(arguments: Sequence[str]) -> str:
+    """Return arguments as they are typed in a shell, in quotes where they need them."""
+    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
 
 
 def refuse_nul(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -19,4 +78,4 @@ def refuse_nul(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
 
 def quote_path(path: str) -> str:
     """Return a path as it is typed in a shell, in quotes where it needs them."""
-    return subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(path)
+    return join_arguments([path])

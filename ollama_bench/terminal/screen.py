@@ -26,6 +26,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ollama_bench.terminal import output
+from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.figures import format_clock
 from ollama_bench.terminal.picture import (
     Level,
@@ -200,7 +201,7 @@ class Console:
                 return
             with contextlib.suppress(OSError):
                 print(
-                    f"bench.py: cannot write to standard output ({error.strerror});"
+                    f"{name_program('bench')}: cannot write to standard output ({error.strerror});"
                     " the run continues without showing anything more",
                     file=sys.stderr,
                 )

@@ -1,0 +1,87 @@
+"""The program that writes runs of results.db as the original tool's CSV files.
+
+export .                     every model's newest finished run, below ./ollama
+export out qwen3:8b --run 7  one model, one run
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
+    sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
+
+from ollama_bench.terminal import interpreter
+
+interpreter.check()  # Python's version and the packages, before anything needs them
+import argparse
+import sqlite3
+from pathlib import Path
+
+from ollama_bench.analysis import selection
+from ollama_bench.privilege.sudo import PrivilegeError, drop_root
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.damage import refuse_damage
+from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.study_csv.export import write
+from ollama_bench.terminal.command_line import name_program, refuse_nul
+from ollama_bench.terminal.output import clean, prepare_streams
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    prepare_streams()
+    arguments = parse_args(argv)
+    try:
+        drop_root()
+        count = export(arguments.db, arguments.models, arguments.run, arguments.folder)
+        print(f"{count} CSV files in {arguments.folder / 'ollama'}")
+    except sqlite3.Error as error:
+        return fail(f"{arguments.db}: {error}")
+    except (ResultsError, PrivilegeError, OSError) as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def fail(message: str) -> int:
+    print(clean(f"{name_program('export')}: {message}"), file=sys.stderr)
+    return 1
+
+
+def export(path: str, models: list[str], run_ids: list[int], folder: Path) -> int:
+    """Write the CSV files and return how many there are. Raises ResultsError, OSError."""
+    database = connect(path, readonly=True)
+    try:
+        refuse_damage(database)
+        return write(database, selection.choose(database, models, run_ids), folder)
+    finally:
+        database.close()
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=name_program("export"),
+        description="Write runs of results.db as the original tool's CSV files.",
+    )
+    add = parser.add_argument
+    add("folder", type=Path, metavar="FOLDER", help="where ollama/<model>/ is written")
+    add("models", nargs="*", metavar="MODEL", help="only these models (default: all)")
+    add(
+        "--run",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="these runs instead of the newest finished one of each model",
+    )
+    add("--db", default="results.db", help="results file (default: results.db)")
+    arguments = parser.parse_args(argv)
+    refuse_nul(parser, arguments)
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())
