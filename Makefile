@@ -29,7 +29,7 @@ doctor: .venv/installed  # what to paste where you ask for help
 	@$(BIN)/python -m ollama_bench.monitor.doctor
 
 docs: .venv/installed
-	$(BIN)/python describe.py
+	$(BIN)/python tools/describe.py
 	rm -rf .venv/docs && mkdir .venv/docs
 	$(BIN)/python bench.py --demo --db .venv/docs/results.db
 	$(BIN)/python analyze.py --db .venv/docs/results.db --out .venv/docs/data
