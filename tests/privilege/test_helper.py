@@ -60,7 +60,7 @@ def test_the_results_file_belongs_to_the_user(home):
         STORING
         + """
 helper = split_off(commands=SAMPLER)
-with db.Writer("results.db") as writer:
+with Writer("results.db") as writer:
     row = {"source": "bench", "status": "finished", "started_unix": 0}
     writer.insert("run", row | {"arguments": "{}", "tool_version": "test"})
     print(json.dumps(sorted(os.listdir("."))))
@@ -235,7 +235,7 @@ import uuid
 from ollama_bench.monitor import monitor
 folder = os.getcwd()
 helper = split_off(commands=[[sys.executable, folder + "/feeding.py", folder + "/document"]])
-with db.Writer("results.db") as writer:
+with Writer("results.db") as writer:
     row = {"source": "bench", "status": "running", "started_unix": 0}
     run_id = writer.insert("run", row | {"arguments": "{}", "tool_version": "test"})
     watching = monitor.Monitor(

@@ -243,8 +243,8 @@ def test_a_read_only_disk_is_said_in_one_line(steady, tmp_path):
 IMPATIENT = """
 import sys
 sys.path.insert(0, {root!r})
-from ollama_bench.storage import db
-db.WRITE_PATIENCE_S, db.OPEN_PATIENCE_S = 1.5, 0.5
+from ollama_bench.storage import connection, writer
+writer.WRITE_PATIENCE_S, connection.OPEN_PATIENCE_S = 1.5, 0.5
 import bench
 {more}
 sys.exit(bench.main({arguments!r}))
@@ -418,10 +418,10 @@ def test_requests_that_another_program_deletes_are_told_of(slow, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "where", ["bench.machine.remember", "bench.Monitor.__init__", "bench.remember_targets"]
+    "where", ["bench.machine.remember", "bench.Monitor.__init__", "bench.Targets.__init__"]
 )
 def test_an_error_before_the_first_level_closes_the_run(steady, tmp_path, where):
-    broken = f"def broken(*_, **__): raise bench.CannotRun('no such luck')\n{where} = broken"
+    broken = f"def broken(*_, **__): raise bench.RunError('no such luck')\n{where} = broken"
     arguments = [argument for argument in QUICK if argument != "--no-monitor"]
     code, _, err = finish(
         start_impatient("1", "--host", steady.url, *arguments, cwd=tmp_path, more=broken)

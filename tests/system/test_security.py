@@ -471,13 +471,16 @@ def test_a_key_that_is_no_header_is_not_repeated(tmp_path, ending):
 
 
 def test_a_redirect_is_not_followed_with_the_key(tmp_path):
-    with server(lambda *_: (200, {}, b"{}")) as (elsewhere, asked), server(
-        lambda method, *_: (
-            (200, {}, b'{"data": [{"id": "m"}]}')
-            if method == "GET"
-            else (307, {"Location": elsewhere}, b"")
-        )
-    ) as (url, _):
+    with (
+        server(lambda *_: (200, {}, b"{}")) as (elsewhere, asked),
+        server(
+            lambda method, *_: (
+                (200, {}, b'{"data": [{"id": "m"}]}')
+                if method == "GET"
+                else (307, {"Location": elsewhere}, b"")
+            )
+        ) as (url, _),
+    ):
         run(
             "bench.py",
             "1",
@@ -556,7 +559,7 @@ def test_datasette_listens_here_only_reads_only_and_escapes(tmp_path):
 
 def as_user_in(folder, code, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
-    prelude = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nimport os, json, sqlite_utils, psutil\nfrom ollama_bench.power import power\nfrom ollama_bench.privilege import privilege\nfrom ollama_bench.storage import db\nsqlite_utils.Database(memory=True)\n"
+    prelude = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nimport os, json, sqlite_utils, psutil\nfrom ollama_bench.power import sources\nfrom ollama_bench.privilege import helper as privilege\nfrom ollama_bench.storage import connection\nfrom ollama_bench.storage.results_file import ResultsError\nsqlite_utils.Database(memory=True)\n"
     return subprocess.run(
         [sys.executable, "-c", prelude + code],
         cwd=folder,
@@ -589,7 +592,7 @@ def test_a_link_laid_for_root_is_followed_by_nobody_with_power(crowded):
     done = as_user_in(
         folder,
         "helper = privilege.split_off(sampler=False)\n"
-        "try: db.connect('results.db')\nexcept db.ResultsError as error: print('refused:', error)\nhelper.stop()",
+        "try: connection.connect('results.db')\nexcept ResultsError as error: print('refused:', error)\nhelper.stop()",
         SUDO_UID=str(user.pw_uid),
     )
     assert done.stdout.startswith("refused:") and len(done.stdout.splitlines()) == 1, done.stderr
@@ -604,7 +607,7 @@ def test_a_link_that_leads_nowhere_makes_a_file_of_the_user_or_none(crowded):
     done = as_user_in(
         folder,
         "helper = privilege.split_off(sampler=False)\n"
-        "try: db.connect('results.db')\nexcept db.ResultsError as error: print('refused:', error)\nhelper.stop()",
+        "try: connection.connect('results.db')\nexcept ResultsError as error: print('refused:', error)\nhelper.stop()",
         SUDO_UID=str(user.pw_uid),
     )
     assert not target.exists() and "refused:" in done.stdout and "Traceback" not in done.stderr
