@@ -326,7 +326,7 @@ def test_a_lock_longer_than_the_patience_ends_the_run_and_loses_what_it_must(slo
     code, out, _ = finish(
         start("1,2", "--repeat", "4", "--resume", "--host", slow.url, *QUICK, cwd=tmp_path)
     )
-    assert code == 0 and "of 8 levels are there" in out
+    assert code == 0 and "of 8 levels are measured" in out
     assert query(
         tmp_path / "results.db",
         "SELECT sum(completed) FROM level_summary WHERE status = 'finished'",
@@ -335,7 +335,10 @@ def test_a_lock_longer_than_the_patience_ends_the_run_and_loses_what_it_must(slo
 
 def test_a_lock_that_goes_while_the_run_ends_costs_nothing(slow, tmp_path):
     """The writer has given up, and what it kept is written when it closes."""
-    late = "close = bench.db.Writer.close\nbench.db.Writer.close = lambda self: (sys.stdin.readline(), close(self))"
+    late = (
+        "close = bench.Writer.close\n"
+        "bench.Writer.close = lambda self: (sys.stdin.readline(), close(self))"
+    )
     code = IMPATIENT.format(
         root=str(ROOT), more=late, arguments=["1,3", "--host", slow.url, *QUICK]
     )
@@ -500,7 +503,7 @@ def test_a_closed_or_full_output_is_no_end_of_a_run(steady, tmp_path, redirectio
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "Traceback" not in done.stderr
     if redirection == ">/dev/full":
-        assert_one_line(done.stderr, "No space left on device", "the run goes on")
+        assert_one_line(done.stderr, "No space left on device", "the run continues")
     assert query(
         tmp_path / "results.db",
         "SELECT sum(completed), (SELECT status FROM run) FROM level_summary",
@@ -583,7 +586,7 @@ def test_a_reader_that_leaves_ends_the_run_and_the_level_it_cut_is_no_part_of_th
         err = process.stderr.read().strip()
     assert process.wait(30) == 130 and err.startswith("interrupted") and len(err.splitlines()) == 1
     code, out, _ = finish(start("1,2", "--host", slow.url, "--resume", *QUICK, cwd=tmp_path))
-    assert code == 0 and "1 of 2 levels are there" in out
+    assert code == 0 and "1 of 2 levels are measured" in out
     assert query(
         tmp_path / "results.db",
         "SELECT concurrency, status, completed FROM level_summary WHERE NOT superseded",
@@ -703,7 +706,7 @@ def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(s
         )
     )
     path = tmp_path / "results.db"
-    assert code == 0 and "2 of 4 levels are there" in out
+    assert code == 0 and "2 of 4 levels are measured" in out
     spans = query(
         path,
         "SELECT min(sent_ns), max(ended_ns) FROM request WHERE status <> 'in_flight' GROUP BY level_id ORDER BY level_id",

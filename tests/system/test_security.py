@@ -445,7 +445,7 @@ def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
     assert (
         done.returncode == 0
         and other.returncode == 1
-        and "there: m, ***" in other.stderr
+        and "found: m, ***" in other.stderr
         and b"***" in kept
     )
     assert KEY[:9].encode() not in kept and hidden[:9].encode() not in kept
