@@ -93,7 +93,7 @@ def bench(settings: Settings, helper: Helper | None) -> int:
     with contextlib.ExitStack() as stack:
         screen = stack.enter_context(Console(settings.output.plain))
         interrupt = stack.enter_context(on_interrupt(SAVING))
-        screen.on_left = interrupt.type
+        screen.on_left = interrupt.trigger
         warn_of_settings(settings, helper, screen)
         system_limits.raise_file_limit(system_limits.most_connections(settings))
         system_limits.refuse_too_many_threads(max(settings.load.levels))

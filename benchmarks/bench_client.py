@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
                 if wanted.parts
                 else measure_levels(wanted, protocol)
             )
-    except (selfcheck.CannotCheck, ClientFailed) as error:
+    except (selfcheck.SelfCheckError, ClientError) as error:
         print(f"bench_client.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-class ClientFailed(Exception):
+class ClientError(Exception):
     """A client ended badly; str() is one line for the user."""
 
 
@@ -210,7 +210,7 @@ def one_run(
         result = json.loads(out.read_text(encoding="utf-8"))
         found = selfcheck.errors(result.pop("streams"), witness.truth(len(tokens) * streams))
     if found["streams"] < streams:
-        raise ClientFailed(
+        raise ClientError(
             f"{way}, {streams} streams: {streams - found['streams']} were not answered in full"
         )
     _, short_s, long_s = result.pop("cpu_s")
@@ -237,13 +237,13 @@ def run_client(arguments: list[str], patience_s: float) -> None:
         try:
             _, complaint = process.communicate(timeout=patience_s)
         except subprocess.TimeoutExpired:
-            raise ClientFailed(
+            raise ClientError(
                 f"{arguments[0]} did not end within {patience_s:.0f} s"
             ) from None
         finally:
             process.kill()
     if process.returncode:
-        raise ClientFailed(
+        raise ClientError(
             f"{' '.join(arguments[:1])} ended with {process.returncode}: {complaint.strip().splitlines()[-1:]}"
         )
 

@@ -28,6 +28,7 @@ import psutil  # noqa: E402
 
 import bench  # noqa: E402
 from ollama_bench.run import selfcheck  # noqa: E402
+from ollama_bench.run.level_recorder import LevelRecorder  # noqa: E402
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import TOOL_VERSION
 from ollama_bench.storage.writer import Writer
@@ -97,17 +98,17 @@ def level(folder: pathlib.Path):
 @contextlib.contextmanager
 def noting_close(took_s: list[float]):
     """Note how long after the end of its last stream each level was stored."""
-    real = bench.Keeper.close
+    real = LevelRecorder.close
 
-    def close(keeper, ended) -> None:
-        real(keeper, ended)
+    def close(recorder, ended, settings) -> None:
+        real(recorder, ended, settings)
         took_s.append((time.perf_counter_ns() - ended.ended_ns) / 1e9)
 
-    bench.Keeper.close = close
+    LevelRecorder.close = close
     try:
         yield
     finally:
-        bench.Keeper.close = real
+        LevelRecorder.close = real
 
 
 def bytes_a_chunk(path: pathlib.Path) -> float:

@@ -30,7 +30,9 @@ from ollama_bench.load import interpreter  # noqa: E402
 from ollama_bench.power.sources import find_sources
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run.selfcheck import MODEL  # noqa: E402
+from ollama_bench.run.system_limits import raise_file_limit  # noqa: E402
 from ollama_bench.simulator import child  # noqa: E402
+from ollama_bench.storage import writer  # noqa: E402
 from ollama_bench.storage.connection import connect
 from ollama_bench.terminal.screen import Console
 
@@ -40,7 +42,7 @@ PARTS = ("console", "monitor", "writer", "gc")
 
 def main(argv: list[str] | None = None) -> int:
     wanted = parse_args(argv)
-    bench.raise_file_limit(wanted.streams)
+    raise_file_limit(wanted.streams)
     result = product(wanted) if wanted.way == "product" else plain(wanted)
     pathlib.Path(wanted.out).write_text(
         json.dumps(result | {"peak_bytes": peak_bytes()}), encoding="utf-8"

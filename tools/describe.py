@@ -195,15 +195,43 @@ HERE = {  # columns that mean something of their own in one view: words, or the 
     "process_metrics.name": "process.name",
     "process_metrics.role": "process.role",
 }
-START = "Start with level_summary: a row for each level, with waits, speeds and errors. runs lists the runs; energy_summary has watts and joules, " \
+START = (
+    "Start with level_summary: a row for each level, with waits, speeds and errors. runs lists the runs; energy_summary has watts and joules, "
     "outcomes how requests ended, server_split where the time went, request every single one."
-UNITS = {"_s": "s", "_ns": "ns", "_w": "W", "_j": "J", "_bytes": "byte", "_mhz": "MHz"}  # by ending; a rate ends in _per_s and has none
-SECONDS = {"TTFB", "TotalDuration", "ResponseDuration", "WaitingTime", "MaxDuration", "MinDuration", "AvgDuration", "P99Duration"}
-SPELLED = {"s": "seconds", "ns": "nanoseconds", "W": "watts", "J": "joules", "byte": "bytes", "MHz": "MHz"}
+)
+UNITS = {
+    "_s": "s",
+    "_ns": "ns",
+    "_w": "W",
+    "_j": "J",
+    "_bytes": "byte",
+    "_mhz": "MHz",
+}  # by ending; a rate ends in _per_s and has none
+SECONDS = {
+    "TTFB",
+    "TotalDuration",
+    "ResponseDuration",
+    "WaitingTime",
+    "MaxDuration",
+    "MinDuration",
+    "AvgDuration",
+    "P99Duration",
+}
+SPELLED = {
+    "s": "seconds",
+    "ns": "nanoseconds",
+    "W": "watts",
+    "J": "joules",
+    "byte": "bytes",
+    "MHz": "MHz",
+}
 SHOWN = {  # how Datasette orders and filters a table or view at first
     "runs": {"sort_desc": "run_id", "facets": ["source", "status", "models"]},
     "run": {"sort_desc": "id", "label_column": "title"},
-    "level_summary": {"sort_desc": "run_id", "facets": ["run_id", "model", "concurrency", "simulated"]},
+    "level_summary": {
+        "sort_desc": "run_id",
+        "facets": ["run_id", "model", "concurrency", "simulated"],
+    },
     "energy_summary": {"sort_desc": "run_id", "facets": ["run_id", "model", "simulated"]},
     "energy_by_source": {"sort_desc": "run_id", "facets": ["run_id", "source"]},
     "server_split": {"sort_desc": "run_id", "facets": ["run_id", "model"]},
@@ -237,11 +265,18 @@ def text() -> str:
     ]
     for name, (meaning, columns) in described().items():
         lines += [f"      {name}:", f"        description: {json.dumps(meaning)}"]
-        lines += [f"        {key}: {json.dumps(value)}" for key, value in SHOWN.get(name, {}).items()]
-        lines += ["        columns:"] + [f"          {json.dumps(column)}: {json.dumps(words)}" for column, words in columns.items()]
+        lines += [
+            f"        {key}: {json.dumps(value)}" for key, value in SHOWN.get(name, {}).items()
+        ]
+        lines += ["        columns:"] + [
+            f"          {json.dumps(column)}: {json.dumps(words)}"
+            for column, words in columns.items()
+        ]
         units = {column: unit for column in columns if (unit := unit_of(column))}
         if units:
-            lines += ["        units:"] + [f"          {json.dumps(column)}: {unit}" for column, unit in units.items()]
+            lines += ["        units:"] + [
+                f"          {json.dumps(column)}: {unit}" for column, unit in units.items()
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -256,9 +291,23 @@ def described() -> dict[str, tuple[str, dict[str, str]]]:
             continue
         name, is_view = match[2], match[1] == "VIEW"
         names = [row[1] for row in connection.execute(f"PRAGMA table_xinfo({name})")]
-        own = {} if is_view else {column: comment for column in names if (comment := comment_on(statement, column))}
-        comments = {**{f"{name}.{column}": comment for column, comment in own.items()}, **own, **comments}
-        found[name] = match[3], {column: with_unit(column, own.get(column) or words(name, column, comments)) for column in names}
+        own = (
+            {}
+            if is_view
+            else {column: comment for column in names if (comment := comment_on(statement, column))}
+        )
+        comments = {
+            **{f"{name}.{column}": comment for column, comment in own.items()},
+            **own,
+            **comments,
+        }
+        found[name] = (
+            match[3],
+            {
+                column: with_unit(column, own.get(column) or words(name, column, comments))
+                for column in names
+            },
+        )
     connection.close()
     return found
 
@@ -268,7 +317,9 @@ def words(table: str, column: str, comments: dict[str, str]) -> str:
     here = HERE.get(f"{table}.{column}", "")
     said = comments.get(here) or here or WORDS.get(column) or comments.get(column)
     if not said:
-        raise SystemExit(f"describe.py: no words for {table}.{column}: comment it in schema.sql, or add it to WORDS")
+        raise SystemExit(
+            f"describe.py: no words for {table}.{column}: comment it in schema.sql, or add it to WORDS"
+        )
     return said
 
 
@@ -278,7 +329,9 @@ def comment_on(statement: str, column: str) -> str | None:
     comment = match and re.search(r"--\s*(.+)", match[1])
     if not comment:
         return None
-    values = re.findall(r"'(\w+)'", "".join(re.findall(rf"CHECK \({column} IN \(([^)]*)\)", match[1])))
+    values = re.findall(
+        r"'(\w+)'", "".join(re.findall(rf"CHECK \({column} IN \(([^)]*)\)", match[1]))
+    )
     if not values or all(re.search(rf"\b{value}\b", comment[1]) for value in values):
         return comment[1]
     first, semicolon, rest = comment[1].partition(";")
@@ -290,7 +343,9 @@ def with_unit(column: str, said: str) -> str:
     unit = SPELLED.get(unit_of(column) or "")
     if not unit or re.search(rf"(?<!\w){unit}\b", said):
         return said
-    since = " since the run began" if unit == "nanoseconds" and not column.startswith("server_") else ""
+    since = (
+        " since the run began" if unit == "nanoseconds" and not column.startswith("server_") else ""
+    )
     first, semicolon, rest = said.partition(";")
     return f"{first}, {unit}{since}{semicolon}{rest}"
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 import requests
 import urllib3
 
-from ollama_bench.load.failures import describe_failure
 from ollama_bench.load.request import Limits as Limits
 from ollama_bench.load.request import Outcome as Outcome
 from ollama_bench.load.request import Task as Task
@@ -133,9 +132,3 @@ def read_error_body(response: requests.Response, secret: Secret = NO_SECRET) -> 
     except (ValueError, RecursionError):
         is_cut = len(body) >= MAX_ERROR_BODY_BYTES
         return error_text(body.decode("utf-8", "replace"), secret, is_cut)
-
-
-# Old names, until their callers are changed.
-make = make_request
-error_body = read_error_body
-words = describe_failure

@@ -19,7 +19,7 @@ from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.load.watchdog import Watchdog
 from ollama_bench.load.worker import Worker
-from ollama_bench.platforms import awake
+from ollama_bench.platforms import sleep_clock
 from ollama_bench.transport import syscalls
 
 READY_TIMEOUT_S = 60.0  # for all first connections of a level to be made
@@ -65,7 +65,7 @@ class Conductor:
         self._next_admission_s = 0.0  # when the next may be made ready, of time.perf_counter
         self._early: list[Ended] = []  # requests that ended before anything was due
         self._cpu_before_s = 0.0
-        self._slept_before_ns: int | None = None  # of awake.slept_ns; None: unknown
+        self._slept_before_ns: int | None = None  # of sleep_clock.slept_ns; None: unknown
 
     def run(self) -> None:
         """Run the level.
@@ -125,7 +125,7 @@ class Conductor:
 
     def _start(self) -> int:
         """Let requests leave; return the instant from which they are due."""
-        self._slept_before_ns = awake.slept_ns()
+        self._slept_before_ns = sleep_clock.slept_ns()
         started_ns = time.perf_counter_ns()
         self._result.started_ns = started_ns
         self._dispatcher.start(started_ns)
@@ -243,7 +243,7 @@ class Conductor:
         result = self._result
         result.cpu_s = time.process_time() - self._cpu_before_s
         result.ended_ns = max(result.started_ns or 0, self._dispatcher.last_end_ns)
-        result.slept_s = awake.slept_s(self._slept_before_ns, awake.slept_ns())
+        result.slept_s = sleep_clock.slept_s(self._slept_before_ns, sleep_clock.slept_ns())
 
     def _abandon(self) -> None:
         """Cut everything, as the level has failed: no thread may wait for ever."""

@@ -7,7 +7,7 @@ import threading
 import time
 from array import array
 
-from ollama_bench.platforms import awake
+from ollama_bench.platforms import sleep_clock
 
 HEARTBEAT_S = 0.02
 STOOD_STILL_S = 0.5  # a beat this late: the process was stopped, or the machine slept
@@ -34,11 +34,11 @@ class Heartbeat:
     def _beat(self) -> None:
         beat_ns = int(HEARTBEAT_S * 1e9)
         while not self._is_stopped:
-            before_ns, continuous_before_ns = time.perf_counter_ns(), awake.continuous_ns()
+            before_ns, continuous_before_ns = time.perf_counter_ns(), sleep_clock.continuous_ns()
             time.sleep(HEARTBEAT_S)
             now_ns = time.perf_counter_ns()
             late_ns = now_ns - before_ns - beat_ns
-            continuous_late_ns = awake.continuous_ns() - continuous_before_ns - beat_ns
+            continuous_late_ns = sleep_clock.continuous_ns() - continuous_before_ns - beat_ns
             pause_ns = max(late_ns, continuous_late_ns)
             if pause_ns > STOOD_STILL_S * 1e9:
                 self._pauses_ns.append(pause_ns)

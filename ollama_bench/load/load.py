@@ -33,6 +33,7 @@ from ollama_bench.load.heartbeat import Heartbeat
 from ollama_bench.load.observer import Observer as Observer
 from ollama_bench.load.request import Limits as Limits
 from ollama_bench.load.request import Outcome as Outcome
+from ollama_bench.load.request import StopSignal
 from ollama_bench.load.request import Task as Task
 from ollama_bench.load.result import LevelResult as LevelResult
 from ollama_bench.load.spec import LevelSpec
@@ -52,7 +53,7 @@ class Load:
     many requests, ``until_s`` sends none after so many seconds; what is in flight then may
     finish. A reply that has ended is replaced at once (a closed loop), unless ``arrivals`` gives
     the second at which each request is due (an open loop). ``ramp_s`` spreads the first requests.
-    ``interrupt`` is an Event that cancels all. ``lines`` are connections that other levels use
+    ``interrupt`` cancels all when it is set. ``lines`` are connections that other levels use
     as well; without them the level makes its own and closes them.
 
     ``result``, ``exchanges`` (those in flight; in a burst all) and ``tally`` may be looked at
@@ -69,7 +70,7 @@ class Load:
         ramp_s: float = 0.0,
         planned: int | None = None,
         until_s: float | None = None,
-        interrupt: threading.Event | None = None,
+        interrupt: StopSignal | None = None,
         lines: Lines | None = None,
     ) -> None:
         self.spec = LevelSpec(
@@ -167,7 +168,7 @@ class Burst(Load):
         self,
         tasks: list[Task],
         limits: Limits,
-        interrupt: threading.Event | None = None,
+        interrupt: StopSignal | None = None,
         lines: Lines | None = None,
     ) -> None:
         super().__init__(

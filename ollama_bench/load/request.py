@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, Protocol
 
 from ollama_bench.protocols.chunks import ANSWER, StreamSummary
 from ollama_bench.protocols.json_values import JsonObject
@@ -41,6 +41,15 @@ class Task:
     turn: int = 1  # of a conversation
     follow: Callable[[int, Outcome], Task] | None = None  # makes the next turn, numbered so
     secret: Secret = NO_SECRET  # an API key, masked wherever the server repeats it
+
+
+class StopSignal(Protocol):
+    """Cancels a level when it is set, e.g. a threading.Event."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep for so many seconds, or until it is set; return whether it is."""
 
 
 @dataclass(frozen=True)
@@ -145,5 +154,3 @@ class Outcome:
             "server_prefill_ns": summary.server_prefill_ns,
             "server_decode_ns": summary.server_decode_ns,
         }
-
-    row = to_figures  # old name, until its callers are changed

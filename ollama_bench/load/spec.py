@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ollama_bench.load.arrivals import at_once
 from ollama_bench.load.client_limits import LoadKind
-from ollama_bench.load.request import Limits, Task
+from ollama_bench.load.request import Limits, StopSignal, Task
 
 DIGEST_DELAY_S = 0.25  # streams sent together often end together
 
@@ -26,7 +25,7 @@ class LevelSpec:
     source: Callable[[int], Task]  # makes the task of the n-th question, from 1 on
     limits: Limits
     workers: int  # requests in flight at most
-    interrupt: threading.Event  # cancels all when set
+    interrupt: StopSignal  # cancels all when set
     arrivals: Iterator[float] | None = None  # seconds since the start
     ramp_s: float = 0.0  # spreads the first requests
     planned: int | None = None  # requests to send

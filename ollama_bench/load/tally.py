@@ -17,7 +17,6 @@ from operator import sub
 from typing import TypedDict
 
 from ollama_bench.load.client_limits import (
-    MIN_IN_FLIGHT_RATIO,
     ClientFigures,
     ClientMeasurements,
     LoadKind,
@@ -30,9 +29,6 @@ from ollama_bench.statistics.percentiles import MIN_VALUES_FOR_P95, MIN_VALUES_F
 from ollama_bench.statistics.percentiles import nearest_rank as nearest_rank
 
 SETTLE_NS = 100_000_000  # after a pause of this process, what arrived meanwhile is read within
-
-# Old names, until their users are changed.
-FULL_RATIO = MIN_IN_FLIGHT_RATIO
 
 Span = tuple[int, int]  # (start, end), instants of time.perf_counter_ns
 
@@ -212,13 +208,6 @@ class Tally:
         if not self._sent_ns:
             return None
         return (max(self._sent_ns) - min(self._sent_ns)) / NS_PER_S
-
-    # Old names, until their callers are changed.
-    itl_figures = summarize_itl
-    interval_figures = summarize_intervals
-    steady_window = find_steady_window
-    in_flight_mean = mean_in_flight
-    client_figures = summarize_client
 
 
 def overlaps_any(start_ns: int, end_ns: int, pauses: Sequence[Span]) -> bool:

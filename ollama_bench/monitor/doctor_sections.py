@@ -239,7 +239,7 @@ def ask_server(port: int, protocol: str) -> str:
     url = f"http://127.0.0.1:{port}"
     try:
         with server.Server(url, PROTOCOLS[protocol], None) as asked:
-            status, answer = asked.get(path, within_s=ANSWER_S)
+            status, answer = asked.get_json(path, within_s=ANSWER_S)
     except server.ServerError:
         return "no server"
     version = answer.get("version") if isinstance(answer, dict) else None

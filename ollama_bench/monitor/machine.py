@@ -24,10 +24,6 @@ from ollama_bench.monitor.memory import read_memory_bytes
 from ollama_bench.platforms import conditions, darwin
 from ollama_bench.platforms.conditions import output_of, text_of
 
-# isort: split
-# shim: moved, until their importers have followed
-from ollama_bench.monitor.parallel_advice import advise as parallel_advice  # noqa: F401
-
 MachineRow = dict[str, Any]  # of the table machine, for the database
 
 

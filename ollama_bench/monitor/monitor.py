@@ -32,13 +32,6 @@ from ollama_bench.monitor.track import STALL_INTERVALS, STALL_S, Track
 from ollama_bench.platforms import conditions
 from ollama_bench.terminal.interrupt import Interrupt
 
-# isort: split
-# shim: moved, until their importers have followed
-from ollama_bench.monitor.command_line import read_slots as parallel_option  # noqa: F401
-from ollama_bench.monitor.feed import RESTARTS as RESTARTS
-from ollama_bench.monitor.powermetrics_log import LogError as LogError
-from ollama_bench.monitor.powermetrics_log import import_log as import_log
-
 INTERVAL_S = 1.0  # between two looks; finer is of no use: NVML and powermetrics average 1 s
 RESCAN_S = 2.0  # between two looks for new processes, which take 3 ms
 PORT = 11434  # Ollama's

@@ -20,12 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from ollama_bench.platforms import windows
 from ollama_bench.platforms.conditions import text_of
 
-# isort: split
-# shim: moved, until their importers have followed
-from ollama_bench.platforms.sleep_clock import continuous_ns as continuous_ns
-from ollama_bench.platforms.sleep_clock import slept_ns as slept_ns
-from ollama_bench.platforms.sleep_clock import slept_s as slept_s
-
 CAFFEINATE = "/usr/bin/caffeinate"  # macOS
 INHIBIT = "systemd-inhibit"  # Linux
 LOCK_OPTIONS = (

@@ -82,7 +82,7 @@ def write(
         definitions=write_definitions(verdicts[0].objectives),
         specs=in_script(figures.specs),
         look=in_script({**theme.config(), "padding": 4}),
-        library=vl_convert.javascript_bundle(),
+        library=vl_convert.javascript_bundle(),  # type: ignore[call-arg]  # its stub is wrong
         script=read_asset("page.js"),
     )
     files.write(path, text, path.parent)

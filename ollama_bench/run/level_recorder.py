@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ollama_bench.inputs.settings import LoadSettings
 from ollama_bench.load import load
+from ollama_bench.load.result import LevelResult
 from ollama_bench.load.attempt import Outcome, Task
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.run.record import RunRecord
@@ -77,7 +78,7 @@ class LevelRecorder(load.Observer):
             self.begun(outcome.task)  # it failed before it could be sent
         writer, origin_ns = self._record.writer, self._record.origin_ns
         request_id = self._id(outcome.task)
-        writer.update("request", request_id, outcome.row(origin_ns))
+        writer.update("request", request_id, outcome.to_figures(origin_ns))
         if outcome.answer or outcome.reasoning:
             texts = {"reasoning": outcome.reasoning or None, "answer": outcome.answer or None}
             writer.add("reply", {"request_id": request_id, **texts})
@@ -85,11 +86,13 @@ class LevelRecorder(load.Observer):
             writer.execute_many(CHUNK_ROWS, ChunkRows(request_id, outcome, origin_ns))
         outcome.answer = outcome.reasoning = ""  # stored: a long run need not hold them
 
-    def tick(self, level: load.Load) -> None:
+    def tick(self, level: LevelResult) -> None:
         if self._record.writer.failure:
             self._interrupt.set()  # nothing can be stored any more: close() says why
-        latest = self._monitor.latest() if self._monitor is not None else {}
-        self._screen.draw(level, latest)
+        if self._monitor is None:
+            self._screen.draw(level, {})
+        else:
+            self._screen.draw(level, self._monitor.latest())
 
     def close(self, level: load.Load, settings: LoadSettings) -> None:
         """Store the level's own row: its window, its gaps, how exact the client was."""
@@ -106,8 +109,8 @@ class LevelRecorder(load.Observer):
             "pool_waits": level.pool_waits if is_open else None,
             "never_sent": level.never_sent if is_open else None,
             **steady,
-            **tally.itl_figures(),
-            **tally.interval_figures(settings.seed),
+            **tally.summarize_itl(),
+            **tally.summarize_intervals(settings.seed),
             **level.client_figures(),
         }
         if self._monitor is not None:

@@ -77,7 +77,8 @@ class Server:
     ) -> tuple[int, object]:
         """Return the HTTP status and the decoded body, without the key.
 
-        The body is "" if it is empty, None if it is not JSON. Raises ServerError if no whole answer comes in time.
+        The body is "" if it is empty, None if it is not JSON. Raises ServerError if no whole answer
+        comes in time.
         """
         within_s = within_s or ANSWER_S
         exchange = Exchange(kernel_stamps=False)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ollama_bench.inputs.settings import RequestSettings
 from ollama_bench.load import load
 from ollama_bench.load.attempt import Limits, Task
-from ollama_bench.monitor import machine
+from ollama_bench.monitor import parallel_advice
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.run.error import RunError
 from ollama_bench.run.record import RunRecord
@@ -90,9 +90,8 @@ class Targets:
         request = self._request
         prompt = f"{unique_prefix()} {request.prompt}"
         tokens = min(request.tokens or WARMUP_TOKENS, WARMUP_TOKENS)
-        body = server.protocol.build_body(
-            model, prompt, tokens, request.think, request.model_options
-        )
+        options = dict(request.model_options)
+        body = server.protocol.build_body(model, prompt, tokens, request.think, options)
         url = server.url + server.protocol.path
         task = Task(1, server.protocol, url, body, server.headers, secret=server.secret)
         burst = load.Burst([task], self._limits, self._interrupt, self._lines)
@@ -118,7 +117,7 @@ class Targets:
             return
         sql = "SELECT machine.* FROM machine JOIN run ON machine.id = machine_id WHERE run.id = ?"
         here = self._record.rows(sql, [self._record.id])
-        if here and (advice := machine.parallel_advice(here[0], target)):
+        if here and (advice := parallel_advice.advise(here[0], target)):
             self._screen.warn(advice)
 
     def wait_for(self, model: str, warmup: int) -> None:

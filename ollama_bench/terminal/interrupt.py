@@ -37,8 +37,6 @@ class Interrupt:
         if not self._is_set:
             signal.raise_signal(signal.SIGINT)
 
-    type = trigger  # the former name, in bench.py
-
     def is_set(self) -> bool:
         """Return whether an interrupt has come."""
         self.heeded = True

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ollama_bench.load import heartbeat
-from ollama_bench.platforms import awake
+from ollama_bench.platforms import sleep_clock
 from tests.load.levels import fire_burst
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ def test_the_heart_tells_how_late_threads_wake(exact):
 def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monkeypatch):
     """On a Mac perf_counter stands still while it sleeps; another clock goes on."""
     jumps = queue.SimpleQueue()
-    real = awake.continuous_ns
+    real = sleep_clock.continuous_ns
     slept = [0]
 
     def clock():
@@ -38,7 +38,7 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monk
             slept[0] += jumps.get_nowait()
         return real() + slept[0]
 
-    monkeypatch.setattr(awake, "continuous_ns", clock)
+    monkeypatch.setattr(sleep_clock, "continuous_ns", clock)
     heart = heartbeat.Heartbeat()
     try:
         began = time.perf_counter_ns()

@@ -7,7 +7,7 @@ import pytest
 from ollama_bench.load.client_limits import MIN_IN_FLIGHT_RATIO
 from ollama_bench.load.load import Load
 from ollama_bench.load.request import Limits, Task
-from ollama_bench.platforms import awake
+from ollama_bench.platforms import sleep_clock
 from ollama_bench.protocols.registry import PROTOCOLS
 from tests.load.levels import Seen, fire
 from tests.load.played_server import CHUNKED, LAST, LINE, SLOW_ANSWER, Played, chunk
@@ -17,7 +17,7 @@ from tests.load.played_server import CHUNKED, LAST, LINE, SLOW_ANSWER, Played, c
 def test_a_level_that_slept_says_so(monkeypatch, knows, slept_s):
     """By the clocks alone, without a monitor; None where the system has no such clocks."""
     asleep_ns = [5_000_000_000]
-    monkeypatch.setattr(awake, "slept_ns", lambda: asleep_ns[0] if knows else None)
+    monkeypatch.setattr(sleep_clock, "slept_ns", lambda: asleep_ns[0] if knows else None)
 
     class Sleeps(Seen):
         def tick(self, level):
@@ -38,7 +38,7 @@ def test_a_level_that_slept_says_so(monkeypatch, knows, slept_s):
 def test_a_level_that_did_not_sleep_has_zero():
     with Played([CHUNKED + chunk(LINE), chunk(LAST) + b"0\r\n\r\n"]) as server:
         level = fire(server.url, 1)
-    assert level.client_figures()["slept_s"] == (0.0 if awake.slept_ns() is not None else None)
+    assert level.client_figures()["slept_s"] == (0.0 if sleep_clock.slept_ns() is not None else None)
 
 
 def test_the_client_checks_what_it_believes_to_be_in_flight():

@@ -10,6 +10,7 @@ import types
 
 import pytest
 
+from ollama_bench.monitor import feed
 from ollama_bench.monitor import (
     feed,
     track,

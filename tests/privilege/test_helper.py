@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from ollama_bench.monitor import feed
 from ollama_bench.power.powermetrics_command import SAMPLERS
 from ollama_bench.privilege.helper import STARTS, split_off
 from ollama_bench.privilege.sudo import parse_sudo_uid
@@ -208,7 +209,7 @@ print(json.dumps(found | {"cpu_s": helper.cpu_s}))
 def test_two_refused_samplers_leave_all_the_restarts():
     from ollama_bench.monitor import monitor
 
-    assert len(SAMPLERS) + monitor.RESTARTS == STARTS
+    assert len(SAMPLERS) + feed.RESTARTS == STARTS
 
 
 FEEDING = """

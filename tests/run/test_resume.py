@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import bench
+from ollama_bench.platforms import sleep_clock
 from ollama_bench.run import opening, targets
 from ollama_bench.storage import connection as storage_connection
 from ollama_bench.storage.connection import connect
@@ -250,7 +251,7 @@ def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing
     server, tmp_path, monkeypatch, capsys
 ):
     clock = iter(range(0, 10**15, 30 * 10**9))
-    monkeypatch.setattr(bench.awake, "slept_ns", lambda: next(clock))
+    monkeypatch.setattr(sleep_clock, "slept_ns", lambda: next(clock))
     path = tmp_path / "results.db"
     search = ["4", "--find-capacity", "--slo", "ttft=60", "--host", server.url, "--db", str(path)]
     bench.main([*search, *QUICK])

@@ -98,7 +98,7 @@ def check(level, count, statuses, http_status=None):
         assert (outcome.error is None) == (outcome.status == "completed") and len(
             (outcome.error or "x").splitlines()
         ) == 1
-        row = outcome.row(0)
+        row = outcome.to_figures(0)
         assert all(value is None or isinstance(value, (int, str)) for value in row.values())
         assert row["ended_ns"] is not None and list(outcome.chunk_ns) == sorted(outcome.chunk_ns)
         if row["first_text_ns"] is not None:
@@ -176,8 +176,8 @@ def test_each_fault_at_each_level(short, fault, statuses, http_status, count):
         level = fire(short.url, count, fault=fault)
     check(level, count, statuses, http_status)
     if fault.startswith(("counters", "missing")):
-        assert {outcome.row(0)["output_tokens_source"] for outcome in level.outcomes} == {"chunks"}
-        assert {outcome.row(0)["server_total_ns"] for outcome in level.outcomes} == {None}
+        assert {outcome.to_figures(0)["output_tokens_source"] for outcome in level.outcomes} == {"chunks"}
+        assert {outcome.to_figures(0)["server_total_ns"] for outcome in level.outcomes} == {None}
 
 
 def test_a_stream_that_breaks_off_is_told_in_plain_words(short):
