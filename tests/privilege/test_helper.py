@@ -207,7 +207,6 @@ print(json.dumps(found | {"cpu_s": helper.cpu_s}))
 
 
 def test_two_refused_samplers_leave_all_the_restarts():
-    from ollama_bench.monitor import monitor
 
     assert len(SAMPLERS) + feed.RESTARTS == STARTS
 
