@@ -62,7 +62,7 @@ def test_option(text):
 @example("ttft=1,,e2e=2")
 def test_objectives(text):
     for name, bound in (or_value_error(objectives.parse, text) or {}).items():
-        assert name in objectives.COLUMNS and 0 < bound < math.inf
+        assert name in objectives.METRICS and 0 < bound < math.inf
 
 
 @given(st.text(alphabet="acefrtio_p9s<>=%.0123e- ", max_size=30) | st.text())
