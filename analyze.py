@@ -208,7 +208,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--slo",
         type=as_argument(objectives.parse),
         metavar="NAME=VALUE,...",
-        help=f"what counts as served: {', '.join(objectives.COLUMNS)} "
+        help=f"what counts as served: {', '.join(objectives.METRICS)} "
         f"(default: those of the run, else {objectives.DEFAULT})",
     )
     add(

@@ -34,7 +34,7 @@ import contextlib
 from collections.abc import Iterator
 
 from ollama_bench.analysis import conditions
-from ollama_bench.inputs.settings import RequestSettings, Settings
+from ollama_bench.inputs.settings import Settings
 from ollama_bench.load import load
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.monitor import Monitor
@@ -42,9 +42,9 @@ from ollama_bench.platforms import awake
 from ollama_bench.power.sources import find_sources
 from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError, act_as_user
-from ollama_bench.privilege.variables import recover_variables, recovered, suggest_preserving
+from ollama_bench.privilege.variables import recover_variables
 from ollama_bench.report import run_outcome
-from ollama_bench.run import capacity, demo, selfcheck, system_limits
+from ollama_bench.run import capacity, demo, notices, selfcheck, system_limits
 from ollama_bench.run.error import RunError
 from ollama_bench.run.levels import LevelRunner, finished_levels, load_limits
 from ollama_bench.run.opening import OpenedRun, open_run
@@ -95,11 +95,11 @@ def bench(settings: Settings, helper: Helper | None) -> int:
         screen = stack.enter_context(Console(settings.output.plain))
         interrupt = stack.enter_context(on_interrupt(SAVING))
         screen.on_left = interrupt.trigger
-        warn_of_settings(settings, helper, screen)
+        notices.warn_of_settings(settings, helper, screen)
         system_limits.raise_file_limit(system_limits.most_connections(settings))
         system_limits.refuse_too_many_threads(max(settings.load.levels))
         if not settings.demo:  # it takes a minute, and nobody has named its server
-            name_servers(settings.request, screen)
+            notices.name_servers(settings.request, screen)
             stack.enter_context(awake.kept(screen.warn))
         if settings.self_check:
             check_self(settings, screen)
@@ -117,33 +117,6 @@ def bench(settings: Settings, helper: Helper | None) -> int:
     if bench_run.status == "interrupted":
         return 130
     return max(0 if bench_run.is_served else 1, run_outcome.judge(settings, opened.record.id))
-
-
-def warn_of_settings(settings: Settings, helper: Helper | None, screen: Console) -> None:
-    """Say before the run what the user may not expect. Raises RunError."""
-    if helper is not None and helper.warning:
-        screen.warn(helper.warning)
-    if settings.repeated_levels:
-        repeated = ", ".join(map(str, settings.repeated_levels))
-        screen.warn(f"ignoring repeated levels: {repeated} (use --repeat N to repeat all)")
-    if settings.judging.report and sys.flags.optimize > 1:
-        raise RunError(
-            "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or omit --report"
-        )
-
-
-def name_servers(request: RequestSettings, screen: Console) -> None:
-    """Say which servers are measured and what named them: sudo has an environment of its own."""
-    came_back = ", which sudo had dropped" if request.named_by in recovered else ""
-    urls = [server.url for server in request.servers]
-    screen.say(f"server: {', '.join(urls)} ({request.named_by}{came_back})")
-    matters = {
-        "OLLAMA_HOST": request.named_by == "default" and request.protocols == ("ollama",),
-        "OPENAI_API_KEY": "openai" in request.protocols,
-        "REQUESTS_CA_BUNDLE": any(url.startswith("https:") for url in urls),
-    }
-    if hint := suggest_preserving(*(name for name in matters if matters[name])):
-        screen.warn(hint)
 
 
 def check_self(settings: Settings, screen: Console) -> None:

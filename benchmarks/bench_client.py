@@ -1,17 +1,19 @@
-"""bench_client.py - how exact is the client, and what does it cost? Beside the plain way to write one.
+"""bench_client.py - how exact is the client, and what does it cost? Beside the plain way to write
+one.
 
     python benchmarks/bench_client.py                             # or: make bench
     python benchmarks/bench_client.py --streams 19,256 --runs 5   # medians of five
-    python benchmarks/bench_client.py --user-stamps               # as where the kernel gives no stamps
+    # as where the kernel gives no stamps
+    python benchmarks/bench_client.py --user-stamps
     python benchmarks/bench_client.py --parts --streams 256       # or: make bench-parts
 
 A simulator of known timing streams to two clients in turn, each a process of its own: the product
 (bench.py with console, monitor and results file) and the plain way (requests and
 iter_lines in threads, json.loads for each line). The simulator's log says when it read each request
-and wrote each token; what the clients report is compared with that. An error is reported minus true,
-its p99 is of absolute values; it holds the network, and that the simulator reads a burst one request
-after the other: more than the client's own. LAG is noted minus written. CPU is the slope between
-two lengths of burst, so that starting up is not in it, and of the whole process.
+and wrote each token; what the clients report is compared with that. An error is reported minus
+true, its p99 is of absolute values; it holds the network, and that the simulator reads a burst
+one request after the other: more than the client's own. LAG is noted minus written. CPU is the
+slope between two lengths of burst, so that starting up is not in it, and of the whole process.
 """
 
 from __future__ import annotations
@@ -64,7 +66,10 @@ COLUMNS = (  # figure, factor to its unit, heading, digits
     ("peak_bytes", 1e-6, "MB", 0),
     ("schedule_error_p99_s", 1e3, "p99", 1),
 )
-HEADING = f"{'':13}{'TTFT ERROR, ms':^21}{'ITL ERROR':^14}{'LAG':>7}{'SKEW':>6}{'CPU':>5}{'PEAK':>5}{'SERVER':>8}"
+HEADING = (
+    f"{'':13}{'TTFT ERROR, ms':^21}{'ITL ERROR':^14}{'LAG':>7}"
+    f"{'SKEW':>6}{'CPU':>5}{'PEAK':>5}{'SERVER':>8}"
+)
 WIDTHS = (7, 7, 7, 7, 7, 7, 6, 5, 5, 8)
 SLOWEST_RATIO = 4  # a client may take so many times as long as its bursts before it is given up
 PATIENCE_S = 60.0
@@ -77,9 +82,12 @@ def main(argv: list[str] | None = None) -> int:
         for protocol in wanted.api:
             if not wanted.json:
                 print(
-                    f"{protocol}, {wanted.rate:g} tokens/s a stream, bursts of {wanted.seconds:g} s, "
-                    f"{'user' if wanted.user_stamps or wanted.parts else 'kernel'} stamps where there are any,\n"
-                    f"{'medians of ' + str(wanted.runs) if wanted.runs > 1 else 'one run each'}; load average {load_average()}"
+                    f"{protocol}, {wanted.rate:g} tokens/s a stream, bursts of "
+                    f"{wanted.seconds:g} s, "
+                    f"{'user' if wanted.user_stamps or wanted.parts else 'kernel'} stamps "
+                    f"where there are any,\n"
+                    f"{'medians of ' + str(wanted.runs) if wanted.runs > 1 else 'one run each'}; "
+                    f"load average {load_average()}"
                 )
                 print(heading())
             rows += (
@@ -115,7 +123,9 @@ def measure_levels(wanted: argparse.Namespace, protocol: str) -> list[dict]:
 
 
 def measure_parts(wanted: argparse.Namespace, protocol: str) -> list[dict]:
-    """The product with parts of it on or off, in turn so that a slower minute meets all of them. The kernel's stamps would hide what they do."""
+    """The product with parts of it on or off, in turn so that a slower minute meets all of them.
+    The kernel's stamps would hide what they do.
+    """
     rows = []
     for streams in wanted.streams:
         runs: dict[str, list[dict]] = {name: [] for name, _ in PARTS}
@@ -227,24 +237,26 @@ def one_run(
 def run_client(arguments: list[str], patience_s: float) -> None:
     """Run client_process.py to its end, in a terminal of its own so that its console is live."""
     command = [sys.executable, str(CLIENT), *arguments]
-    with terminal() as screen, subprocess.Popen(
-        command,
-        stdout=screen,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TERM": "xterm"},
-    ) as process:
+    with (
+        terminal() as screen,
+        subprocess.Popen(
+            command,
+            stdout=screen,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TERM": "xterm"},
+        ) as process,
+    ):
         try:
             _, complaint = process.communicate(timeout=patience_s)
         except subprocess.TimeoutExpired:
-            raise ClientError(
-                f"{arguments[0]} did not end within {patience_s:.0f} s"
-            ) from None
+            raise ClientError(f"{arguments[0]} did not end within {patience_s:.0f} s") from None
         finally:
             process.kill()
     if process.returncode:
         raise ClientError(
-            f"{' '.join(arguments[:1])} ended with {process.returncode}: {complaint.strip().splitlines()[-1:]}"
+            f"{' '.join(arguments[:1])} ended with {process.returncode}: "
+            f"{complaint.strip().splitlines()[-1:]}"
         )
 
 
@@ -293,7 +305,8 @@ def where_it_ends(rows: list[dict], rate: float) -> str:
     sentences = []
     if limited := [row for row in ours if row["client_limited_why"]]:
         sentences.append(
-            f"From {limited[0]['concurrency']} streams on this client does not drive {rate:g} tokens/s each well: "
+            f"From {limited[0]['concurrency']} streams on this client does not drive {rate:g} "
+            f"tokens/s each well: "
             f"{limited[0]['client_limited_why']}."
         )
     else:
@@ -313,7 +326,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(
         prog="bench_client.py",
-        description="how exact is the client, and what does it cost? Beside the plain way to write one.",
+        description=(
+            "how exact is the client, and what does it cost? Beside the plain way to write one."
+        ),
     )
     add = parser.add_argument
     add(

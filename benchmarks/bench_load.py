@@ -1,19 +1,24 @@
-"""bench_load.py - is a load what it says it is? Against a server that counts its own active streams.
+"""bench_load.py - is a load what it says it is? Against a server that counts its own active
+streams.
 
     python benchmarks/bench_load.py                      # or: make bench-load; some ten minutes
     python benchmarks/bench_load.py --seconds 10 --only 256x50
-    python benchmarks/bench_load.py --streams 64 --client 'aiperf profile --url {url} --concurrency {streams} ...'
+    python benchmarks/bench_load.py --streams 64 \\
+        --client 'aiperf profile --url {url} --concurrency {streams} ...'
 
 The server is benchmarks/stream_server.c (a C compiler is needed, Linux): it notes when it read each
-request and wrote its tokens, on the clock of every process here. bench.py runs as its user would run it,
-with monitor and results file. What the file says is compared with the server's log.
+request and wrote its tokens, on the clock of every process here. bench.py runs as its user would
+run it, with monitor and results file. What the file says is compared with the server's log.
 
-Closed loops: IN FLIGHT is how many streams the server itself had, mean between when the last of the first
-requests was read and when the last request was; TOKENS/S is what was reported against the server's own
-count; GAP is from a reply's last byte to the next request. Open loops: LATE is from when a request was due
-until the server had read it; TTFT is reported minus the server's own. CPU is the slope between a run of a
-third of the length and the whole, so that starting is not in it. ``--client`` fires any other program at
-the server, with {url} and {streams} filled in, and says what the server had of it.
+Closed loops: IN FLIGHT is how many streams the server itself had, mean between when the last of
+the first requests was read and when the last request was; TOKENS/S is what was reported against
+the server's own count; GAP is from a reply's last byte to the next request. Open loops: LATE is
+from when a request was due until the server had read it; TTFT is reported minus the server's own.
+CPU is the slope between a run of a third of the length and the whole, so that starting is not in
+it. ``--client`` fires any other program at the server, with {url} and {streams} filled in, and
+says
+what the server had of
+it.
 """
 
 from __future__ import annotations
@@ -152,7 +157,9 @@ def replies(log: pathlib.Path) -> list[Reply]:
 def run(
     program: pathlib.Path, folder: pathlib.Path, case: Case, options: list[str], tokens: int
 ) -> tuple[dict, list[dict], list[Reply], float]:
-    """bench.py against the server: its level, its requests on the server's clock, the server's log, its CPU seconds."""
+    """bench.py against the server: its level, its requests on the server's clock, the server's
+    log, its CPU seconds.
+    """
     log, path = folder / "server.log", folder / "results.db"
     path.unlink(missing_ok=True)
     with server(program, log, case.gap_ms, case.spread_ms) as url:
@@ -184,7 +191,8 @@ def run(
         database.row_factory = sqlite3.Row
         level = dict(
             database.execute(
-                "SELECT * FROM level_summary JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id"
+                "SELECT * FROM level_summary JOIN level ON level.id = level_id JOIN run ON "
+                "run.id = level.run_id"
             ).fetchone()
         )
         requests = [
@@ -280,14 +288,18 @@ def figures(case: Case, level: dict, requests: list[dict], log: list[Reply], cpu
 
 
 def zero_of(requests: list[dict], by_prefix: dict[str, Reply]) -> int:
-    """The run's zero on the server's clock: the median of written minus noted, too early by a token's way, some 10 us."""
+    """The run's zero on the server's clock: the median of written minus noted, too early by a
+    token's way, some 10 us.
+    """
     return statistics.median_low(
         [by_prefix[row["prefix"].strip("[]")].first_ns - row["first_text_ns"] for row in requests]
     )
 
 
 def in_flight(log: list[Reply], streams: int) -> float:
-    """Streams that the server had, mean: from when the last of the first requests was read until the last of all was."""
+    """Streams that the server had, mean: from when the last of the first requests was read until
+    the last of all was.
+    """
     reads = sorted(reply.read_ns for reply in log)
     start, end = reads[streams - 1], reads[-1]
     return sum(max(0, min(reply.last_ns, end) - max(reply.read_ns, start)) for reply in log) / (

@@ -31,9 +31,8 @@ LIMIT_RATIO = 0.03  # of one core
 POWERMETRICS = child.powermetrics_command(11434, 1000, "--chip", "ultra")
 SERVER = """
 import subprocess, sys, time
-children = [subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in range(4)]
-sys.stdin.read()
-for child in children:
+children = [subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in
+range(4)] sys.stdin.read() for child in children:
     child.communicate(b"\\n")
 """
 
@@ -44,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
         cost, rows, seconds = watch(pid, pathlib.Path(folder, "results.db"), arguments.seconds)
     monitor_ratio, process_ratio = cost["monitor_cpu_s"] / seconds, cost["process_cpu_s"] / seconds
     print(
-        f"{seconds:.1f} s at one look a second, {rows['power_sample']} documents, {rows['process_sample']} looks at processes"
+        f"{seconds:.1f} s at one look a second, {rows['power_sample']} documents, "
+        f"{rows['process_sample']} looks at processes"
     )
     print(f"  monitor's threads    {monitor_ratio:6.2%} of one core (limit {LIMIT_RATIO:.0%})")
     print(f"  with the writer      {process_ratio:6.2%}")

@@ -1,7 +1,10 @@
-"""bench_soak.py - does a long run keep its descriptors, threads and memory? One process, watched from outside.
+"""bench_soak.py - does a long run keep its descriptors, threads and memory? One process, watched
+from outside.
 
-    python benchmarks/bench_soak.py                                 # 10,000 requests by 64 at once, then 3,000 by 1,000
-    python benchmarks/bench_soak.py --at-once 19 --requests 2500    # as many as two hours of the study's machine
+    # 10,000 requests by 64 at once, then 3,000 by 1,000
+    python benchmarks/bench_soak.py
+    # as many as two hours of the study's machine
+    python benchmarks/bench_soak.py --at-once 19 --requests 2500
 
 A simulator answers fast, so that hours of requests pass in minutes: nothing in the client
 knows of it but the clock. Exit code 1 when a request is missing, or when the last tenth of
@@ -73,18 +76,21 @@ def soak(at_once: int, requests: int) -> int:
                 connection.execute("SELECT status, count(*) FROM request GROUP BY status")
             )
             took_s, tokens = connection.execute(
-                "SELECT (ended_ns - started_ns) / 1e9, (SELECT sum(output_tokens) FROM request) FROM level"
+                "SELECT (ended_ns - started_ns) / 1e9, (SELECT sum(output_tokens) FROM "
+                "request) FROM level"
             ).fetchone()
         size = path.stat().st_size
     print(
-        f"\n{requests:,} requests by {at_once:,} at once: {took_s:.0f} s, {tokens:,} tokens, results.db {size / 1e6:.0f} MB, "
+        f"\n{requests:,} requests by {at_once:,} at once: {took_s:.0f} s, {tokens:,} tokens, "
+        f"results.db {size / 1e6:.0f} MB, "
         + ", ".join(f"{count:,} {status}" for status, count in stored.items())
     )
     rows = tenths(looks)
     print("  part of the run   descriptors   threads   memory, MB")
     for number, (descriptors, threads, memory) in enumerate(rows, 1):
         print(
-            f"  {number * 100 // TENTHS:>13} %{descriptors:>14.0f}{threads:>10.0f}{memory / 1e6:>13.0f}"
+            f"  {number * 100 // TENTHS:>13} "
+            f"%{descriptors:>14.0f}{threads:>10.0f}{memory / 1e6:>13.0f}"
         )
     return int(stored != {"completed": requests} or leaks(rows[1], rows[-1]))
 
@@ -110,24 +116,23 @@ def watch(command: list[str]) -> list[tuple[int, int, int]]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         watched = psutil.Process(process.pid)
         while process.poll() is None and time.monotonic() < until:
-            with contextlib.suppress(psutil.Error, OSError, RuntimeError):
-                with watched.oneshot():
-                    looks.append(
-                        (
-                            watched.num_fds()
-                            if hasattr(watched, "num_fds")
-                            else watched.num_handles(),
-                            watched.num_threads(),
-                            watched.memory_info().rss,
-                        )
+            with contextlib.suppress(psutil.Error, OSError, RuntimeError), watched.oneshot():
+                looks.append(
+                    (
+                        watched.num_fds() if hasattr(watched, "num_fds") else watched.num_handles(),
+                        watched.num_threads(),
+                        watched.memory_info().rss,
                     )
+                )
             time.sleep(LOOK_S)
         process.kill()
     return looks
 
 
 def tenths(looks: list[tuple[int, int, int]]) -> list[tuple[float, ...]]:
-    """The median of each tenth of the part in which the load was on: as many threads as at most, nearly."""
+    """The median of each tenth of the part in which the load was on: as many threads as at most,
+    nearly.
+    """
     most = max(threads for _, threads, _ in looks)
     loaded = [look for look in looks if look[1] > 0.9 * most]
     parts = [

@@ -1,6 +1,7 @@
 """bench_storage.py - how long storing and reading take at size, and how much room a chunk needs.
 
-    python benchmarks/bench_storage.py                    # or: make bench-storage; two to three minutes
+    # or: make bench-storage; two to three minutes
+    python benchmarks/bench_storage.py
     python benchmarks/bench_storage.py --only views help  # of: level, views, analysis, help
 
 Each line has a limit that we hold ourselves to; the exit code is 1 when one is passed. The level
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import pathlib
 import random
@@ -69,7 +71,8 @@ def level(folder: pathlib.Path):
     with (
         selfcheck.Witness(1000 / RATE) as witness,
         open(os.devnull, "w") as nowhere,
-        contextlib.redirect_stdout(nowhere),noting_close(took_s)
+        contextlib.redirect_stdout(nowhere),
+        noting_close(took_s),
     ):
         code = bench.main(
             [
@@ -127,13 +130,17 @@ def bytes_a_chunk(path: pathlib.Path) -> float:
     return (before - path.stat().st_size) / count
 
 
+def count_rows(database, view: str) -> int:
+    return sum(1 for _ in database.execute(f"SELECT * FROM [{view}]"))
+
+
 def views(folder: pathlib.Path):
     """Every view of a file of a million chunks, read to its last row."""
     path = folder / "views.db"
     make_up(path, VIEW_CHUNKS)
     database = connect(path, readonly=True)
     took = {
-        name: seconds_of(lambda: sum(1 for _ in database.execute(f"SELECT * FROM [{name}]")))
+        name: seconds_of(functools.partial(count_rows, database, name))
         for (name,) in database.execute(
             "SELECT name FROM main.sqlite_master WHERE type = 'view'"
         ).fetchall()

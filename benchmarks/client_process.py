@@ -1,6 +1,7 @@
 """client_process.py - one client as a process of its own, to be measured by bench_client.py.
 
-    python benchmarks/client_process.py product --url http://127.0.0.1:11434 --streams 64 --tokens 25,150 --out out.json
+    python benchmarks/client_process.py product --url http://127.0.0.1:11434 --streams 64 \\
+        --tokens 25,150 --out out.json
     python benchmarks/client_process.py plain ...
 
 ``product`` is bench.py with its console, monitor and results file. ``plain`` is
@@ -98,7 +99,8 @@ def switch_parts(wanted: argparse.Namespace) -> None:
     if "console" not in wanted.parts:
         Console.draw = lambda *_: None
     if "writer" not in wanted.parts:
-        writer.COMMIT_EVERY_S = 1e6  # it sleeps until somebody waits for it, which is after the streams
+        # it sleeps until somebody waits for it, which is after the streams
+        writer.COMMIT_EVERY_S = 1e6
     if "gc" in wanted.parts:
         interpreter.gc = WithCollector()
 
@@ -111,11 +113,14 @@ class WithCollector:
 
 
 def stored(path: str) -> dict:
-    """What the results file says of its last level: the streams on this machine's clock, and its own row."""
+    """What the results file says of its last level: the streams on this machine's clock, and its
+    own row.
+    """
     database = connect(path, readonly=True)
     level = next(
         database.query(
-            "SELECT level.*, run.started_unix FROM level JOIN run ON run.id = run_id ORDER BY level.id DESC LIMIT 1"
+            "SELECT level.*, run.started_unix FROM level JOIN run ON run.id = run_id ORDER "
+            "BY level.id DESC LIMIT 1"
         )
     )
     origin_ns = time.perf_counter_ns() - int(

@@ -1,13 +1,15 @@
-"""Coverage-guided fuzzing of every parser, with the tests of test_properties.py as judges. Needs atheris (Linux, Python 3.11 to 3.13).
+"""Coverage-guided fuzzing of every parser, with the tests of tests/properties as judges.
 
-    make fuzz                                       each for ten minutes, as many at once as there are cores
+    make fuzz                                       each for ten minutes, one for each core at once
     python tests/fuzz.py test_prompts [SECONDS]     one of them
     python tests/fuzz.py                            their names
 
-What fails a test is printed and kept in .venv/fuzz/NAME/; put it into test_properties.py as an @example.
+Needs atheris (Linux, Python 3.11 to 3.13). What fails a test is printed and kept in
+.venv/fuzz/NAME/; put it into the test as an @example.
 """
 
 import contextlib
+import importlib
 import inspect
 import io
 import itertools
@@ -17,11 +19,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 import atheris  # noqa: E402
 
-with atheris.instrument_imports(include=[path.stem for path in ROOT.glob("*.py")] + ["plistlib"]):
-    from tests.system import test_properties
+with atheris.instrument_imports(include=["ollama_bench", "plistlib"]):
+    MODULES = [
+        importlib.import_module(f"tests.properties.{path.stem}")
+        for path in sorted(ROOT.glob("tests/properties/test_*.py"))
+    ]
 
 from hypothesis import given, settings  # noqa: E402
 
@@ -56,7 +61,8 @@ class Folders:
 def targets():
     """Name -> (test, what it is parametrized with) of every property."""
     found = {}
-    for name, test in vars(test_properties).items():
+    tests = [item for module in MODULES for item in vars(module).items()]
+    for name, test in tests:
         if hasattr(test, "hypothesis"):
             marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
             for number, values in enumerate(marks[0].args[1] if marks else [None]):

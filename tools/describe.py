@@ -38,7 +38,9 @@ WORDS = {  # columns that views compute, and keys
     "chip": "processor as the system names it",
     "gpu": "graphics processors",
     "os": "system, release and architecture",
-    "metric": "which latency (ttft_s, ttfat_s, e2e_s, active_s, tpot_s: seconds) or rate (tokens_per_s)",
+    "metric": (
+        "which latency (ttft_s, ttfat_s, e2e_s, active_s, tpot_s: seconds) or rate (tokens_per_s)"
+    ),
     "n": "values that the statistics rest on",
     "mean": "arithmetic mean, in the metric's unit",
     "min": "the least value, in the metric's unit",
@@ -46,7 +48,10 @@ WORDS = {  # columns that views compute, and keys
     "p95": "95th percentile, nearest rank, in the metric's unit; NULL below 20 values",
     "p99": "99th percentile, nearest rank, in the metric's unit; NULL below 100 values",
     "max": "the most, in the metric's unit",
-    "peak_streaming": "the most requests that were answered at the same time: the server's slots seen from outside",
+    "peak_streaming": (
+        "the most requests that were answered at the same time: the server's slots seen "
+        "from outside"
+    ),
     "in_flight": "requests that have not ended",
     "completed": "requests that ended with a whole answer",
     "errors": "requests that ended in any other way than completed",
@@ -89,7 +94,9 @@ WORDS = {  # columns that views compute, and keys
     "gpu_energy_j": "energy of the GPUs alone; NULL when samples cover less than 95 % of the level",
     "gpu_joules_per_output_token": "energy of the GPUs alone / the level's output tokens, joules",
     "joules_per_output_token": "energy of the level / the level's output tokens, joules",
-    "net_joules_per_output_token": "energy of the level less idle power / the level's output tokens, joules",
+    "net_joules_per_output_token": (
+        "energy of the level less idle power / the level's output tokens, joules"
+    ),
     "output_tokens_per_joule": "output tokens of the level / the level's energy in joules",
     "energy_wh": "energy of the level, watt hours",
     "min_output_tokens": "tokens of the shortest reply",
@@ -142,7 +149,10 @@ WORDS = {  # columns that views compute, and keys
     "MaxDuration": "longest time from first to last text",
     "MinDuration": "shortest time from first to last text",
     "AvgDuration": "mean time from first to last text",
-    "P99Duration": "99th percentile of the time from first to last text; NULL below 100 values (the original wrote the longest)",
+    "P99Duration": (
+        "99th percentile of the time from first to last text; NULL below 100 values (the "
+        "original wrote the longest)"
+    ),
     "Usage%": "share of the time the GPU was busy, per cent",
     "Power(W)": "mean power of the GPU",
     "Frequency(MHz)": "clock of the GPU",
@@ -154,10 +164,19 @@ WORDS = {  # columns that views compute, and keys
     "VSZ": "virtual memory of the process, KiB",
     "RSS": "resident memory of the process, KiB; on macOS without most GPU memory",
     "temperature_c": "temperature, degrees Celsius",
-    "ttft_p95_with_errors_s": "wait for the first token, 95th percentile with failures as infinite; NULL where that is the answer",
-    "ttft_p99_with_errors_s": "wait for the first token, 99th percentile with failures as infinite; NULL where that is the answer",
+    "ttft_p95_with_errors_s": (
+        "wait for the first token, 95th percentile with failures as infinite; NULL where "
+        "that is the answer"
+    ),
+    "ttft_p99_with_errors_s": (
+        "wait for the first token, 99th percentile with failures as infinite; NULL where "
+        "that is the answer"
+    ),
     "good_requests": "requests that met every objective of the run",
-    "good_ratio": "share of the requests that met every objective of the run, 0 to 1, of those that could be judged before bench.py cut them; NULL for a run without objectives",
+    "good_ratio": (
+        "share of the requests that met every objective of the run, 0 to 1, of those that"
+        " could be judged before bench.py cut them; NULL for a run without objectives"
+    ),
     "goodput_per_s": "requests per second that met every objective of the run",
     "cold_ttft_mean_s": "mean wait for the first token with a prompt cache that misses",
     "warm_ttft_mean_s": "mean wait for the first token with a prompt cache that hits",
@@ -167,12 +186,21 @@ WORDS = {  # columns that views compute, and keys
     "cold_level_id": "number of the level with the cold prompt cache",
     "warm_level_id": "number of the level with the warm prompt cache",
     "superseded": "1: an interrupted level that --resume fired again to its end: leave it out",
-    "cold_cached_ratio": "share of the prompt tokens that the cold level took from the prompt cache, 0 to 1; NULL when the server does not tell",
-    "warm_cached_ratio": "share of the prompt tokens that the warm level took from the prompt cache, 0 to 1; near the cold one, it did not hit",
+    "cold_cached_ratio": (
+        "share of the prompt tokens that the cold level took from the prompt cache, 0 to "
+        "1; NULL when the server does not tell"
+    ),
+    "warm_cached_ratio": (
+        "share of the prompt tokens that the warm level took from the prompt cache, 0 to "
+        "1; near the cold one, it did not hit"
+    ),
 }
-HERE = {  # columns that mean something of their own in one view: words, or the column of a table that has them
+# Columns with a meaning of their own in one view: words, or the column of a table that has them.
+HERE = {
     "runs.source": "run.source",
-    "runs.status": "finished, running, failed, or interrupted: also a run without a sign of life for 15 s",
+    "runs.status": (
+        "finished, running, failed, or interrupted: also a run without a sign of life for 15 s"
+    ),
     "runs.requests": "requests of the run",
     "level_summary.status": "level.status",
     "outcomes.status": "request.status",
@@ -196,7 +224,8 @@ HERE = {  # columns that mean something of their own in one view: words, or the 
     "process_metrics.role": "process.role",
 }
 START = (
-    "Start with level_summary: a row for each level, with waits, speeds and errors. runs lists the runs; energy_summary has watts and joules, "
+    "Start with level_summary: a row for each level, with waits, speeds and errors. "
+    "runs lists the runs; energy_summary has watts and joules, "
     "outcomes how requests ended, server_split where the time went, request every single one."
 )
 UNITS = {
@@ -281,7 +310,10 @@ def text() -> str:
 
 
 def described() -> dict[str, tuple[str, dict[str, str]]]:
-    """Every table and view with its meaning and those of its columns, as schema.sql orders them; each stands alone, with its unit."""
+    """Return each table and view with its meaning and those of its columns, in schema.sql's order.
+
+    Each meaning stands alone, with its unit.
+    """
     connection = sqlite3.connect(":memory:")
     found, comments = {}, {}
     for statement in schema.statements():
@@ -313,18 +345,22 @@ def described() -> dict[str, tuple[str, dict[str, str]]]:
 
 
 def words(table: str, column: str, comments: dict[str, str]) -> str:
-    """What is said of a column that has no comment itself: its own words here, common ones, or a table's comment."""
+    """Return what is said of a column without a comment: its own words, common ones, a table's."""
     here = HERE.get(f"{table}.{column}", "")
     said = comments.get(here) or here or WORDS.get(column) or comments.get(column)
     if not said:
         raise SystemExit(
-            f"describe.py: no words for {table}.{column}: comment it in schema.sql, or add it to WORDS"
+            f"describe.py: no words for {table}.{column}: comment it in schema.sql, "
+            "or add it to WORDS"
         )
     return said
 
 
 def comment_on(statement: str, column: str) -> str | None:
-    """The comment on a column of a CREATE TABLE, with the values it can have; a definition may go on, indented, on further lines."""
+    """Return the comment on a column of a CREATE TABLE, with the values it can have.
+
+    A definition may go on, indented, on further lines.
+    """
     match = re.search(rf"^  {column} (.*(?:\n    .*)*)", statement, re.M)
     comment = match and re.search(r"--\s*(.+)", match[1])
     if not comment:

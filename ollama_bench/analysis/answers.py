@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from ollama_bench.analysis.bottlenecks import find_bottlenecks
 from ollama_bench.analysis.energy import describe_efficiency
 from ollama_bench.analysis.service import (
-    ENOUGH_RATIO,
     NO_SERVICE,
     Objectives,
     Service,
@@ -30,6 +29,7 @@ from ollama_bench.analysis.wording import (
     seconds,
     span,
 )
+from ollama_bench.inputs.objectives import ENOUGH_RATIO
 
 REACHED = {  # after "only 5 of 24"
     "ttft": "had the first token within {} s",

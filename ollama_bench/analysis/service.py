@@ -10,8 +10,6 @@ from sqlite_utils import Database
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.inputs import objectives as known_objectives
 
-ENOUGH_RATIO = 0.95  # a level serves its people if this share of its requests met every objective
-
 Objectives = Mapping[str, float]  # short name: bound
 
 # Until when a request that this client cut had waited, in nanoseconds of the run.
@@ -51,7 +49,7 @@ def stored_objectives(study: Study) -> dict[str, float]:
     """Return the objectives that the newest run was started with, by their short names."""
     return {
         name: study.objectives[column]
-        for name, (column, _) in known_objectives.COLUMNS.items()
+        for name, (column, _) in known_objectives.METRICS.items()
         if column in study.objectives
     }
 
@@ -94,7 +92,7 @@ def make_query(objectives: Objectives) -> str:
     ]
     tests = [COMPLETED]
     for name in objectives:
-        column, less_is_better = known_objectives.COLUMNS[name]
+        column, less_is_better = known_objectives.METRICS[name]
         worst = "max" if less_is_better else "min"
         test = meets(name)
         tests.append(test)
@@ -113,7 +111,7 @@ GROUP BY level_id"""
 
 def meets(name: str) -> str:
     """Return SQL for whether a request meets an objective; one that came at once has every rate."""
-    column, less_is_better = known_objectives.COLUMNS[name]
+    column, less_is_better = known_objectives.METRICS[name]
     comparison = "<=" if less_is_better else ">="
     otherwise = f"{HAS_NO_RATE}, 0" if name in RATES else "0"
     return f"coalesce({column} {comparison} :{name}, {otherwise})"

@@ -55,7 +55,7 @@ class Chart:
         Objectives, by their short names, replace those that the run was judged by.
         """
         if objectives is not None:
-            columns = known_objectives.COLUMNS
+            columns = known_objectives.METRICS
             bounds = {columns[name][0]: bound for name, bound in objectives.items()}
             study = replace(study, objectives=bounds)
         rows = list(database.query(self.sql, {"model": study.model, "top": self.top}))

@@ -27,10 +27,7 @@ from ollama_bench.privilege.sudo import become_user, parse_sudo_uid
 STARTS = len(SAMPLERS) + 3  # in one run: each command may be refused once, and three restarts
 PATIENCE_S = STOP_S + 1  # for the sampler's exit code
 LOOK_S = 0.02  # between two looks for it
-AS_ROOT = (
-    "running as root: the results file will be owned by root;"
-    " run with sudo from your own account instead"
-)
+AS_ROOT = "root will own the results file; run with sudo from your own account instead"
 
 
 def split_off(

@@ -17,12 +17,13 @@ from pathlib import Path
 import vl_convert
 
 from ollama_bench.analysis.caveats import Caveat
-from ollama_bench.analysis.service import ENOUGH_RATIO, Objectives
+from ollama_bench.analysis.service import Objectives
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import describe_objectives, percent, seconds
 from ollama_bench.charts import theme
 from ollama_bench.charts.chart import Spec
+from ollama_bench.inputs.objectives import ENOUGH_RATIO
 from ollama_bench.report.level_table import (
     DEFINITIONS,
     write_table,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ollama_bench.inputs.objectives import ENOUGH_RATIO
 from ollama_bench.run.plan import Level
 from ollama_bench.run.record import RunRecord
 
-GOOD_RATIO = 0.95  # a level meets the objectives if this share of its requests does
 STORED_RATIO = """
 SELECT good_ratio FROM level_summary
 WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
@@ -38,7 +38,7 @@ class Capacity:
             many = f"{self.good} or more" if self.good == self.highest else str(self.good)
             if not self.good:
                 return f"{model} cannot meet {objectives} even with one request at a time."
-            return f"{model} serves {many} {within} ({GOOD_RATIO:.0%} of the requests)."
+            return f"{model} serves {many} {within} ({ENOUGH_RATIO:.0%} of the requests)."
         if not self.good and self.bad > self.highest:
             return ""
         known = f"between {self.good} and {self.bad - 1}"
@@ -61,7 +61,7 @@ def search(highest: int, measure: Callable[[int, str], float | None]) -> Capacit
         ratio = measure(size, f"probe between {good} and {min(bad, highest)}")
         if ratio is None:
             break
-        if ratio >= GOOD_RATIO:
+        if ratio >= ENOUGH_RATIO:
             good = size
         else:
             bad = size

@@ -116,5 +116,8 @@ def test_descriptors_are_counted_before_anything_is_fired(words, needed, tmp_pat
         cwd=tmp_path,
     )
     assert done.returncode == 1
-    assert f"need {needed} open files and the limit is 150: ulimit -n {needed}" in done.stderr
+    assert (
+        f"need {needed} open files but the limit is 150: run ulimit -n {needed} first"
+        in done.stderr
+    )
     assert not list(tmp_path.iterdir())

@@ -38,7 +38,9 @@ def test_a_level_that_slept_says_so(monkeypatch, knows, slept_s):
 def test_a_level_that_did_not_sleep_has_zero():
     with Played([CHUNKED + chunk(LINE), chunk(LAST) + b"0\r\n\r\n"]) as server:
         level = fire(server.url, 1)
-    assert level.client_figures()["slept_s"] == (0.0 if sleep_clock.slept_ns() is not None else None)
+    assert level.client_figures()["slept_s"] == (
+        0.0 if sleep_clock.slept_ns() is not None else None
+    )
 
 
 def test_the_client_checks_what_it_believes_to_be_in_flight():

@@ -7,8 +7,8 @@ import urllib.request
 from ollama_bench.load import load
 from ollama_bench.monitor import monitor
 from ollama_bench.power.sources import find_sources
-from ollama_bench.protocols.registry import PROTOCOLS as SERVERS
-from ollama_bench.run.server import Simulator
+from ollama_bench.protocols.registry import PROTOCOLS
+from ollama_bench.run.demo import DemoServer
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.writer import Writer
 
@@ -21,8 +21,8 @@ def state(url):
 
 
 def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
-    path, ollama = tmp_path / "results.db", SERVERS["ollama"]
-    with Simulator() as simulator, Writer(path) as writer:
+    path, ollama = tmp_path / "results.db", PROTOCOLS["ollama"]
+    with DemoServer() as simulator, Writer(path) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         run_id = writer.insert(
             "run",
@@ -50,7 +50,7 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
                 n,
                 ollama,
                 simulator.url + ollama.path,
-                ollama.body("deepseek-r1:7b", f"{n} why?", 100),
+                ollama.build_body("deepseek-r1:7b", f"{n} why?", 100),
             )
             for n in range(1, 5)
         ]

@@ -10,7 +10,6 @@ import types
 
 import pytest
 
-from ollama_bench.monitor import feed
 from ollama_bench.monitor import (
     feed,
     track,

@@ -1,4 +1,4 @@
-"""What Windows does otherwise, by stand-ins: a shutdown that wakes nobody, long ticks, Ctrl-C for children."""
+"""What Windows does otherwise, by stand-ins: shutdown wakes nobody, long ticks, Ctrl-C."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ import urllib3
 from ollama_bench.load import load
 from ollama_bench.power.sampler import Child
 from ollama_bench.protocols.registry import PROTOCOLS
-from ollama_bench.run import selfcheck, server
+from ollama_bench.run import demo, selfcheck
 from ollama_bench.transport import capabilities, lines, recorder, syscalls
 from ollama_bench.transport import exchange as exchange_module
 from ollama_bench.transport import reader as reader_module
@@ -210,7 +210,7 @@ class Started(Exception):
 @pytest.mark.parametrize(
     "make, start",
     [
-        (server.Simulator, "__enter__"),
+        (demo.DemoServer, "__enter__"),
         (lambda: selfcheck.Witness(20), "__enter__"),
         (lambda: Child([["powermetrics"]]), "start"),
     ],

@@ -31,7 +31,7 @@ SAMPLER = [[sys.executable, os.environ["SAMPLER"], word] for word in ("first", "
 """
 STORING = """
 import concurrent.futures, importlib.metadata, sqlite_utils
-from ollama_bench.storage import db
+from ollama_bench.storage.writer import Writer
 sqlite_utils.Database(memory=True).conn.close()  # it imports more when it is first used
 """
 SAMPLER = """

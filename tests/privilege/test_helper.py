@@ -61,7 +61,7 @@ def test_the_results_file_belongs_to_the_user(home):
         STORING
         + """
 helper = split_off(commands=SAMPLER)
-with db.Writer("results.db") as writer:
+with Writer("results.db") as writer:
     row = {"source": "bench", "status": "finished", "started_unix": 0}
     writer.insert("run", row | {"arguments": "{}", "tool_version": "test"})
     print(json.dumps(sorted(os.listdir("."))))
@@ -207,7 +207,6 @@ print(json.dumps(found | {"cpu_s": helper.cpu_s}))
 
 
 def test_two_refused_samplers_leave_all_the_restarts():
-    from ollama_bench.monitor import monitor
 
     assert len(SAMPLERS) + feed.RESTARTS == STARTS
 
@@ -236,7 +235,7 @@ import uuid
 from ollama_bench.monitor import monitor
 folder = os.getcwd()
 helper = split_off(commands=[[sys.executable, folder + "/feeding.py", folder + "/document"]])
-with db.Writer("results.db") as writer:
+with Writer("results.db") as writer:
     row = {"source": "bench", "status": "running", "started_unix": 0}
     run_id = writer.insert("run", row | {"arguments": "{}", "tool_version": "test"})
     watching = monitor.Monitor(

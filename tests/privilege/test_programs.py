@@ -101,7 +101,7 @@ def nobody_answers(monkeypatch):
         raise bench.ServerError("nobody")
 
     monkeypatch.setattr(bench.Server, "check_model", absent)
-    monkeypatch.setattr(bench.privilege, "split_off", lambda **_: None)
+    monkeypatch.setattr(bench, "split_off", lambda **_: None)
 
 
 @pytest.mark.parametrize("words, environment, line", SERVERS)

@@ -1,4 +1,4 @@
-"""Which Python: one that is too old, lacks the packages or may not see our files is told so in one line."""
+"""A Python that is too old, lacks the packages or may not see our files is told so in one line."""
 
 import ast
 import os
@@ -14,18 +14,18 @@ from ollama_bench.simulator import child
 from ollama_bench.terminal.interpreter import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = [
-    path.name
-    for path in sorted(ROOT.glob("*.py"))
-    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
-]
+DOORS = ["analyze.py", "bench.py", "monitor.py"]
+PACKAGES_OF_OURS = ["ollama_bench.simulator", "ollama_bench.study_csv"]  # started with -m
 LOCKS = ["requirements.lock", "tests/requirements.lock"]
 OLD = """
 import runpy, sys
 sys.version_info = (3, 9, 6)
 sys.argv = sys.argv[1:]
 sys.path.insert(0, {root!r})
-runpy.run_path(sys.argv[0], run_name="__main__")
+if sys.argv[0].endswith(".py"):
+    runpy.run_path(sys.argv[0], run_name="__main__")
+else:
+    runpy.run_module(sys.argv[0], run_name="__main__")
 """
 
 
@@ -40,60 +40,72 @@ def run(arguments, cwd, **environment):
     )
 
 
-def test_the_programs_are_these():
-    assert {
-        "bench.py",
-        "monitor.py",
-        "analyze.py",
-        "sim.py",
-        "import_csv.py",
-        "describe.py",
-    } <= set(PROGRAMS)
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [*DOORS, *PACKAGES_OF_OURS])
 def test_a_python_that_is_too_old_is_told_so(program, tmp_path):
-    done = run(["-S", "-c", OLD.format(root=str(ROOT)), str(ROOT / program)], tmp_path)
+    start = str(ROOT / program) if program in DOORS else program
+    done = run(["-S", "-c", OLD.format(root=str(ROOT)), start], tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"Python 3.10 or newer is needed, and {sys.executable} is 3.9: see Install in README.md\n"
     )
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("*.py")))
-def test_an_older_python_can_read_the_file_that_tells_it_so(name):
-    ast.parse((ROOT / name).read_text(encoding="utf-8"), feature_version=(3, 9))
+def list_read_before_the_check():
+    """Return the files that Python reads before it has been found too old."""
+    package = ROOT / "ollama_bench"
+    rooms = [package / "terminal", package / "simulator", package / "study_csv"]
+    return [
+        *(ROOT / name for name in DOORS),
+        package / "__init__.py",
+        package / "terminal" / "interpreter.py",
+        *(room / "__init__.py" for room in rooms),
+        *(room / "__main__.py" for room in rooms[1:]),
+    ]
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    "path", list_read_before_the_check(), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_an_older_python_can_read_the_file_that_tells_it_so(path):
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("program", [*DOORS, "ollama_bench.study_csv"])
 def test_a_python_without_the_packages_is_told_so(program, tmp_path):
-    done = run(["-S", str(ROOT / program), "1"], tmp_path)
-    name = "psutil" if program == "sim.py" else "rich"
+    start = [str(ROOT / program)] if program in DOORS else ["-m", program]
+    done = run(["-S", *start, "1"], tmp_path, PYTHONPATH=str(ROOT))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"No module named '{name}': start it with .venv/bin/python, or see Install in README.md\n"
+        "No module named 'rich': start it with .venv/bin/python, or see Install in README.md\n"
     )
 
 
+def find_names_at_the_top(path):
+    """The first name of each module that a file imports as soon as it is imported."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
 def test_each_package_that_a_file_imports_at_its_top_is_looked_for():
-    ours = {path.stem for path in ROOT.glob("*.py")}
     found = set()
-    for path in ROOT.glob("*.py"):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) else []
-            found |= {name.partition(".")[0] for name in names}
-    assert found - ours - set(sys.stdlib_module_names) == set(PACKAGES) - {"tomli"}
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("ollama_bench/**/*.py")]:
+        if path.parent.name != "browsing":  # Datasette imports that, nobody else
+            found |= set(find_names_at_the_top(path))
+    packages = found - {"ollama_bench"} - set(sys.stdlib_module_names)
+    assert packages == set(PACKAGES) - {"tomli"}
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="-P came with 3.11")
-@pytest.mark.parametrize("program", [name for name in PROGRAMS if name != "sim.py"])
+@pytest.mark.parametrize("program", DOORS)
 def test_a_python_that_may_not_see_our_files_is_told_so(program, tmp_path):
     done = run([str(ROOT / program), "--help"], tmp_path, PYTHONSAFEPATH="1")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "No module named 'standard': start it without PYTHONSAFEPATH, -P and -I, "
-        "which hide this tool's own files\n"
+        "No module named 'ollama_bench': start without PYTHONSAFEPATH, -P and -I, "
+        "which hide this tool's files\n"
     )
 
 

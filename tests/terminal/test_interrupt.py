@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.run.test_bench import QUICK, start, wait_for
+from tests.run.programs import QUICK, start, wait_for
 from tests.run.test_server import dripping, raw_server, saying
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")

@@ -1,0 +1,108 @@
+"""What a server says of itself, its errors, its command line."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ollama_bench.monitor import command_line, parallel_advice
+from ollama_bench.protocols.errors import error_text
+from ollama_bench.protocols.json_values import MAX_COUNT
+from ollama_bench.protocols.protocol import ProtocolError
+from ollama_bench.protocols.registry import PROTOCOLS
+from ollama_bench.protocols.text import MAX_ERROR_CHARS
+from tests.properties.values import NUMBERS, VALUES, can_be_stored, one_line
+
+
+@given(VALUES)
+@example("<" * 65_536)
+@example("<a" * 32_768)
+@example("\ud800")
+@example({"error": {"message": "a\u2028b"}})
+def test_error_text(body):
+    text = error_text(body)
+    assert len(text) <= MAX_ERROR_CHARS and len(text.splitlines()) <= 1 and can_be_stored(text)
+
+
+ANSWERS = VALUES | st.fixed_dictionaries(
+    {},
+    optional={
+        "version": VALUES,
+        "models": VALUES
+        | st.lists(
+            VALUES
+            | st.fixed_dictionaries(
+                {"name": VALUES | st.just("m"), "size": VALUES, "digest": VALUES}
+            ),
+            max_size=2,
+        ),
+        "data": VALUES
+        | st.lists(
+            VALUES
+            | st.fixed_dictionaries(
+                {
+                    "id": VALUES | st.just("m"),
+                    "owned_by": VALUES | st.just("vllm"),
+                    "meta": VALUES
+                    | st.fixed_dictionaries({"size": VALUES, "n_params": NUMBERS, "ftype": VALUES}),
+                }
+            ),
+            max_size=2,
+        ),
+        "details": VALUES | st.fixed_dictionaries({"family": VALUES, "parameter_size": VALUES}),
+        "capabilities": VALUES,
+        "total_slots": VALUES,
+        "build_info": VALUES,
+        "default_generation_settings": VALUES | st.fixed_dictionaries({"n_ctx": VALUES}),
+    },
+)
+
+
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+@given(data=st.data())
+def test_what_a_server_says_of_itself(name, data):
+    def get(path, body=None):
+        return data.draw(st.sampled_from([200, 401, 404, 500])), data.draw(ANSWERS)
+
+    server = PROTOCOLS[name]
+    assert all(isinstance(model, str) for model in server.fetch_models(get))
+    try:
+        target = server.fetch_target(get, "m")
+    except ProtocolError as error:
+        assert one_line(error)
+    else:
+        assert all(value is None or can_be_stored(value) for value in vars(target).values())
+
+
+@given(
+    st.lists(
+        st.text(max_size=10)
+        | st.sampled_from(["-np", "--parallel", "-np=3", "--parallel=" + "9" * 5000])
+    )
+)
+@example(["-np", "9" * 5000])
+@example(["-np", "9" * 19])
+@example(["-np", "٣"])
+def test_slots_in_a_command_line(words):
+    assert (found := command_line.read_slots(words)) is None or 0 < found < 2**63
+
+
+@given(
+    st.text(alphabet="0123456789KMBTkmbtinfae.-+ ", max_size=12) | st.text(),
+    st.integers(0, MAX_COUNT),
+    st.integers(0, MAX_COUNT),
+    st.integers(1, 9999),
+)
+@example("nanB", 4096, 1, 1)
+@example("infB", 4096, 1, 1)
+@example("1e400B", 4096, 1, 1)
+@example("0.000001K", 1, 0, 1)
+def test_advice(parameter_size, context_tokens, size_bytes, slots):
+    target = {
+        "api": "ollama",
+        "slots": slots,
+        "parameter_size": parameter_size,
+        "context_tokens": context_tokens,
+        "size_bytes": size_bytes,
+    }
+    advice = parallel_advice.advise({"gpu_cores": 19, "memory_bytes": 32 << 30}, target)
+    assert advice is None or one_line(advice)

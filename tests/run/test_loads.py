@@ -1,0 +1,152 @@
+"""Closed and open loops, ramps and durations from the outside."""
+
+import signal
+import time
+
+import pytest
+
+from tests.run.programs import (
+    QUICK,
+    rows,
+    run,
+    start,
+    wait_for,
+)
+
+
+def test_a_closed_loop_replaces_who_is_done(fast, tmp_path):
+    code, out, err = run(
+        "3", "--requests", "10", "--steady", "--host", fast.url, *QUICK, cwd=tmp_path
+    )
+    assert (code, err) == (0, "") and "steady" in out
+    (level,) = rows(tmp_path, "SELECT * FROM level_summary")
+    assert (level["load"], level["requests"], level["completed"], level["peak_streaming"]) == (
+        "closed",
+        10,
+        10,
+        3,
+    )
+    numbers = rows(tmp_path, "SELECT number, sent_ns, ended_ns FROM request ORDER BY sent_ns")
+    assert sorted(r["number"] for r in numbers) == list(range(1, 11))
+    flying = [sum(o["sent_ns"] < r["sent_ns"] < o["ended_ns"] for o in numbers) for r in numbers]
+    assert max(flying) <= 2  # besides itself
+    (steady,) = rows(tmp_path, "SELECT * FROM steady_summary")
+    assert (
+        steady["requests"] == 8 and steady["output_tokens_per_s"] > 0
+    )  # from the third sending to the last
+
+
+def test_a_duration_lets_what_is_in_flight_finish(fast, tmp_path):
+    assert run("2", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
+    (level,) = rows(tmp_path, "SELECT * FROM level_summary")
+    assert level["requests"] == level["completed"] >= 4 and level["duration_s"] >= 0.8
+
+
+def test_an_open_loop_counts_latency_from_when_a_request_was_due(fast, tmp_path):
+    code, out, _ = run(
+        "2", "--rate", "40", "--requests", "12", "--host", fast.url, *QUICK, cwd=tmp_path
+    )
+    assert code == 0
+    (level,) = rows(tmp_path, "SELECT * FROM level_summary")
+    assert (level["load"], level["completed"], level["rate_per_s"]) == ("open", 12, 40.0)
+    found = rows(
+        tmp_path, "SELECT due_ns, sent_ns, first_text_ns, ttft_s FROM request ORDER BY due_ns"
+    )
+    assert (
+        all(r["sent_ns"] >= r["due_ns"] for r in found) and len({r["due_ns"] for r in found}) == 12
+    )
+    assert all(abs(r["ttft_s"] - (r["first_text_ns"] - r["due_ns"]) / 1e9) < 1e-6 for r in found)
+    assert (
+        level["pool_waits"] > 0 and "came due while all 2 were in flight" in out
+    )  # two at once can't keep up with 40/s
+    assert found[-1]["sent_ns"] - found[-1]["due_ns"] > 0.1e9
+
+
+def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(fast, tmp_path):
+    code, out, _ = run(
+        "1", "--rate", "40", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path
+    )
+    (level,) = rows(tmp_path, "SELECT * FROM level_summary")
+    assert code == 0 and level["never_sent"] > 5 and level["requests"] + level["never_sent"] > 20
+    assert (
+        " ".join(out.split()).count(
+            f"{level['never_sent']} were never sent because the level ended"
+        )
+        == 1
+    )
+    assert out.index(
+        f"{level['never_sent']} requests came due before the end and were never sent"
+    ) > out.index(" LEVEL ")
+
+
+def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(fast, tmp_path):
+    assert (
+        run("30", "--rate", "10", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path)[0]
+        == 0
+    )
+    found = rows(
+        tmp_path, "SELECT status, due_ns - (SELECT started_ns FROM level) AS due FROM request"
+    )
+    assert (
+        len(found) >= 2
+        and {r["status"] for r in found} == {"completed"}
+        and all(0 <= r["due"] < 1e9 for r in found)
+    )
+
+
+@pytest.mark.parametrize(
+    "mode", [["--requests", "6"], ["--duration", "1"], ["--rate", "20", "--duration", "1"], []]
+)
+def test_a_server_that_is_gone_in_every_load(sim, tmp_path, mode):
+    dying = sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "30")
+    process = start("1,3", *mode, "--host", dying.url, *QUICK, cwd=tmp_path)
+    wait_for(process, "level 1 of 2")
+    time.sleep(0.3)
+    dying.process.kill()
+    dying.process.wait()
+    wait_for(process, "does not answer")
+    process.send_signal(signal.SIGINT)  # it would wait half a minute for the server to come back
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in err and "rejected" not in err
+    found = {r["status"] for r in rows(tmp_path, "SELECT status FROM request")}
+    assert "in_flight" not in found and found & {"reset", "refused"}
+
+
+def test_the_same_seed_arrives_at_the_same_times(fast, tmp_path):
+    for _ in range(2):
+        assert (
+            run(
+                "8",
+                "--rate",
+                "50",
+                "--requests",
+                "6",
+                "--seed",
+                "7",
+                "--host",
+                fast.url,
+                *QUICK,
+                cwd=tmp_path,
+            )[0]
+            == 0
+        )
+    first, second = (
+        [
+            r["gap"]
+            for r in rows(
+                tmp_path,
+                f"""SELECT due_ns - (SELECT started_ns FROM level WHERE id = {level}) AS gap
+        FROM request WHERE level_id = {level} ORDER BY due_ns""",
+            )
+        ]
+        for level in (1, 2)
+    )
+    assert first == second and len(set(first)) == 6
+
+
+def test_a_ramp_spreads_the_first_requests(fast, tmp_path):
+    assert run("4", "--ramp", "0.4", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
+    sent = [
+        r["sent_ns"] / 1e9 for r in rows(tmp_path, "SELECT sent_ns FROM request ORDER BY sent_ns")
+    ]
+    assert all(later - earlier > 0.09 for earlier, later in zip(sent, sent[1:]))

@@ -1,0 +1,230 @@
+"""The rules of the house: what may import what, what an import may do, how long a file may be."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "ollama_bench"
+DOORS = {"bench", "monitor", "analyze"}
+MOST_LINES = 500
+MOST_COLUMNS = 100
+ROOMS = {  # room -> the rooms that it may import
+    "browsing": set(),
+    "platforms": set(),
+    "protocols": set(),
+    "simulator": set(),  # a witness: it asks nobody
+    "statistics": set(),
+    "storage": set(),
+    "terminal": set(),
+    "transport": set(),
+    "inputs": {"protocols"},
+    "power": {"platforms"},
+    "privilege": {"power"},
+    "study_csv": {"privilege", "storage", "terminal"},
+    "load": {"platforms", "protocols", "statistics", "transport"},
+    "analysis": {"inputs", "statistics", "storage", "terminal"},
+    "charts": {"analysis", "inputs", "storage"},
+    "monitor": {
+        "load",
+        "platforms",
+        "power",
+        "privilege",
+        "protocols",
+        "run",  # the doctor asks a server as a run does
+        "storage",
+        "terminal",
+        "transport",
+    },
+    "run": {
+        "inputs",
+        "load",
+        "monitor",
+        "privilege",
+        "protocols",
+        "simulator",
+        "statistics",
+        "storage",
+        "terminal",
+        "transport",
+    },
+    "report": {"analysis", "charts", "inputs", "run", "storage", "terminal"},
+}
+PROGRAMS = {"cli", "__main__"}  # in no room
+NOT_EVERYWHERE = {
+    "pwd",
+    "grp",
+    "resource",
+    "fcntl",
+    "termios",
+    "tty",
+    "pty",
+    "syslog",
+    "curses",
+    "winreg",
+    "msvcrt",
+    "_winapi",
+    "pynvml",
+}
+
+
+def dotted_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {dotted_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def parse(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def find_imports(nodes):
+    """Yield the dotted name of each import; a module that is imported from its room as well."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "a relative import"
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            found = [name for name in submodules if name in MODULES]
+            yield from found
+            if len(found) < len(submodules):
+                yield node.module
+
+
+def find_first_names(nodes):
+    return {name.partition(".")[0] for name in find_imports(nodes)}
+
+
+def find_room(module):
+    return module.split(".")[1] if module.count(".") else ""
+
+
+def list_python_files():
+    folders = ("ollama_bench", "tests", "benchmarks", "tools")
+    return sorted(
+        [*ROOT.glob("*.py"), *(path for name in folders for path in ROOT.glob(f"{name}/**/*.py"))]
+    )
+
+
+# -- who may import whom
+
+
+def test_only_the_doors_stand_in_the_root():
+    assert {path.stem for path in ROOT.glob("*.py")} == DOORS
+
+
+@pytest.mark.parametrize("door", sorted(DOORS))
+def test_a_door_imports_no_other_door_and_nothing_else_of_ours(door):
+    names = find_first_names(ast.walk(parse(ROOT / f"{door}.py")))
+    ours = {path.stem for path in ROOT.glob("*.py")} | {path.name for path in ROOT.iterdir()}
+    assert names & ours == {"ollama_bench"}
+
+
+def test_a_door_hides_no_module_of_python():
+    assert not DOORS & set(sys.stdlib_module_names)
+
+
+def test_no_room_imports_a_door():
+    for module, path in MODULES.items():
+        assert not find_first_names(ast.walk(parse(path))) & {*DOORS, "tests"}, module
+
+
+def test_every_room_is_in_the_table():
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*PROGRAMS, "__init__"}
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_imports_exactly_the_rooms_that_it_may(room):
+    found = set()
+    for module, path in MODULES.items():
+        if find_room(module) == room:
+            found |= {
+                find_room(name)
+                for name in find_imports(ast.walk(parse(path)))
+                if name.startswith("ollama_bench.")
+            }
+    assert found - {room} == ROOMS[room]
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {
+        module: {name for name in find_imports(ast.walk(parse(path))) if name in MODULES} - {module}
+        for module, path in MODULES.items()
+    }
+    assert sum(map(len, graph.values())) > len(MODULES)  # imports have been found
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+# -- what an import does
+
+
+@pytest.mark.parametrize("path", [*MODULES.values(), *ROOT.glob("*.py")], ids=dotted_name)
+def test_nothing_at_the_top_that_not_every_system_has(path):
+    assert not NOT_EVERYWHERE & find_first_names(parse(path).body)
+
+
+IMPORTS = """
+import os, sys, threading
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ImportError(name)
+def forget():
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in {ours}:
+            del sys.modules[name]
+sys.path.insert(0, {root!r})
+for name in {modules}:
+    __import__(name)  # the packages and Python's own library may need them on this system
+for name in {blocked}:
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Blocked())
+for name in {modules}:
+    forget()
+    try:
+        __import__(name)
+    except BaseException as error:
+        sys.exit(f"{{name}}: {{error!r}}")
+    if threading.active_count() > 1 or os.listdir():
+        sys.exit(f"{{name}} starts a thread or makes a file")
+"""
+
+
+def test_every_module_can_be_imported_alone_where_those_are_absent_and_does_nothing(tmp_path):
+    code = IMPORTS.format(
+        blocked=NOT_EVERYWHERE - {"winreg", "msvcrt", "_winapi"},
+        ours={"ollama_bench", *DOORS},
+        root=str(ROOT),
+        modules=[*MODULES, *sorted(DOORS)],
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# -- how long a file may be
+
+
+def test_no_file_of_python_is_long():
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in list_python_files()}
+    too_long = {str(path): length for path, length in lengths.items() if length > MOST_LINES}
+    assert lengths and not too_long
+
+
+def test_no_line_of_python_is_wide():
+    wide = [
+        f"{path}:{number}"
+        for path in list_python_files()
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if len(line) > MOST_COLUMNS
+    ]
+    assert not wide
