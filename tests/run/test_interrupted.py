@@ -49,7 +49,8 @@ def test_kill_9_then_resume(slow, tmp_path):
     process.communicate()
     first = rows(
         tmp_path,
-        "SELECT request.* FROM request JOIN level ON level.id = level_id WHERE concurrency < 3 ORDER BY id",
+        "SELECT request.* FROM request JOIN level ON level.id = level_id "
+        "WHERE concurrency < 3 ORDER BY id",
     )
     assert len(first) == 3 and {r["status"] for r in first} == {"completed"}
     assert {
@@ -66,7 +67,8 @@ def test_kill_9_then_resume(slow, tmp_path):
     assert code == 0 and "2 of 4 levels are measured" in out
     levels = rows(
         tmp_path,
-        "SELECT concurrency, completed FROM level_summary WHERE status = 'finished' ORDER BY concurrency",
+        "SELECT concurrency, completed FROM level_summary "
+        "WHERE status = 'finished' ORDER BY concurrency",
     )
     assert [tuple(r.values()) for r in levels] == [(1, 1), (2, 2), (3, 3), (4, 4)]
     assert rows(tmp_path, "SELECT * FROM request WHERE level_id < 3 ORDER BY id") == first

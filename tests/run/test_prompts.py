@@ -22,7 +22,8 @@ def test_prompts_from_a_file_and_conversations(fast, tmp_path):
     assert run("2", "--prompts", "prompts.jsonl", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
     found = rows(
         tmp_path,
-        "SELECT prompt_number, turn, output_tokens, prompt_tokens FROM request ORDER BY prompt_number, turn",
+        "SELECT prompt_number, turn, output_tokens, prompt_tokens "
+        "FROM request ORDER BY prompt_number, turn",
     )
     assert [(r["prompt_number"], r["turn"], r["output_tokens"]) for r in found] == [
         (1, 1, 3),

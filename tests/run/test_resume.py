@@ -1,4 +1,4 @@
-"""--resume: nobody goes on with a run that is alive, nor with one whose model or server is another by now."""
+"""--resume goes on with no run that is alive, nor where the model or the server is another."""
 
 import contextlib
 import os

@@ -189,6 +189,7 @@ def test_two_runs_and_two_readers_at_once(slow, tmp_path):
     assert all("Traceback" not in done.stderr for done in analyze)
     assert query(
         tmp_path / "results.db",
-        "SELECT label, sum(completed) FROM level_summary JOIN run ON run.id = run_id GROUP BY label",
+        "SELECT label, sum(completed) "
+        "FROM level_summary JOIN run ON run.id = run_id GROUP BY label",
     ) == [("a", 6), ("b", 6)]
     assert_sound(tmp_path / "results.db")

@@ -1,4 +1,4 @@
-"""Where a program is started: without docstrings, in a window without width, with odd names of files."""
+"""Programs without docstrings, in a window without width, with odd names of files."""
 
 import os
 import re
