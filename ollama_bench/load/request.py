@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict, Protocol
+from typing import Literal, Protocol, TypedDict
 
 from ollama_bench.protocols.chunks import ANSWER, StreamSummary
 from ollama_bench.protocols.json_values import JsonObject

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from ollama_bench.inputs.settings import LoadSettings
 from ollama_bench.load import load
-from ollama_bench.load.result import LevelResult
 from ollama_bench.load.attempt import Outcome, Task
+from ollama_bench.load.result import LevelResult
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.run.record import RunRecord
 from ollama_bench.storage.results_file import ResultsError
