@@ -119,6 +119,7 @@ def test_the_simulators_own_log_agrees(fast, tmp_path):
     )
 
 
+@pytest.mark.faults
 def test_openai_and_several_models_and_repeats(module_sim, tmp_path):
     two = module_sim(
         "--profile",
@@ -245,6 +246,7 @@ def test_a_key_is_used_and_stored_nowhere(module_sim, tmp_path):
     assert b"sesame" not in (tmp_path / "results.db").read_bytes() and "sesame" not in out
 
 
+@pytest.mark.faults
 def test_https_with_a_certificate_of_ones_own(module_sim, tmp_path):
     fixtures = ROOT / "tests" / "fixtures"
     safe = module_sim(

@@ -22,6 +22,8 @@ from tests.system.programs import (
     start_impatient,
 )
 
+pytestmark = pytest.mark.faults
+
 
 @contextlib.contextmanager
 def mounted(folder, *options):

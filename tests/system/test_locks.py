@@ -25,6 +25,8 @@ from tests.system.programs import (
     wait_for,
 )
 
+pytestmark = pytest.mark.faults
+
 
 def test_a_lock_longer_than_the_patience_ends_the_run_and_loses_what_it_must(slow, tmp_path):
     process = start_impatient("1,2", "--repeat", "4", "--host", slow.url, *QUICK, cwd=tmp_path)

@@ -213,6 +213,7 @@ def test_cells_of_exported_files_are_numbers_or_harmless(tmp_path):
     ]
 
 
+@pytest.mark.faults
 def test_a_name_is_never_sql(sim, tmp_path):
     name = "x'); DROP TABLE request; --\"]"
     known = sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "5", "--model", name)
