@@ -9,10 +9,10 @@ demo: .venv/installed
 	@echo 'before that: source $(BIN)/activate'
 
 test: .venv/tests-installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile
 
 test-faults: .venv/tests-installed
-	$(BIN)/python -m pytest -q -m faults
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m faults
 
 check: test test-faults
 
