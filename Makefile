@@ -18,7 +18,7 @@ test: .venv/tests-installed
 	$(BIN)/python -m pytest -q $(PARALLEL)
 
 test-faults: .venv/tests-installed
-	$(BIN)/python -m pytest -q $(PARALLEL) -m faults
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m faults
 
 check: lint test test-faults
 

@@ -18,7 +18,10 @@ SUDO_UID = int(
 
 
 def plain_user():
-    """The password entry of a user of little power: who typed sudo, for a Mac's "nobody" reaches no home."""
+    """The password entry of a user of little power.
+
+    It is who typed sudo, where that is known: a Mac's "nobody" reaches no home.
+    """
     import pwd
 
     return pwd.getpwuid(SUDO_UID) if SUDO_UID else pwd.getpwnam("nobody")
@@ -30,7 +33,7 @@ def pytest_report_header():
 
 @pytest.fixture
 def sim(tmp_path):
-    """A factory: sim("--profile", "exact", ...) starts a server on a free port and ends it after the test.
+    """A factory: sim("--profile", "exact", ...) starts a server, which ends after the test.
 
     It gives .url, .port, .process, .log() (the send log's records) and .state() (GET /sim/state).
     """

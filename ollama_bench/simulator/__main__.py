@@ -1,5 +1,6 @@
 """Run the simulator: python -m ollama_bench.simulator --help."""
 
+import importlib.util
 import sys
 
 if sys.version_info < (3, 10):  # noqa: UP036
@@ -7,6 +8,11 @@ if sys.version_info < (3, 10):  # noqa: UP036
     sys.exit(
         f"Python 3.10 or newer is needed, and {sys.executable} is {version}: "
         "see Install in README.md"
+    )
+
+if importlib.util.find_spec("uvicorn") is None:
+    sys.exit(
+        "No module named 'uvicorn': start it with .venv/bin/python, or see Install in README.md"
     )
 
 from ollama_bench.simulator.cli import main

@@ -19,6 +19,7 @@ PACKAGES = [
     "sqlite_utils",
     "altair",
     "vl_convert",
+    "uvicorn",
     *(["tomli"] if sys.version_info < (3, 11) else []),
 ]
 

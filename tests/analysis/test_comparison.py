@@ -69,6 +69,7 @@ def test_a_slower_queue_shows_though_half_of_the_level_did_not_queue(write, caps
     assert row(said, 8, "wait").endswith("changed") and "+1" in row(said, 8, "wait")
 
 
+@pytest.mark.faults
 def test_equal_runs_have_no_change(write, capsys):
     for seed in range(0, 60, 3):
         write(f"run {seed}", levels=LEVELS * 3, seed=seed)
@@ -102,6 +103,7 @@ def test_a_sure_change_too_small_for_a_word_is_called_so():
     assert change.interval[1] < 0 and change.verdict == "under 1%"
 
 
+@pytest.mark.faults
 def test_more_levels_find_no_more_by_chance():
     """Of 60 comparisons of 24 figures each, all noise of 10 %, 5 % may find anything.
 

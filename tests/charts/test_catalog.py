@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ollama_bench.analysis import selection
 from ollama_bench.charts import catalog
 from ollama_bench.charts.chart import SIMULATED
@@ -34,6 +36,7 @@ def test_levels_are_evenly_spaced_everywhere(drawn):
                 assert axis["type"] == "ordinal", name
 
 
+@pytest.mark.faults
 def test_what_is_absent_is_not_drawn(tmp_path):
     made_up_results.write(tmp_path / "results.db", levels=(1, 2), chunks=False)
     database = connect(tmp_path / "results.db")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from ollama_bench.analysis import selection
 from ollama_bench.charts import catalog
 from ollama_bench.charts.chart import WORDS_NOTE
@@ -12,6 +14,7 @@ from tests.support import made_up_results
 from tests.support.chart_specs import chart, values
 
 
+@pytest.mark.faults
 def test_the_smaller_of_a_pair_ends_at_32(tmp_path):
     made_up_results.write(tmp_path / "results.db", levels=(1, 32, 33), chunks=False)
     database = connect(tmp_path / "results.db", readonly=True)
@@ -41,6 +44,7 @@ def test_a_pair_of_equal_charts_says_so(file):
     )
 
 
+@pytest.mark.faults
 def test_words_are_marked_as_such(file):
     database, study = file(["UPDATE run SET source = 'import'"], levels=(1, 4), chunks=False)
     marked = {

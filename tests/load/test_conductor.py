@@ -39,6 +39,7 @@ def impatient():
     [{"ramp_s": 3.0}, {"arrivals": iter([0.0, 0.9, 1.0, 2.5, 2.6]), "planned": 5}],
     ids=["ramp", "open loop"],
 )
+@pytest.mark.faults
 def test_nobody_is_connected_long_before_it_is_due(impatient, way):
     seen = Seen()
     level = Load(lambda n: Task(n, PROTOCOLS["ollama"], impatient, {}), NEVER, 5, **way)

@@ -48,6 +48,7 @@ def test_a_level_without_threads_ends_in_one_line(monkeypatch):
     sys.platform != "linux" or os.geteuid() != 0,
     reason="becomes another user to have a limit of threads",
 )
+@pytest.mark.faults
 def test_the_limit_of_threads_is_named_and_rows_are_kept(module_sim, tmp_path):
     sim = module_sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "5")
     tmp_path.chmod(0o777)

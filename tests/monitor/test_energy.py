@@ -4,6 +4,8 @@ import json
 import time
 import urllib.request
 
+import pytest
+
 from ollama_bench.load import load
 from ollama_bench.monitor import monitor
 from ollama_bench.power.sources import find_sources
@@ -20,6 +22,7 @@ def state(url):
         return json.load(answer)
 
 
+@pytest.mark.faults
 def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
     path, ollama = tmp_path / "results.db", PROTOCOLS["ollama"]
     with DemoServer() as simulator, Writer(path) as writer:

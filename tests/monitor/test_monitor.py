@@ -178,6 +178,7 @@ def test_bench_watches_every_local_server(sim, tmp_path):
         }
 
 
+@pytest.mark.faults
 def test_bench_stores_how_the_machine_ran_with_each_level(sim, tmp_path, monkeypatch):
     server = sim("--profile", "exact", "--itl", "2", "--tokens", "10")
     monkeypatch.setattr(conditions, "is_on_battery", lambda: True)

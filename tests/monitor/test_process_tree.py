@@ -8,6 +8,7 @@ import time
 import types
 
 import psutil
+import pytest
 
 from ollama_bench.monitor import (
     monitor,
@@ -84,6 +85,7 @@ def test_server_that_restarts_is_found_again(watch, tmp_path, monkeypatch):
 
 
 @posix
+@pytest.mark.faults
 def test_the_servers_on_all_ports_are_watched_each_through_its_restarts(watch, monkeypatch):
     monkeypatch.setattr(monitor, "RESCAN_S", 0.1)
     with listener() as (first, first_port):

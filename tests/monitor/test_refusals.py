@@ -250,6 +250,7 @@ psutil.virtual_memory = psutil.swap_memory = refused
         ["monitor.py", "--interval", "0.1", "--duration", "0.3"],
     ],
 )
+@pytest.mark.faults
 def test_a_run_on_macos_27_ends_well(tmp_path, arguments):
     (tmp_path / "sitecustomize.py").write_text(SITE)
     done = subprocess.run(

@@ -203,7 +203,7 @@ def test_no_other_system_is_asked(monkeypatch, platform):
 # -- Ctrl-C
 
 
-class Started(Exception):
+class StartedError(Exception):
     pass
 
 
@@ -221,12 +221,12 @@ def test_a_child_is_not_reached_by_ctrl_c(monkeypatch, make, start):
 
     def popen(command, **options):
         asked.update(options)
-        raise Started
+        raise StartedError
 
     monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0x200, raising=False)
     monkeypatch.setattr(subprocess, "Popen", popen)
     child = make()
-    with contextlib.suppress(Started):
+    with contextlib.suppress(StartedError):
         getattr(child, start)()
     for opened in (getattr(child, "_errors", None), getattr(child, "_folder", None)):
         if opened is not None:
@@ -246,7 +246,7 @@ def test_no_thread_waits_for_a_reader_that_has_died(monkeypatch):
         reader_module.Epoll if hasattr(reader_module.select, "epoll") else reader_module.Kqueue
     ):
         def wait(self, timeout_s):
-            numbers = super().wait(timeout_s)
+            super().wait(timeout_s)
             died.set()
             raise MemoryError
 

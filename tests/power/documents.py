@@ -6,8 +6,10 @@ from ollama_bench.power.stream import Stream
 S = 1_000_000_000  # nanoseconds
 
 CLUSTERS = """<key>clusters</key><array><dict><key>name</key><string>E-Cluster</string>
-<key>freq_hz</key><real>1.28045e+09</real><key>dvfm_states</key><array><dict><key>freq</key><integer>600</integer>
-</dict></array><key>cpus</key><array><dict><key>cpu</key><integer>0</integer><key>dvfm_states</key><array/></dict>
+<key>freq_hz</key><real>1.28045e+09</real><key>dvfm_states</key><array><dict><key>freq</key>
+<integer>600</integer>
+</dict></array><key>cpus</key><array><dict><key>cpu</key><integer>0</integer>
+<key>dvfm_states</key><array/></dict>
 </array></dict></array>"""
 PROCESSOR = {
     "ane_energy": "<integer>10</integer>",

@@ -16,6 +16,7 @@ def results(tmp_path):
     return tmp_path / "results.db"
 
 
+@pytest.mark.faults
 def test_a_run_of_single_tokens_is_drawn(tmp_path, capsys):
     made_up_results.write(tmp_path / "results.db", tokens=1, levels=(1, 4), failures=1)
     assert analyze.main(["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]) == 0
@@ -72,6 +73,7 @@ def test_a_level_above_32_is_not_called_absent(tmp_path, capsys, monkeypatch):
     assert "not drawn, no waits up to 32 at once in this file" in capsys.readouterr().out
 
 
+@pytest.mark.faults
 def test_levels_without_a_speed_are_drawn_without_one(results, tmp_path):
     change(results, "UPDATE level SET ended_ns = NULL")
     assert (

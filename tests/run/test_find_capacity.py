@@ -1,5 +1,7 @@
 """--find-capacity from the outside."""
 
+import pytest
+
 from tests.run.programs import (
     QUICK,
     rows,
@@ -35,6 +37,7 @@ def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
     assert good[6] == 1.0 and good[7] < 0.95
 
 
+@pytest.mark.faults
 def test_a_search_in_which_nothing_can_be_judged_claims_nothing(module_sim, tmp_path):
     long = module_sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "500")
     code, out, _ = run(

@@ -9,6 +9,8 @@ import sqlite3
 import subprocess
 import time
 
+import pytest
+
 from ollama_bench.simulator import child
 from tests.run.programs import (
     QUICK,
@@ -41,6 +43,7 @@ def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
     assert rows(tmp_path, "SELECT status FROM run")[0]["status"] == "interrupted"
 
 
+@pytest.mark.faults
 def test_kill_9_then_resume(slow, tmp_path):
     process = start("1,2,4,3", "--host", slow.url, *QUICK, cwd=tmp_path)
     wait_for(process, "level 3 of 4")
@@ -49,7 +52,8 @@ def test_kill_9_then_resume(slow, tmp_path):
     process.communicate()
     first = rows(
         tmp_path,
-        "SELECT request.* FROM request JOIN level ON level.id = level_id WHERE concurrency < 3 ORDER BY id",
+        "SELECT request.* FROM request JOIN level ON level.id = level_id "
+        "WHERE concurrency < 3 ORDER BY id",
     )
     assert len(first) == 3 and {r["status"] for r in first} == {"completed"}
     assert {
@@ -66,7 +70,8 @@ def test_kill_9_then_resume(slow, tmp_path):
     assert code == 0 and "2 of 4 levels are measured" in out
     levels = rows(
         tmp_path,
-        "SELECT concurrency, completed FROM level_summary WHERE status = 'finished' ORDER BY concurrency",
+        "SELECT concurrency, completed FROM level_summary "
+        "WHERE status = 'finished' ORDER BY concurrency",
     )
     assert [tuple(r.values()) for r in levels] == [(1, 1), (2, 2), (3, 3), (4, 4)]
     assert rows(tmp_path, "SELECT * FROM request WHERE level_id < 3 ORDER BY id") == first
@@ -75,6 +80,7 @@ def test_kill_9_then_resume(slow, tmp_path):
     assert code == 0 and "no interrupted run of these options to resume" in out
 
 
+@pytest.mark.faults
 def test_a_file_of_prompts_that_was_edited_is_not_gone_on_with(slow, tmp_path):
     arguments = ["1,2", "--prompts", "prompts.jsonl", "--host", slow.url, *QUICK]
     (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "one"}))
@@ -90,6 +96,7 @@ def test_a_file_of_prompts_that_was_edited_is_not_gone_on_with(slow, tmp_path):
     assert code == 0 and "1 of 2 levels are measured" in out
 
 
+@pytest.mark.faults
 def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(module_sim, tmp_path):
     """Six slots, so that most of the ten have ended when the rest is cut."""
     ten = module_sim(
@@ -111,6 +118,7 @@ def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(modu
     assert table == [["10", "10/10"]]
 
 
+@pytest.mark.faults
 def test_a_server_that_dies_and_comes_back(sim, tmp_path):
     dying = sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "60")
     process = start("1-4", "--host", dying.url, *QUICK, cwd=tmp_path)
@@ -147,6 +155,7 @@ def test_a_server_that_dies_and_comes_back(sim, tmp_path):
     } == {"reset"}
 
 
+@pytest.mark.faults
 def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(module_sim, tmp_path):
     six = module_sim(
         "--profile",

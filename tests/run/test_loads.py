@@ -42,6 +42,7 @@ def test_a_duration_lets_what_is_in_flight_finish(fast, tmp_path):
     assert level["requests"] == level["completed"] >= 4 and level["duration_s"] >= 0.8
 
 
+@pytest.mark.faults
 def test_an_open_loop_counts_latency_from_when_a_request_was_due(fast, tmp_path):
     code, out, _ = run(
         "2", "--rate", "40", "--requests", "12", "--host", fast.url, *QUICK, cwd=tmp_path
@@ -62,6 +63,7 @@ def test_an_open_loop_counts_latency_from_when_a_request_was_due(fast, tmp_path)
     assert found[-1]["sent_ns"] - found[-1]["due_ns"] > 0.1e9
 
 
+@pytest.mark.faults
 def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(fast, tmp_path):
     code, out, _ = run(
         "1", "--rate", "40", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path
@@ -112,6 +114,7 @@ def test_a_server_that_is_gone_in_every_load(sim, tmp_path, mode):
     assert "in_flight" not in found and found & {"reset", "refused"}
 
 
+@pytest.mark.faults
 def test_the_same_seed_arrives_at_the_same_times(fast, tmp_path):
     for _ in range(2):
         assert (
@@ -144,6 +147,7 @@ def test_the_same_seed_arrives_at_the_same_times(fast, tmp_path):
     assert first == second and len(set(first)) == 6
 
 
+@pytest.mark.faults
 def test_a_ramp_spreads_the_first_requests(fast, tmp_path):
     assert run("4", "--ramp", "0.4", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
     sent = [

@@ -12,6 +12,7 @@ from tests.run.programs import (
 )
 
 
+@pytest.mark.faults
 def test_prompts_from_a_file_and_conversations(fast, tmp_path):
     (tmp_path / "prompts.jsonl").write_text(
         json.dumps({"prompt": "one two three four", "tokens": 3})
@@ -22,7 +23,8 @@ def test_prompts_from_a_file_and_conversations(fast, tmp_path):
     assert run("2", "--prompts", "prompts.jsonl", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
     found = rows(
         tmp_path,
-        "SELECT prompt_number, turn, output_tokens, prompt_tokens FROM request ORDER BY prompt_number, turn",
+        "SELECT prompt_number, turn, output_tokens, prompt_tokens "
+        "FROM request ORDER BY prompt_number, turn",
     )
     assert [(r["prompt_number"], r["turn"], r["output_tokens"]) for r in found] == [
         (1, 1, 3),
@@ -36,6 +38,7 @@ def test_prompts_from_a_file_and_conversations(fast, tmp_path):
     )  # each turn carries what was said before
 
 
+@pytest.mark.faults
 def test_made_up_prompts_have_about_the_length_and_are_unique(fast, tmp_path):
     assert run("3", "--prompt-tokens", "200", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
     assert all(
@@ -44,6 +47,7 @@ def test_made_up_prompts_have_about_the_length_and_are_unique(fast, tmp_path):
     )
 
 
+@pytest.mark.faults
 def test_several_hosts_share_a_level(fast, module_sim, tmp_path):
     other = module_sim("--profile", "exact", "--ttft", "10", "--itl", "2", "--tokens", "10")
     code, out, _ = run(
@@ -70,6 +74,7 @@ def test_several_hosts_share_a_level(fast, module_sim, tmp_path):
     ]
 
 
+@pytest.mark.faults
 def test_cache_both_fires_each_level_cold_and_warm(fast, tmp_path):
     code, out, _ = run("1,2", "--cache", "both", "--host", fast.url, *QUICK, cwd=tmp_path)
     assert code == 0 and "prompt cache saves" in out
@@ -96,6 +101,7 @@ def logged(server, count):
         (["2", "--cache", "warm", "--requests", "5", "--prompt-tokens", "50"], 5 + 5, 5),
     ],
 )
+@pytest.mark.faults
 def test_a_warm_level_has_been_primed_with_its_own_bodies(sim, tmp_path, arguments, fired, stored):
     server = sim("--profile", "exact", "--ttft", "10", "--itl", "2", "--tokens", "5")
     assert run(*arguments, "--warmup", "0", "--host", server.url, *QUICK, cwd=tmp_path)[0] == 0
@@ -110,6 +116,7 @@ def test_a_warm_level_has_been_primed_with_its_own_bodies(sim, tmp_path, argumen
     )  # each warm one had been sent before
 
 
+@pytest.mark.faults
 def test_a_warm_level_that_did_not_hit_says_so(fast, tmp_path):
     """The simulator's OpenAI tells of no cached token."""
     code, out, _ = run(

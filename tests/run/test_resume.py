@@ -1,4 +1,4 @@
-"""--resume: nobody goes on with a run that is alive, nor with one whose model or server is another by now."""
+"""--resume goes on with no run that is alive, nor where the model or the server is another."""
 
 import contextlib
 import os
@@ -107,6 +107,7 @@ def test_a_run_that_gives_a_sign_of_life_is_not_resumed(asked, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("age_s", [14.2, 16, -3600])
+@pytest.mark.faults
 def test_a_run_that_gives_none_is_resumed_when_it_is_surely_dead(
     asked, tmp_path, monkeypatch, capsys, age_s
 ):
@@ -141,6 +142,7 @@ def test_a_run_that_ends_while_it_is_waited_for_is_no_run_to_wait_for(asked, tmp
     assert ask(path, "SELECT status FROM run") == [("finished",), ("finished",)]
 
 
+@pytest.mark.faults
 def test_of_two_that_resume_at_once_one_does(module_sim, tmp_path):
     slow = module_sim("--profile", "exact", "--ttft", "20", "--itl", "80", "--tokens", "20")
     path = tmp_path / "results.db"
@@ -217,6 +219,7 @@ def test_what_was_measured_is_not_mixed_with_another_model_or_server(
     assert content(path) == before and len(server.log()) == requests and "warming" not in said.out
 
 
+@pytest.mark.faults
 def test_what_the_levels_before_were_measured_on_stays_as_it_was_noted(asked, tmp_path):
     """Also where it was not known then; where nothing was measured yet it is noted."""
     path = tmp_path / "results.db"

@@ -1,4 +1,4 @@
-"""server.py: questions to servers that drip, flood, answer nonsense or call their models strangely."""
+"""Questions to servers that drip, flood, answer nonsense or call their models strangely."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\
 
 @contextlib.contextmanager
 def raw_server(answer):
-    """A server that reads each request's head and lets answer(connection, path) do the rest; its URL."""
+    """A server that reads each request's head, then calls answer(connection, path); its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     connections = []
 
@@ -124,9 +124,11 @@ def test_an_answer_that_drips_is_cut(before, monkeypatch):
 )
 def test_a_length_that_is_none_is_no_traceback(head, monkeypatch):
     monkeypatch.setattr(server, "ANSWER_S", 1.0)
-    with raw_server(lambda connection, path: connection.sendall(JSON + head)) as url:
-        with contextlib.suppress(server.ServerError):
-            ask(url, lambda made: made.get_json("/api/version"))
+    with (
+        raw_server(lambda connection, path: connection.sendall(JSON + head)) as url,
+        contextlib.suppress(server.ServerError),
+    ):
+        ask(url, lambda made: made.get_json("/api/version"))
 
 
 def test_names_of_models_are_one_line_and_not_endless():
@@ -274,17 +276,15 @@ LEAKS = [
 @pytest.mark.parametrize("raw", LEAKS, ids=range(len(LEAKS)))
 def test_a_server_that_repeats_the_key_is_not_repeated(raw):
     said = []
+    questions = (
+        lambda made: made.check_model("m", False, said.append),
+        lambda made: made.describe("m"),
+        lambda made: made.get_json("/x"),
+        lambda made: made._pull("m", said.append),
+    )
     with raw_server(lambda connection, path: connection.sendall(raw)) as url:
         for protocol in PROTOCOLS:
-            said += [
-                ask_with_key(url, question, protocol)
-                for question in (
-                    lambda made: made.check_model("m", False, said.append),
-                    lambda made: made.describe("m"),
-                    lambda made: made.get_json("/x"),
-                    lambda made: made._pull("m", said.append),
-                )
-            ]
+            said.extend([ask_with_key(url, question, protocol) for question in questions])
             said += [
                 f"{outcome.status} {outcome.error} {outcome.answer}"
                 for outcome in [one_request(url, protocol)]
@@ -318,12 +318,12 @@ def test_a_list_of_models_without_a_body_is_no_failure(body):
         assert "not an Ollama server" in refused(
             url, lambda made: made.check_model("any", False, print)
         )
-    with raw_server(saying(models=b"x")) as url:
-        with (
-            server.Server(url, PROTOCOLS["openai"], None) as made,
-            pytest.raises(server.ServerError, match="does not speak"),
-        ):
-            made.check_model("any", False, print)
+    with (
+        raw_server(saying(models=b"x")) as url,
+        server.Server(url, PROTOCOLS["openai"], None) as made,
+        pytest.raises(server.ServerError, match="does not speak"),
+    ):
+        made.check_model("any", False, print)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ def test_analyze_refuses_a_folder_that_is_a_link_in_one_line(
 
 
 @links
+@pytest.mark.faults
 def test_analyze_replaces_links_in_the_place_of_its_files(tmp_path, victim, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made_up_results.write("results.db", levels=(1, 2))
@@ -192,6 +193,7 @@ def owners(home):
 
 
 @as_root
+@pytest.mark.faults
 def test_what_analyze_writes_under_sudo_is_the_users(home):
     done = sudo(home, "analyze", "--export-csv", ".")
     assert done.returncode == 0, done.stderr
@@ -216,6 +218,7 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
         ("new.db", ["importer", "ollama", "--db", "new.db"]),
     ],
 )
+@pytest.mark.faults
 def test_no_link_is_followed_with_roots_rights(home, link, command):
     assert sudo(home, "analyze", "--no-charts", "--export-csv", ".").returncode == 0
     (home / link).symlink_to(home / "roots" / ("" if link == "data" else "new.db"))

@@ -308,6 +308,7 @@ def file_bytes(database):
     ).fetchone()[0]
 
 
+@pytest.mark.faults
 def test_chunks_fit_in_24_bytes(database):
     level(database, concurrency=128)
     for number in range(1, 129):

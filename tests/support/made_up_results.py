@@ -1,4 +1,4 @@
-"""A results.db written by hand: a server of known speed, with whatever a test wants to see in it."""
+"""A results.db written by hand: a server of known speed, with what a test wants to see in it."""
 
 import json
 import random
@@ -26,7 +26,7 @@ def write(
     error="connection <b>reset</b>",
     tokens=60,
 ):
-    """Add runs to a file; each request generates `tokens` tokens at `rate` shared by up to `slots` streams."""
+    """Add runs to a file: `tokens` tokens a request, at `rate` shared by up to `slots` streams."""
     database = connect(path)
     database.execute("BEGIN")
     ids = [

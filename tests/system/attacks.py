@@ -63,7 +63,7 @@ def server(answer):
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do
+        do_GET = do_POST = do  # noqa: N815
 
         def log_message(self, *_):
             pass

@@ -25,6 +25,7 @@ STALL_S = 1.5  # silence that these tests wait for
 DEADLINE_S = 2.5  # of levels that would go on for ever
 
 
+SHORT = load.Limits(stall_s=STALL_S)
 LEFT_OVER_S = 5.0  # for threads and descriptors of the last level to go
 
 
@@ -37,7 +38,7 @@ def fire(
     api_name="ollama",
     *,
     fault=None,
-    limits=load.Limits(stall_s=STALL_S),
+    limits=SHORT,
     prompt="why?",
     **options,
 ):
@@ -89,7 +90,7 @@ def nothing_left():
 
 
 def check(level, count, statuses, http_status=None):
-    """Exactly one outcome a request, each of a status that is right, each a row that SQLite takes."""
+    """One outcome a request, each of a status that is right, each a row that SQLite takes."""
     assert [outcome.task.number for outcome in level.outcomes] == list(range(1, count + 1))
     for outcome in level.outcomes:
         assert outcome.status in statuses, (outcome.status, outcome.error)

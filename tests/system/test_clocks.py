@@ -19,6 +19,8 @@ from tests.system.programs import (
 
 CLOCK = """
 import os, time
+
+pytestmark = pytest.mark.faults
 real, real_ns, began = time.time, time.time_ns, time.monotonic()
 def back():
     return 7200.0 if time.monotonic() - began > float(os.environ["BACK_AFTER_S"]) else 0.0
@@ -44,11 +46,13 @@ def test_a_clock_that_is_set_back_changes_no_duration(slow, tmp_path):
     path = tmp_path / "results.db"
     assert query(
         path,
-        "SELECT count(*) FROM request WHERE status = 'completed' AND ttft_s >= 0.02 AND e2e_s BETWEEN 1.1 AND 20",
+        "SELECT count(*) FROM request "
+        "WHERE status = 'completed' AND ttft_s >= 0.02 AND e2e_s BETWEEN 1.1 AND 20",
     ) == [(6,)]
     assert query(
         path,
-        "SELECT count(*) FROM chunk JOIN request ON request.id = request_id WHERE at_ns < sent_ns OR at_ns > ended_ns",
+        "SELECT count(*) FROM chunk JOIN request ON request.id = request_id "
+        "WHERE at_ns < sent_ns OR at_ns > ended_ns",
     ) == [(0,)]
     ((stepped_s,),) = query(path, "SELECT clock_step_s FROM run")
     assert -7201 < stepped_s < -7199  # and the run says so
@@ -86,7 +90,8 @@ def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(s
     assert code == 0 and "2 of 4 levels are measured" in out
     spans = query(
         path,
-        "SELECT min(sent_ns), max(ended_ns) FROM request WHERE status <> 'in_flight' GROUP BY level_id ORDER BY level_id",
+        "SELECT min(sent_ns), max(ended_ns) FROM request "
+        "WHERE status <> 'in_flight' GROUP BY level_id ORDER BY level_id",
     )
     assert len(spans) == 4 + (end == signal.SIGINT) and all(
         before < after for (_, before), (after, _) in zip(spans, spans[1:])

@@ -25,7 +25,7 @@ KILLS, RESUMED = 50, 6
 
 @pytest.mark.faults
 def test_killed_at_fifty_moments(steady, tmp_path):
-    """A request is there when it ended more than a second before the kill; the server's log is the witness."""
+    """A request that ended a second before the kill is there; the server's log is the witness."""
     chance = random.Random(7)
     jobs = [(number, chance.uniform(0.6, 4.5)) for number in range(KILLS)]
     with ThreadPoolExecutor(2) as pool:
@@ -64,7 +64,8 @@ def kill_one(folder, steady, after_s):
     assert set(stored) <= {"completed", "in_flight"} and stored.get("completed", 0) >= witnessed
     replies = query(
         path,
-        "SELECT count(*) FROM request WHERE status = 'completed' AND id NOT IN (SELECT request_id FROM reply)",
+        "SELECT count(*) FROM request "
+        "WHERE status = 'completed' AND id NOT IN (SELECT request_id FROM reply)",
     )
     assert replies == [(0,)]  # a request and its text come together
     if int(folder.name) < RESUMED:
@@ -72,7 +73,8 @@ def kill_one(folder, steady, after_s):
         assert code == 0, out
         done = query(
             path,
-            "SELECT concurrency, repeat, completed FROM level_summary WHERE status = 'finished' ORDER BY repeat, concurrency",
+            "SELECT concurrency, repeat, completed FROM level_summary "
+            "WHERE status = 'finished' ORDER BY repeat, concurrency",
         )
         assert done == [(level, repeat, level) for repeat in (1, 2, 3) for level in (1, 2, 4)]
         assert_sound(path)

@@ -22,6 +22,8 @@ from tests.system.programs import (
     start_impatient,
 )
 
+pytestmark = pytest.mark.faults
+
 
 @contextlib.contextmanager
 def mounted(folder, *options):
@@ -110,7 +112,7 @@ def test_a_read_only_disk_is_said_in_one_line(steady, tmp_path):
 @linux
 @as_root
 def test_a_run_that_fills_the_disk_ends_in_one_line(steady, tmp_path):
-    """What was committed before is kept, nothing hangs, and what could not be written is counted."""
+    """What was committed is kept, nothing hangs, and what could not be written is counted."""
     with mounted(tmp_path / "small", "size=600k"):
         process = start_impatient(
             "4,8",

@@ -82,6 +82,7 @@ def test_a_server_that_repeats_the_key_in_its_error(tmp_path):
     )
 
 
+@pytest.mark.faults
 def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
     hidden = "\u200b".join(KEY)
 
@@ -156,6 +157,7 @@ def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\nX: y", "é", "\x01"])
+@pytest.mark.faults
 def test_a_key_that_is_no_header_is_not_repeated(tmp_path, ending):
     with server(lambda *_: (200, {}, b'{"data": [{"id": "m"}]}')) as (url, _):
         done = run(

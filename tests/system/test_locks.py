@@ -25,6 +25,8 @@ from tests.system.programs import (
     wait_for,
 )
 
+pytestmark = pytest.mark.faults
+
 
 def test_a_lock_longer_than_the_patience_ends_the_run_and_loses_what_it_must(slow, tmp_path):
     process = start_impatient("1,2", "--repeat", "4", "--host", slow.url, *QUICK, cwd=tmp_path)
@@ -189,6 +191,7 @@ def test_two_runs_and_two_readers_at_once(slow, tmp_path):
     assert all("Traceback" not in done.stderr for done in analyze)
     assert query(
         tmp_path / "results.db",
-        "SELECT label, sum(completed) FROM level_summary JOIN run ON run.id = run_id GROUP BY label",
+        "SELECT label, sum(completed) "
+        "FROM level_summary JOIN run ON run.id = run_id GROUP BY label",
     ) == [("a", 6), ("b", 6)]
     assert_sound(tmp_path / "results.db")

@@ -20,6 +20,8 @@ from tests.system.programs import (
     wait_for,
 )
 
+pytestmark = pytest.mark.faults
+
 
 def shell(script, *arguments):
     """bench.py by way of a shell."""

@@ -70,13 +70,15 @@ def test_an_older_python_can_read_the_file_that_tells_it_so(path):
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
 
 
-@pytest.mark.parametrize("program", [*DOORS, "ollama_bench.study_csv"])
+@pytest.mark.parametrize("program", [*DOORS, *PACKAGES_OF_OURS])
 def test_a_python_without_the_packages_is_told_so(program, tmp_path):
     start = [str(ROOT / program)] if program in DOORS else ["-m", program]
     done = run(["-S", *start, "1"], tmp_path, PYTHONPATH=str(ROOT))
+    lacking = "uvicorn" if program == "ollama_bench.simulator" else "rich"
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "No module named 'rich': start it with .venv/bin/python, or see Install in README.md\n"
+        f"No module named '{lacking}': start it with .venv/bin/python, "
+        "or see Install in README.md\n"
     )
 
 

@@ -183,7 +183,8 @@ def test_a_bomb_of_compressed_zeros_does_not_fill_the_memory(chunked):
         "import re\n"
         "from tests.system import faults\n"
         "level = faults.fire(sys.argv[1], 1, limits=faults.load.Limits(stall_s=20))\n"
-        "print(level.outcomes[0].status, re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1])"
+        "peak = re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1]\n"
+        "print(level.outcomes[0].status, peak)"
     )
     with raw_server(saying(head[:-2] + b"Content-Encoding: gzip\r\n\r\n" + body)) as url:
         said = subprocess.run(

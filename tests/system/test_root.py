@@ -19,12 +19,30 @@ from tests.system.attacks import (
     as_root,
 )
 
+PRELUDE = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import json, os, psutil, sqlite_utils
+from ollama_bench.power import sources
+from ollama_bench.privilege.helper import split_off
+from ollama_bench.storage.connection import connect
+from ollama_bench.storage.results_file import ResultsError
+sqlite_utils.Database(memory=True)  # it imports more when it is first used
+"""
+OPENING = """
+helper = split_off(sampler=False)
+try:
+    connect("results.db")
+except ResultsError as error:
+    print("refused:", error)
+helper.stop()
+"""
+
 
 def as_user_in(folder, code, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
-    prelude = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nimport os, json, sqlite_utils, psutil\nfrom ollama_bench.power import sources\nfrom ollama_bench.privilege import helper as privilege\nfrom ollama_bench.storage import connection\nfrom ollama_bench.storage.results_file import ResultsError\nsqlite_utils.Database(memory=True)\n"
     return subprocess.run(
-        [sys.executable, "-c", prelude + code],
+        [sys.executable, "-c", PRELUDE + code],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -54,8 +72,7 @@ def test_a_link_laid_for_root_is_followed_by_nobody_with_power(crowded):
     (folder / "results.db").symlink_to(victim)
     done = as_user_in(
         folder,
-        "helper = privilege.split_off(sampler=False)\n"
-        "try: connection.connect('results.db')\nexcept ResultsError as error: print('refused:', error)\nhelper.stop()",
+        OPENING,
         SUDO_UID=str(user.pw_uid),
     )
     assert done.stdout.startswith("refused:") and len(done.stdout.splitlines()) == 1, done.stderr
@@ -69,8 +86,7 @@ def test_a_link_that_leads_nowhere_makes_a_file_of_the_user_or_none(crowded):
     (folder / "results.db").symlink_to(target)
     done = as_user_in(
         folder,
-        "helper = privilege.split_off(sampler=False)\n"
-        "try: connection.connect('results.db')\nexcept ResultsError as error: print('refused:', error)\nhelper.stop()",
+        OPENING,
         SUDO_UID=str(user.pw_uid),
     )
     assert not target.exists() and "refused:" in done.stdout and "Traceback" not in done.stderr
@@ -93,8 +109,9 @@ def test_a_link_that_leads_nowhere_makes_a_file_of_the_user_or_none(crowded):
 def test_nothing_of_the_environment_reaches_the_sampler(crowded, variable):
     folder, user = crowded
     code = (
-        "helper = privilege.split_off(commands=[['/usr/bin/env']])\n"
-        "import time\noutput = helper.start()\nprint(json.dumps(output.read().decode())); helper.stop()"
+        "helper = split_off(commands=[['/usr/bin/env']])\n"
+        "output = helper.start()\n"
+        "print(json.dumps(output.read().decode())); helper.stop()"
     )
     done = as_user_in(
         folder,
@@ -113,10 +130,11 @@ def test_nothing_of_the_environment_reaches_the_sampler(crowded, variable):
 def test_the_helper_takes_five_letters_and_no_argument(crowded):
     folder, user = crowded
     code = (
-        "helper = privilege.split_off(commands=[['/bin/echo', 'fixed']])\n"
+        "helper = split_off(commands=[['/bin/echo', 'fixed']])\n"
         "os.write(helper._control, b'/bin/sh -c id')\n"
         "pid, status = os.waitpid(helper._pid, 0)\n"
-        "print(json.dumps([status, [os.read(end, 99).decode() for end in helper._outputs]])); helper.stop()"
+        "said = [os.read(end, 99).decode() for end in helper._outputs]\n"
+        "print(json.dumps([status, said])); helper.stop()"
     )
     done = as_user_in(folder, code, SUDO_UID=str(user.pw_uid))
     assert json.loads(done.stdout) == [0, [""] * STARTS], (

@@ -121,7 +121,8 @@ def test_cookies_are_not_kept(tmp_path, cookie):
 def test_the_name_that_another_process_gave_itself_is_not_obeyed(tmp_path):
     code = (
         "import ctypes, socket, time\nctypes.CDLL(None).prctl(15, b'e\\x1b[31m\\nvil', 0, 0, 0)\n"
-        "made = socket.create_server(('127.0.0.1', 0)); print(made.getsockname()[1], flush=True); time.sleep(60)"
+        "made = socket.create_server(('127.0.0.1', 0))\n"
+        "print(made.getsockname()[1], flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         try:
@@ -184,7 +185,7 @@ def test_no_name_leads_out_of_the_chosen_folder(tmp_path, model):
         "results.db-wal",
         "results.db-shm",
     }
-    written = [path for path in (place / "out").rglob("*.csv")]
+    written = list((place / "out").rglob("*.csv"))
     assert written and all(path.resolve().is_relative_to(place / "out") for path in written)
 
 
@@ -212,6 +213,7 @@ def test_cells_of_exported_files_are_numbers_or_harmless(tmp_path):
     ]
 
 
+@pytest.mark.faults
 def test_a_name_is_never_sql(sim, tmp_path):
     name = "x'); DROP TABLE request; --\"]"
     known = sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "5", "--model", name)

@@ -1,4 +1,4 @@
-"""Where a program is started: without docstrings, in a window without width, with odd names of files."""
+"""Programs without docstrings, in a window without width, with odd names of files."""
 
 import os
 import re
@@ -61,6 +61,7 @@ def test_a_program_says_what_it_is_for_where_python_drops_docstrings(tmp_path, p
     )
 
 
+@pytest.mark.faults
 def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
     bare = {"PYTHONOPTIMIZE": "2", "PYTHONDONTWRITEBYTECODE": "1"}
     done = run("bench.py", "1", "--demo", *QUICK, "--plain", cwd=tmp_path, **bare)
@@ -98,6 +99,7 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
         (80, {"COLUMNS": "0"}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
     ],
 )
+@pytest.mark.faults
 def test_a_window_without_width_is_no_traceback(tmp_path, columns, environment, command):
     import fcntl
     import struct
@@ -203,6 +205,7 @@ def test_a_nul_character_in_an_option_is_one_line(parse, arguments, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="quotes as of sh")
+@pytest.mark.faults
 def test_the_commands_that_are_printed_can_be_typed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     name = "it's my results.db"
