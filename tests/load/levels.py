@@ -49,7 +49,14 @@ def ask_model(url):
 
 
 def fire_burst(
-    sim_url, count=1, api_name="ollama", limits=NEVER, interrupt=None, headers=None, **body
+    sim_url,
+    count=1,
+    api_name="ollama",
+    limits=NEVER,
+    interrupt=None,
+    headers=None,
+    observer=None,
+    **body,
 ):
     """Run a burst against a simulator."""
     protocol = PROTOCOLS[api_name]
@@ -58,7 +65,7 @@ def fire_burst(
         question = protocol.build_body("deepseek-r1:7b", f"[{number}] why?", **body)
         tasks.append(Task(number, protocol, sim_url + protocol.path, question, headers or {}))
     level = Burst(tasks, limits, interrupt)
-    level.run()
+    level.run(observer)
     return level
 
 

@@ -93,7 +93,7 @@ def test_times_and_counts_are_the_simulators(exact, api_name, kernel_stamps):
         assert row["reasoning_chunks"] == sum(outcome.chunk_is_reasoning)
         assert (row["first_text_ns"] - row["sent_ns"]) / 1e9 >= 0.1  # the simulator's --ttft
         streaming_s = (row["last_text_ns"] - row["first_text_ns"]) / 1e9
-        assert streaming_s >= 0.9 * 19 * 0.010  # 19 gaps of --itl
+        assert streaming_s >= 0.7 * 19 * 0.010  # 19 gaps of --itl; a first chunk may be read late
         assert list(outcome.chunk_ns) == sorted(outcome.chunk_ns)
         assert outcome.answer or outcome.reasoning
     assert level.started_ns <= min(o.sent_ns for o in level.outcomes)

@@ -11,6 +11,7 @@ import pytest
 from ollama_bench.load import watchdog
 from ollama_bench.load.arrivals import poisson
 from ollama_bench.load.load import Load
+from ollama_bench.load.observer import Observer
 from ollama_bench.load.request import Limits, Task
 from ollama_bench.protocols.registry import PROTOCOLS
 from tests.load.levels import Seen, fire, fire_burst
@@ -97,9 +98,14 @@ def test_after_a_stop_of_the_client_no_stream_is_called_stalled(monkeypatch):
 def test_an_interrupt_cancels_all(module_sim):
     slow = module_sim("--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000")
     interrupt = threading.Event()
-    threading.Timer(0.5, interrupt.set).start()
-    level = fire_burst(slow.url, 5, interrupt=interrupt)
-    assert {o.status for o in level.outcomes} == {"cancelled"}
+
+    class Typing(Observer):
+        def tick(self, level):
+            if all(exchange.first_ns for exchange in level.exchanges):
+                interrupt.set()
+
+    level = fire_burst(slow.url, 5, interrupt=interrupt, observer=Typing())
+    assert [o.status for o in level.outcomes] == ["cancelled"] * 5
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("stream")]
 
 

@@ -42,8 +42,8 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
             run_id,
             origin_ns,
             pid=simulator.pid,
-            interval_s=0.2,
-            sources=find_sources(powermetrics_command=simulator.powermetrics),
+            interval_s=0.4,
+            sources=find_sources(powermetrics_command=[*simulator.powermetrics[:-1], "400"]),
             say=lambda text: None,
         )
         watch.start()
@@ -83,12 +83,10 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
     database = connect(path, readonly=True)
     (row,) = database.query("SELECT * FROM energy_summary")
     database.conn.close()
-    assert (
-        row["coverage_ratio"] > 0.95 and drawn_j > 10
-    )  # a machine that stalls loses a window, and says so
-    assert (
-        abs(row["energy_j"] / drawn_j - 1) < 0.05
-    )  # within 2 % on a quiet machine: samples are placed by the arrival of the first
+    # a window that lasts three times as long, on a stalled machine, has no energy
+    assert row["coverage_ratio"] > 0.95 and drawn_j > 10
+    # within 3 % on a quiet machine: samples are placed by the arrival of the first
+    assert abs(row["energy_j"] / drawn_j - 1) < 0.05
     assert (
         abs(row["joules_per_output_token"] - row["energy_j"] / 400) < 1e-9
         and row["mean_gpu_mhz"] > 1000
