@@ -17,10 +17,10 @@ from tests.system.programs import (
     wait_for,
 )
 
+pytestmark = pytest.mark.faults
+
 CLOCK = """
 import os, time
-
-pytestmark = pytest.mark.faults
 real, real_ns, began = time.time, time.time_ns, time.monotonic()
 def back():
     return 7200.0 if time.monotonic() - began > float(os.environ["BACK_AFTER_S"]) else 0.0
