@@ -1,5 +1,6 @@
 """macmon: its lines, its versions, its crashes."""
 
+import os
 import shutil
 import sys
 
@@ -65,6 +66,7 @@ def mac(monkeypatch, tmp_path):
         }
         monkeypatch.setattr(sys, "platform", "darwin")
         monkeypatch.setattr(conditions, "output_of", lambda *command, **_: answers[command])
+        monkeypatch.setattr(os, "geteuid", lambda: 501, raising=False)
         monkeypatch.setattr(shutil, "which", lambda name: str(tool) if macmon is not None else None)
         (source,) = find_sources()
         return source

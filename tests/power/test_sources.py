@@ -40,6 +40,7 @@ def test_a_nvidia_driver_without_gpus_says_so(tmp_path, monkeypatch):
 
 def test_macos_without_root_takes_macmon_or_says_how_to_get_power(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(os, "geteuid", lambda: 501, raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: "/opt/homebrew/bin/macmon")
     (source,) = find_sources()
     assert source.name == "macmon"
@@ -47,6 +48,13 @@ def test_macos_without_root_takes_macmon_or_says_how_to_get_power(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     (source,) = find_sources()
     assert "sudo" in source.status and "brew install macmon" in source.status
+
+
+def test_root_starts_no_program_that_is_found_by_its_name(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(shutil, "which", lambda name: "/tmp/evil/macmon")
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    assert [source.name for source in find_sources()] == ["powermetrics"]
 
 
 @pytest.mark.parametrize("user, name", [(501, "macmon"), (0, None)])
