@@ -7,6 +7,7 @@
 A sleep is what one clock of the system counts and another does not; setting the wall clock moves
 neither. Nothing here is ever an error of the run.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -28,7 +29,7 @@ ES_CONTINUOUS, ES_SYSTEM_REQUIRED = 0x80000000, 0x00000001  # Windows, winbase.h
 HOLD_PATIENCE_S = 2.0  # for the system to say that it holds; D-Bus takes milliseconds
 END_PATIENCE_S = 2.0  # for a child to end
 
-# In a sleep the first clock goes on and the second stands still; the hardware's own, both unslewed.
+# In a sleep the first clock goes on and the second stands still; else both run alike.
 CLOCKS = {
     "linux": ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"),
     "darwin": ("CLOCK_MONOTONIC_RAW", "CLOCK_UPTIME_RAW"),
@@ -40,6 +41,7 @@ Clock = Callable[[], int]  # nanoseconds
 
 
 # -- staying awake ----------------------------------------------------------------------
+
 
 @contextlib.contextmanager
 def kept(say: Callable[[str], None]) -> Iterator[None]:
@@ -63,7 +65,7 @@ def kept(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def hold() -> Callable[[], object] | None:
-    """Hold off idle sleep; what is returned lets go, None: this system knows no way. Raises OSError."""
+    """Hold off idle sleep. Returns what lets go, None where no way is known. Raises OSError."""
     if sys.platform == "darwin":
         return caffeinate()
     if sys.platform == "linux":
@@ -76,14 +78,18 @@ def hold() -> Callable[[], object] | None:
 def caffeinate() -> Callable[[], object]:
     """macOS: its own tool holds an assertion until it is ended, or until this process has died."""
     command = [CAFFEINATE, "-i", "-m", "-w", str(os.getpid())]
-    return functools.partial(end, start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+    return functools.partial(
+        end, start(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    )
 
 
 def inhibit() -> Callable[[], object]:
-    """Linux: a lock of systemd's for as long as `cat` reads a pipe of ours, which our death closes too."""
+    """Linux: a lock of systemd's while `cat` reads a pipe of ours, which our death closes too."""
     words = "no answer"
     for options in ([NEVER_ASK], []):
-        child = start([INHIBIT, *options, *WHY, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        child = start(
+            [INHIBIT, *options, *WHY, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         words = first_words(child)
         if words == "\n":
             return functools.partial(end, child)
@@ -112,8 +118,14 @@ def require_system() -> Callable[[], object]:
 
 def start(command: list[str], **streams: int) -> subprocess.Popen:
     """A child out of the terminal's reach: Ctrl-C is not for it, and no password is asked there."""
-    return subprocess.Popen(command, stderr=subprocess.STDOUT, start_new_session=True, bufsize=0,
-                            env={**os.environ, "LC_ALL": "C"}, **streams)
+    return subprocess.Popen(
+        command,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        bufsize=0,
+        env={**os.environ, "LC_ALL": "C"},
+        **streams,
+    )
 
 
 def end(child: subprocess.Popen) -> None:
@@ -141,6 +153,7 @@ def may_sleep() -> bool:
 
 def is_battery(path: str) -> bool:
     """Is it the machine's own, not that of a mouse?"""
+
     def word(name: str) -> str:
         try:
             with open(f"{path}/{name}", encoding="ascii", errors="replace") as file:
@@ -153,6 +166,7 @@ def is_battery(path: str) -> bool:
 
 # -- how long it slept ------------------------------------------------------------------
 
+
 def slept_s(before_ns: int | None, after_ns: int | None) -> float | None:
     """Seconds asleep between two values of slept_ns(); 0.0 none, None unknown."""
     if before_ns is None or after_ns is None:
@@ -162,7 +176,7 @@ def slept_s(before_ns: int | None, after_ns: int | None) -> float | None:
 
 
 def slept_ns() -> int | None:
-    """By how much one clock is ahead of the other: what grows is time asleep. None where it is unknown."""
+    """How far one clock is ahead of the other: it grows by time asleep. None where unknown."""
     try:
         pair = clocks()
         return None if pair is None else ahead_ns(*pair)
@@ -171,7 +185,7 @@ def slept_ns() -> int | None:
 
 
 def ahead_ns(going: Clock, still: Clock) -> int:
-    """The difference of two clocks, of the readings that were closest: a thread may be stopped between them."""
+    """The difference of two clocks, by their closest readings: a thread may stop in between."""
     readings = []
     for _ in range(READINGS):
         before, now, after = still(), going(), still()

@@ -186,7 +186,7 @@ class Run:
     order: list[int] = field(default_factory=list)  # of the questions
     done: set[Level] = field(default_factory=set)
     lines: wire.Lines = field(default_factory=wire.Lines)  # connections that its levels share
-    advised: set[str] = field(default_factory=set)  # what was said of failed requests: once in a run
+    advised: set[str] = field(default_factory=set)  # what was said of failed requests, once
     served: bool = True  # every level completed at least one request
     status: str = "failed"  # of the run's row, when it ends
 
@@ -225,8 +225,8 @@ def refuse_too_many_threads(level: int) -> None:
     """Each request in flight has a thread. Raises CannotRun where macOS gives a process too few."""
     most = machine.sysctl("kern.num_taskthreads") if sys.platform == "darwin" else None
     if most and most.isascii() and most.isdigit() and level > int(most) - load.SPARE_THREADS:
-        raise CannotRun(f"level {level} needs {level} threads and macOS gives a process {most} (kern.num_taskthreads):"
-                        f" fire {max(1, int(most) - load.SPARE_THREADS)} at once at most")
+        raise CannotRun(f"level {level} needs {level} threads and macOS gives a process {most}"
+                        f" (kern.num_taskthreads): fire {max(1, int(most) - load.SPARE_THREADS)} at once at most")
 
 
 def name_servers(options: argparse.Namespace, screen: console.Console) -> None:
@@ -539,8 +539,8 @@ def search(run: Run, monitor: Monitor | None, model: str) -> tuple[int, int, int
         ratio = fire_one(run, monitor, level, title, has_fired) if is_new else stored_ratio(run, level)
         if ratio is None:
             if not run.interrupt.is_set():
-                run.screen.warn(f"{size} at once could not be judged: the machine slept, or all were cut before they"
-                                f" met or missed an objective (a longer --deadline helps)")
+                run.screen.warn(f"{size} at once could not be judged: the machine slept, or all were cut"
+                                f" before they met or missed an objective (a longer --deadline helps)")
             break
         has_fired = has_fired or is_new
         good, bad = (size, bad) if ratio >= GOOD_RATIO else (good, size)

@@ -185,7 +185,8 @@ def over_levels(metric: str, changes: list[Change]) -> Change | None:
 
 def known(levels: list[dict], metric: str) -> list[float]:
     """The values of a metric; those of a level in which the machine slept are none."""
-    return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0 and not level.get("slept_s")]
+    values = [level[COLUMNS[metric]] for level in levels if not level.get("slept_s")]
+    return [value for value in values if (value or 0) > 0]
 
 
 def total(levels: list[dict], column: str) -> int:
@@ -264,8 +265,10 @@ def doubts(database, before: Study, after: Study) -> list[str]:
     """What keeps the two sides from being two measurements of the same thing."""
     sides = [word for word, study in (("from", before), ("to", after)) if study.simulated]
     found = [f"{' and '.join(sides)} simulated: no measurement of a real machine"] if sides else []
-    found += [f"the machine slept for {level['slept_s']:.0f} s in {word}, at {level['concurrency']} at once: that level cannot be trusted and is not compared"
-              for word, study in (("from", before), ("to", after)) for level in study.levels if level["slept_s"]]
+    for word, study in (("from", before), ("to", after)):
+        found += [f"the machine slept for {level['slept_s']:.0f} s in {word}, at {level['concurrency']} at once:"
+                  f" that level cannot be trusted and is not compared"
+                  for level in study.levels if level["slept_s"]]
     old, new = fired(before), fired(after)
     if old and new and old != new:
         found.append(f"from fires {old}, to fires {new}: a change may come from that")

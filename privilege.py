@@ -26,7 +26,7 @@ KILL = b"k"  # the commands: end the sampler, or start the one with this number
 START = (b"0", b"1", b"2")
 ENDED, SPENT = "exit code ", "CPU seconds "  # what the helper adds to the sampler's words
 HIGHEST_DESCRIPTOR = 65536  # to close up to; the limit itself can be a billion
-PASSED_ON = ("OLLAMA_HOST", "OPENAI_API_KEY", "REQUESTS_CA_BUNDLE")  # a run reads these, and sudo drops them
+PASSED_ON = ("OLLAMA_HOST", "OPENAI_API_KEY", "REQUESTS_CA_BUNDLE")  # a run's; sudo drops them
 PRESERVING = f"sudo --preserve-env={','.join(PASSED_ON)}"
 SUDO_NAMES = ("sudo", "sudo-rs")  # of its own process
 
@@ -105,7 +105,7 @@ def users_files():
 
 
 def recover_variables() -> None:
-    """Set those of PASSED_ON that sudo has dropped and the user had set, as far as that can be learned.
+    """Set those of PASSED_ON that the user had set and sudo has dropped, as far as it can be learned.
 
     For before anything is read from the environment, as root. Nothing without sudo; what is there
     already is left alone. Raises PrivilegeError when SUDO_UID is not a user's.
@@ -149,7 +149,7 @@ def users_environment(uid: int) -> tuple[dict[str, str], bool]:
 
 
 def dropped_hint(*names: str) -> str:
-    """How to pass variables on that sudo may have dropped; '' where it surely dropped none of these."""
+    """How to pass variables on that sudo may have dropped; '' where it dropped none of these."""
     lost = [name for name in names if name in unknown]
     return f"sudo drops {' and '.join(lost)}: if set, start with {PRESERVING}" if lost else ""
 

@@ -37,7 +37,7 @@ DEMO = ("--profile", "m2pro-7b", "--slots", "19", "--tokens", "45-75")  # short 
 DEMO_INTERVAL_MS = 200  # of the demo's powermetrics: a demo level lasts seconds
 PULL_LINE_BYTES = 1 << 20  # a step of a download in words: more is none
 PULL_READ_BYTES = 4096  # taken at once, so that a step is told when it comes
-LOCAL_NETWORK = "allow your terminal in System Settings > Privacy & Security > Local Network"  # macOS 15 and newer
+LOCAL_NETWORK = "allow your terminal in System Settings > Privacy & Security > Local Network"
 MOST_NAMES, LONGEST_NAME = 20, 120  # of a server's models in one error
 
 
@@ -99,7 +99,7 @@ class Server:
         return ServerError(f"no server answers at {self.url} ({why}): {start}, name another with --host, or try --demo")
 
     def advice(self, http_status: int | None, error: str | None) -> str:
-        """What may help a request that failed so, to go on after its words; '' where nothing is known."""
+        """What may help a request that failed so, to stand after its words; '' where unknown."""
         if http_status == 401 and not self.headers and self.protocol.name == "openai":
             hint = privilege.dropped_hint("OPENAI_API_KEY")
         else:
@@ -157,8 +157,9 @@ class Server:
 
 
 def is_kept_away(url: str, error: str | None) -> bool:
-    """Does macOS keep this program from a server of the local network? It says that there is no route."""
-    return sys.platform == "darwin" and os.strerror(errno.EHOSTUNREACH) in (error or "") and is_private(url)
+    """Does macOS (15 and newer) keep this program from the local network? It says: no route."""
+    no_route = os.strerror(errno.EHOSTUNREACH) in (error or "")
+    return sys.platform == "darwin" and no_route and is_private(url)
 
 
 def is_private(url: str) -> bool:
@@ -166,7 +167,8 @@ def is_private(url: str) -> bool:
     parts = urlsplit(url)
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
-        addresses = [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
+        names = [str(address[0]).partition("%")[0] for *_, address in found]
+        addresses = [ipaddress.ip_address(name) for name in names]
     except (OSError, ValueError):
         return False
     return any(address.is_private and not address.is_loopback for address in addresses)

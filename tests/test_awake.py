@@ -1,4 +1,5 @@
 """The machine stays awake while a run goes on, and nothing that was started for it outlives the run."""
+
 from __future__ import annotations
 
 import ctypes
@@ -28,7 +29,9 @@ echo $$ > "$LOG"
 "$@"
 echo ended >> "$LOG"
 """
-OLD_INHIBITOR = INHIBITOR.replace("shift ;; esac", "echo \"$0: unrecognized option '$1'\" >&2; exit 1 ;; esac", 1)
+OLD_INHIBITOR = INHIBITOR.replace(
+    "shift ;; esac", "echo \"$0: unrecognized option '$1'\" >&2; exit 1 ;; esac", 1
+)
 REFUSING = "#!/bin/sh\necho 'Failed to inhibit: Access denied' >&2\nexit 1\n"
 SILENT = "#!/bin/sh\nexec sleep 60\n"
 # In the manner of caffeinate -i -m -w PID: it ends when that process has.
@@ -42,6 +45,7 @@ while kill -0 "$4" 2>/dev/null; do sleep 0.05; done
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
     """tool(name, script) puts a script in front of PATH, and gives the file in which it leaves its pid."""
+
     def make(name, script):
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
@@ -50,6 +54,7 @@ def tool(tmp_path, monkeypatch):
         monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.setenv("LOG", str(tmp_path / "log"))
         return tmp_path / "log"
+
     return make
 
 
@@ -84,6 +89,7 @@ def held(monkeypatch, platform):
 
 # -- staying awake ----------------------------------------------------------------------
 
+
 @posix
 @pytest.mark.parametrize("script", [INHIBITOR, OLD_INHIBITOR], ids=["new", "old"])
 def test_linux_holds_a_lock_of_systemds_for_the_run(tool, monkeypatch, script):
@@ -94,7 +100,10 @@ def test_linux_holds_a_lock_of_systemds_for_the_run(tool, monkeypatch, script):
         pid = pid_in(log)
         assert lived(pid)
         assert log.with_name("log.arguments").read_text().split("--why")[0].split() == [
-            "--what=idle:sleep", "--mode=block", "--who=ollama-bench"]
+            "--what=idle:sleep",
+            "--mode=block",
+            "--who=ollama-bench",
+        ]
     assert not lived(pid) and log.read_text().endswith("ended\n") and said == []
 
 
@@ -106,7 +115,9 @@ def test_a_mac_is_caffeinated_for_the_run(tool, monkeypatch):
     said = []
     with awake.kept(said.append):
         pid = pid_in(log)
-        assert lived(pid) and log.with_name("log.arguments").read_text() == f"-i -m -w {os.getpid()}\n"
+        assert (
+            lived(pid) and log.with_name("log.arguments").read_text() == f"-i -m -w {os.getpid()}\n"
+        )
     assert not lived(pid) and said == []
 
 
@@ -117,12 +128,24 @@ def test_windows_is_told_and_told_again(monkeypatch):
         flags.append(flag)
         return 0x80000000
 
-    monkeypatch.setattr(ctypes, "windll", types.SimpleNamespace(kernel32=types.SimpleNamespace(SetThreadExecutionState=call)), raising=False)
+    monkeypatch.setattr(
+        ctypes,
+        "windll",
+        types.SimpleNamespace(kernel32=types.SimpleNamespace(SetThreadExecutionState=call)),
+        raising=False,
+    )
     assert held(monkeypatch, "win32") == [] and flags == [0x80000001, 0x80000000]
 
 
 @posix
-@pytest.mark.parametrize("script, why", [(REFUSING, "Failed to inhibit: Access denied"), (SILENT, "no answer"), (None, "No such file or directory")])
+@pytest.mark.parametrize(
+    "script, why",
+    [
+        (REFUSING, "Failed to inhibit: Access denied"),
+        (SILENT, "no answer"),
+        (None, "No such file or directory"),
+    ],
+)
 def test_what_cannot_be_held_is_one_line_and_no_error(tool, monkeypatch, script, why):
     log = tool("systemd-inhibit" if script else "other", script or REFUSING)
     monkeypatch.setattr(awake, "HOLD_PATIENCE_S", 2.0 if script == REFUSING else 0.2)
@@ -157,9 +180,17 @@ def test_a_server_that_never_sleeps_says_nothing(tool, monkeypatch):
     assert said == []
 
 
-@pytest.mark.parametrize("kind, scope, display, sleeps", [
-    ("Battery", "System", "", True), ("Battery", "", "", True), ("Battery", "Device", "", False), ("Mains", "", "", False),
-    ("Mains", "", ":0", True), ("Mains", "", "localhost:10.0", False)])
+@pytest.mark.parametrize(
+    "kind, scope, display, sleeps",
+    [
+        ("Battery", "System", "", True),
+        ("Battery", "", "", True),
+        ("Battery", "Device", "", False),
+        ("Mains", "", "", False),
+        ("Mains", "", ":0", True),
+        ("Mains", "", "localhost:10.0", False),
+    ],
+)
 def test_who_may_fall_asleep(tmp_path, monkeypatch, kind, scope, display, sleeps):
     (tmp_path / "type").write_text(kind + "\n")
     if scope:
@@ -185,8 +216,12 @@ def test_a_program_that_is_killed_leaves_nobody_behind(tool, sim, tmp_path, prog
     log = tool("systemd-inhibit", INHIBITOR)
     url = sim("--profile", "exact", "--tokens", "100000").url
     words = [word.format(url=url) for word in RUNS[program]]
-    process = subprocess.Popen([sys.executable, str(ROOT / program), *words], cwd=tmp_path,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / program), *words],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         pid = pid_in(log)
         until(lambda: psutil.Process(pid).children())
@@ -202,6 +237,7 @@ def test_a_program_that_is_killed_leaves_nobody_behind(tool, sim, tmp_path, prog
 
 # -- how long it slept ------------------------------------------------------------------
 
+
 def test_this_machine_knows_how_long_it_slept():
     before = awake.slept_ns()
     if sys.platform in ("linux", "darwin", "win32"):
@@ -209,8 +245,13 @@ def test_this_machine_knows_how_long_it_slept():
     assert awake.continuous_ns() <= awake.continuous_ns()
 
 
-@pytest.mark.parametrize("platform, going, still", [
-    ("linux", "CLOCK_BOOTTIME", "CLOCK_MONOTONIC"), ("darwin", "CLOCK_MONOTONIC_RAW", "CLOCK_UPTIME_RAW")])
+@pytest.mark.parametrize(
+    "platform, going, still",
+    [
+        ("linux", "CLOCK_BOOTTIME", "CLOCK_MONOTONIC"),
+        ("darwin", "CLOCK_MONOTONIC_RAW", "CLOCK_UPTIME_RAW"),
+    ],
+)
 def test_a_sleep_is_the_difference_of_two_clocks(monkeypatch, platform, going, still):
     now = {1001: 500, 1002: 100}
     monkeypatch.setattr(sys, "platform", platform)
@@ -251,11 +292,17 @@ def test_clocks_that_are_missing_or_fail_are_unknown(monkeypatch):
     monkeypatch.setattr(time, "clock_gettime_ns", fails, raising=False)
     assert awake.slept_ns() is None and awake.continuous_ns() > 0
     monkeypatch.setattr(sys, "platform", "freebsd14")
-    assert awake.slept_ns() is None and awake.slept_s(None, 5) is None and awake.slept_s(5, None) is None
+    assert (
+        awake.slept_ns() is None
+        and awake.slept_s(None, 5) is None
+        and awake.slept_s(5, None) is None
+    )
 
 
 def test_a_thread_that_is_stopped_between_two_clocks_is_no_sleep():
-    stops = iter([0, 7 * 10**9, 0, 0, 0, 0, 0, 0, 0, 0])  # before the second reading of the first round
+    stops = iter(
+        [0, 7 * 10**9, 0, 0, 0, 0, 0, 0, 0, 0]
+    )  # before the second reading of the first round
     now = [0]
 
     def clock():

@@ -535,7 +535,11 @@ SHELL = """
 import os, sys, time
 ours, reader = os.getpid(), sys.argv[1]
 if os.fork() == 0:
-    while open(f"/proc/{ours}/status").read().split("Uid:")[1].split()[:2] != [sys.argv[2]] * 2 or os.readlink(f"/proc/{ours}/exe") == os.readlink("/proc/self/exe") and sys.argv[3] == "exec":
+    def is_ready():
+        uids = open(f"/proc/{ours}/status").read().split("Uid:")[1].split()[:2]
+        is_new = os.readlink(f"/proc/{ours}/exe") != os.readlink("/proc/self/exe")
+        return uids == [sys.argv[2]] * 2 and is_new == (sys.argv[3] == "exec")
+    while not is_ready():
         time.sleep(0.02)
     inner = {name: value for name, value in os.environ.items() if name not in ("OLLAMA_HOST", "OPENAI_API_KEY", "REQUESTS_CA_BUNDLE")}
     os.execve(sys.executable, [sys.executable, "-c", reader], inner | {"SUDO_UID": sys.argv[2]})
