@@ -14,12 +14,12 @@ import load
 NEVER = load.Limits(stall_s=None)
 
 
-def fire(sim_url, count=1, api_name="ollama", limits=NEVER, interrupt=None, headers=None, **body):
+def fire(sim_url, count=1, api_name="ollama", limits=NEVER, interrupt=None, headers=None, observer=None, **body):
     protocol = api.SERVERS[api_name]
     tasks = [load.Task(n, protocol, sim_url + protocol.path, protocol.body("deepseek-r1:7b", f"[{n}] why?", **body), headers or {})
              for n in range(1, count + 1)]
     level = load.Burst(tasks, limits, interrupt)
-    level.run()
+    level.run(observer)
     return level
 
 
@@ -244,9 +244,14 @@ def test_an_observer_that_fails_leaves_nobody_waiting(module_sim, way):
 def test_an_interrupt_cancels_all(module_sim):
     slow = module_sim("--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000")
     interrupt = threading.Event()
-    threading.Timer(0.5, interrupt.set).start()
-    level = fire(slow.url, 5, interrupt=interrupt)
-    assert {o.status for o in level.outcomes} == {"cancelled"}
+
+    class Typing(load.Observer):
+        def tick(self, level):
+            if all(exchange.first_ns for exchange in level.exchanges):
+                interrupt.set()
+
+    level = fire(slow.url, 5, interrupt=interrupt, observer=Typing())
+    assert [o.status for o in level.outcomes] == ["cancelled"] * 5
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("stream")]
 
 
