@@ -151,3 +151,15 @@ def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
     assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3", "--slo", "ttft=60"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert said in out and f"the machine slept for 30 s in the level at {slept_at.rpartition(' ')[2]} at once" in out
+
+
+@pytest.mark.parametrize("condition, code, said", [
+    ("ttft>1000", 1, "cannot tell ttft>1000 at 8 at once: the machine slept"), ("slept_s>60", 0, ""),
+    ("slept_s>0", 1, "failed: slept_s>0 at 8 at once")])
+def test_a_level_that_slept_keeps_no_bound(results, capsys, condition, code, said):
+    database = db.connect(results)
+    database.execute("UPDATE level SET slept_s = CASE concurrency WHEN 8 THEN 30 ELSE 0 END")
+    database.close()
+    assert analyze.main(["--db", str(results), "--no-charts", "--fail-if", condition]) == code
+    told = [line for line in capsys.readouterr().out.splitlines() if condition in line]
+    assert len(told) == code and "".join(told).startswith(said)
