@@ -793,7 +793,9 @@ def close_run(run: Run) -> None:
 def print_outcome(run: Run) -> None:
     """The table, the answer in a sentence, and what to type next."""
     run.screen.table(query(run, f"{LEVEL_ROWS} WHERE level_summary.run_id = ? AND NOT superseded ORDER BY level_id", [run.id]))
-    for row in query(run, "SELECT * FROM cache_effect WHERE run_id = ?", [run.id]) if run.options.cache == "both" else ():
+    pairs = """SELECT * FROM cache_effect WHERE run_id = ? AND NOT EXISTS (
+        SELECT 1 FROM level WHERE id IN (cold_level_id, warm_level_id) AND slept_s > 0)"""
+    for row in query(run, pairs, [run.id]) if run.options.cache == "both" else ():
         run.screen.say(console.cache_line(row) + no_hits(row))
     if len(run.servers) > 1:
         for row in query(run, "SELECT * FROM host_summary WHERE run_id = ?", [run.id]):
