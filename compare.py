@@ -14,7 +14,7 @@ import argparse
 import math
 import re
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean, geometric_mean, variance
 from typing import Collection
 
@@ -142,8 +142,11 @@ def resolve(database, wish: str, models: list[str]) -> Study:
 def compared(before: Study, after: Study, named: Collection[str] = ()) -> Comparison:
     """Every metric at every level that both sides have, then over all levels together.
 
-    Joules of the GPU alone only where they are named, or of a level no more is known.
+    Joules of the GPU alone only where they are named, or of a level no more is known. Levels in
+    which the machine slept are as if they were not there.
     """
+    before, after = (replace(study, levels=[level for level in study.levels if not level["slept_s"]])
+                     for study in (before, after))
     found = Comparison(before.by_concurrency(), after.by_concurrency(), [])
     is_gpu_shown = "gpu_joules_per_token" in named or any(
         known([level], "gpu_joules_per_token") and not known([level], "joules_per_token")
@@ -185,9 +188,7 @@ def over_levels(metric: str, changes: list[Change]) -> Change | None:
 
 
 def known(levels: list[dict], metric: str) -> list[float]:
-    """The values of a metric; those of a level in which the machine slept are none."""
-    values = [level[COLUMNS[metric]] for level in levels if not level.get("slept_s")]
-    return [value for value in values if (value or 0) > 0]
+    return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0]
 
 
 def total(levels: list[dict], column: str) -> int:
