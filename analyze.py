@@ -91,9 +91,10 @@ def work(database, arguments: argparse.Namespace) -> int:
 def judge(database, study: Study, arguments: argparse.Namespace) -> Verdict:
     wishes = arguments.slo or told(study) or DEFAULT_SLO
     shares = within(database, study, wishes)
-    sentences = verdict.answers(judged_part(study, shares), wishes, shares)
+    judged = judged_part(study, shares)
+    sentences = verdict.answers(judged, wishes, shares)
     if arguments.price is not None:
-        sentences.append(verdict.cost(study, arguments.price, arguments.currency))
+        sentences.append(verdict.cost(judged, arguments.price, arguments.currency))
     return Verdict(study, wishes, sentences, verdict.warnings(study))
 
 
@@ -123,7 +124,8 @@ def headline(path: str, run_id: int, limits: dict[str, float]) -> list[str]:
 
 def judged_part(study: Study, services: dict[int, verdict.Service]) -> Study:
     """The study without the levels that tell nothing: cut by Ctrl-C, slept through, or cut before anything could be judged."""
-    return replace(study, levels=[level for level in study.levels if level["level_id"] in services])
+    effects = [pair for pair in study.cache_effect if {pair["cold_level_id"], pair["warm_level_id"]} <= services.keys()]
+    return replace(study, levels=[level for level in study.levels if level["level_id"] in services], cache_effect=effects)
 
 
 def within(database, study: Study, limits: dict[str, float]) -> dict[int, verdict.Service]:

@@ -330,7 +330,7 @@ def resumable_run(options, writer: db.Writer, screen) -> dict | None:
     Raises CannotRun where it gives a sign of life.
     """
     found = unended_run(options, writer)
-    if found is None or found["status"] == "interrupted":
+    if found is None or found["status"] != "running":
         return found
     age_s = max(time.time() - found["alive_unix"], 0.0)  # below 0: its clock is another computer's
     left_s = db.DEAD_AFTER_S - age_s
@@ -349,13 +349,17 @@ def resumable_run(options, writer: db.Writer, screen) -> dict | None:
 
 
 def unended_run(options, writer: db.Writer) -> dict | None:
-    """The newest run of the same arguments that is interrupted or running."""
+    """The newest run of the same arguments that is interrupted or running, or has a level in
+    which the machine slept and that was not fired again."""
     rows = query(writer, """SELECT id, status, started_unix, seen_unix,
             coalesce(seen_unix, started_unix) AS alive_unix, idle_end_ns, max(coalesce(ended_ns, 0),
             coalesce((SELECT max(at_ns) FROM system_sample WHERE run_id = run.id), 0),
             coalesce((SELECT max(coalesce(request.ended_ns, sent_ns)) FROM request
               JOIN level ON level.id = level_id WHERE run_id = run.id), 0)) AS last_ns
-        FROM run WHERE source = 'bench' AND status IN ('interrupted', 'running') AND arguments = ?
+        FROM run WHERE source = 'bench' AND arguments = ? AND (status IN ('interrupted', 'running')
+          OR status = 'finished' AND EXISTS (SELECT 1 FROM level
+            WHERE run_id = run.id AND level.status = 'finished'
+            GROUP BY model, concurrency, repeat, cache HAVING min(coalesce(slept_s, 0)) > 0))
         ORDER BY id DESC LIMIT 1""", [json.dumps(arguments(options))])
     return rows[0] if rows else None
 
@@ -450,6 +454,8 @@ def warm(run: Run, server: Server, model: str) -> None:
         task = Task(1, server.protocol, server.url + server.protocol.path, body, server.headers, secret=server.secret)
         burst = load.Burst([task], limits(run.options), run.interrupt, run.lines)
         burst.run()
+        if not burst.outcomes:  # Ctrl-C came before it was sent
+            return
         outcome = burst.outcomes[0]
         if outcome.status not in ("completed", "empty") and not run.interrupt.is_set():
             code = f" {outcome.http_status}" if outcome.http_status not in (None, 200) else ""
@@ -787,7 +793,9 @@ def close_run(run: Run) -> None:
 def print_outcome(run: Run) -> None:
     """The table, the answer in a sentence, and what to type next."""
     run.screen.table(query(run, f"{LEVEL_ROWS} WHERE level_summary.run_id = ? AND NOT superseded ORDER BY level_id", [run.id]))
-    for row in query(run, "SELECT * FROM cache_effect WHERE run_id = ?", [run.id]) if run.options.cache == "both" else ():
+    pairs = """SELECT * FROM cache_effect WHERE run_id = ? AND NOT EXISTS (
+        SELECT 1 FROM level WHERE id IN (cold_level_id, warm_level_id) AND slept_s > 0)"""
+    for row in query(run, pairs, [run.id]) if run.options.cache == "both" else ():
         run.screen.say(console.cache_line(row) + no_hits(row))
     if len(run.servers) > 1:
         for row in query(run, "SELECT * FROM host_summary WHERE run_id = ?", [run.id]):

@@ -14,7 +14,7 @@ import argparse
 import math
 import re
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist, fmean, geometric_mean, variance
 from typing import Collection
 
@@ -45,6 +45,7 @@ SHOWN = {"ttft": "wait (s)", "tokens_per_s": "tokens/s each", "output_tokens_per
          "gpu_joules_per_token": "GPU J/token"}
 CONDITIONS = {"on_battery": ("on mains", "on battery"),  # columns of a level: 0 and 1 in words
               "low_power_mode": ("without low power mode", "in low power mode")}
+OF_A_SLEEP = {"slept_s", "client_limited", "client_paused_s"}  # figures of a level that a sleep leaves true
 LOADS = {"burst": "bursts", "closed": "closed loops", "open": "open loops"}
 COUNTED = {"server": "tokens", "chunks": "chunks", "words": "words"}  # output_tokens_source
 
@@ -141,8 +142,11 @@ def resolve(database, wish: str, models: list[str]) -> Study:
 def compared(before: Study, after: Study, named: Collection[str] = ()) -> Comparison:
     """Every metric at every level that both sides have, then over all levels together.
 
-    Joules of the GPU alone only where they are named, or of a level no more is known.
+    Joules of the GPU alone only where they are named, or of a level no more is known. Levels in
+    which the machine slept are as if they were not there.
     """
+    before, after = (replace(study, levels=[level for level in study.levels if not level["slept_s"]])
+                     for study in (before, after))
     found = Comparison(before.by_concurrency(), after.by_concurrency(), [])
     is_gpu_shown = "gpu_joules_per_token" in named or any(
         known([level], "gpu_joules_per_token") and not known([level], "joules_per_token")
@@ -184,9 +188,7 @@ def over_levels(metric: str, changes: list[Change]) -> Change | None:
 
 
 def known(levels: list[dict], metric: str) -> list[float]:
-    """The values of a metric; those of a level in which the machine slept are none."""
-    values = [level[COLUMNS[metric]] for level in levels if not level.get("slept_s")]
-    return [value for value in values if (value or 0) > 0]
+    return [level[COLUMNS[metric]] for level in levels if (level[COLUMNS[metric]] or 0) > 0]
 
 
 def total(levels: list[dict], column: str) -> int:
@@ -398,12 +400,16 @@ def gate_absolute(studies: list[Study], conditions: list[Condition]) -> int:
     for condition in conditions:
         column = COLUMNS.get(condition.metric, condition.metric)
         told = [(study, level, level[column]) for study in studies for level in study.levels if level[column] is not None]
+        slept = [one for one in told if one[1]["slept_s"] and column not in OF_A_SLEEP]
+        told = [one for one in told if one not in slept]
         hits = [(study, level, value) for study, level, value in told if condition.holds(value)]
-        if not told:
+        if not told and not slept:
             print(f"cannot tell {condition.text}: no level has it")
+        for _, level, _ in slept:
+            print(f"cannot tell {condition.text} at {level['concurrency']} at once: the machine slept")
         for study, level, value in hits:
             print(f"failed: {condition.text} at {level['concurrency']} at once of {standard.clean_line(study.model)} ({digits(value)})")
-        failed = failed or bool(hits) or not told
+        failed = failed or bool(hits or slept) or not told
     return int(failed)
 
 

@@ -10,6 +10,7 @@ None is what the system does not say; nothing here raises.
 from __future__ import annotations
 
 import ctypes
+import glob
 import re
 import subprocess
 import sys
@@ -53,13 +54,32 @@ def macos_version() -> str:
     return output_of("/usr/sbin/sysctl", "-n", "kern.osproductversion").strip()
 
 
-def on_battery() -> bool | None:
+def on_battery(sysfs: str = "/sys") -> bool | None:
     """Whether this machine runs on its battery; None without one."""
+    if sys.platform == "linux":  # psutil takes a wireless mouse's battery for the machine's
+        return parse_supplies(glob.glob(f"{sysfs}/class/power_supply/*"))
     try:
         plugged = psutil.sensors_battery().power_plugged
     except (AttributeError, RuntimeError, OSError, psutil.Error):  # no battery, no way to ask
         return None
     return None if plugged is None else not plugged
+
+
+def parse_supplies(folders: list[str]) -> bool | None:
+    """The same out of Linux' folders of power supplies; a battery within a device is not ours."""
+    def word(folder: str, name: str) -> str:
+        return text_of(f"{folder}/{name}").strip()
+
+    batteries = [folder for folder in folders
+                 if word(folder, "type") == "Battery" and word(folder, "scope") != "Device"]
+    if not batteries:
+        return None
+    if any(word(folder, "type") == "Mains" and word(folder, "online") == "1" for folder in folders):
+        return False
+    states = {word(folder, "status") for folder in batteries}
+    if "Discharging" in states:
+        return True
+    return False if states & {"Charging", "Full", "Not charging"} else None
 
 
 def low_power_mode(sysfs: str = "/sys") -> bool | None:

@@ -364,7 +364,7 @@ class Writer:
         return self._now(self._insert_each, (table, rows))
 
     def take_over(self, run_id: int, seen_unix: float | None, row: dict) -> bool:
-        """Change a run that did not end; False where it gave a sign of life since seen_unix."""
+        """Change a run that is to go on; False where it gave a sign of life since seen_unix."""
         return self._now(self._take_over, (run_id, seen_unix, row))
 
     def flush(self) -> None:
@@ -414,7 +414,7 @@ class Writer:
         names = ", ".join(f"[{name}] = ?" for name in row)
         taken = self._database.conn.execute(
             f"UPDATE run SET {names}"
-            " WHERE id = ? AND status IN ('interrupted', 'running') AND seen_unix IS ?",
+            " WHERE id = ? AND status IN ('interrupted', 'running', 'finished') AND seen_unix IS ?",
             [*row.values(), run_id, seen_unix]).rowcount
         if taken:
             self._database.conn.execute(

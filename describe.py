@@ -169,7 +169,7 @@ WORDS = {  # columns that views compute, and keys
     "warm_output_tokens_per_s": "tokens per second of all streams together, warm prompt cache",
     "cold_level_id": "number of the level with the cold prompt cache",
     "warm_level_id": "number of the level with the warm prompt cache",
-    "superseded": "1: an interrupted level that --resume fired again to its end: leave it out",
+    "superseded": "1: cut short or slept through, and fired again to its end by --resume: leave it out",
     "cold_cached_ratio": "share of the prompt tokens that the cold level took from the prompt cache, 0 to 1; NULL when the server does not tell",
     "warm_cached_ratio": "share of the prompt tokens that the warm level took from the prompt cache, 0 to 1; near the cold one, it did not hit",
 }

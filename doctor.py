@@ -86,7 +86,7 @@ def main() -> int:
 def report(helper: privilege.Helper | None) -> Iterator[str]:
     """All lines, as they are found; one that can't be had names its error instead."""
     sections: dict[str, Callable[[], Iterable[str]]] = {
-        "tool": tool, "Python": python, "packages": packages, "machine": described, "clocks": clocks,
+        "tool": lambda: tool(helper), "Python": python, "packages": packages, "machine": described, "clocks": clocks,
         "limits": limits, "psutil": calls, "ports": ports, "macmon": macmon,
         "watching": lambda: watched(helper)}
     for name, section in sections.items():
@@ -140,9 +140,10 @@ def mask(text: str, names: dict[str, str]) -> str:
 
 # -- sections ---------------------------------------------------------------------------
 
-def tool() -> Iterator[str]:
+def tool(helper: privilege.Helper | None) -> Iterator[str]:
     """Version of the tool and of the system, by each of the ways to ask for it."""
-    yield f"{db.TOOL_VERSION}, {'as root' if is_root() else 'without root'}"
+    rights = "as root" if is_root() else "started with sudo" if helper else "without root"
+    yield f"{db.TOOL_VERSION}, {rights}"
     yield f"{platform.system()} {platform.release()} {platform.version()} {platform.machine()}"
     if sys.platform == "darwin":
         yield (f"macOS {platform.mac_ver()[0]} by Python, {machine.sysctl('kern.osproductversion')}"

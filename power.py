@@ -28,7 +28,8 @@ import psutil
 
 import conditions
 
-REFUSALS = (psutil.Error, OSError, RuntimeError)  # what psutil raises, on macOS not only its own
+# What psutil raises: on macOS not only its own, and the last two where a /proc is none that it knows.
+REFUSALS = (psutil.Error, OSError, RuntimeError, SystemError, ValueError, LookupError)
 POWERMETRICS = "/usr/bin/powermetrics"  # absolute: it is started as root
 POWERMETRICS_INTERVAL_MS = 1000  # its real windows are about 1 % longer: elapsed_ns counts
 SAMPLERS = ("cpu_power,gpu_power,thermal", "cpu_power,gpu_power", "gpu_power")  # next one when refused

@@ -439,7 +439,7 @@ def sleeps(study: Study) -> list[Warning]:
     return [Warning(f"the machine slept for {seconds(level['slept_s'])} in the level"
                     f" at {level['concurrency']} at once",
                     "None of its figures can be trusted, and it does not count as served",
-                    "Leave the lid open, have the machine on mains power, and run it again")
+                    "Leave the lid open, have the machine on mains power; bench.py --resume fires it again")
             for level in study.levels if level["slept_s"]]
 
 

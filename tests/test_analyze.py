@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import analyze
+import bench
 import charts
 import db
 import made_up_results
@@ -151,3 +152,43 @@ def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
     assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3", "--slo", "ttft=60"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert said in out and f"the machine slept for 30 s in the level at {slept_at.rpartition(' ')[2]} at once" in out
+
+
+@pytest.mark.parametrize("condition, code, said", [
+    ("ttft>1000", 1, "cannot tell ttft>1000 at 8 at once: the machine slept"), ("slept_s>60", 0, ""),
+    ("slept_s>0", 1, "failed: slept_s>0 at 8 at once")])
+def test_a_level_that_slept_keeps_no_bound(results, capsys, condition, code, said):
+    database = db.connect(results)
+    database.execute("UPDATE level SET slept_s = CASE concurrency WHEN 8 THEN 30 ELSE 0 END")
+    database.close()
+    assert analyze.main(["--db", str(results), "--no-charts", "--fail-if", condition]) == code
+    told = [line for line in capsys.readouterr().out.splitlines() if condition in line]
+    assert len(told) == code and "".join(told).startswith(said)
+
+
+def test_no_price_is_that_of_a_level_that_slept(results, capsys):
+    database = db.connect(results)
+    cheapest = "SELECT level_id, concurrency FROM energy_summary ORDER BY joules_per_output_token LIMIT 1"
+    (row,) = database.query(cheapest)
+    database.execute("UPDATE level SET slept_s = 30 WHERE id = ?", [row["level_id"]])
+    database.close()
+    assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "EUR at " in said and f"EUR at {row['concurrency']} at once" not in said
+
+
+@pytest.mark.parametrize("slept", ["cold", "warm", "none"])
+def test_what_a_cache_saves_is_not_told_by_a_level_that_slept(tmp_path, sim, capsys, slept):
+    server, path = sim("--profile", "exact", "--ttft", "20", "--itl", "2", "--tokens", "10"), tmp_path / "results.db"
+    asked = ["1", "--cache", "both", "--host", server.url, "--db", str(path), "--cooldown", "0", "--idle", "0",
+             "--plain", "--no-monitor", "--warmup", "0"]
+    assert bench.main(asked) == 0
+    database = db.connect(path)
+    database.execute(f"UPDATE level SET slept_s = 30 WHERE cache = '{slept}'")
+    database.close()
+    capsys.readouterr()
+    assert analyze.main(["--db", str(path), "--no-charts"]) == 0
+    assert ("With a warm prompt cache" in capsys.readouterr().out) == (slept == "none")
+    if slept != "none":
+        assert bench.main([*asked, "--resume"]) == 0
+        assert capsys.readouterr().out.count("prompt cache saves") == 1

@@ -331,6 +331,17 @@ def test_a_label_is_printed_without_its_escape_codes(write, capsys):
     assert "\x1b" not in capsys.readouterr().out
 
 
+def test_errors_of_a_level_that_slept_are_none_of_the_servers(write, capsys):
+    write("before", levels=LEVELS)
+    path = write("after", levels=LEVELS, failures=2)  # at the highest level
+    database = db.connect(path)
+    with database.conn:
+        database.execute("UPDATE level SET slept_s = 30 WHERE run_id = 2 AND repeat = 1 AND concurrency = ?", [LEVELS[-1]])
+    database.conn.close()
+    said = lines(path, capsys)
+    assert not any(line.split()[1:2] == ["failed"] for line in said)
+
+
 @pytest.mark.parametrize("label, word", [("before", "from"), ("after", "to")])
 def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
     write("before", rate=90.0, levels=LEVELS)

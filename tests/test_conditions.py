@@ -39,13 +39,36 @@ def test_battery(monkeypatch, answer, expected):
             raise answer
         return answer
 
+    monkeypatch.setattr(conditions.sys, "platform", "darwin")
     monkeypatch.setattr(psutil, "sensors_battery", sensors_battery, raising=False)
     assert conditions.on_battery() is expected
 
 
 def test_a_system_without_a_way_to_ask_for_a_battery(monkeypatch):
+    monkeypatch.setattr(conditions.sys, "platform", "win32")
     monkeypatch.delattr(psutil, "sensors_battery", raising=False)
     assert conditions.on_battery() is None
+
+
+MOUSE = {"hidpp_battery_0": "type=Battery scope=Device status=Discharging online=1"}
+
+
+@pytest.mark.parametrize("supplies, expected", [
+    ({}, None), (MOUSE, None),
+    (MOUSE | {"BAT0": "type=Battery status=Full", "ADP1": "type=Mains online=1"}, False),
+    ({"BAT0": "type=Battery status=Discharging", "AC": "type=Mains online=0"}, True),
+    ({"BAT0": "type=Battery status=Discharging", "AC": "type=Mains online=1"}, False),
+    ({"BAT0": "type=Battery status=Full", "BAT1": "type=Battery status=Discharging"}, True),
+    ({"macsmc-battery": "type=Battery scope=System status=Not_charging"}, False),
+    ({"BAT0": "type=Battery status=Unknown", "AC": "type=Mains online=0"}, None),
+    ({"BAT0": "type=Battery"}, None), ({"ups": "type=UPS status=Discharging"}, None)])
+def test_a_linux_on_its_battery_and_not_on_that_of_a_mouse(monkeypatch, tmp_path, supplies, expected):
+    monkeypatch.setattr(conditions.sys, "platform", "linux")
+    for name, words in supplies.items():
+        (tmp_path / "class/power_supply" / name).mkdir(parents=True)
+        for key, _, value in (word.partition("=") for word in words.split()):
+            (tmp_path / "class/power_supply" / name / key).write_text(value.replace("_", " ") + "\n")
+    assert conditions.on_battery(str(tmp_path)) is expected
 
 
 @pytest.mark.parametrize("profile, expected", [("low-power\n", True), ("balanced\n", False), (None, None)])

@@ -119,3 +119,10 @@ def test_as_a_program(tmp_path):
                           text=True, timeout=60, env={k: v for k, v in os.environ.items() if k != "SUDO_UID"})
     assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
     assert len(done.stdout.splitlines()) < 60 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("root, helper, words", [
+    (True, object(), "as root"), (False, object(), "started with sudo"), (False, None, "without root")])
+def test_the_page_says_with_which_rights_it_looked(monkeypatch, root, helper, words):
+    monkeypatch.setattr(doctor, "is_root", lambda: root)
+    assert next(doctor.tool(helper)).endswith(f", {words}")

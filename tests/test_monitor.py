@@ -897,6 +897,22 @@ def test_the_machine_is_watched_beside(watch):
     assert all(row["cpu_ratio"] is None or 0 <= row["cpu_ratio"] <= 1 for row in rows)
 
 
+@pytest.mark.parametrize("refusal", [
+    psutil.AccessDenied(1), OSError(5, "refused"), RuntimeError("host_statistics64() failed"),
+    SystemError("returned NULL without setting an exception"), ValueError("a line without numbers"),
+    KeyError(b"MemTotal:")], ids=lambda refusal: type(refusal).__name__)
+def test_whatever_psutil_refuses_of_the_machine_is_unknown(monkeypatch, refusal):
+    def refuse(*_, **__):
+        raise refusal
+
+    for name in ("cpu_times", "virtual_memory", "swap_memory"):
+        monkeypatch.setattr(psutil, name, refuse)
+    for name in ("memory_bytes", "available_bytes", "swap_used_bytes"):
+        monkeypatch.setattr(monitor.darwin, name, lambda: None)
+    row = monitor.System().look(1)
+    assert [row[name] for name in ("cpu_ratio", "memory_used_bytes", "swap_used_bytes")] == [None] * 3
+
+
 # -- alone ------------------------------------------------------------------------------
 
 def run_monitor(folder, *arguments):

@@ -241,6 +241,28 @@ def test_a_level_in_which_the_machine_slept_is_fired_again(asked, tmp_path, caps
     assert found[0] == (1, 1, 1) and sorted(found[2:]) == [(1, 0, 0), (2, 0, 0)]
 
 
+def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(asked, tmp_path, capsys):
+    path = tmp_path / "results.db"
+    assert bench.main(asked) == 0
+    ask(path, "UPDATE level SET slept_s = 30, client_limited = 1 WHERE id = 2")
+    capsys.readouterr()
+    assert bench.main([*asked, "--resume"]) == 0
+    assert "going on with run 1: 1 of 2 levels are there" in capsys.readouterr().out
+    levels = "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id"
+    assert ask(path, levels) == [(1, 0, 0), (2, 1, 1), (2, 0, 0)]
+    assert ask(path, "SELECT id, status FROM run") == [(1, "finished")]
+    assert bench.main([*asked, "--resume"]) == 0
+    assert "nothing to resume" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_warm_up_is_sent_is_no_traceback(asked, tmp_path, monkeypatch):
+    def fire(burst):
+        burst.interrupt.type()
+
+    monkeypatch.setattr(bench.load.Burst, "run", fire)
+    assert bench.main([*asked, "--warmup", "1"]) == 130
+
+
 def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing(
     server, tmp_path, monkeypatch, capsys
 ):
