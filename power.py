@@ -787,7 +787,7 @@ def sources(helper=None, powermetrics_command: list[str] | None = None, sysfs: s
 
 def macos_source(failure: str | None) -> Stream | Absent:
     """macmon where it is installed. failure: why root's sampler is not there although we began as root."""
-    found = installed_macmon()
+    found = None if os.geteuid() == 0 else installed_macmon()  # nothing out of PATH as root
     if found or failure:
         return found or absent_powermetrics(failure)
     instead = "`brew install macmon`"

@@ -693,8 +693,16 @@ def test_a_nvidia_driver_without_gpus_says_so(tmp_path, monkeypatch):
 
 # -- macOS: what is chosen --------------------------------------------------------------
 
+def test_root_starts_no_program_that_is_found_by_its_name(monkeypatch):
+    monkeypatch.setattr(power.sys, "platform", "darwin")
+    monkeypatch.setattr(power.shutil, "which", lambda name: "/tmp/evil/macmon")
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    assert [source.name for source in power.sources()] == ["powermetrics"]
+
+
 def test_macos_without_root_takes_macmon_or_says_how_to_get_power(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(os, "geteuid", lambda: 501, raising=False)
     monkeypatch.setattr(power.shutil, "which", lambda name: "/opt/homebrew/bin/macmon")
     (source,) = power.sources()
     assert source.name == "macmon"
@@ -713,6 +721,7 @@ def mac(monkeypatch, tmp_path):
         monkeypatch.setattr(sys, "platform", "darwin")
         monkeypatch.setattr(power.conditions, "output_of", lambda *command, **_: answers[command])
         monkeypatch.setattr(power.shutil, "which", lambda name: str(tool) if macmon is not None else None)
+        monkeypatch.setattr(os, "geteuid", lambda: 501, raising=False)
         (source,) = power.sources()
         return source
 
