@@ -21,8 +21,8 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
     with Simulator() as simulator, db.Writer(path) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         run_id = writer.insert("run", {"source": "bench", "status": "running", "started_unix": started_unix, "arguments": "{}", "tool_version": "0"})
-        watch = monitor.Monitor(writer, run_id, origin_ns, pid=simulator.pid, interval_s=0.2,
-                                sources=power.sources(powermetrics_command=simulator.powermetrics), say=lambda text: None)
+        watch = monitor.Monitor(writer, run_id, origin_ns, pid=simulator.pid, interval_s=0.4,
+                                sources=power.sources(powermetrics_command=[*simulator.powermetrics[:-1], "400"]), say=lambda text: None)
         watch.start()
         assert watch.wait_first_sample(15)
         tasks = [load.Task(n, ollama, simulator.url + ollama.path, ollama.body("deepseek-r1:7b", f"{n} why?", 100)) for n in range(1, 5)]
@@ -40,6 +40,6 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
     database = db.connect(path, readonly=True)
     (row,) = database.query("SELECT * FROM energy_summary")
     database.conn.close()
-    assert row["coverage_ratio"] > 0.95 and drawn_j > 10  # a machine that stalls loses a window, and says so
-    assert abs(row["energy_j"] / drawn_j - 1) < 0.05  # within 2 % on a quiet machine: samples are placed by the arrival of the first
+    assert row["coverage_ratio"] > 0.95 and drawn_j > 10  # a window that lasts three times as long on a stalled machine has no energy
+    assert abs(row["energy_j"] / drawn_j - 1) < 0.05  # within 3 % on a quiet machine: samples are placed by the arrival of the first
     assert abs(row["joules_per_output_token"] - row["energy_j"] / 400) < 1e-9 and row["mean_gpu_mhz"] > 1000

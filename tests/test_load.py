@@ -106,9 +106,9 @@ def test_an_open_loop_at_a_server_that_is_not_there_ends(unused_port):
 
 @pytest.fixture
 def impatient():
-    """Answers whoever asks within 0.6 s of connecting, and closes who is silent for longer, as llama-server does after 5 s."""
+    """Answers whoever asks within 1.2 s of connecting, and closes who is silent for longer, as llama-server does after 5 s."""
     def talk(connection):
-        connection.settimeout(0.6)
+        connection.settimeout(1.2)
         with connection, contextlib.suppress(OSError):
             while connection.recv(65_536):
                 connection.sendall(ANSWER)
