@@ -19,7 +19,7 @@ from ollama_bench.terminal import interpreter
 CLONE = Path(__file__).resolve().parents[1]
 HELP = """ollama-bench: how many people a local language model can serve, how fast, at what energy
 
-  ollama-bench 1,2,4,19         measure: so many requests at once (ollama-bench bench --help)
+  ollama-bench 1,2,4,19         measure that many requests at once (ollama-bench bench --help)
   ollama-bench --demo           measure a simulated server
   ollama-bench analyze          the answer, charts and a page
   ollama-bench monitor          only watch the server and its power

@@ -37,7 +37,7 @@ def refuse_damage(database: sqlite_utils.Database) -> None:
 
 
 def list_impossible(table: Table) -> list[str]:
-    """Return SQL conditions that are true of times that no run has."""
+    """Return SQL conditions that hold for instants no run can have."""
     names = [name for name in table.columns if name.endswith("_ns")]
     limits = f"-{LONGEST_RUN_NS} AND {LONGEST_RUN_NS}"
     conditions = [f"[{name}] NOT BETWEEN {limits}" for name in names]

@@ -25,7 +25,7 @@ class Session(requests.Session):
     def __init__(self, records: bool = True) -> None:
         super().__init__()
         self.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
-        self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # for a certificate of one's own
+        self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # or a private authority
         self._templates: dict[TemplateKey, requests.PreparedRequest] = {}
         self._records = records and capabilities.RECORDS
         if self._records:

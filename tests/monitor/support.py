@@ -17,8 +17,8 @@ import pytest
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.writer import Writer
-from tests.power.test_power import TEXT_11 as TEXT_11
-from tests.power.test_power import document as document
+from tests.power.documents import TEXT_11 as TEXT_11
+from tests.power.documents import document as document
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0  # for something to happen on a loaded machine
