@@ -50,16 +50,16 @@ def test_nobody_is_connected_long_before_it_is_due(impatient, way):
 
 
 def test_a_held_request_whose_line_was_closed_goes_on_another(monkeypatch):
-    """It is held for 1 s; the server closes who is silent for 0.2 s."""
-    monkeypatch.setattr(conductor, "CONNECT_AHEAD_S", 2.0)
+    """It is held for 2 s; the server closes who is silent for 0.6 s."""
+    monkeypatch.setattr(conductor, "CONNECT_AHEAD_S", 3.0)
 
     class Impatient(Played):
         def _talk(self, connection):
-            connection.settimeout(0.2)
+            connection.settimeout(0.6)
             super()._talk(connection)
 
     with Impatient(ANSWER) as server:
-        level = fire(server.url, 2, arrivals=iter([0.0, 1.0]), planned=2)
+        level = fire(server.url, 2, arrivals=iter([0.0, 2.0]), planned=2)
     assert [o.status for o in level.seen] == ["completed"] * 2
 
 
