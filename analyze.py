@@ -15,8 +15,13 @@ from __future__ import annotations
 import os
 import sys
 
-if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
-    sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
+if (
+    "SUDO_UID" in os.environ
+    and hasattr(os, "geteuid")
+    and os.geteuid() == 0
+):
+    # a __pycache__ owned by root would be in the user's way
+    sys.dont_write_bytecode = True
 
 import argparse
 import sqlite3
@@ -28,8 +33,11 @@ from typing import TypeVar
 try:
     from ollama_bench.terminal import interpreter
 except ModuleNotFoundError as error:
-    sys.exit(f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files")
-interpreter.check()  # Python's version and the packages, before anything needs them
+    sys.exit(
+        f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files"
+    )
+# Python's version and the packages, before anything needs them
+interpreter.check()
 from sqlite_utils import Database
 
 from ollama_bench.analysis import (
@@ -42,7 +50,11 @@ from ollama_bench.analysis import (
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice, judge
 from ollama_bench.inputs import objectives
-from ollama_bench.privilege.sudo import PrivilegeError, drop_root, find_sudo_user
+from ollama_bench.privilege.sudo import (
+    PrivilegeError,
+    drop_root,
+    find_sudo_user,
+)
 from ollama_bench.report import comparison_report, terminal_report
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
@@ -121,27 +133,35 @@ def analyze(database: Database, settings: Settings) -> list[str]:
     if settings.compared:
         return compare(database, settings, *settings.compared)
     studies = selection.choose(database, settings.models, settings.runs)
-    verdicts = [judge(database, study, settings.objectives, settings.price) for study in studies]
+    verdicts = [
+        judge(database, study, settings.objectives, settings.price)
+        for study in studies
+    ]
     for verdict in verdicts:
         terminal_report.print_verdict(database, verdict)
     if settings.csv_folder is not None:
         count = write(database, studies, settings.csv_folder)
         print(f"{count} CSV files in {settings.csv_folder / 'ollama'}")
     if settings.charts_folder is not None:
-        from ollama_bench.report import drawing  # it takes two seconds to load
+        # it takes two seconds to load
+        from ollama_bench.report import drawing
 
         drawing.draw(database, verdicts, settings.charts_folder)
     return gate.check_values(studies, settings.conditions)
 
 
-def compare(database: Database, settings: Settings, a: str, b: str) -> list[str]:
+def compare(
+    database: Database, settings: Settings, a: str, b: str
+) -> list[str]:
     """Print every change from A to B and return the lines of broken conditions."""
     before = run_lookup.find_study(database, a, settings.models)
     after = run_lookup.find_study(database, b, settings.models)
     named = {condition.metric for condition in settings.conditions}
     found = comparison.compare_studies(before, after, named)
     if not found.shared:
-        raise ResultsError(f"{a} and {b} share no level: nothing to compare")
+        raise ResultsError(
+            f"{a} and {b} share no level: nothing to compare"
+        )
     doubts = comparability.find_doubts(database, before, after)
     comparison_report.print_comparison(before, after, doubts, found)
     return gate.check_changes(found, settings.conditions)
@@ -153,14 +173,18 @@ def parse_args(argv: list[str] | None) -> Settings:
     arguments = parser.parse_args(argv)
     refuse_nul(parser, arguments)
     for condition in arguments.fail_if:
-        is_relative = bool(arguments.compare and condition.metric != "error_ratio")
+        is_relative = bool(
+            arguments.compare and condition.metric != "error_ratio"
+        )
         if condition.is_change != is_relative:
             parser.error(
                 "invalid --fail-if: expected a change in % with --compare "
                 "(a difference for error_ratio), a value without"
             )
     if arguments.compare and (len(arguments.models) > 1 or arguments.run):
-        parser.error("--compare takes its runs as A and B, and at most one MODEL")
+        parser.error(
+            "--compare takes its runs as A and B, and at most one MODEL"
+        )
     price = None
     if arguments.price is not None:
         price = EnergyPrice(arguments.price, arguments.currency)
@@ -173,7 +197,9 @@ def parse_args(argv: list[str] | None) -> Settings:
         price=price,
         compared=tuple(arguments.compare) if arguments.compare else None,
         conditions=tuple(arguments.fail_if),
-        csv_folder=Path(arguments.export_csv) if arguments.export_csv else None,
+        csv_folder=Path(arguments.export_csv)
+        if arguments.export_csv
+        else None,
         charts_folder=Path(arguments.out) if draws else None,
     )
 
@@ -198,7 +224,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="these runs instead of the newest finished one of each model",
     )
-    add("--db", default="results.db", help="results file (default: results.db)")
+    add(
+        "--db",
+        default="results.db",
+        help="results file (default: results.db)",
+    )
     add(
         "--out",
         default="data",
@@ -237,7 +267,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="X",
         help="price of a kilowatt hour",
     )
-    add("--currency", default="EUR", help="currency of the price (default: EUR)")
+    add(
+        "--currency",
+        default="EUR",
+        help="currency of the price (default: EUR)",
+    )
     add("--no-charts", action="store_true", help="print the answer only")
     return parser
 
@@ -261,7 +295,9 @@ def parse_price(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < MOST_MONEY:
-        raise ValueError(f"invalid price {text!r}: expected a number above 0")
+        raise ValueError(
+            f"invalid price {text!r}: expected a number above 0"
+        )
     return value
 
 

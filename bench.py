@@ -13,22 +13,32 @@ import os
 import signal
 import sys
 
-if __name__ == "__main__":  # until main begins there is nothing to put in order
+# until main begins there is nothing to put in order
+if __name__ == "__main__":
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
-    sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
+if (
+    "SUDO_UID" in os.environ
+    and hasattr(os, "geteuid")
+    and os.geteuid() == 0
+):
+    # a __pycache__ owned by root would be in the user's way
+    sys.dont_write_bytecode = True
 
 try:
     from ollama_bench.terminal import interpreter
 except ModuleNotFoundError as error:
-    sys.exit(f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files")
-interpreter.check()  # Python's version and the packages, before anything needs them
+    sys.exit(
+        f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files"
+    )
+# Python's version and the packages, before anything needs them
+interpreter.check()
 from ollama_bench.inputs import command_line
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, prepare_streams
 
 if __name__ == "__main__" and "SUDO_UID" not in os.environ:
-    command_line.parse()  # --help and a wrong command line answer before the slow imports
+    # --help and a wrong command line answer before the slow imports
+    command_line.parse()
 
 import contextlib
 from collections.abc import Iterator
@@ -44,9 +54,19 @@ from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError, act_as_user
 from ollama_bench.privilege.variables import recover_variables
 from ollama_bench.report import run_outcome
-from ollama_bench.run import capacity, demo, notices, selfcheck, system_limits
+from ollama_bench.run import (
+    capacity,
+    demo,
+    notices,
+    selfcheck,
+    system_limits,
+)
 from ollama_bench.run.error import RunError
-from ollama_bench.run.levels import LevelRunner, finished_levels, load_limits
+from ollama_bench.run.levels import (
+    LevelRunner,
+    finished_levels,
+    load_limits,
+)
 from ollama_bench.run.opening import OpenedRun, open_run
 from ollama_bench.run.plan import Level, caches, missing_levels, plan_levels
 from ollama_bench.run.server import Server, ServerError, make_servers
@@ -58,9 +78,18 @@ from ollama_bench.terminal.screen import Console
 from ollama_bench.transport import capabilities
 from ollama_bench.transport.lines import Lines
 
-SAVING = "\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n"
-FIRST_SAMPLE_S = 15.0  # the first document of powermetrics takes a second or two
-ERRORS = (RunError, ServerError, load.LoadError, ResultsError, PrivilegeError)
+SAVING = (
+    "\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n"
+)
+# the first document of powermetrics takes a second or two
+FIRST_SAMPLE_S = 15.0
+ERRORS = (
+    RunError,
+    ServerError,
+    load.LoadError,
+    ResultsError,
+    PrivilegeError,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -72,7 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         recover_variables()
         with act_as_user():
             settings = command_line.parse(argv)
-        conditions.check_conditions(settings.judging.fail_if)  # now, not after hours
+        # now, not after hours
+        conditions.check_conditions(settings.judging.fail_if)
         needs_sampler = settings.monitor.enabled and not settings.demo
         helper = split_off(sampler=needs_sampler)
         return bench(settings, helper)
@@ -80,7 +110,9 @@ def main(argv: list[str] | None = None) -> int:
         print(clean(f"{name_program('bench')}: {error}"), file=sys.stderr)
         return 1
     except conditions.ConditionError as error:
-        print(f"{name_program('bench')}: --fail-if {error}", file=sys.stderr)
+        print(
+            f"{name_program('bench')}: --fail-if {error}", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         return 130
@@ -96,32 +128,52 @@ def bench(settings: Settings, helper: Helper | None) -> int:
         interrupt = stack.enter_context(on_interrupt(SAVING))
         screen.on_left = interrupt.trigger
         notices.warn_of_settings(settings, helper, screen)
-        system_limits.raise_file_limit(system_limits.most_connections(settings))
+        system_limits.raise_file_limit(
+            system_limits.most_connections(settings)
+        )
         system_limits.refuse_too_many_threads(max(settings.load.levels))
-        if not settings.demo:  # it takes a minute, and nobody has named its server
+        # it takes a minute, and nobody has named its server
+        if not settings.demo:
             notices.name_servers(settings.request, screen)
             stack.enter_context(awake.kept(screen.warn))
         if settings.self_check:
             check_self(settings, screen)
-        simulator = stack.enter_context(demo.DemoServer()) if settings.demo else None
-        servers = make_servers(settings.request, simulator.url if simulator else None)
+        simulator = (
+            stack.enter_context(demo.DemoServer())
+            if settings.demo
+            else None
+        )
+        servers = make_servers(
+            settings.request, simulator.url if simulator else None
+        )
         for server in servers:
             stack.enter_context(server)
             for model in settings.request.models:
                 server.check_model(model, settings.request.pull, screen.say)
-        writer = stack.enter_context(Writer(settings.output.db, say=screen.warn))
+        writer = stack.enter_context(
+            Writer(settings.output.db, say=screen.warn)
+        )
         opened = open_run(settings, servers, writer, screen.say)
-        bench_run = BenchRun(settings, opened, servers, simulator, screen, interrupt)
+        bench_run = BenchRun(
+            settings, opened, servers, simulator, screen, interrupt
+        )
         bench_run.measure(helper)
-        run_outcome.show(settings, opened.record, bench_run.status, screen, servers)
+        run_outcome.show(
+            settings, opened.record, bench_run.status, screen, servers
+        )
     if bench_run.status == "interrupted":
         return 130
-    return max(0 if bench_run.is_served else 1, run_outcome.judge(settings, opened.record.id))
+    return max(
+        0 if bench_run.is_served else 1,
+        run_outcome.judge(settings, opened.record.id),
+    )
 
 
 def check_self(settings: Settings, screen: Console) -> None:
     """Show what this computer can measure: the client's own error at each level."""
-    screen.say("this client's own error at these levels, against a simulator that logs each write:")
+    screen.say(
+        "this client's own error at these levels, against a simulator that logs each write:"
+    )
     rows = [
         selfcheck.measure(level, kernel_stamps=settings.load.kernel_stamps)
         for level in settings.load.levels
@@ -143,10 +195,22 @@ class BenchRun:
         screen: Console,
         interrupt: Interrupt,
     ) -> None:
-        self.settings, self.record, self.servers = settings, opened.record, servers
-        self.screen, self.interrupt, self.simulator = screen, interrupt, simulator
-        self.has_baseline, self.is_resumed = opened.has_baseline, opened.is_resumed
-        self.status = "interrupted" if opened.is_resumed else "failed"  # of the row, when it ends
+        self.settings, self.record, self.servers = (
+            settings,
+            opened.record,
+            servers,
+        )
+        self.screen, self.interrupt, self.simulator = (
+            screen,
+            interrupt,
+            simulator,
+        )
+        self.has_baseline, self.is_resumed = (
+            opened.has_baseline,
+            opened.is_resumed,
+        )
+        # of the row, when it ends
+        self.status = "interrupted" if opened.is_resumed else "failed"
         self.is_served = False
         self.done: set[Level] = set()
 
@@ -167,7 +231,8 @@ class BenchRun:
             )
             with self.watching(helper) as monitor:
                 self.prepare(targets, monitor)
-                self.status = "interrupted"  # from here on it can be resumed
+                # from here on it can be resumed
+                self.status = "interrupted"
                 runner = LevelRunner(
                     self.settings,
                     self.record,
@@ -188,15 +253,21 @@ class BenchRun:
     def tell_what_is_there(self) -> None:
         if not self.is_resumed:
             return
-        there = f"{len(self.done)} of {len(plan_levels(self.settings))} levels"
+        there = (
+            f"{len(self.done)} of {len(plan_levels(self.settings))} levels"
+        )
         if self.settings.judging.find_capacity:
             there = f"{len(self.done)} probes"
-        self.screen.say(f"resuming run {self.record.id}: {there} are measured")
+        self.screen.say(
+            f"resuming run {self.record.id}: {there} are measured"
+        )
 
     @contextlib.contextmanager
     def watching(self, helper: Helper | None) -> Iterator[Monitor | None]:
         """Watch the servers and the power meanwhile; None with --no-monitor."""
-        machine_id = machine.remember(self.record.writer, machine.describe())
+        machine_id = machine.remember(
+            self.record.writer, machine.describe()
+        )
         self.record.update({"machine_id": machine_id})
         if not self.settings.monitor.enabled:
             yield None
@@ -207,9 +278,12 @@ class BenchRun:
             self.record.writer,
             self.record.id,
             self.record.origin_ns,
-            sources=find_sources(helper=helper, powermetrics_command=command),
+            sources=find_sources(
+                helper=helper, powermetrics_command=command
+            ),
             ports=[server.port for server in self.servers if server.port],
-            pid=self.settings.monitor.pid or (simulator.pid if simulator else None),
+            pid=self.settings.monitor.pid
+            or (simulator.pid if simulator else None),
             interval_s=demo.INTERVAL_S if simulator else 1.0,
             say=self.screen.say,
         )
@@ -221,16 +295,27 @@ class BenchRun:
 
     def prepare(self, targets: Targets, monitor: Monitor | None) -> None:
         """Take a first sample and an idle baseline, and load the models."""
-        if monitor is not None and not monitor.wait_first_sample(FIRST_SAMPLE_S):
-            self.screen.warn("monitor: no sample yet; continuing without one")
+        if monitor is not None and not monitor.wait_first_sample(
+            FIRST_SAMPLE_S
+        ):
+            self.screen.warn(
+                "monitor: no sample yet; continuing without one"
+            )
         if not capabilities.RECORDS:
             self.screen.warn(
                 "this urllib3 cannot record streams: instants are read live, less exactly"
             )
         if any(server.simulated for server in self.servers):
-            self.screen.warn("simulated server: not a measurement of a real machine")
+            self.screen.warn(
+                "simulated server: not a measurement of a real machine"
+            )
         missing = missing_levels(self.settings, self.done)
-        if missing and monitor is not None and monitor.tracks and not self.has_baseline:
+        if (
+            missing
+            and monitor is not None
+            and monitor.tracks
+            and not self.has_baseline
+        ):
             self.take_baseline()
         models = list(dict.fromkeys(level.model for level in missing))
         targets.warm_all(models, self.settings.load.warmup, monitor)
@@ -240,7 +325,12 @@ class BenchRun:
             self.screen.say(f"idle baseline, {idle_s:g} s ...")
             start_ns = self.record.now_ns()
             self.interrupt.wait(idle_s)
-            self.record.update({"idle_start_ns": start_ns, "idle_end_ns": self.record.now_ns()})
+            self.record.update(
+                {
+                    "idle_start_ns": start_ns,
+                    "idle_end_ns": self.record.now_ns(),
+                }
+            )
 
     def measure_levels(self, runner: LevelRunner) -> None:
         if self.settings.judging.find_capacity:
@@ -251,9 +341,13 @@ class BenchRun:
         for place, level in enumerate(missing, 1):
             if self.interrupt.is_set():
                 return
-            self.measure_level(runner, level, f"level {place} of {len(missing)}")
+            self.measure_level(
+                runner, level, f"level {place} of {len(missing)}"
+            )
 
-    def measure_level(self, runner: LevelRunner, level: Level, title: str) -> float | None:
+    def measure_level(
+        self, runner: LevelRunner, level: Level, title: str
+    ) -> float | None:
         """Measure and show a level; return the share of its requests that were good, if known."""
         level_id = runner.measure(level, title)
         if level_id is None:

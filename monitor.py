@@ -18,14 +18,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
-    sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
+if (
+    "SUDO_UID" in os.environ
+    and hasattr(os, "geteuid")
+    and os.geteuid() == 0
+):
+    # a __pycache__ owned by root would be in the user's way
+    sys.dont_write_bytecode = True
 
 try:
     from ollama_bench.terminal import interpreter
 except ModuleNotFoundError as error:
-    sys.exit(f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files")
-interpreter.check()  # Python's version and the packages, before anything needs them
+    sys.exit(
+        f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files"
+    )
+# Python's version and the packages, before anything needs them
+interpreter.check()
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.journal import print_line
 from ollama_bench.monitor.monitor import INTERVAL_S, PORT, Monitor
@@ -41,7 +49,12 @@ from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
 from ollama_bench.terminal.command_line import name_program, refuse_nul
 from ollama_bench.terminal.interrupt import Interrupt, on_interrupt
-from ollama_bench.terminal.output import clean_line, find_rich_width, prepare_streams, silence
+from ollama_bench.terminal.output import (
+    clean_line,
+    find_rich_width,
+    prepare_streams,
+    silence,
+)
 
 SHORTEST_S = 0.05  # an interval or a duration
 
@@ -63,11 +76,14 @@ def main(argv: list[str] | None = None) -> int:
     settings = parse_args(argv)
     helper = None
     try:
-        helper = split_off(sampler=not settings.powermetrics_log)  # before any file
+        # before any file
+        helper = split_off(sampler=not settings.powermetrics_log)
         if helper and helper.warning:
             print_line(helper.warning)
         if settings.powermetrics_log:
-            return import_powermetrics_log(settings.powermetrics_log, settings.db)
+            return import_powermetrics_log(
+                settings.powermetrics_log, settings.db
+            )
         return watch(settings, helper)
     except KeyboardInterrupt:
         return 130
@@ -87,9 +103,14 @@ def parse_args(argv: list[str] | None) -> Settings:
         prog=name_program("monitor"),
         description="Watch the server's processes, the machine and its power while a run goes on.",
     )
-    parser.add_argument("--pid", type=int, help="watch this process and its descendants")
     parser.add_argument(
-        "--port", type=parse_port, default=PORT, help="the server's port (%(default)s)"
+        "--pid", type=int, help="watch this process and its descendants"
+    )
+    parser.add_argument(
+        "--port",
+        type=parse_port,
+        default=PORT,
+        help="the server's port (%(default)s)",
     )
     parser.add_argument(
         "--interval",
@@ -98,9 +119,13 @@ def parse_args(argv: list[str] | None) -> Settings:
         help="seconds between looks (%(default)s)",
     )
     parser.add_argument(
-        "--duration", type=parse_seconds, help="seconds to watch (default: until Ctrl-C)"
+        "--duration",
+        type=parse_seconds,
+        help="seconds to watch (default: until Ctrl-C)",
     )
-    parser.add_argument("--db", default="results.db", help="results file (%(default)s)")
+    parser.add_argument(
+        "--db", default="results.db", help="results file (%(default)s)"
+    )
     parser.add_argument(
         "--powermetrics-log",
         metavar="FILE",
@@ -138,11 +163,17 @@ def parse_seconds(text: str) -> float:
 def watch(settings: Settings, helper: Helper | None) -> int:
     """Store a run without levels and show it live; return 130 when it was interrupted."""
     status = "failed"
-    with on_interrupt() as interrupt, awake.kept(print_line), Writer(settings.db) as writer:
+    with (
+        on_interrupt() as interrupt,
+        awake.kept(print_line),
+        Writer(settings.db) as writer,
+    ):
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         machine_id = machine.remember(writer, machine.describe())
         row = make_run_row(asdict(settings), started_unix)
-        run_id = writer.run_id = writer.insert("run", {**row, "machine_id": machine_id})
+        run_id = writer.run_id = writer.insert(
+            "run", {**row, "machine_id": machine_id}
+        )
         monitor = Monitor(
             writer,
             run_id,
@@ -156,7 +187,8 @@ def watch(settings: Settings, helper: Helper | None) -> int:
             monitor.start()
             show(monitor, settings.duration, interrupt)
             status = "interrupted" if interrupt.is_set() else "finished"
-        except OSError as error:  # `monitor.py | head` has ended, or the disk is full
+        except OSError as error:
+            # `monitor.py | head` has ended, or the disk is full
             silence(sys.stdout)
             status = "interrupted"
             if not isinstance(error, BrokenPipeError):
@@ -165,7 +197,11 @@ def watch(settings: Settings, helper: Helper | None) -> int:
         finally:
             cost = monitor.stop()
             ended_ns = time.perf_counter_ns() - origin_ns
-            writer.update("run", run_id, {**cost, "status": status, "ended_ns": ended_ns})
+            writer.update(
+                "run",
+                run_id,
+                {**cost, "status": status, "ended_ns": ended_ns},
+            )
     print_line(
         f"stored as run {run_id} in {settings.db}; watching took {cost['monitor_cpu_s']:.2f} s of"
         f" CPU, samplers {cost['sampler_cpu_s']:.2f} s"
@@ -185,7 +221,9 @@ def import_powermetrics_log(path: str, db_path: str) -> int:
 # -- what is shown
 
 
-def show(monitor: Monitor, duration_s: float | None, interrupt: Interrupt) -> None:
+def show(
+    monitor: Monitor, duration_s: float | None, interrupt: Interrupt
+) -> None:
     """Show what was seen, once an interval: in place on a terminal, else line by line."""
     until_s = time.monotonic() + duration_s if duration_s else float("inf")
     ticks = tick(monitor.interval_s, until_s, interrupt)
@@ -193,16 +231,21 @@ def show(monitor: Monitor, duration_s: float | None, interrupt: Interrupt) -> No
         for _ in ticks:
             print("\n".join(lines(monitor)), flush=True)
         return
-    from rich.console import Console  # only for a terminal: it takes time to import
+    # only for a terminal: it takes time to import
+    from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=Console(width=find_rich_width()), auto_refresh=False) as live:
+    with Live(
+        console=Console(width=find_rich_width()), auto_refresh=False
+    ) as live:
         for _ in ticks:
             live.update(Text("\n".join(lines(monitor))), refresh=True)
 
 
-def tick(interval_s: float, until_s: float, interrupt: Interrupt) -> Iterator[None]:
+def tick(
+    interval_s: float, until_s: float, interrupt: Interrupt
+) -> Iterator[None]:
     """Yield after each interval, for the last time at until_s; never after the interrupt."""
     while (left_s := until_s - time.monotonic()) > 0:
         if interrupt.wait(min(interval_s, left_s)):
@@ -255,7 +298,11 @@ def format_process(process: ServerProcess) -> str:
 
 def format_figure(value: float | None, layout: str) -> str:
     """Return the value in its layout, or a dash of the same width."""
-    return format(value, layout) if value is not None else "-".rjust(len(format(0, layout)))
+    return (
+        format(value, layout)
+        if value is not None
+        else "-".rjust(len(format(0, layout)))
+    )
 
 
 if __name__ == "__main__":

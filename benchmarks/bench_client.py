@@ -30,7 +30,8 @@ import tempfile
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the programs are files, not an installed package
+# the programs are files, not an installed package
+sys.path.insert(0, str(ROOT))
 
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run import selfcheck  # noqa: E402
@@ -42,10 +43,13 @@ except ImportError:  # Windows: the console prints plain lines then
 
 CLIENT = pathlib.Path(__file__).with_name("client_process.py")
 STREAMS = [1, 19, 64, 256, 1024]
-SHORT_RATIO = 0.2  # length of the burst before the last to the last one's: the slope needs two
-FIRST_TOKENS = 2  # of the first burst, which loads modules and is not counted
+# length of the burst before the last to the last one's: the slope needs two
+SHORT_RATIO = 0.2
+# of the first burst, which loads modules and is not counted
+FIRST_TOKENS = 2
 SLOPE_TOKENS = 10_000  # between the two: from fewer the slope is noise
-ON = {"console", "monitor", "writer"}  # in a real run; the collector is off while streams come in
+# in a real run; the collector is off while streams come in
+ON = {"console", "monitor", "writer"}
 PARTS = [
     ("as it is", ON),
     ("no console", ON - {"console"}),
@@ -71,7 +75,8 @@ HEADING = (
     f"{'SKEW':>6}{'CPU':>5}{'PEAK':>5}{'SERVER':>8}"
 )
 WIDTHS = (7, 7, 7, 7, 7, 7, 6, 5, 5, 8)
-SLOWEST_RATIO = 4  # a client may take so many times as long as its bursts before it is given up
+# a client may take so many times as long as its bursts before it is given up
+SLOWEST_RATIO = 4
 PATIENCE_S = 60.0
 
 
@@ -114,7 +119,9 @@ def measure_levels(wanted: argparse.Namespace, protocol: str) -> list[dict]:
     rows = []
     for streams in wanted.streams:
         for way in ("product", "plain"):
-            row = measure(wanted, protocol, streams, way, ON, wanted.user_stamps)
+            row = measure(
+                wanted, protocol, streams, way, ON, wanted.user_stamps
+            )
             rows.append(row)
             show(wanted, f"{streams:>5} {way}", row)
     if not wanted.json:
@@ -131,9 +138,18 @@ def measure_parts(wanted: argparse.Namespace, protocol: str) -> list[dict]:
         runs: dict[str, list[dict]] = {name: [] for name, _ in PARTS}
         for _ in range(wanted.runs):
             for name, parts in PARTS:
-                runs[name].append(one_run(wanted, protocol, streams, "product", parts, True))
+                runs[name].append(
+                    one_run(
+                        wanted, protocol, streams, "product", parts, True
+                    )
+                )
         for name, _ in PARTS:
-            row = {"api": protocol, "concurrency": streams, "parts": name, **medians(runs[name])}
+            row = {
+                "api": protocol,
+                "concurrency": streams,
+                "parts": name,
+                **medians(runs[name]),
+            }
             changes = sorted(
                 run["lag_p99_s"] - whole["lag_p99_s"]
                 for run, whole in zip(runs[name], runs[PARTS[0][0]])
@@ -146,8 +162,13 @@ def measure_parts(wanted: argparse.Namespace, protocol: str) -> list[dict]:
             rows.append(row)
             show(wanted, name, row)
             if not wanted.json and name != PARTS[0][0]:
-                least, median, most = (change * 1e3 for change in row["lag_p99_change_s"].values())
-                print(f"{'':13}lag's p99 {median:+.2f} ms, run by run {least:+.2f} to {most:+.2f}")
+                least, median, most = (
+                    change * 1e3
+                    for change in row["lag_p99_change_s"].values()
+                )
+                print(
+                    f"{'':13}lag's p99 {median:+.2f} ms, run by run {least:+.2f} to {most:+.2f}"
+                )
     return rows
 
 
@@ -160,8 +181,15 @@ def measure(
     user_stamps: bool,
 ) -> dict:
     """Medians of some runs of a client."""
-    runs = [one_run(wanted, protocol, streams, way, parts, user_stamps) for _ in range(wanted.runs)]
-    whys = [run["client_limited_why"] for run in runs if run.get("client_limited_why")]
+    runs = [
+        one_run(wanted, protocol, streams, way, parts, user_stamps)
+        for _ in range(wanted.runs)
+    ]
+    whys = [
+        run["client_limited_why"]
+        for run in runs
+        if run.get("client_limited_why")
+    ]
     return {
         "api": protocol,
         "concurrency": streams,
@@ -192,9 +220,15 @@ def one_run(
     """Start a simulator and a client; what the client noted against what the simulator logged."""
     tokens = [
         FIRST_TOKENS,
-        *(max(2, int(wanted.rate * wanted.seconds * ratio)) for ratio in (SHORT_RATIO, 1)),
+        *(
+            max(2, int(wanted.rate * wanted.seconds * ratio))
+            for ratio in (SHORT_RATIO, 1)
+        ),
     ]
-    with selfcheck.Witness(1000 / wanted.rate) as witness, tempfile.TemporaryDirectory() as folder:
+    with (
+        selfcheck.Witness(1000 / wanted.rate) as witness,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         out = pathlib.Path(folder, "result.json")
         run_client(
             [
@@ -218,7 +252,9 @@ def one_run(
             PATIENCE_S + SLOWEST_RATIO * len(tokens) * wanted.seconds,
         )
         result = json.loads(out.read_text(encoding="utf-8"))
-        found = selfcheck.errors(result.pop("streams"), witness.truth(len(tokens) * streams))
+        found = selfcheck.errors(
+            result.pop("streams"), witness.truth(len(tokens) * streams)
+        )
     if found["streams"] < streams:
         raise ClientError(
             f"{way}, {streams} streams: {streams - found['streams']} were not answered in full"
@@ -250,7 +286,9 @@ def run_client(arguments: list[str], patience_s: float) -> None:
         try:
             _, complaint = process.communicate(timeout=patience_s)
         except subprocess.TimeoutExpired:
-            raise ClientError(f"{arguments[0]} did not end within {patience_s:.0f} s") from None
+            raise ClientError(
+                f"{arguments[0]} did not end within {patience_s:.0f} s"
+            ) from None
         finally:
             process.kill()
     if process.returncode:
@@ -278,13 +316,17 @@ def terminal():
 
 
 def drain(reader: int) -> None:
-    with contextlib.suppress(OSError):  # Linux' way to say that the other side is closed
+    # Linux' way to say that the other side is closed
+    with contextlib.suppress(OSError):
         while os.read(reader, 65_536):
             pass
 
 
 def heading() -> str:
-    names = "".join(f"{name:>{width}}" for (_, _, name, _), width in zip(COLUMNS, WIDTHS))
+    names = "".join(
+        f"{name:>{width}}"
+        for (_, _, name, _), width in zip(COLUMNS, WIDTHS)
+    )
     return f"{HEADING}\n{'STREAMS':<13}{names}"
 
 
@@ -310,14 +352,24 @@ def where_it_ends(rows: list[dict], rate: float) -> str:
             f"{limited[0]['client_limited_why']}."
         )
     else:
-        sentences.append(f"This client drives all of these at {rate:g} tokens/s each.")
-    if late := [row for row in ours if row["schedule_error_p99_s"] > 1 / rate]:
-        sentences.append(f"The simulator itself is late from {late[0]['concurrency']} streams on.")
+        sentences.append(
+            f"This client drives all of these at {rate:g} tokens/s each."
+        )
+    if late := [
+        row for row in ours if row["schedule_error_p99_s"] > 1 / rate
+    ]:
+        sentences.append(
+            f"The simulator itself is late from {late[0]['concurrency']} streams on."
+        )
     return "\n".join(sentences)
 
 
 def load_average() -> str:
-    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return (
+        f"{os.getloadavg()[0]:.1f}"
+        if hasattr(os, "getloadavg")
+        else "unknown"
+    )
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -339,7 +391,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help=f"concurrent streams (default {','.join(map(str, STREAMS))})",
     )
     add(
-        "--rate", type=float, default=50.0, help="tokens a second of a stream (default %(default)g)"
+        "--rate",
+        type=float,
+        default=50.0,
+        help="tokens a second of a stream (default %(default)g)",
     )
     add(
         "--seconds",
@@ -347,19 +402,46 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=3.0,
         help="length of the longer burst (default %(default)g)",
     )
-    add("--runs", type=int, default=1, help="of each; the median is shown (default %(default)s)")
-    add("--api", action="append", choices=tuple(PROTOCOLS), help="default: one after the other")
-    add("--user-stamps", action="store_true", help="without the kernel's receive times")
+    add(
+        "--runs",
+        type=int,
+        default=1,
+        help="of each; the median is shown (default %(default)s)",
+    )
+    add(
+        "--api",
+        action="append",
+        choices=tuple(PROTOCOLS),
+        help="default: one after the other",
+    )
+    add(
+        "--user-stamps",
+        action="store_true",
+        help="without the kernel's receive times",
+    )
     add(
         "--parts",
         action="store_true",
         help="console, monitor, writer and garbage collector on and off",
     )
-    add("--json", action="store_true", help="all figures as JSON instead of a table")
+    add(
+        "--json",
+        action="store_true",
+        help="all figures as JSON instead of a table",
+    )
     wanted = parser.parse_args(argv)
-    wanted.api = wanted.api or (["ollama"] if wanted.parts else list(PROTOCOLS))
-    if min(wanted.streams) < 1 or wanted.rate <= 0 or wanted.seconds <= 0 or wanted.runs < 1:
-        parser.error("--streams, --rate, --seconds and --runs must be above 0")
+    wanted.api = wanted.api or (
+        ["ollama"] if wanted.parts else list(PROTOCOLS)
+    )
+    if (
+        min(wanted.streams) < 1
+        or wanted.rate <= 0
+        or wanted.seconds <= 0
+        or wanted.runs < 1
+    ):
+        parser.error(
+            "--streams, --rate, --seconds and --runs must be above 0"
+        )
     return wanted
 
 

@@ -46,7 +46,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCE = pathlib.Path(__file__).with_name("stream_server.c")
 MODEL = "deepseek-r1:7b"
 TTFT_MS, SPREAD_MS = 100, 100
-CLOSED = ((19, 50), (64, 50), (256, 50), (64, 1000))  # streams, tokens/s of each
+# streams, tokens/s of each
+CLOSED = ((19, 50), (64, 50), (256, 50), (64, 1000))
 CLOSED_TOKENS = 250
 OPEN = ((50, 100), (300, 20), (1000, 5))  # requests/s, tokens of each
 OPEN_GAP_MS, OPEN_POOL, OPEN_S = 20, 600, 8
@@ -82,7 +83,10 @@ def main(argv: list[str] | None = None) -> int:
         try:
             program = build(pathlib.Path(folder))
         except (OSError, subprocess.CalledProcessError) as error:
-            print(f"bench_load.py: cannot build the server: {error}", file=sys.stderr)
+            print(
+                f"bench_load.py: cannot build the server: {error}",
+                file=sys.stderr,
+            )
             return 1
         if wanted.client:
             print(other_client(program, pathlib.Path(folder), wanted))
@@ -91,23 +95,36 @@ def main(argv: list[str] | None = None) -> int:
         print(HEADING)
         for case in cases(wanted):
             if not wanted.only or wanted.only == case.name:
-                print(measure(program, pathlib.Path(folder), case, wanted), flush=True)
+                print(
+                    measure(program, pathlib.Path(folder), case, wanted),
+                    flush=True,
+                )
     return 0
 
 
 def build(folder: pathlib.Path) -> pathlib.Path:
     """Compile the server. Raises OSError or CalledProcessError."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = (
+        shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    )
     if compiler is None or not sys.platform.startswith("linux"):
         raise OSError("a C compiler on Linux is needed")
     program = folder / "stream_server"
-    subprocess.run([compiler, "-O2", "-o", str(program), str(SOURCE)], check=True)
+    subprocess.run(
+        [compiler, "-O2", "-o", str(program), str(SOURCE)], check=True
+    )
     return program
 
 
 def cases(wanted: argparse.Namespace) -> Iterator[Case]:
     streams, rate = BURST
-    yield Case(f"burst {streams}x{rate}", streams, 1000 / rate, int(wanted.seconds / 6 * rate), [])
+    yield Case(
+        f"burst {streams}x{rate}",
+        streams,
+        1000 / rate,
+        int(wanted.seconds / 6 * rate),
+        [],
+    )
     for streams, rate in CLOSED:
         yield Case(
             f"{streams}x{rate}",
@@ -129,7 +146,10 @@ def cases(wanted: argparse.Namespace) -> Iterator[Case]:
 
 @contextlib.contextmanager
 def server(
-    program: pathlib.Path, log: pathlib.Path, gap_ms: float, spread_ms: float
+    program: pathlib.Path,
+    log: pathlib.Path,
+    gap_ms: float,
+    spread_ms: float,
 ) -> Iterator[str]:
     """The server's address; its log is whole when the block has been left."""
     command = [
@@ -141,7 +161,9 @@ def server(
         f"{gap_ms:g}",
         str(CLOSED_TOKENS),
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield process.stdout.readline().split()[-1]
         finally:
@@ -150,12 +172,19 @@ def server(
 
 
 def replies(log: pathlib.Path) -> list[Reply]:
-    rows = [line.split() for line in log.read_text(encoding="ascii").splitlines()]
+    rows = [
+        line.split()
+        for line in log.read_text(encoding="ascii").splitlines()
+    ]
     return [Reply(prefix, *map(int, numbers)) for prefix, *numbers in rows]
 
 
 def run(
-    program: pathlib.Path, folder: pathlib.Path, case: Case, options: list[str], tokens: int
+    program: pathlib.Path,
+    folder: pathlib.Path,
+    case: Case,
+    options: list[str],
+    tokens: int,
 ) -> tuple[dict, list[dict], list[Reply], float]:
     """bench.py against the server: its level, its requests on the server's clock, the server's
     log, its CPU seconds.
@@ -197,9 +226,16 @@ def run(
         )
         requests = [
             dict(row)
-            for row in database.execute("SELECT * FROM request WHERE status = 'completed'")
+            for row in database.execute(
+                "SELECT * FROM request WHERE status = 'completed'"
+            )
         ]
-    return level, requests, [reply for reply in replies(log) if reply.tokens == tokens], cpu_s
+    return (
+        level,
+        requests,
+        [reply for reply in replies(log) if reply.tokens == tokens],
+        cpu_s,
+    )
 
 
 def run_timed(command: list[str], **options) -> tuple[int, float]:
@@ -214,19 +250,30 @@ def run_timed(command: list[str], **options) -> tuple[int, float]:
 
 
 def measure(
-    program: pathlib.Path, folder: pathlib.Path, case: Case, wanted: argparse.Namespace
+    program: pathlib.Path,
+    folder: pathlib.Path,
+    case: Case,
+    wanted: argparse.Namespace,
 ) -> str:
     """One line of the table: medians of some runs."""
     rows = [
-        figures(case, *run(program, folder, case, case.options, case.tokens))
+        figures(
+            case, *run(program, folder, case, case.options, case.tokens)
+        )
         for _ in range(wanted.runs)
     ]
     short = dataclasses.replace(case, options=shorter(case.options))
     _, _, log, cpu_s = run(
-        program, folder, short, short.options, case.tokens if case.options else case.tokens // 3
+        program,
+        folder,
+        short,
+        short.options,
+        case.tokens if case.options else case.tokens // 3,
     )
     middle = {
-        name: statistics.median(row[name] for row in rows) if rows[0][name] is not None else None
+        name: statistics.median(row[name] for row in rows)
+        if rows[0][name] is not None
+        else None
         for name in rows[0]
         if name != "why"
     }
@@ -235,34 +282,52 @@ def measure(
         (middle["cpu_s"] - cpu_s) * 1e6 / more if more > 0 else None
     )
     return line(case.name, middle) + "".join(
-        f"\n    {why}" for why in dict.fromkeys(row["why"] for row in rows) if why
+        f"\n    {why}"
+        for why in dict.fromkeys(row["why"] for row in rows)
+        if why
     )
 
 
 def shorter(options: list[str]) -> list[str]:
     """The same for a third of the time."""
-    place = options.index("--duration") + 1 if "--duration" in options else None
+    place = (
+        options.index("--duration") + 1 if "--duration" in options else None
+    )
     return [
-        f"{float(part) / 3:g}" if number == place else part for number, part in enumerate(options)
+        f"{float(part) / 3:g}" if number == place else part
+        for number, part in enumerate(options)
     ]
 
 
-def figures(case: Case, level: dict, requests: list[dict], log: list[Reply], cpu_s: float) -> dict:
+def figures(
+    case: Case,
+    level: dict,
+    requests: list[dict],
+    log: list[Reply],
+    cpu_s: float,
+) -> dict:
     """What was reported, and what the server knows."""
     by_prefix = {reply.prefix: reply for reply in log}
     origin_ns = zero_of(requests, by_prefix)
     found = {
         "tokens": sum(reply.tokens for reply in log),
         "cpu_s": cpu_s,
-        "why": level["client_limited_why"] if level["client_limited"] else None,
+        "why": level["client_limited_why"]
+        if level["client_limited"]
+        else None,
         "in_flight": None,
         "gap_p50_ms": None,
         "gap_p99_ms": None,
         "late_p99_ms": None,
         "tokens_per_s_ratio": None,
     }
-    pairs = [(row, by_prefix[row["prefix"].strip("[]")]) for row in requests]
-    ttft = [row["ttft_s"] * 1e3 - (reply.first_ns - reply.read_ns) / 1e6 for row, reply in pairs]
+    pairs = [
+        (row, by_prefix[row["prefix"].strip("[]")]) for row in requests
+    ]
+    ttft = [
+        row["ttft_s"] * 1e3 - (reply.first_ns - reply.read_ns) / 1e6
+        for row, reply in pairs
+    ]
     found |= {
         "ttft_mean_ms": statistics.fmean(ttft),
         "ttft_p99_ms": percentile([abs(value) for value in ttft], 99),
@@ -270,10 +335,15 @@ def figures(case: Case, level: dict, requests: list[dict], log: list[Reply], cpu
     true_per_s = (
         found["tokens"]
         * 1e9
-        / (max(reply.last_ns for reply in log) - min(reply.read_ns for reply in log))
+        / (
+            max(reply.last_ns for reply in log)
+            - min(reply.read_ns for reply in log)
+        )
     )
     if level["load"] != "open":
-        found["tokens_per_s_ratio"] = level["output_tokens_per_s"] / true_per_s
+        found["tokens_per_s_ratio"] = (
+            level["output_tokens_per_s"] / true_per_s
+        )
     if level["load"] == "closed":
         found |= {
             "in_flight": in_flight(log, case.levels) / case.levels,
@@ -282,7 +352,11 @@ def figures(case: Case, level: dict, requests: list[dict], log: list[Reply], cpu
         }
     if level["load"] == "open":
         found["late_p99_ms"] = percentile(
-            [(reply.read_ns - origin_ns - row["due_ns"]) / 1e6 for row, reply in pairs], 99
+            [
+                (reply.read_ns - origin_ns - row["due_ns"]) / 1e6
+                for row, reply in pairs
+            ],
+            99,
         )
     return found
 
@@ -292,7 +366,11 @@ def zero_of(requests: list[dict], by_prefix: dict[str, Reply]) -> int:
     token's way, some 10 us.
     """
     return statistics.median_low(
-        [by_prefix[row["prefix"].strip("[]")].first_ns - row["first_text_ns"] for row in requests]
+        [
+            by_prefix[row["prefix"].strip("[]")].first_ns
+            - row["first_text_ns"]
+            for row in requests
+        ]
     )
 
 
@@ -302,9 +380,10 @@ def in_flight(log: list[Reply], streams: int) -> float:
     """
     reads = sorted(reply.read_ns for reply in log)
     start, end = reads[streams - 1], reads[-1]
-    return sum(max(0, min(reply.last_ns, end) - max(reply.read_ns, start)) for reply in log) / (
-        end - start
-    )
+    return sum(
+        max(0, min(reply.last_ns, end) - max(reply.read_ns, start))
+        for reply in log
+    ) / (end - start)
 
 
 def percentile(values: list[float], percent: int) -> float:
@@ -336,7 +415,9 @@ def line(name: str, row: dict) -> str:
     return f"{name:<13}{cells}"
 
 
-def other_client(program: pathlib.Path, folder: pathlib.Path, wanted: argparse.Namespace) -> str:
+def other_client(
+    program: pathlib.Path, folder: pathlib.Path, wanted: argparse.Namespace
+) -> str:
     """What the server had of any other client."""
     log = folder / "server.log"
     with server(program, log, 1000 / wanted.rate, SPREAD_MS) as url:
@@ -348,7 +429,8 @@ def other_client(program: pathlib.Path, folder: pathlib.Path, wanted: argparse.N
         time.sleep(0.5)
     found = replies(log)
     most = max((reply.tokens for reply in found), default=0)
-    found = [reply for reply in found if reply.tokens == most]  # without warm-ups of other lengths
+    # without warm-ups of other lengths
+    found = [reply for reply in found if reply.tokens == most]
     if len(found) <= wanted.streams:
         return f"exit code {code}; the server had {len(found)} replies: too few to say more"
     return json.dumps(
@@ -356,7 +438,9 @@ def other_client(program: pathlib.Path, folder: pathlib.Path, wanted: argparse.N
             "exit_code": code,
             "replies": len(found),
             "tokens": sum(reply.tokens for reply in found),
-            "in_flight_ratio": round(in_flight(found, wanted.streams) / wanted.streams, 4),
+            "in_flight_ratio": round(
+                in_flight(found, wanted.streams) / wanted.streams, 4
+            ),
             "cpu_s": round(cpu_s, 1),
         }
     )
@@ -367,11 +451,30 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         prog="bench_load.py", description="Is a load what it says it is?"
     )
     add = parser.add_argument
-    add("--seconds", type=float, default=30.0, help="of a closed loop (default %(default)g)")
-    add("--runs", type=int, default=1, help="of each; the median is shown (default %(default)s)")
+    add(
+        "--seconds",
+        type=float,
+        default=30.0,
+        help="of a closed loop (default %(default)g)",
+    )
+    add(
+        "--runs",
+        type=int,
+        default=1,
+        help="of each; the median is shown (default %(default)s)",
+    )
     add("--only", metavar="NAME", help="one line of the table, e.g. 256x50")
-    add("--client", metavar="COMMAND", help="any other client, with {url}, {streams} and {model}")
-    add("--streams", type=int, default=64, help="of the other client (default %(default)s)")
+    add(
+        "--client",
+        metavar="COMMAND",
+        help="any other client, with {url}, {streams} and {model}",
+    )
+    add(
+        "--streams",
+        type=int,
+        default=64,
+        help="of the other client (default %(default)s)",
+    )
     add(
         "--rate",
         type=float,

@@ -19,7 +19,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the programs are files, not an installed package
+# the programs are files, not an installed package
+sys.path.insert(0, str(ROOT))
 
 from ollama_bench.monitor import monitor  # noqa: E402
 from ollama_bench.power.sources import find_sources
@@ -40,22 +41,33 @@ range(4)] sys.stdin.read() for child in children:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
     with server_of_five() as pid, tempfile.TemporaryDirectory() as folder:
-        cost, rows, seconds = watch(pid, pathlib.Path(folder, "results.db"), arguments.seconds)
-    monitor_ratio, process_ratio = cost["monitor_cpu_s"] / seconds, cost["process_cpu_s"] / seconds
+        cost, rows, seconds = watch(
+            pid, pathlib.Path(folder, "results.db"), arguments.seconds
+        )
+    monitor_ratio, process_ratio = (
+        cost["monitor_cpu_s"] / seconds,
+        cost["process_cpu_s"] / seconds,
+    )
     print(
         f"{seconds:.1f} s at one look a second, {rows['power_sample']} documents, "
         f"{rows['process_sample']} looks at processes"
     )
-    print(f"  monitor's threads    {monitor_ratio:6.2%} of one core (limit {LIMIT_RATIO:.0%})")
+    print(
+        f"  monitor's threads    {monitor_ratio:6.2%} of one core (limit {LIMIT_RATIO:.0%})"
+    )
     print(f"  with the writer      {process_ratio:6.2%}")
-    print(f"  the sampler          {cost['sampler_cpu_s'] / seconds:6.2%} (the simulator's)")
+    print(
+        f"  the sampler          {cost['sampler_cpu_s'] / seconds:6.2%} (the simulator's)"
+    )
     return 0 if monitor_ratio <= LIMIT_RATIO else 1
 
 
 @contextlib.contextmanager
 def server_of_five():
     """The pid of a process with four children; they end with the block."""
-    process = subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE
+    )
     try:
         time.sleep(1.0)  # for the children to be there
         yield process.pid
@@ -63,7 +75,9 @@ def server_of_five():
         process.communicate()
 
 
-def watch(pid: int, path: pathlib.Path, length_s: float) -> tuple[dict, dict, float]:
+def watch(
+    pid: int, path: pathlib.Path, length_s: float
+) -> tuple[dict, dict, float]:
     """CPU seconds spent, rows stored, and the seconds it took."""
     with Writer(path) as writer:
         origin_ns = time.perf_counter_ns()
@@ -88,9 +102,15 @@ def watch(pid: int, path: pathlib.Path, length_s: float) -> tuple[dict, dict, fl
         watching.start()
         time.sleep(length_s)
         cost = watching.stop()
-        cost["process_cpu_s"], seconds = time.process_time() - before_s, time.monotonic() - begun_s
+        cost["process_cpu_s"], seconds = (
+            time.process_time() - before_s,
+            time.monotonic() - begun_s,
+        )
     database = connect(path, readonly=True)
-    rows = {table: database[table].count for table in ("power_sample", "process_sample")}
+    rows = {
+        table: database[table].count
+        for table in ("power_sample", "process_sample")
+    }
     database.conn.close()
     return cost, rows, seconds
 
@@ -101,7 +121,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description="what does watching cost? A monitor at work on a server of five processes.",
     )
     parser.add_argument(
-        "--seconds", type=float, default=20.0, help="how long to watch (%(default)s)"
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="how long to watch (%(default)s)",
     )
     return parser.parse_args(argv)
 

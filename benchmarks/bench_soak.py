@@ -27,7 +27,8 @@ import time
 import psutil
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the programs are files, not an installed package
+# the programs are files, not an installed package
+sys.path.insert(0, str(ROOT))
 
 from ollama_bench.simulator import child  # noqa: E402
 
@@ -39,12 +40,23 @@ MORE_MEMORY_RATIO, MORE_MEMORY_BYTES = (
     1.2,
     32e6,
 )  # what SQLite's cache and the allocator may still take
-SERVER = ["--profile", "exact", "--ttft", "50", "--itl", "10", "--tokens", "20-60"]
+SERVER = [
+    "--profile",
+    "exact",
+    "--ttft",
+    "50",
+    "--itl",
+    "10",
+    "--tokens",
+    "20-60",
+]
 
 
 def main(argv: list[str] | None = None) -> int:
     options = parse_args(argv)
-    runs = [(options.at_once, options.requests)] if options.at_once else RUNS
+    runs = (
+        [(options.at_once, options.requests)] if options.at_once else RUNS
+    )
     return max([soak(at_once, requests) for at_once, requests in runs])
 
 
@@ -73,7 +85,9 @@ def soak(at_once: int, requests: int) -> int:
         )
         with contextlib.closing(sqlite3.connect(path)) as connection:
             stored = dict(
-                connection.execute("SELECT status, count(*) FROM request GROUP BY status")
+                connection.execute(
+                    "SELECT status, count(*) FROM request GROUP BY status"
+                )
             )
             took_s, tokens = connection.execute(
                 "SELECT (ended_ns - started_ns) / 1e9, (SELECT sum(output_tokens) FROM "
@@ -83,7 +97,9 @@ def soak(at_once: int, requests: int) -> int:
     print(
         f"\n{requests:,} requests by {at_once:,} at once: {took_s:.0f} s, {tokens:,} tokens, "
         f"results.db {size / 1e6:.0f} MB, "
-        + ", ".join(f"{count:,} {status}" for status, count in stored.items())
+        + ", ".join(
+            f"{count:,} {status}" for status, count in stored.items()
+        )
     )
     rows = tenths(looks)
     print("  part of the run   descriptors   threads   memory, MB")
@@ -92,13 +108,17 @@ def soak(at_once: int, requests: int) -> int:
             f"  {number * 100 // TENTHS:>13} "
             f"%{descriptors:>14.0f}{threads:>10.0f}{memory / 1e6:>13.0f}"
         )
-    return int(stored != {"completed": requests} or leaks(rows[1], rows[-1]))
+    return int(
+        stored != {"completed": requests} or leaks(rows[1], rows[-1])
+    )
 
 
 @contextlib.contextmanager
 def simulator():
     process = subprocess.Popen(
-        child.command("--port", "0", "--parent-pid", str(os.getpid()), *SERVER),
+        child.command(
+            "--port", "0", "--parent-pid", str(os.getpid()), *SERVER
+        ),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -116,10 +136,15 @@ def watch(command: list[str]) -> list[tuple[int, int, int]]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         watched = psutil.Process(process.pid)
         while process.poll() is None and time.monotonic() < until:
-            with contextlib.suppress(psutil.Error, OSError, RuntimeError), watched.oneshot():
+            with (
+                contextlib.suppress(psutil.Error, OSError, RuntimeError),
+                watched.oneshot(),
+            ):
                 looks.append(
                     (
-                        watched.num_fds() if hasattr(watched, "num_fds") else watched.num_handles(),
+                        watched.num_fds()
+                        if hasattr(watched, "num_fds")
+                        else watched.num_handles(),
                         watched.num_threads(),
                         watched.memory_info().rss,
                     )
@@ -136,7 +161,8 @@ def tenths(looks: list[tuple[int, int, int]]) -> list[tuple[float, ...]]:
     most = max(threads for _, threads, _ in looks)
     loaded = [look for look in looks if look[1] > 0.9 * most]
     parts = [
-        loaded[len(loaded) * n // TENTHS : len(loaded) * (n + 1) // TENTHS] or loaded[-1:]
+        loaded[len(loaded) * n // TENTHS : len(loaded) * (n + 1) // TENTHS]
+        or loaded[-1:]
         for n in range(TENTHS)
     ]
     return [tuple(map(statistics.median, zip(*part))) for part in parts]
@@ -146,7 +172,8 @@ def leaks(early: tuple, late: tuple) -> bool:
     return (
         late[0] > early[0] * 1.02 + 2
         or late[1] > early[1] * 1.02 + 2
-        or late[2] > max(early[2] * MORE_MEMORY_RATIO, early[2] + MORE_MEMORY_BYTES)
+        or late[2]
+        > max(early[2] * MORE_MEMORY_RATIO, early[2] + MORE_MEMORY_BYTES)
     )
 
 
@@ -155,9 +182,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         prog="bench_soak.py",
         description="Does a long run keep its descriptors, threads and memory?",
     )
-    parser.add_argument("--at-once", type=int, metavar="N", help="requests in flight")
     parser.add_argument(
-        "--requests", type=int, default=10_000, metavar="N", help="requests in all (default 10,000)"
+        "--at-once", type=int, metavar="N", help="requests in flight"
+    )
+    parser.add_argument(
+        "--requests",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="requests in all (default 10,000)",
     )
     return parser.parse_args(argv)
 

@@ -24,7 +24,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the programs are files, not an installed package
+# the programs are files, not an installed package
+sys.path.insert(0, str(ROOT))
 
 import psutil  # noqa: E402
 
@@ -35,9 +36,11 @@ from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import TOOL_VERSION
 from ollama_bench.storage.writer import Writer
 
-STREAMS, TOKENS, RATE = 256, 1500, 50  # a deep level of long answers: 384,000 chunks in 30 s
+# a deep level of long answers: 384,000 chunks in 30 s
+STREAMS, TOKENS, RATE = 256, 1500, 50
 VIEW_CHUNKS, ANALYSIS_CHUNKS = 1_000_000, 5_000_000
-REQUESTS, CHUNKS = 50, 1000  # of a made-up level, and of one of its requests
+# of a made-up level, and of one of its requests
+REQUESTS, CHUNKS = 50, 1000
 GAP_NS, JITTER_NS = 20_000_000, 4_000_000
 COMMITTED_S, BYTES_A_CHUNK, VIEW_S, ANALYSIS_S, ANALYSIS_BYTES, HELP_S = (
     3.0,
@@ -94,7 +97,11 @@ def level(folder: pathlib.Path):
         )
     if code:
         raise SystemExit(f"bench_storage.py: bench.py ended with {code}")
-    yield f"{STREAMS} x {TOKENS} chunks: last stream's end to commit, s", took_s[-1], COMMITTED_S
+    yield (
+        f"{STREAMS} x {TOKENS} chunks: last stream's end to commit, s",
+        took_s[-1],
+        COMMITTED_S,
+    )
     yield "bytes a chunk on disk", bytes_a_chunk(path), BYTES_A_CHUNK
 
 
@@ -117,7 +124,8 @@ def noting_close(took_s: list[float]):
 def bytes_a_chunk(path: pathlib.Path) -> float:
     """What the table takes: the file with it less the file without it."""
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = DELETE")  # or the log would hold what is dropped
+    # or the log would hold what is dropped
+    connection.execute("PRAGMA journal_mode = DELETE")
     count = connection.execute("SELECT count(*) FROM chunk").fetchone()[0]
     before = path.stat().st_size
     connection.execute("DROP TABLE chunk")
@@ -159,7 +167,14 @@ def analysis(folder: pathlib.Path):
     path = folder / "analysis.db"
     make_up(path, ANALYSIS_CHUNKS)
     took_s, peak = watch(
-        [sys.executable, str(ROOT / "analyze.py"), "--db", str(path), "--out", str(folder / "data")]
+        [
+            sys.executable,
+            str(ROOT / "analyze.py"),
+            "--db",
+            str(path),
+            "--out",
+            str(folder / "data"),
+        ]
     )
     yield f"analyze.py on {ANALYSIS_CHUNKS:,} chunks, s", took_s, ANALYSIS_S
     yield "its largest memory, MB", peak / MB, ANALYSIS_BYTES / MB
@@ -169,13 +184,22 @@ def help_text(_folder: pathlib.Path):
     """The first thing that anybody asks."""
     command = [sys.executable, str(ROOT / "bench.py"), "--help"]
     took = [
-        seconds_of(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+        seconds_of(
+            lambda: subprocess.run(
+                command, check=True, stdout=subprocess.DEVNULL
+            )
+        )
         for _ in range(5)
     ]
     yield "bench.py --help, median of 5, s", statistics.median(took), HELP_S
 
 
-PARTS = {"level": level, "views": views, "analysis": analysis, "help": help_text}
+PARTS = {
+    "level": level,
+    "views": views,
+    "analysis": analysis,
+    "help": help_text,
+}
 
 
 def make_up(path: pathlib.Path, chunks: int) -> None:
@@ -204,12 +228,19 @@ def make_up(path: pathlib.Path, chunks: int) -> None:
         )
         now_ns = 0
         for number in range(1, chunks // (REQUESTS * CHUNKS) + 1):
-            now_ns = make_up_level(writer, chance, run_id, target_id, number, now_ns)
+            now_ns = make_up_level(
+                writer, chance, run_id, target_id, number, now_ns
+            )
         make_up_samples(writer, run_id, now_ns)
 
 
 def make_up_level(
-    writer: Writer, chance: random.Random, run_id: int, target_id: int, number: int, now_ns: int
+    writer: Writer,
+    chance: random.Random,
+    run_id: int,
+    target_id: int,
+    number: int,
+    now_ns: int,
 ) -> int:
     """Store one level; the instant of its end."""
     level_id = writer.insert(
@@ -223,13 +254,19 @@ def make_up_level(
             "started_ns": now_ns,
             "client_limited": 0,
             "itl_chunks": REQUESTS * (CHUNKS - 1),
-            **{f"itl_{name}_s": GAP_NS / 1e9 for name in ("mean", "p50", "p95", "p99", "max")},
+            **{
+                f"itl_{name}_s": GAP_NS / 1e9
+                for name in ("mean", "p50", "p95", "p99", "max")
+            },
         },
     )
     end_ns = now_ns
     for request in range(1, REQUESTS + 1):
         at_ns = [
-            now_ns + number * GAP_NS + index * GAP_NS + chance.randrange(JITTER_NS)
+            now_ns
+            + number * GAP_NS
+            + index * GAP_NS
+            + chance.randrange(JITTER_NS)
             for index in range(CHUNKS)
         ]
         request_id = writer.insert(
@@ -255,7 +292,14 @@ def make_up_level(
         writer.add_many(
             "chunk",
             ("request_id", "number", "at_ns", "is_reasoning"),
-            list(zip([request_id] * CHUNKS, range(CHUNKS), at_ns, [0] * CHUNKS)),
+            list(
+                zip(
+                    [request_id] * CHUNKS,
+                    range(CHUNKS),
+                    at_ns,
+                    [0] * CHUNKS,
+                )
+            ),
         )
         end_ns = max(end_ns, at_ns[-1])
     writer.update("level", level_id, {"ended_ns": end_ns})
@@ -275,7 +319,8 @@ def make_up_samples(writer: Writer, run_id: int, end_ns: int) -> None:
         },
     )
     process_id = writer.insert(
-        "process", {"run_id": run_id, "pid": 1, "role": "runner", "name": "made up"}
+        "process",
+        {"run_id": run_id, "pid": 1, "role": "runner", "name": "made up"},
     )
     for at_ns in range(0, end_ns, 1_000_000_000):
         writer.add(

@@ -16,7 +16,8 @@ from ollama_bench.protocols.openai_stream import OpenAIStream  # noqa: E402
 
 PIECES, ROUNDS = 20_000, 9
 OLLAMA = (
-    b'{"model":"deepseek-r1:7b","created_at":"2026-11-22T21:57:26.639004913Z",%s,"done":false}\n'
+    b'{"model":"deepseek-r1:7b","created_at":"2026-11-22T21:57:26.639004913Z",'
+    b'%s,"done":false}\n'
 )
 LLAMA_SERVER = (
     b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{%s}}],"created":1795384568,'
@@ -30,9 +31,21 @@ VLLM = (
 )
 USUAL = [
     ("Ollama, answer", OllamaStream, OLLAMA % b'"response":" indefinite"'),
-    ("Ollama, thinking", OllamaStream, OLLAMA % b'"response":"","thinking":" indefinite"'),
-    ("Ollama, not ASCII", OllamaStream, OLLAMA % '"response":" déjà"'.encode()),
-    ("llama-server, answer", OpenAIStream, LLAMA_SERVER % b'"content":" indefinite"'),
+    (
+        "Ollama, thinking",
+        OllamaStream,
+        OLLAMA % b'"response":"","thinking":" indefinite"',
+    ),
+    (
+        "Ollama, not ASCII",
+        OllamaStream,
+        OLLAMA % '"response":" déjà"'.encode(),
+    ),
+    (
+        "llama-server, answer",
+        OpenAIStream,
+        LLAMA_SERVER % b'"content":" indefinite"',
+    ),
     (
         "llama-server, reasoning",
         OpenAIStream,
@@ -57,7 +70,8 @@ def microseconds(kind, piece: bytes) -> float:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(
-        prog="bench_stream.py", description="time the parsing of a usual piece of a streamed answer"
+        prog="bench_stream.py",
+        description="time the parsing of a usual piece of a streamed answer",
     ).parse_args()
     for name, kind, piece in USUAL:
         print(f"{name:24}{microseconds(kind, piece):6.2f} us")

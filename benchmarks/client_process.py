@@ -21,7 +21,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the programs are files, not an installed package
+# the programs are files, not an installed package
+sys.path.insert(0, str(ROOT))
 
 import psutil  # noqa: E402
 import requests  # noqa: E402
@@ -37,7 +38,8 @@ from ollama_bench.storage import writer  # noqa: E402
 from ollama_bench.storage.connection import connect
 from ollama_bench.terminal.screen import Console
 
-POWER_INTERVAL_MS = 1000  # of the simulated powermetrics, as of the real one
+# of the simulated powermetrics, as of the real one
+POWER_INTERVAL_MS = 1000
 PARTS = ("console", "monitor", "writer", "gc")
 
 
@@ -95,7 +97,9 @@ def switch_parts(wanted: argparse.Namespace) -> None:
     """Turn parts of the product off; watch with a simulated powermetrics, as on a Mac."""
     port = wanted.url.rsplit(":", 1)[1]
     powermetrics = child.powermetrics_command(int(port), POWER_INTERVAL_MS)
-    bench.find_sources = lambda **_: find_sources(powermetrics_command=powermetrics)
+    bench.find_sources = lambda **_: find_sources(
+        powermetrics_command=powermetrics
+    )
     if "console" not in wanted.parts:
         Console.draw = lambda *_: None
     if "writer" not in wanted.parts:
@@ -132,13 +136,17 @@ def stored(path: str) -> dict:
         "WHERE level_id = ? AND status = 'completed' ORDER BY request_id, chunk.number",
         [level["id"]],
     ):
-        streams.setdefault(row["prefix"], (row["sent_ns"] + origin_ns, []))[1].append(
-            row["at_ns"] + origin_ns
-        )
+        streams.setdefault(row["prefix"], (row["sent_ns"] + origin_ns, []))[
+            1
+        ].append(row["at_ns"] + origin_ns)
     database.conn.close()
     return {
         "streams": streams,
-        **{name: value for name, value in level.items() if name.startswith("client_")},
+        **{
+            name: value
+            for name, value in level.items()
+            if name.startswith("client_")
+        },
     }
 
 
@@ -150,19 +158,29 @@ def plain(wanted: argparse.Namespace) -> dict:
         streams: dict[str, tuple[int, list[int]]] = {}
         with ThreadPoolExecutor(wanted.streams) as pool:
             for number in range(wanted.streams):
-                pool.submit(plain_request, wanted, f"[plain-{tokens}-{number}]", tokens, streams)
+                pool.submit(
+                    plain_request,
+                    wanted,
+                    f"[plain-{tokens}-{number}]",
+                    tokens,
+                    streams,
+                )
         cpu_s.append(time.process_time() - before_s)
     return {"cpu_s": cpu_s, "streams": streams}
 
 
-def plain_request(wanted: argparse.Namespace, prefix: str, tokens: int, streams: dict) -> None:
+def plain_request(
+    wanted: argparse.Namespace, prefix: str, tokens: int, streams: dict
+) -> None:
     protocol = PROTOCOLS[wanted.api]
     body = protocol.build_body(MODEL, f"{prefix} plain", tokens)
     at_ns = []
     with requests.Session() as session:
         session.trust_env = False
         sent_ns = time.perf_counter_ns()
-        with session.post(wanted.url + protocol.path, json=body, stream=True) as response:
+        with session.post(
+            wanted.url + protocol.path, json=body, stream=True
+        ) as response:
             for line in response.iter_lines():
                 found = (
                     json.loads(line.removeprefix(b"data: "))
@@ -179,7 +197,9 @@ def has_text(found: dict) -> bool:
     for choice in found.get("choices") or ():
         delta = choice.get("delta") or {}
         return bool(
-            delta.get("content") or delta.get("reasoning") or delta.get("reasoning_content")
+            delta.get("content")
+            or delta.get("reasoning")
+            or delta.get("reasoning_content")
         )
     return bool(found.get("response") or found.get("thinking"))
 
@@ -219,7 +239,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help=f"of {', '.join(PARTS)}: what is on",
     )
     add("--user-stamps", action="store_true")
-    add("--out", required=True, metavar="FILE", help="where the result goes, as JSON")
+    add(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="where the result goes, as JSON",
+    )
     return parser.parse_args(argv)
 
 

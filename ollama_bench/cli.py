@@ -11,8 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
-    sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
+if (
+    "SUDO_UID" in os.environ
+    and hasattr(os, "geteuid")
+    and os.geteuid() == 0
+):
+    # a __pycache__ owned by root would be in the user's way
+    sys.dont_write_bytecode = True
 
 from ollama_bench.terminal import interpreter
 
@@ -54,7 +59,10 @@ def main(argv: list[str] | None = None) -> int:
         print(HELP, end="")
         return 0
     if first in OLD_NAMES:
-        print(f"ollama-bench: {first} is now: {OLD_NAMES[first]}", file=sys.stderr)
+        print(
+            f"ollama-bench: {first} is now: {OLD_NAMES[first]}",
+            file=sys.stderr,
+        )
         return 2
     if first in DOORS:
         return entry(load_door(DOORS[first]))(words[1:])
@@ -65,10 +73,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def bench(words: list[str]) -> int:
     """Measure, as bench.py does; before its slow imports Ctrl-C and wrong options end quietly."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until main begins
+    # until main begins
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     interpreter.check()
     if "SUDO_UID" not in os.environ:
-        importlib.import_module("ollama_bench.inputs.command_line").parse(words)
+        importlib.import_module("ollama_bench.inputs.command_line").parse(
+            words
+        )
     return entry(load_door("bench"))(words)
 
 
@@ -82,7 +93,9 @@ def load_door(name: str) -> ModuleType:
     packaged = f"ollama_bench.doors.{name}"
     if importlib.util.find_spec("ollama_bench.doors") is not None:
         return importlib.import_module(packaged)
-    spec = importlib.util.spec_from_file_location(packaged, CLONE / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        packaged, CLONE / f"{name}.py"
+    )
     if spec is None or spec.loader is None:
         raise ImportError(f"{name}.py is not in {CLONE}")
     module = importlib.util.module_from_spec(spec)

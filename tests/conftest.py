@@ -62,7 +62,13 @@ def sims(directory):
 
 def start_sim(log_path, arguments, started):
     command = child.command(
-        "--port", "0", "--log", str(log_path), "--parent-pid", str(os.getpid()), *arguments
+        "--port",
+        "0",
+        "--log",
+        str(log_path),
+        "--parent-pid",
+        str(os.getpid()),
+        *arguments,
     )
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     started.append(process)
@@ -81,7 +87,10 @@ def start_sim(log_path, arguments, started):
 def whole_lines(path):
     """The records of a send log; a line that is being written is not there yet."""
     text = path.read_text() if path.exists() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [
+        json.loads(line)
+        for line in text[: text.rfind("\n") + 1].splitlines()
+    ]
 
 
 def get_json(url):
@@ -91,6 +100,7 @@ def get_json(url):
 
 
 def end(process):
-    process.kill()  # it has nothing to put in order, and a polite end takes a quarter of a second
+    # it has nothing to put in order, and a polite end takes a quarter of a second
+    process.kill()
     process.wait()
     process.stdout.close()

@@ -64,11 +64,26 @@ def targets():
     tests = [item for module in MODULES for item in vars(module).items()]
     for name, test in tests:
         if hasattr(test, "hypothesis"):
-            marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
-            for number, values in enumerate(marks[0].args[1] if marks else [None]):
-                names = marks[0].args[0].replace(" ", "").split(",") if marks else []
-                parameters = dict(zip(names, values if len(names) > 1 else [values]))
-                found[f"{name}:{number}" if marks else name] = test, parameters
+            marks = [
+                mark
+                for mark in getattr(test, "pytestmark", [])
+                if mark.name == "parametrize"
+            ]
+            for number, values in enumerate(
+                marks[0].args[1] if marks else [None]
+            ):
+                names = (
+                    marks[0].args[0].replace(" ", "").split(",")
+                    if marks
+                    else []
+                )
+                parameters = dict(
+                    zip(names, values if len(names) > 1 else [values])
+                )
+                found[f"{name}:{number}" if marks else name] = (
+                    test,
+                    parameters,
+                )
     return found
 
 
@@ -86,24 +101,36 @@ def fuzz(name, seconds):
     }
     wanted = [
         fixture
-        for fixture in inspect.signature(test.hypothesis.inner_test).parameters
+        for fixture in inspect.signature(
+            test.hypothesis.inner_test
+        ).parameters
         if fixture in fixtures
     ]
 
     def judge(**drawn):
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             try:
                 test.hypothesis.inner_test(
-                    **parameters, **{fixture: fixtures[fixture]() for fixture in wanted}, **drawn
+                    **parameters,
+                    **{fixture: fixtures[fixture]() for fixture in wanted},
+                    **drawn,
                 )
             except Exception:
                 print(f"{name} fails with {drawn}", file=sys.__stderr__)
                 raise
 
     judge.__signature__ = inspect.Signature(
-        [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in strategies]
+        [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY)
+            for key in strategies
+        ]
     )
-    one_input = settings(database=None)(given(**strategies)(judge)).hypothesis.fuzz_one_input
+    one_input = settings(database=None)(
+        given(**strategies)(judge)
+    ).hypothesis.fuzz_one_input
     atheris.Setup(
         [
             sys.argv[0],
@@ -125,4 +152,6 @@ if __name__ == "__main__":
         print("\n".join(targets()))
     else:
         os.chdir(ROOT)
-        fuzz(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else SECONDS)
+        fuzz(
+            sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
+        )

@@ -257,24 +257,38 @@ SPELLED = {
     "MHz": "MHz",
 }
 SHOWN = {  # how Datasette orders and filters a table or view at first
-    "runs": {"sort_desc": "run_id", "facets": ["source", "status", "models"]},
+    "runs": {
+        "sort_desc": "run_id",
+        "facets": ["source", "status", "models"],
+    },
     "run": {"sort_desc": "id", "label_column": "title"},
     "level_summary": {
         "sort_desc": "run_id",
         "facets": ["run_id", "model", "concurrency", "simulated"],
     },
-    "energy_summary": {"sort_desc": "run_id", "facets": ["run_id", "model", "simulated"]},
-    "energy_by_source": {"sort_desc": "run_id", "facets": ["run_id", "source"]},
+    "energy_summary": {
+        "sort_desc": "run_id",
+        "facets": ["run_id", "model", "simulated"],
+    },
+    "energy_by_source": {
+        "sort_desc": "run_id",
+        "facets": ["run_id", "source"],
+    },
     "server_split": {"sort_desc": "run_id", "facets": ["run_id", "model"]},
     "outcomes": {"sort_desc": "run_id", "facets": ["run_id", "status"]},
     "request": {"sort_desc": "id", "facets": ["status", "done_reason"]},
-    "level": {"sort_desc": "id", "facets": ["model", "concurrency", "status"]},
+    "level": {
+        "sort_desc": "id",
+        "facets": ["model", "concurrency", "status"],
+    },
     "machine": {"label_column": "chip"},
     "target": {"label_column": "model", "facets": ["model", "server"]},
     "power_source": {"label_column": "name", "facets": ["name", "status"]},
     "process": {"label_column": "role", "facets": ["role"]},
     "event": {"sort_desc": "id", "facets": ["kind"]},
-    "request_summary": {"facets": ["run_id", "model", "concurrency", "Status"]},
+    "request_summary": {
+        "facets": ["run_id", "model", "concurrency", "Status"]
+    },
 }
 
 
@@ -295,18 +309,25 @@ def text() -> str:
         "    tables:",
     ]
     for name, (meaning, columns) in described().items():
-        lines += [f"      {name}:", f"        description: {json.dumps(meaning)}"]
         lines += [
-            f"        {key}: {json.dumps(value)}" for key, value in SHOWN.get(name, {}).items()
+            f"      {name}:",
+            f"        description: {json.dumps(meaning)}",
+        ]
+        lines += [
+            f"        {key}: {json.dumps(value)}"
+            for key, value in SHOWN.get(name, {}).items()
         ]
         lines += ["        columns:"] + [
             f"          {json.dumps(column)}: {json.dumps(words)}"
             for column, words in columns.items()
         ]
-        units = {column: unit for column in columns if (unit := unit_of(column))}
+        units = {
+            column: unit for column in columns if (unit := unit_of(column))
+        }
         if units:
             lines += ["        units:"] + [
-                f"          {json.dumps(column)}: {unit}" for column, unit in units.items()
+                f"          {json.dumps(column)}: {unit}"
+                for column, unit in units.items()
             ]
     return "\n".join(lines) + "\n"
 
@@ -320,25 +341,40 @@ def described() -> dict[str, tuple[str, dict[str, str]]]:
     found, comments = {}, {}
     for statement in schema.statements():
         connection.execute(statement)
-        match = re.search(r"CREATE (TABLE IF NOT EXISTS|VIEW) (\w+)[^\n]*?--\s*(.+)", statement)
+        match = re.search(
+            r"CREATE (TABLE IF NOT EXISTS|VIEW) (\w+)[^\n]*?--\s*(.+)",
+            statement,
+        )
         if not match:
             continue
         name, is_view = match[2], match[1] == "VIEW"
-        names = [row[1] for row in connection.execute(f"PRAGMA table_xinfo({name})")]
+        names = [
+            row[1]
+            for row in connection.execute(f"PRAGMA table_xinfo({name})")
+        ]
         own = (
             {}
             if is_view
-            else {column: comment for column in names if (comment := comment_on(statement, column))}
+            else {
+                column: comment
+                for column in names
+                if (comment := comment_on(statement, column))
+            }
         )
         comments = {
-            **{f"{name}.{column}": comment for column, comment in own.items()},
+            **{
+                f"{name}.{column}": comment
+                for column, comment in own.items()
+            },
             **own,
             **comments,
         }
         found[name] = (
             match[3],
             {
-                column: with_unit(column, own.get(column) or words(name, column, comments))
+                column: with_unit(
+                    column, own.get(column) or words(name, column, comments)
+                )
                 for column in names
             },
         )
@@ -349,7 +385,12 @@ def described() -> dict[str, tuple[str, dict[str, str]]]:
 def words(table: str, column: str, comments: dict[str, str]) -> str:
     """Return what is said of a column without a comment: its own words, common ones, a table's."""
     here = HERE.get(f"{table}.{column}", "")
-    said = comments.get(here) or here or WORDS.get(column) or comments.get(column)
+    said = (
+        comments.get(here)
+        or here
+        or WORDS.get(column)
+        or comments.get(column)
+    )
     if not said:
         raise SystemExit(
             f"describe.py: no words for {table}.{column}: comment it in schema.sql, "
@@ -368,9 +409,12 @@ def comment_on(statement: str, column: str) -> str | None:
     if not comment:
         return None
     values = re.findall(
-        r"'(\w+)'", "".join(re.findall(rf"CHECK \({column} IN \(([^)]*)\)", match[1]))
+        r"'(\w+)'",
+        "".join(re.findall(rf"CHECK \({column} IN \(([^)]*)\)", match[1])),
     )
-    if not values or all(re.search(rf"\b{value}\b", comment[1]) for value in values):
+    if not values or all(
+        re.search(rf"\b{value}\b", comment[1]) for value in values
+    ):
         return comment[1]
     first, semicolon, rest = comment[1].partition(";")
     return f"{first}: {', '.join(values[:-1])} or {values[-1]}{semicolon}{rest}"
@@ -382,7 +426,9 @@ def with_unit(column: str, said: str) -> str:
     if not unit or re.search(rf"(?<!\w){unit}\b", said):
         return said
     since = (
-        " since the run began" if unit == "nanoseconds" and not column.startswith("server_") else ""
+        " since the run began"
+        if unit == "nanoseconds" and not column.startswith("server_")
+        else ""
     )
     first, semicolon, rest = said.partition(";")
     return f"{first}, {unit}{since}{semicolon}{rest}"
@@ -395,8 +441,12 @@ def unit_of(column: str) -> str | None:
         return "W"
     if column == "Frequency(MHz)":
         return "MHz"
-    ending = next((ending for ending in UNITS if column.endswith(ending)), None)
-    return UNITS[ending] if ending and not column.endswith("_per_s") else None
+    ending = next(
+        (ending for ending in UNITS if column.endswith(ending)), None
+    )
+    return (
+        UNITS[ending] if ending and not column.endswith("_per_s") else None
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ REACHED = {  # after "only 5 of 24"
 Services = Mapping[int, Service]  # by level_id
 
 
-def answer(study: Study, objectives: Objectives, services: Services) -> list[str]:
+def answer(
+    study: Study, objectives: Objectives, services: Services
+) -> list[str]:
     """Return the answers in sentences."""
     found = summarize(study, objectives, services)
     if not is_open(study):
@@ -54,14 +56,22 @@ def answer(study: Study, objectives: Objectives, services: Services) -> list[str
             describe_efficiency(study),
             describe_cache(study),
         ]
-    return [sentence for sentence in found + find_bottlenecks(study) if sentence]
+    return [
+        sentence for sentence in found + find_bottlenecks(study) if sentence
+    ]
 
 
-def summarize(study: Study, objectives: Objectives, services: Services) -> list[str]:
+def summarize(
+    study: Study, objectives: Objectives, services: Services
+) -> list[str]:
     """Return the answer in short: what one gets alone, and how many can be served."""
     if is_open(study):
         return [
-            describe_rate(level, objectives, services.get(level["level_id"], NO_SERVICE))
+            describe_rate(
+                level,
+                objectives,
+                services.get(level["level_id"], NO_SERVICE),
+            )
             for level in study.levels
         ]
     sentences = (
@@ -76,7 +86,9 @@ def is_open(study: Study) -> bool:
     return any(level["load"] == "open" for level in study.levels)
 
 
-def describe_rate(level: Row, objectives: Objectives, service: Service) -> str:
+def describe_rate(
+    level: Row, objectives: Objectives, service: Service
+) -> str:
     """Say how requests that arrived at a rate fared."""
     parts = []
     rate = level["rate_per_s"]
@@ -87,7 +99,9 @@ def describe_rate(level: Row, objectives: Objectives, service: Service) -> str:
             seconds(level["ttft_mean_s"]),
         )
         longest = seconds(level["ttft_max_s"])
-        parts.append(f"each gets {speed} tokens/s and waits {wait} (longest {longest})")
+        parts.append(
+            f"each gets {speed} tokens/s and waits {wait} (longest {longest})"
+        )
     wish = describe_objectives(objectives)
     parts.append(f"{service.good} of {service.asked} were served {wish}")
     if level["pool_waits"]:
@@ -97,7 +111,9 @@ def describe_rate(level: Row, objectives: Objectives, service: Service) -> str:
             "(if sent, their wait counts from then)"
         )
     if level["never_sent"]:
-        parts.append(f"{level['never_sent']} were never sent because the level ended")
+        parts.append(
+            f"{level['never_sent']} were never sent because the level ended"
+        )
     return f"{start} {'; '.join(parts)}."
 
 
@@ -108,7 +124,11 @@ def describe_alone(study: Study) -> str:
     if not rates:
         return ""
     n = levels[0]["concurrency"]
-    waits = [level["ttft_mean_s"] for level in levels if level["ttft_mean_s"] is not None]
+    waits = [
+        level["ttft_mean_s"]
+        for level in levels
+        if level["ttft_mean_s"] is not None
+    ]
     who = f"With {n} at once, the fewest measured, each gets"
     if n == 1:
         who = "One request alone gets"
@@ -116,12 +136,16 @@ def describe_alone(study: Study) -> str:
     return f"{who} {span(rates)} tokens/s and waits {span(waits, seconds)}{times}."
 
 
-def describe_capacity(study: Study, objectives: Objectives, services: Services) -> str:
+def describe_capacity(
+    study: Study, objectives: Objectives, services: Services
+) -> str:
     """Say how many can be served: the highest level below which none misses the objectives."""
     wish = describe_objectives(objectives)
     served = 0
     for n, levels in study.by_concurrency().items():
-        found = [services.get(level["level_id"], NO_SERVICE) for level in levels]
+        found = [
+            services.get(level["level_id"], NO_SERVICE) for level in levels
+        ]
         worst = min(found, key=lambda service: service.share)
         if worst.share >= ENOUGH_RATIO:
             served = n
@@ -130,7 +154,11 @@ def describe_capacity(study: Study, objectives: Objectives, services: Services) 
         if served:
             return f"Up to {served} at once are served {wish}; at {n}, {missed}."
         return f"Not even {n} at once {'is' if n == 1 else 'are'} served {wish}: {missed}."
-    return f"{served} at once are served {wish}; more were not measured." if served else ""
+    return (
+        f"{served} at once are served {wish}; more were not measured."
+        if served
+        else ""
+    )
 
 
 def describe_shortfall(service: Service, objectives: Objectives) -> str:
@@ -140,8 +168,13 @@ def describe_shortfall(service: Service, objectives: Objectives) -> str:
     if failed > (1 - ENOUGH_RATIO) * service.asked:
         parts.append(f"{failed} of {service.asked} failed")
     for name, bound in objectives.items():
-        if service.completed and service.met[name] < ENOUGH_RATIO * service.completed:
-            parts.append(f"{count_met(service, name)} {describe_reached(name, bound, service)}")
+        if (
+            service.completed
+            and service.met[name] < ENOUGH_RATIO * service.completed
+        ):
+            parts.append(
+                f"{count_met(service, name)} {describe_reached(name, bound, service)}"
+            )
     if parts:
         return " and ".join(parts)
     return f"only {service.good} of {service.asked} met every objective"
@@ -149,11 +182,19 @@ def describe_shortfall(service: Service, objectives: Objectives) -> str:
 
 def count_met(service: Service, name: str) -> str:
     met = service.met[name]
-    return f"only {met} of {service.completed}" if met else f"none of {service.completed}"
+    return (
+        f"only {met} of {service.completed}"
+        if met
+        else f"none of {service.completed}"
+    )
 
 
 def describe_reached(name: str, bound: float, service: Service) -> str:
     """Say what a request does that meets an objective, and the worst that was seen."""
     worst = service.worst[name]
-    extreme = f"slowest {digits(worst)}" if name == "tokens_per_s" else f"longest {seconds(worst)}"
+    extreme = (
+        f"slowest {digits(worst)}"
+        if name == "tokens_per_s"
+        else f"longest {seconds(worst)}"
+    )
     return f"{REACHED[name].format(digits(bound))} ({extreme})"

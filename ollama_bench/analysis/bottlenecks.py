@@ -7,7 +7,8 @@ from ollama_bench.analysis.trends import first_near_best
 from ollama_bench.analysis.wording import percent
 
 CPU_BUSY_RATIO = 0.9  # a processor this busy has nothing left
-SERVER_CPU_RATIO = 0.5  # of all cores: with less it is not the server that keeps them busy
+# of all cores: with less it is not the server that keeps them busy
+SERVER_CPU_RATIO = 0.5
 GPU_BUSY_RATIO = 0.95  # a GPU this busy has nothing left
 SWAP_BYTES = 256 << 20  # more swap than this during one level is not noise
 
@@ -39,7 +40,9 @@ def describe_slots(level: Row) -> str:
 def is_short_of_slots(level: Row) -> bool:
     """Return whether fewer were answered at a time than there were; failures may not count."""
     were_there = min(level["concurrency"], level["completed"])
-    return level["load"] != "open" and bool(0 < (level["peak_streaming"] or 0) < were_there)
+    return level["load"] != "open" and bool(
+        0 < (level["peak_streaming"] or 0) < were_there
+    )
 
 
 def describe_gpu(study: Study) -> str:
@@ -49,9 +52,15 @@ def describe_gpu(study: Study) -> str:
         study.mean("mean_gpu_busy_ratio"),
     )
     stop = first_near_best(rates) if len(rates) > 1 else None
-    if stop is None or stop == max(rates) or busy.get(stop, 0) < GPU_BUSY_RATIO:
+    if (
+        stop is None
+        or stop == max(rates)
+        or busy.get(stop, 0) < GPU_BUSY_RATIO
+    ):
         return ""
-    busy_before = [n for n in busy if n < stop and busy[n] >= GPU_BUSY_RATIO]
+    busy_before = [
+        n for n in busy if n < stop and busy[n] >= GPU_BUSY_RATIO
+    ]
     if not busy_before:
         return (
             f"The GPU is the limit: {percent(busy[stop])} busy at {stop} at once, "

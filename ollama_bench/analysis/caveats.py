@@ -15,13 +15,21 @@ from ollama_bench.analysis.bottlenecks import (
     server_cpu_share,
 )
 from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
-from ollama_bench.analysis.wording import list_levels, percent, seconds, span
+from ollama_bench.analysis.wording import (
+    list_levels,
+    percent,
+    seconds,
+    span,
+)
 from ollama_bench.terminal.command_line import name_program
 
 SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
-CACHED_RATIO = 0.1  # of the prompt's tokens; a chat template alone caches a few
-VARYING_RATIO = 2.0  # longest to shortest reply: beyond this levels do different work
-OTHERS_CPU_RATIO = 0.2  # of all cores: what may run beside without being mentioned
+# of the prompt's tokens; a chat template alone caches a few
+CACHED_RATIO = 0.1
+# longest to shortest reply: beyond this levels do different work
+VARYING_RATIO = 2.0
+# of all cores: what may run beside without being mentioned
+OTHERS_CPU_RATIO = 0.2
 
 
 @dataclass(frozen=True)
@@ -63,9 +71,13 @@ def group_failures(
     return groups
 
 
-def describe_failures(concurrency: int, status: str, rows: list[Row]) -> str:
+def describe_failures(
+    concurrency: int, status: str, rows: list[Row]
+) -> str:
     count = sum(row["requests"] for row in rows)
-    example = next((f": {row['example']}" for row in rows if row["example"]), "")
+    example = next(
+        (f": {row['example']}" for row in rows if row["example"]), ""
+    )
     return f"{count} of the requests at {concurrency} at once ended {status}{example}"
 
 
@@ -111,7 +123,11 @@ def client_limits(study: Study) -> list[Caveat]:
 def other_programs(study: Study) -> list[Caveat]:
     busy = [level for level in study.levels if is_cpu_busy(level)]
     shares = [(level, others_cpu_share(study, level)) for level in busy]
-    shares = [(level, share) for level, share in shares if share >= OTHERS_CPU_RATIO]
+    shares = [
+        (level, share)
+        for level, share in shares
+        if share >= OTHERS_CPU_RATIO
+    ]
     if not shares:
         return []
     how_busy = span([share for _, share in shares], percent)
@@ -181,7 +197,11 @@ def slots(study: Study) -> list[Caveat]:
 
 
 def cold_starts(study: Study) -> list[Caveat]:
-    cold = [level for level in study.levels if (level["max_load_s"] or 0) > SLOW_LOAD_S]
+    cold = [
+        level
+        for level in study.levels
+        if (level["max_load_s"] or 0) > SLOW_LOAD_S
+    ]
     if not cold:
         return []
     longest = seconds(max(level["max_load_s"] for level in cold))
@@ -225,7 +245,11 @@ def power_saving(study: Study) -> list[Caveat]:
 
 
 def cache_hits(study: Study) -> list[Caveat]:
-    hits = [level for level in study.levels if level["cache"] != "warm" and is_cached(level)]
+    hits = [
+        level
+        for level in study.levels
+        if level["cache"] != "warm" and is_cached(level)
+    ]
     if not hits:
         return []
     return [
@@ -239,12 +263,17 @@ def cache_hits(study: Study) -> list[Caveat]:
 
 def is_cached(level: Row) -> bool:
     tokens = level["prompt_tokens"]
-    return bool(tokens) and (level["cached_tokens"] or 0) > CACHED_RATIO * tokens
+    return (
+        bool(tokens)
+        and (level["cached_tokens"] or 0) > CACHED_RATIO * tokens
+    )
 
 
 def cut_replies(study: Study) -> list[Caveat]:
     cut = [
-        level for level in study.levels if 0 < (level["cut_by_length"] or 0) < level["completed"]
+        level
+        for level in study.levels
+        if 0 < (level["cut_by_length"] or 0) < level["completed"]
     ]
     if not cut:
         return []
@@ -258,8 +287,16 @@ def cut_replies(study: Study) -> list[Caveat]:
 
 
 def varying_lengths(study: Study) -> list[Caveat]:
-    least = [level["min_output_tokens"] for level in study.levels if level["min_output_tokens"]]
-    most = [level["max_output_tokens"] for level in study.levels if level["max_output_tokens"]]
+    least = [
+        level["min_output_tokens"]
+        for level in study.levels
+        if level["min_output_tokens"]
+    ]
+    most = [
+        level["max_output_tokens"]
+        for level in study.levels
+        if level["max_output_tokens"]
+    ]
     if not least or max(most) <= VARYING_RATIO * min(least):
         return []
     return [
@@ -322,7 +359,9 @@ def is_of_gpu(level: Row) -> bool:
 
 
 def few_requests(study: Study) -> list[Caveat]:
-    few = [level for level in study.levels if level["completed"] < P95_FLOOR]
+    few = [
+        level for level in study.levels if level["completed"] < P95_FLOOR
+    ]
     if not few:
         return []
     return [

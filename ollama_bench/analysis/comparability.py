@@ -19,13 +19,17 @@ COUNTED = {
 MAY_MATTER = "a change may come from that"
 
 
-def find_doubts(database: Database, before: Study, after: Study) -> list[str]:
+def find_doubts(
+    database: Database, before: Study, after: Study
+) -> list[str]:
     """Return a line for each thing in which the two sides differ, or that spoils one of them."""
     sides = (("from", before), ("to", after))
     found = []
     if simulated := [word for word, study in sides if study.simulated]:
         words = " and ".join(simulated)
-        found.append(f"{words} simulated: not a measurement of a real machine")
+        found.append(
+            f"{words} simulated: not a measurement of a real machine"
+        )
     for word, study in sides:
         found += describe_sleeps(word, study)
     old, new = describe_loads(before), describe_loads(after)
@@ -43,7 +47,9 @@ def find_doubts(database: Database, before: Study, after: Study) -> list[str]:
         describe_counts(database, after),
     )
     if old and new and old != new:
-        found.append(f"from counts {old}, to counts {new}: tokens/s and J/token do not compare")
+        found.append(
+            f"from counts {old}, to counts {new}: tokens/s and J/token do not compare"
+        )
     return found
 
 
@@ -66,7 +72,9 @@ def describe_loads(study: Study) -> str:
     for load, rate in sorted(kinds, key=str):
         if load is None:
             return ""
-        words.append(LOADS[load] + (f" of {rate:g} requests/s" if rate else ""))
+        words.append(
+            LOADS[load] + (f" of {rate:g} requests/s" if rate else "")
+        )
     return " and ".join(words)
 
 

@@ -23,10 +23,12 @@ from ollama_bench.statistics.welch import (
     ratio_interval,
 )
 
-FALSE_ALARM_RATIO = 0.05  # of comparisons of two equal runs may find any change
+# of comparisons of two equal runs may find any change
+FALSE_ALARM_RATIO = 0.05
 FEWEST = 3  # repeats of a level, or levels, whose spread says something
 WORTH_RATIO = 0.01  # a smaller change is not worth a word, however sure
-WORTH_ONCE_RATIO = 0.03  # the same without repeats: a warmer machine moves all levels together
+# the same without repeats: a warmer machine moves all levels together
+WORTH_ONCE_RATIO = 0.03
 
 Groups = dict[int, list[Row]]  # levels by concurrency
 
@@ -37,12 +39,16 @@ class Change:
 
     at: int | None  # concurrency; None: over all levels
     metric: str
-    before: float | None  # geometric mean of the repeats; None over all levels
-    after: float | None  # the same; None also if it had values and has none now
+    # geometric mean of the repeats; None over all levels
+    before: float | None
+    # the same; None also if it had values and has none now
+    after: float | None
     log_ratio: float | None = None  # ln(after / before)
-    spread: tuple[VariancePart, ...] = ()  # parts of its variance; none: unknown
+    # parts of its variance; none: unknown
+    spread: tuple[VariancePart, ...] = ()
     worth: float = WORTH_RATIO
-    interval: tuple[float, float] | None = None  # of the ratio, see judge_changes()
+    # of the ratio, see judge_changes()
+    interval: tuple[float, float] | None = None
 
     @property
     def ratio(self) -> float:
@@ -61,11 +67,17 @@ class Change:
         low, high = self.interval
         if low <= 0 <= high:
             return "noise"
-        return "changed" if abs(self.ratio) >= self.worth else f"under {self.worth:.0%}"
+        return (
+            "changed"
+            if abs(self.ratio) >= self.worth
+            else f"under {self.worth:.0%}"
+        )
 
     def set_interval(self, alpha: float) -> None:
         if self.log_ratio is not None:
-            self.interval = ratio_interval(self.log_ratio, self.spread, alpha)
+            self.interval = ratio_interval(
+                self.log_ratio, self.spread, alpha
+            )
 
 
 @dataclass
@@ -86,11 +98,14 @@ class Comparison:
         return [
             n
             for n, levels in self.before.items()
-            if total(levels, "completed") and not total(self.after.get(n, []), "completed")
+            if total(levels, "completed")
+            and not total(self.after.get(n, []), "completed")
         ]
 
 
-def compare_studies(before: Study, after: Study, named: Collection[str] = ()) -> Comparison:
+def compare_studies(
+    before: Study, after: Study, named: Collection[str] = ()
+) -> Comparison:
     """Compare every metric at every level that both sides have, then over all levels.
 
     Joules of the GPU alone are compared only if they are named, or no more is known of a level.
@@ -99,11 +114,15 @@ def compare_studies(before: Study, after: Study, named: Collection[str] = ()) ->
     before, after = without_sleep(before), without_sleep(after)
     found = Comparison(before.by_concurrency(), after.by_concurrency())
     metrics = [*COMPARED]
-    if "gpu_joules_per_token" not in named and not knows_gpu_alone(before.levels + after.levels):
+    if "gpu_joules_per_token" not in named and not knows_gpu_alone(
+        before.levels + after.levels
+    ):
         metrics.remove("gpu_joules_per_token")
     for n in found.shared:
         for metric in metrics:
-            if change := compare_level(n, metric, found.before[n], found.after[n]):
+            if change := compare_level(
+                n, metric, found.before[n], found.after[n]
+            ):
                 found.changes.append(change)
     over_all = [merge_levels(metric, found.changes) for metric in COMPARED]
     found.changes += [change for change in over_all if change is not None]
@@ -124,7 +143,9 @@ def knows_gpu_alone(levels: Sequence[Row]) -> bool:
     )
 
 
-def compare_level(n: int, metric: str, before: list[Row], after: list[Row]) -> Change | None:
+def compare_level(
+    n: int, metric: str, before: list[Row], after: list[Row]
+) -> Change | None:
     """Return what a metric did at one level; None if it had no values."""
     old, new = known_values(before, metric), known_values(after, metric)
     if not old:
@@ -136,7 +157,9 @@ def compare_level(n: int, metric: str, before: list[Row], after: list[Row]) -> C
     spread: tuple[VariancePart, ...] = ()
     if min(len(old), len(new)) >= FEWEST:
         spread = (log_mean_variance(old), log_mean_variance(new))
-    return Change(n, metric, old_mean, new_mean, math.log(new_mean / old_mean), spread)
+    return Change(
+        n, metric, old_mean, new_mean, math.log(new_mean / old_mean), spread
+    )
 
 
 def merge_levels(metric: str, changes: Sequence[Change]) -> Change | None:
@@ -145,10 +168,16 @@ def merge_levels(metric: str, changes: Sequence[Change]) -> Change | None:
     Its noise is that of the repeats if every level has them, else the spread of the levels.
     """
     levels = [change for change in changes if change.metric == metric]
-    ratios = [change.log_ratio for change in levels if change.log_ratio is not None]
+    ratios = [
+        change.log_ratio
+        for change in levels
+        if change.log_ratio is not None
+    ]
     if len(ratios) < FEWEST:
         return None
-    spreads = [change.spread for change in levels if change.log_ratio is not None]
+    spreads = [
+        change.spread for change in levels if change.log_ratio is not None
+    ]
     mean, count = fmean(ratios), len(ratios)
     if all(spreads):
         parts = [
@@ -169,15 +198,25 @@ def judge_changes(changes: Sequence[Change]) -> None:
     among Means). If a metric has changed over all levels, its levels need no such care and have
     plain 95 % intervals (Fisher's protected least significant difference).
     """
-    over_all = [change for change in changes if change.spread and change.at is None]
-    at_levels = [change for change in changes if change.spread and change.at is not None]
+    over_all = [
+        change for change in changes if change.spread and change.at is None
+    ]
+    at_levels = [
+        change
+        for change in changes
+        if change.spread and change.at is not None
+    ]
     share = FALSE_ALARM_RATIO / (2 if over_all and at_levels else 1)
     for change in over_all:
         change.set_interval(share / len(over_all))
-    moved = {change.metric for change in over_all if change.verdict == "changed"}
+    moved = {
+        change.metric for change in over_all if change.verdict == "changed"
+    }
     for change in at_levels:
         is_protected = change.metric in moved
-        change.set_interval(FALSE_ALARM_RATIO if is_protected else share / len(at_levels))
+        change.set_interval(
+            FALSE_ALARM_RATIO if is_protected else share / len(at_levels)
+        )
 
 
 def known_values(levels: Sequence[Row], metric: str) -> list[float]:

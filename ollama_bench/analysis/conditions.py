@@ -18,7 +18,8 @@ COLUMNS = {  # metric: column of level_summary or energy_summary
     "joules_per_token": "joules_per_output_token",
     "gpu_joules_per_token": "gpu_joules_per_output_token",
 }
-COMPARED = {  # metrics that a comparison shows, with their names in its table
+# metrics that a comparison shows, with their names in its table
+COMPARED = {
     "ttft": "wait (s)",
     "tokens_per_s": "tokens/s each",
     "output_tokens_per_s": "tokens/s all",
@@ -41,9 +42,12 @@ coverage_ratio energy_j idle_w mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio
 joules_per_output_token net_joules_per_output_token output_tokens_per_joule
 gpu_energy_j gpu_power_w gpu_joules_per_output_token
 """
-FIGURES = frozenset(FIGURE_NAMES.split())  # columns of a level that a condition may name
+# columns of a level that a condition may name
+FIGURES = frozenset(FIGURE_NAMES.split())
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
-CONDITION = re.compile(rf"\s*([a-z_0-9]+)\s*([<>])(=?)\s*({NUMBER})\s*(%?)\s*")
+CONDITION = re.compile(
+    rf"\s*([a-z_0-9]+)\s*([<>])(=?)\s*({NUMBER})\s*(%?)\s*"
+)
 
 
 class ConditionError(ValueError):
@@ -74,12 +78,18 @@ def parse_condition(text: str) -> Condition:
         raise wrong_condition(text)
     metric, sign, equal, number, per_cent = match.groups()
     limit = float(number)
-    is_known = metric in COMPARED if per_cent else metric in COLUMNS or metric in FIGURES
+    is_known = (
+        metric in COMPARED
+        if per_cent
+        else metric in COLUMNS or metric in FIGURES
+    )
     if not is_known or math.isinf(limit):
         raise wrong_condition(text)
     if per_cent:
         limit /= 100
-    return Condition(metric, sign == "<", limit, bool(per_cent), text, bool(equal))
+    return Condition(
+        metric, sign == "<", limit, bool(per_cent), text, bool(equal)
+    )
 
 
 def wrong_condition(text: str) -> ConditionError:

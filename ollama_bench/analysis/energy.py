@@ -22,11 +22,14 @@ class GpuBest(NamedTuple):
 def describe_efficiency(study: Study) -> str:
     """Say at which level a joule buys the most tokens; nothing if no power was measured."""
     per_joule = study.mean("output_tokens_per_joule")
-    if not any(per_joule.values()):  # no source of power, or no token in any level
+    # no source of power, or no token in any level
+    if not any(per_joule.values()):
         return describe_gpu_efficiency(study)
     best = max(per_joule, key=lambda n: per_joule[n])
     watts, idle = study.mean("mean_w"), study.mean("idle_w")
-    idle_part = f", {digits(idle[best])} W of them idle" if best in idle else ""
+    idle_part = (
+        f", {digits(idle[best])} W of them idle" if best in idle else ""
+    )
     scopes = [
         f"{source['name']} {source['device']} ({source['scope'] or 'scope not known'})"
         for source in study.sources
@@ -44,7 +47,9 @@ def describe_gpu_efficiency(study: Study) -> str:
     if found is None:
         return ""
     best = found.concurrency
-    names = join([f"{source['name']} {source['device']}" for source in study.sources])
+    names = join(
+        [f"{source['name']} {source['device']}" for source in study.sources]
+    )
     watts = study.mean("gpu_power_w").get(best)
     return (
         f"Energy efficiency of the GPU alone is best at {best} at once: "
@@ -67,7 +72,8 @@ def describe_cost(study: Study, price_per_kwh: float, currency: str) -> str:
     """Say what the energy of a million tokens costs at the most efficient level."""
     price = f"At {digits(price_per_kwh)} {currency}/kWh"
     per_joule = study.mean("output_tokens_per_joule")
-    if any(per_joule.values()):  # a server may say that its replies have no tokens
+    # a server may say that its replies have no tokens
+    if any(per_joule.values()):
         best = max(per_joule, key=lambda n: per_joule[n])
         million = cost_of_million(1 / per_joule[best], price_per_kwh)
         return (
@@ -93,5 +99,13 @@ def cost_of_million(joules_per_token: float, price_per_kwh: float) -> float:
 
 def describe_scopes(study: Study) -> str:
     """Say what the energy includes, such as ", counting CPU, GPU and ANE"."""
-    scopes = [source["scope"].partition(";")[0] for source in study.sources if source["scope"]]
-    return f", counting {' and '.join(dict.fromkeys(scopes))}" if scopes else ""
+    scopes = [
+        source["scope"].partition(";")[0]
+        for source in study.sources
+        if source["scope"]
+    ]
+    return (
+        f", counting {' and '.join(dict.fromkeys(scopes))}"
+        if scopes
+        else ""
+    )

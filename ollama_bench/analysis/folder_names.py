@@ -8,7 +8,10 @@ from sqlite_utils import Database
 
 LONGEST_NAME = 100
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows
+# on Windows
+RESERVED = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE
+)
 
 
 def assign_folders(database: Database) -> dict[str, str]:
@@ -18,7 +21,9 @@ def assign_folders(database: Database) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     taken: set[str] = set()
-    for row in database.query("SELECT model FROM level GROUP BY model ORDER BY min(id)"):
+    for row in database.query(
+        "SELECT model FROM level GROUP BY model ORDER BY min(id)"
+    ):
         plain = folder = safe_name(row["model"])
         number = 1
         while folder.casefold() in taken:

@@ -17,13 +17,21 @@ TRUE_OF_A_SLEEP = {
 }  # figures that a sleep leaves true
 
 
-def check_values(studies: Sequence[Study], conditions: Sequence[Condition]) -> list[str]:
+def check_values(
+    studies: Sequence[Study], conditions: Sequence[Condition]
+) -> list[str]:
     """Return a line for each level past a bound, and for each bound that cannot be checked."""
     lines = []
     for condition in conditions:
         column = COLUMNS.get(condition.metric, condition.metric)
-        levels = [(study, level) for study in studies for level in study.levels]
-        known = [(study, level) for study, level in levels if level[column] is not None]
+        levels = [
+            (study, level) for study in studies for level in study.levels
+        ]
+        known = [
+            (study, level)
+            for study, level in levels
+            if level[column] is not None
+        ]
         if not known:
             lines.append(f"cannot check {condition.text}: no level has it")
         if column not in TRUE_OF_A_SLEEP:
@@ -33,7 +41,11 @@ def check_values(studies: Sequence[Study], conditions: Sequence[Condition]) -> l
                 for _, level in known
                 if level["slept_s"]
             ]
-            known = [(study, level) for study, level in known if not level["slept_s"]]
+            known = [
+                (study, level)
+                for study, level in known
+                if not level["slept_s"]
+            ]
         lines += [
             f"failed: {condition.text} at {level['concurrency']} at once "
             f"of {clean_line(study.model)} ({digits(level[column])})"
@@ -43,19 +55,27 @@ def check_values(studies: Sequence[Study], conditions: Sequence[Condition]) -> l
     return lines
 
 
-def check_changes(found: Comparison, conditions: Sequence[Condition]) -> list[str]:
+def check_changes(
+    found: Comparison, conditions: Sequence[Condition]
+) -> list[str]:
     """Return a line for each change past a bound that is not noise, and for each dead level.
 
     A bound that cannot be checked fails, too.
     """
-    return [line for condition in conditions for line in check_change(condition, found)]
+    return [
+        line
+        for condition in conditions
+        for line in check_change(condition, found)
+    ]
 
 
 def check_change(condition: Condition, found: Comparison) -> list[str]:
     lines = []
     for n in found.dead:
         now = "none" if n in found.after else "not measured"
-        lines.append(f"failed: {condition.text} at {n} at once: had replies, now {now}")
+        lines.append(
+            f"failed: {condition.text} at {n} at once: had replies, now {now}"
+        )
     if condition.metric == "error_ratio":
         return lines + check_error_ratio(condition, found)
     return lines + check_metric(condition, found)
@@ -66,7 +86,11 @@ def check_metric(condition: Condition, found: Comparison) -> list[str]:
 
     The latter count only if nothing tells the noise over all levels.
     """
-    changes = [change for change in found.changes if change.metric == condition.metric]
+    changes = [
+        change
+        for change in found.changes
+        if change.metric == condition.metric
+    ]
     changes = [change for change in changes if change.at not in found.dead]
     if not changes:
         return [] if found.dead else [on_no_level(condition)]
@@ -117,7 +141,11 @@ def on_no_level(condition: Condition) -> str:
 
 
 def describe_place(change: Change) -> str:
-    return "over all levels" if change.at is None else f"at {change.at} at once"
+    return (
+        "over all levels"
+        if change.at is None
+        else f"at {change.at} at once"
+    )
 
 
 def signed(ratio: float) -> str:

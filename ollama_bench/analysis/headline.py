@@ -29,7 +29,9 @@ def headline(path: str, run_id: int, objectives: Objectives) -> list[str]:
         return [
             sentence
             for study in studies
-            for sentence in headline_of(database, study, objectives, len(studies) > 1)
+            for sentence in headline_of(
+                database, study, objectives, len(studies) > 1
+            )
         ]
     except ResultsError:  # no level was finished
         return []
@@ -44,4 +46,6 @@ def headline_of(
 ) -> list[str]:
     services = measure_service(database, study, objectives)
     name = [f"{study.model}:"] if is_named else []
-    return name + summarize(judged_part(study, services), objectives, services)
+    return name + summarize(
+        judged_part(study, services), objectives, services
+    )

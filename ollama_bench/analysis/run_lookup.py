@@ -12,10 +12,14 @@ from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 
 LONGEST_NUMBER = 19  # digits of an id
-LABELLED = "SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1"
+LABELLED = (
+    "SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1"
+)
 
 
-def find_study(database: Database, name: str, models: Sequence[str]) -> Study:
+def find_study(
+    database: Database, name: str, models: Sequence[str]
+) -> Study:
     """Return the study of a run's number, a run's label (the newest) or a model (its newest run).
 
     Raises ResultsError if there is none, or several models to choose from.
@@ -30,12 +34,15 @@ def find_study(database: Database, name: str, models: Sequence[str]) -> Study:
     return studies[0]
 
 
-def find_studies(database: Database, name: str, models: Sequence[str]) -> list[Study]:
+def find_studies(
+    database: Database, name: str, models: Sequence[str]
+) -> list[Study]:
     if name.isascii() and name.isdecimal() and len(name) <= LONGEST_NUMBER:
         return selection.choose(database, models, [int(name)])
     if labelled := list(database.query(LABELLED, [name])):
         return selection.choose(database, models, [labelled[0]["id"]])
     studies = selection.choose(database, [name], [])
-    for model in models:  # A or B names a model itself; another MODEL beside it is a mistake
+    # A or B names a model itself; another MODEL beside it is a mistake
+    for model in models:
         selection.match(model, [studies[0].model])
     return studies

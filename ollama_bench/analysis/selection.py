@@ -83,13 +83,19 @@ WHERE model = :model ORDER BY concurrency"""
 OBJECTIVES = "SELECT metric, bound FROM objective WHERE run_id = ?"
 
 
-def choose(database: Database, models: Sequence[str], run_ids: Sequence[int]) -> list[Study]:
+def choose(
+    database: Database, models: Sequence[str], run_ids: Sequence[int]
+) -> list[Study]:
     """Return the studies asked for, by name; without run_ids the newest finished run of each model.
 
     An imported run brings its model's other imported runs with it: the original tool wrote them
     into the same files. Raises ResultsError if the file has no such run or model.
     """
-    rows = find_by_id(database, run_ids) if run_ids else list(database.query(NEWEST))
+    rows = (
+        find_by_id(database, run_ids)
+        if run_ids
+        else list(database.query(NEWEST))
+    )
     pairs = [(row["run_id"], row["model"]) for row in rows]
     names = sorted({model for _, model in pairs})
     if not names:
@@ -119,7 +125,9 @@ def find_by_id(database: Database, run_ids: Sequence[int]) -> list[Row]:
         rows = list(database.query(sql, [bounded]))
         if not rows:
             there = ", ".join(list_runs(database)) or "none"
-            raise ResultsError(f"no run {run_id} with levels in this file: it has {there}")
+            raise ResultsError(
+                f"no run {run_id} with levels in this file: it has {there}"
+            )
         found += rows
     return found
 
@@ -137,7 +145,9 @@ def match(name: str, names: Sequence[str]) -> str:
     for stored in names:
         if name == safe_name(stored):
             return stored
-    raise ResultsError(f"no model {name} in these runs: they have {', '.join(names)}")
+    raise ResultsError(
+        f"no model {name} in these runs: they have {', '.join(names)}"
+    )
 
 
 def read_study(database: Database, model: str) -> Study:

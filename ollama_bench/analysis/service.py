@@ -19,7 +19,8 @@ WAITED_UNTIL = {
     "e2e": "request.ended_ns",
 }
 COMPLETED = "request.status = 'completed'"
-HAS_NO_RATE = "output_tokens < 2 OR last_text_ns = first_text_ns"  # it came at once
+# it came at once
+HAS_NO_RATE = "output_tokens < 2 OR last_text_ns = first_text_ns"
 RATES = ("tpot", "tokens_per_s")
 
 
@@ -31,7 +32,8 @@ class Service:
     completed: int
     good: int  # completed and met every objective
     met: Mapping[str, int]  # objective: how many of the completed met it
-    worst: Mapping[str, float | None]  # objective: its worst value among the completed
+    # objective: its worst value among the completed
+    worst: Mapping[str, float | None]
 
     @property
     def share(self) -> float:
@@ -54,7 +56,9 @@ def stored_objectives(study: Study) -> dict[str, float]:
     }
 
 
-def measure_service(database: Database, study: Study, objectives: Objectives) -> dict[int, Service]:
+def measure_service(
+    database: Database, study: Study, objectives: Objectives
+) -> dict[int, Service]:
     """Hold each level's requests against the objectives, by level_id; failures never meet one.
 
     A request that this client cut counts only if it had missed an objective by then, as in
@@ -68,7 +72,9 @@ def measure_service(database: Database, study: Study, objectives: Objectives) ->
 
 def judged_part(study: Study, services: Mapping[int, Service]) -> Study:
     """Drop the levels in which no request can be judged."""
-    levels = [level for level in study.levels if level["level_id"] in services]
+    levels = [
+        level for level in study.levels if level["level_id"] in services
+    ]
     effects = [
         pair
         for pair in study.cache_effect
@@ -97,9 +103,13 @@ def make_query(objectives: Objectives) -> str:
         test = meets(name)
         tests.append(test)
         columns.append(f"sum({COMPLETED} AND {test}) AS met_{name}")
-        columns.append(f"{worst}(CASE WHEN {COMPLETED} THEN {column} END) AS worst_{name}")
+        columns.append(
+            f"{worst}(CASE WHEN {COMPLETED} THEN {column} END) AS worst_{name}"
+        )
     columns.append(f"sum({' AND '.join(tests)}) AS good")
-    missed = [missed_when_cut(name) for name in objectives if name in WAITED_UNTIL]
+    missed = [
+        missed_when_cut(name) for name in objectives if name in WAITED_UNTIL
+    ]
     return f"""
 SELECT {", ".join(columns)} FROM request
 JOIN level ON level.id = level_id JOIN chosen USING (run_id, model)
@@ -118,4 +128,6 @@ def meets(name: str) -> str:
 
 
 def missed_when_cut(name: str) -> str:
-    return f"{WAITED_UNTIL[name]} - coalesce(due_ns, sent_ns) > :{name} * 1e9"
+    return (
+        f"{WAITED_UNTIL[name]} - coalesce(due_ns, sent_ns) > :{name} * 1e9"
+    )

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-Row = dict[str, Any]  # of a view: columns and their units are documented in schema.sql
+# of a view: columns and their units are documented in schema.sql
+Row = dict[str, Any]
 
 P95_FLOOR, P99_FLOOR = (
     20,
@@ -21,14 +22,18 @@ class Study:
 
     model: str
     runs: list[Row]  # of the view runs, oldest first
-    levels: list[Row]  # of level_summary, with energy, replies and machine beside
+    # of level_summary, with energy, replies and machine beside
+    levels: list[Row]
     targets: list[Row]  # the model on its server, as described in each run
     machine: Row | None  # the computer of the newest run; None if unknown
     outcomes: list[Row]  # of the view outcomes, failures only
     sources: list[Row]  # name, device and scope of what measured the power
-    cache_effect: list[Row]  # of the view of that name: levels measured cold and warm
-    objectives: Mapping[str, float]  # column of request: bound that the newest run was judged by
-    folder: str = ""  # of its files: no other model of the results file has it
+    # of the view of that name: levels measured cold and warm
+    cache_effect: list[Row]
+    # column of request: bound that the newest run was judged by
+    objectives: Mapping[str, float]
+    # of its files: no other model of the results file has it
+    folder: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -45,7 +50,11 @@ class Study:
         """Return a column's mean over the repeats of each concurrency that has values."""
         found = {}
         for concurrency, levels in self.by_concurrency().items():
-            values = [level[column] for level in levels if level[column] is not None]
+            values = [
+                level[column]
+                for level in levels
+                if level[column] is not None
+            ]
             if values:
                 found[concurrency] = fmean(values)
         return found

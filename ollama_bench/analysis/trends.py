@@ -7,8 +7,10 @@ from ollama_bench.analysis.wording import digits, percent, seconds, span
 from ollama_bench.statistics.scaling_law import FittedLaw, fit_law
 
 NEAR_BEST_RATIO = 0.9  # from here on more load buys little
-FALLING_RATIO = 0.95  # less than this share of the best at the highest level is a fall
-JUMP_RATIO = 3.0  # a wait that grows by this factor from one level to the next has jumped ...
+# less than this share of the best at the highest level is a fall
+FALLING_RATIO = 0.95
+# a wait that grows by this factor from one level to the next has jumped ...
+JUMP_RATIO = 3.0
 JUMP_S = 0.5  # ... if people can notice it
 
 ByConcurrency = dict[int, float]
@@ -44,7 +46,9 @@ def describe_waits(study: Study) -> str:
         parts.append(f"is {start} at {low} and at {before}")
     if after > before:
         from_where = "" if parts else f"from {start} at {low} "
-        parts.append(f"jumps {from_where}to {seconds(mean[after])} at {after}")
+        parts.append(
+            f"jumps {from_where}to {seconds(mean[after])} at {after}"
+        )
     if after < top:
         parts.append(f"reaches {seconds(mean[top])} at {top}")
     return f"The mean wait {', '.join(parts)}."
@@ -53,7 +57,11 @@ def describe_waits(study: Study) -> str:
 def find_jump(mean: ByConcurrency) -> tuple[int, int] | None:
     """Return the two neighbouring levels between which a wait grows most, if that is a jump."""
     levels = list(mean)
-    steps = [(a, b) for a, b in zip(levels, levels[1:], strict=False) if is_jump(mean[a], mean[b])]
+    steps = [
+        (a, b)
+        for a, b in zip(levels, levels[1:], strict=False)
+        if is_jump(mean[a], mean[b])
+    ]
     return max(
         steps,
         key=lambda step: mean[step[1]] / max(mean[step[0]], 1e-9),
@@ -73,7 +81,9 @@ def describe_best(study: Study) -> str:
     best = best_level(rates)
     rate = f"{digits(rates[best])} tokens/s{failures_at(study, best)}"
     text = f"Throughput is best at {best} at once ({rate}){describe_plateau(rates)}."
-    sound = {n: rate for n, rate in rates.items() if not failures_at(study, n)}
+    sound = {
+        n: rate for n, rate in rates.items() if not failures_at(study, n)
+    }
     if sound and best not in sound:
         best = best_level(sound)
         rate = f"{digits(sound[best])} tokens/s"
@@ -88,7 +98,9 @@ def best_level(rates: ByConcurrency) -> int:
 def first_near_best(rates: ByConcurrency) -> int:
     """Return the fewest at once with a throughput near the best."""
     best = max(rates.values())
-    return min(n for n, rate in rates.items() if rate >= NEAR_BEST_RATIO * best)
+    return min(
+        n for n, rate in rates.items() if rate >= NEAR_BEST_RATIO * best
+    )
 
 
 def describe_plateau(rates: ByConcurrency) -> str:
@@ -117,7 +129,11 @@ def describe_law(study: Study) -> str:
     law = fit_law(list(rates.items()))
     if law is None:
         return ""
-    errors = {n: abs(law.at(n) / rate - 1) for n, rate in rates.items() if rate > 0}
+    errors = {
+        n: abs(law.at(n) / rate - 1)
+        for n, rate in rates.items()
+        if rate > 0
+    }
     worst = max(errors, key=lambda n: errors[n])
     measured = f" (measured {digits(rates[1])})" if 1 in rates else ""
     return (

@@ -49,5 +49,7 @@ def judge(
     judged = judged_part(study, services)
     sentences = answer(judged, bounds, services)
     if price is not None:
-        sentences.append(describe_cost(judged, price.per_kwh, price.currency))
+        sentences.append(
+            describe_cost(judged, price.per_kwh, price.currency)
+        )
     return Verdict(study, bounds, sentences, find_caveats(study))

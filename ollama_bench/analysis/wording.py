@@ -36,7 +36,9 @@ def percent(ratio: float) -> str:
     return f"{value:.0f} %" if is_whole else f"{value} %"
 
 
-def span(values: Sequence[float], write: Callable[[float], str] = digits) -> str:
+def span(
+    values: Sequence[float], write: Callable[[float], str] = digits
+) -> str:
     """Write the least and the most, with a shared unit once, such as "82 to 100 %"."""
     low, high = write(min(values)), write(max(values))
     if low == high:
@@ -56,7 +58,9 @@ def join(parts: Sequence[str]) -> str:
 
 def list_levels(levels: Sequence[Row]) -> str:
     """Write the concurrencies of some levels, such as "1, 2 and 4"."""
-    return join([str(n) for n in sorted({level["concurrency"] for level in levels})])
+    return join(
+        [str(n) for n in sorted({level["concurrency"] for level in levels})]
+    )
 
 
 def describe_objective(name: str, bound: float) -> str:
@@ -65,4 +69,7 @@ def describe_objective(name: str, bound: float) -> str:
 
 def describe_objectives(objectives: Mapping[str, float]) -> str:
     """Write some objectives as the end of "is served ..."."""
-    return " and ".join(describe_objective(name, bound) for name, bound in objectives.items())
+    return " and ".join(
+        describe_objective(name, bound)
+        for name, bound in objectives.items()
+    )

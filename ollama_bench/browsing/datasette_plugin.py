@@ -15,15 +15,22 @@ import yaml
 from datasette import hookimpl
 
 PACKAGED = pathlib.Path(__file__).parents[1] / "storage" / "metadata.yaml"
-METADATA = PACKAGED if PACKAGED.exists() else pathlib.Path(__file__).parents[2] / "metadata.yaml"
-APPLICATION_ID = b"olbe"  # of a results file, at this place in SQLite's header
+METADATA = (
+    PACKAGED
+    if PACKAGED.exists()
+    else pathlib.Path(__file__).parents[2] / "metadata.yaml"
+)
+# of a results file, at this place in SQLite's header
+APPLICATION_ID = b"olbe"
 APPLICATION_ID_AT = 68
 
 
 @functools.cache
 def descriptions() -> dict[str, Any]:
     """Return the content of metadata.yaml."""
-    found: dict[str, Any] = yaml.safe_load(METADATA.read_text(encoding="utf-8"))
+    found: dict[str, Any] = yaml.safe_load(
+        METADATA.read_text(encoding="utf-8")
+    )
     return found
 
 
@@ -41,7 +48,8 @@ def is_results_file(path: str) -> bool:
 @hookimpl  # type: ignore[untyped-decorator]
 def get_metadata(datasette: Any) -> dict[str, Any]:
     """Return the descriptions for each database that is a results file."""
-    found = copy.deepcopy(descriptions())  # Datasette merges what -m says into what it gets
+    # Datasette merges what -m says into what it gets
+    found = copy.deepcopy(descriptions())
     results = found["databases"]["results"]
     names = [
         name

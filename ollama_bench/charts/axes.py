@@ -31,8 +31,10 @@ TIME_STEPS_S = (
 )
 MOST_TIME_TICKS = 8
 MINUTES_FROM_S = 120  # from here on a time axis is in m:ss
-FEW_TICKS = 3  # a logarithmic axis takes the coarsest ticks that give as many
-TWO_DECADES = 100  # on a shorter axis ticks at 1 and 3 leave the upper end bare
+# a logarithmic axis takes the coarsest ticks that give as many
+FEW_TICKS = 3
+# on a shorter axis ticks at 1 and 3 leave the upper end bare
+TWO_DECADES = 100
 ONE_THREE_S = (
     *(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
     *(60, 180, 600, 1800, 3600, 10800, 36000),
@@ -58,7 +60,9 @@ ONE_TWO_FIVE_S = (
     *(60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000),
 )
 FINE_DIGITS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
-MSS = "floor(datum.value / 60) + ':' + format(floor(datum.value % 60), '02d')"
+MSS = (
+    "floor(datum.value / 60) + ':' + format(floor(datum.value % 60), '02d')"
+)
 SECONDS_OR_MSS = f"datum.value >= 60 ? {MSS} : datum.value + ' s'"
 
 
@@ -78,7 +82,10 @@ def time_axis(
 
     Ticks are in seconds if the longest is below two minutes, else in m:ss.
     """
-    longest = max((value for value in values if value is not None), default=1) or 1
+    longest = (
+        max((value for value in values if value is not None), default=1)
+        or 1
+    )
     scale = alt.Scale(domain=[start, longest], nice=False)
     if longest < MINUTES_FROM_S:
         axis, unit = (
@@ -86,9 +93,15 @@ def time_axis(
             "s",
         )  # parity keeps the labels evenly spaced
     else:
-        fitting = (step for step in TIME_STEPS_S if (longest - start) / step <= MOST_TIME_TICKS)
+        fitting = (
+            step
+            for step in TIME_STEPS_S
+            if (longest - start) / step <= MOST_TIME_TICKS
+        )
         step = next(fitting, TIME_STEPS_S[-1])
-        ticks = list(range(math.ceil(start / step) * step, int(longest) + 1, step))
+        ticks = list(
+            range(math.ceil(start / step) * step, int(longest) + 1, step)
+        )
         axis, unit = alt.Axis(values=ticks, labelExpr=MSS), "m:ss"
     title = title and f"{title} ({unit})"
     return channel(f"{field}:Q", title=title, scale=scale, axis=axis)
@@ -107,17 +120,27 @@ def log_time_axis(
         f"{field}:Q",
         title=f"{title} (logarithmic)",
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
-        axis=alt.Axis(values=log_ticks(low, high), labelExpr=SECONDS_OR_MSS),
+        axis=alt.Axis(
+            values=log_ticks(low, high), labelExpr=SECONDS_OR_MSS
+        ),
     )
 
 
 def log_ticks(low: float, high: float) -> list[float]:
     """Return round times from low to high, enough to read a point by."""
-    steps: list[Sequence[float]] = [ONE_THREE_S, ONE_TWO_FIVE_S, fine_ticks()]
+    steps: list[Sequence[float]] = [
+        ONE_THREE_S,
+        ONE_TWO_FIVE_S,
+        fine_ticks(),
+    ]
     if high / low < TWO_DECADES:
         steps = steps[1:]
-    choices = [[tick for tick in ticks if low <= tick <= high] for ticks in steps]
-    return next((ticks for ticks in choices if len(ticks) >= FEW_TICKS), choices[-1])
+    choices = [
+        [tick for tick in ticks if low <= tick <= high] for ticks in steps
+    ]
+    return next(
+        (ticks for ticks in choices if len(ticks) >= FEW_TICKS), choices[-1]
+    )
 
 
 def fine_ticks() -> list[float]:
@@ -137,7 +160,9 @@ def fine_ticks() -> list[float]:
     return below + above
 
 
-def log_domain(values: Sequence[float | None], room: float = 0) -> tuple[float, float]:
+def log_domain(
+    values: Sequence[float | None], room: float = 0
+) -> tuple[float, float]:
     """Return the ends of a logarithmic axis: a little beyond the least and the most."""
     known = [value for value in values if value and value > 0] or [1]
     low, high = min(known) * 0.75, max(known) * 1.3
@@ -152,7 +177,12 @@ def quantity_axis(title: str, rows: list[Row], *fields: str) -> alt.Y:
 
 def headroom(rows: list[Row], *fields: str) -> float:
     """Return the upper end of an axis with room above the largest value of some fields."""
-    known = [row[field] for row in rows for field in fields if row.get(field) is not None]
+    known = [
+        row[field]
+        for row in rows
+        for field in fields
+        if row.get(field) is not None
+    ]
     return 1.12 * (max(known, default=1) or 1)
 
 

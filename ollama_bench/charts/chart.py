@@ -24,7 +24,9 @@ Spec = dict[str, Any]  # a chart in Vega-Lite's JSON
 
 NOTE_LETTERS = 118  # of a subtitle's line
 SIMULATED = "simulated server: not a measurement of a real machine"
-WORDS_NOTE = "Tokens are words here: the original tool split the text on blanks."
+WORDS_NOTE = (
+    "Tokens are words here: the original tool split the text on blanks."
+)
 
 # What the SQL of a chart ends with: the chosen study, and of views with a level_id its levels.
 OF_STUDY = "JOIN chosen USING (run_id, model) WHERE model = :model"
@@ -41,7 +43,8 @@ class Chart:
     paint: Callable[[Study, list[Row]], alt.TopLevelMixin | None]
     needs: str  # what a results file without it lacks
     top: int = ALL_LEVELS  # levels above are left out
-    note: str | Callable[[Study, list[Row]], str] = ""  # what the marks mean, for the subtitle
+    # what the marks mean, for the subtitle
+    note: str | Callable[[Study, list[Row]], str] = ""
     counts_tokens: bool = False
 
     def draw(
@@ -56,9 +59,16 @@ class Chart:
         """
         if objectives is not None:
             columns = known_objectives.METRICS
-            bounds = {columns[name][0]: bound for name, bound in objectives.items()}
+            bounds = {
+                columns[name][0]: bound
+                for name, bound in objectives.items()
+            }
             study = replace(study, objectives=bounds)
-        rows = list(database.query(self.sql, {"model": study.model, "top": self.top}))
+        rows = list(
+            database.query(
+                self.sql, {"model": study.model, "top": self.top}
+            )
+        )
         painted = self.paint(study, rows) if rows else None
         if not painted:
             return None
@@ -74,7 +84,11 @@ class Chart:
         )
 
     def _notes(self, study: Study, rows: list[Row]) -> Iterable[str]:
-        note = self.note if isinstance(self.note, str) else self.note(study, rows)
+        note = (
+            self.note
+            if isinstance(self.note, str)
+            else self.note(study, rows)
+        )
         if note:
             yield note
         if self.counts_tokens and counts_words(study):
@@ -83,7 +97,9 @@ class Chart:
     def says_more(self, study: Study) -> bool:
         """Return whether it shows levels that its smaller sibling lacks, or has no sibling."""
         is_whole = self.top == ALL_LEVELS
-        return is_whole or any(level["concurrency"] > self.top for level in study.levels)
+        return is_whole or any(
+            level["concurrency"] > self.top for level in study.levels
+        )
 
 
 def counts_words(study: Study) -> bool:
@@ -104,7 +120,9 @@ def finish(
     The notes also go into usermeta, where the page finds them.
     """
     notes = list(notes)
-    lines = [line for note in notes for line in textwrap.wrap(note, NOTE_LETTERS)]
+    lines = [
+        line for note in notes for line in textwrap.wrap(note, NOTE_LETTERS)
+    ]
     subtitle = [subject, *([SIMULATED] if simulated else []), *lines]
     heading = alt.TitleParams(
         title,
@@ -113,5 +131,7 @@ def finish(
         offset=26 if has_failures else 14,
         subtitleColor=AMBER if simulated else GREY,
     )
-    spec: Spec = painted.properties(usermeta={"notes": notes}, title=heading).to_dict()
+    spec: Spec = painted.properties(
+        usermeta={"notes": notes}, title=heading
+    ).to_dict()
     return spec

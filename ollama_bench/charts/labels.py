@@ -15,7 +15,8 @@ from ollama_bench.charts.theme import HEIGHT, WIDTH
 LABEL_PX = 15  # height of a label
 LETTER_PX = 7.5  # width of one of its letters
 LINE_PARTS = 30  # a line is avoided as so many small boxes
-NEAR_LABELS = 3  # of those placed before: earlier ones are too far away to be touched
+# of those placed before: earlier ones are too far away to be touched
+NEAR_LABELS = 3
 
 
 class Box(NamedTuple):
@@ -28,7 +29,10 @@ class Box(NamedTuple):
 
     def overlaps(self, other: Box) -> bool:
         near_x = abs(self.x - other.x) * 2 < self.width + other.width
-        return near_x and abs(self.y - other.y) * 2 < self.height + other.height
+        return (
+            near_x
+            and abs(self.y - other.y) * 2 < self.height + other.height
+        )
 
     def is_free(self, others: Iterable[Box]) -> bool:
         return not any(self.overlaps(other) for other in others)
@@ -42,7 +46,9 @@ class Place(NamedTuple):
     align: str
 
     def box(self, x: float, y: float, width: float) -> Box:
-        shift = {"left": width / 2, "center": 0, "right": -width / 2}[self.align]
+        shift = {"left": width / 2, "center": 0, "right": -width / 2}[
+            self.align
+        ]
         return Box(x + self.dx + shift, y + self.dy, width, 10)
 
 
@@ -52,7 +58,9 @@ LEFT, RIGHT = Place(-5, -10, "right"), Place(5, -10, "left")
 NUMBER_PLACES = (ABOVE, RIGHT, LEFT, BELOW, HIGHER)  # the best first
 
 
-def place_numbers(means: list[Row], top: float, height: int) -> dict[Place, list[Row]]:
+def place_numbers(
+    means: list[Row], top: float, height: int
+) -> dict[Place, list[Row]]:
     """Group the numbers of a line by their place: off the line, off each other, off the axis.
 
     A row has concurrency, y, text and over, the value above which the number stands; top is the
@@ -60,7 +68,10 @@ def place_numbers(means: list[Row], top: float, height: int) -> dict[Place, list
     """
     means = sorted(means, key=lambda row: row["concurrency"])
     step = WIDTH / max(1, len(means))
-    points = [((i + 0.5) * step, height * (1 - row["y"] / top)) for i, row in enumerate(means)]
+    points = [
+        ((i + 0.5) * step, height * (1 - row["y"] / top))
+        for i, row in enumerate(means)
+    ]
     path = path_boxes(points)
     groups: dict[Place, list[Row]] = {}
     taken: list[Box] = []
@@ -69,8 +80,11 @@ def place_numbers(means: list[Row], top: float, height: int) -> dict[Place, list
             height * (1 - row["over"] / top),
             LETTER_PX * len(row["text"]),
         )
-        boxes = {place: place.box(x, over, width) for place in NUMBER_PLACES}
-        if y >= height - 22 or over != y:  # the axis, or a bar, is in the way
+        boxes = {
+            place: place.box(x, over, width) for place in NUMBER_PLACES
+        }
+        # the axis, or a bar, is in the way
+        if y >= height - 22 or over != y:
             del boxes[BELOW]
         best = choose_place(boxes, taken[-NEAR_LABELS:], path)
         taken.append(boxes[best])
@@ -78,9 +92,15 @@ def place_numbers(means: list[Row], top: float, height: int) -> dict[Place, list
     return groups
 
 
-def choose_place(boxes: dict[Place, Box], taken: Sequence[Box], path: Sequence[Box]) -> Place:
+def choose_place(
+    boxes: dict[Place, Box], taken: Sequence[Box], path: Sequence[Box]
+) -> Place:
     """Return the first place off other numbers and the path, else off the numbers alone."""
-    apart = [place for place, box in boxes.items() if box.x >= box.width / 2 and box.is_free(taken)]
+    apart = [
+        place
+        for place, box in boxes.items()
+        if box.x >= box.width / 2 and box.is_free(taken)
+    ]
     off_path = [place for place in apart if boxes[place].is_free(path)]
     return (off_path or apart or [ABOVE])[0]
 
@@ -114,10 +134,17 @@ def place_labels(
     taken = [Box(x, y, 10, 10) for x, y in marks]
     path = path_boxes(spots)
     placed = zip(rows, spots, strict=True)
-    for row, (x, y) in sorted(placed, key=lambda pair: not pair[0].get("failed")):
+    for row, (x, y) in sorted(
+        placed, key=lambda pair: not pair[0].get("failed")
+    ):
         width = label_width(row)
-        boxes = [Box(x + dx, y + dy, width, LABEL_PX) for dx, dy in label_offsets(width)]
-        free = [box for box in boxes if is_inside(box) and box.is_free(taken)]
+        boxes = [
+            Box(x + dx, y + dy, width, LABEL_PX)
+            for dx, dy in label_offsets(width)
+        ]
+        free = [
+            box for box in boxes if is_inside(box) and box.is_free(taken)
+        ]
         if free:
             best = next((box for box in free if box.is_free(path)), free[0])
             row["offset"] = [best.x - x, best.y - y]
@@ -146,7 +173,9 @@ def label_offsets(width: float) -> list[tuple[float, float]]:
     ]
 
 
-def locate(row: Row, domain: tuple[float, float], highest: float) -> tuple[float, float]:
+def locate(
+    row: Row, domain: tuple[float, float], highest: float
+) -> tuple[float, float]:
     """Return where a point lies on a logarithmic x and a linear y."""
     low, high = domain
     x = WIDTH * math.log(row["x"] / low) / math.log(high / low)

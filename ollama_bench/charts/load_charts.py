@@ -49,10 +49,16 @@ FROM level_summary JOIN level_percentiles AS p USING (level_id) {OF_LEVELS}
   AND metric = 'tokens_per_s' ORDER BY concurrency"""
 
 
-def draw_combined(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_combined(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     """Draw the speed of all, the speed of one and the wait below each other."""
-    wait = time_axis([(row["ttft_mean_s"] or 0) * 1.2 for row in rows], "mean wait")
-    speed_of_all = quantity_axis("tokens/s of all", rows, "output_tokens_per_s")
+    wait = time_axis(
+        [(row["ttft_mean_s"] or 0) * 1.2 for row in rows], "mean wait"
+    )
+    speed_of_all = quantity_axis(
+        "tokens/s of all", rows, "output_tokens_per_s"
+    )
     speed_of_one = quantity_axis("tokens/s of one", rows, "tokens_per_s")
     lines = (
         ("output_tokens_per_s", speed_of_all, GREEN, write_number),
@@ -71,15 +77,23 @@ def draw_combined(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     ]
     if not panels:
         return None
-    return stack_panels([alt.layer(panels[0], *mark_failures(study)), *panels[1:]])
+    return stack_panels(
+        [alt.layer(panels[0], *mark_failures(study)), *panels[1:]]
+    )
 
 
-def draw_performance(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_performance(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     """Draw two speeds, the wait and the share of failures in a grid."""
     for row in rows:
         row["error_percent"] = (row["error_ratio"] or 0) * 100.0
-    speed_of_one = quantity_axis("tokens/s of one request", rows, "tokens_per_s")
-    speed_of_all = quantity_axis("tokens/s of all", rows, "output_tokens_per_s")
+    speed_of_one = quantity_axis(
+        "tokens/s of one request", rows, "tokens_per_s"
+    )
+    speed_of_all = quantity_axis(
+        "tokens/s of all", rows, "output_tokens_per_s"
+    )
     wait = log_time_axis([row["ttft_mean_s"] for row in rows], "mean wait")
     percent = alt.Scale(domain=[0, 100])
     failed = alt.Y("y:Q", title="failed requests (%)", scale=percent)
@@ -93,12 +107,19 @@ def draw_performance(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     )
 
 
-def draw_against_mean_wait(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
-    known = [{**row, "wait_s": row["ttft_mean_s"], "kind": "known"} for row in rows]
+def draw_against_mean_wait(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
+    known = [
+        {**row, "wait_s": row["ttft_mean_s"], "kind": "known"}
+        for row in rows
+    ]
     return draw_trade_off(known, "mean wait for the first token")
 
 
-def draw_against_p99_wait(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_against_p99_wait(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     waits = [{**row, **slowest_wait(row)} for row in rows]
     return draw_trade_off(waits, "p99 wait for the first token")
 
@@ -129,17 +150,27 @@ def draw_trade_off(rows: list[Row], title: str) -> alt.TopLevelMixin | None:
         return None
     groups = group_by_level(rows)
     means = [merge_repeats(n, own) for n, own in sorted(groups.items())]
-    repeats = [row for own in groups.values() if len(own) > 1 for row in own]
+    repeats = [
+        row for own in groups.values() if len(own) > 1 for row in own
+    ]
     waits = [row["x"] for row in rows]
     x = log_time_axis(waits, title, alt.X, "x", LABEL_ROOM)
     y = quantity_axis("tokens/s of all together", rows, "y")
-    place_labels(means, log_domain(waits, LABEL_ROOM), headroom(rows, "y"), repeats)
+    place_labels(
+        means, log_domain(waits, LABEL_ROOM), headroom(rows, "y"), repeats
+    )
     path = make_plot(means).mark_line(color=GREY, strokeWidth=1.5)
-    path = path.encode(x=x, y=y, order="concurrency:Q").add_params(make_zoom("x", "y"))
+    path = path.encode(x=x, y=y, order="concurrency:Q").add_params(
+        make_zoom("x", "y")
+    )
     layers = [path, *draw_points(means, repeats, x, y)]
     for (dx, dy, has_failures), group in group_by_offset(means).items():
         letters = {"color": RED} if has_failures else {}
-        layers.append(write_text(group, "label", {"dx": dx, "dy": dy}, letters, x=x, y=y))
+        layers.append(
+            write_text(
+                group, "label", {"dx": dx, "dy": dy}, letters, x=x, y=y
+            )
+        )
     return alt.layer(*layers)
 
 
@@ -152,17 +183,25 @@ def merge_repeats(concurrency: int, repeats: list[Row]) -> Row:
         "y": fmean(row["y"] for row in repeats),
         "repeats": len(repeats),
         "failed": errors,
-        "label": f"{concurrency}, {errors} failed" if errors else str(concurrency),
+        "label": f"{concurrency}, {errors} failed"
+        if errors
+        else str(concurrency),
         "kind": max((row["kind"] for row in repeats), key=KINDS.index),
     }
 
 
-def draw_points(means: list[Row], repeats: list[Row], x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def draw_points(
+    means: list[Row], repeats: list[Row], x: alt.X, y: alt.Y
+) -> list[alt.Chart]:
     """Draw repeats faint, means full, and hollow where the wait is not what the axis says."""
     layers = []
     if repeats:
-        faint = make_plot(repeats).mark_point(color=BLUE, size=45, opacity=0.3)
-        layers.append(faint.encode(x=x, y=y, tooltip=make_tooltips(repeats)))
+        faint = make_plot(repeats).mark_point(
+            color=BLUE, size=45, opacity=0.3
+        )
+        layers.append(
+            faint.encode(x=x, y=y, tooltip=make_tooltips(repeats))
+        )
     looks: dict[str, dict[str, Any]] = {
         "known": {"color": BLUE},
         "few": {"color": BLUE, "filled": False},
@@ -170,25 +209,40 @@ def draw_points(means: list[Row], repeats: list[Row], x: alt.X, y: alt.Y) -> lis
     }
     for kind, look in looks.items():
         if group := [row for row in means if row["kind"] == kind]:
-            points = make_plot(group).mark_point(size=90, strokeWidth=2, opacity=1, **look)
-            layers.append(points.encode(x=x, y=y, tooltip=make_tooltips(group)))
+            points = make_plot(group).mark_point(
+                size=90, strokeWidth=2, opacity=1, **look
+            )
+            layers.append(
+                points.encode(x=x, y=y, tooltip=make_tooltips(group))
+            )
     return layers
 
 
-def draw_speed_of_one(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_speed_of_one(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     """Draw the speeds of the requests of each level, with the objective as a dashed line."""
     bound = speed_objective(study, rows)
-    y = quantity_axis("tokens/s of one request", [*rows, {"max": bound}], "max")
-    layers = [draw_ranges(rows, y, BLUE, height=HEIGHT), *mark_failures(study)]
+    y = quantity_axis(
+        "tokens/s of one request", [*rows, {"max": bound}], "max"
+    )
+    layers = [
+        draw_ranges(rows, y, BLUE, height=HEIGHT),
+        *mark_failures(study),
+    ]
     if bound:
-        rule = make_plot([{"y": bound}]).mark_rule(strokeDash=[6, 4], color=GREEN)
+        rule = make_plot([{"y": bound}]).mark_rule(
+            strokeDash=[6, 4], color=GREEN
+        )
         layers.insert(0, rule.encode(y=y))
     return alt.layer(*layers)
 
 
 def speed_objective(study: Study, rows: list[Row]) -> float | None:
     """Return the objective in tokens/s, if it is near enough to be in the picture."""
-    bound = study.objectives.get("tokens_per_s") or 1 / study.objectives.get("tpot_s", math.inf)
+    bound = study.objectives.get(
+        "tokens_per_s"
+    ) or 1 / study.objectives.get("tpot_s", math.inf)
     fastest = max((row["max"] for row in rows), default=0)
     return bound if 0 < bound <= 2 * fastest else None
 
@@ -196,11 +250,16 @@ def speed_objective(study: Study, rows: list[Row]) -> float | None:
 def note_on_speed(study: Study, rows: list[Row]) -> str:
     note = "Bar: least to most of a request; line and number: the mean."
     bound = speed_objective(study, rows)
-    return f"{note} Dashed: the objective, {digits(bound)} tokens/s." if bound else note
+    return (
+        f"{note} Dashed: the objective, {digits(bound)} tokens/s."
+        if bound
+        else note
+    )
 
 
 LOAD_NOTE = (
-    "Number: requests at once. Line through the means of the levels, faint points: their repeats."
+    "Number: requests at once. Line through the means of the levels, "
+    "faint points: their repeats."
 )
 COMBINED = Chart(
     "combined_metrics",

@@ -5,7 +5,11 @@ from __future__ import annotations
 import altair as alt
 
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.charts.axes import aggregate_axis, level_axis, quantity_axis
+from ollama_bench.charts.axes import (
+    aggregate_axis,
+    level_axis,
+    quantity_axis,
+)
 from ollama_bench.charts.chart import OF_LEVELS, Chart
 from ollama_bench.charts.marks import (
     arrange_grid,
@@ -41,18 +45,28 @@ GPU_METRICS = (  # metric, title, factor, colour
 ENERGY_FIELDS = (
     ("mean_w", "mean power (W)", ORANGE),
     ("joules_per_output_token", "energy (J per token)", BLUE),
-    ("net_joules_per_output_token", "less idle power (J per token)", PURPLE),
+    (
+        "net_joules_per_output_token",
+        "less idle power (J per token)",
+        PURPLE,
+    ),
 )
 GPU_ENERGY_FIELDS = (
     ("gpu_power_w", "GPU alone, mean power (W)", ORANGE),
-    ("gpu_joules_per_output_token", "GPU alone, energy (J per token)", BLUE),
+    (
+        "gpu_joules_per_output_token",
+        "GPU alone, energy (J per token)",
+        BLUE,
+    ),
 )
 
 
 def draw_energy(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     """Draw watts and joules per token; those of the GPU alone where no more is known."""
     panels = []
-    for field, title, colour in ENERGY_FIELDS + GPU_ENERGY_FIELDS * is_of_gpu(rows):
+    for field, title, colour in (
+        ENERGY_FIELDS + GPU_ENERGY_FIELDS * is_of_gpu(rows)
+    ):
         known = [row for row in rows if row[field] is not None]
         if known:
             y = quantity_axis(title, known, field)
@@ -62,14 +76,21 @@ def draw_energy(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
 
 def is_of_gpu(rows: list[Row]) -> bool:
     """Return whether of some level only the GPU's energy is known."""
-    return any(row["mean_w"] is None and row["gpu_power_w"] is not None for row in rows)
+    return any(
+        row["mean_w"] is None and row["gpu_power_w"] is not None
+        for row in rows
+    )
 
 
 def note_on_energy(study: Study, rows: list[Row]) -> str:
     sources = sorted({row["source"] for row in rows if row["source"]})
     if not sources:
         return ""
-    alone = " GPU alone: the CPU's share is not known." if is_of_gpu(rows) else ""
+    alone = (
+        " GPU alone: the CPU's share is not known."
+        if is_of_gpu(rows)
+        else ""
+    )
     names = ", ".join(sources)
     return f"Power source: {names}.{alone} Means of a level; energy where samples cover it."
 
@@ -78,7 +99,9 @@ def draw_gpu(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     """Draw the GPU's power, clock and how busy it was."""
     panels = []
     for metric, title, factor, colour in GPU_METRICS:
-        known = [scale(row, factor) for row in rows if row["metric"] == metric]
+        known = [
+            scale(row, factor) for row in rows if row["metric"] == metric
+        ]
         if known:
             y = quantity_axis(title, known, "max", "mean")
             panels.append(draw_ranges(known, y, colour))
@@ -88,11 +111,15 @@ def draw_gpu(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
 def scale(row: Row, factor: float) -> Row:
     """Return a row with its least, mean and most multiplied."""
     names = ("min", "mean", "max")
-    scaled = {name: row[name] * factor for name in names if row[name] is not None}
+    scaled = {
+        name: row[name] * factor for name in names if row[name] is not None
+    }
     return {**row, **scaled}
 
 
-def draw_processes(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_processes(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     """Draw processor, memory, threads and open files of the server's processes."""
     panels = []
     for field, title in (
@@ -101,7 +128,11 @@ def draw_processes(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
         ("threads", "threads (most)"),
         ("fds", "open files (most)"),
     ):
-        known = [{**row, "y": row[field]} for row in rows if row[field] is not None]
+        known = [
+            {**row, "y": row[field]}
+            for row in rows
+            if row[field] is not None
+        ]
         if known:
             panels.append(draw_lines_by_process(known, title))
     return arrange_grid(panels) if panels else None
@@ -132,13 +163,17 @@ def draw_lines_by_process(rows: list[Row], title: str) -> alt.LayerChart:
     through = aggregate_axis(y, "mean(y):Q")
     lines = make_plot(rows).mark_line(strokeWidth=2.5)
     points = make_plot(rows).mark_point()
-    return lines.encode(x=level_axis(), y=through, color=colour) + points.encode(
+    return lines.encode(
+        x=level_axis(), y=through, color=colour
+    ) + points.encode(
         x=level_axis(), y=y, color=colour, tooltip=make_tooltips(rows)
     )
 
 
 def note_on_processes(study: Study, rows: list[Row]) -> str:
-    bare = sorted(set(study.by_concurrency()) - {row["concurrency"] for row in rows})
+    bare = sorted(
+        set(study.by_concurrency()) - {row["concurrency"] for row in rows}
+    )
     if not bare:
         return ""
     return f"Not shown, too short for a sample: {', '.join(map(str, bare))} at once."

@@ -30,7 +30,9 @@ NOT_IN_TOOLTIPS = ("y", "y2", "text", "model", "spread", "index", "offset")
 
 def make_plot(rows: list[Row]) -> alt.Chart:
     """Return an empty plot of some rows, to be given a mark."""
-    return alt.Chart(alt.InlineData(values=rows)).properties(width=WIDTH, height=HEIGHT)
+    return alt.Chart(alt.InlineData(values=rows)).properties(
+        width=WIDTH, height=HEIGHT
+    )
 
 
 def write_text(
@@ -42,7 +44,9 @@ def write_text(
 ) -> alt.LayerChart:
     """Write a field on a halo of the page's colour; letters is the style of the text alone."""
     layers = [
-        make_plot(rows).mark_text(**style, **more).encode(text=f"{field}:N", **channels)
+        make_plot(rows)
+        .mark_text(**style, **more)
+        .encode(text=f"{field}:N", **channels)
         for more in ({"style": "halo"}, letters or {})
     ]
     return alt.layer(*layers)
@@ -51,20 +55,31 @@ def write_text(
 def mark_failures(study: Study, top: int = ALL_LEVELS) -> list[alt.Chart]:
     """Write a red count above each level, up to top, in which requests failed."""
     groups = study.by_concurrency()
-    rows = [failure_count(n, levels) for n, levels in groups.items() if n <= top]
+    rows = [
+        failure_count(n, levels) for n, levels in groups.items() if n <= top
+    ]
     rows = [row for row in rows if row["failed"]]
     if not rows:
         return []
-    in_two_lines = len(rows) > 1 and len(groups) > CROWDED  # neighbours would meet
+    # neighbours would meet
+    in_two_lines = len(rows) > 1 and len(groups) > CROWDED
     between = "\n" if in_two_lines else " "
-    rows = [{**row, "text": f"{row['failed']}{between}failed"} for row in rows]
+    rows = [
+        {**row, "text": f"{row['failed']}{between}failed"} for row in rows
+    ]
     tooltip = [
         alt.Tooltip("concurrency:O", title="at once"),
         alt.Tooltip("failed:Q"),
         alt.Tooltip("of:Q"),
     ]
-    text = make_plot(rows).mark_text(color=RED, fontSize=12, baseline="line-bottom", lineBreak="\n")
-    return [text.encode(x=level_axis(), y=alt.value(-5), text="text:N", tooltip=tooltip)]
+    text = make_plot(rows).mark_text(
+        color=RED, fontSize=12, baseline="line-bottom", lineBreak="\n"
+    )
+    return [
+        text.encode(
+            x=level_axis(), y=alt.value(-5), text="text:N", tooltip=tooltip
+        )
+    ]
 
 
 def failure_count(concurrency: int, levels: list[Row]) -> Row:
@@ -88,17 +103,30 @@ def draw_line(
 
     With write each mean has its number, above the largest value of the field above if given.
     """
-    rows = [{**row, "y": row[field]} for row in rows if row[field] is not None]
+    rows = [
+        {**row, "y": row[field]} for row in rows if row[field] is not None
+    ]
     plot, through = make_plot(rows), aggregate_axis(y, "mean(y):Q")
-    line = plot.mark_line(color=colour, strokeWidth=2.5).encode(x=level_axis(), y=through)
-    points = plot.mark_point(color=colour).encode(x=level_axis(), y=y, tooltip=make_tooltips(rows))
+    line = plot.mark_line(color=colour, strokeWidth=2.5).encode(
+        x=level_axis(), y=through
+    )
+    points = plot.mark_point(color=colour).encode(
+        x=level_axis(), y=y, tooltip=make_tooltips(rows)
+    )
     layers = [line, points]
     if write:
-        means = [mean_of_level(n, own, write, above) for n, own in group_by_level(rows).items()]
+        means = [
+            mean_of_level(n, own, write, above)
+            for n, own in group_by_level(rows).items()
+        ]
         at = aggregate_axis(y, "over:Q")
         top = y["scale"]["domain"][1]
         for place, group in place_numbers(means, top, height).items():
-            layers.append(write_text(group, "text", place._asdict(), x=level_axis(), y=at))
+            layers.append(
+                write_text(
+                    group, "text", place._asdict(), x=level_axis(), y=at
+                )
+            )
     return alt.layer(*layers)
 
 
@@ -111,7 +139,10 @@ def mean_of_level(
     """Return the mean of a level's repeats, its number and the value that it stands above."""
     mean = fmean(row["y"] for row in rows)
     own = [row.get(above) if above else None for row in rows]
-    tops = [row["y"] if top is None else top for row, top in zip(rows, own, strict=True)]
+    tops = [
+        row["y"] if top is None else top
+        for row, top in zip(rows, own, strict=True)
+    ]
     return {
         "concurrency": concurrency,
         "y": mean,
@@ -130,19 +161,26 @@ def draw_ranges(
     """Draw for each level a bar from the least to the most, and its mean with a number."""
     low, high = aggregate_axis(y, "min(min):Q"), alt.Y2("max(max):Q")
     plot = make_plot([row for row in rows if row["min"] is not None])
-    bars = plot.mark_bar(color=colour, opacity=0.28, width={"band": 0.5}).encode(
-        x=level_axis(), y=low, y2=high, tooltip=range_tooltips()
-    )
+    bars = plot.mark_bar(
+        color=colour, opacity=0.28, width={"band": 0.5}
+    ).encode(x=level_axis(), y=low, y2=high, tooltip=range_tooltips())
     means = [{**row, "y": row["mean"]} for row in rows]
-    return bars + draw_line(means, "y", y, colour, write or write_number, "max", height)
+    return bars + draw_line(
+        means, "y", y, colour, write or write_number, "max", height
+    )
 
 
 def draw_dots(
-    rows: list[Row], middles: list[Row], y: alt.Y, write: Callable[[float], str]
+    rows: list[Row],
+    middles: list[Row],
+    y: alt.Y,
+    write: Callable[[float], str],
 ) -> alt.LayerChart:
     """Draw a dot for each request and a bar for the middle of each level, with its number."""
     columns = alt.Scale(domain=list(range(DOT_COLUMNS)), paddingOuter=0.5)
-    rows = [{**row, "spread": row["number"] * 4 % DOT_COLUMNS} for row in rows]
+    rows = [
+        {**row, "spread": row["number"] * 4 % DOT_COLUMNS} for row in rows
+    ]
     middles = [{**row, "text": write(row["y"])} for row in middles]
     dots = make_plot(rows).mark_circle(color=BLUE, opacity=0.45, size=26)
     numbers = make_plot(middles).mark_text(
@@ -162,7 +200,9 @@ def draw_dots(
     )
 
 
-def draw_across_level(rows: list[Row], y: alt.Y, left: float, right: float) -> alt.Chart:
+def draw_across_level(
+    rows: list[Row], y: alt.Y, left: float, right: float
+) -> alt.Chart:
     """Draw a thick line over a part of each level's width, from left to right."""
     rule = make_plot(rows).mark_rule(strokeWidth=3, color=ORANGE)
     end = alt.X2("concurrency:O", bandPosition=right)
@@ -207,13 +247,19 @@ def make_zoom(*channels: str) -> alt.Parameter:
 
 def arrange_grid(panels: Sequence[alt.TopLevelMixin]) -> alt.ConcatChart:
     """Arrange plots in two columns, each half as large."""
-    small = [panel.properties(width=WIDTH // 2 - 40, height=220) for panel in panels]
+    small = [
+        panel.properties(width=WIDTH // 2 - 40, height=220)
+        for panel in panels
+    ]
     return alt.concat(*small, columns=2).resolve_scale(color="shared")
 
 
 def stack_panels(panels: Sequence[alt.TopLevelMixin]) -> alt.VConcatChart:
     """Arrange plots below each other."""
-    small = [panel.properties(width=WIDTH, height=SMALL_HEIGHT) for panel in panels]
+    small = [
+        panel.properties(width=WIDTH, height=SMALL_HEIGHT)
+        for panel in panels
+    ]
     return alt.vconcat(*small)
 
 
@@ -225,7 +271,10 @@ def group_by_level(rows: list[Row]) -> dict[int, list[Row]]:
 
 
 def values_by_level(rows: list[Row], field: str) -> dict[int, list[float]]:
-    return {n: [row[field] for row in own] for n, own in group_by_level(rows).items()}
+    return {
+        n: [row[field] for row in own]
+        for n, own in group_by_level(rows).items()
+    }
 
 
 def thin(rows: list[Row], most: int) -> list[Row]:

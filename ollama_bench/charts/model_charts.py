@@ -7,7 +7,11 @@ from collections.abc import Callable
 import altair as alt
 
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.charts.axes import level_axis, log_time_axis, quantity_axis
+from ollama_bench.charts.axes import (
+    level_axis,
+    log_time_axis,
+    quantity_axis,
+)
 from ollama_bench.charts.chart import WORDS_NOTE, Spec, counts_words, finish
 from ollama_bench.charts.marks import make_plot, write_number, write_time
 
@@ -16,7 +20,10 @@ def compare_models(studies: list[Study]) -> dict[str, Spec]:
     """Return the charts across models by file name; none for fewer than two models."""
     found = {
         "comparative_throughput": compare_column(
-            studies, "output_tokens_per_s", "All requests together", "tokens/s"
+            studies,
+            "output_tokens_per_s",
+            "All requests together",
+            "tokens/s",
         ),
         "comparative_wait": compare_column(
             studies,
@@ -43,7 +50,9 @@ def compare_column(
     is_time: bool = False,
 ) -> Spec | None:
     """Return a line for each model over the levels; None if fewer than two have the column."""
-    rows = rows_of_models(studies, column, write_time if is_time else write_number)
+    rows = rows_of_models(
+        studies, column, write_time if is_time else write_number
+    )
     models = list(dict.fromkeys(row["model"] for row in rows))
     if len(models) < 2:
         return None
@@ -65,10 +74,14 @@ def compare_column(
     shown = [study for study in studies if study.model in models]
     notes = [] if is_time else notes_on_words(shown)
     simulated = any(study.simulated for study in studies)
-    return finish(chart, title, "means of the levels' repeats", simulated, notes=notes)
+    return finish(
+        chart, title, "means of the levels' repeats", simulated, notes=notes
+    )
 
 
-def rows_of_models(studies: list[Study], column: str, write: Callable[[float], str]) -> list[Row]:
+def rows_of_models(
+    studies: list[Study], column: str, write: Callable[[float], str]
+) -> list[Row]:
     return [
         {
             "concurrency": n,

@@ -21,7 +21,9 @@ def save_png(spec: dict[str, Any], path: Path, top: Path) -> None:
 
     Raises OSError, and OutputError if a folder on the way is a link.
     """
-    svg: str = vl_convert.vegalite_to_svg(replace_unprintable(spec), config=theme.config())
+    svg: str = vl_convert.vegalite_to_svg(
+        replace_unprintable(spec), config=theme.config()
+    )
     found = SVG_WIDTH.search(svg)
     if found is None:
         raise ValueError(f"the SVG of {path.name} has no width")
@@ -34,7 +36,9 @@ def replace_unprintable(part: Any) -> Any:
     if isinstance(part, str):
         return NOT_IN_XML.sub("·", part)
     if isinstance(part, dict):
-        return {key: replace_unprintable(value) for key, value in part.items()}
+        return {
+            key: replace_unprintable(value) for key, value in part.items()
+        }
     if isinstance(part, list):
         return [replace_unprintable(item) for item in part]
     return part

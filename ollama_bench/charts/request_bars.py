@@ -30,7 +30,9 @@ STATES = {
 }
 
 
-def draw_request_bars(requests: list[Row], x: alt.X, start: float, end: float) -> alt.LayerChart:
+def draw_request_bars(
+    requests: list[Row], x: alt.X, start: float, end: float
+) -> alt.LayerChart:
     """Draw the requests below each other in the order they were sent and answered."""
     requests = sorted(thin(requests, MOST_BARS), key=order_of_request)
     bars = make_bars(requests, least_s=(end - start) / 200)
@@ -40,7 +42,9 @@ def draw_request_bars(requests: list[Row], x: alt.X, start: float, end: float) -
     height = min(440, max(160, 9 * len(requests)))
     rows_per_px = len(requests) / height
     domain = [len(requests), -NAME_PX * rows_per_px]
-    y = alt.Y("index:Q", axis=None, scale=alt.Scale(domain=domain, nice=False))
+    y = alt.Y(
+        "index:Q", axis=None, scale=alt.Scale(domain=domain, nice=False)
+    )
     colours = alt.Scale(domain=list(states), range=list(states.values()))
     tooltip = [
         *("level:N", "number:N", "state:N", "status:N"),
@@ -49,7 +53,11 @@ def draw_request_bars(requests: list[Row], x: alt.X, start: float, end: float) -
     ]
     shown = make_plot(bars).mark_bar(clip=True)
     color = alt.Color("state:N", scale=colours)
-    layers = [shown.encode(x=x, x2="x2:Q", y=y, y2="below:Q", color=color, tooltip=tooltip)]
+    layers = [
+        shown.encode(
+            x=x, x2="x2:Q", y=y, y2="below:Q", color=color, tooltip=tooltip
+        )
+    ]
     names = name_levels(requests, start, end, height)
     for align in ("left", "right"):
         if group := [name for name in names if name["align"] == align]:
@@ -61,7 +69,9 @@ def draw_request_bars(requests: list[Row], x: alt.X, start: float, end: float) -
             }
             layers.append(write_text(group, "text", style, x=x, y=y))
     if counts := count_timeless(bars, TEXT_PX * rows_per_px):
-        text = make_plot(counts).mark_text(align="left", dx=6, color=DARK_RED, fontSize=12)
+        text = make_plot(counts).mark_text(
+            align="left", dx=6, color=DARK_RED, fontSize=12
+        )
         layers.append(text.encode(x=x, y=y, text="text:N"))
     return alt.layer(*layers).properties(height=height)
 
@@ -72,11 +82,14 @@ def order_of_request(row: Row) -> tuple[float, float, float]:
 
 def make_bars(requests: list[Row], least_s: float) -> list[Row]:
     level_ends = last_ends(requests)
-    thickness = 0.85 if len(requests) < 150 else 1.2  # thin bars overlap: no seams
+    # thin bars overlap: no seams
+    thickness = 0.85 if len(requests) < 150 else 1.2
     bars = []
     for index, row in enumerate(requests):
         level_end_s = level_ends[row["level_id"]]
-        bars += bars_of_request(row, index, index + thickness, least_s, level_end_s)
+        bars += bars_of_request(
+            row, index, index + thickness, least_s, level_end_s
+        )
     return bars
 
 
@@ -150,7 +163,9 @@ def count_timeless(bars: list[Row], least_rows: float) -> list[Row]:
     ]
 
 
-def name_levels(requests: list[Row], start: float, end: float, height: int) -> list[Row]:
+def name_levels(
+    requests: list[Row], start: float, end: float, height: int
+) -> list[Row]:
     """Return the name of each level above its first bar; of names that would touch, the largest."""
     tops: dict[int, Row] = {}
     for index, row in enumerate(requests):

@@ -40,17 +40,26 @@ def draw_waits(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
         {"concurrency": n, "y": sorted(values)[(len(values) - 1) // 2]}
         for n, values in values_by_level(rows, "y").items()
     ]
-    y = log_time_axis([row["y"] for row in rows], "wait for the first token", room=0.1)
+    y = log_time_axis(
+        [row["y"] for row in rows], "wait for the first token", room=0.1
+    )
     highest = max(row["concurrency"] for row in rows)
-    return alt.layer(draw_dots(rows, medians, y, write_time), *mark_failures(study, highest))
+    return alt.layer(
+        draw_dots(rows, medians, y, write_time),
+        *mark_failures(study, highest),
+    )
 
 
-def draw_durations(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_durations(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     """Draw from the shortest to the longest stream of each level, and the mean."""
     rows = [row for row in rows if row["mean"] is not None]
     if not rows:
         return None
-    y = time_axis([row["max"] * 1.12 for row in rows], "first to last token")
+    y = time_axis(
+        [row["max"] * 1.12 for row in rows], "first to last token"
+    )
     highest = max(row["concurrency"] for row in rows)
     ranges = draw_ranges(rows, y, BLUE, write_time, HEIGHT)
     return alt.layer(ranges, *mark_failures(study, highest))

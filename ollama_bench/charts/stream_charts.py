@@ -43,7 +43,9 @@ def cell_of_ns(first: int, last: int) -> str:
         return str(first)
     middle = (first + last + 1) // 2
     below, above = cell_of_ns(first, middle - 1), cell_of_ns(middle, last)
-    return f"CASE WHEN ns < {EDGES_NS[middle]} THEN {below} ELSE {above} END"
+    return (
+        f"CASE WHEN ns < {EDGES_NS[middle]} THEN {below} ELSE {above} END"
+    )
 
 
 # SQLite makes the histogram where the chunks are: millions become a few hundred rows.
@@ -58,7 +60,9 @@ WITH gap AS (
 FROM placed JOIN request_timeline USING (request_id) GROUP BY concurrency, cell"""
 
 
-def draw_server_split(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_server_split(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     """Draw the share of each part of a request's time on the server."""
     parts = [
         {
@@ -81,7 +85,9 @@ def draw_server_split(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None
         title="share of a request's time on the server",
         axis=alt.Axis(format="%"),
     )
-    colours = alt.Scale(domain=list(SPLIT_COLOURS), range=list(SPLIT_COLOURS.values()))
+    colours = alt.Scale(
+        domain=list(SPLIT_COLOURS), range=list(SPLIT_COLOURS.values())
+    )
     tooltip = [
         alt.Tooltip("concurrency:O", title="at once"),
         "part:N",
@@ -94,7 +100,9 @@ def draw_server_split(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None
             x=level_axis(),
             order="order:Q",
             y=share,
-            color=alt.Color("part:N", scale=colours, legend=alt.Legend(offset=26)),
+            color=alt.Color(
+                "part:N", scale=colours, legend=alt.Legend(offset=26)
+            ),
             tooltip=tooltip,
         ),
         times.encode(x=level_axis(), y=alt.value(-4), text="text:N"),
@@ -108,7 +116,9 @@ def draw_gaps(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
         min(cell["y"] for cell in cells),
         max(cell["y2"] for cell in cells),
     )
-    ticks = [digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5)]
+    ticks = [
+        digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5)
+    ]
     y = alt.Y(
         "y:Q",
         title="gap between chunks (ms, logarithmic)",
@@ -118,7 +128,9 @@ def draw_gaps(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     colour = alt.Color(
         "share:Q",
         scale=alt.Scale(scheme="blues", domainMin=0),
-        legend=alt.Legend(title="share of gaps", format="%", gradientLength=180),
+        legend=alt.Legend(
+            title="share of gaps", format="%", gradientLength=180
+        ),
     )
     tooltip = [
         alt.Tooltip("concurrency:O", title="at once"),
@@ -127,7 +139,9 @@ def draw_gaps(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
         alt.Tooltip("share:Q", format=".1%"),
     ]
     heat = make_plot(cells).mark_rect()
-    heat = heat.encode(x=level_axis(), y=y, y2="y2:Q", color=colour, tooltip=tooltip)
+    heat = heat.encode(
+        x=level_axis(), y=y, y2="y2:Q", color=colour, tooltip=tooltip
+    )
     marks = draw_percentiles(study, y)
     return alt.layer(heat, *marks) if marks else heat
 
@@ -142,13 +156,18 @@ def draw_percentiles(study: Study, y: alt.Y) -> list[alt.Chart]:
             if level[column]
         ]
         if known:
-            marks.append(draw_across_level(known, y, left + 0.02, left + 0.31))
+            marks.append(
+                draw_across_level(known, y, left + 0.02, left + 0.31)
+            )
     return marks
 
 
 def share_of_level(rows: list[Row]) -> list[Row]:
     """Return the histogram's counts as shares of their level; y and y2 are edges in ms."""
-    totals = {n: sum(counts) for n, counts in values_by_level(rows, "gaps").items()}
+    totals = {
+        n: sum(counts)
+        for n, counts in values_by_level(rows, "gaps").items()
+    }
     return [
         {
             "concurrency": row["concurrency"],

@@ -19,7 +19,16 @@ PURPLE = "#8e6bbf"
 AMBER = "#d97706"
 PALE_RED = "#f4b6ad"
 DARK_RED = "#7f1d12"
-PALETTE = [BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#cc79a7", "#a6761d", GREY]
+PALETTE = [
+    BLUE,
+    ORANGE,
+    GREEN,
+    PURPLE,
+    "#56b4e9",
+    "#cc79a7",
+    "#a6761d",
+    GREY,
+]
 
 # No mark has these colours: the style sheet of the page replaces them on a dark screen.
 TEXT, FAINT, PAGE = "#20262d", "#dde1e6", "#ffffff"

@@ -6,7 +6,12 @@ import altair as alt
 
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.charts.axes import time_axis
-from ollama_bench.charts.chart import OF_LEVELS, OF_STUDY, Chart, counts_words
+from ollama_bench.charts.chart import (
+    OF_LEVELS,
+    OF_STUDY,
+    Chart,
+    counts_words,
+)
 from ollama_bench.charts.marks import make_plot, make_zoom, thin
 from ollama_bench.charts.request_bars import TIMELESS, draw_request_bars
 from ollama_bench.charts.theme import (
@@ -20,7 +25,8 @@ from ollama_bench.charts.theme import (
 )
 
 MOST_POINTS = 600  # of a line over time: one for each pixel or so
-LONG_GAP = 6  # times the median gap between samples: a longer one breaks the line
+# times the median gap between samples: a longer one breaks the line
+LONG_GAP = 6
 
 # One run: the chosen one with the most requests. SQLite thins the lines over time: a mean for each
 # of MOST_POINTS stretches.
@@ -51,21 +57,33 @@ SELECT concurrency, at_s, waiting, answering, completed, failed, errors
 FROM request_evolution JOIN largest USING (level_id) ORDER BY at_s"""
 
 
-def draw_timeline(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_timeline(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     """Draw every request as a bar; power and the server's memory below, on the same axis."""
     requests = [row for row in rows if row["kind"] == "request"]
     start, end = time_span(requests)
-    samples = {kind: samples_within(rows, kind, start, end) for kind in ("power", "memory")}
+    samples = {
+        kind: samples_within(rows, kind, start, end)
+        for kind in ("power", "memory")
+    }
     kinds = ["request", *(kind for kind, known in samples.items() if known)]
-    axes = {kind: time_axis([end], None, alt.X, "x", start) for kind in kinds[:-1]}
-    axes[kinds[-1]] = time_axis([end], "time since the run began", alt.X, "x", start)
+    axes = {
+        kind: time_axis([end], None, alt.X, "x", start)
+        for kind in kinds[:-1]
+    }
+    axes[kinds[-1]] = time_axis(
+        [end], "time since the run began", alt.X, "x", start
+    )
     bars = draw_request_bars(requests, axes["request"], start, end)
     panels = [bars.add_params(make_zoom("x"))]
     for kind in kinds[1:]:
         title, colour = "server memory (GiB)", PURPLE
         if kind == "power":
             title, colour = power_title(samples[kind]), ORANGE
-        panels.append(draw_samples(samples[kind], axes[kind], title, colour))
+        panels.append(
+            draw_samples(samples[kind], axes[kind], title, colour)
+        )
     return alt.vconcat(*panels, spacing=14).resolve_scale(
         x="shared", color="independent", strokeDash="independent"
     )
@@ -79,15 +97,23 @@ def time_span(requests: list[Row]) -> tuple[float, float]:
     first = min(row["at_s"] for row in requests)
     ends = [row["end_s"] for row in requests if row["end_s"] is not None]
     last = max(ends, default=first + 1)
-    start = 0.0 if first < 0.2 * (last - first) else first - 0.04 * (last - first)
+    start = (
+        0.0
+        if first < 0.2 * (last - first)
+        else first - 0.04 * (last - first)
+    )
     return max(0.0, start), max(last, first + 1e-3)
 
 
-def samples_within(rows: list[Row], kind: str, start: float, end: float) -> list[Row]:
+def samples_within(
+    rows: list[Row], kind: str, start: float, end: float
+) -> list[Row]:
     return [
         row
         for row in rows
-        if row["kind"] == kind and row["value"] is not None and start <= row["at_s"] <= end
+        if row["kind"] == kind
+        and row["value"] is not None
+        and start <= row["at_s"] <= end
     ]
 
 
@@ -99,9 +125,14 @@ def power_title(rows: list[Row]) -> str:
     return f"{scopes.pop()} (W)" if len(scopes) == 1 else "power (W)"
 
 
-def draw_samples(rows: list[Row], x: alt.X, title: str, colour: str) -> alt.Chart:
+def draw_samples(
+    rows: list[Row], x: alt.X, title: str, colour: str
+) -> alt.Chart:
     """Draw a line over time for each source or process."""
-    points = [{"x": row["at_s"], "y": row["value"], "name": row["name"]} for row in rows]
+    points = [
+        {"x": row["at_s"], "y": row["value"], "name": row["name"]}
+        for row in rows
+    ]
     points = break_at_gaps(points)
     has_several = len({point["name"] for point in points}) > 1
     legend = alt.Legend(columns=4) if has_several else None
@@ -110,7 +141,9 @@ def draw_samples(rows: list[Row], x: alt.X, title: str, colour: str) -> alt.Char
         alt.Tooltip("x:Q", title="s", format=".1f"),
         alt.Tooltip("y:Q", title=title, format=".3~g"),
     ]
-    lines = make_plot(points).mark_line(strokeWidth=1.6, color=colour, clip=True)
+    lines = make_plot(points).mark_line(
+        strokeWidth=1.6, color=colour, clip=True
+    )
     return lines.encode(
         x=x,
         y=alt.Y("y:Q", title=title, scale=alt.Scale(zero=True)),
@@ -125,7 +158,10 @@ def break_at_gaps(points: list[Row]) -> list[Row]:
     found = []
     for name in dict.fromkeys(point["name"] for point in points):
         own = [point for point in points if point["name"] == name]
-        gaps = [right["x"] - left["x"] for left, right in zip(own, own[1:], strict=False)]
+        gaps = [
+            right["x"] - left["x"]
+            for left, right in zip(own, own[1:], strict=False)
+        ]
         usual = sorted(gaps)[len(gaps) // 2] if gaps else 0
         for left, gap in zip(own, [*gaps, 0], strict=True):
             found.append(left)
@@ -137,14 +173,20 @@ def break_at_gaps(points: list[Row]) -> list[Row]:
 def note_on_timeline(study: Study, rows: list[Row]) -> str:
     """Say which run it is, and what is before the first bar."""
     run = next(row["run_id"] for row in rows if row["kind"] == "request")
-    note = f"Run {run} alone, of {len(study.runs)} chosen. " if len(study.runs) > 1 else ""
+    note = (
+        f"Run {run} alone, of {len(study.runs)} chosen. "
+        if len(study.runs) > 1
+        else ""
+    )
     note += "A number is a level: that many at once."
     if counts_words(study):  # an import has neither baseline nor warm-up
         return note
     return f"{note} Before the first bar: idle baseline and warm-up."
 
 
-def draw_evolution(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_evolution(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     """Draw how many requests of the largest level wait, stream and have ended over time."""
     states = {
         "completed": GREEN,
@@ -153,12 +195,15 @@ def draw_evolution(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
         "failed": RED,
     }
     timeless = failures_without_time(rows)
-    rows = list({row["at_s"]: row for row in rows}.values())  # the last state of each instant
+    # the last state of each instant
+    rows = list({row["at_s"]: row for row in rows}.values())
     rows = thin(rows, MOST_POINTS)
     if timeless:
         states[TIMELESS] = PALE_RED
         rows = [{**row, TIMELESS: timeless} for row in rows]
-    points = [point for row in rows for point in state_points(row, list(states))]
+    points = [
+        point for row in rows for point in state_points(row, list(states))
+    ]
     most = max(sum(row[state] for state in states) for row in rows)
     count = alt.Y(
         "y:Q",

@@ -18,7 +18,8 @@ from ollama_bench.inputs.settings import Settings
 from ollama_bench.protocols.text import one_line
 from ollama_bench.terminal.command_line import name_command, name_program
 
-Texts = dict[str, "str | list[str] | bool"]  # what was typed, by the option's name
+# what was typed, by the option's name
+Texts = dict[str, "str | list[str] | bool"]
 
 HELP_COLUMN = 20
 EXAMPLES = {  # what follows the command: what it does
@@ -33,7 +34,9 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     parser = make_parser()
     argv = list(sys.argv[1:] if argv is None else argv)
     if any(part.partition("=")[0] == "--api-key" for part in argv):
-        parser.error("other users can read a key on the command line: put it into OPENAI_API_KEY")
+        parser.error(
+            "other users can read a key on the command line: put it into OPENAI_API_KEY"
+        )
     try:
         texts = typed(parser, argv)
         refuse_unstorable(texts)
@@ -49,7 +52,9 @@ class Parser(argparse.ArgumentParser):
     """argparse with the tool's own help screen, and one line for an error."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {one_line(message)} (--help shows all)\n")
+        self.exit(
+            2, f"{self.prog}: {one_line(message)} (--help shows all)\n"
+        )
 
     def format_help(self) -> str:
         return help_text()
@@ -57,20 +62,31 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser() -> Parser:
     """Every option as text; what a text means is decided later, for files as well."""
-    parser = Parser(prog=name_program("bench"), add_help=False, allow_abbrev=False)
+    parser = Parser(
+        prog=name_program("bench"), add_help=False, allow_abbrev=False
+    )
     parser.add_argument("-h", "--help", action="help")
     for option in options.ALL:
         if option.is_positional:
-            parser.add_argument("levels", nargs="?", default=argparse.SUPPRESS)
+            parser.add_argument(
+                "levels", nargs="?", default=argparse.SUPPRESS
+            )
         elif option.is_switch:
             add_flag(parser, option, "store_true")
         else:
-            add_flag(parser, option, "append" if option.repeats else "store")
+            add_flag(
+                parser, option, "append" if option.repeats else "store"
+            )
     return parser
 
 
 def add_flag(parser: Parser, option: Option, action: str) -> None:
-    parser.add_argument(option.flag, dest=option.name, action=action, default=argparse.SUPPRESS)
+    parser.add_argument(
+        option.flag,
+        dest=option.name,
+        action=action,
+        default=argparse.SUPPRESS,
+    )
 
 
 def typed(parser: Parser, argv: list[str]) -> Texts:
@@ -92,7 +108,9 @@ def refuse_unstorable(texts: Texts) -> None:
                 hint = ": try 1,2,4,8" if option.is_positional else ""
                 raise ValueError(f"{option.flag} is empty{hint}")
             if "\0" in text:
-                raise ValueError(f"invalid {option.flag} {text!r}: expected text without NUL")
+                raise ValueError(
+                    f"invalid {option.flag} {text!r}: expected text without NUL"
+                )
             text.encode()  # UnicodeEncodeError is a ValueError
 
 
@@ -101,7 +119,11 @@ def help_text() -> str:
     lines = [write_examples()]
     for group in options.GROUPS:
         lines.append(group.heading)
-        lines += [help_line(option) for option in group.options if not option.is_hidden]
+        lines += [
+            help_line(option)
+            for option in group.options
+            if not option.is_hidden
+        ]
         lines.append("")
     lines[-1] = f"  {'-h, --help':<{HELP_COLUMN}}show this\n"
     return "\n".join(lines)
@@ -114,13 +136,17 @@ def write_examples() -> str:
     if command == name_program("bench"):  # sudo has a PATH of its own
         as_root = f'sudo "$(command -v {command})"'
     commands = [
-        f"{as_root if 'watts' in use else command} {words}" for words, use in EXAMPLES.items()
+        f"{as_root if 'watts' in use else command} {words}"
+        for words, use in EXAMPLES.items()
     ]
     width = max(map(len, commands))
     lines = [
-        f"  {line:<{width}}   {use}" for line, use in zip(commands, EXAMPLES.values(), strict=True)
+        f"  {line:<{width}}   {use}"
+        for line, use in zip(commands, EXAMPLES.values(), strict=True)
     ]
-    return "\n".join([f"{name_program('bench')} LEVELS [options]", "", *lines, ""])
+    return "\n".join(
+        [f"{name_program('bench')} LEVELS [options]", "", *lines, ""]
+    )
 
 
 def help_line(option: Option) -> str:

@@ -25,9 +25,13 @@ SHOWN_CHARACTERS = 80
 SWITCH_WORDS = {True: "on", False: "off"}
 
 
-def read(path: str, options: Iterable[Option]) -> dict[str, str | list[str] | bool]:
+def read(
+    path: str, options: Iterable[Option]
+) -> dict[str, str | list[str] | bool]:
     """Return the texts that the file sets, by the options' names. Raises ValueError."""
-    known = {option.name: option for option in options if option.name != "config"}
+    known = {
+        option.name: option for option in options if option.name != "config"
+    }
     found: dict[str, str | list[str] | bool] = {}
     for key, value in load_toml(path).items():
         name = key.replace("-", "_")
@@ -49,14 +53,18 @@ def load_toml(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             data = file.read(FILE_BYTES + 1)
         if len(data) > FILE_BYTES:
-            raise ValueError(f"the file is larger than {FILE_BYTES >> 20} MiB")
+            raise ValueError(
+                f"the file is larger than {FILE_BYTES >> 20} MiB"
+            )
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
         content: dict[str, Any] = tomllib.loads(text)
         return content
     except OSError as error:
         raise ValueError(f"--config {path}: {error.strerror}") from None
     except RecursionError:
-        raise ValueError(f"--config {path}: the file is nested too deeply") from None
+        raise ValueError(
+            f"--config {path}: the file is nested too deeply"
+        ) from None
     except ValueError as error:  # of TOML, of UTF-8
         raise ValueError(f"--config {path}: {error}") from None
 
@@ -70,7 +78,11 @@ def to_text(option: Option, value: object) -> str | list[str] | bool:
     if option.name == "levels":
         return ",".join(level_text(one) for one in as_list(value))
     if option.name == "slo":
-        return ",".join(pairs(value) if isinstance(value, dict) else texts(option, value))
+        return ",".join(
+            pairs(value)
+            if isinstance(value, dict)
+            else texts(option, value)
+        )
     if option.name == "option" and isinstance(value, dict):
         return pairs(value)
     return texts(option, value) if option.repeats else text(option, value)
@@ -90,9 +102,14 @@ def as_list(value: object) -> list[Any]:
 def pairs(table: dict[str, Any]) -> list[str]:
     """Return a table as KEY=VALUE, the values as JSON."""
     try:
-        return [f"{key}={json.dumps(value, allow_nan=False)}" for key, value in table.items()]
+        return [
+            f"{key}={json.dumps(value, allow_nan=False)}"
+            for key, value in table.items()
+        ]
     except (TypeError, ValueError):
-        raise ValueError(f"expected values that JSON can hold, got {shown(table)}") from None
+        raise ValueError(
+            f"expected values that JSON can hold, got {shown(table)}"
+        ) from None
 
 
 def texts(option: Option, value: object) -> list[str]:
@@ -107,12 +124,16 @@ def level_text(value: object) -> str:
 
 def text(option: Option, value: object) -> str:
     """Return one value as text, if it is of the option's kind. Raises ValueError."""
-    if isinstance(value, bool) and set(option.choices) == set(SWITCH_WORDS.values()):
+    if isinstance(value, bool) and set(option.choices) == set(
+        SWITCH_WORDS.values()
+    ):
         value = SWITCH_WORDS[value]
     takes_number = option.convert is not str and not option.repeats
     kinds = (str, int, float) if takes_number else (str,)
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise ValueError(f"expected {'a number' if takes_number else 'text'}, got {shown(value)}")
+        raise ValueError(
+            f"expected {'a number' if takes_number else 'text'}, got {shown(value)}"
+        )
     return filled(str(value))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-DEFAULT = "ttft=10,tokens_per_s=10"  # people wait ten seconds; ten tokens/s outrun a reader
+# people wait ten seconds; ten tokens/s outrun a reader
+DEFAULT = "ttft=10,tokens_per_s=10"
 
 
 # A level serves its people if this share of its requests meets every objective.

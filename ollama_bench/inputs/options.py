@@ -54,15 +54,28 @@ class Group:
 
 
 LEVELS = Option(
-    "LEVELS", "", "concurrent requests: 1,2,4,19 or 1-8 or x2:256 (doubling)", values.levels
+    "LEVELS",
+    "",
+    "concurrent requests: 1,2,4,19 or 1-8 or x2:256 (doubling)",
+    values.levels,
 )
 
 REQUEST = Group(
     "what is asked",
     (
         LEVELS,
-        Option("--model", "NAME", f"may be repeated ({STUDY_MODEL})", repeats=True),
-        Option("--pull", "", "download a model that is missing", is_measured=False),
+        Option(
+            "--model",
+            "NAME",
+            f"may be repeated ({STUDY_MODEL})",
+            repeats=True,
+        ),
+        Option(
+            "--pull",
+            "",
+            "download a model that is missing",
+            is_measured=False,
+        ),
         Option(
             "--host",
             "URL",
@@ -77,13 +90,41 @@ REQUEST = Group(
             repeats=True,
             choices=("ollama", "openai"),
         ),
-        Option("--prompt", "TEXT", "the study's question about time", default=STUDY_PROMPT),
-        Option("--prompts", "FILE", "prompts and conversations, JSON lines or ShareGPT"),
-        Option("--prompt-tokens", "N", "random prompts of about N tokens", values.integer(1)),
-        Option("--tokens", "N", "longest reply (the model's own end)", values.integer(1)),
-        Option("--think", "on|off", "reasoning (the server's default)", choices=("on", "off")),
         Option(
-            "--option", "K=V", "a model option, may be repeated", values.model_option, repeats=True
+            "--prompt",
+            "TEXT",
+            "the study's question about time",
+            default=STUDY_PROMPT,
+        ),
+        Option(
+            "--prompts",
+            "FILE",
+            "prompts and conversations, JSON lines or ShareGPT",
+        ),
+        Option(
+            "--prompt-tokens",
+            "N",
+            "random prompts of about N tokens",
+            values.integer(1),
+        ),
+        Option(
+            "--tokens",
+            "N",
+            "longest reply (the model's own end)",
+            values.integer(1),
+        ),
+        Option(
+            "--think",
+            "on|off",
+            "reasoning (the server's default)",
+            choices=("on", "off"),
+        ),
+        Option(
+            "--option",
+            "K=V",
+            "a model option, may be repeated",
+            values.model_option,
+            repeats=True,
         ),
         Option(
             "--cache",
@@ -99,19 +140,66 @@ LOAD = Group(
     "how it is sent: all requests of a level at once, or",
     (
         Option(
-            "--requests", "N", "N a level; a finished one is replaced at once", values.integer(1)
+            "--requests",
+            "N",
+            "N a level; a finished one is replaced at once",
+            values.integer(1),
         ),
-        Option("--duration", "S", "the same for S seconds, then drain", values.seconds),
-        Option("--rate", "R", "R requests/s at random times; LEVELS limits them", values.positive),
         Option(
-            "--ramp", "S", "spread a level's first requests over S seconds", values.seconds, 0.0
+            "--duration",
+            "S",
+            "the same for S seconds, then drain",
+            values.seconds,
         ),
-        Option("--repeat", "N", "every level N times, in random order", values.integer(1), 1),
-        Option("--seed", "N", "seed of everything random (1)", values.integer(0), 1),
-        Option("--warmup", "N", "requests before the first level (1)", values.integer(0), 1),
-        Option("--cooldown", "S", "pause between levels (10)", values.seconds),
-        Option("--idle", "S", "idle baseline before the first level (10)", values.seconds),
-        Option("--deadline", "S", "cut a level after S seconds (never)", values.seconds),
+        Option(
+            "--rate",
+            "R",
+            "R requests/s at random times; LEVELS limits them",
+            values.positive,
+        ),
+        Option(
+            "--ramp",
+            "S",
+            "spread a level's first requests over S seconds",
+            values.seconds,
+            0.0,
+        ),
+        Option(
+            "--repeat",
+            "N",
+            "every level N times, in random order",
+            values.integer(1),
+            1,
+        ),
+        Option(
+            "--seed",
+            "N",
+            "seed of everything random (1)",
+            values.integer(0),
+            1,
+        ),
+        Option(
+            "--warmup",
+            "N",
+            "requests before the first level (1)",
+            values.integer(0),
+            1,
+        ),
+        Option(
+            "--cooldown", "S", "pause between levels (10)", values.seconds
+        ),
+        Option(
+            "--idle",
+            "S",
+            "idle baseline before the first level (10)",
+            values.seconds,
+        ),
+        Option(
+            "--deadline",
+            "S",
+            "cut a level after S seconds (never)",
+            values.seconds,
+        ),
         Option(
             "--stall",
             "S",
@@ -119,16 +207,30 @@ LOAD = Group(
             values.seconds,
             300.0,
         ),
-        Option("--user-stamps", "", "", is_hidden=True),  # as where the kernel has no time stamps
+        # as where the kernel has no time stamps
+        Option("--user-stamps", "", "", is_hidden=True),
     ),
 )
 
 JUDGING = Group(
     "what is judged",
     (
-        Option("--slo", "NAME=V,...", f"{objectives.DEFAULT}; also ttfat, e2e, tpot"),
-        Option("--find-capacity", "", "the highest level that meets --slo, up to LEVELS (256)"),
-        Option("--steady", "", "also show each level without its start and end", is_measured=False),
+        Option(
+            "--slo",
+            "NAME=V,...",
+            f"{objectives.DEFAULT}; also ttfat, e2e, tpot",
+        ),
+        Option(
+            "--find-capacity",
+            "",
+            "the highest level that meets --slo, up to LEVELS (256)",
+        ),
+        Option(
+            "--steady",
+            "",
+            "also show each level without its start and end",
+            is_measured=False,
+        ),
         Option(
             "--fail-if",
             "COND",
@@ -137,18 +239,35 @@ JUDGING = Group(
             is_measured=False,
         ),
         Option(
-            "--report", "", "print the answer, draw charts and page at the end", is_measured=False
+            "--report",
+            "",
+            "print the answer, draw charts and page at the end",
+            is_measured=False,
         ),
-        Option("--self-check", "", "first measure this client's own error", is_measured=False),
+        Option(
+            "--self-check",
+            "",
+            "first measure this client's own error",
+            is_measured=False,
+        ),
     ),
 )
 
 OUTPUT = Group(
     "what is kept and shown",
     (
-        Option("--config", "FILE", "options from a TOML file", is_measured=False),
         Option(
-            "--db", "FILE", "results file (results.db)", default="results.db", is_measured=False
+            "--config",
+            "FILE",
+            "options from a TOML file",
+            is_measured=False,
+        ),
+        Option(
+            "--db",
+            "FILE",
+            "results file (results.db)",
+            default="results.db",
+            is_measured=False,
         ),
         Option("--label", "TEXT", "name of the run", is_measured=False),
         Option(
@@ -157,12 +276,28 @@ OUTPUT = Group(
             "continue the newest interrupted run of these options",
             is_measured=False,
         ),
-        Option("--demo", "", "measure a simulated server", is_measured=False),
         Option(
-            "--pid", "N", "the server's process, if not found", values.integer(1), is_measured=False
+            "--demo", "", "measure a simulated server", is_measured=False
         ),
-        Option("--no-monitor", "", "watch no processes and no power", is_measured=False),
-        Option("--plain", "", "plain lines instead of a live screen", is_measured=False),
+        Option(
+            "--pid",
+            "N",
+            "the server's process, if not found",
+            values.integer(1),
+            is_measured=False,
+        ),
+        Option(
+            "--no-monitor",
+            "",
+            "watch no processes and no power",
+            is_measured=False,
+        ),
+        Option(
+            "--plain",
+            "",
+            "plain lines instead of a live screen",
+            is_measured=False,
+        ),
     ),
 )
 

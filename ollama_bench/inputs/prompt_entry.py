@@ -43,7 +43,9 @@ def read_entry(entry: object, where: str) -> Prompt:
         raise ValueError(f"{where}: expected an object with a prompt")
     turns = find_turns(entry)
     if not are_questions(turns):
-        raise ValueError(f"{where}: expected prompt, turns, messages or conversations with text")
+        raise ValueError(
+            f"{where}: expected prompt, turns, messages or conversations with text"
+        )
     tokens = read_tokens(entry, where)
     options, system = entry.get("options", {}), find_system(entry)
     if not isinstance(options, dict):
@@ -51,7 +53,9 @@ def read_entry(entry: object, where: str) -> Prompt:
     if not isinstance(system, (str, type(None))):
         raise ValueError(f"{where}: invalid system: expected text")
     if not can_be_sent([turns, system, options]):
-        raise ValueError(f"{where} is not JSON: it holds NaN, infinity or half a character")
+        raise ValueError(
+            f"{where} is not JSON: it holds NaN, infinity or half a character"
+        )
     return Prompt(tuple(turns), system, tokens, options)
 
 
@@ -60,7 +64,9 @@ def is_wordless(entry: object) -> bool:
 
     Its files hold such entries; they are skipped.
     """
-    if not isinstance(entry, dict) or not isinstance(entry.get("conversations"), list):
+    if not isinstance(entry, dict) or not isinstance(
+        entry.get("conversations"), list
+    ):
         return False
     if {"prompt", "turns", "messages"} & entry.keys():
         return False
@@ -68,7 +74,9 @@ def is_wordless(entry: object) -> bool:
 
 
 def are_questions(turns: list[Any]) -> bool:
-    return bool(turns) and all(isinstance(turn, str) and turn for turn in turns)
+    return bool(turns) and all(
+        isinstance(turn, str) and turn for turn in turns
+    )
 
 
 def find_turns(entry: Mapping[str, Any]) -> list[Any]:
@@ -83,11 +91,15 @@ def find_turns(entry: Mapping[str, Any]) -> list[Any]:
 def find_system(entry: Mapping[str, Any]) -> object:
     if entry.get("system") is not None:
         return entry["system"]
-    said = [text for text in words_of(entry, SYSTEMS) if isinstance(text, str)]
+    said = [
+        text for text in words_of(entry, SYSTEMS) if isinstance(text, str)
+    ]
     return "\n\n".join(said) or None
 
 
-def words_of(entry: Mapping[str, Any], speakers: tuple[str, ...]) -> list[Any]:
+def words_of(
+    entry: Mapping[str, Any], speakers: tuple[str, ...]
+) -> list[Any]:
     """Return what some speakers say in the messages or conversations of an entry."""
     for key, speaker, words in FORMS:
         parts = entry.get(key)
@@ -104,8 +116,14 @@ def read_tokens(entry: Mapping[str, Any], where: str) -> int | None:
     tokens = entry.get("tokens", entry.get("expected_tokens"))
     if tokens is None:
         return None
-    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 0 < tokens <= MOST_TOKENS:
-        raise ValueError(f"{where}: invalid tokens: expected an integer from 1")
+    if (
+        isinstance(tokens, bool)
+        or not isinstance(tokens, int)
+        or not 0 < tokens <= MOST_TOKENS
+    ):
+        raise ValueError(
+            f"{where}: invalid tokens: expected an integer from 1"
+        )
     return tokens
 
 

@@ -14,15 +14,23 @@ BLANK = " \t\r\n"  # of JSON
 DECODER = json.JSONDecoder()
 
 
-def read_entries(file: io.BufferedReader, path: str) -> Iterator[tuple[object, str]]:
+def read_entries(
+    file: io.BufferedReader, path: str
+) -> Iterator[tuple[object, str]]:
     """Yield each entry and where it stands. Raises ValueError, UnicodeDecodeError, OSError."""
-    start = file.peek(PIECE_BYTES).removeprefix(codecs.BOM_UTF8).lstrip(BLANK.encode())
+    start = (
+        file.peek(PIECE_BYTES)
+        .removeprefix(codecs.BOM_UTF8)
+        .lstrip(BLANK.encode())
+    )
     if start.startswith(b"["):
         return read_array(file, path)
     return read_lines(file, path)
 
 
-def read_lines(file: io.BufferedReader, path: str) -> Iterator[tuple[object, str]]:
+def read_lines(
+    file: io.BufferedReader, path: str
+) -> Iterator[tuple[object, str]]:
     number, size = 0, 0
     while line := file.readline(ENTRY_BYTES + 1):
         number, size = number + 1, size + len(line)
@@ -40,7 +48,9 @@ def decode_json(text: str, where: str) -> object:
         raise ValueError(f"{where} is not JSON") from None
 
 
-def read_array(file: io.BufferedReader, path: str) -> Iterator[tuple[object, str]]:
+def read_array(
+    file: io.BufferedReader, path: str
+) -> Iterator[tuple[object, str]]:
     text = JsonText(file, path)
     text.skip("[")
     number = 1
@@ -65,7 +75,9 @@ class JsonText:
     def next_character(self) -> str:
         """Return the next character that is not blank; "" at the end of the file."""
         while True:
-            while self._at < len(self._text) and self._text[self._at] in BLANK:
+            while (
+                self._at < len(self._text) and self._text[self._at] in BLANK
+            ):
                 self._at += 1
             if self._at < len(self._text) or not self._read_on(PIECE_BYTES):
                 return self._text[self._at : self._at + 1]
@@ -83,8 +95,11 @@ class JsonText:
                 found, end = DECODER.raw_decode(self._text, self._at)
             except RecursionError:
                 raise ValueError(f"{self._path} is not JSON") from None
-            except ValueError:  # cut off, or wrong: more of the file will tell
-                if not self._read_on(max(PIECE_BYTES, len(self._text) - self._at)):
+            except ValueError:
+                # cut off, or wrong: more of the file will tell
+                if not self._read_on(
+                    max(PIECE_BYTES, len(self._text) - self._at)
+                ):
                     raise ValueError(f"{self._path} is not JSON") from None
             else:
                 self._at = end
@@ -104,6 +119,8 @@ def refuse_too_large(path: str, entry_bytes: int, file_bytes: int) -> None:
     """Raise ValueError for an entry or a file over its limit."""
     if entry_bytes > ENTRY_BYTES:
         limit = ENTRY_BYTES >> 20
-        raise ValueError(f"{path}: an entry is larger than {limit} MiB, too large for a prompt")
+        raise ValueError(
+            f"{path}: an entry is larger than {limit} MiB, too large for a prompt"
+        )
     if file_bytes > FILE_BYTES:
         raise ValueError(f"{path} is larger than {FILE_BYTES >> 20} MiB")

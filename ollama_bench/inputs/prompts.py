@@ -23,15 +23,19 @@ def read(path: str) -> list[Prompt]:
     try:
         found = os.stat(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: {getattr(error, 'strerror', error)}") from None
-    reader = getattr(os, "geteuid", int)()  # what root has read is not for the user it becomes
+        raise ValueError(
+            f"{path}: {getattr(error, 'strerror', error)}"
+        ) from None
+    # what root has read is not for the user it becomes
+    reader = getattr(os, "geteuid", int)()
     version: tuple[int, ...] = ()
     if stat.S_ISREG(found.st_mode):
         version = (found.st_mtime_ns, found.st_size)
     return list(_read(path, reader, found.st_ino, *version))
 
 
-@functools.lru_cache(maxsize=1)  # read to be checked, and again to be asked: a pipe reads once
+# read to be checked, and again to be asked: a pipe reads once
+@functools.lru_cache(maxsize=1)
 def _read(path: str, *_version: int) -> list[Prompt]:
     found: list[Prompt] = []
     skipped = 0

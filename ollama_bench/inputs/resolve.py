@@ -28,7 +28,9 @@ Texts = Mapping[str, "str | list[str] | bool"]
 Values = dict[str, Any]  # option name: converted value; only in this file
 
 
-def resolve(typed: Texts, in_file: Texts, environment: Mapping[str, str]) -> Settings:
+def resolve(
+    typed: Texts, in_file: Texts, environment: Mapping[str, str]
+) -> Settings:
     """Return the settings that these texts mean; the command line overrides the file.
 
     typed, in_file: option name -> its text, the texts of an option that may be repeated, or True
@@ -36,10 +38,17 @@ def resolve(typed: Texts, in_file: Texts, environment: Mapping[str, str]) -> Set
     """
     texts = {**in_file, **typed}
     values: Values = {
-        option.name: convert(option, texts.get(option.name)) for option in options.ALL
+        option.name: convert(option, texts.get(option.name))
+        for option in options.ALL
     }
     repeated = complete_levels(values)
-    named_by = "--host" if "host" in typed else "--config" if "host" in in_file else "default"
+    named_by = (
+        "--host"
+        if "host" in typed
+        else "--config"
+        if "host" in in_file
+        else "default"
+    )
     named_by = complete_request(values, environment, named_by)
     complete_load(values)
     complete_monitor(values)
@@ -53,7 +62,9 @@ def resolve(typed: Texts, in_file: Texts, environment: Mapping[str, str]) -> Set
             fail_if=tuple(values["fail_if"]),
             report=values["report"],
         ),
-        output=OutputSettings(values["db"], values["label"], values["resume"], values["plain"]),
+        output=OutputSettings(
+            values["db"], values["label"], values["resume"], values["plain"]
+        ),
         monitor=MonitorSettings(not values["no_monitor"], values["pid"]),
         demo=values["demo"],
         self_check=values["self_check"],
@@ -81,7 +92,9 @@ def convert_one(option: Option, text: str) -> object:
         return option.convert(text)
     except ValueError as error:
         if str(error).startswith("expected"):
-            raise ValueError(f"invalid {option.flag} {text!r}: {error}") from None
+            raise ValueError(
+                f"invalid {option.flag} {text!r}: {error}"
+            ) from None
         raise
 
 
@@ -98,29 +111,41 @@ def complete_levels(values: Values) -> tuple[int, ...]:
         elif values["demo"]:
             named = DEMO_LEVELS
         else:
-            raise ValueError("LEVELS is missing: try 1,2,4,8 (or --demo without a server)")
+            raise ValueError(
+                "LEVELS is missing: try 1,2,4,8 (or --demo without a server)"
+            )
     values["levels"] = unique(named)
-    return tuple(sorted({level for level in named if named.count(level) > 1}))
+    return tuple(
+        sorted({level for level in named if named.count(level) > 1})
+    )
 
 
-def complete_request(values: Values, environment: Mapping[str, str], named_by: str) -> str:
+def complete_request(
+    values: Values, environment: Mapping[str, str], named_by: str
+) -> str:
     """Fill in models, servers and objectives; return what named the servers."""
     values["model"] = unique(values["model"] or [options.STUDY_MODEL])
     values["api"] = values["api"] or ["ollama"]
     if values["demo"] and values["host"]:
-        raise ValueError("--demo and --host exclude each other: --demo measures its own simulator")
+        raise ValueError(
+            "--demo and --host exclude each other: --demo measures its own simulator"
+        )
     hosts = [] if values["demo"] else list(values["host"])
     if not hosts and not values["demo"]:
         hosts, named_by = default_hosts(values["api"], environment)
     values["host"], values["api"] = pair(hosts, values["api"])
     values["option"] = dict(values["option"])
-    values["think"] = {"on": True, "off": False, None: None}[values["think"]]
+    values["think"] = {"on": True, "off": False, None: None}[
+        values["think"]
+    ]
     values["slo"] = objectives.parse(values["slo"] or objectives.DEFAULT)
     check_prompts(values)
     return named_by
 
 
-def default_hosts(apis: list[str], environment: Mapping[str, str]) -> tuple[list[str], str]:
+def default_hosts(
+    apis: list[str], environment: Mapping[str, str]
+) -> tuple[list[str], str]:
     """Return the server without --host, and what named it: OLLAMA_HOST, else this machine."""
     variable = environment.get("OLLAMA_HOST", "").strip()
     if apis != ["ollama"] or not variable:
@@ -131,16 +156,21 @@ def default_hosts(apis: list[str], environment: Mapping[str, str]) -> tuple[list
         raise ValueError(f"OLLAMA_HOST: {error}") from None
 
 
-def pair(hosts: Sequence[str], apis: Sequence[str]) -> tuple[list[str], list[str]]:
+def pair(
+    hosts: Sequence[str], apis: Sequence[str]
+) -> tuple[list[str], list[str]]:
     """Return every server once, with its protocol at the same place, or one for all."""
     if len(apis) == 1:
         return unique(hosts), list(apis)
     if len(apis) != len(hosts):
-        raise ValueError("--api must be given once for all hosts, or once for each")
+        raise ValueError(
+            "--api must be given once for all hosts, or once for each"
+        )
     pairs = unique(zip(hosts, apis, strict=True))
     found = [host for host, _ in pairs]
     for host in found:
-        if found.count(host) > 1:  # results.db tells servers apart by their address
+        # results.db tells servers apart by their address
+        if found.count(host) > 1:
             raise ValueError(
                 f"{host} by both protocols needs two names, one for each, "
                 "e.g. 127.0.0.1 and localhost"
@@ -158,21 +188,30 @@ def check_prompts(values: Values) -> None:
     if len(names) > 1:
         raise ValueError(f"{' and '.join(names)} exclude each other")
     if values["prompts"]:
-        prompts.read(values["prompts"])  # a damaged file is refused before anything begins
+        # a damaged file is refused before anything begins
+        prompts.read(values["prompts"])
 
 
 def complete_load(values: Values) -> None:
     """Decide which kind of load it is; refuse what makes none."""
-    requests, rate, duration = values["requests"], values["rate"], values["duration"]
+    requests, rate, duration = (
+        values["requests"],
+        values["rate"],
+        values["duration"],
+    )
     if rate and not (requests or duration):
-        raise ValueError("--rate needs an end: --requests N or --duration S")
+        raise ValueError(
+            "--rate needs an end: --requests N or --duration S"
+        )
     if rate and values["ramp"]:
         raise ValueError("--rate and --ramp exclude each other")
     if duration == 0:
         raise ValueError("invalid --duration '0': expected seconds above 0")
     highest = max(values["levels"])
     if requests and requests > MOST_REQUESTS:
-        raise ValueError(f"invalid --requests '{requests}': expected at most {MOST_REQUESTS}")
+        raise ValueError(
+            f"invalid --requests '{requests}': expected at most {MOST_REQUESTS}"
+        )
     if requests and not rate and requests < highest:
         raise ValueError(
             f"--requests {requests} never makes {highest} at once: "
@@ -180,7 +219,9 @@ def complete_load(values: Values) -> None:
         )
     values["load"] = load_kind(values)
     if values["steady"] and values["load"] == "burst":
-        raise ValueError("--steady needs a load that goes on: use --requests N or --duration S")
+        raise ValueError(
+            "--steady needs a load that goes on: use --requests N or --duration S"
+        )
     if values["find_capacity"]:
         check_capacity(values)
     fill(values, "cooldown", DEMO_COOLDOWN_S if values["demo"] else PAUSE_S)
@@ -198,13 +239,17 @@ def check_capacity(values: Values) -> None:
             f"--find-capacity sends each level once: --repeat {values['repeat']} is for LEVELS"
         )
     if values["cache"] == "both":
-        raise ValueError("--find-capacity needs one cache: use --cache cold or --cache warm")
+        raise ValueError(
+            "--find-capacity needs one cache: use --cache cold or --cache warm"
+        )
 
 
 def complete_monitor(values: Values) -> None:
     if values["no_monitor"] and (values["pid"] or values["idle"]):
         useless = "--pid" if values["pid"] else "--idle"
-        raise ValueError(f"{useless} has no effect with --no-monitor, which watches nothing")
+        raise ValueError(
+            f"{useless} has no effect with --no-monitor, which watches nothing"
+        )
     fill(values, "idle", DEMO_IDLE_S if values["demo"] else PAUSE_S)
 
 
@@ -253,5 +298,7 @@ def load_settings(values: Values) -> LoadSettings:
 
 def identity(values: Values) -> dict[str, object]:
     """Return what a run measures, as it is stored and compared by --resume."""
-    measured = {option.name for option in options.ALL if option.is_measured} | {"load"}
+    measured = {
+        option.name for option in options.ALL if option.is_measured
+    } | {"load"}
     return {name: values[name] for name in sorted(measured)}

@@ -23,9 +23,12 @@ class RequestSettings:
     """What is asked, and of whom."""
 
     models: tuple[str, ...]
-    servers: tuple[ServerAddress, ...]  # empty with --demo: its simulator is not started yet
-    protocols: tuple[str, ...]  # as given: one for all servers, or one for each
-    named_by: str  # what named the servers: --host, --config, OLLAMA_HOST or default
+    # empty with --demo: its simulator is not started yet
+    servers: tuple[ServerAddress, ...]
+    # as given: one for all servers, or one for each
+    protocols: tuple[str, ...]
+    # what named the servers: --host, --config, OLLAMA_HOST or default
+    named_by: str
     prompt: str
     prompts_file: str | None
     prompt_tokens: int | None
@@ -96,5 +99,7 @@ class Settings:
     monitor: MonitorSettings
     demo: bool
     self_check: bool
-    repeated_levels: tuple[int, ...]  # named more than once in LEVELS, fired once
-    identity: Mapping[str, object]  # option name: value, of all that is measured; --resume compares
+    # named more than once in LEVELS, fired once
+    repeated_levels: tuple[int, ...]
+    # option name: value, of all that is measured; --resume compares
+    identity: Mapping[str, object]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-HIGHEST_LEVEL = 4096  # a thread and a descriptor each; beyond that one client is the wrong tool
+# a thread and a descriptor each; beyond that one client is the wrong tool
+HIGHEST_LEVEL = 4096
 LONGEST_NUMBER = 9  # digits
 
 
@@ -35,13 +36,17 @@ def level_range(part: str) -> list[int]:
     first, _, last = part.partition("-")
     low, high = level(first), level(last)
     if low > high:
-        raise ValueError(f"invalid range {part!r}: did you mean {high}-{low}?")
+        raise ValueError(
+            f"invalid range {part!r}: did you mean {high}-{low}?"
+        )
     return list(range(low, high + 1))
 
 
 def level(text: str) -> int:
     if not is_digits(text) or not 1 <= int(text) <= HIGHEST_LEVEL:
-        raise ValueError(f"invalid level {text!r}: expected an integer from 1 to {HIGHEST_LEVEL}")
+        raise ValueError(
+            f"invalid level {text!r}: expected an integer from 1 to {HIGHEST_LEVEL}"
+        )
     return int(text)
 
 
@@ -92,7 +97,8 @@ def model_option(text: str) -> tuple[str, object]:
         raise ValueError("expected KEY=VALUE, e.g. num_ctx=4096")
     try:
         decoded = json.loads(value)
-        json.dumps(decoded, allow_nan=False)  # NaN and 1e400 can be read but not sent
+        # NaN and 1e400 can be read but not sent
+        json.dumps(decoded, allow_nan=False)
     except (ValueError, RecursionError):
         decoded = value
     return key.strip(), decoded

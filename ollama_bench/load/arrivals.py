@@ -29,7 +29,9 @@ def at_once(count: int, ramp_s: float = 0.0) -> Iterator[float]:
 def poisson(rate_per_s: float, seed: int) -> Iterator[float]:
     """Yield the due times of an open loop: independent arrivals at a mean rate."""
     draw = random.Random(seed)
-    return itertools.accumulate(draw.expovariate(rate_per_s) for _ in itertools.count())
+    return itertools.accumulate(
+        draw.expovariate(rate_per_s) for _ in itertools.count()
+    )
 
 
 class ArrivalQueue:
@@ -41,11 +43,13 @@ class ArrivalQueue:
     """
 
     def __init__(self, due_times: Iterator[float]) -> None:
-        self.next_due_s = next(due_times, None)  # None: nothing more is to be admitted
+        # None: nothing more is to be admitted
+        self.next_due_s = next(due_times, None)
         self._due_times = due_times
         self._admissions = 0
         self._admitted: dict[int, Arrival] = {}  # by their order
-        self._ready: list[tuple[int, Ready]] = []  # those that could be sent, a heap by order
+        # those that could be sent, a heap by order
+        self._ready: list[tuple[int, Ready]] = []
         # Of an open loop: not known yet whether they find every place taken when they are due.
         self._undecided: collections.deque[Arrival] = collections.deque()
 
@@ -112,7 +116,11 @@ class ArrivalQueue:
 
     def first_ready(self, last_order: int) -> list[Flight]:
         """Return the flights that are ready, up to an order."""
-        return [event.flight for order, event in sorted(self._ready) if order <= last_order]
+        return [
+            event.flight
+            for order, event in sorted(self._ready)
+            if order <= last_order
+        ]
 
     def discard(self, arrival: Arrival) -> None:
         """Forget an arrival whose worker has returned."""
@@ -129,7 +137,11 @@ class ArrivalQueue:
     def drop(self, arrival: Arrival) -> bool:
         """Cancel an arrival; tell whether it was still to be sent."""
         was_admitted = self._admitted.pop(arrival.order, None) is not None
-        kept = [entry for entry in self._ready if entry[1].arrival is not arrival]
+        kept = [
+            entry
+            for entry in self._ready
+            if entry[1].arrival is not arrival
+        ]
         if len(kept) < len(self._ready):
             heapq.heapify(kept)
             self._ready = kept
@@ -163,9 +175,15 @@ class ArrivalQueue:
         unsent = []
         for arrival in self._admitted.values():
             if arrival.due_s <= due_s:
-                unsent.append((arrival.due_s, arrival.has_waited or is_full))
+                unsent.append(
+                    (arrival.due_s, arrival.has_waited or is_full)
+                )
         room = sys.maxsize if most_unadmitted is None else most_unadmitted
-        while self.next_due_s is not None and self.next_due_s <= due_s and room > 0:
+        while (
+            self.next_due_s is not None
+            and self.next_due_s <= due_s
+            and room > 0
+        ):
             unsent.append((self.next_due_s, is_full))
             self.next_due_s = next(self._due_times, None)
             room -= 1

@@ -26,12 +26,18 @@ from ollama_bench.protocols.text import one_line
 from ollama_bench.transport.exchange import Exchange
 from ollama_bench.transport.session import Session
 
-CONNECT_TIMEOUT_S = 10.0  # a server that does not accept within it counts as refusing
+# a server that does not accept within it counts as refusing
+CONNECT_TIMEOUT_S = 10.0
 PIECES_BETWEEN_PAUSES = 64  # of an answer; 0.2 ms of work
 MAX_ERROR_BODY_BYTES = 65_536
-MAX_ANSWER_BYTES = 256 << 20  # no model says as much; a longer answer is cut to bound memory
+# no model says as much; a longer answer is cut to bound memory
+MAX_ANSWER_BYTES = 256 << 20
 
-BROKEN_CONNECTION = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+BROKEN_CONNECTION = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    OSError,
+)
 # What http.client raises for a chunk or a length that is not a number.
 BROKEN_FRAMING = (ValueError, OverflowError, MemoryError)
 
@@ -62,12 +68,18 @@ def make_request(
             raise
         failure = error
     summary = stream.summary
-    outcome.summary, outcome.answer, outcome.reasoning = summary, stream.answer, stream.reasoning
+    outcome.summary, outcome.answer, outcome.reasoning = (
+        summary,
+        stream.answer,
+        stream.reasoning,
+    )
     outcome.sent_ns = exchange.sent_ns
     outcome.first_byte_ns = exchange.first_read_ns
     outcome.ended_ns = exchange.ended_ns
     outcome.read_lags_ns = exchange.read_lags_ns
-    outcome.status, outcome.error = determine_status(outcome, summary, exchange.cancelled, failure)
+    outcome.status, outcome.error = determine_status(
+        outcome, summary, exchange.cancelled, failure
+    )
 
 
 def send_and_read(
@@ -84,7 +96,11 @@ def send_and_read(
     with (
         exchange,
         session.send(
-            prepared, exchange=exchange, stream=True, timeout=timeout, allow_redirects=False
+            prepared,
+            exchange=exchange,
+            stream=True,
+            timeout=timeout,
+            allow_redirects=False,
         ) as response,
     ):
         outcome.http_status = response.status_code
@@ -105,7 +121,9 @@ def read_stream(
     chunk_ns, kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
     feed = stream.feed
     instant_ns, length = 0, 0
-    for number, (instant_ns, data) in enumerate(exchange.pieces(response), 1):
+    for number, (instant_ns, data) in enumerate(
+        exchange.pieces(response), 1
+    ):
         if new_kinds := feed(data):
             kinds += new_kinds
             chunk_ns.extend([instant_ns] * len(new_kinds))
@@ -113,7 +131,9 @@ def read_stream(
             pause()
         length += len(data)
         if length > MAX_ANSWER_BYTES:
-            too_long = f"answer cut: longer than {MAX_ANSWER_BYTES >> 20} MiB"
+            too_long = (
+                f"answer cut: longer than {MAX_ANSWER_BYTES >> 20} MiB"
+            )
             stream.summary.record_broken_stream(too_long)
             return
     # The last line may lack its line feed; half a line of a broken stream is no chunk.
@@ -122,7 +142,9 @@ def read_stream(
     chunk_ns.extend([instant_ns] * len(new_kinds))
 
 
-def read_error_body(response: requests.Response, secret: Secret = NO_SECRET) -> str:
+def read_error_body(
+    response: requests.Response, secret: Secret = NO_SECRET
+) -> str:
     """Return what an error response says, as one line; where to, for a redirect."""
     if location := response.headers.get("Location"):
         return one_line(secret.mask(f"redirects to {location}"))

@@ -6,16 +6,20 @@ from typing import Literal, TypedDict, TypeGuard
 
 LoadKind = Literal["burst", "closed", "open"]
 
-MAX_CPU_RATIO = 0.9  # of one core: the interpreter runs one thread at a time
+# of one core: the interpreter runs one thread at a time
+MAX_CPU_RATIO = 0.9
 MAX_SEND_LAG_S: dict[LoadKind, float] = {
     "burst": 0.05,  # requests that take longer to leave are no burst
     "closed": 0.005,  # from a reply's last byte to the next request
     "open": 0.002,  # from when a request was due
 }
-MIN_IN_FLIGHT_RATIO = 0.98  # of a closed loop's workers; below, this client did not keep up
-MAX_READ_LAG_S = 0.01  # at p99; stamps of our own that are later spoil inter-token latency
+# of a closed loop's workers; below, this client did not keep up
+MIN_IN_FLIGHT_RATIO = 0.98
+# at p99; stamps of our own that are later spoil inter-token latency
+MAX_READ_LAG_S = 0.01
 MIN_STOP_BESIDE_SLEEP_S = 0.5  # a shorter stop is what waking up takes
-MAX_KERNEL_READ_LAG_S = 0.25  # with the kernel's stamps: until its buffers fill
+# with the kernel's stamps: until its buffers fill
+MAX_KERNEL_READ_LAG_S = 0.25
 
 
 class ClientMeasurements(TypedDict):
@@ -46,25 +50,43 @@ class ClientFigures(ClientMeasurements):
 
 
 def describe_client_limits(
-    measured: ClientMeasurements, load: LoadKind, workers: int, keeps_failing: bool
+    measured: ClientMeasurements,
+    load: LoadKind,
+    workers: int,
+    keeps_failing: bool,
 ) -> str | None:
     """Return which limits of the client a level exceeded, with the figures; None if none.
 
     ``keeps_failing`` says that most requests failed: these are in flight for no time, which is
     not the client's fault.
     """
-    found = describe_pauses(measured["client_paused_s"], measured["slept_s"])
+    found = describe_pauses(
+        measured["client_paused_s"], measured["slept_s"]
+    )
     if exceeds(cpu_ratio := measured["client_cpu_ratio"], MAX_CPU_RATIO):
         found.append(f"the client used {cpu_ratio:.0%} of a core")
-    if exceeds(send_lag_s := measured["client_send_lag_p99_s"], MAX_SEND_LAG_S[load]):
-        found.append(f"requests were sent up to {to_ms(send_lag_s)} ms late")
+    if exceeds(
+        send_lag_s := measured["client_send_lag_p99_s"],
+        MAX_SEND_LAG_S[load],
+    ):
+        found.append(
+            f"requests were sent up to {to_ms(send_lag_s)} ms late"
+        )
     in_flight = measured["in_flight_mean"]
-    is_full = in_flight is None or in_flight >= MIN_IN_FLIGHT_RATIO * workers
+    is_full = (
+        in_flight is None or in_flight >= MIN_IN_FLIGHT_RATIO * workers
+    )
     if not is_full and not keeps_failing:
-        found.append(f"{in_flight:.1f} of {workers} requests were in flight on average")
+        found.append(
+            f"{in_flight:.1f} of {workers} requests were in flight on average"
+        )
     has_kernel_stamps = measured["client_stamps"] == "kernel"
-    max_read_lag_s = MAX_KERNEL_READ_LAG_S if has_kernel_stamps else MAX_READ_LAG_S
-    if exceeds(read_lag_s := measured["client_read_lag_p99_s"], max_read_lag_s):
+    max_read_lag_s = (
+        MAX_KERNEL_READ_LAG_S if has_kernel_stamps else MAX_READ_LAG_S
+    )
+    if exceeds(
+        read_lag_s := measured["client_read_lag_p99_s"], max_read_lag_s
+    ):
         found.append(f"answers were read up to {to_ms(read_lag_s)} ms late")
     if held_s := measured["client_held_s"]:
         digest_lag_s = measured["client_digest_lag_max_s"] or 0
@@ -86,7 +108,9 @@ def describe_pauses(paused_s: float, slept_s: float | None) -> list[str]:
     if slept_s:
         found.append(f"the machine slept for {slept_s:.1f} s")
     if stopped_s > min_stop_s:
-        found.append(f"this client itself stood still for {stopped_s:.1f} s ({reason})")
+        found.append(
+            f"this client itself stood still for {stopped_s:.1f} s ({reason})"
+        )
     return found
 
 

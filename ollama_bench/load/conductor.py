@@ -9,7 +9,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ollama_bench.load.dispatcher import Dispatcher
-from ollama_bench.load.events import Begun, Ended, Event, EventQueue, Ready, Returned
+from ollama_bench.load.events import (
+    Begun,
+    Ended,
+    Event,
+    EventQueue,
+    Ready,
+    Returned,
+)
 from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight, Transport
 from ollama_bench.load.heartbeat import Heartbeat
 from ollama_bench.load.interpreter import Interpreter
@@ -27,10 +34,14 @@ READY_TIMEOUT_S = 60.0  # for all first connections of a level to be made
 # (llama-server after 5 s).
 CONNECT_AHEAD_S = 0.2
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
-EARLY_S = 0.00015  # an open loop is awake this long before a request is due: a thread wakes late
-PREPARE_PAUSE_S = 0.01  # between two requests that are made ready while enough are
-PREPARE_AT_ONCE = 2  # requests that are made ready at a time while others stream
-RUN_FAILED = "the run failed"  # why requests are cancelled when the level ends by an error
+# an open loop is awake this long before a request is due: a thread wakes late
+EARLY_S = 0.00015
+# between two requests that are made ready while enough are
+PREPARE_PAUSE_S = 0.01
+# requests that are made ready at a time while others stream
+PREPARE_AT_ONCE = 2
+# why requests are cancelled when the level ends by an error
+RUN_FAILED = "the run failed"
 
 
 class Conductor:
@@ -56,16 +67,25 @@ class Conductor:
         self._observer = observer
         self._interpreter = Interpreter()
         self._events: EventQueue = queue.SimpleQueue()
-        self._dispatcher = Dispatcher(spec, result, transport, self._events, self._interpreter)
-        self._worker = Worker(spec, transport, self._dispatcher, self._events)
-        self._watchdog = Watchdog(spec, result, transport, self._dispatcher, heartbeat)
+        self._dispatcher = Dispatcher(
+            spec, result, transport, self._events, self._interpreter
+        )
+        self._worker = Worker(
+            spec, transport, self._dispatcher, self._events
+        )
+        self._watchdog = Watchdog(
+            spec, result, transport, self._dispatcher, heartbeat
+        )
         self._admissions = 0
         self._preparing = 0  # requests that are being made ready
         self._carried = 0  # arrivals whose workers have not returned
-        self._next_admission_s = 0.0  # when the next may be made ready, of time.perf_counter
-        self._early: list[Ended] = []  # requests that ended before anything was due
+        # when the next may be made ready, of time.perf_counter
+        self._next_admission_s = 0.0
+        # requests that ended before anything was due
+        self._early: list[Ended] = []
         self._cpu_before_s = 0.0
-        self._slept_before_ns: int | None = None  # of sleep_clock.slept_ns; None: unknown
+        # of sleep_clock.slept_ns; None: unknown
+        self._slept_before_ns: int | None = None
 
     def run(self) -> None:
         """Run the level.
@@ -88,7 +108,11 @@ class Conductor:
         until_s = time.monotonic() + READY_TIMEOUT_S
         interrupt = self._spec.interrupt
         self._admit_due(CONNECT_AHEAD_S, at_once=math.inf)
-        while self._preparing and time.monotonic() < until_s and not interrupt.is_set():
+        while (
+            self._preparing
+            and time.monotonic() < until_s
+            and not interrupt.is_set()
+        ):
             match self._wait_for_event(TICK_S):
                 case None:
                     pass
@@ -108,7 +132,9 @@ class Conductor:
         """Send what is due, collect what ended, look around four times a second."""
         syscalls.wake_in_time()
         started_ns = self._start()
-        next_tick_s = time.perf_counter() + (0.0 if self._spec.interrupt.is_set() else TICK_S)
+        next_tick_s = time.perf_counter() + (
+            0.0 if self._spec.interrupt.is_set() else TICK_S
+        )
         while self._carried or self._dispatcher.next_due_s is not None:
             if time.perf_counter() >= next_tick_s or self._must_close():
                 self._tick()
@@ -117,7 +143,9 @@ class Conductor:
             passed_s = (time.perf_counter_ns() - started_ns) / 1e9
             self._admit_due(passed_s + CONNECT_AHEAD_S, PREPARE_AT_ONCE)
             wake_s = self._find_wake_s(started_ns / 1e9, next_tick_s)
-            if event := self._wait_for_event(max(0.0, wake_s - time.perf_counter())):
+            if event := self._wait_for_event(
+                max(0.0, wake_s - time.perf_counter())
+            ):
                 self._handle(event)
             self._end_if_idle()
         self._end_if_idle()
@@ -162,14 +190,23 @@ class Conductor:
             due_s.append(send_s)
         admission_s = self._dispatcher.find_next_admission_s()
         if admission_s is not None and self._preparing < PREPARE_AT_ONCE:
-            due_s.append(max(admission_s - CONNECT_AHEAD_S, self._next_admission_s - started_s))
+            due_s.append(
+                max(
+                    admission_s - CONNECT_AHEAD_S,
+                    self._next_admission_s - started_s,
+                )
+            )
         return due_s
 
     def _admit_due(self, until_s: float, at_once: float) -> None:
         """Have the requests made ready that are due by then, so many at a time."""
-        while (due_s := self._dispatcher.next_due_s) is not None and due_s <= until_s:
+        while (
+            due_s := self._dispatcher.next_due_s
+        ) is not None and due_s <= until_s:
             is_time = self._next_admission_s <= time.perf_counter()
-            arrival = self._dispatcher.admit_next(self._preparing < at_once and is_time)
+            arrival = self._dispatcher.admit_next(
+                self._preparing < at_once and is_time
+            )
             if arrival is None:
                 return
             self._submit(arrival)
@@ -179,12 +216,16 @@ class Conductor:
         self._preparing += 1
         self._carried += 1
         has_started = self._result.started_ns is not None
-        if has_started and not self._spec.is_open:  # the fewer are ready, the sooner
-            pause_s = PREPARE_PAUSE_S * self._dispatcher.measure_ready_ratio()
+        # the fewer are ready, the sooner
+        if has_started and not self._spec.is_open:
+            pause_s = (
+                PREPARE_PAUSE_S * self._dispatcher.measure_ready_ratio()
+            )
             self._next_admission_s = time.perf_counter() + pause_s
         try:
             self._pool.submit(self._worker.carry, arrival)
-        except RuntimeError:  # no further thread: another will do it, where there are enough
+        except RuntimeError:
+            # no further thread: another will do it, where there are enough
             if not has_started and self._admissions <= self._spec.workers:
                 raise
 
@@ -230,7 +271,9 @@ class Conductor:
         """Number a request that ended before it was sent: an error of ours, or an interruption."""
         self._dispatcher.number(flight)
         outcome.task = flight.task
-        outcome.ended_ns = max(outcome.ended_ns or 0, self._result.started_ns or 0)
+        outcome.ended_ns = max(
+            outcome.ended_ns or 0, self._result.started_ns or 0
+        )
 
     # -- at the end
 
@@ -242,8 +285,12 @@ class Conductor:
         self._digests.hurry()
         result = self._result
         result.cpu_s = time.process_time() - self._cpu_before_s
-        result.ended_ns = max(result.started_ns or 0, self._dispatcher.last_end_ns)
-        result.slept_s = sleep_clock.slept_s(self._slept_before_ns, sleep_clock.slept_ns())
+        result.ended_ns = max(
+            result.started_ns or 0, self._dispatcher.last_end_ns
+        )
+        result.slept_s = sleep_clock.slept_s(
+            self._slept_before_ns, sleep_clock.slept_ns()
+        )
 
     def _abandon(self) -> None:
         """Cut everything, as the level has failed: no thread may wait for ever."""

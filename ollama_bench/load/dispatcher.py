@@ -20,7 +20,8 @@ from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.transport.lines import Line
 
-MOST_WAITING_BYTES = 512 << 20  # of replies that wait to be digested; beyond, nothing is sent
+# of replies that wait to be digested; beyond, nothing is sent
+MOST_WAITING_BYTES = 512 << 20
 
 
 class Dispatcher:
@@ -56,8 +57,10 @@ class Dispatcher:
         self._numbers = 0  # that were given
         self._promised = 0  # requests that have left or are admitted
         self._in_flight = 0  # places taken
-        self._freed_ns: collections.deque[int] = collections.deque()  # when places became free
-        self._held_since_ns: int | None = None  # nothing is sent, as too much waits to be digested
+        # when places became free
+        self._freed_ns: collections.deque[int] = collections.deque()
+        # nothing is sent, as too much waits to be digested
+        self._held_since_ns: int | None = None
         self._is_closing = False  # nothing more is sent
         self._is_live = True  # streams still come in, or will
 
@@ -124,7 +127,10 @@ class Dispatcher:
         return len(self._arrivals) < self._ready_ahead + free
 
     def _note_admitted(self, arrival: Arrival) -> None:
-        if self._started_ns and self._to_instant(arrival.due_s) <= time.perf_counter_ns():
+        if (
+            self._started_ns
+            and self._to_instant(arrival.due_s) <= time.perf_counter_ns()
+        ):
             arrival.has_waited = self._in_flight >= self._workers
         else:
             self._arrivals.put_undecided(arrival)
@@ -175,8 +181,14 @@ class Dispatcher:
         """Return when something may be sent, or a request of an open loop turns out to wait."""
         due_s = []
         with self._gate:
-            ready, undecided = self._arrivals.next_ready, self._arrivals.next_undecided
-            can_send = self._in_flight < self._workers and self._held_since_ns is None
+            ready, undecided = (
+                self._arrivals.next_ready,
+                self._arrivals.next_undecided,
+            )
+            can_send = (
+                self._in_flight < self._workers
+                and self._held_since_ns is None
+            )
             if ready is not None and can_send:
                 due_s.append(ready.due_s)
             if undecided is not None:
@@ -198,13 +210,25 @@ class Dispatcher:
 
         Either the pool was too small or this client is late, by as much as it is now.
         """
-        passed_s = (time.perf_counter_ns() - self._started_ns) / 1e9 if self._started_ns else 0.0
+        passed_s = (
+            (time.perf_counter_ns() - self._started_ns) / 1e9
+            if self._started_ns
+            else 0.0
+        )
         if self._until_s is not None:
             passed_s = min(passed_s, self._until_s)
-        most_unadmitted = None if self._total is None else self._total - self._promised
+        most_unadmitted = (
+            None if self._total is None else self._total - self._promised
+        )
         is_full = self._in_flight >= self._workers
-        unsent = self._arrivals.take_unsent(passed_s, most_unadmitted, is_full)
-        lags_ns = [int((passed_s - due_s) * 1e9) for due_s, has_waited in unsent if not has_waited]
+        unsent = self._arrivals.take_unsent(
+            passed_s, most_unadmitted, is_full
+        )
+        lags_ns = [
+            int((passed_s - due_s) * 1e9)
+            for due_s, has_waited in unsent
+            if not has_waited
+        ]
         self._result.never_sent = len(unsent)
         self._result.pool_waits += len(unsent) - len(lags_ns)
         self._result.tally.add_unsent(lags_ns)
@@ -212,7 +236,11 @@ class Dispatcher:
     def end_if_idle(self) -> bool:
         """Tell whether, just now, the last stream has ended: nothing is in flight or will be."""
         with self._gate:
-            if not self._is_live or self._in_flight or not self._arrivals.is_exhausted:
+            if (
+                not self._is_live
+                or self._in_flight
+                or not self._arrivals.is_exhausted
+            ):
                 return False
             self._is_live = False
             return True
@@ -245,9 +273,13 @@ class Dispatcher:
         It goes on instead of the question that would come last.
         """
         with self._gate:
-            if self._is_closing or self.is_time_over(time.perf_counter_ns()):
+            if self._is_closing or self.is_time_over(
+                time.perf_counter_ns()
+            ):
                 return False
-            is_full = self._total is not None and self._promised >= self._total
+            is_full = (
+                self._total is not None and self._promised >= self._total
+            )
             if is_full and not self._is_burst:
                 last = self._arrivals.find_last_untold()
                 if last is None:
@@ -263,7 +295,10 @@ class Dispatcher:
             if self._is_closing or previous is None:
                 flight.cancel(NOT_NEEDED)
                 return
-            flight.intended_ns, flight.is_replacement = previous.ended_ns, True
+            flight.intended_ns, flight.is_replacement = (
+                previous.ended_ns,
+                True,
+            )
             self._number(flight)
             if previous.holds_place:
                 previous.holds_place = False
@@ -277,19 +312,28 @@ class Dispatcher:
         """
         with self._gate:
             if flight.holds_place:
-                was_sent = flight.sent_ns is not None and flight.ended_ns is not None
+                was_sent = (
+                    flight.sent_ns is not None
+                    and flight.ended_ns is not None
+                )
                 freed_ns = flight.ended_ns if was_sent else None
                 self._free_place(flight, freed_ns or time.perf_counter_ns())
                 self._send_due(None)
 
     def note_digested(self, flight: Flight) -> None:
         """Note how long the digesting of a reply lagged behind its end."""
-        if self._is_burst or flight.sent_ns is None or flight.ended_ns is None:
+        if (
+            self._is_burst
+            or flight.sent_ns is None
+            or flight.ended_ns is None
+        ):
             return
         with self._gate:
             if self._is_live:
                 lag_s = (time.perf_counter_ns() - flight.ended_ns) / 1e9
-                self._result.digest_lag_s = max(self._result.digest_lag_s, lag_s)
+                self._result.digest_lag_s = max(
+                    self._result.digest_lag_s, lag_s
+                )
 
     # -- called by whichever thread notices; the hot path
 
@@ -301,7 +345,8 @@ class Dispatcher:
             if ended_ns > self._last_end_ns:
                 self._last_end_ns = ended_ns
             if flight.task.follow is not None and not self._is_closing:
-                if line is not None:  # the place is kept for the next turn, if there is one
+                # the place is kept for the next turn, if there is one
+                if line is not None:
                     self._lines.put(line)
                 return
             self._free_place(flight, ended_ns)
@@ -322,7 +367,9 @@ class Dispatcher:
         if self._started_ns and now_ns < self._until_ns:
             if self._is_open:
                 passed_s = (now_ns - self._started_ns) / 1e9
-                self._arrivals.decide(passed_s, self._in_flight >= self._workers)
+                self._arrivals.decide(
+                    passed_s, self._in_flight >= self._workers
+                )
             while self._may_send(now_ns):
                 self._fire(self._arrivals.pop_ready(), line)
                 line = None
@@ -341,7 +388,10 @@ class Dispatcher:
         """Tell whether so much waits to be digested that nothing may be sent: memory is bounded."""
         if self._is_burst:
             return False
-        if self._held_since_ns is None and self._digests.waiting_bytes <= MOST_WAITING_BYTES:
+        if (
+            self._held_since_ns is None
+            and self._digests.waiting_bytes <= MOST_WAITING_BYTES
+        ):
             return False
         now_ns = time.perf_counter_ns()
         if self._held_since_ns is not None:
@@ -373,7 +423,9 @@ class Dispatcher:
         flight.fire(self._choose_line(flight, line))
         self._result.full_ns = flight.sent_ns or time.perf_counter_ns()
 
-    def _choose_line(self, flight: Flight, freed: Line | None) -> Line | None:
+    def _choose_line(
+        self, flight: Flight, freed: Line | None
+    ) -> Line | None:
         """Choose the line that has just become free, where its server keeps lines.
 
         None: the flight takes its own, or a new one.
@@ -383,7 +435,11 @@ class Dispatcher:
             if freed.key == key and lines.keeps(key) and freed.is_open():
                 return freed
             lines.put(freed)
-        return lines.take(key) if flight.line is None and key is not None else None
+        return (
+            lines.take(key)
+            if flight.line is None and key is not None
+            else None
+        )
 
     def _number(self, flight: Flight) -> None:
         """Number a request: they are numbered as they leave."""

@@ -11,7 +11,9 @@ NS_PER_S = 1e9
 class DurationPool(PercentilePool):
     """A pool of nanoseconds."""
 
-    def percentile_s(self, percent: int, min_values: int = 1) -> float | None:
+    def percentile_s(
+        self, percent: int, min_values: int = 1
+    ) -> float | None:
         """Return a percentile in seconds; None below so many values."""
         if self.count < min_values:
             return None
@@ -19,7 +21,9 @@ class DurationPool(PercentilePool):
 
     def p99_or_max_s(self) -> float | None:
         """Return p99 in seconds, the maximum where p99 needs more values; None without any."""
-        return self.percentile_s(99 if self.count >= MIN_VALUES_FOR_P99 else 100)
+        return self.percentile_s(
+            99 if self.count >= MIN_VALUES_FOR_P99 else 100
+        )
 
     def mean_s(self) -> float | None:
         """Return the mean in seconds; None without any value."""

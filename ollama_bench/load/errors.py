@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-PIDS_LIMITS = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")  # cgroup 2 and 1
+# cgroup 2 and 1
+PIDS_LIMITS = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
 
 
 class LoadError(Exception):
@@ -14,7 +15,9 @@ class LoadError(Exception):
 def explain_missing_threads(workers: int) -> str:
     """Return one line that says which limit keeps a level from its threads."""
     limits = [*find_process_limit(), *find_container_limit()]
-    found = " and ".join(limits) or "no limit is set, so memory may be short"
+    found = (
+        " and ".join(limits) or "no limit is set, so memory may be short"
+    )
     return (
         f"level {workers} needs {workers} threads and the system refused to start more: "
         f"{found}; raise the limit or use a lower level"
@@ -23,7 +26,9 @@ def explain_missing_threads(workers: int) -> str:
 
 def find_process_limit() -> list[str]:
     """Return the limit of the user's processes, where one is set."""
-    with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
+    with contextlib.suppress(
+        ImportError, OSError, ValueError, AttributeError
+    ):
         import resource
 
         soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
@@ -35,7 +40,10 @@ def find_process_limit() -> list[str]:
 def find_container_limit() -> list[str]:
     """Return the limit of the container's processes, where one is set."""
     for path in PIDS_LIMITS:
-        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+        with (
+            contextlib.suppress(OSError),
+            open(path, encoding="ascii") as file,
+        ):
             limit = file.read().strip()
             if limit != "max":
                 return [f"pids.max of the container is {limit}"]

@@ -34,7 +34,10 @@ MAX_CHUNK_SIZE_CHARS = 50
 def classify_failure(error: BaseException) -> FailureStatus:
     """Return the status of a request whose connection or stream failed."""
     causes = list(iterate_causes(error))
-    if any(isinstance(cause, OSError) and cause.errno in CLIENT_ERRNOS for cause in causes):
+    if any(
+        isinstance(cause, OSError) and cause.errno in CLIENT_ERRNOS
+        for cause in causes
+    ):
         return "client_error"
     if any(isinstance(cause, REFUSED_ERRORS) for cause in causes):
         return "refused"
@@ -57,20 +60,36 @@ def iterate_causes(error: BaseException) -> Iterator[BaseException]:
             seen.add(id(cause))
             yield cause
             reason = getattr(cause, "reason", None)
-            waiting += [cause.__cause__, cause.__context__, reason, *cause.args]
+            waiting += [
+                cause.__cause__,
+                cause.__context__,
+                reason,
+                *cause.args,
+            ]
 
 
-def describe_failure(error: BaseException, secret: Secret = NO_SECRET) -> str:
+def describe_failure(
+    error: BaseException, secret: Secret = NO_SECRET
+) -> str:
     """Return what the innermost exception says, as one line without the API key."""
     causes = list(iterate_causes(error))
     for cause in causes:
-        if isinstance(cause, urllib3.exceptions.InvalidChunkLength) and cause.length:
+        if (
+            isinstance(cause, urllib3.exceptions.InvalidChunkLength)
+            and cause.length
+        ):
             return f"invalid chunk size {shorten_chunk_size(cause.length, secret)!r}"
     for cause in causes:
-        if isinstance(cause, http.client.IncompleteRead) or "ended prematurely" in str(cause):
+        if isinstance(
+            cause, http.client.IncompleteRead
+        ) or "ended prematurely" in str(cause):
             return "connection closed in mid-stream"
     innermost = causes[-1]
-    text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
+    text = (
+        getattr(innermost, "strerror", None)
+        or str(innermost)
+        or type(innermost).__name__
+    )
     return " ".join(secret.mask(str(text)).split())[:MAX_ERROR_CHARS]
 
 

@@ -12,7 +12,8 @@ from ollama_bench.transport.exchange import Exchange
 from ollama_bench.transport.lines import Lines
 from ollama_bench.transport.reader import Reader
 
-NOT_NEEDED = "not needed any more"  # why a request that was made ready and never sent is cancelled
+# why a request that was made ready and never sent is cancelled
+NOT_NEEDED = "not needed any more"
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,11 @@ class Arrival:
 
     order: int  # from 1 on
     due_s: float  # since the level's start
-    flight: Flight | None = None  # once it has a question; guarded by the dispatcher's gate
+    # once it has a question; guarded by the dispatcher's gate
+    flight: Flight | None = None
     is_ready: bool = False  # the conductor's
-    has_waited: bool = False  # due while every place was taken; guarded by the gate
+    # due while every place was taken; guarded by the gate
+    has_waited: bool = False
 
 
 class Flight(Exchange):
@@ -67,10 +70,12 @@ class Flight(Exchange):
             is_last=task.protocol.is_last_line,
             needs_line=needs_line,
         )
-        self.task = task  # until it is numbered, with the number of its question or previous turn
+        # until it is numbered, with the number of its question or previous turn
+        self.task = task
         self.arrival = arrival  # None: a later turn of a conversation
         self.previous = previous  # the turn before
-        self.is_urgent = task.follow is not None  # the next turn needs what it says
+        # the next turn needs what it says
+        self.is_urgent = task.follow is not None
         self.due_ns: int | None = None
         self.is_replacement = False  # of a reply that has ended
         self.holds_place = False

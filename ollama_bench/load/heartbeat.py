@@ -10,7 +10,8 @@ from array import array
 from ollama_bench.platforms import sleep_clock
 
 HEARTBEAT_S = 0.02
-STOOD_STILL_S = 0.5  # a beat this late: the process was stopped, or the machine slept
+# a beat this late: the process was stopped, or the machine slept
+STOOD_STILL_S = 0.5
 
 
 class Heartbeat:
@@ -22,23 +23,32 @@ class Heartbeat:
     """
 
     def __init__(self) -> None:
-        self.pauses: list[tuple[int, int]] = []  # (from, to), instants of time.perf_counter_ns
+        # (from, to), instants of time.perf_counter_ns
+        self.pauses: list[tuple[int, int]] = []
         self.last_pause_end_ns = 0
-        self._pauses_ns: list[int] = []  # how long each was, by the clock that goes on
+        # how long each was, by the clock that goes on
+        self._pauses_ns: list[int] = []
         self._beats_ns = array("q")  # the instant of each beat
         self._late_ns = array("q")  # how late each was
         self._is_stopped = False  # the owner's; the thread only reads it
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(
+            target=self._beat, name="heartbeat", daemon=True
+        )
         self._thread.start()
 
     def _beat(self) -> None:
         beat_ns = int(HEARTBEAT_S * 1e9)
         while not self._is_stopped:
-            before_ns, continuous_before_ns = time.perf_counter_ns(), sleep_clock.continuous_ns()
+            before_ns, continuous_before_ns = (
+                time.perf_counter_ns(),
+                sleep_clock.continuous_ns(),
+            )
             time.sleep(HEARTBEAT_S)
             now_ns = time.perf_counter_ns()
             late_ns = now_ns - before_ns - beat_ns
-            continuous_late_ns = sleep_clock.continuous_ns() - continuous_before_ns - beat_ns
+            continuous_late_ns = (
+                sleep_clock.continuous_ns() - continuous_before_ns - beat_ns
+            )
             pause_ns = max(late_ns, continuous_late_ns)
             if pause_ns > STOOD_STILL_S * 1e9:
                 self._pauses_ns.append(pause_ns)

@@ -26,7 +26,8 @@ class Interpreter:
         """Collect no garbage for now, and in a load that goes on switch threads sooner."""
         gc.collect()
         gc.freeze()  # later collections look at new objects only
-        gc.disable()  # a collection would stop all threads for tens of milliseconds
+        # a collection would stop all threads for tens of milliseconds
+        gc.disable()
         if not is_burst:
             sys.setswitchinterval(LIVE_SWITCH_S)
         try:

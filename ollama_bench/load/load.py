@@ -42,7 +42,8 @@ from ollama_bench.transport.digest_queue import DigestQueue
 from ollama_bench.transport.lines import Lines
 from ollama_bench.transport.reader import Reader
 
-SPARE_THREADS = 64  # beside one for each request in flight and one for each that is ready
+# beside one for each request in flight and one for each that is ready
+SPARE_THREADS = 64
 
 
 class Load:
@@ -101,7 +102,9 @@ class Load:
         except RuntimeError as error:
             if "new thread" not in str(error):
                 raise
-            raise LoadError(explain_missing_threads(self.spec.workers)) from None
+            raise LoadError(
+                explain_missing_threads(self.spec.workers)
+            ) from None
         self.outcomes.sort(key=lambda outcome: outcome.task.number)
         return self.result
 
@@ -112,7 +115,9 @@ class Load:
         pool = stack.enter_context(ThreadPoolExecutor(threads, "stream"))
         heartbeat = Heartbeat()
         try:
-            Conductor(self.spec, self.result, transport, pool, heartbeat, observer).run()
+            Conductor(
+                self.spec, self.result, transport, pool, heartbeat, observer
+            ).run()
         finally:
             heartbeat.stop()
             self.result.add_heartbeat(heartbeat)
@@ -172,5 +177,9 @@ class Burst(Load):
         lines: Lines | None = None,
     ) -> None:
         super().__init__(
-            lambda number: tasks[number - 1], limits, len(tasks), interrupt=interrupt, lines=lines
+            lambda number: tasks[number - 1],
+            limits,
+            len(tasks),
+            interrupt=interrupt,
+            lines=lines,
         )

@@ -35,12 +35,15 @@ class Task:
     url: str
     body: JsonObject
     headers: dict[str, str] = field(default_factory=dict)  # e.g. an API key
-    prefix: str | None = None  # precedes the prompt to miss the prompt cache
+    # precedes the prompt to miss the prompt cache
+    prefix: str | None = None
     target_id: int | None = None
     prompt_number: int | None = None  # in a file of prompts
     turn: int = 1  # of a conversation
-    follow: Callable[[int, Outcome], Task] | None = None  # makes the next turn, numbered so
-    secret: Secret = NO_SECRET  # an API key, masked wherever the server repeats it
+    # makes the next turn, numbered so
+    follow: Callable[[int, Outcome], Task] | None = None
+    # an API key, masked wherever the server repeats it
+    secret: Secret = NO_SECRET
 
 
 class StopSignal(Protocol):
@@ -56,7 +59,8 @@ class StopSignal(Protocol):
 class Limits:
     """When to give up, and how to read; seconds, None is never."""
 
-    stall_s: float | None = 300.0  # silence of a stream that had begun, or of a whole level
+    # silence of a stream that had begun, or of a whole level
+    stall_s: float | None = 300.0
     deadline_s: float | None = None  # of a level
     kernel_stamps: bool = True
 
@@ -98,13 +102,16 @@ class Outcome:
     answer: str = ""
     reasoning: str = ""
     summary: StreamSummary | None = None
-    send_lag_ns: int | None = None  # from when it was due and a place was free until it was sent
-    due_ns: int | None = None  # of an open loop, where latency counts from it
+    # from when it was due and a place was free until it was sent
+    send_lag_ns: int | None = None
+    # of an open loop, where latency counts from it
+    due_ns: int | None = None
     sent_ns: int | None = None
     first_byte_ns: int | None = None
     ended_ns: int | None = None
     chunk_ns: array[int] = field(default_factory=lambda: array("q"))
-    chunk_is_reasoning: bytearray = field(default_factory=bytearray)  # a kind for each chunk
+    # a kind for each chunk
+    chunk_is_reasoning: bytearray = field(default_factory=bytearray)
     read_lags_ns: array[int] = field(default_factory=lambda: array("q"))
 
     @property
@@ -116,7 +123,11 @@ class Outcome:
     @property
     def tokens_per_chunk(self) -> float:
         """Tokens in a chunk, on average; 0 without chunks."""
-        return self.output_tokens / len(self.chunk_ns) if self.chunk_ns else 0.0
+        return (
+            self.output_tokens / len(self.chunk_ns)
+            if self.chunk_ns
+            else 0.0
+        )
 
     def to_figures(self, origin_ns: int) -> RequestFigures:
         """Return the figures of a finished request, with instants since the origin."""
@@ -127,7 +138,10 @@ class Outcome:
         summary = self.summary or StreamSummary()
         first_text_ns = last_text_ns = first_answer_ns = None
         if self.chunk_ns:
-            first_text_ns, last_text_ns = self.chunk_ns[0], self.chunk_ns[-1]
+            first_text_ns, last_text_ns = (
+                self.chunk_ns[0],
+                self.chunk_ns[-1],
+            )
         first_answer = self.chunk_is_reasoning.find(ANSWER)
         if first_answer >= 0:
             first_answer_ns = self.chunk_ns[first_answer]
@@ -146,7 +160,9 @@ class Outcome:
             "chunks": len(self.chunk_ns),
             "reasoning_chunks": sum(self.chunk_is_reasoning),
             "output_tokens": self.output_tokens,
-            "output_tokens_source": "chunks" if summary.output_tokens is None else "server",
+            "output_tokens_source": "chunks"
+            if summary.output_tokens is None
+            else "server",
             "prompt_tokens": summary.prompt_tokens,
             "cached_tokens": summary.cached_tokens,
             "server_total_ns": summary.server_total_ns,

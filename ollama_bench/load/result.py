@@ -23,31 +23,43 @@ class LevelResult:
 
     def __init__(self, spec: LevelSpec) -> None:
         self.workers = spec.workers
-        self.planned = spec.total  # requests to send; None: as many as the time allows
+        # requests to send; None: as many as the time allows
+        self.planned = spec.total
         self.until_s = spec.until_s
         self.is_burst = spec.is_burst
         self.is_open = spec.is_open
         self.kind = spec.kind
         self.started_ns: int | None = None
         self.ended_ns: int | None = None  # the end of the last reply
-        self.exchanges: list[Flight] = []  # in flight or not digested yet; in a burst all
-        self.outcomes: list[Outcome] = []  # of a burst, by their number; other loads keep none
+        # in flight or not digested yet; in a burst all
+        self.exchanges: list[Flight] = []
+        # of a burst, by their number; other loads keep none
+        self.outcomes: list[Outcome] = []
         self.tally = Tally()
         self.cpu_s = 0.0  # of this process, until the last stream ended
-        self.slept_s: float | None = None  # the machine slept; None: unknown
-        self.beats_late_ns = array("q")  # how late the heartbeat was while streams came in
+        # the machine slept; None: unknown
+        self.slept_s: float | None = None
+        # how late the heartbeat was while streams came in
+        self.beats_late_ns = array("q")
         self.paused_s = 0.0  # this process stood still
-        self.never_sent = 0  # requests that were due and still not sent at the end
+        # requests that were due and still not sent at the end
+        self.never_sent = 0
         # Guarded by the dispatcher's gate:
-        self.full_ns: int | None = None  # the last sending: from here on the load only falls
-        self.pool_waits = 0  # requests that were due while every place was taken
-        self.held_s = 0.0  # nothing was sent, as too much waited to be digested
+        # the last sending: from here on the load only falls
+        self.full_ns: int | None = None
+        # requests that were due while every place was taken
+        self.pool_waits = 0
+        # nothing was sent, as too much waited to be digested
+        self.held_s = 0.0
         # The longest from a reply's end until it was digested, while others streamed.
         self.digest_lag_s = 0.0
 
     def add_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Note how late threads were and how long the process stood still."""
-        start_ns, end_ns = self.started_ns or 0, self.ended_ns or time.perf_counter_ns()
+        start_ns, end_ns = (
+            self.started_ns or 0,
+            self.ended_ns or time.perf_counter_ns(),
+        )
         self.beats_late_ns = heartbeat.find_late_ns(start_ns, end_ns)
         self.paused_s = heartbeat.measure_paused_s(start_ns, end_ns)
 
@@ -56,7 +68,11 @@ class LevelResult:
         if self.is_burst:
             return {}
         window = self.tally.find_steady_window(self.workers, self.is_open)
-        return {"steady_start_ns": window[0], "steady_end_ns": window[1]} if window else {}
+        return (
+            {"steady_start_ns": window[0], "steady_end_ns": window[1]}
+            if window
+            else {}
+        )
 
     def client_figures(self) -> ClientFigures:
         """Return how exact this client was, and whether it was the limit of the level."""
@@ -76,4 +92,6 @@ class LevelResult:
         """Return how long the level took so far; 0 where every request had failed before."""
         if self.started_ns is None:
             return 0.0
-        return ((self.ended_ns or time.perf_counter_ns()) - self.started_ns) / 1e9
+        return (
+            (self.ended_ns or time.perf_counter_ns()) - self.started_ns
+        ) / 1e9

@@ -22,7 +22,8 @@ class LevelSpec:
     ``arrivals`` gives the due times.
     """
 
-    source: Callable[[int], Task]  # makes the task of the n-th question, from 1 on
+    # makes the task of the n-th question, from 1 on
+    source: Callable[[int], Task]
     limits: Limits
     workers: int  # requests in flight at most
     interrupt: StopSignal  # cancels all when set
@@ -67,5 +68,11 @@ class LevelSpec:
         """Yield when each request is due, seconds since the start."""
         if self.arrivals is not None:
             return self.arrivals
-        first = at_once(min(self.workers, self.total or self.workers), self.ramp_s)
-        return first if self.is_burst else itertools.chain(first, itertools.repeat(self.ramp_s))
+        first = at_once(
+            min(self.workers, self.total or self.workers), self.ramp_s
+        )
+        return (
+            first
+            if self.is_burst
+            else itertools.chain(first, itertools.repeat(self.ramp_s))
+        )

@@ -8,7 +8,10 @@ from ollama_bench.protocols.chunks import StreamSummary
 
 
 def determine_status(
-    outcome: Outcome, summary: StreamSummary, cancelled: str | None, failure: Exception | None
+    outcome: Outcome,
+    summary: StreamSummary,
+    cancelled: str | None,
+    failure: Exception | None,
 ) -> tuple[Status, str | None]:
     """Return the one status of a request and what went wrong.
 
@@ -24,9 +27,15 @@ def determine_status(
             return "stalled", cancelled.removeprefix("stalled: ")
         return "cancelled", cancelled
     if outcome.http_status not in (None, 200):
-        return "http_error", outcome.error or f"HTTP {outcome.http_status} without a message"
+        return (
+            "http_error",
+            outcome.error
+            or f"HTTP {outcome.http_status} without a message",
+        )
     if summary.error:
         return "stream_error", summary.error
     if failure is not None:
-        return classify_failure(failure), describe_failure(failure, outcome.task.secret)
+        return classify_failure(failure), describe_failure(
+            failure, outcome.task.secret
+        )
     return "truncated", "stream ended before its last line"

@@ -25,10 +25,14 @@ from ollama_bench.load.client_limits import (
 from ollama_bench.load.duration_pool import NS_PER_S, DurationPool
 from ollama_bench.load.request import Outcome
 from ollama_bench.statistics.bootstrap import bootstrap_mean
-from ollama_bench.statistics.percentiles import MIN_VALUES_FOR_P95, MIN_VALUES_FOR_P99
+from ollama_bench.statistics.percentiles import (
+    MIN_VALUES_FOR_P95,
+    MIN_VALUES_FOR_P99,
+)
 from ollama_bench.statistics.percentiles import nearest_rank as nearest_rank
 
-SETTLE_NS = 100_000_000  # after a pause of this process, what arrived meanwhile is read within
+# after a pause of this process, what arrived meanwhile is read within
+SETTLE_NS = 100_000_000
 
 Span = tuple[int, int]  # (start, end), instants of time.perf_counter_ns
 
@@ -59,7 +63,8 @@ class Tally:
     def __init__(self) -> None:
         self.ended = 0
         self.completed = 0
-        self.last_ns: int | None = None  # last chunk, or last end of a request without any
+        # last chunk, or last end of a request without any
+        self.last_ns: int | None = None
         self.first_end_ns: int | None = None  # of a completed request
         self._gaps = DurationPool()
         self._read_lags = DurationPool()
@@ -83,7 +88,9 @@ class Tally:
             self._could_not_connect += 1
         else:
             self._sent_ns.append(outcome.sent_ns)
-            self._ended_ns.append(max(outcome.sent_ns, outcome.ended_ns or 0))
+            self._ended_ns.append(
+                max(outcome.sent_ns, outcome.ended_ns or 0)
+            )
             if outcome.send_lag_ns is not None:
                 self._send_lags_ns.append(outcome.send_lag_ns)
         if outcome.status == "completed":
@@ -94,15 +101,21 @@ class Tally:
         self._send_lags_ns.extend(lags_ns)
 
     def _note_last_instant(self, outcome: Outcome) -> None:
-        last_ns = outcome.chunk_ns[-1] if outcome.chunk_ns else outcome.ended_ns
+        last_ns = (
+            outcome.chunk_ns[-1] if outcome.chunk_ns else outcome.ended_ns
+        )
         if last_ns is not None:
             self.last_ns = max(self.last_ns or last_ns, last_ns)
 
-    def _add_completed(self, outcome: Outcome, pauses: Sequence[Span]) -> None:
+    def _add_completed(
+        self, outcome: Outcome, pauses: Sequence[Span]
+    ) -> None:
         chunk_ns, tokens = outcome.chunk_ns, outcome.output_tokens
         self.completed += 1
         if outcome.ended_ns is not None:
-            self.first_end_ns = min(self.first_end_ns or outcome.ended_ns, outcome.ended_ns)
+            self.first_end_ns = min(
+                self.first_end_ns or outcome.ended_ns, outcome.ended_ns
+            )
         if overlaps_any(chunk_ns[0], chunk_ns[-1], pauses):
             self._gaps.extend(gaps_outside(chunk_ns, pauses))
         else:
@@ -112,7 +125,9 @@ class Tally:
             self._ttft_s.append((chunk_ns[0] - started_ns) / NS_PER_S)
         streaming_ns = chunk_ns[-1] - chunk_ns[0]
         if tokens > 1 and streaming_ns > 0:
-            self._tokens_per_s.append((tokens - 1) * NS_PER_S / streaming_ns)
+            self._tokens_per_s.append(
+                (tokens - 1) * NS_PER_S / streaming_ns
+            )
 
     def summarize_itl(self) -> ItlFigures:
         """Return the inter-token latency: all gaps between chunks of completed streams, pooled."""
@@ -133,11 +148,17 @@ class Tally:
         return {
             "ttft_mean_low_s": ttft_s.low if ttft_s else None,
             "ttft_mean_high_s": ttft_s.high if ttft_s else None,
-            "tokens_per_s_mean_low": tokens_per_s.low if tokens_per_s else None,
-            "tokens_per_s_mean_high": tokens_per_s.high if tokens_per_s else None,
+            "tokens_per_s_mean_low": tokens_per_s.low
+            if tokens_per_s
+            else None,
+            "tokens_per_s_mean_high": tokens_per_s.high
+            if tokens_per_s
+            else None,
         }
 
-    def find_steady_window(self, workers: int, is_open: bool) -> Span | None:
+    def find_steady_window(
+        self, workers: int, is_open: bool
+    ) -> Span | None:
         """Return the part of a load in which it neither fills nor drains; None without one.
 
         A closed loop is steady once every worker has sent a request; an open loop, whose pool is
@@ -146,7 +167,9 @@ class Tally:
         sent_ns = sorted(self._sent_ns)
         start_ns = self.first_end_ns
         if not is_open:
-            start_ns = sent_ns[workers - 1] if len(sent_ns) > workers else None
+            start_ns = (
+                sent_ns[workers - 1] if len(sent_ns) > workers else None
+            )
         if start_ns is None or start_ns >= sent_ns[-1]:
             return None
         return start_ns, sent_ns[-1]
@@ -158,8 +181,12 @@ class Tally:
             return None
         start_ns, end_ns = window
         busy_ns = 0
-        for sent_ns, ended_ns in zip(self._sent_ns, self._ended_ns, strict=True):
-            busy_ns += max(0, min(ended_ns, end_ns) - max(sent_ns, start_ns))
+        for sent_ns, ended_ns in zip(
+            self._sent_ns, self._ended_ns, strict=True
+        ):
+            busy_ns += max(
+                0, min(ended_ns, end_ns) - max(sent_ns, start_ns)
+            )
         return busy_ns / (end_ns - start_ns)
 
     def summarize_client(
@@ -179,7 +206,9 @@ class Tally:
         stall_s = DurationPool(beats_late_ns).p99_or_max_s()
         read_lag_s = self._read_lags.p99_or_max_s()
         measured: ClientMeasurements = {
-            "client_send_skew_s": self._send_skew_s() if load == "burst" else None,
+            "client_send_skew_s": self._send_skew_s()
+            if load == "burst"
+            else None,
             "client_send_lag_p50_s": send_lags.percentile_s(50),
             "client_send_lag_p99_s": send_lags.p99_or_max_s(),
             "client_send_lag_max_s": send_lags.max_s(),
@@ -193,15 +222,26 @@ class Tally:
             "slept_s": slept_s,
             "client_held_s": held_s,
             "client_digest_lag_max_s": digest_lag_s,
-            "in_flight_mean": self.mean_in_flight(workers) if load == "closed" else None,
+            "in_flight_mean": self.mean_in_flight(workers)
+            if load == "closed"
+            else None,
         }
-        if read_lag_s is None:  # without stamps of the kernel: as late as a thread can be
+        # without stamps of the kernel: as late as a thread can be
+        if read_lag_s is None:
             measured["client_read_lag_p99_s"] = stall_s
-            measured["client_read_lag_source"] = None if stall_s is None else "heartbeat"
+            measured["client_read_lag_source"] = (
+                None if stall_s is None else "heartbeat"
+            )
             measured["client_stamps"] = "user"
-        keeps_failing = self._could_not_connect > 0 or 2 * self.completed < self.ended
+        keeps_failing = (
+            self._could_not_connect > 0 or 2 * self.completed < self.ended
+        )
         why = describe_client_limits(measured, load, workers, keeps_failing)
-        return {**measured, "client_limited": int(bool(why)), "client_limited_why": why}
+        return {
+            **measured,
+            "client_limited": int(bool(why)),
+            "client_limited_why": why,
+        }
 
     def _send_skew_s(self) -> float | None:
         """Return the time between the first and the last sending."""
@@ -210,7 +250,9 @@ class Tally:
         return (max(self._sent_ns) - min(self._sent_ns)) / NS_PER_S
 
 
-def overlaps_any(start_ns: int, end_ns: int, pauses: Sequence[Span]) -> bool:
+def overlaps_any(
+    start_ns: int, end_ns: int, pauses: Sequence[Span]
+) -> bool:
     """Tell whether a time overlaps a pause of this process or the reading up after it."""
     for pause_start_ns, pause_end_ns in pauses:
         if pause_start_ns < end_ns and start_ns < pause_end_ns + SETTLE_NS:
@@ -218,7 +260,9 @@ def overlaps_any(start_ns: int, end_ns: int, pauses: Sequence[Span]) -> bool:
     return False
 
 
-def gaps_outside(chunk_ns: Sequence[int], pauses: Sequence[Span]) -> Iterator[int]:
+def gaps_outside(
+    chunk_ns: Sequence[int], pauses: Sequence[Span]
+) -> Iterator[int]:
     """Yield the gaps between chunks that overlap no pause."""
     for earlier_ns, later_ns in pairwise(chunk_ns):
         if not overlaps_any(earlier_ns, later_ns, pauses):

@@ -55,7 +55,9 @@ class Watchdog:
         if reader is None:
             return
         if reader.death is not None:
-            raise LoadError(f"the receiving thread has died: {reader.death!r}")
+            raise LoadError(
+                f"the receiving thread has died: {reader.death!r}"
+            )
         if reader.failure is not None:
             raise reader.failure
 
@@ -75,14 +77,20 @@ class Watchdog:
         """
         silent_since_ns = now_ns - int(stall_s * 1e9)
         exchanges = list(self._result.exchanges)
-        heard_ns = [find_last_heard_ns(exchange, now_ns) for exchange in exchanges]
+        heard_ns = [
+            find_last_heard_ns(exchange, now_ns) for exchange in exchanges
+        ]
         resumed_ns = self._heartbeat.last_pause_end_ns
         full_ns = self._result.full_ns or self._result.started_ns or now_ns
-        are_all_silent = max([*heard_ns, full_ns, resumed_ns]) < silent_since_ns
+        are_all_silent = (
+            max([*heard_ns, full_ns, resumed_ns]) < silent_since_ns
+        )
         for exchange, last_ns in zip(exchanges, heard_ns, strict=True):
             if exchange.sent_ns is None or exchange.ended_ns is not None:
                 continue
-            is_silent = last_ns > 0 and max(last_ns, resumed_ns) < silent_since_ns
+            is_silent = (
+                last_ns > 0 and max(last_ns, resumed_ns) < silent_since_ns
+            )
             if is_silent or are_all_silent:
                 exchange.cancel(f"stalled: nothing for {stall_s:g} s")
 

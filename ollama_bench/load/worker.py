@@ -18,9 +18,11 @@ from ollama_bench.load.spec import LevelSpec
 from ollama_bench.transport.lines import ServerKey
 from ollama_bench.transport.session import Session
 
-REFUSED_PAUSE_S = 0.25  # a request that could not even connect keeps its worker this long
+# a request that could not even connect keeps its worker this long
+REFUSED_PAUSE_S = 0.25
 GENTLE_PAUSE_S = (
-    0.002  # while others stream, a digesting worker releases the interpreter this long,
+    # while others stream, a digesting worker releases the interpreter this long,
+    0.002
 )
 MANY_WAITING = 64  # and less the more replies wait, by half for this many
 
@@ -34,7 +36,11 @@ class Worker:
     """
 
     def __init__(
-        self, spec: LevelSpec, transport: Transport, dispatcher: Dispatcher, events: EventQueue
+        self,
+        spec: LevelSpec,
+        transport: Transport,
+        dispatcher: Dispatcher,
+        events: EventQueue,
     ) -> None:
         self._spec = spec
         self._transport = transport
@@ -71,7 +77,9 @@ class Worker:
         try:
             while task is not None:
                 previous = flight
-                flight = self._create_flight(task, arrival if previous is None else None, previous)
+                flight = self._create_flight(
+                    task, arrival if previous is None else None, previous
+                )
                 outcome = self._make(flight, session)
                 self._let_go(previous)
                 task = self._follow(outcome)
@@ -99,9 +107,14 @@ class Worker:
     def _follow(self, outcome: Outcome) -> Task | None:
         """Return the next turn of a conversation, if there is one and it may be sent."""
         follow = outcome.task.follow
-        if follow is None or outcome.status != "completed" or not self._dispatcher.claim_turn():
+        if (
+            follow is None
+            or outcome.status != "completed"
+            or not self._dispatcher.claim_turn()
+        ):
             return None
-        return follow(outcome.task.number, outcome)  # it gets a number of its own when it is sent
+        # it gets a number of its own when it is sent
+        return follow(outcome.task.number, outcome)
 
     def _create_flight(
         self, task: Task, arrival: Arrival | None, previous: Flight | None
@@ -125,7 +138,9 @@ class Worker:
     def _needs_line(self, task: Task, arrival: Arrival | None) -> bool:
         """Tell whether to connect before the request is sent: nobody leaves it a line."""
         spec = self._spec
-        if arrival is not None and (spec.is_burst or spec.is_open or arrival.order <= spec.workers):
+        if arrival is not None and (
+            spec.is_burst or spec.is_open or arrival.order <= spec.workers
+        ):
             return True
         return not self._transport.lines.keeps(get_server_key(task.url))
 
@@ -140,11 +155,13 @@ class Worker:
         try:
             pause = do_nothing if flight.is_urgent else self._pause
             make_request(outcome, session, flight, pause)
-        except Exception as error:  # whatever it is, it ends this request and no other
+        except Exception as error:
+            # whatever it is, it ends this request and no other
             outcome.status = "client_error"
             words = describe_failure(error, flight.task.secret)
             outcome.error = f"{type(error).__name__}: {words}"
-        if flight.recorder is None and flight.ended_ns is None:  # it was read live
+        # it was read live
+        if flight.recorder is None and flight.ended_ns is None:
             flight.ended_ns = time.perf_counter_ns()
             self._dispatcher.replace(flight)
         self._dispatcher.note_digested(flight)
@@ -152,16 +169,24 @@ class Worker:
         self._events.put(Ended(outcome, flight))
         return outcome
 
-    def _complete(self, outcome: Outcome, flight: Flight, arrival: Arrival | None) -> None:
+    def _complete(
+        self, outcome: Outcome, flight: Flight, arrival: Arrival | None
+    ) -> None:
         """Fill what an outcome lacks: its number, its end and how late it was sent."""
-        spec, sent_ns, intended_ns = self._spec, flight.sent_ns, flight.intended_ns
+        spec, sent_ns, intended_ns = (
+            self._spec,
+            flight.sent_ns,
+            flight.intended_ns,
+        )
         if flight.ended_ns is None:
             failed_when_due_ns = intended_ns if sent_ns is None else None
             flight.ended_ns = failed_when_due_ns or time.perf_counter_ns()
         # Some servers go on after the line that ends a reply.
         last_chunk_ns = outcome.chunk_ns[-1] if outcome.chunk_ns else 0
         outcome.task = flight.task
-        outcome.ended_ns = max(flight.ended_ns, intended_ns or 0, sent_ns or 0, last_chunk_ns)
+        outcome.ended_ns = max(
+            flight.ended_ns, intended_ns or 0, sent_ns or 0, last_chunk_ns
+        )
         was_timed = spec.is_burst or spec.is_open or flight.is_replacement
         if sent_ns is not None and intended_ns is not None and was_timed:
             outcome.send_lag_ns = max(0, sent_ns - intended_ns)

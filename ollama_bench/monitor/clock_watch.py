@@ -17,7 +17,9 @@ class ClockReading:
 
 
 def read_clocks() -> ClockReading:
-    return ClockReading(time.time(), sleep_clock.continuous_ns(), sleep_clock.slept_ns())
+    return ClockReading(
+        time.time(), sleep_clock.continuous_ns(), sleep_clock.slept_ns()
+    )
 
 
 class ClockWatch:
@@ -37,12 +39,16 @@ class ClockWatch:
         passed_s = (now.continuous_ns - before.continuous_ns) / 1e9
         moved_s = now.wall_s - before.wall_s - passed_s
         if slept_s:
-            self._journal.note("sleep", f"the machine slept for {slept_s:.1f} s")
+            self._journal.note(
+                "sleep", f"the machine slept for {slept_s:.1f} s"
+            )
         if abs(moved_s) <= self._tolerance_s:
             return bool(slept_s)
         if slept_s is None:  # this system has no two clocks that would tell
             detail = f"the machine slept, or its clock was set, by {moved_s:.0f} s"
             self._journal.note("sleep", detail)
             return True
-        self._journal.note("clock_set", f"the clock was set by {moved_s:+.0f} s")
+        self._journal.note(
+            "clock_set", f"the clock was set by {moved_s:+.0f} s"
+        )
         return bool(slept_s)

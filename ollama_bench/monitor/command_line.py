@@ -13,12 +13,17 @@ def is_ollama_server(words: Sequence[str]) -> bool:
         return False
     name = os.path.basename(words[0]).lower()
     commands = [word for word in words[1:] if not word.startswith("-")]
-    return name in ("ollama", "ollama.exe") and commands[:1] in (["serve"], ["start"])
+    return name in ("ollama", "ollama.exe") and commands[:1] in (
+        ["serve"],
+        ["start"],
+    )
 
 
 def is_runner(words: Sequence[str]) -> bool:
     """Return whether this process runs a model."""
-    return any(word == "--model" or word.startswith("--model=") for word in words)
+    return any(
+        word == "--model" or word.startswith("--model=") for word in words
+    )
 
 
 def uses_mlx_engine(words: Sequence[str]) -> bool:

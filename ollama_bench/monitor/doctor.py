@@ -11,7 +11,11 @@ from __future__ import annotations
 
 import sys
 
-from ollama_bench.terminal.output import clean_line, prepare_streams, silence
+from ollama_bench.terminal.output import (
+    clean_line,
+    prepare_streams,
+    silence,
+)
 
 # isort: split
 import argparse
@@ -64,7 +68,9 @@ def show(lines: Iterable[str]) -> None:
     names, count = find_private_names(), 0
     for line in lines:
         clean = clean_line(mask(line, names))
-        for part in textwrap.wrap(clean, COLUMNS, subsequent_indent="    ", break_on_hyphens=False):
+        for part in textwrap.wrap(
+            clean, COLUMNS, subsequent_indent="    ", break_on_hyphens=False
+        ):
             count += 1
             if count < MOST_LINES:
                 print(part, flush=True)

@@ -27,12 +27,19 @@ from ollama_bench.run import server
 from ollama_bench.storage.results_file import TOOL_VERSION
 from ollama_bench.transport import capabilities, syscalls
 
-WATCH_S = 4.0  # after the first samples; an M5's CPU counter steps every 2.2 s
+# after the first samples; an M5's CPU counter steps every 2.2 s
+WATCH_S = 4.0
 FIRST_S = 8.0  # for the first sample of each source
 ANSWER_S = 2.0
 ERROR_LENGTH = 200  # shown of an error
 MOST_PROCESSES = 4
-PORTS = {monitor.PORT: "ollama", 8080: "openai", 8000: "openai", 1234: "openai"}  # of README
+# of README
+PORTS = {
+    monitor.PORT: "ollama",
+    8080: "openai",
+    8000: "openai",
+    1234: "openai",
+}
 PACKAGES = (
     "requests",
     "urllib3",
@@ -47,7 +54,8 @@ PACKAGES = (
     "uvicorn",
     "pip",
 )
-CALLS: dict[str, Callable[[], object]] = {  # of psutil, all that the tool uses
+# of psutil, all that the tool uses
+CALLS: dict[str, Callable[[], object]] = {
     "virtual_memory": lambda: psutil.virtual_memory(),
     "swap_memory": lambda: psutil.swap_memory(),
     "cpu_times": lambda: psutil.cpu_times(),
@@ -113,7 +121,13 @@ def format_columns(row: Mapping[str, Any]) -> str:
 
 def describe_tool(helper: Helper | None) -> Iterator[str]:
     """Describe the versions of the tool and of the system, by each way to ask for it."""
-    rights = "as root" if is_root() else "started with sudo" if helper else "without root"
+    rights = (
+        "as root"
+        if is_root()
+        else "started with sudo"
+        if helper
+        else "without root"
+    )
     yield f"{TOOL_VERSION}, {rights}"
     yield f"{platform.system()} {platform.release()} {platform.version()} {platform.machine()}"
     if sys.platform == "darwin":
@@ -160,7 +174,11 @@ def read_version(package: str) -> str:
 def describe_machine() -> Iterator[str]:
     described = machine.describe()
     yield format_columns(
-        {name: value for name, value in described.items() if name != "fingerprint"}
+        {
+            name: value
+            for name, value in described.items()
+            if name != "fingerprint"
+        }
     )
 
 
@@ -208,11 +226,19 @@ def try_psutil() -> Iterator[str]:
         yield from try_calls("server's ", list_methods(root))
 
 
-def list_methods(process: psutil.Process) -> dict[str, Callable[[], object]]:
-    return {name: getattr(process, name) for name in METHODS if hasattr(process, name)}
+def list_methods(
+    process: psutil.Process,
+) -> dict[str, Callable[[], object]]:
+    return {
+        name: getattr(process, name)
+        for name in METHODS
+        if hasattr(process, name)
+    }
 
 
-def try_calls(label: str, calls: Mapping[str, Callable[[], object]]) -> Iterator[str]:
+def try_calls(
+    label: str, calls: Mapping[str, Callable[[], object]]
+) -> Iterator[str]:
     """Yield what works in one line, and a line for each call that does not."""
     works, failures = [], []
     for name, call in calls.items():
@@ -230,7 +256,10 @@ def try_calls(label: str, calls: Mapping[str, Callable[[], object]]) -> Iterator
 
 def try_ports() -> Iterator[str]:
     yield f"OLLAMA_HOST is {'set' if os.environ.get('OLLAMA_HOST') else 'not set'}"
-    yield ", ".join(f"{port} {ask_server(port, protocol)}" for port, protocol in PORTS.items())
+    yield ", ".join(
+        f"{port} {ask_server(port, protocol)}"
+        for port, protocol in PORTS.items()
+    )
 
 
 def ask_server(port: int, protocol: str) -> str:
@@ -243,7 +272,9 @@ def ask_server(port: int, protocol: str) -> str:
     except server.ServerError:
         return "no server"
     version = answer.get("version") if isinstance(answer, dict) else None
-    return f"answers {status}" + (f" version {str(version)[:40]}" if version else "")
+    return f"answers {status}" + (
+        f" version {str(version)[:40]}" if version else ""
+    )
 
 
 def find_macmon() -> Iterator[str]:
@@ -251,7 +282,10 @@ def find_macmon() -> Iterator[str]:
     if path and is_root():  # root runs no program found by PATH
         yield "installed"
     elif path:
-        yield output_of(path, "--version").strip() or "installed, of unknown version"
+        yield (
+            output_of(path, "--version").strip()
+            or "installed, of unknown version"
+        )
     elif sys.platform == "darwin":
         yield "not installed"
 
@@ -269,7 +303,9 @@ class LastRows:
     def add(self, table: str, row: dict[str, Any]) -> None:
         self.rows[table] = row
 
-    def update(self, table: str, row_id: int, changes: dict[str, Any]) -> None:
+    def update(
+        self, table: str, row_id: int, changes: dict[str, Any]
+    ) -> None:
         """Do nothing: no row is changed that is printed here."""
 
 
@@ -299,9 +335,16 @@ def watch(helper: Helper | None) -> Iterator[str]:
         yield f"{track.name}: {track.samples} samples, {dropped} damaged, {track.status}"
         if track.latest:
             yield f"{track.name}: {format_columns(asdict(track.latest))}"
-    yield format_columns(store.rows.get("system_sample", {})) or "no sample of the machine"
+    yield (
+        format_columns(store.rows.get("system_sample", {}))
+        or "no sample of the machine"
+    )
     for process in processes[:MOST_PROCESSES]:
-        latest = format_columns(asdict(process.latest)) if process.latest else "no sample"
+        latest = (
+            format_columns(asdict(process.latest))
+            if process.latest
+            else "no sample"
+        )
         yield f"{process.role} {process.name}: {latest}"
     yield (
         f"{len(processes)} processes of a server on port {monitor.PORT},"

@@ -12,7 +12,8 @@ from ollama_bench.monitor.journal import Journal
 from ollama_bench.monitor.power_source import StreamedSource
 from ollama_bench.monitor.track import Track
 
-FIRST_DOCUMENT_S = 15.0  # powermetrics' first takes 1.3 s; ten times that on a loaded machine
+# powermetrics' first takes 1.3 s; ten times that on a loaded machine
+FIRST_DOCUMENT_S = 15.0
 RESTARTS = 3  # of a sampler in one run
 RESTART_EVERY_S = 60.0
 READ_BYTES = 1 << 20
@@ -42,7 +43,8 @@ class Feed:
         """Read until stop(), or until the sampler is given up."""
         try:
             self._follow()
-        except Exception as error:  # nobody may wait for a source that nobody reads
+        except Exception as error:
+            # nobody may wait for a source that nobody reads
             self.track.fail(f"{type(error).__name__}: {error}")
 
     def check(self, now_s: float) -> None:
@@ -59,7 +61,9 @@ class Feed:
             self._journal.guard("sampler", source.kill)
 
         # ending it may take seconds
-        threading.Thread(target=kill, name="sampler's end", daemon=True).start()
+        threading.Thread(
+            target=kill, name="sampler's end", daemon=True
+        ).start()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -75,13 +79,16 @@ class Feed:
                 why = ""
                 continue
             if self._stopping.is_set():
-                self.source.kill()  # stop() came before there was anything to stop
+                # stop() came before there was anything to stop
+                self.source.kill()
             elif why:
                 self._report_restart(why)
             with output:
                 self._read(output)
             if not self._stopping.is_set():
-                why = self._recover(self._stalled or self.source.complaint())
+                why = self._recover(
+                    self._stalled or self.source.complaint()
+                )
                 self._stalled = ""
 
     def _read(self, output: IO[bytes]) -> None:
@@ -106,7 +113,9 @@ class Feed:
             return ""
         if self._restarts_s:
             self.track.expect_silence()
-            rest_s = self._restarts_s[-1] + RESTART_EVERY_S - time.monotonic()
+            rest_s = (
+                self._restarts_s[-1] + RESTART_EVERY_S - time.monotonic()
+            )
             self._stopping.wait(rest_s)
         self._restarts_s.append(time.monotonic())
         return why
@@ -126,7 +135,9 @@ class Feed:
     def _give_up(self, why: str) -> None:
         """End the source for the run; follow another from now on that knows the same."""
         failed = self.track
-        successor = self.source.successor() if self.source.successor else None
+        successor = (
+            self.source.successor() if self.source.successor else None
+        )
         if successor:
             self.source = successor
             self.track = self._open_track(successor)

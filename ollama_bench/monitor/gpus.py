@@ -21,7 +21,8 @@ MAKERS = {"0x1002": "AMD", "0x8086": "Intel"}  # by PCI vendor
 @dataclass(frozen=True)
 class Gpu:
     name: str
-    memory_bytes: int | None = None  # its own; None for a part of the computer's
+    # its own; None for a part of the computer's
+    memory_bytes: int | None = None
     cores: int | None = None
 
 
@@ -37,7 +38,9 @@ def parse_displays(text: str) -> list[Gpu]:
     """
     try:
         cards = json.loads(text)["SPDisplaysDataType"]
-        return [parse_display(card) for card in cards if isinstance(card, dict)]
+        return [
+            parse_display(card) for card in cards if isinstance(card, dict)
+        ]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
 
@@ -74,14 +77,17 @@ def describe_nvidia_gpu(nvml: Any, index: int) -> Gpu | None:
 def find_sysfs_gpus(sysfs: str) -> list[Gpu]:
     """Return each AMD and Intel GPU that Linux shows."""
     return [
-        Gpu(read_gpu_name(card, MAKERS[vendor]), read_own_memory_bytes(card))
+        Gpu(
+            read_gpu_name(card, MAKERS[vendor]), read_own_memory_bytes(card)
+        )
         for card, vendor in graphics_cards(sysfs)
         if vendor in MAKERS
     ]
 
 
 def read_gpu_name(card: str, maker: str) -> str:
-    if product := read_text(f"{card}/device/product_name"):  # of some AMD cards
+    # of some AMD cards
+    if product := read_text(f"{card}/device/product_name"):
         return product
     return f"{maker} GPU {read_text(f'{card}/device/device') or ''}".strip()
 

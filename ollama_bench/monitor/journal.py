@@ -10,7 +10,8 @@ from collections.abc import Callable
 from ollama_bench.monitor.store import Store
 from ollama_bench.terminal.output import clean_line
 
-MESSAGE_LENGTH = 200  # shown of a message: a sampler's usage text has pages; the event keeps all
+# shown of a message: a sampler's usage text has pages; the event keeps all
+MESSAGE_LENGTH = 200
 
 
 class Journal:
@@ -29,7 +30,9 @@ class Journal:
         self._say = say or print_line
         self._told: set[str] = set()  # kinds
 
-    def note(self, kind: str, detail: str, at_ns: int | None = None) -> None:
+    def note(
+        self, kind: str, detail: str, at_ns: int | None = None
+    ) -> None:
         """Store an event, of now unless at_ns (perf_counter_ns) says when."""
         at_ns = time.perf_counter_ns() if at_ns is None else at_ns
         row = {
@@ -46,7 +49,9 @@ class Journal:
             self._told.add(kind)
             self._say(text)
 
-    def note_and_tell(self, kind: str, detail: str, at_ns: int | None = None) -> None:
+    def note_and_tell(
+        self, kind: str, detail: str, at_ns: int | None = None
+    ) -> None:
         """Store an event of a power source and say it, too."""
         self.note(kind, detail, at_ns)
         self.tell(kind, f"power: {detail:.{MESSAGE_LENGTH}}")

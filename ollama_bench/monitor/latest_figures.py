@@ -22,16 +22,24 @@ class LatestFigures(TypedDict):
     cpu_ratio: float | None
 
 
-def sum_up(power: Sequence[Sample], processes: Sequence[ProcessSample]) -> LatestFigures:
+def sum_up(
+    power: Sequence[Sample], processes: Sequence[ProcessSample]
+) -> LatestFigures:
     """Add up the samples of several sources, and those of the server's processes."""
     return {
         "power_w": total(sample.power_w for sample in power),
         "gpu_power_w": total(sample.gpu_power_w for sample in power),
         "gpu_mhz": largest(sample.gpu_mhz for sample in power),
-        "gpu_busy_ratio": largest(sample.gpu_busy_ratio for sample in power),
-        "thermal": next((sample.thermal for sample in power if sample.thermal), None),
+        "gpu_busy_ratio": largest(
+            sample.gpu_busy_ratio for sample in power
+        ),
+        "thermal": next(
+            (sample.thermal for sample in power if sample.thermal), None
+        ),
         "rss_bytes": total(sample.rss_bytes for sample in processes),
-        "footprint_bytes": total(sample.footprint_bytes for sample in processes),
+        "footprint_bytes": total(
+            sample.footprint_bytes for sample in processes
+        ),
         "cpu_ratio": total(sample.cpu_ratio for sample in processes),
     }
 
@@ -43,4 +51,6 @@ def total(values: Iterable[float | None]) -> float | None:
 
 
 def largest(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
+    return max(
+        (value for value in values if value is not None), default=None
+    )

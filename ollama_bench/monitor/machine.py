@@ -30,9 +30,13 @@ MachineRow = dict[str, Any]  # of the table machine, for the database
 class MachineStore(Protocol):
     """What remember() needs of the writer of results.db."""
 
-    def lookup(self, table: str, key: dict[str, Any], rest: dict[str, Any], /) -> int: ...
+    def lookup(
+        self, table: str, key: dict[str, Any], rest: dict[str, Any], /
+    ) -> int: ...
 
-    def update(self, table: str, row_id: int, changes: dict[str, Any], /) -> object: ...
+    def update(
+        self, table: str, row_id: int, changes: dict[str, Any], /
+    ) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,9 @@ def describe(sysfs: str = "/sys") -> MachineRow:
     is_virtual = conditions.is_virtual(sysfs)
     return {
         **computer,
-        "gpu_working_set_bytes": read_gpu_working_set_bytes() if is_mac else None,
+        "gpu_working_set_bytes": read_gpu_working_set_bytes()
+        if is_mac
+        else None,
         "virtual": None if is_virtual is None else int(is_virtual),
         "fingerprint": json.dumps(computer),
     }
@@ -68,11 +74,18 @@ def describe(sysfs: str = "/sys") -> MachineRow:
 def remember(store: MachineStore, described: MachineRow) -> int:
     """Return the id of this machine's row, which is made when the machine is new."""
     key = {"fingerprint": described["fingerprint"]}
-    rest = {name: value for name, value in described.items() if name not in key}
+    rest = {
+        name: value for name, value in described.items() if name not in key
+    }
     machine_id = store.lookup("machine", key, rest)
     # an older version did not store these, and the user can change the first
-    learned = {name: described.get(name) for name in ("gpu_working_set_bytes", "virtual")}
-    if known := {name: value for name, value in learned.items() if value is not None}:
+    learned = {
+        name: described.get(name)
+        for name in ("gpu_working_set_bytes", "virtual")
+    }
+    if known := {
+        name: value for name, value in learned.items() if value is not None
+    }:
         store.update("machine", machine_id, known)
     return machine_id
 
@@ -81,12 +94,19 @@ def system_name() -> str:
     """Return system, release and architecture, e.g. macOS 15.5 arm64."""
     name, release = platform.system(), platform.release()
     if name == "Darwin":
-        name, release = "macOS", conditions.macos_version() or platform.mac_ver()[0]
+        name, release = (
+            "macOS",
+            conditions.macos_version() or platform.mac_ver()[0],
+        )
     return f"{name} {release} {platform.machine()}"
 
 
 def describe_mac() -> Computer:
-    gpus = parse_displays(output_of("/usr/sbin/system_profiler", "SPDisplaysDataType", "-json"))
+    gpus = parse_displays(
+        output_of(
+            "/usr/sbin/system_profiler", "SPDisplaysDataType", "-json"
+        )
+    )
     named = [gpu for gpu in gpus if gpu.name]
     return Computer(
         chip=sysctl("machdep.cpu.brand_string"),
@@ -116,7 +136,9 @@ def describe_other(sysfs: str) -> Computer:
     """Describe the processor, the board and the GPUs of Linux and Windows."""
     gpus = find_nvidia_gpus() + find_sysfs_gpus(sysfs)
     return Computer(
-        chip=parse_cpuinfo(text_of("/proc/cpuinfo")) or platform.processor() or None,
+        chip=parse_cpuinfo(text_of("/proc/cpuinfo"))
+        or platform.processor()
+        or None,
         model=read_board(sysfs),
         cpu_cores=os.cpu_count(),
         memory_bytes=read_memory_bytes(),
@@ -133,7 +155,12 @@ def parse_cpuinfo(text: str) -> str | None:
     for line in text.splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
-    return fields.get("model name") or fields.get("Model") or fields.get("Hardware") or None
+    return (
+        fields.get("model name")
+        or fields.get("Model")
+        or fields.get("Hardware")
+        or None
+    )
 
 
 def read_board(sysfs: str) -> str | None:

@@ -22,7 +22,8 @@ def find_private_names() -> dict[str, str]:
     for name in (host, host.partition(".")[0]):
         names.setdefault(name, "<host>")
     users = [os.environ.get(variable, "") for variable in USER_VARIABLES]
-    with contextlib.suppress(Exception):  # KeyError, ImportError, OSError, by version and system
+    # KeyError, ImportError, OSError, by version and system
+    with contextlib.suppress(Exception):
         users.append(getpass.getuser())
     for user in users:
         names.setdefault(user, "<user>")

@@ -20,7 +20,10 @@ def read_memory_used_bytes() -> int | None:
     """Return the physical memory that is not available to programs."""
     if memory := ask(psutil.virtual_memory):
         return memory.total - memory.available
-    total, available = darwin.read_memory_bytes(), darwin.read_available_bytes()
+    total, available = (
+        darwin.read_memory_bytes(),
+        darwin.read_available_bytes(),
+    )
     if not total or available is None:
         return None
     return max(total - available, 0)

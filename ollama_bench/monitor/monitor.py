@@ -21,7 +21,11 @@ from ollama_bench.monitor.clock_watch import ClockWatch
 from ollama_bench.monitor.feed import FIRST_DOCUMENT_S, Feed
 from ollama_bench.monitor.journal import Journal
 from ollama_bench.monitor.latest_figures import LatestFigures, sum_up
-from ollama_bench.monitor.power_source import PolledSource, PowerSource, StreamedSource
+from ollama_bench.monitor.power_source import (
+    PolledSource,
+    PowerSource,
+    StreamedSource,
+)
 from ollama_bench.monitor.process_sample import ServerProcess
 from ollama_bench.monitor.process_tree import ProcessTree, Slots
 from ollama_bench.monitor.refusals import REFUSALS
@@ -32,7 +36,8 @@ from ollama_bench.monitor.track import STALL_INTERVALS, STALL_S, Track
 from ollama_bench.platforms import conditions
 from ollama_bench.terminal.interrupt import Interrupt
 
-INTERVAL_S = 1.0  # between two looks; finer is of no use: NVML and powermetrics average 1 s
+# between two looks; finer is of no use: NVML and powermetrics average 1 s
+INTERVAL_S = 1.0
 RESCAN_S = 2.0  # between two looks for new processes, which take 3 ms
 PORT = 11434  # Ollama's
 JOIN_S = 8.0  # for all threads to end; a sampler may take 3 s of it
@@ -81,29 +86,40 @@ class Monitor:
         self._run_id = run_id
         self._journal = Journal(store, run_id, origin_ns, say)
         self._cpu_s: list[float] = []  # of each thread that has ended
-        self._edges: queue.SimpleQueue[bool] = queue.SimpleQueue()  # mark() puts, _poll() takes
+        # mark() puts, _poll() takes
+        self._edges: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._has_looked = threading.Event()
         self._threads: list[threading.Thread] = []
         self._system = SystemSampler()
-        self._clocks = ClockWatch(self._journal, max(STALL_S, STALL_INTERVALS * interval_s))
+        self._clocks = ClockWatch(
+            self._journal, max(STALL_S, STALL_INTERVALS * interval_s)
+        )
         self._conditions = conditions.ConditionHistory()
         self._server: ServerWatch | None = None
         if ports or pid is not None:
             tree = ProcessTree(ports, pid)
-            self._server = ServerWatch(tree, store, self._journal, run_id, origin_ns)
+            self._server = ServerWatch(
+                tree, store, self._journal, run_id, origin_ns
+            )
         self.tracks: list[Track] = []  # a feed's thread may add one
         self._feeds: list[Feed] = []
         self._polled: list[PolledTrack] = []
         for source in sources:
             self._add_source(source, first_document_s)
 
-    def _add_source(self, source: PowerSource, first_document_s: float) -> None:
+    def _add_source(
+        self, source: PowerSource, first_document_s: float
+    ) -> None:
         if isinstance(source, StreamedSource):
-            feed = Feed(source, self._journal, self._open_track, first_document_s)
+            feed = Feed(
+                source, self._journal, self._open_track, first_document_s
+            )
             self._feeds.append(feed)
         elif isinstance(source, PolledSource):
-            self._polled.append(PolledTrack(source, self._open_track(source)))
+            self._polled.append(
+                PolledTrack(source, self._open_track(source))
+            )
         else:
             self._open_track(source)
 
@@ -122,11 +138,17 @@ class Monitor:
     def start(self) -> None:
         for track in self.tracks:
             if not track.live:
-                self._journal.tell(track.source.name, f"power: {track.name} {track.status}")
+                self._journal.tell(
+                    track.source.name, f"power: {track.name} {track.status}"
+                )
         if not self.tracks:
-            self._journal.tell("power", "power: found no readable sensor on this machine")
+            self._journal.tell(
+                "power", "power: found no readable sensor on this machine"
+            )
         if self._server is None:
-            text = "processes: not watched, the server runs on another machine"
+            text = (
+                "processes: not watched, the server runs on another machine"
+            )
             self._journal.tell("remote", text)
         self._start_thread(self._poll, "monitor")
         for feed in self._feeds:
@@ -146,11 +168,15 @@ class Monitor:
         """The server's processes that were seen last."""
         return self._server.processes if self._server else []
 
-    def wait_first_sample(self, timeout_s: float = FIRST_DOCUMENT_S) -> bool:
+    def wait_first_sample(
+        self, timeout_s: float = FIRST_DOCUMENT_S
+    ) -> bool:
         """Wait until every working source has given a sample; False when time ran out."""
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:
-            has_all = all(track.latest or not track.live for track in self.tracks)
+            has_all = all(
+                track.latest or not track.live for track in self.tracks
+            )
             if self._has_looked.is_set() and has_all:
                 return True
             time.sleep(0.02)
@@ -160,16 +186,24 @@ class Monitor:
         """Tell that a level begins or ends: read counters and look for processes at once."""
         self._edges.put(True)
 
-    def wait_covered(self, at_ns: int, interrupt: Interrupt | None = None) -> bool:
+    def wait_covered(
+        self, at_ns: int, interrupt: Interrupt | None = None
+    ) -> bool:
         """Wait until the stored power samples reach at_ns (perf_counter_ns); False if they do not.
 
         A level's energy is known only when the samples over its end have come: one interval
         later, a few when its CPU counter is slow. Waits no longer than that, nor for a source that
         gives none; what is held back then is stored as it is.
         """
-        tracks = [track for track in self.tracks if track.live and track.latest]
+        tracks = [
+            track for track in self.tracks if track.live and track.latest
+        ]
         began_s = time.monotonic()
-        while late := [track for track in tracks if track.live and track.stored_end_ns < at_ns]:
+        while late := [
+            track
+            for track in tracks
+            if track.live and track.stored_end_ns < at_ns
+        ]:
             patience_s = max(track.patience_s for track in late)
             is_interrupted = interrupt is not None and interrupt.is_set()
             if is_interrupted or time.monotonic() - began_s > patience_s:
@@ -182,7 +216,11 @@ class Monitor:
     def slots(self, port: int | None = None) -> Slots:
         """Return how many requests at a time the server on this port (or any) takes."""
         try:
-            return self._server.tree.find_slots(port) if self._server else Slots()
+            return (
+                self._server.tree.find_slots(port)
+                if self._server
+                else Slots()
+            )
         except REFUSALS:
             return Slots()
 
@@ -192,9 +230,15 @@ class Monitor:
         fresh = []
         for track in self.tracks:
             sample = track.latest
-            if sample and now_ns - sample.end_ns < (STALL_S + track.interval_s) * 1e9:
+            if (
+                sample
+                and now_ns - sample.end_ns
+                < (STALL_S + track.interval_s) * 1e9
+            ):
                 fresh.append(sample)
-        processes = [process.latest for process in self.processes if process.latest]
+        processes = [
+            process.latest for process in self.processes if process.latest
+        ]
         return sum_up(fresh, processes)
 
     def conditions_since(self, since_ns: int) -> dict[str, int | None]:
@@ -216,7 +260,10 @@ class Monitor:
             self._journal.guard("power", track.finish)
             if isinstance(track.source, StreamedSource):
                 sampler_cpu_s += track.source.launcher.cpu_s
-        return {"monitor_cpu_s": sum(self._cpu_s), "sampler_cpu_s": sampler_cpu_s}
+        return {
+            "monitor_cpu_s": sum(self._cpu_s),
+            "sampler_cpu_s": sampler_cpu_s,
+        }
 
     def _poll(self) -> None:
         """Look once an interval, and at each mark; the monitor's own thread."""
@@ -247,7 +294,9 @@ class Monitor:
             self._read_guarded(polled, has_slept)
 
     def _read_guarded(self, polled: PolledTrack, has_slept: bool) -> None:
-        self._journal.guard(polled.track.name, lambda: polled.read(has_slept))
+        self._journal.guard(
+            polled.track.name, lambda: polled.read(has_slept)
+        )
 
     def _rescan(self) -> None:
         if self._server is not None:
@@ -262,8 +311,12 @@ class Monitor:
         self._has_looked.set()
 
     def _sample_system(self) -> None:
-        sample = self._system.sample(time.perf_counter_ns() - self.origin_ns)
-        self._store.add("system_sample", {"run_id": self._run_id, **vars(sample)})
+        sample = self._system.sample(
+            time.perf_counter_ns() - self.origin_ns
+        )
+        self._store.add(
+            "system_sample", {"run_id": self._run_id, **vars(sample)}
+        )
 
     def _check_conditions(self) -> None:
         for change in self._conditions.check(time.perf_counter_ns()):

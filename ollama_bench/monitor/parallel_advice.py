@@ -11,10 +11,12 @@ from typing import Any
 
 from ollama_bench.monitor.process_tree import MLX_ENGINE
 
-GPU_MEMORY_RATIO = 3 / 4  # of a Mac's memory the GPU may use, where macOS does not tell
+# of a Mac's memory the GPU may use, where macOS does not tell
+GPU_MEMORY_RATIO = 3 / 4
 SMALL_GPU_MEMORY_RATIO = 2 / 3  # the same of a Mac ...
 SMALL_MEMORY_BYTES = 36 << 30  # ... with less memory than this
-CONTEXT_BYTES_PER_BILLION = 16384  # of KV cache per token and 10^9 parameters, as of Llama 3 8B
+# of KV cache per token and 10^9 parameters, as of Llama 3 8B
+CONTEXT_BYTES_PER_BILLION = 16384
 UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 Row = Mapping[str, Any]  # of a table
@@ -30,16 +32,27 @@ def advise(machine: Row, target: Row) -> str | None:
     if does_not_fit_gpu(target):
         return advise_less(target)
     slots, cores = target.get("slots"), machine.get("gpu_cores")
-    if target.get("api") != "ollama" or not slots or not cores or not machine.get("memory_bytes"):
+    if (
+        target.get("api") != "ollama"
+        or not slots
+        or not cores
+        or not machine.get("memory_bytes")
+    ):
         return None
     slot_bytes = estimate_context_bytes(target)
     wanted = cores
     if slot_bytes:
-        room_bytes = estimate_gpu_room_bytes(machine) - (target.get("size_bytes") or 0)
+        room_bytes = estimate_gpu_room_bytes(machine) - (
+            target.get("size_bytes") or 0
+        )
         wanted = max(1, min(cores, slots + int(room_bytes // slot_bytes)))
     if wanted <= slots:
         return None
-    cost = f", for about {(wanted - slots) * slot_bytes / 1e9:.1f} GB more" if slot_bytes else ""
+    cost = (
+        f", for about {(wanted - slots) * slot_bytes / 1e9:.1f} GB more"
+        if slot_bytes
+        else ""
+    )
     return (
         f"the server runs {slots} at a time; its GPU has {cores} cores:"
         f" try OLLAMA_NUM_PARALLEL={wanted}{cost} (restart the server)"
@@ -77,5 +90,7 @@ def estimate_context_bytes(target: Row) -> float | None:
 
 def parse_parameters(text: str | None) -> float:
     """Return 7.6e9 for 7.6B; 0 for text that is no such number."""
-    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([KMBT])", text or "", re.IGNORECASE)
+    found = re.fullmatch(
+        r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([KMBT])", text or "", re.IGNORECASE
+    )
     return float(found[1]) * UNITS[found[2].upper()] if found else 0.0

@@ -13,7 +13,8 @@ from typing import IO, Any, Literal, Protocol, runtime_checkable
 READABLE = "ok"  # the status of a source that gives samples
 
 Part = Literal["cpu", "gpu"]
-Columns = Mapping[str, Any]  # of power_sample, beside start_ns and end_ns: what is known
+# of power_sample, beside start_ns and end_ns: what is known
+Columns = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ class Sample:
         return self._watts(self.gpu_energy_j)
 
     def _watts(self, energy_j: float | None) -> float | None:
-        return None if energy_j is None else energy_j * 1e9 / (self.end_ns - self.start_ns)
+        return (
+            None
+            if energy_j is None
+            else energy_j * 1e9 / (self.end_ns - self.start_ns)
+        )
 
     def energy_of(self, part: Part) -> float | None:
         return self.cpu_energy_j if part == "cpu" else self.gpu_energy_j
@@ -58,11 +63,16 @@ class Sample:
         return replace(self, energy_j=None, gpu_energy_j=None)
 
     def without_energy(self) -> Sample:
-        return replace(self, energy_j=None, gpu_energy_j=None, cpu_energy_j=None)
+        return replace(
+            self, energy_j=None, gpu_energy_j=None, cpu_energy_j=None
+        )
 
     def to_row(self, origin_ns: int) -> dict[str, Any]:
         """Return the columns of power_sample, their instants nanoseconds since the run began."""
-        instants = {"start_ns": self.start_ns - origin_ns, "end_ns": self.end_ns - origin_ns}
+        instants = {
+            "start_ns": self.start_ns - origin_ns,
+            "end_ns": self.end_ns - origin_ns,
+        }
         return {**vars(self), **instants}
 
 

@@ -58,9 +58,17 @@ class PowermetricsLog:
     status = READABLE
 
     def __init__(self, content: LogContent) -> None:
-        self._documents = [document for document in content.documents if document["elapsed_ns"]]
-        self.dropped = content.damaged + len(content.documents) - len(self._documents)
-        spans_ns = [int(document["elapsed_ns"]) for document in self._documents]
+        self._documents = [
+            document
+            for document in content.documents
+            if document["elapsed_ns"]
+        ]
+        self.dropped = (
+            content.damaged + len(content.documents) - len(self._documents)
+        )
+        spans_ns = [
+            int(document["elapsed_ns"]) for document in self._documents
+        ]
         self.is_empty = not spans_ns
         self.length_ns = sum(spans_ns)
         self.interval_s = statistics.median(spans_ns or [0]) / 1e9
@@ -70,12 +78,20 @@ class PowermetricsLog:
         end_ns = 0
         for document in self._documents:
             start_ns, end_ns = end_ns, end_ns + document["elapsed_ns"]
-            columns = {name: value for name, value in document.items() if name != "at_unix"}
+            columns = {
+                name: value
+                for name, value in document.items()
+                if name != "at_unix"
+            }
             yield {**columns, "start_ns": start_ns, "end_ns": end_ns}
 
     def find_start_unix(self) -> float | None:
         first = self._documents[0]
-        return None if first["at_unix"] is None else first["at_unix"] - first["elapsed_ns"] / 1e9
+        return (
+            None
+            if first["at_unix"] is None
+            else first["at_unix"] - first["elapsed_ns"] / 1e9
+        )
 
     def stop(self) -> None:
         """Do nothing: there is no sampler."""
@@ -87,16 +103,27 @@ def import_log(path: str, db_path: str) -> ImportedLog:
     if log.is_empty:
         raise LogError(f"{path} contains no powermetrics sample")
     if log.length_ns > LARGEST:
-        raise LogError(f"{path} is not a powermetrics log: it lasts {log.length_ns / 1e9:.3g} s")
+        raise LogError(
+            f"{path} is not a powermetrics log: it lasts {log.length_ns / 1e9:.3g} s"
+        )
     started_unix = log.find_start_unix()
     if started_unix is None:
         started_unix = os.path.getmtime(path)
     with Writer(db_path) as writer:
-        row = make_run_row({"powermetrics_log": path, "db": db_path}, started_unix)
+        row = make_run_row(
+            {"powermetrics_log": path, "db": db_path}, started_unix
+        )
         ended = {"status": "finished", "ended_ns": log.length_ns}
         run_id = writer.insert("run", {**row, **ended})
         journal = Journal(writer, run_id, origin_ns=0)
-        track = Track(log, writer, journal, run_id=run_id, origin_ns=0, interval_s=log.interval_s)
+        track = Track(
+            log,
+            writer,
+            journal,
+            run_id=run_id,
+            origin_ns=0,
+            interval_s=log.interval_s,
+        )
         for columns in log.place_samples():
             track.keep(columns)
         track.finish()

@@ -12,7 +12,8 @@ from ollama_bench.monitor.refusals import REFUSALS, ask_living
 from ollama_bench.monitor.store import Store
 from ollama_bench.platforms import darwin
 
-SAME_START_S = 2.0  # a greater difference is another process; psutil's start follows the clock
+# a greater difference is another process; psutil's start follows the clock
+SAME_START_S = 2.0
 
 Role = Literal["serve", "runner", "helper"]
 
@@ -23,7 +24,8 @@ class ProcessSample:
 
     at_ns: int
     cpu_s: float | None = None
-    cpu_ratio: float | None = None  # CPU seconds a second since the last sample
+    # CPU seconds a second since the last sample
+    cpu_ratio: float | None = None
     rss_bytes: int | None = None
     vms_bytes: int | None = None
     footprint_bytes: int | None = None  # what macOS charges to the process
@@ -44,11 +46,14 @@ class ServerProcess:
     All of it belongs to the monitor's own thread; other threads only read `latest`.
     """
 
-    def __init__(self, process: psutil.Process, role: Role, name: str | None) -> None:
+    def __init__(
+        self, process: psutil.Process, role: Role, name: str | None
+    ) -> None:
         self.process = process
         self.role = role
         self.name = name
-        self.row_id: int | None = None  # of the table process, once it is stored
+        # of the table process, once it is stored
+        self.row_id: int | None = None
         self.latest: ProcessSample | None = None
         self.fds_denied = False
         self._last_cpu: CpuReading | None = None
@@ -68,7 +73,9 @@ class ServerProcess:
         }
         self.row_id = store.insert("process", row)
 
-    def sample(self, at_ns: int, memory_bytes: int | None) -> ProcessSample | None:
+    def sample(
+        self, at_ns: int, memory_bytes: int | None
+    ) -> ProcessSample | None:
         """Return a sample, None when the process has ended.
 
         memory_bytes: the machine's memory, of which memory_ratio is a share.
@@ -83,7 +90,9 @@ class ServerProcess:
             self.latest = sample
         return sample
 
-    def _read(self, at_ns: int, memory_bytes: int | None) -> ProcessSample | None:
+    def _read(
+        self, at_ns: int, memory_bytes: int | None
+    ) -> ProcessSample | None:
         with self.process.oneshot():
             if ask_living(self.process.status) == psutil.STATUS_ZOMBIE:
                 return None  # it would read as a process that uses nothing
@@ -94,11 +103,15 @@ class ServerProcess:
         return ProcessSample(
             at_ns=at_ns,
             cpu_s=cpu_s,
-            cpu_ratio=None if cpu_s is None else self._measure_cpu_ratio(at_ns, cpu_s),
+            cpu_ratio=None
+            if cpu_s is None
+            else self._measure_cpu_ratio(at_ns, cpu_s),
             rss_bytes=memory.rss if memory else None,
             vms_bytes=memory.vms if memory else None,
             footprint_bytes=darwin.read_footprint_bytes(self.process.pid),
-            memory_ratio=memory.rss / memory_bytes if memory and memory_bytes else None,
+            memory_ratio=memory.rss / memory_bytes
+            if memory and memory_bytes
+            else None,
             threads=threads,
             fds=self._count_fds(),
         )
@@ -113,13 +126,16 @@ class ServerProcess:
         """Return the number of open files, on Windows of handles."""
         if self.fds_denied:
             return None
-        count = getattr(self.process, "num_fds", None) or getattr(self.process, "num_handles", None)
+        count = getattr(self.process, "num_fds", None) or getattr(
+            self.process, "num_handles", None
+        )
         if count is None:
             return None
         try:
             return int(count())
         except psutil.AccessDenied:
-            self.fds_denied = True  # another user's process, and it will remain so
+            # another user's process, and it will remain so
+            self.fds_denied = True
         except REFUSALS:
             pass
         return None
@@ -131,9 +147,18 @@ class ServerProcess:
         """
         if self.process == process:
             return True
-        before, now = read_start_time(self.process), read_start_time(process)
-        return before is None or now is None or abs(now - before) < SAME_START_S
+        before, now = (
+            read_start_time(self.process),
+            read_start_time(process),
+        )
+        return (
+            before is None
+            or now is None
+            or abs(now - before) < SAME_START_S
+        )
 
 
-def make_server_process(process: psutil.Process, role: Role) -> ServerProcess:
+def make_server_process(
+    process: psutil.Process, role: Role
+) -> ServerProcess:
     return ServerProcess(process, role, read_name(process))

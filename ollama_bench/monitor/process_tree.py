@@ -21,7 +21,11 @@ from ollama_bench.monitor.command_line import (
     read_slots,
     uses_mlx_engine,
 )
-from ollama_bench.monitor.process_sample import Role, ServerProcess, make_server_process
+from ollama_bench.monitor.process_sample import (
+    Role,
+    ServerProcess,
+    make_server_process,
+)
 from ollama_bench.monitor.processes import (
     find_descendants,
     is_alive,
@@ -32,9 +36,12 @@ from ollama_bench.monitor.processes import (
 )
 from ollama_bench.monitor.server_search import find_servers
 
-SEARCH_S = 10.0  # between two searches for a missing server: they walk all processes and sockets
-FORK_S = 1.0  # a younger child with its parent's command line is about to become another program
-MLX_ENGINE = "MLX engine: one request at a time"  # of Ollama: no setting changes it
+# between two searches for a missing server: they walk all processes and sockets
+SEARCH_S = 10.0
+# a younger child with its parent's command line is about to become another program
+FORK_S = 1.0
+# of Ollama: no setting changes it
+MLX_ENGINE = "MLX engine: one request at a time"
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,12 @@ class ProcessTree:
         self.pid = pid
         self.members: dict[int, ServerProcess] = {}  # by pid
         self._searched_s = float("-inf")
-        places: Sequence[int | None] = self.ports if pid is None else (None,)
-        self._roots: dict[int | None, list[psutil.Process]] = {place: [] for place in places}
+        places: Sequence[int | None] = (
+            self.ports if pid is None else (None,)
+        )
+        self._roots: dict[int | None, list[psutil.Process]] = {
+            place: [] for place in places
+        }
 
     @property
     def roots(self) -> list[psutil.Process]:
@@ -82,10 +93,14 @@ class ProcessTree:
     def rescan(self, now_s: float) -> TreeChanges:
         """Look for processes; return which appeared and vanished since the last time."""
         self._find_roots(now_s)
-        seen = {found.process.pid: found for found in self._walk(self.roots)}
+        seen = {
+            found.process.pid: found for found in self._walk(self.roots)
+        }
         vanished = []
         for pid, member in list(self.members.items()):
-            if pid not in seen or not member.is_same_process(seen[pid].process):
+            if pid not in seen or not member.is_same_process(
+                seen[pid].process
+            ):
                 vanished.append(self.members.pop(pid))
         appeared = [
             make_server_process(found.process, found.role)
@@ -111,7 +126,9 @@ class ProcessTree:
             if uses_mlx_engine(words):
                 return Slots(1, MLX_ENGINE)
         for root in roots:
-            if number := parse_slots(read_environment(root).get("OLLAMA_NUM_PARALLEL")):
+            if number := parse_slots(
+                read_environment(root).get("OLLAMA_NUM_PARALLEL")
+            ):
                 return Slots(number, "OLLAMA_NUM_PARALLEL of the server")
         return Slots()
 
@@ -122,22 +139,30 @@ class ProcessTree:
             running = [root for root in roots if is_still_running(root)]
             has_ended |= bool(roots) and not running
             self._roots[place] = running
-        missing = [place for place, roots in self._roots.items() if not roots]
+        missing = [
+            place for place, roots in self._roots.items() if not roots
+        ]
         is_due = has_ended or now_s - self._searched_s >= SEARCH_S
         if not missing or not is_due:
             return
         self._searched_s = now_s
         for place in missing:
             found = find_servers(place, self.pid)
-            self._roots[place] = [root for root in found if root.pid != os.getpid()]
+            self._roots[place] = [
+                root for root in found if root.pid != os.getpid()
+            ]
 
-    def _walk_newest_first(self, roots: Sequence[psutil.Process]) -> list[FoundProcess]:
+    def _walk_newest_first(
+        self, roots: Sequence[psutil.Process]
+    ) -> list[FoundProcess]:
         def start_time(found: FoundProcess) -> float:
             return read_start_time(found.process) or 0
 
         return sorted(self._walk(roots), key=start_time, reverse=True)
 
-    def _walk(self, roots: Sequence[psutil.Process]) -> Iterator[FoundProcess]:
+    def _walk(
+        self, roots: Sequence[psutil.Process]
+    ) -> Iterator[FoundProcess]:
         """Yield every root and all its descendants."""
         for root in roots:
             yield FoundProcess(root, "serve")
@@ -148,10 +173,13 @@ class ProcessTree:
                     continue
                 if words == root_words and was_just_forked(child):
                     continue
-                yield FoundProcess(child, "runner" if is_runner(words) else "helper")
+                yield FoundProcess(
+                    child, "runner" if is_runner(words) else "helper"
+                )
 
 
 def was_just_forked(child: psutil.Process) -> bool:
     """Return whether the child may still become another program."""
-    age_s = time.time() - (read_start_time(child) or 0)  # below 0 where the clock was set back
+    # below 0 where the clock was set back
+    age_s = time.time() - (read_start_time(child) or 0)
     return abs(age_s) < FORK_S

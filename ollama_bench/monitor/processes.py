@@ -67,13 +67,19 @@ def find_descendants(root: psutil.Process) -> list[psutil.Process]:
         return find_descendants_by_parent(root)
 
 
-def find_descendants_by_parent(root: psutil.Process) -> list[psutil.Process]:
-    parents = [(ask(process.ppid), process) for process in iterate_processes()]
+def find_descendants_by_parent(
+    root: psutil.Process,
+) -> list[psutil.Process]:
+    parents = [
+        (ask(process.ppid), process) for process in iterate_processes()
+    ]
     family = {root.pid}
     found: list[psutil.Process] = []
     while True:
         children = [
-            process for parent, process in parents if parent in family and process.pid not in family
+            process
+            for parent, process in parents
+            if parent in family and process.pid not in family
         ]
         if not children:
             return found

@@ -13,16 +13,20 @@ from ollama_bench.monitor.power_source import Part, Sample
 
 DEAD_RAIL_SAMPLES = 3  # successive zeros ...
 DEAD_RAIL_S = 3.0  # ... over at least this time are a dead sensor
-BUSY_RATIO = 0.2  # a GPU with less work may take less than its counter's step, and read 0 J
+# a GPU with less work may take less than its counter's step, and read 0 J
+BUSY_RATIO = 0.2
 
 
 class Rail:
     """The energy counter of one part of the machine."""
 
-    def __init__(self, part: Part, is_working: Callable[[Sample], bool]) -> None:
+    def __init__(
+        self, part: Part, is_working: Callable[[Sample], bool]
+    ) -> None:
         self.part: Part = part
         self.is_alive: bool | None = None  # None: not known yet
-        self._is_working = is_working  # whether a sample shows that part at work
+        # whether a sample shows that part at work
+        self._is_working = is_working
         self._zeros = 0  # in a row
         self._zero_since_ns = 0
 

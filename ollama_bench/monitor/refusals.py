@@ -14,7 +14,14 @@ from typing import TypeVar
 import psutil
 
 # Its own errors, those of macOS, and the last two if /proc is not what it expects.
-REFUSALS = (psutil.Error, OSError, RuntimeError, SystemError, ValueError, LookupError)
+REFUSALS = (
+    psutil.Error,
+    OSError,
+    RuntimeError,
+    SystemError,
+    ValueError,
+    LookupError,
+)
 
 Answer = TypeVar("Answer")
 

@@ -12,7 +12,9 @@ from ollama_bench.storage.results_file import TOOL_VERSION
 from ollama_bench.terminal.command_line import name_this_command
 
 
-def make_run_row(arguments: Mapping[str, Any], started_unix: float) -> dict[str, Any]:
+def make_run_row(
+    arguments: Mapping[str, Any], started_unix: float
+) -> dict[str, Any]:
     """Return the row of a run that begins; arguments: what it was asked to do."""
     return {
         "source": "monitor",

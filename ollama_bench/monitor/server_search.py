@@ -9,7 +9,11 @@ from typing import Protocol
 import psutil
 
 from ollama_bench.monitor.command_line import is_ollama_server
-from ollama_bench.monitor.processes import find_process, iterate_processes, read_command_line
+from ollama_bench.monitor.processes import (
+    find_process,
+    iterate_processes,
+    read_command_line,
+)
 from ollama_bench.monitor.refusals import REFUSALS
 
 
@@ -33,8 +37,16 @@ def find_servers(port: int | None, pid: int | None) -> list[psutil.Process]:
     if pid is not None:
         named = find_process(pid)
         return [named] if named else []
-    others = [process for process in iterate_processes() if process.pid != os.getpid()]
-    servers = [process for process in others if is_ollama_server(read_command_line(process))]
+    others = [
+        process
+        for process in iterate_processes()
+        if process.pid != os.getpid()
+    ]
+    servers = [
+        process
+        for process in others
+        if is_ollama_server(read_command_line(process))
+    ]
     if port is None:
         return servers
     listening = [server for server in servers if listens(server, port)]
@@ -44,7 +56,9 @@ def find_servers(port: int | None, pid: int | None) -> list[psutil.Process]:
 def listens(process: psutil.Process, port: int) -> bool:
     try:
         # psutil 6 renamed connections() to net_connections()
-        find_sockets = getattr(process, "net_connections", None) or process.connections
+        find_sockets = (
+            getattr(process, "net_connections", None) or process.connections
+        )
         sockets = find_sockets(kind="tcp")
         return any(is_listening(socket, port) for socket in sockets)
     except REFUSALS:
@@ -57,14 +71,18 @@ def is_listening(socket: Socket, port: int) -> bool:
     return isinstance(socket.laddr, Sequence) and socket.laddr[1] == port
 
 
-def find_listeners(port: int, processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+def find_listeners(
+    port: int, processes: Sequence[psutil.Process]
+) -> list[psutil.Process]:
     """Return who listens on the port: one look at all sockets, else a look at each process.
 
     macOS shows all sockets to root only.
     """
     try:
         sockets = psutil.net_connections(kind="tcp")
-        pids = {socket.pid for socket in sockets if is_listening(socket, port)}
+        pids = {
+            socket.pid for socket in sockets if is_listening(socket, port)
+        }
         return [process for process in processes if process.pid in pids]
     except REFUSALS:
         return [process for process in processes if listens(process, port)]

@@ -15,7 +15,12 @@ class ServerWatch:
     """The server's processes in this run; for the monitor's own thread."""
 
     def __init__(
-        self, tree: ProcessTree, store: Store, journal: Journal, run_id: int, origin_ns: int
+        self,
+        tree: ProcessTree,
+        store: Store,
+        journal: Journal,
+        run_id: int,
+        origin_ns: int,
     ) -> None:
         self.tree = tree
         self._store = store
@@ -49,10 +54,16 @@ class ServerWatch:
             text = f"processes: cannot read the open-file count of {denied} {noun}"
             self._journal.tell("fds", f"{text} (permission denied)")
 
-    def _sample_guarded(self, process: ServerProcess, memory_bytes: int | None) -> None:
-        self._journal.guard("processes", lambda: self._sample_one(process, memory_bytes))
+    def _sample_guarded(
+        self, process: ServerProcess, memory_bytes: int | None
+    ) -> None:
+        self._journal.guard(
+            "processes", lambda: self._sample_one(process, memory_bytes)
+        )
 
-    def _sample_one(self, process: ServerProcess, memory_bytes: int | None) -> None:
+    def _sample_one(
+        self, process: ServerProcess, memory_bytes: int | None
+    ) -> None:
         at_ns = time.perf_counter_ns() - self._origin_ns
         sample = process.sample(at_ns, memory_bytes)
         if sample is None:

@@ -14,5 +14,7 @@ class Store(Protocol):
     def add(self, table: str, row: dict[str, Any], /) -> None:
         """Store a row soon."""
 
-    def update(self, table: str, row_id: int, changes: dict[str, Any], /) -> object:
+    def update(
+        self, table: str, row_id: int, changes: dict[str, Any], /
+    ) -> object:
         """Change columns of a row."""

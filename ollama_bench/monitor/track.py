@@ -19,11 +19,15 @@ from ollama_bench.monitor.rails import Rails
 from ollama_bench.monitor.store import Store
 from ollama_bench.platforms import conditions
 
-STALL_INTERVALS = 3  # without a sample are a stall, or a sleep when one sample spans them ...
+# without a sample are a stall, or a sleep when one sample spans them ...
+STALL_INTERVALS = 3
 STALL_S = 5.0  # ... but never fewer seconds than this
 FEW_SAMPLES = 5  # in a row without any energy are reported
 CALM_WORDS = ("nominal", "none")  # for thermal pressure that is none
-DEAD_RAIL_WORDS: dict[Part, str] = {"cpu": "a running CPU", "gpu": "a busy GPU"}
+DEAD_RAIL_WORDS: dict[Part, str] = {
+    "cpu": "a running CPU",
+    "gpu": "a busy GPU",
+}
 
 
 class Track:
@@ -51,7 +55,8 @@ class Track:
         self.status = source.status
         self.samples = 0  # stored
         self.latest: Sample | None = None
-        self.stored_end_ns = 0  # of the last stored sample; latest may be held back
+        # of the last stored sample; latest may be held back
+        self.stored_end_ns = 0
         self.heard_s = time.monotonic()  # infinity: nothing is expected
         self._store = store
         self._journal = journal
@@ -105,17 +110,26 @@ class Track:
 
     def _check_energy(self, sample: Sample) -> None:
         """Report once a source whose samples contain no energy at all."""
-        self._without_energy = 0 if sample.has_energy else self._without_energy + 1
+        self._without_energy = (
+            0 if sample.has_energy else self._without_energy + 1
+        )
         if self._without_energy != FEW_SAMPLES or self._has_told_no_energy:
             return
         self._has_told_no_energy = True
         detail = f"{self.name} gives samples without any energy"
-        is_live = isinstance(self.source, StreamedSource)  # not a log of another machine
-        if is_live and self.source.name == "powermetrics" and conditions.is_virtual():
+        # not a log of another machine
+        is_live = isinstance(self.source, StreamedSource)
+        if (
+            is_live
+            and self.source.name == "powermetrics"
+            and conditions.is_virtual()
+        ):
             detail += ": a virtual machine has no power sensors"
         self._journal.note_and_tell("no_energy", detail, sample.end_ns)
 
-    def _check_gap(self, sample: Sample, elapsed_ns: int | None, has_slept: bool) -> Sample:
+    def _check_gap(
+        self, sample: Sample, elapsed_ns: int | None, has_slept: bool
+    ) -> Sample:
         """Return the sample without its energy where that cannot be trusted.
 
         In a sleep one of two clocks stood still. A counter that was only read late is exact.
@@ -124,7 +138,10 @@ class Track:
         elapsed_ns = span_ns if elapsed_ns is None else elapsed_ns
         span_s = max(span_ns, elapsed_ns) / 1e9
         has_slept |= elapsed_ns > 2 * span_ns
-        is_late = span_s > STALL_INTERVALS * self.interval_s and self.source.kind != "counter"
+        is_late = (
+            span_s > STALL_INTERVALS * self.interval_s
+            and self.source.kind != "counter"
+        )
         if not has_slept and not is_late:
             return sample
         words = " over a sleep" if has_slept else ""
@@ -135,20 +152,35 @@ class Track:
     def _note_thermal(self, sample: Sample) -> None:
         word = sample.thermal
         before = self.latest.thermal if self.latest else None
-        if word and word != before and (before or word.lower() not in CALM_WORDS):
-            self._journal.note("thermal", f"{self.name}: {word}", sample.end_ns)
+        if (
+            word
+            and word != before
+            and (before or word.lower() not in CALM_WORDS)
+        ):
+            self._journal.note(
+                "thermal", f"{self.name}: {word}", sample.end_ns
+            )
 
     def _report_dead_rail(self, part: Part, at_ns: int) -> None:
-        advice = self.source.advice if isinstance(self.source, StreamedSource) else ""
+        advice = (
+            self.source.advice
+            if isinstance(self.source, StreamedSource)
+            else ""
+        )
         detail = f"{self.name} reports 0 J for {DEAD_RAIL_WORDS[part]}: it and the sum are NULL"
-        self._journal.note_and_tell(f"{part}_power_zero", detail + advice, at_ns)
+        self._journal.note_and_tell(
+            f"{part}_power_zero", detail + advice, at_ns
+        )
 
     def _store_samples(self, samples: list[Sample]) -> None:
         for sample in samples:
             self.samples += 1
             self.stored_end_ns = sample.end_ns
             self.latest = sample
-            row = {**sample.to_row(self._origin_ns), "source_id": self._row_id}
+            row = {
+                **sample.to_row(self._origin_ns),
+                "source_id": self._row_id,
+            }
             self._store.add("power_sample", row)
 
     def release(self) -> None:
@@ -164,16 +196,24 @@ class Track:
         """Expect no sample until one comes."""
         self.heard_s = float("inf")
 
-    def find_silence(self, now_s: float, limit_s: float | None = None) -> float | None:
+    def find_silence(
+        self, now_s: float, limit_s: float | None = None
+    ) -> float | None:
         """Return the limit in seconds when nothing was heard for longer, else None."""
         limit_s = limit_s or max(STALL_INTERVALS * self.interval_s, STALL_S)
-        return limit_s if self.live and now_s - self.heard_s > limit_s else None
+        return (
+            limit_s
+            if self.live and now_s - self.heard_s > limit_s
+            else None
+        )
 
     def fail(self, why: str, successor: str = "") -> None:
         """End this source for the run; successor: the name of the source that continues."""
         self.status = why
         continued = f", continuing with {successor}" if successor else ""
-        detail = f"stopped receiving data from {self.name}{continued}: {why}"
+        detail = (
+            f"stopped receiving data from {self.name}{continued}: {why}"
+        )
         self._journal.note_and_tell("sampler_failed", detail)
 
     def finish(self) -> None:

@@ -28,9 +28,12 @@ LOCK_OPTIONS = (
     "--who=ollama-bench",
     "--why=a load test is running",
 )
-NEVER_ASK = "--no-ask-password"  # systemd 257 and newer; older ones lack it, and never ask
-ES_CONTINUOUS, ES_SYSTEM_REQUIRED = 0x80000000, 0x00000001  # Windows, winbase.h
-HOLD_PATIENCE_S = 2.0  # for the system to confirm the lock; D-Bus takes milliseconds
+# systemd 257 and newer; older ones lack it, and never ask
+NEVER_ASK = "--no-ask-password"
+# Windows, winbase.h
+ES_CONTINUOUS, ES_SYSTEM_REQUIRED = 0x80000000, 0x00000001
+# for the system to confirm the lock; D-Bus takes milliseconds
+HOLD_PATIENCE_S = 2.0
 END_PATIENCE_S = 2.0  # for a child to end
 
 Child = subprocess.Popen[bytes]
@@ -45,10 +48,15 @@ def kept(say: Callable[[str], object]) -> Iterator[None]:
     release = None
     try:
         release = hold()
-    except Exception as error:  # whatever the system raises, the run continues
+    except Exception as error:
+        # whatever the system raises, the run continues
         if may_sleep():
-            reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-            say(f"cannot keep this machine awake ({reason}): it may fall asleep during the run")
+            reason = " ".join(
+                str(getattr(error, "strerror", None) or error).split()
+            )
+            say(
+                f"cannot keep this machine awake ({reason}): it may fall asleep during the run"
+            )
     try:
         yield
     finally:
@@ -74,7 +82,9 @@ def hold() -> Callable[[], object] | None:
 def run_caffeinate() -> Callable[[], object]:
     """macOS: hold an assertion by its own tool, which ends when this process does."""
     command = [CAFFEINATE, "-i", "-m", "-w", str(os.getpid())]
-    child = start_child(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    child = start_child(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     return functools.partial(end_child, child)
 
 
@@ -83,7 +93,9 @@ def take_systemd_lock() -> Callable[[], object]:
     answer = ""
     for options in ([NEVER_ASK], []):
         command = [INHIBIT, *options, *LOCK_OPTIONS, "cat"]
-        child = start_child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        child = start_child(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         answer = read_answer(child)
         if answer == "\n":
             return functools.partial(end_child, child)
@@ -114,7 +126,9 @@ def require_system() -> Callable[[], object]:
     return functools.partial(call, ES_CONTINUOUS)
 
 
-def start_child(command: Sequence[str], *, stdin: int, stdout: int) -> Child:
+def start_child(
+    command: Sequence[str], *, stdin: int, stdout: int
+) -> Child:
     """Start a child out of the terminal's reach: no Ctrl-C gets there, no password is asked."""
     return subprocess.Popen(
         command,
@@ -146,12 +160,19 @@ def may_sleep() -> bool:
     """Return whether this machine sleeps by itself: a headless server does not."""
     if sys.platform != "linux":
         return True
-    if os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY", "").startswith(":"):
+    if os.environ.get("WAYLAND_DISPLAY") or os.environ.get(
+        "DISPLAY", ""
+    ).startswith(":"):
         return True
-    return any(is_own_battery(path) for path in glob.glob("/sys/class/power_supply/*"))
+    return any(
+        is_own_battery(path)
+        for path in glob.glob("/sys/class/power_supply/*")
+    )
 
 
 def is_own_battery(path: str) -> bool:
     """Return whether this supply is the machine's battery, not that of a mouse."""
-    kind, scope = (text_of(f"{path}/{name}").strip() for name in ("type", "scope"))
+    kind, scope = (
+        text_of(f"{path}/{name}").strip() for name in ("type", "scope")
+    )
     return kind == "Battery" and scope != "Device"

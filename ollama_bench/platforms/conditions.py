@@ -22,14 +22,18 @@ import psutil
 
 from ollama_bench.platforms import windows
 
-COMMAND_PATIENCE_S = 10.0  # system_profiler takes a second or two, and can hang
-PMSET_PATIENCE_S = 2.0  # it takes 10 ms; meanwhile the monitor samples nothing else
+# system_profiler takes a second or two, and can hang
+COMMAND_PATIENCE_S = 10.0
+# it takes 10 ms; meanwhile the monitor samples nothing else
+PMSET_PATIENCE_S = 2.0
 PMSET_EVERY_S = 30.0
 VIRTUAL_HARDWARE = re.compile(
-    r"QEMU|KVM|VMware|VirtualBox|Virtual Machine|Virtualization|Parallels|Xen|Bochs|BHYVE", re.I
+    r"QEMU|KVM|VMware|VirtualBox|Virtual Machine|Virtualization|Parallels|Xen|Bochs|BHYVE",
+    re.I,
 )
 
-Condition = Literal["on_battery", "low_power_mode"]  # columns of the table level
+# columns of the table level
+Condition = Literal["on_battery", "low_power_mode"]
 
 
 def output_of(*command: str, patience_s: float | None = None) -> str:
@@ -43,7 +47,11 @@ def output_of(*command: str, patience_s: float | None = None) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+    return (
+        done.stdout.decode("utf-8", "replace")
+        if done.returncode == 0
+        else ""
+    )
 
 
 def text_of(path: str) -> str:
@@ -62,17 +70,21 @@ def macos_version() -> str:
     """
     if sys.platform != "darwin":
         return ""
-    return output_of("/usr/sbin/sysctl", "-n", "kern.osproductversion").strip()
+    return output_of(
+        "/usr/sbin/sysctl", "-n", "kern.osproductversion"
+    ).strip()
 
 
 def is_on_battery(sysfs: str = "/sys") -> bool | None:
     """Return whether this machine runs on its battery; None without one."""
-    if sys.platform == "linux":  # psutil takes a wireless mouse's battery for the machine's
+    # psutil takes a wireless mouse's battery for the machine's
+    if sys.platform == "linux":
         return parse_supplies(glob.glob(f"{sysfs}/class/power_supply/*"))
     try:
         battery = psutil.sensors_battery()
         plugged = battery.power_plugged if battery else None
-    except (AttributeError, RuntimeError, OSError, psutil.Error):  # or no way to ask
+    except (AttributeError, RuntimeError, OSError, psutil.Error):
+        # or no way to ask
         return None
     return None if plugged is None else not plugged
 
@@ -89,11 +101,15 @@ def parse_supplies(folders: list[str]) -> bool | None:
     batteries = [
         folder
         for folder in folders
-        if word(folder, "type") == "Battery" and word(folder, "scope") != "Device"
+        if word(folder, "type") == "Battery"
+        and word(folder, "scope") != "Device"
     ]
     if not batteries:
         return None
-    if any(word(folder, "type") == "Mains" and word(folder, "online") == "1" for folder in folders):
+    if any(
+        word(folder, "type") == "Mains" and word(folder, "online") == "1"
+        for folder in folders
+    ):
         return False
     states = {word(folder, "status") for folder in batteries}
     if "Discharging" in states:
@@ -104,7 +120,9 @@ def parse_supplies(folders: list[str]) -> bool | None:
 def is_in_low_power_mode(sysfs: str = "/sys") -> bool | None:
     """Return whether the user or the system has chosen to save power at the cost of speed."""
     if sys.platform == "darwin":
-        return parse_pmset(output_of("/usr/bin/pmset", "-g", patience_s=PMSET_PATIENCE_S))
+        return parse_pmset(
+            output_of("/usr/bin/pmset", "-g", patience_s=PMSET_PATIENCE_S)
+        )
     if sys.platform == "win32":
         return is_battery_saver_on()
     profile = text_of(f"{sysfs}/firmware/acpi/platform_profile").strip()
@@ -134,23 +152,32 @@ def is_battery_saver_on() -> bool | None:
     """Return whether Windows' battery saver is on."""
     status = PowerStatus()
     try:
-        is_known = windows.kernel32().GetSystemPowerStatus(ctypes.byref(status))
+        is_known = windows.kernel32().GetSystemPowerStatus(
+            ctypes.byref(status)
+        )
     except (AttributeError, OSError):
         return None
     return bool(status.saver == 1) if is_known else None
 
 
-def is_virtual(sysfs: str = "/sys", cpuinfo: str = "/proc/cpuinfo") -> bool | None:
+def is_virtual(
+    sysfs: str = "/sys", cpuinfo: str = "/proc/cpuinfo"
+) -> bool | None:
     """Return whether this is a virtual machine."""
     if sys.platform == "darwin":
-        present = output_of("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present").strip()
+        present = output_of(
+            "/usr/sbin/sysctl", "-n", "kern.hv_vmm_present"
+        ).strip()
         return {"1": True, "0": False}.get(present)
     if sys.platform == "win32":
         return None
     flags = re.search(r"^flags\s*:(.*)", text_of(cpuinfo), re.M)
     if flags:  # x86: every hypervisor sets this one
         return "hypervisor" in flags[1].split()
-    names = [text_of(f"{sysfs}/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")]
+    names = [
+        text_of(f"{sysfs}/class/dmi/id/{name}")
+        for name in ("sys_vendor", "product_name")
+    ]
     return True if VIRTUAL_HARDWARE.search(" ".join(names)) else None
 
 
@@ -173,7 +200,10 @@ class ConditionHistory:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Condition, list[ConditionSeen]] = {"on_battery": [], "low_power_mode": []}
+        self._seen: dict[Condition, list[ConditionSeen]] = {
+            "on_battery": [],
+            "low_power_mode": [],
+        }
         self._mode_due_ns: int | None = None
 
     def check(self, at_ns: int) -> list[ConditionChange]:
@@ -194,7 +224,9 @@ class ConditionHistory:
 
     def since(self, at_ns: int) -> dict[str, int | None]:
         """Return of each condition whether it was so at any time from at_ns on."""
-        return {name: was_so(seen, at_ns) for name, seen in self._seen.items()}
+        return {
+            name: was_so(seen, at_ns) for name, seen in self._seen.items()
+        }
 
     def _read_mode(self, at_ns: int) -> bool | None:
         """Read the power mode; only now and then where a program must be started for it."""

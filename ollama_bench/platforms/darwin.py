@@ -16,17 +16,24 @@ import struct
 import sys
 from typing import NamedTuple
 
-ANSWER_ROOM = 512  # bytes; a later system may have a longer struct than this file knows
+# bytes; a later system may have a longer struct than this file knows
+ANSWER_ROOM = 512
 HOST_VM_INFO64 = 4  # mach/host_info.h
-VM_STATISTICS_INTS = 38  # of vm_statistics64 since 10.9; the kernel logs too large ones as errors
+# of vm_statistics64 since 10.9; the kernel logs too large ones as errors
+VM_STATISTICS_INTS = 38
 VM_STATISTICS_ROOM = 256
-MIG_ARRAY_TOO_LARGE = -307  # mach/mig_errors.h; the count then says how much is needed
-RUSAGE_INFO_V0 = 0  # sys/resource.h: the oldest layout, which has the footprint
-FOOTPRINT_OFFSET = 16 + 7 * 8  # of ri_phys_footprint, behind a UUID and seven counters
-SWAP_USAGE = struct.Struct("=QQQ")  # how struct xsw_usage begins: total, available, used
+# mach/mig_errors.h; the count then says how much is needed
+MIG_ARRAY_TOO_LARGE = -307
+# sys/resource.h: the oldest layout, which has the footprint
+RUSAGE_INFO_V0 = 0
+# of ri_phys_footprint, behind a UUID and seven counters
+FOOTPRINT_OFFSET = 16 + 7 * 8
+# how struct xsw_usage begins: total, available, used
+SWAP_USAGE = struct.Struct("=QQQ")
 FRAMEWORKS = "/System/Library/Frameworks/{0}.framework/{0}"
 OBJC = "/usr/lib/libobjc.dylib"
-FAILURES = (OSError, AttributeError, ValueError, ctypes.ArgumentError)  # no such library or call
+# no such library or call
+FAILURES = (OSError, AttributeError, ValueError, ctypes.ArgumentError)
 
 
 class Pages(NamedTuple):
@@ -66,7 +73,9 @@ def read_footprint_bytes(pid: int) -> int | None:
     """
     answer, library = ctypes.create_string_buffer(ANSWER_ROOM), find_libc()
     try:
-        if library is None or library.proc_pid_rusage(pid, RUSAGE_INFO_V0, answer):
+        if library is None or library.proc_pid_rusage(
+            pid, RUSAGE_INFO_V0, answer
+        ):
             return None
     except FAILURES:
         return None
@@ -76,7 +85,10 @@ def read_footprint_bytes(pid: int) -> int | None:
 
 def read_value(name: str) -> bytes | None:
     """Return sysctl's value of a name, as it lies in memory."""
-    answer, size = ctypes.create_string_buffer(ANSWER_ROOM), ctypes.c_size_t(ANSWER_ROOM)
+    answer, size = (
+        ctypes.create_string_buffer(ANSWER_ROOM),
+        ctypes.c_size_t(ANSWER_ROOM),
+    )
     library = find_libc()
     new_size = ctypes.c_size_t(0)  # nothing is changed
     try:
@@ -110,7 +122,10 @@ def count_pages() -> Pages | None:
         return None
     asked, result = 0, MIG_ARRAY_TOO_LARGE
     try:
-        while result == MIG_ARRAY_TOO_LARGE and asked < count.value <= VM_STATISTICS_ROOM:
+        while (
+            result == MIG_ARRAY_TOO_LARGE
+            and asked < count.value <= VM_STATISTICS_ROOM
+        ):
             asked = count.value
             result = library.host_statistics64(
                 find_host(), HOST_VM_INFO64, pages, ctypes.byref(count)
@@ -126,7 +141,9 @@ def read_page_bytes() -> int | None:
     """Return the size of the pages of count_pages(); under Rosetta Python's own differ."""
     size, library = ctypes.c_size_t(0), find_libc()
     try:
-        if library is None or library.host_page_size(find_host(), ctypes.byref(size)):
+        if library is None or library.host_page_size(
+            find_host(), ctypes.byref(size)
+        ):
             return None
     except FAILURES:
         return None
@@ -161,8 +178,12 @@ def ask_metal_working_set_bytes() -> int | None:
     This loads frameworks that start threads: it belongs in a process of its own, which may crash.
     """
     try:
-        ctypes.CDLL(FRAMEWORKS.format("CoreGraphics"))  # without it there is no default device
-        metal, objc = ctypes.CDLL(FRAMEWORKS.format("Metal")), ctypes.CDLL(OBJC)
+        # without it there is no default device
+        ctypes.CDLL(FRAMEWORKS.format("CoreGraphics"))
+        metal, objc = (
+            ctypes.CDLL(FRAMEWORKS.format("Metal")),
+            ctypes.CDLL(OBJC),
+        )
         metal.MTLCreateSystemDefaultDevice.restype = ctypes.c_void_p
         objc.sel_registerName.argtypes = [ctypes.c_char_p]
         objc.sel_registerName.restype = ctypes.c_void_p
@@ -170,7 +191,9 @@ def ask_metal_working_set_bytes() -> int | None:
         if not device:
             return None
         name = objc.sel_registerName(b"recommendedMaxWorkingSetSize")
-        form = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p)
+        form = ctypes.CFUNCTYPE(
+            ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p
+        )
         return form(("objc_msgSend", objc))(device, name) or None
     except FAILURES:
         return None

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from ollama_bench.platforms import windows
 
-CLOCK_NAMES = {  # the first continues in a sleep, the second stops; both are unslewed
+# the first continues in a sleep, the second stops; both are unslewed
+CLOCK_NAMES = {
     "linux": ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"),
     "darwin": ("CLOCK_MONOTONIC_RAW", "CLOCK_UPTIME_RAW"),
 }
@@ -88,7 +89,9 @@ def find_clocks() -> ClockPair | None:
     if names is None or not all(hasattr(time, name) for name in names):
         return None
     read = time.clock_gettime_ns
-    continuous, awake = (functools.partial(read, getattr(time, name)) for name in names)
+    continuous, awake = (
+        functools.partial(read, getattr(time, name)) for name in names
+    )
     return ClockPair(continuous, awake)
 
 

@@ -24,7 +24,9 @@ def create_amd_source(card: str) -> Polled | None:
     hwmon = find_hwmon(device, "amdgpu")
     if hwmon is None:
         return None
-    power = find_first_file(f"{hwmon}/power1_average", f"{hwmon}/power1_input")
+    power = find_first_file(
+        f"{hwmon}/power1_average", f"{hwmon}/power1_input"
+    )
     if power is None:
         return None
     has_cpu = is_apu(hwmon)
@@ -35,7 +37,9 @@ def create_amd_source(card: str) -> Polled | None:
     def look() -> DeviceReading:
         return {
             "watts": read_number(power, 1e6),
-            "gpu_busy_ratio": read_number(f"{device}/gpu_busy_percent", 100),
+            "gpu_busy_ratio": read_number(
+                f"{device}/gpu_busy_percent", 100
+            ),
             "gpu_mhz": read_number(f"{hwmon}/freq1_input", 1e6),
             "gpu_memory_bytes": read_sum(memories),
             "temperature_c": read_number(f"{hwmon}/temp1_input", 1e3),
@@ -66,11 +70,15 @@ def create_intel_source(card: str) -> Polled | None:
     """Return a discrete Intel GPU by its energy counter; None for others, which RAPL covers."""
     device = f"{card}/device"
     hwmon = find_hwmon(device, "xe") or find_hwmon(device, "i915")
-    paths = [f"{hwmon}/energy1_input", f"{hwmon}/energy2_input"]  # the card, its chip
+    # the card, its chip
+    paths = [f"{hwmon}/energy1_input", f"{hwmon}/energy2_input"]
     if not any(read_number(path) for path in paths):
         return None
     counter = MovingCounter(paths)
-    clocks = (f"{card}/gt_act_freq_mhz", f"{device}/tile0/gt0/freq0/act_freq")
+    clocks = (
+        f"{card}/gt_act_freq_mhz",
+        f"{device}/tile0/gt0/freq0/act_freq",
+    )
     sensors = (f"{hwmon}/temp2_input", f"{hwmon}/temp1_input")
 
     def look() -> DeviceReading:
@@ -80,7 +88,14 @@ def create_intel_source(card: str) -> Polled | None:
             "temperature_c": read_first_number(*sensors, scale=1e3),
         }
 
-    return Polled("intel", os.path.basename(card), "counter", DRIVER_SCOPE, look, part="gpu")
+    return Polled(
+        "intel",
+        os.path.basename(card),
+        "counter",
+        DRIVER_SCOPE,
+        look,
+        part="gpu",
+    )
 
 
 class MovingCounter:
@@ -91,7 +106,8 @@ class MovingCounter:
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
-        self._begun: dict[str, float] | None = None  # the first value of each
+        # the first value of each
+        self._begun: dict[str, float] | None = None
 
     def read_joules(self) -> float | None:
         """Return joules since the first call; None until one moves, and if it cannot be read."""
@@ -100,11 +116,17 @@ class MovingCounter:
             self._begun = now
             return 0.0
         for path in self.paths:
-            if path in now and now[path] != self._begun.get(path, now[path]):
+            if path in now and now[path] != self._begun.get(
+                path, now[path]
+            ):
                 self.paths = [path]
                 return (now[path] - self._begun[path]) / 1e6
         return None
 
     def _read_all(self) -> dict[str, float]:
         found = {path: read_number(path) for path in self.paths}
-        return {path: value for path, value in found.items() if value is not None}
+        return {
+            path: value
+            for path, value in found.items()
+            if value is not None
+        }

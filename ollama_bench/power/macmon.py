@@ -13,7 +13,8 @@ from ollama_bench.power.stream import Stream
 from ollama_bench.power.values import as_dict, as_number
 
 MACMON_INTERVAL_MS = 1000
-LESS_WITHOUT_ROOT = 27  # from this macOS on CPU energy reads 0 without root, and ...
+# from this macOS on CPU energy reads 0 without root, and ...
+LESS_WITHOUT_ROOT = 27
 OLDEST_FOR_27 = (0, 8)  # ... an older macmon crashes
 USE_SUDO = "; run with sudo to read it with powermetrics"
 
@@ -39,7 +40,9 @@ def parse_macmon(line: bytes) -> SamplerReading:
         "system_power_w": as_number(top.get("sys_power")),
         "gpu_busy_ratio": as_number(top.get("gpu_active_ratio", usage[1])),
         "gpu_mhz": as_number(top.get("gpu_freq_mhz", usage[0])),
-        "temperature_c": as_number(as_dict(top.get("temp")).get("gpu_temp_avg")),
+        "temperature_c": as_number(
+            as_dict(top.get("temp")).get("gpu_temp_avg")
+        ),
     }
 
 
@@ -49,7 +52,8 @@ class Macmon(Child):
     def complaint(self) -> str:
         """Return its last words and how it ended."""
         words = super().complaint()
-        if not re.search(r"exit code (101|134|-6)$", words):  # how a Rust program panics
+        # how a Rust program panics
+        if not re.search(r"exit code (101|134|-6)$", words):
             return words
         return (
             "macmon crashed; update it with `brew upgrade macmon`, or run with sudo;"
@@ -75,7 +79,9 @@ def find_macmon() -> Stream | Absent | None:
     if not macmon:
         return None
     if get_macos_major() >= LESS_WITHOUT_ROOT:
-        version = re.search(r"\b(\d+)\.(\d+)", conditions.output_of(macmon, "--version"))
+        version = re.search(
+            r"\b(\d+)\.(\d+)", conditions.output_of(macmon, "--version")
+        )
         if version and (int(version[1]), int(version[2])) < OLDEST_FOR_27:
             return Absent(
                 "macmon",
@@ -84,7 +90,9 @@ def find_macmon() -> Stream | Absent | None:
                 f"not read: macmon {version[0]} does not work on macOS {LESS_WITHOUT_ROOT}; run"
                 " with sudo, or `brew upgrade macmon` to 0.8 or newer (GPU only)",
             )
-    return create_macmon_source([macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)])
+    return create_macmon_source(
+        [macmon, "pipe", "-i", str(MACMON_INTERVAL_MS)]
+    )
 
 
 def find_working_macmon() -> Stream | None:

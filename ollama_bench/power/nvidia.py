@@ -9,7 +9,8 @@ from typing import Any, Protocol, cast
 from ollama_bench.power.polled import Polled
 from ollama_bench.power.source import Absent, DeviceReading
 
-THROTTLES = (  # NVML's clock event reasons; its power cap (0x04) is an everyday one
+# NVML's clock event reasons; its power cap (0x04) is an everyday one
+THROTTLES = (
     (0x08, "hardware slowdown"),
     (0x20, "software thermal"),
     (0x40, "hardware thermal"),
@@ -29,17 +30,26 @@ class Nvml(Protocol):
     def nvmlDeviceGetCount(self) -> int: ...
     def nvmlDeviceGetHandleByIndex(self, index: int) -> object: ...
     def nvmlDeviceGetName(self, handle: object) -> str | bytes: ...
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int: ...
+    def nvmlDeviceGetTotalEnergyConsumption(
+        self, handle: object
+    ) -> int: ...
     def nvmlDeviceGetPowerUsage(self, handle: object) -> int: ...
     def nvmlDeviceGetUtilizationRates(self, handle: object) -> Any: ...
     def nvmlDeviceGetClockInfo(self, handle: object, clock: int) -> int: ...
     def nvmlDeviceGetMemoryInfo(self, handle: object) -> Any: ...
-    def nvmlDeviceGetTemperature(self, handle: object, sensor: int) -> int: ...
-    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: object) -> int: ...
-    def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: object) -> int: ...
+    def nvmlDeviceGetTemperature(
+        self, handle: object, sensor: int
+    ) -> int: ...
+    def nvmlDeviceGetCurrentClocksEventReasons(
+        self, handle: object
+    ) -> int: ...
+    def nvmlDeviceGetCurrentClocksThrottleReasons(
+        self, handle: object
+    ) -> int: ...
 
 
-Calls = dict[str, Callable[[], "float | str | None"]]  # key of a DeviceReading -> what reads it
+# key of a DeviceReading -> what reads it
+Calls = dict[str, Callable[[], "float | str | None"]]
 
 
 def load_nvml() -> Nvml | None:
@@ -50,7 +60,10 @@ def load_nvml() -> Nvml | None:
         return None
     try:
         pynvml.nvmlInit()
-    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
+    except (
+        pynvml.NVMLError_LibraryNotFound,
+        pynvml.NVMLError_DriverNotLoaded,
+    ):
         return None
     return cast(Nvml, pynvml)
 
@@ -61,7 +74,8 @@ def create_nvidia_sources(nvml: Nvml) -> list[Polled | Absent]:
     for index in range(nvml.nvmlDeviceGetCount()):
         try:
             found.append(create_nvidia_source(nvml, index))
-        except Exception as error:  # whatever a broken driver raises must not end the run
+        except Exception as error:
+            # whatever a broken driver raises must not end the run
             found.append(report_unread_gpu(str(error), index))
     return found
 
@@ -92,7 +106,12 @@ def create_nvidia_source(nvml: Nvml, index: int) -> Polled:
 
 def report_unread_gpu(why: str, index: int = 0) -> Absent:
     """Return a GPU that cannot be read, with the reason."""
-    return Absent("nvml", f"gpu{index}", "counter", f"not read: {why}; check `nvidia-smi`")
+    return Absent(
+        "nvml",
+        f"gpu{index}",
+        "counter",
+        f"not read: {why}; check `nvidia-smi`",
+    )
 
 
 def list_calls(nvml: Nvml, handle: object) -> Calls:
@@ -101,16 +120,28 @@ def list_calls(nvml: Nvml, handle: object) -> Calls:
     def describe_throttling() -> str:
         try:
             bits = nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
-        except (AttributeError, nvml.NVMLError_FunctionNotFound):  # older module or driver
+        except (AttributeError, nvml.NVMLError_FunctionNotFound):
+            # older module or driver
             bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
-        return ", ".join(word for bit, word in THROTTLES if bits & bit) or "none"
+        return (
+            ", ".join(word for bit, word in THROTTLES if bits & bit)
+            or "none"
+        )
 
     return {
-        "joules": lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3,
+        "joules": lambda: (
+            nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+        ),
         "watts": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
-        "gpu_busy_ratio": lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100),
-        "gpu_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
-        "gpu_memory_bytes": lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).used),
+        "gpu_busy_ratio": lambda: float(
+            nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
+        ),
+        "gpu_mhz": lambda: float(
+            nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)
+        ),
+        "gpu_memory_bytes": lambda: int(
+            nvml.nvmlDeviceGetMemoryInfo(handle).used
+        ),
         "temperature_c": lambda: float(
             nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
         ),
@@ -125,7 +156,11 @@ def probe(nvml: Nvml, calls: Calls) -> DeviceReading:
     for key in list(calls):
         try:
             reading[key] = calls[key]()
-        except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound, AttributeError):
+        except (
+            nvml.NVMLError_NotSupported,
+            nvml.NVMLError_FunctionNotFound,
+            AttributeError,
+        ):
             del calls[key]
         except nvml.NVMLError:
             reading[key] = None
@@ -134,4 +169,8 @@ def probe(nvml: Nvml, calls: Calls) -> DeviceReading:
 
 def decode_name(name: str | bytes) -> str:
     """Return a name as text: older modules return bytes."""
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return (
+        name.decode("utf-8", "replace")
+        if isinstance(name, bytes)
+        else str(name)
+    )

@@ -8,7 +8,8 @@ from typing import cast
 
 from ollama_bench.power.source import DeviceReading, Kind, Part, PowerSample
 
-MIN_SPAN_S = 0.2  # between two readings: NVML's counter steps every 0.1 s, less would be noise
+# between two readings: NVML's counter steps every 0.1 s, less would be noise
+MIN_SPAN_S = 0.2
 MAX_PLAUSIBLE_W = 20_000  # a counter that rises faster than this was reset
 
 
@@ -52,7 +53,8 @@ class Polled:
         self._wrap_j = wrap_j
         self._close = close
         self._last: LastReading | None = None
-        self._measures = False  # whether the last reading had the value of our kind
+        # whether the last reading had the value of our kind
+        self._measures = False
 
     def read(self, at_ns: int) -> PowerSample | None:
         """Return the sample since the last reading; None for the first and for a failed one.
@@ -62,7 +64,10 @@ class Polled:
         reading = self._look()
         if self._has_lost_counter(reading):
             self.kind = "gauge"
-        joules, watts = reading.pop("joules", None), reading.pop("watts", None)
+        joules, watts = (
+            reading.pop("joules", None),
+            reading.pop("watts", None),
+        )
         value = joules if self.kind == "counter" else watts
         if value is None and (self._measures or not reading):
             self.dropped += 1
@@ -75,7 +80,9 @@ class Polled:
         if joules is not None:
             self.kind = "counter"
         self._last = now
-        self._measures = (joules if self.kind == "counter" else watts) is not None
+        self._measures = (
+            joules if self.kind == "counter" else watts
+        ) is not None
         if last is None:
             return None
         window = {"start_ns": last.at_ns, "end_ns": at_ns}

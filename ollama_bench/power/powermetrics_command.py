@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-POWERMETRICS = "/usr/bin/powermetrics"  # absolute, because it is started as root
-POWERMETRICS_INTERVAL_MS = 1000  # real windows are about 1 % longer: elapsed_ns is exact
+# absolute, because it is started as root
+POWERMETRICS = "/usr/bin/powermetrics"
+# real windows are about 1 % longer: elapsed_ns is exact
+POWERMETRICS_INTERVAL_MS = 1000
 SAMPLERS = (  # the next one is tried when powermetrics refuses a sampler
     "cpu_power,gpu_power,thermal",
     "cpu_power,gpu_power",
@@ -27,7 +29,10 @@ def with_fewer_samplers(command: list[str]) -> list[list[str]]:
     if "--samplers" not in command:
         return [command] * len(SAMPLERS)
     at = command.index("--samplers") + 1
-    simpler = [[*command[:at], samplers, *command[at + 1 :]] for samplers in SAMPLERS[1:]]
+    simpler = [
+        [*command[:at], samplers, *command[at + 1 :]]
+        for samplers in SAMPLERS[1:]
+    ]
     return [command, *simpler]
 
 

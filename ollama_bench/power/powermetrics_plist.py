@@ -7,24 +7,38 @@ import re
 from datetime import datetime, timezone
 
 from ollama_bench.power.source import SamplerReading
-from ollama_bench.power.values import add_chip_joules, as_dict, as_number, invert_ratio
+from ollama_bench.power.values import (
+    add_chip_joules,
+    as_dict,
+    as_number,
+    invert_ratio,
+)
 
 ROUNDING_J = 0.01  # a counter that moved by less may have been rounded up
 
 
-def parse_plist(document: bytes, gpu_rail: GpuRail | None = None) -> SamplerReading:
+def parse_plist(
+    document: bytes, gpu_rail: GpuRail | None = None
+) -> SamplerReading:
     """Parse one document; the reading always has elapsed_ns, any other value may be None.
 
     gpu_rail must be the same object for all documents of a source.
     Raises ValueError for a damaged document.
     """
-    begin = max(document.find(b"<?xml"), 0)  # every document but the first starts with a NUL
+    # every document but the first starts with a NUL
+    begin = max(document.find(b"<?xml"), 0)
     try:
-        top = plistlib.loads(empty_arrays(document[begin:]), fmt=plistlib.FMT_XML)
-    except Exception as error:  # plistlib lets a dozen kinds of exception through
-        reason = " ".join(str(error).split())  # it may quote what it read, newlines included
+        top = plistlib.loads(
+            empty_arrays(document[begin:]), fmt=plistlib.FMT_XML
+        )
+    except Exception as error:
+        # plistlib lets a dozen kinds of exception through
+        # it may quote what it read, newlines included
+        reason = " ".join(str(error).split())
         raise ValueError(f"damaged document: {reason}") from error
-    elapsed_ns = as_number(top.get("elapsed_ns")) if isinstance(top, dict) else None
+    elapsed_ns = (
+        as_number(top.get("elapsed_ns")) if isinstance(top, dict) else None
+    )
     if elapsed_ns is None or elapsed_ns < 1:
         raise ValueError("damaged document: expected elapsed_ns")
     reading = read_energies(top, elapsed_ns / 1e9, gpu_rail or GpuRail())
@@ -64,9 +78,12 @@ class GpuRail:
     """
 
     def __init__(self) -> None:
-        self._place: int | None = None  # index of the one that has moved, once known
+        # index of the one that has moved, once known
+        self._place: int | None = None
 
-    def choose(self, processor_j: float | None, gpu_j: float | None) -> float | None:
+    def choose(
+        self, processor_j: float | None, gpu_j: float | None
+    ) -> float | None:
         """Return the energy to use, in joules."""
         pair = (processor_j, gpu_j)
         if self._place is None:
@@ -75,7 +92,11 @@ class GpuRail:
             chosen = pair[self._place]
             if chosen is not None:
                 return chosen
-        return gpu_j if processor_j is None else processor_j or gpu_j or processor_j
+        return (
+            gpu_j
+            if processor_j is None
+            else processor_j or gpu_j or processor_j
+        )
 
     @staticmethod
     def _find_moving(pair: tuple[float | None, float | None]) -> int | None:
@@ -85,13 +106,16 @@ class GpuRail:
         return None
 
 
-def read_energies(top: dict[str, object], elapsed_s: float, gpu_rail: GpuRail) -> SamplerReading:
+def read_energies(
+    top: dict[str, object], elapsed_s: float, gpu_rail: GpuRail
+) -> SamplerReading:
     """Read energies, clock and load from the dictionaries `processor` and `gpu`."""
     processor, gpu = as_dict(top.get("processor")), as_dict(top.get("gpu"))
     cpu_j = read_joules(processor, "cpu", elapsed_s)
     ane_j = read_joules(processor, "ane", elapsed_s)
     gpu_j = gpu_rail.choose(
-        read_joules(processor, "gpu", elapsed_s), read_joules(gpu, "gpu", elapsed_s)
+        read_joules(processor, "gpu", elapsed_s),
+        read_joules(gpu, "gpu", elapsed_s),
     )
     package_j = as_number(processor.get("package_joules"))  # Intel Macs
     if package_j is None:
@@ -101,11 +125,14 @@ def read_energies(top: dict[str, object], elapsed_s: float, gpu_rail: GpuRail) -
         "gpu_energy_j": gpu_j,
         "cpu_energy_j": cpu_j,
         "gpu_busy_ratio": invert_ratio(as_number(gpu.get("idle_ratio"))),
-        "gpu_mhz": as_number(gpu.get("freq_hz")),  # in MHz, unlike the CPU's freq_hz
+        # in MHz, unlike the CPU's freq_hz
+        "gpu_mhz": as_number(gpu.get("freq_hz")),
     }
 
 
-def read_joules(rails: dict[str, object], rail: str, elapsed_s: float) -> float | None:
+def read_joules(
+    rails: dict[str, object], rail: str, elapsed_s: float
+) -> float | None:
     """Return the energy of a rail, from its energy or else from its mean power."""
     energy_mj = as_number(rails.get(f"{rail}_energy"))
     power_mw = as_number(rails.get(f"{rail}_power"))

@@ -6,13 +6,19 @@ import re
 from datetime import datetime
 
 from ollama_bench.power.source import SamplerReading
-from ollama_bench.power.values import add_chip_joules, as_number, invert_ratio
+from ollama_bench.power.values import (
+    add_chip_joules,
+    as_number,
+    invert_ratio,
+)
 
 HEADER = re.compile(
-    r"^\*\*\* (Sampled|Summary) system activity \(([^)]*)\) \(([\d.]+)ms elapsed\) \*\*\*", re.M
+    r"^\*\*\* (Sampled|Summary) system activity \(([^)]*)\) \(([\d.]+)ms elapsed\) \*\*\*",
+    re.M,
 )
 THERMAL = re.compile(r"^Current pressure level: (\w+)", re.M)
-CPU_MW = [  # of each field the first match counts; spellings of macOS 11 to 27, then of Intel
+# of each field the first match counts; spellings of macOS 11 to 27, then of Intel
+CPU_MW = [
     re.compile(r"^CPU Power: ([\d.e+]+) mW", re.M),
     re.compile(r"^Clusters Total Power: ([\d.e+]+) mW", re.M),
 ]
@@ -26,7 +32,9 @@ BUSY_PERCENT = [
 ]
 GPU_MHZ = [
     re.compile(r"^GPU (?:HW )?active frequency:\s*([\d.]+) ?MHz", re.M),
-    re.compile(r"^GPU 0 average active frequency [^:]*:.*\(([\d.]+)Mhz\)", re.M),
+    re.compile(
+        r"^GPU 0 average active frequency [^:]*:.*\(([\d.]+)Mhz\)", re.M
+    ),
 ]
 
 
@@ -39,7 +47,11 @@ def parse_text(log: str) -> list[SamplerReading]:
     headers = list(HEADER.finditer(log))
     if not headers:
         reading = parse_block(log, None)
-        return [reading] if any(value is not None for value in reading.values()) else []
+        return (
+            [reading]
+            if any(value is not None for value in reading.values())
+            else []
+        )
     ends = [header.start() for header in headers[1:]] + [len(log)]
     return [
         parse_block(log[header.end() : end], header)
@@ -50,7 +62,9 @@ def parse_text(log: str) -> list[SamplerReading]:
 
 def parse_block(block: str, header: re.Match[str] | None) -> SamplerReading:
     """Parse what follows one header."""
-    elapsed_ns = as_number((parse_decimal(header[3]) or 0) * 1e6) if header else None
+    elapsed_ns = (
+        as_number((parse_decimal(header[3]) or 0) * 1e6) if header else None
+    )
     elapsed_s = elapsed_ns / 1e9 if elapsed_ns else None
     cpu_j = find_joules(CPU_MW, block, elapsed_s, per_watt=1e3)
     gpu_j = find_joules(GPU_MW, block, elapsed_s, per_watt=1e3)
@@ -72,7 +86,10 @@ def parse_block(block: str, header: re.Match[str] | None) -> SamplerReading:
 
 
 def find_joules(
-    patterns: list[re.Pattern[str]], text: str, elapsed_s: float | None, per_watt: float = 1.0
+    patterns: list[re.Pattern[str]],
+    text: str,
+    elapsed_s: float | None,
+    per_watt: float = 1.0,
 ) -> float | None:
     """Return the energy over elapsed_s of the power in the text; per_watt is its unit."""
     power = find_number(patterns, text)
@@ -109,6 +126,8 @@ def parse_decimal(text: str) -> float | None:
 def parse_stamp(stamp: str) -> float | None:
     """Return the time of a header in seconds since 1970."""
     try:
-        return datetime.strptime(stamp, "%a %b %d %H:%M:%S %Y %z").timestamp()
+        return datetime.strptime(
+            stamp, "%a %b %d %H:%M:%S %Y %z"
+        ).timestamp()
     except ValueError:
         return None

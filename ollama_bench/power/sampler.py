@@ -10,7 +10,8 @@ from typing import IO
 
 import psutil
 
-REFUSALS = (psutil.Error, OSError, RuntimeError)  # what psutil raises; on macOS not only its own
+# what psutil raises; on macOS not only its own
+REFUSALS = (psutil.Error, OSError, RuntimeError)
 COMPLAINT_BYTES = 2048  # how much of the end of a sampler's stderr is kept
 STOP_S = 3.0  # from SIGTERM to SIGKILL
 
@@ -19,11 +20,13 @@ class Child:
     """Runs a sampler as the present user; `privilege.Helper` does the same as root."""
 
     def __init__(self, commands: list[list[str]]) -> None:
-        self.commands = commands  # the first, then those to try if it is refused
+        # the first, then those to try if it is refused
+        self.commands = commands
         self.cpu_s = 0.0  # CPU seconds of all samplers, known after stop()
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
-        self._ending = threading.Lock()  # several threads call kill(); CPU time is added once
+        # several threads call kill(); CPU time is added once
+        self._ending = threading.Lock()
 
     def start(self, step: int = 0) -> IO[bytes] | None:
         """Start commands[step] and return its output, a binary file; None if that fails."""
@@ -38,8 +41,12 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                start_new_session=os.name == "posix",  # Ctrl-C is for this program alone
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows
+                # Ctrl-C is for this program alone
+                start_new_session=os.name == "posix",
+                # Windows
+                creationflags=getattr(
+                    subprocess, "CREATE_NEW_PROCESS_GROUP", 0
+                ),
             )
         except OSError as error:
             self._errors.write(str(error).encode())
@@ -56,15 +63,22 @@ class Child:
                 spent = psutil.Process(process.pid).cpu_times()
                 self.cpu_s += spent.user + spent.system
             except REFUSALS:
-                pass  # it has just ended by itself, or the system does not tell
+                # it has just ended by itself, or the system does not tell
+                pass
             end_process(process)
 
     def complaint(self) -> str:
         """Return its last words on stderr, in one line, and how it ended."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
-        words = read_last_words(self._errors.fileno()) if self._errors else ""
-        code = f" exit code {self._process.returncode}" if self._process else ""
+        words = (
+            read_last_words(self._errors.fileno()) if self._errors else ""
+        )
+        code = (
+            f" exit code {self._process.returncode}"
+            if self._process
+            else ""
+        )
         return (words + code).strip()
 
     def stop(self) -> None:
@@ -90,7 +104,8 @@ def read_last_words(descriptor: int) -> str:
     """Return the end of a file as one line."""
     begin = max(0, os.fstat(descriptor).st_size - COMPLAINT_BYTES)
     if hasattr(os, "pread"):
-        words = os.pread(descriptor, COMPLAINT_BYTES, begin)  # the writer shares the file offset
+        # the writer shares the file offset
+        words = os.pread(descriptor, COMPLAINT_BYTES, begin)
     else:
         os.lseek(descriptor, begin, os.SEEK_SET)
         words = os.read(descriptor, COMPLAINT_BYTES)

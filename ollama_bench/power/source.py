@@ -17,8 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import IO, Literal, Protocol, TypedDict
 
-Kind = Literal["interval", "counter", "gauge"]  # energy per interval, running joules, watts now
-Part = Literal["gpu", "cpu"]  # the part of the machine that a source measures
+# energy per interval, running joules, watts now
+Kind = Literal["interval", "counter", "gauge"]
+# the part of the machine that a source measures
+Part = Literal["gpu", "cpu"]
 
 
 class Metrics(TypedDict, total=False):
@@ -65,7 +67,8 @@ class PowerSample(Window, Metrics, total=False):
     energy_j: float | None
     gpu_energy_j: float | None
     cpu_energy_j: float | None
-    elapsed_ns: int | None  # not a column: by the sampler's clock, which shows a sleep
+    # not a column: by the sampler's clock, which shows a sleep
+    elapsed_ns: int | None
 
 
 class PowerSource(Protocol):
@@ -94,7 +97,8 @@ class StreamedSource(PowerSource, Protocol):
 
     interval_s: float  # between two samples
     launcher: Launcher
-    successor: Callable[[], StreamedSource | None] | None  # replaces this source if it fails
+    # replaces this source if it fails
+    successor: Callable[[], StreamedSource | None] | None
     advice: str  # appended where a part of the energy stays 0
 
     def start(self) -> IO[bytes] | None:
@@ -137,7 +141,9 @@ class Launcher(Protocol):
 class Absent:
     """A source that this machine could have but that cannot be read."""
 
-    def __init__(self, name: str, device: str, kind: Kind, status: str) -> None:
+    def __init__(
+        self, name: str, device: str, kind: Kind, status: str
+    ) -> None:
         self.name = name
         self.device = device
         self.kind = kind

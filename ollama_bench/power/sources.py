@@ -19,14 +19,22 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from ollama_bench.power.linux_gpus import APU_SCOPE, create_amd_source, create_intel_source
+from ollama_bench.power.linux_gpus import (
+    APU_SCOPE,
+    create_amd_source,
+    create_intel_source,
+)
 from ollama_bench.power.macmon import (
     LESS_WITHOUT_ROOT,
     find_macmon,
     find_working_macmon,
     get_macos_major,
 )
-from ollama_bench.power.nvidia import create_nvidia_sources, load_nvml, report_unread_gpu
+from ollama_bench.power.nvidia import (
+    create_nvidia_sources,
+    load_nvml,
+    report_unread_gpu,
+)
 from ollama_bench.power.polled import Polled
 from ollama_bench.power.powermetrics_command import (
     POWERMETRICS_INTERVAL_MS,
@@ -34,7 +42,11 @@ from ollama_bench.power.powermetrics_command import (
     with_fewer_samplers,
 )
 from ollama_bench.power.powermetrics_plist import GpuRail, parse_plist
-from ollama_bench.power.rapl import RaplCounter, create_rapl_source, open_rapl
+from ollama_bench.power.rapl import (
+    RaplCounter,
+    create_rapl_source,
+    open_rapl,
+)
 from ollama_bench.power.sampler import Child
 from ollama_bench.power.source import Absent, AnySource, Launcher
 from ollama_bench.power.stream import Stream
@@ -66,11 +78,18 @@ def find_sources(
         child = Child(with_fewer_samplers(command))
         return [create_powermetrics_source(child, parse_interval(command))]
     if helper and helper.sampler:
-        return [create_powermetrics_source(helper, may_use_macmon=os.geteuid() != 0)]
+        return [
+            create_powermetrics_source(
+                helper, may_use_macmon=os.geteuid() != 0
+            )
+        ]
     if sys.platform == "darwin":
         return [find_macos_source(helper.failure if helper else None)]
     cards = list_graphics_cards(sysfs)
-    return [*find_nvidia_sources(cards), *find_linux_sources(cards, helper, sysfs)]
+    return [
+        *find_nvidia_sources(cards),
+        *find_linux_sources(cards, helper, sysfs),
+    ]
 
 
 def create_powermetrics_source(
@@ -91,7 +110,8 @@ def create_powermetrics_source(
 
 def find_macos_source(failure: str | None) -> Stream | Absent:
     """Return macmon if it is installed. failure: why the helper could not be started as root."""
-    found = None if os.geteuid() == 0 else find_macmon()  # nothing out of PATH as root
+    # nothing out of PATH as root
+    found = None if os.geteuid() == 0 else find_macmon()
     if found:
         return found
     if failure:
@@ -99,7 +119,9 @@ def find_macos_source(failure: str | None) -> Stream | Absent:
     instead = "`brew install macmon`"
     if get_macos_major() >= LESS_WITHOUT_ROOT:
         instead += " 0.8 or newer (GPU only)"
-    return report_unread_chip(f"macOS requires root to read power; run with sudo, or {instead}")
+    return report_unread_chip(
+        f"macOS requires root to read power; run with sudo, or {instead}"
+    )
 
 
 def report_unread_chip(why: str) -> Absent:
@@ -107,7 +129,9 @@ def report_unread_chip(why: str) -> Absent:
     return Absent("powermetrics", "soc", "interval", f"not read: {why}")
 
 
-def find_nvidia_sources(cards: list[GraphicsCard]) -> Sequence[Polled | Absent]:
+def find_nvidia_sources(
+    cards: list[GraphicsCard],
+) -> Sequence[Polled | Absent]:
     """Return NVIDIA's GPUs.
 
     A driver that reports none is mentioned even if no card is visible, as in containers and WSL.
@@ -117,11 +141,16 @@ def find_nvidia_sources(cards: list[GraphicsCard]) -> Sequence[Polled | Absent]:
         nvml = load_nvml()
         if nvml:
             found = create_nvidia_sources(nvml)
-            return found or [report_unread_gpu("the NVIDIA driver reports no GPU")]
-    except Exception as error:  # whatever a broken driver raises must not end the run
+            return found or [
+                report_unread_gpu("the NVIDIA driver reports no GPU")
+            ]
+    except Exception as error:
+        # whatever a broken driver raises must not end the run
         return [report_unread_gpu(str(error))]
     if any(card.vendor == NVIDIA for card in cards):
-        return [report_unread_gpu("the NVIDIA driver library was not found")]
+        return [
+            report_unread_gpu("the NVIDIA driver library was not found")
+        ]
     return []
 
 
@@ -136,7 +165,9 @@ def find_linux_sources(
             counters.pop().close()
         return [*gpus]
     if not counters and glob.glob(f"{sysfs}/class/powercap/intel-rapl:*"):
-        why = "not read: Linux requires root to read CPU power; run with sudo"
+        why = (
+            "not read: Linux requires root to read CPU power; run with sudo"
+        )
         return [*gpus, Absent("rapl", "package-0", "counter", why)]
     return [*gpus, *(create_rapl_source(counter) for counter in counters)]
 
@@ -144,5 +175,9 @@ def find_linux_sources(
 def find_linux_gpus(cards: list[GraphicsCard]) -> list[Polled]:
     """Return the AMD and Intel GPUs that show their power."""
     makers = {AMD: create_amd_source, INTEL: create_intel_source}
-    found = [makers[card.vendor](card.folder) for card in cards if card.vendor in makers]
+    found = [
+        makers[card.vendor](card.folder)
+        for card in cards
+        if card.vendor in makers
+    ]
     return [source for source in found if source]

@@ -19,7 +19,8 @@ CHIP_SCOPE = (
     "CPU + GPU + ANE of the chip as estimated by the system;"
     " excludes DRAM, display, SSD and power supply"
 )
-MAX_DOCUMENT_BYTES = 8_000_000  # an M2 Ultra's is 65 KB; more than this is not powermetrics
+# an M2 Ultra's is 65 KB; more than this is not powermetrics
+MAX_DOCUMENT_BYTES = 8_000_000
 REFUSED = re.compile(r"unrecognized sampler|invalid sampler|exit code 64\b")
 
 
@@ -99,7 +100,9 @@ class Stream:
         """End the sampler and release everything."""
         self.launcher.stop()
 
-    def _place(self, readings: list[SamplerReading], at_ns: int) -> list[PowerSample]:
+    def _place(
+        self, readings: list[SamplerReading], at_ns: int
+    ) -> list[PowerSample]:
         """Give readings that arrived together their windows on our clock.
 
         A document arrives after its window, never before, and windows follow one another without
@@ -113,16 +116,22 @@ class Stream:
         if self._last_ns is not None:
             expected_ns = self._last_ns + sum(spans_ns)
             if at_ns - expected_ns <= spans_ns[-1] / 2:
-                end_ns = max(min(at_ns, expected_ns), self._last_ns + len(readings))
+                end_ns = max(
+                    min(at_ns, expected_ns), self._last_ns + len(readings)
+                )
         samples: list[PowerSample] = []
-        for reading, span_ns in zip(reversed(readings), reversed(spans_ns), strict=True):
+        for reading, span_ns in zip(
+            reversed(readings), reversed(spans_ns), strict=True
+        ):
             reading.pop("at_unix", None)
             window = {"start_ns": end_ns - span_ns, "end_ns": end_ns}
             samples.append(cast(PowerSample, {**reading, **window}))
             end_ns -= span_ns
         return self._without_overlap(samples[::-1])
 
-    def _without_overlap(self, samples: list[PowerSample]) -> list[PowerSample]:
+    def _without_overlap(
+        self, samples: list[PowerSample]
+    ) -> list[PowerSample]:
         for sample in samples:
             if self._last_ns is not None:
                 sample["end_ns"] = max(sample["end_ns"], self._last_ns + 1)
@@ -130,7 +139,9 @@ class Stream:
             self._last_ns = sample["end_ns"]
         return samples
 
-    def _set_energies(self, readings: list[SamplerReading], at_ns: int) -> None:
+    def _set_energies(
+        self, readings: list[SamplerReading], at_ns: int
+    ) -> None:
         """Turn watts without windows into energy since the last sample."""
         last_ns = self._last_ns
         if last_ns is None:
@@ -139,8 +150,12 @@ class Stream:
         for reading in readings:
             reading["elapsed_ns"] = span_ns
             reading["energy_j"] = multiply(reading.pop("watts"), span_ns)
-            reading["gpu_energy_j"] = multiply(reading.pop("gpu_watts"), span_ns)
-            reading["cpu_energy_j"] = multiply(reading.pop("cpu_watts"), span_ns)
+            reading["gpu_energy_j"] = multiply(
+                reading.pop("gpu_watts"), span_ns
+            )
+            reading["cpu_energy_j"] = multiply(
+                reading.pop("cpu_watts"), span_ns
+            )
 
 
 def multiply(watts: float | None, span_ns: int) -> float | None:

@@ -20,10 +20,14 @@ def list_graphics_cards(sysfs: str = "/sys") -> list[GraphicsCard]:
     folders = [
         folder
         for folder in glob.glob(f"{sysfs}/class/drm/card*")
-        if re.fullmatch(r"card\d+", os.path.basename(folder))  # card0-HDMI-A-1 is a connector
+        # card0-HDMI-A-1 is a connector
+        if re.fullmatch(r"card\d+", os.path.basename(folder))
     ]
     folders.sort(key=lambda folder: int(os.path.basename(folder)[4:]))
-    return [GraphicsCard(folder, read_text(f"{folder}/device/vendor") or "") for folder in folders]
+    return [
+        GraphicsCard(folder, read_text(f"{folder}/device/vendor") or "")
+        for folder in folders
+    ]
 
 
 def find_hwmon(device: str, name: str) -> str | None:
@@ -40,7 +44,8 @@ def read_text(path: str) -> str | None:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().strip()
     except OSError:
-        return None  # drivers return EBUSY, EIO and the like while a card sleeps
+        # drivers return EBUSY, EIO and the like while a card sleeps
+        return None
 
 
 def read_number(path: str, scale: float = 1.0) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-LARGEST = 1e18  # no plausible ns, bytes or mW exceed it; it still fits SQLite's 64 bits
+# no plausible ns, bytes or mW exceed it; it still fits SQLite's 64 bits
+LARGEST = 1e18
 
 
 def as_number(value: object) -> float | None:
@@ -22,7 +23,9 @@ def invert_ratio(ratio: float | None) -> float | None:
     return None if ratio is None else min(max(1 - ratio, 0.0), 1.0)
 
 
-def add_chip_joules(cpu_j: float | None, gpu_j: float | None, ane_j: float | None) -> float | None:
+def add_chip_joules(
+    cpu_j: float | None, gpu_j: float | None, ane_j: float | None
+) -> float | None:
     """Add CPU, GPU and ANE; None unless CPU and GPU are known: a part is not the sum."""
     if cpu_j is None or gpu_j is None:
         return None

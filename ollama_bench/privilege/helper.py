@@ -18,20 +18,33 @@ import tempfile
 import time
 from typing import IO
 
-from ollama_bench.power.powermetrics_command import SAMPLERS, build_arguments
+from ollama_bench.power.powermetrics_command import (
+    SAMPLERS,
+    build_arguments,
+)
 from ollama_bench.power.rapl import RaplCounter, open_rapl
 from ollama_bench.power.sampler import STOP_S, read_last_words
-from ollama_bench.privilege.helper_process import ENDED, KILL, SPENT, START, serve
+from ollama_bench.privilege.helper_process import (
+    ENDED,
+    KILL,
+    SPENT,
+    START,
+    serve,
+)
 from ollama_bench.privilege.sudo import become_user, parse_sudo_uid
 
-STARTS = len(SAMPLERS) + 3  # in one run: each command may be refused once, and three restarts
+# in one run: each command may be refused once, and three restarts
+STARTS = len(SAMPLERS) + 3
 PATIENCE_S = STOP_S + 1  # for the sampler's exit code
 LOOK_S = 0.02  # between two looks for it
 AS_ROOT = "root will own the results file; run with sudo from your own account instead"
 
 
 def split_off(
-    sampler: bool = True, *, commands: list[list[str]] | None = None, sysfs: str = "/sys"
+    sampler: bool = True,
+    *,
+    commands: list[list[str]] | None = None,
+    sysfs: str = "/sys",
 ) -> Helper | None:
     """Leave root to a helper and become the user who typed sudo; None if not root.
 
@@ -78,19 +91,27 @@ class Helper:
         self.rapl = rapl
         self.warning = warning  # for the user
         self.sampler = False  # whether the process exists
-        self.failure: str | None = None  # why it does not although it should
+        # why it does not although it should
+        self.failure: str | None = None
         self.cpu_s = 0.0  # CPU seconds of the sampler, known after stop()
         self._pid = 0
-        self._control: int | None = None  # writing end of the pipe for commands
-        self._errors: IO[bytes] | None = None  # what the sampler writes to stderr
-        self._outputs: list[int] = []  # reading ends of the pipes that are not used yet
+        # writing end of the pipe for commands
+        self._control: int | None = None
+        # what the sampler writes to stderr
+        self._errors: IO[bytes] | None = None
+        # reading ends of the pipes that are not used yet
+        self._outputs: list[int] = []
         self._patience_s = PATIENCE_S
         if commands:
             self._split(commands)
 
     def start(self, step: int = 0) -> IO[bytes] | None:
         """Start command number `step` and return its output, a binary file."""
-        if not self._outputs or step >= len(START) or not self._send(START[step]):
+        if (
+            not self._outputs
+            or step >= len(START)
+            or not self._send(START[step])
+        ):
             return None
         return os.fdopen(self._outputs.pop(0), "rb", buffering=0)
 
@@ -105,7 +126,8 @@ class Helper:
         until_s = time.monotonic() + self._patience_s
         while ENDED not in self._read_last_words():
             if time.monotonic() >= until_s:
-                self._patience_s = 0.0  # a full disk: the exit code will not come next time either
+                # a full disk: the exit code will not come next time either
+                self._patience_s = 0.0
                 break
             time.sleep(LOOK_S)
         return self._read_last_words()
@@ -119,24 +141,31 @@ class Helper:
         for descriptor in self._outputs:
             os.close(descriptor)
         self._outputs = []
-        with contextlib.suppress(ChildProcessError):  # somebody else has waited for it
+        # somebody else has waited for it
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
         self.cpu_s = self._read_cpu_seconds()
         self._close_errors()
 
     def _send(self, command: bytes) -> bool:
         try:
-            return self._control is not None and os.write(self._control, command) == 1
+            return (
+                self._control is not None
+                and os.write(self._control, command) == 1
+            )
         except OSError:  # the process is gone
             return False
 
     def _read_last_words(self) -> str:
-        return read_last_words(self._errors.fileno()) if self._errors else ""
+        return (
+            read_last_words(self._errors.fileno()) if self._errors else ""
+        )
 
     def _read_cpu_seconds(self) -> float:
         try:
             return float(self._read_last_words().rpartition(SPENT)[2])
-        except ValueError:  # killed before it could say, or the disk was full
+        except ValueError:
+            # killed before it could say, or the disk was full
             return 0.0
 
     def _close_errors(self) -> None:
@@ -150,12 +179,15 @@ class Helper:
         try:
             self._fork(commands, opened)
             self.sampler = True
-        except OSError as error:  # no usable temporary folder, no descriptors, no processes left
+        except OSError as error:
+            # no usable temporary folder, no descriptors, no processes left
             for descriptor in opened:
                 os.close(descriptor)
             self._close_errors()
             self._control = None
-            self.failure = f"cannot start the root helper ({error.strerror or error})"
+            self.failure = (
+                f"cannot start the root helper ({error.strerror or error})"
+            )
 
     def _fork(self, commands: list[list[str]], opened: list[int]) -> None:
         """Fork the process.
@@ -173,9 +205,12 @@ class Helper:
         try:
             self._pid = os.fork()
             if self._pid == 0:
-                serve(commands, control, outputs[1::2], self._errors.fileno())
+                serve(
+                    commands, control, outputs[1::2], self._errors.fileno()
+                )
         finally:
-            if os.getpid() != ours:  # whatever happened there: root never returns into our code
+            # whatever happened there: root never returns into our code
+            if os.getpid() != ours:
                 os._exit(0)
         for descriptor in (control, *outputs[1::2]):
             os.close(descriptor)

@@ -14,14 +14,18 @@ CLEAN_ENVIRONMENT = {  # of the sampler: nothing of the caller's
     "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
     "LC_ALL": "C",
 }
-KILL = b"k"  # the commands: end the sampler, or start the one with this number
+# the commands: end the sampler, or start the one with this number
+KILL = b"k"
 START = (b"0", b"1", b"2")
 ENDED = "exit code "  # what the helper appends to the sampler's words
 SPENT = "CPU seconds "
-HIGHEST_DESCRIPTOR = 65536  # to close up to; the limit itself can be a billion
+# to close up to; the limit itself can be a billion
+HIGHEST_DESCRIPTOR = 65536
 
 
-def serve(commands: list[list[str]], control: int, outputs: list[int], errors: int) -> None:
+def serve(
+    commands: list[list[str]], control: int, outputs: list[int], errors: int
+) -> None:
     """Obey commands from the pipe `control` until it closes: the whole life of the process."""
     sampler = RootSampler(commands, outputs, errors)
     try:
@@ -83,9 +87,12 @@ def measure_children_cpu() -> float:
 class RootSampler:
     """The sampler, run as root with a clean environment."""
 
-    def __init__(self, commands: list[list[str]], outputs: list[int], errors: int) -> None:
+    def __init__(
+        self, commands: list[list[str]], outputs: list[int], errors: int
+    ) -> None:
         self._commands = commands
-        self._outputs = outputs  # writing ends of the pipes, one for each start
+        # writing ends of the pipes, one for each start
+        self._outputs = outputs
         self._errors = errors
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -30,7 +30,9 @@ def find_sudo_user() -> pwd.struct_passwd | None:
     return parse_sudo_uid(os.environ)
 
 
-def parse_sudo_uid(environment: Mapping[str, str]) -> pwd.struct_passwd | None:
+def parse_sudo_uid(
+    environment: Mapping[str, str],
+) -> pwd.struct_passwd | None:
     """Return the user of SUDO_UID; None when root itself typed sudo, or without sudo.
 
     Raises PrivilegeError when SUDO_UID is not a user's.
@@ -71,18 +73,25 @@ def become_user(user: pwd.struct_passwd) -> None:
         os.initgroups(user.pw_name, user.pw_gid)
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
-    except OSError as error:  # a container without these rights, a user with too many processes
+    except OSError as error:
+        # a container without these rights, a user with too many processes
         raise cannot_drop(error) from None
     try:
         os.setuid(0)
     except PermissionError:
         pass
     else:
-        raise PrivilegeError("cannot drop root privileges; run without sudo")
+        raise PrivilegeError(
+            "cannot drop root privileges; run without sudo"
+        )
     users, groups = {os.getuid(), os.geteuid()}, {os.getgid(), os.getegid()}
     if users != {user.pw_uid} or groups != {user.pw_gid}:
-        raise PrivilegeError("cannot drop all root privileges; run without sudo")
-    os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
+        raise PrivilegeError(
+            "cannot drop all root privileges; run without sudo"
+        )
+    os.environ.update(
+        HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name
+    )
     os.umask(NORMAL_UMASK)
 
 
@@ -117,4 +126,6 @@ def act_as_user() -> Iterator[None]:
 
 def cannot_drop(error: OSError) -> PrivilegeError:
     """Return the error for a refused change of user."""
-    return PrivilegeError(f"cannot drop root privileges ({error.strerror}); run without sudo")
+    return PrivilegeError(
+        f"cannot drop root privileges ({error.strerror}); run without sudo"
+    )

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from ollama_bench.privilege.sudo import act_as_user, find_sudo_user
 
-PASSED_ON = ("OLLAMA_HOST", "OPENAI_API_KEY", "REQUESTS_CA_BUNDLE")  # a run reads these
+# a run reads these
+PASSED_ON = ("OLLAMA_HOST", "OPENAI_API_KEY", "REQUESTS_CA_BUNDLE")
 PRESERVING = f"sudo --preserve-env={','.join(PASSED_ON)}"
 SUDO_NAMES = ("sudo", "sudo-rs")  # names of sudo's own process
 
-recovered: set[str] = set()  # of PASSED_ON, set again by recover_variables()
-unknown: set[str] = set()  # of PASSED_ON, not set, and the user may or may not have set them
+# of PASSED_ON, set again by recover_variables()
+recovered: set[str] = set()
+# of PASSED_ON, not set, and the user may or may not have set them
+unknown: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ def recover_variables() -> None:
         if name in os.environ:
             continue
         if value := environment.variables.get(name):
-            with contextlib.suppress(ValueError):  # characters that no environment can hold
+            # characters that no environment can hold
+            with contextlib.suppress(ValueError):
                 os.environ[name] = value
                 recovered.add(name)
         elif not environment.is_complete:
@@ -56,12 +60,16 @@ def read_user_environment(uid: int) -> UserEnvironment:
     """
     import psutil  # here, because most programs do without it
 
-    with contextlib.suppress(psutil.Error, OSError, RuntimeError, ValueError):
+    with contextlib.suppress(
+        psutil.Error, OSError, RuntimeError, ValueError
+    ):
         for process in psutil.Process().parents():  # nearest first
             uids = process.uids()
             if set(uids) == {uid}:
                 with act_as_user():
-                    return UserEnvironment(process.environ(), is_complete=False)
+                    return UserEnvironment(
+                        process.environ(), is_complete=False
+                    )
             if uids.real == uid and process.name() in SUDO_NAMES:
                 environment = process.environ()
                 if environment:

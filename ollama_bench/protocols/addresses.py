@@ -7,7 +7,8 @@ import re
 from urllib.parse import urlsplit
 
 OLLAMA_PORT = 11434
-DEFAULT_PORTS = {"http": 80, "https": 443}  # where the scheme is written out
+# where the scheme is written out
+DEFAULT_PORTS = {"http": 80, "https": 443}
 FORBIDDEN_IN_URL = re.compile(r"[\s@<>\"'`\\?#\x00-\x1f\x7f]")
 API_VERSION_SUFFIX = re.compile(r"/v1/?$")
 
@@ -24,7 +25,9 @@ def host_url(text: str) -> str:
     scheme, separator, rest = text.rpartition("://")
     scheme = scheme.lower() if separator else "http"
     if scheme not in DEFAULT_PORTS:
-        raise ValueError(f"invalid host {text!r}: expected http:// or https://")
+        raise ValueError(
+            f"invalid host {text!r}: expected http:// or https://"
+        )
     authority, slash, path = rest.partition("/")
     if authority.count(":") > 1 and not authority.startswith("["):
         authority = f"[{authority}]"
@@ -42,11 +45,15 @@ def split_authority(authority: str, text: str) -> tuple[str, int | None]:
     try:
         parts = urlsplit(f"//{authority}")
     except ValueError:
-        raise ValueError(f"invalid host {text!r}: expected host:port") from None
+        raise ValueError(
+            f"invalid host {text!r}: expected host:port"
+        ) from None
     try:
         port = parts.port
     except ValueError:
-        raise ValueError(f"invalid host {text!r}: expected a port from 0 to 65535") from None
+        raise ValueError(
+            f"invalid host {text!r}: expected a port from 0 to 65535"
+        ) from None
     return parts.hostname or "127.0.0.1", port
 
 

@@ -23,10 +23,14 @@ def is_error(message: JsonObject) -> bool:
     """
     if message.get("error") or message.get("object") == "error":
         return True
-    return bool(message.get("detail")) and message.keys().isdisjoint(ANSWER_FIELDS)
+    return bool(message.get("detail")) and message.keys().isdisjoint(
+        ANSWER_FIELDS
+    )
 
 
-def error_text(body: object, secret: Secret = NO_SECRET, is_cut: bool = False) -> str:
+def error_text(
+    body: object, secret: Secret = NO_SECRET, is_cut: bool = False
+) -> str:
     """Return the message of an error body as one line.
 
     ``body`` is decoded JSON or text. ``is_cut`` says that the text was cut off, so that it may
@@ -40,7 +44,12 @@ def error_text(body: object, secret: Secret = NO_SECRET, is_cut: bool = False) -
 
 def object_error_text(body: JsonObject, secret: Secret) -> str:
     """Return the message in a JSON error body, or the whole body as JSON if there is none."""
-    error = body.get("error") or body.get("detail") or body.get("message") or body
+    error = (
+        body.get("error")
+        or body.get("detail")
+        or body.get("message")
+        or body
+    )
     if isinstance(error, dict):
         error = error.get("message", error)
     return error if isinstance(error, str) else dump_masked(error, secret)
@@ -57,4 +66,6 @@ def dump_masked(value: object, secret: Secret) -> str:
 def quote_line(line: bytes, secret: Secret = NO_SECRET) -> str:
     """Return the beginning of an unreadable line as one line of at most ``QUOTED_CHARS``."""
     text = line[:QUOTED_BYTES].decode("utf-8", "replace")
-    return one_line(secret.mask(text, is_cut=len(line) > QUOTED_BYTES))[:QUOTED_CHARS]
+    return one_line(secret.mask(text, is_cut=len(line) > QUOTED_BYTES))[
+        :QUOTED_CHARS
+    ]

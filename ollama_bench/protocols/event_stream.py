@@ -18,7 +18,8 @@ from ollama_bench.protocols.secret import NO_SECRET, Secret
 LF, CR = 10, 13
 BOM = b"\xef\xbb\xbf"
 END_MARK = b"[DONE]"
-PART_OVERHEAD_BYTES = 64  # memory of a part of an event besides its characters
+# memory of a part of an event besides its characters
+PART_OVERHEAD_BYTES = 64
 
 
 class EventStream(LineStream):
@@ -27,14 +28,16 @@ class EventStream(LineStream):
     def __init__(self, secret: Secret = NO_SECRET) -> None:
         super().__init__(secret)
         self._is_between_events = False
-        self._after_cr = False  # that carriage return and a line feed are one end
+        # that carriage return and a line feed are one end
+        self._after_cr = False
         self._has_begun = False
         self._start_event()
 
     def _start_event(self) -> None:
         """Forget the current event."""
         self._name = b""
-        self._parts: list[bytes] = []  # its data, as long as they are no JSON object
+        # its data, as long as they are no JSON object
+        self._parts: list[bytes] = []
         self._parts_bytes = 0
         self._object = b""  # its data, if they were one
 
@@ -45,18 +48,25 @@ class EventStream(LineStream):
 
     def feed(self, data: bytes) -> bytes:
         """Parse bytes; return the kind of each chunk of text that they complete."""
-        if self._is_between_events and data[-2:] == b"\n\n" and data[:5] == b"data:":
+        if (
+            self._is_between_events
+            and data[-2:] == b"\n\n"
+            and data[:5] == b"data:"
+        ):
             line = data[5:-2]
             if LF not in line and CR not in line:
                 kinds_of_event = self._parse_event(line)
                 if kinds_of_event is not None:
-                    return kinds_of_event  # one whole event, as nearly always
+                    # one whole event, as nearly always
+                    return kinds_of_event
         if self._after_cr or CR in data:
             data = self._normalize_line_ends(data)
         kinds = super().feed(data)
         is_inside_line = self._partial or self._skips_line or self._after_cr
         is_inside_event = self._name or self._parts or self._object
-        self._is_between_events = self._has_begun and not is_inside_line and not is_inside_event
+        self._is_between_events = (
+            self._has_begun and not is_inside_line and not is_inside_event
+        )
         return kinds
 
     def close(self) -> bytes:
@@ -90,7 +100,8 @@ class EventStream(LineStream):
         value = value.strip()
         if name == b"event":
             self._name = value
-        elif name == b"error" and value not in (b"", b"null"):  # llama-server until 2025
+        elif name == b"error" and value not in (b"", b"null"):
+            # llama-server until 2025
             self._record_error_data(value)
         return b""  # a comment (": ping") or another field
 
@@ -112,13 +123,19 @@ class EventStream(LineStream):
         self._parts.append(data.strip())
         self._parts_bytes += len(data) + PART_OVERHEAD_BYTES
         if self._parts_bytes > MAX_LINE_BYTES:
-            self.summary.record_broken_stream(f"event longer than {MAX_LINE_BYTES >> 20} MiB")
+            self.summary.record_broken_stream(
+                f"event longer than {MAX_LINE_BYTES >> 20} MiB"
+            )
             self._start_event()
         return b""
 
     def _end_event(self) -> bytes:
         """Parse the data kept of an event at its blank line or at the end of the stream."""
-        name, data, parsed = self._name, b"\n".join(self._parts), self._object
+        name, data, parsed = (
+            self._name,
+            b"\n".join(self._parts),
+            self._object,
+        )
         if not name and not data and not parsed:
             return b""
         self._start_event()

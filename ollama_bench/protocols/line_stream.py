@@ -32,7 +32,8 @@ class LineStream(ABC):
         self.summary = StreamSummary()
         self._secret = secret
         self._partial = bytearray()  # a line whose end has not arrived
-        self._skips_line = False  # that line is too long: drop it up to its end
+        # that line is too long: drop it up to its end
+        self._skips_line = False
         self._answer: list[str] = []
         self._reasoning: list[str] = []
         self._tags = ThinkTags()
@@ -85,7 +86,9 @@ class LineStream(ABC):
         if not self._skips_line:
             self._partial += data
         if len(self._partial) > MAX_LINE_BYTES:
-            self.summary.record_broken_stream(f"line longer than {MAX_LINE_BYTES >> 20} MiB")
+            self.summary.record_broken_stream(
+                f"line longer than {MAX_LINE_BYTES >> 20} MiB"
+            )
             self._partial.clear()
             self._skips_line = True
 
@@ -120,7 +123,9 @@ class LineStream(ABC):
         if not text or not isinstance(text, str):
             return b""
         parts = self._tags.split(text)
-        return b"".join([self._add_text(part, kind) for kind, part in parts])
+        return b"".join(
+            [self._add_text(part, kind) for kind, part in parts]
+        )
 
     def _add_usual(self, text: str | None) -> bytes:
         """Add text of the answer field of a usual line, which msgspec has checked."""

@@ -45,7 +45,11 @@ class Ollama:
         """
         if history:
             prompt = f"{format_transcript(history)}User: {prompt}"
-        body: JsonObject = {"model": model, "prompt": prompt, "stream": True}
+        body: JsonObject = {
+            "model": model,
+            "prompt": prompt,
+            "stream": True,
+        }
         options = dict(options or {})
         if tokens is not None:
             options["num_predict"] = tokens
@@ -74,13 +78,19 @@ class Ollama:
     def fetch_models(self, get_json: GetJson) -> list[str]:
         """List the models that are installed."""
         _, found = get_json("/api/tags")
-        names = [entry.get("name") for entry in read_objects(found, "models")]
+        names = [
+            entry.get("name") for entry in read_objects(found, "models")
+        ]
         return [name for name in names if isinstance(name, str)]
 
     def fetch_target(self, get_json: GetJson, model: str) -> Target:
         """Return what /api/version, /api/show, /api/tags and /api/ps report about a model."""
-        target = Target(server="ollama", server_version=self.fetch_version(get_json))
-        status, shown = get_json("/api/show", {"model": model, "name": model})
+        target = Target(
+            server="ollama", server_version=self.fetch_version(get_json)
+        )
+        status, shown = get_json(
+            "/api/show", {"model": model, "name": model}
+        )
         if status == 200 and isinstance(shown, dict):
             read_details(target, shown)
         _, installed = get_json("/api/tags")
@@ -92,13 +102,18 @@ class Ollama:
             if is_same_model(entry.get("name"), model):
                 target.size_bytes = read_count(entry.get("size"))
                 target.vram_bytes = read_count(entry.get("size_vram"))
-                target.context_tokens = read_count(entry.get("context_length"))
+                target.context_tokens = read_count(
+                    entry.get("context_length")
+                )
         return target
 
 
 def format_transcript(history: Sequence[Turn]) -> str:
     """Write the earlier turns of a conversation as text."""
-    turns = [f"User: {question}\n\nAssistant: {answer}\n\n" for question, answer in history]
+    turns = [
+        f"User: {question}\n\nAssistant: {answer}\n\n"
+        for question, answer in history
+    ]
     return "".join(turns)
 
 

@@ -6,8 +6,17 @@ import msgspec
 
 from ollama_bench.protocols.chunks import REASONING
 from ollama_bench.protocols.errors import is_error
-from ollama_bench.protocols.json_values import JsonObject, parse_object, read_count, read_word
-from ollama_bench.protocols.line_stream import MAX_USUAL_LINE_BYTES, UNUSUAL, LineStream
+from ollama_bench.protocols.json_values import (
+    JsonObject,
+    parse_object,
+    read_count,
+    read_word,
+)
+from ollama_bench.protocols.line_stream import (
+    MAX_USUAL_LINE_BYTES,
+    UNUSUAL,
+    LineStream,
+)
 
 
 class UsualLine(msgspec.Struct, gc=False):
@@ -29,8 +38,13 @@ class OllamaStream(LineStream):
 
     def feed(self, data: bytes) -> bytes:
         """Parse bytes; return the kind of each chunk of text that they complete."""
-        if data.find(b"\n") == len(data) - 1 and not self._partial and not self._skips_line:
-            return self._parse_line(data)  # one whole line, as nearly always
+        if (
+            data.find(b"\n") == len(data) - 1
+            and not self._partial
+            and not self._skips_line
+        ):
+            # one whole line, as nearly always
+            return self._parse_line(data)
         return super().feed(data)
 
     def _parse_line(self, line: bytes) -> bytes:
@@ -38,7 +52,8 @@ class OllamaStream(LineStream):
             return self._parse_unusual(line.strip())
         try:
             if not line.isascii():
-                line.decode()  # msgspec does not validate the characters it skips
+                # msgspec does not validate the characters it skips
+                line.decode()
             usual = decode_usual_line(line)
         except UNUSUAL:
             return self._parse_unusual(line.strip())
@@ -67,11 +82,17 @@ class OllamaStream(LineStream):
     def _finish(self, message: JsonObject) -> None:
         summary = self.summary
         summary.done = True
-        summary.done_reason = read_word(message.get("done_reason"), self._secret)
+        summary.done_reason = read_word(
+            message.get("done_reason"), self._secret
+        )
         summary.output_tokens = read_count(message.get("eval_count"))
         summary.prompt_tokens = read_count(message.get("prompt_eval_count"))
-        summary.cached_tokens = read_count(message.get("prompt_eval_cached_count"))
+        summary.cached_tokens = read_count(
+            message.get("prompt_eval_cached_count")
+        )
         summary.server_total_ns = read_count(message.get("total_duration"))
         summary.server_load_ns = read_count(message.get("load_duration"))
-        summary.server_prefill_ns = read_count(message.get("prompt_eval_duration"))
+        summary.server_prefill_ns = read_count(
+            message.get("prompt_eval_duration")
+        )
         summary.server_decode_ns = read_count(message.get("eval_duration"))

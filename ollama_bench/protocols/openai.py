@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ollama_bench.protocols.event_stream import END_MARK
-from ollama_bench.protocols.json_values import JsonObject, read_count, read_label, read_objects
+from ollama_bench.protocols.json_values import (
+    JsonObject,
+    read_count,
+    read_label,
+    read_objects,
+)
 from ollama_bench.protocols.openai_stream import OpenAIStream
 from ollama_bench.protocols.protocol import (
     GetJson,
@@ -64,7 +69,9 @@ class OpenAI:
         """Return "unknown": the protocol has no version. Raises ProtocolError."""
         status, found = get_json("/v1/models")
         if status == 401:
-            raise KeyRequiredError("requires an API key: set OPENAI_API_KEY")
+            raise KeyRequiredError(
+                "requires an API key: set OPENAI_API_KEY"
+            )
         is_empty = found == ""  # mlx_lm.server that has no cache of models
         if status != 200 or not (isinstance(found, dict) or is_empty):
             raise ProtocolError(
@@ -84,11 +91,16 @@ class OpenAI:
         _, found = get_json("/v1/models")
         entries = read_objects(found, "data")
         for entry in entries:
-            if entry.get("id") == model or len(entries) == 1:  # llama-server: one, by any name
+            # llama-server: one, by any name
+            if entry.get("id") == model or len(entries) == 1:
                 target.server = read_label(entry.get("owned_by"))
                 read_meta(target, entry.get("meta"))
         status, props = get_json("/props")
-        if status == 200 and isinstance(props, dict) and "total_slots" in props:
+        if (
+            status == 200
+            and isinstance(props, dict)
+            and "total_slots" in props
+        ):
             read_props(target, props)
         elif target.server == "vllm":
             _, version = get_json("/version")

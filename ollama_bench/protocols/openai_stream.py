@@ -63,7 +63,8 @@ class OpenAIStream(EventStream):
             return self._parse_unusual(data.strip())
         try:
             if not data.isascii():
-                data.decode()  # msgspec does not validate the characters it skips
+                # msgspec does not validate the characters it skips
+                data.decode()
             delta = decode_usual_event(data).choices[0].delta
         except UNUSUAL:
             return self._parse_unusual(data.strip())
@@ -83,7 +84,10 @@ class OpenAIStream(EventStream):
             return None
         if is_error(message):
             self._record_server_error(message)
-        kinds = [self._parse_choice(choice) for choice in read_objects(message, "choices")]
+        kinds = [
+            self._parse_choice(choice)
+            for choice in read_objects(message, "choices")
+        ]
         if isinstance(usage := message.get("usage"), dict):
             self._read_usage(usage)
         if isinstance(timings := message.get("timings"), dict):
@@ -94,9 +98,13 @@ class OpenAIStream(EventStream):
         kinds = b""
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+            reasoning = delta.get("reasoning_content") or delta.get(
+                "reasoning"
+            )
             kinds = self._add_content(reasoning, is_reasoning=True)
-            kinds += self._add_content(delta.get("content"), is_reasoning=False)
+            kinds += self._add_content(
+                delta.get("content"), is_reasoning=False
+            )
         if choice.get("error"):
             self._record_server_error(choice)
         if reason := read_word(choice.get("finish_reason"), self._secret):
@@ -106,7 +114,9 @@ class OpenAIStream(EventStream):
                 self._record_server_error("finish_reason error")
         return kinds
 
-    def _add_content(self, content: object, is_reasoning: bool, depth: int = 0) -> bytes:
+    def _add_content(
+        self, content: object, is_reasoning: bool, depth: int = 0
+    ) -> bytes:
         """Add a content: a string, or a list of parts, some of which may be reasoning."""
         if not isinstance(content, list):
             if is_reasoning:
@@ -114,9 +124,16 @@ class OpenAIStream(EventStream):
             return self._add_tagged(content)
         if depth >= MAX_CONTENT_DEPTH:
             return b""
-        return b"".join([self._add_part(part, is_reasoning, depth + 1) for part in content])
+        return b"".join(
+            [
+                self._add_part(part, is_reasoning, depth + 1)
+                for part in content
+            ]
+        )
 
-    def _add_part(self, part: object, is_reasoning: bool, depth: int) -> bytes:
+    def _add_part(
+        self, part: object, is_reasoning: bool, depth: int
+    ) -> bytes:
         """Add one part of a content, a string or an object."""
         if isinstance(part, str):
             return self._add_content(part, is_reasoning, depth)
@@ -134,8 +151,13 @@ class OpenAIStream(EventStream):
         details = usage.get("prompt_tokens_details")
         if isinstance(details, dict):
             cached = details.get("cached_tokens")
-            summary.cached_tokens = update_count(summary.cached_tokens, cached)
-        output, prompt = usage.get("completion_tokens"), usage.get("prompt_tokens")
+            summary.cached_tokens = update_count(
+                summary.cached_tokens, cached
+            )
+        output, prompt = (
+            usage.get("completion_tokens"),
+            usage.get("prompt_tokens"),
+        )
         summary.output_tokens = update_count(summary.output_tokens, output)
         summary.prompt_tokens = update_count(summary.prompt_tokens, prompt)
 
@@ -144,8 +166,12 @@ class OpenAIStream(EventStream):
         summary = self.summary
         prefill_ns = scale(timings.get("prompt_ms"), NS_PER_MS)
         decode_ns = scale(timings.get("predicted_ms"), NS_PER_MS)
-        summary.server_prefill_ns = update_count(summary.server_prefill_ns, prefill_ns)
-        summary.server_decode_ns = update_count(summary.server_decode_ns, decode_ns)
+        summary.server_prefill_ns = update_count(
+            summary.server_prefill_ns, prefill_ns
+        )
+        summary.server_decode_ns = update_count(
+            summary.server_decode_ns, decode_ns
+        )
         cached = read_count(timings.get("cache_n"))
         computed = read_count(timings.get("prompt_n"))
         if summary.output_tokens is None:

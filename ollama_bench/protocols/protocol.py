@@ -29,7 +29,9 @@ class KeyRequiredError(ProtocolError):
 class GetJson(Protocol):
     """Asks the server one question, with GET, or with POST if there is a body."""
 
-    def __call__(self, path: str, body: JsonObject | None = None) -> tuple[int, object]:
+    def __call__(
+        self, path: str, body: JsonObject | None = None
+    ) -> tuple[int, object]:
         """Return the HTTP status and the decoded body: "" if empty, None if it is not JSON."""
 
 

@@ -6,7 +6,8 @@ import re
 import sys
 from typing import NamedTuple
 
-MIN_SECRET_CHARS = 8  # "EMPTY", "none" and "ollama" are dummy keys, not secrets
+# "EMPTY", "none" and "ollama" are dummy keys, not secrets
+MIN_SECRET_CHARS = 8
 
 # At the end of a cut text a beginning of the key is masked too, if it has this many characters
 # and starts this close to the end.
@@ -21,7 +22,9 @@ CONTROLS_AND_FORMATS = (
     r"\U000110bd\U000110cd\U00013430-\U0001345f\U0001bca0-\U0001bcaf"
     r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-COMBINING_MARKS = r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+COMBINING_MARKS = (
+    r"\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+)
 BROKEN_CHARACTERS = r"\ud800-\udfff\ufffd"
 INVISIBLE = f"[{CONTROLS_AND_FORMATS}{COMBINING_MARKS}{BROKEN_CHARACTERS}]"
 INVISIBLE_RUN = re.compile(f"{INVISIBLE}+")
@@ -85,7 +88,10 @@ class Secret:
         if isinstance(value, list):
             return [self.mask_json(entry) for entry in value]
         if isinstance(value, dict):
-            return {self.mask(name): self.mask_json(entry) for name, entry in value.items()}
+            return {
+                self.mask(name): self.mask_json(entry)
+                for name, entry in value.items()
+            }
         return value
 
     def _mask_escaped(self, text: str) -> str:
@@ -131,7 +137,9 @@ def visible_character(unit: str) -> str:
     if unit[0] == "\\":
         code = unit.lstrip("\\")
         is_number = len(code) > 2 and ESCAPED.fullmatch(unit)
-        unit = chr(min(int(code[1:], 16), sys.maxunicode)) if is_number else ""
+        unit = (
+            chr(min(int(code[1:], 16), sys.maxunicode)) if is_number else ""
+        )
     return "" if INVISIBLE_RUN.fullmatch(unit) else unit
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from ollama_bench.analysis.comparison import FEWEST, Change, Comparison, total
+from ollama_bench.analysis.comparison import (
+    FEWEST,
+    Change,
+    Comparison,
+    total,
+)
 from ollama_bench.analysis.conditions import COMPARED
 from ollama_bench.analysis.gate import signed
 from ollama_bench.analysis.study import Study
@@ -17,7 +22,9 @@ HEADING = "\nat once  what            before    after   change  95 % interval   
 LINE_CELLS = 79
 
 
-def print_comparison(before: Study, after: Study, doubts: Sequence[str], found: Comparison) -> None:
+def print_comparison(
+    before: Study, after: Study, doubts: Sequence[str], found: Comparison
+) -> None:
     """Print what is compared, what speaks against it, and every change."""
     print_wrapped(f"from {describe_study(before)}")
     print_wrapped(f"to   {describe_study(after)}")
@@ -36,21 +43,29 @@ def print_comparison(before: Study, after: Study, doubts: Sequence[str], found: 
 
 
 def describe_study(study: Study) -> str:
-    runs = [f"run {run['run_id']} ({shorten(str(run['label']))})" for run in study.runs]
+    runs = [
+        f"run {run['run_id']} ({shorten(str(run['label']))})"
+        for run in study.runs
+    ]
     return f"{shorten(study.model)}: {', '.join(runs)}"
 
 
 def lines_at(n: int | None, found: Comparison) -> list[str]:
     """Return the lines of a level, or of all levels for None."""
     lines = [] if n is None else failure_lines(n, found)
-    return lines + [change_line(change) for change in found.changes if change.at == n]
+    return lines + [
+        change_line(change) for change in found.changes if change.at == n
+    ]
 
 
 def failure_lines(n: int, found: Comparison) -> list[str]:
     """Return a line with how many requests failed at a level, of how many; none if none did."""
     sides = []
     for levels in (found.before.get(n, []), found.after.get(n, [])):
-        errors, completed = total(levels, "errors"), total(levels, "completed")
+        errors, completed = (
+            total(levels, "errors"),
+            total(levels, "completed"),
+        )
         sides.append((errors, errors + completed))
     if not any(errors for errors, _ in sides):
         return []
@@ -71,9 +86,8 @@ def change_line(change: Change) -> str:
     if change.interval is not None:
         interval = " to ".join(map(signed, change.interval))
     what = COMPARED[change.metric]
-    return (
-        f"{place:>7}  {what:<13} {before:>8} {after:>8} {ratio:>8}  {interval:<18} {change.verdict}"
-    )
+    figures = f"{before:>8} {after:>8} {ratio:>8}  {interval:<18}"
+    return f"{place:>7}  {what:<13} {figures} {change.verdict}"
 
 
 def print_unshared(found: Comparison) -> None:
@@ -82,7 +96,9 @@ def print_unshared(found: Comparison) -> None:
         ("to", found.after, found.before),
     ):
         if only := sorted(set(own) - set(other)):
-            print_wrapped(f"only in {word}: {', '.join(map(str, only))} at once")
+            print_wrapped(
+                f"only in {word}: {', '.join(map(str, only))} at once"
+            )
 
 
 def print_wrapped(text: str) -> None:

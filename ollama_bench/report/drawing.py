@@ -22,15 +22,21 @@ def preload() -> None:
         page.read_asset(name)
 
 
-def draw(database: Database, verdicts: Sequence[Verdict], out: Path) -> None:
+def draw(
+    database: Database, verdicts: Sequence[Verdict], out: Path
+) -> None:
     """Draw the charts of each study and those across models below out, and the page of all.
 
     Prints what is not drawn and why. Raises OSError.
     """
-    drawn: dict[str, page.TITLED] = {verdict.study.model: [] for verdict in verdicts}
+    drawn: dict[str, page.TITLED] = {
+        verdict.study.model: [] for verdict in verdicts
+    }
     absent: dict[str, list[str]] = {}
     written = 0
-    to_draw = [(verdict, chart) for verdict in verdicts for chart in catalog.CHARTS]
+    to_draw = [
+        (verdict, chart) for verdict in verdicts for chart in catalog.CHARTS
+    ]
     for place, (verdict, chart) in enumerate(to_draw, 1):
         show_progress(f"drawing {place} of {len(to_draw)}: {chart.name}")
         model, file = (
@@ -52,8 +58,12 @@ def draw(database: Database, verdicts: Sequence[Verdict], out: Path) -> None:
     path = page.write(out / "report.html", verdicts, drawn, across)
     show_progress("")
     for needs, names in absent.items():
-        print_wrapped(f"not drawn, no {needs} in this file: {', '.join(names)}")
-    print_wrapped(f"{written + len(across)} charts in {out}/, all of them live in {path}")
+        print_wrapped(
+            f"not drawn, no {needs} in this file: {', '.join(names)}"
+        )
+    print_wrapped(
+        f"{written + len(across)} charts in {out}/, all of them live in {path}"
+    )
 
 
 def is_on_page(chart: Chart, verdict: Verdict) -> bool:

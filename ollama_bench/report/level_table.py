@@ -88,8 +88,14 @@ def write_table(levels: Sequence[Row]) -> str:
     The columns run and repeat are shown only if they differ.
     """
     has_gpu = any(map(is_gpu_alone, levels))
-    columns = [column for column in COLUMNS if is_shown(column.name, levels, has_gpu)]
-    head = "".join(f"<th>{escape(column.heading)}</th>" for column in columns)
+    columns = [
+        column
+        for column in COLUMNS
+        if is_shown(column.name, levels, has_gpu)
+    ]
+    head = "".join(
+        f"<th>{escape(column.heading)}</th>" for column in columns
+    )
     rows = "".join(write_row(level, columns) for level in levels)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<div class="scroll">{table}</div>'
@@ -105,7 +111,9 @@ def is_shown(name: str, levels: Sequence[Row], has_gpu: bool) -> bool:
 
 
 def write_row(level: Row, columns: Iterable[Column]) -> str:
-    cells = "".join(write_cell(column, level[column.name]) for column in columns)
+    cells = "".join(
+        write_cell(column, level[column.name]) for column in columns
+    )
     return f"<tr>{cells}</tr>"
 
 
@@ -117,5 +125,9 @@ def write_cell(column: Column, value: Any) -> str:
 
 def write_terms(pairs: Iterable[tuple[str, str]]) -> str:
     """Return a list of terms as HTML, without those that have no text."""
-    items = [f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in pairs if text]
+    items = [
+        f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>"
+        for term, text in pairs
+        if text
+    ]
     return f"<dl>{''.join(items)}</dl>"

@@ -20,7 +20,11 @@ from ollama_bench.analysis.caveats import Caveat
 from ollama_bench.analysis.service import Objectives
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict
-from ollama_bench.analysis.wording import describe_objectives, percent, seconds
+from ollama_bench.analysis.wording import (
+    describe_objectives,
+    percent,
+    seconds,
+)
 from ollama_bench.charts import theme
 from ollama_bench.charts.chart import Spec
 from ollama_bench.inputs.objectives import ENOUGH_RATIO
@@ -54,7 +58,13 @@ class Figures:
     def place(self, title: str, spec: Spec) -> str:
         """Return a place for a chart with its notes; the page itself sets the title."""
         left_out = ("title", "config", "usermeta")
-        self.specs.append({key: value for key, value in spec.items() if key not in left_out})
+        self.specs.append(
+            {
+                key: value
+                for key, value in spec.items()
+                if key not in left_out
+            }
+        )
         notes = escape(" ".join(spec["usermeta"]["notes"]))
         hint = f"<p class=hint>{notes}</p>" if notes else ""
         number = len(self.specs) - 1
@@ -71,12 +81,23 @@ def write(
     """Write the page and return its path; drawn has each model's charts, across those of all."""
     figures = Figures()
     is_alone = len(verdicts) == 1
-    parts = [] if is_alone else [write_answer(verdict) for verdict in verdicts]
+    parts = (
+        [] if is_alone else [write_answer(verdict) for verdict in verdicts]
+    )
     if across:
-        shown = [figures.place(spec["title"]["text"], spec) for spec in across.values()]
-        parts.append(f"<section><h2>Models side by side</h2>{''.join(shown)}</section>")
+        shown = [
+            figures.place(spec["title"]["text"], spec)
+            for spec in across.values()
+        ]
+        parts.append(
+            f"<section><h2>Models side by side</h2>{''.join(shown)}</section>"
+        )
     for verdict in verdicts:
-        parts.append(write_chapter(verdict, drawn[verdict.study.model], figures, is_alone))
+        parts.append(
+            write_chapter(
+                verdict, drawn[verdict.study.model], figures, is_alone
+            )
+        )
     text = read_asset("page.html").format(
         policy=escape(POLICY, quote=False),
         style=read_asset("page.css"),
@@ -103,14 +124,20 @@ def write_verdict(verdict: Verdict) -> str:
     if verdict.study.simulated:
         text = "Simulated server: not a measurement of a real machine."
         simulated = f'<p class="simulated">{text}</p>'
-    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in verdict.sentences)
+    sentences = "".join(
+        f"<li>{escape(sentence)}</li>" for sentence in verdict.sentences
+    )
     return f'{simulated}<ul class="verdict">{sentences}</ul>'
 
 
-def write_chapter(verdict: Verdict, drawn: TITLED, figures: Figures, has_verdict: bool) -> str:
+def write_chapter(
+    verdict: Verdict, drawn: TITLED, figures: Figures, has_verdict: bool
+) -> str:
     """Return everything about one model."""
     study = verdict.study
-    name = escape(study.model) + ("" if has_verdict else ": tables and charts")
+    name = escape(study.model) + (
+        "" if has_verdict else ": tables and charts"
+    )
     parts = [
         f'<section class="chapter" id="{escape(study.folder)}"><h2>{name}</h2>',
         write_verdict(verdict) if has_verdict else "",
@@ -139,7 +166,11 @@ def write_facts(study: Study) -> str:
     """Return machine, server and model as a list of terms, without what is unknown."""
     machine: Row = study.machine or {}
     target: Row = study.targets[-1] if study.targets else {}
-    sources = {level["power_source"] for level in study.levels if level["power_source"]}
+    sources = {
+        level["power_source"]
+        for level in study.levels
+        if level["power_source"]
+    }
     facts: dict[str, list[object]] = {
         "machine": [
             *(
@@ -168,11 +199,16 @@ def write_facts(study: Study) -> str:
             gib(target.get("size_bytes")),
             amount(gib(target.get("vram_bytes")), "of it on the GPU"),
         ],
-        "slots": [amount(target.get("slots"), f"by {target.get('slots_source')}")],
+        "slots": [
+            amount(target.get("slots"), f"by {target.get('slots_source')}")
+        ],
         "power from": [*sorted(sources)],
     }
     for run in study.runs:
-        started, took = f"{run['started_utc']} UTC", seconds(run["duration_s"])
+        started, took = (
+            f"{run['started_utc']} UTC",
+            seconds(run["duration_s"]),
+        )
         facts[f"run {run['run_id']}"] = [
             run["label"],
             run["status"],
@@ -180,7 +216,8 @@ def write_facts(study: Study) -> str:
             took,
         ]
     return write_terms(
-        (term, ", ".join(str(part) for part in parts if part)) for term, parts in facts.items()
+        (term, ", ".join(str(part) for part in parts if part))
+        for term, parts in facts.items()
     )
 
 
@@ -194,13 +231,21 @@ def gib(size_bytes: int | None) -> str:
 
 def write_commands(study: Study) -> str:
     """Return the command of each run; an import has none."""
-    commands = [run["command"] or f"{name_command('import')} DIR" for run in study.runs]
-    return "".join(f"<pre>{escape(command)}</pre>" for command in dict.fromkeys(commands))
+    commands = [
+        run["command"] or f"{name_command('import')} DIR"
+        for run in study.runs
+    ]
+    return "".join(
+        f"<pre>{escape(command)}</pre>"
+        for command in dict.fromkeys(commands)
+    )
 
 
 def write_definitions(objectives: Objectives) -> str:
     wish = describe_objectives(objectives)
-    share = f"for {percent(ENOUGH_RATIO)} of the requests; failures never are"
+    share = (
+        f"for {percent(ENOUGH_RATIO)} of the requests; failures never are"
+    )
     return write_terms([*DEFINITIONS, ("served", f"{wish}, {share}")])
 
 

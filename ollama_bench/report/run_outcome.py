@@ -19,7 +19,11 @@ from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_command, quote_path
-from ollama_bench.terminal.rows import format_cache_effect, format_host, format_steady
+from ollama_bench.terminal.rows import (
+    format_cache_effect,
+    format_host,
+    format_steady,
+)
 from ollama_bench.terminal.screen import Console
 
 if TYPE_CHECKING:
@@ -27,11 +31,14 @@ if TYPE_CHECKING:
     from ollama_bench.run.record import RunRecord
     from ollama_bench.run.server import Server
 
-HIT_RATIO = 0.1  # of the prompt's tokens more than cold: a chat template alone caches a few
+# of the prompt's tokens more than cold: a chat template alone caches a few
+HIT_RATIO = 0.1
 INDENT = " " * 8
 CHARTS_FOLDER = Path("data")
 
-FAILURES = "SELECT * FROM outcomes WHERE level_id = ? AND status != 'completed'"
+FAILURES = (
+    "SELECT * FROM outcomes WHERE level_id = ? AND status != 'completed'"
+)
 SHOWN_FAILURES = """
 SELECT DISTINCT http_status, example FROM outcomes
 WHERE run_id = ? AND status != 'completed' AND level_id IN (
@@ -83,16 +90,25 @@ def show_failures(
     shown = record.rows(SHOWN_FAILURES, [record.id, record.id, level_id])
     given = {text for row in shown for text in advise(row, servers)}
     for row in failures:
-        code = f" {row['http_status']}" if row["http_status"] not in (None, 200) else ""
+        code = (
+            f" {row['http_status']}"
+            if row["http_status"] not in (None, 200)
+            else ""
+        )
         example = row["example"] or ""
-        screen.warn(f"{INDENT}{row['requests']} {row['status']}{code}: {example}")
+        screen.warn(
+            f"{INDENT}{row['requests']} {row['status']}{code}: {example}"
+        )
         for text in sorted(advise(row, servers) - given):
             screen.warn(f"{INDENT}{text.removeprefix('; ')}")
             given.add(text)
 
 
 def advise(failure: Row, servers: Sequence[Server]) -> set[str]:
-    advice = {server.advice(failure["http_status"], failure["example"]) for server in servers}
+    advice = {
+        server.advice(failure["http_status"], failure["example"])
+        for server in servers
+    }
     return advice - {""}
 
 
@@ -127,7 +143,9 @@ def show(
             screen.say(format_host(row))
     path = settings.output.db
     if record.writer.rejected:
-        screen.warn(f"{record.writer.rejected} rows were rejected: they are not in {path}")
+        screen.warn(
+            f"{record.writer.rejected} rows were rejected: they are not in {path}"
+        )
     screen.say("")
     for sentence in headline(path, record.id, settings.judging.objectives):
         screen.sentence(sentence)
@@ -181,10 +199,13 @@ def judge_run(settings: Settings, database: Database, run_id: int) -> int:
     for verdict in verdicts:
         print_verdict(database, verdict)
     if settings.judging.report:
-        from ollama_bench.report import drawing  # it takes two seconds to load
+        # it takes two seconds to load
+        from ollama_bench.report import drawing
 
         drawing.draw(database, verdicts, CHARTS_FOLDER)
-    conditions = [parse_condition(text) for text in settings.judging.fail_if]
+    conditions = [
+        parse_condition(text) for text in settings.judging.fail_if
+    ]
     lines = gate.check_values(studies, conditions)
     for line in lines:
         print(line)

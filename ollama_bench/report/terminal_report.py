@@ -46,7 +46,11 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
 
 
 def print_heading(study: Study) -> None:
-    simulated = "   SIMULATED: not a measurement of a real machine" if study.simulated else ""
+    simulated = (
+        "   SIMULATED: not a measurement of a real machine"
+        if study.simulated
+        else ""
+    )
     print(shorten(study.model) + simulated)
     for run in study.runs:
         label = shorten(str(run["label"]))

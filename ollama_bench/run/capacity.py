@@ -35,7 +35,11 @@ class Capacity:
         """Say what was found; "" if nothing was."""
         within = f"at once within {objectives}"
         if self.is_known:
-            many = f"{self.good} or more" if self.good == self.highest else str(self.good)
+            many = (
+                f"{self.good} or more"
+                if self.good == self.highest
+                else str(self.good)
+            )
             if not self.good:
                 return f"{model} cannot meet {objectives} even with one request at a time."
             return f"{model} serves {many} {within} ({ENOUGH_RATIO:.0%} of the requests)."
@@ -47,7 +51,9 @@ class Capacity:
         return f"search interrupted: {model} serves {known} {within}."
 
 
-def search(highest: int, measure: Callable[[int, str], float | None]) -> Capacity:
+def search(
+    highest: int, measure: Callable[[int, str], float | None]
+) -> Capacity:
     """Double until the objectives are missed, then bisect.
 
     measure(concurrency, title) measures a level and returns the share of its requests that met
@@ -58,7 +64,9 @@ def search(highest: int, measure: Callable[[int, str], float | None]) -> Capacit
         size = (good + bad) // 2
         if bad > highest:
             size = min(max(1, 2 * good), highest)
-        ratio = measure(size, f"probe between {good} and {min(bad, highest)}")
+        ratio = measure(
+            size, f"probe between {good} and {min(bad, highest)}"
+        )
         if ratio is None:
             break
         if ratio >= ENOUGH_RATIO:

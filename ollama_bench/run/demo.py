@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 from ollama_bench.run.error import RunError
 from ollama_bench.simulator import child
 
-SHORT_REPLIES = ("--profile", "m2pro-7b", "--slots", "19", "--tokens", "45-75")  # under a minute
+# under a minute
+SHORT_REPLIES = (
+    "--profile",
+    "m2pro-7b",
+    "--slots",
+    "19",
+    "--tokens",
+    "45-75",
+)
 INTERVAL_S = 0.2  # of its powermetrics: a level of the demo lasts seconds
 END_PATIENCE_S = 10.0
 
@@ -23,11 +31,20 @@ class DemoServer:
 
     def __enter__(self) -> DemoServer:
         self._process = subprocess.Popen(
-            child.command("--port", "0", "--parent-pid", str(os.getpid()), *SHORT_REPLIES),
+            child.command(
+                "--port",
+                "0",
+                "--parent-pid",
+                str(os.getpid()),
+                *SHORT_REPLIES,
+            ),
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is for us to handle
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+            # the same on Windows
+            creationflags=getattr(
+                subprocess, "CREATE_NEW_PROCESS_GROUP", 0
+            ),
         )
         try:
             self.url = self._read_url()
@@ -37,14 +54,18 @@ class DemoServer:
         self.pid = self._process.pid
         port = urlsplit(self.url).port
         assert port is not None
-        self.powermetrics = child.powermetrics_command(port, round(INTERVAL_S * 1000))
+        self.powermetrics = child.powermetrics_command(
+            port, round(INTERVAL_S * 1000)
+        )
         return self
 
     def _read_url(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.startswith("listening on "):
-            raise RunError(f"the simulator did not start: {line.strip() or 'see above'}")
+            raise RunError(
+                f"the simulator did not start: {line.strip() or 'see above'}"
+            )
         return line.split()[-1]
 
     def __exit__(self, *_: object) -> None:

@@ -15,8 +15,10 @@ from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 
-REQUEST_IDS = 1_000_000  # a request's id is its level's times this, plus its number
-CHUNKS_AT_ONCE = 16_384  # of a request in one statement; SQLite unfolds them without Python's lock
+# a request's id is its level's times this, plus its number
+REQUEST_IDS = 1_000_000
+# of a request in one statement; SQLite unfolds them without Python's lock
+CHUNKS_AT_ONCE = 16_384
 CHUNK_ROWS = """
 INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
 SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01' FROM json_each(?4)"""
@@ -25,9 +27,14 @@ SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01' FROM json_each(?
 class ChunkRows:
     """Parameters of CHUNK_ROWS, made while they are written: an endless reply has millions."""
 
-    def __init__(self, request_id: int, outcome: Outcome, origin_ns: int) -> None:
+    def __init__(
+        self, request_id: int, outcome: Outcome, origin_ns: int
+    ) -> None:
         self._request_id, self._origin_ns = request_id, origin_ns
-        self._at_ns, self._kinds = outcome.chunk_ns, outcome.chunk_is_reasoning
+        self._at_ns, self._kinds = (
+            outcome.chunk_ns,
+            outcome.chunk_is_reasoning,
+        )
 
     def __iter__(self) -> Iterator[tuple[int, int, int, str, bytes]]:
         for start in range(0, len(self._at_ns), CHUNKS_AT_ONCE):
@@ -48,7 +55,11 @@ class LevelRecorder(load.Observer):
         screen: Console,
         interrupt: Interrupt,
     ) -> None:
-        self._record, self._level_id, self._monitor = record, level_id, monitor
+        self._record, self._level_id, self._monitor = (
+            record,
+            level_id,
+            monitor,
+        )
         self._screen, self._interrupt = screen, interrupt
         self._begun: set[int] = set()
 
@@ -56,7 +67,8 @@ class LevelRecorder(load.Observer):
         """Store rows before the first byte leaves: they show even after a crash."""
         for task in tasks:
             self.begun(task)
-        with contextlib.suppress(ResultsError):  # the load must not be left halfway: see tick()
+        # the load must not be left halfway: see tick()
+        with contextlib.suppress(ResultsError):
             self._record.writer.flush()
         self._mark()
 
@@ -80,15 +92,22 @@ class LevelRecorder(load.Observer):
         request_id = self._id(outcome.task)
         writer.update("request", request_id, outcome.to_figures(origin_ns))
         if outcome.answer or outcome.reasoning:
-            texts = {"reasoning": outcome.reasoning or None, "answer": outcome.answer or None}
+            texts = {
+                "reasoning": outcome.reasoning or None,
+                "answer": outcome.answer or None,
+            }
             writer.add("reply", {"request_id": request_id, **texts})
         if outcome.chunk_ns:
-            writer.execute_many(CHUNK_ROWS, ChunkRows(request_id, outcome, origin_ns))
-        outcome.answer = outcome.reasoning = ""  # stored: a long run need not hold them
+            writer.execute_many(
+                CHUNK_ROWS, ChunkRows(request_id, outcome, origin_ns)
+            )
+        # stored: a long run need not hold them
+        outcome.answer = outcome.reasoning = ""
 
     def tick(self, level: LevelResult) -> None:
         if self._record.writer.failure:
-            self._interrupt.set()  # nothing can be stored any more: close() says why
+            # nothing can be stored any more: close() says why
+            self._interrupt.set()
         if self._monitor is None:
             self._screen.draw(level, {})
         else:
@@ -100,10 +119,15 @@ class LevelRecorder(load.Observer):
         tally, origin_ns = level.tally, self._record.origin_ns
         assert level.started_ns is not None
         ended_ns = tally.last_ns or level.ended_ns
-        steady = {name: value - origin_ns for name, value in level.steady_figures().items()}
+        steady = {
+            name: value - origin_ns
+            for name, value in level.steady_figures().items()
+        }
         is_open = settings.kind == "open"
         columns = {
-            "status": "interrupted" if self._interrupt.is_set() else "finished",
+            "status": "interrupted"
+            if self._interrupt.is_set()
+            else "finished",
             "started_ns": level.started_ns - origin_ns,
             "ended_ns": ended_ns and ended_ns - origin_ns,
             "pool_waits": level.pool_waits if is_open else None,

@@ -25,7 +25,11 @@ WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0"""
 
 def load_limits(settings: Settings) -> Limits:
     load_settings = settings.load
-    return Limits(load_settings.stall_s, load_settings.deadline_s, load_settings.kernel_stamps)
+    return Limits(
+        load_settings.stall_s,
+        load_settings.deadline_s,
+        load_settings.kernel_stamps,
+    )
 
 
 def finished_levels(record: RunRecord) -> set[Level]:
@@ -46,17 +50,28 @@ class LevelRunner:
         interrupt: Interrupt,
         monitor: Monitor | None,
     ) -> None:
-        self._settings, self._record, self._targets = settings, record, targets
-        self._lines, self._screen, self._interrupt = lines, screen, interrupt
+        self._settings, self._record, self._targets = (
+            settings,
+            record,
+            targets,
+        )
+        self._lines, self._screen, self._interrupt = (
+            lines,
+            screen,
+            interrupt,
+        )
         self._monitor = monitor
         self._order = PromptOrder(settings.request, settings.load.seed)
         self._limits = load_limits(settings)
         self._has_measured = False
-        self.all_completed_one = True  # every level has completed at least one request
+        # every level has completed at least one request
+        self.all_completed_one = True
 
     def measure(self, level: Level, title: str) -> int | None:
         """Measure a level and return its id; None if it was interrupted."""
-        source = TaskSource(level, self._settings.request, self._order, self._targets)
+        source = TaskSource(
+            level, self._settings.request, self._order, self._targets
+        )
         if level.cache == "warm":
             self._fill_cache(level, source)
         if self._has_measured or level.cache == "warm":
@@ -79,7 +94,10 @@ class LevelRunner:
     def _fill_cache(self, level: Level, source: TaskSource) -> None:
         """Send a warm level's own requests once, so that the prompt cache can hit."""
         self._targets.wait_for(level.model, self._settings.load.warmup)
-        tasks, at_once = source.first_tasks(self._settings.load), level.concurrency
+        tasks, at_once = (
+            source.first_tasks(self._settings.load),
+            level.concurrency,
+        )
         if not self._interrupt.is_set():
             self._screen.say(
                 f"{level.model}: filling the prompt cache "
@@ -90,24 +108,34 @@ class LevelRunner:
                 replace(task, number=place, follow=None)
                 for place, task in enumerate(tasks[:at_once], 1)
             ]
-            load.Burst(batch, self._limits, self._interrupt, self._lines).run()
+            load.Burst(
+                batch, self._limits, self._interrupt, self._lines
+            ).run()
             tasks = tasks[at_once:]
 
     def _send(self, level: Level, source: TaskSource) -> int | None:
         level_id = self._insert(level)
         under_way = self._make_load(level, source)
         recorder = LevelRecorder(
-            self._record, level_id, self._monitor, self._screen, self._interrupt
+            self._record,
+            level_id,
+            self._monitor,
+            self._screen,
+            self._interrupt,
         )
         try:
             under_way.run(recorder)
         except BaseException:
-            self._record.writer.update("level", level_id, {"status": "interrupted"})
+            self._record.writer.update(
+                "level", level_id, {"status": "interrupted"}
+            )
             raise
         recorder.close(under_way, self._settings.load)
         self.all_completed_one &= under_way.tally.completed > 0
         if self._monitor is not None:
-            self._monitor.wait_covered(time.perf_counter_ns(), self._interrupt)
+            self._monitor.wait_covered(
+                time.perf_counter_ns(), self._interrupt
+            )
         return None if self._interrupt.is_set() else level_id
 
     def _insert(self, level: Level) -> int:
@@ -126,7 +154,9 @@ class LevelRunner:
         settings = self._settings.load
         arrivals = None
         if settings.rate_per_s:
-            arrivals = load.poisson(settings.rate_per_s, settings.seed * 1000 + level.repeat)
+            arrivals = load.poisson(
+                settings.rate_per_s, settings.seed * 1000 + level.repeat
+            )
         return load.Load(
             source.task,
             self._limits,

@@ -60,7 +60,9 @@ def download_model(
     ) as error:
         raise DownloadError(describe_failure(error, secret)) from None
     if last != "success":
-        raise DownloadError("the download ended early; run again with --pull to continue it")
+        raise DownloadError(
+            "the download ended early; run again with --pull to continue it"
+        )
 
 
 def read_lines(raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
@@ -70,7 +72,9 @@ def read_lines(raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         *whole, tail = (tail + data).split(b"\n")
         yield from whole
         if len(tail) > MAX_LINE_BYTES:
-            raise DownloadError(f"the server sent a line of over {MAX_LINE_BYTES >> 20} MiB")
+            raise DownloadError(
+                f"the server sent a line of over {MAX_LINE_BYTES >> 20} MiB"
+            )
     yield tail
 
 
@@ -84,7 +88,9 @@ def read_step(line: bytes, secret: Secret = NO_SECRET) -> str:
         step = None
     if not isinstance(step, dict):
         quoted = quote_line(line, secret)
-        raise DownloadError(f"expected a step of the download, got {quoted!r}")
+        raise DownloadError(
+            f"expected a step of the download, got {quoted!r}"
+        )
     if step.get("error"):
         raise DownloadError(error_text(step, secret))
     status = step.get("status")

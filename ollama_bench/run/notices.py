@@ -11,13 +11,17 @@ from ollama_bench.run.error import RunError
 from ollama_bench.terminal.screen import Console
 
 
-def warn_of_settings(settings: Settings, helper: Helper | None, screen: Console) -> None:
+def warn_of_settings(
+    settings: Settings, helper: Helper | None, screen: Console
+) -> None:
     """Say before the run what the user may not expect. Raises RunError."""
     if helper is not None and helper.warning:
         screen.warn(helper.warning)
     if settings.repeated_levels:
         repeated = ", ".join(map(str, settings.repeated_levels))
-        screen.warn(f"ignoring repeated levels: {repeated} (use --repeat N to repeat all)")
+        screen.warn(
+            f"ignoring repeated levels: {repeated} (use --repeat N to repeat all)"
+        )
     if settings.judging.report and sys.flags.optimize > 1:
         raise RunError(
             "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or omit --report"
@@ -26,13 +30,18 @@ def warn_of_settings(settings: Settings, helper: Helper | None, screen: Console)
 
 def name_servers(request: RequestSettings, screen: Console) -> None:
     """Say which servers are measured and what named them: sudo has an environment of its own."""
-    came_back = ", which sudo had dropped" if request.named_by in recovered else ""
+    came_back = (
+        ", which sudo had dropped" if request.named_by in recovered else ""
+    )
     urls = [server.url for server in request.servers]
     screen.say(f"server: {', '.join(urls)} ({request.named_by}{came_back})")
     matters = {
-        "OLLAMA_HOST": request.named_by == "default" and request.protocols == ("ollama",),
+        "OLLAMA_HOST": request.named_by == "default"
+        and request.protocols == ("ollama",),
         "OPENAI_API_KEY": "openai" in request.protocols,
         "REQUESTS_CA_BUNDLE": any(url.startswith("https:") for url in urls),
     }
-    if hint := suggest_preserving(*(name for name in matters if matters[name])):
+    if hint := suggest_preserving(
+        *(name for name in matters if matters[name])
+    ):
         screen.warn(hint)

@@ -50,35 +50,49 @@ class OpenedRun:
     has_baseline: bool
 
 
-def open_run(settings: Settings, servers: Sequence[Server], writer: Writer, say: Say) -> OpenedRun:
+def open_run(
+    settings: Settings, servers: Sequence[Server], writer: Writer, say: Say
+) -> OpenedRun:
     """Return the run to measure into. Raises RunError, ResultsError."""
     arguments = json.dumps(stored_arguments(settings))
     found = None
     if settings.output.resume:
         found = Resuming(settings.output.db, arguments, say).find()
         if found is None:
-            say("no interrupted run of these options to resume; starting a new one")
+            say(
+                "no interrupted run of these options to resume; starting a new one"
+            )
     started_unix = found["started_unix"] if found else time.time()
     if found:
         run_id = found["id"]
         refuse_changed_targets(run_id, settings, servers)
-        if not writer.take_over(run_id, found["seen_unix"], running_columns()):
+        if not writer.take_over(
+            run_id, found["seen_unix"], running_columns()
+        ):
             raise RunError(f"run {run_id} is still running")
     else:
-        run_id = insert_run(settings, servers, writer, arguments, started_unix)
+        run_id = insert_run(
+            settings, servers, writer, arguments, started_unix
+        )
     writer.run_id = run_id
     passed_ns = int((time.time() - started_unix) * 1e9)
-    if found:  # a clock that was set back must not lay one level over another
+    # a clock that was set back must not lay one level over another
+    if found:
         passed_ns = max(passed_ns, found["last_ns"])
     origin_ns = time.perf_counter_ns() - max(passed_ns, 0)
-    record = RunRecord(run_id, writer, settings.output.db, origin_ns, started_unix)
-    return OpenedRun(record, bool(found), bool(found and found["idle_end_ns"]))
+    record = RunRecord(
+        run_id, writer, settings.output.db, origin_ns, started_unix
+    )
+    return OpenedRun(
+        record, bool(found), bool(found and found["idle_end_ns"])
+    )
 
 
 def stored_arguments(settings: Settings) -> dict[str, object]:
     """Return what a run measures, as it is stored and compared by --resume."""
     found = dict(settings.identity)
-    if path := settings.request.prompts_file:  # an edited file asks something else
+    # an edited file asks something else
+    if path := settings.request.prompts_file:
         content = repr(prompts.read(path)).encode()
         found["prompts_sha256"] = hashlib.sha256(content).hexdigest()
     return found
@@ -106,7 +120,8 @@ def insert_run(
 ) -> int:
     columns = {
         **running_columns(),
-        "label": settings.output.label or ("demo" if settings.demo else None),
+        "label": settings.output.label
+        or ("demo" if settings.demo else None),
         "source": "bench",
         "started_unix": started_unix,
         "simulated": int(any(server.simulated for server in servers)),
@@ -115,7 +130,10 @@ def insert_run(
     run_id = writer.insert("run", columns)
     for name, bound in settings.judging.objectives.items():
         column = objectives.METRICS[name].column
-        writer.add("objective", {"run_id": run_id, "metric": column, "bound": bound})
+        writer.add(
+            "objective",
+            {"run_id": run_id, "metric": column, "bound": bound},
+        )
     return run_id
 
 
@@ -133,7 +151,8 @@ class Resuming:
         found = self._newest()
         if found is None or found["status"] != "running":
             return found
-        age_s = max(time.time() - found["alive_unix"], 0.0)  # negative: another computer's clock
+        # negative: another computer's clock
+        age_s = max(time.time() - found["alive_unix"], 0.0)
         left_s = DEAD_AFTER_S - age_s
         if left_s > 0:
             self._say(
@@ -146,7 +165,11 @@ class Resuming:
         while time.monotonic() < until_s:
             time.sleep(LOOK_EVERY_S)
             now = self._newest()
-            if now is None or now["id"] != found["id"] or now["status"] != "running":
+            if (
+                now is None
+                or now["id"] != found["id"]
+                or now["status"] != "running"
+            ):
                 return self.find()  # it has ended meanwhile
             if now["alive_unix"] != found["alive_unix"]:
                 raise RunError(f"run {found['id']} is still running")
@@ -157,15 +180,23 @@ class Resuming:
         return rows[0] if rows else None
 
 
-def refuse_changed_targets(run_id: int, settings: Settings, servers: Sequence[Server]) -> None:
+def refuse_changed_targets(
+    run_id: int, settings: Settings, servers: Sequence[Server]
+) -> None:
     """Raise RunError if a model or a server is not the one that the run has measured."""
-    rows = read_rows(settings.output.db, "SELECT * FROM target WHERE run_id = ?", [run_id])
+    rows = read_rows(
+        settings.output.db,
+        "SELECT * FROM target WHERE run_id = ?",
+        [run_id],
+    )
     stored = {(row["model"], row["host"]): row for row in rows}
     changed: list[str] = []
     for model in settings.request.models:
         for server in servers:
             if before := stored.get((model, server.url)):
-                changed += differences(before, server.describe(model), model, server.url)
+                changed += differences(
+                    before, server.describe(model), model, server.url
+                )
     if changed:
         what = "; ".join(changed)
         text = f"run {run_id} cannot be resumed: {what}; start a new run without --resume"
@@ -176,9 +207,13 @@ def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], model: str, url: str
 ) -> list[str]:
     """Say which facts of a target have changed; unknown ones are not compared."""
-    words = {"digest": f"digest of {model}", "server_version": "version of the server"}
+    words = {
+        "digest": f"digest of {model}",
+        "server_version": "version of the server",
+    }
     return [
         f"the {what} at {url} changed from {before[column]} to {now[column]}"
         for column, what in words.items()
-        if None not in (before[column], now[column]) and before[column] != now[column]
+        if None not in (before[column], now[column])
+        and before[column] != now[column]
     ]

@@ -28,7 +28,9 @@ def plan_levels(settings: Settings) -> list[Level]:
                 for cache in caches(settings.request.cache)
             ]
             if settings.load.repeat > 1:
-                random.Random(f"{settings.load.seed} {model} {repeat}").shuffle(block)
+                random.Random(
+                    f"{settings.load.seed} {model} {repeat}"
+                ).shuffle(block)
             levels += block
     return levels
 

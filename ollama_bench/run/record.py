@@ -19,7 +19,9 @@ SELECT level_summary.*, mean_w, mean_gpu_mhz, joules_per_output_token,
 FROM level_summary LEFT JOIN energy_summary USING (level_id)"""
 
 
-def read_rows(path: str, sql: str, values: Iterable[object] = ()) -> list[Row]:
+def read_rows(
+    path: str, sql: str, values: Iterable[object] = ()
+) -> list[Row]:
     """Return rows of the results file as it is now. Raises ResultsError."""
     database = connect(path, readonly=True)
     try:
@@ -38,7 +40,12 @@ class RunRecord:
     """
 
     def __init__(
-        self, run_id: int, writer: Writer, path: str, origin_ns: int, started_unix: float
+        self,
+        run_id: int,
+        writer: Writer,
+        path: str,
+        origin_ns: int,
+        started_unix: float,
     ) -> None:
         self.id, self.writer, self.path = run_id, writer, path
         self.origin_ns, self.started_unix = origin_ns, started_unix
@@ -63,12 +70,19 @@ class RunRecord:
     def levels(self) -> list[Row]:
         """Return the figures of every level that counts, in the order they were measured."""
         condition = "level_summary.run_id = ? AND NOT superseded"
-        return self.rows(f"{LEVEL_ROWS} WHERE {condition} ORDER BY level_id", [self.id])
+        return self.rows(
+            f"{LEVEL_ROWS} WHERE {condition} ORDER BY level_id", [self.id]
+        )
 
     def close(self, status: str) -> None:
         """Store how the run ended. Raises ResultsError."""
         now_ns = self.now_ns()
-        moved_s = time.time() - self.started_unix - now_ns / 1e9  # the clock was set meanwhile
-        columns = {"status": status, "ended_ns": now_ns, "seen_unix": time.time()}
+        # the clock was set meanwhile
+        moved_s = time.time() - self.started_unix - now_ns / 1e9
+        columns = {
+            "status": status,
+            "ended_ns": now_ns,
+            "seen_unix": time.time(),
+        }
         self.update({**columns, "clock_step_s": moved_s})
         self.writer.flush()

@@ -27,7 +27,8 @@ from ollama_bench.simulator import child
 from ollama_bench.statistics.percentiles import nearest_rank
 
 MODEL = "deepseek-r1:7b"  # the simulator's; it makes no difference here
-TTFT_MS = 300  # every request of a burst is read before the first token is written
+# every request of a burst is read before the first token is written
+TTFT_MS = 300
 MOST_TOKENS = 1_000_000  # of a reply; each request asks for what it wants
 LOG_PATIENCE_S = 10.0  # the simulator writes its log once nothing streams
 END_PATIENCE_S = 10.0
@@ -61,7 +62,9 @@ def measure(
     tokens = max(2, int(tokens_per_s * seconds))
     limits = Limits(kernel_stamps=kernel_stamps)
     with Witness(1000 / tokens_per_s) as witness:
-        level = send_burst(witness.url, concurrency, tokens, PROTOCOLS[protocol], limits)
+        level = send_burst(
+            witness.url, concurrency, tokens, PROTOCOLS[protocol], limits
+        )
         truth = witness.truth(concurrency)
     streams = {
         outcome.task.prefix: (outcome.sent_ns, outcome.chunk_ns)
@@ -69,7 +72,11 @@ def measure(
         if outcome.status == "completed"
     }
     if len(streams) < concurrency:
-        failed = next(outcome for outcome in level.outcomes if outcome.status != "completed")
+        failed = next(
+            outcome
+            for outcome in level.outcomes
+            if outcome.status != "completed"
+        )
         raise SelfCheckError(
             f"{concurrency - len(streams)} of {concurrency} requests to the simulator failed: "
             f"{failed.status}: {failed.error}"
@@ -86,14 +93,20 @@ def measure(
 
 
 def send_burst(
-    url: str, concurrency: int, tokens: int, protocol: ServerProtocol, limits: Limits
+    url: str,
+    concurrency: int,
+    tokens: int,
+    protocol: ServerProtocol,
+    limits: Limits,
 ) -> Load:
     """Run a level of so many streams, as any other."""
 
     def task(number: int) -> Task:
         prefix = f"[{number}]"
         body = protocol.build_body(MODEL, f"{prefix} check", tokens)
-        return Task(number, protocol, url + protocol.path, body, prefix=prefix)
+        return Task(
+            number, protocol, url + protocol.path, body, prefix=prefix
+        )
 
     level = Load(task, limits, workers=concurrency)
     level.run()
@@ -111,7 +124,14 @@ class Witness:
         self._log = Path(self._folder.name, "simulator.jsonl")
         command = child.command(
             *("--profile", "exact", "--tokens", str(MOST_TOKENS)),
-            *("--port", "0", "--log", str(self._log), "--parent-pid", str(os.getpid())),
+            *(
+                "--port",
+                "0",
+                "--log",
+                str(self._log),
+                "--parent-pid",
+                str(os.getpid()),
+            ),
             *self._timing,
         )
         self._process = subprocess.Popen(
@@ -119,13 +139,18 @@ class Witness:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is for us to handle
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+            # the same on Windows
+            creationflags=getattr(
+                subprocess, "CREATE_NEW_PROCESS_GROUP", 0
+            ),
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.startswith("listening on "):
             self.__exit__()
-            raise SelfCheckError(f"the simulator did not start: {line.strip() or 'see above'}")
+            raise SelfCheckError(
+                f"the simulator did not start: {line.strip() or 'see above'}"
+            )
         self.url = line.split()[-1]
         self.pid = self._process.pid
         return self
@@ -146,12 +171,19 @@ class Witness:
         until_s = time.monotonic() + LOG_PATIENCE_S
         lines: list[str] = []
         while time.monotonic() < until_s:
-            text = self._log.read_text(encoding="utf-8") if self._log.exists() else ""
-            lines = text[: text.rfind("\n") + 1].splitlines()  # the last one may be half written
+            text = (
+                self._log.read_text(encoding="utf-8")
+                if self._log.exists()
+                else ""
+            )
+            # the last one may be half written
+            lines = text[: text.rfind("\n") + 1].splitlines()
             if len(lines) >= requests:
                 return [json.loads(line) for line in lines]
             time.sleep(LOOK_EVERY_S)
-        raise SelfCheckError(f"the simulator logged {len(lines)} of {requests} requests")
+        raise SelfCheckError(
+            f"the simulator logged {len(lines)} of {requests} requests"
+        )
 
 
 def errors(streams: Mapping[Any, Any], truth: Sequence[Figures]) -> Figures:
@@ -162,13 +194,19 @@ def errors(streams: Mapping[Any, Any], truth: Sequence[Figures]) -> Figures:
     """
     found = Errors()
     for record in truth:
-        sent_ns, at_ns = streams.get(record["prompt_prefix"].split(" ")[0], (None, ()))
+        sent_ns, at_ns = streams.get(
+            record["prompt_prefix"].split(" ")[0], (None, ())
+        )
         if sent_ns is not None and len(at_ns) == len(record["writes_ns"]):
             found.add(sent_ns, at_ns, record)
     if not found.itl:
-        raise SelfCheckError("no stream of the simulator's log was found among the client's")
+        raise SelfCheckError(
+            "no stream of the simulator's log was found among the client's"
+        )
     sent = [sent_ns for sent_ns, _ in streams.values()]
-    shift_ns = percentile(found.reported_itl, 99) - percentile(found.true_itl, 99)
+    shift_ns = percentile(found.reported_itl, 99) - percentile(
+        found.true_itl, 99
+    )
     return {
         **spread("ttft_error", found.ttft),
         **spread("first_lag", found.first_lag),
@@ -194,9 +232,14 @@ class Errors:
         self.lag: list[int] = []
         self.late: list[int] = []
 
-    def add(self, sent_ns: int, at_ns: Sequence[int], record: Figures) -> None:
+    def add(
+        self, sent_ns: int, at_ns: Sequence[int], record: Figures
+    ) -> None:
         written_ns = record["writes_ns"]
-        reported_ttft, true_ttft = at_ns[0] - sent_ns, written_ns[0] - record["read_ns"]
+        reported_ttft, true_ttft = (
+            at_ns[0] - sent_ns,
+            written_ns[0] - record["read_ns"],
+        )
         self.ttft.append(reported_ttft - true_ttft)
         self.first_lag.append(at_ns[0] - written_ns[0])
         self.lag += map(int.__sub__, at_ns, written_ns)

@@ -27,14 +27,20 @@ from ollama_bench.protocols.secret import Secret
 from ollama_bench.protocols.target import is_same_model
 from ollama_bench.protocols.text import one_line
 from ollama_bench.run.error import RunError
-from ollama_bench.run.model_download import CONNECT_S, DownloadError, download_model
+from ollama_bench.run.model_download import (
+    CONNECT_S,
+    DownloadError,
+    download_model,
+)
 from ollama_bench.transport.exchange import Exchange
 from ollama_bench.transport.session import Session
 
-ANSWER_S = 60.0  # from the question to the last byte of its answer, however slowly it drips
+# from the question to the last byte of its answer, however slowly it drips
+ANSWER_S = 60.0
 ALIVE_S = 10.0  # the same, if any answer at all will do
 ANSWER_BYTES = 16 << 20
-SIMULATOR_NAME = "ollama-bench-sim"  # what a simulator says in the header Server
+# what a simulator says in the header Server
+SIMULATOR_NAME = "ollama-bench-sim"
 LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 LOCAL_NETWORK = (  # macOS 15 and newer
     "allow your terminal in System Settings > Privacy & Security > Local Network"
@@ -52,9 +58,12 @@ class ServerError(Exception):
 class Server:
     """Asks one server questions."""
 
-    def __init__(self, url: str, protocol: ServerProtocol, key: str | None) -> None:
+    def __init__(
+        self, url: str, protocol: ServerProtocol, key: str | None
+    ) -> None:
         self.url, self.protocol = url, protocol
-        self.headers = {"Authorization": f"Bearer {key}"} if key else {}  # never stored or shown
+        # never stored or shown
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.secret = Secret(key)
         self.simulated = False
         self._session = Session()
@@ -73,7 +82,10 @@ class Server:
         return parts.port if parts.hostname in LOCAL_HOSTS else None
 
     def get_json(
-        self, path: str, body: JsonObject | None = None, within_s: float | None = None
+        self,
+        path: str,
+        body: JsonObject | None = None,
+        within_s: float | None = None,
     ) -> tuple[int, object]:
         """Return the HTTP status and the decoded body, without the key.
 
@@ -96,7 +108,9 @@ class Server:
             ValueError,
             OverflowError,
         ) as error:
-            broken = exchange.cancelled or describe_failure(error, self.secret)
+            broken = exchange.cancelled or describe_failure(
+                error, self.secret
+            )
         finally:
             clock.cancel()
         if broken:
@@ -109,7 +123,11 @@ class Server:
             return status, None
 
     def _exchange(
-        self, exchange: Exchange, path: str, body: JsonObject | None, within_s: float
+        self,
+        exchange: Exchange,
+        path: str,
+        body: JsonObject | None,
+        within_s: float,
     ) -> tuple[int, bytes]:
         method = "GET" if body is None else "POST"
         request = requests.Request(method, self.url + path, json=body)
@@ -125,7 +143,9 @@ class Server:
         ):
             if answer.headers.get("Server") == SIMULATOR_NAME:
                 self.simulated = True
-            content: bytes = answer.raw.read(ANSWER_BYTES, decode_content=True)
+            content: bytes = answer.raw.read(
+                ANSWER_BYTES, decode_content=True
+            )
             return answer.status_code, content
 
     def _absent(self, why: str) -> ServerError:
@@ -142,7 +162,11 @@ class Server:
     def advice(self, http_status: int | None, error: str | None) -> str:
         """Return what may help after such a failure, to be appended to its words; "" if unknown."""
         hint = ""
-        if http_status == 401 and not self.headers and self.protocol.name == "openai":
+        if (
+            http_status == 401
+            and not self.headers
+            and self.protocol.name == "openai"
+        ):
             hint = suggest_preserving("OPENAI_API_KEY")
         elif is_blocked_by_macos(self.url, error):
             hint = LOCAL_NETWORK
@@ -160,7 +184,11 @@ class Server:
         try:
             self.protocol.fetch_version(self.get_json)
         except ProtocolError as error:
-            advice = self.advice(401, None) if "OPENAI_API_KEY" in str(error) else ""
+            advice = (
+                self.advice(401, None)
+                if "OPENAI_API_KEY" in str(error)
+                else ""
+            )
             raise ServerError(f"{self.url} {error}{advice}") from None
         found = self.protocol.fetch_models(self.get_json)
         is_ollama = self.protocol.name == "ollama"
@@ -171,34 +199,54 @@ class Server:
         if pull and is_ollama:
             self._pull(model, say)
             return
-        hint = f"; run ollama pull {model}, or use --pull" if is_ollama else ""
-        raise ServerError(f"model {model!r} is not on {self.url}; found: {list_names(found)}{hint}")
+        hint = (
+            f"; run ollama pull {model}, or use --pull" if is_ollama else ""
+        )
+        raise ServerError(
+            f"model {model!r} is not on {self.url}; found: {list_names(found)}{hint}"
+        )
 
     def _pull(self, model: str, say: Say) -> None:
         try:
             download_model(self.url, model, self.headers, self.secret, say)
         except DownloadError as error:
-            raise ServerError(f"cannot pull model {model!r}: {error}") from None
+            raise ServerError(
+                f"cannot pull model {model!r}: {error}"
+            ) from None
 
     def describe(self, model: str) -> dict[str, Any]:
         """Return the columns of the table target."""
         try:
-            target = asdict(self.protocol.fetch_target(self.get_json, model))
+            target = asdict(
+                self.protocol.fetch_target(self.get_json, model)
+            )
         except ProtocolError as error:
             raise ServerError(f"{self.url} {error}") from None
         if target["thinks"] is not None:
             target["thinks"] = int(target["thinks"])
-        return {"host": self.url, "api": self.protocol.name, "model": model, **target}
+        return {
+            "host": self.url,
+            "api": self.protocol.name,
+            "model": model,
+            **target,
+        }
 
 
-def make_servers(request: RequestSettings, simulator_url: str | None = None) -> list[Server]:
+def make_servers(
+    request: RequestSettings, simulator_url: str | None = None
+) -> list[Server]:
     """Return a server for each address; a key is only for OpenAI's protocol. Raises RunError."""
     addresses = list(request.servers)
     if simulator_url is not None:
-        addresses = [ServerAddress(simulator_url, name) for name in request.protocols]
+        addresses = [
+            ServerAddress(simulator_url, name) for name in request.protocols
+        ]
     key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if not (key.isascii() and key.isprintable()):  # requests would repeat it in its error
-        raise RunError("OPENAI_API_KEY contains characters not allowed in an API key")
+    # requests would repeat it in its error
+    if not (key.isascii() and key.isprintable()):
+        raise RunError(
+            "OPENAI_API_KEY contains characters not allowed in an API key"
+        )
     return [
         Server(
             address.url,
@@ -211,7 +259,9 @@ def make_servers(request: RequestSettings, simulator_url: str | None = None) -> 
 
 def is_blocked_by_macos(url: str, error: str | None) -> bool:
     """Tell whether macOS keeps this program off the local network; it says: no route to host."""
-    if sys.platform != "darwin" or os.strerror(errno.EHOSTUNREACH) not in (error or ""):
+    if sys.platform != "darwin" or os.strerror(errno.EHOSTUNREACH) not in (
+        error or ""
+    ):
         return False
     return is_private(url)
 
@@ -220,15 +270,29 @@ def is_private(url: str) -> bool:
     """Tell whether a server is in a private network, but not on this machine."""
     parts = urlsplit(url)
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
-        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        found = socket.getaddrinfo(
+            parts.hostname, parts.port, type=socket.SOCK_STREAM
+        )
+        addresses = [
+            ipaddress.ip_address(str(entry[4][0]).partition("%")[0])
+            for entry in found
+        ]
     except (OSError, ValueError):
         return False
-    return any(address.is_private and not address.is_loopback for address in addresses)
+    return any(
+        address.is_private and not address.is_loopback
+        for address in addresses
+    )
 
 
 def list_names(names: list[str]) -> str:
     """Return some names of models as one line, and how many more there are."""
-    shown = [one_line(name)[:MAX_NAME_CHARS] for name in names[:MAX_NAMES_SHOWN]]
-    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    shown = [
+        one_line(name)[:MAX_NAME_CHARS] for name in names[:MAX_NAMES_SHOWN]
+    ]
+    more = (
+        f" and {len(names) - len(shown)} more"
+        if len(names) > len(shown)
+        else ""
+    )
     return ", ".join(shown) + more or "none"

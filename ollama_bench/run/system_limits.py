@@ -15,7 +15,11 @@ SPARE_FILES = 128  # open files beside the connections
 def most_connections(settings: Settings) -> int:
     """One for each request in flight on each host, and one for each that is ready to follow."""
     each = 1 if settings.load.kind == "burst" else 2
-    return max(settings.load.levels) * max(1, len(settings.request.servers)) * each
+    return (
+        max(settings.load.levels)
+        * max(1, len(settings.request.servers))
+        * each
+    )
 
 
 def raise_file_limit(connections: int) -> None:
@@ -39,7 +43,11 @@ def raise_file_limit(connections: int) -> None:
 
 def refuse_too_many_threads(level: int) -> None:
     """Raise RunError if macOS gives a process too few threads for a level."""
-    most = machine.sysctl("kern.num_taskthreads") if sys.platform == "darwin" else None
+    most = (
+        machine.sysctl("kern.num_taskthreads")
+        if sys.platform == "darwin"
+        else None
+    )
     if not most or not (most.isascii() and most.isdigit()):
         return
     highest = int(most) - load.SPARE_THREADS

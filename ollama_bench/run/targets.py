@@ -19,7 +19,8 @@ from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport.lines import Lines
 
-WARMUP_TOKENS = 8  # of a warm-up's reply: loading the model is what takes long
+# of a warm-up's reply: loading the model is what takes long
+WARMUP_TOKENS = 8
 COME_BACK_S = 30.0  # a server that vanished may take so long to come back
 ASK_AGAIN_S = 0.5
 STORED = """
@@ -48,9 +49,14 @@ class Targets:
     ) -> None:
         self.servers = list(servers)
         self._record, self._request, self._limits = record, request, limits
-        self._lines, self._screen, self._interrupt = lines, screen, interrupt
+        self._lines, self._screen, self._interrupt = (
+            lines,
+            screen,
+            interrupt,
+        )
         self._ids: dict[tuple[str, str], int] = {}
-        self._measured: set[int] = set()  # before --resume: their rows stay as they are
+        # before --resume: their rows stay as they are
+        self._measured: set[int] = set()
         self._remember()
 
     def _remember(self) -> None:
@@ -60,16 +66,26 @@ class Targets:
         for model in self._request.models:
             for server in self.servers:
                 if (model, server.url) not in self._ids:
-                    self._ids[model, server.url] = self._insert(model, server)
+                    self._ids[model, server.url] = self._insert(
+                        model, server
+                    )
 
     def _insert(self, model: str, server: Server) -> int:
-        columns = {"host": server.url, "api": server.protocol.name, "model": model}
-        return self._record.writer.insert("target", {"run_id": self._record.id, **columns})
+        columns = {
+            "host": server.url,
+            "api": server.protocol.name,
+            "model": model,
+        }
+        return self._record.writer.insert(
+            "target", {"run_id": self._record.id, **columns}
+        )
 
     def id(self, model: str, server: Server) -> int:
         return self._ids[model, server.url]
 
-    def warm_all(self, models: Sequence[str], warmup: int, monitor: Monitor | None) -> None:
+    def warm_all(
+        self, models: Sequence[str], warmup: int, monitor: Monitor | None
+    ) -> None:
         """Load each model on each server and store what the server then says of it."""
         for model in models:
             for server in self.servers:
@@ -91,25 +107,53 @@ class Targets:
         prompt = f"{unique_prefix()} {request.prompt}"
         tokens = min(request.tokens or WARMUP_TOKENS, WARMUP_TOKENS)
         options = dict(request.model_options)
-        body = server.protocol.build_body(model, prompt, tokens, request.think, options)
+        body = server.protocol.build_body(
+            model, prompt, tokens, request.think, options
+        )
         url = server.url + server.protocol.path
-        task = Task(1, server.protocol, url, body, server.headers, secret=server.secret)
-        burst = load.Burst([task], self._limits, self._interrupt, self._lines)
+        task = Task(
+            1,
+            server.protocol,
+            url,
+            body,
+            server.headers,
+            secret=server.secret,
+        )
+        burst = load.Burst(
+            [task], self._limits, self._interrupt, self._lines
+        )
         burst.run()
         if not burst.outcomes:  # interrupted before it was sent
             return
         outcome = burst.outcomes[0]
-        if outcome.status in ("completed", "empty") or self._interrupt.is_set():
+        if (
+            outcome.status in ("completed", "empty")
+            or self._interrupt.is_set()
+        ):
             return
-        code = f" {outcome.http_status}" if outcome.http_status not in (None, 200) else ""
+        code = (
+            f" {outcome.http_status}"
+            if outcome.http_status not in (None, 200)
+            else ""
+        )
         advice = server.advice(outcome.http_status, outcome.error)
-        raise RunError(f"cannot warm up {model!r}: {outcome.status}{code}: {outcome.error}{advice}")
+        raise RunError(
+            f"cannot warm up {model!r}: {outcome.status}{code}: {outcome.error}{advice}"
+        )
 
-    def _describe(self, server: Server, model: str, monitor: Monitor | None) -> None:
+    def _describe(
+        self, server: Server, model: str, monitor: Monitor | None
+    ) -> None:
         """Store what the server says of a loaded model; advise if another setting serves more."""
         target = server.describe(model)
-        if target["slots"] is None and monitor is not None and server.port is not None:
-            target["slots"], target["slots_source"] = monitor.slots(server.port)
+        if (
+            target["slots"] is None
+            and monitor is not None
+            and server.port is not None
+        ):
+            target["slots"], target["slots_source"] = monitor.slots(
+                server.port
+            )
         target_id = self.id(model, server)
         if target_id not in self._measured:
             self._record.writer.update("target", target_id, target)
@@ -127,9 +171,13 @@ class Targets:
                 self._wait_for(server, model, warmup)
 
     def _wait_for(self, server: Server, model: str, warmup: int) -> None:
-        self._screen.warn(f"{server.url} does not answer; waiting up to {COME_BACK_S:.0f} s")
+        self._screen.warn(
+            f"{server.url} does not answer; waiting up to {COME_BACK_S:.0f} s"
+        )
         until_s = time.monotonic() + COME_BACK_S
-        while time.monotonic() < until_s and not self._interrupt.wait(ASK_AGAIN_S):
+        while time.monotonic() < until_s and not self._interrupt.wait(
+            ASK_AGAIN_S
+        ):
             if server.answers():
                 self._screen.say("the server is back")
                 with contextlib.suppress(RunError):

@@ -13,7 +13,8 @@ from ollama_bench.run.plan import Level
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets, unique_prefix
 
-History = tuple[tuple[str, str], ...]  # question and answer of each earlier turn
+# question and answer of each earlier turn
+History = tuple[tuple[str, str], ...]
 
 
 class PromptOrder:
@@ -33,11 +34,15 @@ class PromptOrder:
     def __len__(self) -> int:
         return len(self._order)
 
-    def prompt(self, number: int, level: Level) -> tuple[prompts.Prompt, int | None]:
+    def prompt(
+        self, number: int, level: Level
+    ) -> tuple[prompts.Prompt, int | None]:
         """Return a request's prompt and its line in the file, None without a file."""
         place = self._order[(number - 1) % len(self._order)]
         if self.random_tokens:
-            draw = random.Random(f"{self.seed} {level.concurrency} {level.repeat} {number}")
+            draw = random.Random(
+                f"{self.seed} {level.concurrency} {level.repeat} {number}"
+            )
             return prompts.made_up(self.random_tokens, draw), None
         return self._prompts[place], place + 1 if self.is_file else None
 
@@ -46,7 +51,11 @@ class TaskSource:
     """Makes the tasks of one level: the same for the same number, but for a unique prefix."""
 
     def __init__(
-        self, level: Level, request: RequestSettings, order: PromptOrder, targets: Targets
+        self,
+        level: Level,
+        request: RequestSettings,
+        order: PromptOrder,
+        targets: Targets,
     ) -> None:
         self._level, self._request = level, request
         self._order, self._targets = order, targets
@@ -69,8 +78,11 @@ class TaskSource:
     def first_tasks(self, load: LoadSettings) -> list[Task]:
         """Return the tasks that fill a prompt cache: each body once, but one for each slot."""
         count = load.requests or self._level.concurrency
-        if load.duration_s and not load.requests:  # it may get through all of them
-            count = max(count, len(self._order) * len(self._targets.servers))
+        # it may get through all of them
+        if load.duration_s and not load.requests:
+            count = max(
+                count, len(self._order) * len(self._targets.servers)
+            )
         found: list[Task] = []
         seen: set[tuple[str, str]] = set()
         for number in range(1, count + 1):
@@ -99,14 +111,22 @@ class Conversation:
         self._target_id = targets.id(model, server)
         self._prompt, self._line, self._prefix = prompt, line, prefix
 
-    def turn(self, number: int, turn: int = 1, history: History = ()) -> Task:
+    def turn(
+        self, number: int, turn: int = 1, history: History = ()
+    ) -> Task:
         """Return the task of a turn, from 1."""
         text = self._prompt.turns[turn - 1]
-        question = f"{self._prefix} {text}" if self._prefix and turn == 1 else text
+        question = (
+            f"{self._prefix} {text}" if self._prefix and turn == 1 else text
+        )
         server = self._server
 
         def follow(next_number: int, outcome: Outcome) -> Task:
-            return self.turn(next_number, turn + 1, (*history, (question, outcome.answer)))
+            return self.turn(
+                next_number,
+                turn + 1,
+                (*history, (question, outcome.answer)),
+            )
 
         return Task(
             number,
@@ -122,7 +142,9 @@ class Conversation:
             server.secret,
         )
 
-    def _body(self, question: str, history: Sequence[tuple[str, str]]) -> dict[str, object]:
+    def _body(
+        self, question: str, history: Sequence[tuple[str, str]]
+    ) -> dict[str, object]:
         request, prompt = self._request, self._prompt
         return self._server.protocol.build_body(
             self._model,

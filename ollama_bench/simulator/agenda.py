@@ -39,7 +39,8 @@ class Agenda:
             self._timer = self._loop.call_later(delay_s, self._run)
 
     def _run(self) -> None:
-        self._armed_ns = 0  # nothing due can be earlier: no arming while this runs
+        # nothing due can be earlier: no arming while this runs
+        self._armed_ns = 0
         heap = self._heap
         until_ns = time.perf_counter_ns() + LONGEST_TURN_NS
         while heap and heap[0][0] <= min(time.perf_counter_ns(), until_ns):

@@ -28,7 +28,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", START, str(PACKAGE_PARENT), *arguments]
 
 
-def powermetrics_command(port: int, interval_ms: int, *more: str) -> list[str]:
+def powermetrics_command(
+    port: int, interval_ms: int, *more: str
+) -> list[str]:
     """Return the command line of its powermetrics, for the server on this port, in plist format."""
-    asked = ["--port", str(port), "-f", "plist", "-b", "0", "-i", str(interval_ms)]
+    asked = [
+        "--port",
+        str(port),
+        "-f",
+        "plist",
+        "-b",
+        "0",
+        "-i",
+        str(interval_ms),
+    ]
     return command("powermetrics", *asked, *more)

@@ -24,8 +24,11 @@ def main(argv: list[str] | None = None) -> int:
     except SimulatorError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
-    except ModuleNotFoundError as error:  # another Python than the one with the packages
-        remedy = "start it with .venv/bin/python, or see Install in README.md"
+    except ModuleNotFoundError as error:
+        # another Python than the one with the packages
+        remedy = (
+            "start it with .venv/bin/python, or see Install in README.md"
+        )
         print(f"{error}: {remedy}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

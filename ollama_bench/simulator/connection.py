@@ -10,7 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Literal, Protocol, cast
 
-from ollama_bench.simulator.messages import Request, dump, format_head, parse_head
+from ollama_bench.simulator.messages import (
+    Request,
+    dump,
+    format_head,
+    parse_head,
+)
 from ollama_bench.simulator.simulation import Simulation
 
 # With the profile exact, a burst is read to its end before its first request is looked at: that
@@ -76,7 +81,9 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         self._came_ns = time.perf_counter_ns()
         if self.simulation.settings.is_exact and data.startswith(b"POST "):
-            self.simulation.loop.call_later(LOOK_LATER_S, self._next_request)
+            self.simulation.loop.call_later(
+                LOOK_LATER_S, self._next_request
+            )
         else:
             self._next_request()
 
@@ -99,21 +106,34 @@ class Connection(asyncio.Protocol):
         if len(rest) >= length:
             self._buffer = bytearray(rest[length:])
             number = self.simulation.next_number()
-            self._respond(self, Request(number, head, rest[:length], self._came_ns))
+            self._respond(
+                self, Request(number, head, rest[:length], self._came_ns)
+            )
 
     def answer(
-        self, request: Request | None, status: int, content_type: str, body: bytes, *lines: str
+        self,
+        request: Request | None,
+        status: int,
+        content_type: str,
+        body: bytes,
+        *lines: str,
     ) -> None:
         """Send a whole answer; lines are further headers."""
-        head = format_head(status, content_type, f"Content-Length: {len(body)}", *lines)
+        head = format_head(
+            status, content_type, f"Content-Length: {len(body)}", *lines
+        )
         is_head = request is not None and request.method == "HEAD"
         self.transport.write(head if is_head else head + body)
         if request is not None:
             self._go_on(request.keep_alive)
 
-    def answer_json(self, request: Request, status: int, value: object) -> None:
+    def answer_json(
+        self, request: Request, status: int, value: object
+    ) -> None:
         """Send a whole answer in JSON."""
-        self.answer(request, status, "application/json; charset=utf-8", dump(value))
+        self.answer(
+            request, status, "application/json; charset=utf-8", dump(value)
+        )
 
     def begin_reply(self, reply: OpenReply) -> None:
         """Answer no further request until this reply has ended."""

@@ -17,7 +17,9 @@ MODEL_BYTES = 5_537_017_600  # what /api/ps reports for a loaded 7B
 
 
 def get_root(connection: Connection, request: Request) -> None:
-    connection.answer(request, 200, "text/plain; charset=utf-8", b"Ollama is running")
+    connection.answer(
+        request, 200, "text/plain; charset=utf-8", b"Ollama is running"
+    )
 
 
 def get_version(connection: Connection, request: Request) -> None:
@@ -30,7 +32,9 @@ def get_state(connection: Connection, request: Request) -> None:
 
 def get_tags(connection: Connection, request: Request) -> None:
     simulation = connection.simulation
-    models = [describe_model(simulation, name) for name in simulation.models]
+    models = [
+        describe_model(simulation, name) for name in simulation.models
+    ]
     connection.answer_json(request, 200, {"models": models})
 
 
@@ -43,7 +47,9 @@ def get_ps(connection: Connection, request: Request) -> None:
         "expires_at": "2286-11-20T17:46:39Z",
     }
     names = sorted(simulation.loaded_ns)
-    loaded = [{**describe_model(simulation, name), **more} for name in names]
+    loaded = [
+        {**describe_model(simulation, name), **more} for name in names
+    ]
     connection.answer_json(request, 200, {"models": loaded})
 
 
@@ -105,8 +111,14 @@ def post_pull(connection: Connection, request: Request) -> None:
         "total": FILE_BYTES,
     }
     steps: list[JsonObject] = [{"status": "pulling manifest"}]
-    steps += [{**layer, "completed": FILE_BYTES * part // 4} for part in range(5)]
-    for status in ("verifying sha256 digest", "writing manifest", "success"):
+    steps += [
+        {**layer, "completed": FILE_BYTES * part // 4} for part in range(5)
+    ]
+    for status in (
+        "verifying sha256 digest",
+        "writing manifest",
+        "success",
+    ):
         steps.append({"status": status})
     models = connection.simulation.models
     if name not in models:
@@ -115,13 +127,17 @@ def post_pull(connection: Connection, request: Request) -> None:
     connection.answer(request, 200, "application/x-ndjson", lines)
 
 
-def find_model(connection: Connection, request: Request, body: JsonObject) -> str | None:
+def find_model(
+    connection: Connection, request: Request, body: JsonObject
+) -> str | None:
     """Return the complete name of the model asked for; None after a 404 if there is none."""
     asked = str(body.get("model") or "")
     name = complete_name(asked)
     if name in connection.simulation.models:
         return name
-    connection.answer_json(request, 404, {"error": f"model '{asked}' not found"})
+    connection.answer_json(
+        request, 404, {"error": f"model '{asked}' not found"}
+    )
     return None
 
 
@@ -130,7 +146,9 @@ def get_models(connection: Connection, request: Request) -> None:
     if not is_authorized(connection, request):
         return
     common = {"object": "model", "created": 1761498924, "owned_by": "sim"}
-    models = [{"id": name, **common} for name in connection.simulation.models]
+    models = [
+        {"id": name, **common} for name in connection.simulation.models
+    ]
     connection.answer_json(request, 200, {"object": "list", "data": models})
 
 
@@ -148,7 +166,10 @@ def get_props(connection: Connection, request: Request) -> None:
 def is_authorized(connection: Connection, request: Request) -> bool:
     """Whether the request carries the key; answer 401 if not."""
     key = connection.simulation.settings.api_key
-    if key is None or request.headers.get("authorization") == f"Bearer {key}":
+    if (
+        key is None
+        or request.headers.get("authorization") == f"Bearer {key}"
+    ):
         return True
     error = format_error("Invalid API Key", "authentication_error", 401)
     connection.answer_json(request, 401, error)

@@ -29,10 +29,14 @@ class Dialect(abc.ABC):
 
     ping: bytes  # an empty message
 
-    def __init__(self, model: str, streams: bool, content_type: str) -> None:
+    def __init__(
+        self, model: str, streams: bool, content_type: str
+    ) -> None:
         self.model = model
         self.streams = streams
-        self.content_type = content_type if streams else "application/json; charset=utf-8"
+        self.content_type = (
+            content_type if streams else "application/json; charset=utf-8"
+        )
         self.counter_changes: list[CounterChange] = []
         self._answer: list[str] = []  # kept where the reply is not streamed
         self._reasoning: list[str] = []

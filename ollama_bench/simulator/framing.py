@@ -31,7 +31,9 @@ class Chunked:
     keeps_open = True
 
     def start(self, status: int, content_type: str) -> bytes:
-        return format_head(status, content_type, "Transfer-Encoding: chunked")
+        return format_head(
+            status, content_type, "Transfer-Encoding: chunked"
+        )
 
     def piece(self, data: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
@@ -91,7 +93,9 @@ class Gzip(Chunked):
         return format_head(status, content_type, *coding)
 
     def piece(self, data: bytes) -> bytes:
-        packed = self._packer.compress(data) + self._packer.flush(zlib.Z_SYNC_FLUSH)
+        packed = self._packer.compress(data) + self._packer.flush(
+            zlib.Z_SYNC_FLUSH
+        )
         return super().piece(packed)
 
     def finish(self) -> bytes:

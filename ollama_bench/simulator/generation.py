@@ -6,13 +6,21 @@ from ollama_bench.simulator.connection import Connection
 from ollama_bench.simulator.descriptions import find_model, is_authorized
 from ollama_bench.simulator.dialect import Dialect
 from ollama_bench.simulator.faults import registry
-from ollama_bench.simulator.messages import JsonObject, Request, dump, get_object, to_int
+from ollama_bench.simulator.messages import (
+    JsonObject,
+    Request,
+    dump,
+    get_object,
+    to_int,
+)
 from ollama_bench.simulator.ollama import Ollama, format_now
 from ollama_bench.simulator.openai import OpenAI, format_error
 from ollama_bench.simulator.reply import Question, Reply
 from ollama_bench.simulator.settings import complete_name
 
-QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
+QUEUE_FULL = (
+    "server busy, please try again.  maximum pending requests exceeded"
+)
 
 
 def post_generate(connection: Connection, request: Request) -> None:
@@ -24,7 +32,8 @@ def post_generate(connection: Connection, request: Request) -> None:
         answer_load(connection, request, body, model)
         return
     can_think = connection.simulation.settings.thinks
-    thinks = bool(body.get("think", can_think))  # unset is on for a model that can, since 0.12.4
+    # unset is on for a model that can, since 0.12.4
+    thinks = bool(body.get("think", can_think))
     if thinks and not can_think:
         error = f'"{body["model"]}" does not support thinking'
         connection.answer_json(request, 400, {"error": error})
@@ -34,7 +43,9 @@ def post_generate(connection: Connection, request: Request) -> None:
     start_reply(connection, request, Ollama(body), question)
 
 
-def answer_load(connection: Connection, request: Request, body: JsonObject, model: str) -> None:
+def answer_load(
+    connection: Connection, request: Request, body: JsonObject, model: str
+) -> None:
     """Load the model, as an empty prompt asks for; unload it when keep_alive is 0."""
     simulation = connection.simulation
     delay_s = 0.0
@@ -43,7 +54,12 @@ def answer_load(connection: Connection, request: Request, body: JsonObject, mode
         simulation.unload(model)
         reason = "unload"
     else:
-        delay_s = max(0, simulation.load(model, request.read_ns) - request.read_ns) / 1e9
+        delay_s = (
+            max(
+                0, simulation.load(model, request.read_ns) - request.read_ns
+            )
+            / 1e9
+        )
     answer = {
         "model": body["model"],
         "created_at": format_now(),
@@ -51,7 +67,9 @@ def answer_load(connection: Connection, request: Request, body: JsonObject, mode
         "done": True,
         "done_reason": reason,
     }
-    simulation.loop.call_later(delay_s, connection.answer_json, request, 200, answer)
+    simulation.loop.call_later(
+        delay_s, connection.answer_json, request, 200, answer
+    )
 
 
 def post_chat_completions(connection: Connection, request: Request) -> None:
@@ -60,16 +78,24 @@ def post_chat_completions(connection: Connection, request: Request) -> None:
     body = request.json()
     model = complete_name(str(body.get("model") or ""))
     if model not in connection.simulation.models:
-        error = format_error(f"model '{body.get('model')}' not found", "not_found_error")
+        error = format_error(
+            f"model '{body.get('model')}' not found", "not_found_error"
+        )
         connection.answer_json(request, 404, error)
         return
     prompt = join_contents(body.get("messages"))
-    limit = to_int(body.get("max_completion_tokens") or body.get("max_tokens"))
+    limit = to_int(
+        body.get("max_completion_tokens") or body.get("max_tokens")
+    )
     # llama-server's switch
-    wanted = get_object(body, "chat_template_kwargs").get("enable_thinking", True)
+    wanted = get_object(body, "chat_template_kwargs").get(
+        "enable_thinking", True
+    )
     thinks = connection.simulation.settings.thinks and bool(wanted)
     dialect = OpenAI(request.number, body)
-    start_reply(connection, request, dialect, Question(model, prompt, thinks, limit))
+    start_reply(
+        connection, request, dialect, Question(model, prompt, thinks, limit)
+    )
 
 
 def join_contents(messages: object) -> str:
@@ -87,7 +113,10 @@ def join_contents(messages: object) -> str:
 
 
 def start_reply(
-    connection: Connection, request: Request, dialect: Dialect, question: Question
+    connection: Connection,
+    request: Request,
+    dialect: Dialect,
+    question: Question,
 ) -> None:
     """Apply the faults, then hand the reply to the machine; answer 503 when its queue is full."""
     simulation = connection.simulation
@@ -99,4 +128,6 @@ def start_reply(
         return
     connection.begin_reply(reply)
     if not reply.held and not simulation.machine.submit(reply):
-        reply.refuse(503, "application/json", dump(dialect.error(QUEUE_FULL)))
+        reply.refuse(
+            503, "application/json", dump(dialect.error(QUEUE_FULL))
+        )

@@ -14,7 +14,8 @@ from ollama_bench.simulator.agenda import Agenda
 from ollama_bench.simulator.meter import Meter
 from ollama_bench.simulator.settings import Settings
 
-LOOKUP_S = 0.01  # load_duration of a model that is loaded: never quite zero in a real Ollama
+# load_duration of a model that is loaded: never quite zero in a real Ollama
+LOOKUP_S = 0.01
 SHORTEST_STEP_NS = 1000
 
 
@@ -57,7 +58,9 @@ class RateTable:
         if k1 == k:
             return rate1 * self._speed
         k0, rate0 = self._rates[at - 1]
-        return (rate0 + (rate1 - rate0) * (k - k0) / (k1 - k0)) * self._speed
+        return (
+            rate0 + (rate1 - rate0) * (k - k0) / (k1 - k0)
+        ) * self._speed
 
 
 class Machine:
@@ -68,7 +71,9 @@ class Machine:
     prefill takes as long beside other requests as alone, and never slows them.
     """
 
-    def __init__(self, agenda: Agenda, meter: Meter, settings: Settings) -> None:
+    def __init__(
+        self, agenda: Agenda, meter: Meter, settings: Settings
+    ) -> None:
         profile, speed = settings.profile, settings.speed
         self.slots = settings.slots
         self._agenda = agenda
@@ -81,7 +86,9 @@ class Machine:
             prefill_s, lookup_s = profile.prefill_s, LOOKUP_S
         self._prefill_ns = int(prefill_s * 1e9 / speed)
         self._lookup_ns = int(lookup_s * 1e9 / speed)
-        self._itl_ns = max(SHORTEST_STEP_NS, int(settings.itl_ms * 1e6 / speed))
+        self._itl_ns = max(
+            SHORTEST_STEP_NS, int(settings.itl_ms * 1e6 / speed)
+        )
         self._active: set[Job] = set()
         self._waiting: collections.deque[Job] = collections.deque()
         self._decoding: list[Job] = []
@@ -99,7 +106,10 @@ class Machine:
         """Take a request in; return False when the queue is full."""
         if len(self._active) < self.slots:
             self._admit(job, job.read_ns)
-        elif self._queue_limit is not None and len(self._waiting) >= self._queue_limit:
+        elif (
+            self._queue_limit is not None
+            and len(self._waiting) >= self._queue_limit
+        ):
             return False
         else:
             self._waiting.append(job)
@@ -125,14 +135,20 @@ class Machine:
         load_ns = max(0, job.ready_ns - now_ns) + self._lookup_ns
         job.admit(now_ns, load_ns)
         begin = self._go_alone if self._table is None else self._join_batch
-        self._agenda.at(now_ns + load_ns + self._prefill_ns, functools.partial(begin, job))
+        self._agenda.at(
+            now_ns + load_ns + self._prefill_ns,
+            functools.partial(begin, job),
+        )
 
     def _go_alone(self, job: Job, due_ns: int) -> None:
         """Write the next token of a stream that has its own pace."""
         if not job.over:
             job.tick(due_ns)
         if not job.over:
-            self._agenda.at(due_ns + self._itl_ns, functools.partial(self._go_alone, job))
+            self._agenda.at(
+                due_ns + self._itl_ns,
+                functools.partial(self._go_alone, job),
+            )
 
     def _join_batch(self, job: Job, due_ns: int) -> None:
         if job.over:

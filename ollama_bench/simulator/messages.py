@@ -8,7 +8,8 @@ import urllib.parse
 from dataclasses import dataclass
 from http import HTTPStatus
 
-SERVER_NAME = "ollama-bench-sim"  # in the header Server of every answer, so that a client can tell
+# in the header Server of every answer, so that a client can tell
+SERVER_NAME = "ollama-bench-sim"
 
 JsonObject = dict[str, object]
 
@@ -73,7 +74,10 @@ def parse_head(data: bytes) -> Head:
 
 def format_head(status: int, content_type: str, *lines: str) -> bytes:
     """Return the head of an answer; lines are further headers, an empty type is left out."""
-    head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Server: {SERVER_NAME}"]
+    head = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        f"Server: {SERVER_NAME}",
+    ]
     if content_type:
         head.append(f"Content-Type: {content_type}")
     return "\r\n".join([*head, *lines, "", ""]).encode()

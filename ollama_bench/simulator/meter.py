@@ -54,8 +54,12 @@ class Meter:
     def read(self, now_ns: int) -> MeterReading:
         """Return the power now, and the energy and time since the start."""
         self._advance(now_ns)
-        gpu_j = (self._gpu_busy_w * self._busy_ns + GPU_IDLE_W * self._idle_ns) / 1e9
-        cpu_j = (CPU_BUSY_W * self._busy_ns + CPU_IDLE_W * self._idle_ns) / 1e9
+        gpu_j = (
+            self._gpu_busy_w * self._busy_ns + GPU_IDLE_W * self._idle_ns
+        ) / 1e9
+        cpu_j = (
+            CPU_BUSY_W * self._busy_ns + CPU_IDLE_W * self._idle_ns
+        ) / 1e9
         power_w = GPU_IDLE_W + CPU_IDLE_W
         if self._busy:
             power_w = self._gpu_busy_w + CPU_BUSY_W

@@ -28,13 +28,25 @@ class Ollama(Dialect):
 
     def __init__(self, body: JsonObject) -> None:
         streams = bool(body.get("stream", True))
-        super().__init__(str(body["model"]), streams, "application/x-ndjson")
-        self.clock: Callable[[], str] = format_now  # gives created_at; a fault replaces it
+        super().__init__(
+            str(body["model"]), streams, "application/x-ndjson"
+        )
+        # gives created_at; a fault replaces it
+        self.clock: Callable[[], str] = format_now
         self._raw = bool(body.get("raw"))
 
     def encode_token(self, text: str, reasoning: bool) -> bytes:
-        fields = {"response": "", "thinking": text} if reasoning else {"response": text}
-        frame = {"model": self.model, "created_at": self.clock(), **fields, "done": False}
+        fields = (
+            {"response": "", "thinking": text}
+            if reasoning
+            else {"response": text}
+        )
+        frame = {
+            "model": self.model,
+            "created_at": self.clock(),
+            **fields,
+            "done": False,
+        }
         return dump(frame) + b"\n"
 
     def closing(self, ending: Ending) -> list[bytes]:
@@ -49,7 +61,10 @@ class Ollama(Dialect):
         if not self._raw:
             line["context"] = [1, 2, 3]
         counters = self.changed("counters", count(ending))
-        line.update((name, value) for name, value in counters.items() if value)  # Go's omitempty
+        # Go's omitempty
+        line.update(
+            (name, value) for name, value in counters.items() if value
+        )
         return [dump(line) + (b"\n" if self.streams else b"")]
 
     def error(self, message: str) -> JsonObject:

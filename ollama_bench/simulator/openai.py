@@ -8,9 +8,18 @@ from ollama_bench.simulator.dialect import Dialect, Ending
 from ollama_bench.simulator.messages import JsonObject, dump, get_object
 
 
-def format_error(message: str, kind: str = "api_error", code: int | None = None) -> JsonObject:
+def format_error(
+    message: str, kind: str = "api_error", code: int | None = None
+) -> JsonObject:
     """Return the body of an error as OpenAI's servers write it."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return {
+        "error": {
+            "message": message,
+            "type": kind,
+            "param": None,
+            "code": code,
+        }
+    }
 
 
 class OpenAI(Dialect):
@@ -19,23 +28,40 @@ class OpenAI(Dialect):
     ping = b":\n\n"
 
     def __init__(self, number: int, body: JsonObject) -> None:
-        super().__init__(str(body["model"]), bool(body.get("stream")), "text/event-stream")
-        self.wants_usage = bool(get_object(body, "stream_options").get("include_usage"))
+        super().__init__(
+            str(body["model"]),
+            bool(body.get("stream")),
+            "text/event-stream",
+        )
+        self.wants_usage = bool(
+            get_object(body, "stream_options").get("include_usage")
+        )
         self._id = f"chatcmpl-{number}"
         self._created = int(time.time())
         self._role_sent = False
 
     def encode_token(self, text: str, reasoning: bool) -> bytes:
-        return self._event({"reasoning_content" if reasoning else "content": text})
+        return self._event(
+            {"reasoning_content" if reasoning else "content": text}
+        )
 
-    def _event(self, delta: JsonObject, finish_reason: str | None = None, **more: object) -> bytes:
+    def _event(
+        self,
+        delta: JsonObject,
+        finish_reason: str | None = None,
+        **more: object,
+    ) -> bytes:
         """Return one event; before the first one, an event that holds the role alone."""
         role = b""
         if not self._role_sent:
             self._role_sent = True
             role = self._event({"role": "assistant", "content": None})
-        choices = [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
-        return role + format_event({**self._frame(), "choices": choices, **more})
+        choices = [
+            {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        ]
+        return role + format_event(
+            {**self._frame(), "choices": choices, **more}
+        )
 
     def _frame(self) -> JsonObject:
         return {
@@ -53,7 +79,10 @@ class OpenAI(Dialect):
             return [self._whole(ending, usage=usage, timings=timings)]
         done = b"data: [DONE]\n\n"
         if not self.wants_usage:
-            return [self._event({}, ending.done_reason, timings=timings), done]
+            return [
+                self._event({}, ending.done_reason, timings=timings),
+                done,
+            ]
         last = self._event({}, ending.done_reason)
         counters = {"choices": [], "usage": usage, "timings": timings}
         return [last + format_event({**self._frame(), **counters}), done]
@@ -62,7 +91,13 @@ class OpenAI(Dialect):
         message = {"role": "assistant", "content": self.answer}
         if reasoning := self.reasoning:
             message["reasoning_content"] = reasoning
-        choices = [{"index": 0, "message": message, "finish_reason": ending.done_reason}]
+        choices = [
+            {
+                "index": 0,
+                "message": message,
+                "finish_reason": ending.done_reason,
+            }
+        ]
         frame = {**self._frame(), "object": "chat.completion"}
         return dump({**frame, "choices": choices, **counters})
 

@@ -6,7 +6,12 @@ import argparse
 import sys
 
 from ollama_bench.simulator.faults import registry
-from ollama_bench.simulator.settings import PROFILES, PROGRAM, Settings, complete_name
+from ollama_bench.simulator.settings import (
+    PROFILES,
+    PROGRAM,
+    Settings,
+    complete_name,
+)
 
 
 def parse_args(argv: list[str]) -> Settings:
@@ -24,9 +29,13 @@ def parse_args(argv: list[str]) -> Settings:
     except ValueError as error:
         parser.error(str(error))
     if args.speed <= 0 or args.slots == 0:
-        parser.error("invalid --speed or --slots: expected a number above 0")
+        parser.error(
+            "invalid --speed or --slots: expected a number above 0"
+        )
     if args.itl < 0 or args.ttft < 0:
-        parser.error("invalid --itl or --ttft: expected 0 or more milliseconds")
+        parser.error(
+            "invalid --itl or --ttft: expected 0 or more milliseconds"
+        )
     if not 0 <= args.port < 65536:
         parser.error(f"invalid --port {args.port}: expected 0 to 65535")
     names = args.model or [profile.model]
@@ -70,15 +79,29 @@ def build_parser() -> argparse.ArgumentParser:
         default="m2pro-7b",
         help="machine and model to simulate (default m2pro-7b)",
     )
-    add("--model", action="append", metavar="NAME", help="a model it has; may be repeated")
-    add("--slots", type=int, metavar="N", help="requests served at a time (default: the profile's)")
+    add(
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="a model it has; may be repeated",
+    )
+    add(
+        "--slots",
+        type=int,
+        metavar="N",
+        help="requests served at a time (default: the profile's)",
+    )
     add(
         "--queue",
         type=int,
         metavar="N",
         help="requests that may wait; further ones get status 503 (default: no limit)",
     )
-    add("--tokens", metavar="N|MIN-MAX", help="length of a reply (default: the profile's)")
+    add(
+        "--tokens",
+        metavar="N|MIN-MAX",
+        help="length of a reply (default: the profile's)",
+    )
     add(
         "--ttft",
         type=float,
@@ -93,8 +116,19 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MS",
         help="profile exact: time between tokens (default 20)",
     )
-    add("--speed", type=float, default=1, metavar="X", help="run X times as fast (default 1)")
-    add("--seed", type=int, default=0, help="seed of the lengths of replies (default 0)")
+    add(
+        "--speed",
+        type=float,
+        default=1,
+        metavar="X",
+        help="run X times as fast (default 1)",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the lengths of replies (default 0)",
+    )
     add(
         "--thinking",
         choices=("on", "off"),
@@ -108,15 +142,33 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME[:ARG]",
         help="misbehave in every reply; 'help' lists the faults",
     )
-    add("--api-key", metavar="K", help="bearer token that OpenAI requests must carry")
-    add("--tls", nargs=2, metavar=("CERT", "KEY"), help="serve https with these PEM files")
+    add(
+        "--api-key",
+        metavar="K",
+        help="bearer token that OpenAI requests must carry",
+    )
+    add(
+        "--tls",
+        nargs=2,
+        metavar=("CERT", "KEY"),
+        help="serve https with these PEM files",
+    )
     add(
         "--log",
         metavar="FILE",
         help="append a JSON line per request: when each token was due and when it was written",
     )
-    add("--report", action="store_true", help="print the schedule error at exit")
-    add("--parent-pid", type=int, metavar="PID", help="exit when this process has ended")
+    add(
+        "--report",
+        action="store_true",
+        help="print the schedule error at exit",
+    )
+    add(
+        "--parent-pid",
+        type=int,
+        metavar="PID",
+        help="exit when this process has ended",
+    )
     return parser
 
 
@@ -128,5 +180,7 @@ def parse_range(text: str) -> tuple[int, int]:
     except ValueError:
         shortest, longest = -1, -1
     if not 0 <= shortest <= longest:
-        raise ValueError(f"invalid --tokens {text!r}: expected N or MIN-MAX")
+        raise ValueError(
+            f"invalid --tokens {text!r}: expected N or MIN-MAX"
+        )
     return shortest, longest

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 
 from ollama_bench.simulator.connection import Connection, Outcome
 from ollama_bench.simulator.dialect import Dialect, Ending
-from ollama_bench.simulator.framing import Buffered, Chunked, Framing, UntilEof
+from ollama_bench.simulator.framing import (
+    Buffered,
+    Chunked,
+    Framing,
+    UntilEof,
+)
 from ollama_bench.simulator.messages import Request
 from ollama_bench.simulator.send_log import ReplyRecord
 
-REASONING_RATIO = 0.4  # share of a reply that is reasoning when the model thinks
+# share of a reply that is reasoning when the model thinks
+REASONING_RATIO = 0.4
 
 # One token each; some characters take more than one byte.
 SENTENCES = (
@@ -24,9 +30,12 @@ SENTENCES = (
 )
 VOCABULARY = SENTENCES.split()
 
-Interceptor = Callable[[int], bool]  # due_ns -> whether it took the place of the token
-Rewriter = Callable[[int, bytes], bytes]  # number and payload of a token -> its payload
-Closer = Callable[[list[bytes]], list[bytes]]  # the last payloads -> the last payloads
+# due_ns -> whether it took the place of the token
+Interceptor = Callable[[int], bool]
+# number and payload of a token -> its payload
+Rewriter = Callable[[int, bytes], bytes]
+# the last payloads -> the last payloads
+Closer = Callable[[list[bytes]], list[bytes]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,11 @@ class Reply:
     """
 
     def __init__(
-        self, connection: Connection, request: Request, dialect: Dialect, question: Question
+        self,
+        connection: Connection,
+        request: Request,
+        dialect: Dialect,
+        question: Question,
     ) -> None:
         self.connection = connection
         self.simulation = connection.simulation
@@ -58,15 +71,22 @@ class Reply:
         planned = chance.randint(*settings.tokens)
         limit = question.limit
         self.count = min(planned, limit) if limit > 0 else planned
-        self.reasoning_count = int(planned * REASONING_RATIO) if question.thinks else 0
+        self.reasoning_count = (
+            int(planned * REASONING_RATIO) if question.thinks else 0
+        )
         self._done_reason = "length" if 0 < limit < planned else "stop"
         self._prompt = question.prompt
 
         # What faults may replace or add to.
-        words = Words(chance.randrange(len(VOCABULARY)), chance.randrange(1, 12))
-        self.text: Callable[[int], str | None] = words.text  # None: nothing is written for it
+        words = Words(
+            chance.randrange(len(VOCABULARY)), chance.randrange(1, 12)
+        )
+        # None: nothing is written for it
+        self.text: Callable[[int], str | None] = words.text
         self.send: Callable[[bytes], object] = connection.transport.write
-        self.framing: Framing = Chunked() if request.keep_alive else UntilEof()
+        self.framing: Framing = (
+            Chunked() if request.keep_alive else UntilEof()
+        )
         if not dialect.streams:
             self.framing = Buffered()
         self.held = False  # never to be answered
@@ -76,7 +96,9 @@ class Reply:
 
         # When it happened.
         self.read_ns = request.read_ns
-        self.ready_ns = self.simulation.load(question.model, request.read_ns)
+        self.ready_ns = self.simulation.load(
+            question.model, request.read_ns
+        )
         self._admitted_ns: int | None = None
         self._load_ns = 0
         self._end_ns: int | None = None
@@ -151,7 +173,9 @@ class Reply:
     def _ending(self, end_ns: int) -> Ending:
         first_ns = self._writes_ns[0] if self._writes_ns else end_ns
         last_ns = self._writes_ns[-1] if self._writes_ns else end_ns
-        admitted_ns = self.read_ns if self._admitted_ns is None else self._admitted_ns
+        admitted_ns = (
+            self.read_ns if self._admitted_ns is None else self._admitted_ns
+        )
         return Ending(
             done_reason=self._done_reason,
             prompt_tokens=len(self._prompt.split()),
@@ -162,9 +186,13 @@ class Reply:
             decode_ns=last_ns - first_ns,
         )
 
-    def refuse(self, status: int, content_type: str, body: bytes, *lines: str) -> None:
+    def refuse(
+        self, status: int, content_type: str, body: bytes, *lines: str
+    ) -> None:
         """Answer at once with something else; lines are further headers."""
-        self.connection.answer(self.request, status, content_type, body, *lines)
+        self.connection.answer(
+            self.request, status, content_type, body, *lines
+        )
         self.close("refused")
 
     def close(self, outcome: Outcome) -> None:
@@ -176,7 +204,9 @@ class Reply:
             self._end_ns = time.perf_counter_ns()
         self.simulation.end(self)
         if outcome != "disconnected":
-            self.connection.end_reply(self.framing.keeps_open and self.request.keep_alive)
+            self.connection.end_reply(
+                self.framing.keeps_open and self.request.keep_alive
+            )
 
     def record(self) -> ReplyRecord:
         return {
@@ -201,4 +231,7 @@ class Words:
 
     def text(self, n: int) -> str:
         """Return the text of token n."""
-        return " " + VOCABULARY[(self._first + n * self._stride) % len(VOCABULARY)]
+        return (
+            " "
+            + VOCABULARY[(self._first + n * self._stride) % len(VOCABULARY)]
+        )

@@ -45,6 +45,8 @@ def respond(connection: Connection, request: Request) -> None:
 def refuse(connection: Connection, request: Request) -> None:
     """Answer a request that there is no handler for."""
     if any(path == request.path for _, path in ROUTES):
-        connection.answer(request, 405, "text/plain", b"405 method not allowed")
+        connection.answer(
+            request, 405, "text/plain", b"405 method not allowed"
+        )
     else:
         connection.answer(request, 404, "text/plain", b"404 page not found")

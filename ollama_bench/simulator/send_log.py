@@ -34,9 +34,12 @@ class SendLog:
         self._file: io.FileIO | None = None
         if path:
             try:
-                self._file = io.FileIO(path, "ab")  # unbuffered: a batch of lines is one write
+                # unbuffered: a batch of lines is one write
+                self._file = io.FileIO(path, "ab")
             except OSError as error:
-                raise SimulatorError(f"cannot write --log {path}: {error.strerror}") from None
+                raise SimulatorError(
+                    f"cannot write --log {path}: {error.strerror}"
+                ) from None
 
     def add(self, record: ReplyRecord) -> None:
         if self._file:
@@ -45,7 +48,11 @@ class SendLog:
     def flush(self) -> None:
         if self._file and self._records:
             records, self._records = self._records, []
-            self._file.write("".join(json.dumps(record) + "\n" for record in records).encode())
+            self._file.write(
+                "".join(
+                    json.dumps(record) + "\n" for record in records
+                ).encode()
+            )
 
     def close(self) -> None:
         self.flush()

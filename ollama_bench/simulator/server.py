@@ -18,7 +18,11 @@ import uvicorn
 
 from ollama_bench.simulator.connection import Connection
 from ollama_bench.simulator.routes import respond
-from ollama_bench.simulator.settings import BACKLOG, Settings, SimulatorError
+from ollama_bench.simulator.settings import (
+    BACKLOG,
+    Settings,
+    SimulatorError,
+)
 from ollama_bench.simulator.simulation import Simulation
 
 DESCRIPTORS = 8192  # files and connections to be allowed
@@ -29,14 +33,16 @@ END_PATIENCE_S = 1  # how long the end waits for open connections
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM, Ctrl-C or the end of the parent. Raises SimulatorError."""
     listener = listen(settings.port)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn hands the signal on at its end
+    # uvicorn hands the signal on at its end
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     raise_descriptor_limit()
     loop = new_event_loop()
     simulation = Simulation(settings, loop)
     server = Server(configure_uvicorn(simulation))
     if settings.parent_pid is not None:
         watch_parent(settings.parent_pid, server, loop)
-    gc.freeze()  # objects of modules stay: no reason to visit them again while tokens are due
+    # objects of modules stay: no reason to visit them again while tokens are due
+    gc.freeze()
     try:
         loop.run_until_complete(server.serve(sockets=[listener]))
     finally:
@@ -50,13 +56,17 @@ def listen(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
     except OSError as error:
         remedy = "use another --port, or 0 for a free one"
-        raise SimulatorError(f"cannot listen on port {port}: {error.strerror}; {remedy}") from None
+        raise SimulatorError(
+            f"cannot listen on port {port}: {error.strerror}; {remedy}"
+        ) from None
 
 
 class Server(uvicorn.Server):
     """uvicorn that says when it is ready: listening, and with its signal handlers in place."""
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(
+        self, sockets: list[socket.socket] | None = None
+    ) -> None:
         await super().startup(sockets)
         scheme = "https" if self.config.is_ssl else "http"
         for listener in sockets or []:
@@ -71,7 +81,8 @@ def configure_uvicorn(simulation: Simulation) -> uvicorn.Config:
     requests took 107 ms and takes 30. That would be too coarse for a witness.
     """
     cert, key = simulation.settings.tls or (None, None)
-    protocol: Any = functools.partial(Connection, simulation, respond)  # called like a class
+    # called like a class
+    protocol: Any = functools.partial(Connection, simulation, respond)
     config = uvicorn.Config(
         unused_application,
         http=protocol,
@@ -87,7 +98,9 @@ def configure_uvicorn(simulation: Simulation) -> uvicorn.Config:
     try:
         config.load()
     except OSError as error:
-        raise SimulatorError(f"cannot use --tls {cert} {key}: {error}") from None
+        raise SimulatorError(
+            f"cannot use --tls {cert} {key}: {error}"
+        ) from None
     return config
 
 
@@ -106,7 +119,11 @@ def raise_descriptor_limit() -> None:
     except ImportError:  # Windows
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    wanted = (
+        DESCRIPTORS
+        if hard == resource.RLIM_INFINITY
+        else min(DESCRIPTORS, hard)
+    )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
@@ -123,18 +140,24 @@ if sys.platform == "linux":
     class FineSelector(selectors.EpollSelector):
         """epoll sleeps whole milliseconds, rounded up; select() on it sleeps microseconds."""
 
-        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        def select(
+            self, timeout: float | None = None
+        ) -> list[tuple[selectors.SelectorKey, int]]:
             if timeout is not None and timeout > 0:
                 select.select([self.fileno()], [], [], timeout)
                 timeout = 0
             return super().select(timeout)
 
 
-def watch_parent(pid: int, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+def watch_parent(
+    pid: int, server: Server, loop: asyncio.AbstractEventLoop
+) -> None:
     """Look for the parent now and then; end the server when it is gone."""
     try:
         parent = psutil.Process(pid)
-        alive = parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
+        alive = (
+            parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
+        )
     except psutil.NoSuchProcess:
         alive = False
     except (psutil.Error, OSError, RuntimeError):

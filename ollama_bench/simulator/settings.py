@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-PROGRAM = "ollama-bench simulate"  # how it is called in help and error messages
-BACKLOG = 2048  # connections waiting to be accepted: a burst must not be refused
+# how it is called in help and error messages
+PROGRAM = "ollama-bench simulate"
+# connections waiting to be accepted: a burst must not be refused
+BACKLOG = 2048
 
 
 class SimulatorError(Exception):
@@ -20,7 +22,8 @@ class Profile:
     model: str
     parameters: str
     slots: int | None  # requests served at a time; None is unlimited
-    rates: Mapping[int, float] | None  # tokens/s of one stream by the number of streams
+    # tokens/s of one stream by the number of streams
+    rates: Mapping[int, float] | None
     prefill_s: float
     load_s: float
     tokens: tuple[int, int]  # shortest and longest reply
@@ -82,7 +85,8 @@ class Settings:
     speed: float
     seed: int
     thinks: bool
-    faults: tuple[str, ...]  # as given on the command line; each names a known fault
+    # as given on the command line; each names a known fault
+    faults: tuple[str, ...]
     api_key: str | None
     tls: tuple[str, str] | None  # certificate and key, PEM files
     log: str | None

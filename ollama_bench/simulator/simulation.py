@@ -11,7 +11,11 @@ from typing import Protocol
 from ollama_bench.simulator.agenda import Agenda
 from ollama_bench.simulator.machine import Job, Machine
 from ollama_bench.simulator.meter import MachineState, Meter
-from ollama_bench.simulator.send_log import LatenessHistogram, ReplyRecord, SendLog
+from ollama_bench.simulator.send_log import (
+    LatenessHistogram,
+    ReplyRecord,
+    SendLog,
+)
 from ollama_bench.simulator.settings import Settings
 
 
@@ -33,7 +37,9 @@ class RecordedJob(Job, Protocol):
 class Simulation:
     """The machine, its models, its energy and its records."""
 
-    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, settings: Settings, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.settings = settings
         self.loop = loop
         self.models = list(settings.models)
@@ -65,7 +71,10 @@ class Simulation:
             "queued": self.machine.queued_count,
             **self._meter.read(now_ns),
             "busy_mhz": self.settings.profile.busy_mhz,
-            "schedule_error_s": {"n": self.lateness.n, **self.lateness.summarize()},
+            "schedule_error_s": {
+                "n": self.lateness.n,
+                **self.lateness.summarize(),
+            },
         }
 
     def end(self, job: RecordedJob) -> None:
@@ -81,5 +90,10 @@ class Simulation:
         if not self.settings.report:
             return
         errors = self.lateness.summarize().items()
-        figures = ", ".join(f"{name} {value * 1e3:.2f} ms" for name, value in errors)
-        print(f"schedule error of {self.lateness.n} writes: {figures}", file=sys.stderr)
+        figures = ", ".join(
+            f"{name} {value * 1e3:.2f} ms" for name, value in errors
+        )
+        print(
+            f"schedule error of {self.lateness.n} writes: {figures}",
+            file=sys.stderr,
+        )

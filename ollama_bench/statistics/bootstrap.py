@@ -30,5 +30,9 @@ def bootstrap_mean(values: Sequence[float], seed: int) -> Interval | None:
         return None
     resamples = RESAMPLES if size < MANY_VALUES else RESAMPLES_OF_MANY
     choices = random.Random(seed).choices
-    means = sorted(sum(choices(values, k=size)) / size for _ in range(resamples))
-    return Interval(means[resamples * 25 // 1000], means[resamples * 975 // 1000])
+    means = sorted(
+        sum(choices(values, k=size)) / size for _ in range(resamples)
+    )
+    return Interval(
+        means[resamples * 25 // 1000], means[resamples * 975 // 1000]
+    )

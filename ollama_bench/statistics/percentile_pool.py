@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from ollama_bench.statistics.percentiles import nearest_rank, rank_of
 
 MAX_EXACT_VALUES = 1 << 18  # 2 MB; beyond, values are counted in bins
-BIN_BITS = 12  # significant bits that a bin keeps: its middle is within 1/4096 of each value
+# significant bits that a bin keeps: its middle is within 1/4096 of each value
+BIN_BITS = 12
 
 
 class PercentilePool:
@@ -24,7 +25,8 @@ class PercentilePool:
         self.total = 0
         self.largest = 0
         self._values = array("q")
-        self._bins: Counter[int] = Counter()  # middle of the bin -> values in it
+        # middle of the bin -> values in it
+        self._bins: Counter[int] = Counter()
         self.extend(values)
 
     def extend(self, values: Iterable[int]) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 FEWEST_LOADS = 4  # three parameters and one more: with fewer any curve fits
-MOST_ERROR_RATIO = 0.1  # a fit with a larger error has parameters that mean little
+# a fit with a larger error has parameters that mean little
+MOST_ERROR_RATIO = 0.1
 SINGULAR = 1e-300  # a pivot below this has no inverse
 TERMS = (
     (0, 1, 2),
@@ -68,9 +69,14 @@ def fit_law(points: Sequence[Point]) -> FittedLaw | None:
     known = [(n, x) for n, x in points if x and x > 0]
     if len({n for n, _ in known}) < FEWEST_LOADS:
         return None
-    laws = [law for kept in TERMS if (law := fit_terms(known, kept)) is not None]
+    laws = [
+        law for kept in TERMS if (law := fit_terms(known, kept)) is not None
+    ]
     fitted = [
-        FittedLaw(law.alone, law.contention, law.crosstalk, law.error_ratio(known)) for law in laws
+        FittedLaw(
+            law.alone, law.contention, law.crosstalk, law.error_ratio(known)
+        )
+        for law in laws
     ]
     best = min(fitted, key=lambda law: law.error, default=None)
     return best if best and best.error <= MOST_ERROR_RATIO else None
@@ -80,7 +86,9 @@ def fit_terms(points: Sequence[Point], kept: Sequence[int]) -> Law | None:
     """Fit the law with some of its terms; None if that has no solution without negative ones."""
     rows = [terms_at(n, x, kept) for n, x in points]
     size = range(len(kept))
-    matrix = [[sum(row[i] * row[j] for row in rows) for j in size] for i in size]
+    matrix = [
+        [sum(row[i] * row[j] for row in rows) for j in size] for i in size
+    ]
     right = [sum(row[i] for row in rows) for i in size]
     solved = solve(matrix, right)
     if solved is None or solved[0] <= 0 or min(solved) < 0:
@@ -96,9 +104,13 @@ def terms_at(n: float, x: float, kept: Sequence[int]) -> list[float]:
     return [terms[i] * x / n for i in kept]
 
 
-def solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:
+def solve(
+    matrix: list[list[float]], right: list[float]
+) -> list[float] | None:
     """Solve a small linear system by elimination with pivots; None if it is singular."""
-    rows = [[*line, value] for line, value in zip(matrix, right, strict=True)]
+    rows = [
+        [*line, value] for line, value in zip(matrix, right, strict=True)
+    ]
     size = len(rows)
     for i in range(size):
         pivot = max((abs(rows[k][i]), -k, k) for k in range(i, size))[2]

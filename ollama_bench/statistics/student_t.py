@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-ALMOST_NORMAL = 1000  # degrees of freedom from which the normal distribution is used
+# degrees of freedom from which the normal distribution is used
+ALMOST_NORMAL = 1000
 HALVINGS = 50
 SIMPSON_STEPS = 200
 
@@ -32,6 +33,9 @@ def t_quantile(p: float, freedom: float) -> float:
 def integrate_cosine(end: float, power: float) -> float:
     """Integrate cos(x)^power from 0 to end by Simpson's rule."""
     steps = SIMPSON_STEPS
-    heights: list[float] = [max(0.0, math.cos(end * i / steps)) ** power for i in range(steps + 1)]
+    heights: list[float] = [
+        max(0.0, math.cos(end * i / steps)) ** power
+        for i in range(steps + 1)
+    ]
     odd, even = sum(heights[1::2]), sum(heights[2:-1:2])
     return (heights[0] + 4 * odd + 2 * even + heights[-1]) * end / steps / 3

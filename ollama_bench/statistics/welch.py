@@ -40,6 +40,10 @@ def ratio_interval(
     whole = sum(part.variance for part in parts)
     if whole == 0:
         return math.expm1(log_ratio), math.expm1(log_ratio)
-    freedom = whole**2 / sum(part.variance**2 / part.freedom for part in parts)
+    freedom = whole**2 / sum(
+        part.variance**2 / part.freedom for part in parts
+    )
     half = t_quantile(1 - alpha / 2, freedom) * math.sqrt(whole)
-    return math.expm1(log_ratio - half), math.expm1(min(log_ratio + half, MOST_LOG))
+    return math.expm1(log_ratio - half), math.expm1(
+        min(log_ratio + half, MOST_LOG)
+    )

@@ -19,15 +19,22 @@ from typing import Any, ParamSpec, TypeVar
 import sqlite_utils
 
 from ollama_bench.storage import foreign, schema
-from ollama_bench.storage.results_file import APPLICATION_ID, VERSION, ResultsError
+from ollama_bench.storage.results_file import (
+    APPLICATION_ID,
+    VERSION,
+    ResultsError,
+)
 
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
-OPEN_PATIENCE_S = 10.0  # how long opening waits for a lock of another program
+# how long opening waits for a lock of another program
+OPEN_PATIENCE_S = 10.0
 CHECK_S = 5.0  # how long the check of a file may take, plus ...
 CHECKED_BYTES_PER_S = 10_000_000  # ... one second for this many bytes of it
-CHECK_INSTRUCTIONS = 10_000  # of SQLite's virtual machine between looks at the clock and at Ctrl-C
+# of SQLite's virtual machine between looks at the clock and at Ctrl-C
+CHECK_INSTRUCTIONS = 10_000
 LOCK_PAUSE_S = 0.02  # between tries to get a lock
-DEAD_AFTER_S = 15.0  # a running run not seen for this long has died; the view runs says the same
+# a running run not seen for this long has died; the view runs says the same
+DEAD_AFTER_S = 15.0
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -79,7 +86,8 @@ class Connection(sqlite3.Connection):
     """
 
     path = ""
-    keeps_log = True  # False: there was no write-ahead log with rows, so none is to be left behind
+    # False: there was no write-ahead log with rows, so none is to be left behind
+    keeps_log = True
     _deadline = math.inf
 
     def cursor(self, factory: Any = Cursor) -> Any:
@@ -96,13 +104,19 @@ class Connection(sqlite3.Connection):
 
     def allow_interrupts(self) -> None:
         """Pause queries now and then: signal handlers run, and what they raise ends the query."""
-        self.set_progress_handler(lambda: time.monotonic() > self._deadline, CHECK_INSTRUCTIONS)
+        self.set_progress_handler(
+            lambda: time.monotonic() > self._deadline, CHECK_INSTRUCTIONS
+        )
 
     @contextlib.contextmanager
     def checking(self) -> Iterator[None]:
         """Give queries a deadline: a file made for that purpose could keep them busy forever."""
-        size = os.path.getsize(self.path) if os.path.exists(self.path) else 0
-        self._deadline = time.monotonic() + CHECK_S + size / CHECKED_BYTES_PER_S
+        size = (
+            os.path.getsize(self.path) if os.path.exists(self.path) else 0
+        )
+        self._deadline = (
+            time.monotonic() + CHECK_S + size / CHECKED_BYTES_PER_S
+        )
         try:
             yield
         finally:
@@ -112,24 +126,33 @@ class Connection(sqlite3.Connection):
         """Return what a query that was interrupted raises."""
         if time.monotonic() > self._deadline:
             why = "checking it takes too long"
-            return ResultsError(f"{self.path} cannot be used: {why}; choose another with --db")
+            return ResultsError(
+                f"{self.path} cannot be used: {why}; choose another with --db"
+            )
         return KeyboardInterrupt()
 
     def close(self) -> None:
         """Close it, and remove the log that a reader creates beside the file but cannot remove."""
         super().close()
         log = f"{os.path.realpath(self.path)}-wal"
-        if self.keeps_log or not os.path.exists(log) or os.path.getsize(log):
+        if (
+            self.keeps_log
+            or not os.path.exists(log)
+            or os.path.getsize(log)
+        ):
             return  # with rows it is the log of a run that began meanwhile
         self.keeps_log = True
         uri = pathlib.Path(self.path).resolve().as_uri() + "?mode=rw"
-        with contextlib.suppress(sqlite3.Error):  # the last one that may write removes it
+        # the last one that may write removes it
+        with contextlib.suppress(sqlite3.Error):
             last = sqlite3.connect(uri, uri=True, timeout=0)
             with contextlib.closing(last):
                 last.execute("SELECT count(*) FROM sqlite_master")
 
 
-def connect(path: str | os.PathLike[str], readonly: bool = False) -> sqlite_utils.Database:
+def connect(
+    path: str | os.PathLike[str], readonly: bool = False
+) -> sqlite_utils.Database:
     """Open a results file, with its tables and views.
 
     The file is created when it does not exist. With ``readonly`` nothing is written, not even
@@ -139,13 +162,24 @@ def connect(path: str | os.PathLike[str], readonly: bool = False) -> sqlite_util
     written.
     """
     path = os.fspath(path)
-    if not path or "\0" in path or path == ":memory:" or path.startswith("file:"):
-        raise ResultsError(f"invalid --db {path!r}: expected the name of a file")
+    if (
+        not path
+        or "\0" in path
+        or path == ":memory:"
+        or path.startswith("file:")
+    ):
+        raise ResultsError(
+            f"invalid --db {path!r}: expected the name of a file"
+        )
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         version = sqlite3.sqlite_version
-        raise ResultsError(f"SQLite {version} is too old: results.db needs 3.37 or newer")
+        raise ResultsError(
+            f"SQLite {version} is too old: results.db needs 3.37 or newer"
+        )
     if readonly and not os.path.exists(path):
-        raise ResultsError(f"{path} is not there: measure a run first, or choose a file with --db")
+        raise ResultsError(
+            f"{path} is not there: measure a run first, or choose a file with --db"
+        )
     if not readonly:
         refuse_unwritable(path)
     open_file = open_readonly if readonly else open_for_writing
@@ -158,10 +192,14 @@ def connect(path: str | os.PathLike[str], readonly: bool = False) -> sqlite_util
             if "locked" in str(error) and time.monotonic() < until:
                 time.sleep(LOCK_PAUSE_S)
                 continue
-            culprit = " by another program" if "locked" in str(error) else ""
+            culprit = (
+                " by another program" if "locked" in str(error) else ""
+            )
             raise ResultsError(f"{path}: {error}{culprit}") from None
         except sqlite3.DatabaseError:
-            message = f"{path} is not an SQLite file: choose another with --db"
+            message = (
+                f"{path} is not an SQLite file: choose another with --db"
+            )
             raise ResultsError(message) from None
 
 
@@ -175,14 +213,18 @@ def refuse_unwritable(path: str) -> None:
         raise ResultsError(f"folder {folder} does not exist: {remedy}")
     if not os.path.exists(path):
         if not os.access(folder, os.W_OK):
-            raise ResultsError(f"{folder} is not writable: choose another file with --db")
+            raise ResultsError(
+                f"{folder} is not writable: choose another file with --db"
+            )
         return
     if os.access(path, os.W_OK) and os.access(folder, os.W_OK):
         return
     if hasattr(os, "getuid") and os.stat(path).st_uid == 0 != os.getuid():
         remedy = f"sudo chown {os.getuid()} {shlex.quote(path)}*"
         raise ResultsError(f"{path} belongs to root: {remedy}")
-    raise ResultsError(f"{path} is read-only: choose another file with --db")
+    raise ResultsError(
+        f"{path} is read-only: choose another file with --db"
+    )
 
 
 def open_connection(path: str, uri: str | None = None) -> Connection:
@@ -205,7 +247,9 @@ def open_for_writing(path: str) -> Connection:
     connection = open_connection(path)
     try:
         with connection.checking():
-            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            if connection.execute(
+                "SELECT count(*) FROM sqlite_master"
+            ).fetchone()[0]:
                 foreign.refuse_foreign(connection, path, to_write=True)
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -218,7 +262,8 @@ def open_for_writing(path: str) -> Connection:
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
         mark_dead_runs(connection)
-        connection.set_progress_handler(None, 0)  # no signal reaches the thread that uses it
+        # no signal reaches the thread that uses it
+        connection.set_progress_handler(None, 0)
     except BaseException:
         connection.close()
         raise
@@ -239,10 +284,14 @@ def open_readonly(path: str) -> Connection:
             folder = os.path.dirname(os.path.abspath(path))
             if "locked" in str(error) or os.access(folder, os.W_OK):
                 raise
-            connection.close()  # a read-only folder has no room for the index of a log
-            if has_rows(f"{path}-wal"):  # of a run that was killed: half the truth without it
+            # a read-only folder has no room for the index of a log
+            connection.close()
+            # of a run that was killed: half the truth without it
+            if has_rows(f"{path}-wal"):
                 hidden = f"{path} has rows in {path}-wal that a read-only folder hides"
-                raise ResultsError(f"{hidden}: copy both to a writable folder") from None
+                raise ResultsError(
+                    f"{hidden}: copy both to a writable folder"
+                ) from None
             connection = open_connection(path, uri + "&immutable=1")
         connection.execute("PRAGMA trusted_schema = OFF")
         with connection.checking():
@@ -272,7 +321,10 @@ def mark_dead_runs(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany(
-        "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?", dead
+        "UPDATE level SET status = 'interrupted' WHERE status = 'running' AND run_id = ?",
+        dead,
     )
-    connection.executemany("UPDATE run SET status = 'interrupted' WHERE id = ?", dead)
+    connection.executemany(
+        "UPDATE run SET status = 'interrupted' WHERE id = ?", dead
+    )
     connection.execute("COMMIT")

@@ -12,7 +12,12 @@ from ollama_bench.storage.declarations import Table
 from ollama_bench.storage.results_file import ResultsError
 
 LONGEST_RUN_NS = 10**16  # 115 days
-REPLY_INSTANTS = ("first_byte_ns", "first_text_ns", "first_answer_ns", "last_text_ns")
+REPLY_INSTANTS = (
+    "first_byte_ns",
+    "first_text_ns",
+    "first_answer_ns",
+    "last_text_ns",
+)
 CLOCK_DOUBT_NS = 10**9  # how far two clocks may disagree
 
 
@@ -26,10 +31,15 @@ def refuse_damage(database: sqlite_utils.Database) -> None:
     with connection.checking():
         orphan = "SELECT 1 FROM level WHERE run_id NOT IN (SELECT id FROM run) LIMIT 1"
         if connection.execute(orphan).fetchone():
-            raise ResultsError("the file is damaged: a level belongs to a run that is not there")
+            raise ResultsError(
+                "the file is damaged: a level belongs to a run that is not there"
+            )
         for table in schema.tables().values():
             last = list(table.columns)[-1]
-            wrong = " OR ".join(list_impossible(table)) or f"typeof([{last}]) = ''"
+            wrong = (
+                " OR ".join(list_impossible(table))
+                or f"typeof([{last}]) = ''"
+            )
             sql = f"SELECT 1 FROM [{table.name}] WHERE {wrong} LIMIT 1"
             if connection.execute(sql).fetchone():
                 found = f"its table {table.name} has a time that no run can have"
@@ -43,5 +53,7 @@ def list_impossible(table: Table) -> list[str]:
     conditions = [f"[{name}] NOT BETWEEN {limits}" for name in names]
     if table.name == "request":
         span = f"sent_ns - {CLOCK_DOUBT_NS} AND ended_ns + {CLOCK_DOUBT_NS}"
-        conditions += [f"{name} NOT BETWEEN {span}" for name in REPLY_INSTANTS]
+        conditions += [
+            f"{name} NOT BETWEEN {span}" for name in REPLY_INSTANTS
+        ]
     return conditions

@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 TOKEN = re.compile(
-    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\[[^\]]*\]|`(?:[^`]|``)*`"  # text and quoted names
+    # text and quoted names
+    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\[[^\]]*\]|`(?:[^`]|``)*`"
     r"|--[^\n]*|/\*.*?(?:\*/|\Z)|[ \t\n\f\r]+"  # comments and white space
     r"|[A-Za-z0-9_$\x80-\U0010ffff]+|.",
     re.S,
 )
-MEANINGLESS = ("--", "/*", " ", "\t", "\n", "\f", "\r")  # how comments and white space begin
-RULES = ("PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "CONSTRAINT")  # how a table constraint begins
+# how comments and white space begin
+MEANINGLESS = ("--", "/*", " ", "\t", "\n", "\f", "\r")
+# how a table constraint begins
+RULES = ("PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "CONSTRAINT")
 QUOTES = ("]", '"', "'", "`")
 
 Token = re.Match[str]
@@ -28,7 +31,8 @@ class Column(NamedTuple):
     """A column as a CREATE TABLE declares it."""
 
     text: str  # the whole declaration, name first
-    words: tuple[str, ...]  # what follows the name, without comments and white space
+    # what follows the name, without comments and white space
+    words: tuple[str, ...]
     expression: str | None  # of a generated column, in parentheses
 
 
@@ -37,12 +41,17 @@ class Table(NamedTuple):
 
     name: str
     columns: dict[str, Column]
-    rules: tuple[tuple[str, ...], ...]  # constraints of the whole table, then its options
+    # constraints of the whole table, then its options
+    rules: tuple[tuple[str, ...], ...]
 
 
 def iterate_tokens(sql: str) -> Iterator[Token]:
     """Yield the words and signs of a statement, without comments and white space."""
-    return (match for match in TOKEN.finditer(sql) if not match[0].startswith(MEANINGLESS))
+    return (
+        match
+        for match in TOKEN.finditer(sql)
+        if not match[0].startswith(MEANINGLESS)
+    )
 
 
 def list_words(sql: str) -> list[str]:
@@ -68,7 +77,11 @@ def parse_table(sql: str) -> Table | None:
     words = [token[0].upper() for token in tokens[:5]]
     if words[2:] == ["IF", "NOT", "EXISTS"]:
         del tokens[2:5]
-    if words[:2] != ["CREATE", "TABLE"] or len(tokens) < 5 or tokens[3][0] != "(":
+    if (
+        words[:2] != ["CREATE", "TABLE"]
+        or len(tokens) < 5
+        or tokens[3][0] != "("
+    ):
         return None
     end = find_closing(tokens, 3)
     columns: dict[str, Column] = {}

@@ -14,10 +14,23 @@ import secrets
 from pathlib import Path
 
 # Whether folders can be held open and used as such; not on Windows.
-CAN_HOLD_FOLDERS = {os.open, os.mkdir, os.rename, os.unlink} <= os.supports_dir_fd
-FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+CAN_HOLD_FOLDERS = {
+    os.open,
+    os.mkdir,
+    os.rename,
+    os.unlink,
+} <= os.supports_dir_fd
+FOLDER_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_DIRECTORY", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+)
 NEW_FILE_FLAGS = (
-    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
 )
 
 
@@ -36,7 +49,9 @@ def write(path: Path, data: str | bytes, top: Path) -> None:
     with contextlib.ExitStack() as held:
         folder = open_top(top, held)
         for depth, name in enumerate(folders, 1):
-            folder = open_below(folder, name, top.joinpath(*folders[:depth]), held)
+            folder = open_below(
+                folder, name, top.joinpath(*folders[:depth]), held
+            )
         replace(folder, path.name, data)
 
 
@@ -59,14 +74,21 @@ def follow_own_link(link: Path) -> Path:
     """Return where a link of this user leads. Raises OutputError where it is of another."""
     before = os.lstat(link)
     target = os.readlink(link)
-    if before.st_uid != os.geteuid() or not is_unchanged(before, os.lstat(link)):
-        raise OutputError(f"{link} is a symbolic link of another user: choose another folder")
+    if before.st_uid != os.geteuid() or not is_unchanged(
+        before, os.lstat(link)
+    ):
+        raise OutputError(
+            f"{link} is a symbolic link of another user: choose another folder"
+        )
     return link.parent / target
 
 
 def is_unchanged(one: os.stat_result, other: os.stat_result) -> bool:
     """Whether nothing has happened to a link between two looks."""
-    return os.path.samestat(one, other) and one.st_ctime_ns == other.st_ctime_ns
+    return (
+        os.path.samestat(one, other)
+        and one.st_ctime_ns == other.st_ctime_ns
+    )
 
 
 def open_below(
@@ -76,7 +98,10 @@ def open_below(
     if isinstance(folder, Path):
         (folder / name).mkdir(exist_ok=True)
         meant = os.path.join(os.path.realpath(folder), name)
-        if os.path.normcase(os.path.realpath(meant)) != os.path.normcase(meant):  # junctions too
+        # junctions too
+        if os.path.normcase(os.path.realpath(meant)) != os.path.normcase(
+            meant
+        ):
             raise report_link(shown)
         return folder / name
     with contextlib.suppress(FileExistsError):
@@ -92,7 +117,9 @@ def open_below(
 
 
 def report_link(shown: Path) -> OutputError:
-    return OutputError(f"{shown} is a symbolic link: remove it, or choose another folder")
+    return OutputError(
+        f"{shown} is a symbolic link: remove it, or choose another folder"
+    )
 
 
 def replace(folder: int | Path, name: str, data: bytes) -> None:
@@ -104,7 +131,12 @@ def replace(folder: int | Path, name: str, data: bytes) -> None:
     try:
         with os.fdopen(file, "wb") as stream:
             stream.write(data)
-        os.replace(where / temporary, where / name, src_dir_fd=held, dst_dir_fd=held)
+        os.replace(
+            where / temporary,
+            where / name,
+            src_dir_fd=held,
+            dst_dir_fd=held,
+        )
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(where / temporary, dir_fd=held)

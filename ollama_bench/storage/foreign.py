@@ -14,22 +14,46 @@ from ollama_bench.storage.declarations import (
     parse_table,
     unquote,
 )
-from ollama_bench.storage.results_file import APPLICATION_ID, VERSION, ResultsError
+from ollama_bench.storage.results_file import (
+    APPLICATION_ID,
+    VERSION,
+    ResultsError,
+)
 from ollama_bench.storage.schema import statements, tables
 
 KINDS = ("TABLE", "VIEW", "INDEX", "TRIGGER")
 # What may precede a parenthesis and takes no time.
 HARMLESS = frozenset(
-    ("check", "default", "as", "in", "and", "or", "not", "is", "when", "then", "else", "between")
+    (
+        "check",
+        "default",
+        "as",
+        "in",
+        "and",
+        "or",
+        "not",
+        "is",
+        "when",
+        "then",
+        "else",
+        "between",
+    )
     + ("coalesce", "nullif", "max", "min", "abs", "round")
 )
-CREATED = re.compile(r"^CREATE (TABLE|VIEW|INDEX) (?:IF NOT EXISTS )?(\w+)", re.M)
+CREATED = re.compile(
+    r"^CREATE (TABLE|VIEW|INDEX) (?:IF NOT EXISTS )?(\w+)", re.M
+)
 LONGEST_NAME = 60  # of a damaged entry, in a message
 
 
-def refuse_foreign(connection: sqlite3.Connection, path: str, to_write: bool) -> None:
+def refuse_foreign(
+    connection: sqlite3.Connection, path: str, to_write: bool
+) -> None:
     """Raise ResultsError unless it is a file of this version in which only our own SQL can run."""
-    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+    if (
+        connection.execute("PRAGMA application_id").fetchone()[0]
+        != APPLICATION_ID
+    ):
         what = "is not a results file of this tool"
         raise ResultsError(f"{path} {what}: choose another with --db")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -37,10 +61,14 @@ def refuse_foreign(connection: sqlite3.Connection, path: str, to_write: bool) ->
         what = f"has version {version}, this tool reads version {VERSION}"
         raise ResultsError(f"{path} {what}: choose another with --db")
     if found := find_foreign(connection, to_write):
-        raise ResultsError(f"{path} cannot be used: {found}; choose another with --db")
+        raise ResultsError(
+            f"{path} cannot be used: {found}; choose another with --db"
+        )
 
 
-def find_foreign(connection: sqlite3.Connection, to_write: bool) -> str | None:
+def find_foreign(
+    connection: sqlite3.Connection, to_write: bool
+) -> str | None:
     """Describe what is not as this tool makes it; None when only our own SQL can run.
 
     A table may have columns that are not known here: they are never read. Whatever a user keeps
@@ -50,12 +78,16 @@ def find_foreign(connection: sqlite3.Connection, to_write: bool) -> str | None:
         "SELECT type, name, sql FROM main.sqlite_master WHERE sql IS NOT NULL"
     )
     for kind, name, sql in rows.fetchall():
-        if found := describe_foreign(str(kind), str(name), str(sql), to_write):
+        if found := describe_foreign(
+            str(kind), str(name), str(sql), to_write
+        ):
             return found
     return None
 
 
-def describe_foreign(kind: str, name: str, sql: str, to_write: bool) -> str | None:
+def describe_foreign(
+    kind: str, name: str, sql: str, to_write: bool
+) -> str | None:
     """Describe what is wrong with one entry of the file's schema; None when it is harmless."""
     if not is_what_it_claims(kind, name, sql):
         return f"its schema is damaged at {name[:LONGEST_NAME]!r}"
@@ -63,7 +95,9 @@ def describe_foreign(kind: str, name: str, sql: str, to_write: bool) -> str | No
     if known not in (None, kind):
         return f"its {kind} {name} has the name of a {known} of this tool"
     if known == "table":
-        found = describe_difference(tables()[name.lower()], parse_table(sql), to_write)
+        found = describe_difference(
+            tables()[name.lower()], parse_table(sql), to_write
+        )
         if found:
             return found
     if kind in ("index", "trigger") and to_write:
@@ -96,14 +130,18 @@ def is_what_it_claims(kind: str, name: str, sql: str) -> bool:
     )
 
 
-def describe_difference(ours: Table, theirs: Table | None, to_write: bool) -> str | None:
+def describe_difference(
+    ours: Table, theirs: Table | None, to_write: bool
+) -> str | None:
     """Describe how a stored table differs from ours, unless one of them only lacks columns."""
     if theirs is None or theirs.rules != ours.rules:
         return f"its table {ours.name} is not as this tool makes it"
     for name, column in theirs.columns.items():
         known = ours.columns.get(name)
         is_changed = known is not None and known.words != column.words
-        is_risk = known is None and to_write and not is_harmless(column.words)
+        is_risk = (
+            known is None and to_write and not is_harmless(column.words)
+        )
         if is_changed or is_risk:
             return f"its column {name!r} of {ours.name} is not as this tool makes it"
     return None

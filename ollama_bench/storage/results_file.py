@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 TOOL_VERSION = "1.1.0"  # of the whole tool, stored with every run
-VERSION = 1  # of the tables, PRAGMA user_version: unchanged as long as columns are only added
+# of the tables, PRAGMA user_version: unchanged as long as columns are only added
+VERSION = 1
 APPLICATION_ID = int.from_bytes(b"olbe", "big")  # PRAGMA application_id
 
 

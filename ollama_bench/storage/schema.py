@@ -19,7 +19,11 @@ from ollama_bench.storage.declarations import Column, Table, parse_table
 PACKAGED = pathlib.Path(__file__).with_name(
     "schema.sql"
 )  # in a wheel; in a clone it is in the root
-SCHEMA = PACKAGED if PACKAGED.exists() else pathlib.Path(__file__).parents[2] / "schema.sql"
+SCHEMA = (
+    PACKAGED
+    if PACKAGED.exists()
+    else pathlib.Path(__file__).parents[2] / "schema.sql"
+)
 
 
 def statements() -> list[str]:
@@ -56,7 +60,9 @@ def read_stored_tables(connection: sqlite3.Connection) -> dict[str, Table]:
         "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND sql IS NOT NULL"
     )
     found = [parse_table(sql) for (sql,) in rows.fetchall()]
-    return {table.name: table for table in found if table and table.name in ours}
+    return {
+        table.name: table for table in found if table and table.name in ours
+    }
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
@@ -66,7 +72,9 @@ def is_current(connection: sqlite3.Connection) -> bool:
         stored = stored_tables.get(name)
         if stored is None or table.columns.keys() - stored.columns.keys():
             return False
-    rows = connection.execute("SELECT sql FROM main.sqlite_master WHERE sql IS NOT NULL")
+    rows = connection.execute(
+        "SELECT sql FROM main.sqlite_master WHERE sql IS NOT NULL"
+    )
     return {sql for (sql,) in rows}.issuperset(list_stored_forms())
 
 
@@ -88,12 +96,18 @@ def create_missing(connection: sqlite3.Connection) -> None:
         table = parse_table(statement)
         if table and table.name in stored_tables:
             for column in list_missing(table, stored_tables[table.name]):
-                connection.execute(f"ALTER TABLE main.[{table.name}] ADD COLUMN {column.text}")
+                connection.execute(
+                    f"ALTER TABLE main.[{table.name}] ADD COLUMN {column.text}"
+                )
 
 
 def list_missing(table: Table, stored: Table) -> list[Column]:
     """Return the columns that a stored table lacks, generated ones after those they are made of."""
-    missing = [column for name, column in table.columns.items() if name not in stored.columns]
+    missing = [
+        column
+        for name, column in table.columns.items()
+        if name not in stored.columns
+    ]
     return sorted(missing, key=lambda column: column.expression is not None)
 
 
@@ -101,18 +115,26 @@ def create_temp_views(connection: sqlite3.Connection) -> None:
     """Create this version's views as TEMP views, and one over each table with other columns."""
     stored_tables = read_stored_tables(connection)
     for name, table in tables().items():
-        stored = stored_tables[name].columns if name in stored_tables else {}
+        stored = (
+            stored_tables[name].columns if name in stored_tables else {}
+        )
         if stored.keys() != table.columns.keys():
             sql = select_our_columns(table, stored)
             connection.execute(f"CREATE TEMP VIEW [{name}] AS {sql}")
     for statement in statements():
         if "CREATE VIEW" in statement:
-            connection.execute(statement.replace("CREATE VIEW", "CREATE TEMP VIEW", 1))
+            connection.execute(
+                statement.replace("CREATE VIEW", "CREATE TEMP VIEW", 1)
+            )
 
 
 def select_our_columns(table: Table, stored: dict[str, Column]) -> str:
     """Return SQL that gives a stored table our columns: NULL, or generated, where it lacks them."""
-    missing = {name: column for name, column in table.columns.items() if name not in stored}
+    missing = {
+        name: column
+        for name, column in table.columns.items()
+        if name not in stored
+    }
     shown = []
     for name in table.columns:
         if name in stored:

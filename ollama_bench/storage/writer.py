@@ -21,11 +21,15 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import ResultsError
 
-WRITE_PATIENCE_S = 60.0  # how long a row may wait for a lock or for space on the disk
-KEPT_ENTRIES = 100_000  # that a writer that has given up keeps in memory and tries again
+# how long a row may wait for a lock or for space on the disk
+WRITE_PATIENCE_S = 60.0
+# that a writer that has given up keeps in memory and tries again
+KEPT_ENTRIES = 100_000
 LAST_TRY_S = 5.0  # how long close() then looks for what still fits
-READER_PATIENCE_MS = 500  # how long the end waits for a reader, to fold the log in
-COMMIT_EVERY_S = 0.5  # a kill -9 costs at most this much, and what was in the queue
+# how long the end waits for a reader, to fold the log in
+READER_PATIENCE_MS = 500
+# a kill -9 costs at most this much, and what was in the queue
+COMMIT_EVERY_S = 0.5
 ALIVE_EVERY_S = 2.0  # how often run.seen_unix is renewed
 
 Row = Mapping[str, object]
@@ -52,20 +56,26 @@ class Writer:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], say: Callable[[str], object] | None = None
+        self,
+        path: str | os.PathLike[str],
+        say: Callable[[str], object] | None = None,
     ) -> None:
         self.path = os.fspath(path)
         self.run_id: int | None = None  # its seen_unix is kept fresh
-        self.rejected = 0  # rows that broke a rule of the schema, and changes of absent rows
+        # rows that broke a rule of the schema, and changes of absent rows
+        self.rejected = 0
         self.failure: ResultsError | None = None  # why it gave up
         self._lost = 0  # entries that memory had no room for
-        self._kept: list[Entry] = []  # what a writer that gave up could not write yet
+        # what a writer that gave up could not write yet
+        self._kept: list[Entry] = []
         self._say = say or print_error
         self._said: set[str] = set()
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._database = connect(self.path)
         self._file = os.stat(self.path)
-        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, name="writer", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Writer:
@@ -81,7 +91,10 @@ class Writer:
         self.add_many(table, tuple(row), [tuple(row.values())])
 
     def add_many(
-        self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
     ) -> None:
         """Store many rows of the same columns within half a second.
 
@@ -89,7 +102,9 @@ class Writer:
         """
         self._queue.put(Entry(self._insert_many, (table, columns, rows)))
 
-    def execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+    def execute_many(
+        self, sql: str, rows: Iterable[Sequence[object]]
+    ) -> None:
         """Execute a statement for each of many rows within half a second.
 
         The rows are iterated again at each try.
@@ -112,7 +127,9 @@ class Writer:
         """Store rows now, in one transaction, and return their ids."""
         return self._call(self._insert_each, table, rows)
 
-    def take_over(self, run_id: int, seen_unix: float | None, row: Row) -> bool:
+    def take_over(
+        self, run_id: int, seen_unix: float | None, row: Row
+    ) -> bool:
         """Change a run that is to be resumed; return False if it was seen alive after seen_unix."""
         return self._call(self._take_over, run_id, seen_unix, row)
 
@@ -131,7 +148,9 @@ class Writer:
         self._thread.join()
         self._database.conn.close()
         if self._lost:
-            raise ResultsError(f"{self.failure}; {self._lost} entries could not be written")
+            raise ResultsError(
+                f"{self.failure}; {self._lost} entries could not be written"
+            )
 
     def _call(
         self,
@@ -150,20 +169,31 @@ class Writer:
     # Actions, run by the writer's thread within a transaction.
 
     def _insert_many(
-        self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
     ) -> None:
         marks = ", ".join("?" * len(columns))
         names = "], [".join(columns)
-        self._database.conn.executemany(f"INSERT INTO [{table}] ([{names}]) VALUES ({marks})", rows)
+        self._database.conn.executemany(
+            f"INSERT INTO [{table}] ([{names}]) VALUES ({marks})", rows
+        )
 
-    def _execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+    def _execute_many(
+        self, sql: str, rows: Iterable[Sequence[object]]
+    ) -> None:
         self._database.conn.executemany(sql, rows)
 
     def _insert_one(self, table: str, row: Row) -> int:
-        return cast(int, self._database.table(table).insert(dict(row)).last_pk)
+        return cast(
+            int, self._database.table(table).insert(dict(row)).last_pk
+        )
 
     def _lookup(self, table: str, key: Row, rest: Row) -> int:
-        return cast(int, self._database.table(table).lookup(dict(key), dict(rest)))
+        return cast(
+            int, self._database.table(table).lookup(dict(key), dict(rest))
+        )
 
     def _insert_each(self, table: str, rows: Sequence[Row]) -> list[int]:
         return [self._insert_one(table, row) for row in rows]
@@ -172,12 +202,15 @@ class Writer:
         """Return how many rows have changed: one, or none."""
         names = ", ".join(f"[{name}] = ?" for name in changes)
         cursor = self._database.conn.execute(
-            f"UPDATE [{table}] SET {names} WHERE id = ?", [*changes.values(), row_id]
+            f"UPDATE [{table}] SET {names} WHERE id = ?",
+            [*changes.values(), row_id],
         )
         changed: int = cursor.rowcount
         return changed
 
-    def _take_over(self, run_id: int, seen_unix: float | None, row: Row) -> bool:
+    def _take_over(
+        self, run_id: int, seen_unix: float | None, row: Row
+    ) -> bool:
         names = ", ".join(f"[{name}] = ?" for name in row)
         execute = self._database.conn.execute
         taken = execute(
@@ -205,7 +238,9 @@ class Writer:
             if batch:
                 self._store(batch)
         if self._kept:
-            self._lost += self._commit_what_fits(self._kept, time.monotonic() + LAST_TRY_S)
+            self._lost += self._commit_what_fits(
+                self._kept, time.monotonic() + LAST_TRY_S
+            )
         self._checkpoint()
 
     def _retry_kept(self) -> None:
@@ -217,7 +252,12 @@ class Writer:
         """Return the entry that says that the run was seen now, if there is a run."""
         if self.run_id is None or self.failure:
             return []
-        return [Entry(self._update, ("run", self.run_id, {"seen_unix": time.time()}))]
+        return [
+            Entry(
+                self._update,
+                ("run", self.run_id, {"seen_unix": time.time()}),
+            )
+        ]
 
     def _collect(self) -> tuple[list[Entry], bool]:
         """Return what comes within the next half second, and whether it is the last.
@@ -251,12 +291,15 @@ class Writer:
             try:
                 return self._commit(batch)
             except sqlite3.OperationalError as error:
-                self._complain(f"{self.path}: {error}; trying again for {WRITE_PATIENCE_S:.0f} s")
+                self._complain(
+                    f"{self.path}: {error}; trying again for {WRITE_PATIENCE_S:.0f} s"
+                )
                 if time.monotonic() > until:
                     self._give_up(error)
                 else:
                     time.sleep(COMMIT_EVERY_S)
-            except Exception as error:  # whatever one row does, the thread lives for the others
+            except Exception as error:
+                # whatever one row does, the thread lives for the others
                 return self._isolate(batch, error)
         self._keep(batch, self.failure)
 
@@ -271,7 +314,8 @@ class Writer:
 
     def _commit(self, batch: list[Entry]) -> None:
         connection = self._database.conn
-        if connection.in_transaction:  # a rollback failed, on a broken disk for instance
+        # a rollback failed, on a broken disk for instance
+        if connection.in_transaction:
             connection.execute("ROLLBACK")
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -292,13 +336,18 @@ class Writer:
         if self.failure:
             self._lost += 1
         else:
-            self._reject(f"a row of {table} that was to be changed no longer exists")
+            self._reject(
+                f"a row of {table} that was to be changed no longer exists"
+            )
 
     def _isolate(self, batch: list[Entry], error: Exception) -> None:
         """Find the entry that breaks a rule, and keep the others."""
         if len(batch) == 1:
             self._reject(f"a row was rejected: {error}")
-            fail(batch, ResultsError(f"{self.path}: a row was rejected: {error}"))
+            fail(
+                batch,
+                ResultsError(f"{self.path}: a row was rejected: {error}"),
+            )
             return
         half = len(batch) // 2
         self._store(batch[:half])
@@ -307,8 +356,11 @@ class Writer:
     def _give_up(self, error: Exception) -> None:
         waited = f"{self.path}: {error}, for {WRITE_PATIENCE_S:.0f} s now"
         self.failure = ResultsError(f"{waited}: {find_remedy(error)}")
-        with contextlib.suppress(sqlite3.Error):  # whoever waits for an answer has waited enough
-            self._database.conn.execute(f"PRAGMA busy_timeout = {READER_PATIENCE_MS}")
+        # whoever waits for an answer has waited enough
+        with contextlib.suppress(sqlite3.Error):
+            self._database.conn.execute(
+                f"PRAGMA busy_timeout = {READER_PATIENCE_MS}"
+            )
 
     def _keep(self, batch: list[Entry], failure: ResultsError) -> None:
         """After giving up: tell those who wait, hold the rest as far as memory allows."""
@@ -324,7 +376,11 @@ class Writer:
             self._commit(entries)
             return 0
         except Exception as error:
-            if len(entries) == 1 or "locked" in str(error) or time.monotonic() > until:
+            if (
+                len(entries) == 1
+                or "locked" in str(error)
+                or time.monotonic() > until
+            ):
                 return len(entries)
         half = len(entries) // 2
         left = self._commit_what_fits(entries[:half], until)
@@ -338,13 +394,16 @@ class Writer:
         """Say it once."""
         if text not in self._said:
             self._said.add(text)
-            with contextlib.suppress(Exception):  # a terminal that is gone loses no rows
+            # a terminal that is gone loses no rows
+            with contextlib.suppress(Exception):
                 self._say(text)
 
     def _checkpoint(self) -> None:
         # Somebody may be reading, or the disk be full: the log is folded in at the next opening.
         with contextlib.suppress(sqlite3.Error):
-            self._database.conn.execute(f"PRAGMA busy_timeout = {READER_PATIENCE_MS}")
+            self._database.conn.execute(
+                f"PRAGMA busy_timeout = {READER_PATIENCE_MS}"
+            )
             self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

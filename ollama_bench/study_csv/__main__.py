@@ -3,12 +3,18 @@
 import os
 import sys
 
-if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
-    sys.dont_write_bytecode = True  # a __pycache__ that belongs to root would be in the user's way
+if (
+    "SUDO_UID" in os.environ
+    and hasattr(os, "geteuid")
+    and os.geteuid() == 0
+):
+    # a __pycache__ that belongs to root would be in the user's way
+    sys.dont_write_bytecode = True
 
 from ollama_bench.terminal import interpreter
 
-interpreter.check()  # Python's version and the packages, before anything needs them
+# Python's version and the packages, before anything needs them
+interpreter.check()
 from ollama_bench.study_csv.importer import main
 
 if __name__ == "__main__":

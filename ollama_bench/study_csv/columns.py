@@ -95,11 +95,16 @@ COLUMNS = {
     },
 }
 PATTERNS = {
-    "time": re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII),
-    "count": re.compile(r"\d{1,15}", re.ASCII),  # 1,024 times as much still fits SQLite's 64 bits
+    "time": re.compile(
+        r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)",
+        re.ASCII,
+    ),
+    # 1,024 times as much still fits SQLite's 64 bits
+    "count": re.compile(r"\d{1,15}", re.ASCII),
     # Nothing lasts or takes ten million seconds, watts or megahertz.
     "number": re.compile(r"\d{1,7}(\.\d{1,9})?", re.ASCII),
-    "maybe": re.compile(r"(\d{1,7}(\.\d{1,9})?)?", re.ASCII),  # empty where our export knew nothing
+    # empty where our export knew nothing
+    "maybe": re.compile(r"(\d{1,7}(\.\d{1,9})?)?", re.ASCII),
     "word": re.compile(r"[A-Za-z_]{1,40}"),
 }
 FRACTION = re.compile(r"\.(\d{1,6})")
@@ -112,7 +117,9 @@ def parse_line(kind: str, text: str) -> dict[str, Value] | None:
     if len(texts) != len(columns):
         return None
     values: dict[str, Value] = {}
-    for (name, column_kind), value in zip(columns.items(), texts, strict=True):
+    for (name, column_kind), value in zip(
+        columns.items(), texts, strict=True
+    ):
         if not fits(column_kind, value):
             return None
         values[name] = parse_value(column_kind, value)
@@ -142,7 +149,9 @@ def parse_value(kind: str, text: str) -> Value:
 def to_unix(text: str) -> float | None:
     """Turn RFC 3339 into seconds since 1970; return None when it is not a date."""
     # Python 3.10 reads fractions of 3 or 6 digits only.
-    whole = FRACTION.sub(lambda found: f".{found[1]:0<6}", text.replace("Z", "+00:00"))
+    whole = FRACTION.sub(
+        lambda found: f".{found[1]:0<6}", text.replace("Z", "+00:00")
+    )
     try:
         return datetime.fromisoformat(whole).timestamp()
     except ValueError:

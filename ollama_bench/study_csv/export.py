@@ -25,12 +25,15 @@ CHOSEN = """SELECT * FROM {view} JOIN chosen USING (run_id, model)
     WHERE model = :model AND concurrency = :concurrency
     AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY run_id, repeat"""
 FILES = {  # name: the SQL that gives its rows
-    columns.REQUEST_SUMMARY: CHOSEN.format(view="request_summary") + ", request_id",
+    columns.REQUEST_SUMMARY: CHOSEN.format(view="request_summary")
+    + ", request_id",
     columns.DURATION_METRICS: CHOSEN.format(view="duration_metrics"),
     columns.GPU_METRICS: CHOSEN.format(view="gpu_metrics") + ", at_ns",
 }
 PROCESS_SQL = CHOSEN.format(view="process_metrics") + ", PID, at_ns"
-TWO_DECIMALS = frozenset(("Usage%", "Power(W)", "Frequency(MHz)", "CPU%", "MEM%"))
+TWO_DECIMALS = frozenset(
+    ("Usage%", "Power(W)", "Frequency(MHz)", "CPU%", "MEM%")
+)
 THREE_DECIMALS = frozenset(
     ("TTFB", "TotalDuration", "ResponseDuration", "WaitingTime")
     + ("MaxDuration", "MinDuration", "AvgDuration", "P99Duration")
@@ -54,21 +57,35 @@ class ExportedStudy(Protocol):
         """Return its levels by how many requests were in flight."""
 
 
-def write(database: sqlite_utils.Database, studies: Iterable[ExportedStudy], top: Path) -> int:
+def write(
+    database: sqlite_utils.Database,
+    studies: Iterable[ExportedStudy],
+    top: Path,
+) -> int:
     """Write the tree and return the number of files."""
     written = 0
     for study in studies:
         for concurrency in study.by_concurrency():
-            folder = top / "ollama" / study.folder / f"test_results_{concurrency}"
+            folder = (
+                top
+                / "ollama"
+                / study.folder
+                / f"test_results_{concurrency}"
+            )
             asked = {"model": study.model, "concurrency": concurrency}
             for name, sql in FILES.items():
                 rows = database.query(sql, asked)
-                written += write_file(top, folder / name, list(columns.COLUMNS[name]), rows)
+                written += write_file(
+                    top, folder / name, list(columns.COLUMNS[name]), rows
+                )
             by_pid = group_by_pid(database.query(PROCESS_SQL, asked))
             for pid, process_rows in by_pid.items():
                 path = folder / f"process_{pid}_metrics.csv"
                 written += write_file(
-                    top, path, list(columns.COLUMNS[columns.PROCESS]), process_rows
+                    top,
+                    path,
+                    list(columns.COLUMNS[columns.PROCESS]),
+                    process_rows,
                 )
     return written
 
@@ -80,7 +97,9 @@ def group_by_pid(rows: Iterable[Row]) -> dict[object, list[Row]]:
     return groups
 
 
-def write_file(top: Path, path: Path, names: list[str], rows: Iterable[Row]) -> int:
+def write_file(
+    top: Path, path: Path, names: list[str], rows: Iterable[Row]
+) -> int:
     """Write the rows, if there are any, and return the number of files this made."""
     rows = list(rows)
     if not rows:
@@ -88,7 +107,9 @@ def write_file(top: Path, path: Path, names: list[str], rows: Iterable[Row]) -> 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([format_cell(name, row) for name in names] for row in rows)
+    writer.writerows(
+        [format_cell(name, row) for name in names] for row in rows
+    )
     files.write(path, text.getvalue(), top)
     return 1
 
@@ -99,7 +120,8 @@ def format_cell(name: str, row: Row) -> str:
     if name == "Status" and value == "completed":
         return "Completed"
     if name == "P99Duration" and value is None:
-        value = row["MaxDuration"]  # below 100 requests its p99 is the longest
+        # below 100 requests its p99 is the longest
+        value = row["MaxDuration"]
     if value is None:
         return format_unknown(name)
     if isinstance(value, str):

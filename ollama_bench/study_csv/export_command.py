@@ -9,12 +9,18 @@ from __future__ import annotations
 import os
 import sys
 
-if "SUDO_UID" in os.environ and hasattr(os, "geteuid") and os.geteuid() == 0:
-    sys.dont_write_bytecode = True  # a __pycache__ owned by root would be in the user's way
+if (
+    "SUDO_UID" in os.environ
+    and hasattr(os, "geteuid")
+    and os.geteuid() == 0
+):
+    # a __pycache__ owned by root would be in the user's way
+    sys.dont_write_bytecode = True
 
 from ollama_bench.terminal import interpreter
 
-interpreter.check()  # Python's version and the packages, before anything needs them
+# Python's version and the packages, before anything needs them
+interpreter.check()
 import argparse
 import sqlite3
 from pathlib import Path
@@ -35,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
     try:
         drop_root()
-        count = export(arguments.db, arguments.models, arguments.run, arguments.folder)
+        count = export(
+            arguments.db, arguments.models, arguments.run, arguments.folder
+        )
         print(f"{count} CSV files in {arguments.folder / 'ollama'}")
     except sqlite3.Error as error:
         return fail(f"{arguments.db}: {error}")
@@ -51,12 +59,16 @@ def fail(message: str) -> int:
     return 1
 
 
-def export(path: str, models: list[str], run_ids: list[int], folder: Path) -> int:
+def export(
+    path: str, models: list[str], run_ids: list[int], folder: Path
+) -> int:
     """Write the CSV files and return how many there are. Raises ResultsError, OSError."""
     database = connect(path, readonly=True)
     try:
         refuse_damage(database)
-        return write(database, selection.choose(database, models, run_ids), folder)
+        return write(
+            database, selection.choose(database, models, run_ids), folder
+        )
     finally:
         database.close()
 
@@ -67,8 +79,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description="Write runs of results.db as the original tool's CSV files.",
     )
     add = parser.add_argument
-    add("folder", type=Path, metavar="FOLDER", help="where ollama/<model>/ is written")
-    add("models", nargs="*", metavar="MODEL", help="only these models (default: all)")
+    add(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="where ollama/<model>/ is written",
+    )
+    add(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="only these models (default: all)",
+    )
     add(
         "--run",
         type=int,
@@ -77,7 +99,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="these runs instead of the newest finished one of each model",
     )
-    add("--db", default="results.db", help="results file (default: results.db)")
+    add(
+        "--db",
+        default="results.db",
+        help="results file (default: results.db)",
+    )
     arguments = parser.parse_args(argv)
     refuse_nul(parser, arguments)
     return arguments

@@ -25,9 +25,22 @@ from ollama_bench.study_csv.levels import (
     read_model,
     split_into_runs,
 )
-from ollama_bench.study_csv.storing import describe_outcome, read_known_keys, store
-from ollama_bench.study_csv.tree import ImportTreeError, Notes, find_models, make_visible
-from ollama_bench.terminal.command_line import name_command, quote_path, refuse_nul
+from ollama_bench.study_csv.storing import (
+    describe_outcome,
+    read_known_keys,
+    store,
+)
+from ollama_bench.study_csv.tree import (
+    ImportTreeError,
+    Notes,
+    find_models,
+    make_visible,
+)
+from ollama_bench.terminal.command_line import (
+    name_command,
+    quote_path,
+    refuse_nul,
+)
 from ollama_bench.terminal.output import prepare_streams
 
 PROGRAM = "ollama-bench import"
@@ -51,7 +64,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     command = f"{name_command('analyze')} --db {quote_path(arguments.db)}"
-    print("dry run: nothing was written" if arguments.dry_run else f"next: {command}")
+    print(
+        "dry run: nothing was written"
+        if arguments.dry_run
+        else f"next: {command}"
+    )
     return 0
 
 
@@ -67,14 +84,24 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="folder that holds ollama/<model>/test_results_<level>/, or one below it",
     )
-    add("--db", default="results.db", help="results file (default: results.db)")
-    add("--dry-run", action="store_true", help="report what would be stored, write nothing")
+    add(
+        "--db",
+        default="results.db",
+        help="results file (default: results.db)",
+    )
+    add(
+        "--dry-run",
+        action="store_true",
+        help="report what would be stored, write nothing",
+    )
     arguments = parser.parse_args(argv)
     refuse_nul(parser, arguments)
     return arguments
 
 
-def import_model(model: str, folders: list[Path], path: str, is_dry: bool) -> None:
+def import_model(
+    model: str, folders: list[Path], path: str, is_dry: bool
+) -> None:
     """Read one model, report it, and store the runs that the file does not have."""
     notes = Notes()
     runs = split_into_runs(read_model(folders, notes))
@@ -86,13 +113,22 @@ def import_model(model: str, folders: list[Path], path: str, is_dry: bool) -> No
         report_run(run, is_stored=key in known)
     for line in notes.lines():
         say(f"  left out: {line}")
-    say("  tokens are the tool's count of words (output_tokens_source = 'words')")
+    say(
+        "  tokens are the tool's count of words (output_tokens_source = 'words')"
+    )
     if not is_dry:
-        store(path, model, [(run, key) for run, key in keyed if key not in known], notes)
+        store(
+            path,
+            model,
+            [(run, key) for run, key in keyed if key not in known],
+            notes,
+        )
 
 
 def report_files(model: str, read: Counter[str]) -> None:
-    counts = ", ".join(f"{count:,} lines of {name}" for name, count in sorted(read.items()))
+    counts = ", ".join(
+        f"{count:,} lines of {name}" for name, count in sorted(read.items())
+    )
     say(f"{model}: read {counts}")
 
 
@@ -101,10 +137,15 @@ def report_run(run: list[Level], is_stored: bool) -> None:
     stored = " (stored before)" if is_stored else ""
     levels = " ".join(str(level.concurrency) for level in run)
     requests = [line for level in run for line in level.requests]
-    failed = sum(describe_outcome(line, 0)["status"] != "completed" for line in requests)
+    failed = sum(
+        describe_outcome(line, 0)["status"] != "completed"
+        for line in requests
+    )
     power_samples = sum(len(level.power_samples) for level in run)
     process_samples = sum(
-        len(samples) for level in run for samples in level.process_samples.values()
+        len(samples)
+        for level in run
+        for samples in level.process_samples.values()
     )
     say(
         f"  run of {started}{stored}: levels {levels}: "
@@ -126,4 +167,6 @@ def say(text: str) -> None:
 
 
 def format_utc(unix: float) -> str:
-    return datetime.fromtimestamp(unix, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return datetime.fromtimestamp(unix, timezone.utc).strftime(
+        "%Y-%m-%d %H:%M UTC"
+    )

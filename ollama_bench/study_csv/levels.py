@@ -16,7 +16,12 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ollama_bench.study_csv.columns import GpuLine, LevelLine, ProcessLine, RequestLine
+from ollama_bench.study_csv.columns import (
+    GpuLine,
+    LevelLine,
+    ProcessLine,
+    RequestLine,
+)
 from ollama_bench.study_csv.tree import (
     LEVEL_PREFIX,
     Line,
@@ -27,13 +32,19 @@ from ollama_bench.study_csv.tree import (
     read_request_lines,
 )
 
-LONGEST_PAUSE_S = 300  # the tool paused 10 s between levels; a level deleted later leaves 2 min
+# the tool paused 10 s between levels; a level deleted later leaves 2 min
+LONGEST_PAUSE_S = 300
 NOMINAL_SAMPLE_S = 1.0  # it asked powermetrics for a sample a second ...
-LONGEST_SAMPLE_S = 3.0  # ... and got one every 1.4 s: a longer gap is a hole, not a sample
-IDLE_GPU_W = 0.1  # a GPU that takes less is not busy, whatever its usage column says
-SAME_DURATION_S = 0.0015  # durations of three decimals are the same within this
+# ... and got one every 1.4 s: a longer gap is a hole, not a sample
+LONGEST_SAMPLE_S = 3.0
+# a GPU that takes less is not busy, whatever its usage column says
+IDLE_GPU_W = 0.1
+# durations of three decimals are the same within this
+SAME_DURATION_S = 0.0015
 
-ALWAYS_BUSY = "GPU usage of 100 % stored as unknown: it reads 100.00 even below 0.1 W"
+ALWAYS_BUSY = (
+    "GPU usage of 100 % stored as unknown: it reads 100.00 even below 0.1 W"
+)
 GPU_OUTSIDE = "GPU sample outside its level: the sampler ran on after the level had ended"
 NO_TIME = "requests of unknown time: no line in duration_metrics.csv"
 
@@ -58,14 +69,21 @@ class Level:
     ended_unix: float
     requests: list[RequestLine]
     power_samples: list[PowerSample] = field(default_factory=list)
-    process_samples: dict[int, dict[float, ProcessLine]] = field(default_factory=dict)  # by pid
+    # by pid
+    process_samples: dict[int, dict[float, ProcessLine]] = field(
+        default_factory=dict
+    )
 
 
 def read_model(folders: list[Path], notes: Notes) -> list[Level]:
     """Read every level of a model in order of time, with the samples of its own window."""
     levels: list[Level] = []
-    gpu_lines = {folder: read_gpu_lines(folder, notes) for folder in folders}
-    all_gpu = [line.values for lines in gpu_lines.values() for line in lines]
+    gpu_lines = {
+        folder: read_gpu_lines(folder, notes) for folder in folders
+    }
+    all_gpu = [
+        line.values for lines in gpu_lines.values() for line in lines
+    ]
     is_always_busy = usage_is_constant(all_gpu)
     for folder in folders:
         here = read_levels(folder, notes)
@@ -85,10 +103,14 @@ def read_levels(folder: Path, notes: Notes) -> list[Level]:
     lines = read_request_lines(folder, notes)
     groups = split_by_number(lines, concurrency, notes)
     levels = []
-    for end, group in pair_ends(read_level_lines(folder, notes), groups, notes):
+    for end, group in pair_ends(
+        read_level_lines(folder, notes), groups, notes
+    ):
         waits = [line["TTFB"] + line["ResponseDuration"] for line in group]
         started_unix = end["Timestamp"] - max(waits, default=0)
-        levels.append(Level(concurrency, started_unix, end["Timestamp"], group))
+        levels.append(
+            Level(concurrency, started_unix, end["Timestamp"], group)
+        )
     return levels
 
 
@@ -101,7 +123,9 @@ def split_by_number(
     for line in lines:
         number = line.values["RequestID"]
         if not 1 <= number <= concurrency:
-            notes.leave_out("request whose number is not of this level", line.where)
+            notes.leave_out(
+                "request whose number is not of this level", line.where
+            )
             continue
         if not groups or number in seen or len(seen) == concurrency:
             groups.append([])
@@ -112,15 +136,24 @@ def split_by_number(
 
 
 def pair_ends(
-    ends: list[Line[LevelLine]], groups: list[list[RequestLine]], notes: Notes
+    ends: list[Line[LevelLine]],
+    groups: list[list[RequestLine]],
+    notes: Notes,
 ) -> list[tuple[LevelLine, list[RequestLine]]]:
     """Pair the end of each level with its requests; by MaxDuration if some are missing."""
     if len(ends) == len(groups):
-        return [(end.values, group) for end, group in zip(ends, groups, strict=True)]
+        return [
+            (end.values, group)
+            for end, group in zip(ends, groups, strict=True)
+        ]
     pairs, rest = [], list(groups)
     for end in ends:
         longest_s = end.values["MaxDuration"]
-        same = [group for group in rest if is_same_duration(find_longest(group), longest_s)]
+        same = [
+            group
+            for group in rest
+            if is_same_duration(find_longest(group), longest_s)
+        ]
         if same:
             pairs.append((end.values, same[0]))
             rest.remove(same[0])
@@ -149,7 +182,10 @@ def usage_is_constant(lines: list[GpuLine]) -> bool:
 
 
 def assign_power_samples(
-    levels: list[Level], lines: list[Line[GpuLine]], is_always_busy: bool, notes: Notes
+    levels: list[Level],
+    lines: list[Line[GpuLine]],
+    is_always_busy: bool,
+    notes: Notes,
 ) -> None:
     """Give GPU samples to the level they overlap; a sample reaches back to the one before."""
     before: float | None = None
@@ -157,7 +193,9 @@ def assign_power_samples(
         values = line.values
         end = values["Timestamp"]
         if end == before:
-            notes.leave_out("second GPU sample of the same second", line.where)
+            notes.leave_out(
+                "second GPU sample of the same second", line.where
+            )
             continue
         start = end - NOMINAL_SAMPLE_S
         if before is not None and end - before <= LONGEST_SAMPLE_S:
@@ -172,11 +210,19 @@ def assign_power_samples(
             notes.leave_out(ALWAYS_BUSY, line.where)
             usage = None
         busy_ratio = None if usage is None else min(usage / 100, 1.0)
-        sample = PowerSample(start, end, values["Power(W)"], values["Frequency(MHz)"], busy_ratio)
+        sample = PowerSample(
+            start,
+            end,
+            values["Power(W)"],
+            values["Frequency(MHz)"],
+            busy_ratio,
+        )
         level.power_samples.append(sample)
 
 
-def find_overlapping(levels: list[Level], start: float, end: float) -> Level | None:
+def find_overlapping(
+    levels: list[Level], start: float, end: float
+) -> Level | None:
     for level in levels:
         if end > level.started_unix and start < level.ended_unix:
             return level
@@ -195,7 +241,9 @@ def assign_process_samples(
             continue
         samples = level.process_samples.setdefault(line.values["PID"], {})
         if at in samples:  # two writers at once
-            notes.leave_out("second process sample of the same second", line.where)
+            notes.leave_out(
+                "second process sample of the same second", line.where
+            )
         else:
             samples[at] = line.values
 
@@ -223,10 +271,15 @@ def split_into_runs(levels: list[Level]) -> list[list[Level]]:
 
 def follows(last: Level, level: Level) -> bool:
     pause_s = level.started_unix - last.ended_unix
-    return level.concurrency >= last.concurrency and pause_s <= LONGEST_PAUSE_S
+    return (
+        level.concurrency >= last.concurrency and pause_s <= LONGEST_PAUSE_S
+    )
 
 
 def make_import_key(model: str, run: list[Level]) -> str:
     """Return the same key for the same requests at the same time, wherever the tree is."""
-    said = [[level.concurrency, level.ended_unix, level.requests] for level in run]
+    said = [
+        [level.concurrency, level.ended_unix, level.requests]
+        for level in run
+    ]
     return f"{model} {hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"

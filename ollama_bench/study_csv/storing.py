@@ -14,7 +14,8 @@ from ollama_bench.study_csv.columns import RequestLine
 from ollama_bench.study_csv.levels import Level
 from ollama_bench.study_csv.tree import Notes
 
-TOOL_VERSION = "original Go tool"  # run.tool_version: what made the numbers, not what read them
+# run.tool_version: what made the numbers, not what read them
+TOOL_VERSION = "original Go tool"
 POWER_SCOPE = "the GPU alone, as powermetrics estimates it; processor and memory are not in it"
 
 
@@ -24,13 +25,17 @@ def read_known_keys(path: str) -> set[str]:
         return set()
     database = connect(path, readonly=True)
     try:
-        rows = database.execute("SELECT import_key FROM run WHERE import_key IS NOT NULL")
+        rows = database.execute(
+            "SELECT import_key FROM run WHERE import_key IS NOT NULL"
+        )
         return {row[0] for row in rows}
     finally:
         database.close()
 
 
-def store(path: str, model: str, runs: list[tuple[list[Level], str]], notes: Notes) -> None:
+def store(
+    path: str, model: str, runs: list[tuple[list[Level], str]], notes: Notes
+) -> None:
     """Store runs with their keys in one transaction: all of a model or nothing."""
     database = connect(path)
     database.execute("BEGIN IMMEDIATE")
@@ -46,7 +51,11 @@ def store(path: str, model: str, runs: list[tuple[list[Level], str]], notes: Not
 
 
 def store_run(
-    database: sqlite_utils.Database, model: str, run: list[Level], key: str, notes: Notes
+    database: sqlite_utils.Database,
+    model: str,
+    run: list[Level],
+    key: str,
+    notes: Notes,
 ) -> None:
     zero = run[0].started_unix
     last = max(level.ended_unix for level in run)
@@ -62,11 +71,19 @@ def store_run(
         "arguments": json.dumps({"model": model, "levels": levels}),
     }
     run_id = insert(database, "run", run_row)
-    target = {"run_id": run_id, "host": "unknown", "api": "ollama", "model": model}
+    target = {
+        "run_id": run_id,
+        "host": "unknown",
+        "api": "ollama",
+        "model": model,
+    }
     target_id = insert(database, "target", target)
     source_id = store_power_source(database, run_id, run)
     pids = sorted({pid for level in run for pid in level.process_samples})
-    processes = {pid: insert(database, "process", {"run_id": run_id, "pid": pid}) for pid in pids}
+    processes = {
+        pid: insert(database, "process", {"run_id": run_id, "pid": pid})
+        for pid in pids
+    }
     repeats: Counter[int] = Counter()
     for level in run:
         repeats[level.concurrency] += 1
@@ -84,7 +101,11 @@ def store_run(
         store_samples(database, source_id, processes, level, zero)
     for text in notes.lines():
         detail = f"of all runs of {model}: {text}"
-        event = {"run_id": run_id, "kind": "import_left_out", "detail": detail}
+        event = {
+            "run_id": run_id,
+            "kind": "import_left_out",
+            "detail": detail,
+        }
         insert(database, "event", event)
 
 
@@ -108,7 +129,11 @@ def store_power_source(
 
 
 def store_requests(
-    database: sqlite_utils.Database, level_id: int, target_id: int, level: Level, zero: float
+    database: sqlite_utils.Database,
+    level_id: int,
+    target_id: int,
+    level: Level,
+    zero: float,
 ) -> None:
     sent_ns = to_ns(level.started_unix - zero)
     for line in level.requests:
@@ -127,10 +152,18 @@ def describe_outcome(line: RequestLine, sent_ns: int) -> dict[str, object]:
     http_status, noted = line["StatusCode"], f"noted as {line['Status']}"
     if http_status != 200:
         error = f"status {http_status}, {noted}"
-        return {"http_status": http_status, "status": "http_error", "error": error}
+        return {
+            "http_status": http_status,
+            "status": "http_error",
+            "error": error,
+        }
     if line["TTFB"] == 0 and line["ResponseDuration"] == 0:
         error = f"no duration, {noted}"
-        return {"http_status": http_status, "status": "empty", "error": error}
+        return {
+            "http_status": http_status,
+            "status": "empty",
+            "error": error,
+        }
     first_ns = sent_ns + to_ns(line["TTFB"])
     last_ns = first_ns + to_ns(line["ResponseDuration"])
     is_completed = line["Status"] == "Completed"
@@ -181,7 +214,9 @@ def store_samples(
             insert(database, "process_sample", process_row)
 
 
-def insert(database: sqlite_utils.Database, table: str, row: Mapping[str, object]) -> int:
+def insert(
+    database: sqlite_utils.Database, table: str, row: Mapping[str, object]
+) -> int:
     marks = ", ".join("?" * len(row))
     sql = f"INSERT INTO [{table}] ({', '.join(row)}) VALUES ({marks})"
     row_id = database.execute(sql, list(row.values())).lastrowid

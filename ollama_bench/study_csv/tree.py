@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from ollama_bench.study_csv import columns
-from ollama_bench.study_csv.columns import GpuLine, LevelLine, ProcessLine, RequestLine
+from ollama_bench.study_csv.columns import (
+    GpuLine,
+    LevelLine,
+    ProcessLine,
+    RequestLine,
+)
 
 LEVEL_PREFIX = "test_results_"
 LEVEL_FOLDER = re.compile(LEVEL_PREFIX + "[1-9][0-9]{0,5}")
@@ -47,55 +52,79 @@ class Notes:
         found = []
         for reason, count in self.left_out.items():
             more = " ..." if count > 1 else ""
-            found.append(f"{count:,} x {reason} ({self.examples[reason]}{more})")
+            found.append(
+                f"{count:,} x {reason} ({self.examples[reason]}{more})"
+            )
         return found
 
 
 def find_models(top: Path) -> dict[str, list[Path]]:
     """Return the level folders of each model at or below a folder. Raises ImportTreeError."""
     if not top.is_dir():
-        expected = "expected the one that holds <model>/test_results_<level>/"
+        expected = (
+            "expected the one that holds <model>/test_results_<level>/"
+        )
         raise ImportTreeError(f"{top} is not a folder: {expected}")
     models: dict[str, list[Path]] = {}
     for depth in ("", "*/", "*/*/"):
         for folder in sorted(top.resolve().glob(f"{depth}{LEVEL_PREFIX}*")):
             if folder.is_dir() and LEVEL_FOLDER.fullmatch(folder.name):
-                models.setdefault(make_visible(folder.parent.name), []).append(folder)
+                models.setdefault(
+                    make_visible(folder.parent.name), []
+                ).append(folder)
     if not models:
         sought = "<model>/test_results_<level>/"
-        raise ImportTreeError(f"no {sought} in {top} or in the folders below it")
+        raise ImportTreeError(
+            f"no {sought} in {top} or in the folders below it"
+        )
     return models
 
 
 def read_level_lines(folder: Path, notes: Notes) -> list[Line[LevelLine]]:
-    lines = read_lines(folder / columns.DURATION_METRICS, columns.DURATION_METRICS, notes)
+    lines = read_lines(
+        folder / columns.DURATION_METRICS, columns.DURATION_METRICS, notes
+    )
     return cast("list[Line[LevelLine]]", lines)
 
 
-def read_request_lines(folder: Path, notes: Notes) -> list[Line[RequestLine]]:
-    lines = read_lines(folder / columns.REQUEST_SUMMARY, columns.REQUEST_SUMMARY, notes)
+def read_request_lines(
+    folder: Path, notes: Notes
+) -> list[Line[RequestLine]]:
+    lines = read_lines(
+        folder / columns.REQUEST_SUMMARY, columns.REQUEST_SUMMARY, notes
+    )
     return cast("list[Line[RequestLine]]", lines)
 
 
 def read_gpu_lines(folder: Path, notes: Notes) -> list[Line[GpuLine]]:
-    lines = read_lines(folder / columns.GPU_METRICS, columns.GPU_METRICS, notes)
+    lines = read_lines(
+        folder / columns.GPU_METRICS, columns.GPU_METRICS, notes
+    )
     return cast("list[Line[GpuLine]]", lines)
 
 
-def read_process_lines(folder: Path, notes: Notes) -> Iterator[list[Line[ProcessLine]]]:
+def read_process_lines(
+    folder: Path, notes: Notes
+) -> Iterator[list[Line[ProcessLine]]]:
     """Yield the lines of each process file of a folder."""
     for path in sorted(folder.glob("process_*_metrics.csv")):
         lines = read_lines(path, columns.PROCESS, notes)
         yield cast("list[Line[ProcessLine]]", lines)
 
 
-def read_lines(path: Path, kind: str, notes: Notes) -> list[Line[dict[str, columns.Value]]]:
+def read_lines(
+    path: Path, kind: str, notes: Notes
+) -> list[Line[dict[str, columns.Value]]]:
     """Read the lines of a file that fit its columns; note the others."""
     if not path.is_file():
         notes.leave_out("file absent", shorten(path))
         return []
-    header, *lines = path.read_bytes().decode("utf-8", "replace").split("\n")
-    if header.rstrip("\r").lstrip("\ufeff") != ",".join(columns.COLUMNS[kind]):
+    header, *lines = (
+        path.read_bytes().decode("utf-8", "replace").split("\n")
+    )
+    if header.rstrip("\r").lstrip("\ufeff") != ",".join(
+        columns.COLUMNS[kind]
+    ):
         notes.leave_out("file without the expected header", shorten(path))
         return []
     if lines and lines.pop():  # what follows the last line's end
@@ -119,4 +148,6 @@ def shorten(path: Path) -> str:
 
 def make_visible(text: str) -> str:
     """Return the name of a folder or file, safe for a terminal and for SQLite."""
-    return "".join(letter if letter.isprintable() else "·" for letter in text)
+    return "".join(
+        letter if letter.isprintable() else "·" for letter in text
+    )

@@ -17,7 +17,11 @@ from pathlib import Path
 
 COMMAND = "ollama-bench"
 PACKAGE = Path(__file__).resolve().parents[1]
-SCRIPTS = {"bench": "bench.py", "analyze": "analyze.py", "monitor": "monitor.py"}
+SCRIPTS = {
+    "bench": "bench.py",
+    "analyze": "analyze.py",
+    "monitor": "monitor.py",
+}
 CLONE_COMMANDS = {
     **{word: f"python {script}" for word, script in SCRIPTS.items()},
     "simulate": "python -m ollama_bench.simulator",
@@ -36,7 +40,9 @@ def name_program(word: str) -> str:
 def name_command(word: str) -> str:
     """Return what to type to start a program: bench, analyze, monitor, simulate, ..."""
     prefix = find_prefix()
-    return CLONE_COMMANDS[word] if prefix is None else join_words(prefix, word)
+    return (
+        CLONE_COMMANDS[word] if prefix is None else join_words(prefix, word)
+    )
 
 
 def name_this_command() -> str:
@@ -52,7 +58,10 @@ def find_prefix() -> str | None:
     started = Path(sys.argv[0] if sys.argv else "")
     if started.stem == COMMAND:
         return COMMAND
-    if started.name == "__main__.py" and started.resolve().parent == PACKAGE:
+    if (
+        started.name == "__main__.py"
+        and started.resolve().parent == PACKAGE
+    ):
         return "python -m ollama_bench"
     return None if (PACKAGE.parent / SCRIPTS["bench"]).exists() else COMMAND
 
@@ -64,16 +73,24 @@ def join_words(prefix: str, word: str) -> str:
 
 def join_arguments(arguments: Sequence[str]) -> str:
     """Return arguments as they are typed in a shell, in quotes where they need them."""
-    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
+    return (
+        subprocess.list2cmdline(arguments)
+        if os.name == "nt"
+        else shlex.join(arguments)
+    )
 
 
-def refuse_nul(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+def refuse_nul(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace
+) -> None:
     """Exit with 2 and one line when a value of the command line holds a NUL character."""
     for name, value in vars(arguments).items():
         values = value if isinstance(value, list) else [value]
         if any("\0" in str(one) for one in values):
             option = f"--{name.replace('_', '-')}"
-            parser.error(f"invalid {option} {str(value)!r}: expected text without a NUL character")
+            parser.error(
+                f"invalid {option} {str(value)!r}: expected text without a NUL character"
+            )
 
 
 def quote_path(path: str) -> str:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from types import FrameType
 
 LOOK_S = 0.05  # how soon wait() notices it
-HANG_UP = getattr(signal, "SIGHUP", None)  # a terminal was closed; not on Windows
+# a terminal was closed; not on Windows
+HANG_UP = getattr(signal, "SIGHUP", None)
 EXIT_CODE = 130
 
 

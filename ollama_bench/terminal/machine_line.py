@@ -39,7 +39,9 @@ MACHINE_GROUPS = (
     ),
     FigureGroup("all", (Figure("power_w", "W"),)),
     FigureGroup("RSS", (Figure("rss_bytes", "GB", factor=1e-9),)),
-    FigureGroup("footprint", (Figure("footprint_bytes", "GB", factor=1e-9),)),
+    FigureGroup(
+        "footprint", (Figure("footprint_bytes", "GB", factor=1e-9),)
+    ),
     FigureGroup("CPU", (Figure("cpu_ratio", "%", factor=100, places=0),)),
 )
 
@@ -72,7 +74,9 @@ def choose_hidden_memory(sample: Mapping[str, Any]) -> str:
 
     RSS lacks GPU memory, the footprint lacks mapped files.
     """
-    is_larger = (sample.get("footprint_bytes") or 0) > (sample.get("rss_bytes") or 0)
+    is_larger = (sample.get("footprint_bytes") or 0) > (
+        sample.get("rss_bytes") or 0
+    )
     return "rss_bytes" if is_larger else "footprint_bytes"
 
 

@@ -15,7 +15,8 @@ import shutil
 import sys
 from typing import TextIO
 
-CONTROL = re.compile(  # escape codes, text direction, halves of surrogate pairs
+# escape codes, text direction, halves of surrogate pairs
+CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 DOT = "·"  # shown for each of them
@@ -38,7 +39,8 @@ def prepare_streams() -> None:
 
 def silence(stream: TextIO) -> None:
     """Discard what is still in its buffer and all that follows, without an error."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # it has no descriptor
+    # it has no descriptor
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
@@ -56,7 +58,9 @@ def clean_line(text: str) -> str:
 
 def shorten(text: str) -> str:
     """Do the same and keep what a line has room for: a file may hold a name of a gigabyte."""
-    return clean_line(text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}...")
+    return clean_line(
+        text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
+    )
 
 
 def find_rich_width() -> int | None:

@@ -14,7 +14,13 @@ from ollama_bench.terminal.figures import (
     format_pace,
 )
 from ollama_bench.terminal.machine_line import format_machine
-from ollama_bench.terminal.rows import WIDTH, Column, Columns, format_heading, format_row
+from ollama_bench.terminal.rows import (
+    WIDTH,
+    Column,
+    Columns,
+    format_heading,
+    format_row,
+)
 
 BAR_CELLS = 28
 LINES_AROUND_TABLE = 7  # the machine, the headings, the bar, what is above
@@ -113,10 +119,14 @@ class Size:
     height: int
 
 
-def draw_picture(level: Level, sample: Mapping[str, Any], heading: str, size: Size) -> str:
+def draw_picture(
+    level: Level, sample: Mapping[str, Any], heading: str, size: Size
+) -> str:
     """Return the whole picture. sample: the machine now; heading: the level's own line."""
     exchanges = level.exchanges
-    shown = choose_busiest(exchanges, max(LEAST_ROOM, size.height - LINES_AROUND_TABLE))
+    shown = choose_busiest(
+        exchanges, max(LEAST_ROOM, size.height - LINES_AROUND_TABLE)
+    )
     lines = [
         format_machine(sample, size.width),
         heading,
@@ -124,7 +134,9 @@ def draw_picture(level: Level, sample: Mapping[str, Any], heading: str, size: Si
     ]
     outcomes: dict[int, Outcome] = {}
     if level.is_burst:  # otherwise ended requests are not shown
-        outcomes = {outcome.task.number: outcome for outcome in level.outcomes}
+        outcomes = {
+            outcome.task.number: outcome for outcome in level.outcomes
+        }
     now_ns = time.perf_counter_ns()
     for exchange in shown:
         outcome = outcomes.get(exchange.task.number)
@@ -138,16 +150,23 @@ def draw_picture(level: Level, sample: Mapping[str, Any], heading: str, size: Si
 
 def count_requests(level: Level) -> Counts:
     """Count the requests that wait, stream and have ended."""
-    flying = [exchange for exchange in level.exchanges if exchange.ended_ns is None]
+    flying = [
+        exchange
+        for exchange in level.exchanges
+        if exchange.ended_ns is None
+    ]
     streaming = sum(exchange.reads > 0 for exchange in flying)
     sent = sum(exchange.sent_ns is not None for exchange in flying)
     ended = len(level.exchanges) - len(flying)
-    if not level.is_burst:  # then these are only the ones that have not been tallied yet
+    # then these are only the ones that have not been tallied yet
+    if not level.is_burst:
         ended += level.tally.ended
     return Counts(max(sent - streaming, 0), streaming, ended)
 
 
-def choose_busiest(exchanges: Sequence[Exchange], room: int) -> Sequence[Exchange]:
+def choose_busiest(
+    exchanges: Sequence[Exchange], room: int
+) -> Sequence[Exchange]:
     """Return those for which there is room: first streaming ones, then waiting, then ended."""
     if len(exchanges) <= room:
         return exchanges
@@ -161,7 +180,10 @@ def choose_busiest(exchanges: Sequence[Exchange], room: int) -> Sequence[Exchang
 
 
 def format_request(
-    exchange: Exchange, now_ns: int, outcome: Outcome | None = None, width: int = WIDTH
+    exchange: Exchange,
+    now_ns: int,
+    outcome: Outcome | None = None,
+    width: int = WIDTH,
 ) -> str:
     """Return the line of a request, in the columns of the study.
 
@@ -171,7 +193,9 @@ def format_request(
     number, sent = str(exchange.task.number), exchange.sent_ns
     if sent is None:
         unknown = [UNKNOWN] * 5
-        return format_row(REQUEST_COLUMNS, [number, *unknown, "  connecting"], width)
+        return format_row(
+            REQUEST_COLUMNS, [number, *unknown, "  connecting"], width
+        )
     first, last = exchange.first_ns, exchange.last_read_ns
     until = exchange.ended_ns or now_ns
     tokens: int | None = max(exchange.reads - 1, 0)

@@ -20,7 +20,9 @@ Row = Mapping[str, Any]  # a row of a view of results.db: column -> value
 WIDTH = 80
 LEAST_WIDTH = 20  # for a window that reports less, or no width at all
 GPU_MARK = "g"  # after watts and joules of the GPU alone
-GPU_NOTE = f"        {GPU_MARK}: GPU only; the total with the CPU is unknown"
+GPU_NOTE = (
+    f"        {GPU_MARK}: GPU only; the total with the CPU is unknown"
+)
 GPU_COLUMNS = {  # the column of a level -> the same of the GPU alone
     "mean_w": "gpu_power_w",
     "joules_per_output_token": "gpu_joules_per_output_token",
@@ -34,7 +36,8 @@ class Column:
     above: str  # first line of its heading
     name: str  # second line
     cells: int
-    rank: int  # columns of low rank are dropped first where there is no room
+    # columns of low rank are dropped first where there is no room
+    rank: int
 
 
 Columns = tuple[Column, ...]
@@ -57,14 +60,20 @@ LEVEL_COLUMNS: Columns = (
 def choose_columns(columns: Columns, width: int) -> list[int]:
     """Return the numbers of the columns that a window of this width shows, in order."""
     shown = list(range(len(columns)))
-    while sum(columns[number].cells for number in shown) > width and len(shown) > 1:
+    while (
+        sum(columns[number].cells for number in shown) > width
+        and len(shown) > 1
+    ):
         shown.remove(min(shown, key=lambda number: columns[number].rank))
     return shown
 
 
 def format_row(columns: Columns, values: Sequence[str], width: int) -> str:
     """Return the values under their columns, without those that do not fit."""
-    cells = [f"{values[n]:>{columns[n].cells}}" for n in choose_columns(columns, width)]
+    cells = [
+        f"{values[n]:>{columns[n].cells}}"
+        for n in choose_columns(columns, width)
+    ]
     return "".join(cells).rstrip()
 
 
@@ -107,12 +116,17 @@ def format_power(row: Row, column: str, places: int) -> str:
     of_gpu = row[GPU_COLUMNS[column]]
     if row[column] is not None or of_gpu is None:
         return format_number(row[column], places)
-    return format_number(of_gpu, places if of_gpu < 9.9995 else 1) + GPU_MARK
+    return (
+        format_number(of_gpu, places if of_gpu < 9.9995 else 1) + GPU_MARK
+    )
 
 
 def is_gpu_alone(row: Row) -> bool:
     """Return whether watts or joules of a level are known for the GPU only."""
-    return any(row[all_] is None and row[gpu] is not None for all_, gpu in GPU_COLUMNS.items())
+    return any(
+        row[all_] is None and row[gpu] is not None
+        for all_, gpu in GPU_COLUMNS.items()
+    )
 
 
 def format_steady(row: Row) -> str:

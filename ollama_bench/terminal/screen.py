@@ -47,8 +47,10 @@ from ollama_bench.terminal.rows import (
 )
 
 DRAW_EVERY_S = 1.0
-DRAW_BUDGET = 250  # a pause is at least this many times as long as the draw before it
-WARNING_STYLE = "bold magenta"  # yellow is faint on a white terminal, blue on a black one
+# a pause is at least this many times as long as the draw before it
+DRAW_BUDGET = 250
+# yellow is faint on a white terminal, blue on a black one
+WARNING_STYLE = "bold magenta"
 
 
 class Console:
@@ -58,9 +60,16 @@ class Console:
     the reader of a pipe has left (`| head`), ``on_left`` is called.
     """
 
-    def __init__(self, plain: bool = False, on_left: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        plain: bool = False,
+        on_left: Callable[[], object] | None = None,
+    ) -> None:
         self._rich = RichConsole(
-            width=output.find_rich_width(), highlight=False, markup=False, soft_wrap=True
+            width=output.find_rich_width(),
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
         is_dumb = os.environ.get("TERM") == "dumb"
         self.live = self._rich.is_terminal and not plain and not is_dumb
@@ -68,7 +77,8 @@ class Console:
         self._screen: Live | None = None
         self._heading = ""
         self._next_draw = 0.0
-        self._told: tuple[int, int] | None = None  # steps of streaming and ended that were told
+        # steps of streaming and ended that were told
+        self._told: tuple[int, int] | None = None
         self._has_table = False
         self._has_gpu_note = False
 
@@ -95,7 +105,10 @@ class Console:
     def sentence(self, text: str) -> None:
         """Show a sentence in bold, broken between words."""
         lines = textwrap.wrap(
-            output.clean(text), self.width - 1, break_long_words=False, break_on_hyphens=False
+            output.clean(text),
+            self.width - 1,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
         for line in lines:
             self.say(line, "bold")
@@ -106,11 +119,17 @@ class Console:
 
     def level_started(self, heading: str) -> None:
         """Show the level's heading, and open the live screen on a terminal."""
-        self._heading, self._told, self._next_draw = output.clean(heading), None, 0.0
+        self._heading, self._told, self._next_draw = (
+            output.clean(heading),
+            None,
+            0.0,
+        )
         if not self.live:
             self.say(heading)
             return
-        self._screen = Live(console=self._rich, auto_refresh=False, transient=True)
+        self._screen = Live(
+            console=self._rich, auto_refresh=False, transient=True
+        )
         with self._showing():
             self._screen.start()
 
@@ -126,7 +145,9 @@ class Console:
             self.say(GPU_NOTE)
         if row["client_limited"]:
             name = "" if row["slept_s"] else "client-limited, "
-            self.warn(f"        {name}do not trust this level: {row['client_limited_why']}")
+            self.warn(
+                f"        {name}do not trust this level: {row['client_limited_why']}"
+            )
 
     def table(self, rows: Sequence[Row]) -> None:
         """Show all levels together: of several models, with the name above each of them, or if
@@ -136,7 +157,9 @@ class Console:
             return
         self.say("")
         self._say_heading()
-        for model, levels in itertools.groupby(rows, lambda row: row["model"]):
+        for model, levels in itertools.groupby(
+            rows, lambda row: row["model"]
+        ):
             if has_models:
                 self.say(model)
             for row in levels:
@@ -153,7 +176,9 @@ class Console:
         if self._screen is None or began < self._next_draw:
             return
         with self._showing():
-            picture = Text(self._picture(level, sample), no_wrap=True, overflow="crop")
+            picture = Text(
+                self._picture(level, sample), no_wrap=True, overflow="crop"
+            )
             self._screen.update(picture, refresh=True)
         took = time.monotonic() - began
         self._next_draw = began + max(DRAW_EVERY_S, DRAW_BUDGET * took)
@@ -173,13 +198,18 @@ class Console:
 
     def _picture(self, level: Level, sample: Mapping[str, Any]) -> str:
         width, height = self._rich.size
-        return draw_picture(level, sample, self._heading, Size(width, height))
+        return draw_picture(
+            level, sample, self._heading, Size(width, height)
+        )
 
     def _say_heading(self) -> None:
         self.say(format_heading(LEVEL_COLUMNS, self.width), "bold")
 
     def _say_level(self, row: Row) -> None:
-        self.say(format_level(row, self.width), "bold red" if row["errors"] else None)
+        self.say(
+            format_level(row, self.width),
+            "bold red" if row["errors"] else None,
+        )
 
     def _close_screen(self) -> None:
         if self._screen is not None:
@@ -192,7 +222,8 @@ class Console:
         """Handle an output that fails while the block writes to it."""
         try:
             yield
-        except (OSError, SystemExit) as error:  # rich raises SystemExit for a pipe without reader
+        except (OSError, SystemExit) as error:
+            # rich raises SystemExit for a pipe without reader
             self._rich.quiet = True
             output.silence(sys.stdout)
             if isinstance(error, (BrokenPipeError, SystemExit)):

@@ -18,7 +18,8 @@ from urllib3.util import wait_for_write
 from ollama_bench.transport.exchange import Exchange
 from ollama_bench.transport.lines import Address, Lines
 
-CANCEL_LOOK_S = 0.1  # how often a thread that connects checks whether it still should
+# how often a thread that connects checks whether it still should
+CANCEL_LOOK_S = 0.1
 
 
 class ExchangeSlot:
@@ -55,7 +56,9 @@ class TappedConnection(HTTPConnection):
 
     scheme = "http"
 
-    def __init__(self, *arguments: Any, slot: ExchangeSlot, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, slot: ExchangeSlot, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self.slot = slot
         self._patience_s: float | None = None
@@ -88,7 +91,9 @@ class TappedConnection(HTTPConnection):
         lines = exchange.lines or Lines()
         try:
             addresses = lines.addresses(self._dns_host, self.port)
-            sock = connect(addresses, self._patience_s, self.socket_options, exchange)
+            sock = connect(
+                addresses, self._patience_s, self.socket_options, exchange
+            )
         except OSError as error:
             message = f"Failed to establish a new connection: {error}"
             raise NewConnectionError(self, message) from error
@@ -156,7 +161,10 @@ def connect(
 
 
 def connect_one(
-    sock: socket.socket, address: Any, timeout_s: float | None, exchange: Exchange
+    sock: socket.socket,
+    address: Any,
+    timeout_s: float | None,
+    exchange: Exchange,
 ) -> None:
     """Connect a non-blocking socket and wait for it. Raises OSError."""
     try:

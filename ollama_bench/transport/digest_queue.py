@@ -12,7 +12,8 @@ class Recording(Protocol):
     """What the queue needs of an exchange."""
 
     is_urgent: bool  # digested before others
-    pauses: bool  # an episode of a stream that goes on: digested before others
+    # an episode of a stream that goes on: digested before others
+    pauses: bool
 
     @property
     def recorded_bytes(self) -> int: ...
@@ -31,7 +32,9 @@ class DigestQueue:
 
     def __init__(self, later_s: float = 0.0) -> None:
         self._later_s = later_s
-        self._waiting: collections.deque[tuple[float, Recording]] = collections.deque()
+        self._waiting: collections.deque[tuple[float, Recording]] = (
+            collections.deque()
+        )
         self._lock = threading.Lock()
         self._is_busy = False
         self._bytes = 0
@@ -51,7 +54,9 @@ class DigestQueue:
             if recording.is_urgent or recording.pauses:
                 self._waiting.appendleft((0.0, recording))
             else:
-                self._waiting.append((time.monotonic() + self._later_s, recording))
+                self._waiting.append(
+                    (time.monotonic() + self._later_s, recording)
+                )
         self.look()
 
     def done(self) -> None:
@@ -64,7 +69,9 @@ class DigestQueue:
         """Hold nothing back any more: no stream is left to disturb."""
         self._later_s = 0.0
         with self._lock:
-            self._waiting = collections.deque((0.0, recording) for _, recording in self._waiting)
+            self._waiting = collections.deque(
+                (0.0, recording) for _, recording in self._waiting
+            )
         self.look()
 
     def delay(self, later_s: float) -> None:
@@ -74,7 +81,11 @@ class DigestQueue:
     def look(self) -> None:
         """Give the turn to the next recording if it is due and the turn is free."""
         with self._lock:
-            if self._is_busy or not self._waiting or self._waiting[0][0] > time.monotonic():
+            if (
+                self._is_busy
+                or not self._waiting
+                or self._waiting[0][0] > time.monotonic()
+            ):
                 return
             self._is_busy = True
             _, recording = self._waiting.popleft()

@@ -35,15 +35,23 @@ import requests
 
 from ollama_bench.transport import capabilities, recorder, syscalls
 from ollama_bench.transport.digest_queue import DigestQueue
-from ollama_bench.transport.lines import FRESH_S, Line, Lines, ServerKey, shut_down
+from ollama_bench.transport.lines import (
+    FRESH_S,
+    Line,
+    Lines,
+    ServerKey,
+    shut_down,
+)
 from ollama_bench.transport.reader import Reader
 from ollama_bench.transport.recorder import Recorder
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-PIECE_BYTES = 65_536  # handed out at once: a small answer can be packed gigabytes
-SMALL_BYTES = 65_536  # the socket's buffer takes this much, whether or not the server reads
+# handed out at once: a small answer can be packed gigabytes
+PIECE_BYTES = 65_536
+# the socket's buffer takes this much, whether or not the server reads
+SMALL_BYTES = 65_536
 
 
 class Step(enum.Enum):
@@ -86,20 +94,27 @@ class Exchange:
         self.reader, self.lines, self.digests = reader, lines, digests
         self.on_ready, self.on_over = on_ready, on_over
         self.needs_line = needs_line
-        self.is_urgent = False  # digested before others: somebody waits for what it says
-        self.intended_ns: int | None = None  # when it should leave, where that was planned
+        # digested before others: somebody waits for what it says
+        self.is_urgent = False
+        # when it should leave, where that was planned
+        self.intended_ns: int | None = None
         self.sent_ns: int | None = None
         self.first_read_ns: int | None = None
-        self.ended_ns: int | None = None  # the last byte, the end of file or the error
-        self.cancelled: str | None = None  # why the client itself cut the stream
-        self.pauses = False  # an episode is digested while the server may go on sending
+        # the last byte, the end of file or the error
+        self.ended_ns: int | None = None
+        # why the client itself cut the stream
+        self.cancelled: str | None = None
+        # an episode is digested while the server may go on sending
+        self.pauses = False
         self.resumed_ns: int | None = None  # a later episode began
-        self.at_ns: int | None = None  # instant of the bytes handed out last
+        # instant of the bytes handed out last
+        self.at_ns: int | None = None
         self.key: ServerKey | None = None  # of its server
         self.line: Line | None = None
         self._records = capabilities.RECORDS
         self._recorder = Recorder(marks, is_last)
-        self._handshake: socket.socket | None = None  # a connection that is not usable yet
+        # a connection that is not usable yet
+        self._handshake: socket.socket | None = None
         self._plain_stamps = array("q")  # of reads without a recording
         self._parts: list[bytes] = []
         self._payload = b""  # headers and body, as http.client writes them
@@ -134,7 +149,11 @@ class Exchange:
     def reads(self) -> int:
         """Count the reads that have brought something."""
         recorder = self._recorder
-        return recorder.earlier_reads + recorder.reads + len(self._plain_stamps)
+        return (
+            recorder.earlier_reads
+            + recorder.reads
+            + len(self._plain_stamps)
+        )
 
     @property
     def first_ns(self) -> int | None:
@@ -144,7 +163,11 @@ class Exchange:
     @property
     def last_read_ns(self) -> int | None:
         """Instant of the last read; of the first, or of resuming, where nothing came since."""
-        last_ns = self._plain_stamps[-1] if self._plain_stamps else self._recorder.last_ns
+        last_ns = (
+            self._plain_stamps[-1]
+            if self._plain_stamps
+            else self._recorder.last_ns
+        )
         return last_ns or self.resumed_ns or self.first_read_ns
 
     @property
@@ -171,13 +194,19 @@ class Exchange:
         """Take bytes of the request, as http.client writes them."""
         self._parts.append(bytes(data))
 
-    def open_answer(self, key: ServerKey, dial: Callable[[], socket.socket]) -> io.BufferedReader:
+    def open_answer(
+        self, key: ServerKey, dial: Callable[[], socket.socket]
+    ) -> io.BufferedReader:
         """Return the file that http.client reads the answer from; ``dial`` connects to its server.
 
         Raises ConnectionAbortedError when the exchange is cancelled.
         """
         self._refuse_if_cancelled()
-        self.key, self._dial, self._payload = key, dial, b"".join(self._parts)
+        self.key, self._dial, self._payload = (
+            key,
+            dial,
+            b"".join(self._parts),
+        )
         return io.BufferedReader(AnswerFile(self), syscalls.READ_BYTES)
 
     def _refuse_if_cancelled(self) -> None:
@@ -210,7 +239,9 @@ class Exchange:
             self._listen(self._current_line())
         while (step := self._steps.get()) is not Step.DIGEST:
             self._take_step(step)
-        self._has_turn = self.digests is not None and self.sent_ns is not None
+        self._has_turn = (
+            self.digests is not None and self.sent_ns is not None
+        )
         recorder.settle(self.sent_ns)
         if self.first_read_ns is None:
             self.first_read_ns = recorder.first_instant()
@@ -223,7 +254,9 @@ class Exchange:
                 self._refuse_if_cancelled()
                 self._send(line)
         elif step is Step.RECEIVE:
-            self._recorder.receive_alone(self._current_line().sock, self._is_cut)
+            self._recorder.receive_alone(
+                self._current_line().sock, self._is_cut
+            )
             self.finish()
         elif self._error is not None:
             raise self._error
@@ -236,7 +269,8 @@ class Exchange:
         if self.needs_line or self.on_ready is None:
             try:
                 self._connect()
-            except Exception as error:  # it fails when it is due, not before
+            except Exception as error:
+                # it fails when it is due, not before
                 if self.on_ready is None:
                     raise
                 self._error = error
@@ -248,9 +282,12 @@ class Exchange:
     def _connect(self) -> Line:
         """Take an idle line to its server, or make one. Raises what urllib3 raises."""
         assert self.key is not None and self._dial is not None
-        if self.line is not None:  # the server hung up before the request was sent
+        # the server hung up before the request was sent
+        if self.line is not None:
             self.line.close()
-        self.line = self.lines.take(self.key) if self.lines is not None else None
+        self.line = (
+            self.lines.take(self.key) if self.lines is not None else None
+        )
         if self.line is None:
             self.line = Line(self._dial(), self.key, self.kernel_stamps)
             if self.reader is not None and self.line.is_plain:
@@ -314,7 +351,9 @@ class Exchange:
 
     def _is_usable(self, line: Line) -> bool:
         """Can the request be written on its own line? One idle for long is checked first."""
-        return not line.has_hung_up and (line.idle_s <= FRESH_S or line.is_open())
+        return not line.has_hung_up and (
+            line.idle_s <= FRESH_S or line.is_open()
+        )
 
     def _send(self, line: Line) -> None:
         self._recorder.begin(line.has_stamps, line.has_unasked_data)
@@ -326,10 +365,14 @@ class Exchange:
         try:
             sent = syscalls.send(line.number, self._payload)
         except OSError:
-            return  # whoever receives meets the same broken connection and reports it
-        if sent < len(self._payload):  # the thread that fires has others to fire and to watch
+            # whoever receives meets the same broken connection and reports it
+            return
+        # the thread that fires has others to fire and to watch
+        if sent < len(self._payload):
             rest = self._payload[sent:]
-            write_in_thread(lambda: write_all(line.sock, rest, self._is_cut))
+            write_in_thread(
+                lambda: write_all(line.sock, rest, self._is_cut)
+            )
 
     def _send_all(self, line: Line) -> None:
         """Write with Python's own method, which may wait."""
@@ -389,7 +432,8 @@ class Exchange:
     def _finish_answer(self) -> None:
         self.ended_ns = self._recorder.end_instant()
         if self.lines is not None and self._was_refused():
-            self.lines.hung_up(self._current_line().key)  # the next request distrusts such a line
+            # the next request distrusts such a line
+            self.lines.hung_up(self._current_line().key)
         if self.on_over is not None:
             self.on_over(self)
         else:
@@ -398,7 +442,11 @@ class Exchange:
     def _was_refused(self) -> bool:
         """Did the server close a used line without an answer?"""
         has_answer = self._recorder.reads > 0
-        return not has_answer and self._current_line().has_served and not self.cancelled
+        return (
+            not has_answer
+            and self._current_line().has_served
+            and not self.cancelled
+        )
 
     def begin_digest(self) -> None:
         """Wake its thread to read what was recorded."""
@@ -427,7 +475,9 @@ class Exchange:
 
     # -- reading what was recorded
 
-    def pieces(self, response: requests.Response) -> Iterator[tuple[int, bytes]]:
+    def pieces(
+        self, response: requests.Response
+    ) -> Iterator[tuple[int, bytes]]:
         """Yield the decoded body as (instant, bytes).
 
         Raises what urllib3 raises on a broken stream.
@@ -440,7 +490,9 @@ class Exchange:
             # half the cost of read1 for each chunk
             parts = raw.read_chunked(PIECE_BYTES, decode_content=True)
         else:
-            parts = iter(lambda: raw.read1(PIECE_BYTES, decode_content=True), b"")
+            parts = iter(
+                lambda: raw.read1(PIECE_BYTES, decode_content=True), b""
+            )
         for data in parts:
             yield self._instant_of_piece(), data
 
@@ -476,7 +528,9 @@ def write_in_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="sender", daemon=True).start()
 
 
-def write_all(sock: socket.socket, data: bytes, is_cut: Callable[[], bool]) -> None:
+def write_all(
+    sock: socket.socket, data: bytes, is_cut: Callable[[], bool]
+) -> None:
     """Write it all; whoever receives meets the same broken connection and reports it."""
     with contextlib.suppress(OSError):
         if capabilities.SHUTDOWN_WAKES:
@@ -485,7 +539,9 @@ def write_all(sock: socket.socket, data: bytes, is_cut: Callable[[], bool]) -> N
             write_in_steps(sock, memoryview(data), is_cut)
 
 
-def write_in_steps(sock: socket.socket, data: memoryview, is_cut: Callable[[], bool]) -> None:
+def write_in_steps(
+    sock: socket.socket, data: memoryview, is_cut: Callable[[], bool]
+) -> None:
     """Write it all, but look now and then whether the stream was cut. Raises OSError."""
     sock.settimeout(recorder.CUT_LOOK_S)
     while data and not is_cut():

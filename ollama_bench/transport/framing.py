@@ -15,7 +15,8 @@ UNTIL_CLOSE = -1  # end of a body that lasts until the end of file
 FORGOTTEN = -1  # end of a head that was dropped with an earlier episode
 BLANK_LINE = re.compile(rb"\n\r?\n")
 VERSIONS = (b"HTTP/1.", b"HTTP/0.9")
-PLAIN_HEADERS = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r?\n)*\r?\n")  # no folded, no odd line
+# no folded, no odd line
+PLAIN_HEADERS = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r?\n)*\r?\n")
 
 HeaderFields: TypeAlias = "dict[str, str] | http.client.HTTPMessage"
 
@@ -66,8 +67,12 @@ class Framing:
         if self.body_end is None:
             self.complete, end = self._walk(data), self.walked
         else:
-            self.complete, end = 0 <= self.body_end <= len(data), self.body_end
-        if self.complete:  # a line on which more has come, or anything odd, carries no other answer
+            self.complete, end = (
+                0 <= self.body_end <= len(data),
+                self.body_end,
+            )
+        # a line on which more has come, or anything odd, carries no other answer
+        if self.complete:
             self.keeps = self.keeps and end == len(data)
         return self.complete
 
@@ -81,7 +86,11 @@ class Framing:
 
     def is_between(self, data: bytearray) -> bool:
         """Do the bytes end where they may be cut: not within the line of a chunk's size?"""
-        return not self.is_chunked or self._walk(data) or self.walked == len(data)
+        return (
+            not self.is_chunked
+            or self._walk(data)
+            or self.walked == len(data)
+        )
 
     def drop(self, data: bytearray) -> None:
         """Forget these bytes: positions count from their end, what follows is body."""
@@ -110,7 +119,8 @@ class Framing:
         version = bytes(data[self.walked : self.walked + 8])
         self.head_start, self.walked = self.walked, end
         self._searched = end
-        if 100 <= status < 200 and status != 101:  # informational: the real head follows
+        # informational: the real head follows
+        if 100 <= status < 200 and status != 101:
             self.head_start = end
             return True
         headers = parse_headers(bytes(data[line_end + 1 : end]))
@@ -121,19 +131,30 @@ class Framing:
         self._settle(status, version, headers)
         return True
 
-    def _settle(self, status: int, version: bytes, headers: HeaderFields) -> None:
+    def _settle(
+        self, status: int, version: bytes, headers: HeaderFields
+    ) -> None:
         """Decide how the body is framed, as http.client does."""
         connection = (headers.get("connection") or "").lower()
-        is_kept = version not in (b"HTTP/1.0", b"HTTP/0.9") or "keep-alive" in connection
+        is_kept = (
+            version not in (b"HTTP/1.0", b"HTTP/0.9")
+            or "keep-alive" in connection
+        )
         self.keeps = "close" not in connection and is_kept
         if status in (101, 204, 304):
             self.body_end = self.head_end
         elif (headers.get("transfer-encoding") or "").lower() == "chunked":
             self.ending = b"\r\n\r\n"
-        elif (length := parse_length(headers.get("content-length"))) is not None:
+        elif (
+            length := parse_length(headers.get("content-length"))
+        ) is not None:
             self.body_end = self.head_end + length
         else:
-            self.body_end, self.ending, self.keeps = UNTIL_CLOSE, NEVER, False
+            self.body_end, self.ending, self.keeps = (
+                UNTIL_CLOSE,
+                NEVER,
+                False,
+            )
 
     def _walk(self, data: bytearray) -> bool:
         """Walk over whole chunks; True at the last one, or at an invalid one.
@@ -197,7 +218,9 @@ def _parse_plain_headers(head: str) -> dict[str, str]:
     for line in head.split("\n"):
         name, colon, value = line.partition(":")
         if colon:
-            fields.setdefault(name.lower(), value.lstrip(" \t").rstrip("\r"))
+            fields.setdefault(
+                name.lower(), value.lstrip(" \t").rstrip("\r")
+            )
     return fields
 
 
@@ -217,7 +240,8 @@ def parse_chunk_size(line: bytes | bytearray) -> int | None:
     digits = line if line.isalnum() else line.split(b";")[0].rstrip(b" \t")
     if b"\n" in line:  # http.client ends the line there
         return None
-    if not digits.isalnum() or len(digits) > LONGEST_LENGTH:  # int() would accept a sign, too
+    # int() would accept a sign, too
+    if not digits.isalnum() or len(digits) > LONGEST_LENGTH:
         return None
     try:
         return int(digits, 16)

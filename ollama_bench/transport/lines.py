@@ -12,24 +12,35 @@ from urllib3.util import wait_for_read
 
 from ollama_bench.transport import stamps, syscalls
 
-KEPT_AFTER_S = 0.02  # a server that has not hung up this long after a reply keeps its connections
-FRESH_S = 1.0  # a line idle for less is written to without checking it first
+# a server that has not hung up this long after a reply keeps its connections
+KEPT_AFTER_S = 0.02
+# a line idle for less is written to without checking it first
+FRESH_S = 1.0
 
 ServerKey: TypeAlias = tuple[str, str, int]  # scheme, host, port
-Address: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo returns them
+# as socket.getaddrinfo returns them
+Address: TypeAlias = tuple[int, int, int, str, Any]
 
 
 class Line:
     """A connection to a server. It carries one exchange at a time."""
 
-    def __init__(self, sock: socket.socket, key: ServerKey, kernel_stamps: bool = False) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        key: ServerKey,
+        kernel_stamps: bool = False,
+    ) -> None:
         self.sock, self.key = sock, key
         # TLS: its object must not read and write at once
         self.is_plain = type(sock) is socket.socket
-        self.has_stamps = kernel_stamps and self.is_plain and stamps.request_stamps(sock)
+        self.has_stamps = (
+            kernel_stamps and self.is_plain and stamps.request_stamps(sock)
+        )
         self.number = sock.fileno()
         self.has_served = False
-        self.has_hung_up = False  # the server closed it while no request was on it
+        # the server closed it while no request was on it
+        self.has_hung_up = False
         self.has_unasked_data = False  # the server sent something then
         self._idle_since = time.monotonic()
 
@@ -48,7 +59,9 @@ class Line:
 
     def note_idle_event(self) -> None:
         """Something came while no request was on the line: data, or the end of file."""
-        self.has_unasked_data = not self.has_served and syscalls.peek(self.number) > 0
+        self.has_unasked_data = (
+            not self.has_served and syscalls.peek(self.number) > 0
+        )
         self.has_hung_up = not self.has_unasked_data
 
     def is_open(self) -> bool:
@@ -94,7 +107,11 @@ class Lines:
         """Is the server known to keep a connection after a reply?"""
         with self._lock:
             idle = self._idle.get(key, [])
-            while key not in self._keeps and idle and idle[0].idle_s >= KEPT_AFTER_S:
+            while (
+                key not in self._keeps
+                and idle
+                and idle[0].idle_s >= KEPT_AFTER_S
+            ):
                 self._judge_oldest(key, idle)
             return self._keeps.get(key, False)
 
@@ -105,7 +122,8 @@ class Lines:
             self._keeps[key] = True
             return
         idle.pop(0)
-        if oldest.has_served and oldest.idle_s < FRESH_S:  # an older one may have timed out
+        # an older one may have timed out
+        if oldest.has_served and oldest.idle_s < FRESH_S:
             self._keeps[key] = False
         oldest.close()
 
@@ -156,5 +174,7 @@ class Lines:
         key = host, port
         if key not in self._addresses:
             name = host.strip("[]")
-            self._addresses[key] = list(socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM))
+            self._addresses[key] = list(
+                socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM)
+            )
         return self._addresses[key]

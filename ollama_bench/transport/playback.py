@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from ollama_bench.transport.framing import parse_chunk_size
 
-SHORT_DIGITS = 8  # a chunk's size with fewer is taken as it is, where there is nothing else
+# a chunk's size with fewer is taken as it is, where there is nothing else
+SHORT_DIGITS = 8
 
 
 class Playback:
@@ -16,7 +17,14 @@ class Playback:
     ``head_end`` is where the answer's head ends in these bytes. Handing out begins at ``start``.
     """
 
-    __slots__ = ("_data", "_ends", "_head_end", "_position", "_read", "instants")
+    __slots__ = (
+        "_data",
+        "_ends",
+        "_head_end",
+        "_position",
+        "_read",
+        "instants",
+    )
 
     def __init__(
         self,
@@ -82,7 +90,11 @@ class Playback:
             digits = data[position:line_end]
             try:  # the hot path: once for each chunk
                 is_short = len(digits) < SHORT_DIGITS and digits.isalnum()
-                size = int(digits, 16) if is_short else parse_chunk_size(digits)
+                size = (
+                    int(digits, 16)
+                    if is_short
+                    else parse_chunk_size(digits)
+                )
             except ValueError:
                 break
             if not size:

@@ -18,7 +18,8 @@ from ollama_bench.transport.recorder import END_GRACE_S, Recorder
 
 MOST_EVENTS = 512  # of one round
 NAP_S = 0.001  # between two rounds, so that a round finds several tokens
-NAP_SHARE = 0.06  # a nap is at most this share of the mean gap between a stream's reads
+# a nap is at most this share of the mean gap between a stream's reads
+NAP_SHARE = 0.06
 NAP_EVERY_S = 0.25  # how often that is judged
 
 
@@ -65,7 +66,8 @@ class Reader:
     """
 
     def __init__(self, stamps: bool = True) -> None:
-        self.failure: BaseException | None = None  # of what was called when a stream had ended
+        # of what was called when a stream had ended
+        self.failure: BaseException | None = None
         self._stamps = stamps and capabilities.KERNEL_STAMPS
         self._poll: Poll = Epoll() if hasattr(select, "epoll") else Kqueue()
         self._streams: dict[int, Stream] = {}  # by descriptor
@@ -73,9 +75,14 @@ class Reader:
         self._waker, self._woken = socket.socketpair()
         self._poll.register(self._woken.fileno())
         # streams whose last line has come, the end of their framing has not; and until when
-        self._closing: collections.deque[tuple[float, Stream]] = collections.deque()
-        self.death: BaseException | None = None  # why nothing is received here any more
-        self._thread = threading.Thread(target=self._live, name="reader", daemon=True)
+        self._closing: collections.deque[tuple[float, Stream]] = (
+            collections.deque()
+        )
+        # why nothing is received here any more
+        self.death: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._live, name="reader", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Reader:
@@ -92,12 +99,19 @@ class Reader:
         self._lines[line.number] = line
         self._poll.register(line.number)
 
-    def watch(self, line: Line, recorder: Recorder, exchange: Receiving) -> None:
+    def watch(
+        self, line: Line, recorder: Recorder, exchange: Receiving
+    ) -> None:
         """Receive on this line until the recording, or an episode of it, is over."""
-        stream = self._streams[line.number] = Stream(line, recorder, exchange)
+        stream = self._streams[line.number] = Stream(
+            line, recorder, exchange
+        )
         if self.death is None and self._lines.get(line.number) is not line:
             self.register(line)
-        if self.death is not None and self._streams.pop(line.number, None) is stream:
+        if (
+            self.death is not None
+            and self._streams.pop(line.number, None) is stream
+        ):
             exchange.receive_alone()
 
     def _live(self) -> None:
@@ -106,7 +120,11 @@ class Reader:
             self._work()
         except BaseException as error:
             self.death = error
-            why = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            why = (
+                error
+                if isinstance(error, Exception)
+                else RuntimeError(repr(error))
+            )
             with contextlib.suppress(KeyError):  # none is left
                 while True:
                     _, stream = self._streams.popitem()
@@ -139,14 +157,20 @@ class Reader:
                     continue
                 if got < 0:
                     continue
-                if recorder.note(view[:got], perf_counter_ns(), stamp() if stamps else None):
+                if recorder.note(
+                    view[:got],
+                    perf_counter_ns(),
+                    stamp() if stamps else None,
+                ):
                     has_ended = True
                     self._end(stream)
                 elif recorder.says_last:
                     self._close_soon(stream)
             self._end_closing()
             if stamps:
-                naps.take(len(numbers), len(streams), is_allowed=not has_ended)
+                naps.take(
+                    len(numbers), len(streams), is_allowed=not has_ended
+                )
 
     def _close_soon(self, stream: Stream) -> None:
         """The reply's last line has come: give its framing a moment to end."""
@@ -182,7 +206,8 @@ class Reader:
     def _finish(self, stream: Stream) -> None:
         try:
             stream.exchange.finish()
-        except Exception as error:  # this thread must live for the other streams
+        except Exception as error:
+            # this thread must live for the other streams
             self.failure = self.failure or error
             stream.exchange.begin_digest()
 
@@ -217,7 +242,10 @@ class Epoll:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self.close, self.unregister = self._epoll.close, self._epoll.unregister
+        self.close, self.unregister = (
+            self._epoll.close,
+            self._epoll.unregister,
+        )
 
     def register(self, number: int) -> None:
         self._epoll.register(number, select.EPOLLIN)
@@ -230,7 +258,8 @@ class Kqueue:
     """A Poll of macOS."""
 
     def __init__(self) -> None:
-        self._select: Any = select  # the type checker knows kqueue on macOS alone
+        # the type checker knows kqueue on macOS alone
+        self._select: Any = select
         self._kqueue = self._select.kqueue()
         self.close = self._kqueue.close
 
@@ -241,8 +270,13 @@ class Kqueue:
         self._change(number, self._select.KQ_EV_DELETE)
 
     def _change(self, number: int, action: int) -> None:
-        event = self._select.kevent(number, self._select.KQ_FILTER_READ, action)
+        event = self._select.kevent(
+            number, self._select.KQ_FILTER_READ, action
+        )
         self._kqueue.control([event], 0)
 
     def wait(self, timeout_s: float | None) -> list[int]:
-        return [event.ident for event in self._kqueue.control(None, MOST_EVENTS, timeout_s)]
+        return [
+            event.ident
+            for event in self._kqueue.control(None, MOST_EVENTS, timeout_s)
+        ]

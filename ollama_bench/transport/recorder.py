@@ -16,9 +16,12 @@ from ollama_bench.transport.framing import Framing
 from ollama_bench.transport.playback import Playback
 from ollama_bench.transport.syscalls import NO_STAMP, READ_BYTES, TIMESPEC
 
-EPISODE_BYTES = 8 << 20  # a longer answer is digested in episodes: memory stays bounded
-END_GRACE_S = 0.003  # after a reply's last line its framing must end in this time
-CUT_LOOK_S = 0.5  # how often a receive that no shutdown wakes looks whether it was cut
+# a longer answer is digested in episodes: memory stays bounded
+EPISODE_BYTES = 8 << 20
+# after a reply's last line its framing must end in this time
+END_GRACE_S = 0.003
+# how often a receive that no shutdown wakes looks whether it was cut
+CUT_LOOK_S = 0.5
 LONGEST_MARK = 16  # bytes
 LINE_END = re.compile(rb"[\r\n]")
 LAST_CHUNK = b"\r\n0\r\n\r\n"
@@ -54,12 +57,16 @@ class Recorder:
         "read_lags_ns",
     )
 
-    def __init__(self, marks: tuple[bytes, ...], is_last: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, marks: tuple[bytes, ...], is_last: Callable[[bytes], bool]
+    ) -> None:
         self._marks, self._is_last = marks, is_last
         self.has_ended = False
-        self.end_read: int | None = None  # the read with the answer's last line, or its last byte
+        # the read with the answer's last line, or its last byte
+        self.end_read: int | None = None
         self.earlier_reads = 0  # of earlier episodes
-        self.read_lags_ns = array("q")  # our instant minus the kernel's, one for each read
+        # our instant minus the kernel's, one for each read
+        self.read_lags_ns = array("q")
         self._framing = Framing()
         self._error: Exception | None = None
         self._last_ns = 0  # instant of the last read of an earlier episode
@@ -69,11 +76,14 @@ class Recorder:
 
     def _clear(self) -> None:
         self.data = bytearray()
-        self._log = array("q")  # for each read our instant, and where its bytes end
-        self._kernel = bytearray()  # a timespec for each read, zeros where there was none
+        # for each read our instant, and where its bytes end
+        self._log = array("q")
+        # a timespec for each read, zeros where there was none
+        self._kernel = bytearray()
         self._playback = Playback(bytearray(), array("q"), array("q"))
         self._says_last = False
-        self._mark_at: int | None = None  # a mark lies here, in a line that is incomplete
+        # a mark lies here, in a line that is incomplete
+        self._mark_at: int | None = None
 
     def begin_episode(self) -> None:
         """Forget what was recorded and handed out."""
@@ -83,7 +93,11 @@ class Recorder:
 
     def free(self) -> None:
         """Let go of the bytes; the instants stay."""
-        self.data, self._kernel, self._framing = bytearray(), bytearray(), Framing()
+        self.data, self._kernel, self._framing = (
+            bytearray(),
+            bytearray(),
+            Framing(),
+        )
         self._playback.free()
 
     def begin(self, stamped: bool, has_unasked_data: bool) -> None:
@@ -112,14 +126,20 @@ class Recorder:
         log = self._log
         if not log:
             return None
-        return log[(len(log) - 1) & ~1]  # the reader may be between the two numbers of a read
+        # the reader may be between the two numbers of a read
+        return log[(len(log) - 1) & ~1]
 
     @property
     def says_last(self) -> bool:
         """Has the reply's last line come?"""
         return self._says_last
 
-    def note(self, new: memoryview, at_ns: int, stamp: memoryview | bytes | None = None) -> bool:
+    def note(
+        self,
+        new: memoryview,
+        at_ns: int,
+        stamp: memoryview | bytes | None = None,
+    ) -> bool:
         """Take the bytes of one read, none at the end of file. Is the episode over?
 
         The hot path: once for each read of each stream.
@@ -138,7 +158,10 @@ class Recorder:
                 self._look_for_last(start, self._mark_at)
             else:
                 for mark in self._marks:
-                    found = data.find(mark, start - LONGEST_MARK if start > LONGEST_MARK else 0)
+                    found = data.find(
+                        mark,
+                        start - LONGEST_MARK if start > LONGEST_MARK else 0,
+                    )
                     if found >= 0:
                         self._look_for_last(start, found)
                         break
@@ -152,13 +175,18 @@ class Recorder:
 
     def _ends(self) -> bool:
         """Is the answer over, now that it ends as its framing does?"""
-        if self._says_last and self.data.endswith(LAST_CHUNK) and self._framing.trust_end():
+        if (
+            self._says_last
+            and self.data.endswith(LAST_CHUNK)
+            and self._framing.trust_end()
+        ):
             return True
         return self._framing.ends(self.data)
 
     def _ends_episode(self, start: int) -> bool:
         """Cut a long answer here if one may."""
-        is_between = self._framing.is_between(self.data)  # in any case: drop needs its walk
+        # in any case: drop needs its walk
+        is_between = self._framing.is_between(self.data)
         if not is_between and start <= 2 * EPISODE_BYTES:
             return False
         self._framing.drop(self.data)
@@ -167,16 +195,27 @@ class Recorder:
     def _look_for_last(self, start: int, mark_at: int) -> None:
         """Look for the reply's last line among the lines that this read, from ``start``, ends."""
         data = self.data
-        begin = max(data.rfind(b"\n", 0, mark_at), data.rfind(b"\r", 0, mark_at)) + 1
+        begin = (
+            max(
+                data.rfind(b"\n", 0, mark_at), data.rfind(b"\r", 0, mark_at)
+            )
+            + 1
+        )
         unseen = max(start, begin)
         if data.find(b"\n", unseen) < 0 and data.find(b"\r", unseen) < 0:
             self._mark_at = mark_at  # its end has not come
             return
         *lines, rest = LINE_END.split(data[begin:])
-        if any(self._is_last(bytes(line)) for line in lines if self._is_marked(line)):
+        if any(
+            self._is_last(bytes(line))
+            for line in lines
+            if self._is_marked(line)
+        ):
             self._says_last, self._marks = True, ()
             self.end_read = self.reads - 1
-        self._mark_at = len(data) - len(rest) if self._is_marked(rest) else None
+        self._mark_at = (
+            len(data) - len(rest) if self._is_marked(rest) else None
+        )
 
     def _is_marked(self, line: bytes | bytearray) -> bool:
         return any(mark in line for mark in self._marks)
@@ -195,7 +234,9 @@ class Recorder:
         return True
 
     def receive_alone(
-        self, sock: socket.socket, is_cut: Callable[[], bool] = lambda: False
+        self,
+        sock: socket.socket,
+        is_cut: Callable[[], bool] = lambda: False,
     ) -> None:
         """Record an episode in the stream's own thread.
 
@@ -210,8 +251,13 @@ class Recorder:
             while not is_over:
                 try:
                     is_over = self._receive(sock)
-                except TimeoutError as error:  # with a number it is the system's own
-                    has_ended = not must_look or error.errno is not None or self._says_last
+                except TimeoutError as error:
+                    # with a number it is the system's own
+                    has_ended = (
+                        not must_look
+                        or error.errno is not None
+                        or self._says_last
+                    )
                     is_over = (has_ended or is_cut()) and self.stop()
         except Exception as error:
             self.fail(error)
@@ -226,7 +272,9 @@ class Recorder:
             if self._says_last:
                 sock.settimeout(END_GRACE_S)
             if self._stamped:
-                got, control, _, _ = sock.recvmsg_into([buffer], stamps.ANCILLARY_BYTES)
+                got, control, _, _ = sock.recvmsg_into(
+                    [buffer], stamps.ANCILLARY_BYTES
+                )
                 stamp = control[0][2] if control else NO_STAMP
                 is_over = self.note(view[:got], perf_counter_ns(), stamp)
             else:
@@ -239,7 +287,11 @@ class Recorder:
     @property
     def leaves_line(self) -> bool:
         """Has the answer ended as it should, so that the line can carry another?"""
-        return self._framing.complete and self._framing.keeps and self._error is None
+        return (
+            self._framing.complete
+            and self._framing.keeps
+            and self._error is None
+        )
 
     def end_instant(self) -> int:
         """When the answer ended: the kernel's instant where there is one."""
@@ -251,7 +303,9 @@ class Recorder:
         place = self.end_read * TIMESPEC.size
         timespec = self._kernel[place : place + TIMESPEC.size]
         kernel_at = stamps.to_instants(timespec, self._offset_ns)[0]
-        return kernel_at if 0 <= ours - kernel_at < stamps.SECOND_NS else ours
+        return (
+            kernel_at if 0 <= ours - kernel_at < stamps.SECOND_NS else ours
+        )
 
     # -- once the episode is recorded
 
@@ -263,11 +317,19 @@ class Recorder:
         if self._came_before(sent_ns):
             self._refuse_early()
         instants, ends = self._log[::2], self._log[1::2]
-        if self._stamped and instants and stamps.is_clock_steady(self._offset_ns):
-            instants = self._merge_stamps(instants, max(sent_ns or 0, self._last_ns))
+        if (
+            self._stamped
+            and instants
+            and stamps.is_clock_steady(self._offset_ns)
+        ):
+            instants = self._merge_stamps(
+                instants, max(sent_ns or 0, self._last_ns)
+            )
         # http.client skips 100 Continue and no other informational answer
         start = 0 if self.earlier_reads else self._framing.head_start
-        self._playback = Playback(self.data, instants, ends, self._framing.head_end, start)
+        self._playback = Playback(
+            self.data, instants, ends, self._framing.head_end, start
+        )
 
     def _came_before(self, sent_ns: int | None) -> bool:
         if not self._log or self.earlier_reads or sent_ns is None:
@@ -276,24 +338,33 @@ class Recorder:
             return True
         has_stamp = self._stamped and any(self._kernel[: TIMESPEC.size])
         if has_stamp and stamps.is_clock_steady(self._offset_ns):
-            first = stamps.to_instants(self._kernel[: TIMESPEC.size], self._offset_ns)[0]
+            first = stamps.to_instants(
+                self._kernel[: TIMESPEC.size], self._offset_ns
+            )[0]
             return first + stamps.STEP_NS < sent_ns
         return self._log[0] < sent_ns
 
     def _refuse_early(self) -> None:
         self.begin_episode()
         self.has_ended = True
-        self._error = http.client.HTTPException("the server answered before the request was sent")
+        self._error = http.client.HTTPException(
+            "the server answered before the request was sent"
+        )
 
     def _merge_stamps(self, ours: array[int], earliest: int) -> array[int]:
         """Return the kernel's instants where they are plausible, else ours; note the read lags."""
         kernel = stamps.to_instants(self._kernel, self._offset_ns)
         lags = array("q", map(sub, ours, kernel))
-        if min(lags) >= 0 and kernel[0] >= earliest and all(map(le, kernel, kernel[1:])):
+        if (
+            min(lags) >= 0
+            and kernel[0] >= earliest
+            and all(map(le, kernel, kernel[1:]))
+        ):
             self.read_lags_ns.extend(lags)
             return array("q", kernel)
         merged = ours[:]
-        for read, kernel_at in enumerate(kernel):  # rare: a read without a stamp, or a clock set
+        # rare: a read without a stamp, or a clock set
+        for read, kernel_at in enumerate(kernel):
             if earliest <= kernel_at <= ours[read]:
                 self.read_lags_ns.append(lags[read])
                 merged[read] = earliest = kernel_at
@@ -319,7 +390,9 @@ class Recorder:
         """Was everything that is recorded handed out?"""
         return self._playback.is_finished
 
-    def read(self, buffer: bytearray | memoryview) -> tuple[int, int | None]:
+    def read(
+        self, buffer: bytearray | memoryview
+    ) -> tuple[int, int | None]:
         """Hand out recorded bytes and their instant: the head alone, then never of two reads.
 
         Returns no bytes at the end; raises the error that ended the stream.

@@ -13,10 +13,15 @@ from urllib3 import BaseHTTPResponse
 from urllib3.connectionpool import HTTPConnectionPool
 
 from ollama_bench.transport import capabilities
-from ollama_bench.transport.dialling import ExchangeSlot, TappedHTTPSPool, TappedPool
+from ollama_bench.transport.dialling import (
+    ExchangeSlot,
+    TappedHTTPSPool,
+    TappedPool,
+)
 from ollama_bench.transport.exchange import Exchange
 
-TemplateKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]  # URL, headers
+# URL, headers
+TemplateKey: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Session(requests.Session):
@@ -24,8 +29,10 @@ class Session(requests.Session):
 
     def __init__(self, records: bool = True) -> None:
         super().__init__()
-        self.trust_env = False  # requests would send 127.0.0.1 through HTTP_PROXY
-        self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True  # or a private authority
+        # requests would send 127.0.0.1 through HTTP_PROXY
+        self.trust_env = False
+        # or a private authority
+        self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         self._templates: dict[TemplateKey, requests.PreparedRequest] = {}
         self._records = records and capabilities.RECORDS
         if self._records:
@@ -59,7 +66,9 @@ class Session(requests.Session):
         """
         key = url, tuple(headers.items())
         if key not in self._templates:
-            request = requests.Request("POST", url, json={}, headers=headers)
+            request = requests.Request(
+                "POST", url, json={}, headers=headers
+            )
             self._templates[key] = self.prepare_request(request)
         prepared = self._templates[key].copy()
         content = json.dumps(body, allow_nan=False).encode()
@@ -96,9 +105,14 @@ class RecordingAdapter(HTTPAdapter):
             "https": self._bind(TappedHTTPSPool),
         }
 
-    def _bind(self, pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    def _bind(
+        self, pool: type[HTTPConnectionPool]
+    ) -> type[HTTPConnectionPool]:
         """Have the pool's connections know the slot; urllib3 only calls the result."""
-        return cast("type[HTTPConnectionPool]", functools.partial(pool, slot=self._slot))
+        return cast(
+            "type[HTTPConnectionPool]",
+            functools.partial(pool, slot=self._slot),
+        )
 
     def build_response(
         self, req: requests.PreparedRequest, resp: BaseHTTPResponse

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from ollama_bench.transport.syscalls import TIMESPEC
 
 SO_TIMESTAMPNS = 35  # Linux, asm-generic/socket.h
-STEP_NS = 20_000  # if the wall clock moved by more against ours, its stamps are not used
+# if the wall clock moved by more against ours, its stamps are not used
+STEP_NS = 20_000
 SECOND_NS = 1_000_000_000
-ANCILLARY_BYTES = socket.CMSG_SPACE(TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
+ANCILLARY_BYTES = (
+    socket.CMSG_SPACE(TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
+)
 
 
 def request_stamps(sock: socket.socket) -> bool:
@@ -40,11 +43,15 @@ def is_clock_steady(offset_ns: int) -> bool:
     return abs(read_clock_offset_ns() - offset_ns) <= STEP_NS
 
 
-def to_instants(timespecs: bytes | bytearray, offset_ns: int) -> Sequence[int]:
+def to_instants(
+    timespecs: bytes | bytearray, offset_ns: int
+) -> Sequence[int]:
     """Convert the kernel's timespecs to instants of time.perf_counter_ns."""
     pairs = array("q")
     pairs.frombytes(timespecs)
     return [
         seconds * SECOND_NS + nanoseconds - offset_ns
-        for seconds, nanoseconds in zip(pairs[::2], pairs[1::2], strict=True)
+        for seconds, nanoseconds in zip(
+            pairs[::2], pairs[1::2], strict=True
+        )
     ]

@@ -31,8 +31,10 @@ else:
     except ImportError:  # a Python built without it
         ctypes = None
 
-STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8  # the kernel can time packets
-TIMESPEC = struct.Struct("qq")  # of 64-bit Linux: seconds, nanoseconds of CLOCK_REALTIME
+# the kernel can time packets
+STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8
+# of 64-bit Linux: seconds, nanoseconds of CLOCK_REALTIME
+TIMESPEC = struct.Struct("qq")
 NO_STAMP = bytes(TIMESPEC.size)
 READ_BYTES = 16_384  # one read; a token's line is a few hundred bytes
 DONT_WAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
@@ -57,7 +59,8 @@ def _load_libc() -> Any:
         "send": (number, ctypes.c_char_p, size, number),
     }
     try:
-        libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL: the interpreter's lock is kept
+        # PyDLL: the interpreter's lock is kept
+        libc = ctypes.PyDLL(None, use_errno=True)
         for name, types in signatures.items():
             call = getattr(libc, name)
             call.argtypes, call.restype = types, ctypes.c_ssize_t
@@ -95,7 +98,9 @@ class Receiver:
         """Lay out the iovec and the msghdr of 64-bit Linux: words of 8 bytes."""
         self._control = ctypes.create_string_buffer(CONTROL_BYTES)
         control = memoryview(self._control).cast("B")
-        self._stamp_view = control[HEADER_BYTES : HEADER_BYTES + TIMESPEC.size]
+        self._stamp_view = control[
+            HEADER_BYTES : HEADER_BYTES + TIMESPEC.size
+        ]
         self._vector = (ctypes.c_size_t * 2)(self._address, READ_BYTES)
         self._message = (ctypes.c_size_t * 7)(
             0,  # name
@@ -114,7 +119,9 @@ class Receiver:
         Returns the number of bytes; 0 at the end of file, -1 when nothing is there. Raises OSError.
         """
         if self._stamps:
-            got: int = self._recvmsg(number, self._message_address, DONT_WAIT)
+            got: int = self._recvmsg(
+                number, self._message_address, DONT_WAIT
+            )
         else:
             got = self._recv(number, self._address, READ_BYTES, DONT_WAIT)
         return got if got >= 0 else _check_would_block()
@@ -123,7 +130,8 @@ class Receiver:
         """Return the kernel's instant of the last read as a timespec; zeros where it gave none."""
         if self._message[CONTROL_LENGTH] == CONTROL_BYTES:
             return self._stamp_view
-        self._message[CONTROL_LENGTH] = CONTROL_BYTES  # the kernel wrote there how much it used
+        # the kernel wrote there how much it used
+        self._message[CONTROL_LENGTH] = CONTROL_BYTES
         return NO_STAMP
 
 
@@ -136,7 +144,9 @@ def send(number: int, data: bytes) -> int:
 def peek(number: int) -> int:
     """Return 1 when the peer has sent something, 0 when it has hung up, -1 when neither."""
     byte = ctypes.create_string_buffer(1)
-    got: int = _libc.recv(number, ctypes.addressof(byte), 1, DONT_WAIT | socket.MSG_PEEK)
+    got: int = _libc.recv(
+        number, ctypes.addressof(byte), 1, DONT_WAIT | socket.MSG_PEEK
+    )
     if got >= 0:
         return got
     return -1 if ctypes.get_errno() in WOULD_BLOCK else 0

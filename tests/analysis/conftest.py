@@ -16,7 +16,13 @@ def results(tmp_path):
 def pair(tmp_path):
     path = tmp_path / "results.db"
     made_up_results.write(path, label="before", rate=90.0, levels=(2, 8))
-    made_up_results.write(path, label="after", rate=60.0, levels=(2, 8, 16), started_unix=1.9e9)
+    made_up_results.write(
+        path,
+        label="after",
+        rate=60.0,
+        levels=(2, 8, 16),
+        started_unix=1.9e9,
+    )
     return path
 
 
@@ -26,7 +32,11 @@ def write(tmp_path):
 
     def add(label, **more):
         made_up_results.write(
-            tmp_path / "results.db", label=label, started_unix=1e9 + add.runs, chunks=False, **more
+            tmp_path / "results.db",
+            label=label,
+            started_unix=1e9 + add.runs,
+            chunks=False,
+            **more,
         )
         add.runs += 1
         return tmp_path / "results.db"

@@ -12,7 +12,9 @@ from tests.support.studies import SLO, read
 
 
 def test_the_answers_carry_the_numbers(results):
-    made_up_results.write(results, levels=(1, 2, 4, 8, 16, 32), slots=4, rate=41.0)
+    made_up_results.write(
+        results, levels=(1, 2, 4, 8, 16, 32), slots=4, rate=41.0
+    )
     _, said = read(results)
     assert "One request alone gets 4" in said and "waits 200 ms." in said
     assert (
@@ -35,11 +37,13 @@ def test_requests_that_come_at_a_rate_are_judged_by_the_rate(results):
     """The level's number is then the most that could be in flight: nobody was served 16 at once."""
     made_up_results.write(results, levels=(16,), slots=16, rate=16 * 12.0)
     _, said = read(
-        results, "UPDATE level SET load = 'open', rate_per_s = 0.8, pool_waits = 3, never_sent = 2"
+        results,
+        "UPDATE level SET load = 'open', rate_per_s = 0.8, pool_waits = 3, never_sent = 2",
     )
     assert (
         said.startswith("At 0.8 requests/s each gets 12")
-        and "16 of 16 were served within 10 s to the first token and at 10 tokens/s or more" in said
+        and "16 of 16 were served within 10 s to the first token and at 10 tokens/s or more"
+        in said
     )
     assert (
         "; 3 came due while all 16 places were taken (if sent, their wait counts from then); 2 "
@@ -51,11 +55,14 @@ def test_requests_that_come_at_a_rate_are_judged_by_the_rate(results):
 
 def test_repeats_that_differ_are_a_range(results):
     made_up_results.write(results, levels=(1,), rate=40.0)
-    made_up_results.write(results, levels=(1,), rate=80.0, started_unix=1.9e9)
+    made_up_results.write(
+        results, levels=(1,), rate=80.0, started_unix=1.9e9
+    )
     study, said = read(results, "UPDATE run SET source = 'import'")
     rates = sorted(level["tokens_per_s_mean"] for level in study.levels)
     assert (
-        f"{digits(rates[0])} to {digits(rates[1])} tokens/s" in said and "(2 measurements)" in said
+        f"{digits(rates[0])} to {digits(rates[1])} tokens/s" in said
+        and "(2 measurements)" in said
     )
 
 
@@ -63,32 +70,62 @@ def test_repeats_that_differ_are_a_range(results):
     "service, said",
     [
         (
-            Service(24, 24, 5, {"ttft": 24, "tokens_per_s": 5}, {"ttft": 6.4, "tokens_per_s": 9.2}),
+            Service(
+                24,
+                24,
+                5,
+                {"ttft": 24, "tokens_per_s": 5},
+                {"ttft": 6.4, "tokens_per_s": 9.2},
+            ),
             "only 5 of 24 reached 10 tokens/s (slowest 9.2)",
         ),
         (
             Service(
-                32, 32, 26, {"ttft": 26, "tokens_per_s": 32}, {"ttft": 84.1, "tokens_per_s": 20.0}
+                32,
+                32,
+                26,
+                {"ttft": 26, "tokens_per_s": 32},
+                {"ttft": 84.1, "tokens_per_s": 20.0},
             ),
             "only 26 of 32 had the first token within 10 s (longest 1:24)",
         ),
         (
             Service(
-                48, 39, 39, {"ttft": 39, "tokens_per_s": 39}, {"ttft": 4.1, "tokens_per_s": 19.0}
+                48,
+                39,
+                39,
+                {"ttft": 39, "tokens_per_s": 39},
+                {"ttft": 4.1, "tokens_per_s": 19.0},
             ),
             "9 of 48 failed",
         ),
         (
-            Service(48, 39, 8, {"ttft": 39, "tokens_per_s": 8}, {"ttft": 4.1, "tokens_per_s": 9.0}),
+            Service(
+                48,
+                39,
+                8,
+                {"ttft": 39, "tokens_per_s": 8},
+                {"ttft": 4.1, "tokens_per_s": 9.0},
+            ),
             "9 of 48 failed and only 8 of 39 reached 10 tokens/s (slowest 9)",
         ),
         (
-            Service(4, 0, 0, {"ttft": 0, "tokens_per_s": 0}, {"ttft": None, "tokens_per_s": None}),
+            Service(
+                4,
+                0,
+                0,
+                {"ttft": 0, "tokens_per_s": 0},
+                {"ttft": None, "tokens_per_s": None},
+            ),
             "4 of 4 failed",
         ),
         (
             Service(
-                100, 100, 93, {"ttft": 96, "tokens_per_s": 97}, {"ttft": 11.0, "tokens_per_s": 9.0}
+                100,
+                100,
+                93,
+                {"ttft": 96, "tokens_per_s": 97},
+                {"ttft": 11.0, "tokens_per_s": 9.0},
             ),
             "only 93 of 100 met every objective",
         ),
@@ -110,4 +147,7 @@ def test_the_warm_twin_of_a_level_is_no_repeat_of_it(results):
         "output_tokens FROM request",
     )
     assert [level["cache"] for level in study.levels] == ["cold"]
-    assert "With a warm prompt cache a request waits 100 ms instead of 200 ms at 4 at once" in said
+    assert (
+        "With a warm prompt cache a request waits 100 ms instead of 200 ms at 4 at once"
+        in said
+    )

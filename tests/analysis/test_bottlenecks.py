@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.analysis.bottlenecks import describe_gpu, is_short_of_slots
+from ollama_bench.analysis.bottlenecks import (
+    describe_gpu,
+    is_short_of_slots,
+)
 from ollama_bench.analysis.caveats import find_caveats
 from tests.support import made_up_results
 from tests.support.studies import made_of, read
@@ -27,9 +30,16 @@ from tests.support.studies import made_of, read
         ({}, ""),
     ],
 )
-def test_the_gpu_limits_only_where_it_is_busy_when_throughput_stops(busy, said):
+def test_the_gpu_limits_only_where_it_is_busy_when_throughput_stops(
+    busy, said
+):
     assert (
-        describe_gpu(made_of({1: 40.0, 4: 80.0, 8: 98.0, 16: 100.0}, mean_gpu_busy_ratio=busy))
+        describe_gpu(
+            made_of(
+                {1: 40.0, 4: 80.0, 8: 98.0, 16: 100.0},
+                mean_gpu_busy_ratio=busy,
+            )
+        )
         == said
     )
 
@@ -37,7 +47,10 @@ def test_the_gpu_limits_only_where_it_is_busy_when_throughput_stops(busy, said):
 def test_no_limit_is_seen_while_throughput_rises():
     assert (
         describe_gpu(
-            made_of({1: 40.0, 4: 80.0, 8: 98.0}, mean_gpu_busy_ratio={1: 0.5, 4: 0.8, 8: 0.99})
+            made_of(
+                {1: 40.0, 4: 80.0, 8: 98.0},
+                mean_gpu_busy_ratio={1: 0.5, 4: 0.8, 8: 0.99},
+            )
         )
         == ""
     )
@@ -46,15 +59,29 @@ def test_no_limit_is_seen_while_throughput_rises():
 def test_the_processor_limits_only_if_the_server_keeps_it_busy(results):
     made_up_results.write(results, levels=(1, 4))
     assert (
-        "processor" not in read(results, "UPDATE system_sample SET cpu_ratio = 0.97")[1]
+        "processor"
+        not in read(results, "UPDATE system_sample SET cpu_ratio = 0.97")[1]
     )  # the server: half a core of 12
     study, said = read(results, "UPDATE process_sample SET cpu_ratio = 9.6")
-    assert "The processor is the limit: 97 % busy at 4 at once, 80 % by the server." in said
-    assert not [caveat for caveat in find_caveats(study) if "processor" in caveat.seen]
+    assert (
+        "The processor is the limit: 97 % busy at 4 at once, 80 % by the server."
+        in said
+    )
+    assert not [
+        caveat
+        for caveat in find_caveats(study)
+        if "processor" in caveat.seen
+    ]
     study, _ = read(
-        results, "UPDATE process_sample SET cpu_ratio = 1", "UPDATE level SET client_cpu_ratio = 9"
+        results,
+        "UPDATE process_sample SET cpu_ratio = 1",
+        "UPDATE level SET client_cpu_ratio = 9",
     )  # bench.py itself is no other program
-    assert not [caveat for caveat in find_caveats(study) if "processor" in caveat.seen]
+    assert not [
+        caveat
+        for caveat in find_caveats(study)
+        if "processor" in caveat.seen
+    ]
 
 
 @pytest.mark.parametrize(

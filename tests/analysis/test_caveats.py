@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.analysis.caveats import failures, find_caveats, spills, uncovered_energy
+from ollama_bench.analysis.caveats import (
+    failures,
+    find_caveats,
+    spills,
+    uncovered_energy,
+)
 from tests.support import made_up_results
 from tests.support.studies import GPU_ALONE, read
 
@@ -84,18 +89,27 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
             "UPDATE power_sample SET thermal = 'Heavy' WHERE end_ns > 6000000000",
             "the system reported thermal pressure at 1, 2, 4 and 8 at once",
         ),
-        ("UPDATE request SET cached_tokens = 25", "prompt tokens came from the cache"),
+        (
+            "UPDATE request SET cached_tokens = 25",
+            "prompt tokens came from the cache",
+        ),
         (
             "UPDATE request SET done_reason = 'length' WHERE id = 3",
             "some replies, not all, were cut at the token limit at 2 at once",
         ),
-        ("UPDATE request SET output_tokens = 7 WHERE id = 1", "replies have 7 to 60 tokens"),
+        (
+            "UPDATE request SET output_tokens = 7 WHERE id = 1",
+            "replies have 7 to 60 tokens",
+        ),
         ("UPDATE run SET source = 'import'", "tokens are a count of words"),
         (
             "UPDATE power_sample SET energy_j = NULL WHERE end_ns > 6000000000",
             "power samples cover too little",
         ),
-        ("UPDATE run SET simulated = 0", "the server answered at most 4 at a time at 8 at once"),
+        (
+            "UPDATE run SET simulated = 0",
+            "the server answered at most 4 at a time at 8 at once",
+        ),
         (
             "UPDATE run SET simulated = 0",
             "fewer than 20 requests completed at 1, 2, 4 and 8 at once",
@@ -105,7 +119,9 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
 def test_each_caveat_says_what_was_seen(results, change, seen):
     made_up_results.write(results, levels=(1, 2, 4, 8))
     study, _ = read(results, *change.split("; "))
-    found = [caveat for caveat in find_caveats(study) if seen in caveat.seen]
+    found = [
+        caveat for caveat in find_caveats(study) if seen in caveat.seen
+    ]
     assert len(found) == 1 and found[0].meaning and found[0].remedy
 
 
@@ -124,4 +140,9 @@ def test_failures_of_a_levels_repeats_are_one_caveat(results):
 
 def test_a_good_run_has_no_caveat(results):
     made_up_results.write(results, levels=(32,), slots=32)
-    assert find_caveats(read(results, "UPDATE target SET vram_bytes = size_bytes")[0]) == []
+    assert (
+        find_caveats(
+            read(results, "UPDATE target SET vram_bytes = size_bytes")[0]
+        )
+        == []
+    )

@@ -33,7 +33,9 @@ LEVELS = (1, 2, 4, 8)
         ("on_battery = 1", "on_battery = NULL", ""),
     ],
 )
-def test_what_ran_under_other_conditions_is_told(pair, capsys, before, after, said):
+def test_what_ran_under_other_conditions_is_told(
+    pair, capsys, before, after, said
+):
     change(
         pair,
         *(
@@ -54,14 +56,20 @@ def test_what_ran_under_other_conditions_is_told(pair, capsys, before, after, sa
         ((0, 0), None),
     ],
 )
-def test_a_simulated_side_is_told_in_one_line(write, capsys, simulated, said):
+def test_a_simulated_side_is_told_in_one_line(
+    write, capsys, simulated, said
+):
     write("before", levels=LEVELS, simulated=simulated[0])
     doubts = [
         line
-        for line in lines(write("after", levels=LEVELS, simulated=simulated[1]), capsys)
+        for line in lines(
+            write("after", levels=LEVELS, simulated=simulated[1]), capsys
+        )
         if line.startswith("!")
     ]
-    assert doubts == ([f"{said}: not a measurement of a real machine"] if said else [])
+    assert doubts == (
+        [f"{said}: not a measurement of a real machine"] if said else []
+    )
 
 
 def test_words_against_tokens_are_told_in_one_line(write, capsys):
@@ -73,7 +81,9 @@ def test_words_against_tokens_are_told_in_one_line(write, capsys):
         "level WHERE run_id = 1)"
     )
     database.close()
-    assert [line for line in lines(results, capsys) if line.startswith("!")] == [
+    assert [
+        line for line in lines(results, capsys) if line.startswith("!")
+    ] == [
         "! from counts words, to counts tokens: tokens/s and J/token do not compare"
     ]
 
@@ -82,7 +92,10 @@ def test_words_against_tokens_are_told_in_one_line(write, capsys):
     "sides, said",
     [
         (
-            ("load = 'open', rate_per_s = 6", "load = 'open', rate_per_s = 20"),
+            (
+                "load = 'open', rate_per_s = 6",
+                "load = 'open', rate_per_s = 20",
+            ),
             "! from has open loops of 6 requests/s, to has open loops of 20 requests/s: a "
             "change may come from that",
         ),
@@ -90,7 +103,13 @@ def test_words_against_tokens_are_told_in_one_line(write, capsys):
             ("load = 'burst'", "load = 'closed'"),
             "! from has bursts, to has closed loops: a change may come from that",
         ),
-        (("load = 'open', rate_per_s = 6", "load = 'open', rate_per_s = 6"), ""),
+        (
+            (
+                "load = 'open', rate_per_s = 6",
+                "load = 'open', rate_per_s = 6",
+            ),
+            "",
+        ),
         (("load = NULL", "load = 'burst'"), ""),
     ],
 )
@@ -99,17 +118,23 @@ def test_loads_that_differ_are_told(write, capsys, sides, said):
     results = write("after", levels=LEVELS, simulated=0)
     database = connect(results)
     for run_id, columns in enumerate(sides, 1):
-        database.execute(f"UPDATE level SET {columns} WHERE run_id = {run_id}")
+        database.execute(
+            f"UPDATE level SET {columns} WHERE run_id = {run_id}"
+        )
     database.close()
     told = [
         line
         for line in lines(results, capsys)
         if line[:1] == "!" or line[:5] == " " * 5 and line[5:6].strip()
     ]
-    assert " ".join(" ".join(told).split()).startswith(said) and bool(told) == bool(said)
+    assert " ".join(" ".join(told).split()).startswith(said) and bool(
+        told
+    ) == bool(said)
 
 
-@pytest.mark.parametrize("label, word", [("before", "from"), ("after", "to")])
+@pytest.mark.parametrize(
+    "label, word", [("before", "from"), ("after", "to")]
+)
 def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
     write("before", rate=90.0, levels=LEVELS)
     path = write("after", rate=60.0, levels=LEVELS)
@@ -123,7 +148,10 @@ def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
     database.conn.close()
     said = lines(path, capsys)
     assert any(
-        line.startswith(f"! the machine slept for 30 s in {word}, at 4 at once") for line in said
+        line.startswith(
+            f"! the machine slept for 30 s in {word}, at 4 at once"
+        )
+        for line in said
     )
     assert row(said, 8, "tokens/s each") and not any(
         "%" in line for line in said if line.startswith(f"{4:>7}  ")

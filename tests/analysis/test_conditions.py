@@ -6,7 +6,11 @@ import pytest
 
 import analyze
 import bench
-from ollama_bench.analysis.conditions import FIGURES, ConditionError, parse_condition
+from ollama_bench.analysis.conditions import (
+    FIGURES,
+    ConditionError,
+    parse_condition,
+)
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.comparisons import run
@@ -34,7 +38,12 @@ NO_FIGURES = {
 def columns(path, view):
     database = connect(path, readonly=True)
     try:
-        return [column[0] for column in database.execute(f"SELECT * FROM {view}").description]
+        return [
+            column[0]
+            for column in database.execute(
+                f"SELECT * FROM {view}"
+            ).description
+        ]
     finally:
         database.conn.close()
 
@@ -47,7 +56,13 @@ def test_every_figure_of_a_level_may_be_named(tmp_path):
     assert there - NO_FIGURES == FIGURES
     for name in sorted(FIGURES):
         assert analyze.main(
-            ["--db", str(tmp_path / "results.db"), "--no-charts", "--fail-if", f"{name}<=-1e9"]
+            [
+                "--db",
+                str(tmp_path / "results.db"),
+                "--no-charts",
+                "--fail-if",
+                f"{name}<=-1e9",
+            ]
         ) in (0, 1), name
 
 
@@ -68,7 +83,15 @@ def test_every_figure_of_a_level_may_be_named(tmp_path):
 def test_how_a_bound_is_written(tmp_path, text, code):
     made_up_results.write(tmp_path / "results.db", levels=(2,))
     assert (
-        analyze.main(["--db", str(tmp_path / "results.db"), "--no-charts", "--fail-if", text])
+        analyze.main(
+            [
+                "--db",
+                str(tmp_path / "results.db"),
+                "--no-charts",
+                "--fail-if",
+                text,
+            ]
+        )
         == code
     )
 
@@ -92,7 +115,11 @@ def test_what_is_no_bound(text):
 
 
 @pytest.mark.parametrize(
-    "text, words", [("ttft>10%", "a single run has no change"), ("speed>1", "invalid condition")]
+    "text, words",
+    [
+        ("ttft>10%", "a single run has no change"),
+        ("speed>1", "invalid condition"),
+    ],
 )
 def test_a_bound_that_a_run_cannot_have_is_told_before_it_runs(
     tmp_path, monkeypatch, capsys, text, words
@@ -101,11 +128,24 @@ def test_a_bound_that_a_run_cannot_have_is_told_before_it_runs(
     monkeypatch.setattr(bench, "bench", lambda *_: pytest.fail("it ran"))
     assert bench.main(["1", "--fail-if", text]) == 2
     said = capsys.readouterr().err
-    assert words in said and len(said.splitlines()) == 1 and not list(tmp_path.iterdir())
+    assert (
+        words in said
+        and len(said.splitlines()) == 1
+        and not list(tmp_path.iterdir())
+    )
 
 
 @pytest.mark.parametrize(
-    "text", ["", "tokens_per_s", "speed>1", "ttft>x", "ttft=3", "error_ratio>5%", "e2e>5%"]
+    "text",
+    [
+        "",
+        "tokens_per_s",
+        "speed>1",
+        "ttft>x",
+        "ttft=3",
+        "error_ratio>5%",
+        "e2e>5%",
+    ],
 )
 def test_a_wrong_condition_is_told(text):
     with pytest.raises(ConditionError) as error:
@@ -121,7 +161,15 @@ def test_a_wrong_condition_is_told(text):
     [
         ["a", "b", "--compare", "1", "2"],
         ["--run", "1", "--compare", "1", "2"],
-        ["--compare", "1", "2", "--fail-if", "ttft>5%", "--fail-if", "ttft>5"],
+        [
+            "--compare",
+            "1",
+            "2",
+            "--fail-if",
+            "ttft>5%",
+            "--fail-if",
+            "ttft>5",
+        ],
     ],
 )
 def test_wrong_usage_is_2(pair, arguments):

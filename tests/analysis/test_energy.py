@@ -16,22 +16,33 @@ from tests.support.studies import GPU_ALONE, read
 def test_watts_are_told_with_the_idle_ones_and_what_they_include(results):
     made_up_results.write(results, levels=(1, 2), watts=(5.0, 20.0))
     study, said = read(results)
-    assert "at 20 W, 5 W of them idle. Power source: powermetrics soc (CPU, GPU and ANE)." in said
-    assert describe_cost(study, 0.3, "EUR").endswith(" at once, counting CPU, GPU and ANE.")
+    assert (
+        "at 20 W, 5 W of them idle. Power source: powermetrics soc (CPU, GPU and ANE)."
+        in said
+    )
+    assert describe_cost(study, 0.3, "EUR").endswith(
+        " at once, counting CPU, GPU and ANE."
+    )
 
 
 def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
     made_up_results.write(results, levels=(1, 2))
     study, said = read(results, GPU_ALONE)
-    best = min(study.levels, key=lambda level: level["gpu_joules_per_output_token"])
+    best = min(
+        study.levels, key=lambda level: level["gpu_joules_per_output_token"]
+    )
     n = best["concurrency"]
-    assert best["mean_w"] is None and best["gpu_power_w"] == pytest.approx(16.0)
+    assert best["mean_w"] is None and best["gpu_power_w"] == pytest.approx(
+        16.0
+    )
     speed = digits(1 / best["gpu_joules_per_output_token"])
     assert (
         f"Energy efficiency of the GPU alone is best at {n} at once: {speed} tokens per joule "
-        "at 16 W of the GPU; the CPU's share is not known. Power source: powermetrics soc." in said
+        "at 16 W of the GPU; the CPU's share is not known. Power source: powermetrics soc."
+        in said
     )
-    assert "(CPU, GPU and ANE)" not in said  # the source's scope is the whole chip
+    # the source's scope is the whole chip
+    assert "(CPU, GPU and ANE)" not in said
     euro = digits(best["gpu_joules_per_output_token"] / 3.6 * 0.36)
     assert describe_cost(study, 0.36, "EUR") == (
         f"At 0.36 EUR/kWh the GPU's energy alone for a million output tokens costs {euro} EUR "
@@ -47,7 +58,9 @@ def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
     assert " 16.0g " in out and out.count(GPU_NOTE) == 1
 
 
-def test_a_study_whose_sums_are_known_says_nothing_of_the_gpu_alone(results, capsys):
+def test_a_study_whose_sums_are_known_says_nothing_of_the_gpu_alone(
+    results, capsys
+):
     made_up_results.write(results, levels=(1, 2))
     study, said = read(results)
     assert "GPU alone" not in said and not gpu_alone(study)
@@ -80,6 +93,6 @@ def test_cost_follows_from_the_energy(results):
 def test_replies_that_count_no_tokens_have_no_cost(results):
     made_up_results.write(results, levels=(1, 2))
     study, _ = read(results, "UPDATE request SET output_tokens = 0")
-    assert study.levels[0]["output_tokens_per_joule"] == 0 and "is not known" in describe_cost(
-        study, 0.3, "EUR"
-    )
+    assert study.levels[0][
+        "output_tokens_per_joule"
+    ] == 0 and "is not known" in describe_cost(study, 0.3, "EUR")

@@ -46,5 +46,18 @@ def test_models_whose_names_would_be_one_folder_have_two(results, tmp_path):
         chosen(results, ["tiny-7b"])[0].model == "tiny-7b"
         and chosen(results, ["Tiny 7b"], [3])[0].folder == "Tiny-7b-3"
     )
-    assert analyze.main(["--db", str(results), "--no-charts", "--export-csv", str(tmp_path)]) == 0
-    assert sorted(path.name for path in (tmp_path / "ollama").iterdir()) == sorted(folders.values())
+    assert (
+        analyze.main(
+            [
+                "--db",
+                str(results),
+                "--no-charts",
+                "--export-csv",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
+    assert sorted(
+        path.name for path in (tmp_path / "ollama").iterdir()
+    ) == sorted(folders.values())

@@ -28,17 +28,23 @@ def test_what_is_absent_is_one_line(pair, capsys, wishes, said):
 
 
 def test_no_level_in_common_is_told(pair, capsys):
-    made_up_results.write(pair, label="other", levels=(5,), started_unix=2e9)
+    made_up_results.write(
+        pair, label="other", levels=(5,), started_unix=2e9
+    )
     assert run(pair, "--compare", "before", "other") == 1
     assert "share no level" in capsys.readouterr().err
 
 
-def test_runs_of_several_models_are_compared_one_model_at_a_time(write, capsys):
+def test_runs_of_several_models_are_compared_one_model_at_a_time(
+    write, capsys
+):
     for label in ("before", "after"):
         write(label, model="alpha:7b", levels=LEVELS)
         results = write(label, model="beta:7b", levels=LEVELS)
     database = connect(results)
-    database.execute("UPDATE level SET run_id = run_id - 1 WHERE model = 'beta:7b'")
+    database.execute(
+        "UPDATE level SET run_id = run_id - 1 WHERE model = 'beta:7b'"
+    )
     database.close()
     assert run(results, "--compare", "1", "3") == 1
     assert (

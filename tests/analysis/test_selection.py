@@ -14,9 +14,14 @@ from tests.support.studies import change
 def test_the_newest_finished_run_of_each_model(results):
     made_up_results.write(results, levels=(1,), started_unix=2e9)
     made_up_results.write(results, levels=(1, 2), started_unix=1e9)
-    made_up_results.write(results, levels=(1,), started_unix=3e9, model="other:1b")
+    made_up_results.write(
+        results, levels=(1,), started_unix=3e9, model="other:1b"
+    )
     change(results, "UPDATE run SET status = 'failed' WHERE id = 3")
-    assert [(study.model, [run["run_id"] for run in study.runs]) for study in chosen(results)] == [
+    assert [
+        (study.model, [run["run_id"] for run in study.runs])
+        for study in chosen(results)
+    ] == [
         ("other:1b", [3]),
         ("tiny:7b", [1]),
     ]
@@ -36,12 +41,16 @@ def test_imported_runs_of_a_model_go_together(results):
     change(results, "UPDATE run SET source = 'import'")
     study = chosen(results)[0]
     assert [run["run_id"] for run in study.runs] == [1, 2, 3]
-    assert {n: len(levels) for n, levels in study.by_concurrency().items()} == {1: 3}
+    assert {
+        n: len(levels) for n, levels in study.by_concurrency().items()
+    } == {1: 3}
 
 
 def test_runs_by_number_and_models_by_name_or_folder(results):
     made_up_results.write(results, levels=(1,), runs=2)
-    assert [run["run_id"] for run in chosen(results, run_ids=[1])[0].runs] == [1]
+    assert [
+        run["run_id"] for run in chosen(results, run_ids=[1])[0].runs
+    ] == [1]
     assert chosen(results, ["tiny-7b"])[0].model == "tiny:7b"
 
 

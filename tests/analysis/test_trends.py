@@ -38,7 +38,11 @@ def test_near_the_best_is_said_only_of_levels_that_stay_there(rates, said):
 
 
 def test_a_best_level_with_failures_is_named_with_them():
-    said = describe_best(made_of({1: 77.1, 19: 305.4, 48: 308.1}, errors={1: 0, 19: 0, 48: 9}))
+    said = describe_best(
+        made_of(
+            {1: 77.1, 19: 305.4, 48: 308.1}, errors={1: 0, 19: 0, 48: 9}
+        )
+    )
     assert (
         said
         == "Throughput is best at 48 at once (308 tokens/s, 9 of 48 failed) and within 10 % of "
@@ -68,7 +72,10 @@ def test_the_throughput_is_told_up_to_where_it_turns():
             {1: 0.31, 19: 0.329, 32: 2.75},
             "goes from 310 ms at 1 to 329 ms at 19, jumps to 2.75 s at 32.",
         ),
-        ({1: 0.2, 2: 4.0, 4: 8.0}, "jumps from 200 ms at 1 to 4 s at 2, reaches 8 s at 4."),
+        (
+            {1: 0.2, 2: 4.0, 4: 8.0},
+            "jumps from 200 ms at 1 to 4 s at 2, reaches 8 s at 4.",
+        ),
         (
             {1: 0.01, 2: 0.09, 4: 0.1},
             "goes from 10 ms at 1 to 100 ms at 4.",
@@ -87,5 +94,6 @@ def test_the_law_is_told_with_its_error_or_not_at_all():
         and "the fit is off by 9.3 % (rms), at most by 19 % at 4." in said
     )
     assert (
-        describe_law(made_of({1: 78.0, 4: 136.9, 19: 296.0, 48: 315.1})) == ""
+        describe_law(made_of({1: 78.0, 4: 136.9, 19: 296.0, 48: 315.1}))
+        == ""
     )  # would say 72.2 alone

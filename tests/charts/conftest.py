@@ -17,7 +17,9 @@ def drawn(tmp_path_factory):
     made_up_results.write(path, failures=5)
     database = connect(path, readonly=True)
     study = selection.choose(database, [], [])[0]
-    specs = {chart.name: chart.draw(database, study) for chart in catalog.CHARTS}
+    specs = {
+        chart.name: chart.draw(database, study) for chart in catalog.CHARTS
+    }
     database.close()
     return specs
 

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_bench.charts import theme
-from ollama_bench.charts.axes import TWO_DECADES, log_domain, log_ticks, time_axis
+from ollama_bench.charts.axes import (
+    TWO_DECADES,
+    log_domain,
+    log_ticks,
+    time_axis,
+)
 from ollama_bench.charts.marks import make_plot
 
 
@@ -40,6 +45,10 @@ def test_the_labels_of_a_time_axis_are_evenly_spaced(longest):
         r"(<text[^>]*)>([\d.]+)</text>",
         vl_convert.vegalite_to_svg(spec, config=theme.config()),
     )
-    shown = [float(label) for look, label in labels if ' opacity="0"' not in look]
+    shown = [
+        float(label) for look, label in labels if ' opacity="0"' not in look
+    ]
     steps = [b - a for a, b in zip(shown, shown[1:], strict=False)]
-    assert len(shown) >= 4 and steps == pytest.approx([steps[0]] * len(steps))
+    assert len(shown) >= 4 and steps == pytest.approx(
+        [steps[0]] * len(steps)
+    )

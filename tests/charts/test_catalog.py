@@ -14,7 +14,9 @@ from tests.support.chart_specs import axes
 
 def test_every_chart_is_drawn_and_says_that_it_is_simulated(drawn):
     assert len(drawn) == 17 and all(drawn.values())
-    assert all(spec["title"]["subtitle"][1] == SIMULATED for spec in drawn.values())
+    assert all(
+        spec["title"]["subtitle"][1] == SIMULATED for spec in drawn.values()
+    )
 
 
 def test_every_quantity_has_a_title_and_every_time_its_unit(drawn):
@@ -23,7 +25,10 @@ def test_every_quantity_has_a_title_and_every_time_its_unit(drawn):
         assert titled, name
         for title in titled:
             assert (
-                not any(word in title for word in ("wait", "time since", "first to last"))
+                not any(
+                    word in title
+                    for word in ("wait", "time since", "first to last")
+                )
                 or "(" in title
                 or "share" in title
             ), (name, title)
@@ -38,11 +43,17 @@ def test_levels_are_evenly_spaced_everywhere(drawn):
 
 @pytest.mark.faults
 def test_what_is_absent_is_not_drawn(tmp_path):
-    made_up_results.write(tmp_path / "results.db", levels=(1, 2), chunks=False)
+    made_up_results.write(
+        tmp_path / "results.db", levels=(1, 2), chunks=False
+    )
     database = connect(tmp_path / "results.db")
     database.execute("DELETE FROM power_sample")
     database.execute("UPDATE request SET server_total_ns = NULL")
     study = selection.choose(database, [], [])[0]
-    missing = [chart.name for chart in catalog.CHARTS if chart.draw(database, study) is None]
+    missing = [
+        chart.name
+        for chart in catalog.CHARTS
+        if chart.draw(database, study) is None
+    ]
     database.close()
     assert missing == ["server_split", "itl", "energy", "gpu_metrics"]

@@ -16,7 +16,9 @@ from tests.support.chart_specs import chart, values
 
 @pytest.mark.faults
 def test_the_smaller_of_a_pair_ends_at_32(tmp_path):
-    made_up_results.write(tmp_path / "results.db", levels=(1, 32, 33), chunks=False)
+    made_up_results.write(
+        tmp_path / "results.db", levels=(1, 32, 33), chunks=False
+    )
     database = connect(tmp_path / "results.db", readonly=True)
     study = selection.choose(database, [], [])[0]
     seen = {
@@ -39,18 +41,21 @@ def test_the_smaller_of_a_pair_ends_at_32(tmp_path):
 
 def test_a_pair_of_equal_charts_says_so(file):
     _, study = file(levels=(1, 32), chunks=False)
-    assert not chart("ttfb_analysis_32").says_more(study) and chart("ttfb_analysis_256").says_more(
-        study
-    )
+    assert not chart("ttfb_analysis_32").says_more(study) and chart(
+        "ttfb_analysis_256"
+    ).says_more(study)
 
 
 @pytest.mark.faults
 def test_words_are_marked_as_such(file):
-    database, study = file(["UPDATE run SET source = 'import'"], levels=(1, 4), chunks=False)
+    database, study = file(
+        ["UPDATE run SET source = 'import'"], levels=(1, 4), chunks=False
+    )
     marked = {
         chart.name
         for chart in catalog.CHARTS
-        if (spec := chart.draw(database, study)) and WORDS_NOTE in spec["usermeta"]["notes"]
+        if (spec := chart.draw(database, study))
+        and WORDS_NOTE in spec["usermeta"]["notes"]
     }
     assert marked == {
         "combined_metrics",

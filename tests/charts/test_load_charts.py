@@ -9,17 +9,30 @@ from tests.support.chart_specs import chart, values
 
 
 @pytest.mark.parametrize(
-    "name", ["combined_metrics", "ttfb_analysis_256", "duration_metrics_256", "average_throughput"]
+    "name",
+    [
+        "combined_metrics",
+        "ttfb_analysis_256",
+        "duration_metrics_256",
+        "average_throughput",
+    ],
 )
 def test_failures_stand_where_they_happened(drawn, name):
-    assert {"concurrency": 32, "failed": 5, "of": 32, "text": "5 failed"} in values(drawn[name])
+    assert {
+        "concurrency": 32,
+        "failed": 5,
+        "of": 32,
+        "text": "5 failed",
+    } in values(drawn[name])
 
 
 def test_repeats_are_one_point_of_the_path_with_one_label(file):
     database, study = file(levels=(1, 8, 1, 8), failures=2)
     rows = [
         row
-        for row in values(chart("throughput_vs_avg_wait").draw(database, study))
+        for row in values(
+            chart("throughput_vs_avg_wait").draw(database, study)
+        )
         if "label" in row
     ]
     assert {row["label"] for row in rows} == {"1", "8, 4 failed"}
@@ -58,4 +71,6 @@ def test_the_dashed_line_is_the_objective(file, limits, dashed):
     database, study = file(levels=(1, 4), chunks=False)
     spec = chart("average_throughput").draw(database, study, limits)
     assert [row["y"] for row in values(spec) if set(row) == {"y"}] == dashed
-    assert any("Dashed" in line for line in spec["title"]["subtitle"]) == bool(dashed)
+    assert any(
+        "Dashed" in line for line in spec["title"]["subtitle"]
+    ) == bool(dashed)

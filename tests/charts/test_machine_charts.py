@@ -17,8 +17,21 @@ from tests.support.chart_specs import axes, chart, values
 @pytest.mark.parametrize(
     "where, titles",
     [
-        ("0", ["mean power (W)", "energy (J per token)", "less idle power (J per token)"]),
-        ("1", ["GPU alone, mean power (W)", "GPU alone, energy (J per token)"]),
+        (
+            "0",
+            [
+                "mean power (W)",
+                "energy (J per token)",
+                "less idle power (J per token)",
+            ],
+        ),
+        (
+            "1",
+            [
+                "GPU alone, mean power (W)",
+                "GPU alone, energy (J per token)",
+            ],
+        ),
         (
             "end_ns < (SELECT max(started_ns) FROM level)",
             [
@@ -30,31 +43,43 @@ from tests.support.chart_specs import axes, chart, values
         ),
     ],
 )
-def test_energy_of_the_gpu_alone_is_drawn_as_such_where_no_more_is_known(tmp_path, where, titles):
+def test_energy_of_the_gpu_alone_is_drawn_as_such_where_no_more_is_known(
+    tmp_path, where, titles
+):
     made_up_results.write(tmp_path / "results.db", levels=(1, 2, 4))
     database = connect(tmp_path / "results.db")
-    database.execute(f"UPDATE power_sample SET energy_j = NULL WHERE {where}")
+    database.execute(
+        f"UPDATE power_sample SET energy_j = NULL WHERE {where}"
+    )
     (chart,) = [chart for chart in catalog.CHARTS if chart.name == "energy"]
     spec = chart.draw(database, selection.choose(database, [], [])[0])
     database.close()
     assert (
         list(
             dict.fromkeys(
-                axis["title"] for axis in axes(spec) if axis.get("title") and "(" in axis["title"]
+                axis["title"]
+                for axis in axes(spec)
+                if axis.get("title") and "(" in axis["title"]
             )
         )
         == titles
     )
-    assert ("GPU alone" in " ".join(spec["title"]["subtitle"])) == ("GPU alone" in titles[-1])
+    assert ("GPU alone" in " ".join(spec["title"]["subtitle"])) == (
+        "GPU alone" in titles[-1]
+    )
 
 
 def test_levels_too_short_for_a_sample_are_named(file):
     database, study = file(
-        ["DELETE FROM process_sample WHERE at_ns < 6600000000"], levels=(1, 8), chunks=False
+        ["DELETE FROM process_sample WHERE at_ns < 6600000000"],
+        levels=(1, 8),
+        chunks=False,
     )
     assert (
         "Not shown, too short for a sample: 1 at once."
-        in chart("process_metrics").draw(database, study)["usermeta"]["notes"]
+        in chart("process_metrics").draw(database, study)["usermeta"][
+            "notes"
+        ]
     )
 
 
@@ -66,14 +91,27 @@ def test_levels_too_short_for_a_sample_are_named(file):
         ("NULL", 3, "resident memory (GiB, most)"),
     ],
 )
-def test_a_process_is_as_large_as_macos_charges_it_or_as_it_is_resident(file, charged, most, title):
+def test_a_process_is_as_large_as_macos_charges_it_or_as_it_is_resident(
+    file, charged, most, title
+):
     """Resident memory lacks the GPU's, the footprint lacks mapped files: the larger is nearer."""
     database, study = file(
-        [f"UPDATE process_sample SET footprint_bytes = {charged}"], levels=(1, 8), chunks=False
+        [f"UPDATE process_sample SET footprint_bytes = {charged}"],
+        levels=(1, 8),
+        chunks=False,
     )
     spec = chart("process_metrics").draw(database, study)
     assert title in json.dumps(spec)
-    assert round(max(row["memory_gib"] for row in values(spec) if "memory_gib" in row)) == most
+    assert (
+        round(
+            max(
+                row["memory_gib"]
+                for row in values(spec)
+                if "memory_gib" in row
+            )
+        )
+        == most
+    )
     shown = [
         row["value"]
         for row in database.query(TIMELINE_SQL, {"model": study.model})

@@ -22,7 +22,9 @@ def test_the_share_of_gaps_is_whole_at_every_level(drawn):
     shares = {}
     for row in values(drawn["itl"]):
         if "share" in row:
-            shares[row["concurrency"]] = shares.get(row["concurrency"], 0) + row["share"]
+            shares[row["concurrency"]] = (
+                shares.get(row["concurrency"], 0) + row["share"]
+            )
     assert shares == {n: pytest.approx(1) for n in (1, 2, 4, 8, 32)}
 
 
@@ -30,7 +32,9 @@ def test_the_share_of_gaps_is_whole_at_every_level(drawn):
 @given(
     st.one_of(
         st.integers(0, 10**13),
-        st.sampled_from(EDGES_NS).flatmap(lambda edge: st.integers(edge - 2, edge + 2)),
+        st.sampled_from(EDGES_NS).flatmap(
+            lambda edge: st.integers(edge - 2, edge + 2)
+        ),
     )
 )
 @example(50_900_000)  # once cut to 50 ms, below the edge of 50.119 ms
@@ -45,14 +49,18 @@ def test_a_gap_lies_in_the_cell_between_whose_edges_it_is(gap_ns):
 
 
 def test_cells_are_tenths_of_a_decade():
-    assert len(EDGES_NS) == 81 and EDGES_NS[10::10] == [10**power for power in range(6, 14)]
+    assert len(EDGES_NS) == 81 and EDGES_NS[10::10] == [
+        10**power for power in range(6, 14)
+    ]
 
 
 def test_gaps_are_drawn_without_their_percentiles(tmp_path):
     path = tmp_path / "results.db"
     made_up_results.write(path)
     writable = connect(path)
-    writable.execute("UPDATE level SET itl_p50_s = NULL, itl_p95_s = NULL, itl_p99_s = NULL")
+    writable.execute(
+        "UPDATE level SET itl_p50_s = NULL, itl_p95_s = NULL, itl_p99_s = NULL"
+    )
     writable.conn.close()
     database = connect(path, readonly=True)
     study = selection.choose(database, [], [])[0]

@@ -12,12 +12,19 @@ def test_the_timeline_has_a_bar_for_every_request(drawn):
     bars = [row for row in values(drawn["timeline"]) if "state" in row]
     assert {row["index"] for row in bars} == set(range(1 + 2 + 4 + 8 + 32))
     assert sum(row["state"] == "failed" for row in bars) == 5
-    assert {row["state"] for row in bars} == {"waiting", "reasoning", "answering", "failed"}
+    assert {row["state"] for row in bars} == {
+        "waiting",
+        "reasoning",
+        "answering",
+        "failed",
+    }
 
 
 def test_failures_without_a_time_are_counted_and_not_dated(file):
     database, study = file(
-        ["UPDATE request SET ended_ns = NULL WHERE status = 'reset'"], levels=(1, 8), failures=3
+        ["UPDATE request SET ended_ns = NULL WHERE status = 'reset'"],
+        levels=(1, 8),
+        failures=3,
     )
     spec = chart("request_evolution").draw(database, study)
     states = [row for row in values(spec) if row.get("state") == TIMELESS]
@@ -27,16 +34,26 @@ def test_failures_without_a_time_are_counted_and_not_dated(file):
         and "failed at an unknown time" in spec["title"]["subtitle"][2]
     )
     last = max(row["x"] for row in values(spec) if "state" in row)
-    assert sum(row["y"] for row in values(spec) if row.get("x") == last and "state" in row) == 8
+    assert (
+        sum(
+            row["y"]
+            for row in values(spec)
+            if row.get("x") == last and "state" in row
+        )
+        == 8
+    )
     bars = [
         row
         for row in values(chart("timeline").draw(database, study))
         if row.get("level") == "8 at once"
     ]
     pale = [bar for bar in bars if bar["state"] == TIMELESS]
-    assert len(pale) == 3 and not any(bar["state"] == "failed" for bar in bars)
+    assert len(pale) == 3 and not any(
+        bar["state"] == "failed" for bar in bars
+    )
     assert "3 failed, time unknown" in {
-        row.get("text") for row in values(chart("timeline").draw(database, study))
+        row.get("text")
+        for row in values(chart("timeline").draw(database, study))
     }
     assert {(bar["x"], bar["x2"]) for bar in pale} == {
         (min(bar["x"] for bar in bars), max(bar["x2"] for bar in bars))
@@ -57,21 +74,40 @@ def test_a_timeline_begins_with_its_model_and_names_levels_and_power(file):
         "ended_ns + 900000000000"
     )
     spec = chart("timeline").draw(database, study)
-    begins, ends = next(axis["scale"]["domain"] for axis in axes(spec) if axis["field"] == "x")
-    assert 900 < begins < 906 < ends and "Run 2 alone, of 2 chosen." in spec["title"]["subtitle"][2]
-    assert {row["text"] for row in values(spec) if "text" in row} >= {"8 at once"}
+    begins, ends = next(
+        axis["scale"]["domain"]
+        for axis in axes(spec)
+        if axis["field"] == "x"
+    )
+    assert (
+        900 < begins < 906 < ends
+        and "Run 2 alone, of 2 chosen." in spec["title"]["subtitle"][2]
+    )
+    assert {row["text"] for row in values(spec) if "text" in row} >= {
+        "8 at once"
+    }
 
 
 def test_watts_say_what_they_include():
     assert (
-        power_title([{"name": "powermetrics soc GPU"}, {"name": "nvml gpu0 GPU"}])
+        power_title(
+            [{"name": "powermetrics soc GPU"}, {"name": "nvml gpu0 GPU"}]
+        )
         == "GPU power (W)"
     )
     assert power_title([{"name": "rapl package-0"}]) == "rapl package-0 (W)"
-    assert power_title([{"name": "rapl package-0"}, {"name": "nvml gpu0 GPU"}]) == "power (W)"
+    assert (
+        power_title([{"name": "rapl package-0"}, {"name": "nvml gpu0 GPU"}])
+        == "power (W)"
+    )
 
 
 def test_a_line_is_broken_where_samples_are_missing():
-    points = [{"x": float(x), "y": 1.0, "name": "a"} for x in (1, 2, 3, 4, 60, 61, 62)]
-    assert [point["x"] for point in break_at_gaps(points) if point["y"] is None] == [4.0]
+    points = [
+        {"x": float(x), "y": 1.0, "name": "a"}
+        for x in (1, 2, 3, 4, 60, 61, 62)
+    ]
+    assert [
+        point["x"] for point in break_at_gaps(points) if point["y"] is None
+    ] == [4.0]
     assert len(break_at_gaps(points)) == 8

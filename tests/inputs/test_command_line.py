@@ -15,8 +15,14 @@ WRONG = [
     (["0"], "invalid level '0': expected an integer from 1 to 4096"),
     (["1", "--host", "ftp://x"], "http"),
     (["1", "--option", "x"], "invalid --option 'x': expected KEY=VALUE"),
-    (["1", "--tokens", "0"], "invalid --tokens '0': expected an integer from 1"),
-    (["1", "--cooldown", "-1"], "invalid --cooldown '-1': expected seconds"),
+    (
+        ["1", "--tokens", "0"],
+        "invalid --tokens '0': expected an integer from 1",
+    ),
+    (
+        ["1", "--cooldown", "-1"],
+        "invalid --cooldown '-1': expected seconds",
+    ),
     (["1", "--cooldown", "nan"], "seconds"),
     (["1", "--model", " "], "empty"),
     ([""], "LEVELS is empty"),
@@ -31,13 +37,26 @@ WRONG = [
     (["1", "--steady"], "--steady needs"),
     (["1", "--no-such\nforged"], "unrecognized"),
     (
-        ["1", "--host", "a", "--host", "a", "--api", "ollama", "--api", "openai"],
+        [
+            "1",
+            "--host",
+            "a",
+            "--host",
+            "a",
+            "--api",
+            "ollama",
+            "--api",
+            "openai",
+        ],
         "needs two names",
     ),
     (["1", "--api", "ollama", "--api", "openai"], "once for each"),
     (["--find-capacity", "--repeat", "3"], "--repeat 3"),
     (["--find-capacity", "--cache", "both"], "one cache"),
-    (["1", "--cache", "hot"], "invalid --cache 'hot': expected one of cold, warm, both"),
+    (
+        ["1", "--cache", "hot"],
+        "invalid --cache 'hot': expected one of cold, warm, both",
+    ),
     (["1", "--rate", "5"], "needs an end"),
     (["1", "--rate", "0", "--requests", "3"], "above 0"),
     (["1", "--prompts", "no-such-file"], "No such file"),
@@ -48,12 +67,27 @@ WRONG = [
     (["1", "--duration", "0"], "above 0"),
     (["1", "--requests", "1000000"], "at most"),
     (["1", "--config", "no-such.toml"], "No such file"),
-    (["1", "--prompt", "hi", "--prompt-tokens", "9"], "--prompt and --prompt-tokens exclude"),
+    (
+        ["1", "--prompt", "hi", "--prompt-tokens", "9"],
+        "--prompt and --prompt-tokens exclude",
+    ),
     (["--demo", "--host", "a"], "exclude each other"),
     (["1,8", "--requests", "7"], "never makes 8 at once"),
     (["--find-capacity", "--requests", "100"], "256 at once"),
     (
-        ["1", "--host", "a", "--host", "b", "--host", "c", "--api", "ollama", "--api", "openai"],
+        [
+            "1",
+            "--host",
+            "a",
+            "--host",
+            "b",
+            "--host",
+            "c",
+            "--api",
+            "ollama",
+            "--api",
+            "openai",
+        ],
         "once for each",
     ),
     (["1", "--no-such"], "unrecognized"),
@@ -67,23 +101,41 @@ def test_usage_errors_exit_with_2_and_name_the_value(argv, words, capsys):
         parse(argv)
     said = capsys.readouterr()
     assert caught.value.code == 2 and words in said.err and said.out == ""
-    assert len(said.err.strip().splitlines()) == 1 and "sk-1" not in said.err
+    assert (
+        len(said.err.strip().splitlines()) == 1 and "sk-1" not in said.err
+    )
 
 
 def test_defaults_are_those_of_the_study(monkeypatch):
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     found = parse(["1,2"])
     assert found.request.models == ("deepseek-r1:7b",)
-    assert [server.url for server in found.request.servers] == ["http://127.0.0.1:11434"]
-    assert (found.load.cooldown_s, found.load.idle_s, found.load.repeat) == (10.0, 10.0, 1)
-    assert found.request.prompt == "What is the philosophical definition of time?"
+    assert [server.url for server in found.request.servers] == [
+        "http://127.0.0.1:11434"
+    ]
+    assert (
+        found.load.cooldown_s,
+        found.load.idle_s,
+        found.load.repeat,
+    ) == (10.0, 10.0, 1)
+    assert (
+        found.request.prompt
+        == "What is the philosophical definition of time?"
+    )
     assert found.request.cache == "cold" and found.load.stall_s == 300.0
     json.dumps(found.identity)  # all of it can be stored
 
 
 def test_settings_are_frozen():
     found = parse(["1"])
-    for part in (found, found.request, found.load, found.judging, found.output, found.monitor):
+    for part in (
+        found,
+        found.request,
+        found.load,
+        found.judging,
+        found.output,
+        found.monitor,
+    ):
         with pytest.raises(dataclasses.FrozenInstanceError):
             part.demo = True
 
@@ -100,7 +152,10 @@ def test_ollamas_own_variable_is_obeyed_and_host_overrides_it(monkeypatch):
 
     monkeypatch.setenv("OLLAMA_HOST", "0.0.0.0:9999")
     assert asked() == ("http://127.0.0.1:9999", "OLLAMA_HOST")
-    assert asked("--host", "10.0.0.7") == ("http://10.0.0.7:11434", "--host")
+    assert asked("--host", "10.0.0.7") == (
+        "http://10.0.0.7:11434",
+        "--host",
+    )
     assert asked("--api", "openai") == ("http://127.0.0.1:11434", "default")
 
 
@@ -108,8 +163,16 @@ def test_ollamas_own_variable_is_obeyed_and_host_overrides_it(monkeypatch):
     ("hosts", "apis", "servers"),
     [
         ("a a b", "ollama", "http://a:11434 ollama http://b:11434 ollama"),
-        ("a b", "ollama openai", "http://a:11434 ollama http://b:11434 openai"),
-        ("a a b", "ollama ollama openai", "http://a:11434 ollama http://b:11434 openai"),
+        (
+            "a b",
+            "ollama openai",
+            "http://a:11434 ollama http://b:11434 openai",
+        ),
+        (
+            "a a b",
+            "ollama ollama openai",
+            "http://a:11434 ollama http://b:11434 openai",
+        ),
         (
             "127.0.0.1 localhost",
             "ollama openai",
@@ -118,15 +181,25 @@ def test_ollamas_own_variable_is_obeyed_and_host_overrides_it(monkeypatch):
     ],
 )
 def test_each_server_is_measured_once_by_its_protocol(hosts, apis, servers):
-    argv = [f"--host={host}" for host in hosts.split()] + [f"--api={api}" for api in apis.split()]
+    argv = [f"--host={host}" for host in hosts.split()] + [
+        f"--api={api}" for api in apis.split()
+    ]
     found = parse(["1", *argv]).request.servers
-    assert " ".join(f"{server.url} {server.protocol}" for server in found) == servers
+    assert (
+        " ".join(f"{server.url} {server.protocol}" for server in found)
+        == servers
+    )
 
 
 def test_model_options_have_json_values():
     texts = ("num_ctx=4096", "temperature=0.5", "stop=END", "mmap=true")
     found = parse(["1", *(f"--option={text}" for text in texts)])
-    expected = {"num_ctx": 4096, "temperature": 0.5, "stop": "END", "mmap": True}
+    expected = {
+        "num_ctx": 4096,
+        "temperature": 0.5,
+        "stop": "END",
+        "mmap": True,
+    }
     assert found.request.model_options == expected
 
 
@@ -137,7 +210,9 @@ def test_help_fits_a_screen_and_names_every_option(capsys):
     lines = said.splitlines()
     assert caught.value.code == 0
     assert max(map(len, lines)) <= 80 and len(lines) <= 55
-    shown = {option.flag for option in options.ALL if not option.is_hidden} - {"LEVELS"}
+    shown = {
+        option.flag for option in options.ALL if not option.is_hidden
+    } - {"LEVELS"}
     named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", said))
     assert named == shown | {"-h", "--help"} and "LEVELS" in said
 
@@ -145,7 +220,9 @@ def test_help_fits_a_screen_and_names_every_option(capsys):
 def test_which_kind_of_load_is_meant():
     assert parse(["1"]).load.kind == "burst"
     assert parse(["9", "--requests", "9"]).load.kind == "closed"
-    assert parse(["1", "--rate", "2", "--duration", "5"]).load.kind == "open"
+    assert (
+        parse(["1", "--rate", "2", "--duration", "5"]).load.kind == "open"
+    )
     assert parse(["--find-capacity"]).load.levels == (256,)
 
 
@@ -153,15 +230,43 @@ def test_what_is_not_measured_does_not_change_the_identity(monkeypatch):
     """--resume continues a run of the same measured options."""
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     plain = parse(["1,2"]).identity
-    unmeasured = ["--plain", "--db", "x.db", "--label", "x", "--resume", "--report", "--pull"]
-    assert parse(["1,2", *unmeasured, "--fail-if", "ttft>2"]).identity == plain
-    for argv in (["--seed", "2"], ["--tokens", "9"], ["--idle", "0"], ["--host", "a"]):
+    unmeasured = [
+        "--plain",
+        "--db",
+        "x.db",
+        "--label",
+        "x",
+        "--resume",
+        "--report",
+        "--pull",
+    ]
+    assert (
+        parse(["1,2", *unmeasured, "--fail-if", "ttft>2"]).identity == plain
+    )
+    for argv in (
+        ["--seed", "2"],
+        ["--tokens", "9"],
+        ["--idle", "0"],
+        ["--host", "a"],
+    ):
         assert parse(["1,2", *argv]).identity != plain
     assert parse(["1,2,3"]).identity != plain
 
 
 def test_every_option_says_whether_it_is_measured():
     measured = {option.name for option in options.ALL if option.is_measured}
-    kept = {"db", "label", "resume", "plain", "pid", "no_monitor", "demo", "pull", "config"}
+    kept = {
+        "db",
+        "label",
+        "resume",
+        "plain",
+        "pid",
+        "no_monitor",
+        "demo",
+        "pull",
+        "config",
+    }
     kept |= {"report", "fail_if", "self_check", "steady"}
-    assert measured.isdisjoint(kept) and measured | kept == set(options.BY_NAME)
+    assert measured.isdisjoint(kept) and measured | kept == set(
+        options.BY_NAME
+    )

@@ -28,10 +28,26 @@ num_ctx = 4096
     assert (found.load.levels, found.request.models) == ((1, 2), ("a", "b"))
     assert (found.load.cooldown_s, found.monitor.enabled) == (3.0, False)
     assert found.request.model_options == {"num_ctx": 4096}
-    assert found.judging.objectives == {"ttft": 2.0} and found.request.named_by == "--config"
-    found = parse_file(tmp_path, text, "7", "--model", "c", "--cooldown", "0", "--host", "x")
+    assert (
+        found.judging.objectives == {"ttft": 2.0}
+        and found.request.named_by == "--config"
+    )
+    found = parse_file(
+        tmp_path,
+        text,
+        "7",
+        "--model",
+        "c",
+        "--cooldown",
+        "0",
+        "--host",
+        "x",
+    )
     assert (found.load.levels, found.request.models) == ((7,), ("c",))
-    assert (found.load.cooldown_s, found.request.named_by) == (0.0, "--host")
+    assert (found.load.cooldown_s, found.request.named_by) == (
+        0.0,
+        "--host",
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,10 +57,14 @@ num_ctx = 4096
         ["--model", "c", "--option", "seed=1", "--fail-if", "ttft>9"],
     ],
 )
-def test_a_list_of_the_file_is_replaced_however_the_option_is_typed(tmp_path, argv):
+def test_a_list_of_the_file_is_replaced_however_the_option_is_typed(
+    tmp_path, argv
+):
     text = 'levels = 4\nmodel = "a"\nfail_if = ["ttft>1", "e2e>1"]\noption = {num_ctx = 1}\n'
     found = parse_file(tmp_path, text, *argv)
-    assert found.request.models == ("c",) and found.request.model_options == {"seed": 1}
+    assert found.request.models == (
+        "c",
+    ) and found.request.model_options == {"seed": 1}
     assert found.judging.fail_if == ("ttft>9",)
 
 
@@ -60,7 +80,12 @@ def test_a_list_of_the_file_is_replaced_however_the_option_is_typed(tmp_path, ar
             "objectives",
             {"ttft": 2.0, "tokens_per_s": 15.0},
         ),
-        ('slo = ["ttft=2", "e2e=9"]', "judging", "objectives", {"ttft": 2.0, "e2e": 9.0}),
+        (
+            'slo = ["ttft=2", "e2e=9"]',
+            "judging",
+            "objectives",
+            {"ttft": 2.0, "e2e": 9.0},
+        ),
         ("think = true", "request", "think", True),
         ("think = false", "request", "think", False),
         ('think = "on"', "request", "think", True),
@@ -71,7 +96,12 @@ def test_a_list_of_the_file_is_replaced_however_the_option_is_typed(tmp_path, ar
         ("prompt-tokens = 7", "request", "prompt_tokens", 7),
         ('tokens = "7"', "request", "tokens", 7),
         ("rate = 0.5\nrequests = 3", "load", "rate_per_s", 0.5),
-        ('option = ["a=1", "b=x"]', "request", "model_options", {"a": 1, "b": "x"}),
+        (
+            'option = ["a=1", "b=x"]',
+            "request",
+            "model_options",
+            {"a": 1, "b": "x"},
+        ),
         (
             '[option]\nstop = ["a", "b"]\nn = "4"\nmmap = true',
             "request",
@@ -95,15 +125,24 @@ def test_what_a_file_says(tmp_path, text, part, name, value):
         ("levels = true", "levels: expected a level, got true"),
         ("levels = 1.5", "levels: expected a level"),
         ("levels = []", "levels: "),
-        ("[option]\nwhen = 2025-01-01", "option: expected values that JSON can hold"),
+        (
+            "[option]\nwhen = 2025-01-01",
+            "option: expected values that JSON can hold",
+        ),
         ("[option]\nx = nan", "option: expected values that JSON"),
         ("plain = 1", "plain: expected true or false, got 1"),
         ("model = true", "model: expected text, got true"),
         ("tokens = [1, 2]", "tokens: expected a number, got [1, 2]"),
         ("tokens = true", "tokens: expected a number"),
-        ("tokens = 0", "tokens: invalid --tokens '0': expected an integer from 1"),
+        (
+            "tokens = 0",
+            "tokens: invalid --tokens '0': expected an integer from 1",
+        ),
         ('config = "x"', "unknown option 'config'"),
-        ('think = "maybe"', "think: invalid --think 'maybe': expected one of on, off"),
+        (
+            'think = "maybe"',
+            "think: invalid --think 'maybe': expected one of on, off",
+        ),
         ("help = true", "unknown option 'help'"),
         ('slo = "speed=3"', "slo: invalid objective 'speed=3'"),
         ("[slo]\nttft = true", "slo: "),
@@ -118,15 +157,21 @@ def test_what_a_file_says(tmp_path, text, part, name, value):
         ("model = {a = 1}", "model: expected text"),
     ],
 )
-def test_a_wrong_file_names_itself_and_the_key(tmp_path, text, words, capsys):
+def test_a_wrong_file_names_itself_and_the_key(
+    tmp_path, text, words, capsys
+):
     with pytest.raises(SystemExit) as caught:
         parse_file(tmp_path, text)
     said = capsys.readouterr().err
-    assert caught.value.code == 2 and words in said and "bench.toml: " in said
+    assert (
+        caught.value.code == 2 and words in said and "bench.toml: " in said
+    )
     assert len(said.splitlines()) == 1
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no endless file here")
+@pytest.mark.skipif(
+    not os.path.exists("/dev/zero"), reason="no endless file here"
+)
 def test_an_endless_file_ends(capsys):
     with pytest.raises(SystemExit):
         command_line.parse(["1", "--config", "/dev/zero"])

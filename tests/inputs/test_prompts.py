@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def read(tmp_path, *entries, array=False):
     path = tmp_path / "prompts.jsonl"
     path.write_text(
-        json.dumps(entries, indent=1) if array else "\n".join(map(json.dumps, entries)),
+        json.dumps(entries, indent=1)
+        if array
+        else "\n".join(map(json.dumps, entries)),
         encoding="utf-8",
     )
     return prompts.read(str(path))
@@ -86,7 +88,10 @@ def read(tmp_path, *entries, array=False):
         ),
         (
             {
-                "messages": [{"role": "system", "content": None}, {"role": "user", "content": "a"}],
+                "messages": [
+                    {"role": "system", "content": None},
+                    {"role": "user", "content": "a"},
+                ],
                 "system": None,
             },
             ("a",),
@@ -104,20 +109,31 @@ EMPTY = [
     {"id": "x", "conversations": []},
     {"conversations": [{"from": "gpt", "value": "x"}]},
     {"conversations": [{"from": "human", "value": ""}]},
-    {"conversations": [{"from": "human", "value": None}, {"from": "human", "value": "a"}]},
+    {
+        "conversations": [
+            {"from": "human", "value": None},
+            {"from": "human", "value": "a"},
+        ]
+    },
 ]
 
 
 @pytest.mark.parametrize("array", [False, True])
-def test_conversations_without_a_question_are_skipped_and_counted_once(tmp_path, capsys, array):
+def test_conversations_without_a_question_are_skipped_and_counted_once(
+    tmp_path, capsys, array
+):
     found = read(
-        tmp_path, *EMPTY, {"conversations": [{"from": "human", "value": "a"}]}, array=array
+        tmp_path,
+        *EMPTY,
+        {"conversations": [{"from": "human", "value": "a"}]},
+        array=array,
     )
     assert [prompt.turns for prompt in found] == [("a",)]
     assert prompts.read(str(tmp_path / "prompts.jsonl")) == found
     said = capsys.readouterr().err
     assert (
-        "skipping 4 of 5 conversations without a question" in said and len(said.splitlines()) == 1
+        "skipping 4 of 5 conversations without a question" in said
+        and len(said.splitlines()) == 1
     )
 
 
@@ -142,7 +158,9 @@ def test_a_file_of_nothing_else_is_refused(tmp_path):
 )
 @pytest.mark.parametrize("array", [False, True])
 def test_anything_else_is_refused_with_its_place(tmp_path, entry, array):
-    with pytest.raises(ValueError, match="prompts.jsonl, (line|entry) 2") as caught:
+    with pytest.raises(
+        ValueError, match="prompts.jsonl, (line|entry) 2"
+    ) as caught:
         read(tmp_path, "fine", entry, array=array)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -171,7 +189,9 @@ def test_what_is_no_json(tmp_path, text):
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 64])
-def test_an_array_is_read_the_same_wherever_it_is_cut(tmp_path, monkeypatch, piece):
+def test_an_array_is_read_the_same_wherever_it_is_cut(
+    tmp_path, monkeypatch, piece
+):
     entries = [
         "é – 时间 \U0001f600",
         {"prompt": 'a "quoted" ] , [ b', "tokens": 12},
@@ -180,9 +200,15 @@ def test_an_array_is_read_the_same_wherever_it_is_cut(tmp_path, monkeypatch, pie
     monkeypatch.setattr(prompt_file, "PIECE_BYTES", piece)
     path = tmp_path / "prompts.json"
     path.write_bytes(
-        b"\xef\xbb\xbf \r\n" + json.dumps(entries, ensure_ascii=False, indent=2).encode() + b"\n \n"
+        b"\xef\xbb\xbf \r\n"
+        + json.dumps(entries, ensure_ascii=False, indent=2).encode()
+        + b"\n \n"
     )
-    assert [prompt.turns[0][:1] for prompt in prompts.read(str(path))] == ["é", "a", "x"] * 3
+    assert [prompt.turns[0][:1] for prompt in prompts.read(str(path))] == [
+        "é",
+        "a",
+        "x",
+    ] * 3
 
 
 def test_a_changed_file_is_read_again(tmp_path):
@@ -194,9 +220,13 @@ def test_a_changed_file_is_read_again(tmp_path):
 def test_a_pipe_that_gives_its_text_once_is_enough(tmp_path):
     path = str(tmp_path / "pipe")
     os.mkfifo(path)
-    writer = threading.Thread(target=Path(path).write_text, args=['{"prompt": "once"}\n'])
+    writer = threading.Thread(
+        target=Path(path).write_text, args=['{"prompt": "once"}\n']
+    )
     writer.start()
-    assert [prompts.read(path)[0].turns for _ in range(3)] == [("once",)] * 3
+    assert [prompts.read(path)[0].turns for _ in range(3)] == [
+        ("once",)
+    ] * 3
     writer.join()
 
 
@@ -209,7 +239,10 @@ print(len(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is kilobytes on Linux")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"),
+    reason="ru_maxrss is kilobytes on Linux",
+)
 def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path):
     path = tmp_path / "sharegpt.json"
     entry = json.dumps(

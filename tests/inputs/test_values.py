@@ -26,7 +26,22 @@ def test_levels(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["0", "-1", "abc", "1.5", "4097", "", ",", "1e3", "5-1", "1-", "x2:", "x2:0", "x3:8", "٣"]
+    [
+        "0",
+        "-1",
+        "abc",
+        "1.5",
+        "4097",
+        "",
+        ",",
+        "1e3",
+        "5-1",
+        "1-",
+        "x2:",
+        "x2:0",
+        "x3:8",
+        "٣",
+    ]
     + ["1" * 5000, "--1"],
 )
 def test_invalid_levels(text):
@@ -36,11 +51,15 @@ def test_invalid_levels(text):
 
 
 def test_a_range_that_is_the_wrong_way_round_is_asked_about():
-    with pytest.raises(ValueError, match="invalid range '8-1': did you mean 1-8?"):
+    with pytest.raises(
+        ValueError, match="invalid range '8-1': did you mean 1-8?"
+    ):
         values.levels("8-1")
 
 
-@pytest.mark.parametrize("text", ["0", "1000000000", "1.0", "", "x", "1" * 5000])
+@pytest.mark.parametrize(
+    "text", ["0", "1000000000", "1.0", "", "x", "1" * 5000]
+)
 def test_integers_below_the_least_or_none(text):
     with pytest.raises(ValueError, match="expected an integer from 1"):
         values.integer(1)(text)

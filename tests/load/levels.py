@@ -33,7 +33,9 @@ class WatchedLoad(Load):
     def run_watched(self):
         seen = Seen()
         self.run(seen)
-        self.seen = sorted(seen.outcomes, key=lambda outcome: outcome.task.number)
+        self.seen = sorted(
+            seen.outcomes, key=lambda outcome: outcome.task.number
+        )
         return self
 
 
@@ -62,21 +64,41 @@ def fire_burst(
     protocol = PROTOCOLS[api_name]
     tasks = []
     for number in range(1, count + 1):
-        question = protocol.build_body("deepseek-r1:7b", f"[{number}] why?", **body)
-        tasks.append(Task(number, protocol, sim_url + protocol.path, question, headers or {}))
+        question = protocol.build_body(
+            "deepseek-r1:7b", f"[{number}] why?", **body
+        )
+        tasks.append(
+            Task(
+                number,
+                protocol,
+                sim_url + protocol.path,
+                question,
+                headers or {},
+            )
+        )
     level = Burst(tasks, limits, interrupt)
     level.run(observer)
     return level
 
 
-def fire(url, workers, api_name="ollama", limits=NEVER, source=None, interrupt=None, **way):
+def fire(
+    url,
+    workers,
+    api_name="ollama",
+    limits=NEVER,
+    source=None,
+    interrupt=None,
+    **way,
+):
     """Run a level against a URL."""
     protocol = PROTOCOLS[api_name]
 
     def ask(number):
         return Task(number, protocol, url, {"number": number})
 
-    return WatchedLoad(source or ask, limits, workers, interrupt=interrupt, **way).run_watched()
+    return WatchedLoad(
+        source or ask, limits, workers, interrupt=interrupt, **way
+    ).run_watched()
 
 
 def slow_digest(monkeypatch, seconds):

@@ -22,7 +22,9 @@ ANSWER = [CHUNKED + chunk(LINE), chunk(LAST) + END]
 SLOW_ANSWER = [CHUNKED + chunk(LINE), PAUSE_S, chunk(LAST) + END]
 # The whole reply in one read.
 SHORT_LINE = b'{"response": "a", "done": true}\n'
-SHORT_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(SHORT_LINE)
+SHORT_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(
+    SHORT_LINE
+)
 SHORT_ANSWER = SHORT_HEAD + SHORT_LINE
 
 
@@ -33,7 +35,12 @@ class Played:
     """
 
     def __init__(self, answer):
-        self.answer, self.connections, self.requests, self.read_at = answer, 0, 0, []
+        self.answer, self.connections, self.requests, self.read_at = (
+            answer,
+            0,
+            0,
+            [],
+        )
 
     def __enter__(self):
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -49,7 +56,9 @@ class Played:
             while True:
                 connection, _ = self._listener.accept()
                 self.connections += 1
-                threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+                threading.Thread(
+                    target=self._talk, args=(connection,), daemon=True
+                ).start()
 
     def _talk(self, connection):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -60,7 +69,9 @@ class Played:
                 for step in self.answer:
                     if step is CLOSE:
                         return
-                    time.sleep(step) if isinstance(step, float) else connection.sendall(step)
+                    time.sleep(step) if isinstance(
+                        step, float
+                    ) else connection.sendall(step)
 
 
 def request(connection):
@@ -70,7 +81,9 @@ def request(connection):
             return False
         data += got
     head, _, body = data.partition(b"\r\n\r\n")
-    length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+    length = int(
+        head.lower().split(b"content-length:")[1].split(b"\r\n")[0]
+    )
     while len(body) < length:
         body += connection.recv(65_536)
     return True

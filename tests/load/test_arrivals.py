@@ -44,7 +44,11 @@ def test_arrivals_leave_in_their_order_however_they_became_ready():
     first, second, third = (queue.admit() for _ in range(3))
     for arrival in (third, first, second):
         queue.put_ready(Ready(arrival, FakeFlight()))
-    assert [queue.pop_ready().arrival for _ in range(3)] == [first, second, third]
+    assert [queue.pop_ready().arrival for _ in range(3)] == [
+        first,
+        second,
+        third,
+    ]
     assert queue.is_exhausted
     with pytest.raises(LookupError):
         queue.admit()
@@ -77,7 +81,11 @@ def test_only_who_is_due_while_the_pool_is_full_has_waited():
         queue.put_undecided(arrival)
     queue.decide(0.1, is_full=False)
     queue.decide(0.2, is_full=True)
-    assert [arrival.has_waited for arrival in arrivals] == [False, True, False]
+    assert [arrival.has_waited for arrival in arrivals] == [
+        False,
+        True,
+        False,
+    ]
     assert queue.next_undecided is arrivals[2]
 
 

@@ -28,13 +28,21 @@ EXACT = {
         ("open", {"client_send_lag_p99_s": 0.001}, None),
         ("closed", {"in_flight_mean": 7.9}, None),
         ("closed", {"in_flight_mean": 7.8}, "7.8 of 8 requests"),
-        ("closed", {"client_paused_s": 2.0}, "stood still for 2.0 s (stopped)"),
+        (
+            "closed",
+            {"client_paused_s": 2.0},
+            "stood still for 2.0 s (stopped)",
+        ),
         (
             "closed",
             {"client_paused_s": 2.0, "slept_s": None},
             "stood still for 2.0 s (stopped or asleep)",
         ),
-        ("closed", {"client_paused_s": 30.2, "slept_s": 30.0}, "the machine slept for 30.0 s"),
+        (
+            "closed",
+            {"client_paused_s": 30.2, "slept_s": 30.0},
+            "the machine slept for 30.0 s",
+        ),
         (
             "closed",
             {"client_paused_s": 32.0, "slept_s": 30.0},
@@ -42,12 +50,22 @@ EXACT = {
         ),
         ("open", {"client_held_s": 3.0}, "nothing was sent for 3.0 s"),
         ("burst", {"client_read_lag_p99_s": 0.02}, "20 ms late"),
-        ("burst", {"client_read_lag_p99_s": 0.02, "client_stamps": "kernel"}, None),
-        ("burst", {"client_read_lag_p99_s": 0.5, "client_stamps": "kernel"}, "500 ms late"),
+        (
+            "burst",
+            {"client_read_lag_p99_s": 0.02, "client_stamps": "kernel"},
+            None,
+        ),
+        (
+            "burst",
+            {"client_read_lag_p99_s": 0.5, "client_stamps": "kernel"},
+            "500 ms late",
+        ),
     ],
 )
 def test_exceeded_limit_is_described(load, changes, expected):
-    found = describe_client_limits(EXACT | changes, load, workers=8, keeps_failing=False)
+    found = describe_client_limits(
+        EXACT | changes, load, workers=8, keeps_failing=False
+    )
     if expected is None:
         assert found is None
     else:
@@ -56,5 +74,7 @@ def test_exceeded_limit_is_described(load, changes, expected):
 
 def test_waking_up_from_a_sleep_is_not_a_stop_of_the_client():
     measured = EXACT | {"client_paused_s": 30.4, "slept_s": 30.0}
-    found = describe_client_limits(measured, "closed", workers=8, keeps_failing=False)
+    found = describe_client_limits(
+        measured, "closed", workers=8, keeps_failing=False
+    )
     assert found == "the machine slept for 30.0 s"

@@ -21,10 +21,15 @@ def test_the_next_request_leaves_before_the_reply_is_digested(monkeypatch):
     with Played(SLOW_ANSWER) as server:
         level = fire(server.url, 4, planned=12)
     assert [o.status for o in level.seen] == ["completed"] * 12
-    replaced = [o.send_lag_ns for o in level.seen if o.send_lag_ns is not None]
+    replaced = [
+        o.send_lag_ns for o in level.seen if o.send_lag_ns is not None
+    ]
     assert len(replaced) == 8
-    assert sorted(replaced)[4] < 0.05e9  # four digests, one after the other, take 0.8 s
-    assert (max(o.sent_ns for o in level.seen) - level.started_ns) / 1e9 < 1.0
+    # four digests, one after the other, take 0.8 s
+    assert sorted(replaced)[4] < 0.05e9
+    assert (
+        max(o.sent_ns for o in level.seen) - level.started_ns
+    ) / 1e9 < 1.0
 
 
 def test_an_open_loop_waits_for_no_digest(monkeypatch):
@@ -34,7 +39,12 @@ def test_an_open_loop_waits_for_no_digest(monkeypatch):
     """
     slow_digest(monkeypatch, 0.2)
     with Played(ANSWER) as server:
-        level = fire(server.url, 1, arrivals=iter([0.1 * n for n in range(1, 7)]), planned=6)
+        level = fire(
+            server.url,
+            1,
+            arrivals=iter([0.1 * n for n in range(1, 7)]),
+            planned=6,
+        )
     assert [o.status for o in level.seen] == ["completed"] * 6
     assert level.pool_waits == level.never_sent == 0
     assert max(o.sent_ns - o.due_ns for o in level.seen) < 0.09e9
@@ -54,7 +64,8 @@ def test_a_full_pool_is_counted_and_not_called_the_clients_lateness(exact):
     assert level.pool_waits == 2
     assert seen.begun_numbers == [1, 2, 3]
     assert max(o.send_lag_ns for o in seen.outcomes) < 0.1e9
-    assert seen.outcomes[2].sent_ns - seen.outcomes[2].due_ns > 0.3e9  # behind two replies of 0.3 s
+    # behind two replies of 0.3 s
+    assert seen.outcomes[2].sent_ns - seen.outcomes[2].due_ns > 0.3e9
     assert level.client_figures()["client_send_lag_p99_s"] < 0.3
 
 
@@ -80,7 +91,10 @@ def test_too_many_undigested_bytes_hold_the_load_and_are_told(monkeypatch):
         level = fire(server.url, 4, planned=12)
     assert [o.status for o in level.seen] == ["completed"] * 12
     assert level.result.held_s > 0.1
-    assert "replies waited to be digested" in level.client_figures()["client_limited_why"]
+    assert (
+        "replies waited to be digested"
+        in level.client_figures()["client_limited_why"]
+    )
 
 
 def test_a_server_that_keeps_its_connections_is_asked_on_them():
@@ -95,7 +109,9 @@ def test_a_server_that_keeps_its_connections_is_asked_on_them():
 
 
 @pytest.mark.parametrize("workers", [1, 8])
-def test_a_server_that_hangs_up_after_each_answer_without_a_word_is_no_reset(workers):
+def test_a_server_that_hangs_up_after_each_answer_without_a_word_is_no_reset(
+    workers,
+):
     """No request is written on a line that is not known to be kept."""
     with Played([*ANSWER, CLOSE]) as server:
         level = fire(server.url, workers, planned=6 * workers)

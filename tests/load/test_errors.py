@@ -49,8 +49,12 @@ def test_a_level_without_threads_ends_in_one_line(monkeypatch):
     reason="becomes another user to have a limit of threads",
 )
 @pytest.mark.faults
-def test_the_limit_of_threads_is_named_and_rows_are_kept(module_sim, tmp_path):
-    sim = module_sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "5")
+def test_the_limit_of_threads_is_named_and_rows_are_kept(
+    module_sim, tmp_path
+):
+    sim = module_sim(
+        "--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "5"
+    )
     tmp_path.chmod(0o777)
     for parent in tmp_path.parents:
         if parent.name.startswith(("pytest-", "popen-")):
@@ -86,15 +90,23 @@ def test_the_limit_of_threads_is_named_and_rows_are_kept(module_sim, tmp_path):
         and "ulimit -u is 40" in done.stderr
     ), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-    with contextlib.closing(sqlite3.connect(tmp_path / "results.db")) as database:
-        assert database.execute("SELECT concurrency, status FROM level").fetchall() == [
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "results.db")
+    ) as database:
+        assert database.execute(
+            "SELECT concurrency, status FROM level"
+        ).fetchall() == [
             (2, "finished"),
             (64, "interrupted"),
         ]
-        assert database.execute("SELECT status FROM run").fetchone() == ("interrupted",)
+        assert database.execute("SELECT status FROM run").fetchone() == (
+            "interrupted",
+        )
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no such limit"
+)
 @pytest.mark.parametrize(
     "words, needed",
     [
@@ -103,7 +115,9 @@ def test_the_limit_of_threads_is_named_and_rows_are_kept(module_sim, tmp_path):
         (["60", "--requests", "60", "--host", "127.0.0.1:2"], 368),
     ],
 )
-def test_descriptors_are_counted_before_anything_is_fired(words, needed, tmp_path):
+def test_descriptors_are_counted_before_anything_is_fired(
+    words, needed, tmp_path
+):
     """A connection for each host, each request in flight and each that is ready."""
     script = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150)); "

@@ -10,18 +10,25 @@ from ollama_bench.protocols.secret import Secret
 
 def wrapped(error):
     """The error as requests raises it."""
-    return requests.ConnectionError(urllib3.exceptions.ProtocolError("aborted", error))
+    return requests.ConnectionError(
+        urllib3.exceptions.ProtocolError("aborted", error)
+    )
 
 
 @pytest.mark.parametrize(
     "error, status",
     [
-        (wrapped(OSError(errno.EMFILE, "Too many open files")), "client_error"),
+        (
+            wrapped(OSError(errno.EMFILE, "Too many open files")),
+            "client_error",
+        ),
         (wrapped(ConnectionRefusedError()), "refused"),
         (requests.ConnectTimeout("slow"), "refused"),
         (wrapped(ConnectionResetError()), "reset"),
         (
-            requests.exceptions.ContentDecodingError(urllib3.exceptions.DecodeError()),
+            requests.exceptions.ContentDecodingError(
+                urllib3.exceptions.DecodeError()
+            ),
             "stream_error",
         ),
         (TimeoutError(), "reset"),
@@ -35,7 +42,10 @@ def test_failure_has_one_status(error, status):
 @pytest.mark.parametrize(
     "error, text",
     [
-        (wrapped(OSError(errno.EMFILE, "Too many open files")), "Too many open files"),
+        (
+            wrapped(OSError(errno.EMFILE, "Too many open files")),
+            "Too many open files",
+        ),
         (wrapped(ConnectionResetError()), "ConnectionResetError"),
         (ValueError("two\nlines of sk-secret-4711"), "two lines of ***"),
     ],

@@ -27,7 +27,9 @@ def test_the_heart_tells_how_late_threads_wake(exact):
     assert figures["client_send_skew_s"] == 0
 
 
-def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monkeypatch):
+def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(
+    monkeypatch,
+):
     """On a Mac perf_counter stands still while it sleeps; another clock goes on."""
     jumps = queue.SimpleQueue()
     real = sleep_clock.continuous_ns
@@ -48,14 +50,27 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(monk
             time.sleep(0.01)
     finally:
         heart.stop()
-    assert heart.measure_paused_s(began, time.perf_counter_ns()) == pytest.approx(30, abs=1)
+    assert heart.measure_paused_s(
+        began, time.perf_counter_ns()
+    ) == pytest.approx(30, abs=1)
     assert len(heart.pauses) == 1
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
 @pytest.mark.faults
-def test_a_client_that_was_stopped_says_so_and_its_gaps_count_to_no_server(module_sim, tmp_path):
-    sim = module_sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "150")
+def test_a_client_that_was_stopped_says_so_and_its_gaps_count_to_no_server(
+    module_sim, tmp_path
+):
+    sim = module_sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "20",
+        "--tokens",
+        "150",
+    )
     path = tmp_path / "results.db"
     process = subprocess.Popen(
         [

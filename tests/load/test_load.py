@@ -41,7 +41,9 @@ FAULTS = [  # the simulator's fault, what it may be called, HTTP status
 
 @pytest.fixture(scope="module")
 def short(module_sim):
-    return module_sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "10")
+    return module_sim(
+        "--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "10"
+    )
 
 
 @pytest.fixture
@@ -72,7 +74,9 @@ def rude(early):
         with contextlib.suppress(OSError):
             for number in itertools.count():
                 threading.Thread(
-                    target=talk, args=(listener.accept()[0], number), daemon=True
+                    target=talk,
+                    args=(listener.accept()[0], number),
+                    daemon=True,
                 ).start()
 
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
@@ -82,25 +86,36 @@ def rude(early):
 
 @pytest.mark.parametrize("api_name", ["ollama", "openai"])
 @pytest.mark.parametrize("kernel_stamps", [True, False])
-def test_times_and_counts_are_the_simulators(exact, api_name, kernel_stamps):
-    level = fire_burst(exact.url, 4, api_name, Limits(kernel_stamps=kernel_stamps))
+def test_times_and_counts_are_the_simulators(
+    exact, api_name, kernel_stamps
+):
+    level = fire_burst(
+        exact.url, 4, api_name, Limits(kernel_stamps=kernel_stamps)
+    )
     assert [o.task.number for o in level.outcomes] == [1, 2, 3, 4]
     for outcome in level.outcomes:
         row = outcome.to_figures(0)
         assert (row["status"], row["http_status"]) == ("completed", 200)
-        assert (row["output_tokens"], row["output_tokens_source"]) == (20, "server")
+        assert (row["output_tokens"], row["output_tokens_source"]) == (
+            20,
+            "server",
+        )
         assert row["chunks"] == 20 == len(outcome.chunk_ns)
         assert row["reasoning_chunks"] == sum(outcome.chunk_is_reasoning)
-        assert (row["first_text_ns"] - row["sent_ns"]) / 1e9 >= 0.1  # the simulator's --ttft
+        # the simulator's --ttft
+        assert (row["first_text_ns"] - row["sent_ns"]) / 1e9 >= 0.1
         streaming_s = (row["last_text_ns"] - row["first_text_ns"]) / 1e9
-        assert streaming_s >= 0.7 * 19 * 0.010  # 19 gaps of --itl; a first chunk may be read late
+        # 19 gaps of --itl; a first chunk may be read late
+        assert streaming_s >= 0.7 * 19 * 0.010
         assert list(outcome.chunk_ns) == sorted(outcome.chunk_ns)
         assert outcome.answer or outcome.reasoning
     assert level.started_ns <= min(o.sent_ns for o in level.outcomes)
 
 
 @pytest.mark.parametrize("fault, statuses, http_status", FAULTS)
-def test_every_fault_is_one_outcome_of_its_own(short, fault, statuses, http_status):
+def test_every_fault_is_one_outcome_of_its_own(
+    short, fault, statuses, http_status
+):
     outcome = fire_burst(
         short.url, limits=Limits(stall_s=20), headers={"X-Sim-Fault": fault}
     ).outcomes[0]
@@ -118,7 +133,9 @@ def test_nobody_there_is_refused(unused_port):
     assert outcome.error
 
 
-def test_a_level_that_could_not_even_connect_is_not_the_clients_fault(unused_port):
+def test_a_level_that_could_not_even_connect_is_not_the_clients_fault(
+    unused_port,
+):
     level = fire_burst(f"http://127.0.0.1:{unused_port}", 4)
     figures = level.client_figures()
     assert figures["client_cpu_ratio"] is None
@@ -150,8 +167,12 @@ def test_an_open_loop_at_a_server_that_is_not_there_ends(unused_port):
     [{}, {"planned": 24}, {"arrivals": poisson(40, 1), "planned": 12}],
     ids=["burst", "closed", "open"],
 )
-@pytest.mark.parametrize("early, status", [(b"", "reset"), (SHORT_ANSWER, "stream_error")])
-def test_a_server_that_hangs_up_or_answers_before_it_is_asked(early, status, way):
+@pytest.mark.parametrize(
+    "early, status", [(b"", "reset"), (SHORT_ANSWER, "stream_error")]
+)
+def test_a_server_that_hangs_up_or_answers_before_it_is_asked(
+    early, status, way
+):
     seen = Seen()
     with rude(early) as url:
         level = Load(
@@ -162,15 +183,22 @@ def test_a_server_that_hangs_up_or_answers_before_it_is_asked(early, status, way
         )
         level.run(seen)
     count = level.result.planned
-    assert sorted(o.task.number for o in seen.outcomes) == list(range(1, count + 1))
+    assert sorted(o.task.number for o in seen.outcomes) == list(
+        range(1, count + 1)
+    )
     # Each is told once: a second row of it would be refused.
     told = seen.ready_numbers + seen.begun_numbers
     assert len(told) == len(set(told))
     statuses = {o.status for o in seen.outcomes}
-    assert {status} <= statuses <= {status, "reset", "completed"}, seen.outcomes
-    assert all(o.ended_ns >= (o.due_ns or o.sent_ns or 0) for o in seen.outcomes)
+    assert {status} <= statuses <= {status, "reset", "completed"}, (
+        seen.outcomes
+    )
+    assert all(
+        o.ended_ns >= (o.due_ns or o.sent_ns or 0) for o in seen.outcomes
+    )
     completed = [o for o in seen.outcomes if o.status == "completed"]
-    assert all(o.sent_ns <= o.first_byte_ns for o in completed)  # asked just in time
+    # asked just in time
+    assert all(o.sent_ns <= o.first_byte_ns for o in completed)
 
 
 @pytest.mark.parametrize(
@@ -180,22 +208,45 @@ def test_a_server_that_hangs_up_or_answers_before_it_is_asked(early, status, way
 )
 def test_an_observer_that_fails_leaves_nobody_waiting(module_sim, way):
     slow = module_sim(
-        "--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000", "--slots", "2"
+        "--profile",
+        "exact",
+        "--ttft",
+        "10",
+        "--itl",
+        "50",
+        "--tokens",
+        "1000",
+        "--slots",
+        "2",
     )
     level = Load(ask_model(slow.url), NEVER, 4, **way)
     with pytest.raises(RuntimeError, match="screen"):
         level.run(Broken())
     names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith(("stream", "reader"))]
+    assert not [
+        name for name in names if name.startswith(("stream", "reader"))
+    ]
 
 
 def test_slots_and_queue_show(module_sim):
     slots = module_sim(
-        "--profile", "exact", "--ttft", "20", "--itl", "10", "--tokens", "20", "--slots", "2"
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "10",
+        "--tokens",
+        "20",
+        "--slots",
+        "2",
     )
     level = fire_burst(slots.url, 4)
-    waits = sorted((o.chunk_ns[0] - o.sent_ns) / 1e9 for o in level.outcomes)
-    assert waits[1] < 0.19 <= waits[2]  # the last two wait for the first two to end
+    waits = sorted(
+        (o.chunk_ns[0] - o.sent_ns) / 1e9 for o in level.outcomes
+    )
+    # the last two wait for the first two to end
+    assert waits[1] < 0.19 <= waits[2]
 
 
 def test_an_unforeseen_error_is_that_requests_alone(exact, monkeypatch):

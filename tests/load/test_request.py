@@ -9,11 +9,27 @@ def test_api_key_of_a_task_is_not_shown():
 
 
 def test_figures_count_instants_from_the_origin():
-    outcome = Outcome(Task(1, Ollama(), "", {}), "completed", sent_ns=100, ended_ns=500)
+    outcome = Outcome(
+        Task(1, Ollama(), "", {}), "completed", sent_ns=100, ended_ns=500
+    )
     outcome.chunk_ns.extend([200, 300, 400])
     outcome.chunk_is_reasoning += b"\1\0\0"
     figures = outcome.to_figures(origin_ns=50)
-    assert (figures["due_ns"], figures["sent_ns"], figures["ended_ns"]) == (None, 50, 450)
-    assert (figures["first_text_ns"], figures["first_answer_ns"]) == (150, 250)
-    assert (figures["chunks"], figures["reasoning_chunks"], figures["last_text_ns"]) == (3, 1, 350)
-    assert (figures["output_tokens"], figures["output_tokens_source"]) == (3, "chunks")
+    assert (figures["due_ns"], figures["sent_ns"], figures["ended_ns"]) == (
+        None,
+        50,
+        450,
+    )
+    assert (figures["first_text_ns"], figures["first_answer_ns"]) == (
+        150,
+        250,
+    )
+    assert (
+        figures["chunks"],
+        figures["reasoning_chunks"],
+        figures["last_text_ns"],
+    ) == (3, 1, 350)
+    assert (figures["output_tokens"], figures["output_tokens_source"]) == (
+        3,
+        "chunks",
+    )

@@ -10,22 +10,35 @@ from ollama_bench.load.request import Limits, Task
 from ollama_bench.platforms import sleep_clock
 from ollama_bench.protocols.registry import PROTOCOLS
 from tests.load.levels import Seen, fire
-from tests.load.played_server import CHUNKED, LAST, LINE, SLOW_ANSWER, Played, chunk
+from tests.load.played_server import (
+    CHUNKED,
+    LAST,
+    LINE,
+    SLOW_ANSWER,
+    Played,
+    chunk,
+)
 
 
 @pytest.mark.parametrize("knows, slept_s", [(True, 30.0), (False, None)])
 def test_a_level_that_slept_says_so(monkeypatch, knows, slept_s):
     """By the clocks alone, without a monitor; None where the system has no such clocks."""
     asleep_ns = [5_000_000_000]
-    monkeypatch.setattr(sleep_clock, "slept_ns", lambda: asleep_ns[0] if knows else None)
+    monkeypatch.setattr(
+        sleep_clock, "slept_ns", lambda: asleep_ns[0] if knows else None
+    )
 
     class Sleeps(Seen):
         def tick(self, level):
             asleep_ns[0] = 35_000_000_000
 
-    with Played([CHUNKED + chunk(LINE), 0.5, chunk(LAST) + b"0\r\n\r\n"]) as server:
+    with Played(
+        [CHUNKED + chunk(LINE), 0.5, chunk(LAST) + b"0\r\n\r\n"]
+    ) as server:
         protocol = PROTOCOLS["ollama"]
-        level = Load(lambda n: Task(n, protocol, server.url, {}), Limits(), 1)
+        level = Load(
+            lambda n: Task(n, protocol, server.url, {}), Limits(), 1
+        )
         level.run(Sleeps())
     figures = level.client_figures()
     assert figures["slept_s"] == slept_s
@@ -36,7 +49,9 @@ def test_a_level_that_slept_says_so(monkeypatch, knows, slept_s):
 
 
 def test_a_level_that_did_not_sleep_has_zero():
-    with Played([CHUNKED + chunk(LINE), chunk(LAST) + b"0\r\n\r\n"]) as server:
+    with Played(
+        [CHUNKED + chunk(LINE), chunk(LAST) + b"0\r\n\r\n"]
+    ) as server:
         level = fire(server.url, 1)
     assert level.client_figures()["slept_s"] == (
         0.0 if sleep_clock.slept_ns() is not None else None

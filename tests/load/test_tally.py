@@ -11,7 +11,12 @@ S = 1_000_000_000
 
 def outcome_with(*chunk_ns, status="completed", **fields):
     """An outcome with these chunks that ends with the last one, unless told otherwise."""
-    outcome = Outcome(Task(1, Ollama(), "", {}), status, chunk_ns=array("q", chunk_ns), **fields)
+    outcome = Outcome(
+        Task(1, Ollama(), "", {}),
+        status,
+        chunk_ns=array("q", chunk_ns),
+        **fields,
+    )
     if outcome.ended_ns is None and chunk_ns:
         outcome.ended_ns = chunk_ns[-1]
     return outcome
@@ -25,19 +30,34 @@ def tally_of(*outcomes):
 
 
 def test_requests_that_fail_to_connect_do_not_limit_the_client():
-    completed = [outcome_with(sent + 1, sent + S // 2, sent_ns=sent) for sent in seconds(4)]
+    completed = [
+        outcome_with(sent + 1, sent + S // 2, sent_ns=sent)
+        for sent in seconds(4)
+    ]
     tally = tally_of(*completed, outcome_with(status="refused"))
-    assert tally.summarize_client("closed", 1, 10.0, 1.0, [])["client_limited_why"] is None
+    assert (
+        tally.summarize_client("closed", 1, 10.0, 1.0, [])[
+            "client_limited_why"
+        ]
+        is None
+    )
 
 
 def test_requests_that_fail_at_once_do_not_limit_the_client():
     tally = tally_of(
         *[
-            outcome_with(status="http_error", sent_ns=sent, ended_ns=sent + 1000)
+            outcome_with(
+                status="http_error", sent_ns=sent, ended_ns=sent + 1000
+            )
             for sent in seconds(4)
         ]
     )
-    assert tally.summarize_client("closed", 1, 10.0, 1.0, [])["client_limited_why"] is None
+    assert (
+        tally.summarize_client("closed", 1, 10.0, 1.0, [])[
+            "client_limited_why"
+        ]
+        is None
+    )
 
 
 def seconds(count):
@@ -77,8 +97,19 @@ def test_intervals_enclose_the_means():
         outcome_with(3 * S, 4 * S, sent_ns=S),
     )
     figures = tally.summarize_intervals(seed=1)
-    assert 1.0 <= figures["ttft_mean_low_s"] < 2.0 < figures["ttft_mean_high_s"] <= 3.0
-    assert 0.5 <= figures["tokens_per_s_mean_low"] < figures["tokens_per_s_mean_high"] <= 1.0
+    assert (
+        1.0
+        <= figures["ttft_mean_low_s"]
+        < 2.0
+        < figures["ttft_mean_high_s"]
+        <= 3.0
+    )
+    assert (
+        0.5
+        <= figures["tokens_per_s_mean_low"]
+        < figures["tokens_per_s_mean_high"]
+        <= 1.0
+    )
     assert set(Tally().summarize_intervals().values()) == {None}
 
 
@@ -92,7 +123,12 @@ def test_level_ends_with_its_last_chunk():
 
 def test_steady_window():
     sent_ns = (0, S // 2, 2 * S, 3 * S, 4 * S)
-    tally = tally_of(*[outcome_with(sent + 1, sent + 2 * S, sent_ns=sent) for sent in sent_ns])
+    tally = tally_of(
+        *[
+            outcome_with(sent + 1, sent + 2 * S, sent_ns=sent)
+            for sent in sent_ns
+        ]
+    )
     from_second_sending = (S // 2, 4 * S)
     from_first_end = (2 * S, 4 * S)
     assert tally.find_steady_window(2, is_open=False) == from_second_sending
@@ -106,18 +142,30 @@ def test_send_lags_and_mean_in_flight():
     tally = tally_of(
         outcome_with(S, 2 * S, sent_ns=0),
         outcome_with(S, 3 * S, sent_ns=0),
-        outcome_with(3 * S, 4 * S, sent_ns=22 * S // 10, send_lag_ns=2 * S // 10),
+        outcome_with(
+            3 * S, 4 * S, sent_ns=22 * S // 10, send_lag_ns=2 * S // 10
+        ),
         outcome_with(4 * S, 5 * S, sent_ns=3 * S, send_lag_ns=0),
         outcome_with(5 * S, 6 * S, sent_ns=4 * S, send_lag_ns=1000),
     )
     figures = tally.summarize_client("closed", 2, 10.0, 1.0, [])
     assert figures["client_send_lag_p50_s"] == 1e-6
-    assert figures["client_send_lag_p99_s"] == figures["client_send_lag_max_s"] == 0.2
+    assert (
+        figures["client_send_lag_p99_s"]
+        == figures["client_send_lag_max_s"]
+        == 0.2
+    )
     assert figures["in_flight_mean"] == pytest.approx((2 + 3 + 1.8 + 1) / 4)
     why = figures["client_limited_why"]
-    assert "requests were sent up to 200 ms late" in why and "1.9 of 2 requests" in why
+    assert (
+        "requests were sent up to 200 ms late" in why
+        and "1.9 of 2 requests" in why
+    )
     burst = tally.summarize_client("burst", 2, 10.0, 1.0, [])
-    assert burst["in_flight_mean"] is None and burst["client_send_skew_s"] == 4.0
+    assert (
+        burst["in_flight_mean"] is None
+        and burst["client_send_skew_s"] == 4.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,9 +179,14 @@ def test_send_lags_and_mean_in_flight():
 def test_read_lag_comes_from_the_kernel_else_from_the_heartbeat(
     read_lags_ns, beats_late_ns, expected
 ):
-    tally = tally_of(outcome_with(0, S, read_lags_ns=array("q", read_lags_ns)))
+    tally = tally_of(
+        outcome_with(0, S, read_lags_ns=array("q", read_lags_ns))
+    )
     figures = tally.summarize_client("burst", 1, 10.0, 1.0, beats_late_ns)
-    read_lag = figures["client_read_lag_p99_s"], figures["client_read_lag_source"]
+    read_lag = (
+        figures["client_read_lag_p99_s"],
+        figures["client_read_lag_source"],
+    )
     assert (*read_lag, figures["client_stamps"]) == expected
 
 
@@ -143,7 +196,9 @@ def test_gaps_in_which_this_process_stood_still_are_left_out():
     read_after_pause = [5 * S, 5 * S, 5 * S]
     later = [5 * S + 200_000_000, 5 * S + 220_000_000]
     tally = Tally()
-    tally.add(outcome_with(*before_pause, *read_after_pause, *later), [pause])
+    tally.add(
+        outcome_with(*before_pause, *read_after_pause, *later), [pause]
+    )
     figures = tally.summarize_itl()
     assert (figures["itl_max_s"], figures["itl_chunks"]) == (0.02, 3)
     tally.add(outcome_with(6 * S, 7 * S), [pause])

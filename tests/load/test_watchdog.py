@@ -22,7 +22,9 @@ from tests.load.played_server import CHUNKED, LAST, LINE, Played, chunk
 def unreachable():
     """An address that does not answer: its queue of connections is full."""
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        listener = stack.enter_context(
+            socket.create_server(("127.0.0.1", 0), backlog=0)
+        )
         for _ in range(8):
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
@@ -31,7 +33,16 @@ def unreachable():
 
 
 def test_a_deadline_cuts_and_keeps_what_came(module_sim):
-    slow = module_sim("--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000")
+    slow = module_sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "10",
+        "--itl",
+        "50",
+        "--tokens",
+        "1000",
+    )
     level = fire_burst(slow.url, 3, limits=Limits(deadline_s=1.0))
     for outcome in level.outcomes:
         assert outcome.status == "cancelled"
@@ -48,7 +59,9 @@ def test_the_deadline_ends_a_level_whose_request_is_not_read():
         level = fire(
             url,
             2,
-            source=lambda n: Task(n, protocol, url, {"prompt": "x" * 20_000_000}),
+            source=lambda n: Task(
+                n, protocol, url, {"prompt": "x" * 20_000_000}
+            ),
             limits=Limits(stall_s=None, deadline_s=0.5),
         )
         assert time.perf_counter() - began < 3.0
@@ -57,37 +70,73 @@ def test_the_deadline_ends_a_level_whose_request_is_not_read():
 
 def test_a_stalled_stream_is_told_from_a_waiting_one(module_sim):
     stalling = module_sim(
-        "--profile", "exact", "--ttft", "10", "--itl", "5", "--tokens", "10", "--fault", "stall:4"
+        "--profile",
+        "exact",
+        "--ttft",
+        "10",
+        "--itl",
+        "5",
+        "--tokens",
+        "10",
+        "--fault",
+        "stall:4",
     )
-    outcome = fire_burst(stalling.url, limits=Limits(stall_s=0.4)).outcomes[0]
-    assert (outcome.status, outcome.error) == ("stalled", "nothing for 0.4 s")
+    outcome = fire_burst(stalling.url, limits=Limits(stall_s=0.4)).outcomes[
+        0
+    ]
+    assert (outcome.status, outcome.error) == (
+        "stalled",
+        "nothing for 0.4 s",
+    )
     assert len(outcome.chunk_ns) >= 3
     waiting = module_sim(
-        "--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "15", "--slots", "1"
+        "--profile",
+        "exact",
+        "--ttft",
+        "10",
+        "--itl",
+        "50",
+        "--tokens",
+        "15",
+        "--slots",
+        "1",
     )
     # The second waits 0.75 s while the first streams.
     level = fire_burst(waiting.url, 2, limits=Limits(stall_s=0.4))
     assert [o.status for o in level.outcomes] == ["completed", "completed"]
 
 
-@pytest.mark.parametrize("way", [{}, {"arrivals": poisson(20, 1)}], ids=["closed", "open"])
+@pytest.mark.parametrize(
+    "way", [{}, {"arrivals": poisson(20, 1)}], ids=["closed", "open"]
+)
 def test_a_stream_that_stalls_is_cut_after_the_load_has_ended_too(way):
     with Played([CHUNKED + chunk(LINE), 30.0]) as server:
         began = time.perf_counter()
-        level = fire(server.url, 2, limits=Limits(stall_s=1.0), until_s=0.5, **way)
+        level = fire(
+            server.url, 2, limits=Limits(stall_s=1.0), until_s=0.5, **way
+        )
         assert time.perf_counter() - began < 4.0
     assert {o.status for o in level.seen} == {"stalled"}
 
 
-def test_after_a_stop_of_the_client_no_stream_is_called_stalled(monkeypatch):
+def test_after_a_stop_of_the_client_no_stream_is_called_stalled(
+    monkeypatch,
+):
     """Nothing was heard for as long as nobody listened."""
-    with Played([CHUNKED + chunk(LINE), 1.0, chunk(LAST) + b"0\r\n\r\n"]) as server:
+    with Played(
+        [CHUNKED + chunk(LINE), 1.0, chunk(LAST) + b"0\r\n\r\n"]
+    ) as server:
         protocol, seen = PROTOCOLS["ollama"], Seen()
-        level = Load(lambda n: Task(n, protocol, server.url, {}), Limits(stall_s=0.5), 1)
+        level = Load(
+            lambda n: Task(n, protocol, server.url, {}),
+            Limits(stall_s=0.5),
+            1,
+        )
         real = watchdog.Watchdog.look
 
         def look(self, now_ns):
-            self._heartbeat.last_pause_end_ns = now_ns  # as if the process had just gone on
+            # as if the process had just gone on
+            self._heartbeat.last_pause_end_ns = now_ns
             real(self, now_ns)
 
         monkeypatch.setattr(watchdog.Watchdog, "look", look)
@@ -96,7 +145,16 @@ def test_after_a_stop_of_the_client_no_stream_is_called_stalled(monkeypatch):
 
 
 def test_an_interrupt_cancels_all(module_sim):
-    slow = module_sim("--profile", "exact", "--ttft", "10", "--itl", "50", "--tokens", "1000")
+    slow = module_sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "10",
+        "--itl",
+        "50",
+        "--tokens",
+        "1000",
+    )
     interrupt = threading.Event()
 
     class Typing(Observer):
@@ -106,10 +164,16 @@ def test_an_interrupt_cancels_all(module_sim):
 
     level = fire_burst(slow.url, 5, interrupt=interrupt, observer=Typing())
     assert [o.status for o in level.outcomes] == ["cancelled"] * 5
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("stream")]
+    assert not [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith("stream")
+    ]
 
 
-@pytest.mark.parametrize("way", [{}, {"planned": 50}], ids=["burst", "closed"])
+@pytest.mark.parametrize(
+    "way", [{}, {"planned": 50}], ids=["burst", "closed"]
+)
 def test_an_interrupt_ends_a_level_in_a_handshake(way):
     """A server that accepts and says nothing, asked with TLS."""
     interrupt = threading.Event()
@@ -117,13 +181,19 @@ def test_an_interrupt_ends_a_level_in_a_handshake(way):
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         began = time.perf_counter()
         level = fire(
-            f"https://127.0.0.1:{listener.getsockname()[1]}/x", 4, interrupt=interrupt, **way
+            f"https://127.0.0.1:{listener.getsockname()[1]}/x",
+            4,
+            interrupt=interrupt,
+            **way,
         )
     assert time.perf_counter() - began < 2.0
     assert {o.status for o in level.seen} <= {"cancelled", "refused"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux drops what a full queue can't hold")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="Linux drops what a full queue can't hold",
+)
 @pytest.mark.parametrize(
     "way",
     [{}, {"planned": 50}, {"arrivals": poisson(20, 1), "until_s": 30}],

@@ -9,9 +9,18 @@ from tests.load.played_server import ANSWER, Played
 
 def test_the_next_turn_follows_at_once_and_its_gap_is_measured():
     def turn(number, place):
-        follow = (lambda next_number, _: turn(next_number, place + 1)) if place < 3 else None
+        follow = (
+            (lambda next_number, _: turn(next_number, place + 1))
+            if place < 3
+            else None
+        )
         return Task(
-            number, PROTOCOLS["ollama"], server.url, {"turn": place}, turn=place, follow=follow
+            number,
+            PROTOCOLS["ollama"],
+            server.url,
+            {"turn": place},
+            turn=place,
+            follow=follow,
         )
 
     with Played(ANSWER) as server:
@@ -20,7 +29,9 @@ def test_the_next_turn_follows_at_once_and_its_gap_is_measured():
     assert {o.status for o in level.seen} == {"completed"}
     later = [o for o in level.seen if o.task.turn > 1]
     assert len(later) >= 7
-    assert all(o.send_lag_ns is not None and o.send_lag_ns >= 0 for o in later)
+    assert all(
+        o.send_lag_ns is not None and o.send_lag_ns >= 0 for o in later
+    )
     assert sorted(o.send_lag_ns for o in later)[4] < 0.1e9
 
 
@@ -39,8 +50,12 @@ def test_turns_that_are_not_sent_leave_no_hole_in_the_numbers():
 
     with Played(ANSWER) as server:
         for _ in range(5):
-            level = fire(server.url, 8, source=lambda n: turn(n, 1), until_s=0.2)
-            assert [o.task.number for o in level.seen] == list(range(1, len(level.seen) + 1))
+            level = fire(
+                server.url, 8, source=lambda n: turn(n, 1), until_s=0.2
+            )
+            assert [o.task.number for o in level.seen] == list(
+                range(1, len(level.seen) + 1)
+            )
 
 
 def test_turns_of_a_conversation_use_up_no_question(exact):
@@ -54,7 +69,9 @@ def test_turns_of_a_conversation_use_up_no_question(exact):
         def follow(next_number, _):
             return turn(next_number, question, place + 1)
 
-        body = ollama.build_body("deepseek-r1:7b", f"[{question}.{place}]", 2)
+        body = ollama.build_body(
+            "deepseek-r1:7b", f"[{question}.{place}]", 2
+        )
         return Task(
             number,
             ollama,
@@ -72,4 +89,5 @@ def test_turns_of_a_conversation_use_up_no_question(exact):
     level.run(seen)
     assert sorted(asked) == [1, 2, 3, 4]
     assert sorted(o.task.number for o in seen.outcomes) == list(range(1, 9))
-    assert level.result.cpu_s > 0  # what is measured until the last stream's end was measured
+    # what is measured until the last stream's end was measured
+    assert level.result.cpu_s > 0

@@ -44,7 +44,9 @@ def watch(tmp_path):
     with contextlib.ExitStack() as stack:
 
         def start(sources=(), **options):
-            watched = Watched(tmp_path / "results.db", list(sources), options)
+            watched = Watched(
+                tmp_path / "results.db", list(sources), options
+            )
             stack.callback(watched.writer.close)
             stack.callback(watched.monitor.stop)
             watched.monitor.start()

@@ -96,7 +96,11 @@ class Watched:
         database = connect(self.path, readonly=True)
         with contextlib.closing(database.conn):
             rows = list(database[table].rows)
-        return [row for row in rows if all(row[column] == value for column, value in where.items())]
+        return [
+            row
+            for row in rows
+            if all(row[column] == value for column, value in where.items())
+        ]
 
     def until(self, condition):
         """Wait for condition() and return what it gave."""
@@ -105,10 +109,14 @@ class Watched:
             if found := condition():
                 return found
             time.sleep(0.02)
-        raise AssertionError(f"nothing of the kind within {PATIENCE_S} s; said: {self.said}")
+        raise AssertionError(
+            f"nothing of the kind within {PATIENCE_S} s; said: {self.said}"
+        )
 
     def samples(self, count):
-        return self.until(lambda: len(rows := self.rows("power_sample")) >= count and rows)
+        return self.until(
+            lambda: len(rows := self.rows("power_sample")) >= count and rows
+        )
 
 
 class Told:
@@ -145,7 +153,11 @@ def told(watch, *values, **columns):
     for number, (gpu_j, busy) in enumerate(values):
         known = {}
         if gpu_j is not None:
-            known = {"energy_j": 2.0 + gpu_j, "gpu_energy_j": gpu_j, "cpu_energy_j": 2.0}
+            known = {
+                "energy_j": 2.0 + gpu_j,
+                "gpu_energy_j": gpu_j,
+                "cpu_energy_j": 2.0,
+            }
         track.keep(
             {
                 "start_ns": number * 10**9,
@@ -156,13 +168,23 @@ def told(watch, *values, **columns):
             }
         )
     track.release()
-    return [(row["gpu_energy_j"], row["energy_j"]) for row in watched.rows("power_sample")], watched
+    return [
+        (row["gpu_energy_j"], row["energy_j"])
+        for row in watched.rows("power_sample")
+    ], watched
 
 
 class Counter:
     """A polled source; broken() makes it raise."""
 
-    name, device, kind, scope, status, dropped = "test", "gpu0", "counter", None, "ok", 0
+    name, device, kind, scope, status, dropped = (
+        "test",
+        "gpu0",
+        "counter",
+        None,
+        "ok",
+        0,
+    )
 
     def __init__(self):
         self.broken, self.last_ns, self.reads_ns = False, None, []
@@ -238,7 +260,9 @@ LISTENER = (
 def listener(port=0):
     """A process that listens, and its port."""
     with subprocess.Popen(
-        [sys.executable, "-c", LISTENER, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", LISTENER, str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         yield process, int(process.stdout.readline())
         process.communicate()
@@ -300,7 +324,9 @@ FORKING = (
 def forking():
     """Yield a process that has forked, and the pid of its child."""
     with subprocess.Popen(
-        [sys.executable, "-c", FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", FORKING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         yield process, int(process.stdout.readline())
         process.communicate()

@@ -6,7 +6,11 @@ import os
 
 import pytest
 
-from ollama_bench.monitor.command_line import is_ollama_server, is_runner, read_slots
+from ollama_bench.monitor.command_line import (
+    is_ollama_server,
+    is_runner,
+    read_slots,
+)
 
 
 @pytest.mark.parametrize(

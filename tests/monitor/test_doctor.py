@@ -12,13 +12,24 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ollama_bench.monitor import doctor, doctor_sections, machine, monitor, server_search
+from ollama_bench.monitor import (
+    doctor,
+    doctor_sections,
+    machine,
+    monitor,
+    server_search,
+)
 from ollama_bench.monitor.masking import mask
 from ollama_bench.power.macmon import create_macmon_source
 from ollama_bench.run import server
 
 ROOT = Path(__file__).resolve().parents[2]
-MACMON = {"all_power": 21.5, "gpu_power": 20.0, "cpu_power": 1.5, "sys_power": 30.0}
+MACMON = {
+    "all_power": 21.5,
+    "gpu_power": 20.0,
+    "cpu_power": 1.5,
+    "sys_power": 30.0,
+}
 
 
 AS_A_PROGRAM = """
@@ -46,10 +57,14 @@ def page(capsys):
     return said.out
 
 
-def test_one_page_says_what_is_asked_of_a_stranger(capsys, monkeypatch, sim):
+def test_one_page_says_what_is_asked_of_a_stranger(
+    capsys, monkeypatch, sim
+):
     running = sim("--profile", "exact")
     monkeypatch.setattr(monitor, "PORT", running.port)
-    monkeypatch.setattr(doctor_sections, "PORTS", {running.port: "ollama", 9: "openai"})
+    monkeypatch.setattr(
+        doctor_sections, "PORTS", {running.port: "ollama", 9: "openai"}
+    )
     line = json.dumps(json.dumps(MACMON))
     code = f"import time\nwhile True: print({line}, flush=True); time.sleep(0.1)"
     monkeypatch.setattr(
@@ -92,16 +107,25 @@ def test_one_page_says_what_is_asked_of_a_stranger(capsys, monkeypatch, sim):
     ],
     ids=lambda broken: broken[1],
 )
-def test_what_fails_is_a_line_and_the_rest_is_there(capsys, monkeypatch, broken):
+def test_what_fails_is_a_line_and_the_rest_is_there(
+    capsys, monkeypatch, broken
+):
     def fail(*_, **__):
-        raise RuntimeError("host_statistics64(HOST_VM_INFO64) syscall failed")
+        raise RuntimeError(
+            "host_statistics64(HOST_VM_INFO64) syscall failed"
+        )
 
     monkeypatch.setattr(*broken, fail)
     said = page(capsys)
-    assert "RuntimeError: host_statistics64(HOST_VM_INFO64) syscall failed" in " ".join(
-        said.split()
+    assert (
+        "RuntimeError: host_statistics64(HOST_VM_INFO64) syscall failed"
+        in " ".join(said.split())
     )
-    assert {line.partition(":")[0] for line in said.splitlines() if line[0] != " "} >= {
+    assert {
+        line.partition(":")[0]
+        for line in said.splitlines()
+        if line[0] != " "
+    } >= {
         "tool",
         "Python",
         "packages",
@@ -113,7 +137,9 @@ def test_what_fails_is_a_line_and_the_rest_is_there(capsys, monkeypatch, broken)
     }
 
 
-def test_no_name_of_a_user_a_computer_or_a_folder_is_shown(capsys, monkeypatch):
+def test_no_name_of_a_user_a_computer_or_a_folder_is_shown(
+    capsys, monkeypatch
+):
     monkeypatch.setenv("USER", "jane.doe")
     monkeypatch.setenv("OLLAMA_HOST", "secret-studio:11434")
     monkeypatch.setattr(platform, "node", lambda: "janes-mac.local")
@@ -128,7 +154,9 @@ def test_no_name_of_a_user_a_computer_or_a_folder_is_shown(capsys, monkeypatch):
         },
     )
     said = page(capsys)
-    assert "chip=of <user>, model=on <host>, gpu=in ~/x, os=Mac14,12" in said
+    assert (
+        "chip=of <user>, model=on <host>, gpu=in ~/x, os=Mac14,12" in said
+    )
     assert "jane" not in said.lower() and "secret" not in said
 
 
@@ -150,7 +178,11 @@ def test_homes_and_names_are_masked(text, masked):
 def test_a_page_is_a_page(capsys):
     doctor.show(f"line {number}" for number in range(200))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 59 and lines[-1] == "and 142 more lines" and lines[57] == "line 57"
+    assert (
+        len(lines) == 59
+        and lines[-1] == "and 142 more lines"
+        and lines[57] == "line 57"
+    )
 
 
 def test_every_call_of_psutil_that_the_tool_makes_is_tried():
@@ -159,16 +191,24 @@ def test_every_call_of_psutil_that_the_tool_makes_is_tried():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Attribute):
                 continue
-            owner = getattr(node.value, "id", getattr(node.value, "attr", None))
+            owner = getattr(
+                node.value, "id", getattr(node.value, "attr", None)
+            )
             if owner == "psutil" and node.attr.islower():
                 used.add(node.attr)
             elif owner in ("process", "child", "root"):
                 of_a_process.add(node.attr)
     known = {name for name in of_a_process if hasattr(psutil.Process, name)}
     assert used and used <= set(doctor_sections.CALLS)
-    assert known - {"pid", "oneshot", "connections", "kill", "wait", "terminate", "poll"} <= set(
-        doctor_sections.METHODS
-    )
+    assert known - {
+        "pid",
+        "oneshot",
+        "connections",
+        "kill",
+        "wait",
+        "terminate",
+        "poll",
+    } <= set(doctor_sections.METHODS)
 
 
 def test_ctrl_c_and_a_closed_pipe_are_no_traceback(monkeypatch, capsys):
@@ -181,7 +221,11 @@ def test_ctrl_c_and_a_closed_pipe_are_no_traceback(monkeypatch, capsys):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 def test_as_a_program(tmp_path):
-    clean = {name: value for name, value in os.environ.items() if name != "SUDO_UID"}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "SUDO_UID"
+    }
     done = subprocess.run(
         [sys.executable, "-c", AS_A_PROGRAM],
         cwd=tmp_path,
@@ -190,8 +234,14 @@ def test_as_a_program(tmp_path):
         timeout=60,
         env={**clean, "PYTHONPATH": str(ROOT)},
     )
-    assert done.returncode == 0 and "Traceback" not in done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) < 60 and list(tmp_path.iterdir()) == []
+    assert (
+        done.returncode == 0
+        and "Traceback" not in done.stdout + done.stderr
+    )
+    assert (
+        len(done.stdout.splitlines()) < 60
+        and list(tmp_path.iterdir()) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,6 +252,10 @@ def test_as_a_program(tmp_path):
         (False, None, "without root"),
     ],
 )
-def test_the_page_says_with_which_rights_it_looked(monkeypatch, root, helper, words):
+def test_the_page_says_with_which_rights_it_looked(
+    monkeypatch, root, helper, words
+):
     monkeypatch.setattr(doctor_sections, "is_root", lambda: root)
-    assert next(doctor_sections.describe_tool(helper)).endswith(f", {words}")
+    assert next(doctor_sections.describe_tool(helper)).endswith(
+        f", {words}"
+    )

@@ -43,7 +43,9 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
             origin_ns,
             pid=simulator.pid,
             interval_s=0.4,
-            sources=find_sources(powermetrics_command=[*simulator.powermetrics[:-1], "400"]),
+            sources=find_sources(
+                powermetrics_command=[*simulator.powermetrics[:-1], "400"]
+            ),
             say=lambda text: None,
         )
         watch.start()
@@ -77,7 +79,12 @@ def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
         )
         writer.insert(
             "request",
-            {"level_id": level_id, "number": 1, "status": "completed", "output_tokens": 400},
+            {
+                "level_id": level_id,
+                "number": 1,
+                "status": "completed",
+                "output_tokens": 400,
+            },
         )
     drawn_j = after["energy_j"] - before["energy_j"]
     database = connect(path, readonly=True)

@@ -35,7 +35,13 @@ class Stuck(Stream):
     """A sampler that says nothing and takes its time to end."""
 
     def __init__(self):
-        super().__init__("stuck", types.SimpleNamespace(cpu_s=0.0), parse_plist, b"</plist>", 0.1)
+        super().__init__(
+            "stuck",
+            types.SimpleNamespace(cpu_s=0.0),
+            parse_plist,
+            b"</plist>",
+            0.1,
+        )
         self.reading, self.writing = os.pipe()
         self.killed, self.may_end = threading.Event(), threading.Event()
 
@@ -53,7 +59,8 @@ class Stuck(Stream):
 
 def test_no_root(watch, fake):
     watched = watch([fake("no_root")])
-    assert watched.monitor.wait_first_sample(PATIENCE_S)  # a failed source is not waited for
+    # a failed source is not waited for
+    assert watched.monitor.wait_first_sample(PATIENCE_S)
     assert (
         watched.monitor.tracks[0].status
         == "powermetrics must be invoked as the superuser exit code 1"
@@ -64,7 +71,9 @@ def test_no_root(watch, fake):
 
 
 def test_tool_missing(watch):
-    watched = watch(find_sources(powermetrics_command=["/nonexistent/powermetrics"]))
+    watched = watch(
+        find_sources(powermetrics_command=["/nonexistent/powermetrics"])
+    )
     assert watched.monitor.wait_first_sample(PATIENCE_S)
     assert "nonexistent" in watched.monitor.tracks[0].status
 
@@ -86,9 +95,12 @@ def test_no_first_document(watch, fake):
 
 
 @pytest.mark.parametrize(
-    "mode, why", [("stall", "no sample in 0.5 s"), ("die_once", "died exit code 1")]
+    "mode, why",
+    [("stall", "no sample in 0.5 s"), ("die_once", "died exit code 1")],
 )
-def test_stalled_or_dead_sampler_is_started_again(watch, fake, monkeypatch, tmp_path, mode, why):
+def test_stalled_or_dead_sampler_is_started_again(
+    watch, fake, monkeypatch, tmp_path, mode, why
+):
     monkeypatch.setattr(track, "STALL_S", 0.5)
     watched = watch([fake(mode)])
     watched.samples(5)
@@ -98,11 +110,15 @@ def test_stalled_or_dead_sampler_is_started_again(watch, fake, monkeypatch, tmp_
     assert watched.monitor.tracks[0].live
 
 
-def test_sampler_that_keeps_dying_is_given_up(watch, fake, monkeypatch, tmp_path):
+def test_sampler_that_keeps_dying_is_given_up(
+    watch, fake, monkeypatch, tmp_path
+):
     monkeypatch.setattr(feed, "RESTART_EVERY_S", 0.0)
     watched = watch([fake("die")])
     watched.until(lambda: not watched.monitor.tracks[0].live)
-    assert len((tmp_path / "starts").read_text().split()) == 1 + feed.RESTARTS
+    assert (
+        len((tmp_path / "starts").read_text().split()) == 1 + feed.RESTARTS
+    )
     assert watched.monitor.tracks[0].status.endswith("after 3 restarts")
     assert [line for line in watched.said if "powermetrics" in line] == [
         "power: restarting powermetrics soc: Second underflow occured. died exit code 1",
@@ -111,10 +127,13 @@ def test_sampler_that_keeps_dying_is_given_up(watch, fake, monkeypatch, tmp_path
     ]
 
 
-def test_a_sampler_that_cannot_be_started_again_is_not_said_to_be(watch, fake):
+def test_a_sampler_that_cannot_be_started_again_is_not_said_to_be(
+    watch, fake
+):
     source = fake("die")
     starts = [source.start]
-    source.start = lambda: starts.pop()() if starts else None  # a helper whose pipes are spent
+    # a helper whose pipes are spent
+    source.start = lambda: starts.pop()() if starts else None
     watched = watch([source])
     watched.until(lambda: not watched.monitor.tracks[0].live)
     why = "Second underflow occured. died exit code 1, and it cannot be restarted"
@@ -125,7 +144,9 @@ def test_a_sampler_that_cannot_be_started_again_is_not_said_to_be(watch, fake):
 
 def test_another_source_goes_on_for_one_that_failed_for_good(watch, fake):
     source = fake("no_root")
-    source.successor = lambda: create_macmon_source([sys.executable, "-c", MACMON])
+    source.successor = lambda: create_macmon_source(
+        [sys.executable, "-c", MACMON]
+    )
     watched = watch([source])
     assert watched.monitor.wait_first_sample(PATIENCE_S)
     assert watched.samples(3)[0]["gpu_energy_j"] > 0
@@ -149,14 +170,21 @@ def test_a_sampler_that_is_slow_to_end_does_not_hold_up_the_rest(watch):
     watched.until(lambda: len(watched.rows("system_sample")) > seen + 2)
     assert not source.may_end.is_set()
     source.may_end.set()
-    watched.until(lambda: watched.monitor.tracks[0].status == "no sample in 0.3 s")
+    watched.until(
+        lambda: watched.monitor.tracks[0].status == "no sample in 0.3 s"
+    )
 
 
-def test_second_death_within_a_minute_rests_and_stop_does_not_wait(watch, fake, tmp_path):
+def test_second_death_within_a_minute_rests_and_stop_does_not_wait(
+    watch, fake, tmp_path
+):
     watched = watch([fake("die")])
     watched.samples(4)
     watched.until(lambda: watched.monitor.tracks[0].heard_s == float("inf"))
-    assert len((tmp_path / "starts").read_text().split()) == 2 and watched.monitor.tracks[0].live
+    assert (
+        len((tmp_path / "starts").read_text().split()) == 2
+        and watched.monitor.tracks[0].live
+    )
     begun_s = time.monotonic()
     watched.monitor.stop()
     assert time.monotonic() - begun_s < feed.RESTART_EVERY_S / 2

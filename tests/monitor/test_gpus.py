@@ -34,8 +34,13 @@ def test_apple_gpu_by_name_and_cores():
 
 def test_gpus_that_count_no_cores():
     gpus = parse_displays(INTEL_DISPLAYS)
-    assert gpus == [Gpu("Intel UHD Graphics 630"), Gpu("AMD Radeon Pro 5300M")]
-    assert join_names(gpus) == "Intel UHD Graphics 630 + AMD Radeon Pro 5300M"
+    assert gpus == [
+        Gpu("Intel UHD Graphics 630"),
+        Gpu("AMD Radeon Pro 5300M"),
+    ]
+    assert (
+        join_names(gpus) == "Intel UHD Graphics 630 + AMD Radeon Pro 5300M"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", "{}", "null"])
@@ -64,7 +69,9 @@ def test_a_lost_gpu_does_not_hide_the_others(monkeypatch):
             nvmlDeviceGetCount=lambda: 2,
             nvmlDeviceGetHandleByIndex=handle,
             nvmlDeviceGetName=lambda handle: f"GPU {handle}",
-            nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(total=100),
+            nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(
+                total=100
+            ),
         ),
     )
     assert gpus.find_nvidia_gpus() == [Gpu("GPU 1", 100)]

@@ -48,10 +48,17 @@ def test_cpuinfo(text, chip):
 
 
 def test_a_mac(monkeypatch):
-    system = {"kern.osproductversion": "26.1\n", "kern.hv_vmm_present": "0\n"}
-    monkeypatch.setattr(conditions, "output_of", lambda *command: system[command[-1]])
+    system = {
+        "kern.osproductversion": "26.1\n",
+        "kern.hv_vmm_present": "0\n",
+    }
+    monkeypatch.setattr(
+        conditions, "output_of", lambda *command: system[command[-1]]
+    )
     monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(machine.platform, "mac_ver", lambda: ("16.0", ("", "", ""), "arm64"))
+    monkeypatch.setattr(
+        machine.platform, "mac_ver", lambda: ("16.0", ("", "", ""), "arm64")
+    )
     answers = {
         "machdep.cpu.brand_string": "Apple M2 Pro\n",
         "hw.model": "Mac14,10\n",
@@ -79,26 +86,39 @@ def test_a_mac(monkeypatch):
         )
     ] == ["Apple M2 Pro", "Mac14,10", "Apple M2 Pro", 19, None, 22906503168]
     assert all(
-        command[0].startswith("/usr/sbin/") or command[0] == sys.executable for command in asked
+        command[0].startswith("/usr/sbin/") or command[0] == sys.executable
+        for command in asked
     )
-    assert described["os"].startswith("macOS 26.1 ")  # not 16.0, as an older Python is told
+    # not 16.0, as an older Python is told
+    assert described["os"].startswith("macOS 26.1 ")
     assert described["virtual"] == 0
     system["kern.osproductversion"] = ""
     assert machine.system_name().startswith("macOS 16.0 ")
 
 
-def test_a_machine_of_an_older_file_stays_the_same_row(tmp_path, monkeypatch):
+def test_a_machine_of_an_older_file_stays_the_same_row(
+    tmp_path, monkeypatch
+):
     described = machine.describe()
     with Writer(tmp_path / "results.db") as writer:
         old = writer.insert(
-            "machine", {key: value for key, value in described.items() if key != "virtual"}
+            "machine",
+            {
+                key: value
+                for key, value in described.items()
+                if key != "virtual"
+            },
         )
         assert machine.remember(writer, {**described, "virtual": 1}) == old
-        assert machine.remember(writer, {**described, "virtual": None}) == old
+        assert (
+            machine.remember(writer, {**described, "virtual": None}) == old
+        )
         writer.flush()
         database = connect(tmp_path / "results.db", readonly=True)
         with contextlib.closing(database.conn):
-            assert [row["virtual"] for row in database["machine"].rows] == [1]
+            assert [row["virtual"] for row in database["machine"].rows] == [
+                1
+            ]
 
 
 def test_linux_cards(tmp_path, monkeypatch):
@@ -119,12 +139,17 @@ def test_linux_cards(tmp_path, monkeypatch):
         nvmlDeviceGetCount=lambda: 2,
         nvmlDeviceGetHandleByIndex=lambda index: index,
         nvmlDeviceGetName=lambda handle: "NVIDIA L4",
-        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(total=100),
+        nvmlDeviceGetMemoryInfo=lambda handle: types.SimpleNamespace(
+            total=100
+        ),
     )
     monkeypatch.setattr(gpus, "load_nvml", lambda: nvml)
     found = machine.describe_other(str(tmp_path))
     assert found.gpu == "NVIDIA L4 + NVIDIA L4 + Radeon RX 7900 XTX"
-    assert (found.gpu_memory_bytes, found.model) == (25753026760, "ThinkStation P3")
+    assert (found.gpu_memory_bytes, found.model) == (
+        25753026760,
+        "ThinkStation P3",
+    )
 
 
 def test_this_machine_without_the_names_of_host_and_user():
@@ -136,32 +161,46 @@ def test_this_machine_without_the_names_of_host_and_user():
         for key, value in described.items()
         if key not in ("fingerprint", "gpu_working_set_bytes", "virtual")
     }
-    assert socket.gethostname() not in [str(value) for value in described.values()]
-    assert getpass.getuser() not in [str(value) for value in described.values()]
+    assert socket.gethostname() not in [
+        str(value) for value in described.values()
+    ]
+    assert getpass.getuser() not in [
+        str(value) for value in described.values()
+    ]
 
 
 def test_the_same_machine_is_one_row(tmp_path):
     with Writer(tmp_path / "results.db") as writer:
         first = machine.remember(writer, machine.describe())
         assert machine.remember(writer, machine.describe()) == first
-        other = {**machine.describe(), "chip": "another", "fingerprint": "another"}
+        other = {
+            **machine.describe(),
+            "chip": "another",
+            "fingerprint": "another",
+        }
         assert machine.remember(writer, other) != first
     database = connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         assert database["machine"].count == 2
 
 
-def test_what_the_gpu_may_use_is_as_when_last_seen_and_makes_no_other_machine(tmp_path):
+def test_what_the_gpu_may_use_is_as_when_last_seen_and_makes_no_other_machine(
+    tmp_path,
+):
     with Writer(tmp_path / "results.db") as writer:
         ids = {
-            machine.remember(writer, {**machine.describe(), "gpu_working_set_bytes": size})
+            machine.remember(
+                writer,
+                {**machine.describe(), "gpu_working_set_bytes": size},
+            )
             for size in (None, 5 << 30, 6 << 30, None)
         }
     database = connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
-        assert [(row["id"], row["gpu_working_set_bytes"]) for row in database["machine"].rows] == [
-            (*ids, 6 << 30)
-        ]
+        assert [
+            (row["id"], row["gpu_working_set_bytes"])
+            for row in database["machine"].rows
+        ] == [(*ids, 6 << 30)]
 
 
 def test_two_runs_that_begin_together_find_one_machine(tmp_path):
@@ -181,6 +220,16 @@ def test_a_command_that_fails_hangs_or_is_absent_says_nothing(monkeypatch):
     import sys
 
     assert machine.output_of("/nonexistent/sysctl") == ""
-    assert machine.output_of(sys.executable, "-c", "print('half'); raise SystemExit(1)") == ""
+    assert (
+        machine.output_of(
+            sys.executable, "-c", "print('half'); raise SystemExit(1)"
+        )
+        == ""
+    )
     monkeypatch.setattr(conditions, "COMMAND_PATIENCE_S", 0.2)
-    assert machine.output_of(sys.executable, "-c", "import time; time.sleep(60)") == ""
+    assert (
+        machine.output_of(
+            sys.executable, "-c", "import time; time.sleep(60)"
+        )
+        == ""
+    )

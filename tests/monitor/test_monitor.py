@@ -29,13 +29,22 @@ def test_cost_and_counts_are_known_after_stop(watch, fake):
     watched = watch([fake("fine")])
     watched.samples(3)
     cost = watched.monitor.stop()
-    assert 0 < cost["monitor_cpu_s"] < time.process_time() and cost["sampler_cpu_s"] > 0
+    assert (
+        0 < cost["monitor_cpu_s"] < time.process_time()
+        and cost["sampler_cpu_s"] > 0
+    )
     (source,) = watched.rows("power_source")
-    assert (source["status"], source["dropped"], source["kind"]) == ("ok", 0, "interval")
+    assert (source["status"], source["dropped"], source["kind"]) == (
+        "ok",
+        0,
+        "interval",
+    )
     assert source["samples"] == len(watched.rows("power_sample"))
 
 
-def test_wait_covered_lasts_until_the_samples_reach_the_instant(watch, fake):
+def test_wait_covered_lasts_until_the_samples_reach_the_instant(
+    watch, fake
+):
     watched = watch([fake("fine")])
     assert watched.monitor.wait_first_sample(PATIENCE_S)
     at_ns = time.perf_counter_ns()
@@ -53,7 +62,9 @@ def test_wait_covered_waits_for_nothing_that_is_not_there(watch):
     assert watched.monitor.wait_covered(10**18)
 
 
-def test_a_level_is_covered_when_the_sample_over_its_end_is_stored_not_when_it_came(watch):
+def test_a_level_is_covered_when_the_sample_over_its_end_is_stored_not_when_it_came(
+    watch,
+):
     watched = watch([Told()])
     (track,) = watched.monitor.tracks
     tell(track, 0, 2.0)
@@ -62,13 +73,18 @@ def test_a_level_is_covered_when_the_sample_over_its_end_is_stored_not_when_it_c
         0.7, tell, (track, 2, 4.0)
     ).start()  # later than a sample that is not held back may be
     assert watched.monitor.wait_covered(15 * 10**7)
-    assert [row["cpu_energy_j"] for row in watched.rows("power_sample")] == [2.0, 0.0, 4.0]
+    assert [
+        row["cpu_energy_j"] for row in watched.rows("power_sample")
+    ] == [2.0, 0.0, 4.0]
 
 
 @pytest.mark.parametrize(
-    "first, stored", [(2.0, [(2.0, 3.0), (0.0, 1.0)]), (0.0, [(None, None), (None, None)])]
+    "first, stored",
+    [(2.0, [(2.0, 3.0), (0.0, 1.0)]), (0.0, [(None, None), (None, None)])],
 )
-def test_what_is_held_back_is_stored_when_the_waiting_ends(watch, first, stored):
+def test_what_is_held_back_is_stored_when_the_waiting_ends(
+    watch, first, stored
+):
     watched = watch([Told()])
     (track,) = watched.monitor.tracks
     tell(track, 0, first)
@@ -77,7 +93,8 @@ def test_what_is_held_back_is_stored_when_the_waiting_ends(watch, first, stored)
     interrupt.set()
     assert not watched.monitor.wait_covered(15 * 10**7, interrupt)
     assert [
-        (row["cpu_energy_j"], row["energy_j"]) for row in watched.rows("power_sample")
+        (row["cpu_energy_j"], row["energy_j"])
+        for row in watched.rows("power_sample")
     ] == stored
     watched.monitor.stop()
     assert len(watched.rows("power_sample")) == 2
@@ -93,7 +110,9 @@ def test_battery_and_low_power_mode_are_told_once_noted_at_each_change_and_known
 ):
     plugged, mode = [True], [False]
     monkeypatch.setattr(conditions, "is_on_battery", lambda: not plugged[0])
-    monkeypatch.setattr(conditions, "is_in_low_power_mode", lambda *_: mode[0])
+    monkeypatch.setattr(
+        conditions, "is_in_low_power_mode", lambda *_: mode[0]
+    )
     watched = watch()
 
     def seen(kind, count):
@@ -105,7 +124,10 @@ def test_battery_and_low_power_mode_are_told_once_noted_at_each_change_and_known
         )
 
     watched.monitor.wait_first_sample(PATIENCE_S)
-    assert watched.monitor.conditions_since(0) == {"on_battery": 0, "low_power_mode": 0}
+    assert watched.monitor.conditions_since(0) == {
+        "on_battery": 0,
+        "low_power_mode": 0,
+    }
     assert not watched.rows("event")
     plugged[0], mode[0] = False, True
     assert seen("on_battery", 1) == ["on battery"]
@@ -113,14 +135,19 @@ def test_battery_and_low_power_mode_are_told_once_noted_at_each_change_and_known
     plugged[0] = True
     assert seen("on_battery", 2) == ["on battery", "on mains"]
     since_ns = time.perf_counter_ns()
-    assert watched.monitor.conditions_since(since_ns) == {"on_battery": 0, "low_power_mode": 1}
+    assert watched.monitor.conditions_since(since_ns) == {
+        "on_battery": 0,
+        "low_power_mode": 1,
+    }
     plugged[0] = False
     seen("on_battery", 3)
     plugged[0] = True
     seen("on_battery", 4)
     for_a_part = {"on_battery": 1, "low_power_mode": 1}
     assert watched.monitor.conditions_since(since_ns) == for_a_part
-    assert [line for line in watched.said if line.startswith("machine: ")] == [
+    assert [
+        line for line in watched.said if line.startswith("machine: ")
+    ] == [
         "machine: on battery: many machines run slower then",
         "machine: low power mode is on: many machines run slower then",
     ]
@@ -153,18 +180,41 @@ def test_a_source_that_raises_is_one_line_and_the_rest_goes_on(watch):
 
 def test_the_machine_is_watched_beside(watch):
     watched = watch()
-    rows = watched.until(lambda: len(rows := watched.rows("system_sample")) > 2 and rows)
+    rows = watched.until(
+        lambda: len(rows := watched.rows("system_sample")) > 2 and rows
+    )
     assert all(row["memory_used_bytes"] > 0 for row in rows)
-    assert all(row["cpu_ratio"] is None or 0 <= row["cpu_ratio"] <= 1 for row in rows)
+    assert all(
+        row["cpu_ratio"] is None or 0 <= row["cpu_ratio"] <= 1
+        for row in rows
+    )
 
 
 def test_bench_watches_every_local_server(sim, tmp_path):
     servers = [
-        sim("--profile", "exact", "--ttft", "60", "--itl", "5", "--tokens", "30") for _ in range(2)
+        sim(
+            "--profile",
+            "exact",
+            "--ttft",
+            "60",
+            "--itl",
+            "5",
+            "--tokens",
+            "30",
+        )
+        for _ in range(2)
     ]
     hosts = [word for server in servers for word in ("--host", server.url)]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "bench.py"), "2", *hosts, *QUICK, "--warmup", "0"],
+        [
+            sys.executable,
+            str(ROOT / "bench.py"),
+            "2",
+            *hosts,
+            *QUICK,
+            "--warmup",
+            "0",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -179,16 +229,35 @@ def test_bench_watches_every_local_server(sim, tmp_path):
 
 
 @pytest.mark.faults
-def test_bench_stores_how_the_machine_ran_with_each_level(sim, tmp_path, monkeypatch):
+def test_bench_stores_how_the_machine_ran_with_each_level(
+    sim, tmp_path, monkeypatch
+):
     server = sim("--profile", "exact", "--itl", "2", "--tokens", "10")
     monkeypatch.setattr(conditions, "is_on_battery", lambda: True)
     monkeypatch.setattr(conditions, "is_in_low_power_mode", lambda *_: None)
     path = str(tmp_path / "results.db")
-    options = ["1", "--host", server.url, "--db", path, "--cooldown", "0", *QUICK]
-    assert bench.main(options) == 0 and bench.main([*options, "--no-monitor"]) == 0
+    options = [
+        "1",
+        "--host",
+        server.url,
+        "--db",
+        path,
+        "--cooldown",
+        "0",
+        *QUICK,
+    ]
+    assert (
+        bench.main(options) == 0
+        and bench.main([*options, "--no-monitor"]) == 0
+    )
     database = connect(tmp_path / "results.db", readonly=True)
     with contextlib.closing(database.conn):
         levels = list(
-            database.query("SELECT on_battery, low_power_mode FROM level_summary ORDER BY run_id")
+            database.query(
+                "SELECT on_battery, low_power_mode FROM level_summary ORDER BY run_id"
+            )
         )
-    assert [tuple(row.values()) for row in levels] == [(1, None), (None, None)]
+    assert [tuple(row.values()) for row in levels] == [
+        (1, None),
+        (None, None),
+    ]

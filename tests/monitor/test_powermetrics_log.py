@@ -17,11 +17,17 @@ from tests.monitor.support import (
 
 
 @pytest.mark.parametrize(
-    "log, samples", [(TEXT_11.encode(), 1), ((document() + b"\n\0") * 3 + document()[:99], 3)]
+    "log, samples",
+    [
+        (TEXT_11.encode(), 1),
+        ((document() + b"\n\0") * 3 + document()[:99], 3),
+    ],
 )
 def test_a_log_that_a_user_hands_in(tmp_path, log, samples):
     (tmp_path / "log").write_bytes(log)
-    done = run_monitor(tmp_path, "--powermetrics-log", "log", "--db", "other.db")
+    done = run_monitor(
+        tmp_path, "--powermetrics-log", "log", "--db", "other.db"
+    )
     assert done.returncode == 0, done.stderr
     source = only_row(tmp_path / "other.db", "power_source")
     assert (source["samples"], source["dropped"]) == (samples, samples // 3)
@@ -29,14 +35,20 @@ def test_a_log_that_a_user_hands_in(tmp_path, log, samples):
     with contextlib.closing(database.conn):
         rows = list(database["power_sample"].rows)
     assert len(rows) == samples and rows[0]["start_ns"] == 0
-    assert all(before["end_ns"] == after["start_ns"] for before, after in itertools.pairwise(rows))
+    assert all(
+        before["end_ns"] == after["start_ns"]
+        for before, after in itertools.pairwise(rows)
+    )
 
 
 def imported(folder, *blocks):
     """The rows that a text log of (elapsed ms, CPU mW) gives, and what was said."""
     header = "*** Sampled system activity (Sat Feb 14 00:42:06 2026 -0500) (%sms elapsed) ***\n"
     (folder / "log").write_text(
-        "".join(header % ms + f"CPU Power: {mw} mW\nGPU Power: 500 mW\n" for ms, mw in blocks)
+        "".join(
+            header % ms + f"CPU Power: {mw} mW\nGPU Power: 500 mW\n"
+            for ms, mw in blocks
+        )
     )
     done = run_monitor(folder, "--powermetrics-log", "log")
     assert done.returncode == 0, done.stderr
@@ -58,15 +70,28 @@ def test_a_log_whose_cpu_energy_stays_zero_has_no_sum(tmp_path):
 
 def test_a_log_over_a_sleep_and_one_with_a_slow_counter(tmp_path):
     rows, _ = imported(
-        tmp_path, ("1000.00", 2000), ("1000.00", 0), ("90000.00", 2000), ("1000.00", 0)
+        tmp_path,
+        ("1000.00", 2000),
+        ("1000.00", 0),
+        ("90000.00", 2000),
+        ("1000.00", 0),
     )
-    assert rows == [(2.0, 2.5, 0.5), (0.0, 0.5, 0.5), (None, None, None), (0.0, 0.5, 0.5)]
+    assert rows == [
+        (2.0, 2.5, 0.5),
+        (0.0, 0.5, 0.5),
+        (None, None, None),
+        (0.0, 0.5, 0.5),
+    ]
     assert only_row(tmp_path / "results.db", "event")["kind"] == "gap"
 
 
 def test_damaged_headers_of_a_log_are_counted(tmp_path):
     rows, _ = imported(
-        tmp_path, ("1000.00", "e"), ("1.2.3", 1000), ("9" * 17, 1000), ("1000.00", 1000)
+        tmp_path,
+        ("1000.00", "e"),
+        ("1.2.3", 1000),
+        ("9" * 17, 1000),
+        ("1000.00", 1000),
     )
     assert rows == [(None, None, 0.5), (1.0, 1.5, 0.5)]
     assert only_row(tmp_path / "results.db", "power_source")["dropped"] == 2

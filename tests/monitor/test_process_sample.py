@@ -21,7 +21,10 @@ def test_a_zombie_has_ended():
     process = subprocess.Popen(["true"])
     member = ServerProcess(psutil.Process(process.pid), "runner", "true")
     end_s = time.monotonic() + PATIENCE_S
-    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < end_s:
+    while (
+        psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
+        and time.monotonic() < end_s
+    ):
         time.sleep(0.01)
     assert member.sample(1, 10**9) is None
     assert not is_alive(member.process)
@@ -32,7 +35,11 @@ def test_a_zombie_has_ended():
 def test_open_files_of_another_user_are_null():
     member = ServerProcess(Denied(False), "runner", "llama-server")
     sample = member.sample(10**9, 10**10)
-    assert (sample.fds, sample.cpu_s, sample.threads) == (None, 1.5, 7) and member.fds_denied
+    assert (sample.fds, sample.cpu_s, sample.threads) == (
+        None,
+        1.5,
+        7,
+    ) and member.fds_denied
 
 
 def test_a_process_that_may_not_be_read_stays_and_is_null():
@@ -51,7 +58,8 @@ def test_a_pid_used_again_is_another_process():
 
 
 def test_a_start_within_two_seconds_is_the_same_process():
-    class Old(Denied):  # of a psutil whose processes are equal by the start that moved
+    # of a psutil whose processes are equal by the start that moved
+    class Old(Denied):
         def __init__(self, start):
             super().__init__(False)
             self.start = start
@@ -60,7 +68,10 @@ def test_a_start_within_two_seconds_is_the_same_process():
             return self.start
 
     member = ServerProcess(Old(100.0), "runner", "ollama")
-    assert [member.is_same_process(Old(start)) for start in (101.9, 98.1, 102.1, 97.9)] == [
+    assert [
+        member.is_same_process(Old(start))
+        for start in (101.9, 98.1, 102.1, 97.9)
+    ] == [
         True,
         True,
         False,

@@ -15,7 +15,11 @@ from ollama_bench.monitor import (
     process_tree,
     server_search,
 )
-from ollama_bench.monitor.process_tree import FoundProcess, ProcessTree, TreeChanges
+from ollama_bench.monitor.process_tree import (
+    FoundProcess,
+    ProcessTree,
+    TreeChanges,
+)
 from tests.monitor.support import (
     forking,
     free_port,
@@ -31,7 +35,11 @@ def test_tree_with_roles_through_the_life_of_a_runner(watch, tmp_path):
         watched = watch(pid=server.pid)
         for word in ("runner", "helper"):
             tell(word)
-        watched.until(lambda: watched.monitor.mark() or len(watched.rows("process")) == 3)
+        watched.until(
+            lambda: (
+                watched.monitor.mark() or len(watched.rows("process")) == 3
+            )
+        )
         assert sorted(row["role"] for row in watched.rows("process")) == [
             "helper",
             "runner",
@@ -40,21 +48,40 @@ def test_tree_with_roles_through_the_life_of_a_runner(watch, tmp_path):
         runner = watched.rows("process", role="runner")[0]
         looks = watched.until(
             lambda: (
-                len(rows := watched.rows("process_sample", process_id=runner["id"])) > 2 and rows
+                len(
+                    rows := watched.rows(
+                        "process_sample", process_id=runner["id"]
+                    )
+                )
+                > 2
+                and rows
             )
         )
-        assert looks[0]["cpu_ratio"] is None  # it has nothing to compare with
+        # it has nothing to compare with
+        assert looks[0]["cpu_ratio"] is None
         assert looks[1]["cpu_ratio"] >= 0
-        assert all(row["rss_bytes"] > 0 and row["threads"] == 1 and row["fds"] > 0 for row in looks)
+        assert all(
+            row["rss_bytes"] > 0 and row["threads"] == 1 and row["fds"] > 0
+            for row in looks
+        )
         assert watched.monitor.latest()["rss_bytes"] > looks[0]["rss_bytes"]
         tell("stop")
-        watched.until(lambda: watched.rows("event", kind="process_vanished"))
+        watched.until(
+            lambda: watched.rows("event", kind="process_vanished")
+        )
         tell("runner")
         watched.until(
-            lambda: watched.monitor.mark() or len(watched.rows("process", role="runner")) == 2
+            lambda: (
+                watched.monitor.mark()
+                or len(watched.rows("process", role="runner")) == 2
+            )
         )
-    watched.until(lambda: len(watched.rows("event", kind="process_vanished")) == 4)
-    assert os.getpid() not in {row["pid"] for row in watched.rows("process")}
+    watched.until(
+        lambda: len(watched.rows("event", kind="process_vanished")) == 4
+    )
+    assert os.getpid() not in {
+        row["pid"] for row in watched.rows("process")
+    }
 
 
 @posix
@@ -65,14 +92,21 @@ def test_a_child_that_was_just_forked_is_not_judged_yet(monkeypatch):
         assert [member.process.pid for member in appeared] == [process.pid]
         monkeypatch.setattr(process_tree, "FORK_S", 0.0)
         appeared = ProcessTree((), process.pid).rescan(0.0).appeared
-        assert [member.process.pid for member in appeared] == [process.pid, child]
+        assert [member.process.pid for member in appeared] == [
+            process.pid,
+            child,
+        ]
 
 
 @posix
 def test_server_that_restarts_is_found_again(watch, tmp_path, monkeypatch):
     monkeypatch.setattr(monitor, "RESCAN_S", 0.1)
     port = free_port()
-    monkeypatch.setattr(server_search, "listens", lambda process, wanted: process.pid in current)
+    monkeypatch.setattr(
+        server_search,
+        "listens",
+        lambda process, wanted: process.pid in current,
+    )
     current = []
     with ollama(tmp_path) as (first, _):
         current[:] = [first.pid]
@@ -81,26 +115,37 @@ def test_server_that_restarts_is_found_again(watch, tmp_path, monkeypatch):
     with ollama(tmp_path) as (second, _):
         current[:] = [second.pid]
         monkeypatch.setattr(process_tree, "SEARCH_S", 0.1)
-        watched.until(lambda: watched.rows("process", pid=second.pid, role="serve"))
+        watched.until(
+            lambda: watched.rows("process", pid=second.pid, role="serve")
+        )
 
 
 @posix
 @pytest.mark.faults
-def test_the_servers_on_all_ports_are_watched_each_through_its_restarts(watch, monkeypatch):
+def test_the_servers_on_all_ports_are_watched_each_through_its_restarts(
+    watch, monkeypatch
+):
     monkeypatch.setattr(monitor, "RESCAN_S", 0.1)
     with listener() as (first, first_port):
         with listener() as (second, second_port):
             watched = watch(ports=[first_port, second_port])
             watched.until(
                 lambda: (
-                    {row["pid"] for row in watched.rows("process", role="serve")}
+                    {
+                        row["pid"]
+                        for row in watched.rows("process", role="serve")
+                    }
                     == {first.pid, second.pid}
                 )
             )
-        watched.until(lambda: watched.rows("event", kind="process_vanished"))
+        watched.until(
+            lambda: watched.rows("event", kind="process_vanished")
+        )
         monkeypatch.setattr(process_tree, "SEARCH_S", 0.1)
         with listener(second_port) as (again, _):
-            watched.until(lambda: watched.rows("process", pid=again.pid, role="serve"))
+            watched.until(
+                lambda: watched.rows("process", pid=again.pid, role="serve")
+            )
         assert len(watched.rows("process", pid=first.pid)) == 1
 
 
@@ -108,9 +153,14 @@ def test_the_servers_on_all_ports_are_watched_each_through_its_restarts(watch, m
 def test_slots_are_those_of_the_server_on_the_port():
     tree = ProcessTree([1, 2], None)
     with listener() as (first, _), listener() as (second, _):
-        tree._roots = {1: [psutil.Process(first.pid)], 2: [psutil.Process(second.pid)]}
+        tree._roots = {
+            1: [psutil.Process(first.pid)],
+            2: [psutil.Process(second.pid)],
+        }
         for port, process in ((1, first), (2, second)):
-            found = [found.process.pid for found in tree._walk(tree._roots[port])]
+            found = [
+                found.process.pid for found in tree._walk(tree._roots[port])
+            ]
             assert found == [process.pid]
     assert tree.find_slots(1) == (None, None)
 
@@ -128,7 +178,9 @@ def test_we_are_never_our_own_server(watch):
     assert os.getpid() not in [member.process.pid for member in appeared]
     tree = ProcessTree((), os.getppid())
     appeared = tree.rescan(0.0).appeared
-    assert appeared and os.getpid() not in [member.process.pid for member in appeared]
+    assert appeared and os.getpid() not in [
+        member.process.pid for member in appeared
+    ]
 
 
 @posix
@@ -137,9 +189,14 @@ def test_slots_of_a_server(watch, tmp_path, monkeypatch):
     with ollama(tmp_path) as (server, tell):
         watched = watch(pid=server.pid)
         watched.until(lambda: watched.rows("process"))
-        assert watched.monitor.slots() == (3, "OLLAMA_NUM_PARALLEL of the server")
+        assert watched.monitor.slots() == (
+            3,
+            "OLLAMA_NUM_PARALLEL of the server",
+        )
         tell("runner")
-        assert watched.until(lambda: (found := watched.monitor.slots())[0] == 7 and found) == (
+        assert watched.until(
+            lambda: (found := watched.monitor.slots())[0] == 7 and found
+        ) == (
             7,
             "command line of the runner",
         )
@@ -149,8 +206,24 @@ def test_slots_of_a_server(watch, tmp_path, monkeypatch):
 def test_a_runner_of_the_mlx_engine_serves_one_at_a_time(monkeypatch):
     cmdlines = {
         1: ["ollama", "serve"],
-        2: ["ollama", "runner", "--mlx-engine", "--model", "qwen3.5", "--port", "5"],
-        3: ["ollama", "runner", "--ollama-engine", "--model", "gemma", "--parallel", "4"],
+        2: [
+            "ollama",
+            "runner",
+            "--mlx-engine",
+            "--model",
+            "qwen3.5",
+            "--port",
+            "5",
+        ],
+        3: [
+            "ollama",
+            "runner",
+            "--ollama-engine",
+            "--model",
+            "gemma",
+            "--parallel",
+            "4",
+        ],
     }
 
     def process(pid, created, children=()):
@@ -166,7 +239,8 @@ def test_a_runner_of_the_mlx_engine_serves_one_at_a_time(monkeypatch):
     mlx, gguf = process(2, 300.0), process(3, 200.0)
     tree = ProcessTree([1], None)
     tree._roots = {1: [process(1, 100.0, [mlx, gguf])]}
-    assert tree.find_slots(1) == (1, "MLX engine: one request at a time")  # the newest runner's
+    # the newest runner's
+    assert tree.find_slots(1) == (1, "MLX engine: one request at a time")
     gguf.create_time = lambda: 400.0
     assert tree.find_slots(1) == (4, "command line of the runner")
     cmdlines[2] += ["--parallel", "3"]  # of an Ollama that passes it on
@@ -174,7 +248,9 @@ def test_a_runner_of_the_mlx_engine_serves_one_at_a_time(monkeypatch):
     assert tree.find_slots(1) == (3, "command line of the runner")
 
 
-def test_a_start_that_moved_with_the_clock_makes_no_other_process(monkeypatch):
+def test_a_start_that_moved_with_the_clock_makes_no_other_process(
+    monkeypatch,
+):
     """psutil moves the start of what it sees for the first time after a step of the clock."""
     moved_s, create_time = [0.0], psutil.Process.create_time
 
@@ -190,9 +266,15 @@ def test_a_start_that_moved_with_the_clock_makes_no_other_process(monkeypatch):
         (member,) = tree.rescan(0.0).appeared
         for moved_s[0] in (1.5, -1.5, 3600.0, -3600.0, -1e12):
             monkeypatch.setattr(
-                tree, "_walk", lambda roots: [FoundProcess(psutil.Process(process.pid), "serve")]
+                tree,
+                "_walk",
+                lambda roots: [
+                    FoundProcess(psutil.Process(process.pid), "serve")
+                ],
             )
-            assert tree.rescan(0.0) == TreeChanges([], []) and tree.members == {process.pid: member}
+            assert tree.rescan(0.0) == TreeChanges(
+                [], []
+            ) and tree.members == {process.pid: member}
 
 
 @posix
@@ -202,4 +284,7 @@ def test_a_child_started_in_the_future_is_no_fork_of_now(monkeypatch):
     with forking() as (process, child):
         monkeypatch.setattr(time, "time", lambda: now() - 3600)
         appeared = ProcessTree((), process.pid).rescan(0.0).appeared
-        assert [member.process.pid for member in appeared] == [process.pid, child]
+        assert [member.process.pid for member in appeared] == [
+            process.pid,
+            child,
+        ]

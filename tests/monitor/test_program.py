@@ -22,12 +22,29 @@ from tests.monitor.support import (
 
 
 def test_alone_it_stores_a_run_without_levels(tmp_path):
-    done = run_monitor(tmp_path, "--pid", str(os.getpid()), "--interval", "0.2", "--duration", "1")
+    done = run_monitor(
+        tmp_path,
+        "--pid",
+        str(os.getpid()),
+        "--interval",
+        "0.2",
+        "--duration",
+        "1",
+    )
     assert done.returncode == 0, done.stderr
-    assert f"serve {read_name(psutil.Process())} ({os.getpid()})" in done.stdout
+    assert (
+        f"serve {read_name(psutil.Process())} ({os.getpid()})"
+        in done.stdout
+    )
     run = only_row(tmp_path / "results.db", "run")
-    assert (run["source"], run["status"]) == ("monitor", "finished") and run["monitor_cpu_s"] > 0
-    assert only_row(tmp_path / "results.db", "machine")["id"] == run["machine_id"]
+    assert (run["source"], run["status"]) == (
+        "monitor",
+        "finished",
+    ) and run["monitor_cpu_s"] > 0
+    assert (
+        only_row(tmp_path / "results.db", "machine")["id"]
+        == run["machine_id"]
+    )
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
@@ -35,7 +52,14 @@ def test_alone_it_stores_a_run_without_levels(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_end_with_130_and_keep_all(tmp_path, number):
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "monitor.py"), "--pid", str(os.getpid()), "--interval", "0.1"],
+        [
+            sys.executable,
+            str(ROOT / "monitor.py"),
+            "--pid",
+            str(os.getpid()),
+            "--interval",
+            "0.1",
+        ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -45,7 +69,11 @@ def test_ctrl_c_and_sigterm_end_with_130_and_keep_all(tmp_path, number):
         process.stdout.readline()
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "stored as run 1" in said and "Traceback" not in said
+    assert (
+        process.returncode == 130
+        and "stored as run 1" in said
+        and "Traceback" not in said
+    )
     check_interrupted(tmp_path)
 
 
@@ -60,7 +88,14 @@ def check_interrupted(folder):
 @posix
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     with subprocess.Popen(
-        [sys.executable, str(ROOT / "monitor.py"), "--pid", str(os.getpid()), "--interval", "0.1"],
+        [
+            sys.executable,
+            str(ROOT / "monitor.py"),
+            "--pid",
+            str(os.getpid()),
+            "--interval",
+            "0.1",
+        ],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -70,18 +105,36 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
         process.stdout.close()
         said = process.stderr.read()
     assert process.wait(60) == 130
-    assert "stored as run 1" in said.splitlines()[-1] and "Error" not in said
+    assert (
+        "stored as run 1" in said.splitlines()[-1] and "Error" not in said
+    )
     check_interrupted(tmp_path)
 
 
 @pytest.mark.parametrize(
     "arguments, code, said",
     [
-        (["--powermetrics-log", "absent"], 1, "monitor.py: absent: No such file or directory"),
-        (["--powermetrics-log", "empty"], 1, "monitor.py: empty contains no powermetrics sample"),
-        (["--port", "0"], 2, "invalid port '0': expected an integer from 1 to 65535"),
+        (
+            ["--powermetrics-log", "absent"],
+            1,
+            "monitor.py: absent: No such file or directory",
+        ),
+        (
+            ["--powermetrics-log", "empty"],
+            1,
+            "monitor.py: empty contains no powermetrics sample",
+        ),
+        (
+            ["--port", "0"],
+            2,
+            "invalid port '0': expected an integer from 1 to 65535",
+        ),
         (["--port", "x"], 2, "invalid port 'x'"),
-        (["--interval", "0"], 2, "invalid duration '0': expected seconds, at least 0.05"),
+        (
+            ["--interval", "0"],
+            2,
+            "invalid duration '0': expected seconds, at least 0.05",
+        ),
         (["--duration", "x"], 2, "invalid duration 'x'"),
         (["--db", "empty/x.db", "--duration", "1"], 1, "monitor.py: "),
     ],
@@ -90,4 +143,7 @@ def test_errors_are_one_line(tmp_path, arguments, code, said):
     (tmp_path / "empty").write_text("")
     done = run_monitor(tmp_path, *arguments)
     assert done.returncode == code
-    assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert (
+        said in done.stderr.splitlines()[-1]
+        and "Traceback" not in done.stderr
+    )

@@ -17,9 +17,10 @@ def test_cpu_energy_that_stays_zero_is_unknown(watch, fake, monkeypatch):
     monkeypatch.setattr(rails, "DEAD_RAIL_S", 0.3)
     watched = watch([fake("zero_cpu")])
     rows = watched.samples(6)
-    assert {(row["cpu_energy_j"], row["energy_j"], row["gpu_energy_j"]) for row in rows} == {
-        (None, None, 6.0)
-    }
+    assert {
+        (row["cpu_energy_j"], row["energy_j"], row["gpu_energy_j"])
+        for row in rows
+    } == {(None, None, 6.0)}
     assert len(watched.rows("event", kind="cpu_power_zero")) == 1
 
 
@@ -38,12 +39,23 @@ def test_cpu_energy_that_stays_zero_is_unknown(watch, fake, monkeypatch):
             [(6.0, 8.0), (0.0, 2.0), (0.0, 2.0), (9.0, 11.0)],
             False,  # steps
         ),
-        ([(6.0, 0.97)] + [(0.0, 0.97)] * 4, [(6.0, 8.0)] + [(None, None)] * 4, True),
-        ([(0.0, 0.97)] * 4 + [(6.0, 0.97)], [(None, None)] * 4 + [(6.0, 8.0)], True),
-        ([(0.0, None)] * 5, [(0.0, 2.0)] * 5, False),  # how busy it is is not known
+        (
+            [(6.0, 0.97)] + [(0.0, 0.97)] * 4,
+            [(6.0, 8.0)] + [(None, None)] * 4,
+            True,
+        ),
+        (
+            [(0.0, 0.97)] * 4 + [(6.0, 0.97)],
+            [(None, None)] * 4 + [(6.0, 8.0)],
+            True,
+        ),
+        # how busy it is is not known
+        ([(0.0, None)] * 5, [(0.0, 2.0)] * 5, False),
     ],
 )
-def test_gpu_energy_that_stays_zero_while_it_works_is_unknown(watch, values, stored, is_dead):
+def test_gpu_energy_that_stays_zero_while_it_works_is_unknown(
+    watch, values, stored, is_dead
+):
     rows, watched = told(watch, *values)
     assert rows == stored
     assert [line for line in watched.said if "busy GPU" in line] == [
@@ -69,8 +81,17 @@ def test_a_dead_cpu_counter_beside_a_slow_gpu_counter(watch):
         )
     track.release()
     rows = watched.rows("power_sample")
-    assert [(row["cpu_energy_j"], row["energy_j"]) for row in rows] == [(None, None)] * 6
-    assert [row["gpu_energy_j"] for row in rows] == [0.0, 0.0, 6.0, 6.0, 0.0, 6.0]
+    assert [(row["cpu_energy_j"], row["energy_j"]) for row in rows] == [
+        (None, None)
+    ] * 6
+    assert [row["gpu_energy_j"] for row in rows] == [
+        0.0,
+        0.0,
+        6.0,
+        6.0,
+        0.0,
+        6.0,
+    ]
 
 
 def test_cpu_energy_that_comes_in_steps_is_kept(watch, fake, monkeypatch):
@@ -78,4 +99,6 @@ def test_cpu_energy_that_comes_in_steps_is_kept(watch, fake, monkeypatch):
     watched = watch([fake("slow_cpu")])
     rows = watched.samples(6)
     assert [row["cpu_energy_j"] for row in rows[:4]] == [2.0, 0.0, 2.0, 0.0]
-    assert [row["energy_j"] for row in rows[:2]] == pytest.approx([8.01, 6.01])
+    assert [row["energy_j"] for row in rows[:2]] == pytest.approx(
+        [8.01, 6.01]
+    )

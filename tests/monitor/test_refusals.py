@@ -62,9 +62,13 @@ LISTENER = (
 def server():
     """A process that listens: its pid and port."""
     with subprocess.Popen(
-        [sys.executable, "-c", LISTENER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", LISTENER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
-        yield types.SimpleNamespace(pid=process.pid, port=int(process.stdout.readline()))
+        yield types.SimpleNamespace(
+            pid=process.pid, port=int(process.stdout.readline())
+        )
         process.communicate()
 
 
@@ -96,51 +100,83 @@ def watch(tmp_path, monkeypatch, server):
 
 
 def look(path, server):
-    assert monitor.main(["--port", str(server.port), "--db", str(path)]) == 0
+    assert (
+        monitor.main(["--port", str(server.port), "--db", str(path)]) == 0
+    )
     (run,) = rows(path, "run")
     assert run["status"] == "finished" and run["ended_ns"] > 0
     return {
         table: rows(path, table)
-        for table in ("machine", "system_sample", "process", "process_sample")
+        for table in (
+            "machine",
+            "system_sample",
+            "process",
+            "process_sample",
+        )
     }
 
 
 def check(stored, server, name, column):
     assert stored["system_sample"]
     if name not in BLIND:
-        assert server.pid in [row["pid"] for row in stored["process"]] and stored["process_sample"]
+        assert (
+            server.pid in [row["pid"] for row in stored["process"]]
+            and stored["process_sample"]
+        )
     if column:
         table, column = column
-        assert stored[table] and {row[column] for row in stored[table]} == {None}
+        assert stored[table] and {row[column] for row in stored[table]} == {
+            None
+        }
 
 
 def test_what_is_unknown_below_is_known_where_nothing_refuses(watch):
     stored = watch()
-    known = set(filter(None, [*SYSTEM_CALLS.values(), *PROCESS_CALLS.values()]))
-    known.remove(SYSTEM_CALLS["cpu_times"])  # it may be too soon for a tick of the clock
+    known = set(
+        filter(None, [*SYSTEM_CALLS.values(), *PROCESS_CALLS.values()])
+    )
+    # it may be too soon for a tick of the clock
+    known.remove(SYSTEM_CALLS["cpu_times"])
     for table, column in known:
         if column != "fds" or hasattr(psutil.Process, "num_fds"):
-            assert None not in {row[column] for row in stored[table]}, column
+            assert None not in {row[column] for row in stored[table]}, (
+                column
+            )
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", ERRORS, ids=lambda error: type(error).__name__
+)
 @pytest.mark.parametrize("name", SYSTEM_CALLS)
-def test_the_system_is_asked_in_vain(watch, monkeypatch, capsys, server, name, error):
+def test_the_system_is_asked_in_vain(
+    watch, monkeypatch, capsys, server, name, error
+):
     monkeypatch.setattr(darwin, "find_libc", lambda: None)
     monkeypatch.setattr(psutil, name, refusing(error))
     check(watch(), server, name, SYSTEM_CALLS[name])
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("name", [name for name in PROCESS_CALLS if hasattr(psutil.Process, name)])
-def test_a_process_is_asked_in_vain(watch, monkeypatch, capsys, server, name, error):
+@pytest.mark.parametrize(
+    "error", ERRORS, ids=lambda error: type(error).__name__
+)
+@pytest.mark.parametrize(
+    "name",
+    [name for name in PROCESS_CALLS if hasattr(psutil.Process, name)],
+)
+def test_a_process_is_asked_in_vain(
+    watch, monkeypatch, capsys, server, name, error
+):
     monkeypatch.setattr(psutil.Process, name, refusing(error))
     if name == "ppid":
         monkeypatch.setattr(psutil.Process, "children", refusing(error))
     check(watch(), server, name, PROCESS_CALLS[name])
     said = capsys.readouterr().err
-    assert "Traceback" not in said and "failed" not in said and "monitor: " not in said
+    assert (
+        "Traceback" not in said
+        and "failed" not in said
+        and "monitor: " not in said
+    )
 
 
 def test_every_call_of_the_module_is_in_the_list():
@@ -162,7 +198,9 @@ def test_every_call_of_the_module_is_in_the_list():
     assert called - constants == set(SYSTEM_CALLS)
 
 
-def test_a_machine_whose_memory_is_not_told_is_a_row_without_it(watch, monkeypatch):
+def test_a_machine_whose_memory_is_not_told_is_a_row_without_it(
+    watch, monkeypatch
+):
     monkeypatch.setattr(darwin, "find_libc", lambda: None)
     monkeypatch.setattr(psutil, "virtual_memory", refusing(ERRORS[1]))
     stored = watch()
@@ -180,12 +218,16 @@ def test_one_process_that_refuses_hides_no_other(monkeypatch, server, name):
     asked = getattr(psutil.Process, name)
 
     def call(process, *arguments, **options):
-        if (arguments[0] if name == "__init__" else process.pid) == os.getppid():
+        if (
+            arguments[0] if name == "__init__" else process.pid
+        ) == os.getppid():
             raise RuntimeError("proc_pidinfo: 0 bytes")
         return asked(process, *arguments, **options)
 
     monkeypatch.setattr(psutil.Process, name, call)
-    monkeypatch.setattr(psutil, "net_connections", refusing(psutil.AccessDenied()))
+    monkeypatch.setattr(
+        psutil, "net_connections", refusing(psutil.AccessDenied())
+    )
     tree = ProcessTree([server.port], None)
     appeared = tree.rescan(0.0).appeared
     assert server.pid in [member.process.pid for member in appeared]
@@ -193,7 +235,11 @@ def test_one_process_that_refuses_hides_no_other(monkeypatch, server, name):
 
 def test_a_child_that_refuses_hides_no_other_child(monkeypatch, server):
     us = psutil.Process()
-    monkeypatch.setattr(psutil.Process, "children", refusing(RuntimeError("proc_pidinfo: 0 bytes")))
+    monkeypatch.setattr(
+        psutil.Process,
+        "children",
+        refusing(RuntimeError("proc_pidinfo: 0 bytes")),
+    )
     with subprocess.Popen(
         [
             sys.executable,
@@ -212,8 +258,12 @@ def test_a_child_that_refuses_hides_no_other_child(monkeypatch, server):
         process.communicate(b"\n")
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_slots_are_unknown_where_the_processes_refuse(monkeypatch, server, error):
+@pytest.mark.parametrize(
+    "error", ERRORS, ids=lambda error: type(error).__name__
+)
+def test_slots_are_unknown_where_the_processes_refuse(
+    monkeypatch, server, error
+):
     tree = ProcessTree([server.port], None)
     tree.rescan(0.0)
     for name in ("cmdline", "environ", "children", "create_time"):
@@ -221,7 +271,9 @@ def test_slots_are_unknown_where_the_processes_refuse(monkeypatch, server, error
     assert tree.find_slots(server.port) == Slots()
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", ERRORS, ids=lambda error: type(error).__name__
+)
 def test_a_sampler_ends_where_its_cpu_time_is_refused(monkeypatch, error):
     child = Child([[sys.executable, "-c", "input()"]])
     output = child.start()
@@ -245,8 +297,27 @@ psutil.virtual_memory = psutil.swap_memory = refused
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["bench.py", "1", "--demo", "--cooldown", "0", "--idle", "0", "--plain"],
-        ["bench.py", "1", "--demo", "--cooldown", "0", "--idle", "0", "--plain", "--no-monitor"],
+        [
+            "bench.py",
+            "1",
+            "--demo",
+            "--cooldown",
+            "0",
+            "--idle",
+            "0",
+            "--plain",
+        ],
+        [
+            "bench.py",
+            "1",
+            "--demo",
+            "--cooldown",
+            "0",
+            "--idle",
+            "0",
+            "--plain",
+            "--no-monitor",
+        ],
         ["monitor.py", "--interval", "0.1", "--duration", "0.3"],
     ],
 )
@@ -269,12 +340,18 @@ def test_a_run_on_macos_27_ends_well(tmp_path, arguments):
     path = tmp_path / "results.db"
     assert [row["status"] for row in rows(path, "run")] == ["finished"]
     if arguments[0] == "bench.py":
-        assert [row["status"] for row in rows(path, "level")] == ["finished"]
-        assert {row["status"] for row in rows(path, "request")} == {"completed"}
+        assert [row["status"] for row in rows(path, "level")] == [
+            "finished"
+        ]
+        assert {row["status"] for row in rows(path, "request")} == {
+            "completed"
+        }
     samples = rows(path, "system_sample")
     assert bool(samples) == ("--no-monitor" not in arguments)
     if sys.platform != "darwin":
         assert {row["memory_used_bytes"] for row in samples} | {
             row["swap_used_bytes"] for row in samples
         } <= {None}
-        assert [row["memory_bytes"] for row in rows(path, "machine")] == [None]
+        assert [row["memory_bytes"] for row in rows(path, "machine")] == [
+            None
+        ]

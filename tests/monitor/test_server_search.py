@@ -14,9 +14,13 @@ from tests.monitor.support import (
 @posix
 def test_ollama_is_found_by_its_command_line(tmp_path):
     with ollama(tmp_path) as (server, _):
-        assert server.pid in [root.pid for root in find_servers(free_port(), None)]
+        assert server.pid in [
+            root.pid for root in find_servers(free_port(), None)
+        ]
 
 
 def test_another_server_is_found_by_its_port():
     with listener() as (process, port):
-        assert [root.pid for root in find_servers(port, None)] == [process.pid]
+        assert [root.pid for root in find_servers(port, None)] == [
+            process.pid
+        ]

@@ -17,15 +17,24 @@ def test_samples_lie_end_to_end_on_the_runs_clock(watch, fake):
     watched = watch([fake("fine")])
     assert watched.monitor.wait_first_sample(PATIENCE_S)
     rows = watched.samples(4)
-    assert [row["energy_j"] for row in rows] == pytest.approx([8.01] * len(rows))
+    assert [row["energy_j"] for row in rows] == pytest.approx(
+        [8.01] * len(rows)
+    )
     assert all(row["end_ns"] > row["start_ns"] for row in rows)
     assert all(
         0 <= after["start_ns"] - before["end_ns"] < 50_000_000
         for before, after in itertools.pairwise(rows)
     )
     latest = watched.monitor.latest()
-    assert latest["power_w"] == pytest.approx(80.1, rel=0.5) and latest["gpu_mhz"] == 1360.85
-    assert (latest["gpu_busy_ratio"], latest["thermal"], latest["rss_bytes"]) == (
+    assert (
+        latest["power_w"] == pytest.approx(80.1, rel=0.5)
+        and latest["gpu_mhz"] == 1360.85
+    )
+    assert (
+        latest["gpu_busy_ratio"],
+        latest["thermal"],
+        latest["rss_bytes"],
+    ) == (
         0.75,
         "Nominal",
         None,
@@ -41,7 +50,12 @@ def test_a_sleep_has_no_energy(watch, fake):
 
 
 @pytest.mark.parametrize(
-    "virtual, why", [("1", ": a virtual machine has no power sensors"), ("0", ""), ("", "")]
+    "virtual, why",
+    [
+        ("1", ": a virtual machine has no power sensors"),
+        ("0", ""),
+        ("", ""),
+    ],
 )
 def test_samples_without_any_energy_are_told_once_with_the_reason(
     watch, fake, monkeypatch, tmp_path, virtual, why
@@ -51,32 +65,55 @@ def test_samples_without_any_energy_are_told_once_with_the_reason(
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(system_sample, "read_memory_pressure", lambda: None)
     monkeypatch.setattr(
-        conditions, "output_of", lambda *command, **_: asked.append(command) or virtual
+        conditions,
+        "output_of",
+        lambda *command, **_: asked.append(command) or virtual,
     )
     watched = watch([fake("fine")])
     watched.samples(8)
     line = f"power: powermetrics soc gives samples without any energy{why}"
-    assert [said for said in watched.said if "without any energy" in said] == [line]
-    assert [row["detail"] for row in watched.rows("event", kind="no_energy")] == [
-        line.removeprefix("power: ")
-    ]
-    assert asked.count(("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present")) == 1
+    assert [
+        said for said in watched.said if "without any energy" in said
+    ] == [line]
+    assert [
+        row["detail"] for row in watched.rows("event", kind="no_energy")
+    ] == [line.removeprefix("power: ")]
+    assert (
+        asked.count(("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present")) == 1
+    )
 
 
 def test_four_samples_without_energy_are_not_told(watch):
-    _, watched = told(watch, *[(None, 0.5)] * 4, (0.1, 0.5), *[(None, 0.5)] * 4)
+    _, watched = told(
+        watch, *[(None, 0.5)] * 4, (0.1, 0.5), *[(None, 0.5)] * 4
+    )
     assert watched.rows("event", kind="no_energy") == []
 
 
 def test_what_is_not_there_is_said_once(watch):
-    watched = watch([Absent("powermetrics", "soc", "interval", "not read: start with sudo")])
+    watched = watch(
+        [
+            Absent(
+                "powermetrics",
+                "soc",
+                "interval",
+                "not read: start with sudo",
+            )
+        ]
+    )
     assert watched.monitor.wait_first_sample(PATIENCE_S)
     assert watched.said == [
         "power: powermetrics soc not read: start with sudo",
         "processes: not watched, the server runs on another machine",
     ]
-    assert watched.rows("power_source")[0]["status"] == "not read: start with sudo"
-    assert watched.rows("process") == [] and watched.monitor.latest()["power_w"] is None
+    assert (
+        watched.rows("power_source")[0]["status"]
+        == "not read: start with sudo"
+    )
+    assert (
+        watched.rows("process") == []
+        and watched.monitor.latest()["power_w"] is None
+    )
 
 
 def test_damaged_and_truncated_documents_are_counted(watch, fake):

@@ -18,7 +18,9 @@ from ollama_bench.platforms import awake
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
-posix = pytest.mark.skipif(os.name != "posix", reason="stand-ins are shell scripts")
+posix = pytest.mark.skipif(
+    os.name != "posix", reason="stand-ins are shell scripts"
+)
 
 # In the manner of systemd-inhibit: it takes the lock, then runs the command as its child and waits.
 INHIBITOR = """#!/bin/sh
@@ -30,9 +32,13 @@ echo $$ > "$LOG"
 echo ended >> "$LOG"
 """
 OLD_INHIBITOR = INHIBITOR.replace(
-    "shift ;; esac", "echo \"$0: unrecognized option '$1'\" >&2; exit 1 ;; esac", 1
+    "shift ;; esac",
+    "echo \"$0: unrecognized option '$1'\" >&2; exit 1 ;; esac",
+    1,
 )
-REFUSING = "#!/bin/sh\necho 'Failed to inhibit: Access denied' >&2\nexit 1\n"
+REFUSING = (
+    "#!/bin/sh\necho 'Failed to inhibit: Access denied' >&2\nexit 1\n"
+)
 SILENT = "#!/bin/sh\nexec sleep 60\n"
 # In the manner of caffeinate -i -m -w PID: it ends when that process has.
 CAFFEINATE = """#!/bin/sh
@@ -51,7 +57,9 @@ def tool(tmp_path, monkeypatch):
         path.parent.mkdir(exist_ok=True)
         path.write_text(script)
         path.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv(
+            "PATH", f"{path.parent}{os.pathsep}{os.environ['PATH']}"
+        )
         monkeypatch.setenv("LOG", str(tmp_path / "log"))
         return tmp_path / "log"
 
@@ -91,32 +99,46 @@ def held(monkeypatch, platform):
 
 
 @posix
-@pytest.mark.parametrize("script", [INHIBITOR, OLD_INHIBITOR], ids=["new", "old"])
-def test_linux_holds_a_lock_of_systemds_for_the_run(tool, monkeypatch, script):
+@pytest.mark.parametrize(
+    "script", [INHIBITOR, OLD_INHIBITOR], ids=["new", "old"]
+)
+def test_linux_holds_a_lock_of_systemds_for_the_run(
+    tool, monkeypatch, script
+):
     log = tool("systemd-inhibit", script)
     monkeypatch.setattr(sys, "platform", "linux")
     said = []
     with awake.kept(said.append):
         pid = pid_in(log)
         assert lived(pid)
-        assert log.with_name("log.arguments").read_text().split("--why")[0].split() == [
+        assert log.with_name("log.arguments").read_text().split("--why")[
+            0
+        ].split() == [
             "--what=idle:sleep",
             "--mode=block",
             "--who=ollama-bench",
         ]
-    assert not lived(pid) and log.read_text().endswith("ended\n") and said == []
+    assert (
+        not lived(pid)
+        and log.read_text().endswith("ended\n")
+        and said == []
+    )
 
 
 @posix
 def test_a_mac_is_caffeinated_for_the_run(tool, monkeypatch):
     log = tool("caffeinate", CAFFEINATE)
-    monkeypatch.setattr(awake, "CAFFEINATE", str(log.parent / "bin" / "caffeinate"))
+    monkeypatch.setattr(
+        awake, "CAFFEINATE", str(log.parent / "bin" / "caffeinate")
+    )
     monkeypatch.setattr(sys, "platform", "darwin")
     said = []
     with awake.kept(said.append):
         pid = pid_in(log)
         assert (
-            lived(pid) and log.with_name("log.arguments").read_text() == f"-i -m -w {os.getpid()}\n"
+            lived(pid)
+            and log.with_name("log.arguments").read_text()
+            == f"-i -m -w {os.getpid()}\n"
         )
     assert not lived(pid) and said == []
 
@@ -131,10 +153,15 @@ def test_windows_is_told_and_told_again(monkeypatch):
     monkeypatch.setattr(
         ctypes,
         "windll",
-        types.SimpleNamespace(kernel32=types.SimpleNamespace(SetThreadExecutionState=call)),
+        types.SimpleNamespace(
+            kernel32=types.SimpleNamespace(SetThreadExecutionState=call)
+        ),
         raising=False,
     )
-    assert held(monkeypatch, "win32") == [] and flags == [0x80000001, 0x80000000]
+    assert held(monkeypatch, "win32") == [] and flags == [
+        0x80000001,
+        0x80000000,
+    ]
 
 
 @posix
@@ -146,9 +173,13 @@ def test_windows_is_told_and_told_again(monkeypatch):
         (None, "No such file or directory"),
     ],
 )
-def test_what_cannot_be_held_is_one_line_and_no_error(tool, monkeypatch, script, why):
+def test_what_cannot_be_held_is_one_line_and_no_error(
+    tool, monkeypatch, script, why
+):
     log = tool("systemd-inhibit" if script else "other", script or REFUSING)
-    monkeypatch.setattr(awake, "HOLD_PATIENCE_S", 2.0 if script == REFUSING else 0.2)
+    monkeypatch.setattr(
+        awake, "HOLD_PATIENCE_S", 2.0 if script == REFUSING else 0.2
+    )
     monkeypatch.setattr(awake, "END_PATIENCE_S", 0.2)
     if script is None:
         monkeypatch.setenv("PATH", str(log.parent / "bin"))
@@ -164,7 +195,8 @@ def test_a_mac_or_windows_without_its_way_is_one_line(monkeypatch):
     for platform in ("darwin", "win32"):
         (line,) = held(monkeypatch, platform)
         assert "cannot keep this machine awake" in line
-    assert held(monkeypatch, "freebsd14") == []  # it knows no way and nobody expects one
+    # it knows no way and nobody expects one
+    assert held(monkeypatch, "freebsd14") == []
 
 
 @posix
@@ -191,7 +223,9 @@ def test_a_server_that_never_sleeps_says_nothing(tool, monkeypatch):
         ("Mains", "", "localhost:10.0", False),
     ],
 )
-def test_who_may_fall_asleep(tmp_path, monkeypatch, kind, scope, display, sleeps):
+def test_who_may_fall_asleep(
+    tmp_path, monkeypatch, kind, scope, display, sleeps
+):
     (tmp_path / "type").write_text(kind + "\n")
     if scope:
         (tmp_path / "scope").write_text(scope + "\n")
@@ -209,10 +243,14 @@ RUNS = {
 
 
 @posix
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd's stand-in")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="systemd's stand-in"
+)
 @pytest.mark.parametrize("program", RUNS)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_program_that_is_killed_leaves_nobody_behind(tool, sim, tmp_path, program, number):
+def test_a_program_that_is_killed_leaves_nobody_behind(
+    tool, sim, tmp_path, program, number
+):
     log = tool("systemd-inhibit", INHIBITOR)
     url = sim("--profile", "exact", "--tokens", "100000").url
     words = [word.format(url=url) for word in RUNS[program]]

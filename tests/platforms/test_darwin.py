@@ -29,11 +29,17 @@ class Kernel:
     def __init__(self, statistics=38, strict=False, failure=0):
         self.values = {
             "hw.memsize": struct.pack("=Q", 32 * GIB),
-            "vm.swapusage": struct.pack("=QQQII", 3 * GIB, 2 * GIB, GIB, PAGE, 1),
+            "vm.swapusage": struct.pack(
+                "=QQQII", 3 * GIB, 2 * GIB, GIB, PAGE, 1
+            ),
             "kern.memorystatus_vm_pressure_level": struct.pack("=i", 2),
             "iogpu.wired_limit_mb": struct.pack("=i", 0),
         }
-        self.statistics, self.strict, self.failure = statistics, strict, failure
+        self.statistics, self.strict, self.failure = (
+            statistics,
+            strict,
+            failure,
+        )
         self.asked = []
         self.footprints = {}
 
@@ -72,7 +78,10 @@ class Kernel:
         if pid not in self.footprints:
             return -1  # EPERM or ESRCH
         ctypes.memmove(
-            answer, bytes(16) + struct.pack("=10Q", *range(7), self.footprints[pid], 8, 9), 96
+            answer,
+            bytes(16)
+            + struct.pack("=10Q", *range(7), self.footprints[pid], 8, 9),
+            96,
         )
         return 0
 
@@ -108,7 +117,10 @@ def refuse(monkeypatch, *names):
 
 def test_memory_and_swap(kernel):
     kernel()
-    assert (darwin.read_memory_bytes(), darwin.read_swap_used_bytes()) == (32 * GIB, GIB)
+    assert (darwin.read_memory_bytes(), darwin.read_swap_used_bytes()) == (
+        32 * GIB,
+        GIB,
+    )
     assert darwin.read_available_bytes() == ((1 << 17) + (1 << 19)) * PAGE
 
 
@@ -137,9 +149,15 @@ def test_a_swap_of_another_layout_is_unknown(kernel, value):
 
 @pytest.mark.parametrize(
     "options, asked",
-    [({}, [38]), ({"statistics": 40}, [38]), ({"statistics": 62, "strict": True}, [38, 62])],
+    [
+        ({}, [38]),
+        ({"statistics": 40}, [38]),
+        ({"statistics": 62, "strict": True}, [38, 62]),
+    ],
 )  # macOS 27
-def test_the_kernel_says_how_much_room_it_wants_and_is_never_offered_more(kernel, options, asked):
+def test_the_kernel_says_how_much_room_it_wants_and_is_never_offered_more(
+    kernel, options, asked
+):
     found = kernel(**options)
     assert darwin.count_pages()._asdict() == {
         "free": 1 << 17,
@@ -161,24 +179,34 @@ def test_the_kernel_says_how_much_room_it_wants_and_is_never_offered_more(kernel
 )
 def test_pages_that_the_kernel_does_not_tell_are_unknown(kernel, options):
     found = kernel(**options)
-    assert darwin.count_pages() is None and darwin.read_available_bytes() is None
+    assert (
+        darwin.count_pages() is None
+        and darwin.read_available_bytes() is None
+    )
     assert len(found.asked) <= 4
 
 
 def test_pages_of_no_known_size_are_no_bytes(kernel, monkeypatch):
-    monkeypatch.setattr(kernel(), "host_page_size", lambda host, size: KERN_FAILURE)
+    monkeypatch.setattr(
+        kernel(), "host_page_size", lambda host, size: KERN_FAILURE
+    )
     assert darwin.read_available_bytes() is None
 
 
 def test_a_footprint_is_told_of_processes_of_our_own(kernel):
     kernel().footprints[7] = 25 * GIB
-    assert (darwin.read_footprint_bytes(7), darwin.read_footprint_bytes(8)) == (25 * GIB, None)
+    assert (
+        darwin.read_footprint_bytes(7),
+        darwin.read_footprint_bytes(8),
+    ) == (25 * GIB, None)
 
 
 def test_a_library_without_the_calls_says_nothing(monkeypatch):
     darwin.find_host.cache_clear()
     for library in (None, types.SimpleNamespace()):
-        monkeypatch.setattr(darwin, "find_libc", lambda library=library: library)
+        monkeypatch.setattr(
+            darwin, "find_libc", lambda library=library: library
+        )
         assert {
             darwin.read_memory_bytes(),
             darwin.read_available_bytes(),
@@ -191,9 +219,16 @@ def test_a_library_without_the_calls_says_nothing(monkeypatch):
 @pytest.mark.skipif(sys.platform == "darwin", reason="there it answers")
 def test_elsewhere_nothing_is_loaded_and_metal_says_nothing(monkeypatch):
     monkeypatch.setattr(darwin, "load_libc", lambda: pytest.fail("loaded"))
-    assert darwin.read_memory_bytes() is darwin.read_footprint_bytes(os.getpid()) is None
+    assert (
+        darwin.read_memory_bytes()
+        is darwin.read_footprint_bytes(os.getpid())
+        is None
+    )
     done = subprocess.run(
-        [sys.executable, "-I", darwin.__file__], capture_output=True, text=True, timeout=60
+        [sys.executable, "-I", darwin.__file__],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
 
@@ -203,7 +238,10 @@ def test_a_real_mac_answers():
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert darwin.read_memory_bytes() == pytest.approx(total, rel=0.1)
     assert 0 < darwin.read_available_bytes() < darwin.read_memory_bytes()
-    assert darwin.read_swap_used_bytes() >= 0 and darwin.read_footprint_bytes(os.getpid()) > 10**6
+    assert (
+        darwin.read_swap_used_bytes() >= 0
+        and darwin.read_footprint_bytes(os.getpid()) > 10**6
+    )
     assert darwin.read_integer("hw.logicalcpu") == os.cpu_count()
 
 
@@ -219,21 +257,38 @@ uint64_t objc_msgSend(void *device, const char *selector) {
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a C compiler")
-@pytest.mark.parametrize("device, answer", [("0x123456789abcdef0", 115448725504), ("0", None)])
-def test_metal_is_asked_in_its_own_form(tmp_path, monkeypatch, device, answer):
+@pytest.mark.parametrize(
+    "device, answer", [("0x123456789abcdef0", 115448725504), ("0", None)]
+)
+def test_metal_is_asked_in_its_own_form(
+    tmp_path, monkeypatch, device, answer
+):
     (tmp_path / "metal.c").write_text(METAL % device)
     try:
         subprocess.run(
-            ["cc", "-shared", "-fPIC", "-o", tmp_path / "metal.so", tmp_path / "metal.c"],
+            [
+                "cc",
+                "-shared",
+                "-fPIC",
+                "-o",
+                tmp_path / "metal.so",
+                tmp_path / "metal.c",
+            ],
             check=True,
             timeout=60,
         )
     except FileNotFoundError:
         pytest.skip("no C compiler")
     library, asked = ctypes.CDLL(str(tmp_path / "metal.so")), []
-    monkeypatch.setattr(darwin.ctypes, "CDLL", lambda path: asked.append(path) or library)
+    monkeypatch.setattr(
+        darwin.ctypes, "CDLL", lambda path: asked.append(path) or library
+    )
     assert darwin.ask_metal_working_set_bytes() == answer
-    assert [Path(path).name for path in asked] == ["CoreGraphics", "Metal", "libobjc.dylib"]
+    assert [Path(path).name for path in asked] == [
+        "CoreGraphics",
+        "Metal",
+        "libobjc.dylib",
+    ]
 
 
 # -- what becomes of it -----------------------------------------------------------------
@@ -242,14 +297,25 @@ def test_metal_is_asked_in_its_own_form(tmp_path, monkeypatch, device, answer):
 def test_memory_is_known_where_psutil_knows_none_of_it(kernel, monkeypatch):
     kernel(statistics=62, strict=True)
     refuse(monkeypatch, "virtual_memory", "swap_memory")
-    assert memory.read_memory_bytes() == 32 * GIB and memory.read_swap_used_bytes() == GIB
-    assert memory.read_memory_used_bytes() == 32 * GIB - ((1 << 17) + (1 << 19)) * PAGE
+    assert (
+        memory.read_memory_bytes() == 32 * GIB
+        and memory.read_swap_used_bytes() == GIB
+    )
+    assert (
+        memory.read_memory_used_bytes()
+        == 32 * GIB - ((1 << 17) + (1 << 19)) * PAGE
+    )
 
 
-def test_where_the_kernel_refuses_too_only_what_is_used_is_unknown(kernel, monkeypatch):
+def test_where_the_kernel_refuses_too_only_what_is_used_is_unknown(
+    kernel, monkeypatch
+):
     kernel(failure=KERN_FAILURE)
     refuse(monkeypatch, "virtual_memory", "swap_memory")
-    assert (memory.read_memory_bytes(), memory.read_memory_used_bytes()) == (32 * GIB, None)
+    assert (
+        memory.read_memory_bytes(),
+        memory.read_memory_used_bytes(),
+    ) == (32 * GIB, None)
 
 
 @pytest.mark.parametrize(
@@ -269,13 +335,16 @@ def test_the_gpu_may_use_what_metal_says_or_what_was_set(
         None if limit_mb is None else struct.pack("=i", limit_mb)
     )
     monkeypatch.setattr(
-        machine, "output_of", lambda *command: told if command[-1] == darwin.__file__ else ""
+        machine,
+        "output_of",
+        lambda *command: told if command[-1] == darwin.__file__ else "",
     )
     assert machine.read_gpu_working_set_bytes() == expected
 
 
 @pytest.mark.parametrize(
-    "level, word", [(1, "normal"), (2, "warn"), (4, "critical"), (9, None), (None, None)]
+    "level, word",
+    [(1, "normal"), (2, "warn"), (4, "critical"), (9, None), (None, None)],
 )
 def test_memory_pressure(kernel, monkeypatch, level, word):
     kernel().values["kern.memorystatus_vm_pressure_level"] = (

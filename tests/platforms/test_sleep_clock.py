@@ -27,12 +27,19 @@ def test_this_machine_knows_how_long_it_slept():
         ("darwin", "CLOCK_MONOTONIC_RAW", "CLOCK_UPTIME_RAW"),
     ],
 )
-def test_a_sleep_is_the_difference_of_two_clocks(monkeypatch, platform, going, still):
+def test_a_sleep_is_the_difference_of_two_clocks(
+    monkeypatch, platform, going, still
+):
     now = {1001: 500, 1002: 100}
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(time, going, 1001, raising=False)
     monkeypatch.setattr(time, still, 1002, raising=False)
-    monkeypatch.setattr(time, "clock_gettime_ns", lambda number: now[number] * 10**9, raising=False)
+    monkeypatch.setattr(
+        time,
+        "clock_gettime_ns",
+        lambda number: now[number] * 10**9,
+        raising=False,
+    )
     before = sleep_clock.slept_ns()
     now[1001] += 60 + 5
     now[1002] += 5
@@ -52,14 +59,21 @@ def test_windows_sleeps_by_its_two_counters(monkeypatch):
     def ticks():
         return now["ticks"]
 
-    kernel = types.SimpleNamespace(GetTickCount64=ticks, QueryUnbiasedInterruptTime=unbiased)
-    monkeypatch.setattr(ctypes, "windll", types.SimpleNamespace(kernel32=kernel), raising=False)
+    kernel = types.SimpleNamespace(
+        GetTickCount64=ticks, QueryUnbiasedInterruptTime=unbiased
+    )
+    monkeypatch.setattr(
+        ctypes,
+        "windll",
+        types.SimpleNamespace(kernel32=kernel),
+        raising=False,
+    )
     monkeypatch.setattr(sys, "platform", "win32")
     before = sleep_clock.slept_ns()
     now["ticks"] += 30_000 + 16
-    assert before == 10**9 and sleep_clock.slept_s(before, sleep_clock.slept_ns()) == pytest.approx(
-        30.016
-    )
+    assert before == 10**9 and sleep_clock.slept_s(
+        before, sleep_clock.slept_ns()
+    ) == pytest.approx(30.016)
     now["unbiased"] += 300_000_000
     assert (
         sleep_clock.slept_s(before, sleep_clock.slept_ns()) == 0.0
@@ -72,7 +86,9 @@ def test_clocks_that_are_missing_or_fail_are_unknown(monkeypatch):
 
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(time, "clock_gettime_ns", fails, raising=False)
-    assert sleep_clock.slept_ns() is None and sleep_clock.continuous_ns() > 0
+    assert (
+        sleep_clock.slept_ns() is None and sleep_clock.continuous_ns() > 0
+    )
     monkeypatch.setattr(sys, "platform", "freebsd14")
     assert (
         sleep_clock.slept_ns() is None
@@ -91,4 +107,7 @@ def test_a_thread_that_is_stopped_between_two_clocks_is_no_sleep():
         now[0] += next(stops) + 1000
         return now[0]
 
-    assert sleep_clock.measure_lead_ns(ClockPair(clock, clock)) < sleep_clock.LEAST_S * 1e9
+    assert (
+        sleep_clock.measure_lead_ns(ClockPair(clock, clock))
+        < sleep_clock.LEAST_S * 1e9
+    )

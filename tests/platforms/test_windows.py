@@ -51,7 +51,9 @@ def winsock(monkeypatch):
 def ends(work, within_s=5.0):
     """What the work gives, in a thread that might be left behind."""
     results = []
-    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
+    thread = threading.Thread(
+        target=lambda: results.append(work()), daemon=True
+    )
     thread.start()
     thread.join(within_s)
     assert results, "it waits for a server that says nothing"
@@ -77,23 +79,31 @@ def test_cancelling_ends_a_silent_stream(winsock, tls):
 
         timer = threading.Timer(0.2, exchange.cancel, ["enough"])
         timer.start()
-        assert ends(work).cancelled == "enough" and exchange.ended_ns is not None
+        assert (
+            ends(work).cancelled == "enough"
+            and exchange.ended_ns is not None
+        )
 
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_stream_slower_than_the_looks_is_whole(winsock, monkeypatch, tls):
     monkeypatch.setattr(recorder, "CUT_LOOK_S", GAP_S / 5)
     with wire_server(
-        [GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, END], tls=tls
+        [GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, END],
+        tls=tls,
     ) as url:
-        pieces, exchange = ends(lambda: exchange_with(url, kernel_stamps=False))
+        pieces, exchange = ends(
+            lambda: exchange_with(url, kernel_stamps=False)
+        )
     assert text(pieces) == b"a\nb\n" and exchange.cancelled is None
     assert pieces[0][0] - exchange.sent_ns > GAP_S * 0.8e9
     assert pieces[1][0] - pieces[0][0] > GAP_S * 0.8e9
 
 
 def test_a_body_until_the_end_of_file(winsock):
-    with wire_server([b"HTTP/1.0 200 OK\r\n\r\n", GAP_S, b"abc\n", CLOSE]) as url:
+    with wire_server(
+        [b"HTTP/1.0 200 OK\r\n\r\n", GAP_S, b"abc\n", CLOSE]
+    ) as url:
         assert text(ends(lambda: exchange_with(url))[0]) == b"abc\n"
 
 
@@ -102,21 +112,32 @@ def silent(number_of_bytes=1):
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
     body = {"prompt": "x" * number_of_bytes}
-    return listener, lambda number: load.Task(number, PROTOCOLS["ollama"], url, body)
+    return listener, lambda number: load.Task(
+        number, PROTOCOLS["ollama"], url, body
+    )
 
 
 @pytest.mark.parametrize(
-    "limits", [{"deadline_s": 0.3}, {"stall_s": 0.3}, {}], ids=["deadline", "stall", "Ctrl-C"]
+    "limits",
+    [{"deadline_s": 0.3}, {"stall_s": 0.3}, {}],
+    ids=["deadline", "stall", "Ctrl-C"],
 )
 @pytest.mark.parametrize("size", [1, 16_000_000], ids=["small", "large"])
 def test_a_level_ends_at_a_silent_server(winsock, limits, size):
     listener, source = silent(size)
     interrupt = threading.Event()
-    level = load.Load(source, load.Limits(**{"stall_s": None, **limits}), 2, interrupt=interrupt)
+    level = load.Load(
+        source,
+        load.Limits(**{"stall_s": None, **limits}),
+        2,
+        interrupt=interrupt,
+    )
 
     class Seen(load.Observer):
         def tick(self, level):
-            if not limits and all(exchange.sent_ns for exchange in level.exchanges):
+            if not limits and all(
+                exchange.sent_ns for exchange in level.exchanges
+            ):
                 interrupt.set()
 
     def work():
@@ -125,7 +146,10 @@ def test_a_level_ends_at_a_silent_server(winsock, limits, size):
 
     with listener:
         assert len(ends(work, 15.0).outcomes) == 2
-    assert {outcome.status for outcome in level.outcomes} <= {"cancelled", "stalled"}
+    assert {outcome.status for outcome in level.outcomes} <= {
+        "cancelled",
+        "stalled",
+    }
 
 
 # -- ticks
@@ -154,7 +178,9 @@ def use(monkeypatch, library):
         return library
 
     monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(syscalls.ctypes, "WinDLL", load_library, raising=False)
+    monkeypatch.setattr(
+        syscalls.ctypes, "WinDLL", load_library, raising=False
+    )
 
 
 def test_the_timer_is_fine_while_a_level_runs_and_no_longer(monkeypatch):
@@ -169,7 +195,11 @@ def test_the_timer_is_fine_while_a_level_runs_and_no_longer(monkeypatch):
     listener, source = listener_and_source
     with listener:
         load.Load(source, load.Limits(deadline_s=0.1), 1).run(Seen())
-    assert seen and seen[0] == [("begin", 1)] and winmm.calls == [("begin", 1), ("end", 1)]
+    assert (
+        seen
+        and seen[0] == [("begin", 1)]
+        and winmm.calls == [("begin", 1), ("end", 1)]
+    )
 
 
 def test_it_is_given_back_after_an_error(monkeypatch):
@@ -181,9 +211,13 @@ def test_it_is_given_back_after_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "library", [None, Winmm(97), types.SimpleNamespace()], ids=["no library", "refused", "no call"]
+    "library",
+    [None, Winmm(97), types.SimpleNamespace()],
+    ids=["no library", "refused", "no call"],
 )
-def test_a_windows_without_such_a_timer_runs_all_the_same(monkeypatch, library):
+def test_a_windows_without_such_a_timer_runs_all_the_same(
+    monkeypatch, library
+):
     use(monkeypatch, library)
     with syscalls.short_ticks():
         pass
@@ -223,15 +257,22 @@ def test_a_child_is_not_reached_by_ctrl_c(monkeypatch, make, start):
         asked.update(options)
         raise StartedError
 
-    monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0x200, raising=False)
+    monkeypatch.setattr(
+        subprocess, "CREATE_NEW_PROCESS_GROUP", 0x200, raising=False
+    )
     monkeypatch.setattr(subprocess, "Popen", popen)
     child = make()
     with contextlib.suppress(StartedError):
         getattr(child, start)()
-    for opened in (getattr(child, "_errors", None), getattr(child, "_folder", None)):
+    for opened in (
+        getattr(child, "_errors", None),
+        getattr(child, "_folder", None),
+    ):
         if opened is not None:
             getattr(opened, "cleanup", getattr(opened, "close", None))()
-    assert asked["creationflags"] == 0x200 and (asked["start_new_session"] or os.name == "nt")
+    assert asked["creationflags"] == 0x200 and (
+        asked["start_new_session"] or os.name == "nt"
+    )
 
 
 # -- the thread that receives dies (a free-threaded build, memory that is short)
@@ -243,7 +284,9 @@ def test_no_thread_waits_for_a_reader_that_has_died(monkeypatch):
     died = threading.Event()
 
     class Broken(
-        reader_module.Epoll if hasattr(reader_module.select, "epoll") else reader_module.Kqueue
+        reader_module.Epoll
+        if hasattr(reader_module.select, "epoll")
+        else reader_module.Kqueue
     ):
         def wait(self, timeout_s):
             super().wait(timeout_s)
@@ -251,7 +294,9 @@ def test_no_thread_waits_for_a_reader_that_has_died(monkeypatch):
             raise MemoryError
 
     monkeypatch.setattr(
-        reader_module, "Epoll" if hasattr(reader_module.select, "epoll") else "Kqueue", Broken
+        reader_module,
+        "Epoll" if hasattr(reader_module.select, "epoll") else "Kqueue",
+        Broken,
     )
     with wire_server(*[[HEAD + chunk(b"a\n"), 0.3, END]] * 8) as url:
 
@@ -274,7 +319,9 @@ def test_who_comes_after_a_readers_death_receives_alone(monkeypatch):
         pytest.skip("no such thread here")
     monkeypatch.setattr(reader_module.Reader, "_work", lambda self: 1 / 0)
     with (
-        wire_server([HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END]) as url,
+        wire_server(
+            [HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END]
+        ) as url,
         reader_module.Reader() as reader,
     ):
         until = time.monotonic() + 5

@@ -35,10 +35,14 @@ TOP = {
 
 
 def keys(entries: dict) -> str:
-    return "".join(f"<key>{name}</key>{value}\n" for name, value in entries.items())
+    return "".join(
+        f"<key>{name}</key>{value}\n" for name, value in entries.items()
+    )
 
 
-def document(top=TOP, processor=PROCESSOR, gpu=GPU, clusters=CLUSTERS) -> bytes:
+def document(
+    top=TOP, processor=PROCESSOR, gpu=GPU, clusters=CLUSTERS
+) -> bytes:
     """Return a document in the layout of macOS 13 to 15, where the GPU's idle keys come twice."""
     parts = keys(top)
     if processor is not None:
@@ -46,8 +50,14 @@ def document(top=TOP, processor=PROCESSOR, gpu=GPU, clusters=CLUSTERS) -> bytes:
     if gpu is not None:
         state = "<dict><key>freq</key><integer>444</integer></dict>"
         states = f"<key>dvfm_states</key><array>{state}</array>"
-        twice = {name: gpu[name] for name in ("idle_ns", "idle_ratio") if name in gpu}
-        parts += f"<key>gpu</key><dict>{keys(gpu)}{states}{keys(twice)}</dict>\n"
+        twice = {
+            name: gpu[name]
+            for name in ("idle_ns", "idle_ratio")
+            if name in gpu
+        }
+        parts += (
+            f"<key>gpu</key><dict>{keys(gpu)}{states}{keys(twice)}</dict>\n"
+        )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" '

@@ -49,19 +49,24 @@ class FakeNvml(types.SimpleNamespace):
         return self._answer("power", 250_000)
 
     def nvmlDeviceGetUtilizationRates(self, handle):
-        return self._answer("busy", types.SimpleNamespace(gpu=87, memory=40))
+        return self._answer(
+            "busy", types.SimpleNamespace(gpu=87, memory=40)
+        )
 
     def nvmlDeviceGetClockInfo(self, handle, clock):
         return self._answer("clock", 2520)
 
     def nvmlDeviceGetMemoryInfo(self, handle):
-        return self._answer("memory", types.SimpleNamespace(used=8 << 30, total=24 << 30))
+        return self._answer(
+            "memory", types.SimpleNamespace(used=8 << 30, total=24 << 30)
+        )
 
     def nvmlDeviceGetTemperature(self, handle, sensor):
         return self._answer("temperature", 61)
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, handle):
-        raise FakeNvml.NVMLError_FunctionNotFound  # an older driver has the next one only
+        # an older driver has the next one only
+        raise FakeNvml.NVMLError_FunctionNotFound
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle):
         return self._answer("throttle", 0x04 | 0x20)

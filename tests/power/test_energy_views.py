@@ -73,8 +73,14 @@ def test_energy_counts_each_sample_by_its_overlap(results):
     add_sample(results, 15, 25, 100.0)  # 10 W, half of it inside
     add_sample(results, 25, 35, 300.0)  # 30 W, half of it inside
     (level,) = rows(results, "energy_by_source")
-    assert level["energy_j"] == pytest.approx(200.0)  # 5 s of 10 W, 5 s of 30 W
-    assert (level["coverage_ratio"], level["mean_w"], level["max_w"], level["samples"]) == (
+    # 5 s of 10 W, 5 s of 30 W
+    assert level["energy_j"] == pytest.approx(200.0)
+    assert (
+        level["coverage_ratio"],
+        level["mean_w"],
+        level["max_w"],
+        level["samples"],
+    ) == (
         1.0,
         20.0,
         30.0,
@@ -85,18 +91,33 @@ def test_energy_counts_each_sample_by_its_overlap(results):
 def test_energy_never_leaks_from_level_to_level(results):
     for second in range(20, 50):
         add_sample(
-            results, second, second + 1, 10.0 if second < 30 else 1000.0 if second < 40 else 20.0
+            results,
+            second,
+            second + 1,
+            10.0 if second < 30 else 1000.0 if second < 40 else 20.0,
         )
     first, second = rows(results, "energy_by_source")
-    assert (first["energy_j"], second["energy_j"]) == (pytest.approx(100.0), pytest.approx(200.0))
+    assert (first["energy_j"], second["energy_j"]) == (
+        pytest.approx(100.0),
+        pytest.approx(200.0),
+    )
     assert (first["samples"], second["samples"]) == (10, 10)
 
 
-@pytest.mark.parametrize("covered_s, energy_j", [(10, 100.0), (9.5, 100.0), (9.4, None), (1, None)])
-def test_energy_is_unknown_below_95_percent_coverage(results, covered_s, energy_j):
+@pytest.mark.parametrize(
+    "covered_s, energy_j",
+    [(10, 100.0), (9.5, 100.0), (9.4, None), (1, None)],
+)
+def test_energy_is_unknown_below_95_percent_coverage(
+    results, covered_s, energy_j
+):
     add_sample(results, 20, 20 + covered_s, 10.0 * covered_s)
     (level,) = rows(results, "energy_by_source")
-    assert level["energy_j"] == pytest.approx(energy_j) if energy_j else level["energy_j"] is None
+    assert (
+        level["energy_j"] == pytest.approx(energy_j)
+        if energy_j
+        else level["energy_j"] is None
+    )
     assert level["mean_w"] == pytest.approx(10.0)  # of what was seen
 
 
@@ -113,7 +134,8 @@ def test_idle_power_is_taken_off(results):
     add_sample(results, 5, 15, 50.0)  # 5 W, half of it idle time
     add_sample(results, 20, 30, 200.0)
     (idle,) = rows(results, "idle_power")
-    assert idle["idle_w"] == pytest.approx(4.0)  # (5 s * 3 W + 5 s * 5 W) / 10 s
+    # (5 s * 3 W + 5 s * 5 W) / 10 s
+    assert idle["idle_w"] == pytest.approx(4.0)
     (level,) = rows(results, "energy_by_source")
     assert level["net_energy_j"] == pytest.approx(160.0)
 
@@ -148,12 +170,24 @@ def test_joules_per_token_are_the_levels_energy_over_its_tokens(results):
         add_sample(results, 20, 30, 10 * watts, source, gpu_mhz=1000.0)
     add_requests(results, 30, 20, None)
     (level,) = rows(results, "energy_summary")
-    assert (level["energy_j"], level["net_energy_j"], level["output_tokens"]) == (150.0, 130.0, 50)
-    assert (level["joules_per_output_token"], level["net_joules_per_output_token"]) == (3.0, 2.6)
-    assert level["output_tokens_per_joule"] == pytest.approx(1 / 3) and level[
-        "energy_wh"
-    ] == pytest.approx(150 / 3600)
-    assert (level["requests"], level["errors"], level["idle_w"], level["mean_w"]) == (
+    assert (
+        level["energy_j"],
+        level["net_energy_j"],
+        level["output_tokens"],
+    ) == (150.0, 130.0, 50)
+    assert (
+        level["joules_per_output_token"],
+        level["net_joules_per_output_token"],
+    ) == (3.0, 2.6)
+    assert level["output_tokens_per_joule"] == pytest.approx(
+        1 / 3
+    ) and level["energy_wh"] == pytest.approx(150 / 3600)
+    assert (
+        level["requests"],
+        level["errors"],
+        level["idle_w"],
+        level["mean_w"],
+    ) == (
         3,
         1,
         2.0,
@@ -167,7 +201,11 @@ def test_the_sum_is_unknown_when_one_source_is(results):
     add_sample(results, 20, 25, 100.0, 2)
     add_requests(results, 50)
     (level,) = rows(results, "energy_summary")
-    assert (level["energy_j"], level["joules_per_output_token"], level["coverage_ratio"]) == (
+    assert (
+        level["energy_j"],
+        level["joules_per_output_token"],
+        level["coverage_ratio"],
+    ) == (
         None,
         None,
         0.5,
@@ -178,17 +216,34 @@ def test_the_gpus_energy_is_known_where_the_sum_is_not(results):
     add_source(results, 2, "nvml")
     add_source(results, 3, "rapl")
     for source in (1, 2):
-        add_sample(results, 20, 30, None, source, gpu_energy_j=100.0 * source)
-        add_sample(results, 40, 50, None, source, gpu_energy_j=100.0 if source == 1 else None)
+        add_sample(
+            results, 20, 30, None, source, gpu_energy_j=100.0 * source
+        )
+        add_sample(
+            results,
+            40,
+            50,
+            None,
+            source,
+            gpu_energy_j=100.0 if source == 1 else None,
+        )
     add_sample(results, 20, 50, 30.0, 3)  # has no GPU
     add_requests(results, 60)
     first, second = rows(results, "energy_summary")
-    assert (first["energy_j"], first["joules_per_output_token"], first["mean_w"]) == (
+    assert (
+        first["energy_j"],
+        first["joules_per_output_token"],
+        first["mean_w"],
+    ) == (
         None,
         None,
         None,
     )
-    assert (first["gpu_energy_j"], first["gpu_power_w"], first["gpu_joules_per_output_token"]) == (
+    assert (
+        first["gpu_energy_j"],
+        first["gpu_power_w"],
+        first["gpu_joules_per_output_token"],
+    ) == (
         300.0,
         30.0,
         5.0,
@@ -201,7 +256,14 @@ def test_the_gpus_energy_is_known_where_the_sum_is_not(results):
 
 def test_a_successor_counts_the_same_device_and_no_second_one(results):
     results["power_source"].insert(
-        {"id": 2, "run_id": 1, "name": "macmon", "device": "d1", "kind": "interval", "status": "ok"}
+        {
+            "id": 2,
+            "run_id": 1,
+            "name": "macmon",
+            "device": "d1",
+            "kind": "interval",
+            "status": "ok",
+        }
     )
     add_sample(results, 0, 10, 10.0, 1)
     add_sample(results, 20, 24, 40.0, 1)  # gives nothing more
@@ -213,13 +275,26 @@ def test_a_successor_counts_the_same_device_and_no_second_one(results):
         None,
         "powermetrics d1 + macmon d1",
     )
-    assert (second["energy_j"], second["mean_w"], second["source"]) == (120.0, 12.0, "macmon d1")
-    assert second["net_energy_j"] is None  # the other one measured the idle power
+    assert (second["energy_j"], second["mean_w"], second["source"]) == (
+        120.0,
+        12.0,
+        "macmon d1",
+    )
+    # the other one measured the idle power
+    assert second["net_energy_j"] is None
 
 
-def test_gpu_metrics_has_the_studys_columns_and_only_samples_of_the_level(results):
+def test_gpu_metrics_has_the_studys_columns_and_only_samples_of_the_level(
+    results,
+):
     add_sample(
-        results, 10, 15, 500.0, gpu_energy_j=500.0, gpu_busy_ratio=1.0, gpu_mhz=1398.0
+        results,
+        10,
+        15,
+        500.0,
+        gpu_energy_j=500.0,
+        gpu_busy_ratio=1.0,
+        gpu_mhz=1398.0,
     )  # before the level
     add_sample(
         results,
@@ -233,10 +308,18 @@ def test_gpu_metrics_has_the_studys_columns_and_only_samples_of_the_level(result
     )
     add_sample(results, 21, 23, 20.0)  # nothing of a GPU
     (row,) = rows(results, "gpu_metrics")
-    assert (row["Usage%"], row["Power(W)"], row["Frequency(MHz)"], row["thermal"]) == (
+    assert (
+        row["Usage%"],
+        row["Power(W)"],
+        row["Frequency(MHz)"],
+        row["thermal"],
+    ) == (
         97.0,
         5.0,
         1398.0,
         "Nominal",
     )
-    assert row["Timestamp"] == "2023-11-14T22:13:41.000Z" and row["concurrency"] == 1
+    assert (
+        row["Timestamp"] == "2023-11-14T22:13:41.000Z"
+        and row["concurrency"] == 1
+    )

@@ -7,7 +7,11 @@ import sys
 import pytest
 
 from ollama_bench.platforms import conditions
-from ollama_bench.power.macmon import create_macmon_source, find_working_macmon, parse_macmon
+from ollama_bench.power.macmon import (
+    create_macmon_source,
+    find_working_macmon,
+    parse_macmon,
+)
 from ollama_bench.power.sources import find_sources
 from tests.power.documents import S, create_stream
 
@@ -19,14 +23,30 @@ def test_macmon_watts_become_energy_since_the_last_line():
         b' "gpu_freq_mhz": 461, "gpu_active_ratio": 0.09, "temp": {"gpu_temp_avg": 36.5}}\n'
     )
     (first,), (second,) = source.feed(line, 5 * S), source.feed(line, 7 * S)
-    assert (first["start_ns"], first["end_ns"], first["energy_j"]) == (4 * S, 5 * S, 10.0)
-    assert (second["start_ns"], second["end_ns"], second["energy_j"]) == (5 * S, 7 * S, 20.0)
-    assert (second["cpu_energy_j"], second["gpu_energy_j"], second["system_power_w"]) == (
+    assert (first["start_ns"], first["end_ns"], first["energy_j"]) == (
+        4 * S,
+        5 * S,
+        10.0,
+    )
+    assert (second["start_ns"], second["end_ns"], second["energy_j"]) == (
+        5 * S,
+        7 * S,
+        20.0,
+    )
+    assert (
+        second["cpu_energy_j"],
+        second["gpu_energy_j"],
+        second["system_power_w"],
+    ) == (
         8.0,
         12.0,
         20.0,
     )
-    assert (second["gpu_mhz"], second["gpu_busy_ratio"], second["temperature_c"]) == (
+    assert (
+        second["gpu_mhz"],
+        second["gpu_busy_ratio"],
+        second["temperature_c"],
+    ) == (
         461,
         0.09,
         36.5,
@@ -39,14 +59,21 @@ def test_macmon_lines_read_late_and_together_share_the_time():
     source.feed(line, 5 * S)
     samples = source.feed(line * 4, 9 * S)
     assert [
-        (sample["start_ns"] // S, sample["end_ns"] // S, sample["energy_j"]) for sample in samples
+        (sample["start_ns"] // S, sample["end_ns"] // S, sample["energy_j"])
+        for sample in samples
     ] == [(5, 6, 10.0), (6, 7, 10.0), (7, 8, 10.0), (8, 9, 10.0)]
 
 
 def test_macmon_before_0_8_and_damaged_lines():
     source = create_stream(parse_macmon, b"\n")
-    (sample,) = source.feed(b'{"all_power": 1, "gpu_usage": [461, 0.02]}\nnot json\n[]\n', S)
-    assert (sample["gpu_mhz"], sample["gpu_busy_ratio"], sample["gpu_energy_j"]) == (
+    (sample,) = source.feed(
+        b'{"all_power": 1, "gpu_usage": [461, 0.02]}\nnot json\n[]\n', S
+    )
+    assert (
+        sample["gpu_mhz"],
+        sample["gpu_busy_ratio"],
+        sample["gpu_energy_j"],
+    ) == (
         461,
         0.02,
         None,
@@ -61,13 +88,23 @@ def mac(monkeypatch, tmp_path):
     def of(version, macmon):
         tool = tmp_path / "macmon"
         answers = {
-            ("/usr/sbin/sysctl", "-n", "kern.osproductversion"): f"{version}\n",
+            (
+                "/usr/sbin/sysctl",
+                "-n",
+                "kern.osproductversion",
+            ): f"{version}\n",
             (str(tool), "--version"): macmon,
         }
         monkeypatch.setattr(sys, "platform", "darwin")
-        monkeypatch.setattr(conditions, "output_of", lambda *command, **_: answers[command])
+        monkeypatch.setattr(
+            conditions, "output_of", lambda *command, **_: answers[command]
+        )
         monkeypatch.setattr(os, "geteuid", lambda: 501, raising=False)
-        monkeypatch.setattr(shutil, "which", lambda name: str(tool) if macmon is not None else None)
+        monkeypatch.setattr(
+            shutil,
+            "which",
+            lambda name: str(tool) if macmon is not None else None,
+        )
         (source,) = find_sources()
         return source
 
@@ -118,7 +155,9 @@ def test_a_macmon_that_fails_on_this_macos_does_not_stand_in(mac):
     assert find_working_macmon().name == "macmon"
 
 
-@pytest.mark.parametrize("code, advised", [(101, True), (134, True), (1, False)])
+@pytest.mark.parametrize(
+    "code, advised", [(101, True), (134, True), (1, False)]
+)
 def test_a_macmon_that_panics_is_to_be_updated(code, advised):
     program = f"import sys; print('thread main panicked', file=sys.stderr); sys.exit({code})"
     source = create_macmon_source([sys.executable, "-c", program])
@@ -126,5 +165,10 @@ def test_a_macmon_that_panics_is_to_be_updated(code, advised):
         assert output.read() == b""
     complaint = source.complaint()
     source.stop()
-    assert complaint.startswith("macmon crashed; update it with `brew upgrade macmon`") == advised
+    assert (
+        complaint.startswith(
+            "macmon crashed; update it with `brew upgrade macmon`"
+        )
+        == advised
+    )
     assert complaint.endswith(f"thread main panicked exit code {code}")

@@ -2,7 +2,10 @@
 
 import pytest
 
-from ollama_bench.power.nvidia import create_nvidia_source, create_nvidia_sources
+from ollama_bench.power.nvidia import (
+    create_nvidia_source,
+    create_nvidia_sources,
+)
 from tests.power.documents import S
 from tests.power.fake_nvml import FakeNvml
 
@@ -31,7 +34,8 @@ def test_nvidia_reads_the_energy_counter_of_each_gpu():
 
 
 @pytest.mark.parametrize(
-    "error", [FakeNvml.NVMLError_NotSupported, FakeNvml.NVMLError_FunctionNotFound]
+    "error",
+    [FakeNvml.NVMLError_NotSupported, FakeNvml.NVMLError_FunctionNotFound],
 )
 def test_nvidia_without_the_counter_is_a_gauge(error):
     nvml = FakeNvml(energy=error())
@@ -39,7 +43,8 @@ def test_nvidia_without_the_counter_is_a_gauge(error):
     assert source.kind == "gauge"
     source.read(S)
     assert source.read(2 * S)["energy_j"] == 250.0
-    assert nvml.calls.count("energy") == 2  # asked once for each GPU, never again
+    # asked once for each GPU, never again
+    assert nvml.calls.count("energy") == 2
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,10 @@ def test_nvidia_other_errors_are_null_for_the_sample():
 
 def test_nvidia_without_energy_and_power_has_its_load():
     source = create_nvidia_source(
-        FakeNvml(energy=FakeNvml.NVMLError_NotSupported(), power=FakeNvml.NVMLError_NotSupported()),
+        FakeNvml(
+            energy=FakeNvml.NVMLError_NotSupported(),
+            power=FakeNvml.NVMLError_NotSupported(),
+        ),
         0,
     )
     source.read(S)
@@ -82,7 +90,9 @@ def test_nvidia_without_energy_and_power_has_its_load():
 
 
 def test_a_lost_gpu_does_not_hide_the_others():
-    lost, other = create_nvidia_sources(FakeNvml(gpu0=FakeNvml.NVMLError_GpuIsLost("GPU is lost")))
+    lost, other = create_nvidia_sources(
+        FakeNvml(gpu0=FakeNvml.NVMLError_GpuIsLost("GPU is lost"))
+    )
     assert (lost.device, lost.status) == (
         "gpu0",
         "not read: GPU is lost; check `nvidia-smi`",
@@ -112,8 +122,11 @@ def test_nvidia_counter_that_is_supported_no_more_leaves_the_watts():
     source = create_nvidia_source(nvml, 0)
     source.read(S)
     nvml.raises["energy"] = FakeNvml.NVMLError_NotSupported()
-    assert source.read(2 * S)["energy_j"] is None  # the watts are known at its end only
-    assert source.read(3 * S)["energy_j"] == 250.0 and source.kind == "gauge"
+    # the watts are known at its end only
+    assert source.read(2 * S)["energy_j"] is None
+    assert (
+        source.read(3 * S)["energy_j"] == 250.0 and source.kind == "gauge"
+    )
 
 
 def test_nvidia_counter_that_fails_for_a_moment_forgets_nothing():

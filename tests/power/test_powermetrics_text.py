@@ -8,27 +8,45 @@ from tests.power.documents import TEXT_11, TEXT_26, TEXT_INTEL, S
 
 def test_text_of_macos_11_without_its_summary():
     (sample,) = parse_text(TEXT_11)
-    assert sample["energy_j"] == pytest.approx(1.0) and sample["gpu_energy_j"] == pytest.approx(0.1)
+    assert sample["energy_j"] == pytest.approx(1.0) and sample[
+        "gpu_energy_j"
+    ] == pytest.approx(0.1)
     assert sample["cpu_energy_j"] == pytest.approx(0.9)
-    assert sample["gpu_busy_ratio"] == pytest.approx(0.0022) and sample["gpu_mhz"] == 707
+    assert (
+        sample["gpu_busy_ratio"] == pytest.approx(0.0022)
+        and sample["gpu_mhz"] == 707
+    )
     assert sample["elapsed_ns"] == S and sample["at_unix"] == 1614624289
 
 
 def test_text_of_macos_26():
     first, second = parse_text(TEXT_26)
-    assert first["energy_j"] == pytest.approx(6.001) and first["gpu_energy_j"] == pytest.approx(4.0)
-    assert (first["gpu_busy_ratio"], first["thermal"], first["gpu_mhz"]) == (1.0, "Heavy", 1338)
-    assert second["cpu_energy_j"] == pytest.approx(0.6) and second["gpu_busy_ratio"] is None
+    assert first["energy_j"] == pytest.approx(6.001) and first[
+        "gpu_energy_j"
+    ] == pytest.approx(4.0)
+    assert (
+        first["gpu_busy_ratio"],
+        first["thermal"],
+        first["gpu_mhz"],
+    ) == (1.0, "Heavy", 1338)
+    assert (
+        second["cpu_energy_j"] == pytest.approx(0.6)
+        and second["gpu_busy_ratio"] is None
+    )
 
 
 def test_text_of_an_intel_mac():
     (sample,) = parse_text(TEXT_INTEL)
     assert sample["energy_j"] == pytest.approx(24.78)
-    assert sample["gpu_mhz"] == 500 and sample["gpu_busy_ratio"] == pytest.approx(0.0072)
+    assert sample["gpu_mhz"] == 500 and sample[
+        "gpu_busy_ratio"
+    ] == pytest.approx(0.0072)
 
 
 def test_text_without_its_header_has_no_energy():
-    (sample,) = parse_text("GPU HW active residency:  19.10%\nGPU Power: 132 mW\n")
+    (sample,) = parse_text(
+        "GPU HW active residency:  19.10%\nGPU Power: 132 mW\n"
+    )
     assert sample["gpu_busy_ratio"] == pytest.approx(0.191)
     assert (sample["energy_j"], sample["elapsed_ns"]) == (None, None)
     assert parse_text("nothing of the kind\n") == []

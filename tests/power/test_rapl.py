@@ -12,7 +12,13 @@ from tests.power.linux_tree import AMD, RAPL, tree
 
 
 def test_counters_that_an_apu_makes_superfluous_are_closed(tmp_path):
-    root = tree(tmp_path, {**{name: AMD[name] for name in AMD if "power1_cap" not in name}, **RAPL})
+    root = tree(
+        tmp_path,
+        {
+            **{name: AMD[name] for name in AMD if "power1_cap" not in name},
+            **RAPL,
+        },
+    )
     helper = types.SimpleNamespace(sampler=False, rapl=open_rapl(root))
     (counter,) = helper.rapl
     find_sources(helper, sysfs=root)
@@ -25,13 +31,17 @@ def test_rapl_takes_packages_only_and_survives_the_wrap(tmp_path):
     (source,) = find_sources(sysfs=tree(tmp_path, RAPL))
     assert (source.name, source.device) == ("rapl", "package-0")
     source.read(S)
-    (tmp_path / "class/powercap/intel-rapl:0/energy_uj").write_text("49671150\n")
+    (tmp_path / "class/powercap/intel-rapl:0/energy_uj").write_text(
+        "49671150\n"
+    )
     sample = source.read(2 * S)
     assert (
-        sample["energy_j"] == pytest.approx(50.0) and sample["cpu_energy_j"] == sample["energy_j"]
+        sample["energy_j"] == pytest.approx(50.0)
+        and sample["cpu_energy_j"] == sample["energy_j"]
     )
     source.stop()
-    assert source.read(3 * S) is None  # the descriptor is closed: no sample, no exception
+    # the descriptor is closed: no sample, no exception
+    assert source.read(3 * S) is None
 
 
 def test_rapl_prefers_the_memory_mapped_twin(tmp_path):

@@ -21,7 +21,10 @@ def test_child_output_complaint_and_exit_code():
     )
     with child.start() as output:
         assert output.read() == f"out{os.linesep}".encode()
-    assert child.complaint() == "powermetrics must be invoked as the superuser exit code 1"
+    assert (
+        child.complaint()
+        == "powermetrics must be invoked as the superuser exit code 1"
+    )
     child.stop()
 
 
@@ -34,7 +37,13 @@ def test_child_that_is_missing_or_has_no_other_command():
 
 
 def test_child_is_killed_and_its_cpu_time_known():
-    child = Child([python("import time; sum(range(10**6)); print(1, flush=True); time.sleep(60)")])
+    child = Child(
+        [
+            python(
+                "import time; sum(range(10**6)); print(1, flush=True); time.sleep(60)"
+            )
+        ]
+    )
     with child.start() as output:
         assert output.readline().strip() == b"1"
         child.kill()

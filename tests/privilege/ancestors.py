@@ -19,7 +19,9 @@ class Ancestor:
         return self._name
 
     def uids(self):
-        return collections.namedtuple("uids", "real effective saved")(*self._uids)
+        return collections.namedtuple("uids", "real effective saved")(
+            *self._uids
+        )
 
     def environ(self):
         if isinstance(self._environment, Exception):

@@ -32,9 +32,17 @@ def under_sudo(monkeypatch):
     """under_sudo(ancestors) recovers their variables; at_once=False leaves that to a program."""
 
     def recover(ancestors, at_once=True):
-        monkeypatch.setattr(variables, "find_sudo_user", lambda: types.SimpleNamespace(pw_uid=501))
-        monkeypatch.setattr(variables, "act_as_user", contextlib.nullcontext)
-        monkeypatch.setattr(psutil.Process, "parents", lambda self: ancestors)
+        monkeypatch.setattr(
+            variables,
+            "find_sudo_user",
+            lambda: types.SimpleNamespace(pw_uid=501),
+        )
+        monkeypatch.setattr(
+            variables, "act_as_user", contextlib.nullcontext
+        )
+        monkeypatch.setattr(
+            psutil.Process, "parents", lambda self: ancestors
+        )
         if at_once:
             recover_variables()
 

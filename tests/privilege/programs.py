@@ -14,8 +14,12 @@ from tests.conftest import plain_user
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 20.0
-as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+as_root = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="needs root"
+)
+linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="reads /proc"
+)
 
 # Everything is imported before root is given up: root's Python may be out of the user's reach.
 PRELUDE = """
@@ -57,7 +61,11 @@ def nobody():
 
 def start(home, code, **environment):
     """A program that begins as root under sudo; its lines of JSON are read from stdout."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SUDO_")
+    }
     return subprocess.Popen(
         [sys.executable, "-c", PRELUDE + code],
         cwd=home,

@@ -48,9 +48,18 @@ helper.stop()
 """,
     )
     user = parse_sudo_uid({"SUDO_UID": str(nobody())})
-    assert found["ids"] == [user.pw_uid, user.pw_uid, user.pw_gid, user.pw_gid]
+    assert found["ids"] == [
+        user.pw_uid,
+        user.pw_uid,
+        user.pw_gid,
+        user.pw_gid,
+    ]
     assert not {0, 4711} & set(found["groups"]) and found["refused"] == 4
-    assert found["umask"] == 0o022 and found["names"] == [user.pw_dir, user.pw_name, user.pw_name]
+    assert found["umask"] == 0o022 and found["names"] == [
+        user.pw_dir,
+        user.pw_name,
+        user.pw_name,
+    ]
     assert found["warning"] is None
 
 
@@ -68,7 +77,11 @@ with Writer("results.db") as writer:
 helper.stop()
 """,
     )
-    files = [path for path in home.iterdir() if path.name.startswith("results.db")]
+    files = [
+        path
+        for path in home.iterdir()
+        if path.name.startswith("results.db")
+    ]
     assert files and {path.stat().st_uid for path in files} == {nobody()}
     assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
 
@@ -84,7 +97,11 @@ helper.stop()
 """,
         SUDO_UID="0",
     )
-    assert found["uid"] == 0 and "root" in found["warning"] and found["sampler"]
+    assert (
+        found["uid"] == 0
+        and "root" in found["warning"]
+        and found["sampler"]
+    )
 
 
 @as_root
@@ -115,7 +132,10 @@ source.stop()
 """,
     )
     assert found["opened"] is False and found["sampler"] is False
-    assert found["second"]["energy_j"] == 0.0 and found["second"]["end_ns"] == 2 * 10**9
+    assert (
+        found["second"]["energy_j"] == 0.0
+        and found["second"]["end_ns"] == 2 * 10**9
+    )
 
 
 @as_root
@@ -180,11 +200,15 @@ helper.stop()
 """,
     )
     assert len(set(found["pids"])) == STARTS and all(found["ends"])
-    assert found["more"] is False and all(gone(pid) for pid in found["pids"])
+    assert found["more"] is False and all(
+        gone(pid) for pid in found["pids"]
+    )
 
 
 @as_root
-def test_what_the_sampler_complained_of_is_known_and_the_next_command_is_tried(home):
+def test_what_the_sampler_complained_of_is_known_and_the_next_command_is_tried(
+    home,
+):
     found = run(
         home,
         """
@@ -202,7 +226,10 @@ print(json.dumps(found | {"cpu_s": helper.cpu_s}))
 """,
     )
     assert found["ended"] == 0 and found["refused"] is True
-    assert found["complaint"] == "powermetrics: unrecognized sampler: third exit code 1"
+    assert (
+        found["complaint"]
+        == "powermetrics: unrecognized sampler: third exit code 1"
+    )
     assert found["cpu_s"] > 0
 
 
@@ -224,7 +251,9 @@ while True:
 
 @as_root
 def test_the_users_monitor_stores_what_roots_sampler_says(home):
-    (home / "document").write_bytes(document().replace(b"2000000000", b"100000000"))
+    (home / "document").write_bytes(
+        document().replace(b"2000000000", b"100000000")
+    )
     (home / "document").chmod(0o600)  # for root's eyes
     (home / "feeding.py").write_text(FEEDING)
     found = run(

@@ -11,7 +11,16 @@ import pytest
 
 from ollama_bench.privilege.helper import STARTS
 from ollama_bench.privilege.helper_process import CLEAN_ENVIRONMENT
-from tests.privilege.programs import PATIENCE_S, answer, as_root, gone, linux, nobody, run, start
+from tests.privilege.programs import (
+    PATIENCE_S,
+    answer,
+    as_root,
+    gone,
+    linux,
+    nobody,
+    run,
+    start,
+)
 
 WITH_SAMPLER = """
 secret = open("secret", "w")
@@ -27,14 +36,22 @@ print(json.dumps(found), flush=True)
 
 
 @as_root
-def test_the_sampler_is_root_with_a_clean_environment_and_no_descriptors(home):
+def test_the_sampler_is_root_with_a_clean_environment_and_no_descriptors(
+    home,
+):
     found = run(home, WITH_SAMPLER + "helper.stop()\n")
     names = set(found["environment"])
-    inherited = {name for name in names if not name.startswith("__CF")}  # macOS adds some
+    # macOS adds some
+    inherited = {name for name in names if not name.startswith("__CF")}
     assert inherited - {"LC_CTYPE"} == set(CLEAN_ENVIRONMENT)
     assert found["environment"]["PATH"] == "/usr/bin:/bin:/usr/sbin:/sbin"
-    assert (found["uid"], found["word"], found["folder"]) == (0, "first", "/")
-    assert [fd for fd in found["fds"] if fd > 3] == []  # 3 is the listing itself
+    assert (found["uid"], found["word"], found["folder"]) == (
+        0,
+        "first",
+        "/",
+    )
+    # 3 is the listing itself
+    assert [fd for fd in found["fds"] if fd > 3] == []
     assert gone(found["pid"])
 
 
@@ -44,11 +61,15 @@ def test_the_helper_holds_nothing_of_ours(home):
     with start(home, WITH_SAMPLER + "sys.stdin.read()\n") as process:
         found = answer(process)
         files = {
-            os.readlink(link) for link in pathlib.Path(f"/proc/{found['helper']}/fd").iterdir()
+            os.readlink(link)
+            for link in pathlib.Path(
+                f"/proc/{found['helper']}/fd"
+            ).iterdir()
         }
         assert not [name for name in files if "secret" in name]
         assert (
-            len([name for name in files if name.startswith("pipe:")]) == 1 + STARTS - 1
+            len([name for name in files if name.startswith("pipe:")])
+            == 1 + STARTS - 1
         )  # control, unused outputs
         assert os.getsid(found["helper"]) != os.getsid(process.pid)
         process.communicate(timeout=PATIENCE_S)
@@ -56,7 +77,9 @@ def test_the_helper_holds_nothing_of_ours(home):
 
 
 @as_root
-@pytest.mark.parametrize("end", ["normally", "by Ctrl-C", "by kill -9", "by SIGTERM"])
+@pytest.mark.parametrize(
+    "end", ["normally", "by Ctrl-C", "by kill -9", "by SIGTERM"]
+)
 def test_the_sampler_ends_when_we_do(home, end):
     with start(home, WITH_SAMPLER + "sys.stdin.read()\n") as process:
         found = answer(process)
@@ -69,7 +92,8 @@ def test_the_sampler_ends_when_we_do(home, end):
                 "by kill -9": signal.SIGKILL,
                 "by SIGTERM": signal.SIGTERM,
             }[end]
-            os.killpg(process.pid, number)  # a terminal sends it to the whole group
+            # a terminal sends it to the whole group
+            os.killpg(process.pid, number)
         process.wait(PATIENCE_S)
     assert gone(found["pid"]) and gone(found["helper"])
 
@@ -81,7 +105,9 @@ def test_the_helper_is_deaf_to_signals(home):
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             os.kill(found["helper"], number)
         time.sleep(0.3)
-        assert psutil.pid_exists(found["helper"]) and psutil.pid_exists(found["pid"])
+        assert psutil.pid_exists(found["helper"]) and psutil.pid_exists(
+            found["pid"]
+        )
         process.communicate(timeout=PATIENCE_S)
     assert gone(found["helper"]) and gone(found["pid"])
 
@@ -175,8 +201,12 @@ print(json.dumps({"uid": os.getuid(), "pid": pid, "again_s": again_s}))
 """,
     ) as process:
         found, errors = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, len(found.splitlines())) == (0, 1), found + errors
-    assert [path.name for path in home.glob("ended as *")] == [f"ended as {nobody()}"]
+    assert (process.returncode, len(found.splitlines())) == (0, 1), (
+        found + errors
+    )
+    assert [path.name for path in home.glob("ended as *")] == [
+        f"ended as {nobody()}"
+    ]
     found = json.loads(found)
     assert found["uid"] == nobody() and found["again_s"] < 0.5
     assert (found["pid"] is not None) == (end == "normally")

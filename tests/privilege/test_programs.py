@@ -42,7 +42,8 @@ def test_a_file_that_only_root_may_read_is_not_read(home, option):
         pytest.param(
             ["-m", "ollama_bench.study_csv", "absent"],
             marks=pytest.mark.xfail(
-                strict=True, reason="with -m the packages are compiled before our code runs"
+                strict=True,
+                reason="with -m the packages are compiled before our code runs",
             ),
         ),
     ],
@@ -51,7 +52,9 @@ def test_root_leaves_no_bytecode_in_the_users_clone(home, command):
     for path in [*ROOT.glob("*.py"), ROOT / "schema.sql"]:
         shutil.copy(path, home)
     hidden = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "ollama_bench", home / "ollama_bench", ignore=hidden)
+    shutil.copytree(
+        ROOT / "ollama_bench", home / "ollama_bench", ignore=hidden
+    )
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -65,13 +68,19 @@ def test_root_leaves_no_bytecode_in_the_users_clone(home, command):
         timeout=60,
         env={**clean, "PYTHONPATH": str(home), "SUDO_UID": str(nobody())},
     )
-    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 1 and "Traceback" not in done.stderr, (
+        done.stderr
+    )
     assert not list(home.rglob("__pycache__"))
 
 
 SERVERS = [
     (["1"], {}, "server: http://127.0.0.1:11434 (default)"),
-    (["1"], {"OLLAMA_HOST": "127.0.0.2"}, "server: http://127.0.0.2:11434 (OLLAMA_HOST)"),
+    (
+        ["1"],
+        {"OLLAMA_HOST": "127.0.0.2"},
+        "server: http://127.0.0.2:11434 (OLLAMA_HOST)",
+    ),
     (
         ["1", "--host", "127.0.0.1:9"],
         {"OLLAMA_HOST": "127.0.0.2"},
@@ -128,7 +137,9 @@ def test_a_run_says_whom_it_asks_and_why(
         ),
         (
             ["1", "--host", "https://127.0.0.1:9", "--api", "openai"],
-            ["sudo drops OPENAI_API_KEY and REQUESTS_CA_BUNDLE; if you set them, "],
+            [
+                "sudo drops OPENAI_API_KEY and REQUESTS_CA_BUNDLE; if you set them, "
+            ],
         ),
     ],
 )
@@ -139,7 +150,8 @@ def test_what_sudo_may_have_dropped_is_told_where_it_matters(
     assert bench.main([*words, "--plain"]) == 1
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 1 + len(hints) and all(
-        line.startswith(hint) for line, hint in zip(said[1:], hints, strict=True)
+        line.startswith(hint)
+        for line, hint in zip(said[1:], hints, strict=True)
     )
 
 
@@ -151,6 +163,10 @@ def test_a_recovered_name_is_marked_and_a_recovered_key_is_shown_nowhere(
     assert bench.main(["1", "--plain", "--api", "openai"]) == 1
     said = capsys.readouterr()
     assert (
-        said.out.splitlines()[0] == "server: http://studio:1 (OLLAMA_HOST, which sudo had dropped)"
+        said.out.splitlines()[0]
+        == "server: http://studio:1 (OLLAMA_HOST, which sudo had dropped)"
     )
-    assert MEANT["OPENAI_API_KEY"] not in said.out + said.err and "OLLAMA_HOST:" not in said.out
+    assert (
+        MEANT["OPENAI_API_KEY"] not in said.out + said.err
+        and "OLLAMA_HOST:" not in said.out
+    )

@@ -73,7 +73,9 @@ helper.stop()
 
 @as_root
 def test_a_false_user_stops_before_anything_is_started(home):
-    with start(home, "split_off(commands=SAMPLER)", SUDO_UID="4000000001") as process:
+    with start(
+        home, "split_off(commands=SAMPLER)", SUDO_UID="4000000001"
+    ) as process:
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1 and "SUDO_UID" in errors.splitlines()[-1]
 
@@ -93,4 +95,7 @@ except PrivilegeError as error:
     print(json.dumps(str(error)))
 """,
     )
-    assert found == "cannot drop root privileges (Operation not permitted); run without sudo"
+    assert (
+        found
+        == "cannot drop root privileges (Operation not permitted); run without sudo"
+    )

@@ -9,9 +9,20 @@ import psutil
 import pytest
 
 from ollama_bench.privilege import variables
-from ollama_bench.privilege.variables import PASSED_ON, recover_variables, suggest_preserving
+from ollama_bench.privilege.variables import (
+    PASSED_ON,
+    recover_variables,
+    suggest_preserving,
+)
 from tests.privilege.ancestors import HIDDEN, MEANT, Ancestor
-from tests.privilege.programs import PRELUDE, ROOT, answer, as_root, linux, nobody
+from tests.privilege.programs import (
+    PRELUDE,
+    ROOT,
+    answer,
+    as_root,
+    linux,
+    nobody,
+)
 
 RECOVER = """
 before = {name: os.environ.get(name) for name in PASSED_ON}
@@ -82,8 +93,17 @@ def as_setuid_root():
 @as_root
 @linux
 def test_what_sudo_dropped_is_taken_from_what_it_was_given(home):
-    found = recovered(home, [SUDO, "sudo", ",".join(MEANT), "", PRELUDE + RECOVER], as_setuid_root)
-    assert found == {"found": MEANT, "unknown": [], "recovered": sorted(MEANT), "uid": 0}
+    found = recovered(
+        home,
+        [SUDO, "sudo", ",".join(MEANT), "", PRELUDE + RECOVER],
+        as_setuid_root,
+    )
+    assert found == {
+        "found": MEANT,
+        "unknown": [],
+        "recovered": sorted(MEANT),
+        "uid": 0,
+    }
 
 
 @as_root
@@ -91,37 +111,66 @@ def test_what_sudo_dropped_is_taken_from_what_it_was_given(home):
 def test_what_is_there_already_is_left_alone(home):
     found = recovered(
         home,
-        [SUDO, "sudo", "REQUESTS_CA_BUNDLE", "OLLAMA_HOST=other:2", PRELUDE + RECOVER],
+        [
+            SUDO,
+            "sudo",
+            "REQUESTS_CA_BUNDLE",
+            "OLLAMA_HOST=other:2",
+            PRELUDE + RECOVER,
+        ],
         as_setuid_root,
     )
-    assert found["found"] == MEANT | {"OLLAMA_HOST": "other:2"} and found["recovered"] == [
-        "REQUESTS_CA_BUNDLE"
-    ]
+    assert found["found"] == MEANT | {"OLLAMA_HOST": "other:2"} and found[
+        "recovered"
+    ] == ["REQUESTS_CA_BUNDLE"]
 
 
 @as_root
 @linux
 def test_a_root_process_that_is_not_sudo_is_not_looked_into(home):
     found = recovered(
-        home, [SUDO, "daemon", ",".join(MEANT), "", PRELUDE + RECOVER], as_setuid_root
+        home,
+        [SUDO, "daemon", ",".join(MEANT), "", PRELUDE + RECOVER],
+        as_setuid_root,
     )
-    assert found == {"found": {}, "unknown": sorted(MEANT), "recovered": [], "uid": 0}
+    assert found == {
+        "found": {},
+        "unknown": sorted(MEANT),
+        "recovered": [],
+        "uid": 0,
+    }
 
 
 @as_root
 @linux
 def test_where_sudo_did_not_stay_the_users_shell_is_asked(home):
     """What was exported in it later cannot be seen: what is missing is unknown."""
-    found = recovered(home, [SHELL, PRELUDE + RECOVER, str(nobody()), "exec"])
-    assert found == {"found": MEANT, "unknown": [], "recovered": sorted(MEANT), "uid": 0}
+    found = recovered(
+        home, [SHELL, PRELUDE + RECOVER, str(nobody()), "exec"]
+    )
+    assert found == {
+        "found": MEANT,
+        "unknown": [],
+        "recovered": sorted(MEANT),
+        "uid": 0,
+    }
 
 
 @as_root
 @linux
-def test_a_process_into_which_the_user_may_not_look_is_not_looked_into(home):
+def test_a_process_into_which_the_user_may_not_look_is_not_looked_into(
+    home,
+):
     """A daemon that gave root up may still hold what root was given."""
-    found = recovered(home, [SHELL, PRELUDE + RECOVER, str(nobody()), "stay"])
-    assert found == {"found": {}, "unknown": sorted(MEANT), "recovered": [], "uid": 0}
+    found = recovered(
+        home, [SHELL, PRELUDE + RECOVER, str(nobody()), "stay"]
+    )
+    assert found == {
+        "found": {},
+        "unknown": sorted(MEANT),
+        "recovered": [],
+        "uid": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -131,9 +180,16 @@ def test_a_process_into_which_the_user_may_not_look_is_not_looked_into(home):
         [],
         [Ancestor("sudo", (0, 0, 0), MEANT)],
         [Ancestor("bash", (501, 501, 501), psutil.AccessDenied())],
-        [Ancestor("zsh", (501, 501, 501), {}), Ancestor("iTerm2", (501, 501, 501), MEANT)],
+        [
+            Ancestor("zsh", (501, 501, 501), {}),
+            Ancestor("iTerm2", (501, 501, 501), MEANT),
+        ],
         [Ancestor("zsh", (501, 501, 501), RuntimeError("sysctl"))],
-        [Ancestor("zsh", (501, 501, 501), OSError(5, "Input/output error"))],
+        [
+            Ancestor(
+                "zsh", (501, 501, 501), OSError(5, "Input/output error")
+            )
+        ],
     ],
 )
 def test_what_cannot_be_learned_is_unknown_and_told(under_sudo, ancestors):
@@ -153,10 +209,16 @@ def test_a_shell_that_shows_itself_is_believed(under_sudo):
     under_sudo(
         [
             Ancestor("sudo", (501, 0, 0), {}),
-            Ancestor("fish", (501, 501, 501), {"OLLAMA_HOST": "studio:1", "HOME": "/"}),
+            Ancestor(
+                "fish",
+                (501, 501, 501),
+                {"OLLAMA_HOST": "studio:1", "HOME": "/"},
+            ),
         ]
     )
-    assert os.environ["OLLAMA_HOST"] == "studio:1" and variables.unknown == {
+    assert os.environ[
+        "OLLAMA_HOST"
+    ] == "studio:1" and variables.unknown == {
         "OPENAI_API_KEY",
         "REQUESTS_CA_BUNDLE",
     }
@@ -166,5 +228,7 @@ def test_without_sudo_nothing_is_recovered(monkeypatch):
     monkeypatch.setattr(variables, "find_sudo_user", lambda: None)
     recover_variables()
     assert (
-        not variables.unknown and not variables.recovered and suggest_preserving(*PASSED_ON) == ""
+        not variables.unknown
+        and not variables.recovered
+        and suggest_preserving(*PASSED_ON) == ""
     )

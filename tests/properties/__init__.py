@@ -13,6 +13,9 @@ settings.register_profile(
     "here",
     max_examples=int(os.environ.get("EXAMPLES", 100)),
     deadline=None,  # a shared machine is slow at times
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,
+    ],
 )
 settings.load_profile("here")

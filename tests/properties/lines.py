@@ -31,7 +31,12 @@ OLLAMA = (
     .map(str.encode)
 )
 DELTA = st.fixed_dictionaries(
-    {}, optional={"content": st.text() | VALUES, "reasoning_content": VALUES, "reasoning": VALUES}
+    {},
+    optional={
+        "content": st.text() | VALUES,
+        "reasoning_content": VALUES,
+        "reasoning": VALUES,
+    },
 )
 OPENAI = (
     st.fixed_dictionaries(
@@ -41,7 +46,11 @@ OPENAI = (
             | st.lists(
                 VALUES
                 | st.fixed_dictionaries(
-                    {}, optional={"delta": DELTA | VALUES, "finish_reason": VALUES}
+                    {},
+                    optional={
+                        "delta": DELTA | VALUES,
+                        "finish_reason": VALUES,
+                    },
                 ),
                 max_size=3,
             ),
@@ -59,7 +68,14 @@ OPENAI = (
             | st.fixed_dictionaries(
                 {},
                 optional=dict.fromkeys(
-                    ["prompt_ms", "predicted_ms", "cache_n", "prompt_n", "predicted_n"], VALUES
+                    [
+                        "prompt_ms",
+                        "predicted_ms",
+                        "cache_n",
+                        "prompt_n",
+                        "predicted_n",
+                    ],
+                    VALUES,
                 ),
             ),
         },

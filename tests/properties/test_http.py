@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from ollama_bench.transport.framing import Framing
 from ollama_bench.transport.recorder import Recorder
 
-SIZES = st.integers(-70, 70).map(lambda size: f"{size:x}".encode()) | st.sampled_from(
+SIZES = st.integers(-70, 70).map(
+    lambda size: f"{size:x}".encode()
+) | st.sampled_from(
     [b"0", b"+5", b"0x5", b"1_0", b" 5", b"", b"F" * 40, b"5;a=b", b"5 "]
 )
 BODIES = st.lists(
@@ -38,14 +40,18 @@ def test_a_chunked_body(body, cuts):
     if recorder.leaves_line:
         answer = http.client.HTTPResponse(FakeSocket(raw))
         answer.begin()
-        assert answer.read() == b"".join(data for _, data in recorder.chunks())
+        assert answer.read() == b"".join(
+            data for _, data in recorder.chunks()
+        )
 
 
 def recorded(raw, cuts=()):
     """A recorder that has got these bytes in reads of so many, and those that it took."""
     recorder, place = Recorder((), lambda _: False), 0
     for cut in [*cuts, len(raw)]:
-        if place < len(raw) and recorder.note(memoryview(raw)[place : place + cut], 1 + place):
+        if place < len(raw) and recorder.note(
+            memoryview(raw)[place : place + cut], 1 + place
+        ):
             place = min(len(raw), place + cut)
             break
         place = min(len(raw), place + cut)
@@ -66,7 +72,10 @@ def test_a_whole_chunked_body_is_seen_as_whole(payloads, cuts):
     """Each chunk carries the instant of the read in which its last byte came."""
     raw = (
         CHUNKED
-        + b"".join(b"%x\r\n%s\r\n" % (len(payload), payload) for payload in payloads)
+        + b"".join(
+            b"%x\r\n%s\r\n" % (len(payload), payload)
+            for payload in payloads
+        )
         + b"0\r\n\r\n"
     )
     recorder, _ = recorded(raw, cuts)
@@ -178,7 +187,9 @@ HEADER_LINES = st.one_of(
 )
 @example(0, b"HTTP/0.9 200 OK\r\n", [b"Content-Length:5\r\r\n"], b"\r\n")
 @example(0, b"HTTP/0.9 200 OK\r\n", [b"Content-Length: 5\r\n"], b"\r\n")
-def test_a_head_means_to_us_what_it_means_to_http_client(informational, status, headers, blank):
+def test_a_head_means_to_us_what_it_means_to_http_client(
+    informational, status, headers, blank
+):
     """Else a stream would be waited for that http.client takes for ended, or vice versa."""
     before, raw = (
         b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * informational,
@@ -192,12 +203,17 @@ def test_a_head_means_to_us_what_it_means_to_http_client(informational, status, 
         assert is_over and not framing.complete
         return
     assert framing.head_start == len(before) and framing.head_end > 0
-    if answer.status in (101, 204, 304):  # no body; http.client would read chunks
+    # no body; http.client would read chunks
+    if answer.status in (101, 204, 304):
         assert framing.body_end == framing.head_end
         return
     assert framing.is_chunked == bool(answer.chunked)
     if not answer.chunked:
-        length = framing.body_end if framing.body_end < 0 else framing.body_end - framing.head_end
+        length = (
+            framing.body_end
+            if framing.body_end < 0
+            else framing.body_end - framing.head_end
+        )
         assert length == (-1 if answer.length is None else answer.length)
         if answer.length is not None:
             assert framing.keeps <= (not answer.will_close)

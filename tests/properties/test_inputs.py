@@ -10,7 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ollama_bench.analysis import conditions
-from ollama_bench.inputs import command_line, objectives, options, prompt_file, prompts, values
+from ollama_bench.inputs import (
+    command_line,
+    objectives,
+    options,
+    prompt_file,
+    prompts,
+    values,
+)
 from ollama_bench.protocols.addresses import host_url
 from tests.properties.values import DEEP, VALUES, one_line, or_value_error
 
@@ -22,10 +29,15 @@ from tests.properties.values import DEEP, VALUES, one_line, or_value_error
 def test_levels(text):
     levels = or_value_error(values.levels, text)
     if levels is not None:
-        assert levels and all(1 <= level <= values.HIGHEST_LEVEL for level in levels)
+        assert levels and all(
+            1 <= level <= values.HIGHEST_LEVEL for level in levels
+        )
 
 
-@given(st.text(alphabet="aZ09.:/[]%@?#\\ \t\n\x1b\x00é", max_size=30) | st.text())
+@given(
+    st.text(alphabet="aZ09.:/[]%@?#\\ \t\n\x1b\x00é", max_size=30)
+    | st.text()
+)
 @example("[")
 @example("http://[::1")
 @example("\x1b[2J")
@@ -38,7 +50,8 @@ def test_host_url(text):
     url = or_value_error(host_url, text)
     if url is not None:
         assert re.fullmatch(
-            r"https?://[^\s/?#\x00-\x1f\x7f]+:\d{1,5}(/[^?#\s\x00-\x1f\x7f]*)?", url
+            r"https?://[^\s/?#\x00-\x1f\x7f]+:\d{1,5}(/[^?#\s\x00-\x1f\x7f]*)?",
+            url,
         )
         assert host_url(url) == url  # what it gives, it takes
 
@@ -55,17 +68,24 @@ def test_option(text):
         json.dumps(found[1], allow_nan=False)  # it can be sent
 
 
-@given(st.text(alphabet="ttfe2po=,.0123456789einfa_- ", max_size=30) | st.text())
+@given(
+    st.text(alphabet="ttfe2po=,.0123456789einfa_- ", max_size=30)
+    | st.text()
+)
 @example("ttft=1e400")
 @example("ttft=nan")
 @example("ttft=-0")
 @example("ttft=1,,e2e=2")
 def test_objectives(text):
-    for name, bound in (or_value_error(objectives.parse, text) or {}).items():
+    for name, bound in (
+        or_value_error(objectives.parse, text) or {}
+    ).items():
         assert name in objectives.METRICS and 0 < bound < math.inf
 
 
-@given(st.text(alphabet="acefrtio_p9s<>=%.0123e- ", max_size=30) | st.text())
+@given(
+    st.text(alphabet="acefrtio_p9s<>=%.0123e- ", max_size=30) | st.text()
+)
 @example("ttft>1e400")
 @example("ttft>%")
 @example("ttft>٣")
@@ -80,7 +100,9 @@ def test_condition(text):
 
 KEYS = [option.name for option in options.ALL if option.name != "config"]
 FLAGS = [
-    option.flag for option in options.ALL if not option.is_positional and option.name != "config"
+    option.flag
+    for option in options.ALL
+    if not option.is_positional and option.name != "config"
 ]
 TYPED = (
     st.text()
@@ -122,7 +144,9 @@ def parsed(capsys, *argv):
 
 @given(
     st.lists(
-        TYPED | st.sampled_from(FLAGS) | st.tuples(st.sampled_from(FLAGS), TYPED).map("=".join),
+        TYPED
+        | st.sampled_from(FLAGS)
+        | st.tuples(st.sampled_from(FLAGS), TYPED).map("=".join),
         max_size=6,
     ).filter(lambda argv: not {"--help", "-h"} & set(argv))
 )
@@ -130,7 +154,9 @@ def test_a_command_line(capsys, argv):
     if found := parsed(capsys, *argv):
         levels = found.load.levels
         assert all(1 <= level <= values.HIGHEST_LEVEL for level in levels)
-        assert len(set(levels)) == len(levels) and set(found.repeated_levels) <= set(levels)
+        assert len(set(levels)) == len(levels) and set(
+            found.repeated_levels
+        ) <= set(levels)
 
 
 @given(
@@ -169,12 +195,18 @@ ENTRIES = VALUES | st.fixed_dictionaries(
         "messages": st.lists(
             VALUES
             | st.fixed_dictionaries(
-                {"role": st.sampled_from(["user", "assistant"]), "content": VALUES}
+                {
+                    "role": st.sampled_from(["user", "assistant"]),
+                    "content": VALUES,
+                }
             ),
             max_size=3,
         ),
         "conversations": st.lists(
-            VALUES | st.fixed_dictionaries({"from": VALUES | st.just("human"), "value": VALUES}),
+            VALUES
+            | st.fixed_dictionaries(
+                {"from": VALUES | st.just("human"), "value": VALUES}
+            ),
             max_size=3,
         ),
     },
@@ -187,7 +219,9 @@ def dumped(value):
 
 @given(
     st.binary()
-    | st.lists(ENTRIES.map(dumped) | st.binary(max_size=20), max_size=4).map(b"\n".join)
+    | st.lists(
+        ENTRIES.map(dumped) | st.binary(max_size=20), max_size=4
+    ).map(b"\n".join)
     | st.lists(ENTRIES, max_size=3).map(dumped)
 )
 @example(b'{"prompt": "x", "options": {"temperature": NaN}}')
@@ -201,14 +235,20 @@ def test_prompts(tmp_path, data):
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(data)
     for prompt in or_value_error(prompts.read, str(path)) or ():
-        assert prompt.turns and all(isinstance(turn, str) and turn for turn in prompt.turns)
+        assert prompt.turns and all(
+            isinstance(turn, str) and turn for turn in prompt.turns
+        )
         assert prompt.tokens is None or prompt.tokens > 0
         json.dumps(
-            [prompt.turns, prompt.system, prompt.options], allow_nan=False, ensure_ascii=False
+            [prompt.turns, prompt.system, prompt.options],
+            allow_nan=False,
+            ensure_ascii=False,
         ).encode()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no endless file here")
+@pytest.mark.skipif(
+    not os.path.exists("/dev/zero"), reason="no endless file here"
+)
 def test_an_endless_file_of_prompts_ends(monkeypatch):
     monkeypatch.setattr(prompt_file, "FILE_BYTES", 1 << 20)
     with pytest.raises(ValueError, match="larger than"):

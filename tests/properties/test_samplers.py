@@ -13,7 +13,13 @@ from ollama_bench.power.macmon import parse_macmon
 from ollama_bench.power.powermetrics_plist import parse_plist
 from ollama_bench.power.powermetrics_text import parse_text
 from ollama_bench.storage.connection import connect
-from tests.properties.values import DEEP, VALUES, can_be_stored, one_line, or_value_error
+from tests.properties.values import (
+    DEEP,
+    VALUES,
+    can_be_stored,
+    one_line,
+    or_value_error,
+)
 
 SAMPLE = [
     "energy_j",
@@ -29,9 +35,11 @@ SAMPLE = [
 def check_sample(sample):
     for name, value in sample.items():
         assert value is None or can_be_stored(value), name
-        assert not isinstance(value, (int, float)) or name == "at_unix" or 0 <= value < math.inf, (
-            name
-        )
+        assert (
+            not isinstance(value, (int, float))
+            or name == "at_unix"
+            or 0 <= value < math.inf
+        ), name
 
 
 RAILS = st.dictionaries(
@@ -52,7 +60,9 @@ RAILS = st.dictionaries(
 PLISTS = st.fixed_dictionaries(
     {},
     optional={
-        "elapsed_ns": st.integers(-5, 2**64 - 1) | st.floats() | st.text(alphabet="abc"),
+        "elapsed_ns": st.integers(-5, 2**64 - 1)
+        | st.floats()
+        | st.text(alphabet="abc"),
         "processor": RAILS,
         "gpu": RAILS,
         "thermal_pressure": st.text(alphabet="Nominal") | RAILS,
@@ -63,7 +73,9 @@ PLISTS = st.fixed_dictionaries(
 @given(
     st.binary()
     | PLISTS
-    | st.tuples(PLISTS, st.integers(0, 2000)).map(lambda pair: pair[0][: pair[1]])
+    | st.tuples(PLISTS, st.integers(0, 2000)).map(
+        lambda pair: pair[0][: pair[1]]
+    )
 )
 @example(b"</array>" * 3 + b"<array>")
 @example(b"<plist><dict><key>a\nb</key></dict></plist>")
@@ -71,11 +83,22 @@ PLISTS = st.fixed_dictionaries(
 @example(plistlib.dumps({"elapsed_ns": 2**64 - 1, "gpu": {}}))
 @example(
     plistlib.dumps(
-        {"elapsed_ns": 1, "processor": {"cpu_energy": 1e308, "gpu_energy": 1e308}, "gpu": {}}
+        {
+            "elapsed_ns": 1,
+            "processor": {"cpu_energy": 1e308, "gpu_energy": 1e308},
+            "gpu": {},
+        }
     )
 )
-@example(plistlib.dumps({"elapsed_ns": 10**9, "processor": {}, "gpu": {}}, fmt=plistlib.FMT_BINARY))
-@example(plistlib.dumps({"elapsed_ns": 10**9, "thermal_pressure": {"a": 1}}))
+@example(
+    plistlib.dumps(
+        {"elapsed_ns": 10**9, "processor": {}, "gpu": {}},
+        fmt=plistlib.FMT_BINARY,
+    )
+)
+@example(
+    plistlib.dumps({"elapsed_ns": 10**9, "thermal_pressure": {"a": 1}})
+)
 def test_powermetrics_plist(document):
     sample = or_value_error(parse_plist, document)
     if sample is not None:
@@ -100,7 +123,18 @@ FIGURES = (
     | st.integers(0, 10**4).map(str)
     | st.text(alphabet="0123456789.e+", min_size=1, max_size=8)
     | st.sampled_from(
-        ["9" * 17, "9" * 400, "1e999", "1.2.3", "e", ".", "0", ".97", "0.0000001", "Nominal"]
+        [
+            "9" * 17,
+            "9" * 400,
+            "1e999",
+            "1.2.3",
+            "e",
+            ".",
+            "0",
+            ".97",
+            "0.0000001",
+            "Nominal",
+        ]
     )
 )
 ELAPSED = st.integers(1, 5000).map("{}.00".format) | FIGURES
@@ -115,11 +149,18 @@ WORDS = st.sampled_from(
         "Current pressure level: %s\n",
     ]
 )
-LINES = st.lists(st.tuples(WORDS, FIGURES).map(lambda pair: pair[0] % pair[1]), max_size=5).map(
-    "".join
+LINES = st.lists(
+    st.tuples(WORDS, FIGURES).map(lambda pair: pair[0] % pair[1]),
+    max_size=5,
+).map("".join)
+BLOCKS = st.tuples(
+    st.tuples(STAMPS, ELAPSED).map(lambda pair: HEADER % pair), LINES
+).map("".join)
+LOGS = (
+    st.text()
+    | LINES
+    | st.lists(BLOCKS, min_size=1, max_size=6).map("".join)
 )
-BLOCKS = st.tuples(st.tuples(STAMPS, ELAPSED).map(lambda pair: HEADER % pair), LINES).map("".join)
-LOGS = st.text() | LINES | st.lists(BLOCKS, min_size=1, max_size=6).map("".join)
 
 
 def header(elapsed_ms):
@@ -143,31 +184,49 @@ def test_powermetrics_text(log):
     | st.lists(PLISTS, max_size=4).map(b"\n\0".join)
 )
 @example((header("9" * 11) * 11).encode())
-@example(b"\n\0".join([plistlib.dumps({"elapsed_ns": 9 * 10**17, "gpu": {}})] * 11))
+@example(
+    b"\n\0".join(
+        [plistlib.dumps({"elapsed_ns": 9 * 10**17, "gpu": {}})] * 11
+    )
+)
 @example(plistlib.dumps({"elapsed_ns": 2**63}))
-def test_a_log_of_powermetrics_is_stored_or_refused_in_one_line(tmp_path_factory, log):
+def test_a_log_of_powermetrics_is_stored_or_refused_in_one_line(
+    tmp_path_factory, log
+):
     top = tmp_path_factory.mktemp("log")
     (top / "log").write_bytes(log)
     try:
-        powermetrics_log.import_log(str(top / "log"), str(top / "results.db"))
+        powermetrics_log.import_log(
+            str(top / "log"), str(top / "results.db")
+        )
     except powermetrics_log.LogError as error:
         assert one_line(error)
         return
-    with closing(connect(top / "results.db", readonly=True).conn) as connection:
+    with closing(
+        connect(top / "results.db", readonly=True).conn
+    ) as connection:
         stored, promised, length = connection.execute(
             "SELECT count(*), max(samples), max(ended_ns) FROM run, power_source, power_sample"
         ).fetchone()
         assert (
             stored == promised > 0
-            and connection.execute("SELECT max(end_ns) FROM power_sample").fetchone()[0] == length
+            and connection.execute(
+                "SELECT max(end_ns) FROM power_sample"
+            ).fetchone()[0]
+            == length
         )
-        assert connection.execute("SELECT count(*) FROM gpu_metrics").fetchone()
+        assert connection.execute(
+            "SELECT count(*) FROM gpu_metrics"
+        ).fetchone()
 
 
 @given(
     st.binary()
     | st.dictionaries(
-        st.sampled_from(["all_power", "gpu_power", "gpu_usage", "temp", "gpu_freq_mhz"]), VALUES
+        st.sampled_from(
+            ["all_power", "gpu_power", "gpu_usage", "temp", "gpu_freq_mhz"]
+        ),
+        VALUES,
     )
     .map(json.dumps)
     .map(str.encode)
@@ -187,7 +246,10 @@ def test_macmon(line):
     st.text()
     | VALUES.map(json.dumps)
     | st.lists(
-        VALUES | st.dictionaries(st.sampled_from(["sppci_model", "sppci_cores"]), VALUES),
+        VALUES
+        | st.dictionaries(
+            st.sampled_from(["sppci_model", "sppci_cores"]), VALUES
+        ),
         max_size=3,
     ).map(lambda cards: json.dumps({"SPDisplaysDataType": cards}))
 )
@@ -196,4 +258,6 @@ def test_macmon(line):
 @example(DEEP)
 def test_system_profiler(text):
     for gpu in gpus.parse_displays(text):
-        assert can_be_stored(gpu.name) and (gpu.cores is None or can_be_stored(gpu.cores))
+        assert can_be_stored(gpu.name) and (
+            gpu.cores is None or can_be_stored(gpu.cores)
+        )

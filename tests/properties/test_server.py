@@ -20,7 +20,11 @@ from tests.properties.values import NUMBERS, VALUES, can_be_stored, one_line
 @example({"error": {"message": "a\u2028b"}})
 def test_error_text(body):
     text = error_text(body)
-    assert len(text) <= MAX_ERROR_CHARS and len(text.splitlines()) <= 1 and can_be_stored(text)
+    assert (
+        len(text) <= MAX_ERROR_CHARS
+        and len(text.splitlines()) <= 1
+        and can_be_stored(text)
+    )
 
 
 ANSWERS = VALUES | st.fixed_dictionaries(
@@ -31,7 +35,11 @@ ANSWERS = VALUES | st.fixed_dictionaries(
         | st.lists(
             VALUES
             | st.fixed_dictionaries(
-                {"name": VALUES | st.just("m"), "size": VALUES, "digest": VALUES}
+                {
+                    "name": VALUES | st.just("m"),
+                    "size": VALUES,
+                    "digest": VALUES,
+                }
             ),
             max_size=2,
         ),
@@ -43,16 +51,26 @@ ANSWERS = VALUES | st.fixed_dictionaries(
                     "id": VALUES | st.just("m"),
                     "owned_by": VALUES | st.just("vllm"),
                     "meta": VALUES
-                    | st.fixed_dictionaries({"size": VALUES, "n_params": NUMBERS, "ftype": VALUES}),
+                    | st.fixed_dictionaries(
+                        {
+                            "size": VALUES,
+                            "n_params": NUMBERS,
+                            "ftype": VALUES,
+                        }
+                    ),
                 }
             ),
             max_size=2,
         ),
-        "details": VALUES | st.fixed_dictionaries({"family": VALUES, "parameter_size": VALUES}),
+        "details": VALUES
+        | st.fixed_dictionaries(
+            {"family": VALUES, "parameter_size": VALUES}
+        ),
         "capabilities": VALUES,
         "total_slots": VALUES,
         "build_info": VALUES,
-        "default_generation_settings": VALUES | st.fixed_dictionaries({"n_ctx": VALUES}),
+        "default_generation_settings": VALUES
+        | st.fixed_dictionaries({"n_ctx": VALUES}),
     },
 )
 
@@ -61,7 +79,9 @@ ANSWERS = VALUES | st.fixed_dictionaries(
 @given(data=st.data())
 def test_what_a_server_says_of_itself(name, data):
     def get(path, body=None):
-        return data.draw(st.sampled_from([200, 401, 404, 500])), data.draw(ANSWERS)
+        return data.draw(st.sampled_from([200, 401, 404, 500])), data.draw(
+            ANSWERS
+        )
 
     server = PROTOCOLS[name]
     assert all(isinstance(model, str) for model in server.fetch_models(get))
@@ -70,24 +90,32 @@ def test_what_a_server_says_of_itself(name, data):
     except ProtocolError as error:
         assert one_line(error)
     else:
-        assert all(value is None or can_be_stored(value) for value in vars(target).values())
+        assert all(
+            value is None or can_be_stored(value)
+            for value in vars(target).values()
+        )
 
 
 @given(
     st.lists(
         st.text(max_size=10)
-        | st.sampled_from(["-np", "--parallel", "-np=3", "--parallel=" + "9" * 5000])
+        | st.sampled_from(
+            ["-np", "--parallel", "-np=3", "--parallel=" + "9" * 5000]
+        )
     )
 )
 @example(["-np", "9" * 5000])
 @example(["-np", "9" * 19])
 @example(["-np", "٣"])
 def test_slots_in_a_command_line(words):
-    assert (found := command_line.read_slots(words)) is None or 0 < found < 2**63
+    assert (
+        found := command_line.read_slots(words)
+    ) is None or 0 < found < 2**63
 
 
 @given(
-    st.text(alphabet="0123456789KMBTkmbtinfae.-+ ", max_size=12) | st.text(),
+    st.text(alphabet="0123456789KMBTkmbtinfae.-+ ", max_size=12)
+    | st.text(),
     st.integers(0, MAX_COUNT),
     st.integers(0, MAX_COUNT),
     st.integers(1, 9999),
@@ -104,5 +132,7 @@ def test_advice(parameter_size, context_tokens, size_bytes, slots):
         "context_tokens": context_tokens,
         "size_bytes": size_bytes,
     }
-    advice = parallel_advice.advise({"gpu_cores": 19, "memory_bytes": 32 << 30}, target)
+    advice = parallel_advice.advise(
+        {"gpu_cores": 19, "memory_bytes": 32 << 30}, target
+    )
     assert advice is None or one_line(advice)

@@ -49,12 +49,25 @@ def read(kind, pieces):
 def test_streams(kind, line, data):
     lines = data.draw(st.lists(line, max_size=6))
     whole = b"\n".join(lines)
-    check_stream(kind, whole, data.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
+    check_stream(
+        kind,
+        whole,
+        data.draw(st.lists(st.integers(0, len(whole)), max_size=4)),
+    )
 
 
 TOKEN = st.text(alphabet='ab \u00e9\u2028\\"\n\r', max_size=4)
 BESIDE = st.sampled_from(
-    ["id: 1", "retry: 9", ": data: no", "event: chunk", "data", "data:", "unknown: x", "error"]
+    [
+        "id: 1",
+        "retry: 9",
+        ": data: no",
+        "event: chunk",
+        "data",
+        "data:",
+        "unknown: x",
+        "error",
+    ]
 )
 
 
@@ -80,8 +93,13 @@ def events(draw):
         lines += [*data, *[""] * draw(st.integers(1, 2))]
     body = draw(st.sampled_from(["", "\ufeff"]))
     for line in lines:
-        joins = not line and body.endswith("\r")  # with a line feed that would be one end, not two
-        body += line + draw(st.sampled_from(["\r", "\r\n"] if joins else ["\n", "\r", "\r\n"]))
+        # with a line feed that would be one end, not two
+        joins = not line and body.endswith("\r")
+        body += line + draw(
+            st.sampled_from(
+                ["\r", "\r\n"] if joins else ["\n", "\r", "\r\n"]
+            )
+        )
     return body.encode(), texts
 
 
@@ -90,7 +108,11 @@ def test_server_sent_events(made, cuts):
     body, texts = made
     check_stream(OpenAIStream, body, [min(cut, len(body)) for cut in cuts])
     kinds, stream = read(OpenAIStream, [body])
-    assert (stream.reasoning + stream.answer, len(kinds), stream.summary.error) == (
+    assert (
+        stream.reasoning + stream.answer,
+        len(kinds),
+        stream.summary.error,
+    ) == (
         "".join(texts),
         sum(map(bool, texts)),
         None,
@@ -119,7 +141,9 @@ def test_lines_that_are_hard_to_keep(line):
     check_stream(OllamaStream, line, [])
     check_stream(OpenAIStream, b"data: " + line, [])
     content = (
-        line.replace(b'"response": ', b'"choices": [{"delta": {"content": ').replace(b"}", b"}}]}")
+        line.replace(
+            b'"response": ', b'"choices": [{"delta": {"content": '
+        ).replace(b"}", b"}}]}")
         if b"response" in line
         else line
     )
@@ -133,9 +157,9 @@ def said(kinds, stream):
 def check_stream(kind, whole, cuts):
     kinds, stream = read(kind, [whole])
     ends = [0, *sorted(cuts), len(whole)]
-    assert said(*read(kind, [whole[a:b] for a, b in zip(ends, ends[1:])])) == said(
-        kinds, stream
-    )  # wherever it is cut
+    assert said(
+        *read(kind, [whole[a:b] for a, b in zip(ends, ends[1:])])
+    ) == said(kinds, stream)  # wherever it is cut
     assert set(kinds) <= {0, 1} and (0 in kinds, 1 in kinds) == (
         stream.answer != "",
         stream.reasoning != "",
@@ -207,14 +231,26 @@ def mutated(draw):
     """A usual line in which something is put, taken out or doubled."""
     line = draw(st.sampled_from(USUAL))
     for _ in range(draw(st.integers(0, 3))):
-        start, end = sorted(draw(st.tuples(st.integers(0, len(line)), st.integers(0, len(line)))))
+        start, end = sorted(
+            draw(
+                st.tuples(
+                    st.integers(0, len(line)), st.integers(0, len(line))
+                )
+            )
+        )
         new = draw(
             st.sampled_from(ODD)
             | st.binary(max_size=2)
             | st.just(b"")
             | st.just(line[start:end] * 2)
         )
-        line = line[:start] + new + line[min(end, start + draw(st.sampled_from([0, 0, 1, 999]))) :]
+        line = (
+            line[:start]
+            + new
+            + line[
+                min(end, start + draw(st.sampled_from([0, 0, 1, 999]))) :
+            ]
+        )
     return line
 
 
@@ -224,17 +260,37 @@ def mutated(draw):
 )  # more digits than Python converts
 @example([b'{"response":"x","n":"\xff","done":false}'])
 @example([b'{"response":"x","n":"\xed\xa0\x80","done":false}'])
-@example([b'{"response":"x","n":%s%s,"done":false}' % (b"[" * 480, b"]" * 480)])
-@example([b'{"response":"\\ud800","done":false}', b'{"response":"y","done":false}'])
+@example(
+    [b'{"response":"x","n":%s%s,"done":false}' % (b"[" * 480, b"]" * 480)]
+)
+@example(
+    [
+        b'{"response":"\\ud800","done":false}',
+        b'{"response":"y","done":false}',
+    ]
+)
 @example([b'{"choices":[{"delta":{"content":"x"}}],"choices":[]}'])
-@example([b'{"choices":[{"delta":{"content":"x"}},{"delta":{"content":"y"}}]}'])
+@example(
+    [b'{"choices":[{"delta":{"content":"x"}},{"delta":{"content":"y"}}]}']
+)
 def test_what_is_read_quickly_is_read_as_slowly(lines):
     for kind, data in [
         (OllamaStream, b"\n".join(lines) + b"\n"),
-        (OpenAIStream, b"".join(b"data: %s\n\n" % line for line in [USUAL[2], *lines])),
+        (
+            OpenAIStream,
+            b"".join(b"data: %s\n\n" % line for line in [USUAL[2], *lines]),
+        ),
     ]:
-        pieces = data.splitlines(keepends=True) if kind is OllamaStream else data.split(b"\n\n")
-        pieces = pieces if kind is OllamaStream else [piece + b"\n\n" for piece in pieces]
+        pieces = (
+            data.splitlines(keepends=True)
+            if kind is OllamaStream
+            else data.split(b"\n\n")
+        )
+        pieces = (
+            pieces
+            if kind is OllamaStream
+            else [piece + b"\n\n" for piece in pieces]
+        )
         found = said(*read(kind, pieces))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ollama_stream, "MAX_USUAL_LINE_BYTES", -1)
@@ -247,7 +303,10 @@ def test_a_line_without_end_is_cut_off_and_the_next_one_read():
     for _ in range(4 * MAX_LINE_BYTES // 2**20):
         assert stream.feed(b"x" * 2**20) == b""
     assert stream.buffered_bytes <= MAX_LINE_BYTES + 2**20
-    assert stream.feed(b'\n{"response": "y"}\n') == ANSWER and stream.answer == "y"
+    assert (
+        stream.feed(b'\n{"response": "y"}\n') == ANSWER
+        and stream.answer == "y"
+    )
     assert "longer than" in stream.summary.error
 
 

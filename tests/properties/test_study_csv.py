@@ -23,7 +23,8 @@ TIMES = st.sampled_from(
 )
 FIELDS = {
     "time": TIMES,
-    "count": st.integers(0, 4).map(str) | st.sampled_from(["9" * 18, "٣", "-1", "200"]),
+    "count": st.integers(0, 4).map(str)
+    | st.sampled_from(["9" * 18, "٣", "-1", "200"]),
     "number": st.floats(0, 20).map("{:.3f}".format)
     | st.sampled_from(["9" * 15, "1e9", "NaN", "0.000"]),
     "maybe": st.sampled_from(["", "100.00", "12.5", "9" * 15]),
@@ -33,9 +34,13 @@ FIELDS = {
 
 def csv_of(name):
     columns = COLUMNS["process" if name.startswith("process") else name]
-    line = st.tuples(*(FIELDS[kind] for kind in columns.values())).map(",".join)
+    line = st.tuples(*(FIELDS[kind] for kind in columns.values())).map(
+        ",".join
+    )
     return st.lists(line | st.text(max_size=20), max_size=5).map(
-        lambda lines: "\n".join([",".join(columns), *lines, ""]).encode("utf-8", "replace")
+        lambda lines: "\n".join([",".join(columns), *lines, ""]).encode(
+            "utf-8", "replace"
+        )
     ) | st.binary(max_size=50)
 
 
@@ -64,7 +69,8 @@ LAST_DAY = {
 
 def tree(time, ttfb):
     return {
-        name: text % (time if name.startswith("d") else ttfb) for name, text in LAST_DAY.items()
+        name: text % (time if name.startswith("d") else ttfb)
+        for name, text in LAST_DAY.items()
     }
 
 
@@ -88,10 +94,15 @@ def test_import_csv(tmp_path_factory, capsys, files, level):
         and not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", out + err)
     )
     if code == 0:
-        with closing(connect(top / "results.db", readonly=True).conn) as connection:
+        with closing(
+            connect(top / "results.db", readonly=True).conn
+        ) as connection:
             assert (
-                connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-                and not connection.execute("PRAGMA foreign_key_check").fetchall()
+                connection.execute("PRAGMA integrity_check").fetchone()[0]
+                == "ok"
+                and not connection.execute(
+                    "PRAGMA foreign_key_check"
+                ).fetchall()
             )
             assert (
                 connection.execute(

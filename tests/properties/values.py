@@ -5,11 +5,16 @@ from contextlib import closing
 
 from hypothesis import strategies as st
 
-NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, 2**63, 2**63 - 1, -1, 0, True])
+NUMBERS = (
+    st.integers()
+    | st.floats()
+    | st.sampled_from([10**400, 2**63, 2**63 - 1, -1, 0, True])
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -33,4 +38,7 @@ def or_value_error(parse, *arguments):
 def can_be_stored(value):
     """SQLite takes it: an int of 64 bits, text without half a surrogate pair."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        return connection.execute("SELECT ? IS NOT NULL", [value]).fetchone() is not None
+        return (
+            connection.execute("SELECT ? IS NOT NULL", [value]).fetchone()
+            is not None
+        )

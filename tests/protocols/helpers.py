@@ -8,7 +8,8 @@ RECORDED_STREAMS = Path(__file__).parents[1] / "fixtures" / "streams"
 TEXT_EVENT = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
 DONE_EVENT = b"data: [DONE]\n\n"
 
-ERROR_EVENTS = [  # every way servers report an error in a stream that began with status 200
+# every way servers report an error in a stream that began with status 200
+ERROR_EVENTS = [
     # llama-server until 2025
     b'error: {"code":500,"message":"out of memory","type":"server_error"}\n\n',
     b"error: out of memory\n\n",
@@ -34,7 +35,9 @@ ERROR_EVENTS = [  # every way servers report an error in a stream that began wit
 
 def read_recorded(name):
     """Return the body of a recorded response, without its chunked framing."""
-    head, _, rest = (RECORDED_STREAMS / name).read_bytes().partition(b"\r\n\r\n")
+    head, _, rest = (
+        (RECORDED_STREAMS / name).read_bytes().partition(b"\r\n\r\n")
+    )
     if b"chunked" not in head.lower():
         return rest
     body = b""

@@ -38,4 +38,6 @@ def test_every_form_of_a_host(text, url):
 def test_invalid_host(text, expected):
     with pytest.raises(ValueError) as caught:
         host_url(text)
-    assert str(caught.value) == f"invalid host {text!r}: expected {expected}"
+    assert (
+        str(caught.value) == f"invalid host {text!r}: expected {expected}"
+    )

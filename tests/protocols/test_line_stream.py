@@ -7,9 +7,11 @@ from ollama_bench.protocols.ollama_stream import OllamaStream
 from ollama_bench.protocols.openai_stream import OpenAIStream
 from tests.protocols.helpers import read, read_recorded, result_of
 
-RECORDED = [  # name, stream, text chunks, of these reasoning, done, output tokens
+# name, stream, text chunks, of these reasoning, done, output tokens
+RECORDED = [
     ("llama-server-reasoning.http", OpenAIStream, 12, 12, True, 12),
-    ("llama-server-answer.http", OpenAIStream, 12, 12, True, 12),  # <think> in the content
+    # <think> in the content
+    ("llama-server-answer.http", OpenAIStream, 12, 12, True, 12),
     ("sim-ollama-thinking.http", OllamaStream, 12, None, True, 12),
     ("sim-ollama-answer.http", OllamaStream, 12, 0, True, 12),
     ("sim-ollama-no_done.http", OllamaStream, 12, None, False, None),
@@ -17,33 +19,48 @@ RECORDED = [  # name, stream, text chunks, of these reasoning, done, output toke
 ]
 
 
-@pytest.mark.parametrize("name, stream_class, chunks, reasoning, done, tokens", RECORDED)
+@pytest.mark.parametrize(
+    "name, stream_class, chunks, reasoning, done, tokens", RECORDED
+)
 def test_recorded_stream_reads_the_same_wherever_it_is_cut(
     name, stream_class, chunks, reasoning, done, tokens
 ):
     body = read_recorded(name)
     kinds, stream = read(stream_class(), body)
     summary = stream.summary
-    assert (len(kinds), summary.done, summary.output_tokens) == (chunks, done, tokens)
+    assert (len(kinds), summary.done, summary.output_tokens) == (
+        chunks,
+        done,
+        tokens,
+    )
     if reasoning is not None:
         assert sum(kinds) == reasoning
     for cut in range(len(body) + 1):
         cut_kinds, cut_stream = read(stream_class(), body[:cut], body[cut:])
-        assert (cut_kinds, *result_of(cut_stream)) == (kinds, *result_of(stream))
+        assert (cut_kinds, *result_of(cut_stream)) == (
+            kinds,
+            *result_of(stream),
+        )
     single_bytes = (body[i : i + 1] for i in range(len(body)))
     cut_kinds, cut_stream = read(stream_class(), *single_bytes)
-    assert (cut_kinds, *result_of(cut_stream)) == (kinds, *result_of(stream))
+    assert (cut_kinds, *result_of(cut_stream)) == (
+        kinds,
+        *result_of(stream),
+    )
 
 
 def test_unicode_line_separators_do_not_end_a_line():
     text = "a\u0085b\u2028c"
-    line = json.dumps({"response": text}, ensure_ascii=False).encode() + b"\n"
+    line = (
+        json.dumps({"response": text}, ensure_ascii=False).encode() + b"\n"
+    )
     kinds, stream = read(OllamaStream(), line)
     assert (kinds, stream.answer) == (ANSWER, text)
 
 
 @pytest.mark.parametrize(
-    "line", [b"\xff\xfe\n", b"[1,2]\n", b'"x"\n', b"{\n", b"[" * 100_000 + b"\n"]
+    "line",
+    [b"\xff\xfe\n", b"[1,2]\n", b'"x"\n', b"{\n", b"[" * 100_000 + b"\n"],
 )
 def test_garbage_is_an_error_of_the_stream(line):
     kinds, stream = read(OllamaStream(), line)

@@ -5,21 +5,43 @@ from ollama_bench.protocols.protocol import ProtocolError
 from ollama_bench.protocols.target import Target
 from tests.protocols.helpers import answers_of
 
-DETAILS = {"family": "qwen2", "parameter_size": "7.6B", "quantization_level": "Q4_K_M"}
-LOADED = {"name": "deepseek-r1:latest", "size": 10, "size_vram": 4, "context_length": 4096}
-INSTALLED = [{"name": "deepseek-r1:latest", "digest": "abc"}, 7, {"name": "other"}]
+DETAILS = {
+    "family": "qwen2",
+    "parameter_size": "7.6B",
+    "quantization_level": "Q4_K_M",
+}
+LOADED = {
+    "name": "deepseek-r1:latest",
+    "size": 10,
+    "size_vram": 4,
+    "context_length": 4096,
+}
+INSTALLED = [
+    {"name": "deepseek-r1:latest", "digest": "abc"},
+    7,
+    {"name": "other"},
+]
 
 
 def test_target_from_all_four_questions():
     get_json = answers_of(
         {
             "/api/version": (200, {"version": "0.9.6"}),
-            "/api/show": (200, {"details": DETAILS, "capabilities": ["completion", "thinking"]}),
+            "/api/show": (
+                200,
+                {
+                    "details": DETAILS,
+                    "capabilities": ["completion", "thinking"],
+                },
+            ),
             "/api/tags": (200, {"models": INSTALLED}),
             "/api/ps": (200, {"models": [LOADED]}),
         }
     )
-    assert Ollama().fetch_models(get_json) == ["deepseek-r1:latest", "other"]
+    assert Ollama().fetch_models(get_json) == [
+        "deepseek-r1:latest",
+        "other",
+    ]
     assert Ollama().fetch_target(get_json, "deepseek-r1") == Target(
         server="ollama",
         server_version="0.9.6",
@@ -36,14 +58,19 @@ def test_target_from_all_four_questions():
 
 def test_target_of_an_old_version_is_mostly_unknown():
     get_json = answers_of(
-        {"/api/version": (200, {"version": "0.1.33"}), "/api/tags": (200, None)},
+        {
+            "/api/version": (200, {"version": "0.1.33"}),
+            "/api/tags": (200, None),
+        },
     )
     target = Ollama().fetch_target(get_json, "m")
     assert target == Target(server="ollama", server_version="0.1.33")
 
 
 def test_another_server_is_refused():
-    with pytest.raises(ProtocolError, match="404 to /api/version: not an Ollama server"):
+    with pytest.raises(
+        ProtocolError, match="404 to /api/version: not an Ollama server"
+    ):
         Ollama().fetch_version(answers_of({}))
 
 
@@ -55,7 +82,11 @@ def test_body():
         "options": {"seed": 1, "num_predict": 9},
         "think": True,
     }
-    assert Ollama().build_body("m", "p") == {"model": "m", "prompt": "p", "stream": True}
+    assert Ollama().build_body("m", "p") == {
+        "model": "m",
+        "prompt": "p",
+        "stream": True,
+    }
 
 
 def test_earlier_turns_precede_the_prompt_as_a_transcript():

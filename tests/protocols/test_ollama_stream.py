@@ -2,11 +2,18 @@ import pytest
 
 from ollama_bench.protocols.chunks import StreamSummary
 from ollama_bench.protocols.ollama_stream import OllamaStream
-from tests.protocols.helpers import json_lines, read, read_recorded, read_summary
+from tests.protocols.helpers import (
+    json_lines,
+    read,
+    read_recorded,
+    read_summary,
+)
 
 
 def test_error_inside_a_stream_is_kept():
-    summary = read_summary(OllamaStream(), read_recorded("sim-ollama-error_last.http"))
+    summary = read_summary(
+        OllamaStream(), read_recorded("sim-ollama-error_last.http")
+    )
     assert summary.error and not summary.done
 
 
@@ -22,7 +29,9 @@ def test_last_line_holds_the_counters():
         "eval_count": 259,
         "eval_duration": 5,
     }
-    summary = read_summary(OllamaStream(), json_lines({"response": "x", "done": False}, last))
+    summary = read_summary(
+        OllamaStream(), json_lines({"response": "x", "done": False}, last)
+    )
     assert summary == StreamSummary(
         done=True,
         done_reason="stop",
@@ -36,16 +45,33 @@ def test_last_line_holds_the_counters():
 
 
 def test_last_line_without_counters_may_hold_text():
-    _, stream = read(OllamaStream(), json_lines({"response": "x", "done": True}))
+    _, stream = read(
+        OllamaStream(), json_lines({"response": "x", "done": True})
+    )
     assert stream.summary == StreamSummary(done=True)
     assert stream.answer == "x"
 
 
 @pytest.mark.parametrize(
-    "value", ["12", -1, float("nan"), float("inf"), True, None, [], {}, 2**63, 10**14 + 1, -0.5]
+    "value",
+    [
+        "12",
+        -1,
+        float("nan"),
+        float("inf"),
+        True,
+        None,
+        [],
+        {},
+        2**63,
+        10**14 + 1,
+        -0.5,
+    ],
 )
 def test_invalid_counter_is_unknown(value):
-    lines = json_lines({"response": "x"}, {"done": True, "eval_count": value})
+    lines = json_lines(
+        {"response": "x"}, {"done": True, "eval_count": value}
+    )
     summary = read_summary(OllamaStream(), lines)
     assert summary.done and summary.output_tokens is None
 

@@ -5,8 +5,16 @@ from ollama_bench.protocols.protocol import KeyRequiredError, ProtocolError
 from ollama_bench.protocols.target import Target
 from tests.protocols.helpers import answers_of
 
-MODEL = {"id": "x.gguf", "owned_by": "llamacpp", "meta": {"n_params": 7_600_000_000}}
-PROPS = {"total_slots": 4, "build_info": "b1", "default_generation_settings": {"n_ctx": 2048}}
+MODEL = {
+    "id": "x.gguf",
+    "owned_by": "llamacpp",
+    "meta": {"n_params": 7_600_000_000},
+}
+PROPS = {
+    "total_slots": 4,
+    "build_info": "b1",
+    "default_generation_settings": {"n_ctx": 2048},
+}
 
 
 def test_target_of_a_llama_server():
@@ -29,12 +37,18 @@ def test_server_that_wants_a_key_is_named():
 
 
 def test_another_server_is_refused():
-    with pytest.raises(ProtocolError, match="404 to /v1/models: it does not speak the OpenAI"):
+    with pytest.raises(
+        ProtocolError,
+        match="404 to /v1/models: it does not speak the OpenAI",
+    ):
         OpenAI().fetch_version(answers_of({}))
 
 
 def test_server_with_an_empty_answer_is_accepted():
-    assert OpenAI().fetch_version(answers_of({"/v1/models": (200, "")})) == "unknown"
+    assert (
+        OpenAI().fetch_version(answers_of({"/v1/models": (200, "")}))
+        == "unknown"
+    )
 
 
 def test_body():
@@ -50,7 +64,17 @@ def test_body():
 
 
 def test_earlier_turns_are_messages():
-    body = OpenAI().build_body("m", "p", think=False, system="s", history=[("q", "a")])
-    roles = [(message["role"], message["content"]) for message in body["messages"]]
-    assert roles == [("system", "s"), ("user", "q"), ("assistant", "a"), ("user", "p")]
+    body = OpenAI().build_body(
+        "m", "p", think=False, system="s", history=[("q", "a")]
+    )
+    roles = [
+        (message["role"], message["content"])
+        for message in body["messages"]
+    ]
+    assert roles == [
+        ("system", "s"),
+        ("user", "q"),
+        ("assistant", "a"),
+        ("user", "p"),
+    ]
     assert body["chat_template_kwargs"] == {"enable_thinking": False}

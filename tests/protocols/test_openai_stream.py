@@ -19,7 +19,9 @@ USAGE = {
 
 
 def test_timings_of_llama_server_are_read():
-    summary = read_summary(OpenAIStream(), read_recorded("llama-server-reasoning.http"))
+    summary = read_summary(
+        OpenAIStream(), read_recorded("llama-server-reasoning.http")
+    )
     assert summary.server_prefill_ns > 0 and summary.server_decode_ns > 0
     assert summary.prompt_tokens > 0 and summary.done_reason == "length"
 
@@ -37,9 +39,17 @@ def test_whole_stream_with_pings_roles_and_usage():
         DONE_EVENT,
     ]
     kinds, stream = read(OpenAIStream(), b"".join(events))
-    assert (kinds, stream.reasoning, stream.answer) == (b"\1\1\0", "hmso", "time")
+    assert (kinds, stream.reasoning, stream.answer) == (
+        b"\1\1\0",
+        "hmso",
+        "time",
+    )
     assert stream.summary == StreamSummary(
-        done=True, done_reason="stop", output_tokens=3, prompt_tokens=9, cached_tokens=4
+        done=True,
+        done_reason="stop",
+        output_tokens=3,
+        prompt_tokens=9,
+        cached_tokens=4,
     )
 
 
@@ -53,7 +63,11 @@ def test_token_count_is_unknown_without_usage():
     "usage",
     [
         {},
-        {"completion_tokens": None, "prompt_tokens": None, "prompt_tokens_details": None},
+        {
+            "completion_tokens": None,
+            "prompt_tokens": None,
+            "prompt_tokens_details": None,
+        },
         {"prompt_tokens_details": {"cached_tokens": None}},
         {"prompt_tokens_details": {}},
         None,
@@ -61,7 +75,11 @@ def test_token_count_is_unknown_without_usage():
     ],
 )
 def test_empty_usage_keeps_the_known_counts(usage):
-    events = event(choices=[], usage=USAGE) + event(choices=[], usage=usage) + DONE_EVENT
+    events = (
+        event(choices=[], usage=USAGE)
+        + event(choices=[], usage=usage)
+        + DONE_EVENT
+    )
     assert read_summary(OpenAIStream(), events) == StreamSummary(
         done=True, output_tokens=3, prompt_tokens=9, cached_tokens=4
     )
@@ -76,9 +94,14 @@ def test_last_usage_counts_where_each_event_has_one():
         for number in (1, 2, 3)
     ]
     last = event(choices=[], usage={"completion_tokens": 4})
-    kinds, stream = read(OpenAIStream(), b"".join(events) + last + DONE_EVENT)
+    kinds, stream = read(
+        OpenAIStream(), b"".join(events) + last + DONE_EVENT
+    )
     assert len(kinds) == 3
-    assert (stream.summary.output_tokens, stream.summary.prompt_tokens) == (4, 9)
+    assert (stream.summary.output_tokens, stream.summary.prompt_tokens) == (
+        4,
+        9,
+    )
 
 
 def test_content_in_parts():
@@ -100,4 +123,8 @@ def test_content_in_parts():
         delta(content=[]),
         delta(reasoning_content=reasoning_parts),
     )
-    assert (kinds, stream.reasoning, stream.answer) == (b"\1\1\1\0\0\1", "hm!?", "time")
+    assert (kinds, stream.reasoning, stream.answer) == (
+        b"\1\1\1\0\0\1",
+        "hm!?",
+        "time",
+    )

@@ -6,7 +6,9 @@ from tests.protocols.helpers import read_summary
 
 def test_protocols_are_registered_under_their_names():
     assert list(PROTOCOLS) == ["ollama", "openai"]
-    assert all(protocol.name == name for name, protocol in PROTOCOLS.items())
+    assert all(
+        protocol.name == name for name, protocol in PROTOCOLS.items()
+    )
 
 
 @pytest.mark.parametrize(
@@ -18,7 +20,11 @@ def test_protocols_are_registered_under_their_names():
         ("openai", b": data: [DONE]", False),
         ("openai", b"[DONE]", False),
         ("openai", b'data: "[DONE]"', False),
-        ("openai", b'data: {"choices":[{"delta":{"content":"data: [DONE]"}}]}', False),
+        (
+            "openai",
+            b'data: {"choices":[{"delta":{"content":"data: [DONE]"}}]}',
+            False,
+        ),
         ("ollama", b'{"response":"","done":true}', True),
         ("ollama", b' {"done" :\ttrue, "eval_count": 3}\r', True),
         ("ollama", b'{"d\\u006fne":true}', True),
@@ -33,8 +39,12 @@ def test_protocols_are_registered_under_their_names():
         ("ollama", b"[" * 9999 + b"true", False),
     ],
 )
-def test_last_line_is_recognized_without_the_lines_before(name, line, is_last):
+def test_last_line_is_recognized_without_the_lines_before(
+    name, line, is_last
+):
     protocol = PROTOCOLS[name]
     assert protocol.is_last_line(line) is is_last
-    assert not is_last or any(mark in line for mark in protocol.last_line_marks)
+    assert not is_last or any(
+        mark in line for mark in protocol.last_line_marks
+    )
     assert read_summary(protocol.create_stream(), line).done is is_last

@@ -14,6 +14,11 @@ from tests.protocols.helpers import json_lines, read
         (["<thin", "g"], "<thin", "g"),
     ],
 )
-def test_reasoning_in_tags_is_separated_from_the_answer(pieces, reasoning, answer):
-    _, stream = read(OllamaStream(), json_lines(*({"response": piece} for piece in pieces)))
+def test_reasoning_in_tags_is_separated_from_the_answer(
+    pieces, reasoning, answer
+):
+    _, stream = read(
+        OllamaStream(),
+        json_lines(*({"response": piece} for piece in pieces)),
+    )
     assert (stream.reasoning, stream.answer) == (reasoning, answer)

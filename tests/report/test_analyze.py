@@ -26,13 +26,22 @@ def results(tmp_path):
     return tmp_path / "results.db"
 
 
-def test_the_terminal_has_table_answers_and_warnings_in_80_columns(results, capsys):
-    assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3"]) == 0
+def test_the_terminal_has_table_answers_and_warnings_in_80_columns(
+    results, capsys
+):
+    assert (
+        analyze.main(
+            ["--db", str(results), "--no-charts", "--price", "0.3"]
+        )
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     said = "\n".join(lines)
     assert "run 1, bench 1," in said and "SIMULATED" in said
-    assert [line.split()[:2] for line in lines if line[:6].strip().isdecimal()] == [
+    assert [
+        line.split()[:2] for line in lines if line[:6].strip().isdecimal()
+    ] == [
         ["1", "1/1"],
         ["2", "2/2"],
         ["4", "4/4"],
@@ -51,7 +60,9 @@ def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     assert analyze.main(["--db", str(results), "--no-charts"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 60 and "    32     30/32" in "\n".join(lines)
+    assert max(map(len, lines)) <= 60 and "    32     30/32" in "\n".join(
+        lines
+    )
 
 
 def test_a_price_where_no_level_has_a_token(results, capsys):
@@ -61,9 +72,18 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
         "last_text_ns = NULL, chunks = 0, output_tokens = 0"
     )
     database.close()
-    assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3"]) == 0
+    assert (
+        analyze.main(
+            ["--db", str(results), "--no-charts", "--price", "0.3"]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
-    assert "0/32" in said and "EUR/kWh" not in said and "tokens per joule" not in said
+    assert (
+        "0/32" in said
+        and "EUR/kWh" not in said
+        and "tokens per joule" not in said
+    )
 
 
 @pytest.mark.parametrize("alphabet", ["cp1252", "ascii"])
@@ -75,7 +95,9 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
         ["-m", "ollama_bench.study_csv", "tree", "--db", "other.db"],
     ],
 )
-def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, arguments):
+def test_names_that_the_output_has_no_letters_for(
+    results, tmp_path, alphabet, arguments
+):
     """As in a pipe on Windows."""
     for second in range(2):
         made_up_results.write(
@@ -88,7 +110,8 @@ def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, a
     folder = tmp_path / "tree" / "模型→" / "test_results_1"
     folder.mkdir(parents=True)
     (folder / "duration_metrics.csv").write_text(
-        "Timestamp,Concurrency,MaxDuration,MinDuration,AvgDuration,P99Duration\n", encoding="utf-8"
+        "Timestamp,Concurrency,MaxDuration,MinDuration,AvgDuration,P99Duration\n",
+        encoding="utf-8",
     )
     database = ["--db", "names.db"] if arguments[0] == ANALYZE else []
     done = subprocess.run(
@@ -96,14 +119,23 @@ def test_names_that_the_output_has_no_letters_for(results, tmp_path, alphabet, a
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONIOENCODING": alphabet, "PYTHONPATH": str(ROOT)},
+        env=os.environ
+        | {"PYTHONIOENCODING": alphabet, "PYTHONPATH": str(ROOT)},
         encoding=alphabet,
     )
     assert (done.returncode, done.stderr) == (0, "") and "?" in done.stdout
 
 
 def test_wishes_change_the_answer(results, capsys):
-    analyze.main(["--db", str(results), "--no-charts", "--slo", "ttft=100,tokens_per_s=1"])
+    analyze.main(
+        [
+            "--db",
+            str(results),
+            "--no-charts",
+            "--slo",
+            "ttft=100,tokens_per_s=1",
+        ]
+    )
     assert (
         "Up to 8 at once are served within 100 s to the first token and at 1 tokens/s"
         in " ".join(capsys.readouterr().out.split())
@@ -125,9 +157,15 @@ def test_it_writes_nothing_into_the_file(results, tmp_path):
     ],
 )
 def test_failures_are_one_line_and_1(results, capsys, arguments, said):
-    assert analyze.main(["--db", str(results), "--no-charts", *arguments]) == 1
+    assert (
+        analyze.main(["--db", str(results), "--no-charts", *arguments]) == 1
+    )
     captured = capsys.readouterr()
-    assert said in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+    assert (
+        said in captured.err
+        and captured.err.count("\n") == 1
+        and captured.out == ""
+    )
 
 
 def test_a_file_of_somebody_else_is_refused(tmp_path, capsys):
@@ -157,32 +195,59 @@ def test_wrong_usage_is_2(results, arguments):
     assert error.value.code == 2
 
 
-def test_the_runs_own_objectives_count_unless_others_are_given(results, capsys):
+def test_the_runs_own_objectives_count_unless_others_are_given(
+    results, capsys
+):
     database = connect(results)
-    database.execute("INSERT INTO objective VALUES (1, 'ttft_s', 3), (1, 'tokens_per_s', 5)")
+    database.execute(
+        "INSERT INTO objective VALUES (1, 'ttft_s', 3), (1, 'tokens_per_s', 5)"
+    )
     database.close()
     analyze.main(["--db", str(results), "--no-charts"])
-    assert "within 3 s to the first token and at 5 tokens/s or more" in " ".join(
-        capsys.readouterr().out.split()
+    assert (
+        "within 3 s to the first token and at 5 tokens/s or more"
+        in " ".join(capsys.readouterr().out.split())
     )
     analyze.main(["--db", str(results), "--no-charts", "--slo", "ttft=4"])
-    assert "within 4 s to the first token;" in " ".join(capsys.readouterr().out.split())
+    assert "within 4 s to the first token;" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 @pytest.mark.parametrize(
     "slept_at, said",
     [
-        ("32", "8 at once are served within 60 s to the first token; more were not measured"),
-        ("8", "Up to 4 at once are served within 60 s to the first token; at 32"),
+        (
+            "32",
+            "8 at once are served within 60 s to the first token; more were not measured",
+        ),
+        (
+            "8",
+            "Up to 4 at once are served within 60 s to the first token; at 32",
+        ),
         ("1, 2, 4, 8, 32", "None of its figures can be trusted"),
     ],
 )
-def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
+def test_a_level_that_slept_is_in_no_answer(
+    results, capsys, slept_at, said
+):
     database = connect(results)
-    database.execute(f"UPDATE level SET slept_s = 30 WHERE concurrency IN ({slept_at})")
+    database.execute(
+        f"UPDATE level SET slept_s = 30 WHERE concurrency IN ({slept_at})"
+    )
     database.close()
     assert (
-        analyze.main(["--db", str(results), "--no-charts", "--price", "0.3", "--slo", "ttft=60"])
+        analyze.main(
+            [
+                "--db",
+                str(results),
+                "--no-charts",
+                "--price",
+                "0.3",
+                "--slo",
+                "ttft=60",
+            ]
+        )
         == 0
     )
     out = " ".join(capsys.readouterr().out.split())
@@ -196,9 +261,15 @@ def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ("request SET first_text_ns = ended_ns + 100000000000000", "table request"),
+        (
+            "request SET first_text_ns = ended_ns + 100000000000000",
+            "table request",
+        ),
         ("request SET first_byte_ns = -1000000000000", "table request"),
-        ("level SET started_ns = 9223372036854775807 WHERE id = 1", "table level"),
+        (
+            "level SET started_ns = 9223372036854775807 WHERE id = 1",
+            "table level",
+        ),
         ("level SET run_id = 9 WHERE id = 1", "not there"),
         (
             "power_sample SET end_ns = 20000000000000000 WHERE end_ns = (SELECT max(end_ns) "
@@ -208,10 +279,18 @@ def test_a_level_that_slept_is_in_no_answer(results, capsys, slept_at, said):
         ("request SET first_text_ns = ended_ns + 9", ""),
     ],
 )
-def test_a_damaged_file_is_refused_in_one_line(tmp_path, capsys, change, said):
+def test_a_damaged_file_is_refused_in_one_line(
+    tmp_path, capsys, change, said
+):
     made_up_results.write(tmp_path / "results.db")
-    change_file(tmp_path / "results.db", "PRAGMA foreign_keys = OFF", f"UPDATE {change}")
-    code = analyze.main(["--db", str(tmp_path / "results.db"), "--no-charts"])
+    change_file(
+        tmp_path / "results.db",
+        "PRAGMA foreign_keys = OFF",
+        f"UPDATE {change}",
+    )
+    code = analyze.main(
+        ["--db", str(tmp_path / "results.db"), "--no-charts"]
+    )
     err = capsys.readouterr().err
     assert code == len(err.splitlines()) == bool(said) and said in err
 
@@ -219,47 +298,93 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, capsys, change, said):
 @pytest.mark.parametrize(
     ("condition", "code", "said"),
     [
-        ("ttft>1000", 1, "cannot check ttft>1000 at 8 at once: the machine slept"),
+        (
+            "ttft>1000",
+            1,
+            "cannot check ttft>1000 at 8 at once: the machine slept",
+        ),
         ("slept_s>60", 0, ""),
         ("slept_s>0", 1, "failed: slept_s>0 at 8 at once"),
     ],
 )
-def test_a_level_that_slept_keeps_no_bound(results, capsys, condition, code, said):
+def test_a_level_that_slept_keeps_no_bound(
+    results, capsys, condition, code, said
+):
     database = connect(results)
-    database.execute("UPDATE level SET slept_s = CASE concurrency WHEN 8 THEN 30 ELSE 0 END")
+    database.execute(
+        "UPDATE level SET slept_s = CASE concurrency WHEN 8 THEN 30 ELSE 0 END"
+    )
     database.close()
-    arguments = ["--db", str(results), "--no-charts", "--fail-if", condition]
+    arguments = [
+        "--db",
+        str(results),
+        "--no-charts",
+        "--fail-if",
+        condition,
+    ]
     assert analyze.main(arguments) == code
-    told = [line for line in capsys.readouterr().out.splitlines() if condition in line]
+    told = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if condition in line
+    ]
     assert len(told) == code and "".join(told).startswith(said)
 
 
 def test_no_price_is_that_of_a_level_that_slept(results, capsys):
     database = connect(results)
-    cheapest = (
-        "SELECT level_id, concurrency FROM energy_summary ORDER BY joules_per_output_token LIMIT 1"
-    )
+    cheapest = """
+SELECT level_id, concurrency FROM energy_summary
+ORDER BY joules_per_output_token LIMIT 1"""
     (row,) = database.query(cheapest)
-    database.execute("UPDATE level SET slept_s = 30 WHERE id = ?", [row["level_id"]])
+    database.execute(
+        "UPDATE level SET slept_s = 30 WHERE id = ?", [row["level_id"]]
+    )
     database.close()
-    assert analyze.main(["--db", str(results), "--no-charts", "--price", "0.3"]) == 0
+    assert (
+        analyze.main(
+            ["--db", str(results), "--no-charts", "--price", "0.3"]
+        )
+        == 0
+    )
     said = " ".join(capsys.readouterr().out.split())
-    assert "EUR at " in said and f"EUR at {row['concurrency']} at once" not in said
+    assert (
+        "EUR at " in said
+        and f"EUR at {row['concurrency']} at once" not in said
+    )
 
 
 @pytest.mark.parametrize("slept", ["cold", "warm", "none"])
-def test_what_a_cache_saves_is_not_told_by_a_level_that_slept(tmp_path, sim, capsys, slept):
-    server = sim("--profile", "exact", "--ttft", "20", "--itl", "2", "--tokens", "10")
+def test_what_a_cache_saves_is_not_told_by_a_level_that_slept(
+    tmp_path, sim, capsys, slept
+):
+    server = sim(
+        "--profile", "exact", "--ttft", "20", "--itl", "2", "--tokens", "10"
+    )
     path = tmp_path / "results.db"
-    asked = ["1", "--cache", "both", "--host", server.url, "--db", str(path), "--cooldown", "0"]
+    asked = [
+        "1",
+        "--cache",
+        "both",
+        "--host",
+        server.url,
+        "--db",
+        str(path),
+        "--cooldown",
+        "0",
+    ]
     asked += ["--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
     assert bench.main(asked) == 0
     database = connect(path)
-    database.execute(f"UPDATE level SET slept_s = 30 WHERE cache = '{slept}'")
+    database.execute(
+        f"UPDATE level SET slept_s = 30 WHERE cache = '{slept}'"
+    )
     database.close()
     capsys.readouterr()
     assert analyze.main(["--db", str(path), "--no-charts"]) == 0
-    assert ("With a warm prompt cache" in capsys.readouterr().out) == (slept == "none")
+    assert ("With a warm prompt cache" in capsys.readouterr().out) == (
+        slept == "none"
+    )
     if slept != "none":
         assert bench.main([*asked, "--resume"]) == 0
         assert capsys.readouterr().out.count("prompt cache saves") == 1

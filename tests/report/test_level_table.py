@@ -7,13 +7,19 @@ from ollama_bench.report.level_table import COLUMNS, write_table
 
 def test_rows_of_the_same_level_are_told_apart():
     levels = [
-        {**{name: 1 for _, name, _ in COLUMNS}, "run_id": run, "repeat": repeat}
+        {
+            **{name: 1 for _, name, _ in COLUMNS},
+            "run_id": run,
+            "repeat": repeat,
+        }
         for run, repeat in ((1, 1), (2, 1), (2, 2))
     ]
-    assert "<th>run</th>" in write_table(levels) and "<th>repeat</th>" in write_table(levels)
-    assert "<th>run</th>" not in write_table(levels[:1]) and "<th>repeat</th>" not in write_table(
-        levels[:2]
-    )
+    assert "<th>run</th>" in write_table(
+        levels
+    ) and "<th>repeat</th>" in write_table(levels)
+    assert "<th>run</th>" not in write_table(
+        levels[:1]
+    ) and "<th>repeat</th>" not in write_table(levels[:2])
 
 
 def test_watts_of_the_gpu_alone_have_columns_of_their_own():
@@ -22,11 +28,17 @@ def test_watts_of_the_gpu_alone_have_columns_of_their_own():
         "gpu_power_w": 18.25,
     }
     whole = write_table([level])
-    assert "20.5" in whole and "GPU alone" not in whole and "18.2" not in whole
+    assert (
+        "20.5" in whole and "GPU alone" not in whole and "18.2" not in whole
+    )
     alone = write_table(
         [
             level
-            | {"mean_w": None, "joules_per_output_token": None, "net_joules_per_output_token": None}
+            | {
+                "mean_w": None,
+                "joules_per_output_token": None,
+                "net_joules_per_output_token": None,
+            }
         ]
     )
     assert (

@@ -30,7 +30,13 @@ SHAPES = (
 
 
 CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    filter(
+        None,
+        map(
+            shutil.which, ("chromium", "chromium-browser", "google-chrome")
+        ),
+    ),
+    None,
 )
 
 
@@ -49,12 +55,19 @@ def page(tmp_path_factory):
     made_up_results.write(folder / "results.db", levels=(1, 2, 4))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            catalog, "CHARTS", [chart for chart in catalog.CHARTS if chart.name in SHAPES]
+            catalog,
+            "CHARTS",
+            [chart for chart in catalog.CHARTS if chart.name in SHAPES],
         )
         patch.setattr(
             png, "save_png", lambda *_: None
         )  # test_charts.py and test_analyze.py look at those
-        assert analyze.main(["--db", str(folder / "results.db"), "--out", str(folder)]) == 0
+        assert (
+            analyze.main(
+                ["--db", str(folder / "results.db"), "--out", str(folder)]
+            )
+            == 0
+        )
     return folder / "report.html"
 
 
@@ -96,7 +109,9 @@ def test_the_dark_screen_recolours_what_charts_are_drawn_with():
         assert f'[fill="{colour}"]' in read_asset(
             "page.css"
         ) and f'[stroke="{colour}"]' in read_asset("page.css")
-    assert "(prefers-color-scheme: dark)" not in read_asset("page.css").replace(
+    assert "(prefers-color-scheme: dark)" not in read_asset(
+        "page.css"
+    ).replace(
         "@media screen and (prefers-color-scheme: dark)", ""
     ) and RED in read_asset("page.js")
 
@@ -148,7 +163,11 @@ def pdf_fills(pdf):
 
 def test_hostile_text_stays_text(page):
     text = own_part(page)
-    assert "<img" not in text and "<b>" not in text and "alert(2)</script>" not in text
+    assert (
+        "<img" not in text
+        and "<b>" not in text
+        and "alert(2)</script>" not in text
+    )
     assert (
         "&lt;img src=x onerror=alert(1)&gt;" in text
         and "&lt;script&gt;alert(2)&lt;/script&gt;" in text
@@ -158,16 +177,24 @@ def test_hostile_text_stays_text(page):
 def test_the_data_is_json_again(page):
     specs = json.loads(
         re.search(
-            r'<script type="application/json" id="specs">(.*?)</script>', own_part(page), re.S
+            r'<script type="application/json" id="specs">(.*?)</script>',
+            own_part(page),
+            re.S,
         ).group(1)
     )
-    assert len(specs) == own_part(page).count('class="chart"') == 2 * len(SHAPES) + 3
+    assert (
+        len(specs)
+        == own_part(page).count('class="chart"')
+        == 2 * len(SHAPES) + 3
+    )
 
 
 def test_it_names_no_other_host(page):
     text = own_part(page)
     assert (
-        not re.search(r'(src|href)="(?!#)', text) and "@import" not in text and "url(" not in text
+        not re.search(r'(src|href)="(?!#)', text)
+        and "@import" not in text
+        and "url(" not in text
     )
     assert "default-src 'none'" in text
 
@@ -180,7 +207,9 @@ def test_what_ends_a_script_cannot_stand_in_one():
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 @pytest.mark.parametrize("scheme", [0, 1])  # dark, light
-def test_a_browser_draws_every_chart_without_a_complaint(page, tmp_path, scheme):
+def test_a_browser_draws_every_chart_without_a_complaint(
+    page, tmp_path, scheme
+):
     shown = subprocess.run(
         [
             CHROMIUM,
@@ -204,7 +233,11 @@ def test_a_browser_draws_every_chart_without_a_complaint(page, tmp_path, scheme)
     assert drawn == own_part(page).count('class="chart"')
     assert ":CONSOLE" not in shown.stderr
     seen = re.sub(r"<script.*?</script>", "", shown.stdout, flags=re.S)
-    assert "<svg" in seen and "<img" not in seen and "&lt;img src=x onerror=alert(1)&gt;" in seen
+    assert (
+        "<svg" in seen
+        and "<img" not in seen
+        and "&lt;img src=x onerror=alert(1)&gt;" in seen
+    )
     asked = set(
         re.findall(
             r'"url":"((?:https?|wss?)://[^"]*)"',

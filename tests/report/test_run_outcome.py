@@ -35,7 +35,10 @@ class Record:
             database.close()
 
     def level(self, level_id):
-        return next(iter(self.rows(f"{LEVEL_ROWS} WHERE level_id = ?", [level_id])), None)
+        return next(
+            iter(self.rows(f"{LEVEL_ROWS} WHERE level_id = ?", [level_id])),
+            None,
+        )
 
     def levels(self):
         return self.rows(f"{LEVEL_ROWS} ORDER BY level_id")
@@ -47,7 +50,10 @@ class Screen:
     def __init__(self):
         self.said, self.tables, self.levels = [], [], []
         self.say = self.warn = self.sentence = self.said.append
-        self.table, self.level_finished = self.tables.append, self.levels.append
+        self.table, self.level_finished = (
+            self.tables.append,
+            self.levels.append,
+        )
 
 
 class Server:
@@ -56,7 +62,12 @@ class Server:
 
 
 def settings(path, **judging):
-    defaults = {"steady": False, "report": False, "fail_if": (), "objectives": {"ttft": 10.0}}
+    defaults = {
+        "steady": False,
+        "report": False,
+        "fail_if": (),
+        "objectives": {"ttft": 10.0},
+    }
     return types.SimpleNamespace(
         output=types.SimpleNamespace(db=str(path)),
         request=types.SimpleNamespace(cache="both"),
@@ -66,13 +77,20 @@ def settings(path, **judging):
 
 def show_level(path, level_id):
     screen = Screen()
-    ratio = run_outcome.show_level(settings(path), Record(path), level_id, screen, [Server()])
+    ratio = run_outcome.show_level(
+        settings(path), Record(path), level_id, screen, [Server()]
+    )
     return ratio, screen
 
 
 @pytest.fixture
 def path(tmp_path):
-    made_up_results.write(tmp_path / "results.db", levels=(1, 2, 4), failures=1, error="refused")
+    made_up_results.write(
+        tmp_path / "results.db",
+        levels=(1, 2, 4),
+        failures=1,
+        error="refused",
+    )
     change(
         tmp_path / "results.db",
         "INSERT INTO objective (run_id, metric, bound) VALUES (1, 'ttft_s', 10)",
@@ -82,7 +100,11 @@ def path(tmp_path):
 
 def test_a_level_without_failures_is_one_line(path):
     ratio, screen = show_level(path, 1)
-    assert ratio == 1.0 and screen.said == [] and [row["level_id"] for row in screen.levels] == [1]
+    assert (
+        ratio == 1.0
+        and screen.said == []
+        and [row["level_id"] for row in screen.levels] == [1]
+    )
 
 
 def test_failures_are_told_with_advice_once_a_run(path):
@@ -91,9 +113,15 @@ def test_failures_are_told_with_advice_once_a_run(path):
         "1 reset: refused",
         "start it",
     ]
-    change(path, "UPDATE request SET status = 'reset', error = 'refused' WHERE level_id = 2")
-    assert [line.strip() for line in show_level(path, 3)[1].said] == ["1 reset: refused"]
-    change(path, "UPDATE level SET status = 'interrupted' WHERE id = 2")  # that one was not shown
+    change(
+        path,
+        "UPDATE request SET status = 'reset', error = 'refused' WHERE level_id = 2",
+    )
+    assert [line.strip() for line in show_level(path, 3)[1].said] == [
+        "1 reset: refused"
+    ]
+    # that one was not shown
+    change(path, "UPDATE level SET status = 'interrupted' WHERE id = 2")
     assert len(show_level(path, 3)[1].said) == 2
 
 
@@ -103,23 +131,42 @@ def test_a_level_in_which_the_machine_slept_has_no_ratio(path):
 
 
 def test_waits_for_a_place_are_told_of_an_open_loop_only(path):
-    change(path, "UPDATE level SET pool_waits = 3, never_sent = 2 WHERE id = 1")
-    assert ["3 requests came due" in line for line in show_level(path, 1)[1].said] == [False]
-    change(path, "UPDATE level SET load = 'open', rate_per_s = 1 WHERE id = 1")
+    change(
+        path, "UPDATE level SET pool_waits = 3, never_sent = 2 WHERE id = 1"
+    )
+    assert [
+        "3 requests came due" in line
+        for line in show_level(path, 1)[1].said
+    ] == [False]
+    change(
+        path, "UPDATE level SET load = 'open', rate_per_s = 1 WHERE id = 1"
+    )
     first, second = show_level(path, 1)[1].said
-    assert "3 requests came due while all 1 were in flight" in first and "2 requests" in second
+    assert (
+        "3 requests came due while all 1 were in flight" in first
+        and "2 requests" in second
+    )
 
 
 def test_a_level_that_somebody_deleted_is_one_line(path):
-    with pytest.raises(ResultsError, match="run 1 is no longer in .*: another program"):
+    with pytest.raises(
+        ResultsError, match="run 1 is no longer in .*: another program"
+    ):
         show_level(path, 99)
 
 
 def test_the_end_has_table_answer_and_what_to_type(path):
     screen = Screen()
-    run_outcome.show(settings(path), Record(path), "interrupted", screen, [Server()])
-    assert len(screen.tables[0]) == 3 and "One request alone gets" in screen.said[1]
-    assert "run 1 is in " in screen.said[-1] and "--run 1 " in screen.said[-1]
+    run_outcome.show(
+        settings(path), Record(path), "interrupted", screen, [Server()]
+    )
+    assert (
+        len(screen.tables[0]) == 3
+        and "One request alone gets" in screen.said[1]
+    )
+    assert (
+        "run 1 is in " in screen.said[-1] and "--run 1 " in screen.said[-1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +183,8 @@ def test_a_warm_level_without_hits_is_called_so(cold, warm, text):
 
 
 @pytest.mark.parametrize(
-    "fail_if, code, said", [((), 0, ""), (("ttft>100",), 0, "run 1"), (("ttft>0",), 1, "failed:")]
+    "fail_if, code, said",
+    [((), 0, ""), (("ttft>100",), 0, "run 1"), (("ttft>0",), 1, "failed:")],
 )
 def test_the_judgment_is_the_exit_code(path, capsys, fail_if, code, said):
     assert run_outcome.judge(settings(path, fail_if=fail_if), 1) == code
@@ -144,7 +192,9 @@ def test_the_judgment_is_the_exit_code(path, capsys, fail_if, code, said):
     assert said in out and bool(out) == bool(fail_if)
 
 
-def test_a_report_that_cannot_be_written_is_one_line(path, tmp_path, monkeypatch):
+def test_a_report_that_cannot_be_written_is_one_line(
+    path, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").write_text("in the way")
     with pytest.raises(ResultsError) as error:

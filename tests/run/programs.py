@@ -14,7 +14,9 @@ QUICK = ["--cooldown", "0", "--idle", "0", "--plain"]
 
 def start(*arguments, cwd, env=None, **options):
     clean = {
-        k: v for k, v in os.environ.items() if k not in ("OLLAMA_HOST", "SUDO_UID", "HTTP_PROXY")
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("OLLAMA_HOST", "SUDO_UID", "HTTP_PROXY")
     }
     return subprocess.Popen(
         [sys.executable, str(ROOT / "bench.py"), *map(str, arguments)],
@@ -47,4 +49,6 @@ def wait_for(process, words):
     for line in process.stdout:
         if words in line:
             return
-    raise AssertionError(f"{words!r} was never said: {process.stderr.read()}")
+    raise AssertionError(
+        f"{words!r} was never said: {process.stderr.read()}"
+    )

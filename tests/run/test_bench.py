@@ -32,7 +32,9 @@ def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
     outcome.chunk_ns.extend(range(1000, 101_000))
     outcome.chunk_is_reasoning = bytearray([1]) + bytearray(99_999)
     writer = types.SimpleNamespace(
-        add=lambda *_: None, update=lambda *_: None, execute_many=lambda *what: added.append(what)
+        add=lambda *_: None,
+        update=lambda *_: None,
+        execute_many=lambda *what: added.append(what),
     )
     tracemalloc.start()
     try:
@@ -58,18 +60,44 @@ def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
 
 
 def test_a_run_end_to_end(fast, tmp_path):
-    code, out, err = run("1,4,8", "--host", fast.url, "--label", "first", *QUICK, cwd=tmp_path)
+    code, out, err = run(
+        "1,4,8",
+        "--host",
+        fast.url,
+        "--label",
+        "first",
+        *QUICK,
+        cwd=tmp_path,
+    )
     assert (code, err) == (0, "")
-    assert max(map(len, out.splitlines())) <= 100 and "simulated" in out and "\x1b" not in out
+    assert (
+        max(map(len, out.splitlines())) <= 100
+        and "simulated" in out
+        and "\x1b" not in out
+    )
     levels = rows(tmp_path, "SELECT * FROM level_summary ORDER BY level_id")
     assert [
-        (r["concurrency"], r["completed"], r["peak_streaming"], r["simulated"], r["status"])
+        (
+            r["concurrency"],
+            r["completed"],
+            r["peak_streaming"],
+            r["simulated"],
+            r["status"],
+        )
         for r in levels
-    ] == [(1, 1, 1, 1, "finished"), (4, 4, 4, 1, "finished"), (8, 8, 4, 1, "finished")]
-    assert [r["output_tokens"] for r in levels] == [30, 120, 240] and levels[2][
-        "ttft_max_s"
-    ] > levels[1]["ttft_max_s"] + 0.1
-    assert [r["n"] for r in rows(tmp_path, "SELECT count(*) AS n FROM chunk")] == [390]
+    ] == [
+        (1, 1, 1, 1, "finished"),
+        (4, 4, 4, 1, "finished"),
+        (8, 8, 4, 1, "finished"),
+    ]
+    assert [r["output_tokens"] for r in levels] == [
+        30,
+        120,
+        240,
+    ] and levels[2]["ttft_max_s"] > levels[1]["ttft_max_s"] + 0.1
+    assert [
+        r["n"] for r in rows(tmp_path, "SELECT count(*) AS n FROM chunk")
+    ] == [390]
     requests = rows(tmp_path, "SELECT * FROM request")
     assert len({r["prefix"] for r in requests}) == 13 and all(
         r["server_total_ns"] > 0 for r in requests
@@ -93,16 +121,29 @@ def test_a_run_end_to_end(fast, tmp_path):
         "ollama",
         fast.url,
     ) and target["server_version"]
-    assert rows(tmp_path, "SELECT count(*) AS n FROM process_sample")[0]["n"] > 0
+    assert (
+        rows(tmp_path, "SELECT count(*) AS n FROM process_sample")[0]["n"]
+        > 0
+    )
     (machine,) = rows(tmp_path, "SELECT * FROM machine")
-    assert socket.gethostname() not in json.dumps(machine) and machine["cpu_cores"] >= 1
+    assert (
+        socket.gethostname() not in json.dumps(machine)
+        and machine["cpu_cores"] >= 1
+    )
 
 
 def test_the_simulators_own_log_agrees(fast, tmp_path):
     before = len(fast.log())
-    assert run("5", "--host", fast.url, *QUICK, "--warmup", "0", cwd=tmp_path)[0] == 0
+    assert (
+        run("5", "--host", fast.url, *QUICK, "--warmup", "0", cwd=tmp_path)[
+            0
+        ]
+        == 0
+    )
     deadline = time.monotonic() + 5
-    while len(log := fast.log()[before:]) < 5 and time.monotonic() < deadline:
+    while (
+        len(log := fast.log()[before:]) < 5 and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     assert len(log) == 5
     stored = rows(
@@ -110,9 +151,12 @@ def test_the_simulators_own_log_agrees(fast, tmp_path):
         "SELECT output_tokens, (first_text_ns - sent_ns) / 1e9 AS ttft "
         "FROM request ORDER BY sent_ns",
     )
-    true = sorted((entry["writes_ns"][0] - entry["read_ns"]) / 1e9 for entry in log)
+    true = sorted(
+        (entry["writes_ns"][0] - entry["read_ns"]) / 1e9 for entry in log
+    )
     assert all(
-        -0.001 < a - b < 1 for a, b in zip(sorted(row["ttft"] for row in stored), true)
+        -0.001 < a - b < 1
+        for a, b in zip(sorted(row["ttft"] for row in stored), true)
     )  # sent before it was read, and a busy machine is slow
     assert sum(len(entry["writes_ns"]) for entry in log) >= sum(
         row["output_tokens"] for row in stored
@@ -161,9 +205,14 @@ def test_openai_and_several_models_and_repeats(module_sim, tmp_path):
         "FROM level_summary ORDER BY model, repeat, concurrency",
     )
     assert [tuple(r.values()) for r in levels] == [
-        (m, c, k, c, 5 * c) for m in ("a:1b", "b:2b") for k in (1, 2) for c in (1, 2)
+        (m, c, k, c, 5 * c)
+        for m in ("a:1b", "b:2b")
+        for k in (1, 2)
+        for c in (1, 2)
     ]
-    assert {r["prefix"] for r in rows(tmp_path, "SELECT prefix FROM request")} == {None}
+    assert {
+        r["prefix"] for r in rows(tmp_path, "SELECT prefix FROM request")
+    } == {None}
     assert re.findall(r"^[ab]:.b:?$", out, re.MULTILINE) == [
         "a:1b",
         "b:2b",
@@ -181,14 +230,28 @@ def test_openai_and_several_models_and_repeats(module_sim, tmp_path):
         ([], 2, "LEVELS"),
     ],
 )
-def test_what_cannot_run_says_so_in_one_line(arguments, code, words, tmp_path):
+def test_what_cannot_run_says_so_in_one_line(
+    arguments, code, words, tmp_path
+):
     found, out, err = run(*arguments, *QUICK, cwd=tmp_path)
-    assert found == code and words in err and len(err.strip().splitlines()) == 1
+    assert (
+        found == code
+        and words in err
+        and len(err.strip().splitlines()) == 1
+    )
     assert not (tmp_path / "results.db").exists()
 
 
 def test_a_missing_model_lists_those_that_are_there(fast, tmp_path):
-    code, _, err = run("1", "--host", fast.url, "--model", "nobody:7b", *QUICK, cwd=tmp_path)
+    code, _, err = run(
+        "1",
+        "--host",
+        fast.url,
+        "--model",
+        "nobody:7b",
+        *QUICK,
+        cwd=tmp_path,
+    )
     assert (
         code == 1
         and "'nobody:7b' is not on" in err
@@ -199,7 +262,9 @@ def test_a_missing_model_lists_those_that_are_there(fast, tmp_path):
 
 def test_files_that_cannot_be_used(fast, tmp_path):
     (tmp_path / "notes.db").write_text("shopping list\n" * 100)
-    code, _, err = run("1", "--host", fast.url, "--db", "notes.db", *QUICK, cwd=tmp_path)
+    code, _, err = run(
+        "1", "--host", fast.url, "--db", "notes.db", *QUICK, cwd=tmp_path
+    )
     assert (
         code == 1
         and "not an SQLite file" in err
@@ -209,7 +274,15 @@ def test_files_that_cannot_be_used(fast, tmp_path):
 
 def test_two_runs_share_a_file(fast, tmp_path):
     processes = [
-        start("2,3", "--host", fast.url, "--label", label, *QUICK, cwd=tmp_path)
+        start(
+            "2,3",
+            "--host",
+            fast.url,
+            "--label",
+            label,
+            *QUICK,
+            cwd=tmp_path,
+        )
         for label in ("a", "b")
     ]
     for process in processes:
@@ -224,26 +297,65 @@ def test_two_runs_share_a_file(fast, tmp_path):
 
 
 def test_escape_codes_of_a_server_do_not_reach_the_terminal(sim, tmp_path):
-    evil = sim("--profile", "exact", "--tokens", "5", "--fault", "escape_codes")
+    evil = sim(
+        "--profile", "exact", "--tokens", "5", "--fault", "escape_codes"
+    )
     _, out, err = run("1", "--host", evil.url, *QUICK, cwd=tmp_path)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", out + err)
 
 
 def test_fail_if_gives_an_exit_code(fast, tmp_path):
-    assert run("1", "--fail-if", "ttft>30", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
-    assert run("1", "--fail-if", "ttft>0.001", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 1
-    code, _, err = run("1", "--fail-if", "speed>1", "--host", fast.url, *QUICK, cwd=tmp_path)
+    assert (
+        run(
+            "1",
+            "--fail-if",
+            "ttft>30",
+            "--host",
+            fast.url,
+            *QUICK,
+            cwd=tmp_path,
+        )[0]
+        == 0
+    )
+    assert (
+        run(
+            "1",
+            "--fail-if",
+            "ttft>0.001",
+            "--host",
+            fast.url,
+            *QUICK,
+            cwd=tmp_path,
+        )[0]
+        == 1
+    )
+    code, _, err = run(
+        "1",
+        "--fail-if",
+        "speed>1",
+        "--host",
+        fast.url,
+        *QUICK,
+        cwd=tmp_path,
+    )
     assert code == 2 and "invalid condition" in err
 
 
 def test_a_key_is_used_and_stored_nowhere(module_sim, tmp_path):
-    guarded = module_sim("--profile", "exact", "--tokens", "5", "--api-key", "sesame-4711")
+    guarded = module_sim(
+        "--profile", "exact", "--tokens", "5", "--api-key", "sesame-4711"
+    )
     arguments = ["1", "--api", "openai", "--host", guarded.url, *QUICK]
     code, _, err = run(*arguments, cwd=tmp_path)
     assert code == 1 and "OPENAI_API_KEY" in err
-    code, out, err = run(*arguments, cwd=tmp_path, env={"OPENAI_API_KEY": "sesame-4711"})
+    code, out, err = run(
+        *arguments, cwd=tmp_path, env={"OPENAI_API_KEY": "sesame-4711"}
+    )
     assert (code, err) == (0, "")
-    assert b"sesame" not in (tmp_path / "results.db").read_bytes() and "sesame" not in out
+    assert (
+        b"sesame" not in (tmp_path / "results.db").read_bytes()
+        and "sesame" not in out
+    )
 
 
 @pytest.mark.faults
@@ -269,12 +381,23 @@ def test_https_with_a_certificate_of_ones_own(module_sim, tmp_path):
         env={"REQUESTS_CA_BUNDLE": str(fixtures / "localhost-cert.pem")},
     )
     assert (code, err) == (0, "")
-    assert rows(tmp_path, "SELECT completed FROM level_summary")[0]["completed"] == 2
+    assert (
+        rows(tmp_path, "SELECT completed FROM level_summary")[0][
+            "completed"
+        ]
+        == 2
+    )
 
 
 def test_help_answers_without_loading_the_world(tmp_path):
     found = subprocess.run(
-        [sys.executable, "-X", "importtime", str(ROOT / "bench.py"), "--help"],
+        [
+            sys.executable,
+            "-X",
+            "importtime",
+            str(ROOT / "bench.py"),
+            "--help",
+        ],
         capture_output=True,
         text=True,
         cwd=tmp_path,

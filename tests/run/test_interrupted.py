@@ -28,7 +28,9 @@ def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (
-        process.returncode == 130 and "Traceback" not in err and "python analyze.py --run 1 " in out
+        process.returncode == 130
+        and "Traceback" not in err
+        and "python analyze.py --run 1 " in out
     )
     assert [
         tuple(r.values())
@@ -38,9 +40,15 @@ def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
         )
     ] == [(1, "finished", 1, 0), (2, "interrupted", 0, 2)]
     assert {
-        r["status"] for r in rows(tmp_path, "SELECT status FROM request WHERE level_id = 2")
+        r["status"]
+        for r in rows(
+            tmp_path, "SELECT status FROM request WHERE level_id = 2"
+        )
     } == {"cancelled"}
-    assert rows(tmp_path, "SELECT status FROM run")[0]["status"] == "interrupted"
+    assert (
+        rows(tmp_path, "SELECT status FROM run")[0]["status"]
+        == "interrupted"
+    )
 
 
 @pytest.mark.faults
@@ -57,70 +65,135 @@ def test_kill_9_then_resume(slow, tmp_path):
     )
     assert len(first) == 3 and {r["status"] for r in first} == {"completed"}
     assert {
-        r["status"] for r in rows(tmp_path, "SELECT status FROM request WHERE level_id = 3")
+        r["status"]
+        for r in rows(
+            tmp_path, "SELECT status FROM request WHERE level_id = 3"
+        )
     } == {"in_flight"}
     assert (
-        rows(tmp_path, "PRAGMA integrity_check")[0]["integrity_check"] == "ok"
+        rows(tmp_path, "PRAGMA integrity_check")[0]["integrity_check"]
+        == "ok"
         and rows(tmp_path, "PRAGMA foreign_key_check") == []
     )
-    with contextlib.closing(sqlite3.connect(tmp_path / "results.db")) as connection:
-        connection.execute("UPDATE run SET seen_unix = seen_unix - 60")  # or it is waited for
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "results.db")
+    ) as connection:
+        # or it is waited for
+        connection.execute("UPDATE run SET seen_unix = seen_unix - 60")
         connection.commit()
-    code, out, _ = run("1,2,4,3", "--host", slow.url, "--resume", *QUICK, cwd=tmp_path)
+    code, out, _ = run(
+        "1,2,4,3", "--host", slow.url, "--resume", *QUICK, cwd=tmp_path
+    )
     assert code == 0 and "2 of 4 levels are measured" in out
     levels = rows(
         tmp_path,
         "SELECT concurrency, completed FROM level_summary "
         "WHERE status = 'finished' ORDER BY concurrency",
     )
-    assert [tuple(r.values()) for r in levels] == [(1, 1), (2, 2), (3, 3), (4, 4)]
-    assert rows(tmp_path, "SELECT * FROM request WHERE level_id < 3 ORDER BY id") == first
-    assert [r["status"] for r in rows(tmp_path, "SELECT status FROM run")] == ["finished"]
-    code, out, _ = run("1", "--host", slow.url, "--resume", *QUICK, cwd=tmp_path)
-    assert code == 0 and "no interrupted run of these options to resume" in out
+    assert [tuple(r.values()) for r in levels] == [
+        (1, 1),
+        (2, 2),
+        (3, 3),
+        (4, 4),
+    ]
+    assert (
+        rows(
+            tmp_path, "SELECT * FROM request WHERE level_id < 3 ORDER BY id"
+        )
+        == first
+    )
+    assert [
+        r["status"] for r in rows(tmp_path, "SELECT status FROM run")
+    ] == ["finished"]
+    code, out, _ = run(
+        "1", "--host", slow.url, "--resume", *QUICK, cwd=tmp_path
+    )
+    assert (
+        code == 0 and "no interrupted run of these options to resume" in out
+    )
 
 
 @pytest.mark.faults
-def test_a_file_of_prompts_that_was_edited_is_not_gone_on_with(slow, tmp_path):
-    arguments = ["1,2", "--prompts", "prompts.jsonl", "--host", slow.url, *QUICK]
+def test_a_file_of_prompts_that_was_edited_is_not_gone_on_with(
+    slow, tmp_path
+):
+    arguments = [
+        "1,2",
+        "--prompts",
+        "prompts.jsonl",
+        "--host",
+        slow.url,
+        *QUICK,
+    ]
     (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "one"}))
     process = start(*arguments, cwd=tmp_path)
     wait_for(process, "level 2 of 2")
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
-    (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "another"}))
+    (tmp_path / "prompts.jsonl").write_text(
+        json.dumps({"prompt": "another"})
+    )
     code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
-    assert code == 0 and "no interrupted run of these options to resume" in out
+    assert (
+        code == 0 and "no interrupted run of these options to resume" in out
+    )
     (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "one"}))
     code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
     assert code == 0 and "1 of 2 levels are measured" in out
 
 
 @pytest.mark.faults
-def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(module_sim, tmp_path):
+def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(
+    module_sim, tmp_path
+):
     """Six slots, so that most of the ten have ended when the rest is cut."""
     ten = module_sim(
-        "--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "40", "--slots", "6"
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "20",
+        "--tokens",
+        "40",
+        "--slots",
+        "6",
     )
     arguments = ["10", "--host", ten.url, "--slo", "ttft=60", *QUICK]
     process = start(*arguments, cwd=tmp_path)
     wait_for(process, "6 ended")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
-    assert process.returncode == 130 and err.strip().startswith("interrupted")
+    assert process.returncode == 130 and err.strip().startswith(
+        "interrupted"
+    )
     assert "0 % of the requests" not in out
     code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
     assert code == 0 and "10 at once are served within 60 s" in out
     assert rows(
-        tmp_path, "SELECT status, completed, good_ratio FROM level_summary ORDER BY level_id"
+        tmp_path,
+        "SELECT status, completed, good_ratio FROM level_summary ORDER BY level_id",
     )[1] == {"status": "finished", "completed": 10, "good_ratio": 1}
-    table = [line.split()[:2] for line in out.splitlines() if re.match(r" +10 +\d+/10 ", line)]
+    table = [
+        line.split()[:2]
+        for line in out.splitlines()
+        if re.match(r" +10 +\d+/10 ", line)
+    ]
     assert table == [["10", "10/10"]]
 
 
 @pytest.mark.faults
 def test_a_server_that_dies_and_comes_back(sim, tmp_path):
-    dying = sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "60")
+    dying = sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "20",
+        "--tokens",
+        "60",
+    )
     process = start("1-4", "--host", dying.url, *QUICK, cwd=tmp_path)
     wait_for(process, "level 2 of 4")
     time.sleep(0.5)
@@ -145,18 +218,30 @@ def test_a_server_that_dies_and_comes_back(sim, tmp_path):
     finally:
         again.terminate()
         again.wait()
-    assert process.returncode == 1 and "Traceback" not in err  # one level without a single reply
+    # one level without a single reply
+    assert process.returncode == 1 and "Traceback" not in err
     levels = rows(
-        tmp_path, "SELECT concurrency, completed, errors FROM level_summary ORDER BY level_id"
+        tmp_path,
+        "SELECT concurrency, completed, errors FROM level_summary ORDER BY level_id",
     )
-    assert [tuple(r.values()) for r in levels] == [(1, 1, 0), (2, 0, 2), (3, 3, 0), (4, 4, 0)]
+    assert [tuple(r.values()) for r in levels] == [
+        (1, 1, 0),
+        (2, 0, 2),
+        (3, 3, 0),
+        (4, 4, 0),
+    ]
     assert {
-        r["status"] for r in rows(tmp_path, "SELECT status FROM request WHERE level_id = 2")
+        r["status"]
+        for r in rows(
+            tmp_path, "SELECT status FROM request WHERE level_id = 2"
+        )
     } == {"reset"}
 
 
 @pytest.mark.faults
-def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(module_sim, tmp_path):
+def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(
+    module_sim, tmp_path
+):
     six = module_sim(
         "--profile",
         "exact",
@@ -191,14 +276,24 @@ def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(mod
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err
-    assert "search interrupted: m:1b serves between 4 and 7 at once within ttft=0.15" in out
+    assert (
+        "search interrupted: m:1b serves between 4 and 7 at once within ttft=0.15"
+        in out
+    )
     assert "nobody" not in out and "n:1b" not in out  # who was never asked
     code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
-    assert code == 0 and "4 probes are measured" in out and "warming up m:1b" in out
+    assert (
+        code == 0
+        and "4 probes are measured" in out
+        and "warming up m:1b" in out
+    )
     assert "m:1b serves 6 at once" in out and "n:1b serves 6 at once" in out
     found = [
         tuple(r.values())
-        for r in rows(tmp_path, "SELECT model, concurrency, status FROM level ORDER BY id")
+        for r in rows(
+            tmp_path,
+            "SELECT model, concurrency, status FROM level ORDER BY id",
+        )
     ]
     assert found[:7] == [
         *(("m:1b", n, "finished") for n in (1, 2, 4, 8)),
@@ -206,4 +301,6 @@ def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(mod
         ("m:1b", 6, "finished"),
         ("m:1b", 7, "finished"),
     ]
-    assert [(model, n) for model, n, _ in found[7:]] == [("n:1b", n) for n in (1, 2, 4, 8, 6, 7)]
+    assert [(model, n) for model, n, _ in found[7:]] == [
+        ("n:1b", n) for n in (1, 2, 4, 8, 6, 7)
+    ]

@@ -16,19 +16,37 @@ from tests.run.programs import (
 
 def test_a_closed_loop_replaces_who_is_done(fast, tmp_path):
     code, out, err = run(
-        "3", "--requests", "10", "--steady", "--host", fast.url, *QUICK, cwd=tmp_path
+        "3",
+        "--requests",
+        "10",
+        "--steady",
+        "--host",
+        fast.url,
+        *QUICK,
+        cwd=tmp_path,
     )
     assert (code, err) == (0, "") and "steady" in out
     (level,) = rows(tmp_path, "SELECT * FROM level_summary")
-    assert (level["load"], level["requests"], level["completed"], level["peak_streaming"]) == (
+    assert (
+        level["load"],
+        level["requests"],
+        level["completed"],
+        level["peak_streaming"],
+    ) == (
         "closed",
         10,
         10,
         3,
     )
-    numbers = rows(tmp_path, "SELECT number, sent_ns, ended_ns FROM request ORDER BY sent_ns")
+    numbers = rows(
+        tmp_path,
+        "SELECT number, sent_ns, ended_ns FROM request ORDER BY sent_ns",
+    )
     assert sorted(r["number"] for r in numbers) == list(range(1, 11))
-    flying = [sum(o["sent_ns"] < r["sent_ns"] < o["ended_ns"] for o in numbers) for r in numbers]
+    flying = [
+        sum(o["sent_ns"] < r["sent_ns"] < o["ended_ns"] for o in numbers)
+        for r in numbers
+    ]
     assert max(flying) <= 2  # besides itself
     (steady,) = rows(tmp_path, "SELECT * FROM steady_summary")
     assert (
@@ -37,39 +55,81 @@ def test_a_closed_loop_replaces_who_is_done(fast, tmp_path):
 
 
 def test_a_duration_lets_what_is_in_flight_finish(fast, tmp_path):
-    assert run("2", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
+    assert (
+        run(
+            "2", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path
+        )[0]
+        == 0
+    )
     (level,) = rows(tmp_path, "SELECT * FROM level_summary")
-    assert level["requests"] == level["completed"] >= 4 and level["duration_s"] >= 0.8
+    assert (
+        level["requests"] == level["completed"] >= 4
+        and level["duration_s"] >= 0.8
+    )
 
 
 @pytest.mark.faults
-def test_an_open_loop_counts_latency_from_when_a_request_was_due(fast, tmp_path):
+def test_an_open_loop_counts_latency_from_when_a_request_was_due(
+    fast, tmp_path
+):
     code, out, _ = run(
-        "2", "--rate", "40", "--requests", "12", "--host", fast.url, *QUICK, cwd=tmp_path
+        "2",
+        "--rate",
+        "40",
+        "--requests",
+        "12",
+        "--host",
+        fast.url,
+        *QUICK,
+        cwd=tmp_path,
     )
     assert code == 0
     (level,) = rows(tmp_path, "SELECT * FROM level_summary")
-    assert (level["load"], level["completed"], level["rate_per_s"]) == ("open", 12, 40.0)
+    assert (level["load"], level["completed"], level["rate_per_s"]) == (
+        "open",
+        12,
+        40.0,
+    )
     found = rows(
-        tmp_path, "SELECT due_ns, sent_ns, first_text_ns, ttft_s FROM request ORDER BY due_ns"
+        tmp_path,
+        "SELECT due_ns, sent_ns, first_text_ns, ttft_s FROM request ORDER BY due_ns",
     )
     assert (
-        all(r["sent_ns"] >= r["due_ns"] for r in found) and len({r["due_ns"] for r in found}) == 12
+        all(r["sent_ns"] >= r["due_ns"] for r in found)
+        and len({r["due_ns"] for r in found}) == 12
     )
-    assert all(abs(r["ttft_s"] - (r["first_text_ns"] - r["due_ns"]) / 1e9) < 1e-6 for r in found)
+    assert all(
+        abs(r["ttft_s"] - (r["first_text_ns"] - r["due_ns"]) / 1e9) < 1e-6
+        for r in found
+    )
     assert (
-        level["pool_waits"] > 0 and "came due while all 2 were in flight" in out
+        level["pool_waits"] > 0
+        and "came due while all 2 were in flight" in out
     )  # two at once can't keep up with 40/s
     assert found[-1]["sent_ns"] - found[-1]["due_ns"] > 0.1e9
 
 
 @pytest.mark.faults
-def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(fast, tmp_path):
+def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(
+    fast, tmp_path
+):
     code, out, _ = run(
-        "1", "--rate", "40", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path
+        "1",
+        "--rate",
+        "40",
+        "--duration",
+        "1",
+        "--host",
+        fast.url,
+        *QUICK,
+        cwd=tmp_path,
     )
     (level,) = rows(tmp_path, "SELECT * FROM level_summary")
-    assert code == 0 and level["never_sent"] > 5 and level["requests"] + level["never_sent"] > 20
+    assert (
+        code == 0
+        and level["never_sent"] > 5
+        and level["requests"] + level["never_sent"] > 20
+    )
     assert (
         " ".join(out.split()).count(
             f"{level['never_sent']} were never sent because the level ended"
@@ -81,13 +141,26 @@ def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(fast, tmp
     ) > out.index(" LEVEL ")
 
 
-def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(fast, tmp_path):
+def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(
+    fast, tmp_path
+):
     assert (
-        run("30", "--rate", "10", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path)[0]
+        run(
+            "30",
+            "--rate",
+            "10",
+            "--duration",
+            "1",
+            "--host",
+            fast.url,
+            *QUICK,
+            cwd=tmp_path,
+        )[0]
         == 0
     )
     found = rows(
-        tmp_path, "SELECT status, due_ns - (SELECT started_ns FROM level) AS due FROM request"
+        tmp_path,
+        "SELECT status, due_ns - (SELECT started_ns FROM level) AS due FROM request",
     )
     assert (
         len(found) >= 2
@@ -97,20 +170,42 @@ def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(fas
 
 
 @pytest.mark.parametrize(
-    "mode", [["--requests", "6"], ["--duration", "1"], ["--rate", "20", "--duration", "1"], []]
+    "mode",
+    [
+        ["--requests", "6"],
+        ["--duration", "1"],
+        ["--rate", "20", "--duration", "1"],
+        [],
+    ],
 )
 def test_a_server_that_is_gone_in_every_load(sim, tmp_path, mode):
-    dying = sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "30")
+    dying = sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "20",
+        "--tokens",
+        "30",
+    )
     process = start("1,3", *mode, "--host", dying.url, *QUICK, cwd=tmp_path)
     wait_for(process, "level 1 of 2")
     time.sleep(0.3)
     dying.process.kill()
     dying.process.wait()
     wait_for(process, "does not answer")
-    process.send_signal(signal.SIGINT)  # it would wait half a minute for the server to come back
+    # it would wait half a minute for the server to come back
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and "Traceback" not in err and "rejected" not in err
-    found = {r["status"] for r in rows(tmp_path, "SELECT status FROM request")}
+    assert (
+        process.returncode == 130
+        and "Traceback" not in err
+        and "rejected" not in err
+    )
+    found = {
+        r["status"] for r in rows(tmp_path, "SELECT status FROM request")
+    }
     assert "in_flight" not in found and found & {"reset", "refused"}
 
 
@@ -149,8 +244,18 @@ def test_the_same_seed_arrives_at_the_same_times(fast, tmp_path):
 
 @pytest.mark.faults
 def test_a_ramp_spreads_the_first_requests(fast, tmp_path):
-    assert run("4", "--ramp", "0.4", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
+    assert (
+        run("4", "--ramp", "0.4", "--host", fast.url, *QUICK, cwd=tmp_path)[
+            0
+        ]
+        == 0
+    )
     sent = [
-        r["sent_ns"] / 1e9 for r in rows(tmp_path, "SELECT sent_ns FROM request ORDER BY sent_ns")
+        r["sent_ns"] / 1e9
+        for r in rows(
+            tmp_path, "SELECT sent_ns FROM request ORDER BY sent_ns"
+        )
     ]
-    assert all(later - earlier > 0.09 for earlier, later in zip(sent, sent[1:]))
+    assert all(
+        later - earlier > 0.09 for earlier, later in zip(sent, sent[1:])
+    )

@@ -21,7 +21,16 @@ from ollama_bench.storage.connection import connect
 from ollama_bench.storage.writer import Writer
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
+QUICK = [
+    "--cooldown",
+    "0",
+    "--idle",
+    "0",
+    "--plain",
+    "--no-monitor",
+    "--warmup",
+    "0",
+]
 RUN = {
     "source": "bench",
     "status": "running",
@@ -33,7 +42,9 @@ RUN = {
 
 @pytest.fixture(scope="module")
 def server(module_sim):
-    return module_sim("--profile", "exact", "--ttft", "20", "--itl", "5", "--tokens", "20")
+    return module_sim(
+        "--profile", "exact", "--ttft", "20", "--itl", "5", "--tokens", "20"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +54,20 @@ def quickly(monkeypatch):
 
 @pytest.fixture
 def asked(server, tmp_path):
-    return ["1,2", "--host", server.url, "--db", str(tmp_path / "results.db"), *QUICK]
+    return [
+        "1,2",
+        "--host",
+        server.url,
+        "--db",
+        str(tmp_path / "results.db"),
+        *QUICK,
+    ]
 
 
 def ask(path, sql, *values):
-    with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
+    with contextlib.closing(
+        sqlite3.connect(path, timeout=20)
+    ) as connection:
         found = connection.execute(sql, values).fetchall()
         connection.commit()
     return found
@@ -57,7 +77,10 @@ def left_behind(path, asked, age_s=0.0, pid=None):
     """A run that measured level 1 and was killed in level 2, as long ago as is said."""
     assert bench.main(asked) == 0
     ask(path, "DELETE FROM request WHERE level_id = 2")
-    ask(path, "UPDATE level SET status = 'running', ended_ns = NULL WHERE id = 2")
+    ask(
+        path,
+        "UPDATE level SET status = 'running', ended_ns = NULL WHERE id = 2",
+    )
     ask(
         path,
         "UPDATE run SET status = 'running', seen_unix = ?, pid = ?",
@@ -75,8 +98,12 @@ def test_a_run_is_alive_by_its_signs_and_not_by_its_pid(tmp_path):
     """Its process may be on another computer, or in another container."""
     absent = 2**22 + 1  # higher than any pid
     with Writer(tmp_path / "results.db") as writer:
-        writer.insert("run", RUN | {"seen_unix": time.time(), "pid": absent})
-        writer.insert("run", RUN | {"seen_unix": time.time() - 60, "pid": os.getpid()})
+        writer.insert(
+            "run", RUN | {"seen_unix": time.time(), "pid": absent}
+        )
+        writer.insert(
+            "run", RUN | {"seen_unix": time.time() - 60, "pid": os.getpid()}
+        )
         writer.insert(
             "run", RUN | {"seen_unix": time.time() + 600, "pid": absent}
         )  # a clock that is ahead
@@ -88,19 +115,34 @@ def test_a_run_is_alive_by_its_signs_and_not_by_its_pid(tmp_path):
     ]
 
 
-def test_a_run_that_gives_a_sign_of_life_is_not_resumed(asked, tmp_path, capsys):
+def test_a_run_that_gives_a_sign_of_life_is_not_resumed(
+    asked, tmp_path, capsys
+):
     path = tmp_path / "results.db"
     left_behind(path, asked, age_s=1)
     before = ask(path, "SELECT * FROM level")
-    beat = threading.Timer(0.6, lambda: ask(path, "UPDATE run SET seen_unix = seen_unix + 2"))
+    beat = threading.Timer(
+        0.6, lambda: ask(path, "UPDATE run SET seen_unix = seen_unix + 2")
+    )
     beat.start()
     capsys.readouterr()
     assert bench.main([*asked, "--resume"]) == 1
     beat.join()
     said = capsys.readouterr()
     assert said.err == "bench.py: run 1 is still running\n"
-    assert len([line for line in said.out.splitlines() if "sign of life" in line]) == 1
-    assert "run 1 gave a sign of life 1 s ago; waiting up to 14 s" in said.out
+    assert (
+        len(
+            [
+                line
+                for line in said.out.splitlines()
+                if "sign of life" in line
+            ]
+        )
+        == 1
+    )
+    assert (
+        "run 1 gave a sign of life 1 s ago; waiting up to 14 s" in said.out
+    )
     assert ask(path, "SELECT * FROM level") == before and ask(
         path, "SELECT count(*), max(status) FROM run"
     ) == [(1, "running")]
@@ -129,22 +171,43 @@ def test_a_run_that_gives_none_is_resumed_when_it_is_surely_dead(
     assert ask(path, "SELECT status FROM run") == [("finished",)]
 
 
-def test_a_run_that_ends_while_it_is_waited_for_is_no_run_to_wait_for(asked, tmp_path, capsys):
+def test_a_run_that_ends_while_it_is_waited_for_is_no_run_to_wait_for(
+    asked, tmp_path, capsys
+):
     path = tmp_path / "results.db"
     left_behind(path, asked)
     end = threading.Timer(
-        0.4, lambda: ask(path, "UPDATE run SET status = 'finished', seen_unix = seen_unix + 1")
+        0.4,
+        lambda: ask(
+            path,
+            "UPDATE run SET status = 'finished', seen_unix = seen_unix + 1",
+        ),
     )
     end.start()
     assert bench.main([*asked, "--resume"]) == 0
     end.join()
-    assert "no interrupted run of these options to resume" in capsys.readouterr().out
-    assert ask(path, "SELECT status FROM run") == [("finished",), ("finished",)]
+    assert (
+        "no interrupted run of these options to resume"
+        in capsys.readouterr().out
+    )
+    assert ask(path, "SELECT status FROM run") == [
+        ("finished",),
+        ("finished",),
+    ]
 
 
 @pytest.mark.faults
 def test_of_two_that_resume_at_once_one_does(module_sim, tmp_path):
-    slow = module_sim("--profile", "exact", "--ttft", "20", "--itl", "80", "--tokens", "20")
+    slow = module_sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "80",
+        "--tokens",
+        "20",
+    )
     path = tmp_path / "results.db"
     asked = ["1,2", "--host", slow.url, "--db", str(path), *QUICK]
     left_behind(path, asked, age_s=13)
@@ -152,27 +215,50 @@ def test_of_two_that_resume_at_once_one_does(module_sim, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         done = list(
             pool.map(
-                lambda _: subprocess.run(command, capture_output=True, text=True, timeout=60),
+                lambda _: subprocess.run(
+                    command, capture_output=True, text=True, timeout=60
+                ),
                 range(2),
             )
         )
     assert sorted(process.returncode for process in done) == [0, 1], done
-    assert {process.stderr for process in done} == {"", "bench.py: run 1 is still running\n"}
-    assert ask(path, "SELECT count(*) FROM level WHERE status = 'finished'") == [(2,)]
+    assert {process.stderr for process in done} == {
+        "",
+        "bench.py: run 1 is still running\n",
+    }
+    assert ask(
+        path, "SELECT count(*) FROM level WHERE status = 'finished'"
+    ) == [(2,)]
 
 
 def test_a_run_is_taken_over_once(tmp_path):
     with Writer(tmp_path / "results.db") as writer:
-        run_id = writer.insert("run", RUN | {"status": "interrupted", "seen_unix": None})
+        run_id = writer.insert(
+            "run", RUN | {"status": "interrupted", "seen_unix": None}
+        )
         writer.insert(
-            "level", {"run_id": run_id, "model": "m", "concurrency": 1, "status": "running"}
+            "level",
+            {
+                "run_id": run_id,
+                "model": "m",
+                "concurrency": 1,
+                "status": "running",
+            },
         )
         assert not writer.take_over(run_id, 5.0, {"status": "running"})
-        assert writer.take_over(run_id, None, {"status": "running", "seen_unix": 7.0})
-        assert not writer.take_over(run_id, None, {"status": "running", "seen_unix": 8.0})
-        assert not writer.take_over(99, None, {"status": "running"}) and writer.rejected == 0
+        assert writer.take_over(
+            run_id, None, {"status": "running", "seen_unix": 7.0}
+        )
+        assert not writer.take_over(
+            run_id, None, {"status": "running", "seen_unix": 8.0}
+        )
+        assert (
+            not writer.take_over(99, None, {"status": "running"})
+            and writer.rejected == 0
+        )
     assert ask(
-        tmp_path / "results.db", "SELECT seen_unix, (SELECT status FROM level) FROM run"
+        tmp_path / "results.db",
+        "SELECT seen_unix, (SELECT status FROM level) FROM run",
     ) == [(7.0, "interrupted")]
 
 
@@ -189,16 +275,24 @@ def test_ctrl_c_ends_the_waiting(asked, tmp_path):
     assert any("gave a sign of life" in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
-    assert (process.returncode, err) == (130, "") and ask(path, "SELECT status FROM run") == [
-        ("running",)
-    ]
+    assert (process.returncode, err) == (130, "") and ask(
+        path, "SELECT status FROM run"
+    ) == [("running",)]
 
 
 @pytest.mark.parametrize(
     "column, was, what",
     [
-        ("digest", "abc", "the digest of deepseek-r1:7b at {url} changed from abc to "),
-        ("server_version", "0.1", "the version of the server at {url} changed from 0.1 to 0.24.0"),
+        (
+            "digest",
+            "abc",
+            "the digest of deepseek-r1:7b at {url} changed from abc to ",
+        ),
+        (
+            "server_version",
+            "0.1",
+            "the version of the server at {url} changed from 0.1 to 0.24.0",
+        ),
     ],
 )
 def test_what_was_measured_is_not_mixed_with_another_model_or_server(
@@ -214,17 +308,27 @@ def test_what_was_measured_is_not_mixed_with_another_model_or_server(
     said = capsys.readouterr()
     assert (
         len(said.err.splitlines()) == 1
-        and "run 1 cannot be resumed: " + what.format(url=server.url) in said.err
+        and "run 1 cannot be resumed: " + what.format(url=server.url)
+        in said.err
     )
-    assert content(path) == before and len(server.log()) == requests and "warming" not in said.out
+    assert (
+        content(path) == before
+        and len(server.log()) == requests
+        and "warming" not in said.out
+    )
 
 
 @pytest.mark.faults
-def test_what_the_levels_before_were_measured_on_stays_as_it_was_noted(asked, tmp_path):
+def test_what_the_levels_before_were_measured_on_stays_as_it_was_noted(
+    asked, tmp_path
+):
     """Also where it was not known then; where nothing was measured yet it is noted."""
     path = tmp_path / "results.db"
     left_behind(path, asked, age_s=60)
-    ask(path, "UPDATE target SET digest = NULL, slots = 3, slots_source = 'then'")
+    ask(
+        path,
+        "UPDATE target SET digest = NULL, slots = 3, slots_source = 'then'",
+    )
     before = ask(path, "SELECT * FROM target")
     assert bench.main([*asked, "--resume"]) == 0
     assert ask(path, "SELECT * FROM target") == before
@@ -234,20 +338,34 @@ def test_what_the_levels_before_were_measured_on_stays_as_it_was_noted(asked, tm
     ask(path, "DELETE FROM request")
     ask(path, "DELETE FROM level")
     assert bench.main([*asked, "--resume"]) == 0
-    assert ask(path, "SELECT digest IS NOT NULL, slots IS NULL FROM target") == [(1, 1)]
+    assert ask(
+        path, "SELECT digest IS NOT NULL, slots IS NULL FROM target"
+    ) == [(1, 1)]
 
 
-def test_a_level_in_which_the_machine_slept_is_fired_again(asked, tmp_path, capsys):
+def test_a_level_in_which_the_machine_slept_is_fired_again(
+    asked, tmp_path, capsys
+):
     path = tmp_path / "results.db"
     left_behind(path, asked, age_s=60)
-    ask(path, "UPDATE level SET slept_s = 30, client_limited = 1 WHERE id = 1")
+    ask(
+        path,
+        "UPDATE level SET slept_s = 30, client_limited = 1 WHERE id = 1",
+    )
     capsys.readouterr()
     assert bench.main([*asked, "--resume"]) == 0
-    assert "resuming run 1: 0 of 2 levels are measured" in capsys.readouterr().out
-    found = ask(
-        path, "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id"
+    assert (
+        "resuming run 1: 0 of 2 levels are measured"
+        in capsys.readouterr().out
     )
-    assert found[0] == (1, 1, 1) and sorted(found[2:]) == [(1, 0, 0), (2, 0, 0)]
+    found = ask(
+        path,
+        "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id",
+    )
+    assert found[0] == (1, 1, 1) and sorted(found[2:]) == [
+        (1, 0, 0),
+        (2, 0, 0),
+    ]
 
 
 def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing(
@@ -256,29 +374,56 @@ def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing
     clock = iter(range(0, 10**15, 30 * 10**9))
     monkeypatch.setattr(sleep_clock, "slept_ns", lambda: next(clock))
     path = tmp_path / "results.db"
-    search = ["4", "--find-capacity", "--slo", "ttft=60", "--host", server.url, "--db", str(path)]
+    search = [
+        "4",
+        "--find-capacity",
+        "--slo",
+        "ttft=60",
+        "--host",
+        server.url,
+        "--db",
+        str(path),
+    ]
     bench.main([*search, *QUICK])
     out = capsys.readouterr().out
     assert "do not trust this level: the machine slept for 30.0 s" in out
-    assert "cannot judge 1 at once: the machine slept" in out and "serves" not in out
-    assert ask(path, "SELECT concurrency, slept_s FROM level") == [(1, 30.0)]
+    assert (
+        "cannot judge 1 at once: the machine slept" in out
+        and "serves" not in out
+    )
+    assert ask(path, "SELECT concurrency, slept_s FROM level") == [
+        (1, 30.0)
+    ]
 
 
-def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(asked, tmp_path, capsys):
+def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(
+    asked, tmp_path, capsys
+):
     path = tmp_path / "results.db"
     assert bench.main(asked) == 0
-    ask(path, "UPDATE level SET slept_s = 30, client_limited = 1 WHERE id = 2")
+    ask(
+        path,
+        "UPDATE level SET slept_s = 30, client_limited = 1 WHERE id = 2",
+    )
     capsys.readouterr()
     assert bench.main([*asked, "--resume"]) == 0
-    assert "resuming run 1: 1 of 2 levels are measured" in capsys.readouterr().out
+    assert (
+        "resuming run 1: 1 of 2 levels are measured"
+        in capsys.readouterr().out
+    )
     levels = "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id"
     assert ask(path, levels) == [(1, 0, 0), (2, 1, 1), (2, 0, 0)]
     assert ask(path, "SELECT id, status FROM run") == [(1, "finished")]
     assert bench.main([*asked, "--resume"]) == 0
-    assert "no interrupted run of these options to resume" in capsys.readouterr().out
+    assert (
+        "no interrupted run of these options to resume"
+        in capsys.readouterr().out
+    )
 
 
-def test_ctrl_c_before_the_warm_up_is_sent_is_no_traceback(asked, monkeypatch):
+def test_ctrl_c_before_the_warm_up_is_sent_is_no_traceback(
+    asked, monkeypatch
+):
     def run(burst):
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -40,7 +40,9 @@ def raw_server(answer):
         with contextlib.suppress(OSError):
             while True:
                 connections.append(listener.accept()[0])
-                threading.Thread(target=serve, args=[connections[-1]], daemon=True).start()
+                threading.Thread(
+                    target=serve, args=[connections[-1]], daemon=True
+                ).start()
 
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
@@ -60,8 +62,12 @@ def saying(**answers):
 
     def answer(connection, path):
         body = answers.get(path.rpartition("/")[2], b"{}")
-        body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        connection.sendall(JSON + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        body = (
+            body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
+        connection.sendall(
+            JSON + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        )
 
     return answer
 
@@ -87,7 +93,10 @@ def refused(url, question):
     """The one line of the ServerError."""
     with pytest.raises(server.ServerError) as caught:
         ask(url, question)
-    assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 5000
+    assert (
+        len(str(caught.value).splitlines()) == 1
+        and len(str(caught.value)) < 5000
+    )
     return str(caught.value)
 
 
@@ -109,9 +118,12 @@ def test_an_answer_that_drips_is_cut(before, monkeypatch):
         assert "no whole answer to /api/version within 0.7 s" in refused(
             url, lambda made: made.check_model("m", False, print)
         )
-        assert "no whole answer" in refused(url, lambda made: made.describe("m"))
+        assert "no whole answer" in refused(
+            url, lambda made: made.describe("m")
+        )
         assert ask(url, lambda made: made.answers()) is False
-        assert time.monotonic() - began < 30  # the drip goes on for a minute
+        # the drip goes on for a minute
+        assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(
@@ -125,7 +137,9 @@ def test_an_answer_that_drips_is_cut(before, monkeypatch):
 def test_a_length_that_is_none_is_no_traceback(head, monkeypatch):
     monkeypatch.setattr(server, "ANSWER_S", 1.0)
     with (
-        raw_server(lambda connection, path: connection.sendall(JSON + head)) as url,
+        raw_server(
+            lambda connection, path: connection.sendall(JSON + head)
+        ) as url,
         contextlib.suppress(server.ServerError),
     ):
         ask(url, lambda made: made.get_json("/api/version"))
@@ -140,15 +154,20 @@ def test_names_of_models_are_one_line_and_not_endless():
         ]
     }
     with raw_server(saying(tags=tags)) as url:
-        said = refused(url, lambda made: made.check_model("mine", False, print))
+        said = refused(
+            url, lambda made: made.check_model("mine", False, print)
+        )
     assert (
-        "found: a $ forged line b, xxx" in said and "m17 and 482 more; run ollama pull mine" in said
+        "found: a $ forged line b, xxx" in said
+        and "m17 and 482 more; run ollama pull mine" in said
     )
 
 
 def test_no_model_at_all():
     with raw_server(saying(tags={"models": []})) as url:
-        assert "found: none;" in refused(url, lambda made: made.check_model("mine", False, print))
+        assert "found: none;" in refused(
+            url, lambda made: made.check_model("mine", False, print)
+        )
 
 
 PULLS = [
@@ -179,7 +198,9 @@ def test_a_download_that_says_nonsense(body):
 @pytest.mark.parametrize("status", [302, 307])
 def test_a_download_goes_nowhere_else(status):
     asked = []
-    with raw_server(lambda connection, path: asked.append(path)) as elsewhere:
+    with raw_server(
+        lambda connection, path: asked.append(path)
+    ) as elsewhere:
 
         def answer(connection, path):
             if path != "/api/pull":
@@ -190,8 +211,11 @@ def test_a_download_goes_nowhere_else(status):
             )
 
         with raw_server(answer) as url:
-            assert f"cannot pull model 'mine': redirects to {elsewhere}/x" in refused(
-                url, lambda made: made.check_model("mine", True, print)
+            assert (
+                f"cannot pull model 'mine': redirects to {elsewhere}/x"
+                in refused(
+                    url, lambda made: made.check_model("mine", True, print)
+                )
             )
     assert asked == []
 
@@ -224,10 +248,17 @@ def test_a_download_is_told_step_by_step():
     ]
     said = []
     with raw_server(
-        saying(tags={"models": []}, pull=b"\n".join(json.dumps(one).encode() for one in steps))
+        saying(
+            tags={"models": []},
+            pull=b"\n".join(json.dumps(one).encode() for one in steps),
+        )
     ) as url:
         ask(url, lambda made: made.check_model("mine", True, said.append))
-    assert said == ["mine: pulling manifest", "mine: pulling abc", "mine: success"]
+    assert said == [
+        "mine: pulling manifest",
+        "mine: pulling abc",
+        "mine: success",
+    ]
 
 
 KEY = "sk-secret-4711-never-to-be-seen"
@@ -248,28 +279,49 @@ LEAKS = [
     + json.dumps(
         {
             "data": [
-                {"id": "\u200b".join(KEY), "owned_by": KEY, "meta": {"ftype": "x" * 90 + KEY}},
+                {
+                    "id": "\u200b".join(KEY),
+                    "owned_by": KEY,
+                    "meta": {"ftype": "x" * 90 + KEY},
+                },
                 {"id": "x" * 110 + KEY},
             ]
         }
     ).encode(),
     b"HTTP/1.1 200 OK\r\n\r\n"
     + json.dumps(
-        {"total_slots": 1, "build_info": f"{'x' * 80} {KEY}", "data": [{"id": 1}], KEY: KEY}
+        {
+            "total_slots": 1,
+            "build_info": f"{'x' * 80} {KEY}",
+            "data": [{"id": 1}],
+            KEY: KEY,
+        }
     ).encode(),
     b"HTTP/1.1 200 " + KEY.encode() + b"\r\n\r\n{}",
     b"GARBLED " + KEY.encode() + b"\r\n\r\n",
     KEY.encode() + b"\r\n\r\n",
     b"HTTP/1.1 " + KEY.encode() + b" x\r\n\r\n",
     b"X" * 480 + KEY.encode() + b"\r\n\r\n",
-    b"HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:1/" + KEY.encode() + b"\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"z" * 30 + KEY.encode() + b"\r\n",
+    b"HTTP/1.1 307 x\r\nLocation: http://127.0.0.1:1/"
+    + KEY.encode()
+    + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"z" * 30
+    + KEY.encode()
+    + b"\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Encoding: " + KEY.encode() + b"\r\n\r\nx",
     b"HTTP/1.1 200 OK\r\nContent-Length: " + KEY.encode() + b"\r\n\r\nx",
-    b'HTTP/1.1 200 OK\r\n\r\n{"error": "' + b"x" * 480 + KEY.encode() + b'"}',
+    b'HTTP/1.1 200 OK\r\n\r\n{"error": "'
+    + b"x" * 480
+    + KEY.encode()
+    + b'"}',
     b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 90 + KEY.encode(),
     b'HTTP/1.1 200 OK\r\n\r\n{"status": "' + KEY.encode() + b'"}\n',
-    b"HTTP/1.1 500 x\r\n\r\n" + b" " * 65_500 + b"the key is " + KEY.encode() + b"y" * 99,
+    b"HTTP/1.1 500 x\r\n\r\n"
+    + b" " * 65_500
+    + b"the key is "
+    + KEY.encode()
+    + b"y" * 99,
 ]
 
 
@@ -282,14 +334,23 @@ def test_a_server_that_repeats_the_key_is_not_repeated(raw):
         lambda made: made.get_json("/x"),
         lambda made: made._pull("m", said.append),
     )
-    with raw_server(lambda connection, path: connection.sendall(raw)) as url:
+    with raw_server(
+        lambda connection, path: connection.sendall(raw)
+    ) as url:
         for protocol in PROTOCOLS:
-            said.extend([ask_with_key(url, question, protocol) for question in questions])
+            said.extend(
+                [
+                    ask_with_key(url, question, protocol)
+                    for question in questions
+                ]
+            )
             said += [
                 f"{outcome.status} {outcome.error} {outcome.answer}"
                 for outcome in [one_request(url, protocol)]
             ]
-    assert len(said) >= 10 and not [text for text in said if "sk-" in text or KEY[-8:] in text]
+    assert len(said) >= 10 and not [
+        text for text in said if "sk-" in text or KEY[-8:] in text
+    ]
 
 
 def one_request(url, protocol):
@@ -336,7 +397,9 @@ def test_a_list_of_models_without_a_body_is_no_failure(body):
         (set(), "set OPENAI_API_KEY"),
     ],
 )
-def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(monkeypatch, unknown, words):
+def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(
+    monkeypatch, unknown, words
+):
     monkeypatch.setattr(variables, "unknown", unknown)
     with raw_server(
         lambda connection, path: connection.sendall(
@@ -349,9 +412,9 @@ def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(monkeypatch, u
                 pytest.raises(server.ServerError) as caught,
             ):
                 made.check_model("m", False, print)
-            assert (words in str(caught.value)) == (key is None or not unknown) and len(
-                str(caught.value).splitlines()
-            ) == 1
+            assert (words in str(caught.value)) == (
+                key is None or not unknown
+            ) and len(str(caught.value).splitlines()) == 1
             assert (made.advice(401, "no key") != "") == (
                 key is None and bool(unknown)
             ) and made.advice(500, "broken") == ""
@@ -378,7 +441,9 @@ def test_a_mac_that_keeps_a_program_from_the_local_network_is_told_apart(
     def resolve(host, port, *_, **__):
         if address is None:
             raise socket.gaierror(8, "nodename nor servname provided")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+        ]
 
     def unreachable(*_, **__):
         raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
@@ -386,9 +451,17 @@ def test_a_mac_that_keeps_a_program_from_the_local_network_is_told_apart(
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(server.socket, "getaddrinfo", resolve)
     monkeypatch.setattr(Session, "send", unreachable)
-    said = refused("http://studio.local:11434", lambda made: made.check_model("m", False, print))
-    assert "No route to host" in said and (server.LOCAL_NETWORK in said) is hinted
-    with server.Server("http://studio.local:11434", PROTOCOLS["ollama"], None) as made:
-        assert (made.advice(None, "No route to host") != "") is hinted and made.advice(
-            None, "Connection refused"
-        ) == ""
+    said = refused(
+        "http://studio.local:11434",
+        lambda made: made.check_model("m", False, print),
+    )
+    assert (
+        "No route to host" in said
+        and (server.LOCAL_NETWORK in said) is hinted
+    )
+    with server.Server(
+        "http://studio.local:11434", PROTOCOLS["ollama"], None
+    ) as made:
+        assert (
+            made.advice(None, "No route to host") != ""
+        ) is hinted and made.advice(None, "Connection refused") == ""

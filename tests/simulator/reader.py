@@ -26,7 +26,9 @@ def request_bytes(path, body=None, headers=()):
 
 
 def connect(sim):
-    return socket.create_connection(("127.0.0.1", sim.port), timeout=PATIENCE_S)
+    return socket.create_connection(
+        ("127.0.0.1", sim.port), timeout=PATIENCE_S
+    )
 
 
 def fetch(sim, path, body=None, headers=(), until_s=PATIENCE_S):
@@ -40,7 +42,12 @@ def receive(sock, until_s=PATIENCE_S):
 
     That is whole, eof, reset or silence.
     """
-    raw, reads, how, stop = bytearray(), [], None, time.monotonic() + until_s
+    raw, reads, how, stop = (
+        bytearray(),
+        [],
+        None,
+        time.monotonic() + until_s,
+    )
     while how is None:
         sock.settimeout(max(0.01, stop - time.monotonic()))
         try:
@@ -53,23 +60,38 @@ def receive(sock, until_s=PATIENCE_S):
             break
         reads.append((time.perf_counter_ns(), len(raw) + len(data)))
         raw += data
-        how = "eof" if not data else "whole" if is_whole(bytes(raw)) else None
+        how = (
+            "eof" if not data else "whole" if is_whole(bytes(raw)) else None
+        )
     head, _, rest = bytes(raw).partition(b"\r\n\r\n")
     status = int(head.split()[1]) if head.count(b" ") > 1 else None
     headers = {
         k.lower(): v.strip()
-        for k, _, v in (line.partition(":") for line in head.decode().split("\r\n")[1:])
+        for k, _, v in (
+            line.partition(":") for line in head.decode().split("\r\n")[1:]
+        )
     }
-    body = b"".join(chunks(rest)) if headers.get("transfer-encoding") == "chunked" else rest
+    body = (
+        b"".join(chunks(rest))
+        if headers.get("transfer-encoding") == "chunked"
+        else rest
+    )
     return types.SimpleNamespace(
-        raw=bytes(raw), status=status, headers=headers, body=body, how=how, reads=reads
+        raw=bytes(raw),
+        status=status,
+        headers=headers,
+        body=body,
+        how=how,
+        reads=reads,
     )
 
 
 def is_whole(raw):
     head, blank, rest = raw.partition(b"\r\n\r\n")
     if b"chunked" in head:
-        return rest.endswith(b"0\r\n\r\n") and (len(rest) == 5 or rest.endswith(b"\r\n0\r\n\r\n"))
+        return rest.endswith(b"0\r\n\r\n") and (
+            len(rest) == 5 or rest.endswith(b"\r\n0\r\n\r\n")
+        )
     length = re.search(rb"Content-Length: (\d+)", head)
     return bool(blank and length) and len(rest) >= int(length[1])
 
@@ -95,8 +117,16 @@ def events_of(body):
     ]
 
 
-def generate(sim, prompt="one two three", headers=(), until_s=PATIENCE_S, **more):
-    return fetch(sim, "/api/generate", {"model": MODEL, "prompt": prompt, **more}, headers, until_s)
+def generate(
+    sim, prompt="one two three", headers=(), until_s=PATIENCE_S, **more
+):
+    return fetch(
+        sim,
+        "/api/generate",
+        {"model": MODEL, "prompt": prompt, **more},
+        headers,
+        until_s,
+    )
 
 
 def chat(sim, headers=(), until_s=PATIENCE_S, **more):

@@ -13,13 +13,17 @@ from tests.simulator.reader import PATIENCE_S
 
 def run(*arguments, cwd=None):
     command = child.command(*arguments)
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=cwd)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=20, cwd=cwd
+    )
 
 
 def test_a_port_that_is_taken_is_one_line(quick, capsys):
     assert cli.main(["--port", str(quick.port)]) == 1
     said = capsys.readouterr().err
-    assert said.startswith(f"ollama-bench simulate: cannot listen on port {quick.port}: ")
+    assert said.startswith(
+        f"ollama-bench simulate: cannot listen on port {quick.port}: "
+    )
     assert said.count("\n") == 1
 
 
@@ -49,25 +53,39 @@ def test_a_certificate_that_is_not_there_is_one_line():
     assert lost.returncode == 1 and lost.stderr.count("\n") == 1
 
 
-def test_a_child_starts_in_any_directory_and_runs_nothing_that_lies_there(tmp_path):
+def test_a_child_starts_in_any_directory_and_runs_nothing_that_lies_there(
+    tmp_path,
+):
     (tmp_path / "ollama_bench").mkdir()
     for name in ("ollama_bench/__init__.py", "random.py", "json.py"):
-        (tmp_path / name).write_text("raise SystemExit('the working directory was searched')")
+        (tmp_path / name).write_text(
+            "raise SystemExit('the working directory was searched')"
+        )
     done = run("--fault", "help", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("html_502 ")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "",
+    ) and done.stdout.startswith("html_502 ")
 
 
 def test_it_runs_as_a_module():
     command = [sys.executable, "-m", "ollama_bench.simulator", "--help"]
     folder = child.PACKAGE_PARENT
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=folder)
-    assert done.returncode == 0 and done.stdout.startswith("usage: ollama-bench simulate ")
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=20, cwd=folder
+    )
+    assert done.returncode == 0 and done.stdout.startswith(
+        "usage: ollama-bench simulate "
+    )
 
 
 def test_it_ends_with_its_parent():
-    parent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"]
+    )
     server = subprocess.Popen(
-        child.command("--port", "0", "--parent-pid", str(parent.pid)), stdout=subprocess.PIPE
+        child.command("--port", "0", "--parent-pid", str(parent.pid)),
+        stdout=subprocess.PIPE,
     )
     try:
         assert server.stdout.readline()
@@ -81,8 +99,12 @@ def test_it_ends_with_its_parent():
         server.stdout.close()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.skipif(
+    os.name == "nt", reason="Windows has no SIGINT for one process"
+)
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGTERM, 0), (signal.SIGINT, 130)]
+)
 def test_a_signal_ends_it_and_the_report_is_printed(number, code):
     server = subprocess.Popen(
         child.command("--port", "0", "--report"),

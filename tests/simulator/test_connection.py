@@ -6,10 +6,19 @@ import time
 
 import pytest
 
-from tests.simulator.reader import MODEL, connect, fetch, lines_of, receive, request_bytes
+from tests.simulator.reader import (
+    MODEL,
+    connect,
+    fetch,
+    lines_of,
+    receive,
+    request_bytes,
+)
 
 
-@pytest.mark.parametrize("path", ["/", "/api/tags", "/nothing", "/v1/models"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api/tags", "/nothing", "/v1/models"]
+)
 def test_every_answer_says_that_it_is_simulated(quick, path):
     assert fetch(quick, path).headers["server"] == "ollama-bench-sim"
 
@@ -20,14 +29,23 @@ def test_a_connection_serves_many_requests(quick):
         for _ in range(3):
             sock.sendall(request_bytes("/api/generate", body))
             assert receive(sock).how == "whole"
-        sock.sendall(request_bytes("/api/version") + request_bytes("/api/version"))  # pipelined
+        # pipelined
+        sock.sendall(
+            request_bytes("/api/version") + request_bytes("/api/version")
+        )
         time.sleep(0.2)
         assert sock.recv(1 << 16).count(b"200 OK") == 2
-        sock.sendall(request_bytes("/api/generate", body, ["Connection: close"]))
+        sock.sendall(
+            request_bytes("/api/generate", body, ["Connection: close"])
+        )
         assert receive(sock).how == "eof"
     with connect(quick) as sock:
         sock.sendall(
-            request_bytes("/api/generate", {**body, "stream": False}, ["Connection: close"])
+            request_bytes(
+                "/api/generate",
+                {**body, "stream": False},
+                ["Connection: close"],
+            )
         )
         assert receive(sock).how == "whole" and sock.recv(1) == b""
 
@@ -42,12 +60,16 @@ def test_a_request_may_come_byte_by_byte(quick):
 def test_nothing_is_sent_before_the_first_token(sim):
     server = sim("--profile", "exact", "--ttft", "400", "--tokens", "3")
     with connect(server) as sock:
-        sock.sendall(request_bytes("/api/generate", {"model": MODEL, "prompt": "x"}))
+        sock.sendall(
+            request_bytes("/api/generate", {"model": MODEL, "prompt": "x"})
+        )
         sent_ns = time.perf_counter_ns()
         answer = receive(sock)
     first_ns, first_end = answer.reads[0]
     assert first_ns - sent_ns > 0.3e9
-    assert b'"thinking":' in answer.raw[:first_end], "the headers came without the first token"
+    assert b'"thinking":' in answer.raw[:first_end], (
+        "the headers came without the first token"
+    )
 
 
 def test_https(sim, tmp_path):
@@ -77,8 +99,14 @@ def test_https(sim, tmp_path):
         )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no openssl to make a certificate")
-    server = sim("--profile", "exact", "--tls", str(cert), str(key), "--tokens", "3")
+    server = sim(
+        "--profile", "exact", "--tls", str(cert), str(key), "--tokens", "3"
+    )
     context = ssl.create_default_context(cafile=cert)
-    with context.wrap_socket(connect(server), server_hostname="localhost") as sock:
-        sock.sendall(request_bytes("/api/generate", {"model": MODEL, "prompt": "x"}))
+    with context.wrap_socket(
+        connect(server), server_hostname="localhost"
+    ) as sock:
+        sock.sendall(
+            request_bytes("/api/generate", {"model": MODEL, "prompt": "x"})
+        )
         assert lines_of(receive(sock).body)[-1]["done"]

@@ -19,7 +19,16 @@ from tests.simulator.reader import (
 
 def test_first_come_first_served_and_never_more_than_the_slots(sim):
     server = sim(
-        "--profile", "exact", "--slots", "3", "--itl", "5", "--ttft", "10", "--tokens", "10-30"
+        "--profile",
+        "exact",
+        "--slots",
+        "3",
+        "--itl",
+        "5",
+        "--ttft",
+        "10",
+        "--tokens",
+        "10-30",
     )
     states, over = [], threading.Event()
 
@@ -31,7 +40,8 @@ def test_first_come_first_served_and_never_more_than_the_slots(sim):
     watcher.start()
     try:
         assert all(
-            lines_of(answer.body)[-1]["done"] for answer in at_once(12, lambda i: generate(server))
+            lines_of(answer.body)[-1]["done"]
+            for answer in at_once(12, lambda i: generate(server))
         )
     finally:
         over.set()
@@ -40,7 +50,8 @@ def test_first_come_first_served_and_never_more_than_the_slots(sim):
     admitted = [row["admitted_ns"] for row in rows]
     assert admitted == sorted(admitted), "someone jumped the queue"
     edges = sorted(
-        [(row["admitted_ns"], 1) for row in rows] + [(row["end_ns"], -1) for row in rows]
+        [(row["admitted_ns"], 1) for row in rows]
+        + [(row["end_ns"], -1) for row in rows]
     )
     busy = 0
     for _, change in edges:
@@ -55,14 +66,28 @@ def test_first_come_first_served_and_never_more_than_the_slots(sim):
 
 def test_queue_time_is_what_the_counters_leave_over(sim):
     server = sim(
-        "--profile", "exact", "--slots", "1", "--itl", "10", "--ttft", "50", "--tokens", "20"
+        "--profile",
+        "exact",
+        "--slots",
+        "1",
+        "--itl",
+        "10",
+        "--ttft",
+        "50",
+        "--tokens",
+        "20",
     )
     lasts = sorted(
-        (lines_of(answer.body)[-1] for answer in at_once(2, lambda i: generate(server))),
+        (
+            lines_of(answer.body)[-1]
+            for answer in at_once(2, lambda i: generate(server))
+        ),
         key=lambda last: last["total_duration"],
     )
     queues_ns = [
-        last["total_duration"] - last["prompt_eval_duration"] - last["eval_duration"]
+        last["total_duration"]
+        - last["prompt_eval_duration"]
+        - last["eval_duration"]
         for last in lasts
     ]
     assert queues_ns[1] - queues_ns[0] > 150e6 and min(queues_ns) >= 0
@@ -70,15 +95,33 @@ def test_queue_time_is_what_the_counters_leave_over(sim):
 
 def test_a_full_queue_answers_503(sim):
     server = sim(
-        "--profile", "exact", "--slots", "1", "--queue", "1", "--itl", "10", "--tokens", "20"
+        "--profile",
+        "exact",
+        "--slots",
+        "1",
+        "--queue",
+        "1",
+        "--itl",
+        "10",
+        "--tokens",
+        "20",
     )
     answers = at_once(4, lambda i: generate(server))
-    assert sorted(answer.status for answer in answers) == [200, 200, 503, 503]
+    assert sorted(answer.status for answer in answers) == [
+        200,
+        200,
+        503,
+        503,
+    ]
     refused = next(answer for answer in answers if answer.status == 503)
-    assert json.loads(refused.body)["error"].startswith("server busy, please try again.  maximum")
+    assert json.loads(refused.body)["error"].startswith(
+        "server busy, please try again.  maximum"
+    )
 
 
-@pytest.mark.parametrize("streams, rate", [(1, 53.1), (2, 30.7), (3, 25.3), (19, 9.1), (25, 9.1)])
+@pytest.mark.parametrize(
+    "streams, rate", [(1, 53.1), (2, 30.7), (3, 25.3), (19, 9.1), (25, 9.1)]
+)
 def test_rates_are_the_profiles(sim, streams, rate):
     server = sim("--profile", "m2pro-7b", "--speed", "20", "--tokens", "80")
     generate(server, prompt="")
@@ -86,7 +129,9 @@ def test_rates_are_the_profiles(sim, streams, rate):
     rows = log_of(server, streams)
     steps = sorted({due_ns for row in rows for due_ns in row["due_ns"]})
     gaps_ns = [late - early for early, late in itertools.pairwise(steps)]
-    together = [gap_ns for gap_ns in gaps_ns if abs(gap_ns - 1e9 / rate / 20) < 2]
+    together = [
+        gap_ns for gap_ns in gaps_ns if abs(gap_ns - 1e9 / rate / 20) < 2
+    ]
     assert len(together) > 15, "the step is not that of so many streams"
     for row in rows:
         writes = zip(row["writes_ns"], row["due_ns"], strict=True)
@@ -94,21 +139,45 @@ def test_rates_are_the_profiles(sim, streams, rate):
 
 
 def test_a_stream_that_leaves_frees_its_slot(sim):
-    server = sim("--profile", "exact", "--slots", "1", "--itl", "20", "--tokens", "100000")
+    server = sim(
+        "--profile",
+        "exact",
+        "--slots",
+        "1",
+        "--itl",
+        "20",
+        "--tokens",
+        "100000",
+    )
     with connect(server) as sock:
-        sock.sendall(request_bytes("/api/generate", {"model": MODEL, "prompt": "x"}))
+        sock.sendall(
+            request_bytes("/api/generate", {"model": MODEL, "prompt": "x"})
+        )
         sock.recv(100)
         assert server.state()["active"] == 1
     assert log_of(server, 1)[0]["outcome"] == "disconnected"
-    assert lines_of(generate(server, options={"num_predict": 2}).body)[-1]["done"]
+    assert lines_of(generate(server, options={"num_predict": 2}).body)[-1][
+        "done"
+    ]
 
 
 def test_lengths_follow_the_seed(sim):
     def lengths(*arguments):
         server = sim(
-            "--profile", "exact", "--ttft", "1", "--itl", "0.1", "--tokens", "10-90", *arguments
+            "--profile",
+            "exact",
+            "--ttft",
+            "1",
+            "--itl",
+            "0.1",
+            "--tokens",
+            "10-90",
+            *arguments,
         )
-        return [lines_of(generate(server).body)[-1]["eval_count"] for _ in range(6)]
+        return [
+            lines_of(generate(server).body)[-1]["eval_count"]
+            for _ in range(6)
+        ]
 
     first = lengths("--seed", "7")
     assert first == lengths("--seed", "7") != lengths("--seed", "8")
@@ -117,5 +186,8 @@ def test_lengths_follow_the_seed(sim):
 
 def test_the_first_request_loads_the_model(sim):
     server = sim("--speed", "10", "--tokens", "3")
-    loads_ns = [lines_of(generate(server).body)[-1]["load_duration"] for _ in range(2)]
+    loads_ns = [
+        lines_of(generate(server).body)[-1]["load_duration"]
+        for _ in range(2)
+    ]
     assert loads_ns[0] > 0.15e9 > loads_ns[1]

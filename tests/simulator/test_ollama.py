@@ -10,9 +10,15 @@ from tests.simulator.reader import MODEL, chunks, fetch, generate, lines_of
 def test_ollama_describes_itself(quick):
     assert fetch(quick, "/").body == b"Ollama is running"
     assert "version" in lines_of(fetch(quick, "/api/version").body)[0]
-    assert lines_of(fetch(quick, "/api/tags").body)[0]["models"][0]["name"] == MODEL
     assert (
-        "thinking" in lines_of(fetch(quick, "/api/show", {"model": MODEL}).body)[0]["capabilities"]
+        lines_of(fetch(quick, "/api/tags").body)[0]["models"][0]["name"]
+        == MODEL
+    )
+    assert (
+        "thinking"
+        in lines_of(fetch(quick, "/api/show", {"model": MODEL}).body)[0][
+            "capabilities"
+        ]
     )
     generate(quick)
     models = lines_of(fetch(quick, "/api/ps").body)[0]["models"]
@@ -25,7 +31,10 @@ def test_ollama_describes_itself(quick):
 def test_ollama_stream(quick):
     answer = generate(quick, think=True)
     *tokens, last = lines_of(answer.body)
-    assert answer.status == 200 and answer.headers["content-type"] == "application/x-ndjson"
+    assert (
+        answer.status == 200
+        and answer.headers["content-type"] == "application/x-ndjson"
+    )
     assert [bool(line.get("thinking")) for line in tokens] == [
         True,
         True,
@@ -38,29 +47,54 @@ def test_ollama_stream(quick):
         line["thinking" if i < 2 else "response"] and not line["done"]
         for i, line in enumerate(tokens)
     )
-    assert (last["done"], last["done_reason"], last["response"]) == (True, "stop", "")
+    assert (last["done"], last["done_reason"], last["response"]) == (
+        True,
+        "stop",
+        "",
+    )
     assert (last["eval_count"], last["prompt_eval_count"]) == (6, 3)
-    parts = last["prompt_eval_duration"] + last["eval_duration"] + last.get("load_duration", 0)
+    parts = (
+        last["prompt_eval_duration"]
+        + last["eval_duration"]
+        + last.get("load_duration", 0)
+    )
     assert 0 < last["eval_duration"] < parts <= last["total_duration"]
     assert len(list(chunks(answer.raw.partition(b"\r\n\r\n")[2]))) == 7
 
 
 def test_num_predict_cuts_and_thinking_can_be_off(quick):
-    *tokens, last = lines_of(generate(quick, think=False, options={"num_predict": 4}).body)
-    assert len(tokens) == last["eval_count"] == 4 and last["done_reason"] == "length"
+    *tokens, last = lines_of(
+        generate(quick, think=False, options={"num_predict": 4}).body
+    )
+    assert (
+        len(tokens) == last["eval_count"] == 4
+        and last["done_reason"] == "length"
+    )
     assert not any("thinking" in line for line in tokens)
 
 
 def test_ollama_without_stream(quick):
     answer = generate(quick, stream=False)
     whole = json.loads(answer.body)
-    assert whole["done"] and len(whole["response"].split()) + len(whole["thinking"].split()) == 6
+    assert (
+        whole["done"]
+        and len(whole["response"].split()) + len(whole["thinking"].split())
+        == 6
+    )
     assert int(answer.headers["content-length"]) == len(answer.body)
 
 
 def test_empty_prompt_loads_and_unloads(quick):
-    assert lines_of(generate(quick, prompt="").body)[0]["done_reason"] == "load"
-    assert lines_of(generate(quick, prompt="", keep_alive=0).body)[0]["done_reason"] == "unload"
+    assert (
+        lines_of(generate(quick, prompt="").body)[0]["done_reason"]
+        == "load"
+    )
+    assert (
+        lines_of(generate(quick, prompt="", keep_alive=0).body)[0][
+            "done_reason"
+        ]
+        == "unload"
+    )
     loaded = lines_of(fetch(quick, "/api/ps").body)[0]["models"]
     assert MODEL not in [model["name"] for model in loaded]
 
@@ -71,15 +105,34 @@ def test_empty_prompt_loads_and_unloads(quick):
         ({"model": "absent", "prompt": "x"}, 404),
         ([], 400),
         ({}, 404),
-        ({"model": MODEL, "prompt": "x", "options": {"num_predict": []}}, 200),
-        ({"model": MODEL, "prompt": "x", "options": {"num_predict": {"a": 1}}}, 400),
+        (
+            {"model": MODEL, "prompt": "x", "options": {"num_predict": []}},
+            200,
+        ),
+        (
+            {
+                "model": MODEL,
+                "prompt": "x",
+                "options": {"num_predict": {"a": 1}},
+            },
+            400,
+        ),
     ],
 )
 def test_ollama_errors(quick, body, status):
     answer = fetch(quick, "/api/generate", body)
-    assert answer.status == status and (status == 200 or json.loads(answer.body)["error"])
+    assert answer.status == status and (
+        status == 200 or json.loads(answer.body)["error"]
+    )
 
 
 def test_pull(quick):
-    assert lines_of(fetch(quick, "/api/pull", {"model": "new"}).body)[-1] == {"status": "success"}
-    assert fetch(quick, "/api/generate", {"model": "new", "prompt": "x"}).status == 200
+    assert lines_of(fetch(quick, "/api/pull", {"model": "new"}).body)[
+        -1
+    ] == {"status": "success"}
+    assert (
+        fetch(
+            quick, "/api/generate", {"model": "new", "prompt": "x"}
+        ).status
+        == 200
+    )

@@ -9,10 +9,18 @@ def test_openai_stream(quick):
     answer = chat(quick, stream_options={"include_usage": True})
     *events, done = events_of(answer.body)
     events = [json.loads(event) for event in events]
-    assert answer.headers["content-type"] == "text/event-stream" and done == b"[DONE]"
+    assert (
+        answer.headers["content-type"] == "text/event-stream"
+        and done == b"[DONE]"
+    )
     deltas = [event["choices"][0]["delta"] for event in events[:-1]]
-    assert deltas[0] == {"role": "assistant", "content": None} and deltas[-1] == {}
-    assert [*map(list, deltas[1:-1])] == [["reasoning_content"]] * 2 + [["content"]] * 4
+    assert (
+        deltas[0] == {"role": "assistant", "content": None}
+        and deltas[-1] == {}
+    )
+    assert [*map(list, deltas[1:-1])] == [["reasoning_content"]] * 2 + [
+        ["content"]
+    ] * 4
     assert events[-2]["choices"][0]["finish_reason"] == "stop"
     assert events[-1]["choices"] == [] and events[-1]["usage"] == {
         "prompt_tokens": 3,
@@ -26,18 +34,25 @@ def test_openai_thinks_unless_told_not_to(quick):
     assert b"reasoning_content" in chat(quick).body
     assert (
         b"reasoning_content"
-        not in chat(quick, chat_template_kwargs={"enable_thinking": False}).body
+        not in chat(
+            quick, chat_template_kwargs={"enable_thinking": False}
+        ).body
     )
 
 
 def test_openai_without_usage_and_without_stream(quick):
     assert b'"usage"' not in chat(quick).body
     whole = json.loads(chat(quick, stream=False).body)
-    assert whole["usage"]["completion_tokens"] == 6 and whole["choices"][0]["message"]["content"]
+    assert (
+        whole["usage"]["completion_tokens"] == 6
+        and whole["choices"][0]["message"]["content"]
+    )
 
 
 def test_openai_wants_its_key(sim):
     server = sim("--profile", "exact", "--api-key", "sesame")
     assert chat(server).status == fetch(server, "/v1/models").status == 401
-    models = fetch(server, "/v1/models", headers=["Authorization: Bearer sesame"])
+    models = fetch(
+        server, "/v1/models", headers=["Authorization: Bearer sesame"]
+    )
     assert json.loads(models.body)["data"][0]["id"] == MODEL

@@ -9,27 +9,52 @@ from tests.simulator.reader import at_once, generate, log_of
 
 
 def test_the_log_agrees_with_the_socket(sim):
-    server = sim("--profile", "exact", "--itl", "10", "--ttft", "50", "--tokens", "20")
+    server = sim(
+        "--profile",
+        "exact",
+        "--itl",
+        "10",
+        "--ttft",
+        "50",
+        "--tokens",
+        "20",
+    )
     before_ns = time.perf_counter_ns()
-    answer = generate(server, prompt="[k7] hello", headers=["X-Request-Id: r1"])
+    answer = generate(
+        server, prompt="[k7] hello", headers=["X-Request-Id: r1"]
+    )
     (row,) = log_of(server, 1)
-    assert (row["id"], row["prompt_prefix"], row["outcome"]) == ("r1", "[k7] hello", "done")
-    token_ends = [match.end() for match in re.finditer(rb'"done":false}\n', answer.raw)]
+    assert (row["id"], row["prompt_prefix"], row["outcome"]) == (
+        "r1",
+        "[k7] hello",
+        "done",
+    )
+    token_ends = [
+        match.end()
+        for match in re.finditer(rb'"done":false}\n', answer.raw)
+    ]
     seen_ns = [
-        next(at_ns for at_ns, end in answer.reads if end >= token_end) for token_end in token_ends
+        next(at_ns for at_ns, end in answer.reads if end >= token_end)
+        for token_end in token_ends
     ]
     assert len(seen_ns) == len(row["writes_ns"]) == len(row["due_ns"]) == 20
     assert (
-        before_ns < row["read_ns"] < row["writes_ns"][0] and row["writes_ns"][-1] <= row["end_ns"]
+        before_ns < row["read_ns"] < row["writes_ns"][0]
+        and row["writes_ns"][-1] <= row["end_ns"]
     )
-    assert all(seen > write for seen, write in zip(seen_ns, row["writes_ns"], strict=True))
+    assert all(
+        seen > write
+        for seen, write in zip(seen_ns, row["writes_ns"], strict=True)
+    )
     assert [due - row["read_ns"] for due in row["due_ns"]] == [
         50_000_000 + 10_000_000 * i for i in range(20)
     ]
 
 
 def test_it_knows_its_own_error(sim):
-    server = sim("--profile", "exact", "--itl", "2", "--tokens", "50", "--report")
+    server = sim(
+        "--profile", "exact", "--itl", "2", "--tokens", "50", "--report"
+    )
     at_once(8, lambda i: generate(server))
     errors_ns = sorted(
         write - due
@@ -55,9 +80,13 @@ def test_energy_is_power_times_time(sim):
     generate(server)
     (row,) = log_of(server, 1)
     after = server.state()
-    assert after["busy_ns"] == pytest.approx(row["end_ns"] - row["admitted_ns"], rel=0.2)
+    assert after["busy_ns"] == pytest.approx(
+        row["end_ns"] - row["admitted_ns"], rel=0.2
+    )
     assert after["gpu_energy_j"] == pytest.approx(
         (20 * after["busy_ns"] + 0.05 * after["idle_ns"]) / 1e9
     )
-    assert after["energy_j"] == pytest.approx(after["gpu_energy_j"] + after["cpu_energy_j"])
+    assert after["energy_j"] == pytest.approx(
+        after["gpu_energy_j"] + after["cpu_energy_j"]
+    )
     assert after["power_w"] == pytest.approx(0.15)

@@ -20,7 +20,10 @@ def test_interval_is_about_two_standard_errors_to_each_side(size):
     draw = random.Random(7)
     values = [draw.gauss(10, 2) for _ in range(size)]
     interval = bootstrap_mean(values, seed=1)
-    mean, error = statistics.fmean(values), statistics.stdev(values) / size**0.5
+    mean, error = (
+        statistics.fmean(values),
+        statistics.stdev(values) / size**0.5,
+    )
     assert mean - interval.low == pytest.approx(1.96 * error, rel=0.3)
     assert interval.high - mean == pytest.approx(1.96 * error, rel=0.3)
 

@@ -11,7 +11,9 @@ VALUES = st.lists(st.integers(0, 2**62), min_size=1, max_size=60)
 def percentile_by_definition(values, percent):
     """The smallest value with at least so many percent of all values at or below it."""
     for value in sorted(values):
-        if 100 * sum(other <= value for other in values) >= percent * len(values):
+        if 100 * sum(other <= value for other in values) >= percent * len(
+            values
+        ):
             return value
     raise AssertionError("no values")
 
@@ -27,7 +29,11 @@ def test_percentile_is_exact_or_within_its_bin(values, percent, is_binned):
     expected = percentile_by_definition(values, percent)
     tolerance = expected / 4096 if is_binned else 0
     assert abs(pool.percentile(percent) - expected) <= tolerance
-    assert (pool.count, pool.total, pool.largest) == (len(values), sum(values), max(values))
+    assert (pool.count, pool.total, pool.largest) == (
+        len(values),
+        sum(values),
+        max(values),
+    )
 
 
 def test_memory_does_not_grow_with_the_values():

@@ -14,9 +14,14 @@ def test_the_interval_is_welchs():
 
     So there are 4 degrees of freedom, t = 2.776 and a half width of 2.776 * sqrt(2/3).
     """
-    old, new = [math.exp(x) for x in (0, 1, 2)], [math.exp(x) for x in (1, 2, 3)]
-    low, high = ratio_interval(1.0, (log_mean_variance(old), log_mean_variance(new)), 0.05)
-    half = 2.776445 * (2 / 3) ** 0.5
-    assert low == pytest.approx(math.exp(1 - half) - 1, rel=1e-5) and high == pytest.approx(
-        math.exp(1 + half) - 1, rel=1e-5
+    old, new = (
+        [math.exp(x) for x in (0, 1, 2)],
+        [math.exp(x) for x in (1, 2, 3)],
     )
+    low, high = ratio_interval(
+        1.0, (log_mean_variance(old), log_mean_variance(new)), 0.05
+    )
+    half = 2.776445 * (2 / 3) ** 0.5
+    assert low == pytest.approx(
+        math.exp(1 - half) - 1, rel=1e-5
+    ) and high == pytest.approx(math.exp(1 + half) - 1, rel=1e-5)

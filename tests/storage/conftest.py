@@ -25,7 +25,9 @@ def closed(monkeypatch):
 @pytest.fixture
 def database(tmp_path):
     database = connect(tmp_path / "results.db")
-    database["machine"].insert({"id": 1, "fingerprint": "x", "chip": "Apple M2 Pro"})
+    database["machine"].insert(
+        {"id": 1, "fingerprint": "x", "chip": "Apple M2 Pro"}
+    )
     database["run"].insert(
         {
             "id": 1,
@@ -39,7 +41,13 @@ def database(tmp_path):
         }
     )
     database["target"].insert(
-        {"id": 1, "run_id": 1, "host": "http://h", "api": "ollama", "model": "m"}
+        {
+            "id": 1,
+            "run_id": 1,
+            "host": "http://h",
+            "api": "ollama",
+            "model": "m",
+        }
     )
     yield database
     database.conn.close()

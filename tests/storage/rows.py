@@ -13,7 +13,9 @@ RUN = {
 
 def count(path, table):
     with sqlite3.connect(path) as connection:
-        found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        found = connection.execute(
+            f"SELECT count(*) FROM {table}"
+        ).fetchone()[0]
     connection.close()
     return found
 
@@ -21,7 +23,14 @@ def count(path, table):
 S = 1_000_000_000  # nanoseconds in a second
 
 
-def level(database, level_id=1, concurrency=2, started_ns=0, ended_ns=10 * S, **columns):
+def level(
+    database,
+    level_id=1,
+    concurrency=2,
+    started_ns=0,
+    ended_ns=10 * S,
+    **columns,
+):
     database["level"].insert(
         {
             "id": level_id,

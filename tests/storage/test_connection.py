@@ -22,19 +22,33 @@ pytestmark = pytest.mark.usefixtures("closed")
 
 def test_a_new_file_has_every_table_and_view_of_the_schema(tmp_path):
     database = connect(tmp_path / "results.db")
-    assert {"run", "level", "request", "chunk", "power_sample"} <= set(database.table_names())
-    assert {"level_summary", "request_summary", "energy_summary"} <= set(database.view_names())
-    assert database.conn.execute("PRAGMA user_version").fetchone()[0] == VERSION
-    assert database.conn.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert {"run", "level", "request", "chunk", "power_sample"} <= set(
+        database.table_names()
+    )
+    assert {"level_summary", "request_summary", "energy_summary"} <= set(
+        database.view_names()
+    )
+    assert (
+        database.conn.execute("PRAGMA user_version").fetchone()[0]
+        == VERSION
+    )
+    assert (
+        database.conn.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    )
     assert database.conn.execute("PRAGMA foreign_keys").fetchone()[0] == 1
 
 
 def test_opening_again_changes_nothing(tmp_path):
     path = tmp_path / "results.db"
     connect(path).conn.close()
-    before = sqlite3.connect(path).execute("PRAGMA schema_version").fetchone()
+    before = (
+        sqlite3.connect(path).execute("PRAGMA schema_version").fetchone()
+    )
     connect(path).conn.close()
-    assert sqlite3.connect(path).execute("PRAGMA schema_version").fetchone() == before
+    assert (
+        sqlite3.connect(path).execute("PRAGMA schema_version").fetchone()
+        == before
+    )
 
 
 def test_a_table_with_other_comments_is_the_same_table(tmp_path):
@@ -47,7 +61,9 @@ def test_a_table_with_other_comments_is_the_same_table(tmp_path):
     )
     database.close()
     again = connect(tmp_path / "results.db")
-    assert "other words" in again["chunk"].schema and schema.is_current(again.conn)
+    assert "other words" in again["chunk"].schema and schema.is_current(
+        again.conn
+    )
     again.execute("DROP VIEW outcomes")
     assert not schema.is_current(again.conn)
 
@@ -55,7 +71,9 @@ def test_a_table_with_other_comments_is_the_same_table(tmp_path):
 def test_views_of_another_version_are_renewed(tmp_path):
     path = tmp_path / "results.db"
     database = connect(path)
-    database.conn.executescript("DROP VIEW outcomes; CREATE VIEW outcomes AS SELECT 1 AS old")
+    database.conn.executescript(
+        "DROP VIEW outcomes; CREATE VIEW outcomes AS SELECT 1 AS old"
+    )
     database.conn.close()
     assert "status" in [c.name for c in connect(path)["outcomes"].columns]
 
@@ -63,10 +81,15 @@ def test_views_of_another_version_are_renewed(tmp_path):
 def test_reading_lays_its_own_views_over_and_writes_nothing(tmp_path):
     path = tmp_path / "results.db"
     database = connect(path)
-    database.conn.executescript("DROP VIEW outcomes; CREATE VIEW outcomes AS SELECT 1 AS old")
+    database.conn.executescript(
+        "DROP VIEW outcomes; CREATE VIEW outcomes AS SELECT 1 AS old"
+    )
     database.conn.close()
     reader = connect(path, readonly=True)
-    names = [row[0] for row in reader.conn.execute("SELECT * FROM outcomes").description]
+    names = [
+        row[0]
+        for row in reader.conn.execute("SELECT * FROM outcomes").description
+    ]
     assert "status" in names
     with pytest.raises(sqlite3.OperationalError):
         reader.conn.execute("DELETE FROM run")
@@ -98,7 +121,9 @@ def test_files_that_cannot_be_used_are_named_in_one_line(tmp_path):
     assert not (tmp_path / "absent.db").exists()
 
 
-def test_rows_of_a_killed_run_are_not_left_out_in_a_read_only_folder(tmp_path, monkeypatch):
+def test_rows_of_a_killed_run_are_not_left_out_in_a_read_only_folder(
+    tmp_path, monkeypatch
+):
     """Where the write-ahead log can't be read: SQLite would show the file as it was before."""
     path, really = tmp_path / "results.db", sqlite3.connect
     writer = Writer(path)
@@ -119,7 +144,9 @@ def test_rows_of_a_killed_run_are_not_left_out_in_a_read_only_folder(tmp_path, m
 
     monkeypatch.setattr(sqlite3, "connect", refused)
     monkeypatch.setattr(os, "access", lambda *_: False)  # of its folder
-    with pytest.raises(ResultsError, match="results.db-wal that a read-only folder hides"):
+    with pytest.raises(
+        ResultsError, match="results.db-wal that a read-only folder hides"
+    ):
         connect(path, readonly=True)
     writer.close()  # which folds it in
     assert connect(path, readonly=True)["run"].count == 1
@@ -129,11 +156,18 @@ def test_a_new_file_is_opened_by_several_at_once(tmp_path):
     """SQLite does not wait where two turn a new file to WAL: it happens twice in 40 openings."""
 
     def open_together(round_number):
-        together, path = threading.Barrier(4), tmp_path / f"{round_number}.db"
+        together, path = (
+            threading.Barrier(4),
+            tmp_path / f"{round_number}.db",
+        )
 
         def open_one(_):
             together.wait(timeout=30)
-            return connect(path).conn.execute("SELECT count(*) FROM run").fetchone()[0]
+            return (
+                connect(path)
+                .conn.execute("SELECT count(*) FROM run")
+                .fetchone()[0]
+            )
 
         with ThreadPoolExecutor(4) as pool:
             return list(pool.map(open_one, range(4)))
@@ -145,24 +179,40 @@ def test_a_run_that_died_is_interrupted(tmp_path):
     path = tmp_path / "results.db"
     now = time.time()
     with Writer(path) as writer:
-        dead = writer.insert("run", RUN | {"seen_unix": now - DEAD_AFTER_S - 60})
+        dead = writer.insert(
+            "run", RUN | {"seen_unix": now - DEAD_AFTER_S - 60}
+        )
         alive = writer.insert("run", RUN | {"seen_unix": now})
         writer.insert(
-            "level", {"run_id": dead, "model": "m", "concurrency": 1, "status": "running"}
+            "level",
+            {
+                "run_id": dead,
+                "model": "m",
+                "concurrency": 1,
+                "status": "running",
+            },
         )
     reader = connect(path, readonly=True)
-    shown = dict(reader.conn.execute("SELECT run_id, status FROM runs").fetchall())
+    shown = dict(
+        reader.conn.execute("SELECT run_id, status FROM runs").fetchall()
+    )
     assert shown == {dead: "interrupted", alive: "running"}
     database = connect(path)
-    assert [r["status"] for r in database["run"].rows] == ["interrupted", "running"]
+    assert [r["status"] for r in database["run"].rows] == [
+        "interrupted",
+        "running",
+    ]
     assert [r["status"] for r in database["level"].rows] == ["interrupted"]
 
 
 @pytest.mark.parametrize(
-    "path", [":memory:", "", "file:a.db", "file::memory:?cache=shared", "a\0b"]
+    "path",
+    [":memory:", "", "file:a.db", "file::memory:?cache=shared", "a\0b"],
 )
 @pytest.mark.parametrize("readonly", [False, True])
-def test_what_names_no_file_is_refused_in_one_line(tmp_path, monkeypatch, path, readonly):
+def test_what_names_no_file_is_refused_in_one_line(
+    tmp_path, monkeypatch, path, readonly
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         ResultsError, match="invalid --db .*: expected the name of a file"
@@ -186,7 +236,8 @@ def test_reading_a_closed_file_leaves_nothing_beside_it(tmp_path):
     with connect(path).conn as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(ResultsError, match="version 99"):  # also where it is refused
+    # also where it is refused
+    with pytest.raises(ResultsError, match="version 99"):
         connect(path, readonly=True)
     assert [file.name for file in tmp_path.iterdir()] == ["results.db"]
 
@@ -203,7 +254,9 @@ def test_reading_takes_no_log_away_that_is_in_use(tmp_path):
         writer.insert("run", RUN)
         copy = tmp_path / "killed.db"
         for ending in ("", "-wal"):
-            (tmp_path / f"killed.db{ending}").write_bytes(Path(f"{path}{ending}").read_bytes())
+            (tmp_path / f"killed.db{ending}").write_bytes(
+                Path(f"{path}{ending}").read_bytes()
+            )
     log = (tmp_path / "killed.db-wal").read_bytes()
     reader = connect(copy, readonly=True)
     assert reader["run"].count == count(path, "run") == 2

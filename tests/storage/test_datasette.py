@@ -36,13 +36,19 @@ def pages(tmp_path_factory):
     paths = [
         "/",
         "/results",
-        *[f"/results/{name}{ending}" for name in names for ending in ("", ".json")],
+        *[
+            f"/results/{name}{ending}"
+            for name in names
+            for ending in ("", ".json")
+        ],
     ]
 
     async def get():
         server = Datasette(
             [str(folder / "results.db")],
-            metadata=yaml.safe_load(describe.METADATA.read_text(encoding="utf-8")),
+            metadata=yaml.safe_load(
+                describe.METADATA.read_text(encoding="utf-8")
+            ),
         )
         await server.invoke_startup()
         found = {}
@@ -62,7 +68,9 @@ def pages(tmp_path_factory):
 
 def test_every_page_answers(pages):
     assert len(pages) > 60
-    assert {path: status for path, (status, _) in pages.items() if status != 200} == {}
+    assert {
+        path: status for path, (status, _) in pages.items() if status != 200
+    } == {}
 
 
 def test_the_descriptions_are_on_the_page(pages):
@@ -72,7 +80,10 @@ def test_the_descriptions_are_on_the_page(pages):
     )
     assert "one streaming request" in pages["/results/request"][1]
     assert "Start with level_summary" in pages["/results"][1]
-    assert "how the request ended: in_flight, completed" in pages["/results/request"][1]
+    assert (
+        "how the request ended: in_flight, completed"
+        in pages["/results/request"][1]
+    )
 
 
 def test_a_run_shows_by_its_label(pages):

@@ -15,8 +15,12 @@ from tests.conftest import plain_user
 from tests.support import made_up_results
 
 ROOT = Path(__file__).resolve().parents[2]
-as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
-links = pytest.mark.skipif(os.name == "nt", reason="links need a right here")
+as_root = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="needs root"
+)
+links = pytest.mark.skipif(
+    os.name == "nt", reason="links need a right here"
+)
 
 
 @pytest.fixture(params=[True, False] if files.CAN_HOLD_FOLDERS else [False])
@@ -33,14 +37,28 @@ def victim(tmp_path):
 
 
 def untouched(victim):
-    return [(path.name, path.read_text()) for path in victim.iterdir()] == [("a.png", "precious")]
+    return [(path.name, path.read_text()) for path in victim.iterdir()] == [
+        ("a.png", "precious")
+    ]
 
 
-def test_a_file_is_written_into_new_folders_and_replaces_the_old_one(ways, tmp_path):
+def test_a_file_is_written_into_new_folders_and_replaces_the_old_one(
+    ways, tmp_path
+):
     for text in ("first", "second"):
-        files.write(tmp_path / "out" / "model" / "deep" / "a.csv", text, tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["a.csv"]
-    assert (tmp_path / "out" / "model" / "deep" / "a.csv").read_text() == "second"
+        files.write(
+            tmp_path / "out" / "model" / "deep" / "a.csv",
+            text,
+            tmp_path / "out",
+        )
+    assert [
+        path.name
+        for path in (tmp_path / "out").rglob("*")
+        if path.is_file()
+    ] == ["a.csv"]
+    assert (
+        tmp_path / "out" / "model" / "deep" / "a.csv"
+    ).read_text() == "second"
 
 
 @links
@@ -48,7 +66,10 @@ def test_a_link_in_the_place_of_a_file_is_replaced(ways, tmp_path, victim):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.png").symlink_to(victim / "a.png")
     files.write(tmp_path / "out" / "a.png", b"ours", tmp_path / "out")
-    assert untouched(victim) and (tmp_path / "out" / "a.png").read_bytes() == b"ours"
+    assert (
+        untouched(victim)
+        and (tmp_path / "out" / "a.png").read_bytes() == b"ours"
+    )
     assert not (tmp_path / "out" / "a.png").is_symlink()
 
 
@@ -58,29 +79,41 @@ def test_a_folder_that_is_a_link_is_refused(ways, tmp_path, victim, inside):
     path = tmp_path / "out" / inside
     path.parent.parent.mkdir(parents=True)
     path.parent.symlink_to(victim)
-    with pytest.raises(files.OutputError, match="is a symbolic link: remove it") as caught:
+    with pytest.raises(
+        files.OutputError, match="is a symbolic link: remove it"
+    ) as caught:
         files.write(path, b"ours", tmp_path / "out")
     assert str(path.parent) in str(caught.value) and untouched(victim)
 
 
 @links
-def test_the_folder_that_was_named_may_be_a_link_of_the_users_own(ways, tmp_path, victim):
+def test_the_folder_that_was_named_may_be_a_link_of_the_users_own(
+    ways, tmp_path, victim
+):
     (tmp_path / "out").symlink_to("elsewhere")
-    files.write(tmp_path / "out" / "model" / "b.png", b"ours", tmp_path / "out")
+    files.write(
+        tmp_path / "out" / "model" / "b.png", b"ours", tmp_path / "out"
+    )
     assert (victim / "model" / "b.png").read_bytes() == b"ours"
 
 
 @as_root
-def test_the_folder_that_was_named_may_be_no_link_of_another_user(tmp_path, victim):
+def test_the_folder_that_was_named_may_be_no_link_of_another_user(
+    tmp_path, victim
+):
     (tmp_path / "out").symlink_to("elsewhere")
     os.lchown(tmp_path / "out", plain_user().pw_uid, plain_user().pw_gid)
-    with pytest.raises(files.OutputError, match="symbolic link of another user"):
+    with pytest.raises(
+        files.OutputError, match="symbolic link of another user"
+    ):
         files.write(tmp_path / "out" / "a.png", b"ours", tmp_path / "out")
     assert untouched(victim)
 
 
 @links
-@pytest.mark.skipif(not files.CAN_HOLD_FOLDERS, reason="no folder is held open here")
+@pytest.mark.skipif(
+    not files.CAN_HOLD_FOLDERS, reason="no folder is held open here"
+)
 def test_a_folder_that_becomes_a_link_after_it_was_looked_at_leads_nowhere(
     tmp_path, victim, monkeypatch
 ):
@@ -96,16 +129,23 @@ def test_a_folder_that_becomes_a_link_after_it_was_looked_at_leads_nowhere(
 
     monkeypatch.setattr(files, "replace", swapped)
     files.write(model / "a.png", b"ours", tmp_path / "out")
-    assert untouched(victim) and (tmp_path / "out" / "moved" / "a.png").read_bytes() == b"ours"
+    assert (
+        untouched(victim)
+        and (tmp_path / "out" / "moved" / "a.png").read_bytes() == b"ours"
+    )
 
 
-def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(ways, tmp_path, monkeypatch):
+def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(
+    ways, tmp_path, monkeypatch
+):
     files.write(tmp_path / "a.csv", "old", tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(
             os,
             "replace",
-            lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+            lambda *_, **__: (_ for _ in ()).throw(
+                OSError(28, "No space left on device")
+            ),
         )
         with pytest.raises(OSError, match="No space"):
             files.write(tmp_path / "a.csv", "new", tmp_path)
@@ -139,14 +179,18 @@ def test_analyze_refuses_a_folder_that_is_a_link_in_one_line(
 
 @links
 @pytest.mark.faults
-def test_analyze_replaces_links_in_the_place_of_its_files(tmp_path, victim, monkeypatch):
+def test_analyze_replaces_links_in_the_place_of_its_files(
+    tmp_path, victim, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     made_up_results.write("results.db", levels=(1, 2))
     (tmp_path / "data" / "tiny-7b").mkdir(parents=True)
     for link in ("data/report.html", "data/tiny-7b/timeline.png"):
         Path(link).symlink_to(victim / "a.png")
     assert analyze.main([]) == 0 and untouched(victim)
-    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_symlink()]
+    assert not [
+        path for path in (tmp_path / "data").rglob("*") if path.is_symlink()
+    ]
 
 
 # -- under sudo
@@ -176,7 +220,11 @@ import analyze
 
 def sudo(home, program, *arguments, user=None):
     """A program as root, started by a user."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SUDO_")
+    }
     code = f"{PRELUDE}\nsys.exit({program}.main({list(arguments)}))"
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -184,12 +232,20 @@ def sudo(home, program, *arguments, user=None):
         capture_output=True,
         text=True,
         timeout=120,
-        env={**clean, "SUDO_UID": user or str(plain_user().pw_uid), "PYTHONPATH": str(ROOT)},
+        env={
+            **clean,
+            "SUDO_UID": user or str(plain_user().pw_uid),
+            "PYTHONPATH": str(ROOT),
+        },
     )
 
 
 def owners(home):
-    return {path.lstat().st_uid for path in home.rglob("*") if "roots" not in path.parts}
+    return {
+        path.lstat().st_uid
+        for path in home.rglob("*")
+        if "roots" not in path.parts
+    }
 
 
 @as_root
@@ -220,8 +276,13 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
 )
 @pytest.mark.faults
 def test_no_link_is_followed_with_roots_rights(home, link, command):
-    assert sudo(home, "analyze", "--no-charts", "--export-csv", ".").returncode == 0
-    (home / link).symlink_to(home / "roots" / ("" if link == "data" else "new.db"))
+    assert (
+        sudo(home, "analyze", "--no-charts", "--export-csv", ".").returncode
+        == 0
+    )
+    (home / link).symlink_to(
+        home / "roots" / ("" if link == "data" else "new.db")
+    )
     os.lchown(home / link, plain_user().pw_uid, plain_user().pw_gid)
     done = sudo(home, *command)
     assert (
@@ -236,5 +297,9 @@ def test_no_link_is_followed_with_roots_rights(home, link, command):
 def test_a_user_that_is_none_is_one_line(home, command):
     done = sudo(home, *command, user="root")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-    program = {"analyze": "analyze.py", "importer": "ollama-bench import"}[command[0]]
-    assert done.stderr.startswith(f"{program}: invalid SUDO_UID 'root': expected the ID of a user")
+    program = {"analyze": "analyze.py", "importer": "ollama-bench import"}[
+        command[0]
+    ]
+    assert done.stderr.startswith(
+        f"{program}: invalid SUDO_UID 'root': expected the ID of a user"
+    )

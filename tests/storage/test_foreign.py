@@ -23,7 +23,8 @@ from tests.support import made_up_results
 
 ENDLESS = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"
 SLOW = "length(hex(zeroblob(400000000)))"
-CHANGES = {  # what was done to the file: what is said of it, to who reads and to who writes
+# what was done to the file: what is said of it, to who reads and to who writes
+CHANGES = {
     "ALTER TABLE run RENAME TO r; CREATE VIEW run AS SELECT * FROM r": (
         "view run has the name of a table"
     ),
@@ -108,10 +109,15 @@ def refused(action, words):
 
 
 @pytest.mark.parametrize("sql", CHANGES)
-def test_what_has_a_name_of_ours_and_is_something_else_is_refused(path, sql):
+def test_what_has_a_name_of_ours_and_is_something_else_is_refused(
+    path, sql
+):
     change(path, sql)
     for readonly in (True, False):
-        refused(functools.partial(connect, path, readonly=readonly), CHANGES[sql])
+        refused(
+            functools.partial(connect, path, readonly=readonly),
+            CHANGES[sql],
+        )
 
 
 @pytest.mark.parametrize("old", GENERATED)
@@ -125,13 +131,23 @@ def test_a_column_that_hides_something_else_is_refused(path, old, capsys):
     assert analyze.main(["--db", str(path), "--no-charts"]) == 1
     said = capsys.readouterr()
     assert (
-        said.out == "" and len(said.err.splitlines()) == 1 and said.err.startswith("analyze.py: ")
+        said.out == ""
+        and len(said.err.splitlines()) == 1
+        and said.err.startswith("analyze.py: ")
     )
 
 
 def test_a_rule_of_a_table_that_is_another_is_refused(path):
-    rewrite(path, "chunk", "PRIMARY KEY (request_id, number)", "PRIMARY KEY (number, request_id)")
-    refused(lambda: connect(path, readonly=True), "table chunk is not as this tool makes it")
+    rewrite(
+        path,
+        "chunk",
+        "PRIMARY KEY (request_id, number)",
+        "PRIMARY KEY (number, request_id)",
+    )
+    refused(
+        lambda: connect(path, readonly=True),
+        "table chunk is not as this tool makes it",
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +158,9 @@ def test_a_rule_of_a_table_that_is_another_is_refused(path):
         ("CREATE TABLE reply (", "CREATE TABLE other ("),
     ],
 )
-def test_a_statement_that_is_not_what_its_row_says_is_refused(path, old, new):
+def test_a_statement_that_is_not_what_its_row_says_is_refused(
+    path, old, new
+):
     rewrite(path, "reply", old, new)
     with pytest.raises(ResultsError) as caught:
         connect(path, readonly=True)
@@ -150,15 +168,28 @@ def test_a_statement_that_is_not_what_its_row_says_is_refused(path, old, new):
 
 
 @pytest.mark.parametrize("sql", WRITERS)
-def test_what_would_run_when_a_row_is_written_is_refused_there_and_never_read(path, sql, capsys):
+def test_what_would_run_when_a_row_is_written_is_refused_there_and_never_read(
+    path, sql, capsys
+):
     change(path, sql)
     before = path.read_bytes()
     refused(lambda: connect(path).close(), WRITERS[sql])
-    assert bench.main(["1", "--demo", "--db", str(path), "--no-monitor", "--plain"]) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 1 and path.read_bytes() == before
+    assert (
+        bench.main(
+            ["1", "--demo", "--db", str(path), "--no-monitor", "--plain"]
+        )
+        == 1
+    )
+    assert (
+        len(capsys.readouterr().err.splitlines()) == 1
+        and path.read_bytes() == before
+    )
     with contextlib.closing(connect(path, readonly=True)) as database:
         refuse_damage(database)
-        assert "x" not in [row[0] for row in database.execute("SELECT * FROM run").description]
+        assert "x" not in [
+            row[0]
+            for row in database.execute("SELECT * FROM run").description
+        ]
 
 
 @pytest.mark.parametrize("sql", BESIDE)
@@ -184,14 +215,22 @@ def test_what_a_user_keeps_beside_ours_disturbs_nothing(path, sql, capsys):
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda database: database.execute(f"{ENDLESS} max(x) FROM n").fetchone(),
-        lambda database: list(database.query(f"{ENDLESS} x FROM n WHERE x < 0")),
-        lambda database: database.execute(f"{ENDLESS} x FROM n WHERE x < 2 OR x < 0").fetchall(),
+        lambda database: database.execute(
+            f"{ENDLESS} max(x) FROM n"
+        ).fetchone(),
+        lambda database: list(
+            database.query(f"{ENDLESS} x FROM n WHERE x < 0")
+        ),
+        lambda database: database.execute(
+            f"{ENDLESS} x FROM n WHERE x < 2 OR x < 0"
+        ).fetchall(),
     ],
 )
 def test_ctrl_c_ends_a_query_at_once_and_is_no_error_of_sqlite(path, ask):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored
-    sqlite3.enable_callback_tracebacks(False)  # as it is by itself: Datasette turns it on
+    # a shell's & has it ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # as it is by itself: Datasette turns it on
+    sqlite3.enable_callback_tracebacks(False)
     database = connect(path, readonly=True)
     timer = threading.Timer(0.2, _thread.interrupt_main)
     timer.start()
@@ -210,16 +249,22 @@ def test_a_check_that_takes_too_long_is_refused_and_what_comes_after_is_not_boun
     with contextlib.closing(connect(path, readonly=True)) as database:
         with database.conn.checking():
             refused(
-                lambda: database.execute(f"{ENDLESS} max(x) FROM n").fetchone(), "takes too long"
+                lambda: database.execute(
+                    f"{ENDLESS} max(x) FROM n"
+                ).fetchone(),
+                "takes too long",
             )
         until = time.monotonic() + 0.2
         while time.monotonic() < until:
             database.execute(f"{ENDLESS} x FROM n LIMIT 100000").fetchall()
-        assert connection_module.CHECK_S < 0.2  # the last of them ended after what a check may take
+        # the last of them ended after what a check may take
+        assert connection_module.CHECK_S < 0.2
 
 
 @pytest.mark.parametrize("table", ["event", "process"])
-def test_pages_that_lead_to_each_other_do_not_keep_the_check_for_ever(path, table, monkeypatch):
+def test_pages_that_lead_to_each_other_do_not_keep_the_check_for_ever(
+    path, table, monkeypatch
+):
     """A tree of a few pages can have more ways through it than anybody can go."""
     monkeypatch.setattr(connection_module, "CHECK_S", 0.3)
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -252,7 +297,13 @@ def test_pages_that_lead_to_each_other_do_not_keep_the_check_for_ever(path, tabl
         body = head + pointers
         return body + bytes(size - len(body) - len(cells)) + cells
 
-    row = b"\x09\x01" + {"event": b"\6\0\1\1\x0f\0\1\5x", "process": b"\7\0\1\1\0\0\0\1\5"}[table]
+    row = (
+        b"\x09\x01"
+        + {
+            "event": b"\6\0\1\1\x0f\0\1\5x",
+            "process": b"\7\0\1\1\0\0\0\1\5",
+        }[table]
+    )
     leaf = (
         bytes([13, 0, 0, 0, 1])
         + (size - len(row)).to_bytes(2, "big")
@@ -260,7 +311,9 @@ def test_pages_that_lead_to_each_other_do_not_keep_the_check_for_ever(path, tabl
         + (size - len(row)).to_bytes(2, "big")
     )
     leaf += bytes(size - len(leaf) - len(row)) + row
-    pages = [inner(first + number + 1) for number in range(depth - 1)] + [leaf]
+    pages = [inner(first + number + 1) for number in range(depth - 1)] + [
+        leaf
+    ]
     data[(root - 1) * size : root * size] = inner(first)
     data += b"".join(pages)
     data[28:32] = (len(data) // size).to_bytes(4, "big")
@@ -270,7 +323,9 @@ def test_pages_that_lead_to_each_other_do_not_keep_the_check_for_ever(path, tabl
         refused(lambda: refuse_damage(database), "takes too long")
 
 
-def test_text_that_is_none_in_another_run_is_one_line_after_a_run(path, capsys):
+def test_text_that_is_none_in_another_run_is_one_line_after_a_run(
+    path, capsys
+):
     change(path, "UPDATE level SET model = CAST(x'c328ff' AS TEXT)")
     with pytest.raises(ResultsError, match="results.db: Could not decode"):
         headline(str(path), 1, {"ttft": 2.0})

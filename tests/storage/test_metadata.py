@@ -24,7 +24,10 @@ def stored():
         )
     ]
     found = {
-        name: {row[1] for row in connection.execute(f"PRAGMA table_xinfo({name})")}
+        name: {
+            row[1]
+            for row in connection.execute(f"PRAGMA table_xinfo({name})")
+        }
         for name in names
     }
     connection.close()
@@ -33,7 +36,9 @@ def stored():
 
 @pytest.fixture(scope="module")
 def metadata():
-    return yaml.safe_load(describe.METADATA.read_text(encoding="utf-8"))["databases"]["results"]
+    return yaml.safe_load(describe.METADATA.read_text(encoding="utf-8"))[
+        "databases"
+    ]["results"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,9 @@ def descriptions(tables):
 
 def test_the_database_says_where_to_start(metadata, stored):
     assert metadata["description"].startswith("Start with level_summary")
-    assert set(re.findall(r"[a-z]+_[a-z]+", metadata["description"])) <= set(stored)
+    assert set(
+        re.findall(r"[a-z]+_[a-z]+", metadata["description"])
+    ) <= set(stored)
 
 
 UNITS = {
@@ -82,10 +89,14 @@ UNITS = {
 
 def test_every_description_has_its_unit(descriptions):
     for table, column, words in descriptions:
-        ending = max((ending for ending in UNITS if column.endswith(ending)), key=len, default=None)
-        assert ending is None or re.search(rf"(?<!\w){UNITS[ending]}", words), (
-            f"{table}.{column}: {words}"
+        ending = max(
+            (ending for ending in UNITS if column.endswith(ending)),
+            key=len,
+            default=None,
         )
+        assert ending is None or re.search(
+            rf"(?<!\w){UNITS[ending]}", words
+        ), f"{table}.{column}: {words}"
 
 
 def test_every_description_stands_alone(descriptions):
@@ -106,13 +117,15 @@ def test_every_value_that_a_column_can_have_is_told(tables):
     for statement in schema.statements():
         name = re.search(r"CREATE TABLE IF NOT EXISTS (\w+)", statement)
         for column, values in (
-            re.findall(r"CHECK \((\w+) IN \(([^)]*'[^)]*)\)", statement) if name else []
+            re.findall(r"CHECK \((\w+) IN \(([^)]*'[^)]*)\)", statement)
+            if name
+            else []
         ):
             found += 1
             words = tables[name[1]]["columns"][column]
-            assert all(value in words for value in re.findall(r"'(\w+)'", values)), (
-                f"{name[1]}.{column}: {words}"
-            )
+            assert all(
+                value in words for value in re.findall(r"'(\w+)'", values)
+            ), f"{name[1]}.{column}: {words}"
     assert found >= 10
 
 
@@ -132,19 +145,29 @@ def test_every_value_that_a_column_can_have_is_told(tables):
         ("level_summary.client_cpu_ratio", "CPU seconds"),
     ],
 )
-def test_a_column_of_a_view_is_told_by_what_it_is_there(tables, column, part):
+def test_a_column_of_a_view_is_told_by_what_it_is_there(
+    tables, column, part
+):
     table, _, name = column.partition(".")
     assert part in tables[table]["columns"][name]
 
 
-def test_every_table_and_view_is_described_and_none_too_many(stored, tables):
+def test_every_table_and_view_is_described_and_none_too_many(
+    stored, tables
+):
     assert set(tables) == set(stored)
     assert all(table["description"] for table in tables.values())
 
 
 def test_every_column_is_described_and_none_too_many(stored, tables):
-    assert {name: set(table["columns"]) for name, table in tables.items()} == stored
-    assert all(words for table in tables.values() for words in table["columns"].values())
+    assert {
+        name: set(table["columns"]) for name, table in tables.items()
+    } == stored
+    assert all(
+        words
+        for table in tables.values()
+        for words in table["columns"].values()
+    )
 
 
 def test_sort_facets_labels_and_units_name_real_columns(stored, tables):
@@ -160,9 +183,9 @@ def test_sort_facets_labels_and_units_name_real_columns(stored, tables):
 
 
 def test_it_is_what_describe_writes():
-    assert describe.METADATA.read_text(encoding="utf-8") == describe.text(), (
-        "schema.sql has changed: python describe.py"
-    )
+    assert (
+        describe.METADATA.read_text(encoding="utf-8") == describe.text()
+    ), "schema.sql has changed: python describe.py"
 
 
 def test_units_follow_from_the_name():
@@ -184,10 +207,22 @@ def test_units_follow_from_the_name():
 @pytest.mark.parametrize(
     "column, said, told",
     [
-        ("ttft_s", "the wait; NULL for none", "the wait, seconds; NULL for none"),
+        (
+            "ttft_s",
+            "the wait; NULL for none",
+            "the wait, seconds; NULL for none",
+        ),
         ("ttft_s", "seconds of waiting", "seconds of waiting"),
-        ("vram_bytes", "less than size_bytes", "less than size_bytes, bytes"),
-        ("sent_ns", "it was sent", "it was sent, nanoseconds since the run began"),
+        (
+            "vram_bytes",
+            "less than size_bytes",
+            "less than size_bytes, bytes",
+        ),
+        (
+            "sent_ns",
+            "it was sent",
+            "it was sent, nanoseconds since the run began",
+        ),
         ("server_total_ns", "all of it", "all of it, nanoseconds"),
         ("tokens_per_s", "speed", "speed"),
         ("Power(W)", "of the GPU", "of the GPU, watts"),

@@ -24,7 +24,16 @@ ADDED = """  mood TEXT CHECK (mood IN ('good', 'bad')),  -- it came later, with 
   late_ns INTEGER NOT NULL DEFAULT 7 CHECK (late_ns >= 0),
   UNIQUE (level_id, number)
 """
-QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
+QUICK = [
+    "--cooldown",
+    "0",
+    "--idle",
+    "0",
+    "--plain",
+    "--no-monitor",
+    "--warmup",
+    "0",
+]
 
 
 @pytest.fixture
@@ -43,7 +52,9 @@ def old(tmp_path):
         ).fetchall():
             columns = ", ".join(
                 row[1]
-                for row in connection.execute(f"PRAGMA main.table_xinfo({name})")
+                for row in connection.execute(
+                    f"PRAGMA main.table_xinfo({name})"
+                )
                 if row[6] == 0
             )
             connection.execute(
@@ -58,7 +69,8 @@ def grown(monkeypatch, tmp_path):
     """A later version's schema: columns more, and a view that needs them."""
     text = schema.SCHEMA.read_text(encoding="utf-8")
     text = text.replace("  UNIQUE (level_id, number)\n", ADDED).replace(
-        "  is_reasoning INTEGER NOT NULL,", "  size INTEGER,\n  is_reasoning INTEGER NOT NULL,"
+        "  is_reasoning INTEGER NOT NULL,",
+        "  size INTEGER,\n  is_reasoning INTEGER NOT NULL,",
     )
     text += "\nDROP VIEW IF EXISTS moods;\nCREATE VIEW moods AS"
     text += " SELECT mood, late_s, late_ns, size, e2e_s"
@@ -75,7 +87,11 @@ def rows(path, sql):
 def content(path):
     """The bytes of a file and of its log."""
     files = (path, path.with_name(f"{path.name}-wal"))
-    return {file.name: data for file in files if file.exists() and (data := file.read_bytes())}
+    return {
+        file.name: data
+        for file in files
+        if file.exists() and (data := file.read_bytes())
+    }
 
 
 def test_a_file_of_the_first_version_is_opened_by_this_one(old):
@@ -84,10 +100,15 @@ def test_a_file_of_the_first_version_is_opened_by_this_one(old):
     with contextlib.closing(connect(old)) as database:
         assert schema.is_current(database.conn)
         for table in schema.tables().values():
-            assert {row[1] for row in database.execute(f"PRAGMA table_xinfo({table.name})")} == set(
-                table.columns
-            )
-        assert [row[0] for row in database.execute("PRAGMA integrity_check")] == ["ok"]
+            assert {
+                row[1]
+                for row in database.execute(
+                    f"PRAGMA table_xinfo({table.name})"
+                )
+            } == set(table.columns)
+        assert [
+            row[0] for row in database.execute("PRAGMA integrity_check")
+        ] == ["ok"]
     assert rows(old, "SELECT count(*), sum(e2e_s) FROM request") == before
 
 
@@ -111,7 +132,10 @@ def test_a_file_that_is_read_gets_nothing_and_answers_all(old, grown):
         " count(e2e_s) > 100 FROM moods",
     ) == [(1, 1, 0, 0, 0, 1)]
     for name in [
-        row[0] for row in rows(old, "SELECT name FROM sqlite_temp_master WHERE type = 'view'")
+        row[0]
+        for row in rows(
+            old, "SELECT name FROM sqlite_temp_master WHERE type = 'view'"
+        )
     ]:
         rows(old, f"SELECT * FROM {name}")
     assert content(old) == before
@@ -123,18 +147,28 @@ def test_columns_of_a_newer_tool_are_left_alone(old, grown, monkeypatch):
     before = content(old)
     assert "mood" not in [
         column[0]
-        for column in connect(old, readonly=True).execute("SELECT * FROM request").description
+        for column in connect(old, readonly=True)
+        .execute("SELECT * FROM request")
+        .description
     ]
-    assert analyze.main(["--db", str(old), "--no-charts"]) == 0 and content(old) == before
+    assert (
+        analyze.main(["--db", str(old), "--no-charts"]) == 0
+        and content(old) == before
+    )
     with contextlib.closing(connect(old)) as database:
-        assert database.execute("SELECT sum(late_ns) FROM request").fetchone() == (7 * 14,)
+        assert database.execute(
+            "SELECT sum(late_ns) FROM request"
+        ).fetchone() == (7 * 14,)
         assert schema.is_current(database.conn)
 
 
-def test_a_table_that_came_later_is_empty_where_it_is_read(old, monkeypatch, tmp_path):
+def test_a_table_that_came_later_is_empty_where_it_is_read(
+    old, monkeypatch, tmp_path
+):
     later = tmp_path / "later.sql"
     later.write_text(
-        schema.SCHEMA.read_text(encoding="utf-8") + "\nCREATE TABLE IF NOT EXISTS fan"
+        schema.SCHEMA.read_text(encoding="utf-8")
+        + "\nCREATE TABLE IF NOT EXISTS fan"
         " (id INTEGER, rpm REAL, rps REAL AS (rpm / 60)) STRICT;\n",
         encoding="utf-8",
     )
@@ -145,7 +179,9 @@ def test_a_table_that_came_later_is_empty_where_it_is_read(old, monkeypatch, tmp
 
 
 @pytest.mark.parametrize("number", range(5))
-def test_two_that_open_an_old_file_at_once_add_each_column_once(old, grown, number):
+def test_two_that_open_an_old_file_at_once_add_each_column_once(
+    old, grown, number
+):
     together, said = threading.Barrier(4), []
 
     def open_it():
@@ -160,13 +196,17 @@ def test_two_that_open_an_old_file_at_once_add_each_column_once(old, grown, numb
         thread.start()
     for thread in threads:
         thread.join()
-    assert said == [] and rows(old, "SELECT sum(late_ns) FROM request") == [(7 * 14,)]
+    assert said == [] and rows(old, "SELECT sum(late_ns) FROM request") == [
+        (7 * 14,)
+    ]
 
 
 def test_every_program_works_with_a_file_of_the_first_version(
     old, grown, module_sim, tmp_path, capsys
 ):
-    server = module_sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "20")
+    server = module_sim(
+        "--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "20"
+    )
     for arguments in (
         ["--no-charts"],
         ["--compare", "1", "2"],
@@ -174,12 +214,18 @@ def test_every_program_works_with_a_file_of_the_first_version(
         ["--no-charts", "--export-csv", str(tmp_path)],
     ):
         assert analyze.main(["--db", str(old), *arguments]) == 0
-    assert bench.main(["1,2", "--host", server.url, "--db", str(old), *QUICK]) == 0
-    assert analyze.main(["--db", str(old), "--run", "3", "--no-charts"]) == 0
+    assert (
+        bench.main(["1,2", "--host", server.url, "--db", str(old), *QUICK])
+        == 0
+    )
+    assert (
+        analyze.main(["--db", str(old), "--run", "3", "--no-charts"]) == 0
+    )
     assert "Traceback" not in capsys.readouterr().err
-    assert rows(old, "SELECT count(*) FROM request WHERE late_ns = 7 AND mood IS NULL") == [
-        (14 + 3,)
-    ]
+    assert rows(
+        old,
+        "SELECT count(*) FROM request WHERE late_ns = 7 AND mood IS NULL",
+    ) == [(14 + 3,)]
 
 
 def test_datasette_shows_a_file_of_the_first_version(old, grown):
@@ -208,7 +254,10 @@ def test_datasette_shows_a_file_of_the_first_version(old, grown):
         (
             "CREATE TABLE IF NOT EXISTS a (b INTEGER, -- c TEXT,\n"
             " [d e] TEXT /* , f */ CHECK ([d e] IN ('(', ',')), PRIMARY KEY (b)) STRICT;",
-            {"b": "b INTEGER", "d e": "[d e] TEXT /* , f */ CHECK ([d e] IN ('(', ','))"},
+            {
+                "b": "b INTEGER",
+                "d e": "[d e] TEXT /* , f */ CHECK ([d e] IN ('(', ','))",
+            },
             (("PRIMARY", "KEY", "(", "b", ")"), ("STRICT",)),
         ),
         (
@@ -221,7 +270,9 @@ def test_datasette_shows_a_file_of_the_first_version(old, grown):
 def test_a_declaration_is_taken_apart(sql, columns, rules):
     table = declarations.parse_table(sql)
     assert table.name == "a" and table.rules == rules
-    assert {name: column.text for name, column in table.columns.items()} == columns
+    assert {
+        name: column.text for name, column in table.columns.items()
+    } == columns
 
 
 def test_what_is_no_table_is_none():

@@ -22,12 +22,25 @@ def test_generated_columns(database):
         server_decode_ns=2_000,
     )
     row = one(database, "request")
-    assert (row["ttft_s"], row["ttfat_s"], row["e2e_s"], row["active_s"]) == (0.5, 1.0, 2.5, 2.0)
-    assert (row["tpot_s"], row["tokens_per_s"], row["server_queue_ns"]) == (0.1, 10.0, 100)
+    assert (
+        row["ttft_s"],
+        row["ttfat_s"],
+        row["e2e_s"],
+        row["active_s"],
+    ) == (0.5, 1.0, 2.5, 2.0)
+    assert (row["tpot_s"], row["tokens_per_s"], row["server_queue_ns"]) == (
+        0.1,
+        10.0,
+        100,
+    )
 
 
-@pytest.mark.parametrize("tokens, last", [(None, 3.0), (0, 3.0), (1, 3.0), (5, 1.5)])
-def test_speed_is_unknown_below_two_tokens_or_without_time(database, tokens, last):
+@pytest.mark.parametrize(
+    "tokens, last", [(None, 3.0), (0, 3.0), (1, 3.0), (5, 1.5)]
+)
+def test_speed_is_unknown_below_two_tokens_or_without_time(
+    database, tokens, last
+):
     level(database)
     request(database, 1, sent=1.0, first=1.5, last=last, tokens=tokens)
     row = one(database, "request")
@@ -55,7 +68,12 @@ def test_level_summary(database):
         row["error_ratio"],
         row["simulated"],
     ) == (4, 2, 2, 0.5, 1)
-    assert (row["ttft_mean_s"], row["ttft_p50_s"], row["ttft_max_s"], row["e2e_mean_s"]) == (
+    assert (
+        row["ttft_mean_s"],
+        row["ttft_p50_s"],
+        row["ttft_max_s"],
+        row["e2e_mean_s"],
+    ) == (
         1.5,
         1.0,
         2.0,
@@ -66,20 +84,37 @@ def test_level_summary(database):
         None,
         None,
     )  # 2 values
-    assert (row["tokens_per_s_mean"], row["output_tokens"], row["output_tokens_per_s"]) == (
+    assert (
+        row["tokens_per_s_mean"],
+        row["output_tokens"],
+        row["output_tokens_per_s"],
+    ) == (
         15.0,
         107,
         10.7,
     )
-    assert (row["requests_per_s"], row["duration_s"], row["peak_streaming"]) == (0.2, 10.0, 2)
-    assert (row["itl_p50_s"], row["client_limited"], row["client_cpu_ratio"]) == (0.1, 0, 0.25)
+    assert (
+        row["requests_per_s"],
+        row["duration_s"],
+        row["peak_streaming"],
+    ) == (0.2, 10.0, 2)
+    assert (
+        row["itl_p50_s"],
+        row["client_limited"],
+        row["client_cpu_ratio"],
+    ) == (0.1, 0, 0.25)
 
 
 def test_a_level_without_any_answer_has_no_figures(database):
     level(database, ended_ns=None)
     request(database, 1, status="in_flight")
     row = one(database, "level_summary")
-    assert (row["requests"], row["in_flight"], row["completed"], row["errors"]) == (1, 1, 0, 0)
+    assert (
+        row["requests"],
+        row["in_flight"],
+        row["completed"],
+        row["errors"],
+    ) == (1, 1, 0, 0)
     assert (
         row["error_ratio"] is None
         and row["ttft_mean_s"] is None
@@ -100,21 +135,35 @@ def test_a_level_without_any_answer_has_no_figures(database):
         (200, 100, 190, 198),
     ],
 )
-def test_percentiles_are_nearest_rank_and_empty_below_their_floor(database, n, p50, p95, p99):
+def test_percentiles_are_nearest_rank_and_empty_below_their_floor(
+    database, n, p50, p95, p99
+):
     level(database, concurrency=n)
     for i in range(1, n + 1):  # values 1 s to n s, in another order
         request(
-            database, i, sent=0, first=(i * 7919) % n + 1 if n % 7919 else i, last=n + 1, tokens=2
+            database,
+            i,
+            sent=0,
+            first=(i * 7919) % n + 1 if n % 7919 else i,
+            last=n + 1,
+            tokens=2,
         )
     row = one(database, "level_percentiles", "metric = 'ttft_s'")
-    assert (row["n"], row["p50"], row["p95"], row["p99"], row["max"]) == (n, p50, p95, p99, n)
+    assert (row["n"], row["p50"], row["p95"], row["p99"], row["max"]) == (
+        n,
+        p50,
+        p95,
+        p99,
+        n,
+    )
 
 
 def test_peak_streaming_counts_who_is_answered_at_once(database):
     level(database, concurrency=3)
     request(database, 1, first=1, last=3, tokens=2)
     request(database, 2, first=2, last=4, tokens=2)
-    request(database, 3, first=3.5, last=3.5, tokens=1)  # one chunk: begins and ends at once
+    # one chunk: begins and ends at once
+    request(database, 3, first=3.5, last=3.5, tokens=1)
     assert one(database, "level_streaming")["peak_streaming"] == 2
 
 
@@ -138,7 +187,13 @@ def test_outcomes_and_server_split(database):
         for r in database.query("SELECT * FROM outcomes ORDER BY 5")
     ] == [("completed", 1, None), ("http_error", 2, "busy")]
     row = one(database, "server_split")
-    assert (row["requests"], row["queue_s"], row["load_s"], row["prefill_s"], row["decode_s"]) == (
+    assert (
+        row["requests"],
+        row["queue_s"],
+        row["load_s"],
+        row["prefill_s"],
+        row["decode_s"],
+    ) == (
         1,
         1.5,
         1.0,
@@ -175,15 +230,22 @@ def test_the_gpu_is_weighted_by_time_and_its_edges_are_left_out(database):
                 "gpu_busy_ratio": busy,
             }
         )
-    found = {row["metric"]: row for row in database.query("SELECT * FROM gpu_summary")}
+    found = {
+        row["metric"]: row
+        for row in database.query("SELECT * FROM gpu_summary")
+    }
     assert set(found) == {"gpu_power_w", "gpu_busy_ratio"}
-    assert [found["gpu_power_w"][c] for c in ("n", "min", "mean", "max")] == [
+    assert [
+        found["gpu_power_w"][c] for c in ("n", "min", "mean", "max")
+    ] == [
         2,
         10.0,
         pytest.approx((2 + 80 + 40 + 1) / 10),
         20.0,
     ]
-    assert [found["gpu_busy_ratio"][c] for c in ("n", "min", "mean", "max")] == [
+    assert [
+        found["gpu_busy_ratio"][c] for c in ("n", "min", "mean", "max")
+    ] == [
         2,
         0.5,
         pytest.approx(0.6),
@@ -192,7 +254,8 @@ def test_the_gpu_is_weighted_by_time_and_its_edges_are_left_out(database):
     summary = one(database, "energy_summary")
     assert (
         summary["mean_w"] == 2 * found["gpu_power_w"]["mean"]
-        and summary["mean_gpu_busy_ratio"] == found["gpu_busy_ratio"]["mean"]
+        and summary["mean_gpu_busy_ratio"]
+        == found["gpu_busy_ratio"]["mean"]
     )
 
 
@@ -230,8 +293,12 @@ def test_the_watts_of_two_gpus_are_added(database):
 
 def test_the_studys_views_have_the_studys_columns(database):
     level(database, concurrency=1, started_ns=0, ended_ns=3 * S)
-    request(database, 1, sent=0.25, first=1, last=3, tokens=21, http_status=200)
-    database["process"].insert({"id": 1, "run_id": 1, "pid": 77, "role": "serve", "name": "ollama"})
+    request(
+        database, 1, sent=0.25, first=1, last=3, tokens=21, http_status=200
+    )
+    database["process"].insert(
+        {"id": 1, "run_id": 1, "pid": 77, "role": "serve", "name": "ollama"}
+    )
     database["process_sample"].insert(
         {
             "process_id": 1,
@@ -272,7 +339,10 @@ def test_the_studys_views_have_the_studys_columns(database):
     ) == (1, 2.0, 2.0, None, 1)
     assert row["Timestamp"] == "2001-09-09T01:46:43.000Z"
     row = one(database, "process_metrics")
-    assert [row[c] for c in ("PID", "CPU%", "MEM%", "Threads", "FDs", "VSZ", "RSS")] == [
+    assert [
+        row[c]
+        for c in ("PID", "CPU%", "MEM%", "Threads", "FDs", "VSZ", "RSS")
+    ] == [
         77,
         50.0,
         10.0,
@@ -286,7 +356,13 @@ def test_the_studys_views_have_the_studys_columns(database):
 def test_runs_show_by_a_label(database):
     level(database)
     row = one(database, "runs")
-    assert (row["label"], row["status"], row["models"], row["levels_finished"], row["chip"]) == (
+    assert (
+        row["label"],
+        row["status"],
+        row["models"],
+        row["levels_finished"],
+        row["chip"],
+    ) == (
         "bench 1",
         "finished",
         "m",
@@ -315,6 +391,11 @@ def test_chunks_fit_in_24_bytes(database):
         request(database, number, first=1, last=2, tokens=1500)
     before = file_bytes(database)
     for request_id in range(1, 129):  # an hour after the run began
-        rows = [(request_id, i, 3600 * S + i * 20_000_000, i < 900) for i in range(1500)]
-        database.conn.executemany("INSERT INTO chunk VALUES (?, ?, ?, ?)", rows)
+        rows = [
+            (request_id, i, 3600 * S + i * 20_000_000, i < 900)
+            for i in range(1500)
+        ]
+        database.conn.executemany(
+            "INSERT INTO chunk VALUES (?, ?, ?, ?)", rows
+        )
     assert (file_bytes(database) - before) / (128 * 1500) <= 24

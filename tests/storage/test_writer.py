@@ -20,14 +20,19 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("closed")
 
 
-def test_a_locked_file_says_so_and_rows_wait_for_the_lock(tmp_path, monkeypatch):
+def test_a_locked_file_says_so_and_rows_wait_for_the_lock(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(connection, "OPEN_PATIENCE_S", 0.2)
     path = tmp_path / "results.db"
     said = []
     with Writer(path, say=said.append) as writer:
-        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False
+        )
         other.execute("BEGIN IMMEDIATE")
-        writer.add("event", {"run_id": None, "kind": "x"})  # breaks a rule; must not stop the rest
+        # breaks a rule; must not stop the rest
+        writer.add("event", {"run_id": None, "kind": "x"})
         threading.Timer(1.0, lambda: other.execute("ROLLBACK")).start()
         run_id = writer.insert("run", RUN)
         assert run_id == 1 and any("locked" in line for line in said)
@@ -63,9 +68,13 @@ def test_patience_ends_and_says_what_to_do(tmp_path, impatient):
         lambda: writer.insert("run", RUN),
         writer.flush,
     ):
-        with pytest.raises(ResultsError, match="locked.*end the program") as caught:
+        with pytest.raises(
+            ResultsError, match="locked.*end the program"
+        ) as caught:
             attempt()
-        assert caught.value is writer.failure and "\n" not in str(caught.value)
+        assert caught.value is writer.failure and "\n" not in str(
+            caught.value
+        )
     other.execute("ROLLBACK")
     with pytest.raises(ResultsError):  # having given up is for good
         writer.insert("run", RUN)
@@ -76,7 +85,9 @@ def test_patience_ends_and_says_what_to_do(tmp_path, impatient):
         writer.flush()
 
 
-def test_what_waited_in_vain_is_written_when_the_lock_goes(tmp_path, impatient, monkeypatch):
+def test_what_waited_in_vain_is_written_when_the_lock_goes(
+    tmp_path, impatient, monkeypatch
+):
     monkeypatch.setattr(writer_module, "ALIVE_EVERY_S", 0.2)
     path = tmp_path / "results.db"
     writer = Writer(path, say=lambda text: None)
@@ -94,7 +105,9 @@ def test_what_waited_in_vain_is_written_when_the_lock_goes(tmp_path, impatient, 
     assert count(path, "event") == 3
 
 
-def test_what_could_not_be_written_even_at_the_end_is_counted(tmp_path, impatient, monkeypatch):
+def test_what_could_not_be_written_even_at_the_end_is_counted(
+    tmp_path, impatient, monkeypatch
+):
     monkeypatch.setattr(writer_module, "KEPT_ENTRIES", 5)
     path = tmp_path / "results.db"
     writer = Writer(path, say=lambda text: None)
@@ -103,13 +116,17 @@ def test_what_could_not_be_written_even_at_the_end_is_counted(tmp_path, impatien
     for _ in range(9):  # of which memory has room for five
         writer.add("event", {"run_id": run_id, "kind": "x"})
     soon(lambda: writer.failure)
-    with pytest.raises(ResultsError, match="locked.*; 9 entries could not be written$"):
+    with pytest.raises(
+        ResultsError, match="locked.*; 9 entries could not be written$"
+    ):
         writer.close()
     other.execute("ROLLBACK")
     assert count(path, "event") == 0
 
 
-def test_a_change_of_a_row_that_is_not_there_is_rejected_and_nothing_else(tmp_path):
+def test_a_change_of_a_row_that_is_not_there_is_rejected_and_nothing_else(
+    tmp_path,
+):
     path, said = tmp_path / "results.db", []
     with Writer(path, say=said.append) as writer:
         run_id = writer.insert("run", RUN)
@@ -118,9 +135,15 @@ def test_a_change_of_a_row_that_is_not_there_is_rejected_and_nothing_else(tmp_pa
         writer.add("event", {"run_id": run_id, "kind": "x"})
         writer.flush()
         assert (
-            writer.rejected == 2 and any("a row of run" in line for line in said) and len(said) == 1
+            writer.rejected == 2
+            and any("a row of run" in line for line in said)
+            and len(said) == 1
         )
-    assert count(path, "run WHERE status = 'finished'") == count(path, "event") == 1
+    assert (
+        count(path, "run WHERE status = 'finished'")
+        == count(path, "event")
+        == 1
+    )
 
 
 def test_whatever_a_row_does_the_thread_lives(tmp_path, monkeypatch):
@@ -140,7 +163,12 @@ def test_whatever_a_row_does_the_thread_lives(tmp_path, monkeypatch):
 
 
 def test_what_breaks_a_rule_is_told_as_a_results_error(tmp_path):
-    level = {"run_id": 9, "model": "m", "concurrency": 1, "status": "running"}
+    level = {
+        "run_id": 9,
+        "model": "m",
+        "concurrency": 1,
+        "status": "running",
+    }
     with (
         Writer(tmp_path / "results.db", say=lambda text: None) as writer,
         pytest.raises(ResultsError, match="FOREIGN KEY"),
@@ -158,7 +186,10 @@ def test_rows_are_there_within_a_second_without_a_flush(tmp_path):
         writer.update("run", 2, {"status": "finished"})
         writer.flush()
         assert count(path, "run WHERE status = 'finished'") == 1
-    assert not os.path.exists(f"{path}-wal") or os.path.getsize(f"{path}-wal") == 0
+    assert (
+        not os.path.exists(f"{path}-wal")
+        or os.path.getsize(f"{path}-wal") == 0
+    )
 
 
 def test_two_writers_share_a_file(tmp_path):
@@ -196,19 +227,28 @@ def test_kill_9_costs_at_most_the_last_second(tmp_path):
     child.wait()
     child.stdout.close()
     connection = sqlite3.connect(path)
-    stored = {int(row[0]) for row in connection.execute("SELECT started_unix FROM run")}
-    assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    stored = {
+        int(row[0])
+        for row in connection.execute("SELECT started_unix FROM run")
+    }
+    assert (
+        connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    )
     assert {i for at, i in seen if at < killed_at - 1.0} <= stored
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root to mount a small disk"
+    not hasattr(os, "getuid") or os.getuid() != 0,
+    reason="needs root to mount a small disk",
 )
-def test_a_full_disk_is_one_line_and_loses_nothing_committed(tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line_and_loses_nothing_committed(
+    tmp_path, monkeypatch
+):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", disk], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", disk],
+        capture_output=True,
     ).returncode:
         pytest.skip("this machine does not let us mount")
     monkeypatch.setattr(writer_module, "WRITE_PATIENCE_S", 0.5)
@@ -219,10 +259,15 @@ def test_a_full_disk_is_one_line_and_loses_nothing_committed(tmp_path, monkeypat
         with pytest.raises(ResultsError, match="full"):
             for _ in range(100):
                 writer.insert("run", RUN | {"arguments": "x" * 20_000})
-        for number in range(40):  # of which only the small ones may have room
+        # of which only the small ones may have room
+        for number in range(40):
             writer.add(
                 "event",
-                {"run_id": first, "kind": "x", "detail": "y" * (100_000 if number % 2 else 1)},
+                {
+                    "run_id": first,
+                    "kind": "x",
+                    "detail": "y" * (100_000 if number % 2 else 1),
+                },
             )
         with pytest.raises(
             ResultsError,
@@ -231,9 +276,15 @@ def test_a_full_disk_is_one_line_and_loses_nothing_committed(tmp_path, monkeypat
             writer.close()
         assert len(said) == 1 and "full" in said[0]
         connection = sqlite3.connect(disk / "results.db")
-        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         assert (
-            connection.execute("SELECT count(*) FROM run WHERE id = ?", (first,)).fetchone()[0] == 1
+            connection.execute("PRAGMA integrity_check").fetchone()[0]
+            == "ok"
+        )
+        assert (
+            connection.execute(
+                "SELECT count(*) FROM run WHERE id = ?", (first,)
+            ).fetchone()[0]
+            == 1
         )
         connection.close()
     finally:

@@ -23,7 +23,15 @@ def rows(path, sql):
 def test_what_goes_out_comes_back(tmp_path):
     made_up_results.write(tmp_path / "a.db", failures=3, levels=(1, 2, 8))
     assert (
-        analyze.main(["--db", str(tmp_path / "a.db"), "--no-charts", "--export-csv", str(tmp_path)])
+        analyze.main(
+            [
+                "--db",
+                str(tmp_path / "a.db"),
+                "--no-charts",
+                "--export-csv",
+                str(tmp_path),
+            ]
+        )
         == 0
     )
     folder = tmp_path / "ollama" / "tiny-7b" / "test_results_8"
@@ -33,10 +41,14 @@ def test_what_goes_out_comes_back(tmp_path):
         "process_4242_metrics.csv",
         "request_summary.csv",
     ]
-    assert importer.main([str(tmp_path), "--db", str(tmp_path / "b.db")]) == 0
+    assert (
+        importer.main([str(tmp_path), "--db", str(tmp_path / "b.db")]) == 0
+    )
     back = rows(tmp_path / "b.db", NUMBERS)
     assert [row for row in back if row[2] == "completed"] == [
-        row for row in rows(tmp_path / "a.db", NUMBERS) if row[2] == "completed"
+        row
+        for row in rows(tmp_path / "a.db", NUMBERS)
+        if row[2] == "completed"
     ]
     assert sum(row[2] == "http_error" for row in back) == 3
     watts = "SELECT concurrency, round(mean_w, 2) FROM energy_summary ORDER BY 1"
@@ -47,7 +59,15 @@ def test_what_goes_out_comes_back(tmp_path):
 
 def test_the_columns_are_the_original_ones(tmp_path):
     made_up_results.write(tmp_path / "a.db", levels=(2,))
-    analyze.main(["--db", str(tmp_path / "a.db"), "--no-charts", "--export-csv", str(tmp_path)])
+    analyze.main(
+        [
+            "--db",
+            str(tmp_path / "a.db"),
+            "--no-charts",
+            "--export-csv",
+            str(tmp_path),
+        ]
+    )
     for path in (tmp_path / "ollama").rglob("*.csv"):
         kind = "process" if path.name.startswith("process") else path.name
         with path.open(encoding="utf-8") as file:
@@ -55,7 +75,10 @@ def test_the_columns_are_the_original_ones(tmp_path):
 
 
 def test_text_is_never_a_formula():
-    assert [export.escape_formula(text) for text in ("=1+1", "+1", "-1", "@x", "Completed")] == [
+    assert [
+        export.escape_formula(text)
+        for text in ("=1+1", "+1", "-1", "@x", "Completed")
+    ] == [
         "'=1+1",
         "'+1",
         "'-1",

@@ -34,7 +34,8 @@ def tree(tmp_path):
         "2025-02-02T10:05:00-03:00,100.00,0.01,444.00\n"
     )  # the last: five minutes after the level
     (one / "process_42_metrics.csv").write_text(
-        PROCESS + "2025-02-02T10:00:05-03:00,42,250.50,14.50,18,41,1000,512\n"
+        PROCESS
+        + "2025-02-02T10:00:05-03:00,42,250.50,14.50,18,41,1000,512\n"
         "-02T10:00:06-03:00,42,1.00,14.50,18,41,1000,512\n"
         "2025-02-02T10:00:07-03:00,42,1.00,14.50,18,41,10"
     )
@@ -48,7 +49,8 @@ def tree(tmp_path):
     (two / "gpu_metrics.csv").write_text(
         GPU
         + "".join(
-            f"2025-02-02T10:00:{second}-03:00,100.00,5.00,1000.00\n" for second in range(28, 41)
+            f"2025-02-02T10:00:{second}-03:00,100.00,5.00,1000.00\n"
+            for second in range(28, 41)
         )
     )
     return tmp_path / "study"
@@ -67,18 +69,25 @@ def rows(path, sql):
 
 def test_a_long_pause_or_a_lower_level_begins_a_run(tree, tmp_path):
     assert run_import(tree, tmp_path / "r.db") == 0
-    assert rows(tmp_path / "r.db", "SELECT run_id, concurrency, repeat FROM level ORDER BY id") == [
+    assert rows(
+        tmp_path / "r.db",
+        "SELECT run_id, concurrency, repeat FROM level ORDER BY id",
+    ) == [
         (1, 1, 1),
         (2, 1, 1),
         (2, 2, 1),
     ]
-    assert rows(tmp_path / "r.db", "SELECT started_unix, source, status FROM run") == [
+    assert rows(
+        tmp_path / "r.db", "SELECT started_unix, source, status FROM run"
+    ) == [
         (1738242010.0, "import", "finished"),
         (1738501202.0, "import", "finished"),
     ]  # 10:00:20 - 0.5 - 9.5 in -03:00
 
 
-def test_instants_follow_from_the_end_the_wait_and_the_duration(tree, tmp_path):
+def test_instants_follow_from_the_end_the_wait_and_the_duration(
+    tree, tmp_path
+):
     run_import(tree, tmp_path / "r.db")
     assert rows(
         tmp_path / "r.db",
@@ -87,7 +96,15 @@ def test_instants_follow_from_the_end_the_wait_and_the_duration(tree, tmp_path):
     ) == [
         (0, 500_000_000, 10_000_000_000, 0.5, 9.5, 500 / 9.5, "words"),
         (0, 2_000_000_000, 10_000_000_000, 2.0, 8.0, 50.0, "words"),
-        (25_000_000_000, 28_000_000_000, 38_000_000_000, 3.0, 10.0, 30.0, "words"),
+        (
+            25_000_000_000,
+            28_000_000_000,
+            38_000_000_000,
+            3.0,
+            10.0,
+            30.0,
+            "words",
+        ),
     ]
 
 
@@ -99,7 +116,8 @@ def test_a_failure_is_a_failure_and_its_zeros_are_unknown(tree, tmp_path):
         WHERE status <> 'completed'""",
     ) == [("http_error", 500, None, None, "status 500, noted as Waiting")]
     assert rows(
-        tmp_path / "r.db", "SELECT error_ratio FROM level_summary WHERE concurrency = 2"
+        tmp_path / "r.db",
+        "SELECT error_ratio FROM level_summary WHERE concurrency = 2",
     ) == [(0.5,)]
 
 
@@ -117,9 +135,14 @@ def test_samples_stay_in_their_own_level(tree, tmp_path):
     ) == [(2.505, 0.145, 512 * 1024, 1000 * 1024, 18, 41)]
 
 
-def test_usage_that_is_always_100_is_unknown_and_the_file_says_why(tree, tmp_path, capsys):
+def test_usage_that_is_always_100_is_unknown_and_the_file_says_why(
+    tree, tmp_path, capsys
+):
     run_import(tree, tmp_path / "r.db")
-    assert rows(tmp_path / "r.db", "SELECT DISTINCT gpu_busy_ratio FROM power_sample") == [(None,)]
+    assert rows(
+        tmp_path / "r.db",
+        "SELECT DISTINCT gpu_busy_ratio FROM power_sample",
+    ) == [(None,)]
     assert rows(
         tmp_path / "r.db",
         "SELECT count(*) FROM event WHERE kind = 'import_left_out'"
@@ -130,16 +153,24 @@ def test_usage_that_is_always_100_is_unknown_and_the_file_says_why(tree, tmp_pat
 
 def test_usage_that_varies_is_kept(tree, tmp_path):
     for path in tree.rglob("gpu_metrics.csv"):
-        path.write_text(path.read_text().replace("100.00,10.00", "25.00,10.00"))
+        path.write_text(
+            path.read_text().replace("100.00,10.00", "25.00,10.00")
+        )
     run_import(tree, tmp_path / "r.db")
-    assert (0.25,) in rows(tmp_path / "r.db", "SELECT DISTINCT gpu_busy_ratio FROM power_sample")
+    assert (0.25,) in rows(
+        tmp_path / "r.db",
+        "SELECT DISTINCT gpu_busy_ratio FROM power_sample",
+    )
 
 
 def test_cut_lines_are_reported_and_left_out(tree, tmp_path, capsys):
     run_import(tree, tmp_path / "r.db")
     said = " ".join(capsys.readouterr().out.split())
     assert "1 x line cut in half (1/process_42_metrics.csv:3)" in said
-    assert "1 x last line without an end, perhaps cut (1/process_42_metrics.csv:4)" in said
+    assert (
+        "1 x last line without an end, perhaps cut (1/process_42_metrics.csv:4)"
+        in said
+    )
     outside = "1 x GPU sample outside its level: the sampler ran on after the level had ended"
     assert f"{outside} (1/gpu_metrics.csv:4)" in said
 
@@ -170,10 +201,15 @@ def test_a_start_appended_later_is_all_that_is_added(tree, tmp_path):
     assert rows(tmp_path / "r.db", "SELECT count(*) FROM run") == [(3,)]
 
 
-def test_requests_without_a_time_are_told_and_not_guessed(tree, tmp_path, capsys):
+def test_requests_without_a_time_are_told_and_not_guessed(
+    tree, tmp_path, capsys
+):
     one = tree / "ollama" / "tiny-7b" / "test_results_1"
-    lines = (one / "duration_metrics.csv").read_text().splitlines(keepends=True)
-    (one / "duration_metrics.csv").write_text(lines[0] + lines[2])  # the first start's line is lost
+    lines = (
+        (one / "duration_metrics.csv").read_text().splitlines(keepends=True)
+    )
+    # the first start's line is lost
+    (one / "duration_metrics.csv").write_text(lines[0] + lines[2])
     run_import(tree, tmp_path / "r.db")
     assert rows(
         tmp_path / "r.db",
@@ -190,16 +226,24 @@ def test_requests_without_a_time_are_told_and_not_guessed(tree, tmp_path, capsys
         ("duration_metrics.csv", b"Timestamp\n1\n"),
     ],
 )
-def test_a_strange_file_is_left_out_not_a_crash(tree, tmp_path, capsys, name, content):
-    (tree / "ollama" / "tiny-7b" / "test_results_2" / name).write_bytes(content)
+def test_a_strange_file_is_left_out_not_a_crash(
+    tree, tmp_path, capsys, name, content
+):
+    (tree / "ollama" / "tiny-7b" / "test_results_2" / name).write_bytes(
+        content
+    )
     assert run_import(tree, tmp_path / "r.db") == 0
-    assert "file without the expected header" in " ".join(capsys.readouterr().out.split())
+    assert "file without the expected header" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_failures_are_one_line(tmp_path, capsys):
     assert run_import(tmp_path / "absent", tmp_path / "r.db") == 1
     assert run_import(tmp_path, tmp_path / "r.db") == 1
-    (tmp_path / "other.db").write_text("not a database at all, but long enough to look at")
+    (tmp_path / "other.db").write_text(
+        "not a database at all, but long enough to look at"
+    )
     assert capsys.readouterr().err.count("\n") == 2
 
 
@@ -222,15 +266,20 @@ def test_a_process_file_written_twice_counts_once(tree, tmp_path, capsys):
     ) == [(30,)]
 
 
-def test_what_the_file_refuses_is_one_line(tree, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(storing, "to_ns", lambda seconds: 0)  # two samples at the same instant
+def test_what_the_file_refuses_is_one_line(
+    tree, tmp_path, capsys, monkeypatch
+):
+    # two samples at the same instant
+    monkeypatch.setattr(storing, "to_ns", lambda seconds: 0)
     assert run_import(tree, tmp_path / "r.db") == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_half_an_import_is_none(tree, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        storing, "store_samples", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt())
+        storing,
+        "store_samples",
+        lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()),
     )
     assert run_import(tree, tmp_path / "r.db") == 130
     assert rows(tmp_path / "r.db", "SELECT count(*) FROM run") == [(0,)]

@@ -23,9 +23,9 @@ def axes(spec):
 
 def values(spec):
     """All rows that a spec carries."""
-    return list(itertools.chain.from_iterable(spec.get("datasets", {}).values())) + [
-        row for row in flat(spec) if isinstance(row, dict)
-    ]
+    return list(
+        itertools.chain.from_iterable(spec.get("datasets", {}).values())
+    ) + [row for row in flat(spec) if isinstance(row, dict)]
 
 
 def flat(spec):

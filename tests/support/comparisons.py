@@ -16,4 +16,6 @@ def lines(results, capsys, *more):
 
 
 def row(lines, at, what):
-    return next((line for line in lines if line.startswith(f"{at:>7}  {what} ")), "")
+    return next(
+        (line for line in lines if line.startswith(f"{at:>7}  {what} ")), ""
+    )

@@ -126,7 +126,14 @@ def write_run(
         scope="CPU, GPU and ANE",
         status="ok",
     )
-    process_id = insert(database, "process", run_id=run_id, pid=4242, role="runner", name="ollama")
+    process_id = insert(
+        database,
+        "process",
+        run_id=run_id,
+        pid=4242,
+        role="runner",
+        name="ollama",
+    )
     now = 5 * S
     for n in levels:
         now = (
@@ -185,12 +192,26 @@ def write_run(
             memory_used_bytes=12 * GIB,
             swap_used_bytes=0,
         )
-    database.execute("UPDATE run SET ended_ns = ? WHERE id = ?", [now, run_id])
+    database.execute(
+        "UPDATE run SET ended_ns = ? WHERE id = ?", [now, run_id]
+    )
     return run_id
 
 
 def write_level(
-    database, chance, run_id, target_id, model, n, slots, rate, failures, chunks, now, error, tokens
+    database,
+    chance,
+    run_id,
+    target_id,
+    model,
+    n,
+    slots,
+    rate,
+    failures,
+    chunks,
+    now,
+    error,
+    tokens,
 ):
     level_id = insert(
         database,
@@ -212,10 +233,20 @@ def write_level(
     )
     free = [now] * slots
     for number in range(1, n + 1):
-        request = {"level_id": level_id, "target_id": target_id, "number": number, "sent_ns": now}
+        request = {
+            "level_id": level_id,
+            "target_id": target_id,
+            "number": number,
+            "sent_ns": now,
+        }
         if number <= failures:
             insert(
-                database, "request", **request, status="reset", error=error, ended_ns=now + S // 2
+                database,
+                "request",
+                **request,
+                status="reset",
+                error=error,
+                ended_ns=now + S // 2,
             )
             continue
         begin = min(free)
@@ -263,7 +294,9 @@ def write_level(
                 is_reasoning=int(place < tokens // 3),
             )
     end = max(max(free), now + S)
-    database.execute("UPDATE level SET ended_ns = ? WHERE id = ?", [end, level_id])
+    database.execute(
+        "UPDATE level SET ended_ns = ? WHERE id = ?", [end, level_id]
+    )
     return end
 
 

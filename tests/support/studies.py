@@ -10,7 +10,8 @@ from ollama_bench.storage.connection import connect
 SLO = {"ttft": 10.0, "tokens_per_s": 10.0}
 
 
-THROUGHPUT = {  # of the published study, 7B and 1.5B: at once, tokens/s of all
+# of the published study, 7B and 1.5B: at once, tokens/s of all
+THROUGHPUT = {
     "7b": {
         1: 50.9,
         2: 60.8,
@@ -70,7 +71,9 @@ def made_of(rates=None, waits=None, **columns):
         | {column: values.get(n) for column, values in columns.items()}
         for n in (rates or waits)
     ]
-    return selection.Study("tiny:7b", [], levels, [], {"cpu_cores": 8}, [], [], [], {})
+    return selection.Study(
+        "tiny:7b", [], levels, [], {"cpu_cores": 8}, [], [], [], {}
+    )
 
 
 def change(path, *statements):

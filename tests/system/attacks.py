@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
 
 
 ESCAPES = "\x1b[31m\x1b]0;owned\x07\x9b2J\r\u202e"
@@ -23,7 +25,9 @@ ESCAPES = "\x1b[31m\x1b]0;owned\x07\x9b2J\r\u202e"
 KEY = "sk-secret-4711-never-to-be-seen"
 
 
-as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
+as_root = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="needs root"
+)
 
 
 def run(script, *arguments, cwd, **environment):
@@ -44,7 +48,16 @@ def run(script, *arguments, cwd, **environment):
     return done
 
 
-QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
+QUICK = [
+    "--cooldown",
+    "0",
+    "--idle",
+    "0",
+    "--plain",
+    "--no-monitor",
+    "--warmup",
+    "0",
+]
 
 
 @contextlib.contextmanager
@@ -56,9 +69,14 @@ def server(answer):
         def do(self):
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked.append((self.command, self.path))
-            status, headers, body = answer(self.command, self.path, self.headers)
+            status, headers, body = answer(
+                self.command, self.path, self.headers
+            )
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            for name, value in {
+                **headers,
+                "Content-Length": str(len(body)),
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
@@ -69,7 +87,9 @@ def server(answer):
             pass
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, args=[0.05], daemon=True)
+    thread = threading.Thread(
+        target=httpd.serve_forever, args=[0.05], daemon=True
+    )
     thread.start()
     try:
         yield f"http://127.0.0.1:{httpd.server_port}", asked

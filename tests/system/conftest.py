@@ -5,14 +5,34 @@ import pytest
 
 @pytest.fixture(scope="module")
 def steady(module_sim):
-    return module_sim("--profile", "exact", "--ttft", "20", "--itl", "10", "--tokens", "30")
+    return module_sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "10",
+        "--tokens",
+        "30",
+    )
 
 
 @pytest.fixture(scope="module")
 def slow(module_sim):
-    return module_sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "60")
+    return module_sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "20",
+        "--tokens",
+        "60",
+    )
 
 
 @pytest.fixture(scope="module")
 def short(module_sim):
-    return module_sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "10")
+    return module_sim(
+        "--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "10"
+    )

@@ -58,7 +58,9 @@ def fire(
     )
     kept = Kept()
     level.run(kept)
-    level.outcomes = sorted(kept.outcomes, key=lambda outcome: outcome.task.number)
+    level.outcomes = sorted(
+        kept.outcomes, key=lambda outcome: outcome.task.number
+    )
     return level
 
 
@@ -77,7 +79,11 @@ def nothing_left():
     """No thread and no descriptor more than before."""
     gc.collect()
     process, threads = psutil.Process(), threading.active_count()
-    count = process.num_fds if hasattr(process, "num_fds") else process.num_handles
+    count = (
+        process.num_fds
+        if hasattr(process, "num_fds")
+        else process.num_handles
+    )
     descriptors = count()
     yield
     until = time.monotonic() + LEFT_OVER_S
@@ -91,16 +97,23 @@ def nothing_left():
 
 def check(level, count, statuses, http_status=None):
     """One outcome a request, each of a status that is right, each a row that SQLite takes."""
-    assert [outcome.task.number for outcome in level.outcomes] == list(range(1, count + 1))
+    assert [outcome.task.number for outcome in level.outcomes] == list(
+        range(1, count + 1)
+    )
     for outcome in level.outcomes:
         assert outcome.status in statuses, (outcome.status, outcome.error)
         assert http_status is None or outcome.http_status == http_status
-        assert (outcome.error is None) == (outcome.status == "completed") and len(
-            (outcome.error or "x").splitlines()
-        ) == 1
+        assert (outcome.error is None) == (
+            outcome.status == "completed"
+        ) and len((outcome.error or "x").splitlines()) == 1
         row = outcome.to_figures(0)
-        assert all(value is None or isinstance(value, (int, str)) for value in row.values())
-        assert row["ended_ns"] is not None and list(outcome.chunk_ns) == sorted(outcome.chunk_ns)
+        assert all(
+            value is None or isinstance(value, (int, str))
+            for value in row.values()
+        )
+        assert row["ended_ns"] is not None and list(
+            outcome.chunk_ns
+        ) == sorted(outcome.chunk_ns)
         if row["first_text_ns"] is not None:
             assert (
                 row["sent_ns"]
@@ -115,16 +128,23 @@ def check(level, count, statuses, http_status=None):
 @contextlib.contextmanager
 def raw_server(answer, tls=False):
     """Calls answer(connection) for each connection, in a thread; its URL."""
-    over, listener = threading.Event(), socket.create_server(("127.0.0.1", 0), backlog=256)
+    over, listener = (
+        threading.Event(),
+        socket.create_server(("127.0.0.1", 0), backlog=256),
+    )
     listener.settimeout(0.1)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(FIXTURES / "localhost-cert.pem", FIXTURES / "localhost-key.pem")
+    context.load_cert_chain(
+        FIXTURES / "localhost-cert.pem", FIXTURES / "localhost-key.pem"
+    )
 
     def serve(connection):
         with contextlib.suppress(OSError), connection:
             connection.settimeout(20)
             if tls:
-                connection = context.wrap_socket(connection, server_side=True)
+                connection = context.wrap_socket(
+                    connection, server_side=True
+                )
             answer(connection)
             if tls:
                 connection.close()
@@ -132,7 +152,9 @@ def raw_server(answer, tls=False):
     def accept():
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
-                thread = threading.Thread(target=serve, args=[listener.accept()[0]], daemon=True)
+                thread = threading.Thread(
+                    target=serve, args=[listener.accept()[0]], daemon=True
+                )
                 thread.start()
                 workers.append(thread)
 
@@ -185,7 +207,8 @@ def endless(head, piece):
 
     def answer(connection):
         asked(connection)
-        connection.settimeout(2)  # the kernel of a client that is gone need not say so
+        # the kernel of a client that is gone need not say so
+        connection.settimeout(2)
         connection.sendall(head)
         while True:
             connection.sendall(piece)
@@ -206,4 +229,7 @@ CHUNKED, UNTIL_EOF = (
 )
 
 
-WORD, DONE = b'{"response":"x","done":false}\n', b'{"response":"","done":true}\n'
+WORD, DONE = (
+    b'{"response":"x","done":false}\n',
+    b'{"response":"","done":true}\n',
+)

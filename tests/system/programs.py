@@ -12,13 +12,26 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor", "--warmup", "0"]
+QUICK = [
+    "--cooldown",
+    "0",
+    "--idle",
+    "0",
+    "--plain",
+    "--no-monitor",
+    "--warmup",
+    "0",
+]
 
 
-linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
+linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="needs Linux"
+)
 
 
-as_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
+as_root = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() != 0, reason="needs root"
+)
 
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
@@ -26,7 +39,9 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 def start(*arguments, cwd, env=None):
     clean = {
-        name: value for name, value in os.environ.items() if name not in ("OLLAMA_HOST", "SUDO_UID")
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("OLLAMA_HOST", "SUDO_UID")
     }
     return subprocess.Popen(
         [sys.executable, str(ROOT / "bench.py"), *map(str, arguments)],
@@ -54,8 +69,12 @@ def query(path, sql):
 
 def long_dead(path):
     """As if a run that was killed had given its last sign of life a day ago."""
-    with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection:
-        connection.execute("UPDATE run SET seen_unix = seen_unix - 86400 WHERE status = 'running'")
+    with contextlib.closing(
+        sqlite3.connect(path, timeout=20)
+    ) as connection:
+        connection.execute(
+            "UPDATE run SET seen_unix = seen_unix - 86400 WHERE status = 'running'"
+        )
         connection.commit()
 
 
@@ -65,7 +84,10 @@ def assert_sound(path):
         and query(path, "PRAGMA foreign_key_check") == []
     )
     assert (
-        query(path, "SELECT count(*) FROM request GROUP BY level_id, number HAVING count(*) > 1")
+        query(
+            path,
+            "SELECT count(*) FROM request GROUP BY level_id, number HAVING count(*) > 1",
+        )
         == []
     )
 
@@ -74,7 +96,9 @@ def wait_for(process, words):
     for line in process.stdout:
         if words in line:
             return
-    raise AssertionError(f"{words!r} was never said: {process.stderr.read()}")
+    raise AssertionError(
+        f"{words!r} was never said: {process.stderr.read()}"
+    )
 
 
 IMPATIENT = """
@@ -90,7 +114,9 @@ sys.exit(bench.main({arguments!r}))
 
 def start_impatient(*arguments, cwd, more=""):
     """bench.py with a writer that gives up after 1.5 s."""
-    code = IMPATIENT.format(root=str(ROOT), more=more, arguments=[*map(str, arguments)])
+    code = IMPATIENT.format(
+        root=str(ROOT), more=more, arguments=[*map(str, arguments)]
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=cwd,

@@ -60,8 +60,12 @@ def test_a_clock_that_is_set_back_changes_no_duration(slow, tmp_path):
 
 
 @posix
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL] if os.name == "posix" else [])
-def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(slow, tmp_path, end):
+@pytest.mark.parametrize(
+    "end", [signal.SIGINT, signal.SIGKILL] if os.name == "posix" else []
+)
+def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(
+    slow, tmp_path, end
+):
     """Or the power samples of one would count for the other."""
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
     asked = [
@@ -107,9 +111,26 @@ def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(s
 @posix
 def test_a_sleep_of_everything_is_survived(sim, tmp_path):
     """As a laptop's: server and client stop for some seconds and go on."""
-    sleeper = sim("--profile", "exact", "--ttft", "20", "--itl", "20", "--tokens", "60")
+    sleeper = sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "20",
+        "--tokens",
+        "60",
+    )
     process = start(
-        "4", "--repeat", "2", "--stall", "2", "--host", sleeper.url, *QUICK, cwd=tmp_path
+        "4",
+        "--repeat",
+        "2",
+        "--stall",
+        "2",
+        "--host",
+        sleeper.url,
+        *QUICK,
+        cwd=tmp_path,
     )
     wait_for(process, "level 1 of 2")
     time.sleep(0.5)
@@ -122,9 +143,14 @@ def test_a_sleep_of_everything_is_survived(sim, tmp_path):
     code, _, err = finish(process)
     path = tmp_path / "results.db"
     assert len(err.splitlines()) <= 1
-    assert query(path, "SELECT status FROM level ORDER BY id") == [("finished",), ("finished",)]
-    assert query(path, "SELECT count(*), sum(status = 'in_flight') FROM request") == [(8, 0)]
-    assert query(path, "SELECT DISTINCT status FROM request WHERE level_id = 2") == [
-        ("completed",)
-    ]  # the next level is whole
+    assert query(path, "SELECT status FROM level ORDER BY id") == [
+        ("finished",),
+        ("finished",),
+    ]
+    assert query(
+        path, "SELECT count(*), sum(status = 'in_flight') FROM request"
+    ) == [(8, 0)]
+    assert query(
+        path, "SELECT DISTINCT status FROM request WHERE level_id = 2"
+    ) == [("completed",)]  # the next level is whole
     assert_sound(path)

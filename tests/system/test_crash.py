@@ -29,9 +29,18 @@ def test_killed_at_fifty_moments(steady, tmp_path):
     chance = random.Random(7)
     jobs = [(number, chance.uniform(0.6, 4.5)) for number in range(KILLS)]
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda job: kill_one(tmp_path / str(job[0]), steady, job[1]), jobs))
-    assert sum(in_flight for in_flight, _ in found) > 0  # some were killed in the middle of a level
-    assert sum(witnessed for _, witnessed in found) > KILLS  # and many had ended long enough before
+        found = list(
+            pool.map(
+                lambda job: kill_one(
+                    tmp_path / str(job[0]), steady, job[1]
+                ),
+                jobs,
+            )
+        )
+    # some were killed in the middle of a level
+    assert sum(in_flight for in_flight, _ in found) > 0
+    # and many had ended long enough before
+    assert sum(witnessed for _, witnessed in found) > KILLS
 
 
 ASKED = ["1,2,4", "--repeat", "3"]
@@ -40,28 +49,46 @@ ASKED = ["1,2,4", "--repeat", "3"]
 def kill_one(folder, steady, after_s):
     """How many requests were in flight in the file, and how many the server had ended in time."""
     folder.mkdir()
-    asked = [*ASKED, "--prompt", f"of run {folder.name}.", "--host", steady.url, *QUICK]
+    asked = [
+        *ASKED,
+        "--prompt",
+        f"of run {folder.name}.",
+        "--host",
+        steady.url,
+        *QUICK,
+    ]
     process = start(*asked, cwd=folder)
     time.sleep(after_s)
     process.kill()
     killed_ns = time.perf_counter_ns()  # the simulator's clock too
     process.communicate()
     time.sleep(0.5)  # for the log to be written
-    log = [entry for entry in steady.log() if f"of run {folder.name}." in entry["prompt_prefix"]]
+    log = [
+        entry
+        for entry in steady.log()
+        if f"of run {folder.name}." in entry["prompt_prefix"]
+    ]
     witnessed = sum(
-        entry["outcome"] == "done" and entry["end_ns"] < killed_ns - LONGEST_LOSS_NS
+        entry["outcome"] == "done"
+        and entry["end_ns"] < killed_ns - LONGEST_LOSS_NS
         for entry in log
     )
     path = folder / "results.db"
     if not path.exists():
         assert witnessed == 0
         return 0, 0
-    database = connect(path)  # the file is ours and whole, or opening raises
+    # the file is ours and whole, or opening raises
+    database = connect(path)
     database.close()
     long_dead(path)
     assert_sound(path)
-    stored = dict(query(path, "SELECT status, count(*) FROM request GROUP BY status"))
-    assert set(stored) <= {"completed", "in_flight"} and stored.get("completed", 0) >= witnessed
+    stored = dict(
+        query(path, "SELECT status, count(*) FROM request GROUP BY status")
+    )
+    assert (
+        set(stored) <= {"completed", "in_flight"}
+        and stored.get("completed", 0) >= witnessed
+    )
     replies = query(
         path,
         "SELECT count(*) FROM request "
@@ -76,7 +103,11 @@ def kill_one(folder, steady, after_s):
             "SELECT concurrency, repeat, completed FROM level_summary "
             "WHERE status = 'finished' ORDER BY repeat, concurrency",
         )
-        assert done == [(level, repeat, level) for repeat in (1, 2, 3) for level in (1, 2, 4)]
+        assert done == [
+            (level, repeat, level)
+            for repeat in (1, 2, 3)
+            for level in (1, 2, 4)
+        ]
         assert_sound(path)
     return stored.get("in_flight", 0), witnessed
 
@@ -95,7 +126,12 @@ def test_a_row_that_cannot_be_stored_is_no_end_of_the_writer(tmp_path):
             },
         )
         for detail in ("a", "\ud800", 10**30, object(), "b"):
-            writer.add("event", {"run_id": run_id, "kind": "x", "detail": detail})
+            writer.add(
+                "event", {"run_id": run_id, "kind": "x", "detail": detail}
+            )
         writer.flush()
-    assert query(tmp_path / "results.db", "SELECT detail FROM event") == [("a",), ("b",)]
+    assert query(tmp_path / "results.db", "SELECT detail FROM event") == [
+        ("a",),
+        ("b",),
+    ]
     assert writer.rejected == 3 and all("\n" not in line for line in said)

@@ -54,11 +54,24 @@ def bench(cwd, url, *arguments, env=None):
         ("escape_codes:error", 1, {"stream_error"}),
     ],
 )
-def test_the_exit_code_tells_whether_any_level_got_no_reply(sim, tmp_path, fault, code, statuses):
+def test_the_exit_code_tells_whether_any_level_got_no_reply(
+    sim, tmp_path, fault, code, statuses
+):
     server = sim(
-        "--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "10", "--fault", fault
+        "--profile",
+        "exact",
+        "--ttft",
+        "5",
+        "--itl",
+        "1",
+        "--tokens",
+        "10",
+        "--fault",
+        fault,
     )
-    done = bench(tmp_path, server.url, "1,8", "--warmup", "0", "--stall", "1")
+    done = bench(
+        tmp_path, server.url, "1,8", "--warmup", "0", "--stall", "1"
+    )
     assert done.returncode == code, done.stdout + done.stderr
     connection = sqlite3.connect(tmp_path / "results.db")
     found = connection.execute(
@@ -67,11 +80,15 @@ def test_the_exit_code_tells_whether_any_level_got_no_reply(sim, tmp_path, fault
     assert [row[1] for row in found] == [1, 8] and {
         row[2] for row in found
     } <= statuses  # the run went on to the second level
-    assert connection.execute("SELECT status FROM run").fetchone() == ("finished",)
+    assert connection.execute("SELECT status FROM run").fetchone() == (
+        "finished",
+    )
     connection.close()
 
 
-def test_words_that_the_console_cannot_write_are_no_end_of_the_run(sim, tmp_path):
+def test_words_that_the_console_cannot_write_are_no_end_of_the_run(
+    sim, tmp_path
+):
     def answer(connection):
         models = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"data": [{"id": "x"}]}'
         connection.sendall(
@@ -91,4 +108,8 @@ def test_words_that_the_console_cannot_write_are_no_end_of_the_run(sim, tmp_path
             "0",
             env={"PYTHONIOENCODING": "ascii"},
         )
-    assert done.returncode == 1 and "500" in done.stdout and len(done.stderr.splitlines()) <= 1
+    assert (
+        done.returncode == 1
+        and "500" in done.stdout
+        and len(done.stderr.splitlines()) <= 1
+    )

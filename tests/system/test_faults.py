@@ -45,7 +45,11 @@ SIMULATED = [  # fault, statuses that are right, HTTP status
     ("empty_chunks:16000", {"completed"}, 200),
     ("pings", {"completed"}, 200),
     ("wrong_content_length:long", {"reset", "completed"}, 200),
-    ("wrong_content_length:short", {"truncated", "stream_error", "completed"}, 200),
+    (
+        "wrong_content_length:short",
+        {"truncated", "stream_error", "completed"},
+        200,
+    ),
     ("content_length", {"completed"}, 200),
     ("until_eof", {"completed"}, 200),
     ("gzip", {"completed"}, 200),
@@ -76,20 +80,27 @@ SIMULATED = [  # fault, statuses that are right, HTTP status
     SIMULATED,
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_each_fault_at_each_level(short, fault, statuses, http_status, count):
+def test_each_fault_at_each_level(
+    short, fault, statuses, http_status, count
+):
     with nothing_left():
         level = fire(short.url, count, fault=fault)
     check(level, count, statuses, http_status)
     if fault.startswith(("counters", "missing")):
-        assert {outcome.to_figures(0)["output_tokens_source"] for outcome in level.outcomes} == {
-            "chunks"
-        }
-        assert {outcome.to_figures(0)["server_total_ns"] for outcome in level.outcomes} == {None}
+        assert {
+            outcome.to_figures(0)["output_tokens_source"]
+            for outcome in level.outcomes
+        } == {"chunks"}
+        assert {
+            outcome.to_figures(0)["server_total_ns"]
+            for outcome in level.outcomes
+        } == {None}
 
 
 def test_a_stream_that_breaks_off_is_told_in_plain_words(short):
     assert (
-        fire(short.url, 1, fault="no_done").outcomes[0].error == "connection closed in mid-stream"
+        fire(short.url, 1, fault="no_done").outcomes[0].error
+        == "connection closed in mid-stream"
     )
     with raw_server(saying(CHUNKED + b"zz\r\nhello\r\n")) as url:
         assert fire(url, 1).outcomes[0].error == "invalid chunk size 'zz'"
@@ -108,19 +119,33 @@ def test_a_stream_that_breaks_off_is_told_in_plain_words(short):
     ],
 )
 def test_the_other_protocol_fares_alike(short, fault):
-    statuses = next(statuses for name, statuses, _ in SIMULATED if name == fault)
+    statuses = next(
+        statuses for name, statuses, _ in SIMULATED if name == fault
+    )
     with nothing_left():
         level = fire(short.url, 64, "openai", fault=fault)
     check(level, 64, statuses)
 
 
 @pytest.mark.parametrize(
-    "fault", ["reset_mid_line", "429", "html_502", "no_done", "error_first", "garbage"]
+    "fault",
+    [
+        "reset_mid_line",
+        "429",
+        "html_502",
+        "no_done",
+        "error_first",
+        "garbage",
+    ],
 )
 def test_a_closed_loop_goes_on_past_failures(short, fault):
     with nothing_left():
         level = fire(short.url, 8, fault=fault, planned=100)
-    check(level, 100, next(statuses for name, statuses, _ in SIMULATED if name == fault))
+    check(
+        level,
+        100,
+        next(statuses for name, statuses, _ in SIMULATED if name == fault),
+    )
 
 
 def test_a_slow_drip_is_cut_at_the_deadline(short):
@@ -138,8 +163,13 @@ def test_a_slow_drip_is_cut_at_the_deadline(short):
 def test_a_line_of_5_mb_and_a_million_empty_chunks(short):
     before = psutil.Process().memory_info().rss
     with nothing_left():
-        patient = load.Limits(stall_s=20)  # the simulator needs its time for 320 MB
-        check(fire(short.url, 64, fault="huge_line", limits=patient), 64, {"completed"})
+        # the simulator needs its time for 320 MB
+        patient = load.Limits(stall_s=20)
+        check(
+            fire(short.url, 64, fault="huge_line", limits=patient),
+            64,
+            {"completed"},
+        )
         level = fire(short.url, 1, fault="empty_chunks")
     check(level, 1, {"completed"})
     assert len(level.outcomes[0].chunk_ns) == 10
@@ -147,7 +177,9 @@ def test_a_line_of_5_mb_and_a_million_empty_chunks(short):
 
 
 def test_a_server_that_dies_and_comes_back_within_a_level(sim):
-    dying = sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "10")
+    dying = sim(
+        "--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "10"
+    )
     again = []
 
     def restart():

@@ -29,7 +29,13 @@ pytestmark = pytest.mark.faults
 def mounted(folder, *options):
     folder.mkdir()
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, ",".join(options).encode()):
+    if libc.mount(
+        b"tmpfs",
+        os.fsencode(folder),
+        b"tmpfs",
+        0,
+        ",".join(options).encode(),
+    ):
         pytest.skip("no mounting here")
     try:
         yield lambda flags: libc.mount(
@@ -44,7 +50,9 @@ def mounted(folder, *options):
 def test_a_full_disk_is_said_and_waited_for(tmp_path, monkeypatch):
     said = []
     with mounted(tmp_path / "small", "size=2m"):
-        with Writer(tmp_path / "small" / "results.db", say=said.append) as writer:
+        with Writer(
+            tmp_path / "small" / "results.db", say=said.append
+        ) as writer:
             run_id = writer.insert(
                 "run",
                 {
@@ -56,18 +64,26 @@ def test_a_full_disk_is_said_and_waited_for(tmp_path, monkeypatch):
                 },
             )
             filler = tmp_path / "small" / "filler"
-            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            with (
+                contextlib.suppress(OSError),
+                filler.open("wb", buffering=0) as file,
+            ):
                 while True:
                     file.write(b"x" * 4096)
             for _ in range(200):
-                writer.add("event", {"run_id": run_id, "kind": "x", "detail": "y" * 2000})
+                writer.add(
+                    "event",
+                    {"run_id": run_id, "kind": "x", "detail": "y" * 2000},
+                )
             until = time.monotonic() + 20
             while not said and time.monotonic() < until:
                 time.sleep(0.05)
             filler.unlink()
             writer.flush()
         assert len(said) == 1 and "full" in said[0] and "\n" not in said[0]
-        assert query(tmp_path / "small" / "results.db", "SELECT count(*) FROM event") == [(200,)]
+        assert query(
+            tmp_path / "small" / "results.db", "SELECT count(*) FROM event"
+        ) == [(200,)]
         assert_sound(tmp_path / "small" / "results.db")
 
 
@@ -76,7 +92,9 @@ def test_a_full_disk_is_said_and_waited_for(tmp_path, monkeypatch):
 def test_a_disk_that_stays_full_ends_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(storage_writer, "WRITE_PATIENCE_S", 1.0)
     with mounted(tmp_path / "small", "size=1m"):
-        writer = Writer(tmp_path / "small" / "results.db", say=lambda text: None)
+        writer = Writer(
+            tmp_path / "small" / "results.db", say=lambda text: None
+        )
         run_id = writer.insert(
             "run",
             {
@@ -89,7 +107,10 @@ def test_a_disk_that_stays_full_ends_in_one_line(tmp_path, monkeypatch):
         )
         with pytest.raises(ResultsError, match="full") as caught:
             for _ in range(1000):
-                writer.insert("event", {"run_id": run_id, "kind": "x", "detail": "y" * 20_000})
+                writer.insert(
+                    "event",
+                    {"run_id": run_id, "kind": "x", "detail": "y" * 20_000},
+                )
         assert "\n" not in str(caught.value)
         with contextlib.suppress(ResultsError):
             writer.close()
@@ -101,7 +122,9 @@ def test_a_disk_that_stays_full_ends_in_one_line(tmp_path, monkeypatch):
 def test_a_read_only_disk_is_said_in_one_line(steady, tmp_path):
     with mounted(tmp_path / "fixed", "size=4m") as remount:
         assert remount(1) == 0  # MS_RDONLY
-        code, _, err = finish(start("1", "--host", steady.url, *QUICK, cwd=tmp_path / "fixed"))
+        code, _, err = finish(
+            start("1", "--host", steady.url, *QUICK, cwd=tmp_path / "fixed")
+        )
         assert (
             code == 1
             and len(err.splitlines()) == 1
@@ -127,7 +150,12 @@ def test_a_run_that_fills_the_disk_ends_in_one_line(steady, tmp_path):
         )
         code, out, err = finish(process)
         assert code == 1
-        assert_one_line(err, "full", "make room on its disk", "entries could not be written")
+        assert_one_line(
+            err,
+            "full",
+            "make room on its disk",
+            "entries could not be written",
+        )
         assert out.count("trying again") == 1 and "not there" not in out
         assert_sound(tmp_path / "small" / "full.db")
         assert query(

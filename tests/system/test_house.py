@@ -52,7 +52,14 @@ ROOMS = {  # room -> the rooms that it may import
         "terminal",
         "transport",
     },
-    "report": {"analysis", "charts", "inputs", "run", "storage", "terminal"},
+    "report": {
+        "analysis",
+        "charts",
+        "inputs",
+        "run",
+        "storage",
+        "terminal",
+    },
 }
 PROGRAMS = {"cli", "__main__"}  # in no room
 NOT_EVERYWHERE = {
@@ -77,7 +84,9 @@ def dotted_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {dotted_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {
+    dotted_name(path): path for path in sorted(PACKAGE.rglob("*.py"))
+}
 
 
 def parse(path):
@@ -91,7 +100,9 @@ def find_imports(nodes):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, "a relative import"
-            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            submodules = [
+                f"{node.module}.{alias.name}" for alias in node.names
+            ]
             found = [name for name in submodules if name in MODULES]
             yield from found
             if len(found) < len(submodules):
@@ -108,7 +119,14 @@ def find_room(module):
 
 def list_python_files(*folders):
     return sorted(
-        [*ROOT.glob("*.py"), *(path for name in folders for path in ROOT.glob(f"{name}/**/*.py"))]
+        [
+            *ROOT.glob("*.py"),
+            *(
+                path
+                for name in folders
+                for path in ROOT.glob(f"{name}/**/*.py")
+            ),
+        ]
     )
 
 
@@ -122,7 +140,9 @@ def test_only_the_doors_stand_in_the_root():
 @pytest.mark.parametrize("door", sorted(DOORS))
 def test_a_door_imports_no_other_door_and_nothing_else_of_ours(door):
     names = find_first_names(ast.walk(parse(ROOT / f"{door}.py")))
-    ours = {path.stem for path in ROOT.glob("*.py")} | {path.name for path in ROOT.iterdir()}
+    ours = {path.stem for path in ROOT.glob("*.py")} | {
+        path.name for path in ROOT.iterdir()
+    }
     assert names & ours == {"ollama_bench"}
 
 
@@ -132,12 +152,20 @@ def test_a_door_hides_no_module_of_python():
 
 def test_no_room_imports_a_door():
     for module, path in MODULES.items():
-        assert not find_first_names(ast.walk(parse(path))) & {*DOORS, "tests"}, module
+        assert not find_first_names(ast.walk(parse(path))) & {
+            *DOORS,
+            "tests",
+        }, module
 
 
 def test_every_room_is_in_the_table():
-    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {*PROGRAMS, "__init__"}
+    assert {
+        path.parent.name for path in PACKAGE.glob("*/__init__.py")
+    } == set(ROOMS)
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {
+        *PROGRAMS,
+        "__init__",
+    }
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
@@ -155,17 +183,26 @@ def test_a_room_imports_exactly_the_rooms_that_it_may(room):
 
 def test_no_module_imports_itself_by_way_of_others():
     graph = {
-        module: {name for name in find_imports(ast.walk(parse(path))) if name in MODULES} - {module}
+        module: {
+            name
+            for name in find_imports(ast.walk(parse(path)))
+            if name in MODULES
+        }
+        - {module}
         for module, path in MODULES.items()
     }
-    assert sum(map(len, graph.values())) > len(MODULES)  # imports have been found
-    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+    # imports have been found
+    assert sum(map(len, graph.values())) > len(MODULES)
+    # CycleError names the circle
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 # -- what an import does
 
 
-@pytest.mark.parametrize("path", [*MODULES.values(), *ROOT.glob("*.py")], ids=dotted_name)
+@pytest.mark.parametrize(
+    "path", [*MODULES.values(), *ROOT.glob("*.py")], ids=dotted_name
+)
 def test_nothing_at_the_top_that_not_every_system_has(path):
     assert not NOT_EVERYWHERE & find_first_names(parse(path).body)
 
@@ -197,7 +234,9 @@ for name in {modules}:
 """
 
 
-def test_every_module_can_be_imported_alone_where_those_are_absent_and_does_nothing(tmp_path):
+def test_every_module_can_be_imported_alone_where_those_are_absent_and_does_nothing(
+    tmp_path,
+):
     code = IMPORTS.format(
         blocked=NOT_EVERYWHERE - {"winreg", "msvcrt", "_winapi"},
         ours={"ollama_bench", *DOORS},
@@ -205,7 +244,11 @@ def test_every_module_can_be_imported_alone_where_those_are_absent_and_does_noth
         modules=[*MODULES, *sorted(DOORS)],
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -216,9 +259,15 @@ def test_every_module_can_be_imported_alone_where_those_are_absent_and_does_noth
 def test_no_file_of_python_is_long():
     lengths = {
         path: len(path.read_text("utf-8").splitlines())
-        for path in list_python_files("ollama_bench", "tests", "benchmarks", "tools")
+        for path in list_python_files(
+            "ollama_bench", "tests", "benchmarks", "tools"
+        )
     }
-    too_long = {str(path): length for path, length in lengths.items() if length > MOST_LINES}
+    too_long = {
+        str(path): length
+        for path, length in lengths.items()
+        if length > MOST_LINES
+    }
     assert lengths and not too_long
 
 
@@ -226,7 +275,9 @@ def test_no_line_of_python_is_wide():
     wide = [
         f"{path}:{number}"
         for path in list_python_files("ollama_bench", "tests")
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        for number, line in enumerate(
+            path.read_text("utf-8").splitlines(), 1
+        )
         if len(line) > MOST_COLUMNS
     ]
     assert not wide

@@ -19,7 +19,9 @@ def leaks(folder, done):
         for path in folder.rglob("*")
         if path.is_file() and KEY.encode() in path.read_bytes()
     ]
-    return found + [name for name in ("stdout", "stderr") if KEY in getattr(done, name)]
+    return found + [
+        name for name in ("stdout", "stderr") if KEY in getattr(done, name)
+    ]
 
 
 def test_a_key_is_sent_and_nowhere_kept(tmp_path):
@@ -29,7 +31,11 @@ def test_a_key_is_sent_and_nowhere_kept(tmp_path):
         seen.append(headers.get("Authorization"))
         if method == "GET":
             return 200, {}, b'{"data": [{"id": "m"}]}'
-        return 200, {}, b'data: {"choices": [{"delta": {"content": "x"}}]}\n\ndata: [DONE]\n\n'
+        return (
+            200,
+            {},
+            b'data: {"choices": [{"delta": {"content": "x"}}]}\n\ndata: [DONE]\n\n',
+        )
 
     with server(answer) as (url, _):
         done = run(
@@ -45,7 +51,11 @@ def test_a_key_is_sent_and_nowhere_kept(tmp_path):
             cwd=tmp_path,
             OPENAI_API_KEY=KEY,
         )
-    assert done.returncode == 0 and set(seen) == {f"Bearer {KEY}"} and leaks(tmp_path, done) == []
+    assert (
+        done.returncode == 0
+        and set(seen) == {f"Bearer {KEY}"}
+        and leaks(tmp_path, done) == []
+    )
     assert (
         run("analyze.py", "--no-charts", cwd=tmp_path).returncode == 0
         and leaks(tmp_path, done) == []
@@ -78,7 +88,9 @@ def test_a_server_that_repeats_the_key_in_its_error(tmp_path):
             OPENAI_API_KEY=KEY,
         )
     assert (
-        done.returncode == 1 and "Incorrect API key" in done.stdout and leaks(tmp_path, done) == []
+        done.returncode == 1
+        and "Incorrect API key" in done.stdout
+        and leaks(tmp_path, done) == []
     )
 
 
@@ -94,7 +106,11 @@ def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
                 json.dumps(
                     {
                         "data": [
-                            {"id": "m", "owned_by": KEY, "meta": {"ftype": "x" * 90 + KEY}},
+                            {
+                                "id": "m",
+                                "owned_by": KEY,
+                                "meta": {"ftype": "x" * 90 + KEY},
+                            },
                             {"id": hidden},
                         ],
                         "total_slots": 1,
@@ -104,7 +120,10 @@ def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
             )
         deltas = [
             {"reasoning_content": hidden},
-            *({"content": part} for part in ("so ", KEY[:9], KEY[9:], hidden)),
+            *(
+                {"content": part}
+                for part in ("so ", KEY[:9], KEY[9:], hidden)
+            ),
         ]
         events = [{"choices": [{"delta": one}]} for one in deltas] + [
             {"choices": [{"delta": {}, "finish_reason": KEY}]}
@@ -112,7 +131,10 @@ def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
         return (
             200,
             {},
-            b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
+            b"".join(
+                b"data: %s\n\n" % json.dumps(event).encode()
+                for event in events
+            )
             + b"data: [DONE]\n\n",
         )
 
@@ -144,7 +166,11 @@ def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
             OPENAI_API_KEY=KEY,
         )
     kept = (
-        b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        b"".join(
+            path.read_bytes()
+            for path in tmp_path.rglob("*")
+            if path.is_file()
+        )
         + (done.stdout + done.stderr + other.stdout + other.stderr).encode()
     )
     assert (
@@ -159,7 +185,10 @@ def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
 @pytest.mark.parametrize("ending", ["\n", "\r\nX: y", "é", "\x01"])
 @pytest.mark.faults
 def test_a_key_that_is_no_header_is_not_repeated(tmp_path, ending):
-    with server(lambda *_: (200, {}, b'{"data": [{"id": "m"}]}')) as (url, _):
+    with server(lambda *_: (200, {}, b'{"data": [{"id": "m"}]}')) as (
+        url,
+        _,
+    ):
         done = run(
             "bench.py",
             "1",

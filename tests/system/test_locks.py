@@ -28,23 +28,39 @@ from tests.system.programs import (
 pytestmark = pytest.mark.faults
 
 
-def test_a_lock_longer_than_the_patience_ends_the_run_and_loses_what_it_must(slow, tmp_path):
-    process = start_impatient("1,2", "--repeat", "4", "--host", slow.url, *QUICK, cwd=tmp_path)
+def test_a_lock_longer_than_the_patience_ends_the_run_and_loses_what_it_must(
+    slow, tmp_path
+):
+    process = start_impatient(
+        "1,2", "--repeat", "4", "--host", slow.url, *QUICK, cwd=tmp_path
+    )
     wait_for(process, "level 2 of 8")
     blocker = hold(tmp_path / "results.db")
     code, _, err = finish(process, 30)  # it ends while the lock is held
     blocker.close()
     assert code == 1
     assert_one_line(
-        err, "database is locked", "end the program that holds it", "entries could not be written"
+        err,
+        "database is locked",
+        "end the program that holds it",
+        "entries could not be written",
     )
-    assert query(tmp_path / "results.db", "SELECT status FROM level WHERE id = 1") == [
-        ("finished",)
-    ]
+    assert query(
+        tmp_path / "results.db", "SELECT status FROM level WHERE id = 1"
+    ) == [("finished",)]
     assert_sound(tmp_path / "results.db")
     long_dead(tmp_path / "results.db")
     code, out, _ = finish(
-        start("1,2", "--repeat", "4", "--resume", "--host", slow.url, *QUICK, cwd=tmp_path)
+        start(
+            "1,2",
+            "--repeat",
+            "4",
+            "--resume",
+            "--host",
+            slow.url,
+            *QUICK,
+            cwd=tmp_path,
+        )
     )
     assert code == 0 and "of 8 levels are measured" in out
     assert query(
@@ -60,7 +76,9 @@ def test_a_lock_that_goes_while_the_run_ends_costs_nothing(slow, tmp_path):
         "bench.Writer.close = lambda self: (sys.stdin.readline(), close(self))"
     )
     code = IMPATIENT.format(
-        root=str(ROOT), more=late, arguments=["1,3", "--host", slow.url, *QUICK]
+        root=str(ROOT),
+        more=late,
+        arguments=["1,3", "--host", slow.url, *QUICK],
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -81,16 +99,25 @@ def test_a_lock_that_goes_while_the_run_ends_costs_nothing(slow, tmp_path):
     assert_one_line(err, "database is locked")
     assert "could not be written" not in err
     assert query(
-        tmp_path / "results.db", "SELECT count(*), min(status), max(status) FROM request"
+        tmp_path / "results.db",
+        "SELECT count(*), min(status), max(status) FROM request",
     ) == [(4, "completed", "completed")]
-    assert query(tmp_path / "results.db", "SELECT status FROM run") == [("interrupted",)]
+    assert query(tmp_path / "results.db", "SELECT status FROM run") == [
+        ("interrupted",)
+    ]
 
 
-def test_a_run_that_another_program_deletes_ends_in_one_line(slow, tmp_path):
-    process = start_impatient("1,2,3", "--host", slow.url, *QUICK, cwd=tmp_path)
+def test_a_run_that_another_program_deletes_ends_in_one_line(
+    slow, tmp_path
+):
+    process = start_impatient(
+        "1,2,3", "--host", slow.url, *QUICK, cwd=tmp_path
+    )
     wait_for(process, "2 streaming")
     with contextlib.closing(
-        sqlite3.connect(tmp_path / "results.db", timeout=20, isolation_level=None)
+        sqlite3.connect(
+            tmp_path / "results.db", timeout=20, isolation_level=None
+        )
     ) as other:
         other.execute("DELETE FROM run")
     code, _, err = finish(process, 30)
@@ -113,7 +140,9 @@ def test_a_file_that_is_moved_or_replaced_ends_the_run_in_one_line_and_keeps_all
     code, _, err = finish(process, 30)
     assert code == 1
     assert_one_line(err, "results.db", "deleted, moved or replaced")
-    assert query(tmp_path / "moved.db", "SELECT concurrency, status FROM level") == [
+    assert query(
+        tmp_path / "moved.db", "SELECT concurrency, status FROM level"
+    ) == [
         (1, "finished"),
         (2, "interrupted"),
     ]
@@ -130,7 +159,9 @@ def test_requests_that_another_program_deletes_are_told_of(slow, tmp_path):
     process = start_impatient("2", "--host", slow.url, *QUICK, cwd=tmp_path)
     wait_for(process, "2 streaming")
     with contextlib.closing(
-        sqlite3.connect(tmp_path / "results.db", timeout=20, isolation_level=None)
+        sqlite3.connect(
+            tmp_path / "results.db", timeout=20, isolation_level=None
+        )
     ) as other:
         other.execute("DELETE FROM request")
     code, out, err = finish(process, 30)
@@ -138,21 +169,39 @@ def test_requests_that_another_program_deletes_are_told_of(slow, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "where", ["bench.machine.remember", "bench.Monitor.__init__", "bench.Targets.__init__"]
+    "where",
+    [
+        "bench.machine.remember",
+        "bench.Monitor.__init__",
+        "bench.Targets.__init__",
+    ],
 )
-def test_an_error_before_the_first_level_closes_the_run(steady, tmp_path, where):
+def test_an_error_before_the_first_level_closes_the_run(
+    steady, tmp_path, where
+):
     broken = f"def broken(*_, **__): raise bench.RunError('no such luck')\n{where} = broken"
-    arguments = [argument for argument in QUICK if argument != "--no-monitor"]
+    arguments = [
+        argument for argument in QUICK if argument != "--no-monitor"
+    ]
     code, _, err = finish(
-        start_impatient("1", "--host", steady.url, *arguments, cwd=tmp_path, more=broken)
+        start_impatient(
+            "1", "--host", steady.url, *arguments, cwd=tmp_path, more=broken
+        )
     )
     assert (code, err) == (1, "bench.py: no such luck\n")
-    assert query(tmp_path / "results.db", "SELECT status, ended_ns > 0 FROM run") == [("failed", 1)]
+    assert query(
+        tmp_path / "results.db", "SELECT status, ended_ns > 0 FROM run"
+    ) == [("failed", 1)]
 
 
-@pytest.mark.parametrize("locked_s", [float(os.environ.get("LOCKED_S", 3))])  # LOCKED_S=30: by hand
-def test_a_locked_file_is_waited_for_and_nothing_is_lost(slow, tmp_path, locked_s):
-    process = start("1,2", "--repeat", "2", "--host", slow.url, *QUICK, cwd=tmp_path)
+# LOCKED_S=30: by hand
+@pytest.mark.parametrize("locked_s", [float(os.environ.get("LOCKED_S", 3))])
+def test_a_locked_file_is_waited_for_and_nothing_is_lost(
+    slow, tmp_path, locked_s
+):
+    process = start(
+        "1,2", "--repeat", "2", "--host", slow.url, *QUICK, cwd=tmp_path
+    )
     wait_for(process, "level 2 of 4")
     blocker = hold(tmp_path / "results.db")
     time.sleep(locked_s)
@@ -161,14 +210,24 @@ def test_a_locked_file_is_waited_for_and_nothing_is_lost(slow, tmp_path, locked_
     code, out, err = finish(process, 60 + locked_s)
     assert code == 0 and len(err.splitlines()) <= 1
     assert query(
-        tmp_path / "results.db", "SELECT count(*), min(status), max(status) FROM request"
+        tmp_path / "results.db",
+        "SELECT count(*), min(status), max(status) FROM request",
     ) == [(6, "completed", "completed")]
     assert_sound(tmp_path / "results.db")
 
 
 def test_two_runs_and_two_readers_at_once(slow, tmp_path):
     processes = [
-        start("1,2,3", "--label", label, "--host", slow.url, *QUICK, cwd=tmp_path) for label in "ab"
+        start(
+            "1,2,3",
+            "--label",
+            label,
+            "--host",
+            slow.url,
+            *QUICK,
+            cwd=tmp_path,
+        )
+        for label in "ab"
     ]
     for process in processes:
         wait_for(process, "level 1 of 3")
@@ -181,9 +240,12 @@ def test_two_runs_and_two_readers_at_once(slow, tmp_path):
         )
         for _ in range(2)
     ]
-    reader = sqlite3.connect(f"file:{tmp_path / 'results.db'}?mode=ro", uri=True)
+    reader = sqlite3.connect(
+        f"file:{tmp_path / 'results.db'}?mode=ro", uri=True
+    )
     reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM request").fetchone()  # as Datasette does, and holds it
+    # as Datasette does, and holds it
+    reader.execute("SELECT count(*) FROM request").fetchone()
     for process in processes:
         code, _, err = finish(process)
         assert (code, err) == (0, "")

@@ -25,7 +25,15 @@ pytestmark = pytest.mark.faults
 
 def shell(script, *arguments):
     """bench.py by way of a shell."""
-    return ["sh", "-c", script, "sh", sys.executable, str(ROOT / "bench.py"), *map(str, arguments)]
+    return [
+        "sh",
+        "-c",
+        script,
+        "sh",
+        sys.executable,
+        str(ROOT / "bench.py"),
+        *map(str, arguments),
+    ]
 
 
 @posix
@@ -39,12 +47,20 @@ def shell(script, *arguments):
         pytest.param("2>/dev/full", marks=linux),
     ],
 )
-def test_a_closed_or_full_output_is_no_end_of_a_run(steady, tmp_path, redirection):
-    command = shell(f'exec "$@" {redirection}', "1,2", "--host", steady.url, *QUICK)
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+def test_a_closed_or_full_output_is_no_end_of_a_run(
+    steady, tmp_path, redirection
+):
+    command = shell(
+        f'exec "$@" {redirection}', "1,2", "--host", steady.url, *QUICK
+    )
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0 and "Traceback" not in done.stderr
     if redirection == ">/dev/full":
-        assert_one_line(done.stderr, "No space left on device", "the run continues")
+        assert_one_line(
+            done.stderr, "No space left on device", "the run continues"
+        )
     assert query(
         tmp_path / "results.db",
         "SELECT sum(completed), (SELECT status FROM run) FROM level_summary",
@@ -75,7 +91,9 @@ def test_monitor_without_an_output_stores_its_run(tmp_path, redirection):
         "--duration",
         "1",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     full = redirection == ">/dev/full"
     assert (
         done.returncode == (130 if full else 0)
@@ -89,17 +107,31 @@ def test_monitor_without_an_output_stores_its_run(tmp_path, redirection):
 
 @posix
 def test_analyze_draws_where_standard_error_is_closed(steady, tmp_path):
-    assert finish(start("1", "--host", steady.url, *QUICK, cwd=tmp_path))[0] == 0
-    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, str(ROOT / "analyze.py")]
     assert (
-        subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL, timeout=120).returncode
+        finish(start("1", "--host", steady.url, *QUICK, cwd=tmp_path))[0]
+        == 0
+    )
+    command = [
+        "sh",
+        "-c",
+        'exec "$@" 2>&-',
+        "sh",
+        sys.executable,
+        str(ROOT / "analyze.py"),
+    ]
+    assert (
+        subprocess.run(
+            command, cwd=tmp_path, stdout=subprocess.DEVNULL, timeout=120
+        ).returncode
         == 0
     )
     assert (tmp_path / "data" / "report.html").exists()
 
 
 @posix
-def test_ctrl_c_that_also_ends_who_reads_keeps_what_was_in_flight(slow, tmp_path):
+def test_ctrl_c_that_also_ends_who_reads_keeps_what_was_in_flight(
+    slow, tmp_path
+):
     """As of `bench.py 2>&1 | tee log`."""
     process = start("1,2", "--host", slow.url, *QUICK, cwd=tmp_path)
     wait_for(process, "level 2 of 2")
@@ -109,11 +141,12 @@ def test_ctrl_c_that_also_ends_who_reads_keeps_what_was_in_flight(slow, tmp_path
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert query(
-        tmp_path / "results.db", "SELECT concurrency, status, errors FROM level_summary"
+        tmp_path / "results.db",
+        "SELECT concurrency, status, errors FROM level_summary",
     ) == [(1, "finished", 0), (2, "interrupted", 2)]
-    assert query(tmp_path / "results.db", "SELECT status, ended_ns > 0 FROM run") == [
-        ("interrupted", 1)
-    ]
+    assert query(
+        tmp_path / "results.db", "SELECT status, ended_ns > 0 FROM run"
+    ) == [("interrupted", 1)]
 
 
 @posix
@@ -125,8 +158,14 @@ def test_a_reader_that_leaves_ends_the_run_and_the_level_it_cut_is_no_part_of_th
     process.stdout.close()
     with process.stderr:
         err = process.stderr.read().strip()
-    assert process.wait(30) == 130 and err.startswith("interrupted") and len(err.splitlines()) == 1
-    code, out, _ = finish(start("1,2", "--host", slow.url, "--resume", *QUICK, cwd=tmp_path))
+    assert (
+        process.wait(30) == 130
+        and err.startswith("interrupted")
+        and len(err.splitlines()) == 1
+    )
+    code, out, _ = finish(
+        start("1,2", "--host", slow.url, "--resume", *QUICK, cwd=tmp_path)
+    )
     assert code == 0 and "1 of 2 levels are measured" in out
     assert query(
         tmp_path / "results.db",
@@ -138,7 +177,10 @@ def test_a_reader_that_leaves_ends_the_run_and_the_level_it_cut_is_no_part_of_th
 @pytest.mark.parametrize("shown", [["--plain"], []])
 @pytest.mark.parametrize(
     "script, code, status",
-    [('exec "$@"', 130, "interrupted"), ('trap "" HUP; exec "$@"', 0, "finished")],
+    [
+        ('exec "$@"', 130, "interrupted"),
+        ('trap "" HUP; exec "$@"', 0, "finished"),
+    ],
 )
 def test_a_terminal_that_is_closed_costs_nothing_that_was_seen(
     slow, tmp_path, shown, script, code, status
@@ -172,8 +214,10 @@ def test_a_terminal_that_is_closed_costs_nothing_that_was_seen(
         time.sleep(0.05)
     assert process.wait(30) == code
     assert query(
-        tmp_path / "results.db", "SELECT status, (SELECT status FROM level WHERE id = 2) FROM run"
+        tmp_path / "results.db",
+        "SELECT status, (SELECT status FROM level WHERE id = 2) FROM run",
     ) == [(status, status)]
     assert query(
-        tmp_path / "results.db", "SELECT count(*) FROM request WHERE status = 'in_flight'"
+        tmp_path / "results.db",
+        "SELECT count(*) FROM request WHERE status = 'in_flight'",
     ) == [(0,)]

@@ -35,7 +35,11 @@ DATA_FILES = {
 def run(*command, cwd, timeout=300):
     """Run a program that sees no clone, and return what it did."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden
+    }
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -52,7 +56,17 @@ def wheel(tmp_path_factory):
     pytest.importorskip("hatchling")
     pytest.importorskip("hatch_requirements_txt")
     folder = tmp_path_factory.mktemp("wheel")
-    done = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
+    done = run(
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "-d",
+        folder,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stderr
     return next(folder.glob("*.whl"))
 
@@ -63,7 +77,14 @@ def installed(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=True)
     programs = folder / SCRIPTS
-    pip = [programs / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [
+        programs / "python",
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+    ]
     alone = run(*pip, "--no-deps", "--no-index", wheel, cwd=folder)
     assert alone.returncode == 0, alone.stderr
     done = run(*pip, wheel, cwd=folder)
@@ -77,7 +98,15 @@ def installed(wheel, tmp_path_factory):
 def demo(installed, tmp_path_factory):
     """A folder with the results of the installed demo, and what it said."""
     folder = tmp_path_factory.mktemp("some folder")
-    arguments = ["1,2", "--demo", "--plain", "--cooldown", "0", "--label", "two words"]
+    arguments = [
+        "1,2",
+        "--demo",
+        "--plain",
+        "--cooldown",
+        "0",
+        "--label",
+        "two words",
+    ]
     done = run(installed / "ollama-bench", *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
@@ -98,7 +127,9 @@ def test_the_installed_demo_stores_its_results_where_one_stands(demo):
             " FROM run JOIN level ON run_id = run.id GROUP BY run.id"
         ).fetchall()
     connection.close()
-    command = "ollama-bench 1,2 --demo --plain --cooldown 0 --label 'two words'"
+    command = (
+        "ollama-bench 1,2 --demo --plain --cooldown 0 --label 'two words'"
+    )
     if os.name == "nt":
         command = command.replace("'", '"')
     assert levels == [(command, 2, 2)]
@@ -120,16 +151,28 @@ def test_what_is_exported_can_be_imported(installed, demo):
     done = run(command, "export", "study", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     count = len(list((folder / "study").rglob("*.csv")))
-    assert count >= 4 and done.stdout == f"{count} CSV files in {Path('study', 'ollama')}\n"
-    done = run(command, "import", "study", "--db", "imported.db", cwd=folder)
-    assert done.stdout.endswith("next: ollama-bench analyze --db imported.db\n")
+    assert (
+        count >= 4
+        and done.stdout
+        == f"{count} CSV files in {Path('study', 'ollama')}\n"
+    )
+    done = run(
+        command, "import", "study", "--db", "imported.db", cwd=folder
+    )
+    assert done.stdout.endswith(
+        "next: ollama-bench analyze --db imported.db\n"
+    )
 
 
 @pytest.mark.faults
 def test_datasette_alone_shows_the_descriptions(installed, demo):
     folder, _ = demo
     page = run(
-        installed / "datasette", "results.db", "--get", "/results/level_summary", cwd=folder
+        installed / "datasette",
+        "results.db",
+        "--get",
+        "/results/level_summary",
+        cwd=folder,
     ).stdout
     assert "<dt>model</dt><dd>the model as asked for</dd>" in page
 
@@ -147,14 +190,20 @@ def test_every_word_names_itself_in_its_help(installed, tmp_path, word):
 @pytest.mark.parametrize(("name", "words"), cli.OLD_NAMES.items())
 def test_an_old_name_is_answered_by_the_new_one(capsys, name, words):
     assert cli.main([name]) == 2
-    assert capsys.readouterr().err == f"ollama-bench: {name} is now: {words}\n"
+    assert (
+        capsys.readouterr().err == f"ollama-bench: {name} is now: {words}\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("started", "program", "command"),
     [
         ("analyze.py", "analyze.py", "python analyze.py"),
-        ("/home/a b/bin/ollama-bench", "ollama-bench analyze", "ollama-bench analyze"),
+        (
+            "/home/a b/bin/ollama-bench",
+            "ollama-bench analyze",
+            "ollama-bench analyze",
+        ),
         (
             str(command_line.PACKAGE / "__main__.py"),
             "ollama-bench analyze",
@@ -162,7 +211,9 @@ def test_an_old_name_is_answered_by_the_new_one(capsys, name, words):
         ),
     ],
 )
-def test_commands_are_named_as_the_tool_was_started(monkeypatch, started, program, command):
+def test_commands_are_named_as_the_tool_was_started(
+    monkeypatch, started, program, command
+):
     monkeypatch.setattr(sys, "argv", [started, "--db", "a b.db"])
     assert command_line.name_program("analyze") == program
     assert command_line.name_command("analyze") == command
@@ -174,13 +225,19 @@ def test_commands_are_named_as_the_tool_was_started(monkeypatch, started, progra
     [
         ("bench.py", "python bench.py"),
         ("/home/a b/bin/ollama-bench", "ollama-bench"),
-        (str(command_line.PACKAGE / "__main__.py"), "python -m ollama_bench"),
+        (
+            str(command_line.PACKAGE / "__main__.py"),
+            "python -m ollama_bench",
+        ),
     ],
 )
 def test_a_stored_command_can_be_typed_again(monkeypatch, started, typed):
     arguments = ["1,2", "--prompt", "why is it so?"]
     monkeypatch.setattr(sys, "argv", [started, *arguments])
-    assert command_line.name_this_command() == f"{typed} {shlex.join(arguments)}"
+    assert (
+        command_line.name_this_command()
+        == f"{typed} {shlex.join(arguments)}"
+    )
 
 
 def test_the_package_as_a_module_measures_as_the_script_does(tmp_path):
@@ -193,5 +250,7 @@ def test_the_package_as_a_module_measures_as_the_script_does(tmp_path):
         text=True,
         timeout=60,
     )
-    assert done.returncode == 2 and done.stderr.startswith("ollama-bench: invalid level '0': ")
+    assert done.returncode == 2 and done.stderr.startswith(
+        "ollama-bench: invalid level '0': "
+    )
     assert list(tmp_path.iterdir()) == []

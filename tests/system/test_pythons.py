@@ -15,7 +15,8 @@ from ollama_bench.terminal.interpreter import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOORS = ["analyze.py", "bench.py", "monitor.py"]
-PACKAGES_OF_OURS = ["ollama_bench.simulator", "ollama_bench.study_csv"]  # started with -m
+# started with -m
+PACKAGES_OF_OURS = ["ollama_bench.simulator", "ollama_bench.study_csv"]
 LOCKS = ["requirements.lock", "tests/requirements.lock"]
 OLD = """
 import runpy, sys
@@ -53,7 +54,11 @@ def test_a_python_that_is_too_old_is_told_so(program, tmp_path):
 def list_read_before_the_check():
     """Return the files that Python reads before it has been found too old."""
     package = ROOT / "ollama_bench"
-    rooms = [package / "terminal", package / "simulator", package / "study_csv"]
+    rooms = [
+        package / "terminal",
+        package / "simulator",
+        package / "study_csv",
+    ]
     return [
         *(ROOT / name for name in DOORS),
         package / "__init__.py",
@@ -64,7 +69,9 @@ def list_read_before_the_check():
 
 
 @pytest.mark.parametrize(
-    "path", list_read_before_the_check(), ids=lambda path: str(path.relative_to(ROOT))
+    "path",
+    list_read_before_the_check(),
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_an_older_python_can_read_the_file_that_tells_it_so(path):
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
@@ -86,7 +93,9 @@ def find_names_at_the_top(path):
     """The first name of each module that a file imports as soon as it is imported."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (
+                alias.name.partition(".")[0] for alias in node.names
+            )
         elif isinstance(node, ast.ImportFrom):
             yield (node.module or "").partition(".")[0]
 
@@ -94,7 +103,8 @@ def find_names_at_the_top(path):
 def test_each_package_that_a_file_imports_at_its_top_is_looked_for():
     found = set()
     for path in [*ROOT.glob("*.py"), *ROOT.glob("ollama_bench/**/*.py")]:
-        if path.parent.name != "browsing":  # Datasette imports that, nobody else
+        # Datasette imports that, nobody else
+        if path.parent.name != "browsing":
             found |= set(find_names_at_the_top(path))
     packages = found - {"ollama_bench"} - set(sys.stdlib_module_names)
     assert packages == set(PACKAGES) - {"tomli"}
@@ -103,7 +113,9 @@ def test_each_package_that_a_file_imports_at_its_top_is_looked_for():
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="-P came with 3.11")
 @pytest.mark.parametrize("program", DOORS)
 def test_a_python_that_may_not_see_our_files_is_told_so(program, tmp_path):
-    done = run([str(ROOT / program), "--help"], tmp_path, PYTHONSAFEPATH="1")
+    done = run(
+        [str(ROOT / program), "--help"], tmp_path, PYTHONSAFEPATH="1"
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "No module named 'ollama_bench': start without PYTHONSAFEPATH, -P and -I, "
@@ -117,11 +129,17 @@ def test_the_simulator_needs_none_of_them(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.skipif(os.name != "posix" or not shutil.which("make"), reason="needs make")
+@pytest.mark.skipif(
+    os.name != "posix" or not shutil.which("make"), reason="needs make"
+)
 def test_make_says_which_python_it_lacks(tmp_path):
     for name in ("Makefile", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    alone = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MAKE")
+    }
     done = subprocess.run(  # not as a part of the make that runs the tests
         ["make", "demo", "PYTHON=python9.9"],
         cwd=tmp_path,
@@ -130,16 +148,25 @@ def test_make_says_which_python_it_lacks(tmp_path):
         text=True,
         timeout=60,
     )
-    assert done.stderr.startswith("no python9.9 is there: make PYTHON=python3.12\n")
-    assert (done.returncode, done.stdout) == (2, "") and not (tmp_path / ".venv").exists()
+    assert done.stderr.startswith(
+        "no python9.9 is there: make PYTHON=python3.12\n"
+    )
+    assert (done.returncode, done.stdout) == (2, "") and not (
+        tmp_path / ".venv"
+    ).exists()
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_pins_each_package_and_never_pip(lock):
     """On Windows pip.exe cannot replace itself; every virtual environment has a pip."""
     lines = (ROOT / lock).read_text(encoding="utf-8").splitlines()
-    pinned = [line for line in lines if line and not line.startswith((" ", "#"))]
-    named = [re.match(r"([a-z0-9-]+)==[0-9][0-9a-z.]*( ; [^\\]+)? \\$", line) for line in pinned]
+    pinned = [
+        line for line in lines if line and not line.startswith((" ", "#"))
+    ]
+    named = [
+        re.match(r"([a-z0-9-]+)==[0-9][0-9a-z.]*( ; [^\\]+)? \\$", line)
+        for line in pinned
+    ]
     assert pinned and all(named)
     names = [match[1] for match in named]
     assert "pip" not in names and names.count("setuptools") <= 1
@@ -153,9 +180,15 @@ def test_pip_is_started_by_the_python_it_is_to_serve():
         *ROOT.glob(".github/workflows/*.yml"),
     ]:
         for line in path.read_text(encoding="utf-8").splitlines():
-            for before in re.findall(r"(\S*\s*-?\S*\s*)\bpip3? install", line):
+            for before in re.findall(
+                r"(\S*\s*-?\S*\s*)\bpip3? install", line
+            ):
                 assert "-m" in before, f"{path.name}: {line}"
     lock = re.search(
-        r"^lock:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M
+        r"^lock:.*\n((?:\t.*\n)+)",
+        (ROOT / "Makefile").read_text(encoding="utf-8"),
+        re.M,
     )
-    assert lock and all("--no-emit-package pip " in line for line in lock[1].splitlines())
+    assert lock and all(
+        "--no-emit-package pip " in line for line in lock[1].splitlines()
+    )

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ollama_bench.power.powermetrics_command import SAMPLERS, build_arguments
+from ollama_bench.power.powermetrics_command import (
+    SAMPLERS,
+    build_arguments,
+)
 from ollama_bench.privilege.helper import STARTS
 from ollama_bench.privilege.helper_process import CLEAN_ENVIRONMENT
 from ollama_bench.storage.connection import connect
@@ -40,7 +43,11 @@ helper.stop()
 
 
 def as_user_in(folder, code, **environment):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SUDO_")
+    }
     return subprocess.run(
         [sys.executable, "-c", PRELUDE + code],
         cwd=folder,
@@ -75,12 +82,20 @@ def test_a_link_laid_for_root_is_followed_by_nobody_with_power(crowded):
         OPENING,
         SUDO_UID=str(user.pw_uid),
     )
-    assert done.stdout.startswith("refused:") and len(done.stdout.splitlines()) == 1, done.stderr
-    assert victim.read_text() == "precious" and stat.S_IMODE(victim.stat().st_mode) == 0o600
+    assert (
+        done.stdout.startswith("refused:")
+        and len(done.stdout.splitlines()) == 1
+    ), done.stderr
+    assert (
+        victim.read_text() == "precious"
+        and stat.S_IMODE(victim.stat().st_mode) == 0o600
+    )
 
 
 @as_root
-def test_a_link_that_leads_nowhere_makes_a_file_of_the_user_or_none(crowded):
+def test_a_link_that_leads_nowhere_makes_a_file_of_the_user_or_none(
+    crowded,
+):
     folder, user = crowded
     target = Path("/var") / f"laid-by-{folder.name}"
     (folder / "results.db").symlink_to(target)
@@ -89,7 +104,11 @@ def test_a_link_that_leads_nowhere_makes_a_file_of_the_user_or_none(crowded):
         OPENING,
         SUDO_UID=str(user.pw_uid),
     )
-    assert not target.exists() and "refused:" in done.stdout and "Traceback" not in done.stderr
+    assert (
+        not target.exists()
+        and "refused:" in done.stdout
+        and "Traceback" not in done.stderr
+    )
 
 
 @as_root
@@ -123,7 +142,11 @@ def test_nothing_of_the_environment_reaches_the_sampler(crowded, variable):
         },
     )
     said = done.stdout
-    assert "evil" not in said and str(folder) not in said and "LC_ALL=C" in said, done.stderr
+    assert (
+        "evil" not in said
+        and str(folder) not in said
+        and "LC_ALL=C" in said
+    ), done.stderr
 
 
 @as_root
@@ -143,7 +166,10 @@ def test_the_helper_takes_five_letters_and_no_argument(crowded):
 
 
 def test_what_runs_as_root_is_named_in_full():
-    assert all(build_arguments(step)[0] == "/usr/bin/powermetrics" for step in range(len(SAMPLERS)))
+    assert all(
+        build_arguments(step)[0] == "/usr/bin/powermetrics"
+        for step in range(len(SAMPLERS))
+    )
     assert (
         CLEAN_ENVIRONMENT.keys() == {"PATH", "LC_ALL"} and connect
     )  # fixed, whatever the caller's is

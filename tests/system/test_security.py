@@ -24,9 +24,20 @@ from tests.system.attacks import (
 
 
 def test_escape_codes_in_the_names_of_models_are_not_printed(tmp_path):
-    tags = json.dumps({"models": [{"name": f"evil{ESCAPES}"}], "version": f"1{ESCAPES}"}).encode()
+    tags = json.dumps(
+        {"models": [{"name": f"evil{ESCAPES}"}], "version": f"1{ESCAPES}"}
+    ).encode()
     with server(lambda *_: (200, {}, tags)) as (url, _):
-        done = run("bench.py", "1", "--host", url, "--model", "x", *QUICK, cwd=tmp_path)
+        done = run(
+            "bench.py",
+            "1",
+            "--host",
+            url,
+            "--model",
+            "x",
+            *QUICK,
+            cwd=tmp_path,
+        )
     assert (
         done.returncode == 1
         and "evil" in done.stderr
@@ -49,12 +60,17 @@ def test_escape_codes_in_a_results_file_are_not_printed(tmp_path):
         ["--no-charts", "--export-csv", str(tmp_path)],
     ):
         done = run("analyze.py", *arguments, cwd=tmp_path)
-        assert "evil" in done.stdout + done.stderr and not CONTROL.search(done.stdout + done.stderr)
+        assert "evil" in done.stdout + done.stderr and not CONTROL.search(
+            done.stdout + done.stderr
+        )
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--no-charts", "--fail-if", "ttft>0"], ["--compare", "1", "1", "--fail-if", "ttft>0%"]],
+    [
+        ["--no-charts", "--fail-if", "ttft>0"],
+        ["--compare", "1", "1", "--fail-if", "ttft>0%"],
+    ],
 )
 def test_a_name_in_a_results_file_forges_no_line(tmp_path, arguments):
     made_up_results.write(
@@ -64,12 +80,22 @@ def test_a_name_in_a_results_file_forges_no_line(tmp_path, arguments):
         levels=(1, 2),
     )
     done = run("analyze.py", *arguments, cwd=tmp_path)
-    assert "evil" in done.stdout and not CONTROL.search(done.stdout) and "\u061c" not in done.stdout
-    assert not [line for line in done.stdout.splitlines() if line.startswith("forged")]
+    assert (
+        "evil" in done.stdout
+        and not CONTROL.search(done.stdout)
+        and "\u061c" not in done.stdout
+    )
+    assert not [
+        line
+        for line in done.stdout.splitlines()
+        if line.startswith("forged")
+    ]
 
 
 @pytest.mark.faults
-def test_characters_that_no_picture_can_hold_do_not_end_the_program(tmp_path):
+def test_characters_that_no_picture_can_hold_do_not_end_the_program(
+    tmp_path,
+):
     made_up_results.write(
         tmp_path / "results.db",
         model=f"evil{ESCAPES}\0\uffff",
@@ -114,17 +140,23 @@ def test_cookies_are_not_kept(tmp_path, cookie):
             *QUICK,
             cwd=tmp_path,
         )
-    assert done.returncode == 0 and done.stderr == "" and set(sent) == {None}
+    assert (
+        done.returncode == 0 and done.stderr == "" and set(sent) == {None}
+    )
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process names itself so on Linux")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="a process names itself so on Linux"
+)
 def test_the_name_that_another_process_gave_itself_is_not_obeyed(tmp_path):
     code = (
         "import ctypes, socket, time\nctypes.CDLL(None).prctl(15, b'e\\x1b[31m\\nvil', 0, 0, 0)\n"
         "made = socket.create_server(('127.0.0.1', 0))\n"
         "print(made.getsockname()[1], flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as other:
         try:
             done = run(
                 "monitor.py",
@@ -136,13 +168,26 @@ def test_the_name_that_another_process_gave_itself_is_not_obeyed(tmp_path):
             )
         finally:
             other.kill()
-    assert "e·[31m·vil" in done.stdout and not CONTROL.search(done.stdout + done.stderr)
+    assert "e·[31m·vil" in done.stdout and not CONTROL.search(
+        done.stdout + done.stderr
+    )
 
 
-@pytest.mark.parametrize("arguments", [["--no-charts"], ["--compare", "1", "1"]])
-def test_a_name_that_the_terminal_cannot_write_is_no_traceback(tmp_path, arguments):
-    made_up_results.write(tmp_path / "results.db", model="模型", label="мой", levels=(1, 2))
-    assert "??" in run("analyze.py", *arguments, cwd=tmp_path, PYTHONIOENCODING="ascii").stdout
+@pytest.mark.parametrize(
+    "arguments", [["--no-charts"], ["--compare", "1", "1"]]
+)
+def test_a_name_that_the_terminal_cannot_write_is_no_traceback(
+    tmp_path, arguments
+):
+    made_up_results.write(
+        tmp_path / "results.db", model="模型", label="мой", levels=(1, 2)
+    )
+    assert (
+        "??"
+        in run(
+            "analyze.py", *arguments, cwd=tmp_path, PYTHONIOENCODING="ascii"
+        ).stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +209,11 @@ def test_no_name_leads_out_of_the_chosen_folder(tmp_path, model):
     place = tmp_path / "deep" / "deeper"
     place.mkdir(parents=True)
     made_up_results.write(place / "results.db", model=model, levels=(1, 2))
-    before = {path for path in tmp_path.rglob("*") if place / "out" not in path.parents}
+    before = {
+        path
+        for path in tmp_path.rglob("*")
+        if place / "out" not in path.parents
+    }
     assert (
         analyze.main(
             [
@@ -179,14 +228,22 @@ def test_no_name_leads_out_of_the_chosen_folder(tmp_path, model):
         )
         == 0
     )
-    after = {path for path in tmp_path.rglob("*") if place / "out" not in path.parents}
-    assert {path.relative_to(place).parts[0] for path in after - before} <= {
+    after = {
+        path
+        for path in tmp_path.rglob("*")
+        if place / "out" not in path.parents
+    }
+    assert {
+        path.relative_to(place).parts[0] for path in after - before
+    } <= {
         "out",
         "results.db-wal",
         "results.db-shm",
     }
     written = list((place / "out").rglob("*.csv"))
-    assert written and all(path.resolve().is_relative_to(place / "out") for path in written)
+    assert written and all(
+        path.resolve().is_relative_to(place / "out") for path in written
+    )
 
 
 def test_cells_of_exported_files_are_numbers_or_harmless(tmp_path):
@@ -198,7 +255,13 @@ def test_cells_of_exported_files_are_numbers_or_harmless(tmp_path):
         error="@SUM(1+1)",
     )
     analyze.main(
-        ["--db", str(tmp_path / "results.db"), "--no-charts", "--export-csv", str(tmp_path)]
+        [
+            "--db",
+            str(tmp_path / "results.db"),
+            "--no-charts",
+            "--export-csv",
+            str(tmp_path),
+        ]
     )
     cells = [
         cell
@@ -209,14 +272,27 @@ def test_cells_of_exported_files_are_numbers_or_harmless(tmp_path):
     assert cells and not [
         cell
         for cell in cells
-        if cell[:1] in "=+-@\t\r" and cell and not re.fullmatch(r"-?\d+(\.\d+)?", cell)
+        if cell[:1] in "=+-@\t\r"
+        and cell
+        and not re.fullmatch(r"-?\d+(\.\d+)?", cell)
     ]
 
 
 @pytest.mark.faults
 def test_a_name_is_never_sql(sim, tmp_path):
     name = "x'); DROP TABLE request; --\"]"
-    known = sim("--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "5", "--model", name)
+    known = sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "5",
+        "--itl",
+        "1",
+        "--tokens",
+        "5",
+        "--model",
+        name,
+    )
     done = run(
         "bench.py",
         "1,2",
@@ -230,8 +306,12 @@ def test_a_name_is_never_sql(sim, tmp_path):
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert run("analyze.py", name, "--no-charts", cwd=tmp_path).returncode == 0
-    with contextlib.closing(sqlite3.connect(tmp_path / "results.db")) as connection:
+    assert (
+        run("analyze.py", name, "--no-charts", cwd=tmp_path).returncode == 0
+    )
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "results.db")
+    ) as connection:
         assert connection.execute(
             "SELECT count(*), min(model) FROM request JOIN level ON level.id = level_id"
         ).fetchone() == (3, name)
@@ -242,7 +322,13 @@ def test_an_argument_that_is_no_text_is_refused_in_one_line(tmp_path):
         pytest.skip("arguments are text here")
     for option in ("--label", "--prompt", "--db"):
         done = run(
-            "bench.py", "1", "--host", "127.0.0.1:9", option, os.fsdecode(b"a\xffb"), cwd=tmp_path
+            "bench.py",
+            "1",
+            "--host",
+            "127.0.0.1:9",
+            option,
+            os.fsdecode(b"a\xffb"),
+            cwd=tmp_path,
         )
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
 
@@ -253,7 +339,12 @@ def test_datasette_listens_here_only_reads_only_and_escapes(tmp_path):
         from datasette import cli
         from datasette.app import Datasette
     assert (
-        next(option.default for option in cli.serve.params if option.name == "host") == "127.0.0.1"
+        next(
+            option.default
+            for option in cli.serve.params
+            if option.name == "host"
+        )
+        == "127.0.0.1"
     )
     made_up_results.write(
         tmp_path / "results.db",
@@ -287,5 +378,9 @@ def test_datasette_listens_here_only_reads_only_and_escapes(tmp_path):
         for page in pages
     )
     assert written.status_code != 200 and "<img src=x" not in written.text
-    with contextlib.closing(sqlite3.connect(tmp_path / "results.db")) as connection:
-        assert connection.execute("SELECT count(*) FROM run").fetchone() == (1,)
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "results.db")
+    ) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM run"
+        ).fetchone() == (1,)

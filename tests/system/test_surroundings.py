@@ -25,7 +25,10 @@ PROGRAMS = [
     "ollama_bench.simulator",
     "ollama_bench.study_csv",
     "ollama_bench.monitor.doctor",
-    *(f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")),
+    *(
+        f"benchmarks/{path.name}"
+        for path in (ROOT / "benchmarks").glob("*.py")
+    ),
 ]
 
 
@@ -51,9 +54,17 @@ def run(program, *arguments, cwd, **environment):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program_says_what_it_is_for_where_python_drops_docstrings(tmp_path, program):
+def test_a_program_says_what_it_is_for_where_python_drops_docstrings(
+    tmp_path, program
+):
     with_them = run(program, "--help", cwd=tmp_path)
-    without = run(program, "--help", cwd=tmp_path, PYTHONOPTIMIZE="2", PYTHONDONTWRITEBYTECODE="1")
+    without = run(
+        program,
+        "--help",
+        cwd=tmp_path,
+        PYTHONOPTIMIZE="2",
+        PYTHONDONTWRITEBYTECODE="1",
+    )
     assert (
         without.returncode == 0
         and without.stdout == with_them.stdout != ""
@@ -64,43 +75,63 @@ def test_a_program_says_what_it_is_for_where_python_drops_docstrings(tmp_path, p
 @pytest.mark.faults
 def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
     bare = {"PYTHONOPTIMIZE": "2", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = run("bench.py", "1", "--demo", *QUICK, "--plain", cwd=tmp_path, **bare)
+    done = run(
+        "bench.py", "1", "--demo", *QUICK, "--plain", cwd=tmp_path, **bare
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    report = run("bench.py", "1", "--demo", "--report", *QUICK, cwd=tmp_path, **bare)
-    assert report.returncode == 1 and report.stderr == (  # and not after hours of measuring
+    report = run(
+        "bench.py", "1", "--demo", "--report", *QUICK, cwd=tmp_path, **bare
+    )
+    # and not after hours of measuring
+    assert report.returncode == 1 and report.stderr == (
         "bench.py: cannot draw charts with -OO or PYTHONOPTIMIZE=2: "
         "start without, or omit --report\n"
     )
-    assert run("analyze.py", "--no-charts", cwd=tmp_path, **bare).returncode == 0
+    assert (
+        run("analyze.py", "--no-charts", cwd=tmp_path, **bare).returncode
+        == 0
+    )
     charts = run("analyze.py", cwd=tmp_path, **bare)
     assert charts.returncode == 1 and charts.stderr == (
         "analyze.py: cannot draw charts with -OO or PYTHONOPTIMIZE=2: "
         "start without, or use --no-charts\n"
     )
-    assert run("ollama_bench.simulator", "--fault", "help", cwd=tmp_path, **bare).stdout.startswith(
-        "html_502 "
-    )
+    assert run(
+        "ollama_bench.simulator", "--fault", "help", cwd=tmp_path, **bare
+    ).stdout.startswith("html_502 ")
 
 
 # -- windows without width
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a terminal of its own")
+@pytest.mark.skipif(
+    os.name != "posix", reason="needs a terminal of its own"
+)
 @pytest.mark.parametrize(
     "columns, environment, command",
     [
         (1, {}, "bench.py 1 --demo --cooldown 0 --idle 0 --no-monitor"),
-        (80, {"COLUMNS": "0"}, "bench.py 1 --demo --cooldown 0 --idle 0 --no-monitor"),
+        (
+            80,
+            {"COLUMNS": "0"},
+            "bench.py 1 --demo --cooldown 0 --idle 0 --no-monitor",
+        ),
         (1, {}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "0"}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "1"}, "analyze.py --compare 1 1"),
         (1, {}, "ollama_bench.study_csv ollama --dry-run"),
         (1, {}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
-        (80, {"COLUMNS": "0"}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
+        (
+            80,
+            {"COLUMNS": "0"},
+            "monitor.py --port 9 --interval 0.1 --duration 0.3",
+        ),
     ],
 )
 @pytest.mark.faults
-def test_a_window_without_width_is_no_traceback(tmp_path, columns, environment, command):
+def test_a_window_without_width_is_no_traceback(
+    tmp_path, columns, environment, command
+):
     import fcntl
     import struct
     import termios
@@ -110,25 +141,42 @@ def test_a_window_without_width_is_no_traceback(tmp_path, columns, environment, 
     if program == "ollama_bench.study_csv":
         assert (
             analyze.main(
-                ["--db", str(tmp_path / "results.db"), "--no-charts", "--export-csv", str(tmp_path)]
+                [
+                    "--db",
+                    str(tmp_path / "results.db"),
+                    "--no-charts",
+                    "--export-csv",
+                    str(tmp_path),
+                ]
             )
             == 0
         )
     ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    fcntl.ioctl(
+        theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0)
+    )
     clean = {
         name: value
         for name, value in os.environ.items()
         if name not in ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
     }
-    start = ["-m", program] if program.startswith("ollama_bench.") else [ROOT / program]
+    start = (
+        ["-m", program]
+        if program.startswith("ollama_bench.")
+        else [ROOT / program]
+    )
     process = subprocess.Popen(
         [sys.executable, *start, *arguments],
         cwd=tmp_path,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**clean, "PYTHONPATH": str(ROOT), "TERM": "xterm", **environment},
+        env={
+            **clean,
+            "PYTHONPATH": str(ROOT),
+            "TERM": "xterm",
+            **environment,
+        },
     )
     os.close(theirs)
     said = b""
@@ -138,7 +186,11 @@ def test_a_window_without_width_is_no_traceback(tmp_path, columns, environment, 
                 said += data
         except OSError:  # all who wrote to it are gone
             pass
-    assert process.wait(30) == 0 and b"Traceback" not in said and len(said) > 100, said
+    assert (
+        process.wait(30) == 0
+        and b"Traceback" not in said
+        and len(said) > 100
+    ), said
 
 
 # -- names of files
@@ -149,7 +201,13 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
     made_up_results.write(tmp_path / "results.db", levels=(1, 2))
     assert (
         analyze.main(
-            ["--db", str(tmp_path / "results.db"), "--no-charts", "--export-csv", str(tmp_path)]
+            [
+                "--db",
+                str(tmp_path / "results.db"),
+                "--no-charts",
+                "--export-csv",
+                str(tmp_path),
+            ]
         )
         == 0
     )
@@ -163,14 +221,19 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
         done = run(*command, "--db", name, cwd=tmp_path)
         said = (done.stderr + done.stdout).strip().splitlines()
         assert done.returncode == 1 and any(
-            f"invalid --db {name!r}: expected the name of a file" in line for line in said
+            f"invalid --db {name!r}: expected the name of a file" in line
+            for line in said
         )
         assert "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == there
 
 
-@pytest.mark.parametrize("key", ["db", "prompts", "prompt", "model", "label"])
-def test_a_nul_character_in_a_file_of_settings_is_one_line(tmp_path, capsys, key):
+@pytest.mark.parametrize(
+    "key", ["db", "prompts", "prompt", "model", "label"]
+)
+def test_a_nul_character_in_a_file_of_settings_is_one_line(
+    tmp_path, capsys, key
+):
     (tmp_path / "bench.toml").write_text(f'{key} = "a\\u0000b"')
     with pytest.raises(SystemExit) as caught:
         command_line.parse(["1", "--config", str(tmp_path / "bench.toml")])
@@ -184,9 +247,18 @@ def test_a_nul_character_in_a_file_of_settings_is_one_line(tmp_path, capsys, key
     [
         *(
             (command_line.parse, ["1", option, "a\0b"])
-            for option in ("--db", "--prompts", "--config", "--model", "--label")
+            for option in (
+                "--db",
+                "--prompts",
+                "--config",
+                "--model",
+                "--label",
+            )
         ),
-        *((analyze.parse_args, [option, "a\0b"]) for option in ("--db", "--out", "--export-csv")),
+        *(
+            (analyze.parse_args, [option, "a\0b"])
+            for option in ("--db", "--out", "--export-csv")
+        ),
         (parse_args, ["a\0b"]),
         (parse_args, ["a", "--db", "a\0b"]),
         (monitor.parse_args, ["--db", "a\0b"]),
@@ -200,13 +272,17 @@ def test_a_nul_character_in_an_option_is_one_line(parse, arguments, capsys):
     assert (
         caught.value.code == 2
         and "\0" not in said
-        and re.search("expected text without (a )?NUL", said.splitlines()[-1])
+        and re.search(
+            "expected text without (a )?NUL", said.splitlines()[-1]
+        )
     )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="quotes as of sh")
 @pytest.mark.faults
-def test_the_commands_that_are_printed_can_be_typed(tmp_path, monkeypatch, capsys):
+def test_the_commands_that_are_printed_can_be_typed(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     name = "it's my results.db"
     assert bench.main(["1", "--demo", *QUICK, "--plain", "--db", name]) == 0
@@ -215,8 +291,17 @@ def test_the_commands_that_are_printed_can_be_typed(tmp_path, monkeypatch, capsy
         for line in capsys.readouterr().out.splitlines()
         if line.startswith(("  python", "  datasette"))
     ]
-    assert [shlex.split(command)[-1] for command in commands] == [name, name]
-    assert analyze.main(["--db", name, "--no-charts", "--export-csv", "."]) == 0
+    assert [shlex.split(command)[-1] for command in commands] == [
+        name,
+        name,
+    ]
+    assert (
+        analyze.main(["--db", name, "--no-charts", "--export-csv", "."])
+        == 0
+    )
     capsys.readouterr()
     assert main(["ollama", "--db", "again and again.db"]) == 0
-    assert shlex.split(capsys.readouterr().out.splitlines()[-1])[-1] == "again and again.db"
+    assert (
+        shlex.split(capsys.readouterr().out.splitlines()[-1])[-1]
+        == "again and again.db"
+    )

@@ -9,7 +9,9 @@ import pytest
 from tests.run.programs import QUICK, start, wait_for
 from tests.run.test_server import dripping, raw_server, saying
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+pytestmark = pytest.mark.skipif(
+    os.name == "nt", reason="Windows has no SIGINT for one process"
+)
 
 
 def interrupt(process):
@@ -24,7 +26,9 @@ def test_during_the_imports(tmp_path):
     (tmp_path / "requests.py").write_text(
         "import time\nprint('importing', flush=True)\ntime.sleep(30)\n"
     )
-    process = start("1", *QUICK, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    process = start(
+        "1", *QUICK, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}
+    )
     wait_for(process, "importing")
     assert interrupt(process)[:2] == (130, "")
 
@@ -42,14 +46,20 @@ def test_while_a_server_accepts_and_is_silent(tmp_path):
             time.sleep(0.05)
         time.sleep(0.2)
         code, err, took_s = interrupt(process)
-    assert (code, err) == (130, "") and took_s < 30 and not (tmp_path / "results.db").exists()
+    assert (
+        (code, err) == (130, "")
+        and took_s < 30
+        and not (tmp_path / "results.db").exists()
+    )
 
 
 def test_while_a_model_is_pulled(tmp_path):
     def answer(connection, path):
         if path == "/api/pull":
             return dripping(
-                b'HTTP/1.1 200 OK\r\n\r\n{"status": "pulling manifest"}\n' + b" " * 4096 + b"\n"
+                b'HTTP/1.1 200 OK\r\n\r\n{"status": "pulling manifest"}\n'
+                + b" " * 4096
+                + b"\n"
             )(connection, path)
         saying(tags={"models": []})(connection, path)
 

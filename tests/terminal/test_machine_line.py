@@ -6,8 +6,13 @@ from ollama_bench.terminal.machine_line import format_machine
 
 
 def test_machine_line_leaves_out_what_is_not_known():
-    assert format_machine({"gpu_power_w": None}) == "no power or process samples"
-    assert "thermal Heavy" in format_machine({"power_w": 30.0, "thermal": "Heavy"})
+    assert (
+        format_machine({"gpu_power_w": None})
+        == "no power or process samples"
+    )
+    assert "thermal Heavy" in format_machine(
+        {"power_w": 30.0, "thermal": "Heavy"}
+    )
 
 
 def test_the_machine_line_has_the_heat_first_and_all_parts_in_80_cells():
@@ -34,11 +39,18 @@ def test_the_machine_line_has_the_heat_first_and_all_parts_in_80_cells():
             "cpu_ratio": 3.1,
         }
     )
-    assert usual == "thermal Critical  GPU 18.2 W 1396 MHz 97 %  all 20.4 W  RSS 12.3 GB  CPU 310 %"
-    assert max(len(format_machine(most)), len(usual)) <= 80
-    long = format_machine({**most, "thermal": "hardware slowdown, software thermal"})
     assert (
-        long.startswith("thermal hardware slowdown, software thermal  GPU 118 W 1396 MHz 100 %")
+        usual
+        == "thermal Critical  GPU 18.2 W 1396 MHz 97 %  all 20.4 W  RSS 12.3 GB  CPU 310 %"
+    )
+    assert max(len(format_machine(most)), len(usual)) <= 80
+    long = format_machine(
+        {**most, "thermal": "hardware slowdown, software thermal"}
+    )
+    assert (
+        long.startswith(
+            "thermal hardware slowdown, software thermal  GPU 118 W 1396 MHz 100 %"
+        )
         and len(long) <= 80
     )  # no figure is cut
 
@@ -53,4 +65,7 @@ def test_the_machine_line_has_the_heat_first_and_all_parts_in_80_cells():
     ],
 )
 def test_the_server_memory_is_called_what_it_is(rss, footprint, line):
-    assert format_machine({"rss_bytes": rss, "footprint_bytes": footprint}) == line
+    assert (
+        format_machine({"rss_bytes": rss, "footprint_bytes": footprint})
+        == line
+    )

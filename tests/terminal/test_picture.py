@@ -33,26 +33,41 @@ def test_who_has_ended_in_a_load_that_goes_on_is_counted_before_it_was_digested(
 
 def test_a_requests_line():
     second = 1_000_000_000
-    line = format_request(exchange(7, second, (2 * second, 3 * second, 4 * second)), 5 * second)
+    line = format_request(
+        exchange(7, second, (2 * second, 3 * second, 4 * second)),
+        5 * second,
+    )
     assert (
-        line.split() == ["7", "2", "1.0", "1", "s", "1", "s", "3", "s", "streaming"]
+        line.split()
+        == ["7", "2", "1.0", "1", "s", "1", "s", "3", "s", "streaming"]
         and len(line) <= 80
     )
     assert format_request(exchange(7, None), 0).split()[-1] == "connecting"
-    assert format_request(exchange(7, second), 3 * second).split()[-1] == "waiting"
     assert (
-        format_request(exchange(7, 1, (2,), ended=3, cancelled="deadline"), 5).split()[-1]
+        format_request(exchange(7, second), 3 * second).split()[-1]
+        == "waiting"
+    )
+    assert (
+        format_request(
+            exchange(7, 1, (2,), ended=3, cancelled="deadline"), 5
+        ).split()[-1]
         == "cancelled"
     )
 
 
 def test_an_ended_request_shows_what_the_server_counted():
     ms = 1_000_000
-    stamps = [100 * ms, *range(110 * ms, 310 * ms, 10 * ms)]  # the head, then 20 tokens at 100/s
+    # the head, then 20 tokens at 100/s
+    stamps = [100 * ms, *range(110 * ms, 310 * ms, 10 * ms)]
     ended = exchange(7, ms, stamps, ended=301 * ms)
     streaming = format_request(exchange(7, ms, stamps), 301 * ms).split()
-    assert streaming[:3] == ["7", "20", "100.0"] and streaming[-1] == "streaming"
-    outcome = SimpleNamespace(task=ended.task, output_tokens=39, chunk_ns=array("q", stamps[1:]))
+    assert (
+        streaming[:3] == ["7", "20", "100.0"]
+        and streaming[-1] == "streaming"
+    )
+    outcome = SimpleNamespace(
+        task=ended.task, output_tokens=39, chunk_ns=array("q", stamps[1:])
+    )
     assert format_request(ended, 400 * ms, outcome).split() == [
         "7",
         "39",
@@ -67,7 +82,9 @@ def test_an_ended_request_shows_what_the_server_counted():
     ]
     outcome.chunk_ns = array("q")  # an error
     assert format_request(ended, 400 * ms, outcome).split()[-1] == "ended"
-    assert format_request(exchange(7, ms, stamps[:1]), 301 * ms).split()[:3] == [
+    assert format_request(exchange(7, ms, stamps[:1]), 301 * ms).split()[
+        :3
+    ] == [
         "7",
         "-",
         "-",
@@ -76,15 +93,22 @@ def test_an_ended_request_shows_what_the_server_counted():
 
 def test_the_picture_takes_its_counts_from_the_outcomes():
     second = 1_000_000_000
-    ended = exchange(1, 1, (second, 2 * second, 3 * second), ended=4 * second)
+    ended = exchange(
+        1, 1, (second, 2 * second, 3 * second), ended=4 * second
+    )
     found = level([ended, exchange(2, 1, (second, 2 * second))])
     found.outcomes = [
         SimpleNamespace(
-            task=ended.task, output_tokens=77, chunk_ns=array("q", (second, 2 * second))
+            task=ended.task,
+            output_tokens=77,
+            chunk_ns=array("q", (second, 2 * second)),
         )
     ]
     assert [
-        line.split()[1] for line in draw_picture(found, {}, "", Size(80, 14)).split("\n")[3:5]
+        line.split()[1]
+        for line in draw_picture(found, {}, "", Size(80, 14)).split("\n")[
+            3:5
+        ]
     ] == [
         "77",
         "1",

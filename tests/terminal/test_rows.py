@@ -63,7 +63,9 @@ def test_a_levels_line_is_the_tables():
 def test_a_levels_line_has_80_columns_at_most(changes):
     line = format_level(ROW | changes)
     assert (
-        len(line) <= WIDTH >= max(map(len, format_heading(LEVEL_COLUMNS, WIDTH).splitlines()))
+        len(line)
+        <= WIDTH
+        >= max(map(len, format_heading(LEVEL_COLUMNS, WIDTH).splitlines()))
         and len(line.split()) >= 11
     )
 

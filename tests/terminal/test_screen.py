@@ -5,7 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from ollama_bench.terminal import screen
-from ollama_bench.terminal.rows import GPU_NOTE, LEVEL_COLUMNS, WIDTH, format_heading, format_level
+from ollama_bench.terminal.rows import (
+    GPU_NOTE,
+    LEVEL_COLUMNS,
+    WIDTH,
+    format_heading,
+    format_level,
+)
 from ollama_bench.terminal.screen import Console
 from tests.terminal.made_up import ROW, create_screen, exchange, level
 
@@ -18,9 +24,16 @@ from tests.terminal.made_up import ROW, create_screen, exchange, level
         (30.0, "        do not trust this level: X"),
     ],
 )
-def test_a_level_that_slept_is_no_fault_of_the_client(slept_s, words, capsys):
+def test_a_level_that_slept_is_no_fault_of_the_client(
+    slept_s, words, capsys
+):
     Console(plain=True).level_finished(
-        ROW | {"slept_s": slept_s, "client_limited": 1, "client_limited_why": "X"}
+        ROW
+        | {
+            "slept_s": slept_s,
+            "client_limited": 1,
+            "client_limited_why": "X",
+        }
     )
     assert capsys.readouterr().out.splitlines()[-1].endswith(words)
 
@@ -29,20 +42,31 @@ def test_a_level_that_slept_is_no_fault_of_the_client(slept_s, words, capsys):
 def test_a_narrow_window_drops_columns_and_cuts_none(width):
     made = create_screen(width=width)
     made.level_finished(ROW)
-    lines = made._rich.file.getvalue().replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()
+    lines = (
+        made._rich.file.getvalue()
+        .replace("\x1b[1m", "")
+        .replace("\x1b[0m", "")
+        .splitlines()
+    )
     assert (
         len(lines) == 3
         and max(map(len, lines)) <= width
         and lines[2].split()[:2] == ["19", "19/19"]
     )
-    assert ("J/TOK" in lines[1]) == (width >= 50) and len(lines[1].split()) >= 2
+    assert ("J/TOK" in lines[1]) == (width >= 50) and len(
+        lines[1].split()
+    ) >= 2
     rows = made._picture(level([exchange(1, 1, (2, 3, 4))]), {}).split("\n")
     assert max(map(len, rows)) <= width and (
-        width < 25 or rows[2].split()[-1] == "STATUS" and rows[3].split()[-1] == "streaming"
+        width < 25
+        or rows[2].split()[-1] == "STATUS"
+        and rows[3].split()[-1] == "streaming"
     )
 
 
-def test_a_pipe_has_all_columns_however_narrow_the_terminal(monkeypatch, capsys):
+def test_a_pipe_has_all_columns_however_narrow_the_terminal(
+    monkeypatch, capsys
+):
     monkeypatch.setenv("COLUMNS", "40")
     Console(plain=True).level_finished(ROW)
     assert format_heading(LEVEL_COLUMNS, WIDTH) in capsys.readouterr().out
@@ -50,7 +74,9 @@ def test_a_pipe_has_all_columns_however_narrow_the_terminal(monkeypatch, capsys)
 
 def test_drawing_stays_within_its_budget(monkeypatch):
     now_s, drawn = [100.0], []
-    monkeypatch.setattr(screen, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr(
+        screen, "time", SimpleNamespace(monotonic=lambda: now_s[0])
+    )
     made = create_screen()
 
     def draw(*_):
@@ -64,7 +90,9 @@ def test_drawing_stays_within_its_budget(monkeypatch):
         made.draw(level([exchange(1, 1)]), {})
         now_s[0] += 0.01
     made._close_screen()
-    assert len(drawn) == 2 and drawn[1] - drawn[0] == pytest.approx(2.5, abs=0.02)
+    assert len(drawn) == 2 and drawn[1] - drawn[0] == pytest.approx(
+        2.5, abs=0.02
+    )
 
 
 def test_plain_lines_tell_changes_only(capsys):
@@ -78,7 +106,9 @@ def test_plain_lines_tell_changes_only(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_watts_of_the_gpu_alone_are_marked_and_the_mark_is_told_once(capsys):
+def test_watts_of_the_gpu_alone_are_marked_and_the_mark_is_told_once(
+    capsys,
+):
     alone = ROW | {
         "mean_w": None,
         "joules_per_output_token": None,
@@ -87,7 +117,9 @@ def test_watts_of_the_gpu_alone_are_marked_and_the_mark_is_told_once(capsys):
         "model": "m",
     }
     assert format_level(alone).split()[-3:] == ["18.4g", "1396", "0.118g"]
-    assert format_level(alone | {"gpu_joules_per_output_token": 12.34}).endswith(" 12.3g")
+    assert format_level(
+        alone | {"gpu_joules_per_output_token": 12.34}
+    ).endswith(" 12.3g")
     assert format_level(
         ROW | {"gpu_power_w": 18.4, "gpu_joules_per_output_token": 0.118}
     ) == format_level(ROW)  # the sum is known

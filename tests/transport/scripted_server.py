@@ -31,7 +31,9 @@ def server(*answers, tls=False):
     listener = socket.create_server(("127.0.0.1", 0))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if tls:
-        context.load_cert_chain(FIXTURES / "localhost-cert.pem", FIXTURES / "localhost-key.pem")
+        context.load_cert_chain(
+            FIXTURES / "localhost-cert.pem", FIXTURES / "localhost-key.pem"
+        )
     waiting = queue.SimpleQueue()
     for answer in answers:
         waiting.put(answer)
@@ -40,19 +42,25 @@ def server(*answers, tls=False):
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                threading.Thread(target=talk, args=(connection,), daemon=True).start()
+                threading.Thread(
+                    target=talk, args=(connection,), daemon=True
+                ).start()
 
     def talk(connection):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):
             if tls:
-                connection = context.wrap_socket(connection, server_side=True)
+                connection = context.wrap_socket(
+                    connection, server_side=True
+                )
             with connection:
                 while read_request(connection) and not waiting.empty():
                     for step in waiting.get():
                         if step is CLOSE:
                             return
-                        time.sleep(step) if isinstance(step, float) else connection.sendall(step)
+                        time.sleep(step) if isinstance(
+                            step, float
+                        ) else connection.sendall(step)
 
     threading.Thread(target=serve, daemon=True).start()
     try:
@@ -75,10 +83,15 @@ def chunk(data):
 
 
 FRAMINGS = {
-    "chunked": HEAD + chunk(BODY) + chunk(b"10\r\n\r\n") + chunk(BODY) + END,
+    "chunked": HEAD
+    + chunk(BODY)
+    + chunk(b"10\r\n\r\n")
+    + chunk(BODY)
+    + END,
     "trailers": HEAD + chunk(BODY) + b"0\r\nX-Sum: 1\r\n\r\n",
     "extension": HEAD + b"%x;name=1\r\n%s\r\n" % (len(BODY), BODY) + END,
-    "length": b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY,
+    "length": b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+    + BODY,
     "empty": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
     "continue first": b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -102,7 +115,9 @@ def exchange_with(url, kernel_stamps=True, session=None, **options):
     """
     session = session or Session()
     exchange = Exchange(kernel_stamps=kernel_stamps, **options)
-    prepared = session.prepare_request(requests.Request("POST", url, json={"a": 1}))
+    prepared = session.prepare_request(
+        requests.Request("POST", url, json={"a": 1})
+    )
     with exchange:
         response = session.send(
             prepared,
@@ -121,4 +136,7 @@ def text(pieces):
 
 def gaps_s(instants):
     """The times between instants of perf_counter_ns."""
-    return [(later - earlier) / 1e9 for earlier, later in itertools.pairwise(instants)]
+    return [
+        (later - earlier) / 1e9
+        for earlier, later in itertools.pairwise(instants)
+    ]

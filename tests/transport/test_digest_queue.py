@@ -8,7 +8,14 @@ import pytest
 
 from ollama_bench.transport.digest_queue import DigestQueue
 from ollama_bench.transport.reader import Reader
-from tests.transport.scripted_server import END, HEAD, chunk, exchange_with, server, text
+from tests.transport.scripted_server import (
+    END,
+    HEAD,
+    chunk,
+    exchange_with,
+    server,
+    text,
+)
 
 
 def test_one_recording_at_a_time_is_read():
@@ -33,7 +40,9 @@ def test_one_recording_at_a_time_is_read():
 
 
 @pytest.mark.parametrize("later_s, hurries", [(20.0, True), (0.05, False)])
-def test_an_answer_is_held_back_until_its_time_or_until_nobody_streams(later_s, hurries):
+def test_an_answer_is_held_back_until_its_time_or_until_nobody_streams(
+    later_s, hurries
+):
     digests, order = DigestQueue(later_s), queue.SimpleQueue()
     with server([HEAD + chunk(b"a\n") + END]) as url, Reader() as reader:
 

@@ -28,29 +28,55 @@ from tests.transport.scripted_server import (
 @pytest.mark.parametrize("kernel_stamps", [True, False])
 def test_each_piece_has_the_instant_of_its_own_read(kernel_stamps):
     with server(
-        [GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, chunk(b"c\n") + END]
+        [
+            GAP_S,
+            HEAD + chunk(b"a\n"),
+            GAP_S,
+            chunk(b"b\n"),
+            GAP_S,
+            chunk(b"c\n") + END,
+        ]
     ) as url:
         pieces, exchange = exchange_with(url, kernel_stamps)
     assert [data for _, data in pieces] == [b"a\n", b"b\n", b"c\n"]
     instants = [exchange.sent_ns, *(at for at, _ in pieces)]
     assert min(gaps_s(instants)) > GAP_S * 0.8
-    assert exchange.first_read_ns == pieces[0][0] and exchange.ended_ns == pieces[-1][0]
+    assert (
+        exchange.first_read_ns == pieces[0][0]
+        and exchange.ended_ns == pieces[-1][0]
+    )
     assert exchange.recorder is not None and exchange.reads == 3
     if kernel_stamps and capabilities.KERNEL_STAMPS:
-        assert len(exchange.read_lags_ns) == 3 and min(exchange.read_lags_ns) >= 0
+        assert (
+            len(exchange.read_lags_ns) == 3
+            and min(exchange.read_lags_ns) >= 0
+        )
 
 
 def test_a_body_until_the_end_of_file():
-    with server([b"HTTP/1.0 200 OK\r\n\r\n", GAP_S, b"abc\n", GAP_S, b"def\n", CLOSE]) as url:
+    with server(
+        [
+            b"HTTP/1.0 200 OK\r\n\r\n",
+            GAP_S,
+            b"abc\n",
+            GAP_S,
+            b"def\n",
+            CLOSE,
+        ]
+    ) as url:
         pieces, exchange = exchange_with(url)
-    assert text(pieces) == b"abc\ndef\n" and pieces[-1][0] - pieces[0][0] > GAP_S * 0.8e9
+    assert (
+        text(pieces) == b"abc\ndef\n"
+        and pieces[-1][0] - pieces[0][0] > GAP_S * 0.8e9
+    )
 
 
 def test_a_compressed_body_is_decompressed_by_urllib3():
     packed = gzip.compress(b"hello\n" * 1000)
     with server(
         [
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+            % len(packed)
             + packed
         ]
     ) as url:
@@ -83,7 +109,9 @@ def test_a_stream_that_breaks_gives_what_came_and_then_raises():
 def test_garbage_raises_and_does_not_hang(raw):
     with (
         server([raw, CLOSE]) as url,
-        pytest.raises((requests.RequestException, urllib3.exceptions.HTTPError)),
+        pytest.raises(
+            (requests.RequestException, urllib3.exceptions.HTTPError)
+        ),
     ):
         exchange_with(url)
 
@@ -101,14 +129,20 @@ def test_a_held_burst_leaves_when_it_is_fired_and_not_before():
             thread.start()
         exchanges = [ready.get(timeout=10) for _ in range(count)]
         time.sleep(GAP_S)
-        assert all(exchange.sent_ns is None and exchange.reads == 0 for exchange in exchanges)
+        assert all(
+            exchange.sent_ns is None and exchange.reads == 0
+            for exchange in exchanges
+        )
         fired_ns = time.perf_counter_ns()
         for exchange in exchanges:
             exchange.fire()
         done = [results.get(timeout=10) for _ in range(count)]
         for thread in threads:
             thread.join()
-    assert all(text(pieces) == b"x\n" and exchange.sent_ns >= fired_ns for pieces, exchange in done)
+    assert all(
+        text(pieces) == b"x\n" and exchange.sent_ns >= fired_ns
+        for pieces, exchange in done
+    )
 
 
 def test_cancelling_ends_a_silent_stream():
@@ -121,25 +155,45 @@ def test_cancelling_ends_a_silent_stream():
             exchange.cancel("enough")
 
         threading.Thread(target=cancel_in_the_middle, daemon=True).start()
-        with exchange, pytest.raises((requests.RequestException, urllib3.exceptions.HTTPError)):
+        with (
+            exchange,
+            pytest.raises(
+                (requests.RequestException, urllib3.exceptions.HTTPError)
+            ),
+        ):
             response = session.send(
                 session.prepare_request(requests.Request("POST", url)),
                 exchange=exchange,
                 stream=True,
             )
             list(exchange.pieces(response))
-        assert exchange.cancelled == "enough" and exchange.ended_ns is not None
+        assert (
+            exchange.cancelled == "enough" and exchange.ended_ns is not None
+        )
 
 
 @pytest.mark.parametrize("hold", [False, True])
 def test_without_a_place_to_record_it_reads_live(monkeypatch, hold):
     monkeypatch.setattr(capabilities, "RECORDS", False)
     ready = queue.SimpleQueue()
-    with server([GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END]) as url:
+    with server(
+        [GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END]
+    ) as url:
         if hold:
-            threading.Thread(target=lambda: ready.get(timeout=10).fire(), daemon=True).start()
-        pieces, exchange = exchange_with(url, on_ready=ready.put if hold else None)
-    assert text(pieces) == b"a\nb\n" and exchange.recorder is None and exchange.reads == 2
+            threading.Thread(
+                target=lambda: ready.get(timeout=10).fire(), daemon=True
+            ).start()
+        pieces, exchange = exchange_with(
+            url, on_ready=ready.put if hold else None
+        )
+    assert (
+        text(pieces) == b"a\nb\n"
+        and exchange.recorder is None
+        and exchange.reads == 2
+    )
     instants = [exchange.sent_ns, *(at for at, _ in pieces)]
     assert min(gaps_s(instants)) > GAP_S * 0.8
-    assert exchange.first_read_ns == pieces[0][0] and exchange.last_read_ns == pieces[1][0]
+    assert (
+        exchange.first_read_ns == pieces[0][0]
+        and exchange.last_read_ns == pieces[1][0]
+    )

@@ -2,7 +2,12 @@
 
 import pytest
 
-from ollama_bench.transport.framing import Framing, parse_chunk_size, parse_length, parse_status
+from ollama_bench.transport.framing import (
+    Framing,
+    parse_chunk_size,
+    parse_length,
+    parse_status,
+)
 from tests.transport.scripted_server import FRAMINGS
 
 
@@ -15,9 +20,11 @@ def test_the_end_is_found_wherever_the_bytes_are_cut(name):
             f"{name}: too early at {cut}"
         )
         data += raw[cut:]
-        assert data.endswith(framing.ending) and framing.ends(data) and framing.complete, (
-            f"{name}: missed after {cut}"
-        )
+        assert (
+            data.endswith(framing.ending)
+            and framing.ends(data)
+            and framing.complete
+        ), f"{name}: missed after {cut}"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,12 @@ HEAD_END = 8
 
 
 def play(*ends):
-    return Playback(DATA, array("q", range(1, len(ends) + 1)), array("q", ends), HEAD_END)
+    return Playback(
+        DATA,
+        array("q", range(1, len(ends) + 1)),
+        array("q", ends),
+        HEAD_END,
+    )
 
 
 def read(playback, size=100):
@@ -23,7 +28,9 @@ def test_the_head_is_handed_out_alone_and_never_two_reads_at_once():
     assert read(playback) == (b"head\r\n\r\n", 1)
     assert read(playback, 5) == (b"1\r\na\r", 1)
     assert read(playback) == (b"\n2\r", 1) and not playback.is_finished
-    assert read(playback) == (b"\nbc\r\n0\r\n\r\n", 2) and playback.is_finished
+    assert (
+        read(playback) == (b"\nbc\r\n0\r\n\r\n", 2) and playback.is_finished
+    )
 
 
 def test_a_chunk_has_the_instant_of_the_read_that_completes_it():
@@ -35,7 +42,13 @@ def test_a_chunk_has_the_instant_of_the_read_that_completes_it():
 
 def test_the_instant_of_a_position_is_that_of_the_first_read_beyond_it():
     playback = play(HEAD_END, 12)
-    assert [playback.find_instant(at) for at in (0, 7, 8, 11, 12)] == [1, 1, 2, 2, None]
+    assert [playback.find_instant(at) for at in (0, 7, 8, 11, 12)] == [
+        1,
+        1,
+        2,
+        2,
+        None,
+    ]
 
 
 def test_freed_bytes_leave_their_instants():

@@ -45,7 +45,13 @@ def test_an_error_of_our_own_ends_one_stream_and_no_other(monkeypatch):
 
 def test_one_reader_serves_many_streams_and_a_bad_one_harms_no_other():
     """Garbage, a hang-up and a negative size end only their own stream."""
-    good = [HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, chunk(b"c\n") + END]
+    good = [
+        HEAD + chunk(b"a\n"),
+        GAP_S,
+        chunk(b"b\n"),
+        GAP_S,
+        chunk(b"c\n") + END,
+    ]
     bad = [
         [HEAD + b"-40\r\n\r\n" * 30, 1.0, CLOSE],
         [HEAD + chunk(b"a\n"), CLOSE],
@@ -56,13 +62,23 @@ def test_one_reader_serves_many_streams_and_a_bad_one_harms_no_other():
     def work(url, reader):
         try:
             got.put(exchange_with(url, reader=reader)[0])
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            ValueError,
+        ):
             got.put(None)
 
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader())
-        urls = [stack.enter_context(server(answer)) for answer in [good] * 6 + bad]
-        threads = [threading.Thread(target=work, args=(url, reader)) for url in urls]
+        urls = [
+            stack.enter_context(server(answer))
+            for answer in [good] * 6 + bad
+        ]
+        threads = [
+            threading.Thread(target=work, args=(url, reader))
+            for url in urls
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -72,8 +88,14 @@ def test_one_reader_serves_many_streams_and_a_bad_one_harms_no_other():
     whole = [
         pieces
         for pieces in found
-        if pieces and [data for _, data in pieces] == [b"a\n", b"b\n", b"c\n"]
+        if pieces
+        and [data for _, data in pieces] == [b"a\n", b"b\n", b"c\n"]
     ]
     assert len(whole) == 6
-    assert all(min(gaps_s(at for at, _ in pieces)) > GAP_S * 0.5 for pieces in whole)
-    assert not any(thread.name == "reader" for thread in threading.enumerate())
+    assert all(
+        min(gaps_s(at for at, _ in pieces)) > GAP_S * 0.5
+        for pieces in whole
+    )
+    assert not any(
+        thread.name == "reader" for thread in threading.enumerate()
+    )

@@ -37,7 +37,14 @@ def test_the_last_instant_is_right_in_the_middle_of_a_read():
     recorder._log = Watched("q")
     for number in range(1, 4):
         recorder.note(memoryview(b"x" * 100), number * 10**9)
-    assert seen == [10**9, 10**9, 2 * 10**9, 2 * 10**9, 3 * 10**9, 3 * 10**9]
+    assert seen == [
+        10**9,
+        10**9,
+        2 * 10**9,
+        2 * 10**9,
+        3 * 10**9,
+        3 * 10**9,
+    ]
     assert recorder.reads == 3 and recorder.first_ns == 10**9
 
 
@@ -46,7 +53,13 @@ def test_a_chunk_that_looks_like_the_end_is_none(together):
     """Its payload ends in a line of 0: the stream goes on, and every chunk keeps its instant."""
     with (
         server(
-            [HEAD + chunk(b"a\r\n0\r\n"), GAP_S, chunk(b"\r\n0\r\n"), GAP_S, chunk(b"b\n") + END]
+            [
+                HEAD + chunk(b"a\r\n0\r\n"),
+                GAP_S,
+                chunk(b"\r\n0\r\n"),
+                GAP_S,
+                chunk(b"b\n") + END,
+            ]
         ) as url,
         Reader() if together else contextlib.nullcontext() as reader,
     ):
@@ -70,7 +83,10 @@ def test_a_long_answer_is_digested_in_episodes(monkeypatch):
 
 @pytest.mark.parametrize(
     "piece",
-    [chunk(b"data: " + b"y" * 500 + b"\r\n\r\n"), chunk(b"z" * 70_000 + b"\r\n\r\n")],
+    [
+        chunk(b"data: " + b"y" * 500 + b"\r\n\r\n"),
+        chunk(b"z" * 70_000 + b"\r\n\r\n"),
+    ],
     ids=["small", "large"],
 )
 def test_an_episode_may_end_within_a_chunk(monkeypatch, piece):
@@ -80,7 +96,9 @@ def test_an_episode_may_end_within_a_chunk(monkeypatch, piece):
     with server([HEAD + piece, *[piece] * (count - 1), END]) as url:
         pieces, exchange = exchange_with(url)
     payload = piece.split(b"\r\n", 1)[1][:-2]
-    assert text(pieces) == payload * count and exchange.recorder.earlier_reads
+    assert (
+        text(pieces) == payload * count and exchange.recorder.earlier_reads
+    )
 
 
 @pytest.mark.parametrize("size", [7, 25, 250])

@@ -6,7 +6,13 @@ import threading
 import pytest
 
 from ollama_bench.transport.session import Session
-from tests.transport.scripted_server import BODY, FRAMINGS, exchange_with, server, text
+from tests.transport.scripted_server import (
+    BODY,
+    FRAMINGS,
+    exchange_with,
+    server,
+    text,
+)
 
 
 def test_no_proxy_variable_is_obeyed(monkeypatch):
@@ -25,7 +31,9 @@ def test_a_session_sends_one_request_at_a_time():
     session, ready = Session(), queue.SimpleQueue()
     with server([FRAMINGS["length"]]) as url:
         first = threading.Thread(
-            target=exchange_with, args=(url, True, session), kwargs={"on_ready": ready.put}
+            target=exchange_with,
+            args=(url, True, session),
+            kwargs={"on_ready": ready.put},
         )
         first.start()
         waiting = ready.get(timeout=10)
@@ -46,8 +54,13 @@ def test_a_post_is_prepared_once_for_each_url_and_its_headers():
     first = session.prepare_post(url, {"a": 1}, {"X-Y": "1"})
     second = session.prepare_post(url, {"a": "longer"}, {"X-Y": "1"})
     other = session.prepare_post(url, {}, {"X-Y": "2"})
-    assert first.body == b'{"a": 1}' and first.headers["Content-Length"] == "8"
-    assert second.body == b'{"a": "longer"}' and second.headers["Content-Length"] == "15"
+    assert (
+        first.body == b'{"a": 1}' and first.headers["Content-Length"] == "8"
+    )
+    assert (
+        second.body == b'{"a": "longer"}'
+        and second.headers["Content-Length"] == "15"
+    )
     assert other.headers["X-Y"] == "2"
     with pytest.raises(ValueError):
         session.prepare_post(url, {"a": float("nan")}, {})

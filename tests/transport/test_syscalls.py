@@ -9,7 +9,9 @@ import pytest
 from ollama_bench.transport import syscalls
 from ollama_bench.transport.stamps import request_stamps
 
-pytestmark = pytest.mark.skipif(not syscalls.AVAILABLE, reason="no such calls here")
+pytestmark = pytest.mark.skipif(
+    not syscalls.AVAILABLE, reason="no such calls here"
+)
 
 
 @contextlib.contextmanager
@@ -31,7 +33,13 @@ def come(sock):
 
 @pytest.mark.parametrize(
     "stamps",
-    [False, pytest.param(True, marks=pytest.mark.skipif(not syscalls.STAMPS, reason="Linux"))],
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(not syscalls.STAMPS, reason="Linux"),
+        ),
+    ],
 )
 def test_bytes_the_end_and_nothing_at_all(stamps):
     receive = syscalls.Receiver(stamps)
@@ -39,7 +47,10 @@ def test_bytes_the_end_and_nothing_at_all(stamps):
         with pair() as (near, far):
             if stamps:
                 assert request_stamps(near)
-            assert receive(near.fileno()) == -1 and syscalls.peek(near.fileno()) == -1
+            assert (
+                receive(near.fileno()) == -1
+                and syscalls.peek(near.fileno()) == -1
+            )
             for text in (b"first", b"second" * 2000):
                 before = time.time_ns()
                 far.sendall(text)
@@ -50,7 +61,9 @@ def test_bytes_the_end_and_nothing_at_all(stamps):
                     if (got := receive(near.fileno())) > 0:
                         data += bytes(receive.view[:got])
                         if stamps and any(receive.stamp()):
-                            seconds, nanoseconds = syscalls.TIMESPEC.unpack(receive.stamp())
+                            seconds, nanoseconds = syscalls.TIMESPEC.unpack(
+                                receive.stamp()
+                            )
                             assert (
                                 before - 10**6
                                 <= seconds * 10**9 + nanoseconds
@@ -59,7 +72,9 @@ def test_bytes_the_end_and_nothing_at_all(stamps):
                 assert data == text
             far.shutdown(socket.SHUT_WR)
             near.recv(1, socket.MSG_PEEK)
-            assert receive(near.fileno()) == 0 == syscalls.peek(near.fileno())
+            assert (
+                receive(near.fileno()) == 0 == syscalls.peek(near.fileno())
+            )
             if stamps:
                 assert receive.stamp() == syscalls.NO_STAMP
 
@@ -87,4 +102,5 @@ def test_a_descriptor_that_is_none():
 
 
 def test_threads_are_woken_in_time():
-    syscalls.wake_in_time()  # where the system knows nothing of it, nothing happens
+    # where the system knows nothing of it, nothing happens
+    syscalls.wake_in_time()

@@ -39,18 +39,27 @@ def reset_mid_line(reply: Reply, argument: str) -> None:
     def find_middle(piece: bytes) -> int:
         return len(piece) // 2
 
-    act_at_token(reply, argument, lambda: send_part_and_reset(reply, find_middle))
+    act_at_token(
+        reply, argument, lambda: send_part_and_reset(reply, find_middle)
+    )
 
 
 def reset_mid_utf8(reply: Reply, argument: str) -> None:
     def find_second_byte(piece: bytes) -> int:
-        return piece.find("ã".encode()) + 1  # nothing where the reply is not streamed
+        # nothing where the reply is not streamed
+        return piece.find("ã".encode()) + 1
 
     reply.text = lambda n: " não"
-    act_at_token(reply, argument, lambda: send_part_and_reset(reply, find_second_byte))
+    act_at_token(
+        reply,
+        argument,
+        lambda: send_part_and_reset(reply, find_second_byte),
+    )
 
 
-def send_part_and_reset(reply: Reply, find_end: Callable[[bytes], int]) -> None:
+def send_part_and_reset(
+    reply: Reply, find_end: Callable[[bytes], int]
+) -> None:
     """Send the next token up to where the function says, then reset."""
     piece = reply.framing.piece(reply.payload(reply.written))
     send_and_reset(reply, reply.start() + piece[: find_end(piece)])
@@ -85,13 +94,17 @@ def crash(reply: Reply, argument: str) -> None:
 
 def slow_drip(reply: Reply, argument: str) -> None:
     gap_ns = int(float(argument) * 1e9)
-    reply.send = Drip(reply.simulation.agenda, reply.connection.transport, gap_ns).send
+    reply.send = Drip(
+        reply.simulation.agenda, reply.connection.transport, gap_ns
+    ).send
 
 
 class Drip:
     """Send bytes one by one, with a gap between them."""
 
-    def __init__(self, agenda: Agenda, transport: asyncio.Transport, gap_ns: int) -> None:
+    def __init__(
+        self, agenda: Agenda, transport: asyncio.Transport, gap_ns: int
+    ) -> None:
         self._agenda = agenda
         self._transport = transport
         self._gap_ns = gap_ns
@@ -109,7 +122,9 @@ class Drip:
 
 
 def empty_chunks(reply: Reply, argument: str) -> None:
-    reply.interceptors.insert(0, EmptyChunks(reply, int(argument)).intercept)
+    reply.interceptors.insert(
+        0, EmptyChunks(reply, int(argument)).intercept
+    )
 
 
 class EmptyChunks:
@@ -131,7 +146,10 @@ class EmptyChunks:
         reply = self._reply
         if reply.over:
             return
-        if reply.connection.transport.get_write_buffer_size() < FULL_BUFFER_BYTES:
+        if (
+            reply.connection.transport.get_write_buffer_size()
+            < FULL_BUFFER_BYTES
+        ):
             burst = min(self._left, PUMP_CHUNKS)
             self._left -= burst
             reply.write(reply.dialect.token("", False))
@@ -148,25 +166,45 @@ def pings(reply: Reply, argument: str) -> None:
 
 
 FAULTS: FaultTable = {
-    "accept_silence": Fault("accept the request and never answer", accept_silence),
-    "reset_before_headers": Fault("TCP reset where the first byte was due", reset_before_headers),
-    "reset_after_headers": Fault("the headers, then a TCP reset", reset_after_headers),
+    "accept_silence": Fault(
+        "accept the request and never answer", accept_silence
+    ),
+    "reset_before_headers": Fault(
+        "TCP reset where the first byte was due", reset_before_headers
+    ),
+    "reset_after_headers": Fault(
+        "the headers, then a TCP reset", reset_after_headers
+    ),
     "reset_mid_line": FaultWithArgument(
-        "half of the line of token N (3), then a TCP reset", reset_mid_line, "3"
+        "half of the line of token N (3), then a TCP reset",
+        reset_mid_line,
+        "3",
     ),
     "reset_mid_utf8": FaultWithArgument(
-        "first byte of a two-byte character in token N (3), then a TCP reset", reset_mid_utf8, "3"
+        "first byte of a two-byte character in token N (3), then a TCP reset",
+        reset_mid_utf8,
+        "3",
     ),
     "half_close": FaultWithArgument(
-        "close the sending side after N (3) tokens and keep the connection", half_close, "3"
+        "close the sending side after N (3) tokens and keep the connection",
+        half_close,
+        "3",
     ),
-    "stall": FaultWithArgument("send nothing after N (3) tokens", stall, "3"),
+    "stall": FaultWithArgument(
+        "send nothing after N (3) tokens", stall, "3"
+    ),
     "crash": FaultWithArgument(
-        "the whole server dies after N (3) tokens of this stream", crash, "3"
+        "the whole server dies after N (3) tokens of this stream",
+        crash,
+        "3",
     ),
-    "slow_drip": FaultWithArgument("all bytes one by one, one every S (1) seconds", slow_drip, "1"),
+    "slow_drip": FaultWithArgument(
+        "all bytes one by one, one every S (1) seconds", slow_drip, "1"
+    ),
     "empty_chunks": FaultWithArgument(
-        "N (1000000) chunks without text before the first token", empty_chunks, "1000000"
+        "N (1000000) chunks without text before the first token",
+        empty_chunks,
+        "1000000",
     ),
     "pings": FaultWithArgument(
         "headers at once, then N (3) comments before each token (blank lines in NDJSON)",

@@ -16,7 +16,9 @@ ESCAPES = "\x1b[31m\x1b]0;owned\x07\x9b2J\r"
 
 def garbage(reply: Reply, argument: str) -> None:
     wanted = int(argument)
-    reply.rewriters.append(lambda n, payload: GARBAGE if n == wanted else payload)
+    reply.rewriters.append(
+        lambda n, payload: GARBAGE if n == wanted else payload
+    )
 
 
 def huge_line(reply: Reply, argument: str) -> None:
@@ -61,13 +63,19 @@ def escape_codes(reply: Reply, argument: str) -> None:
 
 FAULTS: FaultTable = {
     "garbage": FaultWithArgument(
-        "bytes that are neither JSON nor UTF-8 in place of token N (1)", garbage, "1"
+        "bytes that are neither JSON nor UTF-8 in place of token N (1)",
+        garbage,
+        "1",
     ),
     "huge_line": FaultWithArgument(
-        "a line of N (5000000) bytes in place of token 1", huge_line, "5000000"
+        "a line of N (5000000) bytes in place of token 1",
+        huge_line,
+        "5000000",
     ),
     "merged_tokens": FaultWithArgument(
-        "N (2) tokens in each chunk, so that chunks are fewer than tokens", merged_tokens, "2"
+        "N (2) tokens in each chunk, so that chunks are fewer than tokens",
+        merged_tokens,
+        "2",
     ),
     "inline_think": Fault(
         "the reasoning within the text, between <think> and </think>, as before 2025-05",

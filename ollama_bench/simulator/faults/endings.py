@@ -6,14 +6,20 @@ import itertools
 import time
 from collections.abc import Callable
 
-from ollama_bench.simulator.faults.fault import Fault, FaultTable, replace_end
+from ollama_bench.simulator.faults.fault import (
+    Fault,
+    FaultTable,
+    replace_end,
+)
 from ollama_bench.simulator.framing import Unfinished
 from ollama_bench.simulator.messages import JsonObject
 from ollama_bench.simulator.ollama import Ollama, format_second
 from ollama_bench.simulator.openai import OpenAI
 from ollama_bench.simulator.reply import Reply
 
-UNEXPECTED_EOF = "an error was encountered while running the model: unexpected EOF"
+UNEXPECTED_EOF = (
+    "an error was encountered while running the model: unexpected EOF"
+)
 
 
 def error_first(reply: Reply) -> None:
@@ -39,13 +45,17 @@ def done_twice(reply: Reply) -> None:
 
 
 def text_after_done(reply: Reply) -> None:
-    reply.closers.append(lambda pieces: [*pieces, reply.dialect.token(" late", False)])
+    reply.closers.append(
+        lambda pieces: [*pieces, reply.dialect.token(" late", False)]
+    )
 
 
 def created_at_backwards(reply: Reply) -> None:
     steps = itertools.count()
     if isinstance(reply.dialect, Ollama):
-        reply.dialect.clock = lambda: f"{format_second(int(time.time()) - next(steps))}Z"
+        reply.dialect.clock = lambda: (
+            f"{format_second(int(time.time()) - next(steps))}Z"
+        )
 
 
 def missing_counters(reply: Reply) -> None:
@@ -66,7 +76,9 @@ def missing_usage(reply: Reply) -> None:
     reply.dialect.counter_changes.append(drop)
 
 
-def change_each_counter(reply: Reply, change: Callable[[object], object]) -> None:
+def change_each_counter(
+    reply: Reply, change: Callable[[object], object]
+) -> None:
     def change_all(name: str, counters: JsonObject) -> JsonObject:
         return {key: change(value) for key, value in counters.items()}
 
@@ -91,25 +103,52 @@ def counters_nan(reply: Reply) -> None:
 
 def counters_huge(reply: Reply) -> None:
     change_each_counter(reply, lambda value: float("inf"))
-    reply.closers.append(lambda pieces: [piece.replace(b"Infinity", b"1e400") for piece in pieces])
+    reply.closers.append(
+        lambda pieces: [
+            piece.replace(b"Infinity", b"1e400") for piece in pieces
+        ]
+    )
 
 
 FAULTS: FaultTable = {
-    "error_first": Fault("200 and an error where the first token was due", error_first),
-    "error_last": Fault("200, the text, then an error in place of the end", error_last),
-    "no_done": Fault("the connection closes after the last token, the body unfinished", no_done),
-    "no_done_stop": Fault("a clean end of the body, but no done", no_done_stop),
+    "error_first": Fault(
+        "200 and an error where the first token was due", error_first
+    ),
+    "error_last": Fault(
+        "200, the text, then an error in place of the end", error_last
+    ),
+    "no_done": Fault(
+        "the connection closes after the last token, the body unfinished",
+        no_done,
+    ),
+    "no_done_stop": Fault(
+        "a clean end of the body, but no done", no_done_stop
+    ),
     "done_twice": Fault("the end comes twice", done_twice),
-    "text_after_done": Fault("one more token after the end", text_after_done),
+    "text_after_done": Fault(
+        "one more token after the end", text_after_done
+    ),
     "created_at_backwards": Fault(
-        "created_at goes back a second with every token (Ollama only)", created_at_backwards
+        "created_at goes back a second with every token (Ollama only)",
+        created_at_backwards,
     ),
-    "missing_counters": Fault("the end without any counter", missing_counters),
+    "missing_counters": Fault(
+        "the end without any counter", missing_counters
+    ),
     "missing_usage": Fault(
-        "no usage and no timings even if asked for (Ollama: no eval_count)", missing_usage
+        "no usage and no timings even if asked for (Ollama: no eval_count)",
+        missing_usage,
     ),
-    "counters_as_strings": Fault("every counter as a string", counters_as_strings),
-    "counters_negative": Fault("every counter below zero", counters_negative),
-    "counters_nan": Fault("every counter NaN, as Python's json writes it", counters_nan),
-    "counters_huge": Fault("every counter 1e400, which no double holds", counters_huge),
+    "counters_as_strings": Fault(
+        "every counter as a string", counters_as_strings
+    ),
+    "counters_negative": Fault(
+        "every counter below zero", counters_negative
+    ),
+    "counters_nan": Fault(
+        "every counter NaN, as Python's json writes it", counters_nan
+    ),
+    "counters_huge": Fault(
+        "every counter 1e400, which no double holds", counters_huge
+    ),
 }

@@ -20,7 +20,9 @@ class Fault:
     def bind(self, argument: str) -> Action:
         """Return what to do to a reply. Raises ValueError."""
         if argument:
-            raise ValueError(f"invalid argument {argument!r}: the fault takes none")
+            raise ValueError(
+                f"invalid argument {argument!r}: the fault takes none"
+            )
         return self.action
 
 
@@ -41,7 +43,9 @@ class FaultWithArgument:
 FaultTable = Mapping[str, Fault | FaultWithArgument]
 
 
-def act_at_token(reply: Reply, argument: str, action: Callable[[], object]) -> None:
+def act_at_token(
+    reply: Reply, argument: str, action: Callable[[], object]
+) -> None:
     """Do something instead of writing token N, again and again if the stream goes on."""
     n = max(0, min(int(argument), reply.count - 1))
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ollama_bench.simulator.faults.fault import Fault, FaultTable, FaultWithArgument
+from ollama_bench.simulator.faults.fault import (
+    Fault,
+    FaultTable,
+    FaultWithArgument,
+)
 from ollama_bench.simulator.framing import Buffered, Gzip, UntilEof
 from ollama_bench.simulator.reply import Reply
 
@@ -18,7 +22,9 @@ def content_length(reply: Reply) -> None:
 
 
 def wrong_content_length(reply: Reply, argument: str) -> None:
-    reply.framing = Buffered(-LENGTH_ERROR if argument == "short" else LENGTH_ERROR)
+    reply.framing = Buffered(
+        -LENGTH_ERROR if argument == "short" else LENGTH_ERROR
+    )
 
 
 def gzip(reply: Reply) -> None:
@@ -26,9 +32,13 @@ def gzip(reply: Reply) -> None:
 
 
 FAULTS: FaultTable = {
-    "until_eof": Fault("no chunks, no length: the body ends where the connection does", until_eof),
+    "until_eof": Fault(
+        "no chunks, no length: the body ends where the connection does",
+        until_eof,
+    ),
     "content_length": Fault(
-        "the whole stream at its end, in one piece with its length", content_length
+        "the whole stream at its end, in one piece with its length",
+        content_length,
     ),
     "wrong_content_length": FaultWithArgument(
         "a Content-Length that is 10 too 'short' or (default) too 'long'",

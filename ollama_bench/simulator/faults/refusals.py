@@ -16,7 +16,9 @@ KILLED = b'{"error":"llama runner process has terminated: signal: killed"}'
 BUSY = b'{"error":"server busy, please try again.  maximum pending requests exceeded"}'
 
 
-def refuse(status: int, content_type: str, body: bytes, *lines: str) -> Fault:
+def refuse(
+    status: int, content_type: str, body: bytes, *lines: str
+) -> Fault:
     """Make a fault that answers with this; lines are further headers."""
 
     def action(reply: Reply) -> None:

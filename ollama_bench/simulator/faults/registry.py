@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from ollama_bench.simulator.faults import connections, content, endings, framings, refusals
+from ollama_bench.simulator.faults import (
+    connections,
+    content,
+    endings,
+    framings,
+    refusals,
+)
 from ollama_bench.simulator.faults.fault import Action, FaultTable
 
 FAULTS: FaultTable = {
@@ -19,10 +25,14 @@ def parse_fault(text: str) -> Action:
     name, _, argument = text.strip().partition(":")
     fault = FAULTS.get(name)
     if fault is None:
-        raise ValueError(f"invalid fault {name!r}: --fault help lists the faults")
+        raise ValueError(
+            f"invalid fault {name!r}: --fault help lists the faults"
+        )
     return fault.bind(argument)
 
 
 def list_faults() -> str:
     """Return the text of --fault help."""
-    return "\n".join(f"{name:22} {fault.summary}" for name, fault in FAULTS.items())
+    return "\n".join(
+        f"{name:22} {fault.summary}" for name, fault in FAULTS.items()
+    )

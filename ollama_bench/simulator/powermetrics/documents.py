@@ -33,10 +33,15 @@ class Chip:
 
 CHIPS = {
     # An M2 Pro, and an M2 Ultra whose documents take 65 KB.
-    "small": Chip("Mac14,10", {"E-Cluster": 4, "P0-Cluster": 3, "P1-Cluster": 3}),
+    "small": Chip(
+        "Mac14,10", {"E-Cluster": 4, "P0-Cluster": 3, "P1-Cluster": 3}
+    ),
     "ultra": Chip(
         "Mac14,14",
-        {f"{name}-Cluster": 4 for name in ("E0", "P0", "P1", "E1", "P2", "P3")},
+        {
+            f"{name}-Cluster": 4
+            for name in ("E0", "P0", "P1", "E1", "P2", "P3")
+        },
     ),
 }
 
@@ -44,7 +49,9 @@ CHIPS = {
 def share_states(states_mhz: Sequence[int], mhz: float) -> list[float]:
     """Split the time over neighbouring states so that their mean is mhz."""
     shares = [0.0] * len(states_mhz)
-    at = min(max(bisect.bisect_left(states_mhz, mhz), 1), len(states_mhz) - 1)
+    at = min(
+        max(bisect.bisect_left(states_mhz, mhz), 1), len(states_mhz) - 1
+    )
     low, high = states_mhz[at - 1], states_mhz[at]
     shares[at] = min(max((mhz - low) / (high - low), 0.0), 1.0)
     shares[at - 1] = 1 - shares[at]
@@ -56,10 +63,18 @@ def describe_residency(
 ) -> dict[str, object]:
     """Return what clusters, CPUs and the GPU have in common; unit turns MHz into their freq_hz."""
     states = []
-    for state, share in zip(states_mhz, share_states(states_mhz, mhz), strict=True):
+    for state, share in zip(
+        states_mhz, share_states(states_mhz, mhz), strict=True
+    ):
         used_ns = share * sample.busy_ns
         used_ratio = used_ns / sample.elapsed_ns
-        states.append({"freq": state, "used_ns": int(used_ns), "used_ratio": used_ratio})
+        states.append(
+            {
+                "freq": state,
+                "used_ns": int(used_ns),
+                "used_ratio": used_ratio,
+            }
+        )
     return {
         "freq_hz": float(mhz * unit if sample.busy_ns else 0),
         "idle_ns": sample.idle_ns,
@@ -68,9 +83,13 @@ def describe_residency(
     }
 
 
-def format_plist(sample: Sample, chip: Chip, samplers: Collection[str], number: int) -> bytes:
+def format_plist(
+    sample: Sample, chip: Chip, samplers: Collection[str], number: int
+) -> bytes:
     """Return one document of powermetrics -f plist; a NUL precedes all but the first."""
-    utc = datetime.datetime.fromtimestamp(int(time.time()), datetime.timezone.utc)
+    utc = datetime.datetime.fromtimestamp(
+        int(time.time()), datetime.timezone.utc
+    )
     document: dict[str, object] = {
         "is_delta": True,
         "elapsed_ns": sample.elapsed_ns,
@@ -86,10 +105,16 @@ def format_plist(sample: Sample, chip: Chip, samplers: Collection[str], number: 
         document["thermal_pressure"] = "Nominal"
     if "gpu_power" in samplers:
         # Its freq_hz is in MHz.
-        residency = describe_residency(sample, GPU_STATES_MHZ, sample.busy_mhz, 1)
+        residency = describe_residency(
+            sample, GPU_STATES_MHZ, sample.busy_mhz, 1
+        )
         document["gpu"] = {**residency, "gpu_energy": sample.gpu_mj}
     xml = plistlib.dumps(document, sort_keys=False).replace(b"\t", b"")
-    xml = re.sub(rb"</key>\n(?=<(?:integer|real|string|date|true|false))", b"</key>", xml)
+    xml = re.sub(
+        rb"</key>\n(?=<(?:integer|real|string|date|true|false))",
+        b"</key>",
+        xml,
+    )
     return b"\0" + xml if number else xml
 
 
@@ -108,12 +133,20 @@ def describe_processor(sample: Sample, chip: Chip) -> dict[str, object]:
     }
 
 
-def describe_clusters(sample: Sample, cores: Mapping[str, int]) -> list[dict[str, object]]:
+def describe_clusters(
+    sample: Sample, cores: Mapping[str, int]
+) -> list[dict[str, object]]:
     numbers = itertools.count()
     clusters: list[dict[str, object]] = []
     for name, count in cores.items():
-        states = EFFICIENCY_STATES_MHZ if name[0] == "E" else PERFORMANCE_STATES_MHZ
-        residency = describe_residency(sample, states, CPU_BUSY_MHZ, 1_000_000)
+        states = (
+            EFFICIENCY_STATES_MHZ
+            if name[0] == "E"
+            else PERFORMANCE_STATES_MHZ
+        )
+        residency = describe_residency(
+            sample, states, CPU_BUSY_MHZ, 1_000_000
+        )
         cpus = [{"cpu": next(numbers), **residency} for _ in range(count)]
         clusters.append({"name": name, **residency, "cpus": cpus})
     return clusters
@@ -132,7 +165,11 @@ def format_text(sample: Sample, samplers: Collection[str]) -> bytes:
     cpu_mw = round(sample.cpu_mj * 1e3 / elapsed_ms)
     gpu_mw = round(sample.gpu_mj * 1e3 / elapsed_ms)
     when = time.strftime("%a %b %e %H:%M:%S %Y +0000", time.gmtime())
-    lines = [f"*** Sampled system activity ({when}) ({elapsed_ms:.2f}ms elapsed) ***", "", ""]
+    lines = [
+        f"*** Sampled system activity ({when}) ({elapsed_ms:.2f}ms elapsed) ***",
+        "",
+        "",
+    ]
     if "cpu_power" in samplers:
         lines += [
             "**** Processor usage ****",
@@ -144,7 +181,12 @@ def format_text(sample: Sample, samplers: Collection[str]) -> bytes:
             "",
         ]
     if "thermal" in samplers:
-        lines += ["**** Thermal pressure ****", "", "Current pressure level: Nominal", ""]
+        lines += [
+            "**** Thermal pressure ****",
+            "",
+            "Current pressure level: Nominal",
+            "",
+        ]
     if "gpu_power" in samplers:
         lines += ["**** GPU usage ****", "", *list_gpu_lines(sample)]
         lines += [f"GPU Power: {gpu_mw} mW", "", ""]

@@ -21,16 +21,38 @@ from ollama_bench.simulator.powermetrics.documents import (
     format_text,
     format_text_header,
 )
-from ollama_bench.simulator.powermetrics.samples import Sample, Sampler, StateSource
+from ollama_bench.simulator.powermetrics.samples import (
+    Sample,
+    Sampler,
+    StateSource,
+)
 from ollama_bench.simulator.settings import PROGRAM
 
 USAGE_CODE = 64  # exit code of powermetrics for a wrong command line
 SAMPLERS = frozenset(
-    ("tasks", "battery", "network", "disk", "interrupts", "cpu_power", "gpu_power", "thermal")
+    (
+        "tasks",
+        "battery",
+        "network",
+        "disk",
+        "interrupts",
+        "cpu_power",
+        "gpu_power",
+        "thermal",
+    )
     + ("ane_power", "sfi", "all", "default")
 )
 FAULTS = (
-    *("no_root", "unrecognized", "silent", "stall", "die", "truncated", "zero_cpu", "split"),
+    *(
+        "no_root",
+        "unrecognized",
+        "silent",
+        "stall",
+        "die",
+        "truncated",
+        "zero_cpu",
+        "split",
+    ),
     "duplicate_idle",
 )
 SPLIT_S = 0.05  # between the parts of a split document
@@ -61,31 +83,48 @@ def run(argv: list[str]) -> int:
         with contextlib.closing(StateSource(options.port)) as source:
             Powermetrics(options, source, sys.stdout.buffer).run()
     except (BrokenPipeError, KeyboardInterrupt):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python reports an error at exit
+        # or Python reports an error at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0
 
 
 def refuse(options: Options) -> int:
     """Print why the real one would refuse to run, and return its exit code; 0 if it would run."""
     if options.fault == "no_root":
-        print("powermetrics must be invoked as the superuser", file=sys.stderr)
+        print(
+            "powermetrics must be invoked as the superuser", file=sys.stderr
+        )
         return 1
     unknown = [name for name in options.samplers if name not in SAMPLERS]
     if options.fault == "unrecognized":
         unknown.append("gpu_power")
     if unknown:
-        print(f"powermetrics: unrecognized sampler: {unknown[0]}", file=sys.stderr)
+        print(
+            f"powermetrics: unrecognized sampler: {unknown[0]}",
+            file=sys.stderr,
+        )
         return USAGE_CODE
     return 0
 
 
 def parse_args(argv: list[str]) -> Options:
     parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} powermetrics", description="A stand-in for macOS' powermetrics."
+        prog=f"{PROGRAM} powermetrics",
+        description="A stand-in for macOS' powermetrics.",
     )
     add = parser.add_argument
-    add("--port", type=int, default=11434, help="port of the simulator; idle when there is none")
-    add("--chip", choices=CHIPS, default="small", help="small: M2 Pro; ultra: documents of 65 KB")
+    add(
+        "--port",
+        type=int,
+        default=11434,
+        help="port of the simulator; idle when there is none",
+    )
+    add(
+        "--chip",
+        choices=CHIPS,
+        default="small",
+        help="small: M2 Pro; ultra: documents of 65 KB",
+    )
     add(
         "--fault",
         default="",
@@ -101,7 +140,9 @@ def parse_args(argv: list[str]) -> Options:
         args = parser.parse_args(argv)
         fault, _, number = args.fault.partition(":")
         if fault and fault not in FAULTS:
-            parser.error(f"invalid --fault {fault!r}: expected {', '.join(FAULTS)}")
+            parser.error(
+                f"invalid --fault {fault!r}: expected {', '.join(FAULTS)}"
+            )
     except SystemExit as end:
         raise SystemExit(USAGE_CODE if end.code else 0) from None
     return Options(
@@ -119,7 +160,9 @@ def parse_args(argv: list[str]) -> Options:
 class Powermetrics:
     """One run: sample the simulator's state and write what changed."""
 
-    def __init__(self, options: Options, source: StateSource, output: BinaryIO) -> None:
+    def __init__(
+        self, options: Options, source: StateSource, output: BinaryIO
+    ) -> None:
         self._options = options
         self._output = output
         self._sampler = Sampler(source)
@@ -152,12 +195,17 @@ class Powermetrics:
     def _format(self, sample: Sample, number: int) -> bytes:
         options = self._options
         if options.is_plist:
-            return format_plist(sample, options.chip, options.samplers, number)
+            return format_plist(
+                sample, options.chip, options.samplers, number
+            )
         return format_text(sample, options.samplers)
 
     def _is_truncated(self, number: int) -> bool:
         options = self._options
-        return options.fault == "truncated" and number + 1 == options.fault_count
+        return (
+            options.fault == "truncated"
+            and number + 1 == options.fault_count
+        )
 
     def _write(self, document: bytes, number: int) -> None:
         output, fault = self._output, self._options.fault
@@ -177,7 +225,9 @@ class Powermetrics:
 
 def repeat_idle(document: bytes) -> bytes:
     """Return a plist in which the GPU's idle keys come twice."""
-    idle = re.search(rb"(?s)<key>gpu</key>.*?(<key>idle_ns</key>.*?</real>\n)", document)
+    idle = re.search(
+        rb"(?s)<key>gpu</key>.*?(<key>idle_ns</key>.*?</real>\n)", document
+    )
     if idle is None:
         return document
     head, key, tail = document.rpartition(b"<key>gpu_energy</key>")

@@ -7,7 +7,12 @@ import json
 import time
 from dataclasses import dataclass
 
-from ollama_bench.simulator.meter import CPU_IDLE_W, GPU_IDLE_W, MachineState, Meter
+from ollama_bench.simulator.meter import (
+    CPU_IDLE_W,
+    GPU_IDLE_W,
+    MachineState,
+    Meter,
+)
 
 ANSWER_PATIENCE_S = 2
 
@@ -28,9 +33,15 @@ class StateSource:
     """Read the state of a simulator; without one, of a machine that idles."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_PATIENCE_S)
+        self._connection = http.client.HTTPConnection(
+            "127.0.0.1", port, timeout=ANSWER_PATIENCE_S
+        )
         now_ns = time.perf_counter_ns()
-        self._last: MachineState = {"t_ns": now_ns, "busy_mhz": 0, **Meter(0).read(now_ns)}
+        self._last: MachineState = {
+            "t_ns": now_ns,
+            "busy_mhz": 0,
+            **Meter(0).read(now_ns),
+        }
 
     def read(self) -> MachineState:
         try:
@@ -52,8 +63,10 @@ def idle_until(now_ns: int, state: MachineState) -> MachineState:
         **state,
         "t_ns": now_ns,
         "idle_ns": state["idle_ns"] + passed_ns,
-        "gpu_energy_j": state["gpu_energy_j"] + GPU_IDLE_W * passed_ns / 1e9,
-        "cpu_energy_j": state["cpu_energy_j"] + CPU_IDLE_W * passed_ns / 1e9,
+        "gpu_energy_j": state["gpu_energy_j"]
+        + GPU_IDLE_W * passed_ns / 1e9,
+        "cpu_energy_j": state["cpu_energy_j"]
+        + CPU_IDLE_W * passed_ns / 1e9,
     }
 
 
