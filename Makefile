@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n 4 --dist loadfile  # a file's tests stay together: they share servers
 
-.PHONY: demo lint test test-faults check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-storage bench-soak clean
+.PHONY: demo lint test test-faults check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-statistics bench-storage bench-soak clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -56,6 +56,9 @@ bench-load: .venv/installed  # Linux with a C compiler: some minutes
 
 bench-storage: .venv/installed
 	$(BIN)/python benchmarks/bench_storage.py
+
+bench-statistics: .venv/installed  # some minutes
+	$(BIN)/python benchmarks/bench_statistics.py
 
 bench-monitor: .venv/installed
 	$(BIN)/python benchmarks/bench_monitor.py
