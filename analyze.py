@@ -119,7 +119,7 @@ def analyze(database: Database, settings: Settings) -> list[str]:
         count = write(database, studies, settings.csv_folder)
         print(f"{count} CSV files in {settings.csv_folder / 'ollama'}")
     if settings.charts_folder is not None:
-        # it takes two seconds to load
+        # Altair takes two seconds to load
         from ollama_bench.report import drawing
 
         drawing.draw(database, verdicts, settings.charts_folder)

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-# until main begins there is nothing to put in order
+# Ctrl-C before main begins: there is nothing to put in order
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 if (
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         recover_variables()
         with act_as_user():
             settings = command_line.parse(argv)
-        # now, not after hours
+        # a wrong condition is said now, not after hours
         conditions.check_conditions(settings.judging.fail_if)
         needs_sampler = settings.monitor.enabled and not settings.demo
         helper = split_off(sampler=needs_sampler)
@@ -109,7 +109,7 @@ def bench(settings: Settings, helper: Helper | None) -> int:
         screen.on_left = interrupt.trigger
         notices.warn_of_settings(settings, helper, screen)
         prepare_system(settings)
-        # it takes a minute, and nobody has named its server
+        # a demo takes a minute, and nobody has named its server
         if not settings.demo:
             notices.name_servers(settings.request, screen)
             stack.enter_context(awake.kept(screen.warn))

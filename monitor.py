@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = parse_args(argv)
     helper = None
     try:
-        # before any file
+        # root is given up before any file is opened
         helper = split_off(sampler=not settings.powermetrics_log)
         if helper and helper.warning:
             print_line(helper.warning)

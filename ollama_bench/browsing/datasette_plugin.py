@@ -20,7 +20,7 @@ METADATA = (
     if PACKAGED.exists()
     else pathlib.Path(__file__).parents[2] / "metadata.yaml"
 )
-# of a results file, at this place in SQLite's header
+# marks a results file, at this place in SQLite's header
 APPLICATION_ID = b"olbe"
 APPLICATION_ID_AT = 68
 

@@ -88,10 +88,8 @@ def time_axis(
     )
     scale = alt.Scale(domain=[start, longest], nice=False)
     if longest < MINUTES_FROM_S:
-        axis, unit = (
-            alt.Axis(labelOverlap="parity"),
-            "s",
-        )  # parity keeps the labels evenly spaced
+        # parity keeps the labels evenly spaced
+        axis, unit = alt.Axis(labelOverlap="parity"), "s"
     else:
         fitting = (
             step

@@ -15,7 +15,7 @@ from ollama_bench.charts.theme import HEIGHT, WIDTH
 LABEL_PX = 15  # height of a label
 LETTER_PX = 7.5  # width of one of its letters
 LINE_PARTS = 30  # a line is avoided as so many small boxes
-# of those placed before: earlier ones are too far away to be touched
+# labels that a new one may touch: earlier ones are too far away
 NEAR_LABELS = 3
 
 

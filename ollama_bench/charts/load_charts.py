@@ -62,12 +62,8 @@ def draw_combined(
     speed_of_one = quantity_axis("tokens/s of one", rows, "tokens_per_s")
     lines = (
         ("output_tokens_per_s", speed_of_all, GREEN, write_number),
-        (
-            "tokens_per_s",
-            speed_of_one,
-            BLUE,
-            write_number,
-        ),  # a single token has none
+        # a single token has none
+        ("tokens_per_s", speed_of_one, BLUE, write_number),
         ("ttft_mean_s", wait, ORANGE, write_time),
     )
     panels = [

@@ -27,11 +27,8 @@ SPLIT_COLOURS = {
 
 # Edges of the histogram's cells, from 0.1 ms to 3 h; shorter gaps came in one read.
 EDGES_NS = [round(10 ** (6 + tenth / 10)) for tenth in range(-10, 71)]
-PERCENTILES = (
-    ("p50", 0),
-    ("p95", 1 / 3),
-    ("p99", 2 / 3),
-)  # and where in a level they stand
+# and where in a level they stand
+PERCENTILES = (("p50", 0), ("p95", 1 / 3), ("p99", 2 / 3))
 
 
 def cell_of_ns(first: int, last: int) -> str:

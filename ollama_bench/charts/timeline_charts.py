@@ -25,7 +25,7 @@ from ollama_bench.charts.theme import (
 )
 
 MOST_POINTS = 600  # of a line over time: one for each pixel or so
-# times the median gap between samples: a longer one breaks the line
+# a gap of so many times the median between samples breaks the line
 LONG_GAP = 6
 
 # One run: the chosen one with the most requests. SQLite thins the lines over time: a mean for each

@@ -207,7 +207,7 @@ LOAD = Group(
             values.seconds,
             300.0,
         ),
-        # as where the kernel has no time stamps
+        # measures as where the kernel has no time stamps
         Option("--user-stamps", "", "", is_hidden=True),
     ),
 )

@@ -96,7 +96,7 @@ class JsonText:
             except RecursionError:
                 raise ValueError(f"{self._path} is not JSON") from None
             except ValueError:
-                # cut off, or wrong: more of the file will tell
+                # an entry is cut off, or wrong: more of the file will tell
                 if not self._read_on(
                     max(PIECE_BYTES, len(self._text) - self._at)
                 ):

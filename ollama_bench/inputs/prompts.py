@@ -34,7 +34,7 @@ def read(path: str) -> list[Prompt]:
     return list(_read(path, reader, found.st_ino, *version))
 
 
-# read to be checked, and again to be asked: a pipe reads once
+# a file is read to be checked, and again to be asked: a pipe reads once
 @functools.lru_cache(maxsize=1)
 def _read(path: str, *_version: int) -> list[Prompt]:
     found: list[Prompt] = []

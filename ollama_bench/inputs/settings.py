@@ -25,7 +25,7 @@ class RequestSettings:
     models: tuple[str, ...]
     # empty with --demo: its simulator is not started yet
     servers: tuple[ServerAddress, ...]
-    # as given: one for all servers, or one for each
+    # names as given: one for all servers, or one for each
     protocols: tuple[str, ...]
     # what named the servers: --host, --config, OLLAMA_HOST or default
     named_by: str
@@ -99,7 +99,7 @@ class Settings:
     monitor: MonitorSettings
     demo: bool
     self_check: bool
-    # named more than once in LEVELS, fired once
+    # levels named more than once in LEVELS, fired once
     repeated_levels: tuple[int, ...]
     # option name: value, of all that is measured; --resume compares
     identity: Mapping[str, object]

@@ -6,19 +6,19 @@ from typing import Literal, TypedDict, TypeGuard
 
 LoadKind = Literal["burst", "closed", "open"]
 
-# of one core: the interpreter runs one thread at a time
+# share of one core: the interpreter runs one thread at a time
 MAX_CPU_RATIO = 0.9
 MAX_SEND_LAG_S: dict[LoadKind, float] = {
     "burst": 0.05,  # requests that take longer to leave are no burst
     "closed": 0.005,  # from a reply's last byte to the next request
     "open": 0.002,  # from when a request was due
 }
-# of a closed loop's workers; below, this client did not keep up
+# share of a closed loop's workers in flight; below, this client did not keep up
 MIN_IN_FLIGHT_RATIO = 0.98
-# at p99; stamps of our own that are later spoil inter-token latency
+# p99; stamps of our own that are later spoil inter-token latency
 MAX_READ_LAG_S = 0.01
 MIN_STOP_BESIDE_SLEEP_S = 0.5  # a shorter stop is what waking up takes
-# with the kernel's stamps: until its buffers fill
+# p99 with the kernel's stamps, which stay exact until its buffers fill
 MAX_KERNEL_READ_LAG_S = 0.25
 
 

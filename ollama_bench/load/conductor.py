@@ -36,7 +36,7 @@ CONNECT_AHEAD_S = 0.2
 TICK_S = 0.25  # how often the watchdog looks and the console may draw
 # an open loop is awake this long before a request is due: a thread wakes late
 EARLY_S = 0.00015
-# between two requests that are made ready while enough are
+# pause between two requests that are made ready while enough are
 PREPARE_PAUSE_S = 0.01
 # requests that are made ready at a time while others stream
 PREPARE_AT_ONCE = 2

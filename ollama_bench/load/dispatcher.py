@@ -20,7 +20,7 @@ from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.transport.lines import Line
 
-# of replies that wait to be digested; beyond, nothing is sent
+# size of the replies that wait to be digested; beyond, nothing is sent
 MOST_WAITING_BYTES = 512 << 20
 
 
@@ -59,7 +59,7 @@ class Dispatcher:
         self._in_flight = 0  # places taken
         # when places became free
         self._freed_ns: collections.deque[int] = collections.deque()
-        # nothing is sent, as too much waits to be digested
+        # since when nothing is sent, as too much waits to be digested
         self._held_since_ns: int | None = None
         self._is_closing = False  # nothing more is sent
         self._is_live = True  # streams still come in, or will

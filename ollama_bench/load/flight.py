@@ -35,10 +35,10 @@ class Arrival:
 
     order: int  # from 1 on
     due_s: float  # since the level's start
-    # once it has a question; guarded by the dispatcher's gate
+    # set once it has a question; guarded by the dispatcher's gate
     flight: Flight | None = None
     is_ready: bool = False  # the conductor's
-    # due while every place was taken; guarded by the gate
+    # whether it was due while every place was taken; guarded by the gate
     has_waited: bool = False
 
 
@@ -74,7 +74,7 @@ class Flight(Exchange):
         self.task = task
         self.arrival = arrival  # None: a later turn of a conversation
         self.previous = previous  # the turn before
-        # the next turn needs what it says
+        # the next turn needs what the reply says
         self.is_urgent = task.follow is not None
         self.due_ns: int | None = None
         self.is_replacement = False  # of a reply that has ended

@@ -26,7 +26,7 @@ class Heartbeat:
         # (from, to), instants of time.perf_counter_ns
         self.pauses: list[tuple[int, int]] = []
         self.last_pause_end_ns = 0
-        # how long each was, by the clock that goes on
+        # how long each was, by the clock that goes on in a sleep
         self._pauses_ns: list[int] = []
         self._beats_ns = array("q")  # the instant of each beat
         self._late_ns = array("q")  # how late each was

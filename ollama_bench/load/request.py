@@ -35,7 +35,7 @@ class Task:
     url: str
     body: JsonObject
     headers: dict[str, str] = field(default_factory=dict)  # e.g. an API key
-    # precedes the prompt to miss the prompt cache
+    # text before the prompt, so that it misses the prompt cache
     prefix: str | None = None
     target_id: int | None = None
     prompt_number: int | None = None  # in a file of prompts
@@ -59,7 +59,7 @@ class StopSignal(Protocol):
 class Limits:
     """When to give up, and how to read; seconds, None is never."""
 
-    # silence of a stream that had begun, or of a whole level
+    # longest silence of a stream that had begun, or of a whole level
     stall_s: float | None = 300.0
     deadline_s: float | None = None  # of a level
     kernel_stamps: bool = True
@@ -102,9 +102,9 @@ class Outcome:
     answer: str = ""
     reasoning: str = ""
     summary: StreamSummary | None = None
-    # from when it was due and a place was free until it was sent
+    # time from when it was due and a place was free until it was sent
     send_lag_ns: int | None = None
-    # of an open loop, where latency counts from it
+    # when an open loop should send it; latency counts from then
     due_ns: int | None = None
     sent_ns: int | None = None
     first_byte_ns: int | None = None

@@ -31,13 +31,13 @@ class LevelResult:
         self.kind = spec.kind
         self.started_ns: int | None = None
         self.ended_ns: int | None = None  # the end of the last reply
-        # in flight or not digested yet; in a burst all
+        # requests in flight or not digested yet; in a burst all
         self.exchanges: list[Flight] = []
-        # of a burst, by their number; other loads keep none
+        # outcomes of a burst, by their number; other loads keep none
         self.outcomes: list[Outcome] = []
         self.tally = Tally()
         self.cpu_s = 0.0  # of this process, until the last stream ended
-        # the machine slept; None: unknown
+        # how long the machine slept; None: unknown
         self.slept_s: float | None = None
         # how late the heartbeat was while streams came in
         self.beats_late_ns = array("q")
@@ -45,11 +45,11 @@ class LevelResult:
         # requests that were due and still not sent at the end
         self.never_sent = 0
         # Guarded by the dispatcher's gate:
-        # the last sending: from here on the load only falls
+        # instant of the last sending: from here on the load only falls
         self.full_ns: int | None = None
         # requests that were due while every place was taken
         self.pool_waits = 0
-        # nothing was sent, as too much waited to be digested
+        # how long nothing was sent, as too much waited to be digested
         self.held_s = 0.0
         # The longest from a reply's end until it was digested, while others streamed.
         self.digest_lag_s = 0.0

@@ -20,11 +20,10 @@ from ollama_bench.transport.session import Session
 
 # a request that could not even connect keeps its worker this long
 REFUSED_PAUSE_S = 0.25
-GENTLE_PAUSE_S = (
-    # while others stream, a digesting worker releases the interpreter this long,
-    0.002
-)
-MANY_WAITING = 64  # and less the more replies wait, by half for this many
+# while others stream, a digesting worker releases the interpreter this long ...
+GENTLE_PAUSE_S = 0.002
+# ... and less the more replies wait, by half for this many
+MANY_WAITING = 64
 
 
 class Worker:
@@ -113,7 +112,7 @@ class Worker:
             or not self._dispatcher.claim_turn()
         ):
             return None
-        # it gets a number of its own when it is sent
+        # the next turn gets a number of its own when it is sent
         return follow(outcome.task.number, outcome)
 
     def _create_flight(
@@ -160,7 +159,7 @@ class Worker:
             outcome.status = "client_error"
             words = describe_failure(error, flight.task.secret)
             outcome.error = f"{type(error).__name__}: {words}"
-        # it was read live
+        # a reply that was read live has just ended
         if flight.recorder is None and flight.ended_ns is None:
             flight.ended_ns = time.perf_counter_ns()
             self._dispatcher.replace(flight)

@@ -33,7 +33,7 @@ FIRST_S = 8.0  # for the first sample of each source
 ANSWER_S = 2.0
 ERROR_LENGTH = 200  # shown of an error
 MOST_PROCESSES = 4
-# of README
+# the README's servers
 PORTS = {
     monitor.PORT: "ollama",
     8080: "openai",
@@ -54,7 +54,7 @@ PACKAGES = (
     "uvicorn",
     "pip",
 )
-# of psutil, all that the tool uses
+# all calls of psutil that the tool uses
 CALLS: dict[str, Callable[[], object]] = {
     "virtual_memory": lambda: psutil.virtual_memory(),
     "swap_memory": lambda: psutil.swap_memory(),
@@ -63,7 +63,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "net_connections": lambda: psutil.net_connections(kind="tcp"),
     "sensors_battery": lambda: psutil.sensors_battery(),
 }
-METHODS = (  # of psutil's Process, all that the tool uses
+METHODS = (  # all methods of psutil's Process that the tool uses
     "cmdline",
     "status",
     "cpu_times",

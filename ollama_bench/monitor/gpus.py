@@ -21,7 +21,7 @@ MAKERS = {"0x1002": "AMD", "0x8086": "Intel"}  # by PCI vendor
 @dataclass(frozen=True)
 class Gpu:
     name: str
-    # its own; None for a part of the computer's
+    # memory of its own; None for a part of the computer's
     memory_bytes: int | None = None
     cores: int | None = None
 
@@ -86,7 +86,7 @@ def find_sysfs_gpus(sysfs: str) -> list[Gpu]:
 
 
 def read_gpu_name(card: str, maker: str) -> str:
-    # of some AMD cards
+    # some AMD cards have it
     if product := read_text(f"{card}/device/product_name"):
         return product
     return f"{maker} GPU {read_text(f'{card}/device/device') or ''}".strip()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ollama_bench.monitor.store import Store
 from ollama_bench.terminal.output import clean_line
 
-# shown of a message: a sampler's usage text has pages; the event keeps all
+# characters shown of a message: a sampler's usage text has pages; the event keeps all
 MESSAGE_LENGTH = 200
 
 

@@ -23,7 +23,7 @@ def show(
         for _ in ticks:
             print("\n".join(lines(monitor)), flush=True)
         return
-    # only for a terminal: it takes time to import
+    # only for a terminal: rich takes time to import
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

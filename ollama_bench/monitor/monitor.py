@@ -36,7 +36,7 @@ from ollama_bench.monitor.track import STALL_INTERVALS, STALL_S, Track
 from ollama_bench.platforms import conditions
 from ollama_bench.terminal.interrupt import Interrupt
 
-# between two looks; finer is of no use: NVML and powermetrics average 1 s
+# seconds between two looks; finer is of no use: NVML and powermetrics average 1 s
 INTERVAL_S = 1.0
 RESCAN_S = 2.0  # between two looks for new processes, which take 3 ms
 PORT = 11434  # Ollama's

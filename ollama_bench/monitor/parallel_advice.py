@@ -11,11 +11,11 @@ from typing import Any
 
 from ollama_bench.monitor.process_tree import MLX_ENGINE
 
-# of a Mac's memory the GPU may use, where macOS does not tell
+# share of a Mac's memory that the GPU may use, where macOS does not tell
 GPU_MEMORY_RATIO = 3 / 4
 SMALL_GPU_MEMORY_RATIO = 2 / 3  # the same of a Mac ...
 SMALL_MEMORY_BYTES = 36 << 30  # ... with less memory than this
-# of KV cache per token and 10^9 parameters, as of Llama 3 8B
+# bytes of KV cache per token and 10^9 parameters, as of Llama 3 8B
 CONTEXT_BYTES_PER_BILLION = 16384
 UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 

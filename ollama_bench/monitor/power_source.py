@@ -13,7 +13,7 @@ from typing import IO, Any, Literal, Protocol, runtime_checkable
 READABLE = "ok"  # the status of a source that gives samples
 
 Part = Literal["cpu", "gpu"]
-# of power_sample, beside start_ns and end_ns: what is known
+# columns of power_sample, beside start_ns and end_ns: what is known
 Columns = Mapping[str, Any]
 
 

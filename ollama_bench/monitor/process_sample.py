@@ -52,7 +52,7 @@ class ServerProcess:
         self.process = process
         self.role = role
         self.name = name
-        # of the table process, once it is stored
+        # id in the table process, once it is stored
         self.row_id: int | None = None
         self.latest: ProcessSample | None = None
         self.fds_denied = False
@@ -134,7 +134,7 @@ class ServerProcess:
         try:
             return int(count())
         except psutil.AccessDenied:
-            # another user's process, and it will remain so
+            # it is another user's process, and will remain so
             self.fds_denied = True
         except REFUSALS:
             pass

@@ -40,7 +40,7 @@ from ollama_bench.monitor.server_search import find_servers
 SEARCH_S = 10.0
 # a younger child with its parent's command line is about to become another program
 FORK_S = 1.0
-# of Ollama: no setting changes it
+# a property of Ollama: no setting changes it
 MLX_ENGINE = "MLX engine: one request at a time"
 
 

@@ -19,7 +19,7 @@ from ollama_bench.monitor.rails import Rails
 from ollama_bench.monitor.store import Store
 from ollama_bench.platforms import conditions
 
-# without a sample are a stall, or a sleep when one sample spans them ...
+# intervals without a sample: a stall, or a sleep when one sample spans them ...
 STALL_INTERVALS = 3
 STALL_S = 5.0  # ... but never fewer seconds than this
 FEW_SAMPLES = 5  # in a row without any energy are reported
@@ -55,7 +55,7 @@ class Track:
         self.status = source.status
         self.samples = 0  # stored
         self.latest: Sample | None = None
-        # of the last stored sample; latest may be held back
+        # end of the last stored sample; latest may be held back
         self.stored_end_ns = 0
         self.heard_s = time.monotonic()  # infinity: nothing is expected
         self._store = store
@@ -117,7 +117,7 @@ class Track:
             return
         self._has_told_no_energy = True
         detail = f"{self.name} gives samples without any energy"
-        # not a log of another machine
+        # a log is of another time, or of another machine
         is_live = isinstance(self.source, StreamedSource)
         if (
             is_live

@@ -30,9 +30,9 @@ LOCK_OPTIONS = (
 )
 # systemd 257 and newer; older ones lack it, and never ask
 NEVER_ASK = "--no-ask-password"
-# Windows, winbase.h
+# flags of Windows, winbase.h
 ES_CONTINUOUS, ES_SYSTEM_REQUIRED = 0x80000000, 0x00000001
-# for the system to confirm the lock; D-Bus takes milliseconds
+# time for the system to confirm the lock; D-Bus takes milliseconds
 HOLD_PATIENCE_S = 2.0
 END_PATIENCE_S = 2.0  # for a child to end
 

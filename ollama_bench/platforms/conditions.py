@@ -24,7 +24,7 @@ from ollama_bench.platforms import windows
 
 # system_profiler takes a second or two, and can hang
 COMMAND_PATIENCE_S = 10.0
-# it takes 10 ms; meanwhile the monitor samples nothing else
+# pmset takes 10 ms; meanwhile the monitor samples nothing else
 PMSET_PATIENCE_S = 2.0
 PMSET_EVERY_S = 30.0
 VIRTUAL_HARDWARE = re.compile(
@@ -84,7 +84,7 @@ def is_on_battery(sysfs: str = "/sys") -> bool | None:
         battery = psutil.sensors_battery()
         plugged = battery.power_plugged if battery else None
     except (AttributeError, RuntimeError, OSError, psutil.Error):
-        # or no way to ask
+        # None, too, where there is no way to ask
         return None
     return None if plugged is None else not plugged
 

@@ -19,20 +19,20 @@ from typing import NamedTuple
 # bytes; a later system may have a longer struct than this file knows
 ANSWER_ROOM = 512
 HOST_VM_INFO64 = 4  # mach/host_info.h
-# of vm_statistics64 since 10.9; the kernel logs too large ones as errors
+# size of vm_statistics64 since 10.9; the kernel logs too large ones as errors
 VM_STATISTICS_INTS = 38
 VM_STATISTICS_ROOM = 256
 # mach/mig_errors.h; the count then says how much is needed
 MIG_ARRAY_TOO_LARGE = -307
 # sys/resource.h: the oldest layout, which has the footprint
 RUSAGE_INFO_V0 = 0
-# of ri_phys_footprint, behind a UUID and seven counters
+# where ri_phys_footprint is: behind a UUID and seven counters
 FOOTPRINT_OFFSET = 16 + 7 * 8
 # how struct xsw_usage begins: total, available, used
 SWAP_USAGE = struct.Struct("=QQQ")
 FRAMEWORKS = "/System/Library/Frameworks/{0}.framework/{0}"
 OBJC = "/usr/lib/libobjc.dylib"
-# no such library or call
+# what ctypes raises where a library or call is missing
 FAILURES = (OSError, AttributeError, ValueError, ctypes.ArgumentError)
 
 
@@ -178,7 +178,7 @@ def ask_metal_working_set_bytes() -> int | None:
     This loads frameworks that start threads: it belongs in a process of its own, which may crash.
     """
     try:
-        # without it there is no default device
+        # without CoreGraphics there is no default device
         ctypes.CDLL(FRAMEWORKS.format("CoreGraphics"))
         metal, objc = (
             ctypes.CDLL(FRAMEWORKS.format("Metal")),

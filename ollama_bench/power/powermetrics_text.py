@@ -17,7 +17,7 @@ HEADER = re.compile(
     re.M,
 )
 THERMAL = re.compile(r"^Current pressure level: (\w+)", re.M)
-# of each field the first match counts; spellings of macOS 11 to 27, then of Intel
+# the first match of each field counts; spellings of macOS 11 to 27, then of Intel
 CPU_MW = [
     re.compile(r"^CPU Power: ([\d.e+]+) mW", re.M),
     re.compile(r"^Clusters Total Power: ([\d.e+]+) mW", re.M),

@@ -20,7 +20,7 @@ class Child:
     """Runs a sampler as the present user; `privilege.Helper` does the same as root."""
 
     def __init__(self, commands: list[list[str]]) -> None:
-        # the first, then those to try if it is refused
+        # the first to start, then those to try if it is refused
         self.commands = commands
         self.cpu_s = 0.0  # CPU seconds of all samplers, known after stop()
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,7 +43,7 @@ class Child:
                 stderr=self._errors,
                 # Ctrl-C is for this program alone
                 start_new_session=os.name == "posix",
-                # Windows
+                # the same on Windows
                 creationflags=getattr(
                     subprocess, "CREATE_NEW_PROCESS_GROUP", 0
                 ),

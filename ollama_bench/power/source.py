@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import IO, Literal, Protocol, TypedDict
 
-# energy per interval, running joules, watts now
+# what a source gives: energy per interval, running joules, watts now
 Kind = Literal["interval", "counter", "gauge"]
 # the part of the machine that a source measures
 Part = Literal["gpu", "cpu"]
@@ -67,7 +67,7 @@ class PowerSample(Window, Metrics, total=False):
     energy_j: float | None
     gpu_energy_j: float | None
     cpu_energy_j: float | None
-    # not a column: by the sampler's clock, which shows a sleep
+    # time by the sampler's clock, which shows a sleep; not a column
     elapsed_ns: int | None
 
 

@@ -110,7 +110,7 @@ def create_powermetrics_source(
 
 def find_macos_source(failure: str | None) -> Stream | Absent:
     """Return macmon if it is installed. failure: why the helper could not be started as root."""
-    # nothing out of PATH as root
+    # root starts nothing that a PATH names
     found = None if os.geteuid() == 0 else find_macmon()
     if found:
         return found

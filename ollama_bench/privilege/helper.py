@@ -33,7 +33,7 @@ from ollama_bench.privilege.helper_process import (
 )
 from ollama_bench.privilege.sudo import become_user, parse_sudo_uid
 
-# in one run: each command may be refused once, and three restarts
+# starts in one run: each command may be refused once, and three restarts
 STARTS = len(SAMPLERS) + 3
 PATIENCE_S = STOP_S + 1  # for the sampler's exit code
 LOOK_S = 0.02  # between two looks for it
@@ -91,7 +91,7 @@ class Helper:
         self.rapl = rapl
         self.warning = warning  # for the user
         self.sampler = False  # whether the process exists
-        # why it does not although it should
+        # why it gives no power although it should
         self.failure: str | None = None
         self.cpu_s = 0.0  # CPU seconds of the sampler, known after stop()
         self._pid = 0
@@ -165,7 +165,7 @@ class Helper:
         try:
             return float(self._read_last_words().rpartition(SPENT)[2])
         except ValueError:
-            # killed before it could say, or the disk was full
+            # the child was killed before it could say, or the disk was full
             return 0.0
 
     def _close_errors(self) -> None:

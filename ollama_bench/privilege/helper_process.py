@@ -19,7 +19,7 @@ KILL = b"k"
 START = (b"0", b"1", b"2")
 ENDED = "exit code "  # what the helper appends to the sampler's words
 SPENT = "CPU seconds "
-# to close up to; the limit itself can be a billion
+# descriptors are closed up to this; the limit itself can be a billion
 HIGHEST_DESCRIPTOR = 65536
 
 

@@ -7,7 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 OLLAMA_PORT = 11434
-# where the scheme is written out
+# used where the scheme is written out
 DEFAULT_PORTS = {"http": 80, "https": 443}
 FORBIDDEN_IN_URL = re.compile(r"[\s@<>\"'`\\?#\x00-\x1f\x7f]")
 API_VERSION_SUFFIX = re.compile(r"/v1/?$")

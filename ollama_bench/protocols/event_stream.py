@@ -28,7 +28,7 @@ class EventStream(LineStream):
     def __init__(self, secret: Secret = NO_SECRET) -> None:
         super().__init__(secret)
         self._is_between_events = False
-        # that carriage return and a line feed are one end
+        # after a carriage return: a line feed belongs to the same end of line
         self._after_cr = False
         self._has_begun = False
         self._start_event()
@@ -36,7 +36,7 @@ class EventStream(LineStream):
     def _start_event(self) -> None:
         """Forget the current event."""
         self._name = b""
-        # its data, as long as they are no JSON object
+        # data of an event, as long as they are no JSON object
         self._parts: list[bytes] = []
         self._parts_bytes = 0
         self._object = b""  # its data, if they were one

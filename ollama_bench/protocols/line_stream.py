@@ -32,7 +32,7 @@ class LineStream(ABC):
         self.summary = StreamSummary()
         self._secret = secret
         self._partial = bytearray()  # a line whose end has not arrived
-        # that line is too long: drop it up to its end
+        # whether the line is too long: it is dropped up to its end
         self._skips_line = False
         self._answer: list[str] = []
         self._reasoning: list[str] = []

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ollama_bench.run.record import RunRecord
     from ollama_bench.run.server import Server
 
-# of the prompt's tokens more than cold: a chat template alone caches a few
+# this share of the prompt's tokens more than cold: a chat template alone caches a few
 HIT_RATIO = 0.1
 INDENT = " " * 8
 CHARTS_FOLDER = Path("data")
@@ -199,7 +199,7 @@ def judge_run(settings: Settings, database: Database, run_id: int) -> int:
     for verdict in verdicts:
         print_verdict(database, verdict)
     if settings.judging.report:
-        # it takes two seconds to load
+        # Altair takes two seconds to load
         from ollama_bench.report import drawing
 
         drawing.draw(database, verdicts, CHARTS_FOLDER)

@@ -51,7 +51,7 @@ class BenchRun:
         self.show_level = show_level
         self.has_baseline = opened.has_baseline
         self.is_resumed = opened.is_resumed
-        # of the row, when it ends
+        # what the run's row will say when it ends
         self.status = "interrupted" if opened.is_resumed else "failed"
         self.is_served = False
         self.done: set[Level] = set()
@@ -73,7 +73,7 @@ class BenchRun:
             )
             with self.watching(helper) as monitor:
                 self.prepare(targets, monitor)
-                # from here on it can be resumed
+                # from here on the run can be resumed
                 self.status = "interrupted"
                 runner = LevelRunner(
                     self.settings,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ollama_bench.run.error import RunError
 from ollama_bench.simulator import child
 
-# under a minute
+# with these the demo takes less than a minute
 SHORT_REPLIES = (
     "--profile",
     "m2pro-7b",

@@ -17,7 +17,7 @@ from ollama_bench.terminal.screen import Console
 
 # a request's id is its level's times this, plus its number
 REQUEST_IDS = 1_000_000
-# of a request in one statement; SQLite unfolds them without Python's lock
+# chunks of a request in one statement; SQLite unfolds them without Python's lock
 CHUNKS_AT_ONCE = 16_384
 CHUNK_ROWS = """
 INSERT INTO chunk (request_id, number, at_ns, is_reasoning)

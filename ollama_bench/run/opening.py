@@ -151,7 +151,7 @@ class Resuming:
         found = self._newest()
         if found is None or found["status"] != "running":
             return found
-        # negative: another computer's clock
+        # it would be negative by another computer's clock
         age_s = max(time.time() - found["alive_unix"], 0.0)
         left_s = DEAD_AFTER_S - age_s
         if left_s > 0:

@@ -19,7 +19,7 @@ from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport.lines import Lines
 
-# of a warm-up's reply: loading the model is what takes long
+# length of a warm-up's reply: loading the model is what takes long
 WARMUP_TOKENS = 8
 COME_BACK_S = 30.0  # a server that vanished may take so long to come back
 ASK_AGAIN_S = 0.5
@@ -55,7 +55,7 @@ class Targets:
             interrupt,
         )
         self._ids: dict[tuple[str, str], int] = {}
-        # before --resume: their rows stay as they are
+        # targets measured before --resume: their rows stay as they are
         self._measured: set[int] = set()
         self._remember()
 

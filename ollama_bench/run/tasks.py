@@ -78,7 +78,7 @@ class TaskSource:
     def first_tasks(self, load: LoadSettings) -> list[Task]:
         """Return the tasks that fill a prompt cache: each body once, but one for each slot."""
         count = load.requests or self._level.concurrency
-        # it may get through all of them
+        # a load that ends by time may get through all prompts
         if load.duration_s and not load.requests:
             count = max(
                 count, len(self._order) * len(self._targets.servers)

@@ -8,7 +8,7 @@ import urllib.parse
 from dataclasses import dataclass
 from http import HTTPStatus
 
-# in the header Server of every answer, so that a client can tell
+# said in the header Server of every answer, so that a client can tell
 SERVER_NAME = "ollama-bench-sim"
 
 JsonObject = dict[str, object]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# how it is called in help and error messages
+# how the simulator is called in help and error messages
 PROGRAM = "ollama-bench simulate"
 # connections waiting to be accepted: a burst must not be refused
 BACKLOG = 2048

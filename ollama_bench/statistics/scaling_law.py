@@ -16,12 +16,8 @@ FEWEST_LOADS = 4  # three parameters and one more: with fewer any curve fits
 # a fit with a larger error has parameters that mean little
 MOST_ERROR_RATIO = 0.1
 SINGULAR = 1e-300  # a pivot below this has no inverse
-TERMS = (
-    (0, 1, 2),
-    (0, 1),
-    (0, 2),
-    (0,),
-)  # which parameters to keep: alone, contention, crosstalk
+# which parameters to keep: alone, contention, crosstalk
+TERMS = ((0, 1, 2), (0, 1), (0, 2), (0,))
 
 Point = tuple[float, float]  # load and throughput
 

@@ -30,7 +30,7 @@ OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 OPEN_PATIENCE_S = 10.0
 CHECK_S = 5.0  # how long the check of a file may take, plus ...
 CHECKED_BYTES_PER_S = 10_000_000  # ... one second for this many bytes of it
-# of SQLite's virtual machine between looks at the clock and at Ctrl-C
+# steps of SQLite's virtual machine between looks at the clock and at Ctrl-C
 CHECK_INSTRUCTIONS = 10_000
 LOCK_PAUSE_S = 0.02  # between tries to get a lock
 # a running run not seen for this long has died; the view runs says the same
@@ -286,7 +286,7 @@ def open_readonly(path: str) -> Connection:
                 raise
             # a read-only folder has no room for the index of a log
             connection.close()
-            # of a run that was killed: half the truth without it
+            # without the log of a run that was killed the file tells half the truth
             if has_rows(f"{path}-wal"):
                 hidden = f"{path} has rows in {path}-wal that a read-only folder hides"
                 raise ResultsError(

@@ -98,7 +98,7 @@ def open_below(
     if isinstance(folder, Path):
         (folder / name).mkdir(exist_ok=True)
         meant = os.path.join(os.path.realpath(folder), name)
-        # junctions too
+        # junctions are links, too
         if os.path.normcase(os.path.realpath(meant)) != os.path.normcase(
             meant
         ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TOOL_VERSION = "1.1.0"  # of the whole tool, stored with every run
-# of the tables, PRAGMA user_version: unchanged as long as columns are only added
+# PRAGMA user_version of the tables: unchanged as long as columns are only added
 VERSION = 1
 APPLICATION_ID = int.from_bytes(b"olbe", "big")  # PRAGMA application_id
 

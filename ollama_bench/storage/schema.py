@@ -16,9 +16,8 @@ import sqlite3
 
 from ollama_bench.storage.declarations import Column, Table, parse_table
 
-PACKAGED = pathlib.Path(__file__).with_name(
-    "schema.sql"
-)  # in a wheel; in a clone it is in the root
+# in a wheel; in a clone it is in the root
+PACKAGED = pathlib.Path(__file__).with_name("schema.sql")
 SCHEMA = (
     PACKAGED
     if PACKAGED.exists()

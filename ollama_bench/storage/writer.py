@@ -23,7 +23,7 @@ from ollama_bench.storage.results_file import ResultsError
 
 # how long a row may wait for a lock or for space on the disk
 WRITE_PATIENCE_S = 60.0
-# that a writer that has given up keeps in memory and tries again
+# entries that a writer that has given up keeps in memory and tries again
 KEPT_ENTRIES = 100_000
 LAST_TRY_S = 5.0  # how long close() then looks for what still fits
 # how long the end waits for a reader, to fold the log in

@@ -69,7 +69,7 @@ class Level:
     ended_unix: float
     requests: list[RequestLine]
     power_samples: list[PowerSample] = field(default_factory=list)
-    # by pid
+    # pid: what was seen of the process at each second
     process_samples: dict[int, dict[float, ProcessLine]] = field(
         default_factory=dict
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 LOOK_S = 0.05  # how soon wait() notices it
-# a terminal was closed; not on Windows
+# the signal of a closed terminal; Windows has none
 HANG_UP = getattr(signal, "SIGHUP", None)
 EXIT_CODE = 130
 

@@ -39,7 +39,7 @@ def prepare_streams() -> None:
 
 def silence(stream: TextIO) -> None:
     """Discard what is still in its buffer and all that follows, without an error."""
-    # it has no descriptor
+    # a stream may have no descriptor
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -44,7 +44,7 @@ from ollama_bench.transport.lines import (
 from ollama_bench.transport.reader import Reader
 from ollama_bench.transport.recorder import Recorder
 
-# handed out at once: a small answer can be packed gigabytes
+# most bytes handed out at once: a small answer can be packed gigabytes
 PIECE_BYTES = 65_536
 
 
@@ -88,17 +88,17 @@ class Exchange:
         self.reader, self.lines, self.digests = reader, lines, digests
         self.on_ready, self.on_over = on_ready, on_over
         self.needs_line = needs_line
-        # digested before others: somebody waits for what it says
+        # whether it is digested before others: somebody waits for what it says
         self.is_urgent = False
         # when it should leave, where that was planned
         self.intended_ns: int | None = None
         self.sent_ns: int | None = None
         self.first_read_ns: int | None = None
-        # the last byte, the end of file or the error
+        # instant of the last byte, the end of file or the error
         self.ended_ns: int | None = None
         # why the client itself cut the stream
         self.cancelled: str | None = None
-        # an episode is digested while the server may go on sending
+        # whether an episode is digested while the server may go on sending
         self.pauses = False
         self.resumed_ns: int | None = None  # a later episode began
         # instant of the bytes handed out last
@@ -107,7 +107,7 @@ class Exchange:
         self.line: Line | None = None
         self._records = capabilities.RECORDS
         self._recorder = Recorder(marks, is_last)
-        # a connection that is not usable yet
+        # the socket of a connection that is not usable yet
         self._handshake: socket.socket | None = None
         self._plain_stamps = array("q")  # of reads without a recording
         self._parts: list[bytes] = []

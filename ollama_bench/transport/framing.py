@@ -15,7 +15,7 @@ UNTIL_CLOSE = -1  # end of a body that lasts until the end of file
 FORGOTTEN = -1  # end of a head that was dropped with an earlier episode
 BLANK_LINE = re.compile(rb"\n\r?\n")
 VERSIONS = (b"HTTP/1.", b"HTTP/0.9")
-# no folded, no odd line
+# headers without any folded or odd line
 PLAIN_HEADERS = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r?\n)*\r?\n")
 
 HeaderFields: TypeAlias = "dict[str, str] | http.client.HTTPMessage"

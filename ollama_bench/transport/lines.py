@@ -39,7 +39,7 @@ class Line:
         )
         self.number = sock.fileno()
         self.has_served = False
-        # the server closed it while no request was on it
+        # whether the server closed it while no request was on it
         self.has_hung_up = False
         self.has_unasked_data = False  # the server sent something then
         self._idle_since = time.monotonic()

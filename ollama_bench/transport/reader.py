@@ -66,7 +66,7 @@ class Reader:
     """
 
     def __init__(self, stamps: bool = True) -> None:
-        # of what was called when a stream had ended
+        # what a callback raised when a stream had ended
         self.failure: BaseException | None = None
         self._stamps = stamps and capabilities.KERNEL_STAMPS
         self._poll: Poll = Epoll() if hasattr(select, "epoll") else Kqueue()

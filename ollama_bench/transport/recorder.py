@@ -82,7 +82,7 @@ class Recorder:
         self._kernel = bytearray()
         self._playback = Playback(bytearray(), array("q"), array("q"))
         self._says_last = False
-        # a mark lies here, in a line that is incomplete
+        # where a mark lies in a line that is incomplete
         self._mark_at: int | None = None
 
     def begin_episode(self) -> None:
@@ -185,7 +185,7 @@ class Recorder:
 
     def _ends_episode(self, start: int) -> bool:
         """Cut a long answer here if one may."""
-        # in any case: drop needs its walk
+        # asked in any case: drop needs its walk
         is_between = self._framing.is_between(self.data)
         if not is_between and start <= 2 * EPISODE_BYTES:
             return False

@@ -31,7 +31,7 @@ class Session(requests.Session):
         super().__init__()
         # requests would send 127.0.0.1 through HTTP_PROXY
         self.trust_env = False
-        # or a private authority
+        # True: the public authorities; a file may name a private one
         self.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         self._templates: dict[TemplateKey, requests.PreparedRequest] = {}
         self._records = records and capabilities.RECORDS

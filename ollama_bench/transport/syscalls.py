@@ -33,7 +33,7 @@ else:
 
 # the kernel can time packets
 STAMPS = sys.platform == "linux" and struct.calcsize("l") == 8
-# of 64-bit Linux: seconds, nanoseconds of CLOCK_REALTIME
+# as on 64-bit Linux: seconds, nanoseconds of CLOCK_REALTIME
 TIMESPEC = struct.Struct("qq")
 NO_STAMP = bytes(TIMESPEC.size)
 READ_BYTES = 16_384  # one read; a token's line is a few hundred bytes
