@@ -48,7 +48,10 @@ from ollama_bench.load import load
 from ollama_bench.platforms import awake
 from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError, act_as_user
-from ollama_bench.privilege.variables import recover_variables
+from ollama_bench.privilege.variables import (
+    DroppedVariables,
+    recover_variables,
+)
 from ollama_bench.report import run_outcome
 from ollama_bench.run import demo, notices, selfcheck, system_limits
 from ollama_bench.run.bench_run import BenchRun
@@ -78,14 +81,14 @@ def main(argv: list[str] | None = None) -> int:
     prepare_streams()
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        recover_variables()
+        dropped = recover_variables()
         with act_as_user():
             settings = command_line.parse(argv)
         # a wrong condition is said now, not after hours
         conditions.check_conditions(settings.judging.fail_if)
         needs_sampler = settings.monitor.enabled and not settings.demo
         helper = split_off(sampler=needs_sampler)
-        return bench(settings, helper)
+        return bench(settings, helper, dropped)
     except ERRORS as error:
         print(clean(f"{name_program('bench')}: {error}"), file=sys.stderr)
         return 1
@@ -101,7 +104,11 @@ def main(argv: list[str] | None = None) -> int:
             helper.stop()
 
 
-def bench(settings: Settings, helper: Helper | None) -> int:
+def bench(
+    settings: Settings,
+    helper: Helper | None,
+    dropped: DroppedVariables,
+) -> int:
     """Measure a whole run and return the exit code."""
     with contextlib.ExitStack() as stack:
         screen = stack.enter_context(Console(settings.output.plain))
@@ -111,17 +118,19 @@ def bench(settings: Settings, helper: Helper | None) -> int:
         prepare_system(settings)
         # a demo takes a minute, and nobody has named its server
         if not settings.demo:
-            notices.name_servers(settings.request, screen)
+            notices.name_servers(settings.request, dropped, screen)
             stack.enter_context(awake.kept(screen.warn))
         if settings.self_check:
             check_self(settings, screen)
         simulator = (
-            stack.enter_context(demo.DemoServer())
+            stack.enter_context(demo.start_server())
             if settings.demo
             else None
         )
         servers = make_servers(
-            settings.request, simulator.url if simulator else None
+            settings.request,
+            simulator.url if simulator else None,
+            dropped,
         )
         for server in servers:
             stack.enter_context(server)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ollama_bench.inputs import objectives, values
 from ollama_bench.protocols.addresses import host_url
+from ollama_bench.protocols.names import NAMES
 
 STUDY_MODEL = "deepseek-r1:7b"
 STUDY_PROMPT = "What is the philosophical definition of time?"
@@ -88,7 +89,7 @@ REQUEST = Group(
             "NAME",
             "ollama (default) or openai, whose key is in OPENAI_API_KEY",
             repeats=True,
-            choices=("ollama", "openai"),
+            choices=NAMES,
         ),
         Option(
             "--prompt",

@@ -18,6 +18,7 @@ from ollama_bench.inputs.settings import (
     Settings,
 )
 from ollama_bench.protocols.addresses import host_url
+from ollama_bench.protocols.names import OLLAMA
 
 DEMO_LEVELS = (1, 2, 4, 8, 19, 32)
 HIGHEST_PROBE = 256  # of --find-capacity without LEVELS
@@ -125,7 +126,7 @@ def complete_request(
 ) -> str:
     """Fill in models, servers and objectives; return what named the servers."""
     values["model"] = unique(values["model"] or [options.STUDY_MODEL])
-    values["api"] = values["api"] or ["ollama"]
+    values["api"] = values["api"] or [OLLAMA]
     if values["demo"] and values["host"]:
         raise ValueError(
             "--demo and --host exclude each other: --demo measures its own simulator"
@@ -148,7 +149,7 @@ def default_hosts(
 ) -> tuple[list[str], str]:
     """Return the server without --host, and what named it: OLLAMA_HOST, else this machine."""
     variable = environment.get("OLLAMA_HOST", "").strip()
-    if apis != ["ollama"] or not variable:
+    if apis != [OLLAMA] or not variable:
         return [host_url("127.0.0.1")], "default"
     try:
         return [host_url(variable)], "OLLAMA_HOST"

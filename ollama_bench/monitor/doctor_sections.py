@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -22,24 +24,23 @@ from ollama_bench.monitor import machine, monitor, server_search
 from ollama_bench.platforms.conditions import output_of
 from ollama_bench.power.sources import find_sources
 from ollama_bench.privilege.helper import Helper
-from ollama_bench.protocols.registry import PROTOCOLS
-from ollama_bench.run import server
 from ollama_bench.storage.results_file import TOOL_VERSION
 from ollama_bench.transport import capabilities, syscalls
 
 # after the first samples; an M5's CPU counter steps every 2.2 s
 WATCH_S = 4.0
 FIRST_S = 8.0  # for the first sample of each source
-ANSWER_S = 2.0
+ANSWER_S = 2.0  # longest silence of a server that is asked
 ERROR_LENGTH = 200  # shown of an error
 MOST_PROCESSES = 4
-# the README's servers
-PORTS = {
-    monitor.PORT: "ollama",
-    8080: "openai",
-    8000: "openai",
-    1234: "openai",
+# of the README's servers: what each is asked
+PATHS = {
+    monitor.PORT: "/api/version",
+    8080: "/v1/models",
+    8000: "/v1/models",
+    1234: "/v1/models",
 }
+ANSWER_BYTES = 1 << 20
 PACKAGES = (
     "requests",
     "urllib3",
@@ -257,24 +258,38 @@ def try_calls(
 def try_ports() -> Iterator[str]:
     yield f"OLLAMA_HOST is {'set' if os.environ.get('OLLAMA_HOST') else 'not set'}"
     yield ", ".join(
-        f"{port} {ask_server(port, protocol)}"
-        for port, protocol in PORTS.items()
+        f"{port} {ask_server(port, path)}" for port, path in PATHS.items()
     )
 
 
-def ask_server(port: int, protocol: str) -> str:
+def ask_server(port: int, path: str) -> str:
     """Return how a server on this machine answers."""
-    path = "/api/version" if protocol == "ollama" else "/v1/models"
-    url = f"http://127.0.0.1:{port}"
-    try:
-        with server.Server(url, PROTOCOLS[protocol], None) as asked:
-            status, answer = asked.get_json(path, within_s=ANSWER_S)
-    except server.ServerError:
-        return "no server"
-    version = answer.get("version") if isinstance(answer, dict) else None
-    return f"answers {status}" + (
-        f" version {str(version)[:40]}" if version else ""
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=ANSWER_S
     )
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        # one read: a server that drips is not waited for
+        content = answer.read1(ANSWER_BYTES)
+    except (OSError, http.client.HTTPException):
+        return "no server"
+    finally:
+        connection.close()
+    version = read_server_version(content)
+    return f"answers {answer.status}" + (
+        f" version {version[:40]}" if version else ""
+    )
+
+
+def read_server_version(content: bytes) -> str:
+    """Return what Ollama calls its version; "" where the answer has none."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return ""
+    version = found.get("version") if isinstance(found, dict) else None
+    return str(version or "")
 
 
 def find_macmon() -> Iterator[str]:

@@ -13,10 +13,24 @@ PASSED_ON = ("OLLAMA_HOST", "OPENAI_API_KEY", "REQUESTS_CA_BUNDLE")
 PRESERVING = f"sudo --preserve-env={','.join(PASSED_ON)}"
 SUDO_NAMES = ("sudo", "sudo-rs")  # names of sudo's own process
 
-# of PASSED_ON, set again by recover_variables()
-recovered: set[str] = set()
-# of PASSED_ON, not set, and the user may or may not have set them
-unknown: set[str] = set()
+
+@dataclass(frozen=True)
+class DroppedVariables:
+    """Which variables of PASSED_ON sudo has dropped, as far as is known."""
+
+    recovered: frozenset[str] = frozenset()  # and set again
+    unknown: frozenset[str] = frozenset()  # the user may have set them
+
+    def suggest_preserving(self, *names: str) -> str:
+        """Return how to pass variables on that may be dropped; "" if none of them is."""
+        lost = [name for name in names if name in self.unknown]
+        if not lost:
+            return ""
+        them = "it" if len(lost) == 1 else "them"
+        return f"sudo drops {' and '.join(lost)}; if you set {them}, run with {PRESERVING}"
+
+
+NOTHING_DROPPED = DroppedVariables()
 
 
 @dataclass(frozen=True)
@@ -27,16 +41,15 @@ class UserEnvironment:
     is_complete: bool  # whether a variable that is missing here was not set
 
 
-def recover_variables() -> None:
+def recover_variables() -> DroppedVariables:
     """Set those of PASSED_ON again that the user had set and sudo dropped, as far as is known.
 
     Call it as root, before anything is read from the environment. Without sudo it does nothing;
     variables that are set are left alone. Raises PrivilegeError when SUDO_UID is not a user's.
     """
-    recovered.clear()
-    unknown.clear()
     if (user := find_sudo_user()) is None:
-        return
+        return NOTHING_DROPPED
+    recovered, unknown = set(), set()
     environment = read_user_environment(user.pw_uid)
     for name in PASSED_ON:
         if name in os.environ:
@@ -48,6 +61,7 @@ def recover_variables() -> None:
                 recovered.add(name)
         elif not environment.is_complete:
             unknown.add(name)
+    return DroppedVariables(frozenset(recovered), frozenset(unknown))
 
 
 def read_user_environment(uid: int) -> UserEnvironment:
@@ -75,12 +89,3 @@ def read_user_environment(uid: int) -> UserEnvironment:
                 if environment:
                     return UserEnvironment(environment, is_complete=True)
     return UserEnvironment({}, is_complete=False)
-
-
-def suggest_preserving(*names: str) -> str:
-    """Return how to pass on variables that sudo may have dropped; "" if it dropped none."""
-    lost = [name for name in names if name in unknown]
-    if not lost:
-        return ""
-    them = "it" if len(lost) == 1 else "them"
-    return f"sudo drops {' and '.join(lost)}; if you set {them}, run with {PRESERVING}"

@@ -11,6 +11,7 @@ from ollama_bench.protocols.json_values import (
     read_label,
     read_objects,
 )
+from ollama_bench.protocols.names import OLLAMA
 from ollama_bench.protocols.ollama_stream import OllamaStream
 from ollama_bench.protocols.protocol import GetJson, ProtocolError, Turn
 from ollama_bench.protocols.secret import NO_SECRET, Secret
@@ -20,7 +21,10 @@ from ollama_bench.protocols.target import Target, is_same_model
 class Ollama:
     """The protocol of /api/generate."""
 
-    name = "ollama"
+    name = OLLAMA
+    key_variable: str | None = None
+    start_advice = "start Ollama (ollama serve)"
+    download_command = "ollama pull"
     path = "/api/generate"
     last_line_marks = (b"true",)
 

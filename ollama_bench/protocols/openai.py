@@ -11,6 +11,7 @@ from ollama_bench.protocols.json_values import (
     read_label,
     read_objects,
 )
+from ollama_bench.protocols.names import OPENAI
 from ollama_bench.protocols.openai_stream import OpenAIStream
 from ollama_bench.protocols.protocol import (
     GetJson,
@@ -25,7 +26,10 @@ from ollama_bench.protocols.target import Target
 class OpenAI:
     """The protocol of /v1/chat/completions."""
 
-    name = "openai"
+    name = OPENAI
+    key_variable = "OPENAI_API_KEY"
+    start_advice = "start the server"
+    download_command: str | None = None
     path = "/v1/chat/completions"
     last_line_marks = (END_MARK,)
 

@@ -65,6 +65,18 @@ class ServerProtocol(Protocol):
         """What --api and the results call the protocol."""
 
     @property
+    def key_variable(self) -> str | None:
+        """The environment variable of its API key, if it has one."""
+
+    @property
+    def start_advice(self) -> str:
+        """What to do where no such server answers."""
+
+    @property
+    def download_command(self) -> str | None:
+        """What downloads a model, where a server has many and knows each by its name."""
+
+    @property
     def path(self) -> str:
         """The path of a generation request."""
 

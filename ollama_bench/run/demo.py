@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ollama_bench.run.error import RunError
@@ -19,57 +20,28 @@ SHORT_REPLIES = (
     "45-75",
 )
 INTERVAL_S = 0.2  # of its powermetrics: a level of the demo lasts seconds
-END_PATIENCE_S = 10.0
 
 
+@dataclass(frozen=True)
 class DemoServer:
-    """A simulated Ollama on a free port.
+    """A simulated Ollama on a free port, and a simulated powermetrics that draws what it draws."""
 
-    ``url`` is its address, ``pid`` its process, ``powermetrics`` the command line of a simulated
-    powermetrics that draws what it draws.
-    """
+    url: str
+    pid: int
+    powermetrics: list[str]  # its command line
 
-    def __enter__(self) -> DemoServer:
-        self._process = subprocess.Popen(
-            child.command(
-                "--port",
-                "0",
-                "--parent-pid",
-                str(os.getpid()),
-                *SHORT_REPLIES,
-            ),
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us to handle
-            # the same on Windows
-            creationflags=getattr(
-                subprocess, "CREATE_NEW_PROCESS_GROUP", 0
-            ),
-        )
+
+@contextlib.contextmanager
+def start_server() -> Iterator[DemoServer]:
+    """Run the server of a demo while the context lasts. Raises RunError."""
+    with contextlib.ExitStack() as stack:
         try:
-            self.url = self._read_url()
-        except BaseException:  # Ctrl-C too: nobody else would end it
-            self.__exit__()
-            raise
-        self.pid = self._process.pid
-        port = urlsplit(self.url).port
+            server = stack.enter_context(child.start(*SHORT_REPLIES))
+        except child.StartError as error:
+            raise RunError(str(error)) from None
+        port = urlsplit(server.url).port
         assert port is not None
-        self.powermetrics = child.powermetrics_command(
+        powermetrics = child.powermetrics_command(
             port, round(INTERVAL_S * 1000)
         )
-        return self
-
-    def _read_url(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line.startswith("listening on "):
-            raise RunError(
-                f"the simulator did not start: {line.strip() or 'see above'}"
-            )
-        return line.split()[-1]
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(END_PATIENCE_S)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        yield DemoServer(server.url, server.pid, powermetrics)

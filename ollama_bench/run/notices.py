@@ -6,7 +6,8 @@ import sys
 
 from ollama_bench.inputs.settings import RequestSettings, Settings
 from ollama_bench.privilege.helper import Helper
-from ollama_bench.privilege.variables import recovered, suggest_preserving
+from ollama_bench.privilege.variables import DroppedVariables
+from ollama_bench.protocols.names import OLLAMA, OPENAI
 from ollama_bench.run.error import RunError
 from ollama_bench.terminal.screen import Console
 
@@ -28,20 +29,21 @@ def warn_of_settings(
         )
 
 
-def name_servers(request: RequestSettings, screen: Console) -> None:
+def name_servers(
+    request: RequestSettings, dropped: DroppedVariables, screen: Console
+) -> None:
     """Say which servers are measured and what named them: sudo has an environment of its own."""
-    came_back = (
-        ", which sudo had dropped" if request.named_by in recovered else ""
-    )
+    came_back = ""
+    if request.named_by in dropped.recovered:
+        came_back = ", which sudo had dropped"
     urls = [server.url for server in request.servers]
     screen.say(f"server: {', '.join(urls)} ({request.named_by}{came_back})")
     matters = {
         "OLLAMA_HOST": request.named_by == "default"
-        and request.protocols == ("ollama",),
-        "OPENAI_API_KEY": "openai" in request.protocols,
+        and request.protocols == (OLLAMA,),
+        "OPENAI_API_KEY": OPENAI in request.protocols,
         "REQUESTS_CA_BUNDLE": any(url.startswith("https:") for url in urls),
     }
-    if hint := suggest_preserving(
-        *(name for name in matters if matters[name])
-    ):
+    names = [name for name in matters if matters[name]]
+    if hint := dropped.suggest_preserving(*names):
         screen.warn(hint)

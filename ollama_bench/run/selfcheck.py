@@ -8,10 +8,9 @@ server's own lateness in reading as well: the client is at least so exact.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -29,9 +28,9 @@ from ollama_bench.statistics.percentiles import nearest_rank
 MODEL = "deepseek-r1:7b"  # the simulator's; it makes no difference here
 # every request of a burst is read before the first token is written
 TTFT_MS = 300
-MOST_TOKENS = 1_000_000  # of a reply; each request asks for what it wants
+# a reply may have a million tokens: each request asks for what it wants
+EXACT = ("--profile", "exact", "--tokens", "1000000")
 LOG_PATIENCE_S = 10.0  # the simulator writes its log once nothing streams
-END_PATIENCE_S = 10.0
 LOOK_EVERY_S = 0.05
 
 HEADING = (
@@ -118,53 +117,23 @@ class Witness:
 
     def __init__(self, itl_ms: float, ttft_ms: float = TTFT_MS) -> None:
         self._timing = ["--itl", str(itl_ms), "--ttft", str(ttft_ms)]
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Witness:
-        self._folder = tempfile.TemporaryDirectory()
-        self._log = Path(self._folder.name, "simulator.jsonl")
-        command = child.command(
-            *("--profile", "exact", "--tokens", str(MOST_TOKENS)),
-            *(
-                "--port",
-                "0",
-                "--log",
-                str(self._log),
-                "--parent-pid",
-                str(os.getpid()),
-            ),
-            *self._timing,
-        )
-        self._process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us to handle
-            # the same on Windows
-            creationflags=getattr(
-                subprocess, "CREATE_NEW_PROCESS_GROUP", 0
-            ),
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line.startswith("listening on "):
-            self.__exit__()
-            raise SelfCheckError(
-                f"the simulator did not start: {line.strip() or 'see above'}"
-            )
-        self.url = line.split()[-1]
-        self.pid = self._process.pid
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            self._log = Path(folder, "simulator.jsonl")
+            arguments = ["--log", str(self._log), *EXACT, *self._timing]
+            try:
+                server = stack.enter_context(child.start(*arguments))
+            except child.StartError as error:
+                raise SelfCheckError(str(error)) from None
+            self.url, self.pid = server.url, server.pid
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(END_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._folder.cleanup()
+        self._stack.close()
 
     def truth(self, requests: int) -> list[Figures]:
         """Return the log of that many requests once all have ended. Raises SelfCheckError."""

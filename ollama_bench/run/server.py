@@ -19,9 +19,16 @@ import urllib3
 
 from ollama_bench.inputs.settings import RequestSettings, ServerAddress
 from ollama_bench.load.failures import describe_failure
-from ollama_bench.privilege.variables import suggest_preserving
+from ollama_bench.privilege.variables import (
+    NOTHING_DROPPED,
+    DroppedVariables,
+)
 from ollama_bench.protocols.json_values import JsonObject
-from ollama_bench.protocols.protocol import ProtocolError, ServerProtocol
+from ollama_bench.protocols.protocol import (
+    KeyRequiredError,
+    ProtocolError,
+    ServerProtocol,
+)
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.protocols.secret import Secret
 from ollama_bench.protocols.target import is_same_model
@@ -59,9 +66,14 @@ class Server:
     """Asks one server questions."""
 
     def __init__(
-        self, url: str, protocol: ServerProtocol, key: str | None
+        self,
+        url: str,
+        protocol: ServerProtocol,
+        key: str | None,
+        dropped: DroppedVariables = NOTHING_DROPPED,
     ) -> None:
         self.url, self.protocol = url, protocol
+        self._dropped = dropped
         # never stored or shown
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.secret = Secret(key)
@@ -149,9 +161,7 @@ class Server:
             return answer.status_code, content
 
     def _absent(self, why: str) -> ServerError:
-        start = "start the server"
-        if self.protocol.name == "ollama":
-            start = "start Ollama (ollama serve)"
+        start = self.protocol.start_advice
         if is_blocked_by_macos(self.url, why):
             start = f"{LOCAL_NETWORK}, {start}"
         return ServerError(
@@ -161,13 +171,9 @@ class Server:
 
     def advice(self, http_status: int | None, error: str | None) -> str:
         """Return what may help after such a failure, to be appended to its words; "" if unknown."""
-        hint = ""
-        if (
-            http_status == 401
-            and not self.headers
-            and self.protocol.name == "openai"
-        ):
-            hint = suggest_preserving("OPENAI_API_KEY")
+        hint, variable = "", self.protocol.key_variable
+        if http_status == 401 and not self.headers and variable:
+            hint = self._dropped.suggest_preserving(variable)
         elif is_blocked_by_macos(self.url, error):
             hint = LOCAL_NETWORK
         return f"; {hint}" if hint else ""
@@ -184,23 +190,20 @@ class Server:
         try:
             self.protocol.fetch_version(self.get_json)
         except ProtocolError as error:
-            advice = (
-                self.advice(401, None)
-                if "OPENAI_API_KEY" in str(error)
-                else ""
-            )
+            needs_key = isinstance(error, KeyRequiredError)
+            advice = self.advice(401, None) if needs_key else ""
             raise ServerError(f"{self.url} {error}{advice}") from None
         found = self.protocol.fetch_models(self.get_json)
-        is_ollama = self.protocol.name == "ollama"
+        download = self.protocol.download_command
         if any(is_same_model(name, model) for name in found):
             return
-        if not is_ollama and len(found) < 2:
+        if not download and len(found) < 2:
             return  # a llama-server serves its one model by any name
-        if pull and is_ollama:
+        if pull and download:
             self._pull(model, say)
             return
         hint = (
-            f"; run ollama pull {model}, or use --pull" if is_ollama else ""
+            f"; run {download} {model}, or use --pull" if download else ""
         )
         raise ServerError(
             f"model {model!r} is not on {self.url}; found: {list_names(found)}{hint}"
@@ -233,28 +236,35 @@ class Server:
 
 
 def make_servers(
-    request: RequestSettings, simulator_url: str | None = None
+    request: RequestSettings,
+    simulator_url: str | None = None,
+    dropped: DroppedVariables = NOTHING_DROPPED,
 ) -> list[Server]:
-    """Return a server for each address; a key is only for OpenAI's protocol. Raises RunError."""
+    """Return a server for each address, with the key of its protocol. Raises RunError."""
     addresses = list(request.servers)
     if simulator_url is not None:
         addresses = [
             ServerAddress(simulator_url, name) for name in request.protocols
         ]
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    servers = []
+    for address in addresses:
+        protocol = PROTOCOLS[address.protocol]
+        key = read_key(protocol.key_variable)
+        servers.append(Server(address.url, protocol, key, dropped))
+    return servers
+
+
+def read_key(variable: str | None) -> str | None:
+    """Return the API key in an environment variable. Raises RunError."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
     # requests would repeat it in its error
     if not (key.isascii() and key.isprintable()):
         raise RunError(
-            "OPENAI_API_KEY contains characters not allowed in an API key"
+            f"{variable} contains characters not allowed in an API key"
         )
-    return [
-        Server(
-            address.url,
-            PROTOCOLS[address.protocol],
-            key if address.protocol == "openai" else None,
-        )
-        for address in addresses
-    ]
+    return key
 
 
 def is_blocked_by_macos(url: str, error: str | None) -> bool:

@@ -1,6 +1,7 @@
 """The doctor: one page that answers what a maintainer asks, without names and whatever fails."""
 
 import ast
+import http.client
 import json
 import os
 import platform
@@ -21,7 +22,6 @@ from ollama_bench.monitor import (
 )
 from ollama_bench.monitor.masking import mask
 from ollama_bench.power.macmon import create_macmon_source
-from ollama_bench.run import server
 
 ROOT = Path(__file__).resolve().parents[2]
 MACMON = {
@@ -63,7 +63,9 @@ def test_one_page_says_what_is_asked_of_a_stranger(
     running = sim("--profile", "exact")
     monkeypatch.setattr(monitor, "PORT", running.port)
     monkeypatch.setattr(
-        doctor_sections, "PORTS", {running.port: "ollama", 9: "openai"}
+        doctor_sections,
+        "PATHS",
+        {running.port: "/api/version", 9: "/v1/models"},
     )
     line = json.dumps(json.dumps(MACMON))
     code = f"import time\nwhile True: print({line}, flush=True); time.sleep(0.1)"
@@ -101,7 +103,7 @@ def test_one_page_says_what_is_asked_of_a_stranger(
         (server_search, "find_servers"),
         (doctor_sections, "find_sources"),
         (monitor, "Monitor"),
-        (server, "Server"),
+        (http.client, "HTTPConnection"),
         (time, "get_clock_info"),
         (platform, "python_build"),
     ],

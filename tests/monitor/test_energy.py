@@ -10,7 +10,7 @@ from ollama_bench.load import load
 from ollama_bench.monitor import monitor
 from ollama_bench.power.sources import find_sources
 from ollama_bench.protocols.registry import PROTOCOLS
-from ollama_bench.run.demo import DemoServer
+from ollama_bench.run.demo import start_server
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.writer import Writer
 
@@ -25,7 +25,7 @@ def state(url):
 @pytest.mark.faults
 def test_a_levels_energy_is_what_the_simulator_drew(tmp_path):
     path, ollama = tmp_path / "results.db", PROTOCOLS["ollama"]
-    with DemoServer() as simulator, Writer(path) as writer:
+    with start_server() as simulator, Writer(path) as writer:
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
         run_id = writer.insert(
             "run",

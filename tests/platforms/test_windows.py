@@ -244,7 +244,7 @@ class StartedError(Exception):
 @pytest.mark.parametrize(
     "make, start",
     [
-        (demo.DemoServer, "__enter__"),
+        (demo.start_server, "__enter__"),
         (lambda: selfcheck.Witness(20), "__enter__"),
         (lambda: Child([["powermetrics"]]), "start"),
     ],
@@ -264,12 +264,8 @@ def test_a_child_is_not_reached_by_ctrl_c(monkeypatch, make, start):
     child = make()
     with contextlib.suppress(StartedError):
         getattr(child, start)()
-    for opened in (
-        getattr(child, "_errors", None),
-        getattr(child, "_folder", None),
-    ):
-        if opened is not None:
-            getattr(opened, "cleanup", getattr(opened, "close", None))()
+    if errors := getattr(child, "_errors", None):
+        errors.close()
     assert asked["creationflags"] == 0x200 and (
         asked["start_new_session"] or os.name == "nt"
     )

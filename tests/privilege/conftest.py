@@ -43,12 +43,9 @@ def under_sudo(monkeypatch):
         monkeypatch.setattr(
             psutil.Process, "parents", lambda self: ancestors
         )
-        if at_once:
-            recover_variables()
+        return recover_variables() if at_once else None
 
     for name in PASSED_ON:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    yield recover
-    variables.recovered.clear()
-    variables.unknown.clear()
+    return recover

@@ -10,9 +10,9 @@ import pytest
 
 from ollama_bench.privilege import variables
 from ollama_bench.privilege.variables import (
+    NOTHING_DROPPED,
     PASSED_ON,
     recover_variables,
-    suggest_preserving,
 )
 from tests.privilege.ancestors import HIDDEN, MEANT, Ancestor
 from tests.privilege.programs import (
@@ -26,9 +26,9 @@ from tests.privilege.programs import (
 
 RECOVER = """
 before = {name: os.environ.get(name) for name in PASSED_ON}
-recover_variables()
+dropped = recover_variables()
 found = {"found": {name: os.environ[name] for name in PASSED_ON if name in os.environ}}
-found |= {"unknown": sorted(variables.unknown), "recovered": sorted(variables.recovered)}
+found |= {"unknown": sorted(dropped.unknown), "recovered": sorted(dropped.recovered)}
 print(json.dumps(found | {"uid": os.geteuid()}), flush=True)
 """
 # Like sudo: root by its file, the user's by its real ID, and it waits for what it started.
@@ -193,20 +193,20 @@ def test_a_process_into_which_the_user_may_not_look_is_not_looked_into(
     ],
 )
 def test_what_cannot_be_learned_is_unknown_and_told(under_sudo, ancestors):
-    under_sudo(ancestors)
+    dropped = under_sudo(ancestors)
     assert (
-        variables.unknown == set(PASSED_ON)
-        and not variables.recovered
+        dropped.unknown == set(PASSED_ON)
+        and not dropped.recovered
         and not set(MEANT) & set(os.environ)
     )
-    assert suggest_preserving("OLLAMA_HOST") == (
+    assert dropped.suggest_preserving("OLLAMA_HOST") == (
         "sudo drops OLLAMA_HOST; if you set it, run with"
         " sudo --preserve-env=OLLAMA_HOST,OPENAI_API_KEY,REQUESTS_CA_BUNDLE"
     )
 
 
 def test_a_shell_that_shows_itself_is_believed(under_sudo):
-    under_sudo(
+    dropped = under_sudo(
         [
             Ancestor("sudo", (501, 0, 0), {}),
             Ancestor(
@@ -216,9 +216,7 @@ def test_a_shell_that_shows_itself_is_believed(under_sudo):
             ),
         ]
     )
-    assert os.environ[
-        "OLLAMA_HOST"
-    ] == "studio:1" and variables.unknown == {
+    assert os.environ["OLLAMA_HOST"] == "studio:1" and dropped.unknown == {
         "OPENAI_API_KEY",
         "REQUESTS_CA_BUNDLE",
     }
@@ -226,9 +224,6 @@ def test_a_shell_that_shows_itself_is_believed(under_sudo):
 
 def test_without_sudo_nothing_is_recovered(monkeypatch):
     monkeypatch.setattr(variables, "find_sudo_user", lambda: None)
-    recover_variables()
-    assert (
-        not variables.unknown
-        and not variables.recovered
-        and suggest_preserving(*PASSED_ON) == ""
-    )
+    dropped = recover_variables()
+    assert dropped == NOTHING_DROPPED
+    assert dropped.suggest_preserving(*PASSED_ON) == ""

@@ -13,7 +13,7 @@ import pytest
 
 from ollama_bench.load.attempt import make_request
 from ollama_bench.load.request import Outcome, Task
-from ollama_bench.privilege import variables
+from ollama_bench.privilege.variables import DroppedVariables
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.protocols.secret import Secret
 from ollama_bench.run import server
@@ -398,9 +398,9 @@ def test_a_list_of_models_without_a_body_is_no_failure(body):
     ],
 )
 def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(
-    monkeypatch, unknown, words
+    unknown, words
 ):
-    monkeypatch.setattr(variables, "unknown", unknown)
+    dropped = DroppedVariables(unknown=frozenset(unknown))
     with raw_server(
         lambda connection, path: connection.sendall(
             b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}"
@@ -408,7 +408,9 @@ def test_a_401_under_sudo_says_that_the_key_may_have_been_dropped(
     ) as url:
         for key in (None, "sk-123456789"):
             with (
-                server.Server(url, PROTOCOLS["openai"], key) as made,
+                server.Server(
+                    url, PROTOCOLS["openai"], key, dropped
+                ) as made,
                 pytest.raises(server.ServerError) as caught,
             ):
                 made.check_model("m", False, print)

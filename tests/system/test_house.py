@@ -36,8 +36,6 @@ ROOMS = {  # room -> the rooms that it may import
         "platforms",
         "power",
         "privilege",
-        "protocols",
-        "run",  # the doctor asks a server as a run does
         "storage",
         "terminal",
         "transport",
