@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 import signal
@@ -166,8 +167,11 @@ def check_closed_loop(bench: Bench) -> Iterator[Row]:
     )
     yield from hold_counters("closed loop", done, before, after)
     in_flight = done.value("SELECT in_flight_mean FROM level_summary")
-    is_right = in_flight is not None and slots - 0.5 <= in_flight <= slots
-    yield Row("closed loop", "in flight, mean", in_flight, slots, is_right)
+    if in_flight is not None:  # NULL: too slow a server for a steady part
+        is_right = slots - 0.5 <= in_flight <= slots
+        yield Row(
+            "closed loop", "in flight, mean", in_flight, slots, is_right
+        )
 
 
 def check_open_loop(bench: Bench) -> Iterator[Row]:
@@ -207,16 +211,17 @@ def check_chats(bench: Bench) -> Iterator[Row]:
         "FROM request WHERE status = 'completed' GROUP BY turn ORDER BY turn"
     )
     yield equal("chats", "turns", [row["n"] for row in turns], [2, 2, 2])
-    for row in turns[1:]:
-        if row["cached"] is not None:
-            share = row["cached"] / row["prompt"]
-            is_right = share >= 0.6
-            what = (
-                f"turn {row['turn']}: share of the prompt that was cached"
-            )
-            yield Row(
-                "chats", what, f"{share:.0%}", "at least 60 %", is_right
-            )
+    for before, row in itertools.pairwise(turns):
+        if row["cached"] is None:
+            continue
+        least = 0.9 * before["prompt"]  # what the turn before had sent
+        yield Row(
+            "chats",
+            f"turn {row['turn']}: tokens of the prompt that were cached",
+            row["cached"],
+            f"at least {least:.0f}",
+            row["cached"] >= least,
+        )
     prompts_grow = [row["prompt"] for row in turns]
     is_right = None not in prompts_grow and prompts_grow == sorted(
         prompts_grow
