@@ -52,6 +52,28 @@ def config() -> dict[str, Any]:
             "subtitleFontSize": 13,
             "subtitlePadding": 5,
         },
+        **style_axes(),
+        "style": {"halo": halo},  # keeps lines off the numbers
+        "legend": {
+            "labelColor": TEXT,
+            "titleColor": TEXT,
+            "labelFontSize": 13,
+            "titleFontSize": 13,
+            "orient": "top",
+            "title": None,
+            "symbolStrokeWidth": 3,
+        },
+        "text": {"color": TEXT, "fontSize": 13},
+        "rule": {"color": TEXT},
+        "tick": {"color": TEXT},
+        "view": {"stroke": None},
+        "range": {"category": PALETTE},
+        "point": {"filled": True, "size": 70},
+    }
+
+
+def style_axes() -> dict[str, Any]:
+    return {
         "axis": {
             "labelColor": TEXT,
             "titleColor": TEXT,
@@ -71,20 +93,4 @@ def config() -> dict[str, Any]:
             "labelSeparation": 3,
         },
         "axisXQuantitative": {"labelSeparation": 8},
-        "style": {"halo": halo},  # keeps lines off the numbers
-        "legend": {
-            "labelColor": TEXT,
-            "titleColor": TEXT,
-            "labelFontSize": 13,
-            "titleFontSize": 13,
-            "orient": "top",
-            "title": None,
-            "symbolStrokeWidth": 3,
-        },
-        "text": {"color": TEXT, "fontSize": 13},
-        "rule": {"color": TEXT},
-        "tick": {"color": TEXT},
-        "view": {"stroke": None},
-        "range": {"category": PALETTE},
-        "point": {"filled": True, "size": 70},
     }

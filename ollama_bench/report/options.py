@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice
@@ -15,6 +15,7 @@ from ollama_bench.terminal.command_line import name_program, refuse_nul
 
 MOST_MONEY = 1e12
 Value = TypeVar("Value")
+Add = Callable[..., Any]  # a parser's add_argument
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,14 @@ def make_parser() -> argparse.ArgumentParser:
         prog=name_program("analyze"),
         description="The answer, the charts and the report from results.db.",
     )
-    add = parser.add_argument
+    add_files(parser.add_argument)
+    add_judging(parser.add_argument)
+    add_answers(parser.add_argument)
+    return parser
+
+
+def add_files(add: Add) -> None:
+    """Add what is read, and the folder that is written."""
     add(
         "models",
         nargs="*",
@@ -99,6 +107,10 @@ def make_parser() -> argparse.ArgumentParser:
         default="data",
         help="folder for charts and report (default: data)",
     )
+
+
+def add_judging(add: Add) -> None:
+    """Add what the runs are measured by: objectives, another run, conditions."""
     add(
         "--slo",
         type=as_argument(objectives.parse),
@@ -121,6 +133,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="exit 1 if it holds: with --compare 'output_tokens_per_s<-5%%' or "
         "'error_ratio>0.01' (a rise), without it 'ttft>2'",
     )
+
+
+def add_answers(add: Add) -> None:
+    """Add what else is answered, or left out."""
     add(
         "--export-csv",
         metavar="DIR",
@@ -138,7 +154,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="currency of the price (default: EUR)",
     )
     add("--no-charts", action="store_true", help="print the answer only")
-    return parser
 
 
 def as_argument(parse: Callable[[str], Value]) -> Callable[[str], Value]:

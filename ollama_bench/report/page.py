@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import vl_convert
 
@@ -40,6 +41,8 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
 )
+# term: what is known of it, parts that may be empty
+Facts = dict[str, list[Any]]
 TITLED = list[tuple[str, Spec]]  # the charts of a model with their titles
 
 
@@ -164,20 +167,25 @@ def write_caveats(caveats: Sequence[Caveat]) -> str:
 
 def write_facts(study: Study) -> str:
     """Return machine, server and model as a list of terms, without what is unknown."""
-    machine: Row = study.machine or {}
-    target: Row = study.targets[-1] if study.targets else {}
-    sources = {
-        level["power_source"]
-        for level in study.levels
-        if level["power_source"]
+    sources = {level["power_source"] for level in study.levels}
+    facts = {
+        **list_machine_facts(study.machine or {}),
+        **list_target_facts(study.targets[-1] if study.targets else {}),
+        "power from": sorted(source for source in sources if source),
+        **list_run_facts(study.runs),
     }
-    facts: dict[str, list[object]] = {
+    return write_terms(
+        (term, ", ".join(str(part) for part in parts if part))
+        for term, parts in facts.items()
+    )
+
+
+def list_machine_facts(machine: Row) -> Facts:
+    return {
         "machine": [
-            *(
-                machine.get("chip"),
-                machine.get("model"),
-                gib(machine.get("memory_bytes")),
-            ),
+            machine.get("chip"),
+            machine.get("model"),
+            gib(machine.get("memory_bytes")),
             machine.get("os"),
             "a virtual machine" if machine.get("virtual") else None,
         ],
@@ -186,39 +194,37 @@ def write_facts(study: Study) -> str:
             amount(machine.get("gpu_cores"), "cores"),
             gib(machine.get("gpu_memory_bytes")),
         ],
+    }
+
+
+def list_target_facts(target: Row) -> Facts:
+    names = ("family", "parameter_size", "quantization", "digest")
+    slots_source = f"by {target.get('slots_source')}"
+    return {
         "server": [
             target.get("server"),
             target.get("server_version"),
             target.get("host"),
         ],
-        "model": [
-            *(target.get("family"), target.get("parameter_size")),
-            *(target.get("quantization"), target.get("digest")),
-        ],
+        "model": [target.get(name) for name in names],
         "its memory": [
             gib(target.get("size_bytes")),
             amount(gib(target.get("vram_bytes")), "of it on the GPU"),
         ],
-        "slots": [
-            amount(target.get("slots"), f"by {target.get('slots_source')}")
-        ],
-        "power from": [*sorted(sources)],
+        "slots": [amount(target.get("slots"), slots_source)],
     }
-    for run in study.runs:
-        started, took = (
-            f"{run['started_utc']} UTC",
-            seconds(run["duration_s"]),
-        )
-        facts[f"run {run['run_id']}"] = [
+
+
+def list_run_facts(runs: Sequence[Row]) -> Facts:
+    return {
+        f"run {run['run_id']}": [
             run["label"],
             run["status"],
-            started,
-            took,
+            f"{run['started_utc']} UTC",
+            seconds(run["duration_s"]),
         ]
-    return write_terms(
-        (term, ", ".join(str(part) for part in parts if part))
-        for term, parts in facts.items()
-    )
+        for run in runs
+    }
 
 
 def amount(value: object, unit: str) -> str:

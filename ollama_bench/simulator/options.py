@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from ollama_bench.simulator.faults import registry
 from ollama_bench.simulator.settings import (
@@ -12,6 +14,8 @@ from ollama_bench.simulator.settings import (
     Settings,
     complete_name,
 )
+
+Add = Callable[..., Any]  # a parser's add_argument
 
 
 def parse_args(argv: list[str]) -> Settings:
@@ -66,7 +70,15 @@ def build_parser() -> argparse.ArgumentParser:
         description="A stand-in model server with exact timing; `simulate powermetrics` stands in "
         "for powermetrics on the same machine.",
     )
-    add = parser.add_argument
+    add_machine(parser.add_argument)
+    add_timing(parser.add_argument)
+    add_behaviour(parser.add_argument)
+    add_process(parser.add_argument)
+    return parser
+
+
+def add_machine(add: Add) -> None:
+    """Add what is simulated and where."""
     add(
         "--port",
         type=int,
@@ -102,6 +114,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N|MIN-MAX",
         help="length of a reply (default: the profile's)",
     )
+
+
+def add_timing(add: Add) -> None:
     add(
         "--ttft",
         type=float,
@@ -129,6 +144,10 @@ def build_parser() -> argparse.ArgumentParser:
         default=0,
         help="seed of the lengths of replies (default 0)",
     )
+
+
+def add_behaviour(add: Add) -> None:
+    """Add what the server does and requires besides its timing."""
     add(
         "--thinking",
         choices=("on", "off"),
@@ -153,6 +172,10 @@ def build_parser() -> argparse.ArgumentParser:
         metavar=("CERT", "KEY"),
         help="serve https with these PEM files",
     )
+
+
+def add_process(add: Add) -> None:
+    """Add what the process records, and when it ends."""
     add(
         "--log",
         metavar="FILE",
@@ -169,7 +192,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PID",
         help="exit when this process has ended",
     )
-    return parser
 
 
 def parse_range(text: str) -> tuple[int, int]:
