@@ -64,7 +64,7 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   context_tokens INTEGER,            -- context length of one slot, tokens
   size_bytes INTEGER,                -- memory of the loaded model
   vram_bytes INTEGER,                -- memory of the loaded model on the GPU; less than size_bytes: it spills to the CPU
-  slots INTEGER,                     -- parallel requests that the server is set to; NULL when it can't be learned
+  slots INTEGER,                     -- parallel requests that the server is set to; NULL when it cannot be learned
   slots_source TEXT,                 -- where the number of slots was learned
   UNIQUE (run_id, host, model)
 ) STRICT;

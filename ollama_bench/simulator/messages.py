@@ -106,4 +106,4 @@ def to_int(value: object) -> int:
         return 0
     if isinstance(value, (int, float, str)):
         return int(value)
-    raise TypeError(f"invalid number {value!r}")
+    raise TypeError(f"invalid value {value!r}: expected a number")

@@ -21,7 +21,7 @@ class Fault:
         """Return what to do to a reply. Raises ValueError."""
         if argument:
             raise ValueError(
-                f"invalid argument {argument!r}: the fault takes none"
+                f"invalid argument {argument!r}: expected none"
             )
         return self.action
 

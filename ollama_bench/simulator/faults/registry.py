@@ -26,7 +26,7 @@ def parse_fault(text: str) -> Action:
     fault = FAULTS.get(name)
     if fault is None:
         raise ValueError(
-            f"invalid fault {name!r}: --fault help lists the faults"
+            f"invalid fault {name!r}: expected one of --fault help"
         )
     return fault.bind(argument)
 
