@@ -193,7 +193,7 @@ CREATE TABLE IF NOT EXISTS process (  -- a process of the server
   run_id INTEGER NOT NULL REFERENCES run (id),
   pid INTEGER NOT NULL,
   created_unix REAL,                 -- when the process started, seconds since 1970: a pid may be used again
-  role TEXT,                         -- what the process does for the server: serve, runner or helper
+  role TEXT,                         -- what the process does for the server: serve, it answers; runner, it runs a model, as vLLM's EngineCore and Worker do; or helper
   name TEXT                          -- name of the program
 ) STRICT;
 
