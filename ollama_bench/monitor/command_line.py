@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Sequence
 
-
 # how vLLM retitles its processes, e.g. VLLM::Worker_TP0
 VLLM_TITLES = ("VLLM::EngineCore", "VLLM::Worker")
 SLOT_OPTIONS = ("-np", "--parallel", "--max-num-seqs")
