@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +21,7 @@ from ollama_bench.load.request import Limits, Task
 from ollama_bench.protocols.protocol import ServerProtocol
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run.error import RunError
-from ollama_bench.simulator import child
+from ollama_bench.run.simulator_process import SimulatorProcess
 from ollama_bench.statistics.percentiles import nearest_rank
 
 MODEL = "deepseek-r1:7b"  # the simulator's; it makes no difference here
@@ -31,7 +29,6 @@ MODEL = "deepseek-r1:7b"  # the simulator's; it makes no difference here
 TTFT_MS = 300
 MOST_TOKENS = 1_000_000  # of a reply; each request asks for what it wants
 LOG_PATIENCE_S = 10.0  # the simulator writes its log once nothing streams
-END_PATIENCE_S = 10.0
 LOOK_EVERY_S = 0.05
 
 HEADING = (
@@ -122,48 +119,20 @@ class Witness:
     def __enter__(self) -> Witness:
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name, "simulator.jsonl")
-        command = child.command(
-            *("--profile", "exact", "--tokens", str(MOST_TOKENS)),
-            *(
-                "--port",
-                "0",
-                "--log",
-                str(self._log),
-                "--parent-pid",
-                str(os.getpid()),
-            ),
-            *self._timing,
-        )
-        self._process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us to handle
-            # the same on Windows
-            creationflags=getattr(
-                subprocess, "CREATE_NEW_PROCESS_GROUP", 0
-            ),
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line.startswith("listening on "):
-            self.__exit__()
-            raise SelfCheckError(
-                f"the simulator did not start: {line.strip() or 'see above'}"
+        try:
+            self._process = SimulatorProcess(
+                *("--profile", "exact", "--tokens", str(MOST_TOKENS)),
+                *("--log", str(self._log)),
+                *self._timing,
             )
-        self.url = line.split()[-1]
-        self.pid = self._process.pid
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        self.url, self.pid = self._process.url, self._process.pid
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(END_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._process.end()
         self._folder.cleanup()
 
     def truth(self, requests: int) -> list[Figures]:

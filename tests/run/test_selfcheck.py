@@ -2,11 +2,13 @@
 
 import sys
 
+import psutil
 import pytest
 
 from ollama_bench.load.request import Limits
 from ollama_bench.protocols.registry import PROTOCOLS
-from ollama_bench.run import selfcheck
+from ollama_bench.run import selfcheck, simulator_process
+from ollama_bench.run.error import RunError
 
 MS = 1_000_000
 
@@ -133,21 +135,18 @@ def test_a_slow_clock_is_found():
 
 def test_a_simulator_that_does_not_start_is_said(monkeypatch):
     monkeypatch.setattr(
-        selfcheck.child,
+        simulator_process.child,
         "command",
         lambda *_: [sys.executable, "-c", "print('no port')"],
     )
-    with pytest.raises(
-        selfcheck.SelfCheckError, match="did not start: no port"
-    ):
+    with pytest.raises(RunError, match="did not start: no port"):
         selfcheck.measure(1)
 
 
 def test_the_witness_is_gone_afterwards():
     with selfcheck.Witness(10) as witness:
-        process = witness._process
-        assert process.poll() is None
-    assert process.poll() is not None
+        assert psutil.pid_exists(witness.pid)
+    assert not psutil.pid_exists(witness.pid)
 
 
 def test_the_table_is_narrow_and_in_milliseconds():
