@@ -67,6 +67,7 @@ from ollama_bench.run.levels import (
     finished_levels,
     load_limits,
 )
+from ollama_bench.run.model_names import settle_models
 from ollama_bench.run.opening import OpenedRun, open_run
 from ollama_bench.run.plan import Level, caches, missing_levels, plan_levels
 from ollama_bench.run.server import Server, ServerError, make_servers
@@ -148,8 +149,7 @@ def bench(settings: Settings, helper: Helper | None) -> int:
         )
         for server in servers:
             stack.enter_context(server)
-            for model in settings.request.models:
-                server.check_model(model, settings.request.pull, screen.say)
+        settings = settle_models(settings, servers, screen)
         writer = stack.enter_context(
             Writer(settings.output.db, say=screen.warn)
         )

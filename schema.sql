@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   api TEXT NOT NULL,                 -- protocol spoken: ollama or openai
   server TEXT,                       -- the server's name, e.g. ollama, llama.cpp
   server_version TEXT,               -- the server's version as it says
-  model TEXT NOT NULL,               -- the model as asked for
+  model TEXT NOT NULL,               -- the model as asked for; of a server that answers to any name (llama-server) its own
   family TEXT,                       -- model family, e.g. qwen2
   parameter_size TEXT,               -- number of parameters, e.g. 7.6B
   quantization TEXT,                 -- how the weights are stored, e.g. Q4_K_M
