@@ -43,7 +43,7 @@ if __name__ == "__main__" and "SUDO_UID" not in os.environ:
 import contextlib
 
 from ollama_bench.analysis import conditions
-from ollama_bench.inputs.settings import RequestSettings, Settings
+from ollama_bench.inputs.settings import Settings
 from ollama_bench.load import load
 from ollama_bench.platforms import awake
 from ollama_bench.privilege.helper import Helper, split_off
@@ -56,8 +56,9 @@ from ollama_bench.report import run_outcome
 from ollama_bench.run import demo, notices, selfcheck, system_limits
 from ollama_bench.run.bench_run import BenchRun
 from ollama_bench.run.error import RunError
+from ollama_bench.run.model_names import settle_models
 from ollama_bench.run.opening import open_run
-from ollama_bench.run.server import Server, ServerError, make_servers
+from ollama_bench.run.server import ServerError, make_servers
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
 from ollama_bench.terminal.interrupt import on_interrupt
@@ -131,7 +132,7 @@ def bench(
         servers = make_servers(settings.request, url, dropped)
         for server in servers:
             stack.enter_context(server)
-            check_models(server, settings.request, screen)
+        settings = settle_models(settings, servers, screen)
         writer = stack.enter_context(
             Writer(settings.output.db, say=screen.warn)
         )
@@ -165,14 +166,6 @@ def prepare_system(settings: Settings) -> None:
     """Allow as many connections and threads as the levels need. Raises RunError."""
     system_limits.raise_file_limit(system_limits.most_connections(settings))
     system_limits.refuse_too_many_threads(max(settings.load.levels))
-
-
-def check_models(
-    server: Server, request: RequestSettings, screen: Console
-) -> None:
-    """Have every model on a server. Raises ServerError where one is missing."""
-    for model in request.models:
-        server.check_model(model, request.pull, screen.say)
 
 
 def check_self(settings: Settings, screen: Console) -> None:

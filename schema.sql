@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   api TEXT NOT NULL,                 -- protocol spoken: ollama or openai
   server TEXT,                       -- the server's name, e.g. ollama, llama.cpp
   server_version TEXT,               -- the server's version as it says
-  model TEXT NOT NULL,               -- the model as asked for
+  model TEXT NOT NULL,               -- the model as asked for; of a server that answers to any name (llama-server) its own
   family TEXT,                       -- model family, e.g. qwen2
   parameter_size TEXT,               -- number of parameters, e.g. 7.6B
   quantization TEXT,                 -- how the weights are stored, e.g. Q4_K_M
@@ -152,6 +152,9 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   output_tokens_source TEXT CHECK (output_tokens_source IN ('server', 'chunks', 'words')),  -- who counted output_tokens
   prompt_tokens INTEGER,             -- tokens of the prompt as the server counts them
   cached_tokens INTEGER,             -- tokens of the prompt that came from the prompt cache
+  reply_model TEXT,                  -- the model that the reply itself names; NULL where it named none
+  draft_tokens INTEGER,              -- speculative decoding: tokens that a draft proposed; NULL where the server does not tell
+  draft_accepted_tokens INTEGER,     -- tokens of the draft that the model kept
   server_total_ns INTEGER,           -- the whole request by the server's own clock
   server_load_ns INTEGER,            -- waiting for the scheduler and loading the model, by the server's own clock
   server_prefill_ns INTEGER,         -- evaluating the prompt, by the server's own clock
@@ -166,6 +169,8 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
     THEN (output_tokens - 1) * 1e9 / (last_text_ns - first_text_ns) END),  -- tokens per second of the request: 1 / tpot_s
   server_queue_ns INTEGER AS (CASE WHEN server_total_ns IS NOT NULL THEN max(0, server_total_ns
     - coalesce(server_load_ns, 0) - coalesce(server_prefill_ns, 0) - coalesce(server_decode_ns, 0)) END),  -- what the server's total leaves beside load, prefill and decode: waiting for a slot
+  draft_acceptance_ratio REAL AS (draft_accepted_tokens * 1.0 / nullif(draft_tokens, 0)),  -- share of the draft's tokens that the model kept, 0 to 1
+  tokens_per_chunk REAL AS (CASE WHEN output_tokens_source = 'server' THEN output_tokens * 1.0 / nullif(chunks, 0) END),  -- tokens that share a chunk, mean; NULL where the server counts no tokens
   UNIQUE (level_id, number)
 ) STRICT;
 
@@ -188,7 +193,7 @@ CREATE TABLE IF NOT EXISTS process (  -- a process of the server
   run_id INTEGER NOT NULL REFERENCES run (id),
   pid INTEGER NOT NULL,
   created_unix REAL,                 -- when the process started, seconds since 1970: a pid may be used again
-  role TEXT,                         -- what the process does for the server: serve, runner or helper
+  role TEXT,                         -- what the process does for the server: serve, it answers; runner, it runs a model, as vLLM's EngineCore and Worker do; or helper
   name TEXT                          -- name of the program
 ) STRICT;
 
@@ -317,7 +322,11 @@ WITH total AS (
     sum(status NOT IN ('completed', 'in_flight')) AS errors,
     sum(output_tokens) AS output_tokens,
     sum(prompt_tokens) AS prompt_tokens,
-    sum(chunks) AS chunks
+    sum(chunks) AS chunks,
+    sum(CASE WHEN status = 'completed' THEN draft_accepted_tokens END) * 1.0
+      / nullif(sum(CASE WHEN status = 'completed' THEN draft_tokens END), 0) AS draft_acceptance_ratio,
+    sum(CASE WHEN status = 'completed' AND tokens_per_chunk IS NOT NULL THEN output_tokens END) * 1.0
+      / nullif(sum(CASE WHEN status = 'completed' AND tokens_per_chunk IS NOT NULL THEN chunks END), 0) AS tokens_per_chunk
   FROM request GROUP BY level_id
 ), failing AS (  -- percentiles in which a failure counts as infinitely slow
   SELECT level_id,
@@ -370,7 +379,9 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   itl_mean_s, itl_p50_s, itl_p95_s, itl_p99_s, itl_max_s, itl_chunks,
   e2e_mean_s, e2e_p50_s, e2e_p95_s, e2e_p99_s, e2e_max_s,
   output_tokens, prompt_tokens, chunks,
-  output_tokens * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- of all streams together
+  tokens_per_chunk, draft_acceptance_ratio,      -- of the completed requests; NULL where the server does not count
+  CASE WHEN completed > 0 THEN output_tokens END * 1e9
+    / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- of all streams together, also of those that failed half-way; NULL where none completed: nobody was served
   completed * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS requests_per_s,  -- completed ones
   (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
   peak_streaming,
@@ -400,7 +411,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   avg(CASE WHEN request.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
   avg(CASE WHEN request.status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
   sum(output_tokens) AS output_tokens,
-  sum(output_tokens) * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,
+  CASE WHEN sum(request.status = 'completed') > 0 THEN sum(output_tokens) END * 1e9
+    / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- as in level_summary
   level.cache, level.id AS level_id
 FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id JOIN target ON target.id = target_id
 GROUP BY level.id, target.id;
@@ -422,7 +434,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   sum(is_inside AND request_status NOT IN ('completed', 'in_flight')) AS errors,
   avg(CASE WHEN is_inside AND request_status = 'completed' THEN ttft_s END) AS ttft_mean_s,
   avg(CASE WHEN is_inside AND request_status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
-  sum(inside_tokens) * 1e9 / (steady_end_ns - steady_start_ns) AS output_tokens_per_s,
+  CASE WHEN sum(is_inside AND request_status = 'completed') > 0 THEN sum(inside_tokens) END * 1e9
+    / (steady_end_ns - steady_start_ns) AS output_tokens_per_s,  -- as in level_summary
   level.cache, level.id AS level_id
 FROM steady JOIN level ON level.id = steady.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id;
@@ -585,6 +598,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   count(*) AS requests,
   min(output_tokens) AS min_output_tokens, avg(output_tokens) AS mean_output_tokens, max(output_tokens) AS max_output_tokens,
   sum(done_reason = 'length') AS cut_by_length,  -- replies that ended at the limit of tokens
+  max(CASE WHEN lower(reply_model) NOT IN (lower(level.model), lower(level.model) || ':latest')
+    AND lower(reply_model) || ':latest' <> lower(level.model) THEN reply_model END) AS other_model,        -- one that replies named and that is not the level's; Ollama's name:latest is name
   sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
   max(server_load_ns) / 1e9 AS max_load_s,       -- the longest wait for loading the model
   level.id AS level_id

@@ -74,7 +74,19 @@ WORDS = {  # columns that views compute, and keys
     "e2e_p99_s": "from sending to the last text, 99th percentile; NULL below 100 requests",
     "e2e_max_s": "from sending to the last text, longest",
     "output_tokens": "tokens generated",
-    "output_tokens_per_s": "tokens per second of all streams together",
+    "output_tokens_per_s": (
+        "tokens per second of all streams together, also of those that failed half-way; "
+        "NULL where no request completed"
+    ),
+    "tokens_per_chunk": (
+        "tokens that share a chunk, mean; NULL where the server counts no tokens"
+    ),
+    "draft_acceptance_ratio": (
+        "share of the draft's tokens that the model kept, 0 to 1; NULL without a draft"
+    ),
+    "other_model": (
+        "a model that replies named and that is not the one asked for; NULL without any"
+    ),
     "requests_per_s": "completed requests per second",
     "example": "one of the errors, in the server's words",
     "queue_s": "waiting for a slot by the server's clock, mean",

@@ -159,6 +159,23 @@ def unseen_server(study: Study) -> list[Caveat]:
     ]
 
 
+def other_models(study: Study) -> list[Caveat]:
+    """Find levels whose replies name another model than was asked for."""
+    groups: dict[str, list[Row]] = {}
+    for level in study.levels:
+        if name := level["other_model"]:
+            groups.setdefault(name, []).append(level)
+    return [
+        Caveat(
+            f"replies at {list_levels(levels)} at once name the model {name!r}, "
+            f"not {study.model!r}",
+            "The figures are those of the model that answered, whatever it was asked for as",
+            "Use --model with a name that the server lists",
+        )
+        for name, levels in groups.items()
+    ]
+
+
 def spills(study: Study) -> list[Caveat]:
     seen = [
         f"{percent(target['vram_bytes'] / target['size_bytes'])} of the model is in GPU memory "
@@ -378,6 +395,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     failures,
     unfinished,
     sleeps,
+    other_models,
     client_limits,
     other_programs,
     unseen_server,

@@ -34,6 +34,13 @@ def check_values(
         ]
         if not known:
             lines.append(f"cannot check {condition.text}: no level has it")
+        else:
+            lines += [
+                f"cannot check {condition.text} at {level['concurrency']} at once: "
+                "no request completed"
+                for _, level in levels
+                if level[column] is None and level["completed"] == 0
+            ]
         if column not in TRUE_OF_A_SLEEP:
             lines += [
                 f"cannot check {condition.text} at {level['concurrency']} at once: "

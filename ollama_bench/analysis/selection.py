@@ -31,7 +31,7 @@ SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, en
   energy.mean_gpu_busy_ratio, energy.gpu_energy_j, energy.gpu_power_w,
   energy.gpu_joules_per_output_token,
   replies.min_output_tokens, replies.mean_output_tokens, replies.max_output_tokens,
-  replies.cut_by_length, replies.cached_tokens, replies.max_load_s,
+  replies.cut_by_length, replies.cached_tokens, replies.max_load_s, replies.other_model,
   machine.mean_cpu_ratio, machine.max_memory_used_bytes, machine.swap_change_bytes,
   machine.server_cpu_cores, machine.server_max_rss_bytes, machine.thermal_samples,
   machine.hot_samples

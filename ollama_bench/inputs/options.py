@@ -68,7 +68,7 @@ REQUEST = Group(
         Option(
             "--model",
             "NAME",
-            f"may be repeated ({STUDY_MODEL})",
+            f"may be repeated ({STUDY_MODEL}, OpenAI: the only one)",
             repeats=True,
         ),
         Option(

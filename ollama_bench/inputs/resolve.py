@@ -125,8 +125,9 @@ def complete_request(
     values: Values, environment: Mapping[str, str], named_by: str
 ) -> str:
     """Fill in models, servers and objectives; return what named the servers."""
-    values["model"] = unique(values["model"] or [options.STUDY_MODEL])
     values["api"] = values["api"] or [OLLAMA]
+    default = [options.STUDY_MODEL] if OLLAMA in values["api"] else []
+    values["model"] = unique(values["model"] or default)
     if values["demo"] and values["host"]:
         raise ValueError(
             "--demo and --host exclude each other: --demo measures its own simulator"

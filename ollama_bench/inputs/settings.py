@@ -22,6 +22,7 @@ class ServerAddress:
 class RequestSettings:
     """What is asked, and of whom."""
 
+    # empty without a name for OpenAI's protocol: the server's only one
     models: tuple[str, ...]
     # empty with --demo: its simulator is not started yet
     servers: tuple[ServerAddress, ...]

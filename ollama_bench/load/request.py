@@ -85,6 +85,9 @@ class RequestFigures(TypedDict):
     output_tokens_source: Literal["server", "chunks"]
     prompt_tokens: int | None
     cached_tokens: int | None
+    reply_model: str | None
+    draft_tokens: int | None
+    draft_accepted_tokens: int | None
     server_total_ns: int | None
     server_load_ns: int | None
     server_prefill_ns: int | None
@@ -165,6 +168,9 @@ class Outcome:
             else "server",
             "prompt_tokens": summary.prompt_tokens,
             "cached_tokens": summary.cached_tokens,
+            "reply_model": summary.model,
+            "draft_tokens": summary.draft_tokens,
+            "draft_accepted_tokens": summary.draft_accepted_tokens,
             "server_total_ns": summary.server_total_ns,
             "server_load_ns": summary.server_load_ns,
             "server_prefill_ns": summary.server_prefill_ns,

@@ -1,10 +1,14 @@
-"""command_line.py - reads the command lines of Ollama and of its runners."""
+"""command_line.py - reads the command lines of servers and of their runners."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Sequence
+
+# how vLLM retitles its processes, e.g. VLLM::Worker_TP0
+VLLM_TITLES = ("VLLM::EngineCore", "VLLM::Worker")
+SLOT_OPTIONS = ("-np", "--parallel", "--max-num-seqs")
 
 
 def is_ollama_server(words: Sequence[str]) -> bool:
@@ -21,6 +25,8 @@ def is_ollama_server(words: Sequence[str]) -> bool:
 
 def is_runner(words: Sequence[str]) -> bool:
     """Return whether this process runs a model."""
+    if words and words[0].startswith(VLLM_TITLES):
+        return True
     return any(
         word == "--model" or word.startswith("--model=") for word in words
     )
@@ -31,10 +37,14 @@ def uses_mlx_engine(words: Sequence[str]) -> bool:
 
 
 def read_slots(words: Sequence[str]) -> int | None:
-    """Return a runner's slots: -np of llama-server, --parallel of Ollama's own runner."""
+    """Return the slots that a program was started with.
+
+    They are -np of llama-server, --parallel of Ollama's own runner, --max-num-seqs of vLLM, which
+    takes it with underscores too.
+    """
     for word, following in zip(words, [*words[1:], ""], strict=False):
         name, _, value = word.partition("=")
-        if name in ("-np", "--parallel"):
+        if name.replace("_", "-") in SLOT_OPTIONS:
             return parse_slots(value or following)
     return None
 

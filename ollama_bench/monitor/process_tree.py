@@ -122,7 +122,8 @@ class ProcessTree:
         for found in self._walk_newest_first(roots):
             words = read_command_line(found.process)
             if number := read_slots(words):
-                return Slots(number, f"command line of the {found.role}")
+                role = "server" if found.role == "serve" else found.role
+                return Slots(number, f"command line of the {role}")
             if uses_mlx_engine(words):
                 return Slots(1, MLX_ENGINE)
         for root in roots:

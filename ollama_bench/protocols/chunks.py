@@ -19,10 +19,14 @@ class StreamSummary:
 
     done: bool = False
     done_reason: str | None = None
+    model: str | None = None  # that the server says has answered
     error: str | None = None
     output_tokens: int | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    # speculative decoding: tokens that a draft proposed, and those kept
+    draft_tokens: int | None = None
+    draft_accepted_tokens: int | None = None
     server_total_ns: int | None = None
     server_load_ns: int | None = None
     server_prefill_ns: int | None = None

@@ -6,13 +6,15 @@ import json
 import math
 
 from ollama_bench.protocols.secret import NO_SECRET, Secret
-from ollama_bench.protocols.text import replace_surrogates
+from ollama_bench.protocols.text import one_line, replace_surrogates
 
 JsonObject = dict[str, object]
 
 # A day in nanoseconds, 100 TB: no real counter is larger, and sums of these fit SQLite's 64 bits.
 MAX_COUNT = 10**14
 MAX_SHORT_TEXT_CHARS = 100
+# of the name of a model, which may be the path of its folder
+MAX_MODEL_NAME_CHARS = 500
 
 # A third of the cost of json.loads on bytes.
 decode_json_prefix = json.JSONDecoder().raw_decode
@@ -52,11 +54,23 @@ def scale(value: object, factor: float) -> object:
     return value * factor
 
 
-def read_word(value: object, secret: Secret = NO_SECRET) -> str | None:
+def read_word(
+    value: object,
+    secret: Secret = NO_SECRET,
+    most_chars: int = MAX_SHORT_TEXT_CHARS,
+) -> str | None:
     """Return a non-empty string, masked and cut short; None for anything else."""
     if not isinstance(value, str) or not value:
         return None
-    return replace_surrogates(secret.mask(value))[:MAX_SHORT_TEXT_CHARS]
+    return replace_surrogates(secret.mask(value))[:most_chars]
+
+
+def read_model_name(
+    value: object, secret: Secret = NO_SECRET
+) -> str | None:
+    """Return the name of a model as one line; None for anything but text."""
+    name = read_word(value, secret, MAX_MODEL_NAME_CHARS)
+    return one_line(name) or None if name else None
 
 
 def read_label(value: object) -> str | None:

@@ -87,6 +87,9 @@ class Ollama:
         ]
         return [name for name in names if isinstance(name, str)]
 
+    def fetch_own_name(self, get_json: GetJson) -> None:
+        """Return None: Ollama knows its models by name."""
+
     def fetch_target(self, get_json: GetJson, model: str) -> Target:
         """Return what /api/version, /api/show, /api/tags and /api/ps report about a model."""
         target = Target(

@@ -10,6 +10,7 @@ from ollama_bench.protocols.json_values import (
     JsonObject,
     parse_object,
     read_count,
+    read_model_name,
     read_word,
 )
 from ollama_bench.protocols.line_stream import (
@@ -82,6 +83,7 @@ class OllamaStream(LineStream):
     def _finish(self, message: JsonObject) -> None:
         summary = self.summary
         summary.done = True
+        summary.model = read_model_name(message.get("model"), self._secret)
         summary.done_reason = read_word(
             message.get("done_reason"), self._secret
         )

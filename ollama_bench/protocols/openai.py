@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from ollama_bench.protocols.event_stream import END_MARK
 from ollama_bench.protocols.json_values import (
     JsonObject,
     read_count,
     read_label,
+    read_model_name,
     read_objects,
 )
 from ollama_bench.protocols.names import OPENAI
@@ -16,7 +19,7 @@ from ollama_bench.protocols.openai_stream import OpenAIStream
 from ollama_bench.protocols.protocol import (
     GetJson,
     KeyRequiredError,
-    ProtocolError,
+    ModelListError,
     Turn,
 )
 from ollama_bench.protocols.secret import NO_SECRET, Secret
@@ -71,23 +74,35 @@ class OpenAI:
 
     def fetch_version(self, get_json: GetJson) -> str:
         """Return "unknown": the protocol has no version. Raises ProtocolError."""
-        status, found = get_json("/v1/models")
+        status, _ = get_json("/v1/models")
         if status == 401:
             raise KeyRequiredError(
                 "requires an API key: set OPENAI_API_KEY"
             )
-        is_empty = found == ""  # mlx_lm.server that has no cache of models
-        if status != 200 or not (isinstance(found, dict) or is_empty):
-            raise ProtocolError(
-                f"responded {status} to /v1/models: it does not speak the OpenAI protocol"
-            )
         return "unknown"
 
     def fetch_models(self, get_json: GetJson) -> list[str]:
-        """List the models that the server offers."""
-        _, found = get_json("/v1/models")
+        """List the models that the server offers. Raises ModelListError."""
+        status, found = get_json("/v1/models")
         names = [entry.get("id") for entry in read_objects(found, "data")]
-        return [name for name in names if isinstance(name, str)]
+        models = [name for name in names if isinstance(name, str)]
+        if status != 200:
+            raise ModelListError(f"responded {status} to /v1/models")
+        if not models:
+            # of mlx_lm.server that has no folder of models
+            nothing = "nothing" if found == "" else "no list of models"
+            raise ModelListError(f"responded with {nothing} to /v1/models")
+        return models
+
+    def fetch_own_name(self, get_json: GetJson) -> str | None:
+        """Return llama-server's name for its one model, whatever a request asks for."""
+        status, props = get_json("/props")
+        if status != 200 or not is_llama_server(props):
+            return None
+        if name := read_model_name(props.get("model_alias")):
+            return name
+        path = read_model_name(props.get("model_path")) or ""
+        return re.split(r"[/\\]", path)[-1] or None
 
     def fetch_target(self, get_json: GetJson, model: str) -> Target:
         """Return what /v1/models reports, and llama-server's /props or vLLM's /version."""
@@ -100,17 +115,18 @@ class OpenAI:
                 target.server = read_label(entry.get("owned_by"))
                 read_meta(target, entry.get("meta"))
         status, props = get_json("/props")
-        if (
-            status == 200
-            and isinstance(props, dict)
-            and "total_slots" in props
-        ):
+        if status == 200 and is_llama_server(props):
             read_props(target, props)
         elif target.server == "vllm":
             _, version = get_json("/version")
             if isinstance(version, dict):
                 target.server_version = read_label(version.get("version"))
         return target
+
+
+def is_llama_server(props: object) -> TypeGuard[JsonObject]:
+    """Tell whether an answer of /props is of a llama-server that runs one model."""
+    return isinstance(props, dict) and "total_slots" in props
 
 
 def read_meta(target: Target, meta: object) -> None:

@@ -13,6 +13,7 @@ from ollama_bench.protocols.json_values import (
     JsonObject,
     parse_object,
     read_count,
+    read_model_name,
     read_objects,
     read_word,
     scale,
@@ -84,6 +85,8 @@ class OpenAIStream(EventStream):
             return None
         if is_error(message):
             self._record_server_error(message)
+        if name := read_model_name(message.get("model"), self._secret):
+            self.summary.model = name
         kinds = [
             self._parse_choice(choice)
             for choice in read_objects(message, "choices")
@@ -171,6 +174,12 @@ class OpenAIStream(EventStream):
         )
         summary.server_decode_ns = update_count(
             summary.server_decode_ns, decode_ns
+        )
+        summary.draft_tokens = update_count(
+            summary.draft_tokens, timings.get("draft_n")
+        )
+        summary.draft_accepted_tokens = update_count(
+            summary.draft_accepted_tokens, timings.get("draft_n_accepted")
         )
         cached = read_count(timings.get("cache_n"))
         computed = read_count(timings.get("prompt_n"))

@@ -26,6 +26,10 @@ class KeyRequiredError(ProtocolError):
     """A server answers only with an API key."""
 
 
+class ModelListError(ProtocolError):
+    """A server has no list of models that can be read; it may serve them all the same."""
+
+
 class GetJson(Protocol):
     """Asks the server one question, with GET, or with POST if there is a body."""
 
@@ -109,7 +113,10 @@ class ServerProtocol(Protocol):
         """Return the server's version, or "unknown". Raises ProtocolError."""
 
     def fetch_models(self, get_json: GetJson) -> list[str]:
-        """List the models on the server."""
+        """List the models on the server. Raises ModelListError."""
+
+    def fetch_own_name(self, get_json: GetJson) -> str | None:
+        """Return the model of a server that answers to any name; None if it is not one."""
 
     def fetch_target(self, get_json: GetJson, model: str) -> Target:
         """Return what the server reports about a model. Raises ProtocolError."""

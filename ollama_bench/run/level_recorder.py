@@ -10,6 +10,7 @@ from ollama_bench.load import load
 from ollama_bench.load.attempt import Outcome, Task
 from ollama_bench.load.result import LevelResult
 from ollama_bench.monitor.monitor import Monitor
+from ollama_bench.run.model_names import ReplyNames
 from ollama_bench.run.record import RunRecord
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.interrupt import Interrupt
@@ -54,6 +55,7 @@ class LevelRecorder(load.Observer):
         monitor: Monitor | None,
         screen: Console,
         interrupt: Interrupt,
+        reply_names: ReplyNames,
     ) -> None:
         self._record, self._level_id, self._monitor = (
             record,
@@ -61,6 +63,7 @@ class LevelRecorder(load.Observer):
             monitor,
         )
         self._screen, self._interrupt = screen, interrupt
+        self._reply_names = reply_names
         self._begun: set[int] = set()
 
     def ready(self, tasks: list[Task]) -> None:
@@ -88,6 +91,7 @@ class LevelRecorder(load.Observer):
     def ended(self, outcome: Outcome) -> None:
         if outcome.task.number not in self._begun:
             self.begun(outcome.task)  # it failed before it could be sent
+        self._reply_names.note(outcome)
         writer, origin_ns = self._record.writer, self._record.origin_ns
         request_id = self._id(outcome.task)
         writer.update("request", request_id, outcome.to_figures(origin_ns))

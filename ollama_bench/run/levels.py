@@ -122,6 +122,7 @@ class LevelRunner:
             self._monitor,
             self._screen,
             self._interrupt,
+            self._targets.reply_names,
         )
         try:
             under_way.run(recorder)

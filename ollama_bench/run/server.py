@@ -26,6 +26,7 @@ from ollama_bench.privilege.variables import (
 from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.protocols.protocol import (
     KeyRequiredError,
+    ModelListError,
     ProtocolError,
     ServerProtocol,
 )
@@ -185,19 +186,22 @@ class Server:
         except ServerError:
             return False
 
-    def check_model(self, model: str, pull: bool, say: Say) -> None:
-        """Raise ServerError unless the server speaks its protocol and has the model."""
+    def check_model(
+        self, model: str, pull: bool, say: Say, warn: Say
+    ) -> None:
+        """Raise ServerError unless the server speaks its protocol and has the model.
+
+        A list of models that cannot be read is a warning: the server may have it all the same.
+        """
         try:
-            self.protocol.fetch_version(self.get_json)
-        except ProtocolError as error:
-            needs_key = isinstance(error, KeyRequiredError)
-            advice = self.advice(401, None) if needs_key else ""
-            raise ServerError(f"{self.url} {error}{advice}") from None
-        found = self.protocol.fetch_models(self.get_json)
+            found = self.list_models()
+        except ModelListError as error:
+            warn(f"{self.url} {error}; asking it for {model} all the same")
+            return
         download = self.protocol.download_command
         if any(is_same_model(name, model) for name in found):
             return
-        if not download and len(found) < 2:
+        if not download and len(found) == 1:
             return  # a llama-server serves its one model by any name
         if pull and download:
             self._pull(model, say)
@@ -208,6 +212,37 @@ class Server:
         raise ServerError(
             f"model {model!r} is not on {self.url}; found: {list_names(found)}{hint}"
         )
+
+    def find_only_model(self) -> str:
+        """Return the model of a server that has one. Raises ServerError."""
+        if own_name := self.find_own_name():
+            return own_name
+        try:
+            found = self.list_models()
+        except ModelListError as error:
+            raise ServerError(
+                f"{self.url} {error}: name the model with --model"
+            ) from None
+        if len(found) > 1:
+            raise ServerError(
+                f"{self.url} has {len(found)} models: name one with --model; "
+                f"found: {list_names(found)}"
+            )
+        return found[0]
+
+    def find_own_name(self) -> str | None:
+        """Return the model of a server that answers to any name; None if it is not one."""
+        return self.protocol.fetch_own_name(self.get_json)
+
+    def list_models(self) -> list[str]:
+        """Return the names of the models. Raises ServerError, ModelListError."""
+        try:
+            self.protocol.fetch_version(self.get_json)
+        except ProtocolError as error:
+            needs_key = isinstance(error, KeyRequiredError)
+            advice = self.advice(401, None) if needs_key else ""
+            raise ServerError(f"{self.url} {error}{advice}") from None
+        return self.protocol.fetch_models(self.get_json)
 
     def _pull(self, model: str, say: Say) -> None:
         try:

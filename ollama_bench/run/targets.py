@@ -13,6 +13,7 @@ from ollama_bench.load.attempt import Limits, Task
 from ollama_bench.monitor import parallel_advice
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.run.error import RunError
+from ollama_bench.run.model_names import ReplyNames
 from ollama_bench.run.record import RunRecord
 from ollama_bench.run.server import Server
 from ollama_bench.terminal.interrupt import Interrupt
@@ -55,6 +56,7 @@ class Targets:
             screen,
             interrupt,
         )
+        self.reply_names = ReplyNames(screen.warn)
         self._ids: dict[tuple[str, str], int] = {}
         self._lost: set[str] = set()  # servers that did not come back
         # targets measured before --resume: their rows stay as they are
@@ -128,6 +130,7 @@ class Targets:
         if not burst.outcomes:  # interrupted before it was sent
             return
         outcome = burst.outcomes[0]
+        self.reply_names.note(outcome)
         if (
             outcome.status in ("completed", "empty")
             or self._interrupt.is_set()

@@ -53,20 +53,35 @@ def start(*arguments: str) -> Iterator[Child]:
 
     Raises StartError.
     """
-    process = subprocess.Popen(
-        command(
-            "--port", "0", "--parent-pid", str(os.getpid()), *arguments
-        ),
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C is for us to handle
-        # the same on Windows
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    process = start_process(
+        "--port", "0", "--parent-pid", str(os.getpid()), *arguments
     )
     try:
         yield Child(read_url(process), process.pid)
     finally:  # Ctrl-C while it starts, too: nobody else would end it
         end(process)
+
+
+def start_process(*arguments: str) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            command(*arguments),
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us to handle
+            # the same on Windows
+            creationflags=getattr(
+                subprocess, "CREATE_NEW_PROCESS_GROUP", 0
+            ),
+        )
+    except OSError as error:
+        hint = ""
+        # root was given up: root's own Python may be out of reach
+        if isinstance(error, PermissionError) and "SUDO_UID" in os.environ:
+            hint = "; use an environment that your user can read, not one in root's home"
+        raise StartError(
+            f"cannot start the simulator by {sys.executable}: {error.strerror}{hint}"
+        ) from None
 
 
 def read_url(process: subprocess.Popen[str]) -> str:

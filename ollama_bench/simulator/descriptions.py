@@ -13,6 +13,13 @@ from ollama_bench.simulator.simulation import Simulation
 OLLAMA_VERSION = "0.24.0"  # the behaviour simulated is that of this version
 CONTEXT_TOKENS = 4096  # of one slot
 FILE_BYTES = 4_683_075_271  # size of the model's file
+# of /v1/models: status, content type and body
+BROKEN_LISTS: dict[str, tuple[int, str, bytes]] = {
+    # mlx_lm.server without a folder of models
+    "empty": (200, "application/json", b""),
+    "broken": (200, "text/html", b"<html><h1>It works</h1></html>"),
+    "missing": (404, "text/plain", b"404 page not found"),
+}
 MODEL_BYTES = 5_537_017_600  # what /api/ps reports for a loaded 7B
 
 
@@ -142,24 +149,35 @@ def find_model(
 
 
 def get_models(connection: Connection, request: Request) -> None:
-    """List the models as OpenAI's servers do."""
+    """List the models as OpenAI's servers do, or as a broken one does."""
     if not is_authorized(connection, request):
         return
+    kind = connection.simulation.settings.model_list
+    if kind in BROKEN_LISTS:
+        status, content_type, body = BROKEN_LISTS[kind]
+        connection.answer(request, status, content_type, body)
+        return
     common = {"object": "model", "created": 1761498924, "owned_by": "sim"}
-    models = [
-        {"id": name, **common} for name in connection.simulation.models
-    ]
+    names = list_openai_models(connection.simulation)
+    models = [{"id": name, **common} for name in names if kind == "whole"]
     connection.answer_json(request, 200, {"object": "list", "data": models})
+
+
+def list_openai_models(simulation: Simulation) -> list[str]:
+    name = simulation.settings.answers_as
+    return simulation.models if name is None else [name]
 
 
 def get_props(connection: Connection, request: Request) -> None:
     """Describe the slots as llama-server does."""
     simulation = connection.simulation
-    properties = {
+    properties: JsonObject = {
         "total_slots": min(simulation.machine.slots, 2**31),
-        "model_path": simulation.models[0],
         "default_generation_settings": {"n_ctx": CONTEXT_TOKENS},
     }
+    if name := simulation.settings.answers_as:
+        properties["model_alias"] = name
+        properties["model_path"] = f"/models/{name}.gguf"
     connection.answer_json(request, 200, properties)
 
 

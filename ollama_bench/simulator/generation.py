@@ -76,8 +76,14 @@ def post_chat_completions(connection: Connection, request: Request) -> None:
     if not is_authorized(connection, request):
         return
     body = request.json()
-    model = complete_name(str(body.get("model") or ""))
-    if model not in connection.simulation.models:
+    simulation = connection.simulation
+    own_name = simulation.settings.answers_as
+    if own_name is not None:
+        body["model"] = own_name
+        model = simulation.models[0]
+    else:
+        model = complete_name(str(body.get("model") or ""))
+    if model not in simulation.models:
         error = format_error(
             f"model '{body.get('model')}' not found", "not_found_error"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from ollama_bench.simulator.faults import registry
 from ollama_bench.simulator.settings import (
+    MODEL_LISTS,
     PROFILES,
     PROGRAM,
     Settings,
@@ -47,6 +48,8 @@ def parse_args(argv: list[str]) -> Settings:
         port=args.port,
         profile=profile,
         models=tuple(complete_name(name) for name in names),
+        answers_as=args.answers_as,
+        model_list=args.model_list,
         slots=args.slots or profile.slots or sys.maxsize,
         queue=args.queue,
         tokens=tokens,
@@ -96,6 +99,17 @@ def add_machine(add: Add) -> None:
         action="append",
         metavar="NAME",
         help="a model it has; may be repeated",
+    )
+    add(
+        "--answers-as",
+        metavar="NAME",
+        help="answer OpenAI requests for any model by this name, as llama-server does",
+    )
+    add(
+        "--model-list",
+        choices=MODEL_LISTS,
+        default="whole",
+        help="how it answers /v1/models (default whole)",
     )
     add(
         "--slots",

@@ -70,6 +70,11 @@ PROFILES = {
 }
 
 
+# how /v1/models answers: with every model, with none, with no body, with
+# something else, not at all
+MODEL_LISTS = ("whole", "none", "empty", "broken", "missing")
+
+
 @dataclass(frozen=True)
 class Settings:
     """What one server was asked to be."""
@@ -77,6 +82,9 @@ class Settings:
     port: int
     profile: Profile
     models: tuple[str, ...]
+    # the name by which it answers OpenAI requests for any model
+    answers_as: str | None
+    model_list: str  # one of MODEL_LISTS
     slots: int
     queue: int | None  # requests that may wait; None is unlimited
     tokens: tuple[int, int]

@@ -135,8 +135,8 @@ def format_steady(row: Row) -> str:
         f"        steady {format_clock(row['duration_s'])}:"
         f" {row['completed']}/{row['requests']} requests,"
         f" TTFT {format_duration(row['ttft_mean_s'])},"
-        f" {row['tokens_per_s_mean'] or 0:.1f} tokens/s each,"
-        f" {row['output_tokens_per_s'] or 0:.1f} all"
+        f" {format_speed(row['tokens_per_s_mean'])} tokens/s each,"
+        f" {format_speed(row['output_tokens_per_s'])} all"
     )
 
 

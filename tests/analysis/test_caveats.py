@@ -70,6 +70,10 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
             "the machine slept for 30.2 s in the level at 8 at once",
         ),
         (
+            "UPDATE request SET reply_model = 'smollm2' WHERE level_id = 2",
+            "replies at 2 at once name the model 'smollm2', not 'tiny:7b'",
+        ),
+        (
             "UPDATE target SET vram_bytes = size_bytes / 4",
             "25 % of the model is in GPU memory at http://127.0.0.1:11434",
         ),

@@ -110,6 +110,8 @@ def test_defaults_are_those_of_the_study(monkeypatch):
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     found = parse(["1,2"])
     assert found.request.models == ("deepseek-r1:7b",)
+    # its only one, which is not known yet
+    assert parse(["1", "--api", "openai"]).request.models == ()
     assert [server.url for server in found.request.servers] == [
         "http://127.0.0.1:11434"
     ]

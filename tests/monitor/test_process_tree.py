@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 import types
 
@@ -82,6 +84,18 @@ def test_tree_with_roles_through_the_life_of_a_runner(watch, tmp_path):
     assert os.getpid() not in {
         row["pid"] for row in watched.rows("process")
     }
+
+
+def test_slots_of_a_server_that_names_them_itself():
+    """As vLLM does; Ollama's are those of its runner."""
+    words = ["serve", "m", "--max-num-seqs", "8"]
+    waiting = [sys.executable, "-c", "input()", *words]
+    with subprocess.Popen(waiting, stdin=subprocess.PIPE) as server:
+        tree = ProcessTree((), server.pid)
+        tree.rescan(0.0)
+        slots = tree.find_slots()
+        server.communicate(b"\n")
+    assert slots == (8, "command line of the server")
 
 
 @posix

@@ -110,7 +110,8 @@ def nobody_answers(monkeypatch):
     def absent(self, *_):
         raise bench.ServerError("nobody")
 
-    monkeypatch.setattr(Server, "check_model", absent)
+    for question in ("check_model", "find_only_model", "find_own_name"):
+        monkeypatch.setattr(Server, question, absent)
     monkeypatch.setattr(bench, "split_off", lambda **_: None)
 
 

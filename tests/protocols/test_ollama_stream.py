@@ -17,6 +17,13 @@ def test_error_inside_a_stream_is_kept():
     assert summary.error and not summary.done
 
 
+def test_a_real_reply_names_the_model_as_it_was_asked_for():
+    summary = read_summary(
+        OllamaStream(), read_recorded("ollama-answer.http")
+    )
+    assert (summary.model, summary.output_tokens) == ("SmolLM2:135m", 3)
+
+
 def test_last_line_holds_the_counters():
     last = {
         "response": "",

@@ -26,6 +26,46 @@ def test_timings_of_llama_server_are_read():
     assert summary.prompt_tokens > 0 and summary.done_reason == "length"
 
 
+@pytest.mark.parametrize(
+    "name, model, tokens, chunks",
+    [
+        # asked for deepseek-r1:7b
+        ("llama-server-other_name.http", "smollm2", 4, 4),
+        ("llama-server-draft.http", "smollm2.gguf", 12, 12),
+        ("mlx-answer.http", "default_model", 4, 4),
+        # incomplete UTF-8 is held back
+        ("vllm-answer.http", "tiny", 24, 13),
+    ],
+)
+def test_real_replies_name_their_model(name, model, tokens, chunks):
+    kinds, stream = read(OpenAIStream(), read_recorded(name))
+    summary = stream.summary
+    assert summary.done and summary.model == model
+    assert (summary.output_tokens, len(kinds)) == (tokens, chunks)
+
+
+def test_accepted_tokens_of_a_draft_are_read():
+    def drafted(name):
+        summary = read_summary(OpenAIStream(), read_recorded(name))
+        return summary.draft_tokens, summary.draft_accepted_tokens
+
+    assert drafted("llama-server-draft.http") == (12, 6)
+    # started without a draft
+    assert drafted("llama-server-other_name.http") == (None, None)
+
+
+@pytest.mark.parametrize("model", [None, "", " ", 7, ["m"]])
+def test_a_reply_without_a_name_has_none(model):
+    events = event(choices=[], usage=USAGE, model=model)
+    assert read_summary(OpenAIStream(), events).model is None
+
+
+def test_the_name_in_a_reply_is_one_bounded_line():
+    events = event(choices=[], model="a\nb" + "c" * 10_000)
+    name = read_summary(OpenAIStream(), events).model
+    assert name.startswith("a bcc") and len(name) <= 500
+
+
 def test_whole_stream_with_pings_roles_and_usage():
     events = [
         b": ping\n\n",

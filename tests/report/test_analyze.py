@@ -295,6 +295,23 @@ def test_a_damaged_file_is_refused_in_one_line(
     assert code == len(err.splitlines()) == bool(said) and said in err
 
 
+@pytest.mark.parametrize("bound", ["output_tokens_per_s<1", "ttft>1000"])
+def test_a_level_that_nobody_was_served_in_keeps_no_bound(
+    results, capsys, bound
+):
+    change_file(
+        results,
+        "UPDATE request SET status = 'reset' WHERE level_id IN "
+        "(SELECT id FROM level WHERE concurrency = 8)",
+    )
+    arguments = ["--db", str(results), "--no-charts", "--fail-if", bound]
+    assert analyze.main(arguments) == 1
+    assert (
+        f"cannot check {bound} at 8 at once: no request completed\n"
+        in capsys.readouterr().out
+    )
+
+
 @pytest.mark.parametrize(
     ("condition", "code", "said"),
     [

@@ -17,6 +17,7 @@ from ollama_bench.load.request import Outcome, Task
 from ollama_bench.run import system_limits
 from ollama_bench.run.error import RunError
 from ollama_bench.run.level_recorder import LevelRecorder
+from ollama_bench.run.model_names import ReplyNames
 from tests.run.programs import (
     QUICK,
     ROOT,
@@ -39,7 +40,9 @@ def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
     tracemalloc.start()
     try:
         record = types.SimpleNamespace(origin_ns=100, writer=writer)
-        LevelRecorder(record, 2, None, None, None).ended(outcome)
+        LevelRecorder(record, 2, None, None, None, ReplyNames(print)).ended(
+            outcome
+        )
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

@@ -90,6 +90,11 @@ FAULTS = {
         == ["<think>", "</think>"]
         and len(lines_of(a.body)) == 7
     ),
+    "other_model:x:1b": lambda a: all(
+        line["model"] == "x:1b" for line in lines_of(a.body)
+    ),
+    # Ollama has no such counters
+    "draft": lambda a: done_lines(a)[0]["eval_count"] == 6,
     "no_text": lambda a: len(lines_of(a.body)) == 1 == len(done_lines(a)),
     "escape_codes": lambda a: (
         all("\x1b" in line["model"] for line in lines_of(a.body))

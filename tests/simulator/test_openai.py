@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.simulator.reader import MODEL, chat, events_of, fetch
 
 
@@ -47,6 +49,44 @@ def test_openai_without_usage_and_without_stream(quick):
         whole["usage"]["completion_tokens"] == 6
         and whole["choices"][0]["message"]["content"]
     )
+
+
+def test_openai_counts_the_tokens_of_a_draft(quick):
+    answer = chat(
+        quick,
+        headers=["X-Sim-Fault: draft:7"],
+        stream_options={"include_usage": True},
+    )
+    timings = json.loads(events_of(answer.body)[-2])["timings"]
+    assert (timings["draft_n"], timings["draft_n_accepted"]) == (7, 3)
+
+
+def test_openai_answers_to_any_name_by_its_own(sim):
+    server = sim("--profile", "exact", "--answers-as", "smollm2")
+    events = events_of(chat(server, model="gpt-4").body)
+    assert {json.loads(event)["model"] for event in events[:-1]} == {
+        "smollm2"
+    }
+    listed = json.loads(fetch(server, "/v1/models").body)["data"]
+    assert [model["id"] for model in listed] == ["smollm2"]
+    props = json.loads(fetch(server, "/props").body)
+    assert props["model_alias"] == "smollm2"
+
+
+@pytest.mark.parametrize(
+    "kind, status, body",
+    [
+        ("none", 200, b'{"object":"list","data":[]}'),
+        ("empty", 200, b""),
+        ("broken", 200, b"<html><h1>It works</h1></html>"),
+        ("missing", 404, b"404 page not found"),
+    ],
+)
+def test_openai_lists_no_models(sim, kind, status, body):
+    server = sim("--profile", "exact", "--model-list", kind)
+    answer = fetch(server, "/v1/models")
+    assert (answer.status, answer.body) == (status, body)
+    assert chat(server).status == 200
 
 
 def test_openai_wants_its_key(sim):

@@ -105,6 +105,27 @@ def test_level_summary(database):
     ) == (0.1, 0, 0.25)
 
 
+def test_tokens_of_failed_requests_make_no_throughput_beside_none_completed(
+    database,
+):
+    level(database, steady_start_ns=0, steady_end_ns=8 * S)
+    request(
+        database, 1, first=1, last=3, tokens=40, status="stalled", chunks=40
+    )
+    request(
+        database, 2, first=1, last=3, tokens=60, status="reset", chunks=60
+    )
+    for view in ("level_summary", "host_summary", "steady_summary"):
+        row = one(database, view)
+        assert (row["completed"], row["output_tokens_per_s"]) == (0, None)
+    # they were generated all the same
+    assert one(database, "level_summary")["output_tokens"] == 100
+    request(database, 3, first=1, last=3, tokens=20, chunks=20)
+    assert one(database, "level_summary")["output_tokens_per_s"] == 12.0
+    assert one(database, "host_summary")["output_tokens_per_s"] == 12.0
+    assert one(database, "steady_summary")["output_tokens_per_s"] == 15.0
+
+
 def test_a_level_without_any_answer_has_no_figures(database):
     level(database, ended_ns=None)
     request(database, 1, status="in_flight")

@@ -44,6 +44,10 @@ def inline_think(reply: Reply) -> None:
     reply.text = lambda n: tags.get(n) or text(n)
 
 
+def other_model(reply: Reply, argument: str) -> None:
+    reply.dialect.model = argument
+
+
 def no_text(reply: Reply) -> None:
     reply.count = 0
 
@@ -80,6 +84,11 @@ FAULTS: FaultTable = {
     "inline_think": Fault(
         "the reasoning within the text, between <think> and </think>, as before 2025-05",
         inline_think,
+    ),
+    "other_model": FaultWithArgument(
+        "the reply names the model NAME (another:1b)",
+        other_model,
+        "another:1b",
     ),
     "no_text": Fault("done with no text at all", no_text),
     "escape_codes": FaultWithArgument(

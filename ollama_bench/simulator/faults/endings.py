@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ollama_bench.simulator.faults.fault import (
     Fault,
     FaultTable,
+    FaultWithArgument,
     replace_end,
 )
 from ollama_bench.simulator.framing import Unfinished
@@ -60,6 +61,21 @@ def created_at_backwards(reply: Reply) -> None:
 
 def missing_counters(reply: Reply) -> None:
     reply.dialect.counter_changes.append(lambda name, counters: {})
+
+
+def draft(reply: Reply, argument: str) -> None:
+    proposed = int(argument)
+
+    def add(name: str, counters: JsonObject) -> JsonObject:
+        if name != "timings":
+            return counters
+        drafted = {
+            "draft_n": proposed,
+            "draft_n_accepted": proposed // 2,
+        }
+        return {**counters, **drafted}
+
+    reply.dialect.counter_changes.append(add)
 
 
 def missing_usage(reply: Reply) -> None:
@@ -134,6 +150,11 @@ FAULTS: FaultTable = {
     ),
     "missing_counters": Fault(
         "the end without any counter", missing_counters
+    ),
+    "draft": FaultWithArgument(
+        "timings with N (12) tokens of a draft, half of them accepted (OpenAI only)",
+        draft,
+        "12",
     ),
     "missing_usage": Fault(
         "no usage and no timings even if asked for (Ollama: no eval_count)",
