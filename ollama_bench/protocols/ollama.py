@@ -49,6 +49,8 @@ class Ollama:
             "model": model,
             "prompt": prompt,
             "stream": True,
+            # a prompt that is too long is an error; older versions cut it all the same
+            "truncate": False,
         }
         options = dict(options or {})
         if tokens is not None:

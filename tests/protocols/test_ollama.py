@@ -79,6 +79,7 @@ def test_body():
         "model": "m",
         "prompt": "p",
         "stream": True,
+        "truncate": False,
         "options": {"seed": 1, "num_predict": 9},
         "think": True,
     }
@@ -86,6 +87,7 @@ def test_body():
         "model": "m",
         "prompt": "p",
         "stream": True,
+        "truncate": False,
     }
 
 
