@@ -6,12 +6,14 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ollama_bench.inputs.settings import RequestSettings
 from ollama_bench.load import load
 from ollama_bench.load.attempt import Limits, Task
 from ollama_bench.monitor import parallel_advice
 from ollama_bench.monitor.monitor import Monitor
+from ollama_bench.protocols.json_values import read_count
 from ollama_bench.run.error import RunError
 from ollama_bench.run.record import RunRecord
 from ollama_bench.run.server import Server
@@ -32,6 +34,14 @@ FROM target WHERE run_id = ?"""
 def unique_prefix() -> str:
     """Put before a prompt, it misses every prompt cache and makes prefill real work."""
     return f"[{os.urandom(6).hex()}]"
+
+
+@dataclass
+class TargetFacts:
+    """What making and judging requests needs to know of a model on a server."""
+
+    context_tokens: int | None = None  # of a slot
+    counts_cached: bool = True  # its count of prompt tokens has them all
 
 
 class Targets:
@@ -55,6 +65,7 @@ class Targets:
             interrupt,
         )
         self._ids: dict[tuple[str, str], int] = {}
+        self._facts: dict[tuple[str, str], TargetFacts] = {}
         # before --resume: their rows stay as they are
         self._measured: set[int] = set()
         self._remember()
@@ -82,6 +93,9 @@ class Targets:
 
     def id(self, model: str, server: Server) -> int:
         return self._ids[model, server.url]
+
+    def facts(self, model: str, server: Server) -> TargetFacts:
+        return self._facts.setdefault((model, server.url), TargetFacts())
 
     def warm_all(
         self, models: Sequence[str], warmup: int, monitor: Monitor | None
@@ -154,6 +168,18 @@ class Targets:
             target["slots"], target["slots_source"] = monitor.slots(
                 server.port
             )
+        facts = self.facts(model, server)
+        if (
+            server.protocol.name == "ollama"
+            and not target["context_tokens"]
+        ):
+            # an old version does not say it, but does as it is told
+            asked = read_count(self._request.model_options.get("num_ctx"))
+            target["context_tokens"] = asked
+        facts.context_tokens = target["context_tokens"]
+        facts.counts_cached = server.protocol.counts_cached(
+            target["server_version"]
+        )
         target_id = self.id(model, server)
         if target_id not in self._measured:
             self._record.writer.update("target", target_id, target)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ollama_bench.inputs import prompts
 from ollama_bench.inputs.settings import LoadSettings, RequestSettings
 from ollama_bench.load.attempt import Outcome, Task
+from ollama_bench.load.lengths import Lengths
 from ollama_bench.run.plan import Level
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets, unique_prefix
@@ -109,6 +110,7 @@ class Conversation:
     ) -> None:
         self._model, self._request, self._server = model, request, server
         self._target_id = targets.id(model, server)
+        self._facts = targets.facts(model, server)
         self._prompt, self._line, self._prefix = prompt, line, prefix
 
     def turn(
@@ -140,6 +142,19 @@ class Conversation:
             turn,
             follow if turn < len(self._prompt.turns) else None,
             server.secret,
+            self._lengths(question, history),
+        )
+
+    def _lengths(self, question: str, history: History) -> Lengths:
+        """Return how long prompt and reply are at least and at most, as far as it is known."""
+        facts = self._facts
+        # a template may leave out the system prompt
+        texts = [question, *(text for turn in history for text in turn)]
+        words = sum(len(text.split()) for text in texts)
+        return Lengths(
+            words if facts.counts_cached else None,
+            self._prompt.tokens or self._request.tokens,
+            facts.context_tokens,
         )
 
     def _body(
