@@ -64,6 +64,10 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   context_tokens INTEGER,            -- context length of one slot, tokens
   size_bytes INTEGER,                -- memory of the loaded model
   vram_bytes INTEGER,                -- memory of the loaded model on the GPU; less than size_bytes: it spills to the CPU
+  prompt_overhead_tokens REAL,       -- tokens that the template puts around a prompt, measured in the warm-up of --prompt-tokens
+  tokens_per_prefix REAL,            -- tokens of what is put before a prompt to miss the prompt cache, mean, measured with it
+  tokens_per_word REAL,              -- tokens of a made-up word, beside those of its characters, measured with it
+  tokens_per_character REAL,         -- tokens of a character of a made-up word, measured with it
   slots INTEGER,                     -- parallel requests that the server is set to; NULL when it can't be learned
   slots_source TEXT,                 -- where the number of slots was learned
   UNIQUE (run_id, host, model)

@@ -82,3 +82,55 @@ def test_what_fits_is_neither(fast, tmp_path):
     assert {
         (row["prompt_cut"], row["reply_cut"]) for row in rows(tmp_path, CUT)
     } == {(0, 0)}
+
+
+def test_made_up_prompts_have_the_length_by_the_servers_count(
+    fast, tmp_path
+):
+    code, _, err = run(
+        *("3", "--prompt-tokens", "200", "--cache", "both"),
+        *("--host", fast.url, *QUICK),
+        cwd=tmp_path,
+    )
+    assert (code, err) == (0, "")
+    sql = "SELECT DISTINCT prompt_tokens, prompt_tokens_expected, prompt_cut FROM request"
+    assert [tuple(row.values()) for row in rows(tmp_path, sql)] == [
+        (200, 200, 0)
+    ]
+    sql = (
+        "SELECT prompt_overhead_tokens, tokens_per_prefix, tokens_per_word, "
+        "tokens_per_character FROM target"
+    )
+    assert [tuple(row.values()) for row in rows(tmp_path, sql)] == [
+        (0.0, 1.0, 1.0, 0.0)
+    ]
+
+
+def test_lengths_are_estimates_where_nothing_counts_them(
+    module_sim, tmp_path
+):
+    sim = server(module_sim, "missing_counters")
+    made_up = ("1", "--host", sim.url, "--prompt-tokens", "90", *QUICK)
+    _, out, _ = run(*made_up, cwd=tmp_path)
+    assert "prompt lengths are estimates: the server's count" in out
+    _, out, _ = run(*made_up, "--warmup", "0", cwd=tmp_path)
+    assert "prompt lengths are estimates: --warmup 0" in out
+
+
+def test_made_up_prompts_that_cannot_fit_are_refused_before_the_level(
+    fast, tmp_path
+):
+    code, _, err = run(
+        *("1", "--host", fast.url, "--prompt-tokens", "8000", *QUICK),
+        cwd=tmp_path,
+    )
+    assert code == 1
+    assert "--prompt-tokens 8000 exceeds the context of 4,096 tokens" in err
+    assert "--option num_ctx=N" in err
+    assert rows(tmp_path, "SELECT * FROM level") == []
+    _, out, _ = run(
+        *("1", "--host", fast.url, "--prompt-tokens", "4000"),
+        *("--tokens", "97", *QUICK),
+        cwd=tmp_path,
+    )
+    assert "leave 96 of the context of 4,096 for the reply" in out
