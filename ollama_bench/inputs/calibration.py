@@ -3,22 +3,26 @@
     counts = [ask(text) for text in make_probes(draw, prefixes)]   # the server's own counts
     calibration = solve(counts)
     text = calibration.make_text(8000, draw, has_prefix=True)
+    calibration = calibration.correct(text, count)    # by one more count
 
 Half of the words, the other half and all of them: what the halves have more than the whole is the
 chat template, exactly. Words and characters are weighed so that the short half and the long half
-both come out right: a tokenizer of whole words and one of bytes are the two extremes.
+both come out right: a tokenizer of whole words and one of bytes are the two extremes. Prompts of
+one length are the same words in another order, so that one of them tells for all.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ollama_bench.inputs.words import WORDS
 
 BY_LENGTH = sorted(WORDS, key=len)
 SHORT = BY_LENGTH[: len(WORDS) // 2]
+# in an order of no kind
+MIXED = random.Random(1).sample(WORDS, len(WORDS))
 LONG = BY_LENGTH[len(WORDS) // 2 :]
 
 
@@ -47,12 +51,24 @@ class Calibration:
         found: list[str] = []
         for _ in range(int(rounds)):
             found += draw.sample(WORDS, len(WORDS))
-        for word in draw.sample(WORDS, len(WORDS)):
+        rest = self._choose_rest(room)
+        found += draw.sample(rest, len(rest))
+        return " ".join(found) or draw.choice(WORDS)
+
+    def _choose_rest(self, room: float) -> list[str]:
+        """Return the words that fill what whole rounds leave: the same in every prompt."""
+        found = []
+        for word in MIXED:
             # otherwise too short is nearer than too long
             if self.count_word(word) < 2 * room:
                 found.append(word)
                 room -= self.count_word(word)
-        return " ".join(found) or draw.choice(WORDS)
+        return found
+
+    def correct(self, text: str, counted: int) -> Calibration:
+        """Return the calibration by which this text, made by it, has as many tokens as counted."""
+        expected = self.overhead + sum(map(self.count_word, text.split()))
+        return replace(self, overhead=self.overhead + counted - expected)
 
 
 def make_probes(

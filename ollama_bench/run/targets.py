@@ -29,11 +29,14 @@ from ollama_bench.transport.lines import Lines
 
 # of a warm-up's reply: loading the model is what takes long
 WARMUP_TOKENS = 8
-COME_BACK_S = 30.0  # a server that vanished may take so long to come back
+# a server that vanished may take so long to come back: vLLM loads for a minute
+COME_BACK_S = 120.0
 ASK_AGAIN_S = 0.5
 # of each that calibrates: all words are asked for, none of the reply
 PROBE_TOKENS = 1
 PROBE_PREFIXES = 4
+# a prompt as long has every word so often that it needs no probe of its own
+SURE_TOKENS = 1000
 CALIBRATION_COLUMNS = {  # column of target: field of Calibration
     "prompt_overhead_tokens": "overhead",
     "tokens_per_prefix": "per_prefix",
@@ -83,6 +86,7 @@ class Targets:
         )
         self._ids: dict[tuple[str, str], int] = {}
         self._facts: dict[tuple[str, str], TargetFacts] = {}
+        self._lost: set[str] = set()  # servers that did not come back
         # before --resume: their rows stay as they are
         self._measured: set[int] = set()
         self._remember()
@@ -242,12 +246,27 @@ class Targets:
         prefixes = [unique_prefix() for _ in range(PROBE_PREFIXES)]
         counts = []
         for probe in make_probes(random.Random(), prefixes):
-            outcome = self._ask(server, model, probe, PROBE_TOKENS)
-            summary = outcome.summary if outcome else None
-            if summary is None or summary.prompt_tokens is None:
+            counted = self._count_tokens(server, model, probe)
+            if counted is None:
                 return None
-            counts.append(summary.prompt_tokens)
-        return solve(counts, PROBE_PREFIXES)
+            counts.append(counted)
+        found = solve(counts, PROBE_PREFIXES)
+        asked = self._request.prompt_tokens or 0
+        if found is None or asked >= SURE_TOKENS:
+            return found
+        text = found.make_text(
+            asked, random.Random(), self._request.cache != "warm"
+        )
+        counted = self._count_tokens(server, model, text)
+        return found if counted is None else found.correct(text, counted)
+
+    def _count_tokens(
+        self, server: Server, model: str, prompt: str
+    ) -> int | None:
+        """Return how many tokens the server counts in a prompt; None if it does not say."""
+        outcome = self._ask(server, model, prompt, PROBE_TOKENS)
+        summary = outcome.summary if outcome else None
+        return summary.prompt_tokens if summary else None
 
     def _describe(
         self, server: Server, model: str, monitor: Monitor | None
@@ -285,9 +304,14 @@ class Targets:
             self._screen.warn(advice)
 
     def wait_for(self, model: str, warmup: int) -> None:
-        """Wait for each server that does not answer, and load the model again once it does."""
+        """Wait for each server that does not answer, and load the model again once it does.
+
+        One that did not come back is not waited for again until it answers by itself.
+        """
         for server in self.servers:
-            if not server.answers():
+            if server.answers():
+                self._lost.discard(server.url)
+            elif server.url not in self._lost:
                 self._wait_for(server, model, warmup)
 
     def _wait_for(self, server: Server, model: str, warmup: int) -> None:
@@ -295,14 +319,16 @@ class Targets:
             f"{server.url} does not answer; waiting up to {COME_BACK_S:.0f} s"
         )
         until_s = time.monotonic() + COME_BACK_S
-        while time.monotonic() < until_s and not self._interrupt.wait(
-            ASK_AGAIN_S
-        ):
+        while time.monotonic() < until_s:
+            if self._interrupt.wait(ASK_AGAIN_S):
+                return
             if server.answers():
                 self._screen.say("the server is back")
                 with contextlib.suppress(RunError):
                     self.warm(server, model, warmup)
                 return
+        self._lost.add(server.url)
+        self._screen.warn(f"{server.url} did not come back")
 
 
 def hint_at_context(server: Server) -> str:

@@ -18,19 +18,26 @@ def characters(text):
     return 30 + len(text)
 
 
+def odd(text):
+    """One that likes some words better than others."""
+    return sum(1 + sum(word.encode()) % 4 for word in text.split())
+
+
 def pieces(text):
     """Three characters a token, at least one a word."""
     return sum(-(-len(word) // 3) for word in text.split())
 
 
-@pytest.mark.parametrize("count", [whole_words, characters, pieces])
-@pytest.mark.parametrize("tokens", [200, 1000, 8000])
+@pytest.mark.parametrize("count", [whole_words, characters, pieces, odd])
+@pytest.mark.parametrize("tokens", [100, 200, 1000, 8000])
 @pytest.mark.parametrize("prefix", [None, PREFIXES[0]])
 def test_prompts_have_the_length_by_the_count_of_the_server(
     count, tokens, prefix
 ):
     probes = make_probes(random.Random(1), PREFIXES)
     calibration = solve([count(probe) for probe in probes], len(PREFIXES))
+    text = calibration.make_text(tokens, random.Random(0), bool(prefix))
+    calibration = calibration.correct(text, count(text))
     for seed in range(20):
         text = calibration.make_text(
             tokens, random.Random(seed), prefix is not None
