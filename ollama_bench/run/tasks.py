@@ -152,14 +152,17 @@ class Conversation:
             turn,
             follow if turn < len(self._prompt.turns) else None,
             server.secret,
-            self._lengths(question, history),
+            self._lengths(
+                [question, *(text for pair in history for text in pair)]
+            ),
         )
 
-    def _lengths(self, question: str, history: History) -> Lengths:
-        """Return how long prompt and reply are at least and at most, as far as it is known."""
+    def _lengths(self, texts: Sequence[str]) -> Lengths:
+        """Return how long prompt and reply are at least and at most, as far as it is known.
+
+        texts: what was said up to now, without the system prompt, which a template may leave out.
+        """
         facts = self._facts
-        # a template may leave out the system prompt
-        texts = [question, *(text for turn in history for text in turn)]
         tokens = sum(len(text.split()) for text in texts)
         if self._request.prompt_tokens and facts.calibration:
             tokens = self._request.prompt_tokens
