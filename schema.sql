@@ -64,6 +64,10 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   context_tokens INTEGER,            -- context length of one slot, tokens
   size_bytes INTEGER,                -- memory of the loaded model
   vram_bytes INTEGER,                -- memory of the loaded model on the GPU; less than size_bytes: it spills to the CPU
+  prompt_overhead_tokens REAL,       -- tokens that the template puts around a prompt, measured in the warm-up of --prompt-tokens
+  tokens_per_prefix REAL,            -- tokens of what is put before a prompt to miss the prompt cache, mean, measured with it
+  tokens_per_word REAL,              -- tokens of a made-up word, beside those of its characters, measured with it
+  tokens_per_character REAL,         -- tokens of a character of a made-up word, measured with it
   slots INTEGER,                     -- parallel requests that the server is set to; NULL when it cannot be learned
   slots_source TEXT,                 -- where the number of slots was learned
   UNIQUE (run_id, host, model)
@@ -155,6 +159,9 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   reply_model TEXT,                  -- the model that the reply itself names; NULL where it named none
   draft_tokens INTEGER,              -- speculative decoding: tokens that a draft proposed; NULL where the server does not tell
   draft_accepted_tokens INTEGER,     -- tokens of the draft that the model kept
+  prompt_tokens_expected INTEGER,    -- tokens that the prompt has at least: as made up (--prompt-tokens), else its words; NULL where the server does not count cached ones
+  prompt_cut INTEGER CHECK (prompt_cut IN (0, 1)),  -- 1: the server counted less than 0.9 of prompt_tokens_expected, or a whole context: it cut the prompt
+  reply_cut INTEGER CHECK (reply_cut IN (0, 1)),  -- 1: the reply ended at the end of the context, before its own end or the limit that was asked for
   server_total_ns INTEGER,           -- the whole request by the server's own clock
   server_load_ns INTEGER,            -- waiting for the scheduler and loading the model, by the server's own clock
   server_prefill_ns INTEGER,         -- evaluating the prompt, by the server's own clock
@@ -322,6 +329,10 @@ WITH total AS (
     sum(status NOT IN ('completed', 'in_flight')) AS errors,
     sum(output_tokens) AS output_tokens,
     sum(prompt_tokens) AS prompt_tokens,
+    avg(CASE WHEN status = 'completed' THEN prompt_tokens END) AS prompt_tokens_mean,
+    avg(CASE WHEN status = 'completed' THEN output_tokens END) AS output_tokens_mean,
+    sum(CASE WHEN status = 'completed' THEN prompt_cut END) AS prompts_cut,
+    sum(CASE WHEN status = 'completed' THEN reply_cut END) AS replies_cut,
     sum(chunks) AS chunks,
     sum(CASE WHEN status = 'completed' THEN draft_accepted_tokens END) * 1.0
       / nullif(sum(CASE WHEN status = 'completed' THEN draft_tokens END), 0) AS draft_acceptance_ratio,
@@ -336,9 +347,9 @@ WITH total AS (
       count(*) OVER (PARTITION BY level_id) AS ended,
       row_number() OVER (PARTITION BY level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
     FROM request WHERE status <> 'in_flight') GROUP BY level_id
-), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one, NULL this client cut it before that could be told
+), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one or was cut by the context, NULL this client cut it before that could be told
   SELECT request.level_id, min(CASE request.status
-      WHEN 'completed' THEN coalesce(CASE objective.metric
+      WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 0 END, CASE objective.metric
         WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
         WHEN 'tpot_s' THEN tpot_s <= bound WHEN 'tokens_per_s' THEN tokens_per_s >= bound END,
         objective.metric IN ('tpot_s', 'tokens_per_s') AND (output_tokens < 2 OR last_text_ns = first_text_ns), 0)  -- what came at once has no rate and misses none
@@ -379,6 +390,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   itl_mean_s, itl_p50_s, itl_p95_s, itl_p99_s, itl_max_s, itl_chunks,
   e2e_mean_s, e2e_p50_s, e2e_p95_s, e2e_p99_s, e2e_max_s,
   output_tokens, prompt_tokens, chunks,
+  prompt_tokens_mean, output_tokens_mean, prompts_cut, replies_cut,  -- of the completed requests; those that were cut are not good
   tokens_per_chunk, draft_acceptance_ratio,      -- of the completed requests; NULL where the server does not count
   CASE WHEN completed > 0 THEN output_tokens END * 1e9
     / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- of all streams together, also of those that failed half-way; NULL where none completed: nobody was served

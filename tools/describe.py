@@ -87,6 +87,10 @@ WORDS = {  # columns that views compute, and keys
     "other_model": (
         "a model that replies named and that is not the one asked for; NULL without any"
     ),
+    "prompt_tokens_mean": "tokens of a completed request's prompt, mean",
+    "output_tokens_mean": "tokens of a completed request's reply, mean",
+    "prompts_cut": "completed requests whose prompt the server cut; none of them is good",
+    "replies_cut": "completed requests whose reply ended with the context; none of them is good",
     "requests_per_s": "completed requests per second",
     "example": "one of the errors, in the server's words",
     "queue_s": "waiting for a slot by the server's clock, mean",

@@ -167,6 +167,10 @@ def describe_shortfall(service: Service, objectives: Objectives) -> str:
     failed = service.asked - service.completed
     if failed > (1 - ENOUGH_RATIO) * service.asked:
         parts.append(f"{failed} of {service.asked} failed")
+    if service.cut > (1 - ENOUGH_RATIO) * service.asked:
+        parts.append(
+            f"the context cut the prompt or the reply of {service.cut} of {service.asked}"
+        )
     for name, bound in objectives.items():
         if (
             service.completed

@@ -81,6 +81,36 @@ def describe_failures(
     return f"{count} of the requests at {concurrency} at once ended {status}{example}"
 
 
+def cut_prompts(study: Study) -> list[Caveat]:
+    cut = [level for level in study.levels if level["prompts_cut"]]
+    if not cut:
+        return []
+    lengths = [level["prompt_tokens_mean"] for level in cut]
+    count = sum(level["prompts_cut"] for level in cut)
+    return [
+        Caveat(
+            f"the server cut {count} prompts at {list_levels(cut)} at once "
+            f"(it counted {span(lengths)} tokens)",
+            "Waits and speeds are those of shorter prompts, and none of them counts as served",
+            "Use a larger context (--option num_ctx=N) or shorter prompts",
+        )
+    ]
+
+
+def cut_by_context(study: Study) -> list[Caveat]:
+    cut = [level for level in study.levels if level["replies_cut"]]
+    if not cut:
+        return []
+    count = sum(level["replies_cut"] for level in cut)
+    return [
+        Caveat(
+            f"{count} replies ended with the context at {list_levels(cut)} at once",
+            "They are shorter than the model's own, and none of them counts as served",
+            "Use a larger context (--option num_ctx=N), shorter prompts or a lower --tokens",
+        )
+    ]
+
+
 def unfinished(study: Study) -> list[Caveat]:
     return [
         Caveat(
@@ -393,6 +423,8 @@ def few_requests(study: Study) -> list[Caveat]:
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     failures,
+    cut_prompts,
+    cut_by_context,
     unfinished,
     sleeps,
     other_models,

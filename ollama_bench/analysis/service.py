@@ -21,6 +21,8 @@ WAITED_UNTIL = {
 COMPLETED = "request.status = 'completed'"
 # it came at once
 HAS_NO_RATE = "output_tokens < 2 OR last_text_ns = first_text_ns"
+# by the server, at the end of its context
+IS_CUT = "coalesce(1 IN (prompt_cut, reply_cut), 0)"
 RATES = ("tpot", "tokens_per_s")
 
 
@@ -30,10 +32,11 @@ class Service:
 
     asked: int
     completed: int
-    good: int  # completed and met every objective
+    good: int  # completed, not cut and met every objective
     met: Mapping[str, int]  # objective: how many of the completed met it
     # objective: its worst value among the completed
     worst: Mapping[str, float | None]
+    cut: int = 0  # completed, but its prompt or reply was cut
 
     @property
     def share(self) -> float:
@@ -86,7 +89,9 @@ def judged_part(study: Study, services: Mapping[int, Service]) -> Study:
 def make_service(row: Row, objectives: Objectives) -> Service:
     met = {name: row[f"met_{name}"] for name in objectives}
     worst = {name: row[f"worst_{name}"] for name in objectives}
-    return Service(row["asked"], row["completed"], row["good"], met, worst)
+    return Service(
+        row["asked"], row["completed"], row["good"], met, worst, row["cut"]
+    )
 
 
 def make_query(objectives: Objectives) -> str:
@@ -95,8 +100,9 @@ def make_query(objectives: Objectives) -> str:
         "level_id",
         "count(*) AS asked",
         f"sum({COMPLETED}) AS completed",
+        f"sum({COMPLETED} AND {IS_CUT}) AS cut",
     ]
-    tests = [COMPLETED]
+    tests = [COMPLETED, f"NOT {IS_CUT}"]
     for name in objectives:
         column, less_is_better = known_objectives.METRICS[name]
         worst = "max" if less_is_better else "min"

@@ -105,7 +105,7 @@ REQUEST = Group(
         Option(
             "--prompt-tokens",
             "N",
-            "random prompts of about N tokens",
+            "random prompts of N tokens",
             values.integer(1),
         ),
         Option(

@@ -17,6 +17,7 @@ from ollama_bench.inputs.settings import (
     ServerAddress,
     Settings,
 )
+from ollama_bench.protocols import ollama_options
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import OLLAMA
 
@@ -137,6 +138,8 @@ def complete_request(
         hosts, named_by = default_hosts(values["api"], environment)
     values["host"], values["api"] = pair(hosts, values["api"])
     values["option"] = dict(values["option"])
+    if "ollama" in values["api"]:
+        ollama_options.check_names(values["option"])
     values["think"] = {"on": True, "off": False, None: None}[
         values["think"]
     ]
@@ -191,7 +194,10 @@ def check_prompts(values: Values) -> None:
         raise ValueError(f"{' and '.join(names)} exclude each other")
     if values["prompts"]:
         # a damaged file is refused before anything begins
-        prompts.read(values["prompts"])
+        found = prompts.read(values["prompts"])
+        if "ollama" in values["api"]:
+            for prompt in found:
+                ollama_options.check_names(prompt.options)
 
 
 def complete_load(values: Values) -> None:

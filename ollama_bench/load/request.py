@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypedDict
 
+from ollama_bench.load.lengths import Lengths
 from ollama_bench.protocols.chunks import ANSWER, StreamSummary
 from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.protocols.protocol import ServerProtocol
@@ -44,6 +45,7 @@ class Task:
     follow: Callable[[int, Outcome], Task] | None = None
     # an API key, masked wherever the server repeats it
     secret: Secret = NO_SECRET
+    lengths: Lengths = Lengths()
 
 
 class StopSignal(Protocol):
@@ -88,6 +90,9 @@ class RequestFigures(TypedDict):
     reply_model: str | None
     draft_tokens: int | None
     draft_accepted_tokens: int | None
+    prompt_tokens_expected: int | None
+    prompt_cut: int | None
+    reply_cut: int | None
     server_total_ns: int | None
     server_load_ns: int | None
     server_prefill_ns: int | None
@@ -139,6 +144,7 @@ class Outcome:
             return None if instant_ns is None else instant_ns - origin_ns
 
         summary = self.summary or StreamSummary()
+        lengths = self.task.lengths
         first_text_ns = last_text_ns = first_answer_ns = None
         if self.chunk_ns:
             first_text_ns, last_text_ns = (
@@ -171,8 +177,16 @@ class Outcome:
             "reply_model": summary.model,
             "draft_tokens": summary.draft_tokens,
             "draft_accepted_tokens": summary.draft_accepted_tokens,
+            "prompt_tokens_expected": lengths.prompt,
+            "prompt_cut": as_number(lengths.is_prompt_cut(summary)),
+            "reply_cut": as_number(lengths.is_reply_cut(summary)),
             "server_total_ns": summary.server_total_ns,
             "server_load_ns": summary.server_load_ns,
             "server_prefill_ns": summary.server_prefill_ns,
             "server_decode_ns": summary.server_decode_ns,
         }
+
+
+def as_number(known: bool | None) -> int | None:
+    """Return 1, 0 or None for what is known to be true or false, or unknown."""
+    return None if known is None else int(known)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import re
 
-from ollama_bench.protocols.json_values import JsonObject
+from ollama_bench.protocols.json_values import (
+    JsonObject,
+    parse_object,
+    read_count,
+)
 from ollama_bench.protocols.secret import NO_SECRET, Secret
 from ollama_bench.protocols.text import one_line
 
@@ -50,9 +54,24 @@ def object_error_text(body: JsonObject, secret: Secret) -> str:
         or body.get("message")
         or body
     )
+    if isinstance(error, str) and error.startswith("{"):
+        # Ollama hands on the body of its runner's error
+        inner = parse_object(error.encode("utf-8", "replace")) or {}
+        error = inner.get("error", error)
     if isinstance(error, dict):
-        error = error.get("message", error)
+        error = describe_too_long(error) or error.get("message", error)
     return error if isinstance(error, str) else dump_masked(error, secret)
+
+
+def describe_too_long(error: JsonObject) -> str | None:
+    """Return what llama-server's error says of a prompt that is too long; None for another."""
+    prompt, context = (
+        read_count(error.get("n_prompt_tokens")),
+        read_count(error.get("n_ctx")),
+    )
+    if prompt is None or context is None:
+        return None
+    return f"prompt of {prompt:,} tokens exceeds the context of {context:,}"
 
 
 def dump_masked(value: object, secret: Secret) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ollama_bench.protocols.json_values import (
@@ -16,6 +17,8 @@ from ollama_bench.protocols.ollama_stream import OllamaStream
 from ollama_bench.protocols.protocol import GetJson, ProtocolError, Turn
 from ollama_bench.protocols.secret import NO_SECRET, Secret
 from ollama_bench.protocols.target import Target, is_same_model
+
+UNCACHED_ONLY = re.compile(r"0\.([123]\.|30\.0(\D|$))")
 
 
 class Ollama:
@@ -53,6 +56,8 @@ class Ollama:
             "model": model,
             "prompt": prompt,
             "stream": True,
+            # a prompt that is too long is an error; older versions cut it all the same
+            "truncate": False,
         }
         options = dict(options or {})
         if tokens is not None:
@@ -69,6 +74,10 @@ class Ollama:
         """Tell whether the answer ends with this line, given without its line end."""
         message = parse_object(line.strip())
         return message is not None and message.get("done") is True
+
+    def counts_cached(self, version: str | None) -> bool:
+        """Return False for 0.1 to 0.3 and 0.30.0, which count only what is evaluated."""
+        return not UNCACHED_ONLY.match(version or "")
 
     def fetch_version(self, get_json: GetJson) -> str:
         """Return the version of Ollama. Raises ProtocolError."""

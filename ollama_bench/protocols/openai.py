@@ -72,6 +72,10 @@ class OpenAI:
         """Tell whether the answer ends with this line, given without its line end."""
         return line.startswith(b"data:") and line[5:].strip() == END_MARK
 
+    def counts_cached(self, version: str | None) -> bool:
+        """Return True: ``usage`` counts the whole prompt."""
+        return True
+
     def fetch_version(self, get_json: GetJson) -> str:
         """Return "unknown": the protocol has no version. Raises ProtocolError."""
         status, _ = get_json("/v1/models")
@@ -114,6 +118,10 @@ class OpenAI:
             if entry.get("id") == model or len(entries) == 1:
                 target.server = read_label(entry.get("owned_by"))
                 read_meta(target, entry.get("meta"))
+                # vLLM
+                target.context_tokens = read_count(
+                    entry.get("max_model_len")
+                )
         status, props = get_json("/props")
         if status == 200 and is_llama_server(props):
             read_props(target, props)

@@ -109,6 +109,9 @@ class ServerProtocol(Protocol):
     def is_last_line(self, line: bytes) -> bool:
         """Tell whether the answer ends with this line, given without its line end."""
 
+    def counts_cached(self, version: str | None) -> bool:
+        """Tell whether this version's count of prompt tokens has those from the prompt cache."""
+
     def fetch_version(self, get_json: GetJson) -> str:
         """Return the server's version, or "unknown". Raises ProtocolError."""
 

@@ -25,6 +25,10 @@ COLUMNS = (
     Column("repeat", "repeat", str),
     Column("done", "completed", str),
     Column("failed", "errors", str),
+    Column("tokens in", "prompt_tokens_mean", digits),
+    Column("tokens out", "output_tokens_mean", digits),
+    Column("prompts cut", "prompts_cut", str),
+    Column("replies cut", "replies_cut", str),
     Column("wait, mean", "ttft_mean_s", seconds),
     Column("p50", "ttft_p50_s", seconds),
     Column("p95", "ttft_p95_s", seconds),
@@ -60,6 +64,15 @@ DEFINITIONS = (
     (
         "failed",
         "every request that did not end completed; it counts in no wait and no speed",
+    ),
+    (
+        "tokens in, tokens out",
+        "mean tokens of the prompt and of the reply of a completed request, as the server counts",
+    ),
+    (
+        "prompts cut, replies cut",
+        "completed requests whose prompt the server cut, or whose reply ended with the context: "
+        "they do not count as served; blank where unknown",
     ),
     ("p95, p99", "nearest rank; blank below 20 and 100 completed requests"),
     (
@@ -107,6 +120,8 @@ def is_shown(name: str, levels: Sequence[Row], has_gpu: bool) -> bool:
         return False
     if name in GPU_COLUMNS.values():
         return has_gpu
+    if name in ("prompts_cut", "replies_cut"):
+        return any(values)
     return name not in ("run_id", "repeat") or len(values) > 1
 
 

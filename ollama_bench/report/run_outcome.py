@@ -22,6 +22,7 @@ from ollama_bench.terminal.command_line import name_command, quote_path
 from ollama_bench.terminal.rows import (
     format_cache_effect,
     format_host,
+    format_lengths,
     format_steady,
 )
 from ollama_bench.terminal.screen import Console
@@ -69,6 +70,7 @@ def show_level(
         )
     screen.level_finished(level)
     show_failures(record, level_id, screen, servers)
+    show_cuts(level, screen)
     show_waits(level, screen)
     if settings.judging.steady:
         for row in record.rows(STEADY, [level_id]):
@@ -112,6 +114,20 @@ def advise(failure: Row, servers: Sequence[Server]) -> set[str]:
     return advice - {""}
 
 
+def show_cuts(level: Row, screen: Console) -> None:
+    """Show how many prompts and replies of a level the server's context has cut."""
+    if level["prompts_cut"]:
+        screen.warn(
+            f"{INDENT}the server cut {level['prompts_cut']} prompts: it counted "
+            f"{level['prompt_tokens_mean']:,.0f} tokens on average; they are not served"
+        )
+    if level["replies_cut"]:
+        screen.warn(
+            f"{INDENT}{level['replies_cut']} replies ended at the end of the context; "
+            "they are not served"
+        )
+
+
 def show_waits(level: Row, screen: Console) -> None:
     """Show how many requests of an open loop came due and could not be sent at once, or at all."""
     if level["load"] == "open" and level["pool_waits"]:
@@ -134,7 +150,10 @@ def show(
     servers: Sequence[Server],
 ) -> None:
     """Show the table of a run, the answer in sentences, and what to type next."""
-    screen.table(record.levels())
+    levels = record.levels()
+    screen.table(levels)
+    if lengths := format_lengths(levels):
+        screen.say(lengths)
     if settings.request.cache == "both":
         for row in record.rows(CACHE_EFFECT, [record.id]):
             screen.say(format_cache_effect(row) + describe_misses(row))

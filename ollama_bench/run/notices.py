@@ -23,6 +23,11 @@ def warn_of_settings(
         screen.warn(
             f"ignoring repeated levels: {repeated} (use --repeat N to repeat all)"
         )
+    request = settings.request
+    if "num_ctx" in request.model_options and "openai" in request.protocols:
+        screen.warn(
+            "num_ctx has no effect with --api openai: set the context where the server is started"
+        )
     if settings.judging.report and sys.flags.optimize > 1:
         raise RunError(
             "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or omit --report"

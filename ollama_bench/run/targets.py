@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from ollama_bench.inputs.calibration import (
+    Calibration,
+    make_probes,
+    solve,
+)
 from ollama_bench.inputs.settings import RequestSettings
 from ollama_bench.load import load
-from ollama_bench.load.attempt import Limits, Task
+from ollama_bench.load.attempt import Limits, Outcome, Task
 from ollama_bench.monitor import parallel_advice
 from ollama_bench.monitor.monitor import Monitor
+from ollama_bench.protocols.json_values import read_count
 from ollama_bench.run.error import RunError
 from ollama_bench.run.model_names import ReplyNames
 from ollama_bench.run.record import RunRecord
@@ -25,8 +33,19 @@ WARMUP_TOKENS = 8
 # a server that vanished may take so long to come back: vLLM loads for a minute
 COME_BACK_S = 120.0
 ASK_AGAIN_S = 0.5
-STORED = """
-SELECT id, model, host,
+# of each that calibrates: all words are asked for, none of the reply
+PROBE_TOKENS = 1
+PROBE_PREFIXES = 4
+# a prompt as long has every word so often that it needs no probe of its own
+SURE_TOKENS = 1000
+CALIBRATION_COLUMNS = {  # column of target: field of Calibration
+    "prompt_overhead_tokens": "overhead",
+    "tokens_per_prefix": "per_prefix",
+    "tokens_per_word": "per_word",
+    "tokens_per_character": "per_character",
+}
+STORED = f"""
+SELECT id, model, host, {", ".join(CALIBRATION_COLUMNS)},
   EXISTS (SELECT 1 FROM request WHERE target_id = target.id) AS is_measured
 FROM target WHERE run_id = ?"""
 
@@ -34,6 +53,16 @@ FROM target WHERE run_id = ?"""
 def unique_prefix() -> str:
     """Put before a prompt, it misses every prompt cache and makes prefill real work."""
     return f"[{os.urandom(6).hex()}]"
+
+
+@dataclass
+class TargetFacts:
+    """What making and judging requests needs to know of a model on a server."""
+
+    context_tokens: int | None = None  # of a slot
+    counts_cached: bool = True  # its count of prompt tokens has them all
+    # None: made-up prompts have about a token a word
+    calibration: Calibration | None = None
 
 
 class Targets:
@@ -58,6 +87,7 @@ class Targets:
         )
         self.reply_names = ReplyNames(screen.warn)
         self._ids: dict[tuple[str, str], int] = {}
+        self._facts: dict[tuple[str, str], TargetFacts] = {}
         self._lost: set[str] = set()  # servers that did not come back
         # targets measured before --resume: their rows stay as they are
         self._measured: set[int] = set()
@@ -67,6 +97,15 @@ class Targets:
         rows = self._record.rows(STORED, [self._record.id])
         self._measured = {row["id"] for row in rows if row["is_measured"]}
         self._ids = {(row["model"], row["host"]): row["id"] for row in rows}
+        for row in rows:
+            fields = {
+                field: row[column]
+                for column, field in CALIBRATION_COLUMNS.items()
+            }
+            if None not in fields.values():
+                self._facts[row["model"], row["host"]] = TargetFacts(
+                    calibration=Calibration(**fields)
+                )
         for model in self._request.models:
             for server in self.servers:
                 if (model, server.url) not in self._ids:
@@ -87,6 +126,9 @@ class Targets:
     def id(self, model: str, server: Server) -> int:
         return self._ids[model, server.url]
 
+    def facts(self, model: str, server: Server) -> TargetFacts:
+        return self._facts.setdefault((model, server.url), TargetFacts())
+
     def warm_all(
         self, models: Sequence[str], warmup: int, monitor: Monitor | None
     ) -> None:
@@ -95,6 +137,9 @@ class Targets:
             for server in self.servers:
                 self.warm(server, model, warmup)
                 self._describe(server, model, monitor)
+                if self._request.prompt_tokens:
+                    self._check_context(server, model)
+                    self._calibrate(server, model, warmup)
 
     def warm(self, server: Server, model: str, warmup: int) -> None:
         """Load the model with the run's own options. Raises RunError."""
@@ -107,9 +152,15 @@ class Targets:
             self._warm_once(server, model)
 
     def _warm_once(self, server: Server, model: str) -> None:
+        prompt = f"{unique_prefix()} {self._request.prompt}"
+        tokens = min(self._request.tokens or WARMUP_TOKENS, WARMUP_TOKENS)
+        self._ask(server, model, prompt, tokens)
+
+    def _ask(
+        self, server: Server, model: str, prompt: str, tokens: int
+    ) -> Outcome | None:
+        """Make one request that is not counted; None if interrupted. Raises RunError."""
         request = self._request
-        prompt = f"{unique_prefix()} {request.prompt}"
-        tokens = min(request.tokens or WARMUP_TOKENS, WARMUP_TOKENS)
         options = dict(request.model_options)
         body = server.protocol.build_body(
             model, prompt, tokens, request.think, options
@@ -128,14 +179,14 @@ class Targets:
         )
         burst.run()
         if not burst.outcomes:  # interrupted before it was sent
-            return
+            return None
         outcome = burst.outcomes[0]
         self.reply_names.note(outcome)
         if (
             outcome.status in ("completed", "empty")
             or self._interrupt.is_set()
         ):
-            return
+            return outcome
         code = (
             f" {outcome.http_status}"
             if outcome.http_status not in (None, 200)
@@ -145,6 +196,80 @@ class Targets:
         raise RunError(
             f"cannot warm up {model!r}: {outcome.status}{code}: {outcome.error}{advice}"
         )
+
+    def _check_context(self, server: Server, model: str) -> None:
+        """Raise RunError if made-up prompts cannot fit; warn if a whole reply cannot."""
+        asked, context = (
+            self._request.prompt_tokens or 0,
+            self.facts(model, server).context_tokens,
+        )
+        if context is None:
+            return
+        if asked >= context:
+            raise RunError(
+                f"--prompt-tokens {asked} exceeds the context of {context:,} tokens that {model} "
+                f"has at {server.url}: use fewer, or a larger context{hint_at_context(server)}"
+            )
+        if asked + (self._request.tokens or 0) > context:
+            self._screen.warn(
+                f"{model}: prompts of {asked:,} tokens leave {context - asked:,} of the context "
+                f"of {context:,} for the reply"
+            )
+
+    def _calibrate(self, server: Server, model: str, warmup: int) -> None:
+        """Learn how many tokens the server makes of words, once a run; say it if it cannot be."""
+        facts, target_id = (
+            self.facts(model, server),
+            self.id(model, server),
+        )
+        if facts.calibration or target_id in self._measured:
+            return
+        if not warmup:
+            why = "--warmup 0 measures none"
+        elif not facts.counts_cached:
+            why = "this version counts no tokens from the prompt cache"
+        else:
+            why = "the server's count of prompt tokens tells nothing"
+            facts.calibration = self._measure_words(server, model)
+        if facts.calibration is None:
+            if not self._interrupt.is_set():
+                self._screen.warn(
+                    f"{model}: prompt lengths are estimates: {why}"
+                )
+            return
+        columns = {
+            column: getattr(facts.calibration, field)
+            for column, field in CALIBRATION_COLUMNS.items()
+        }
+        self._record.writer.update("target", target_id, columns)
+
+    def _measure_words(
+        self, server: Server, model: str
+    ) -> Calibration | None:
+        prefixes = [unique_prefix() for _ in range(PROBE_PREFIXES)]
+        counts = []
+        for probe in make_probes(random.Random(), prefixes):
+            counted = self._count_tokens(server, model, probe)
+            if counted is None:
+                return None
+            counts.append(counted)
+        found = solve(counts, PROBE_PREFIXES)
+        asked = self._request.prompt_tokens or 0
+        if found is None or asked >= SURE_TOKENS:
+            return found
+        text = found.make_text(
+            asked, random.Random(), self._request.cache != "warm"
+        )
+        counted = self._count_tokens(server, model, text)
+        return found if counted is None else found.correct(text, counted)
+
+    def _count_tokens(
+        self, server: Server, model: str, prompt: str
+    ) -> int | None:
+        """Return how many tokens the server counts in a prompt; None if it does not say."""
+        outcome = self._ask(server, model, prompt, PROBE_TOKENS)
+        summary = outcome.summary if outcome else None
+        return summary.prompt_tokens if summary else None
 
     def _describe(
         self, server: Server, model: str, monitor: Monitor | None
@@ -159,6 +284,18 @@ class Targets:
             target["slots"], target["slots_source"] = monitor.slots(
                 server.port
             )
+        facts = self.facts(model, server)
+        if (
+            server.protocol.name == "ollama"
+            and not target["context_tokens"]
+        ):
+            # an old version does not say it, but does as it is told
+            asked = read_count(self._request.model_options.get("num_ctx"))
+            target["context_tokens"] = asked
+        facts.context_tokens = target["context_tokens"]
+        facts.counts_cached = server.protocol.counts_cached(
+            target["server_version"]
+        )
         target_id = self.id(model, server)
         if target_id not in self._measured:
             self._record.writer.update("target", target_id, target)
@@ -195,3 +332,9 @@ class Targets:
                 return
         self._lost.add(server.url)
         self._screen.warn(f"{server.url} did not come back")
+
+
+def hint_at_context(server: Server) -> str:
+    return (
+        " (--option num_ctx=N)" if server.protocol.name == "ollama" else ""
+    )

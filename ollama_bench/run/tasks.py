@@ -7,8 +7,10 @@ import random
 from collections.abc import Sequence
 
 from ollama_bench.inputs import prompts
+from ollama_bench.inputs.calibration import Calibration
 from ollama_bench.inputs.settings import LoadSettings, RequestSettings
 from ollama_bench.load.attempt import Outcome, Task
+from ollama_bench.load.lengths import Lengths
 from ollama_bench.run.plan import Level
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets, unique_prefix
@@ -35,7 +37,7 @@ class PromptOrder:
         return len(self._order)
 
     def prompt(
-        self, number: int, level: Level
+        self, number: int, level: Level, calibration: Calibration | None
     ) -> tuple[prompts.Prompt, int | None]:
         """Return a request's prompt and its line in the file, None without a file."""
         place = self._order[(number - 1) % len(self._order)]
@@ -43,7 +45,12 @@ class PromptOrder:
             draw = random.Random(
                 f"{self.seed} {level.concurrency} {level.repeat} {number}"
             )
-            return prompts.made_up(self.random_tokens, draw), None
+            if calibration is None:
+                return prompts.made_up(self.random_tokens, draw), None
+            text = calibration.make_text(
+                self.random_tokens, draw, level.cache == "cold"
+            )
+            return prompts.Prompt((text,)), None
         return self._prompts[place], place + 1 if self.is_file else None
 
 
@@ -62,12 +69,16 @@ class TaskSource:
 
     def task(self, number: int) -> Task:
         """Return the task of a request's number within the level, from 1."""
-        prompt, line = self._order.prompt(number, self._level)
         servers = self._targets.servers
+        server = servers[(number - 1) % len(servers)]
+        facts = self._targets.facts(self._level.model, server)
+        prompt, line = self._order.prompt(
+            number, self._level, facts.calibration
+        )
         conversation = Conversation(
             self._level.model,
             self._request,
-            servers[(number - 1) % len(servers)],
+            server,
             self._targets,
             prompt,
             line,
@@ -109,6 +120,7 @@ class Conversation:
     ) -> None:
         self._model, self._request, self._server = model, request, server
         self._target_id = targets.id(model, server)
+        self._facts = targets.facts(model, server)
         self._prompt, self._line, self._prefix = prompt, line, prefix
 
     def turn(
@@ -140,6 +152,24 @@ class Conversation:
             turn,
             follow if turn < len(self._prompt.turns) else None,
             server.secret,
+            self._lengths(
+                [question, *(text for pair in history for text in pair)]
+            ),
+        )
+
+    def _lengths(self, texts: Sequence[str]) -> Lengths:
+        """Return how long prompt and reply are at least and at most, as far as it is known.
+
+        texts: what was said up to now, without the system prompt, which a template may leave out.
+        """
+        facts = self._facts
+        tokens = sum(len(text.split()) for text in texts)
+        if self._request.prompt_tokens and facts.calibration:
+            tokens = self._request.prompt_tokens
+        return Lengths(
+            tokens if facts.counts_cached else None,
+            self._prompt.tokens or self._request.tokens,
+            facts.context_tokens,
         )
 
     def _body(

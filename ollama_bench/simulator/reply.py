@@ -51,8 +51,9 @@ class Question:
 class Reply:
     """A stream of tokens that are due one after the other.
 
-    Faults change it before it begins: they set count, reasoning_count, text, send, framing and
-    held, and add to interceptors, rewriters and closers. Tokens are numbered from 0.
+    Faults change it before it begins: they set count, reasoning_count, prompt_tokens, done_reason,
+    text, send, framing and held, and add to interceptors, rewriters and closers. Tokens are
+    numbered from 0.
     """
 
     def __init__(
@@ -74,8 +75,9 @@ class Reply:
         self.reasoning_count = (
             int(planned * REASONING_RATIO) if question.thinks else 0
         )
-        self._done_reason = "length" if 0 < limit < planned else "stop"
+        self.done_reason = "length" if 0 < limit < planned else "stop"
         self._prompt = question.prompt
+        self.prompt_tokens = len(question.prompt.split())
 
         # What faults may replace or add to.
         words = Words(
@@ -177,8 +179,8 @@ class Reply:
             self.read_ns if self._admitted_ns is None else self._admitted_ns
         )
         return Ending(
-            done_reason=self._done_reason,
-            prompt_tokens=len(self._prompt.split()),
+            done_reason=self.done_reason,
+            prompt_tokens=self.prompt_tokens,
             output_tokens=self.count,
             total_ns=end_ns - self.read_ns,
             load_ns=self._load_ns,

@@ -160,3 +160,22 @@ def format_host(row: Row) -> str:
         f" {format_speed(row['tokens_per_s_mean'])} tokens/s each,"
         f" {format_speed(row['output_tokens_per_s'])} all"
     )
+
+
+def format_lengths(rows: Sequence[Row]) -> str:
+    """Return how long prompts and replies were, least and most of the levels; "" if unknown."""
+    words = {
+        "prompt_tokens_mean": "prompts of {} tokens",
+        "output_tokens_mean": "replies of {} tokens",
+    }
+    parts = []
+    for column, text in words.items():
+        means = [row[column] for row in rows if row[column] is not None]
+        ends = (
+            dict.fromkeys(f"{end:,.0f}" for end in (min(means), max(means)))
+            if means
+            else {}
+        )
+        if ends:
+            parts.append(text.format(" to ".join(ends)))
+    return f"  {', '.join(parts)} (mean of a level)" if parts else ""

@@ -51,6 +51,14 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
             "1 of the requests at 1 at once ended stalled: no byte for 60 s",
         ),
         (
+            "UPDATE request SET prompt_cut = 1, prompt_tokens = 2050 WHERE id = 1",
+            "the server cut 1 prompts at 1 at once (it counted 2,050 tokens)",
+        ),
+        (
+            "UPDATE request SET reply_cut = 1 WHERE level_id IN (1, 2)",
+            "3 replies ended with the context at 1 and 2 at once",
+        ),
+        (
             "UPDATE level SET on_battery = 1 WHERE concurrency IN (2, 4)",
             "this machine ran on battery at 2 and 4 at once",
         ),

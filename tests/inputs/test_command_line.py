@@ -16,6 +16,14 @@ WRONG = [
     (["1", "--host", "ftp://x"], "http"),
     (["1", "--option", "x"], "invalid --option 'x': expected KEY=VALUE"),
     (
+        ["1", "--option", "temprature=0"],
+        "invalid model option 'temprature': did you mean temperature?",
+    ),
+    (
+        ["1", "--option", "xyz=0"],
+        "invalid model option 'xyz': expected one of draft_num_predict,",
+    ),
+    (
         ["1", "--tokens", "0"],
         "invalid --tokens '0': expected an integer from 1",
     ),
@@ -194,13 +202,13 @@ def test_each_server_is_measured_once_by_its_protocol(hosts, apis, servers):
 
 
 def test_model_options_have_json_values():
-    texts = ("num_ctx=4096", "temperature=0.5", "stop=END", "mmap=true")
+    texts = ("num_ctx=4096", "temperature=0.5", "stop=END", "use_mmap=true")
     found = parse(["1", *(f"--option={text}" for text in texts)])
     expected = {
         "num_ctx": 4096,
         "temperature": 0.5,
         "stop": "END",
-        "mmap": True,
+        "use_mmap": True,
     }
     assert found.request.model_options == expected
 

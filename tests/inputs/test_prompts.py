@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_bench.inputs import prompt_file, prompts
+from ollama_bench.inputs import prompt_file, prompts, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -232,7 +232,7 @@ def test_a_pipe_that_gives_its_text_once_is_enough(tmp_path):
 
 MEASURE = """
 import resource, sys
-from ollama_bench.inputs import prompt_file, prompts
+from ollama_bench.inputs import prompt_file, prompts, resolve
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = prompts.read(sys.argv[1])
 print(len(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -268,3 +268,14 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path):
 
 def test_sharegpts_own_file_is_not_too_large():
     assert prompt_file.FILE_BYTES > 700e6
+
+
+def test_an_option_of_an_entry_that_ollama_does_not_know_is_refused(
+    tmp_path,
+):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "why?", "options": {"tempretur": 0}}\n')
+    with pytest.raises(ValueError, match="did you mean temperature"):
+        resolve.resolve({"levels": "1", "prompts": str(path)}, {}, {})
+    texts = {"levels": "1", "prompts": str(path), "api": ["openai"]}
+    assert resolve.resolve(texts, {}, {})

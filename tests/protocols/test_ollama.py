@@ -79,6 +79,7 @@ def test_body():
         "model": "m",
         "prompt": "p",
         "stream": True,
+        "truncate": False,
         "options": {"seed": 1, "num_predict": 9},
         "think": True,
     }
@@ -86,6 +87,7 @@ def test_body():
         "model": "m",
         "prompt": "p",
         "stream": True,
+        "truncate": False,
     }
 
 
@@ -93,3 +95,19 @@ def test_earlier_turns_precede_the_prompt_as_a_transcript():
     body = Ollama().build_body("m", "p", system="s", history=[("q", "a")])
     assert body["prompt"] == "User: q\n\nAssistant: a\n\nUser: p"
     assert body["system"] == "s"
+
+
+@pytest.mark.parametrize(
+    ("version", "counts"),
+    [
+        ("0.1.33", False),
+        ("0.3.14", False),
+        ("0.4.0", True),
+        ("0.30.0", False),
+        ("0.30.1", True),
+        ("0.32.15", True),
+        (None, True),
+    ],
+)
+def test_versions_that_count_no_cached_tokens(version, counts):
+    assert Ollama().counts_cached(version) is counts

@@ -162,7 +162,8 @@ def test_the_end_has_table_answer_and_what_to_type(path):
     )
     assert (
         len(screen.tables[0]) == 3
-        and "One request alone gets" in screen.said[1]
+        and "One request alone gets" in screen.said[2]
+        and "prompts of 30 tokens, replies of 60 tokens" in screen.said[0]
     )
     assert (
         "run 1 is in " in screen.said[-1] and "--run 1 " in screen.said[-1]

@@ -1,9 +1,12 @@
-"""A server that vanishes between two levels."""
+"""Models on servers: one that vanishes between two levels, what is known of one before."""
 
 import types
 
+import pytest
+
+from ollama_bench.inputs.calibration import Calibration
 from ollama_bench.run import targets
-from ollama_bench.run.targets import Targets
+from ollama_bench.run.targets import CALIBRATION_COLUMNS, Targets
 
 
 class Fickle:
@@ -58,3 +61,24 @@ def test_a_lost_server_that_answers_is_waited_for_again(monkeypatch):
     made.wait_for("m", 1)
     made.wait_for("m", 1)
     assert said.count("http://127.0.0.1:1 did not come back") == 2
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ((9.0, 13.0, 1.0, 0.0), Calibration(9.0, 13.0, 1.0, 0.0)),
+        ((None, None, None, None), None),
+    ],
+)
+def test_a_resumed_run_makes_prompts_as_it_did_before(stored, expected):
+    """Its prompts are the same only if the calibration is."""
+    server = Fickle()
+    row = {"id": 1, "model": "m", "host": server.url, "is_measured": 1}
+    row |= dict(zip(CALIBRATION_COLUMNS, stored, strict=True))
+    record = types.SimpleNamespace(id=1, rows=lambda *_: [row])
+    request = types.SimpleNamespace(models=["m"], prompt_tokens=500)
+    made = Targets(record, [server], request, *[None] * 4)
+    assert made.facts("m", server).calibration == expected
+    # measured without one before: it stays so, and nothing is asked
+    made._calibrate(server, "m", 1)
+    assert made.facts("m", server).calibration == expected

@@ -101,6 +101,17 @@ FAULTS = {
         and len(done_lines(a)) == 1
     ),
     "escape_codes:error": lambda a: "\x1b" in lines_of(a.body)[-1]["error"],
+    "cut_prompt:2": lambda a: done_lines(a)[0]["prompt_eval_count"] == 2,
+    "context:3": lambda a: (
+        # truncate is on where a request does not say
+        done_lines(a)[0]["prompt_eval_count"] == 1
+        and done_lines(a)[0]["eval_count"] == 2
+    ),
+    "context:7": lambda a: (
+        len(lines_of(a.body)) == 5
+        and done_lines(a)[0]["eval_count"] == 4
+        and done_lines(a)[0]["done_reason"] == "length"
+    ),
     "error_first": lambda a: (
         a.status == 200 and [*lines_of(a.body)[0]] == ["error"]
     ),
@@ -184,7 +195,22 @@ def test_every_fault_is_tested_and_listed():
     } | {"crash"}
 
 
+def test_a_prompt_that_exceeds_the_context_is_refused_without_truncate(
+    quick,
+):
+    answer = generate(
+        quick, headers=["X-Sim-Fault: context:3"], truncate=False
+    )
+    error = json.loads(json.loads(answer.body)["error"])["error"]
+    assert answer.status == 400
+    assert (error["n_prompt_tokens"], error["n_ctx"]) == (3, 3)
+
+
 OPENAI_FAULTS = {
+    "context:3": lambda a: (
+        a.status == 400 and json.loads(a.body)["error"]["n_ctx"] == 3
+    ),
+    "context:5": lambda a: b'"finish_reason":"length"' in a.body,
     "pings:2": lambda a: (
         a.body.startswith(b":\n\n")
         and a.body.count(b":\n\n") == 13

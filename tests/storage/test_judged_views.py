@@ -193,3 +193,19 @@ def test_cache_effect_tells_how_much_was_hit(database):
         0.8,
         0.75,
     )
+
+
+def test_what_the_context_cut_is_not_good(database):
+    database["objective"].insert(
+        {"run_id": 1, "metric": "ttft_s", "bound": 2.0}
+    )
+    level(database, concurrency=4)
+    request(database, 1, first=1, last=5, prompt_cut=0, reply_cut=0)
+    request(database, 2, first=1, last=5)  # not known
+    request(database, 3, first=1, last=5, prompt_cut=1)
+    request(database, 4, first=1, last=5, prompt_cut=0, reply_cut=1)
+    row = one(database, "level_summary")
+    assert (row["good_requests"], row["good_ratio"]) == (2, 0.5)
+    assert (row["prompts_cut"], row["replies_cut"]) == (1, 1)
+    (study,) = selection.choose(database, [], [])
+    assert shares(database, study, {"ttft": 2.0}) == {1: 0.5}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ollama_bench.simulator.faults import (
     connections,
     content,
+    contexts,
     endings,
     framings,
     refusals,
@@ -16,6 +17,7 @@ FAULTS: FaultTable = {
     **connections.FAULTS,
     **framings.FAULTS,
     **content.FAULTS,
+    **contexts.FAULTS,
     **endings.FAULTS,
 }
 
