@@ -172,7 +172,8 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
 CREATE TABLE IF NOT EXISTS reply (  -- the text of one request
   request_id INTEGER PRIMARY KEY REFERENCES request (id),
   reasoning TEXT,                    -- what the model thought
-  answer TEXT                        -- what the model answered
+  answer TEXT,                       -- what the model answered
+  tool_calls TEXT                    -- tools that the model called, as JSON in the form of its protocol; NULL without any
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS chunk (  -- one piece of streamed text; several tokens may share one

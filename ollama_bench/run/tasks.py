@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
 
 from ollama_bench.inputs import prompts
 from ollama_bench.inputs.settings import LoadSettings, RequestSettings
 from ollama_bench.load.attempt import Outcome, Task
+from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.run.plan import Level
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets, unique_prefix
 
-# question and answer of each earlier turn
-History = tuple[tuple[str, str], ...]
+Messages = tuple[JsonObject, ...]
 
 
 class PromptOrder:
@@ -27,7 +26,7 @@ class PromptOrder:
         self._prompts = (
             prompts.read(request.prompts_file)
             if request.prompts_file is not None
-            else [prompts.Prompt((request.prompt,))]
+            else [prompts.ask(request.prompt)]
         )
         self._order = prompts.shuffled(len(self._prompts), seed)
 
@@ -73,7 +72,7 @@ class TaskSource:
             line,
             unique_prefix() if self._level.cache == "cold" else None,
         )
-        return conversation.turn(number)
+        return conversation.first_turn(number)
 
     def first_tasks(self, load: LoadSettings) -> list[Task]:
         """Return the tasks that fill a prompt cache: each body once, but one for each slot."""
@@ -111,28 +110,43 @@ class Conversation:
         self._target_id = targets.id(model, server)
         self._prompt, self._line, self._prefix = prompt, line, prefix
 
-    def turn(
-        self, number: int, turn: int = 1, history: History = ()
-    ) -> Task:
-        """Return the task of a turn, from 1."""
-        text = self._prompt.turns[turn - 1]
-        question = (
-            f"{self._prefix} {text}" if self._prefix and turn == 1 else text
+    def first_turn(self, number: int) -> Task:
+        system = self._prompt.system
+        said: Messages = (
+            ({"role": "system", "content": system},)
+            if system and self._prompt.is_chat
+            else ()
         )
-        server = self._server
+        first = tuple(map(self._add_prefix, self._prompt.turns[0]))
+        return self._turn(number, 1, said + first)
+
+    def _add_prefix(self, message: JsonObject) -> JsonObject:
+        """Return a message of the first turn; the prefix precedes what the user says."""
+        if self._prefix is None or message["role"] != "user":
+            return message
+        content = f"{self._prefix} {message['content']}"
+        return {**message, "content": content}
+
+    def _turn(self, number: int, turn: int, messages: Messages) -> Task:
+        """Return the task of a turn, from 1; messages are all up to it."""
+        server, protocol = self._server, self._server.protocol
 
         def follow(next_number: int, outcome: Outcome) -> Task:
-            return self.turn(
-                next_number,
-                turn + 1,
-                (*history, (question, outcome.answer)),
+            said = self._prompt.turns[turn]
+            # the call of tools that the file's results belong to
+            has_reply = said[0]["role"] == "assistant"
+            reply = () if has_reply else (make_reply(outcome),)
+            return self._turn(
+                next_number, turn + 1, messages + reply + said
             )
 
+        is_chat = self._prompt.is_chat
+        path = protocol.chat_path if is_chat else protocol.path
         return Task(
             number,
-            server.protocol,
-            server.url + server.protocol.path,
-            self._body(question, history),
+            protocol,
+            server.url + path,
+            self._body(messages),
             server.headers,
             self._prefix,
             self._target_id,
@@ -142,16 +156,35 @@ class Conversation:
             server.secret,
         )
 
-    def _body(
-        self, question: str, history: Sequence[tuple[str, str]]
-    ) -> dict[str, object]:
+    def _body(self, messages: Messages) -> JsonObject:
         request, prompt = self._request, self._prompt
-        return self._server.protocol.build_body(
-            self._model,
-            question,
+        protocol, tokens = (
+            self._server.protocol,
             prompt.tokens or request.tokens,
-            request.think,
-            {**request.model_options, **prompt.options},
-            prompt.system,
-            history,
         )
+        options = {**request.model_options, **prompt.options}
+        if prompt.is_chat:
+            return protocol.build_chat(
+                self._model,
+                messages,
+                tokens,
+                request.think,
+                options,
+                prompt.tools,
+            )
+        return protocol.build_body(
+            self._model,
+            str(messages[-1]["content"]),
+            tokens,
+            request.think,
+            options,
+            prompt.system,
+        )
+
+
+def make_reply(outcome: Outcome) -> JsonObject:
+    """Return the server's reply as a message of the next turn; reasoning is not sent back."""
+    reply: JsonObject = {"role": "assistant", "content": outcome.answer}
+    if outcome.tool_calls:
+        reply["tool_calls"] = outcome.tool_calls
+    return reply
