@@ -184,7 +184,8 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
 CREATE TABLE IF NOT EXISTS reply (  -- the text of one request
   request_id INTEGER PRIMARY KEY REFERENCES request (id),
   reasoning TEXT,                    -- what the model thought
-  answer TEXT                        -- what the model answered
+  answer TEXT,                       -- what the model answered
+  tool_calls TEXT                    -- tools that the model called, as JSON in the form of its protocol; NULL without any
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS chunk (  -- one piece of streamed text; several tokens may share one
@@ -471,6 +472,45 @@ FROM level_summary AS cold JOIN level_summary AS warm
 LEFT JOIN hits AS cold_hits ON cold_hits.level_id = cold.level_id
 LEFT JOIN hits AS warm_hits ON warm_hits.level_id = warm.level_id
 WHERE cold.status = 'finished' AND warm.status = 'finished';
+
+DROP VIEW IF EXISTS turn_summary;
+CREATE VIEW turn_summary AS  -- each level by turn of its conversations: how long each turn waits, and what the prompt cache spares it
+WITH first_speed AS (  -- prompt tokens per ns of prefill where nothing is cached: first turns whose prompts have a prefix of their own
+  SELECT level_id, target_id, sum(prompt_tokens) * 1.0 / nullif(sum(server_prefill_ns), 0) AS tokens_per_ns
+  FROM request JOIN level ON level.id = level_id
+  WHERE request.status = 'completed' AND turn = 1 AND cache = 'cold' AND prompt_tokens IS NOT NULL AND server_prefill_ns IS NOT NULL
+  GROUP BY level_id, target_id
+), asked AS (
+  SELECT request.level_id, turn, request.status, ttft_s, prompt_tokens, server_prefill_ns, cached_tokens,
+    CASE WHEN cached_tokens IS NOT NULL THEN 'server'
+      WHEN turn > 1 AND server_prefill_ns IS NOT NULL AND tokens_per_ns IS NOT NULL THEN 'prefill time' END AS cached_source,
+    CASE WHEN cached_tokens IS NOT NULL THEN max(0, prompt_tokens - cached_tokens)
+      WHEN turn = 1 AND cache = 'cold' THEN prompt_tokens
+      WHEN turn > 1 THEN min(prompt_tokens, server_prefill_ns * tokens_per_ns) END AS evaluated_tokens,
+    row_number() OVER (PARTITION BY request.level_id, turn, request.status ORDER BY ttft_s) AS rank,
+    count(*) OVER (PARTITION BY request.level_id, turn, request.status) AS n
+  FROM request JOIN level ON level.id = request.level_id
+  LEFT JOIN first_speed ON first_speed.level_id = request.level_id AND first_speed.target_id IS request.target_id
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated, turn,
+  count(*) AS requests, sum(asked.status = 'completed') AS completed,
+  sum(asked.status NOT IN ('completed', 'in_flight')) AS errors,
+  avg(CASE WHEN asked.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
+  max(CASE WHEN asked.status = 'completed' AND rank = (n + 1) / 2 THEN ttft_s END) AS ttft_p50_s,
+  avg(CASE WHEN asked.status = 'completed' THEN prompt_tokens END) AS prompt_tokens_mean,  -- mean, cached ones included
+  avg(CASE WHEN asked.status = 'completed' THEN evaluated_tokens END) AS evaluated_tokens_mean,  -- mean of those that the cache did not spare; see cached_source
+  1 - sum(CASE WHEN asked.status = 'completed' AND cached_source IS NOT NULL THEN evaluated_tokens END)
+    / nullif(sum(CASE WHEN asked.status = 'completed' AND cached_source IS NOT NULL THEN prompt_tokens END) * 1.0, 0)
+    AS cached_ratio,  -- cached tokens / prompt tokens
+  group_concat(DISTINCT CASE WHEN asked.status = 'completed' THEN cached_source END)
+    AS cached_source,  -- server: it counts cached tokens; prefill time: estimated, as if the first turns were cached nowhere and the others evaluated at their speed
+  avg(CASE WHEN asked.status = 'completed' THEN server_prefill_ns END) / 1e9 AS prefill_s,  -- mean
+  sum(CASE WHEN asked.status = 'completed' AND server_prefill_ns IS NOT NULL AND cached_source IS NOT 'prefill time' THEN evaluated_tokens END) * 1e9
+    / nullif(sum(CASE WHEN asked.status = 'completed' AND cached_source IS NOT 'prefill time' AND evaluated_tokens IS NOT NULL THEN server_prefill_ns END), 0)
+    AS prefill_tokens_per_s,  -- evaluated tokens / prefill time; NULL where they are an estimate made of that time
+  level.cache, level.id AS level_id
+FROM asked JOIN level ON level.id = asked.level_id JOIN run ON run.id = level.run_id
+GROUP BY level.id, turn;
 
 DROP VIEW IF EXISTS outcomes;
 CREATE VIEW outcomes AS  -- how the requests of each level ended, with one example of what was said

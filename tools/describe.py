@@ -87,7 +87,7 @@ WORDS = {  # columns that views compute, and keys
     "other_model": (
         "a model that replies named and that is not the one asked for; NULL without any"
     ),
-    "prompt_tokens_mean": "tokens of a completed request's prompt, mean",
+    "prompt_tokens_mean": "tokens of a completed request's prompt, cached ones included, mean",
     "output_tokens_mean": "tokens of a completed request's reply, mean",
     "prompts_cut": "completed requests whose prompt the server cut; none of them is good",
     "replies_cut": "completed requests whose reply ended with the context; none of them is good",
@@ -96,6 +96,17 @@ WORDS = {  # columns that views compute, and keys
     "queue_s": "waiting for a slot by the server's clock, mean",
     "load_s": "loading the model by the server's clock, mean",
     "prefill_s": "evaluating the prompt by the server's clock, mean",
+    "evaluated_tokens_mean": (
+        "tokens of a prompt that did not come from the prompt cache, mean; see cached_source"
+    ),
+    "cached_ratio": "share of the prompt tokens that came from the prompt cache, 0 to 1",
+    "cached_source": (
+        "how cached_ratio is known: server, by its own count; prefill time, estimated as if the "
+        "first turns were evaluated whole and what the others evaluated took as long each token"
+    ),
+    "prefill_tokens_per_s": (
+        "evaluated tokens per second of prefill; NULL where they are only known from that time"
+    ),
     "decode_s": "generating by the server's clock, mean",
     "total_s": "the whole request by the server's clock, mean",
     "idle_w": "mean power in the idle baseline",

@@ -80,6 +80,11 @@ ORDER BY name, device"""
 CACHE_EFFECT = """
 SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
 WHERE model = :model ORDER BY concurrency"""
+TURNS = """
+SELECT turn_summary.* FROM turn_summary JOIN chosen USING (run_id, model)
+WHERE model = :model AND level_id NOT IN (SELECT level_id FROM aside)
+  AND level_id IN (SELECT level_id FROM request WHERE turn > 1)
+ORDER BY concurrency, run_id, repeat, turn"""
 OBJECTIVES = "SELECT metric, bound FROM objective WHERE run_id = ?"
 
 
@@ -167,6 +172,7 @@ def read_study(database: Database, model: str) -> Study:
         outcomes=rows(OUTCOMES),
         sources=rows(SOURCES),
         cache_effect=rows(CACHE_EFFECT),
+        turns=rows(TURNS),
         objectives={row["metric"]: row["bound"] for row in bounds},
         folder=assign_folders(database)[model],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -32,6 +32,8 @@ class Study:
     cache_effect: list[Row]
     # column of request: bound that the newest run was judged by
     objectives: Mapping[str, float]
+    # of the view turn_summary: levels of conversations
+    turns: list[Row] = field(default_factory=list)
     # of its files: no other model of the results file has it
     folder: str = ""
 

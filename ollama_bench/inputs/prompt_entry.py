@@ -7,6 +7,8 @@
     {"conversations": [{"from": "human", "value": "..."}]}     ShareGPT's form
 
 The last two may hold a system prompt: {"role": "system", ...}, {"from": "system", ...}.
+All but the first two are chats: the server's own replies take the place of the assistant's words.
+Messages of tools, and the call that each of them answers, stay; "tools" says which there are.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from typing import Any
 USERS = ("human", "user")
 SYSTEMS = ("system", "developer")
 MOST_TOKENS = 2**31 - 1
+Message = dict[str, Any]  # in OpenAI's form
+Turn = tuple[Message, ...]  # what is said before a reply
 FORMS = (  # key of the list, key of the speaker, key of the words
     ("messages", "role", "content"),
     ("conversations", "from", "value"),
@@ -27,12 +31,23 @@ FORMS = (  # key of the list, key of the speaker, key of the words
 
 @dataclass(frozen=True)
 class Prompt:
-    """What one user asks: one question, or several, each after the reply to the one before."""
+    """What one user asks: one text, or a chat, each turn after the reply to the one before."""
 
-    turns: tuple[str, ...]
+    turns: tuple[Turn, ...]  # without the system prompt
     system: str | None = None
     tokens: int | None = None  # longest reply
     options: Mapping[str, object] = field(default_factory=dict)
+    is_chat: bool = False  # False: one turn of one text
+    tools: tuple[object, ...] = ()  # that the model may call in a chat
+
+
+def ask(text: str) -> Prompt:
+    """Return a single prompt of this text."""
+    return Prompt(((make_question(text),),))
+
+
+def make_question(text: object) -> Message:
+    return {"role": "user", "content": text}
 
 
 def read_entry(entry: object, where: str) -> Prompt:
@@ -48,15 +63,28 @@ def read_entry(entry: object, where: str) -> Prompt:
         )
     tokens = read_tokens(entry, where)
     options, system = entry.get("options", {}), find_system(entry)
+    tools = entry.get("tools") or []
     if not isinstance(options, dict):
         raise ValueError(f"{where}: invalid options: expected an object")
     if not isinstance(system, (str, type(None))):
         raise ValueError(f"{where}: invalid system: expected text")
-    if not can_be_sent([turns, system, options]):
+    if not isinstance(tools, list):
+        raise ValueError(f"{where}: invalid tools: expected a list")
+    if not can_be_sent([turns, system, options, tools]):
         raise ValueError(
             f"{where} is not JSON: it holds NaN, infinity or half a character"
         )
-    return Prompt(tuple(turns), system, tokens, options)
+    is_chat = "prompt" not in entry
+    if tools and not is_chat:
+        raise ValueError(f"{where}: tools need turns or messages")
+    return Prompt(
+        tuple(map(tuple, turns)),
+        system,
+        tokens,
+        options,
+        is_chat,
+        tuple(tools),
+    )
 
 
 def is_wordless(entry: object) -> bool:
@@ -73,19 +101,74 @@ def is_wordless(entry: object) -> bool:
     return not are_questions(find_turns(entry))
 
 
-def are_questions(turns: list[Any]) -> bool:
+def are_questions(turns: list[list[Message]]) -> bool:
+    """Tell whether there are turns, and whatever the user says in them is text."""
     return bool(turns) and all(
-        isinstance(turn, str) and turn for turn in turns
+        isinstance(message["content"], str) and message["content"]
+        for turn in turns
+        for message in turn
+        if message["role"] == "user"
     )
 
 
-def find_turns(entry: Mapping[str, Any]) -> list[Any]:
-    """Return what the user says, turn by turn."""
+def find_turns(entry: Mapping[str, Any]) -> list[list[Message]]:
+    """Return what is said before each reply."""
     if "prompt" in entry:
-        return [entry["prompt"]]
+        return [[make_question(entry["prompt"])]]
     if isinstance(entry.get("turns"), list):
-        return list(entry["turns"])
-    return words_of(entry, USERS)
+        return [[make_question(text)] for text in entry["turns"]]
+    return split_turns(find_messages(entry))
+
+
+def split_turns(messages: list[Message]) -> list[list[Message]]:
+    """Split a chat where a reply is due: after the user's words, and after results of tools.
+
+    An assistant's words are left out, for the server says its own; a call of tools stays before
+    its results, which would answer nothing without it.
+    """
+    turns: list[list[Message]] = []
+    said: list[Message] = []  # a call of tools, then its results
+    for message in messages:
+        role = message.get("role")
+        if role == "user":
+            turns.append([*(said if has_results(said) else []), message])
+            said = []
+        elif role == "tool":
+            said.append(message)
+        elif role == "assistant":
+            if has_results(said):
+                turns.append(said)
+            said = [message] if message.get("tool_calls") else []
+    if has_results(said):
+        turns.append(said)
+    return turns
+
+
+def has_results(said: list[Message]) -> bool:
+    return bool(said) and said[-1]["role"] == "tool"
+
+
+def find_messages(entry: Mapping[str, Any]) -> list[Message]:
+    """Return the messages or conversations of an entry as messages."""
+    for key, speaker, words in FORMS:
+        parts = entry.get(key)
+        if isinstance(parts, list):
+            return [
+                read_message(part, speaker, words)
+                for part in parts
+                if isinstance(part, dict)
+            ]
+    return []
+
+
+def read_message(part: Message, speaker: str, words: str) -> Message:
+    """Return a part as a message; what the user says has all that the file has with it."""
+    if part.get(speaker) in USERS:
+        content = {"role": "user", "content": part.get(words)}
+        return part | content if words == "content" else content
+    if words == "content":
+        return part
+    return {"role": "assistant", "content": part.get(words)}
 
 
 def find_system(entry: Mapping[str, Any]) -> object:

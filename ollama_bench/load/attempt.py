@@ -73,6 +73,7 @@ def make_request(
         stream.answer,
         stream.reasoning,
     )
+    outcome.tool_calls = stream.tool_calls
     outcome.sent_ns = exchange.sent_ns
     outcome.first_byte_ns = exchange.first_read_ns
     outcome.ended_ns = exchange.ended_ns

@@ -109,6 +109,8 @@ class Outcome:
     error: str | None = None
     answer: str = ""
     reasoning: str = ""
+    # as the protocol writes them
+    tool_calls: list[JsonObject] = field(default_factory=list)
     summary: StreamSummary | None = None
     # time from when it was due and a place was free until it was sent
     send_lag_ns: int | None = None

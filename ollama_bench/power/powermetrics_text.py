@@ -12,28 +12,29 @@ from ollama_bench.power.values import (
     invert_ratio,
 )
 
+NUMBER = r"([\d.,]+(?:e[+-]?\d+)?)"  # with the decimal point or comma of the log's locale
 HEADER = re.compile(
-    r"^\*\*\* (Sampled|Summary) system activity \(([^)]*)\) \(([\d.]+)ms elapsed\) \*\*\*",
+    rf"^\*\*\* (Sampled|Summary) system activity \(([^)]*)\) \({NUMBER}ms elapsed\) \*\*\*",
     re.M,
 )
 THERMAL = re.compile(r"^Current pressure level: (\w+)", re.M)
 # the first match of each field counts; spellings of macOS 11 to 27, then of Intel
 CPU_MW = [
-    re.compile(r"^CPU Power: ([\d.e+]+) mW", re.M),
-    re.compile(r"^Clusters Total Power: ([\d.e+]+) mW", re.M),
+    re.compile(rf"^CPU Power: {NUMBER} mW", re.M),
+    re.compile(rf"^Clusters Total Power: {NUMBER} mW", re.M),
 ]
-GPU_MW = [re.compile(r"^GPU Power: ([\d.e+]+) mW", re.M)]
-ANE_MW = [re.compile(r"^ANE Power: ([\d.e+]+) mW", re.M)]
-PACKAGE_W = [re.compile(r"package power [^:]*: ([\d.]+) ?W", re.M)]
-IDLE_PERCENT = [re.compile(r"^GPU idle residency:\s*([\d.]+)%", re.M)]
+GPU_MW = [re.compile(rf"^GPU Power: {NUMBER} mW", re.M)]
+ANE_MW = [re.compile(rf"^ANE Power: {NUMBER} mW", re.M)]
+PACKAGE_W = [re.compile(rf"package power [^:]*: {NUMBER} ?W", re.M)]
+IDLE_PERCENT = [re.compile(rf"^GPU idle residency:\s*{NUMBER}%", re.M)]
 BUSY_PERCENT = [
-    re.compile(r"^GPU (?:HW )?active residency:\s*([\d.]+)%", re.M),
-    re.compile(r"^GPU 0 GPU Busy\s*:\s*([\d.]+)%", re.M),
+    re.compile(rf"^GPU (?:HW )?active residency:\s*{NUMBER}%", re.M),
+    re.compile(rf"^GPU 0 GPU Busy\s*:\s*{NUMBER}%", re.M),
 ]
 GPU_MHZ = [
-    re.compile(r"^GPU (?:HW )?active frequency:\s*([\d.]+) ?MHz", re.M),
+    re.compile(rf"^GPU (?:HW )?active frequency:\s*{NUMBER} ?MHz", re.M),
     re.compile(
-        r"^GPU 0 average active frequency [^:]*:.*\(([\d.]+)Mhz\)", re.M
+        rf"^GPU 0 average active frequency [^:]*:.*\({NUMBER}Mhz\)", re.M
     ),
 ]
 
@@ -116,9 +117,9 @@ def find_number(patterns: list[re.Pattern[str]], text: str) -> float | None:
 
 
 def parse_decimal(text: str) -> float | None:
-    """Parse a number; None for a damaged one such as 1.2.3."""
+    """Parse a number; None for a damaged one such as 1.2.3 or 1.2,3."""
     try:
-        return as_number(float(text))
+        return as_number(float(text.replace(",", ".")))
     except ValueError:
         return None
 

@@ -8,9 +8,11 @@ import msgspec
 
 from ollama_bench.protocols.chunks import ANSWER, REASONING, StreamSummary
 from ollama_bench.protocols.errors import error_text, quote_line
+from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.protocols.secret import NO_SECRET, Secret
 from ollama_bench.protocols.text import replace_surrogates
 from ollama_bench.protocols.think_tags import ThinkTags
+from ollama_bench.protocols.tool_calls import ToolCalls
 
 MAX_LINE_BYTES = 64 << 20  # a longer line is no token and is dropped
 # Too short for a number or a nesting that Python's json refuses and msgspec does not.
@@ -37,6 +39,7 @@ class LineStream(ABC):
         self._answer: list[str] = []
         self._reasoning: list[str] = []
         self._tags = ThinkTags()
+        self._tool_calls = ToolCalls()
 
     @property
     def answer(self) -> str:
@@ -47,6 +50,11 @@ class LineStream(ABC):
     def reasoning(self) -> str:
         """The reasoning so far, without the API key."""
         return self._join(self._reasoning)
+
+    @property
+    def tool_calls(self) -> list[JsonObject]:
+        """The tool calls so far, in the form in which the next request repeats them."""
+        return self._tool_calls.collect()
 
     @property
     def buffered_bytes(self) -> int:

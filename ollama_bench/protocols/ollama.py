@@ -14,7 +14,7 @@ from ollama_bench.protocols.json_values import (
 )
 from ollama_bench.protocols.names import OLLAMA
 from ollama_bench.protocols.ollama_stream import OllamaStream
-from ollama_bench.protocols.protocol import GetJson, ProtocolError, Turn
+from ollama_bench.protocols.protocol import GetJson, ProtocolError
 from ollama_bench.protocols.secret import NO_SECRET, Secret
 from ollama_bench.protocols.target import Target, is_same_model
 
@@ -22,13 +22,14 @@ UNCACHED_ONLY = re.compile(r"0\.([123]\.|30\.0(\D|$))")
 
 
 class Ollama:
-    """The protocol of /api/generate."""
+    """The protocol of /api/generate, for one prompt, and of /api/chat, for the turns of a chat."""
 
     name = OLLAMA
     key_variable: str | None = None
     start_advice = "start Ollama (ollama serve)"
     download_command = "ollama pull"
     path = "/api/generate"
+    chat_path = "/api/chat"
     last_line_marks = (b"true",)
 
     def create_stream(self, secret: Secret = NO_SECRET) -> OllamaStream:
@@ -43,15 +44,11 @@ class Ollama:
         think: bool | None = None,
         options: JsonObject | None = None,
         system: str | None = None,
-        history: Sequence[Turn] = (),
     ) -> JsonObject:
         """Return the JSON body of one request.
 
         ``tokens`` is an upper bound, since Ollama cannot be told to ignore the end of the text.
-        ``history`` precedes the prompt as a transcript, since /api/generate takes no messages.
         """
-        if history:
-            prompt = f"{format_transcript(history)}User: {prompt}"
         body: JsonObject = {
             "model": model,
             "prompt": prompt,
@@ -68,6 +65,23 @@ class Ollama:
             body["think"] = think
         if system:
             body["system"] = system
+        return body
+
+    def build_chat(
+        self,
+        model: str,
+        messages: Sequence[JsonObject],
+        tokens: int | None = None,
+        think: bool | None = None,
+        options: JsonObject | None = None,
+        tools: Sequence[object] = (),
+    ) -> JsonObject:
+        """Return the JSON body of one turn of a chat, given all messages up to it."""
+        body = self.build_body(model, "", tokens, think, options)
+        del body["prompt"]
+        body["messages"] = [read_arguments(message) for message in messages]
+        if tools:
+            body["tools"] = list(tools)
         return body
 
     def is_last_line(self, line: bytes) -> bool:
@@ -124,13 +138,23 @@ class Ollama:
         return target
 
 
-def format_transcript(history: Sequence[Turn]) -> str:
-    """Write the earlier turns of a conversation as text."""
-    turns = [
-        f"User: {question}\n\nAssistant: {answer}\n\n"
-        for question, answer in history
-    ]
-    return "".join(turns)
+def read_arguments(message: JsonObject) -> JsonObject:
+    """Return a message whose tool calls have objects for arguments; OpenAI's have texts."""
+    calls = read_objects(message, "tool_calls")
+    if not calls:
+        return message
+    return {**message, "tool_calls": [read_call(call) for call in calls]}
+
+
+def read_call(call: JsonObject) -> JsonObject:
+    function = call.get("function")
+    if not isinstance(function, dict):
+        return call
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):
+        return call
+    read = parse_object(arguments.strip().encode())
+    return {**call, "function": {**function, "arguments": read or {}}}
 
 
 def read_details(target: Target, shown: JsonObject) -> None:

@@ -1,10 +1,10 @@
-"""Parses the stream of /api/generate: one JSON object a line, the last one with the counters."""
+"""Parses the streams of /api/generate and /api/chat: one JSON object a line, counters last."""
 
 from __future__ import annotations
 
 import msgspec
 
-from ollama_bench.protocols.chunks import REASONING
+from ollama_bench.protocols.chunks import ANSWER, REASONING
 from ollama_bench.protocols.errors import is_error
 from ollama_bench.protocols.json_values import (
     JsonObject,
@@ -20,9 +20,18 @@ from ollama_bench.protocols.line_stream import (
 )
 
 
+class UsualMessage(msgspec.Struct, gc=False):
+    """The text of a usual line of /api/chat."""
+
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: tuple[()] | None = None
+
+
 class UsualLine(msgspec.Struct, gc=False):
     """What a usual line may hold; msgspec refuses any other."""
 
+    message: UsualMessage | None = None
     response: str | None = None
     thinking: str | None = None
     done: bool = False
@@ -60,10 +69,15 @@ class OllamaStream(LineStream):
             return self._parse_unusual(line.strip())
         if usual.done:
             return self._parse_unusual(line.strip())
-        if usual.thinking:
-            self._reasoning.append(usual.thinking)
-            return REASONING + self._add_usual(usual.response)
-        return self._add_usual(usual.response)
+        thinking, text = usual.thinking, usual.response
+        if usual.message is not None:
+            if thinking or text:
+                return self._parse_unusual(line.strip())
+            thinking, text = usual.message.thinking, usual.message.content
+        if thinking:
+            self._reasoning.append(thinking)
+            return REASONING + self._add_usual(text)
+        return self._add_usual(text)
 
     def _parse_unusual(self, line: bytes) -> bytes:
         """Parse the last line, an error or an odd line."""
@@ -76,8 +90,18 @@ class OllamaStream(LineStream):
             self._record_server_error(message)
         kinds = self._add_text(message.get("thinking"), REASONING)
         kinds += self._add_tagged(message.get("response"))
+        if isinstance(said := message.get("message"), dict):
+            kinds += self._add_message(said)
         if message.get("done") is True:
             self._finish(message)
+        return kinds
+
+    def _add_message(self, said: JsonObject) -> bytes:
+        """Add what a line of /api/chat says; calls of tools count as one chunk of the answer."""
+        kinds = self._add_text(said.get("thinking"), REASONING)
+        kinds += self._add_tagged(said.get("content"))
+        if self._tool_calls.add_whole(said.get("tool_calls")):
+            kinds += ANSWER
         return kinds
 
     def _finish(self, message: JsonObject) -> None:

@@ -20,7 +20,6 @@ from ollama_bench.protocols.protocol import (
     GetJson,
     KeyRequiredError,
     ModelListError,
-    Turn,
 )
 from ollama_bench.protocols.secret import NO_SECRET, Secret
 from ollama_bench.protocols.target import Target
@@ -33,7 +32,7 @@ class OpenAI:
     key_variable = "OPENAI_API_KEY"
     start_advice = "start the server"
     download_command: str | None = None
-    path = "/v1/chat/completions"
+    path = chat_path = "/v1/chat/completions"
     last_line_marks = (END_MARK,)
 
     def create_stream(self, secret: Secret = NO_SECRET) -> OpenAIStream:
@@ -48,20 +47,32 @@ class OpenAI:
         think: bool | None = None,
         options: JsonObject | None = None,
         system: str | None = None,
-        history: Sequence[Turn] = (),
     ) -> JsonObject:
         """Return the JSON body of one request; options go to the top level."""
-        messages = [{"role": "system", "content": system}] if system else []
-        for question, answer in history:
-            messages.append({"role": "user", "content": question})
-            messages.append({"role": "assistant", "content": answer})
+        messages: list[JsonObject] = (
+            [{"role": "system", "content": system}] if system else []
+        )
         messages.append({"role": "user", "content": prompt})
+        return self.build_chat(model, messages, tokens, think, options)
+
+    def build_chat(
+        self,
+        model: str,
+        messages: Sequence[JsonObject],
+        tokens: int | None = None,
+        think: bool | None = None,
+        options: JsonObject | None = None,
+        tools: Sequence[object] = (),
+    ) -> JsonObject:
+        """Return the JSON body of one turn of a chat; options go to the top level."""
         body: JsonObject = {
             "model": model,
-            "messages": messages,
+            "messages": list(messages),
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if tools:
+            body["tools"] = list(tools)
         if tokens is not None:
             body["max_tokens"] = tokens
         if think is not None:

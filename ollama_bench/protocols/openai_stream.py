@@ -32,6 +32,7 @@ class Delta(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    tool_calls: tuple[()] | None = None
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -108,6 +109,8 @@ class OpenAIStream(EventStream):
             kinds += self._add_content(
                 delta.get("content"), is_reasoning=False
             )
+            if self._tool_calls.add_fragments(delta.get("tool_calls")):
+                kinds += ANSWER
         if choice.get("error"):
             self._record_server_error(choice)
         if reason := read_word(choice.get("finish_reason"), self._secret):

@@ -15,8 +15,6 @@ from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.protocols.secret import NO_SECRET, Secret
 from ollama_bench.protocols.target import Target
 
-Turn = tuple[str, str]  # (question, answer) earlier in a conversation
-
 
 class ProtocolError(Exception):
     """A server does not speak the protocol; str() continues a sentence that names the server."""
@@ -54,6 +52,10 @@ class ChunkStream(Protocol):
     def reasoning(self) -> str:
         """The reasoning so far, without the API key."""
 
+    @property
+    def tool_calls(self) -> list[JsonObject]:
+        """The tool calls so far, in the form in which the next request repeats them."""
+
     def feed(self, data: bytes) -> bytes:
         """Parse bytes, cut anywhere; return the kind of each chunk of text they complete."""
 
@@ -82,7 +84,11 @@ class ServerProtocol(Protocol):
 
     @property
     def path(self) -> str:
-        """The path of a generation request."""
+        """The path of a request for one prompt."""
+
+    @property
+    def chat_path(self) -> str:
+        """The path of a turn of a chat."""
 
     @property
     def last_line_marks(self) -> tuple[bytes, ...]:
@@ -99,11 +105,24 @@ class ServerProtocol(Protocol):
         think: bool | None = None,
         options: JsonObject | None = None,
         system: str | None = None,
-        history: Sequence[Turn] = (),
     ) -> JsonObject:
-        """Return the JSON body of one streaming generation request.
+        """Return the JSON body of one streaming request for one prompt.
 
         ``tokens`` is an upper bound, ``options`` goes to the server as it is.
+        """
+
+    def build_chat(
+        self,
+        model: str,
+        messages: Sequence[JsonObject],
+        tokens: int | None = None,
+        think: bool | None = None,
+        options: JsonObject | None = None,
+        tools: Sequence[object] = (),
+    ) -> JsonObject:
+        """Return the JSON body of one turn of a chat, given all messages up to it.
+
+        Messages and tools are in OpenAI's form. ``tokens`` and ``options`` as for one prompt.
         """
 
     def is_last_line(self, line: bytes) -> bool:

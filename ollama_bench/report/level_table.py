@@ -106,6 +106,11 @@ def write_table(levels: Sequence[Row]) -> str:
         for column in COLUMNS
         if is_shown(column.name, levels, has_gpu)
     ]
+    return write_columns(columns, levels)
+
+
+def write_columns(columns: Sequence[Column], levels: Sequence[Row]) -> str:
+    """Return rows of levels, or of parts of them, under these columns as HTML."""
     head = "".join(
         f"<th>{escape(column.heading)}</th>" for column in columns
     )

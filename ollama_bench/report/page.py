@@ -34,6 +34,7 @@ from ollama_bench.report.level_table import (
     write_table,
     write_terms,
 )
+from ollama_bench.report.turn_table import write_turns
 from ollama_bench.storage import files
 from ollama_bench.terminal.command_line import name_command
 
@@ -146,6 +147,7 @@ def write_chapter(
         write_verdict(verdict) if has_verdict else "",
         write_caveats(verdict.caveats),
         write_table(study.levels),
+        write_turns(study.turns),
         "".join(figures.place(title, spec) for title, spec in drawn),
         f"<h3>What was measured</h3>{write_facts(study)}",
         f"<h3>How to repeat it</h3>{write_commands(study)}</section>",

@@ -10,6 +10,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
+from ollama_bench.report.turn_table import describe_estimates, format_turns
 from ollama_bench.terminal.output import clean, shorten
 from ollama_bench.terminal.rows import (
     GPU_NOTE,
@@ -42,6 +43,7 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     for caveat in verdict.caveats:
         print_wrapped(f"! {caveat}")
     print()
+    print_turns(study, width)
     print_hosts(database, study.model)
 
 
@@ -55,6 +57,17 @@ def print_heading(study: Study) -> None:
     for run in study.runs:
         label = shorten(str(run["label"]))
         print(f"  run {run['run_id']}, {label}, {run['started_utc']} UTC")
+    print()
+
+
+def print_turns(study: Study, width: int) -> None:
+    """Print each level by turn, if there were conversations."""
+    if not study.turns:
+        return
+    for line in format_turns(study.turns, width):
+        print(line)
+    if note := describe_estimates(study.turns):
+        print_wrapped(note)
     print()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 
 from ollama_bench.inputs.settings import LoadSettings
@@ -95,18 +96,21 @@ class LevelRecorder(load.Observer):
         writer, origin_ns = self._record.writer, self._record.origin_ns
         request_id = self._id(outcome.task)
         writer.update("request", request_id, outcome.to_figures(origin_ns))
-        if outcome.answer or outcome.reasoning:
+        if outcome.answer or outcome.reasoning or outcome.tool_calls:
             texts = {
                 "reasoning": outcome.reasoning or None,
                 "answer": outcome.answer or None,
+                "tool_calls": write_calls(outcome),
             }
             writer.add("reply", {"request_id": request_id, **texts})
         if outcome.chunk_ns:
             writer.execute_many(
                 CHUNK_ROWS, ChunkRows(request_id, outcome, origin_ns)
             )
-        # stored: a long run need not hold them
-        outcome.answer = outcome.reasoning = ""
+        # stored: a long run need not hold them, but the next turn repeats the answer
+        outcome.reasoning = ""
+        if outcome.task.follow is None:
+            outcome.answer = ""
 
     def tick(self, level: LevelResult) -> None:
         if self._record.writer.failure:
@@ -152,3 +156,10 @@ class LevelRecorder(load.Observer):
     def _mark(self) -> None:
         if self._monitor is not None:
             self._monitor.mark()
+
+
+def write_calls(outcome: Outcome) -> str | None:
+    """Return the tool calls of an answer as JSON, without the API key; None without any."""
+    if not outcome.tool_calls:
+        return None
+    return outcome.task.secret.mask(json.dumps(outcome.tool_calls))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
 
 from ollama_bench.inputs import prompts
 from ollama_bench.inputs.calibration import Calibration
 from ollama_bench.inputs.settings import LoadSettings, RequestSettings
 from ollama_bench.load.attempt import Outcome, Task
 from ollama_bench.load.lengths import Lengths
+from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.run.plan import Level
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets, unique_prefix
 
-# question and answer of each earlier turn
-History = tuple[tuple[str, str], ...]
+Messages = tuple[JsonObject, ...]
 
 
 class PromptOrder:
@@ -29,7 +28,7 @@ class PromptOrder:
         self._prompts = (
             prompts.read(request.prompts_file)
             if request.prompts_file is not None
-            else [prompts.Prompt((request.prompt,))]
+            else [prompts.ask(request.prompt)]
         )
         self._order = prompts.shuffled(len(self._prompts), seed)
 
@@ -50,7 +49,7 @@ class PromptOrder:
             text = calibration.make_text(
                 self.random_tokens, draw, level.cache == "cold"
             )
-            return prompts.Prompt((text,)), None
+            return prompts.ask(text), None
         return self._prompts[place], place + 1 if self.is_file else None
 
 
@@ -84,7 +83,7 @@ class TaskSource:
             line,
             unique_prefix() if self._level.cache == "cold" else None,
         )
-        return conversation.turn(number)
+        return conversation.first_turn(number)
 
     def first_tasks(self, load: LoadSettings) -> list[Task]:
         """Return the tasks that fill a prompt cache: each body once, but one for each slot."""
@@ -123,28 +122,43 @@ class Conversation:
         self._facts = targets.facts(model, server)
         self._prompt, self._line, self._prefix = prompt, line, prefix
 
-    def turn(
-        self, number: int, turn: int = 1, history: History = ()
-    ) -> Task:
-        """Return the task of a turn, from 1."""
-        text = self._prompt.turns[turn - 1]
-        question = (
-            f"{self._prefix} {text}" if self._prefix and turn == 1 else text
+    def first_turn(self, number: int) -> Task:
+        system = self._prompt.system
+        said: Messages = (
+            ({"role": "system", "content": system},)
+            if system and self._prompt.is_chat
+            else ()
         )
-        server = self._server
+        first = tuple(map(self._add_prefix, self._prompt.turns[0]))
+        return self._turn(number, 1, said + first)
+
+    def _add_prefix(self, message: JsonObject) -> JsonObject:
+        """Return a message of the first turn; the prefix precedes what the user says."""
+        if self._prefix is None or message["role"] != "user":
+            return message
+        content = f"{self._prefix} {message['content']}"
+        return {**message, "content": content}
+
+    def _turn(self, number: int, turn: int, messages: Messages) -> Task:
+        """Return the task of a turn, from 1; messages are all up to it."""
+        server, protocol = self._server, self._server.protocol
 
         def follow(next_number: int, outcome: Outcome) -> Task:
-            return self.turn(
-                next_number,
-                turn + 1,
-                (*history, (question, outcome.answer)),
+            said = self._prompt.turns[turn]
+            # the call of tools that the file's results belong to
+            has_reply = said[0]["role"] == "assistant"
+            reply = () if has_reply else (make_reply(outcome),)
+            return self._turn(
+                next_number, turn + 1, messages + reply + said
             )
 
+        is_chat = self._prompt.is_chat
+        path = protocol.chat_path if is_chat else protocol.path
         return Task(
             number,
-            server.protocol,
-            server.url + server.protocol.path,
-            self._body(question, history),
+            protocol,
+            server.url + path,
+            self._body(messages),
             server.headers,
             self._prefix,
             self._target_id,
@@ -152,18 +166,16 @@ class Conversation:
             turn,
             follow if turn < len(self._prompt.turns) else None,
             server.secret,
-            self._lengths(
-                [question, *(text for pair in history for text in pair)]
-            ),
+            self._lengths(messages),
         )
 
-    def _lengths(self, texts: Sequence[str]) -> Lengths:
+    def _lengths(self, messages: Messages) -> Lengths:
         """Return how long prompt and reply are at least and at most, as far as it is known.
 
-        texts: what was said up to now, without the system prompt, which a template may leave out.
+        A system prompt is not counted: a template may leave it out.
         """
         facts = self._facts
-        tokens = sum(len(text.split()) for text in texts)
+        tokens = sum(map(count_words, messages))
         if self._request.prompt_tokens and facts.calibration:
             tokens = self._request.prompt_tokens
         return Lengths(
@@ -172,16 +184,43 @@ class Conversation:
             facts.context_tokens,
         )
 
-    def _body(
-        self, question: str, history: Sequence[tuple[str, str]]
-    ) -> dict[str, object]:
+    def _body(self, messages: Messages) -> JsonObject:
         request, prompt = self._request, self._prompt
-        return self._server.protocol.build_body(
-            self._model,
-            question,
+        protocol, tokens = (
+            self._server.protocol,
             prompt.tokens or request.tokens,
-            request.think,
-            {**request.model_options, **prompt.options},
-            prompt.system,
-            history,
         )
+        options = {**request.model_options, **prompt.options}
+        if prompt.is_chat:
+            return protocol.build_chat(
+                self._model,
+                messages,
+                tokens,
+                request.think,
+                options,
+                prompt.tools,
+            )
+        return protocol.build_body(
+            self._model,
+            str(messages[-1]["content"]),
+            tokens,
+            request.think,
+            options,
+            prompt.system,
+        )
+
+
+def count_words(message: JsonObject) -> int:
+    """Return the words of a message, each a token at least; 0 of what is not text."""
+    text = message.get("content")
+    if message["role"] == "system" or not isinstance(text, str):
+        return 0
+    return len(text.split())
+
+
+def make_reply(outcome: Outcome) -> JsonObject:
+    """Return the server's reply as a message of the next turn; reasoning is not sent back."""
+    reply: JsonObject = {"role": "assistant", "content": outcome.answer}
+    if outcome.tool_calls:
+        reply["tool_calls"] = outcome.tool_calls
+    return reply

@@ -1,4 +1,4 @@
-"""The two requests that make a model speak: /api/generate and /v1/chat/completions."""
+"""The requests that make a model speak: /api/generate, /api/chat and /v1/chat/completions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from ollama_bench.simulator.descriptions import find_model, is_authorized
 from ollama_bench.simulator.dialect import Dialect
 from ollama_bench.simulator.faults import registry
 from ollama_bench.simulator.messages import (
-    JsonObject,
     Request,
     dump,
     get_object,
     to_int,
 )
-from ollama_bench.simulator.ollama import Ollama, format_now
+from ollama_bench.simulator.ollama import Ollama, OllamaChat, format_now
 from ollama_bench.simulator.openai import OpenAI, format_error
 from ollama_bench.simulator.reply import Question, Reply
 from ollama_bench.simulator.settings import complete_name
@@ -28,8 +27,30 @@ def post_generate(connection: Connection, request: Request) -> None:
     model = find_model(connection, request, body)
     if model is None:
         return
-    if not body.get("prompt"):
-        answer_load(connection, request, body, model)
+    prompt = str(body.get("prompt") or "")
+    answer_ollama(connection, request, Ollama(body), model, prompt)
+
+
+def post_chat(connection: Connection, request: Request) -> None:
+    body = request.json()
+    model = find_model(connection, request, body)
+    if model is None:
+        return
+    prompt = join_contents(body.get("messages"))
+    answer_ollama(connection, request, OllamaChat(body), model, prompt)
+
+
+def answer_ollama(
+    connection: Connection,
+    request: Request,
+    dialect: Ollama,
+    model: str,
+    prompt: str,
+) -> None:
+    """Answer a prompt; an empty one loads the model."""
+    body = request.json()
+    if not prompt:
+        answer_load(connection, request, dialect, model)
         return
     can_think = connection.simulation.settings.thinks
     # unset is on for a model that can, since 0.12.4
@@ -39,15 +60,15 @@ def post_generate(connection: Connection, request: Request) -> None:
         connection.answer_json(request, 400, {"error": error})
         return
     limit = to_int(get_object(body, "options").get("num_predict"))
-    question = Question(model, str(body["prompt"]), thinks, limit)
-    start_reply(connection, request, Ollama(body), question)
+    question = Question(model, prompt, thinks, limit)
+    start_reply(connection, request, dialect, question)
 
 
 def answer_load(
-    connection: Connection, request: Request, body: JsonObject, model: str
+    connection: Connection, request: Request, dialect: Ollama, model: str
 ) -> None:
     """Load the model, as an empty prompt asks for; unload it when keep_alive is 0."""
-    simulation = connection.simulation
+    simulation, body = connection.simulation, request.json()
     delay_s = 0.0
     reason = "load"
     if body.get("keep_alive") in (0, "0", "0s"):
@@ -63,7 +84,7 @@ def answer_load(
     answer = {
         "model": body["model"],
         "created_at": format_now(),
-        "response": "",
+        **dialect.say(""),
         "done": True,
         "done_reason": reason,
     }

@@ -1,4 +1,4 @@
-"""Ollama's /api/generate: one JSON object a line."""
+"""Ollama's /api/generate and /api/chat: one JSON object a line."""
 
 from __future__ import annotations
 
@@ -33,32 +33,24 @@ class Ollama(Dialect):
         )
         # gives created_at; a fault replaces it
         self.clock: Callable[[], str] = format_now
-        self._raw = bool(body.get("raw"))
+        self.has_context = not body.get("raw")
 
     def encode_token(self, text: str, reasoning: bool) -> bytes:
-        fields = (
-            {"response": "", "thinking": text}
-            if reasoning
-            else {"response": text}
-        )
-        frame = {
-            "model": self.model,
-            "created_at": self.clock(),
-            **fields,
-            "done": False,
-        }
-        return dump(frame) + b"\n"
+        said = self.say("", text) if reasoning else self.say(text)
+        return dump({**self._frame(), **said, "done": False}) + b"\n"
+
+    def say(self, answer: str, reasoning: str = "") -> JsonObject:
+        """Return the fields that hold text."""
+        thinking = {"thinking": reasoning} if reasoning else {}
+        return {"response": answer, **thinking}
+
+    def _frame(self) -> JsonObject:
+        return {"model": self.model, "created_at": self.clock()}
 
     def closing(self, ending: Ending) -> list[bytes]:
-        line: JsonObject = {
-            "model": self.model,
-            "created_at": self.clock(),
-            "response": self.answer,
-        }
-        if reasoning := self.reasoning:
-            line["thinking"] = reasoning
+        line = {**self._frame(), **self.say(self.answer, self.reasoning)}
         line.update(done=True, done_reason=ending.done_reason)
-        if not self._raw:
+        if self.has_context:
             line["context"] = [1, 2, 3]
         counters = self.changed("counters", count(ending))
         # Go's omitempty
@@ -69,6 +61,20 @@ class Ollama(Dialect):
 
     def error(self, message: str) -> JsonObject:
         return {"error": message}
+
+
+class OllamaChat(Ollama):
+    """One reply to /api/chat."""
+
+    def __init__(self, body: JsonObject) -> None:
+        super().__init__(body)
+        self.has_context = False
+
+    def say(self, answer: str, reasoning: str = "") -> JsonObject:
+        said: JsonObject = {"role": "assistant", "content": answer}
+        if reasoning:
+            said["thinking"] = reasoning
+        return {"message": said}
 
 
 def count(ending: Ending) -> JsonObject:

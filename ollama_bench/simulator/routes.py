@@ -19,6 +19,7 @@ ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "/api/show"): descriptions.post_show,
     ("POST", "/api/pull"): descriptions.post_pull,
     ("POST", "/api/generate"): generation.post_generate,
+    ("POST", "/api/chat"): generation.post_chat,
     ("GET", "/v1/models"): descriptions.get_models,
     ("POST", "/v1/chat/completions"): generation.post_chat_completions,
     ("GET", "/props"): descriptions.get_props,

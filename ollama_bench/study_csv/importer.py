@@ -4,7 +4,8 @@
     import ollama --dry-run    report what would be stored, write nothing
 
 It fills run, target, level, request, power_source, power_sample, process, process_sample and event
-(what was left out, and why). A tree that is read twice is stored once.
+(what was left out, and why). A tree that is read twice is stored once, and so is a level that
+several folders hold: where their files differ, it is taken from the folder with most samples of it.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ from ollama_bench.study_csv.storing import (
     store,
 )
 from ollama_bench.study_csv.tree import (
+    LEVEL_PREFIX,
     ImportTreeError,
     Notes,
     find_models,
     make_visible,
+    split_copies,
 )
 from ollama_bench.terminal.command_line import (
     name_command,
@@ -53,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
     try:
         drop_root()
-        for model, folders in find_models(arguments.dir).items():
+        models, copies = split_copies(find_models(arguments.dir))
+        report_copies(copies)
+        for model, folders in models.items():
             import_model(model, folders, arguments.db, arguments.dry_run)
     except (ImportTreeError, ResultsError, PrivilegeError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -123,6 +128,14 @@ def import_model(
             [(run, key) for run, key in keyed if key not in known],
             notes,
         )
+
+
+def report_copies(copies: list[Path]) -> None:
+    if not copies:
+        return
+    first = "/".join(copies[0].parts[-3:]).replace(LEVEL_PREFIX, "")
+    more = " ..." if len(copies) > 1 else ""
+    say(f"copies, taken once: {len(copies)} level folders ({first}{more})")
 
 
 def report_files(model: str, read: Counter[str]) -> None:

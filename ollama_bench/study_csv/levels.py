@@ -45,6 +45,9 @@ SAME_DURATION_S = 0.0015
 ALWAYS_BUSY = (
     "GPU usage of 100 % stored as unknown: it reads 100.00 even below 0.1 W"
 )
+REPEATED = (
+    "level that another folder holds too, with as many samples or more"
+)
 GPU_OUTSIDE = "GPU sample outside its level: the sampler ran on after the level had ended"
 NO_TIME = "requests of unknown time: no line in duration_metrics.csv"
 
@@ -91,7 +94,30 @@ def read_model(folders: list[Path], notes: Notes) -> list[Level]:
         for lines in read_process_lines(folder, notes):
             assign_process_samples(here, lines, notes)
         levels += here
+    levels = drop_repeated(levels, notes)
     return sorted(levels, key=lambda level: level.started_unix)
+
+
+def drop_repeated(levels: list[Level], notes: Notes) -> list[Level]:
+    """Keep each level once, the one with most samples: copies of a folder may differ in these."""
+    kept: dict[str, Level] = {}
+    for level in sorted(levels, key=count_samples, reverse=True):
+        key = json.dumps(describe_level(level))
+        if key in kept:
+            notes.leave_out(REPEATED, f"level {level.concurrency}")
+        else:
+            kept[key] = level
+    return list(kept.values())
+
+
+def count_samples(level: Level) -> int:
+    processes = sum(map(len, level.process_samples.values()))
+    return len(level.power_samples) + processes
+
+
+def describe_level(level: Level) -> list[object]:
+    """Return what tells a level from any other: its requests and when they ended."""
+    return [level.concurrency, level.ended_unix, level.requests]
 
 
 # Requests: which lines belong to which level, and when.
@@ -278,8 +304,5 @@ def follows(last: Level, level: Level) -> bool:
 
 def make_import_key(model: str, run: list[Level]) -> str:
     """Return the same key for the same requests at the same time, wherever the tree is."""
-    said = [
-        [level.concurrency, level.ended_unix, level.requests]
-        for level in run
-    ]
+    said = [describe_level(level) for level in run]
     return f"{model} {hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -78,6 +79,35 @@ def find_models(top: Path) -> dict[str, list[Path]]:
             f"no {sought} in {top} or in the folders below it"
         )
     return models
+
+
+def split_copies(
+    models: dict[str, list[Path]],
+) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Return the models without level folders that copy another one, and those copies."""
+    seen: set[str] = set()
+    kept: dict[str, list[Path]] = {}
+    copies: list[Path] = []
+    for model, folders in models.items():
+        for folder in folders:
+            digest = hash_files(folder)
+            if digest in seen:
+                copies.append(folder)
+                continue
+            if digest is not None:
+                seen.add(digest)
+            kept.setdefault(model, []).append(folder)
+    return kept, copies
+
+
+def hash_files(folder: Path) -> str | None:
+    """Return the same text for folders whose CSV files are the same; None without any."""
+    digests = [
+        [path.name, hashlib.sha256(path.read_bytes()).hexdigest()]
+        for path in sorted(folder.glob("*.csv"))
+        if path.is_file()
+    ]
+    return repr(digests) if digests else None
 
 
 def read_level_lines(folder: Path, notes: Notes) -> list[Line[LevelLine]]:

@@ -25,6 +25,11 @@ def read(tmp_path, *entries, array=False):
     return prompts.read(str(path))
 
 
+def texts(prompt):
+    """What the user says, turn by turn."""
+    return tuple(turn[-1]["content"] for turn in prompt.turns)
+
+
 @pytest.mark.parametrize(
     "entry, turns, system",
     [
@@ -102,7 +107,63 @@ def read(tmp_path, *entries, array=False):
 @pytest.mark.parametrize("array", [False, True])
 def test_every_form(tmp_path, entry, turns, system, array):
     (found,) = read(tmp_path, entry, array=array)
-    assert (found.turns, found.system) == (turns, system)
+    assert (texts(found), found.system) == (turns, system)
+    assert found.is_chat == (entry != "why?" and "prompt" not in entry)
+
+
+QUESTION = {"role": "user", "content": "a"}
+CALL = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [{"id": "c", "function": {"name": "f"}}],
+}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "7"}
+ANSWER = {"role": "assistant", "content": "x"}
+NEXT = {"role": "user", "content": "b", "images": ["aGk="], "name": "eve"}
+
+
+@pytest.mark.parametrize(
+    "messages, turns",
+    [
+        ([QUESTION, ANSWER, NEXT], [[QUESTION], [NEXT]]),
+        ([QUESTION, NEXT], [[QUESTION], [NEXT]]),
+        (
+            [QUESTION, CALL, RESULT, ANSWER, NEXT],
+            [[QUESTION], [CALL, RESULT], [NEXT]],
+        ),
+        ([QUESTION, CALL, RESULT], [[QUESTION], [CALL, RESULT]]),
+        (
+            [QUESTION, CALL, RESULT, NEXT],
+            [[QUESTION], [CALL, RESULT, NEXT]],
+        ),
+        (
+            [QUESTION, CALL, RESULT, RESULT, CALL, RESULT],
+            [[QUESTION], [CALL, RESULT, RESULT], [CALL, RESULT]],
+        ),
+        ([QUESTION, CALL, NEXT], [[QUESTION], [NEXT]]),
+        ([QUESTION, CALL], [[QUESTION]]),
+        ([ANSWER, QUESTION], [[QUESTION]]),
+    ],
+)
+def test_a_chat_is_sent_as_the_file_has_it(tmp_path, messages, turns):
+    (found,) = read(tmp_path, {"messages": messages, "tools": [{"f": 1}]})
+    assert found.turns == tuple(map(tuple, turns))
+    assert found.tools == ({"f": 1},)
+
+
+@pytest.mark.parametrize(
+    "entry, said",
+    [
+        ({"prompt": "a", "tools": [{}]}, "tools need turns or messages"),
+        (
+            {"turns": ["a"], "tools": {"f": 1}},
+            "invalid tools: expected a list",
+        ),
+    ],
+)
+def test_tools_that_cannot_be_sent(tmp_path, entry, said):
+    with pytest.raises(ValueError, match=said):
+        read(tmp_path, entry)
 
 
 EMPTY = [
@@ -128,7 +189,7 @@ def test_conversations_without_a_question_are_skipped_and_counted_once(
         {"conversations": [{"from": "human", "value": "a"}]},
         array=array,
     )
-    assert [prompt.turns for prompt in found] == [("a",)]
+    assert [texts(prompt) for prompt in found] == [("a",)]
     assert prompts.read(str(tmp_path / "prompts.jsonl")) == found
     said = capsys.readouterr().err
     assert (
@@ -204,7 +265,7 @@ def test_an_array_is_read_the_same_wherever_it_is_cut(
         + json.dumps(entries, ensure_ascii=False, indent=2).encode()
         + b"\n \n"
     )
-    assert [prompt.turns[0][:1] for prompt in prompts.read(str(path))] == [
+    assert [texts(prompt)[0][:1] for prompt in prompts.read(str(path))] == [
         "é",
         "a",
         "x",
@@ -212,8 +273,8 @@ def test_an_array_is_read_the_same_wherever_it_is_cut(
 
 
 def test_a_changed_file_is_read_again(tmp_path):
-    assert read(tmp_path, "one")[0].turns == ("one",)
-    assert read(tmp_path, "another")[0].turns == ("another",)
+    assert texts(read(tmp_path, "one")[0]) == ("one",)
+    assert texts(read(tmp_path, "another")[0]) == ("another",)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -224,7 +285,7 @@ def test_a_pipe_that_gives_its_text_once_is_enough(tmp_path):
         target=Path(path).write_text, args=['{"prompt": "once"}\n']
     )
     writer.start()
-    assert [prompts.read(path)[0].turns for _ in range(3)] == [
+    assert [texts(prompts.read(path)[0]) for _ in range(3)] == [
         ("once",)
     ] * 3
     writer.join()

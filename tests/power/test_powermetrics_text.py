@@ -1,5 +1,7 @@
 """Logs in the text format of powermetrics, from macOS 11 to 26 and of an Intel Mac."""
 
+import re
+
 import pytest
 
 from ollama_bench.power.powermetrics_text import parse_text
@@ -50,3 +52,19 @@ def test_text_without_its_header_has_no_energy():
     assert sample["gpu_busy_ratio"] == pytest.approx(0.191)
     assert (sample["energy_j"], sample["elapsed_ns"]) == (None, None)
     assert parse_text("nothing of the kind\n") == []
+
+
+@pytest.mark.parametrize("log", [TEXT_11, TEXT_26, TEXT_INTEL])
+def test_decimal_commas_are_read_everywhere(log):
+    commas = re.sub(r"(?<![\d.])(\d*)\.(\d+)(?![\d.])", r"\1,\2", log)
+    assert commas.count(",") > log.count(",") + 1
+    assert parse_text(commas) == parse_text(log)
+
+
+@pytest.mark.parametrize("number", ["1.2.3", "1,2,3", "1.234,5", ",", "e"])
+def test_a_damaged_number_is_unknown(number):
+    (sample,) = parse_text(
+        f"GPU Power: 5 mW\nGPU idle residency: {number}%\n"
+        "GPU HW active frequency: 700 MHz\n"
+    )
+    assert (sample["gpu_busy_ratio"], sample["gpu_mhz"]) == (None, 700)

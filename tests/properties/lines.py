@@ -15,12 +15,33 @@ COUNTERS = [
     "prompt_eval_duration",
     "eval_duration",
 ]
+FUNCTION = st.fixed_dictionaries(
+    {}, optional={"name": VALUES, "arguments": st.text() | VALUES}
+)
+CALL = st.fixed_dictionaries(
+    {},
+    optional={
+        "index": st.integers(0, 2) | VALUES,
+        "id": VALUES,
+        "function": FUNCTION | VALUES,
+    },
+)
+CALLS = st.lists(CALL | VALUES, max_size=3) | VALUES
+MESSAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": st.text() | VALUES,
+        "thinking": st.text() | VALUES,
+        "tool_calls": CALLS,
+    },
+)
 OLLAMA = (
     st.fixed_dictionaries(
         {},
         optional={
             "response": st.text() | VALUES,
             "thinking": st.text() | VALUES,
+            "message": MESSAGE | VALUES,
             "done": VALUES,
             "error": VALUES,
             "done_reason": VALUES,
@@ -36,6 +57,7 @@ DELTA = st.fixed_dictionaries(
         "content": st.text() | VALUES,
         "reasoning_content": VALUES,
         "reasoning": VALUES,
+        "tool_calls": CALLS,
     },
 )
 OPENAI = (

@@ -236,11 +236,14 @@ def test_prompts(tmp_path, data):
     path.write_bytes(data)
     for prompt in or_value_error(prompts.read, str(path)) or ():
         assert prompt.turns and all(
-            isinstance(turn, str) and turn for turn in prompt.turns
+            message["content"] and isinstance(message["content"], str)
+            for turn in prompt.turns
+            for message in turn
+            if message["role"] == "user"
         )
         assert prompt.tokens is None or prompt.tokens > 0
         json.dumps(
-            [prompt.turns, prompt.system, prompt.options],
+            [prompt.turns, prompt.system, prompt.options, prompt.tools],
             allow_nan=False,
             ensure_ascii=False,
         ).encode()

@@ -151,7 +151,9 @@ def test_lines_that_are_hard_to_keep(line):
 
 
 def said(kinds, stream):
-    return kinds, stream.answer, stream.reasoning, stream.summary
+    # as text: NaN is no other NaN
+    calls = repr(stream.tool_calls)
+    return kinds, stream.answer, stream.reasoning, calls, stream.summary
 
 
 def check_stream(kind, whole, cuts):
@@ -161,7 +163,7 @@ def check_stream(kind, whole, cuts):
         *read(kind, [whole[a:b] for a, b in zip(ends, ends[1:])])
     ) == said(kinds, stream)  # wherever it is cut
     assert set(kinds) <= {0, 1} and (0 in kinds, 1 in kinds) == (
-        stream.answer != "",
+        bool(stream.answer or stream.tool_calls),
         stream.reasoning != "",
     )
     assert can_be_stored(stream.answer) and can_be_stored(stream.reasoning)
@@ -174,6 +176,7 @@ def check_stream(kind, whole, cuts):
 USUAL = [
     b'{"model":"m","created_at":"2026","response":" time","done":false}',
     b'{"model":"m","thinking":"a\\n\xc3\xa9","done":false}',
+    b'{"model":"m","message":{"role":"assistant","content":" is","thinking":""},"done":false}',
     b'{"choices":[{"finish_reason":null,"index":0,"delta":{"content":" is"}}],'
     b'"id":"x","object":"chat.completion.chunk"}',
     b'{"id":"x","choices":[{"index":0,"delta":{"reasoning_content":"hm","content":null},'
@@ -205,6 +208,10 @@ ODD = [
     b'"response":7,',
     b'"response":"y",',
     b'"thinking":["z"],',
+    b'"message":{"content":"c"},',
+    b'"message":"m",',
+    b'"tool_calls":[],',
+    b'"tool_calls":[{"function":{"name":"f"}}],',
     b'"delta":{},',
     b'"delta":null,',
     b'"content":[],',
@@ -278,7 +285,7 @@ def test_what_is_read_quickly_is_read_as_slowly(lines):
         (OllamaStream, b"\n".join(lines) + b"\n"),
         (
             OpenAIStream,
-            b"".join(b"data: %s\n\n" % line for line in [USUAL[2], *lines]),
+            b"".join(b"data: %s\n\n" % line for line in [USUAL[3], *lines]),
         ),
     ]:
         pieces = (

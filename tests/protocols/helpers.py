@@ -61,7 +61,12 @@ def read_summary(stream, *pieces):
 
 
 def result_of(stream):
-    return stream.answer, stream.reasoning, stream.summary
+    return (
+        stream.answer,
+        stream.reasoning,
+        stream.tool_calls,
+        stream.summary,
+    )
 
 
 def json_lines(*objects):

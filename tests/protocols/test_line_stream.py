@@ -12,6 +12,11 @@ RECORDED = [
     ("llama-server-reasoning.http", OpenAIStream, 12, 12, True, 12),
     # <think> in the content
     ("llama-server-answer.http", OpenAIStream, 12, 12, True, 12),
+    ("ollama-chat-answer.http", OllamaStream, 7, 0, True, 8),
+    ("ollama-chat-thinking.http", OllamaStream, 11, 5, True, 18),
+    # a tool call is one chunk
+    ("ollama-chat-tool-call.http", OllamaStream, 1, 0, True, 31),
+    ("ollama-openai-tool-call.http", OpenAIStream, 1, 0, True, 31),
     ("sim-ollama-thinking.http", OllamaStream, 12, None, True, 12),
     ("sim-ollama-answer.http", OllamaStream, 12, 0, True, 12),
     ("sim-ollama-no_done.http", OllamaStream, 12, None, False, None),

@@ -91,12 +91,6 @@ def test_body():
     }
 
 
-def test_earlier_turns_precede_the_prompt_as_a_transcript():
-    body = Ollama().build_body("m", "p", system="s", history=[("q", "a")])
-    assert body["prompt"] == "User: q\n\nAssistant: a\n\nUser: p"
-    assert body["system"] == "s"
-
-
 @pytest.mark.parametrize(
     ("version", "counts"),
     [
@@ -111,3 +105,45 @@ def test_earlier_turns_precede_the_prompt_as_a_transcript():
 )
 def test_versions_that_count_no_cached_tokens(version, counts):
     assert Ollama().counts_cached(version) is counts
+
+
+def test_body_of_a_chat():
+    messages = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "q", "images": ["aGk="]},
+    ]
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    body = Ollama().build_chat(
+        "m", messages, 9, False, {"seed": 1}, tools=tools
+    )
+    assert body == {
+        "model": "m",
+        "messages": messages,
+        "tools": tools,
+        "stream": True,
+        "truncate": False,
+        "options": {"seed": 1, "num_predict": 9},
+        "think": False,
+    }
+    assert "tools" not in Ollama().build_chat("m", messages)
+
+
+@pytest.mark.parametrize(
+    "arguments, sent",
+    [
+        ('{"city": "Oslo"}', {"city": "Oslo"}),
+        ({"city": "Oslo"}, {"city": "Oslo"}),
+        ("", {}),
+        ("[1]", {}),
+    ],
+)
+def test_a_tool_call_in_openais_form_has_an_object_for_ollama(
+    arguments, sent
+):
+    call = {"id": "c", "function": {"name": "f", "arguments": arguments}}
+    message = {"role": "assistant", "content": "", "tool_calls": [call]}
+    (found,) = Ollama().build_chat("m", [message])["messages"]
+    assert found["tool_calls"] == [
+        {"id": "c", "function": {"name": "f", "arguments": sent}}
+    ]
+    assert call["function"]["arguments"] == arguments

@@ -1,6 +1,6 @@
 import pytest
 
-from ollama_bench.protocols.chunks import StreamSummary
+from ollama_bench.protocols.chunks import ANSWER, REASONING, StreamSummary
 from ollama_bench.protocols.ollama_stream import OllamaStream
 from tests.protocols.helpers import (
     json_lines,
@@ -105,3 +105,46 @@ def test_error_in_a_line_is_kept_whatever_follows(line):
     assert stream.summary.error == "out of memory"
     assert stream.summary.error_is_from_server
     assert stream.answer == "xxx"
+
+
+def test_chat_of_a_real_ollama():
+    kinds, stream = read(
+        OllamaStream(), read_recorded("ollama-chat-thinking.http")
+    )
+    assert kinds == REASONING * 5 + ANSWER * 6
+    assert stream.reasoning == "They ask about Oslo."
+    assert stream.answer == "Norway is in Norway."
+    assert stream.summary == StreamSummary(
+        model="hd-think",
+        done=True,
+        done_reason="stop",
+        output_tokens=18,
+        prompt_tokens=170,
+        server_total_ns=3_413_835_302,
+        server_load_ns=35_284_308,
+        server_prefill_ns=2_013_003_000,
+        server_decode_ns=1_350_116_000,
+    )
+
+
+def test_tool_call_of_a_real_ollama():
+    kinds, stream = read(
+        OllamaStream(), read_recorded("ollama-chat-tool-call.http")
+    )
+    assert (kinds, stream.answer) == (ANSWER, "")
+    (call,) = stream.tool_calls
+    assert call["function"]["arguments"] == {"city": "Oslo"}
+
+
+def test_chunk_of_a_chat_without_text_is_none():
+    lines = json_lines(
+        {"message": {"role": "assistant", "content": ""}, "done": False},
+        {"message": {"content": "x", "tool_calls": []}},
+        {"message": {"content": "y", "tool_calls": [7, {"id": "c"}]}},
+    )
+    kinds, stream = read(OllamaStream(), lines)
+    assert (kinds, stream.answer, stream.tool_calls) == (
+        ANSWER * 2,
+        "xy",
+        [],
+    )

@@ -155,18 +155,21 @@ def test_body():
     }
 
 
-def test_earlier_turns_are_messages():
-    body = OpenAI().build_body(
-        "m", "p", think=False, system="s", history=[("q", "a")]
-    )
-    roles = [
-        (message["role"], message["content"])
-        for message in body["messages"]
+def test_body_of_a_chat():
+    messages = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "a"},
+        {"role": "user", "content": "p"},
     ]
-    assert roles == [
-        ("system", "s"),
-        ("user", "q"),
-        ("assistant", "a"),
-        ("user", "p"),
-    ]
+    body = OpenAI().build_chat("m", messages, think=False, tools=[{"f": 1}])
+    assert (body["messages"], body["tools"]) == (messages, [{"f": 1}])
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "tools" not in OpenAI().build_chat("m", messages)
+
+
+def test_a_system_prompt_precedes_a_prompt():
+    messages = OpenAI().build_body("m", "p", system="s")["messages"]
+    assert messages == [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "p"},
+    ]

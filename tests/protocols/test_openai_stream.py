@@ -1,6 +1,6 @@
 import pytest
 
-from ollama_bench.protocols.chunks import StreamSummary
+from ollama_bench.protocols.chunks import ANSWER, StreamSummary
 from ollama_bench.protocols.openai_stream import OpenAIStream
 from tests.protocols.helpers import (
     DONE_EVENT,
@@ -168,3 +168,46 @@ def test_content_in_parts():
         "hm!?",
         "time",
     )
+
+
+def test_tool_calls_come_in_fragments():
+    def call(index, arguments, **more):
+        function = {"arguments": arguments, **more.pop("function", {})}
+        return {"index": index, "function": function, **more}
+
+    events = [
+        delta(tool_calls=[call(0, "", id="a", function={"name": "f"})]),
+        delta(tool_calls=[call(0, '{"x"')]),
+        delta(
+            tool_calls=[
+                call(0, ":1}"),
+                call(1, "{}", id="b", function={"name": "g"}),
+            ]
+        ),
+        delta(content="", tool_calls=[]),
+    ]
+    kinds, stream = read(OpenAIStream(), *events, DONE_EVENT)
+    assert (kinds, stream.answer) == (ANSWER * 3, "")
+    assert stream.tool_calls == [
+        {
+            "id": name,
+            "type": "function",
+            "function": {"name": function, "arguments": arguments},
+        }
+        for name, function, arguments in [
+            ("a", "f", '{"x":1}'),
+            ("b", "g", "{}"),
+        ]
+    ]
+
+
+def test_tool_call_of_a_real_ollama():
+    kinds, stream = read(
+        OpenAIStream(), read_recorded("ollama-openai-tool-call.http")
+    )
+    assert kinds == ANSWER and stream.summary.done_reason == "tool_calls"
+    (call,) = stream.tool_calls
+    assert call["function"] == {
+        "name": "get_weather",
+        "arguments": '{"city":"Oslo"}',
+    }

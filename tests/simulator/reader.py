@@ -129,14 +129,20 @@ def generate(
     )
 
 
-def chat(sim, headers=(), until_s=PATIENCE_S, **more):
+def chat(
+    sim,
+    headers=(),
+    until_s=PATIENCE_S,
+    path="/v1/chat/completions",
+    **more,
+):
     body = {
         "model": MODEL,
         "messages": [{"role": "user", "content": "one two three"}],
         "stream": True,
         **more,
     }
-    return fetch(sim, "/v1/chat/completions", body, headers, until_s)
+    return fetch(sim, path, body, headers, until_s)
 
 
 def at_once(n, action):

@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from tests.simulator.reader import MODEL, chunks, fetch, generate, lines_of
+from tests.simulator.reader import (
+    MODEL,
+    chat,
+    chunks,
+    fetch,
+    generate,
+    lines_of,
+)
 
 
 def test_ollama_describes_itself(quick):
@@ -136,3 +143,37 @@ def test_pull(quick):
         ).status
         == 200
     )
+
+
+def test_ollama_chat_stream(quick):
+    answer = chat(quick, path="/api/chat", think=True)
+    *tokens, last = lines_of(answer.body)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    messages = [line["message"] for line in tokens]
+    assert [bool(message.get("thinking")) for message in messages] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert all(
+        message["role"] == "assistant"
+        and bool(message["content"]) == (number > 1)
+        for number, message in enumerate(messages)
+    )
+    assert last["message"] == {"role": "assistant", "content": ""}
+    assert (last["eval_count"], last["prompt_eval_count"]) == (6, 3)
+    assert "context" not in last and "response" not in last
+
+
+def test_ollama_chat_without_messages_loads_the_model(quick):
+    (line,) = lines_of(chat(quick, path="/api/chat", messages=[]).body)
+    assert (line["done_reason"], line["message"]["content"]) == ("load", "")
+
+
+def test_ollama_chat_that_is_not_streamed(quick):
+    (line,) = lines_of(chat(quick, path="/api/chat", stream=False).body)
+    assert line["done"] and len(line["message"]["content"].split()) == 4
+    assert len(line["message"]["thinking"].split()) == 2

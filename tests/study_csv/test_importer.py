@@ -1,5 +1,6 @@
 """The import against a small tree in the original tool's format, with its faults."""
 
+import shutil
 import sqlite3
 
 import pytest
@@ -188,6 +189,80 @@ def test_twice_is_once_from_anywhere(tree, tmp_path, capsys):
         assert run_import(folder, tmp_path / "r.db") == 0
     assert rows(tmp_path / "r.db", "SELECT count(*) FROM request") == [(4,)]
     assert capsys.readouterr().out.count("(stored before)") == 4
+
+
+LEVELS = """SELECT run_id, concurrency, repeat, count(*) FROM level
+    JOIN request ON level_id = level.id GROUP BY level.id ORDER BY level.id"""
+
+
+def copy_study(tree, name):
+    """A copy of the model's folder in a folder of this name beside ollama."""
+    return shutil.copytree(tree / "ollama", tree / name) / "tiny-7b"
+
+
+@pytest.mark.parametrize("name", ["bkp", "old", "ollama/tiny-7b/bkp"])
+def test_an_identical_copy_of_the_tree_is_taken_once(
+    tree, tmp_path, capsys, name
+):
+    run_import(tree, tmp_path / "one.db")
+    once = capsys.readouterr().out
+    copies = tmp_path / "copies"
+    if name.count("/"):
+        shutil.copytree(tree / "ollama" / "tiny-7b", copies)
+        shutil.move(copies, tree / name)
+    else:
+        copy_study(tree, name)
+    top = tree / "ollama" if name.count("/") else tree
+    assert run_import(top, tmp_path / "r.db") == 0
+    said = capsys.readouterr().out
+    assert rows(tmp_path / "r.db", LEVELS) == rows(
+        tmp_path / "one.db", LEVELS
+    )
+    first, _ = said.split("\n", 1)
+    assert first.startswith("copies, taken once: 2 level folders (")
+    assert first.endswith("/1 ...)")
+    # what is said besides is said once
+    assert said.count("tiny-7b: read") == once.count("tiny-7b: read")
+    assert said.count("left out:") == once.count("left out:")
+
+
+@pytest.mark.parametrize(
+    "lost", ["gpu_metrics.csv", "process_42_metrics.csv"]
+)
+def test_a_level_of_two_different_folders_is_taken_once(
+    tree, tmp_path, capsys, lost
+):
+    """From the folder with most samples, whichever comes first."""
+    run_import(tree, tmp_path / "one.db")
+    copy = copy_study(tree, "bkp")
+    (copy / "test_results_1" / lost).unlink()
+    other = copy_study(tree, "zzz")
+    (other / "test_results_1" / lost).unlink()
+    assert run_import(tree, tmp_path / "r.db") == 0
+    for sql in (
+        LEVELS,
+        "SELECT count(*) FROM power_sample",
+        "SELECT count(*) FROM process_sample",
+    ):
+        assert rows(tmp_path / "r.db", sql) == rows(
+            tmp_path / "one.db", sql
+        )
+    assert "2 x level that another folder holds too" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_another_measurement_in_a_copy_is_a_run_of_its_own(tree, tmp_path):
+    copy = copy_study(tree, "bkp")
+    path = copy / "test_results_1" / "duration_metrics.csv"
+    path.write_text(path.read_text().replace("2025-01-30", "2025-01-20"))
+    run_import(tree, tmp_path / "r.db")
+    assert [row[1:3] for row in rows(tmp_path / "r.db", LEVELS)] == [
+        (1, 1),
+        (1, 1),
+        (1, 1),
+        (2, 1),
+    ]
 
 
 def test_a_start_appended_later_is_all_that_is_added(tree, tmp_path):
