@@ -58,6 +58,16 @@ WORDS = {  # columns that views compute, and keys
     "error_ratio": "errors / (completed + errors), 0 to 1",
     "prompt_tokens": "tokens of the prompts",
     "chunks": "chunks with text",
+    "not_sent": "requests of the level that were due and never sent",
+    "due": "requests that came due from the first end of a reply until the last one was due",
+    "answered": "requests that were completed in that time",
+    "offered_per_s": "requests a second that came due, from the first end of a reply until the "
+    "last one was due; open load only",
+    "answered_per_s": "requests a second that were completed in the same time; open load only",
+    "overloaded": "1: at least 10 % and more than 2 * sqrt(due) fewer requests were answered than "
+    "came due; NULL where fewer than 5 came due after the first reply, or no open load",
+    "undecided_requests": "requests that this client cut before they had missed an objective; "
+    "above 5 % of a level it is not called served",
     "ttft_mean_s": "wait for the first token, mean",
     "ttft_p50_s": "wait for the first token, median",
     "ttft_p95_s": "wait for the first token, 95th percentile; NULL below 20 requests",

@@ -16,10 +16,13 @@ def test_the_answers_carry_the_numbers(results):
         results, levels=(1, 2, 4, 8, 16, 32), slots=4, rate=41.0
     )
     _, said = read(results)
-    assert "One request alone gets 4" in said and "waits 200 ms." in said
     assert (
-        "Up to 2 at once are served within 10 s to the first token and at 10 tokens/s or more; "
-        "at 4, only " in said
+        "One request alone gets 4" in said
+        and "waits 200 ms (n = 1; replies of " in said
+    )
+    assert (
+        "Up to 2 at once are served within 10 s to the first token and at 10 tokens/s or more "
+        "(0.632 requests/s); at 4, only " in said
     )  # 41 / 4 with its spread falls below 10
     assert (
         "Total throughput goes from" in said
@@ -41,13 +44,16 @@ def test_requests_that_come_at_a_rate_are_judged_by_the_rate(results):
         "UPDATE level SET load = 'open', rate_per_s = 0.8, pool_waits = 3, never_sent = 2",
     )
     assert (
-        said.startswith("At 0.8 requests/s each gets 12")
+        said.startswith(
+            "Of 0.8 requests/s offered, 3 were answered; each answered one gets 12"
+        )
+        and "(longest 200 ms; n = 16; replies of " in said
         and "16 of 16 were served within 10 s to the first token and at 10 tokens/s or more"
         in said
     )
     assert (
         "; 3 came due while all 16 places were taken (if sent, their wait counts from then); 2 "
-        "were never sent because the level ended."
+        "of them were never sent before the level ended."
         in said
         and "at once are served" not in said
     )
@@ -62,7 +68,7 @@ def test_repeats_that_differ_are_a_range(results):
     rates = sorted(level["tokens_per_s_mean"] for level in study.levels)
     assert (
         f"{digits(rates[0])} to {digits(rates[1])} tokens/s" in said
-        and "(2 measurements)" in said
+        and "(n = 2 in 2 measurements; replies of " in said
     )
 
 
