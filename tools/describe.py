@@ -61,9 +61,9 @@ WORDS = {  # columns that views compute, and keys
     "not_sent": "requests of the level that were due and never sent",
     "due": "requests that came due from the first end of a reply until the last one was due",
     "answered": "requests that were completed in that time",
-    "offered_per_s": "requests a second that came due, from the first end of a reply until the "
+    "offered_per_s": "requests per second that came due, from the first end of a reply until the "
     "last one was due; open load only",
-    "answered_per_s": "requests a second that were completed in the same time; open load only",
+    "answered_per_s": "requests per second that were completed in the same time; open load only",
     "overloaded": "1: at least 10 % and more than 2 * sqrt(due) fewer requests were answered than "
     "came due; NULL where fewer than 5 came due after the first reply, or no open load",
     "undecided_requests": "requests that this client cut before they had missed an objective; "

@@ -157,3 +157,40 @@ def test_the_warm_twin_of_a_level_is_no_repeat_of_it(results):
         "With a warm prompt cache a request waits 100 ms instead of 200 ms at 4 at once"
         in said
     )
+
+
+def cut(count, ended_ns, tokens):
+    """SQL that lets this client cut the first requests of every level."""
+    return (
+        "UPDATE request SET status = 'cancelled', output_tokens_source = 'chunks', "
+        f"ended_ns = first_text_ns + {ended_ns}, output_tokens = {tokens} "
+        f"WHERE number <= {count}"
+    )
+
+
+def test_requests_cut_at_two_tokens_a_second_are_not_served(results):
+    made_up_results.write(results, levels=(8,), slots=8, rate=8 * 40.0)
+    _, said = read(results, cut(8, 10_000_000_000, tokens=20))
+    assert (
+        "Not even 8 at once are served" in said and "8 of 8 failed" in said
+    )
+
+
+@pytest.mark.parametrize("count, is_served", [(1, True), (2, False)])
+def test_a_level_with_more_than_a_twentieth_undecided_is_not_called_served(
+    results, count, is_served
+):
+    made_up_results.write(results, levels=(20,), slots=20, rate=20 * 40.0)
+    _, said = read(results, cut(count, 1_000_000_000, tokens=20))
+    assert ("more were not measured" in said) == is_served
+    undecided = f"{count} of 20 were cut before it could be told; 95 %"
+    assert (undecided in said) != is_served
+
+
+def test_repeats_that_disagree_are_told_apart(results):
+    made_up_results.write(results, levels=(8,), slots=8, rate=8 * 40.0)
+    made_up_results.write(
+        results, levels=(8,), slots=8, rate=8 * 5.0, started_unix=1.9e9
+    )
+    _, said = read(results, "UPDATE run SET source = 'import'")
+    assert "in 1 of 2 measurements, none of 8 reached 10 tokens/s" in said

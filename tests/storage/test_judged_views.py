@@ -1,9 +1,12 @@
 """The views that judge: shares of good requests, superseded levels, the effect of a cache."""
 
+import random
+
 import pytest
 
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.service import measure_service
+from ollama_bench.inputs.objectives import METRICS
 from tests.storage.rows import S, level, one, request
 
 
@@ -286,3 +289,42 @@ def test_cache_effect_tells_how_much_was_hit(database):
         0.8,
         0.75,
     )
+
+
+def test_the_view_and_the_analysis_judge_alike(database):
+    """Requests of every kind, drawn at random."""
+    draw = random.Random(1)
+    bounds = {"ttft": 2.0, "e2e": 8.0, "tpot": 0.2, "tokens_per_s": 4.0}
+    for name, (column, _) in METRICS.items():
+        if name in bounds:
+            database["objective"].insert(
+                {"run_id": 1, "metric": column, "bound": bounds[name]}
+            )
+    level(database)
+    for number in range(1, 301):
+        first = draw.choice([None, 1.0, 1.9, 2.5])
+        status = draw.choice(["completed", "cancelled", "reset"])
+        is_sent = first is not None or draw.random() < 0.5
+        request(
+            database,
+            number,
+            sent=0.0 if is_sent else None,
+            first=first,
+            last=first and first + draw.choice([0, 3, 6]),
+            tokens=draw.choice([None, 1, 2, 15, 40]),
+            status=status,
+            due_ns=draw.choice([None, 0]),
+            chunks=draw.choice([None, 1, 10]),
+            output_tokens_source=draw.choice([None, "server", "chunks"]),
+        )
+        ended_ns = int(draw.uniform(3, 10) * S)
+        database["request"].update(number, {"ended_ns": ended_ns})
+    row = one(database, "level_summary")
+    (study,) = selection.choose(database, [], [])
+    (service,) = measure_service(database, study, bounds).values()
+    assert (service.good, service.undecided) == (
+        row["good_requests"],
+        row["undecided_requests"],
+    )
+    assert service.share == pytest.approx(row["good_ratio"])
+    assert service.good > 5 and service.undecided > 5
