@@ -167,7 +167,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   server_queue_ns INTEGER AS (CASE WHEN server_total_ns IS NOT NULL THEN max(0, server_total_ns
     - coalesce(server_load_ns, 0) - coalesce(server_prefill_ns, 0) - coalesce(server_decode_ns, 0)) END),  -- what the server's total leaves beside load, prefill and decode: waiting for a slot
   tokens_per_chunk REAL AS (CASE WHEN output_tokens_source = 'server' THEN output_tokens * 1.0 / nullif(chunks, 0) END),  -- tokens that share a chunk, mean; NULL where the server counts no tokens
-  ending TEXT AS (CASE WHEN status = 'cancelled' AND sent_ns IS NULL AND due_ns IS NOT NULL THEN 'not_sent' ELSE status END),  -- status, or not_sent: due in an open load and never sent, which is a failure
+  ending TEXT AS (CASE WHEN status = 'cancelled' AND sent_ns IS NULL AND due_ns IS NOT NULL THEN 'not_sent' ELSE status END),  -- how the request ended: completed, truncated, empty, http_error, stream_error, refused, reset, stalled, cancelled, client_error or not_sent (status cancelled: due in an open load and never sent); in_flight: not yet, or the run died
   stream_tokens_per_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
     THEN (output_tokens - coalesce(tokens_per_chunk, 1)) * 1e9 / (last_text_ns - first_text_ns) END),  -- tokens per second of the request: those after the first chunk / active_s; the first chunk is taken to hold tokens_per_chunk
   stream_tpot_s REAL AS (1 / stream_tokens_per_s),  -- time per output token: 1 / stream_tokens_per_s, seconds

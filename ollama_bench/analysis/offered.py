@@ -12,6 +12,9 @@ def describe_offered(level: Row) -> str:
     offered, answered = level["offered_per_s"], level["answered_per_s"]
     if offered is None:
         offered, answered = rate, level["requests_per_s"]
+    elif level["overloaded"]:
+        # with what was answered after the last one was due: a full server's rate
+        answered = max(answered, level["requests_per_s"] or 0)
     if offered is None:
         return (
             f"At no fixed rate, {digits(answered)} requests/s were answered"

@@ -51,6 +51,16 @@ def test_a_server_that_answers_one_in_six_seconds_is_overloaded(database):
     assert describe_overload(row) == f"overload: o{said}"
 
 
+def test_of_an_overload_the_rate_counts_until_the_last_reply(database):
+    """None of the 6 that came due after the first reply was answered by then."""
+    offer(database, range(12), [6.0 * n for n in range(1, 13)])
+    row = one(database, "level_summary")
+    assert (row["answered_per_s"], row["overloaded"]) == (0, 1)
+    assert "requests/s offered, 0.167 were answered" in describe_offered(
+        row
+    )
+
+
 def test_a_server_that_keeps_up_is_not_overloaded_however_long_it_takes(
     database,
 ):
