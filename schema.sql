@@ -91,7 +91,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   rate_per_s REAL,                   -- open load: requests per second that were meant to arrive, mean
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
-  never_sent INTEGER,                -- open load: requests that were due before its end and never sent; no row of request is of them
+  never_sent INTEGER,                -- open load: requests that were due before its end and never sent: their ending is not_sent
   status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),  -- how far the level came
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
@@ -130,7 +130,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
 CREATE INDEX IF NOT EXISTS level_run ON level (run_id);
 
 CREATE TABLE IF NOT EXISTS request (  -- one streaming request
-  id INTEGER PRIMARY KEY,            -- level_id * 1000000 + number
+  id INTEGER PRIMARY KEY,            -- level_id * 1000000 + number; from number 1000000 on (2^30 + level_id) * 2^32 + number
   level_id INTEGER NOT NULL REFERENCES level (id),
   target_id INTEGER REFERENCES target (id),
   number INTEGER NOT NULL,           -- number of the request within its level, from 1
@@ -139,7 +139,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   prefix TEXT,                       -- what was put before the prompt to miss the prompt cache
   status TEXT NOT NULL DEFAULT 'in_flight' CHECK (status IN ('in_flight', 'completed',
     'truncated', 'empty', 'http_error', 'stream_error', 'refused', 'reset', 'stalled',
-    'cancelled', 'client_error')),   -- how the request ended; in_flight: not yet, or the run died
+    'cancelled', 'client_error')),   -- how the request ended; in_flight: not yet, or the run died; see ending
   http_status INTEGER,               -- status code of the answer
   error TEXT,                        -- what went wrong, in the server's words where it said any
   done_reason TEXT,                  -- why the server stopped: stop, length ...
@@ -171,13 +171,17 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   e2e_s REAL AS ((last_text_ns - coalesce(due_ns, sent_ns)) / 1e9),       -- end-to-end latency, seconds
   active_s REAL AS ((last_text_ns - first_text_ns) / 1e9),  -- first to last chunk with text, seconds
   tpot_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
-    THEN (last_text_ns - first_text_ns) / 1e9 / (output_tokens - 1) END),  -- time per output token: active_s / (output_tokens - 1), seconds
+    THEN (last_text_ns - first_text_ns) / 1e9 / (output_tokens - 1) END),  -- time per output token if the first chunk held one: active_s / (output_tokens - 1), seconds; the views use stream_tpot_s
   tokens_per_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
-    THEN (output_tokens - 1) * 1e9 / (last_text_ns - first_text_ns) END),  -- tokens per second of the request: 1 / tpot_s
+    THEN (output_tokens - 1) * 1e9 / (last_text_ns - first_text_ns) END),  -- tokens per second if the first chunk held one: 1 / tpot_s; the views use stream_tokens_per_s
   server_queue_ns INTEGER AS (CASE WHEN server_total_ns IS NOT NULL THEN max(0, server_total_ns
     - coalesce(server_load_ns, 0) - coalesce(server_prefill_ns, 0) - coalesce(server_decode_ns, 0)) END),  -- what the server's total leaves beside load, prefill and decode: waiting for a slot
   draft_acceptance_ratio REAL AS (draft_accepted_tokens * 1.0 / nullif(draft_tokens, 0)),  -- share of the draft's tokens that the model kept, 0 to 1
   tokens_per_chunk REAL AS (CASE WHEN output_tokens_source = 'server' THEN output_tokens * 1.0 / nullif(chunks, 0) END),  -- tokens that share a chunk, mean; NULL where the server counts no tokens
+  ending TEXT AS (CASE WHEN status = 'cancelled' AND sent_ns IS NULL AND due_ns IS NOT NULL THEN 'not_sent' ELSE status END),  -- how the request ended: completed, truncated, empty, http_error, stream_error, refused, reset, stalled, cancelled, client_error or not_sent (status cancelled: due in an open load and never sent); in_flight: not yet, or the run died
+  stream_tokens_per_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
+    THEN (output_tokens - coalesce(tokens_per_chunk, 1)) * 1e9 / (last_text_ns - first_text_ns) END),  -- tokens per second of the request: those after the first chunk / active_s; the first chunk is taken to hold tokens_per_chunk
+  stream_tpot_s REAL AS (1 / stream_tokens_per_s),  -- time per output token: 1 / stream_tokens_per_s, seconds
   UNIQUE (level_id, number)
 ) STRICT;
 
@@ -294,8 +298,8 @@ WITH value (level_id, metric, x) AS (
   UNION ALL SELECT level_id, 'ttfat_s', ttfat_s FROM request WHERE status = 'completed'
   UNION ALL SELECT level_id, 'e2e_s', e2e_s FROM request WHERE status = 'completed'
   UNION ALL SELECT level_id, 'active_s', active_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'tpot_s', tpot_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'tokens_per_s', tokens_per_s FROM request WHERE status = 'completed'
+  UNION ALL SELECT level_id, 'tpot_s', stream_tpot_s FROM request WHERE status = 'completed'
+  UNION ALL SELECT level_id, 'tokens_per_s', stream_tokens_per_s FROM request WHERE status = 'completed'
 ), ranked AS (
   SELECT level_id, metric, x,
     row_number() OVER (PARTITION BY level_id, metric ORDER BY x) AS rank,
@@ -320,6 +324,28 @@ WITH edge (level_id, at_ns, step) AS (
     ROWS UNBOUNDED PRECEDING) AS streaming FROM edge
 )
 SELECT level_id, max(streaming) AS peak_streaming FROM running GROUP BY level_id;
+
+DROP VIEW IF EXISTS open_load;
+CREATE VIEW open_load AS  -- what was offered and what was answered in each open load, from the first end of a reply until the last request was due
+WITH span AS (
+  SELECT level.id AS level_id, sum(ending = 'not_sent') AS not_sent, max(due_ns) AS end_ns,
+    min(CASE WHEN request.status = 'completed' THEN request.ended_ns END) AS start_ns
+  FROM level JOIN request ON level_id = level.id
+  WHERE load = 'open' AND due_ns IS NOT NULL GROUP BY level.id
+), counted AS (
+  SELECT span.*, sum(due_ns > start_ns) AS due,
+    sum(status = 'completed' AND ended_ns > start_ns AND ended_ns <= end_ns) AS answered
+  FROM span JOIN request USING (level_id) WHERE due_ns IS NOT NULL GROUP BY level_id
+)
+SELECT level_id,
+  not_sent,                                      -- requests that were due and never sent, of the whole level
+  due,                                           -- requests that came due in that time
+  answered,                                      -- of those that came due at any time, the ones completed in that time
+  CASE WHEN due >= 5 THEN due * 1e9 / (end_ns - start_ns) END AS offered_per_s,  -- due, per second of that time
+  CASE WHEN due >= 5 THEN answered * 1e9 / (end_ns - start_ns) END AS answered_per_s,  -- answered, per second of that time
+  CASE WHEN start_ns IS NULL THEN nullif(not_sent > 0, 0) WHEN due >= 5
+    THEN answered < 0.9 * due AND (due - answered) * (due - answered) > 4 * due END AS overloaded  -- 1: at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; NULL where fewer than 5 came due in that time
+FROM counted;
 
 DROP VIEW IF EXISTS level_summary;
 CREATE VIEW level_summary AS  -- the answer in numbers: one row for each level
@@ -349,19 +375,26 @@ WITH total AS (
       row_number() OVER (PARTITION BY level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
     FROM request WHERE status <> 'in_flight') GROUP BY level_id
 ), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one or was cut by the context, NULL this client cut it before that could be told
-  SELECT request.level_id, min(CASE request.status
+  SELECT request.level_id, min(CASE ending
       WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 0 END, CASE objective.metric
         WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
-        WHEN 'tpot_s' THEN tpot_s <= bound WHEN 'tokens_per_s' THEN tokens_per_s >= bound END,
-        objective.metric IN ('tpot_s', 'tokens_per_s') AND (output_tokens < 2 OR last_text_ns = first_text_ns), 0)  -- what came at once has no rate and misses none
-      WHEN 'cancelled' THEN CASE WHEN (CASE objective.metric  -- what it had waited already
-        WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns)
-        WHEN 'e2e_s' THEN request.ended_ns END - coalesce(due_ns, sent_ns)) / 1e9 > bound THEN 0 END
+        WHEN 'tpot_s' THEN stream_tpot_s <= bound WHEN 'tokens_per_s' THEN stream_tokens_per_s >= bound END,
+        objective.metric IN ('tpot_s', 'tokens_per_s') AND output_tokens < 2 AND output_tokens_source IS NOT 'chunks', 0)  -- a single token has no rate and misses none; several that came at once meet none
+      WHEN 'cancelled' THEN CASE WHEN CASE objective.metric  -- what it had waited, or how fast it had come, until it was cut
+        WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
+        WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
+        WHEN 'e2e_s' THEN request.ended_ns - coalesce(due_ns, sent_ns) > bound * 1e9
+        WHEN 'tpot_s' THEN request.ended_ns - first_text_ns > bound * 1e9 * seen_tokens
+        WHEN 'tokens_per_s' THEN seen_tokens * 1e9 < bound * (request.ended_ns - first_text_ns) END THEN 0 END
       ELSE 0 END) AS good
-  FROM request JOIN level ON level.id = level_id JOIN objective ON objective.run_id = level.run_id
+  FROM (SELECT request.*, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
+      THEN coalesce(total.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
+    FROM request JOIN total USING (level_id)) AS request
+  JOIN level ON level.id = level_id JOIN objective ON objective.run_id = level.run_id
   WHERE request.status <> 'in_flight' GROUP BY request.id
 ), good AS (
-  SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio FROM judged GROUP BY level_id
+  SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio, sum(good IS NULL) AS undecided_requests
+  FROM judged GROUP BY level_id
 ), latency AS (
   SELECT level_id,
     max(CASE metric WHEN 'ttft_s' THEN mean END) AS ttft_mean_s,
@@ -395,16 +428,18 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   tokens_per_chunk, draft_acceptance_ratio,      -- of the completed requests; NULL where the server does not count
   CASE WHEN completed > 0 THEN output_tokens END * 1e9
     / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- of all streams together, also of those that failed half-way; NULL where none completed: nobody was served
-  completed * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS requests_per_s,  -- completed ones
+  completed * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS requests_per_s,  -- completed requests / duration_s, of every kind of load
   (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
   peak_streaming,
   good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
+  undecided_requests,                            -- this client cut them before they had missed an objective; above 5 % of the requests nobody can say that the level was served
   good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
   in_flight_mean, level.on_battery, level.low_power_mode,
   level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent,
+  offered_per_s, answered_per_s, overloaded,  -- open load, as in open_load; NULL of others
   (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)
     AS superseded,  -- cut short or slept through, and fired again to its end by --resume
@@ -412,6 +447,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
 FROM level JOIN run ON run.id = level.run_id
 LEFT JOIN good ON good.level_id = level.id
 LEFT JOIN failing ON failing.level_id = level.id
+LEFT JOIN open_load ON open_load.level_id = level.id
 LEFT JOIN total ON total.level_id = level.id
 LEFT JOIN latency ON latency.level_id = level.id
 LEFT JOIN level_streaming ON level_streaming.level_id = level.id;
@@ -422,7 +458,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   count(*) AS requests, sum(request.status = 'completed') AS completed,
   sum(request.status NOT IN ('completed', 'in_flight')) AS errors,
   avg(CASE WHEN request.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
-  avg(CASE WHEN request.status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
+  avg(CASE WHEN request.status = 'completed' THEN stream_tokens_per_s END) AS tokens_per_s_mean,
   sum(output_tokens) AS output_tokens,
   CASE WHEN sum(request.status = 'completed') > 0 THEN sum(output_tokens) END * 1e9
     / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- as in level_summary
@@ -434,7 +470,7 @@ DROP VIEW IF EXISTS steady_summary;
 CREATE VIEW steady_summary AS  -- loads that go on: only the part in which they neither filled nor drained
 WITH steady AS (
   SELECT level.id AS level_id, request.id AS request_id, sent_ns >= steady_start_ns AND sent_ns <= steady_end_ns AS is_inside,
-    request.status AS request_status, ttft_s, tokens_per_s,
+    request.status AS request_status, ttft_s, stream_tokens_per_s,
     CASE WHEN first_text_ns >= steady_start_ns AND last_text_ns <= steady_end_ns THEN output_tokens
       ELSE output_tokens * 1.0 / chunks * (SELECT count(*) FROM chunk WHERE request_id = request.id
         AND at_ns BETWEEN steady_start_ns AND steady_end_ns) END AS inside_tokens  -- of who streamed over an edge: tokens per chunk
@@ -446,7 +482,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   sum(is_inside) AS requests, sum(is_inside AND request_status = 'completed') AS completed,  -- sent in that part
   sum(is_inside AND request_status NOT IN ('completed', 'in_flight')) AS errors,
   avg(CASE WHEN is_inside AND request_status = 'completed' THEN ttft_s END) AS ttft_mean_s,
-  avg(CASE WHEN is_inside AND request_status = 'completed' THEN tokens_per_s END) AS tokens_per_s_mean,
+  avg(CASE WHEN is_inside AND request_status = 'completed' THEN stream_tokens_per_s END) AS tokens_per_s_mean,
   CASE WHEN sum(is_inside AND request_status = 'completed') > 0 THEN sum(inside_tokens) END * 1e9
     / (steady_end_ns - steady_start_ns) AS output_tokens_per_s,  -- as in level_summary
   level.cache, level.id AS level_id
@@ -515,9 +551,9 @@ GROUP BY level.id, turn;
 DROP VIEW IF EXISTS outcomes;
 CREATE VIEW outcomes AS  -- how the requests of each level ended, with one example of what was said
 SELECT level.run_id, level.model, level.concurrency, level.repeat,
-  request.status, request.http_status, count(*) AS requests, min(request.error) AS example, level.id AS level_id
+  request.ending AS status, request.http_status, count(*) AS requests, min(request.error) AS example, level.id AS level_id
 FROM request JOIN level ON level.id = level_id
-GROUP BY level.id, request.status, request.http_status;
+GROUP BY level.id, request.ending, request.http_status;
 
 DROP VIEW IF EXISTS server_split;
 CREATE VIEW server_split AS  -- where the time of completed requests went, by the server's own clock, means in seconds
@@ -740,7 +776,7 @@ CREATE VIEW request_summary AS  -- request_summary.csv of the study: one row for
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   request.number AS RequestID, ttft_s AS TTFB, e2e_s AS TotalDuration,
   active_s AS ResponseDuration, ttft_s AS WaitingTime, output_tokens AS TokenCount,
-  http_status AS StatusCode, request.status AS Status, request.id AS request_id, level.id AS level_id
+  http_status AS StatusCode, request.ending AS Status, request.id AS request_id, level.id AS level_id
 FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id;
 
 DROP VIEW IF EXISTS request_throughput;
@@ -748,7 +784,7 @@ CREATE VIEW request_throughput AS  -- tokens per second of each request between 
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   request.number AS RequestID,
   strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + request.ended_ns / 1e9, 'unixepoch') AS Timestamp,
-  output_tokens AS TokenCount, tokens_per_s AS Throughput, request.status AS Status, request.id AS request_id, level.id AS level_id
+  output_tokens AS TokenCount, stream_tokens_per_s AS Throughput, request.ending AS Status, request.id AS request_id, level.id AS level_id
 FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id;
 
 DROP VIEW IF EXISTS duration_metrics;

@@ -5,10 +5,11 @@ for sentence in answer(study, objectives, services): print(sentence)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ollama_bench.analysis.bottlenecks import find_bottlenecks
 from ollama_bench.analysis.energy import describe_efficiency
+from ollama_bench.analysis.offered import describe_offered
 from ollama_bench.analysis.service import (
     NO_SERVICE,
     Objectives,
@@ -90,9 +91,7 @@ def describe_rate(
     level: Row, objectives: Objectives, service: Service
 ) -> str:
     """Say how requests that arrived at a rate fared."""
-    parts = []
-    rate = level["rate_per_s"]
-    start = f"At {rate:g} requests/s" if rate else "At no fixed rate"
+    parts = [describe_offered(level)]
     if level["tokens_per_s_mean"] is not None:
         speed, wait = (
             digits(level["tokens_per_s_mean"]),
@@ -100,10 +99,13 @@ def describe_rate(
         )
         longest = seconds(level["ttft_max_s"])
         parts.append(
-            f"each gets {speed} tokens/s and waits {wait} (longest {longest})"
+            f"each answered one gets {speed} tokens/s and waits {wait} "
+            f"(longest {longest}; {describe_sample([level])})"
         )
     wish = describe_objectives(objectives)
-    parts.append(f"{service.good} of {service.asked} were served {wish}")
+    parts.append(f"{service.good} of {service.ended} were served {wish}")
+    if service.undecided:
+        parts.append(describe_undecided(service))
     if level["pool_waits"]:
         places = level["concurrency"]
         parts.append(
@@ -112,9 +114,22 @@ def describe_rate(
         )
     if level["never_sent"]:
         parts.append(
-            f"{level['never_sent']} were never sent because the level ended"
+            f"{level['never_sent']} of them were never sent before the level ended"
         )
-    return f"{start} {'; '.join(parts)}."
+    return f"{'; '.join(parts)}."
+
+
+def describe_sample(levels: Sequence[Row]) -> str:
+    """Say of how many requests and measurements a figure is, and how long the replies are."""
+    count = sum(level["completed"] for level in levels)
+    times = f" in {len(levels)} measurements" if len(levels) > 1 else ""
+    lengths = [
+        level["mean_output_tokens"]
+        for level in levels
+        if level["mean_output_tokens"] is not None
+    ]
+    replies = f"; replies of {span(lengths)} tokens" if lengths else ""
+    return f"n = {count}{times}{replies}"
 
 
 def describe_alone(study: Study) -> str:
@@ -132,8 +147,10 @@ def describe_alone(study: Study) -> str:
     who = f"With {n} at once, the fewest measured, each gets"
     if n == 1:
         who = "One request alone gets"
-    times = f" ({len(rates)} measurements)" if len(rates) > 1 else ""
-    return f"{who} {span(rates)} tokens/s and waits {span(waits, seconds)}{times}."
+    return (
+        f"{who} {span(rates)} tokens/s and waits {span(waits, seconds)} "
+        f"({describe_sample(levels)})."
+    )
 
 
 def describe_capacity(
@@ -141,24 +158,50 @@ def describe_capacity(
 ) -> str:
     """Say how many can be served: the highest level below which none misses the objectives."""
     wish = describe_objectives(objectives)
-    served = 0
+    served, pace = 0, ""
     for n, levels in study.by_concurrency().items():
         found = [
             services.get(level["level_id"], NO_SERVICE) for level in levels
         ]
-        worst = min(found, key=lambda service: service.share)
-        if worst.share >= ENOUGH_RATIO:
-            served = n
+        short = [service for service in found if not service.is_served]
+        if not short:
+            served, pace = n, describe_pace(levels)
             continue
-        missed = f"{describe_shortfall(worst, objectives)}; {percent(ENOUGH_RATIO)} must be served"
+        worst = min(short, key=lambda service: service.share)
+        times = (
+            f"in {len(short)} of {len(found)} measurements, "
+            if len(found) > 1
+            else ""
+        )
+        missed = (
+            f"{times}{describe_shortfall(worst, objectives)}; "
+            f"{percent(ENOUGH_RATIO)} must be served"
+        )
         if served:
-            return f"Up to {served} at once are served {wish}; at {n}, {missed}."
+            return (
+                f"Up to {served} at once are served {wish}{pace}; "
+                f"at {n}, {missed}."
+            )
         return f"Not even {n} at once {'is' if n == 1 else 'are'} served {wish}: {missed}."
     return (
-        f"{served} at once are served {wish}; more were not measured."
+        f"{served} at once are served {wish}{pace}; more were not measured."
         if served
         else ""
     )
+
+
+def describe_pace(levels: Sequence[Row]) -> str:
+    """Say how many requests were completed a second; nothing where that is not known."""
+    rates = [
+        level["requests_per_s"]
+        for level in levels
+        if level["requests_per_s"] is not None
+    ]
+    return f" ({span(rates)} requests/s)" if rates else ""
+
+
+def describe_undecided(service: Service) -> str:
+    return f"{service.undecided} of {service.ended} were cut before it could be told"
 
 
 def describe_shortfall(service: Service, objectives: Objectives) -> str:
@@ -179,6 +222,8 @@ def describe_shortfall(service: Service, objectives: Objectives) -> str:
             parts.append(
                 f"{count_met(service, name)} {describe_reached(name, bound, service)}"
             )
+    if not service.is_decided:
+        parts.append(describe_undecided(service))
     if parts:
         return " and ".join(parts)
     return f"only {service.good} of {service.asked} met every objective"

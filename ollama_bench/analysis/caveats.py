@@ -30,6 +30,11 @@ CACHED_RATIO = 0.1
 VARYING_RATIO = 2.0
 # of all cores: what may run beside without being mentioned
 OTHERS_CPU_RATIO = 0.2
+# against requests that ended so
+HELPS = {"not_sent": "Lower --rate, or raise the level"}
+HELPS_ELSE = (
+    "Lower the level, raise --deadline, or look into the server's log"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ def failures(study: Study) -> list[Caveat]:
         Caveat(
             describe_failures(concurrency, status, rows),
             "Each counts as an error and in no speed or wait",
-            "Lower the level, raise --deadline, or look into the server's log",
+            HELPS.get(status, HELPS_ELSE),
         )
         for (concurrency, status, _), rows in group_failures(study).items()
     ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 # people wait ten seconds; ten tokens/s outrun a reader
 DEFAULT = "ttft=10,tokens_per_s=10"
@@ -11,6 +12,8 @@ DEFAULT = "ttft=10,tokens_per_s=10"
 
 # A level serves its people if this share of its requests meets every objective.
 ENOUGH_RATIO = 0.95
+# Of the requests of a level that may be undecided where it is called served.
+MOST_UNDECIDED_RATIO = 0.05
 
 
 class Metric(NamedTuple):
@@ -27,6 +30,24 @@ METRICS = {
     "tpot": Metric("tpot_s", True),
     "tokens_per_s": Metric("tokens_per_s", False),
 }
+
+
+def is_decided(undecided: int, requests: int) -> bool:
+    """Tell whether a level can be judged though some of its requests cannot."""
+    return undecided <= MOST_UNDECIDED_RATIO * requests
+
+
+def known_ratio(level: Mapping[str, Any]) -> float | None:
+    """Return the share of good requests of a row of level_summary.
+
+    None where too few can be judged, or the machine slept.
+    """
+    ended = level["requests"] - level["in_flight"]
+    undecided = level["undecided_requests"]
+    if level["slept_s"] or not is_decided(undecided or 0, ended):
+        return None
+    ratio: float | None = level["good_ratio"]
+    return ratio
 
 
 def parse(text: str) -> dict[str, float]:

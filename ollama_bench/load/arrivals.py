@@ -167,24 +167,20 @@ class ArrivalQueue:
 
     def take_unsent(
         self, due_s: float, most_unadmitted: int | None, is_full: bool
-    ) -> list[tuple[float, bool]]:
-        """Return (due time, waited for a place) of all that were due by then and have not left.
+    ) -> Iterator[tuple[float, bool]]:
+        """Yield (due time, waited for a place) of all that were due by then and have not left.
 
         At most ``most_unadmitted`` of those that were not even admitted are counted.
         """
-        unsent = []
         for arrival in self._admitted.values():
             if arrival.due_s <= due_s:
-                unsent.append(
-                    (arrival.due_s, arrival.has_waited or is_full)
-                )
+                yield arrival.due_s, arrival.has_waited or is_full
         room = sys.maxsize if most_unadmitted is None else most_unadmitted
         while (
             self.next_due_s is not None
             and self.next_due_s <= due_s
             and room > 0
         ):
-            unsent.append((self.next_due_s, is_full))
+            yield self.next_due_s, is_full
             self.next_due_s = next(self._due_times, None)
             room -= 1
-        return unsent

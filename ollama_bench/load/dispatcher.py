@@ -195,43 +195,40 @@ class Dispatcher:
                 due_s.append(undecided.due_s)
         return min(due_s, default=None)
 
-    def close(self) -> None:
-        """Send nothing more: nothing is admitted, and what was ready is cancelled."""
+    def close(self, due_by_ns: int | None = None) -> None:
+        """Send nothing more: nothing is admitted, and what was ready is cancelled.
+
+        What an open loop had due by then, without ``due_by_ns`` by now, was never sent.
+        """
         with self._gate:
             if self._is_closing:
                 return
             self._is_closing = True
             if self._is_open:
-                self._count_never_sent()
+                self._keep_unsent(due_by_ns or time.perf_counter_ns())
             self._promised -= self._arrivals.clear()
 
-    def _count_never_sent(self) -> None:
-        """Count requests that were due and not sent.
+    def _keep_unsent(self, due_by_ns: int) -> None:
+        """Keep the requests that were due and not sent.
 
         Either the pool was too small or this client is late, by as much as it is now.
         """
-        passed_s = (
-            (time.perf_counter_ns() - self._started_ns) / 1e9
-            if self._started_ns
-            else 0.0
-        )
+        if not self._started_ns:
+            return
+        passed_s = max(0.0, (due_by_ns - self._started_ns) / 1e9)
         if self._until_s is not None:
             passed_s = min(passed_s, self._until_s)
         most_unadmitted = (
             None if self._total is None else self._total - self._promised
         )
         is_full = self._in_flight >= self._workers
-        unsent = self._arrivals.take_unsent(
+        unsent = self._result.unsent
+        for due_s, has_waited in self._arrivals.take_unsent(
             passed_s, most_unadmitted, is_full
-        )
-        lags_ns = [
-            int((passed_s - due_s) * 1e9)
-            for due_s, has_waited in unsent
-            if not has_waited
-        ]
-        self._result.never_sent = len(unsent)
-        self._result.pool_waits += len(unsent) - len(lags_ns)
-        self._result.tally.add_unsent(lags_ns)
+        ):
+            unsent.add(due_s, has_waited)
+        self._result.pool_waits += unsent.pool_waits
+        self._result.tally.add_unsent(unsent.lags_ns(passed_s))
 
     def end_if_idle(self) -> bool:
         """Tell whether, just now, the last stream has ended: nothing is in flight or will be."""

@@ -155,7 +155,7 @@ class Load:
     @property
     def never_sent(self) -> int:
         """Requests that were due and still not sent at the end."""
-        return self.result.never_sent
+        return len(self.result.unsent)
 
     def steady_figures(self) -> dict[str, int]:
         """Return the instants between which the load was steady; {} where it never was."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections.abc import Iterator
 
 from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.flight import Flight
@@ -11,6 +12,36 @@ from ollama_bench.load.heartbeat import Heartbeat
 from ollama_bench.load.request import Outcome
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.load.tally import Tally
+
+
+class UnsentArrivals:
+    """Arrivals that were due and never sent: nine bytes for each."""
+
+    def __init__(self) -> None:
+        self.due_s = array("d")  # since the level's start, in order
+        # 1: every place was taken, 0: this client was late
+        self.has_waited = bytearray()
+
+    def __len__(self) -> int:
+        return len(self.due_s)
+
+    def add(self, due_s: float, has_waited: bool) -> None:
+        """Add an arrival."""
+        self.due_s.append(due_s)
+        self.has_waited.append(has_waited)
+
+    @property
+    def pool_waits(self) -> int:
+        """Those that were due while every place was taken."""
+        return self.has_waited.count(1)
+
+    def lags_ns(self, now_s: float) -> Iterator[int]:
+        """Yield how late those are that had a place, at a second since the level's start."""
+        for due_s, has_waited in zip(
+            self.due_s, self.has_waited, strict=True
+        ):
+            if not has_waited:
+                yield int((now_s - due_s) * 1e9)
 
 
 class LevelResult:
@@ -43,7 +74,7 @@ class LevelResult:
         self.beats_late_ns = array("q")
         self.paused_s = 0.0  # this process stood still
         # requests that were due and still not sent at the end
-        self.never_sent = 0
+        self.unsent = UnsentArrivals()
         # Guarded by the dispatcher's gate:
         # instant of the last sending: from here on the load only falls
         self.full_ns: int | None = None

@@ -125,9 +125,9 @@ class Tally:
             self._ttft_s.append((chunk_ns[0] - started_ns) / NS_PER_S)
         streaming_ns = chunk_ns[-1] - chunk_ns[0]
         if tokens > 1 and streaming_ns > 0:
-            self._tokens_per_s.append(
-                (tokens - 1) * NS_PER_S / streaming_ns
-            )
+            # those of the first chunk were not made in that time
+            after_first = tokens - outcome.tokens_per_chunk
+            self._tokens_per_s.append(after_first * NS_PER_S / streaming_ns)
 
     def summarize_itl(self) -> ItlFigures:
         """Return the inter-token latency: all gaps between chunks of completed streams, pooled."""

@@ -27,6 +27,7 @@ class Watchdog:
         self._transport = transport
         self._dispatcher = dispatcher
         self._heartbeat = heartbeat
+        self._looked_ns: int | None = None  # when nobody had interrupted
 
     def look(self, now_ns: int) -> None:
         """Stop sending when the time is over, and cut what is to be cut.
@@ -36,6 +37,14 @@ class Watchdog:
         """
         self._check_reader()
         self._transport.digests.look()
+        if self._interrupt.is_set():
+            # what came due after Ctrl-C was not to be sent
+            self._dispatcher.close(
+                self._looked_ns or self._result.started_ns
+            )
+            self.cut_all("interrupted")
+            return
+        self._looked_ns = now_ns
         if reason := self._find_reason_to_cut_all(now_ns):
             self._dispatcher.close()
             self.cut_all(reason)
@@ -62,8 +71,6 @@ class Watchdog:
             raise reader.failure
 
     def _find_reason_to_cut_all(self, now_ns: int) -> str | None:
-        if self._interrupt.is_set():
-            return "interrupted"
         deadline_s = self._limits.deadline_s
         passed_s = (now_ns - (self._result.started_ns or now_ns)) / 1e9
         if deadline_s and passed_s > deadline_s:

@@ -11,6 +11,10 @@ from ollama_bench.analysis.wording import digits, seconds
 from ollama_bench.terminal.rows import GPU_COLUMNS, is_gpu_alone
 
 
+def write_count(value: int) -> str:
+    return f"{value:,}"
+
+
 class Column(NamedTuple):
     """A column of the table: its heading, the column of a level, how a value is written."""
 
@@ -36,6 +40,11 @@ COLUMNS = (
     Column("tokens/s each", "tokens_per_s_mean", digits),
     Column("least", "tokens_per_s_min", digits),
     Column("tokens/s all", "output_tokens_per_s", digits),
+    Column("tokens/chunk", "tokens_per_chunk", digits),
+    Column("requests/s", "requests_per_s", digits),
+    Column("offered/s", "offered_per_s", digits),
+    Column("answered/s", "answered_per_s", digits),
+    Column("undecided", "undecided_requests", write_count),
     Column("whole reply", "e2e_mean_s", seconds),
     Column("W", "mean_w", digits),
     Column("J/token", "joules_per_output_token", digits),
@@ -53,17 +62,28 @@ DEFINITIONS = (
     ),
     (
         "tokens/s each",
-        "(output tokens - 1) / (last - first chunk with text) of a completed request; "
-        "the mean of them",
+        "output tokens after the first chunk / (last - first chunk with text) of a completed "
+        "request; the mean of them",
     ),
     (
         "tokens/s all",
         "output tokens of the level / its time from the first request "
         "to the end of the last stream",
     ),
+    ("requests/s", "completed requests / the same time"),
+    (
+        "offered, answered",
+        "requests a second that came due and that were completed, from the first end of a reply "
+        "until the last request was due (--rate)",
+    ),
     (
         "failed",
-        "every request that did not end completed; it counts in no wait and no speed",
+        "every request that did not end completed, also one that came due and was never sent; "
+        "it counts in no wait and no speed",
+    ),
+    (
+        "undecided",
+        "requests that this client cut before they had missed an objective",
     ),
     (
         "tokens in, tokens out",
@@ -90,7 +110,8 @@ DEFINITIONS = (
     ),
     (
         "gap between chunks (ITL)",
-        "between consecutive chunks with text of one stream; a chunk may carry several tokens",
+        "between consecutive chunks with text of one stream; a chunk may carry several tokens: "
+        "see tokens/chunk",
     ),
 )
 
@@ -127,6 +148,8 @@ def is_shown(name: str, levels: Sequence[Row], has_gpu: bool) -> bool:
         return has_gpu
     if name in ("prompts_cut", "replies_cut"):
         return any(values)
+    if name == "undecided_requests":
+        return bool(values - {None, 0})
     return name not in ("run_id", "repeat") or len(values) > 1
 
 

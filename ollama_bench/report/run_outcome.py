@@ -12,8 +12,10 @@ from sqlite_utils import Database
 from ollama_bench.analysis import gate, selection
 from ollama_bench.analysis.conditions import parse_condition
 from ollama_bench.analysis.headline import headline
+from ollama_bench.analysis.offered import describe_overload
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import judge as judge_study
+from ollama_bench.inputs.objectives import known_ratio
 from ollama_bench.report.terminal_report import print_verdict
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
@@ -60,8 +62,9 @@ def show_level(
 ) -> float | None:
     """Show a level's line and what went wrong in it.
 
-    Returns the share of its requests that met the objectives; None if that is not known, or the
-    machine slept. Raises ResultsError if another program has deleted the level.
+    Returns the share of its requests that met the objectives; None if that is not known, too many
+    of them were cut before it could be told, or the machine slept. Raises ResultsError if another
+    program has deleted the level.
     """
     level = record.level(level_id)
     if level is None:
@@ -75,8 +78,7 @@ def show_level(
     if settings.judging.steady:
         for row in record.rows(STEADY, [level_id]):
             screen.say(format_steady(row))
-    ratio: float | None = level["good_ratio"]
-    return None if level["slept_s"] else ratio
+    return known_ratio(level)
 
 
 def show_failures(
@@ -129,16 +131,18 @@ def show_cuts(level: Row, screen: Console) -> None:
 
 
 def show_waits(level: Row, screen: Console) -> None:
-    """Show how many requests of an open loop came due and could not be sent at once, or at all."""
+    """Show what an open loop offered beyond what was answered, and which requests are undecided."""
+    if level["overloaded"]:
+        screen.warn(f"{INDENT}{describe_overload(level)}")
     if level["load"] == "open" and level["pool_waits"]:
         screen.warn(
             f"{INDENT}{level['pool_waits']} requests came due while all {level['concurrency']} "
             "were in flight: if sent, their wait counts from then"
         )
-    if level["never_sent"]:
+    if level["undecided_requests"]:
         screen.warn(
-            f"{INDENT}{level['never_sent']} requests came due before the end and were never sent: "
-            "they count nowhere else"
+            f"{INDENT}{level['undecided_requests']} requests were cut before it could be told "
+            "whether they meet the objectives"
         )
 
 

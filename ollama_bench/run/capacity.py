@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ollama_bench.inputs.objectives import ENOUGH_RATIO
+from ollama_bench.inputs.objectives import ENOUGH_RATIO, known_ratio
 from ollama_bench.run.plan import Level
 from ollama_bench.run.record import RunRecord
 
 STORED_RATIO = """
-SELECT good_ratio FROM level_summary
+SELECT * FROM level_summary
 WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
   AND (model, concurrency, repeat, cache) = (?, ?, ?, ?)
 ORDER BY level_id DESC"""
@@ -79,4 +79,4 @@ def search(
 def stored_ratio(record: RunRecord, level: Level) -> float | None:
     """Return what a level measured before --resume found."""
     rows = record.rows(STORED_RATIO, [record.id, *level])
-    return rows[0]["good_ratio"] if rows else None
+    return known_ratio(rows[0]) if rows else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ollama_bench.inputs.settings import LoadSettings
 from ollama_bench.load import load
 from ollama_bench.load.attempt import Outcome, Task
-from ollama_bench.load.result import LevelResult
+from ollama_bench.load.result import LevelResult, UnsentArrivals
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.run.model_names import ReplyNames
 from ollama_bench.run.record import RunRecord
@@ -19,7 +19,14 @@ from ollama_bench.terminal.screen import Console
 
 # a request's id is its level's times this, plus its number
 REQUEST_IDS = 1_000_000
-# chunks of a request in one statement; SQLite unfolds them without Python's lock
+FAR_IDS, FAR_BITS = 1 << 30, 32  # of numbers that do not fit in there
+UNSENT_AT_ONCE = 50_000  # rows in one transaction
+UNSENT_COLUMNS = ("id", "level_id", "number", "status", "error", "due_ns")
+NOT_SENT = (
+    "due and not sent when the level ended: this client was late",
+    "due and not sent when the level ended: every place was taken",
+)
+# of a request in one statement; SQLite unfolds them without Python's lock
 CHUNKS_AT_ONCE = 16_384
 CHUNK_ROWS = """
 INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
@@ -44,6 +51,43 @@ class ChunkRows:
             instants = f"[{','.join(map(str, self._at_ns[part]))}]"
             kinds = bytes(self._kinds[part])
             yield self._request_id, start, self._origin_ns, instants, kinds
+
+
+class UnsentRows:
+    """Rows of arrivals that were never sent, made while they are written: there may be millions."""
+
+    def __init__(
+        self,
+        level_id: int,
+        unsent: UnsentArrivals,
+        start_ns: int,
+        sent: int,
+        first: int,
+    ) -> None:
+        self._level_id, self._unsent = level_id, unsent
+        self._start_ns, self._sent = start_ns, sent
+        self._places = range(
+            first, min(first + UNSENT_AT_ONCE, len(unsent))
+        )
+
+    def __iter__(self) -> Iterator[tuple[int, int, int, str, str, int]]:
+        for place in self._places:
+            number = self._sent + place + 1
+            yield (
+                make_request_id(self._level_id, number),
+                self._level_id,
+                number,
+                "cancelled",
+                NOT_SENT[self._unsent.has_waited[place]],
+                self._start_ns + int(self._unsent.due_s[place] * 1e9),
+            )
+
+
+def make_request_id(level_id: int, number: int) -> int:
+    """Return the id of a request by its number within its level."""
+    if number < REQUEST_IDS:
+        return level_id * REQUEST_IDS + number
+    return ((FAR_IDS + level_id) << FAR_BITS) + number
 
 
 class LevelRecorder(load.Observer):
@@ -124,6 +168,7 @@ class LevelRecorder(load.Observer):
     def close(self, level: load.Load, settings: LoadSettings) -> None:
         """Store the level's own row: its window, its gaps, how exact the client was."""
         self._mark()
+        self._add_unsent(level.result)
         tally, origin_ns = level.tally, self._record.origin_ns
         assert level.started_ns is not None
         ended_ns = tally.last_ns or level.ended_ns
@@ -150,8 +195,19 @@ class LevelRecorder(load.Observer):
         self._record.writer.update("level", self._level_id, columns)
         self._record.writer.flush()
 
+    def _add_unsent(self, level: LevelResult) -> None:
+        """Store a row for each arrival that was never sent, numbered after those that were."""
+        start_ns = (level.started_ns or 0) - self._record.origin_ns
+        sent = max(self._begun, default=0)
+        for first in range(0, len(level.unsent), UNSENT_AT_ONCE):
+            rows = UnsentRows(
+                self._level_id, level.unsent, start_ns, sent, first
+            )
+            self._record.writer.add_many("request", UNSENT_COLUMNS, rows)
+            self._record.writer.flush()
+
     def _id(self, task: Task) -> int:
-        return self._level_id * REQUEST_IDS + task.number
+        return make_request_id(self._level_id, task.number)
 
     def _mark(self) -> None:
         if self._monitor is not None:

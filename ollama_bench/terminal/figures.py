@@ -31,6 +31,14 @@ def format_speed(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1f}"
 
 
+def format_rate(value: float | None) -> str:
+    """Format events per second for a narrow column: 0.162, 1.62, 16.2, 162."""
+    if value is None:
+        return UNKNOWN
+    places = sum(value < limit for limit in (1, 10, 100))
+    return f"{value:.{places}f}"
+
+
 def format_number(value: float | None, places: int = 1) -> str:
     """Format a number for a narrow column; whole numbers and those from 1000 on without places."""
     if value is None:

@@ -11,6 +11,7 @@ from ollama_bench.terminal.figures import (
     format_clock,
     format_duration,
     format_number,
+    format_rate,
     format_speed,
 )
 from ollama_bench.terminal.output import clean_line
@@ -46,13 +47,14 @@ LEVEL_COLUMNS: Columns = (
     Column("", "LEVEL", 6, 9),
     Column("", "OK", 10, 8),
     Column("TTFT", "mean", 8, 7),
-    Column("TTFT", "max", 8, 3),
-    Column("TOK/S", "each", 7, 6),
-    Column("TOK/S", "all", 7, 5),
+    Column("TTFT", "max", 7, 3),
+    Column("TOK/S", "each", 6, 6),
+    Column("TOK/S", "all", 6, 5),
+    Column("", "REQ/S", 6, 2),
     Column("AT", "once", 5, 4),
-    Column("", "TIME", 9, 2),
-    Column("", "WATTS", 7, 1),
-    Column("", "MHZ", 6, 0),
+    Column("", "TIME", 8, 2),
+    Column("", "WATTS", 6, 1),
+    Column("", "MHZ", 5, 0),
     Column("", "J/TOK", 7, 3),
 )
 
@@ -95,6 +97,7 @@ def format_level(row: Row, width: int = WIDTH) -> str:
             format_duration(row["ttft_max_s"]),
             format_number(row["tokens_per_s_mean"]),
             format_number(row["output_tokens_per_s"]),
+            format_rate(row["requests_per_s"]),
             format_number(row["peak_streaming"]),
             format_clock(row["duration_s"]),
             format_power(row, "mean_w", 1),

@@ -16,10 +16,13 @@ def test_the_answers_carry_the_numbers(results):
         results, levels=(1, 2, 4, 8, 16, 32), slots=4, rate=41.0
     )
     _, said = read(results)
-    assert "One request alone gets 4" in said and "waits 200 ms." in said
     assert (
-        "Up to 2 at once are served within 10 s to the first token and at 10 tokens/s or more; "
-        "at 4, only " in said
+        "One request alone gets 4" in said
+        and "waits 200 ms (n = 1; replies of " in said
+    )
+    assert (
+        "Up to 2 at once are served within 10 s to the first token and at 10 tokens/s or more "
+        "(0.632 requests/s); at 4, only " in said
     )  # 41 / 4 with its spread falls below 10
     assert (
         "Total throughput goes from" in said
@@ -41,13 +44,16 @@ def test_requests_that_come_at_a_rate_are_judged_by_the_rate(results):
         "UPDATE level SET load = 'open', rate_per_s = 0.8, pool_waits = 3, never_sent = 2",
     )
     assert (
-        said.startswith("At 0.8 requests/s each gets 12")
+        said.startswith(
+            "Of 0.8 requests/s offered, 3 were answered; each answered one gets 12"
+        )
+        and "(longest 200 ms; n = 16; replies of " in said
         and "16 of 16 were served within 10 s to the first token and at 10 tokens/s or more"
         in said
     )
     assert (
         "; 3 came due while all 16 places were taken (if sent, their wait counts from then); 2 "
-        "were never sent because the level ended."
+        "of them were never sent before the level ended."
         in said
         and "at once are served" not in said
     )
@@ -62,7 +68,7 @@ def test_repeats_that_differ_are_a_range(results):
     rates = sorted(level["tokens_per_s_mean"] for level in study.levels)
     assert (
         f"{digits(rates[0])} to {digits(rates[1])} tokens/s" in said
-        and "(2 measurements)" in said
+        and "(n = 2 in 2 measurements; replies of " in said
     )
 
 
@@ -151,3 +157,40 @@ def test_the_warm_twin_of_a_level_is_no_repeat_of_it(results):
         "With a warm prompt cache a request waits 100 ms instead of 200 ms at 4 at once"
         in said
     )
+
+
+def cut(count, ended_ns, tokens):
+    """SQL that lets this client cut the first requests of every level."""
+    return (
+        "UPDATE request SET status = 'cancelled', output_tokens_source = 'chunks', "
+        f"ended_ns = first_text_ns + {ended_ns}, output_tokens = {tokens} "
+        f"WHERE number <= {count}"
+    )
+
+
+def test_requests_cut_at_two_tokens_a_second_are_not_served(results):
+    made_up_results.write(results, levels=(8,), slots=8, rate=8 * 40.0)
+    _, said = read(results, cut(8, 10_000_000_000, tokens=20))
+    assert (
+        "Not even 8 at once are served" in said and "8 of 8 failed" in said
+    )
+
+
+@pytest.mark.parametrize("count, is_served", [(1, True), (2, False)])
+def test_a_level_with_more_than_a_twentieth_undecided_is_not_called_served(
+    results, count, is_served
+):
+    made_up_results.write(results, levels=(20,), slots=20, rate=20 * 40.0)
+    _, said = read(results, cut(count, 1_000_000_000, tokens=20))
+    assert ("more were not measured" in said) == is_served
+    undecided = f"{count} of 20 were cut before it could be told; 95 %"
+    assert (undecided in said) != is_served
+
+
+def test_repeats_that_disagree_are_told_apart(results):
+    made_up_results.write(results, levels=(8,), slots=8, rate=8 * 40.0)
+    made_up_results.write(
+        results, levels=(8,), slots=8, rate=8 * 5.0, started_unix=1.9e9
+    )
+    _, said = read(results, "UPDATE run SET source = 'import'")
+    assert "in 1 of 2 measurements, none of 8 reached 10 tokens/s" in said

@@ -158,3 +158,17 @@ def test_a_good_run_has_no_caveat(results):
         )
         == []
     )
+
+
+def test_what_was_never_sent_needs_a_lower_rate(results):
+    made_up_results.write(results, levels=(4,))
+    study, _ = read(
+        results,
+        "UPDATE request SET status = 'cancelled', due_ns = sent_ns, sent_ns = NULL, "
+        "first_text_ns = NULL, last_text_ns = NULL, ended_ns = NULL WHERE number > 2",
+    )
+    (caveat,) = failures(study)
+    assert caveat.seen.startswith(
+        "2 of the requests at 4 at once ended not_sent"
+    )
+    assert caveat.remedy.startswith("Lower --rate")

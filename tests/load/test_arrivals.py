@@ -93,7 +93,7 @@ def test_the_unsent_are_those_due_by_now_admitted_or_not():
     queue = ArrivalQueue(iter([0.1, 0.2, 0.3, 0.4, 9.0]))
     queue.admit()
     queue.admit().has_waited = True
-    assert queue.take_unsent(0.5, None, is_full=False) == [
+    assert list(queue.take_unsent(0.5, None, is_full=False)) == [
         (0.1, False),
         (0.2, True),
         (0.3, False),

@@ -1,5 +1,6 @@
 """A place is free when its reply has ended, and a line where its server keeps it."""
 
+import threading
 import time
 
 import pytest
@@ -81,6 +82,37 @@ def test_what_was_due_and_never_sent_is_counted(exact):
     level.run(seen)
     assert level.tally.ended == len(seen.outcomes) == 1
     assert level.never_sent == level.pool_waits == 3
+    assert list(level.result.unsent.due_s) == [0.1, 0.15, 0.2]
+
+
+def test_what_came_due_after_the_interrupt_was_not_to_be_sent(exact):
+    """Ctrl-C comes between two looks of the watchdog: only what was due at the first counts."""
+    interrupt = threading.Event()
+
+    class Impatient(Seen):
+        looks = 0
+
+        def tick(self, level):
+            self.looks += 1
+            if self.looks == 2:
+                self.seen_s = (
+                    time.perf_counter_ns() - level.started_ns
+                ) / 1e9
+                interrupt.set()
+
+    level = Load(
+        ask_model(exact.url),
+        NEVER,
+        1,
+        arrivals=iter([0.0, 0.01, *(0.01 * n for n in range(2, 10_000))]),
+        until_s=60,
+        interrupt=interrupt,
+    )
+    seen = Impatient()
+    level.run(seen)
+    due_s = level.result.unsent.due_s
+    assert len(due_s) == level.never_sent > 5
+    assert max(due_s) <= seen.seen_s
 
 
 def test_too_many_undigested_bytes_hold_the_load_and_are_told(monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 
 from ollama_bench.load.request import Outcome, Task
 from ollama_bench.load.tally import Tally
+from ollama_bench.protocols.chunks import StreamSummary
 from ollama_bench.protocols.ollama import Ollama
 
 S = 1_000_000_000
@@ -111,6 +112,15 @@ def test_intervals_enclose_the_means():
         <= 1.0
     )
     assert set(Tally().summarize_intervals().values()) == {None}
+
+
+def test_the_tokens_of_the_first_chunk_are_not_made_while_it_streams():
+    """12 tokens in 3 chunks within 2 s: 8 came after the first chunk."""
+    summary = StreamSummary(output_tokens=12)
+    outcome = outcome_with(0, S, 2 * S, sent_ns=0, summary=summary)
+    figures = tally_of(*[outcome] * 3).summarize_intervals(seed=1)
+    assert figures["tokens_per_s_mean_low"] == pytest.approx(4)
+    assert figures["tokens_per_s_mean_high"] == pytest.approx(4)
 
 
 def test_level_ends_with_its_last_chunk():

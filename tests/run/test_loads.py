@@ -110,9 +110,7 @@ def test_an_open_loop_counts_latency_from_when_a_request_was_due(
 
 
 @pytest.mark.faults
-def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(
-    fast, tmp_path
-):
+def test_what_an_open_loop_never_sent_has_its_row_and_fails(fast, tmp_path):
     code, out, _ = run(
         "1",
         "--rate",
@@ -125,20 +123,26 @@ def test_what_an_open_loop_never_sent_is_stored_and_said_in_the_answer(
         cwd=tmp_path,
     )
     (level,) = rows(tmp_path, "SELECT * FROM level_summary")
-    assert (
-        code == 0
-        and level["never_sent"] > 5
-        and level["requests"] + level["never_sent"] > 20
+    found = rows(
+        tmp_path,
+        "SELECT * FROM request WHERE ending = 'not_sent' ORDER BY number",
     )
-    assert (
-        " ".join(out.split()).count(
-            f"{level['never_sent']} were never sent because the level ended"
-        )
-        == 1
+    assert code == 0 and len(found) == level["never_sent"] > 5
+    assert level["requests"] == level["completed"] + len(found) > 20
+    assert [r["number"] for r in found] == list(
+        range(level["completed"] + 1, level["requests"] + 1)
     )
-    assert out.index(
-        f"{level['never_sent']} requests came due before the end and were never sent"
-    ) > out.index(" LEVEL ")
+    assert all(
+        r["due_ns"] is not None
+        and r["sent_ns"] is r["ended_ns"] is None
+        and r["ttft_s"] is None
+        for r in found
+    )
+    said = " ".join(out.split())
+    assert f"{len(found)} of them were never sent before the level" in said
+    assert f"{len(found)} not_sent: due and not sent when the level" in said
+    assert f"overload: of {level['offered_per_s']:.3g} requests/s" in said
+    assert level["good_ratio"] <= level["completed"] / level["requests"]
 
 
 def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(

@@ -1,9 +1,12 @@
 """The views that judge: shares of good requests, superseded levels, the effect of a cache."""
 
+import random
+
 import pytest
 
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.service import measure_service
+from ollama_bench.inputs.objectives import METRICS
 from tests.storage.rows import S, level, one, request
 
 
@@ -25,9 +28,7 @@ def cut(database, number, ended, **columns):
     )
 
 
-def test_what_this_client_cut_counts_only_when_it_had_missed_an_objective(
-    database,
-):
+def test_what_this_client_cut_is_judged_by_what_was_seen_of_it(database):
     database["objective"].insert_all(
         [
             {"run_id": 1, "metric": "ttft_s", "bound": 2.0},
@@ -55,51 +56,146 @@ def test_what_this_client_cut_counts_only_when_it_had_missed_an_objective(
     )
     # 1, 2, 3, 5, 7 and 9 can be judged
     assert row["good_ratio"] == pytest.approx(1 / 6)
+    assert row["undecided_requests"] == 3
     (study,) = selection.choose(database, [], [])
-    assert shares(database, study, {"ttft": 2.0, "e2e": 10.0}) == {
-        1: pytest.approx(1 / 6)
-    }
+    (service,) = measure_service(
+        database, study, {"ttft": 2.0, "e2e": 10.0}
+    ).values()
+    assert service.share == pytest.approx(1 / 6)
+    assert (service.undecided, service.is_served) == (3, False)
     # 1, 2 and 3 can be judged
     assert shares(database, study, {"ttft": 3.0}) == {1: 2 / 3}
-    assert shares(database, study, {"tokens_per_s": 1.0}) == {
-        1: 0
-        # not known of the completed: not met; of those cut nothing can be said
-    }
+    # the tokens of nobody are known: not met by the completed
+    assert shares(database, study, {"tokens_per_s": 1.0}) == {1: 0}
 
 
-def test_a_level_in_which_nothing_could_be_judged_has_no_share(database):
+@pytest.mark.parametrize(
+    "objective, tokens, is_missed",
+    [
+        ({"tokens_per_s": 10.0}, 39, True),
+        ({"tokens_per_s": 10.0}, 40, False),
+        ({"tpot": 0.1}, 39, True),
+        ({"tpot": 0.1}, 41, False),
+    ],
+)
+def test_a_rate_is_judged_by_the_tokens_until_the_cut(
+    database, objective, tokens, is_missed
+):
+    """All tokens seen, the first too: in its place stands the one that was on its way."""
+    ((name, bound),) = objective.items()
+    metric = "tpot_s" if name == "tpot" else name
+    database["objective"].insert(
+        {"run_id": 1, "metric": metric, "bound": bound}
+    )
+    level(database)
+    # the last token came at 2 s, the cut at 5 s: silence counts
+    cut(database, 1, ended=5, first=1, last=2, tokens=tokens)
+    row = one(database, "level_summary")
+    assert (row["good_ratio"], row["undecided_requests"]) == (
+        (0, 0) if is_missed else (None, 1)
+    )
+    (study,) = selection.choose(database, [], [])
+    (service,) = measure_service(database, study, objective).values()
+    assert (service.asked, service.undecided) == (
+        (1, 0) if is_missed else (0, 1)
+    )
+
+
+def test_chunks_of_a_cut_request_count_as_many_tokens_as_others_held(
+    database,
+):
+    """Of those that were cut the server told no count: 20 chunks of 2 tokens are 40."""
     database["objective"].insert(
         {"run_id": 1, "metric": "tokens_per_s", "bound": 10.0}
     )
     level(database)
-    cut(
-        database, 1, ended=5, first=1, last=4, tokens=3
-    )  # how fast it would have been in the end is not known
+    counted = {"chunks": 50, "output_tokens_source": "server"}
+    request(database, 1, first=1, last=3, tokens=100, **counted)
+    counted = {"chunks": 20, "output_tokens_source": "chunks"}
+    cut(database, 2, ended=5, first=1, last=5, tokens=20, **counted)
     row = one(database, "level_summary")
-    assert (
-        row["good_requests"],
-        row["good_ratio"],
-        row["goodput_per_s"],
-    ) == (0, None, 0)
+    assert (row["good_requests"], row["undecided_requests"]) == (1, 1)
     (study,) = selection.choose(database, [], [])
-    assert shares(database, study, {"tokens_per_s": 10.0}) == {}
+    (service,) = measure_service(
+        database, study, {"tokens_per_s": 10.0}
+    ).values()
+    assert (service.good, service.undecided) == (1, 1)
 
 
-@pytest.mark.parametrize("tokens", [1, 2])
-def test_a_reply_that_came_at_once_misses_no_speed(database, tokens):
-    """It has no gap, so no rate: what it can be held against is its wait."""
-    level(database, concurrency=2)
+def test_an_arrival_that_was_never_sent_has_failed(database):
+    database["objective"].insert(
+        {"run_id": 1, "metric": "ttft_s", "bound": 2.0}
+    )
+    level(database, load="open", rate_per_s=1.0, ended_ns=4 * S)
+    request(database, 1, first=1, last=2, due_ns=0)
+    cut(database, 2, ended=0, sent=None, due_ns=S)
+    cut(database, 3, ended=0, sent=None, due_ns=3 * S)
+    # before it was due: not asked of it
+    cut(database, 4, ended=0, sent=None)
+    row = one(database, "level_summary")
+    assert (row["errors"], row["good_ratio"]) == (3, pytest.approx(1 / 3))
+    assert row["undecided_requests"] == 1
+    found = {
+        row["status"]: row["requests"] for row in database["outcomes"].rows
+    }
+    assert found == {"completed": 1, "not_sent": 2, "cancelled": 1}
+    (study,) = selection.choose(database, [], [])
+    (service,) = measure_service(database, study, {"ttft": 2.0}).values()
+    assert (service.good, service.asked, service.undecided) == (1, 3, 1)
+
+
+@pytest.mark.parametrize(
+    "came",
+    [
+        {"tokens": 2, "chunks": 1},
+        {"tokens": 100, "chunks": 1, "output_tokens_source": "server"},
+        # how many tokens it was nobody knows
+        {"tokens": 1, "chunks": 1, "output_tokens_source": "chunks"},
+    ],
+)
+def test_a_reply_that_came_at_once_meets_no_rate(database, came):
+    level(database)
     for metric, bound in (("tokens_per_s", 10), ("ttft_s", 2)):
         database["objective"].insert(
             {"run_id": 1, "metric": metric, "bound": bound}
         )
-    request(database, 1, first=1.0, last=1.0, tokens=tokens)
-    request(database, 2, first=3.0, last=3.0, tokens=tokens)
+    request(database, 1, first=1.0, last=1.0, **came)
+    assert one(database, "level_summary")["good_ratio"] == 0
+    (study,) = selection.choose(database, [], [])
+    assert shares(database, study, {"tokens_per_s": 10.0, "ttft": 2.0}) == {
+        1: 0
+    }
+
+
+def test_a_reply_of_one_token_misses_no_rate(database):
+    """It has none: what it can be held against is its wait."""
+    level(database)
+    for metric, bound in (("tokens_per_s", 10), ("ttft_s", 2)):
+        database["objective"].insert(
+            {"run_id": 1, "metric": metric, "bound": bound}
+        )
+    server = {"output_tokens_source": "server", "chunks": 1}
+    request(database, 1, first=1.0, last=1.0, tokens=1, **server)
+    request(database, 2, first=3.0, last=3.0, tokens=1, **server)
     assert one(database, "level_summary")["good_requests"] == 1
     (study,) = selection.choose(database, [], [])
     assert shares(database, study, {"tokens_per_s": 10.0, "ttft": 2.0}) == {
         1: 0.5
     }
+
+
+def test_the_first_chunks_tokens_are_not_made_while_it_streams(database):
+    """100 tokens in 50 chunks: 98 came within the 2 s after the first chunk."""
+    level(database)
+    counted = {"chunks": 50, "output_tokens_source": "server"}
+    request(database, 1, first=1, last=3, tokens=100, **counted)
+    request(database, 2, first=1, last=3, tokens=99)  # chunks unknown
+    found = list(database["request"].rows)
+    assert [row["stream_tokens_per_s"] for row in found] == [49, 49]
+    assert found[0]["tokens_per_chunk"] == 2
+    row = one(database, "level_summary")
+    assert (row["tokens_per_s_mean"], row["tokens_per_chunk"]) == (49, 2)
+    assert row["tpot_mean_s"] == pytest.approx(1 / 49)
 
 
 def test_without_objectives_there_is_no_share(database):
@@ -209,3 +305,42 @@ def test_what_the_context_cut_is_not_good(database):
     assert (row["prompts_cut"], row["replies_cut"]) == (1, 1)
     (study,) = selection.choose(database, [], [])
     assert shares(database, study, {"ttft": 2.0}) == {1: 0.5}
+
+
+def test_the_view_and_the_analysis_judge_alike(database):
+    """Requests of every kind, drawn at random."""
+    draw = random.Random(1)
+    bounds = {"ttft": 2.0, "e2e": 8.0, "tpot": 0.2, "tokens_per_s": 4.0}
+    for name, (column, _) in METRICS.items():
+        if name in bounds:
+            database["objective"].insert(
+                {"run_id": 1, "metric": column, "bound": bounds[name]}
+            )
+    level(database)
+    for number in range(1, 301):
+        first = draw.choice([None, 1.0, 1.9, 2.5])
+        status = draw.choice(["completed", "cancelled", "reset"])
+        is_sent = first is not None or draw.random() < 0.5
+        request(
+            database,
+            number,
+            sent=0.0 if is_sent else None,
+            first=first,
+            last=first and first + draw.choice([0, 3, 6]),
+            tokens=draw.choice([None, 1, 2, 15, 40]),
+            status=status,
+            due_ns=draw.choice([None, 0]),
+            chunks=draw.choice([None, 1, 10]),
+            output_tokens_source=draw.choice([None, "server", "chunks"]),
+        )
+        ended_ns = int(draw.uniform(3, 10) * S)
+        database["request"].update(number, {"ended_ns": ended_ns})
+    row = one(database, "level_summary")
+    (study,) = selection.choose(database, [], [])
+    (service,) = measure_service(database, study, bounds).values()
+    assert (service.good, service.undecided) == (
+        row["good_requests"],
+        row["undecided_requests"],
+    )
+    assert service.share == pytest.approx(row["good_ratio"])
+    assert service.good > 5 and service.undecided > 5

@@ -19,6 +19,7 @@ ROW = {
     "ttft_max_s": 0.33,
     "tokens_per_s_mean": 9.5,
     "output_tokens_per_s": 155.7,
+    "requests_per_s": 2.66,
     "peak_streaming": 19,
     "duration_s": 7.2,
     "mean_w": 21.2,

@@ -15,7 +15,7 @@ from tests.terminal.made_up import ROW
 def test_a_levels_line_is_the_tables():
     assert (
         format_level(ROW)
-        == "    19     19/19  328 ms  330 ms    9.5  155.7   19     0:07   21.2  1396  0.136"
+        == "    19     19/19  328 ms 330 ms   9.5 155.7  2.66   19    0:07  21.2 1396  0.136"
     )
 
 

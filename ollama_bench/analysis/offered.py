@@ -1,0 +1,35 @@
+"""What an open loop offered, and what of it was answered."""
+
+from __future__ import annotations
+
+from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.wording import digits
+
+
+def describe_offered(level: Row) -> str:
+    """Say how many requests a second were offered and answered, and whether that is overload."""
+    rate = level["rate_per_s"]
+    offered, answered = level["offered_per_s"], level["answered_per_s"]
+    if offered is None:
+        offered, answered = rate, level["requests_per_s"]
+    elif level["overloaded"]:
+        # with what was answered after the last one was due: a full server's rate
+        answered = max(answered, level["requests_per_s"] or 0)
+    if offered is None:
+        return (
+            f"At no fixed rate, {digits(answered)} requests/s were answered"
+        )
+    asked = ""
+    if rate is not None and digits(rate) != digits(offered):
+        asked = f" (--rate {rate:g})"
+    overload = " (overload)" if level["overloaded"] else ""
+    return (
+        f"Of {digits(offered)} requests/s offered{asked}, "
+        f"{digits(answered)} were answered{overload}"
+    )
+
+
+def describe_overload(level: Row) -> str:
+    """Say by how much a level was overloaded, as a line under it."""
+    text = describe_offered(level).replace(" (overload)", "")
+    return f"overload: {text[0].lower()}{text[1:]}"

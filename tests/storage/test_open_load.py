@@ -1,0 +1,109 @@
+"""What was offered and answered in an open loop, and when that is overload."""
+
+import pytest
+
+from ollama_bench.analysis.offered import (
+    describe_offered,
+    describe_overload,
+)
+from tests.storage.rows import S, level, one, request
+
+
+def offer(database, due_s, ends_s, **columns):
+    """An open loop with these due times; those without an end were never sent."""
+    level(
+        database,
+        load="open",
+        rate_per_s=1.0,
+        ended_ns=int(max(ends_s) * S),
+        **columns,
+    )
+    for number, due in enumerate(due_s, 1):
+        end = ends_s[number - 1] if number <= len(ends_s) else None
+        sent = None if end is None else due
+        request(
+            database,
+            number,
+            sent=sent,
+            first=end,
+            last=end,
+            status="cancelled" if end is None else "completed",
+            due_ns=int(due * S),
+        )
+    return one(database, "open_load")
+
+
+def test_a_server_that_answers_one_in_six_seconds_is_overloaded(database):
+    """The first reply ends at 6 s: of the 24 that came due after it 4 were answered by 30 s."""
+    due_s = range(31)
+    found = offer(database, due_s, [6.0 * n for n in range(1, 32)])
+    assert (found["due"], found["answered"], found["not_sent"]) == (
+        24,
+        4,
+        0,
+    )
+    assert found["offered_per_s"] == 1 and found["overloaded"] == 1
+    assert found["answered_per_s"] == pytest.approx(1 / 6)
+    row = one(database, "level_summary")
+    assert row["requests_per_s"] == pytest.approx(1 / 6)
+    said = "f 1 requests/s offered, 0.167 were answered"
+    assert describe_offered(row) == f"O{said} (overload)"
+    assert describe_overload(row) == f"overload: o{said}"
+
+
+def test_of_an_overload_the_rate_counts_until_the_last_reply(database):
+    """None of the 6 that came due after the first reply was answered by then."""
+    offer(database, range(12), [6.0 * n for n in range(1, 13)])
+    row = one(database, "level_summary")
+    assert (row["answered_per_s"], row["overloaded"]) == (0, 1)
+    assert "requests/s offered, 0.167 were answered" in describe_offered(
+        row
+    )
+
+
+def test_a_server_that_keeps_up_is_not_overloaded_however_long_it_takes(
+    database,
+):
+    """Each reply takes 10 s: some are still on their way when the last one comes due."""
+    due_s = range(31)
+    found = offer(database, due_s, [due + 10.0 for due in due_s])
+    assert (found["due"], found["answered"]) == (20, 20)
+    assert found["overloaded"] == 0
+    row = one(database, "level_summary")
+    assert row["requests_per_s"] == pytest.approx(31 / 40)
+    assert (
+        describe_offered(row) == "Of 1 requests/s offered, 1 were answered"
+    )
+
+
+def test_what_was_never_sent_was_offered(database):
+    found = offer(database, range(31), [6.0 * n for n in range(1, 6)])
+    assert (found["due"], found["not_sent"]) == (24, 26)
+    assert found["overloaded"] == 1
+
+
+def test_too_few_requests_tell_no_rate(database):
+    found = offer(database, [0, 1, 2, 9], [8.0, 9.0, 10.0, 17.0])
+    assert found["offered_per_s"] is found["overloaded"] is None
+    row = one(database, "level_summary")
+    assert describe_offered(row) == (
+        "Of 1 requests/s offered, 0.235 were answered"
+    )
+
+
+def test_a_dead_server_is_no_overload_unless_it_left_requests_unsent(
+    database,
+):
+    level(database, load="open", rate_per_s=1.0)
+    request(database, 1, status="refused", due_ns=0)
+    assert one(database, "open_load")["overloaded"] is None
+    request(database, 2, sent=None, status="cancelled", due_ns=S)
+    assert one(database, "open_load")["overloaded"] == 1
+
+
+def test_a_burst_offers_no_rate(database):
+    level(database, load="burst")
+    request(database, 1, first=1, last=2)
+    row = one(database, "level_summary")
+    assert row["offered_per_s"] is row["overloaded"] is None
+    assert row["requests_per_s"] == 0.1
