@@ -308,6 +308,41 @@ WITH edge (level_id, at_ns, step) AS (
 )
 SELECT level_id, max(streaming) AS peak_streaming FROM running GROUP BY level_id;
 
+DROP VIEW IF EXISTS full_load;
+CREATE VIEW full_load AS  -- tokens of all streams per second while the load was full: a burst's plain figure measures its longest reply
+WITH edge (level_id, at_ns, step) AS (
+  SELECT level_id, first_text_ns, 1 FROM request WHERE first_text_ns IS NOT NULL
+  UNION ALL SELECT level_id, last_text_ns, -1 FROM request WHERE first_text_ns IS NOT NULL
+), running AS (
+  SELECT level_id, at_ns, lead(at_ns) OVER sofar AS until_ns, sum(step) OVER sofar AS streaming FROM edge
+  WINDOW sofar AS (PARTITION BY level_id ORDER BY at_ns, step DESC)
+), crowded AS (
+  SELECT level_id, min(at_ns) AS start_ns, max(until_ns) AS end_ns
+  FROM running JOIN level_streaming USING (level_id) WHERE 10 * streaming >= 9 * peak_streaming AND peak_streaming > 0 GROUP BY level_id
+), part AS (
+  SELECT level.id AS level_id,
+    CASE WHEN steady_end_ns > steady_start_ns THEN steady_start_ns ELSE crowded.start_ns END AS start_ns,
+    CASE WHEN steady_end_ns > steady_start_ns THEN steady_end_ns ELSE crowded.end_ns END AS end_ns
+  FROM level LEFT JOIN crowded ON crowded.level_id = level.id
+), inside AS (  -- a stream over an edge: its tokens per chunk times its chunks inside; of one without stored chunks, as if evenly
+  SELECT part.level_id, start_ns, end_ns, output_tokens, CASE
+    WHEN last_text_ns <= start_ns OR first_text_ns > end_ns THEN 0
+    WHEN first_text_ns > start_ns AND last_text_ns <= end_ns THEN output_tokens
+    WHEN EXISTS (SELECT 1 FROM chunk WHERE request_id = request.id)
+      THEN output_tokens * 1.0 / chunks * (SELECT count(*) FROM chunk WHERE request_id = request.id AND at_ns > start_ns AND at_ns <= end_ns)
+    ELSE output_tokens * 1.0 * (min(last_text_ns, end_ns) - max(first_text_ns, start_ns)) / nullif(last_text_ns - first_text_ns, 0)
+    END AS inside_tokens
+  FROM part JOIN request ON request.level_id = part.level_id WHERE first_text_ns IS NOT NULL
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  (end_ns - start_ns) / 1e9 AS duration_s,       -- of that part: the steady one of a load that goes on; else from the first to the last instant with at least 90 % of the peak of streams
+  sum(inside_tokens) AS output_tokens,
+  CASE WHEN 10 * sum(inside_tokens) >= sum(output_tokens) THEN sum(inside_tokens) * 1e9 / nullif(end_ns - start_ns, 0)
+    END AS full_load_tokens_per_s,               -- output tokens of that part / its duration; NULL where it has less than a tenth of the level's tokens
+  level.id AS level_id
+FROM inside JOIN level ON level.id = inside.level_id JOIN run ON run.id = level.run_id
+GROUP BY level.id;
+
 DROP VIEW IF EXISTS level_summary;
 CREATE VIEW level_summary AS  -- the answer in numbers: one row for each level
 WITH total AS (

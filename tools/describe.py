@@ -75,6 +75,10 @@ WORDS = {  # columns that views compute, and keys
     "e2e_max_s": "from sending to the last text, longest",
     "output_tokens": "tokens generated",
     "output_tokens_per_s": "tokens per second of all streams together",
+    "full_load_tokens_per_s": (
+        "tokens per second of all streams together while at least 90 % of the most streams "
+        "were active, or in the steady part of a load that goes on"
+    ),
     "requests_per_s": "completed requests per second",
     "example": "one of the errors, in the server's words",
     "queue_s": "waiting for a slot by the server's clock, mean",
@@ -199,6 +203,8 @@ WORDS = {  # columns that views compute, and keys
 }
 # Columns with a meaning of their own in one view: words, or the column of a table that has them.
 HERE = {
+    "full_load.duration_s": "how long the load was full, seconds",
+    "full_load.output_tokens": "output tokens that came while the load was full",
     "runs.source": "run.source",
     "runs.status": (
         "finished, running, failed, or interrupted: also a run without a sign of life for 15 s"

@@ -20,6 +20,7 @@ from ollama_bench.analysis.trends import (
     describe_cache,
     describe_law,
     describe_throughput,
+    describe_unlike,
     describe_waits,
 )
 from ollama_bench.analysis.wording import (
@@ -49,6 +50,7 @@ def answer(
     found = summarize(study, objectives, services)
     if not is_open(study):
         found += [
+            describe_unlike(study),
             describe_throughput(study),
             describe_waits(study),
             describe_best(study),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.trends import first_near_best
+from ollama_bench.analysis.trends import comparable_rates, first_near_best
 from ollama_bench.analysis.wording import percent
 
 CPU_BUSY_RATIO = 0.9  # a processor this busy has nothing left
@@ -48,7 +48,7 @@ def is_short_of_slots(level: Row) -> bool:
 def describe_gpu(study: Study) -> str:
     """Say whether the GPU stops the throughput: it is busy there and was not while that rose."""
     rates, busy = (
-        study.mean("output_tokens_per_s"),
+        comparable_rates(study),
         study.mean("mean_gpu_busy_ratio"),
     )
     stop = first_near_best(rates) if len(rates) > 1 else None

@@ -12,19 +12,46 @@ FALLING_RATIO = 0.95
 # a wait that grows by this factor from one level to the next has jumped ...
 JUMP_RATIO = 3.0
 JUMP_S = 0.5  # ... if people can notice it
+# of the mean reply lengths of two levels: from here on their work is unlike
+UNLIKE_RATIO = 2.0
+FULL_LOAD = "full_load_tokens_per_s"
 
 ByConcurrency = dict[int, float]
 
 
+def comparable_rates(study: Study) -> ByConcurrency:
+    """Return the throughput at full load of each level; none where their work is unlike.
+
+    The plain figure of a burst measures its longest reply, so levels are compared by this one.
+    """
+    return {} if describe_unlike(study) else study.mean(FULL_LOAD)
+
+
+def describe_unlike(study: Study) -> str:
+    """Say that the replies of some levels are much longer than those of others, if they are."""
+    lengths = study.mean("mean_output_tokens")
+    if not lengths or max(lengths.values()) < UNLIKE_RATIO * min(
+        lengths.values()
+    ):
+        return ""
+    return (
+        f"Replies have {span(list(lengths.values()))} tokens on average, by level: the levels "
+        "did unlike work, so none is called the best (use --tokens N to make them alike)."
+    )
+
+
 def describe_throughput(study: Study) -> str:
     """Say how the throughput of all requests goes: its rise, and what comes after."""
-    rates = study.mean("output_tokens_per_s")
+    rates = comparable_rates(study)
     if len(rates) < 2:
         return ""
     low, top, flat = min(rates), max(rates), first_near_best(rates)
     turn = flat if low < flat < top else top
     start, end = digits(rates[low]), digits(rates[turn])
-    text = f"Total throughput goes from {start} tokens/s at {low} at once to {end} at {turn}"
+    text = (
+        f"Total throughput at full load goes from {start} tokens/s at {low} at once "
+        f"to {end} at {turn}"
+    )
     if turn == top:
         return f"{text}."
     rest = [rate for n, rate in rates.items() if n >= turn]
@@ -75,12 +102,12 @@ def is_jump(before_s: float, after_s: float) -> bool:
 
 def describe_best(study: Study) -> str:
     """Say where the throughput is best; nothing if too few levels were measured."""
-    rates = study.mean("output_tokens_per_s")
+    rates = comparable_rates(study)
     if len(rates) < 3:
         return ""
     best = best_level(rates)
     rate = f"{digits(rates[best])} tokens/s{failures_at(study, best)}"
-    text = f"Throughput is best at {best} at once ({rate}){describe_plateau(rates)}."
+    text = f"Throughput at full load is best at {best} at once ({rate}){describe_plateau(rates)}."
     sound = {
         n: rate for n, rate in rates.items() if not failures_at(study, n)
     }
@@ -125,7 +152,7 @@ def failures_at(study: Study, n: int) -> str:
 
 def describe_law(study: Study) -> str:
     """Say what the Universal Scalability Law gives, with its error; nothing if it does not fit."""
-    rates = study.mean("output_tokens_per_s")
+    rates = comparable_rates(study)
     law = fit_law(list(rates.items()))
     if law is None:
         return ""

@@ -32,6 +32,8 @@ COLUMNS = (
     Column("tokens/s each", "tokens_per_s_mean", digits),
     Column("least", "tokens_per_s_min", digits),
     Column("tokens/s all", "output_tokens_per_s", digits),
+    Column("at full load", "full_load_tokens_per_s", digits),
+    Column("tokens a reply", "mean_output_tokens", digits),
     Column("whole reply", "e2e_mean_s", seconds),
     Column("W", "mean_w", digits),
     Column("J/token", "joules_per_output_token", digits),
@@ -55,8 +57,15 @@ DEFINITIONS = (
     (
         "tokens/s all",
         "output tokens of the level / its time from the first request "
-        "to the end of the last stream",
+        "to the end of the last stream: of a burst, it measures the longest reply",
     ),
+    (
+        "at full load",
+        "the same while the load was full: between the first and the last instant at which at "
+        "least 90 % of the most streams were active, or the steady part of a load that goes on; "
+        "blank where less than a tenth of the tokens came then. Levels are compared by it",
+    ),
+    ("tokens a reply", "output tokens of a completed request; the mean"),
     (
         "failed",
         "every request that did not end completed; it counts in no wait and no speed",
@@ -73,7 +82,7 @@ DEFINITIONS = (
     ),
     (
         "ran at once",
-        "the most requests that streamed at the same time: the server's slots, seen from outside",
+        "the most requests that streamed at the same time: the server has at least so many slots",
     ),
     (
         "gap between chunks (ITL)",

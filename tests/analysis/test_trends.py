@@ -8,6 +8,7 @@ from ollama_bench.analysis.trends import (
     describe_best,
     describe_law,
     describe_throughput,
+    describe_unlike,
     describe_waits,
 )
 from tests.support.studies import THROUGHPUT, made_of
@@ -34,7 +35,10 @@ from tests.support.studies import THROUGHPUT, made_of
     ],
 )
 def test_near_the_best_is_said_only_of_levels_that_stay_there(rates, said):
-    assert describe_best(made_of(rates)) == f"Throughput is {said}"
+    assert (
+        describe_best(made_of(rates))
+        == f"Throughput at full load is {said}"
+    )
 
 
 def test_a_best_level_with_failures_is_named_with_them():
@@ -45,20 +49,33 @@ def test_a_best_level_with_failures_is_named_with_them():
     )
     assert (
         said
-        == "Throughput is best at 48 at once (308 tokens/s, 9 of 48 failed) and within 10 % of "
-        "that from 19 on. Among the levels without failures it is best at 19 (305 tokens/s)."
+        == "Throughput at full load is best at 48 at once (308 tokens/s, 9 of 48 failed) "
+        "and within 10 % of that from 19 on. "
+        "Among the levels without failures it is best at 19 (305 tokens/s)."
     )
 
 
 def test_the_throughput_is_told_up_to_where_it_turns():
     assert describe_throughput(made_of(THROUGHPUT["7b"])) == (
-        "Total throughput goes from 50.9 tokens/s at 1 at once to 115 at 16; from there to 256 "
-        "it is 103 to 124."
+        "Total throughput at full load goes from 50.9 tokens/s at 1 at once to 115 at 16; "
+        "from there to 256 it is 103 to 124."
     )
     assert (
         describe_throughput(made_of({1: 40.0, 2: 80.0}))
-        == "Total throughput goes from 40 tokens/s at 1 at once to 80 at 2."
+        == "Total throughput at full load goes from 40 tokens/s at 1 at once to 80 at 2."
     )
+
+
+def test_no_level_is_the_best_where_replies_are_unlike():
+    study = made_of(
+        {1: 40.0, 4: 80.0, 8: 60.0},
+        mean_output_tokens={1: 50.0, 4: 400.0, 8: 90.0},
+    )
+    assert describe_best(study) == "" == describe_throughput(study)
+    assert describe_unlike(study).startswith(
+        "Replies have 50 to 400 tokens on average, by level: "
+    )
+    assert describe_unlike(made_of({1: 40.0, 4: 80.0})) == ""
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def made_of(rates=None, waits=None, **columns):
             "errors": 0,
             "requests": n,
             "output_tokens_per_s": (rates or {}).get(n),
+            "full_load_tokens_per_s": (rates or {}).get(n),
+            "mean_output_tokens": 60.0,
             "ttft_mean_s": (waits or {}).get(n),
         }
         | {column: values.get(n) for column, values in columns.items()}
