@@ -95,10 +95,12 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   steady_end_ns INTEGER,             -- end of the steady part: the last request was sent; NULL for a burst
   on_battery INTEGER CHECK (on_battery IN (0, 1)),  -- 1: this machine ran on its battery at some time of the level
   low_power_mode INTEGER CHECK (low_power_mode IN (0, 1)),  -- 1: this machine was set to save power at some time of the level
-  ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, lower end, bootstrap over requests, seconds
+  ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, lower end, seconds; see interval_basis
   ttft_mean_high_s REAL,             -- 95 % interval of the mean TTFT, upper end, seconds
-  tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens per second of a request, lower end, bootstrap
+  tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens per second of a request, lower end
   tokens_per_s_mean_high REAL,       -- 95 % interval of the mean tokens per second of a request, upper end
+  interval_basis TEXT CHECK (interval_basis IN ('requests', 'batches')),  -- what the 95 % intervals are made of: requests of the level, which speak of this burst alone; batches of consecutive requests of a load that goes on; NULL: none, or a bootstrap of a version before 1.1, too narrow for few requests
+  interval_n INTEGER,                -- values that the 95 % intervals are made of
   itl_chunks INTEGER,                -- gaps between text chunks that the inter-token latencies are made of
   itl_mean_s REAL,                   -- inter-token latency (gap between text chunks of one stream), pooled, seconds
   itl_p50_s REAL,                    -- inter-token latency, median, seconds
@@ -411,7 +413,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   peak_streaming,
   good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
   good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
-  ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
+  ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high, interval_basis, interval_n,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
   in_flight_mean, level.on_battery, level.low_power_mode,

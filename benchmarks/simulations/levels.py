@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy
+from scipy.signal import lfilter
 from sqlite_utils import Database
 
 from benchmarks.simulations import Finding, Simulation
+from ollama_bench.statistics.intervals import batch_means, mean_interval
 from ollama_bench.storage.connection import connect
 
 S = 1_000_000_000
@@ -98,4 +101,76 @@ def efficiency(draw: Draw) -> Iterator[Finding]:
         yield Finding(case, near / trials, trials, at_least=promised)
 
 
-SIMULATIONS = (Simulation("efficiency at 64 within 10 % of 1", efficiency),)
+def cover(
+    trials: int, truth: float, make: Callable[[], Sequence[float]]
+) -> float:
+    """Return the share of intervals with the truth in them; an unknown one says nothing."""
+    found = [mean_interval(make()) for _ in range(trials)]
+    known = [interval for interval in found if interval is not None]
+    inside = sum(low <= truth <= high for low, high in known)
+    return inside / len(known)
+
+
+def cover_bursts(draw: Draw) -> Iterator[Finding]:
+    """Independent requests of one burst."""
+    trials = 4000
+    for n in (4, 19, 64):
+        for sigma in (0.1, 0.3, 0.6, 1.0):
+            share = cover(
+                trials,
+                math.exp(sigma**2 / 2),
+                lambda n=n, sigma=sigma: draw.lognormal(0, sigma, n),
+            )
+            case = f"{n} independent requests, log-normal of sigma {sigma}"
+            yield Finding(case, share, trials, 0.93, 0.97)
+
+
+def cover_repeats(draw: Draw) -> Iterator[Finding]:
+    """Means of levels whose requests share a state that varies by 5 % between repeats."""
+    trials = 4000
+    for repeats in (3, 5):
+        for n in (4, 19, 64):
+            for sigma in (0.1, 0.6, 1.0):
+
+                def make(
+                    repeats: int = repeats, n: int = n, sigma: float = sigma
+                ) -> Sequence[float]:
+                    states = draw.normal(1, 0.05, (repeats, 1))
+                    requests = draw.lognormal(0, sigma, (repeats, n))
+                    return (states * requests).mean(axis=1)
+
+                share = cover(trials, math.exp(sigma**2 / 2), make)
+                case = (
+                    f"{repeats} repeats of {n} requests, sigma {sigma}, "
+                    "a shared state of 5 %"
+                )
+                yield Finding(case, share, trials, 0.93, 0.97)
+
+
+def cover_loops(draw: Draw) -> Iterator[Finding]:
+    """Requests of a closed loop, neighbours of which share a state that wanders by 5 %."""
+    trials, places = 2000, 8
+    for n in (400, 2000):
+        for correlation in (0.0, 0.8):
+
+            def make(n: int = n, r: float = correlation) -> Sequence[float]:
+                kicks = draw.normal(0, 0.05 * math.sqrt(1 - r**2), n)
+                kicks[0] = draw.normal(0, 0.05)
+                state = lfilter([1.0], [1.0, -r], kicks)
+                requests = draw.lognormal(0, 0.3, n)
+                return batch_means(list((1 + state) * requests), places)
+
+            share = cover(trials, math.exp(0.3**2 / 2), make)
+            case = (
+                f"a loop of {n} requests, {places} at once, "
+                f"neighbours correlated by {correlation}"
+            )
+            yield Finding(case, share, trials, 0.93, 0.97)
+
+
+SIMULATIONS = (
+    Simulation("efficiency at 64 within 10 % of 1", efficiency),
+    Simulation("an interval with the truth in it", cover_bursts),
+    Simulation("an interval with the truth in it", cover_repeats),
+    Simulation("an interval with the truth in it", cover_loops),
+)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.intervals import find_intervals, write_interval
+from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import digits, seconds
 from ollama_bench.terminal.rows import GPU_COLUMNS, is_gpu_alone
 
@@ -67,6 +68,12 @@ DEFINITIONS = (
     ),
     ("tokens a reply", "output tokens of a completed request; the mean"),
     (
+        "95 % interval of a mean",
+        "over the repeats of a level; without repeats it speaks of this burst alone, whose "
+        "requests share the state of the machine. The wider of Student's and of Cox's for a "
+        "log-normal law",
+    ),
+    (
         "failed",
         "every request that did not end completed; it counts in no wait and no speed",
     ),
@@ -102,11 +109,45 @@ def write_table(levels: Sequence[Row]) -> str:
         for column in COLUMNS
         if is_shown(column.name, levels, has_gpu)
     ]
-    head = "".join(
-        f"<th>{escape(column.heading)}</th>" for column in columns
+    return join_table(
+        [column.heading for column in columns],
+        [write_row(level, columns) for level in levels],
     )
-    rows = "".join(write_row(level, columns) for level in levels)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def write_intervals(study: Study) -> str:
+    """Return the 95 % intervals of the levels' means as HTML; "" where none is known."""
+    found = find_intervals(study)
+    if not found:
+        return ""
+    headings = ["at once", "wait, mean", "tokens/s each, mean", "n", "of"]
+    rows = [
+        write_cells(
+            [
+                str(level.concurrency),
+                write_interval(level.wait_s, seconds),
+                write_interval(level.tokens_per_s, digits),
+                digits(level.n),
+                level.basis,
+            ]
+        )
+        for level in found
+    ]
+    table = join_table(headings, rows)
+    return f"<h3>95 % intervals of the means</h3>{table}"
+
+
+def write_cells(texts: Iterable[str]) -> str:
+    cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
+    return f"<tr>{cells}</tr>"
+
+
+def join_table(headings: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    table = (
+        f"<table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
     return f'<div class="scroll">{table}</div>'
 
 

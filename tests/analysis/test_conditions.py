@@ -26,6 +26,7 @@ NO_FIGURES = {
     "client_read_lag_source",
     "client_stamps",
     "client_limited_why",
+    "interval_basis",
     "cache",
     "load",
     "source",
