@@ -88,6 +88,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
   never_sent INTEGER,                -- open load: requests that were due before its end and never sent; no row of request is of them
+  is_control INTEGER CHECK (is_control IN (0, 1)),  -- 1: the first level of its model fired again at the end, to tell whether the machine changed meanwhile; it counts as no repeat and in no answer
   status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),  -- how far the level came
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
@@ -270,7 +271,8 @@ SELECT run.id AS run_id,
   datetime(run.started_unix, 'unixepoch') AS started_utc,
   round(run.ended_ns / 1e9, 1) AS duration_s,
   (SELECT group_concat(DISTINCT model) FROM target WHERE target.run_id = run.id) AS models,
-  (SELECT count(*) FROM level WHERE level.run_id = run.id AND level.status = 'finished') AS levels_finished,
+  (SELECT count(*) FROM level WHERE level.run_id = run.id AND level.status = 'finished'
+    AND coalesce(level.is_control, 0) = 0) AS levels_finished,
   (SELECT count(*) FROM request JOIN level ON level.id = level_id WHERE level.run_id = run.id) AS requests,
   machine.chip, machine.gpu, machine.os,
   run.command, run.tool_version
@@ -417,9 +419,10 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
   in_flight_mean, level.on_battery, level.low_power_mode,
-  level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent,
+  level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
-    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)
+    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
+    AND coalesce(again.is_control, 0) = coalesce(level.is_control, 0))
     AS superseded,  -- cut short or slept through, and fired again to its end by --resume
   level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
@@ -482,7 +485,7 @@ FROM level_summary AS cold JOIN level_summary AS warm
   AND warm.repeat = cold.repeat AND cold.cache = 'cold' AND warm.cache = 'warm'
 LEFT JOIN hits AS cold_hits ON cold_hits.level_id = cold.level_id
 LEFT JOIN hits AS warm_hits ON warm_hits.level_id = warm.level_id
-WHERE cold.status = 'finished' AND warm.status = 'finished';
+WHERE cold.status = 'finished' AND warm.status = 'finished' AND NOT cold.is_control AND NOT warm.is_control;
 
 DROP VIEW IF EXISTS outcomes;
 CREATE VIEW outcomes AS  -- how the requests of each level ended, with one example of what was said

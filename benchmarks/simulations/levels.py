@@ -12,6 +12,8 @@ from scipy.signal import lfilter
 from sqlite_utils import Database
 
 from benchmarks.simulations import Finding, Simulation
+from ollama_bench.analysis.study import FULL_LOAD, Study
+from ollama_bench.analysis.trends import describe_best
 from ollama_bench.statistics.intervals import batch_means, mean_interval
 from ollama_bench.storage.connection import connect
 
@@ -168,9 +170,84 @@ def cover_loops(draw: Draw) -> Iterator[Finding]:
             yield Finding(case, share, trials, 0.93, 0.97)
 
 
+CONCURRENCIES = (1, 2, 4, 8, 16, 32)
+
+
+def make_study(rates: Sequence[float], control: float | None) -> Study:
+    """Return a study of one run in rising order, with a control of this rate."""
+    figures = {
+        "run_id": 1,
+        "cache": "cold",
+        "status": "finished",
+        "slept_s": None,
+        "errors": 0,
+        "requests": 1,
+        "load": "burst",
+        "mean_output_tokens": 60.0,
+        "tokens_per_s_mean": None,
+        "hot_samples": None,
+        "mean_gpu_mhz": None,
+        "peak_streaming": None,
+        "waiting_s": None,
+    }
+    levels = [
+        {**figures, "level_id": place, "concurrency": n, FULL_LOAD: rate}
+        for place, (n, rate) in enumerate(
+            zip(CONCURRENCIES, rates, strict=True)
+        )
+    ]
+    study = Study("made-up", [], levels, [], None, [], [], [], {})
+    if control is not None:
+        study.controls = [{**levels[0], "level_id": 99, FULL_LOAD: control}]
+    return study
+
+
+def heat(draw: Draw) -> Iterator[Finding]:
+    """Throughput rises to the top by 5 to 7 % a doubling from 8 on, and the machine becomes slower."""
+    trials = 2000
+    truth = numpy.array([40.0, 60.0, 80.0, 100.0, 107.0, 112.0])
+    for loss in (0.2, 0.1, 0.0):
+        lost = 1 - loss * numpy.linspace(0, 1, len(truth) + 1)
+        for has_control in (False, True) if loss else (True,):
+            wrong = 0
+            for _ in range(trials):
+                noise = draw.normal(1, 0.01, len(truth) + 1)
+                seen = [*truth, truth[0]] * lost * noise
+                study = make_study(
+                    seen[:-1], seen[-1] if has_control else None
+                )
+                said = describe_best(study)
+                wrong += "best at" in said and "best at 32" not in said
+            how = "with a control" if has_control else "without a control"
+            case = f"best at 32, {loss:.0%} lost by heat, {how}"
+            most = 0.05 if has_control else 1.0
+            yield Finding(case, wrong / trials, trials, at_most=most)
+
+
+def small_drift(draw: Draw) -> Iterator[Finding]:
+    """A machine that does not change must not forbid the sentence."""
+    trials = 2000
+    truth = numpy.array([40.0, 60.0, 85.0, 110.0, 104.0, 90.0])
+    for noise in (0.005, 0.01, 0.02):
+        silent = 0
+        for _ in range(trials):
+            seen = [*truth, truth[0]] * draw.normal(
+                1, noise, len(truth) + 1
+            )
+            said = describe_best(make_study(seen[:-1], seen[-1]))
+            silent += "best at 8 " not in said
+        case = (
+            f"best at 8 by 6 %, no drift, levels that vary by {noise:.1%}"
+        )
+        most = 0.05 if noise <= 0.01 else 1.0
+        yield Finding(case, silent / trials, trials, at_most=most)
+
+
 SIMULATIONS = (
     Simulation("efficiency at 64 within 10 % of 1", efficiency),
     Simulation("an interval with the truth in it", cover_bursts),
     Simulation("an interval with the truth in it", cover_repeats),
     Simulation("an interval with the truth in it", cover_loops),
+    Simulation("a level called the best that is not", heat),
+    Simulation("no level called the best though one is", small_drift),
 )

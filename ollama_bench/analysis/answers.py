@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ollama_bench.analysis.bottlenecks import find_bottlenecks
+from ollama_bench.analysis.drift import describe_drift
 from ollama_bench.analysis.energy import describe_efficiency
 from ollama_bench.analysis.service import (
     NO_SERVICE,
@@ -55,6 +56,7 @@ def answer(
             describe_waits(study),
             describe_best(study),
             describe_law(study),
+            describe_drift(study),
             describe_efficiency(study),
             describe_cache(study),
         ]

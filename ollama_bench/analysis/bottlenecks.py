@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.trends import comparable_rates, first_near_best
+from ollama_bench.analysis.trends import comparable_rates, find_knee
 from ollama_bench.analysis.wording import percent
 
 CPU_BUSY_RATIO = 0.9  # a processor this busy has nothing left
@@ -51,12 +51,8 @@ def describe_gpu(study: Study) -> str:
         comparable_rates(study),
         study.mean("mean_gpu_busy_ratio"),
     )
-    stop = first_near_best(rates) if len(rates) > 1 else None
-    if (
-        stop is None
-        or stop == max(rates)
-        or busy.get(stop, 0) < GPU_BUSY_RATIO
-    ):
+    stop = find_knee(study, rates) if len(rates) > 1 else None
+    if stop is None or busy.get(stop, 0) < GPU_BUSY_RATIO:
         return ""
     busy_before = [
         n for n in busy if n < stop and busy[n] >= GPU_BUSY_RATIO

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 # of a view: columns and their units are documented in schema.sql
 Row = dict[str, Any]
 
+# the throughput that levels are compared by
+FULL_LOAD = "full_load_tokens_per_s"
 P95_FLOOR, P99_FLOOR = (
     20,
     100,
@@ -34,6 +36,8 @@ class Study:
     objectives: Mapping[str, float]
     # of its files: no other model of the results file has it
     folder: str = ""
+    # the first level of a run, fired again at its end; figures as of levels
+    controls: list[Row] = field(default_factory=list)
 
     @property
     def simulated(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.drift import could_make, find_drift
+from ollama_bench.analysis.study import FULL_LOAD, Study
 from ollama_bench.analysis.wording import digits, percent, seconds, span
 from ollama_bench.statistics.scaling_law import FittedLaw, fit_law
 
@@ -14,7 +15,6 @@ JUMP_RATIO = 3.0
 JUMP_S = 0.5  # ... if people can notice it
 # of the mean reply lengths of two levels: from here on their work is unlike
 UNLIKE_RATIO = 2.0
-FULL_LOAD = "full_load_tokens_per_s"
 
 ByConcurrency = dict[int, float]
 
@@ -45,8 +45,8 @@ def describe_throughput(study: Study) -> str:
     rates = comparable_rates(study)
     if len(rates) < 2:
         return ""
-    low, top, flat = min(rates), max(rates), first_near_best(rates)
-    turn = flat if low < flat < top else top
+    low, top, knee = min(rates), max(rates), find_knee(study, rates)
+    turn = knee if knee is not None and low < knee else top
     start, end = digits(rates[low]), digits(rates[turn])
     text = (
         f"Total throughput at full load goes from {start} tokens/s at {low} at once "
@@ -106,8 +106,15 @@ def describe_best(study: Study) -> str:
     if len(rates) < 3:
         return ""
     best = best_level(rates)
+    drift = find_drift(study)
+    if drift and could_make(study, rates, best):
+        return (
+            f"At which level throughput is best cannot be told: between the first level and its "
+            f"control at the end the machine changed by {percent(abs(drift.change))}."
+        )
     rate = f"{digits(rates[best])} tokens/s{failures_at(study, best)}"
-    text = f"Throughput at full load is best at {best} at once ({rate}){describe_plateau(rates)}."
+    plateau = describe_plateau(study, rates)
+    text = f"Throughput at full load is best at {best} at once ({rate}){plateau}."
     sound = {
         n: rate for n, rate in rates.items() if not failures_at(study, n)
     }
@@ -130,10 +137,23 @@ def first_near_best(rates: ByConcurrency) -> int:
     )
 
 
-def describe_plateau(rates: ByConcurrency) -> str:
+def find_knee(study: Study, rates: ByConcurrency) -> int | None:
+    """Return where throughput stops rising, below the highest level; None if it need not be so."""
+    first = first_near_best(rates)
+    if first == max(rates):
+        return None
+    # others count as higher only if they leave what is near the best
+    lowered = {
+        n: rate if n == first else NEAR_BEST_RATIO * rate
+        for n, rate in rates.items()
+    }
+    return None if could_make(study, lowered, first) else first
+
+
+def describe_plateau(study: Study, rates: ByConcurrency) -> str:
     """Say from where on the throughput is near the best, or how far it falls off again."""
-    best, first = best_level(rates), first_near_best(rates)
-    if first == best:
+    best, first = best_level(rates), find_knee(study, rates)
+    if first is None or first == best:
         return ""
     near = percent(1 - NEAR_BEST_RATIO)
     later = [rate / rates[best] for n, rate in rates.items() if n > first]
@@ -153,6 +173,9 @@ def failures_at(study: Study, n: int) -> str:
 def describe_law(study: Study) -> str:
     """Say what the Universal Scalability Law gives, with its error; nothing if it does not fit."""
     rates = comparable_rates(study)
+    drift = find_drift(study)
+    if drift and drift.is_seen:
+        return ""
     law = fit_law(list(rates.items()))
     if law is None:
         return ""

@@ -25,7 +25,7 @@ from ollama_bench.terminal.rows import (
 
 HOSTS = """
 SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
-WHERE model = ? ORDER BY level_id, host"""
+WHERE model = ? AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY level_id, host"""
 
 
 def print_verdict(database: Database, verdict: Verdict) -> None:

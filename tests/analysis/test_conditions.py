@@ -27,6 +27,7 @@ NO_FIGURES = {
     "client_stamps",
     "client_limited_why",
     "interval_basis",
+    "is_control",
     "cache",
     "load",
     "source",
