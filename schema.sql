@@ -312,6 +312,29 @@ WITH edge (level_id, at_ns, step) AS (
 )
 SELECT level_id, max(streaming) AS peak_streaming FROM running GROUP BY level_id;
 
+DROP VIEW IF EXISTS level_waiting;
+CREATE VIEW level_waiting AS  -- how long requests waited, and how long nobody's prompt was evaluated meanwhile: then they waited for a slot
+WITH prefill AS (  -- by the server's own figure, which ends with the first text
+  SELECT level_id, sent_ns, coalesce(first_text_ns, ended_ns) AS first_ns,
+    first_text_ns - server_prefill_ns AS prefill_ns, first_text_ns
+  FROM request WHERE sent_ns IS NOT NULL AND coalesce(first_text_ns, ended_ns) IS NOT NULL
+), known AS (  -- one completed request without the figure may have been the one whose prompt was evaluated
+  SELECT level_id FROM request WHERE first_text_ns IS NOT NULL GROUP BY level_id HAVING count(server_prefill_ns) = count(*)
+), edge (level_id, at_ns, waiting, prefilling) AS (
+  SELECT level_id, sent_ns, 1, 0 FROM prefill UNION ALL SELECT level_id, first_ns, -1, 0 FROM prefill
+  UNION ALL SELECT level_id, prefill_ns, 0, 1 FROM prefill WHERE prefill_ns IS NOT NULL
+  UNION ALL SELECT level_id, first_text_ns, 0, -1 FROM prefill WHERE prefill_ns IS NOT NULL
+), running AS (
+  SELECT level_id, at_ns, lead(at_ns) OVER sofar AS until_ns, sum(waiting) OVER sofar AS waiting, sum(prefilling) OVER sofar AS prefilling
+  FROM edge WINDOW sofar AS (PARTITION BY level_id ORDER BY at_ns ROWS UNBOUNDED PRECEDING)
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  sum(CASE WHEN running.waiting > 0 THEN until_ns - at_ns ELSE 0 END) / 1e9 AS waiting_s,
+  CASE WHEN level.id IN (SELECT level_id FROM known)
+    THEN sum(CASE WHEN running.waiting > 0 AND prefilling = 0 THEN until_ns - at_ns ELSE 0 END) / 1e9 END AS waiting_for_slot_s,
+  level.id AS level_id
+FROM running JOIN level ON level.id = running.level_id JOIN run ON run.id = level.run_id GROUP BY level.id;
+
 DROP VIEW IF EXISTS full_load;
 CREATE VIEW full_load AS  -- tokens of all streams per second while the load was full: a burst's plain figure measures its longest reply
 WITH edge (level_id, at_ns, step) AS (

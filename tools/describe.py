@@ -203,6 +203,11 @@ WORDS = {  # columns that views compute, and keys
 }
 # Columns with a meaning of their own in one view: words, or the column of a table that has them.
 HERE = {
+    "level_waiting.waiting_s": "how long at least one request waited for its first text, seconds",
+    "level_waiting.waiting_for_slot_s": (
+        "how long at least one request waited while no prompt was evaluated, by the server's own "
+        "figures, seconds; NULL where it does not say"
+    ),
     "full_load.duration_s": "how long the load was full, seconds",
     "full_load.output_tokens": "output tokens that came while the load was full",
     "runs.source": "run.source",

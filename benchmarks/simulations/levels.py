@@ -12,6 +12,8 @@ from scipy.signal import lfilter
 from sqlite_utils import Database
 
 from benchmarks.simulations import Finding, Simulation
+from ollama_bench.analysis import selection
+from ollama_bench.analysis.bottlenecks import describe_slots
 from ollama_bench.analysis.study import FULL_LOAD, Study
 from ollama_bench.analysis.trends import describe_best
 from ollama_bench.statistics.intervals import batch_means, mean_interval
@@ -203,11 +205,11 @@ def make_study(rates: Sequence[float], control: float | None) -> Study:
 
 
 def heat(draw: Draw) -> Iterator[Finding]:
-    """Throughput rises to the top by 5 to 7 % a doubling from 8 on, and the machine becomes slower."""
+    """Throughput rises to the top, the machine becomes slower, and half of it has faded at last."""
     trials = 2000
-    truth = numpy.array([40.0, 60.0, 80.0, 100.0, 107.0, 112.0])
+    truth = numpy.array([40.0, 60.0, 80.0, 100.0, 102.0, 106.0])
     for loss in (0.2, 0.1, 0.0):
-        lost = 1 - loss * numpy.linspace(0, 1, len(truth) + 1)
+        lost = 1 - loss * numpy.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.5])
         for has_control in (False, True) if loss else (True,):
             wrong = 0
             for _ in range(trials):
@@ -243,11 +245,62 @@ def small_drift(draw: Draw) -> Iterator[Finding]:
         yield Finding(case, silent / trials, trials, at_most=most)
 
 
+def serve(
+    draw: Draw, n: int, slots: int, prefill_s: float, tokens: float
+) -> list[dict[str, float]]:
+    """Return a burst to a server that evaluates one prompt after another, in free slots."""
+    free = [0.0] * slots
+    processor, rows = 0.0, []
+    for _ in range(n):
+        free.sort()
+        prefill = prefill_s * draw.uniform(0.8, 1.2)
+        # between two prompts the server does a step of decoding
+        begin = max(free[0], processor) + draw.uniform(0, 0.02)
+        first = processor = begin + prefill
+        count = max(2, round(tokens * draw.lognormal(0, 0.4)))
+        last = free[0] = first + count / RATE
+        rows.append(
+            {
+                "first": first,
+                "last": last,
+                "tokens": count,
+                "prefill": prefill,
+            }
+        )
+    return rows
+
+
+def slots(draw: Draw) -> Iterator[Finding]:
+    trials = 100
+    for n, places, prefill_s, tokens, least, most in (
+        (8, 16, 0.5, 40, 0.0, 0.0),
+        (19, 32, 1.0, 60, 0.0, 0.0),
+        (32, 40, 0.2, 20, 0.0, 0.0),
+        (32, 8, 0.1, 100, 0.95, 1.0),
+        (8, 1, 0.1, 100, 0.95, 1.0),
+    ):
+        said = 0
+        for _ in range(trials):
+            with tempfile.TemporaryDirectory() as folder:
+                database = open_made_up(folder)
+                add_level(
+                    database, 1, serve(draw, n, places, prefill_s, tokens)
+                )
+                (study,) = selection.choose(database, [], [])
+                database.close()
+            said += "slots" in describe_slots(study.levels[-1])
+        case = (
+            f"{n} at once, {places} slots, {prefill_s} s of prefill, serial"
+        )
+        yield Finding(case, said / trials, trials, least, most)
+
+
 SIMULATIONS = (
     Simulation("efficiency at 64 within 10 % of 1", efficiency),
     Simulation("an interval with the truth in it", cover_bursts),
     Simulation("an interval with the truth in it", cover_repeats),
     Simulation("an interval with the truth in it", cover_loops),
     Simulation("a level called the best that is not", heat),
+    Simulation("the slots called the limit", slots),
     Simulation("no level called the best though one is", small_drift),
 )

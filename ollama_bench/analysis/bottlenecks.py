@@ -10,6 +10,8 @@ CPU_BUSY_RATIO = 0.9  # a processor this busy has nothing left
 # of all cores: with less it is not the server that keeps them busy
 SERVER_CPU_RATIO = 0.5
 GPU_BUSY_RATIO = 0.95  # a GPU this busy has nothing left
+# of the time in which requests waited: so much without any prompt under evaluation is for a slot
+FOR_SLOT_RATIO = 0.5
 SWAP_BYTES = 256 << 20  # more swap than this during one level is not noise
 
 
@@ -31,17 +33,37 @@ def find_bottlenecks(study: Study) -> list[str]:
 def describe_slots(level: Row) -> str:
     if not is_short_of_slots(level):
         return ""
+    why = "it says that it has no more"
+    if not says_its_slots(level):
+        why = "the others waited while no prompt was evaluated"
     return (
         f"The server's slots are the limit: asked for {level['concurrency']} at once, "
-        f"it answered {level['peak_streaming']} at a time."
+        f"it answered {level['peak_streaming']} at a time; {why}."
     )
 
 
 def is_short_of_slots(level: Row) -> bool:
-    """Return whether fewer were answered at a time than there were; failures may not count."""
+    """Return whether requests waited for a slot.
+
+    That fewer streamed at a time than there were is not enough: the overlap seen is a lower bound
+    of the slots, and a server that evaluates one prompt after another may have more of them free.
+    """
     were_there = min(level["concurrency"], level["completed"])
-    return level["load"] != "open" and bool(
+    if level["load"] == "open" or not (
         0 < (level["peak_streaming"] or 0) < were_there
+    ):
+        return False
+    if level["slots"] is not None:
+        return says_its_slots(level)
+    waiting_s, for_slot_s = level["waiting_s"], level["waiting_for_slot_s"]
+    return bool(for_slot_s) and for_slot_s >= FOR_SLOT_RATIO * waiting_s
+
+
+def says_its_slots(level: Row) -> bool:
+    """Return whether the server is set to fewer slots than were asked for, and used all of them."""
+    slots = level["slots"]
+    return slots is not None and (
+        slots <= level["peak_streaming"] < level["concurrency"]
     )
 
 

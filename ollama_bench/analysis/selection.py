@@ -34,12 +34,16 @@ SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, en
   replies.cut_by_length, replies.cached_tokens, replies.max_load_s,
   machine.mean_cpu_ratio, machine.max_memory_used_bytes, machine.swap_change_bytes,
   machine.server_cpu_cores, machine.server_max_rss_bytes, machine.thermal_samples,
-  machine.hot_samples, full_load.full_load_tokens_per_s
+  machine.hot_samples, full_load.full_load_tokens_per_s,
+  waiting.waiting_s, waiting.waiting_for_slot_s,
+  (SELECT sum(slots) FROM target WHERE target.run_id = level_summary.run_id
+    AND target.model = level_summary.model HAVING count(slots) = count(*)) AS slots
 FROM level_summary JOIN chosen USING (run_id, model)
 LEFT JOIN energy_summary AS energy USING (level_id)
 LEFT JOIN level_replies AS replies USING (level_id)
 LEFT JOIN level_machine AS machine USING (level_id)
 LEFT JOIN full_load USING (level_id)
+LEFT JOIN level_waiting AS waiting USING (level_id)
 WHERE level_summary.model = :model AND {condition}
   AND (level_summary.status = 'finished' OR level_summary.completed > 0)
 ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
