@@ -17,6 +17,7 @@ from ollama_bench.analysis.bottlenecks import describe_slots
 from ollama_bench.analysis.study import FULL_LOAD, Study
 from ollama_bench.analysis.trends import describe_best
 from ollama_bench.statistics.intervals import batch_means, mean_interval
+from ollama_bench.statistics.scaling_law import Law, fit_law, law_at
 from ollama_bench.storage.connection import connect
 
 S = 1_000_000_000
@@ -295,6 +296,51 @@ def slots(draw: Draw) -> Iterator[Finding]:
         yield Finding(case, said / trials, trials, least, most)
 
 
+LOADS = (1, 2, 4, 8, 16, 32, 64)
+
+
+def measure_law(
+    draw: Draw, rates: Sequence[float], noise: float
+) -> Law | None:
+    seen = numpy.asarray(rates) * draw.normal(1, noise, len(rates))
+    return fit_law(list(zip(LOADS, seen.tolist(), strict=True)))
+
+
+def law_covers(draw: Draw) -> Iterator[Finding]:
+    trials = 500
+    for contention, crosstalk in ((0.1, 0.0), (0.05, 5e-4), (0.02, 2e-3)):
+        rates = [law_at((50.0, contention, crosstalk), n) for n in LOADS]
+        for noise in (0.01, 0.03):
+            laws = [measure_law(draw, rates, noise) for _ in range(trials)]
+            found = [law.contention_range for law in laws if law]
+            inside = sum(low <= contention <= high for low, high in found)
+            case = (
+                f"contention {contention}, crosstalk {crosstalk:g}, noise {noise:.0%} "
+                f"(said in {len(found) / trials:.0%})"
+            )
+            yield Finding(case, inside / len(found), len(found), 0.9)
+
+
+def law_of_nothing(draw: Draw) -> Iterator[Finding]:
+    trials = 500
+    shapes = {
+        "in proportion": [50.0 * n for n in LOADS],
+        "faster than in proportion": [50.0 * n**1.05 for n in LOADS],
+        **{
+            f"a cap of {slots} slots": [
+                law_at((50.0, 0.03, 0.0), min(n, slots)) for n in LOADS
+            ]
+            for slots in (4, 8, 16)
+        },
+    }
+    for shape, rates in shapes.items():
+        for noise in (0.01, 0.03):
+            laws = [measure_law(draw, rates, noise) for _ in range(trials)]
+            said = sum(law is not None for law in laws) / trials
+            case = f"{shape}, noise {noise:.0%}"
+            yield Finding(case, said, trials, at_most=0.05)
+
+
 SIMULATIONS = (
     Simulation("efficiency at 64 within 10 % of 1", efficiency),
     Simulation("an interval with the truth in it", cover_bursts),
@@ -302,5 +348,7 @@ SIMULATIONS = (
     Simulation("an interval with the truth in it", cover_loops),
     Simulation("a level called the best that is not", heat),
     Simulation("the slots called the limit", slots),
+    Simulation("the law's contention is in its range", law_covers),
+    Simulation("a law where there is none", law_of_nothing),
     Simulation("no level called the best though one is", small_drift),
 )

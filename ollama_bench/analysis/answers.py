@@ -5,7 +5,7 @@ for sentence in answer(study, objectives, services): print(sentence)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ollama_bench.analysis.bottlenecks import find_bottlenecks
 from ollama_bench.analysis.drift import describe_drift
@@ -20,6 +20,7 @@ from ollama_bench.analysis.trends import (
     describe_best,
     describe_cache,
     describe_law,
+    describe_order,
     describe_throughput,
     describe_unlike,
     describe_waits,
@@ -51,6 +52,7 @@ def answer(
     found = summarize(study, objectives, services)
     if not is_open(study):
         found += [
+            describe_order(study),
             describe_unlike(study),
             describe_throughput(study),
             describe_waits(study),
@@ -137,7 +139,18 @@ def describe_alone(study: Study) -> str:
     if n == 1:
         who = "One request alone gets"
     times = f" ({len(rates)} measurements)" if len(rates) > 1 else ""
-    return f"{who} {span(rates)} tokens/s and waits {span(waits, seconds)}{times}."
+    replies = describe_length(levels)
+    return f"{who} {span(rates)} tokens/s{replies} and waits {span(waits, seconds)}{times}."
+
+
+def describe_length(levels: Sequence[Row]) -> str:
+    """Return how long the replies were on average, to stand behind a speed."""
+    lengths = [
+        level["mean_output_tokens"]
+        for level in levels
+        if level["mean_output_tokens"]
+    ]
+    return f" (replies of {span(lengths)} tokens)" if lengths else ""
 
 
 def describe_capacity(

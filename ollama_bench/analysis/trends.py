@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from statistics import fmean
+
 from ollama_bench.analysis.drift import could_make, find_drift
 from ollama_bench.analysis.study import FULL_LOAD, Study
 from ollama_bench.analysis.wording import digits, percent, seconds, span
-from ollama_bench.statistics.scaling_law import FittedLaw, fit_law
+from ollama_bench.statistics.intervals import Interval
+from ollama_bench.statistics.scaling_law import Law, fit_law
 
 NEAR_BEST_RATIO = 0.9  # from here on more load buys little
 # less than this share of the best at the highest level is a fall
@@ -40,6 +44,35 @@ def describe_unlike(study: Study) -> str:
     )
 
 
+def describe_order(study: Study) -> str:
+    """Say how often and in which order the levels were sent; nothing if there is only one."""
+    groups = study.by_concurrency()
+    if len(groups) < 2 or len(study.runs) > 1:
+        return ""
+    most = max(map(len, groups.values()))
+    if most > 1:
+        return f"Each level was sent {most} times, in an order drawn at random."
+    in_time = sorted(study.levels, key=lambda level: level["level_id"])
+    order = ", ".join(str(level["concurrency"]) for level in in_time)
+    return f"Each level was sent once, in the order {order}."
+
+
+def write_repeats(
+    study: Study, column: str, n: int, write: Callable[[float], str]
+) -> str:
+    """Write the mean of a level's repeats, and their number and spread if there are several."""
+    values = [
+        level[column]
+        for level in study.by_concurrency()[n]
+        if level[column] is not None
+    ]
+    mean = write(fmean(values))
+    if len(values) < 2:
+        return mean
+    spread = span(values, write)
+    return f"{mean} ({'' if spread == mean else f'{spread}, '}{len(values)} repeats)"
+
+
 def describe_throughput(study: Study) -> str:
     """Say how the throughput of all requests goes: its rise, and what comes after."""
     rates = comparable_rates(study)
@@ -47,7 +80,9 @@ def describe_throughput(study: Study) -> str:
         return ""
     low, top, knee = min(rates), max(rates), find_knee(study, rates)
     turn = knee if knee is not None and low < knee else top
-    start, end = digits(rates[low]), digits(rates[turn])
+    start, end = (
+        write_repeats(study, FULL_LOAD, n, digits) for n in (low, turn)
+    )
     text = (
         f"Total throughput at full load goes from {start} tokens/s at {low} at once "
         f"to {end} at {turn}"
@@ -65,7 +100,11 @@ def describe_waits(study: Study) -> str:
         return ""
     low, top = min(mean), max(mean)
     before, after = find_jump(mean) or (top, top)
-    start, end = seconds(mean[low]), seconds(mean[before])
+
+    def write(n: int) -> str:
+        return write_repeats(study, "ttft_mean_s", n, seconds)
+
+    start, end = write(low), write(before)
     parts = []
     if before > low and start != end:
         parts.append(f"goes from {start} at {low} to {end} at {before}")
@@ -73,11 +112,9 @@ def describe_waits(study: Study) -> str:
         parts.append(f"is {start} at {low} and at {before}")
     if after > before:
         from_where = "" if parts else f"from {start} at {low} "
-        parts.append(
-            f"jumps {from_where}to {seconds(mean[after])} at {after}"
-        )
+        parts.append(f"jumps {from_where}to {write(after)} at {after}")
     if after < top:
-        parts.append(f"reaches {seconds(mean[top])} at {top}")
+        parts.append(f"reaches {write(top)} at {top}")
     return f"The mean wait {', '.join(parts)}."
 
 
@@ -112,7 +149,8 @@ def describe_best(study: Study) -> str:
             f"At which level throughput is best cannot be told: between the first level and its "
             f"control at the end the machine changed by {percent(abs(drift.change))}."
         )
-    rate = f"{digits(rates[best])} tokens/s{failures_at(study, best)}"
+    shown = write_repeats(study, FULL_LOAD, best, digits)
+    rate = f"{shown} tokens/s{failures_at(study, best)}"
     plateau = describe_plateau(study, rates)
     text = f"Throughput at full load is best at {best} at once ({rate}){plateau}."
     sound = {
@@ -120,7 +158,7 @@ def describe_best(study: Study) -> str:
     }
     if sound and best not in sound:
         best = best_level(sound)
-        rate = f"{digits(sound[best])} tokens/s"
+        rate = f"{write_repeats(study, FULL_LOAD, best, digits)} tokens/s"
         text += f" Among the levels without failures it is best at {best} ({rate})."
     return text
 
@@ -186,15 +224,23 @@ def describe_law(study: Study) -> str:
     }
     worst = max(errors, key=lambda n: errors[n])
     measured = f" (measured {digits(rates[1])})" if 1 in rates else ""
+    contention = write_range(law.contention, law.contention_range)
+    crosstalk = write_range(law.crosstalk, law.crosstalk_range)
     return (
-        f"Universal Scalability Law: {digits(law.alone)} tokens/s alone{measured}, "
-        f"contention {law.contention:.3f}, crosstalk {law.crosstalk:.2g}, "
+        f"Universal Scalability Law over {len(rates)} levels: {digits(law.alone)} tokens/s "
+        f"alone{measured}, contention {contention}, crosstalk {crosstalk}, "
         f"{describe_peak(law, rates)}; the fit is off by {percent(law.error)} (rms), "
         f"at most by {percent(errors[worst])} at {worst}."
     )
 
 
-def describe_peak(law: FittedLaw, rates: ByConcurrency) -> str:
+def write_range(value: float, interval: Interval) -> str:
+    """Write a parameter with its 95 % range."""
+    low, high = digits(interval.low), digits(interval.high)
+    return f"{digits(value)} ({low} to {high})"
+
+
+def describe_peak(law: Law, rates: ByConcurrency) -> str:
     """Say where the law has its peak; one that was not passed would be a guess."""
     falls = rates[max(rates)] < FALLING_RATIO * max(rates.values())
     if falls and law.peak and law.peak <= max(rates):
