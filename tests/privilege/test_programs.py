@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import bench
+from ollama_bench.run.server import Server
 from tests.privilege.ancestors import HIDDEN, MEANT, Ancestor
 from tests.privilege.programs import ROOT, as_root, nobody
 
@@ -109,7 +110,7 @@ def nobody_answers(monkeypatch):
     def absent(self, *_):
         raise bench.ServerError("nobody")
 
-    monkeypatch.setattr(bench.Server, "check_model", absent)
+    monkeypatch.setattr(Server, "check_model", absent)
     monkeypatch.setattr(bench, "split_off", lambda **_: None)
 
 
