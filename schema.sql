@@ -92,6 +92,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
   never_sent INTEGER,                -- open load: requests that were due before its end and never sent: their ending is not_sent
+  is_control INTEGER CHECK (is_control IN (0, 1)),  -- 1: the first level of its model fired again at the end, to tell whether the machine changed meanwhile; it counts as no repeat and in no answer
   status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),  -- how far the level came
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
@@ -99,10 +100,12 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   steady_end_ns INTEGER,             -- end of the steady part: the last request was sent; NULL for a burst
   on_battery INTEGER CHECK (on_battery IN (0, 1)),  -- 1: this machine ran on its battery at some time of the level
   low_power_mode INTEGER CHECK (low_power_mode IN (0, 1)),  -- 1: this machine was set to save power at some time of the level
-  ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, lower end, bootstrap over requests, seconds
+  ttft_mean_low_s REAL,              -- 95 % interval of the mean TTFT, lower end, seconds; see interval_basis
   ttft_mean_high_s REAL,             -- 95 % interval of the mean TTFT, upper end, seconds
-  tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens per second of a request, lower end, bootstrap
+  tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens per second of a request, lower end
   tokens_per_s_mean_high REAL,       -- 95 % interval of the mean tokens per second of a request, upper end
+  interval_basis TEXT CHECK (interval_basis IN ('requests', 'batches')),  -- what the 95 % intervals are made of: requests of the level, which speak of this burst alone; batches of consecutive requests of a load that goes on; NULL: none, or a bootstrap of a version before 1.1, too narrow for few requests
+  interval_n INTEGER,                -- values that the 95 % intervals are made of
   itl_chunks INTEGER,                -- gaps between text chunks that the inter-token latencies are made of
   itl_mean_s REAL,                   -- inter-token latency (gap between text chunks of one stream), pooled, seconds
   itl_p50_s REAL,                    -- inter-token latency, median, seconds
@@ -285,7 +288,8 @@ SELECT run.id AS run_id,
   datetime(run.started_unix, 'unixepoch') AS started_utc,
   round(run.ended_ns / 1e9, 1) AS duration_s,
   (SELECT group_concat(DISTINCT model) FROM target WHERE target.run_id = run.id) AS models,
-  (SELECT count(*) FROM level WHERE level.run_id = run.id AND level.status = 'finished') AS levels_finished,
+  (SELECT count(*) FROM level WHERE level.run_id = run.id AND level.status = 'finished'
+    AND coalesce(level.is_control, 0) = 0) AS levels_finished,
   (SELECT count(*) FROM request JOIN level ON level.id = level_id WHERE level.run_id = run.id) AS requests,
   machine.chip, machine.gpu, machine.os,
   run.command, run.tool_version
@@ -346,6 +350,63 @@ SELECT level_id,
   CASE WHEN start_ns IS NULL THEN nullif(not_sent > 0, 0) WHEN due >= 5
     THEN answered < 0.9 * due AND (due - answered) * (due - answered) > 4 * due END AS overloaded  -- 1: at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; NULL where fewer than 5 came due in that time
 FROM counted;
+DROP VIEW IF EXISTS level_waiting;
+CREATE VIEW level_waiting AS  -- how long requests waited, and how long nobody's prompt was evaluated meanwhile: then they waited for a slot
+WITH prefill AS (  -- by the server's own figure, which ends with the first text
+  SELECT level_id, sent_ns, coalesce(first_text_ns, ended_ns) AS first_ns,
+    first_text_ns - server_prefill_ns AS prefill_ns, first_text_ns
+  FROM request WHERE sent_ns IS NOT NULL AND coalesce(first_text_ns, ended_ns) IS NOT NULL
+), known AS (  -- one completed request without the figure may have been the one whose prompt was evaluated
+  SELECT level_id FROM request WHERE first_text_ns IS NOT NULL GROUP BY level_id HAVING count(server_prefill_ns) = count(*)
+), edge (level_id, at_ns, waiting, prefilling) AS (
+  SELECT level_id, sent_ns, 1, 0 FROM prefill UNION ALL SELECT level_id, first_ns, -1, 0 FROM prefill
+  UNION ALL SELECT level_id, prefill_ns, 0, 1 FROM prefill WHERE prefill_ns IS NOT NULL
+  UNION ALL SELECT level_id, first_text_ns, 0, -1 FROM prefill WHERE prefill_ns IS NOT NULL
+), running AS (
+  SELECT level_id, at_ns, lead(at_ns) OVER sofar AS until_ns, sum(waiting) OVER sofar AS waiting, sum(prefilling) OVER sofar AS prefilling
+  FROM edge WINDOW sofar AS (PARTITION BY level_id ORDER BY at_ns ROWS UNBOUNDED PRECEDING)
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  sum(CASE WHEN running.waiting > 0 THEN until_ns - at_ns ELSE 0 END) / 1e9 AS waiting_s,
+  CASE WHEN level.id IN (SELECT level_id FROM known)
+    THEN sum(CASE WHEN running.waiting > 0 AND prefilling = 0 THEN until_ns - at_ns ELSE 0 END) / 1e9 END AS waiting_for_slot_s,
+  level.id AS level_id
+FROM running JOIN level ON level.id = running.level_id JOIN run ON run.id = level.run_id GROUP BY level.id;
+
+DROP VIEW IF EXISTS full_load;
+CREATE VIEW full_load AS  -- tokens of all streams per second while the load was full: a burst's plain figure measures its longest reply
+WITH edge (level_id, at_ns, step) AS (
+  SELECT level_id, first_text_ns, 1 FROM request WHERE first_text_ns IS NOT NULL
+  UNION ALL SELECT level_id, last_text_ns, -1 FROM request WHERE first_text_ns IS NOT NULL
+), running AS (
+  SELECT level_id, at_ns, lead(at_ns) OVER sofar AS until_ns, sum(step) OVER sofar AS streaming FROM edge
+  WINDOW sofar AS (PARTITION BY level_id ORDER BY at_ns, step DESC)
+), crowded AS (
+  SELECT level_id, min(at_ns) AS start_ns, max(until_ns) AS end_ns
+  FROM running JOIN level_streaming USING (level_id) WHERE 10 * streaming >= 9 * peak_streaming AND peak_streaming > 0 GROUP BY level_id
+), part AS (
+  SELECT level.id AS level_id,
+    CASE WHEN steady_end_ns > steady_start_ns THEN steady_start_ns ELSE crowded.start_ns END AS start_ns,
+    CASE WHEN steady_end_ns > steady_start_ns THEN steady_end_ns ELSE crowded.end_ns END AS end_ns
+  FROM level LEFT JOIN crowded ON crowded.level_id = level.id
+), inside AS (  -- a stream over an edge: its tokens per chunk times its chunks inside; of one without stored chunks, as if evenly
+  SELECT part.level_id, start_ns, end_ns, output_tokens, CASE
+    WHEN last_text_ns <= start_ns OR first_text_ns > end_ns THEN 0
+    WHEN first_text_ns > start_ns AND last_text_ns <= end_ns THEN output_tokens
+    WHEN EXISTS (SELECT 1 FROM chunk WHERE request_id = request.id)
+      THEN output_tokens * 1.0 / chunks * (SELECT count(*) FROM chunk WHERE request_id = request.id AND at_ns > start_ns AND at_ns <= end_ns)
+    ELSE output_tokens * 1.0 * (min(last_text_ns, end_ns) - max(first_text_ns, start_ns)) / nullif(last_text_ns - first_text_ns, 0)
+    END AS inside_tokens
+  FROM part JOIN request ON request.level_id = part.level_id WHERE first_text_ns IS NOT NULL
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  (end_ns - start_ns) / 1e9 AS duration_s,       -- of that part: the steady one of a load that goes on; else from the first to the last instant with at least 90 % of the peak of streams
+  sum(inside_tokens) AS output_tokens,
+  CASE WHEN 10 * sum(inside_tokens) >= sum(output_tokens) THEN sum(inside_tokens) * 1e9 / nullif(end_ns - start_ns, 0)
+    END AS full_load_tokens_per_s,               -- output tokens of that part / its duration; NULL where it has less than a tenth of the level's tokens
+  level.id AS level_id
+FROM inside JOIN level ON level.id = inside.level_id JOIN run ON run.id = level.run_id
+GROUP BY level.id;
 
 DROP VIEW IF EXISTS level_summary;
 CREATE VIEW level_summary AS  -- the answer in numbers: one row for each level
@@ -434,14 +495,15 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
   undecided_requests,                            -- this client cut them before they had missed an objective; above 5 % of the requests nobody can say that the level was served
   good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
-  ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high,
+  ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high, interval_basis, interval_n,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
   in_flight_mean, level.on_battery, level.low_power_mode,
-  level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent,
+  level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   offered_per_s, answered_per_s, overloaded,  -- open load, as in open_load; NULL of others
   (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
-    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache)
+    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
+    AND coalesce(again.is_control, 0) = coalesce(level.is_control, 0))
     AS superseded,  -- cut short or slept through, and fired again to its end by --resume
   level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
@@ -507,7 +569,7 @@ FROM level_summary AS cold JOIN level_summary AS warm
   AND warm.repeat = cold.repeat AND cold.cache = 'cold' AND warm.cache = 'warm'
 LEFT JOIN hits AS cold_hits ON cold_hits.level_id = cold.level_id
 LEFT JOIN hits AS warm_hits ON warm_hits.level_id = warm.level_id
-WHERE cold.status = 'finished' AND warm.status = 'finished';
+WHERE cold.status = 'finished' AND warm.status = 'finished' AND NOT cold.is_control AND NOT warm.is_control;
 
 DROP VIEW IF EXISTS turn_summary;
 CREATE VIEW turn_summary AS  -- each level by turn of its conversations: how long each turn waits, and what the prompt cache spares it

@@ -101,6 +101,10 @@ WORDS = {  # columns that views compute, and keys
     "output_tokens_mean": "tokens of a completed request's reply, mean",
     "prompts_cut": "completed requests whose prompt the server cut; none of them is good",
     "replies_cut": "completed requests whose reply ended with the context; none of them is good",
+    "full_load_tokens_per_s": (
+        "tokens per second of all streams together while at least 90 % of the most streams "
+        "were active, or in the steady part of a load that goes on"
+    ),
     "requests_per_s": "completed requests per second",
     "example": "one of the errors, in the server's words",
     "queue_s": "waiting for a slot by the server's clock, mean",
@@ -236,6 +240,13 @@ WORDS = {  # columns that views compute, and keys
 }
 # Columns with a meaning of their own in one view: words, or the column of a table that has them.
 HERE = {
+    "level_waiting.waiting_s": "how long at least one request waited for its first text, seconds",
+    "level_waiting.waiting_for_slot_s": (
+        "how long at least one request waited while no prompt was evaluated, by the server's own "
+        "figures, seconds; NULL where it does not say"
+    ),
+    "full_load.duration_s": "how long the load was full, seconds",
+    "full_load.output_tokens": "output tokens that came while the load was full",
     "runs.source": "run.source",
     "runs.status": (
         "finished, running, failed, or interrupted: also a run without a sign of life for 15 s"

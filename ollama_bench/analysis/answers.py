@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ollama_bench.analysis.bottlenecks import find_bottlenecks
+from ollama_bench.analysis.drift import describe_drift
 from ollama_bench.analysis.energy import describe_efficiency
 from ollama_bench.analysis.offered import describe_offered
 from ollama_bench.analysis.service import (
@@ -20,7 +21,9 @@ from ollama_bench.analysis.trends import (
     describe_best,
     describe_cache,
     describe_law,
+    describe_order,
     describe_throughput,
+    describe_unlike,
     describe_waits,
 )
 from ollama_bench.analysis.wording import (
@@ -50,10 +53,13 @@ def answer(
     found = summarize(study, objectives, services)
     if not is_open(study):
         found += [
+            describe_order(study),
+            describe_unlike(study),
             describe_throughput(study),
             describe_waits(study),
             describe_best(study),
             describe_law(study),
+            describe_drift(study),
             describe_efficiency(study),
             describe_cache(study),
         ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.trends import first_near_best
+from ollama_bench.analysis.trends import comparable_rates, find_knee
 from ollama_bench.analysis.wording import percent
 
 CPU_BUSY_RATIO = 0.9  # a processor this busy has nothing left
 # of all cores: with less it is not the server that keeps them busy
 SERVER_CPU_RATIO = 0.5
 GPU_BUSY_RATIO = 0.95  # a GPU this busy has nothing left
+# of the time in which requests waited: so much without any prompt under evaluation is for a slot
+FOR_SLOT_RATIO = 0.5
 SWAP_BYTES = 256 << 20  # more swap than this during one level is not noise
 
 
@@ -31,32 +33,48 @@ def find_bottlenecks(study: Study) -> list[str]:
 def describe_slots(level: Row) -> str:
     if not is_short_of_slots(level):
         return ""
+    why = "it says that it has no more"
+    if not says_its_slots(level):
+        why = "the others waited while no prompt was evaluated"
     return (
         f"The server's slots are the limit: asked for {level['concurrency']} at once, "
-        f"it answered {level['peak_streaming']} at a time."
+        f"it answered {level['peak_streaming']} at a time; {why}."
     )
 
 
 def is_short_of_slots(level: Row) -> bool:
-    """Return whether fewer were answered at a time than there were; failures may not count."""
+    """Return whether requests waited for a slot.
+
+    That fewer streamed at a time than there were is not enough: the overlap seen is a lower bound
+    of the slots, and a server that evaluates one prompt after another may have more of them free.
+    """
     were_there = min(level["concurrency"], level["completed"])
-    return level["load"] != "open" and bool(
+    if level["load"] == "open" or not (
         0 < (level["peak_streaming"] or 0) < were_there
+    ):
+        return False
+    if level["slots"] is not None:
+        return says_its_slots(level)
+    waiting_s, for_slot_s = level["waiting_s"], level["waiting_for_slot_s"]
+    return bool(for_slot_s) and for_slot_s >= FOR_SLOT_RATIO * waiting_s
+
+
+def says_its_slots(level: Row) -> bool:
+    """Return whether the server is set to fewer slots than were asked for, and used all of them."""
+    slots = level["slots"]
+    return slots is not None and (
+        slots <= level["peak_streaming"] < level["concurrency"]
     )
 
 
 def describe_gpu(study: Study) -> str:
     """Say whether the GPU stops the throughput: it is busy there and was not while that rose."""
     rates, busy = (
-        study.mean("output_tokens_per_s"),
+        comparable_rates(study),
         study.mean("mean_gpu_busy_ratio"),
     )
-    stop = first_near_best(rates) if len(rates) > 1 else None
-    if (
-        stop is None
-        or stop == max(rates)
-        or busy.get(stop, 0) < GPU_BUSY_RATIO
-    ):
+    stop = find_knee(study, rates) if len(rates) > 1 else None
+    if stop is None or busy.get(stop, 0) < GPU_BUSY_RATIO:
         return ""
     busy_before = [
         n for n in busy if n < stop and busy[n] >= GPU_BUSY_RATIO

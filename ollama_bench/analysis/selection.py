@@ -6,7 +6,7 @@
 
 Every later query joins the TEMP table ``chosen (run_id, model)`` that choose() makes, and leaves
 out the levels in ``aside``: the warm twins of --cache both, which are not repeats of the cold ones,
-and interrupted levels that --resume has measured again.
+interrupted levels that --resume has measured again, and the controls at the end of a run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ollama_bench.terminal.command_line import name_program
 MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # that an error names
 
-LEVELS = """
+FIGURES = """
 SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, energy.energy_j,
   energy.idle_w, energy.joules_per_output_token, energy.net_joules_per_output_token,
   energy.output_tokens_per_joule, energy.mean_w, energy.max_w, energy.mean_gpu_mhz,
@@ -34,14 +34,27 @@ SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, en
   replies.cut_by_length, replies.cached_tokens, replies.max_load_s, replies.other_model,
   machine.mean_cpu_ratio, machine.max_memory_used_bytes, machine.swap_change_bytes,
   machine.server_cpu_cores, machine.server_max_rss_bytes, machine.thermal_samples,
-  machine.hot_samples
+  machine.hot_samples, full_load.full_load_tokens_per_s,
+  waiting.waiting_s, waiting.waiting_for_slot_s,
+  (SELECT sum(slots) FROM target WHERE target.run_id = level_summary.run_id
+    AND target.model = level_summary.model HAVING count(slots) = count(*)) AS slots
 FROM level_summary JOIN chosen USING (run_id, model)
 LEFT JOIN energy_summary AS energy USING (level_id)
 LEFT JOIN level_replies AS replies USING (level_id)
 LEFT JOIN level_machine AS machine USING (level_id)
-WHERE level_summary.model = :model AND level_id NOT IN (SELECT level_id FROM aside)
+LEFT JOIN full_load USING (level_id)
+LEFT JOIN level_waiting AS waiting USING (level_id)
+WHERE level_summary.model = :model AND {condition}
   AND (level_summary.status = 'finished' OR level_summary.completed > 0)
 ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
+LEVELS = FIGURES.format(
+    condition="level_id NOT IN (SELECT level_id FROM aside)"
+)
+CONTROLS = FIGURES.format(
+    condition="""level_id IN (
+    SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
+    GROUP BY run_id, model)"""
+)
 NEWEST = """
 WITH measured AS (
   SELECT DISTINCT level.run_id, level.model, run.source, row_number() OVER (
@@ -58,7 +71,8 @@ CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, PRIMARY KEY (run_id, model
 ASIDE = """
 CREATE TEMP TABLE aside AS
 SELECT warm_level_id AS level_id FROM cache_effect JOIN chosen USING (run_id, model)
-UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model) WHERE superseded"""
+UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model)
+  WHERE superseded OR is_control"""
 RUNS = """
 SELECT runs.* FROM runs JOIN chosen USING (run_id)
 WHERE chosen.model = :model ORDER BY started_utc, run_id"""
@@ -175,4 +189,5 @@ def read_study(database: Database, model: str) -> Study:
         turns=rows(TURNS),
         objectives={row["metric"]: row["bound"] for row in bounds},
         folder=assign_folders(database)[model],
+        controls=rows(CONTROLS),
     )

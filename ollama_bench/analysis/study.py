@@ -10,6 +10,8 @@ from typing import Any
 # of a view: columns and their units are documented in schema.sql
 Row = dict[str, Any]
 
+# the throughput that levels are compared by
+FULL_LOAD = "full_load_tokens_per_s"
 P95_FLOOR, P99_FLOOR = (
     20,
     100,
@@ -36,6 +38,8 @@ class Study:
     turns: list[Row] = field(default_factory=list)
     # of its files: no other model of the results file has it
     folder: str = ""
+    # the first level of a run, fired again at its end; figures as of levels
+    controls: list[Row] = field(default_factory=list)
 
     @property
     def simulated(self) -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from ollama_bench.analysis.study import Study
+from collections.abc import Callable
+from statistics import fmean
+
+from ollama_bench.analysis.drift import could_make, find_drift
+from ollama_bench.analysis.study import FULL_LOAD, Study
 from ollama_bench.analysis.wording import digits, percent, seconds, span
-from ollama_bench.statistics.scaling_law import FittedLaw, fit_law
+from ollama_bench.statistics.intervals import Interval
+from ollama_bench.statistics.scaling_law import Law, fit_law
 
 NEAR_BEST_RATIO = 0.9  # from here on more load buys little
 # less than this share of the best at the highest level is a fall
@@ -12,19 +17,76 @@ FALLING_RATIO = 0.95
 # a wait that grows by this factor from one level to the next has jumped ...
 JUMP_RATIO = 3.0
 JUMP_S = 0.5  # ... if people can notice it
+# of the mean reply lengths of two levels: from here on their work is unlike
+UNLIKE_RATIO = 2.0
 
 ByConcurrency = dict[int, float]
 
 
+def comparable_rates(study: Study) -> ByConcurrency:
+    """Return the throughput at full load of each level; none where their work is unlike.
+
+    The plain figure of a burst measures its longest reply, so levels are compared by this one.
+    """
+    return {} if describe_unlike(study) else study.mean(FULL_LOAD)
+
+
+def describe_unlike(study: Study) -> str:
+    """Say that the replies of some levels are much longer than those of others, if they are."""
+    lengths = study.mean("mean_output_tokens")
+    if not lengths or max(lengths.values()) < UNLIKE_RATIO * min(
+        lengths.values()
+    ):
+        return ""
+    return (
+        f"Replies have {span(list(lengths.values()))} tokens on average, by level: the levels "
+        "did unlike work, so none is called the best (use --tokens N to make them alike)."
+    )
+
+
+def describe_order(study: Study) -> str:
+    """Say how often and in which order the levels were sent; nothing if there is only one."""
+    groups = study.by_concurrency()
+    if len(groups) < 2 or len(study.runs) > 1:
+        return ""
+    most = max(map(len, groups.values()))
+    if most > 1:
+        return f"Each level was sent {most} times, in an order drawn at random."
+    in_time = sorted(study.levels, key=lambda level: level["level_id"])
+    order = ", ".join(str(level["concurrency"]) for level in in_time)
+    return f"Each level was sent once, in the order {order}."
+
+
+def write_repeats(
+    study: Study, column: str, n: int, write: Callable[[float], str]
+) -> str:
+    """Write the mean of a level's repeats, and their number and spread if there are several."""
+    values = [
+        level[column]
+        for level in study.by_concurrency()[n]
+        if level[column] is not None
+    ]
+    mean = write(fmean(values))
+    if len(values) < 2:
+        return mean
+    spread = span(values, write)
+    return f"{mean} ({'' if spread == mean else f'{spread}, '}{len(values)} repeats)"
+
+
 def describe_throughput(study: Study) -> str:
     """Say how the throughput of all requests goes: its rise, and what comes after."""
-    rates = study.mean("output_tokens_per_s")
+    rates = comparable_rates(study)
     if len(rates) < 2:
         return ""
-    low, top, flat = min(rates), max(rates), first_near_best(rates)
-    turn = flat if low < flat < top else top
-    start, end = digits(rates[low]), digits(rates[turn])
-    text = f"Total throughput goes from {start} tokens/s at {low} at once to {end} at {turn}"
+    low, top, knee = min(rates), max(rates), find_knee(study, rates)
+    turn = knee if knee is not None and low < knee else top
+    start, end = (
+        write_repeats(study, FULL_LOAD, n, digits) for n in (low, turn)
+    )
+    text = (
+        f"Total throughput at full load goes from {start} tokens/s at {low} at once "
+        f"to {end} at {turn}"
+    )
     if turn == top:
         return f"{text}."
     rest = [rate for n, rate in rates.items() if n >= turn]
@@ -38,7 +100,11 @@ def describe_waits(study: Study) -> str:
         return ""
     low, top = min(mean), max(mean)
     before, after = find_jump(mean) or (top, top)
-    start, end = seconds(mean[low]), seconds(mean[before])
+
+    def write(n: int) -> str:
+        return write_repeats(study, "ttft_mean_s", n, seconds)
+
+    start, end = write(low), write(before)
     parts = []
     if before > low and start != end:
         parts.append(f"goes from {start} at {low} to {end} at {before}")
@@ -46,11 +112,9 @@ def describe_waits(study: Study) -> str:
         parts.append(f"is {start} at {low} and at {before}")
     if after > before:
         from_where = "" if parts else f"from {start} at {low} "
-        parts.append(
-            f"jumps {from_where}to {seconds(mean[after])} at {after}"
-        )
+        parts.append(f"jumps {from_where}to {write(after)} at {after}")
     if after < top:
-        parts.append(f"reaches {seconds(mean[top])} at {top}")
+        parts.append(f"reaches {write(top)} at {top}")
     return f"The mean wait {', '.join(parts)}."
 
 
@@ -75,18 +139,26 @@ def is_jump(before_s: float, after_s: float) -> bool:
 
 def describe_best(study: Study) -> str:
     """Say where the throughput is best; nothing if too few levels were measured."""
-    rates = study.mean("output_tokens_per_s")
+    rates = comparable_rates(study)
     if len(rates) < 3:
         return ""
     best = best_level(rates)
-    rate = f"{digits(rates[best])} tokens/s{failures_at(study, best)}"
-    text = f"Throughput is best at {best} at once ({rate}){describe_plateau(rates)}."
+    drift = find_drift(study)
+    if drift and could_make(study, rates, best):
+        return (
+            f"At which level throughput is best cannot be told: between the first level and its "
+            f"control at the end the machine changed by {percent(abs(drift.change))}."
+        )
+    shown = write_repeats(study, FULL_LOAD, best, digits)
+    rate = f"{shown} tokens/s{failures_at(study, best)}"
+    plateau = describe_plateau(study, rates)
+    text = f"Throughput at full load is best at {best} at once ({rate}){plateau}."
     sound = {
         n: rate for n, rate in rates.items() if not failures_at(study, n)
     }
     if sound and best not in sound:
         best = best_level(sound)
-        rate = f"{digits(sound[best])} tokens/s"
+        rate = f"{write_repeats(study, FULL_LOAD, best, digits)} tokens/s"
         text += f" Among the levels without failures it is best at {best} ({rate})."
     return text
 
@@ -103,10 +175,23 @@ def first_near_best(rates: ByConcurrency) -> int:
     )
 
 
-def describe_plateau(rates: ByConcurrency) -> str:
+def find_knee(study: Study, rates: ByConcurrency) -> int | None:
+    """Return where throughput stops rising, below the highest level; None if it need not be so."""
+    first = first_near_best(rates)
+    if first == max(rates):
+        return None
+    # others count as higher only if they leave what is near the best
+    lowered = {
+        n: rate if n == first else NEAR_BEST_RATIO * rate
+        for n, rate in rates.items()
+    }
+    return None if could_make(study, lowered, first) else first
+
+
+def describe_plateau(study: Study, rates: ByConcurrency) -> str:
     """Say from where on the throughput is near the best, or how far it falls off again."""
-    best, first = best_level(rates), first_near_best(rates)
-    if first == best:
+    best, first = best_level(rates), find_knee(study, rates)
+    if first is None or first == best:
         return ""
     near = percent(1 - NEAR_BEST_RATIO)
     later = [rate / rates[best] for n, rate in rates.items() if n > first]
@@ -125,7 +210,10 @@ def failures_at(study: Study, n: int) -> str:
 
 def describe_law(study: Study) -> str:
     """Say what the Universal Scalability Law gives, with its error; nothing if it does not fit."""
-    rates = study.mean("output_tokens_per_s")
+    rates = comparable_rates(study)
+    drift = find_drift(study)
+    if drift and drift.is_seen:
+        return ""
     law = fit_law(list(rates.items()))
     if law is None:
         return ""
@@ -136,15 +224,23 @@ def describe_law(study: Study) -> str:
     }
     worst = max(errors, key=lambda n: errors[n])
     measured = f" (measured {digits(rates[1])})" if 1 in rates else ""
+    contention = write_range(law.contention, law.contention_range)
+    crosstalk = write_range(law.crosstalk, law.crosstalk_range)
     return (
-        f"Universal Scalability Law: {digits(law.alone)} tokens/s alone{measured}, "
-        f"contention {law.contention:.3f}, crosstalk {law.crosstalk:.2g}, "
+        f"Universal Scalability Law over {len(rates)} levels: {digits(law.alone)} tokens/s "
+        f"alone{measured}, contention {contention}, crosstalk {crosstalk}, "
         f"{describe_peak(law, rates)}; the fit is off by {percent(law.error)} (rms), "
         f"at most by {percent(errors[worst])} at {worst}."
     )
 
 
-def describe_peak(law: FittedLaw, rates: ByConcurrency) -> str:
+def write_range(value: float, interval: Interval) -> str:
+    """Write a parameter with its 95 % range."""
+    low, high = digits(interval.low), digits(interval.high)
+    return f"{digits(value)} ({low} to {high})"
+
+
+def describe_peak(law: Law, rates: ByConcurrency) -> str:
     """Say where the law has its peak; one that was not passed would be a guess."""
     falls = rates[max(rates)] < FALLING_RATIO * max(rates.values())
     if falls and law.peak and law.peak <= max(rates):

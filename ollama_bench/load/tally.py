@@ -2,7 +2,7 @@
 
     tally = Tally()
     tally.add(outcome)  # each as it ends
-    tally.summarize_itl(), tally.summarize_intervals(seed), tally.summarize_client(...)
+    tally.summarize_itl(), tally.summarize_intervals(workers), tally.summarize_client(...)
 
 What the rows of the results file suffice for is a view of schema.sql; here is what needs every
 chunk, and what is known of the client itself.
@@ -24,7 +24,10 @@ from ollama_bench.load.client_limits import (
 )
 from ollama_bench.load.duration_pool import NS_PER_S, DurationPool
 from ollama_bench.load.request import Outcome
-from ollama_bench.statistics.bootstrap import bootstrap_mean
+from ollama_bench.statistics.intervals import (
+    batch_means,
+    mean_interval,
+)
 from ollama_bench.statistics.percentiles import (
     MIN_VALUES_FOR_P95,
     MIN_VALUES_FOR_P99,
@@ -33,6 +36,9 @@ from ollama_bench.statistics.percentiles import nearest_rank as nearest_rank
 
 # after a pause of this process, what arrived meanwhile is read within
 SETTLE_NS = 100_000_000
+
+# an interval of fewer requests tells next to nothing
+LEAST_REQUESTS = 4
 
 Span = tuple[int, int]  # (start, end), instants of time.perf_counter_ns
 
@@ -51,6 +57,8 @@ class ItlFigures(TypedDict):
 class IntervalFigures(TypedDict):
     """95 % intervals of a level's means."""
 
+    interval_basis: str | None
+    interval_n: int | None
     ttft_mean_low_s: float | None
     ttft_mean_high_s: float | None
     tokens_per_s_mean_low: float | None
@@ -141,19 +149,37 @@ class Tally:
             "itl_max_s": gaps.max_s(),
         }
 
-    def summarize_intervals(self, seed: int = 0) -> IntervalFigures:
-        """Return intervals of the mean TTFT and the mean speed of the completed requests."""
-        ttft_s = bootstrap_mean(self._ttft_s, seed)
-        tokens_per_s = bootstrap_mean(self._tokens_per_s, seed)
+    def summarize_intervals(
+        self, workers: int | None = None
+    ) -> IntervalFigures:
+        """Return intervals of the mean TTFT and the mean speed of the completed requests.
+
+        Of a load that goes on with so many ``workers``, they are made of batches of at least as
+        many requests, where it has enough of them. Below LEAST_REQUESTS they are unknown.
+        """
+        waits, speeds = self._ttft_s, self._tokens_per_s
+        wait_means = batch_means(waits, workers) if workers else []
+        speed_means = batch_means(speeds, workers) if workers else []
+        has_batches = bool(wait_means and speed_means)
+        found: list[Sequence[float]] = [waits, speeds]
+        if has_batches:
+            found = [wait_means, speed_means]
+        intervals = [
+            mean_interval(values)
+            if has_batches or len(values) >= LEAST_REQUESTS
+            else None
+            for values in found
+        ]
+        wait, speed = intervals
+        is_known = wait is not None or speed is not None
+        basis = "batches" if has_batches else "requests"
         return {
-            "ttft_mean_low_s": ttft_s.low if ttft_s else None,
-            "ttft_mean_high_s": ttft_s.high if ttft_s else None,
-            "tokens_per_s_mean_low": tokens_per_s.low
-            if tokens_per_s
-            else None,
-            "tokens_per_s_mean_high": tokens_per_s.high
-            if tokens_per_s
-            else None,
+            "interval_basis": basis if is_known else None,
+            "interval_n": len(found[0]) if is_known else None,
+            "ttft_mean_low_s": wait.low if wait else None,
+            "ttft_mean_high_s": wait.high if wait else None,
+            "tokens_per_s_mean_low": speed.low if speed else None,
+            "tokens_per_s_mean_high": speed.high if speed else None,
         }
 
     def find_steady_window(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.intervals import find_intervals, write_interval
+from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import digits, seconds
 from ollama_bench.terminal.rows import GPU_COLUMNS, is_gpu_alone
 
@@ -45,6 +46,8 @@ COLUMNS = (
     Column("offered/s", "offered_per_s", digits),
     Column("answered/s", "answered_per_s", digits),
     Column("undecided", "undecided_requests", write_count),
+    Column("at full load", "full_load_tokens_per_s", digits),
+    Column("tokens a reply", "mean_output_tokens", digits),
     Column("whole reply", "e2e_mean_s", seconds),
     Column("W", "mean_w", digits),
     Column("J/token", "joules_per_output_token", digits),
@@ -68,7 +71,20 @@ DEFINITIONS = (
     (
         "tokens/s all",
         "output tokens of the level / its time from the first request "
-        "to the end of the last stream",
+        "to the end of the last stream: of a burst, it measures the longest reply",
+    ),
+    (
+        "at full load",
+        "the same while the load was full: between the first and the last instant at which at "
+        "least 90 % of the most streams were active, or the steady part of a load that goes on; "
+        "blank where less than a tenth of the tokens came then. Levels are compared by it",
+    ),
+    ("tokens a reply", "output tokens of a completed request; the mean"),
+    (
+        "95 % interval of a mean",
+        "over the repeats of a level; without repeats it speaks of this burst alone, whose "
+        "requests share the state of the machine. The wider of Student's and of Cox's for a "
+        "log-normal law",
     ),
     ("requests/s", "completed requests / the same time"),
     (
@@ -106,7 +122,7 @@ DEFINITIONS = (
     ),
     (
         "ran at once",
-        "the most requests that streamed at the same time: the server's slots, seen from outside",
+        "the most requests that streamed at the same time: the server has at least so many slots",
     ),
     (
         "gap between chunks (ITL)",
@@ -132,11 +148,45 @@ def write_table(levels: Sequence[Row]) -> str:
 
 def write_columns(columns: Sequence[Column], levels: Sequence[Row]) -> str:
     """Return rows of levels, or of parts of them, under these columns as HTML."""
-    head = "".join(
-        f"<th>{escape(column.heading)}</th>" for column in columns
+    return join_table(
+        [column.heading for column in columns],
+        [write_row(level, columns) for level in levels],
     )
-    rows = "".join(write_row(level, columns) for level in levels)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def write_intervals(study: Study) -> str:
+    """Return the 95 % intervals of the levels' means as HTML; "" where none is known."""
+    found = find_intervals(study)
+    if not found:
+        return ""
+    headings = ["at once", "wait, mean", "tokens/s each, mean", "n", "of"]
+    rows = [
+        write_cells(
+            [
+                str(level.concurrency),
+                write_interval(level.wait_s, seconds),
+                write_interval(level.tokens_per_s, digits),
+                digits(level.n),
+                level.basis,
+            ]
+        )
+        for level in found
+    ]
+    table = join_table(headings, rows)
+    return f"<h3>95 % intervals of the means</h3>{table}"
+
+
+def write_cells(texts: Iterable[str]) -> str:
+    cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
+    return f"<tr>{cells}</tr>"
+
+
+def join_table(headings: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    table = (
+        f"<table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
     return f'<div class="scroll">{table}</div>'
 
 

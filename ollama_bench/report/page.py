@@ -31,6 +31,7 @@ from ollama_bench.charts.chart import Spec
 from ollama_bench.inputs.objectives import ENOUGH_RATIO
 from ollama_bench.report.level_table import (
     DEFINITIONS,
+    write_intervals,
     write_table,
     write_terms,
 )
@@ -148,6 +149,7 @@ def write_chapter(
         write_caveats(verdict.caveats),
         write_table(study.levels),
         write_turns(study.turns),
+        write_intervals(study),
         "".join(figures.place(title, spec) for title, spec in drawn),
         f"<h3>What was measured</h3>{write_facts(study)}",
         f"<h3>How to repeat it</h3>{write_commands(study)}</section>",

@@ -50,7 +50,9 @@ STEADY = "SELECT * FROM steady_summary WHERE level_id = ?"
 CACHE_EFFECT = """
 SELECT * FROM cache_effect WHERE run_id = ? AND NOT EXISTS (
   SELECT 1 FROM level WHERE id IN (cold_level_id, warm_level_id) AND slept_s > 0)"""
-HOSTS = "SELECT * FROM host_summary WHERE run_id = ?"
+HOSTS = """
+SELECT * FROM host_summary WHERE run_id = ?
+  AND level_id NOT IN (SELECT id FROM level WHERE is_control = 1)"""
 
 
 def show_level(

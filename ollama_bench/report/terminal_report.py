@@ -8,6 +8,7 @@ import textwrap
 
 from sqlite_utils import Database
 
+from ollama_bench.analysis.intervals import find_intervals
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.turn_table import describe_estimates, format_turns
@@ -25,7 +26,7 @@ from ollama_bench.terminal.rows import (
 
 HOSTS = """
 SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
-WHERE model = ? ORDER BY level_id, host"""
+WHERE model = ? AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY level_id, host"""
 
 
 def print_verdict(database: Database, verdict: Verdict) -> None:
@@ -37,6 +38,7 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
         print(format_level(level, width))
     if any(map(is_gpu_alone, study.levels)):
         print(GPU_NOTE)
+    print_intervals(study)
     print()
     for sentence in verdict.sentences:
         print_wrapped(sentence)
@@ -45,6 +47,15 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     print()
     print_turns(study, width)
     print_hosts(database, study.model)
+
+
+def print_intervals(study: Study) -> None:
+    """Print the 95 % intervals of the levels' means, where any is known."""
+    found = find_intervals(study)
+    if found:
+        print("\n95 % intervals of the means")
+    for level in found:
+        print_wrapped(f"  {level.describe()}")
 
 
 def print_heading(study: Study) -> None:

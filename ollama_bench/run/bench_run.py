@@ -17,7 +17,14 @@ from ollama_bench.run.levels import (
     load_limits,
 )
 from ollama_bench.run.opening import OpenedRun
-from ollama_bench.run.plan import Level, caches, missing_levels, plan_levels
+from ollama_bench.run.plan import (
+    Level,
+    caches,
+    count_levels,
+    missing_levels,
+    plan_levels,
+    titles,
+)
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets
 from ollama_bench.terminal.interrupt import Interrupt
@@ -95,9 +102,8 @@ class BenchRun:
     def tell_what_is_there(self) -> None:
         if not self.is_resumed:
             return
-        there = (
-            f"{len(self.done)} of {len(plan_levels(self.settings))} levels"
-        )
+        planned = count_levels(plan_levels(self.settings))
+        there = f"{count_levels(self.done)} of {planned} levels"
         if self.settings.judging.find_capacity:
             there = f"{len(self.done)} probes"
         self.screen.say(
@@ -180,12 +186,10 @@ class BenchRun:
                 self.find_capacity(runner, model)
             return
         missing = missing_levels(self.settings, self.done)
-        for place, level in enumerate(missing, 1):
+        for title, level in titles(missing):
             if self.interrupt.is_set():
                 return
-            self.measure_level(
-                runner, level, f"level {place} of {len(missing)}"
-            )
+            self.measure_level(runner, level, title)
 
     def measure_level(
         self, runner: LevelRunner, level: Level, title: str

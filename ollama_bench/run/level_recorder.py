@@ -187,7 +187,9 @@ class LevelRecorder(load.Observer):
             "never_sent": level.never_sent if is_open else None,
             **steady,
             **tally.summarize_itl(),
-            **tally.summarize_intervals(settings.seed),
+            **tally.summarize_intervals(
+                None if settings.kind == "burst" else level.spec.workers
+            ),
             **level.client_figures(),
         }
         if self._monitor is not None:

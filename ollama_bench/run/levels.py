@@ -19,7 +19,8 @@ from ollama_bench.terminal.screen import Console
 from ollama_bench.transport.lines import Lines
 
 FINISHED = """
-SELECT DISTINCT model, concurrency, repeat, cache FROM level
+SELECT DISTINCT model, concurrency, repeat, cache, coalesce(is_control, 0) AS is_control
+FROM level
 WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0"""
 
 
@@ -89,6 +90,8 @@ class LevelRunner:
             extra += f", time {level.repeat} of {repeat}"
         if self._settings.request.cache == "both":
             extra += f", {level.cache} cache"
+        if level.is_control:
+            extra += ", as at first: did the machine change?"
         return f"{level.model}: {title}, {level.concurrency} at once{extra}"
 
     def _fill_cache(self, level: Level, source: TaskSource) -> None:
@@ -132,7 +135,8 @@ class LevelRunner:
             )
             raise
         recorder.close(under_way, self._settings.load)
-        self.all_completed_one &= under_way.tally.completed > 0
+        if not level.is_control:
+            self.all_completed_one &= under_way.tally.completed > 0
         if self._monitor is not None:
             self._monitor.wait_covered(
                 time.perf_counter_ns(), self._interrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ollama_bench.inputs.settings import Cache, Settings
@@ -15,10 +16,14 @@ class Level(NamedTuple):
     concurrency: int
     repeat: int
     cache: str
+    is_control: int = 0  # 1: the first one again, at the end
 
 
 def plan_levels(settings: Settings) -> list[Level]:
-    """Return every level in order: as typed, or shuffled by the seed if they are repeated."""
+    """Return every level in order: as typed, or shuffled by the seed if they are repeated.
+
+    Levels in the order typed are followed by a control, which tells whether the machine changed.
+    """
     levels: list[Level] = []
     for model in settings.request.models:
         for repeat in range(1, settings.load.repeat + 1):
@@ -32,7 +37,40 @@ def plan_levels(settings: Settings) -> list[Level]:
                     f"{settings.load.seed} {model} {repeat}"
                 ).shuffle(block)
             levels += block
+        if has_control(settings):
+            first = settings.load.levels[0]
+            cache = caches(settings.request.cache)[0]
+            levels.append(Level(model, first, 1, cache, is_control=1))
     return levels
+
+
+def has_control(settings: Settings) -> bool:
+    """Tell whether there is something to control, and no budget that forbids it."""
+    load = settings.load
+    return (
+        load.kind == "burst"
+        and load.repeat == 1
+        and len(load.levels) > 1
+        and load.deadline_s is None
+        and not settings.judging.find_capacity
+    )
+
+
+def count_levels(levels: Iterable[Level]) -> int:
+    """Return how many of them are no controls."""
+    return sum(not level.is_control for level in levels)
+
+
+def titles(levels: Sequence[Level]) -> Iterator[tuple[str, Level]]:
+    """Yield each level with its place among those that are no control."""
+    count = count_levels(levels)
+    place = 0
+    for level in levels:
+        place += not level.is_control
+        yield (
+            "control" if level.is_control else f"level {place} of {count}",
+            level,
+        )
 
 
 def caches(cache: Cache) -> tuple[str, ...]:
@@ -40,8 +78,20 @@ def caches(cache: Cache) -> tuple[str, ...]:
 
 
 def missing_levels(settings: Settings, done: set[Level]) -> list[Level]:
-    """Return the levels still to measure; a search for the capacity may need any of them."""
+    """Return the levels still to measure; a search for the capacity may need any of them.
+
+    Where a level is missing, so is the control of its model: it belongs to the end.
+    """
     planned = plan_levels(settings)
     if settings.judging.find_capacity:
         return planned
-    return [level for level in planned if level not in done]
+    models = {
+        level.model
+        for level in planned
+        if level not in done and not level.is_control
+    }
+    return [
+        level
+        for level in planned
+        if level not in done or level.is_control and level.model in models
+    ]

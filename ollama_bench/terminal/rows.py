@@ -109,9 +109,11 @@ def format_level(row: Row, width: int = WIDTH) -> str:
 
 
 def name_level(row: Row) -> str:
-    """Return how many requests at once, with /2 for the second time and w for a warm cache."""
+    """Return how many requests at once: /2 the second time, w with a warm cache, c the control."""
     repeat = f"/{row['repeat']}" if row["repeat"] > 1 else ""
-    return f"{row['concurrency']}{repeat}{'w' if row['cache'] == 'warm' else ''}"
+    cache = "w" if row["cache"] == "warm" else ""
+    control = "c" if row.get("is_control") else ""
+    return f"{row['concurrency']}{repeat}{cache}{control}"
 
 
 def format_power(row: Row, column: str, places: int) -> str:

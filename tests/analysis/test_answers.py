@@ -25,7 +25,7 @@ def test_the_answers_carry_the_numbers(results):
         "(0.632 requests/s); at 4, only " in said
     )  # 41 / 4 with its spread falls below 10
     assert (
-        "Total throughput goes from" in said
+        "Total throughput at full load goes from" in said
         and "The mean wait is 200 ms at 1 and at 4, jumps to" in said
     )
     assert "asked for 32 at once, it answered 4 at a time" in said

@@ -84,6 +84,39 @@ def test_the_processor_limits_only_if_the_server_keeps_it_busy(results):
     ]
 
 
+def test_slots_limit_where_requests_wait_with_no_prompt_under_evaluation(
+    results,
+):
+    made_up_results.write(results, levels=(8,))
+    assert (
+        "it answered 4 at a time; it says that it has no more."
+        in (read(results)[1])
+    )
+    _, said = read(results, "UPDATE target SET slots = NULL")
+    assert (
+        "it answered 4 at a time; the others waited while no prompt was evaluated."
+        in said
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE target SET slots = 16",
+        "UPDATE target SET slots = NULL; UPDATE request SET server_prefill_ns = NULL",
+        # one prompt after another: the wait is somebody's prefill
+        "UPDATE target SET slots = NULL; "
+        "UPDATE request SET server_prefill_ns = (first_text_ns - sent_ns) * 9 / 10",
+    ],
+)
+def test_slots_are_not_blamed_for_what_prefill_may_have_done(
+    results, change
+):
+    made_up_results.write(results, levels=(8,))
+    study, said = read(results, *change.split(";"))
+    assert study.levels[0]["peak_streaming"] == 4 and "slots" not in said
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -7,7 +7,9 @@ import pytest
 from ollama_bench.analysis.trends import (
     describe_best,
     describe_law,
+    describe_order,
     describe_throughput,
+    describe_unlike,
     describe_waits,
 )
 from tests.support.studies import THROUGHPUT, made_of
@@ -34,7 +36,10 @@ from tests.support.studies import THROUGHPUT, made_of
     ],
 )
 def test_near_the_best_is_said_only_of_levels_that_stay_there(rates, said):
-    assert describe_best(made_of(rates)) == f"Throughput is {said}"
+    assert (
+        describe_best(made_of(rates))
+        == f"Throughput at full load is {said}"
+    )
 
 
 def test_a_best_level_with_failures_is_named_with_them():
@@ -45,20 +50,33 @@ def test_a_best_level_with_failures_is_named_with_them():
     )
     assert (
         said
-        == "Throughput is best at 48 at once (308 tokens/s, 9 of 48 failed) and within 10 % of "
-        "that from 19 on. Among the levels without failures it is best at 19 (305 tokens/s)."
+        == "Throughput at full load is best at 48 at once (308 tokens/s, 9 of 48 failed) "
+        "and within 10 % of that from 19 on. "
+        "Among the levels without failures it is best at 19 (305 tokens/s)."
     )
 
 
 def test_the_throughput_is_told_up_to_where_it_turns():
     assert describe_throughput(made_of(THROUGHPUT["7b"])) == (
-        "Total throughput goes from 50.9 tokens/s at 1 at once to 115 at 16; from there to 256 "
-        "it is 103 to 124."
+        "Total throughput at full load goes from 50.9 tokens/s at 1 at once to 115 at 16; "
+        "from there to 256 it is 103 to 124."
     )
     assert (
         describe_throughput(made_of({1: 40.0, 2: 80.0}))
-        == "Total throughput goes from 40 tokens/s at 1 at once to 80 at 2."
+        == "Total throughput at full load goes from 40 tokens/s at 1 at once to 80 at 2."
     )
+
+
+def test_no_level_is_the_best_where_replies_are_unlike():
+    study = made_of(
+        {1: 40.0, 4: 80.0, 8: 60.0},
+        mean_output_tokens={1: 50.0, 4: 400.0, 8: 90.0},
+    )
+    assert describe_best(study) == "" == describe_throughput(study)
+    assert describe_unlike(study).startswith(
+        "Replies have 50 to 400 tokens on average, by level: "
+    )
+    assert describe_unlike(made_of({1: 40.0, 4: 80.0})) == ""
 
 
 @pytest.mark.parametrize(
@@ -87,13 +105,49 @@ def test_where_the_wait_jumps(waits, said):
     assert describe_waits(made_of(waits=waits)) == f"The mean wait {said}"
 
 
-def test_the_law_is_told_with_its_error_or_not_at_all():
-    said = describe_law(made_of(THROUGHPUT["7b"]))
+def test_the_law_is_told_with_its_ranges_or_not_at_all():
+    loads = (1, 2, 4, 8, 16, 32, 64)
+    noise = (1.01, 0.99, 1.0, 1.01, 0.99, 1.0, 1.01)
+    rates = {
+        n: factor * 50.0 * n / (1 + 0.1 * (n - 1) + 0.002 * n * (n - 1))
+        for n, factor in zip(loads, noise, strict=True)
+    }
+    said = describe_law(made_of(rates))
+    assert said.startswith("Universal Scalability Law over 7 levels: ")
+    assert "tokens/s alone (measured 50.5), contention 0.1" in said
     assert (
-        "tokens/s alone (measured 50.9)" in said
-        and "the fit is off by 9.3 % (rms), at most by 19 % at 4." in said
+        "crosstalk 0.00195 (0.00178 to" in said and "a peak near 21" in said
     )
-    assert (
-        describe_law(made_of({1: 78.0, 4: 136.9, 19: 296.0, 48: 315.1}))
-        == ""
-    )  # would say 72.2 alone
+    # flat from 16 on: slots, no crosstalk
+    assert describe_law(made_of(THROUGHPUT["7b"])) == ""
+    assert describe_law(made_of(dict(list(rates.items())[:5]))) == ""
+
+
+def repeated(rates):
+    """Levels of 1 and 4 at once, three times each, in another order."""
+    study = made_of({1: 50.0, 4: 80.0})
+    one, four = study.levels
+    study.levels = [
+        {**level, "repeat": repeat, "level_id": 10 - repeat, **rate}
+        for level, own in ((one, (50.0,) * 3), (four, rates))
+        for repeat, value in enumerate(own, 1)
+        for rate in [{"full_load_tokens_per_s": value}]
+    ]
+    return study
+
+
+def test_the_spread_of_repeats_is_told_with_a_mean():
+    """20, 2 and 20 are not 14."""
+    said = describe_throughput(repeated((20.0, 2.0, 20.0)))
+    assert "to 14 (2 to 20, 3 repeats) at 4." in said
+    assert "from 50 (3 repeats) tokens/s at 1" in said
+
+
+def test_the_order_of_the_levels_is_told():
+    assert describe_order(made_of({4: 80.0, 1: 40.0})) == (
+        "Each level was sent once, in the order 4, 1."
+    )
+    assert describe_order(repeated((20.0, 2.0, 20.0))) == (
+        "Each level was sent 3 times, in an order drawn at random."
+    )
+    assert describe_order(made_of({4: 80.0})) == ""

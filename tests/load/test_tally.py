@@ -96,20 +96,16 @@ def test_intervals_enclose_the_means():
         outcome_with(2 * S, 4 * S, sent_ns=S),
         outcome_with(4 * S, 5 * S, sent_ns=S),
         outcome_with(3 * S, 4 * S, sent_ns=S),
+        outcome_with(3 * S, 4 * S, sent_ns=S),
     )
-    figures = tally.summarize_intervals(seed=1)
+    figures = tally.summarize_intervals()
+    assert figures["ttft_mean_low_s"] < 2.0 < figures["ttft_mean_high_s"]
     assert (
-        1.0
-        <= figures["ttft_mean_low_s"]
-        < 2.0
-        < figures["ttft_mean_high_s"]
-        <= 3.0
+        figures["tokens_per_s_mean_low"] < figures["tokens_per_s_mean_high"]
     )
-    assert (
-        0.5
-        <= figures["tokens_per_s_mean_low"]
-        < figures["tokens_per_s_mean_high"]
-        <= 1.0
+    assert (figures["interval_basis"], figures["interval_n"]) == (
+        "requests",
+        4,
     )
     assert set(Tally().summarize_intervals().values()) == {None}
 
@@ -118,9 +114,26 @@ def test_the_tokens_of_the_first_chunk_are_not_made_while_it_streams():
     """12 tokens in 3 chunks within 2 s: 8 came after the first chunk."""
     summary = StreamSummary(output_tokens=12)
     outcome = outcome_with(0, S, 2 * S, sent_ns=0, summary=summary)
-    figures = tally_of(*[outcome] * 3).summarize_intervals(seed=1)
+    figures = tally_of(*[outcome] * 4).summarize_intervals()
     assert figures["tokens_per_s_mean_low"] == pytest.approx(4)
     assert figures["tokens_per_s_mean_high"] == pytest.approx(4)
+
+
+def test_intervals_of_a_loop_are_made_of_batches():
+    outcomes = [
+        outcome_with(at, at + S + at // 100, sent_ns=0)
+        for at in seconds(40)
+    ]
+    figures = tally_of(*outcomes).summarize_intervals(workers=4)
+    assert (figures["interval_basis"], figures["interval_n"]) == (
+        "batches",
+        10,
+    )
+    figures = tally_of(*outcomes[:12]).summarize_intervals(workers=4)
+    assert (figures["interval_basis"], figures["interval_n"]) == (
+        "requests",
+        12,
+    )
 
 
 def test_level_ends_with_its_last_chunk():

@@ -86,23 +86,26 @@ def test_a_run_end_to_end(fast, tmp_path):
             r["peak_streaming"],
             r["simulated"],
             r["status"],
+            r["is_control"],
         )
         for r in levels
     ] == [
-        (1, 1, 1, 1, "finished"),
-        (4, 4, 4, 1, "finished"),
-        (8, 8, 4, 1, "finished"),
+        (1, 1, 1, 1, "finished", 0),
+        (4, 4, 4, 1, "finished", 0),
+        (8, 8, 4, 1, "finished", 0),
+        (1, 1, 1, 1, "finished", 1),
     ]
     assert [r["output_tokens"] for r in levels] == [
         30,
         120,
         240,
+        30,
     ] and levels[2]["ttft_max_s"] > levels[1]["ttft_max_s"] + 0.1
     assert [
         r["n"] for r in rows(tmp_path, "SELECT count(*) AS n FROM chunk")
-    ] == [390]
+    ] == [420]
     requests = rows(tmp_path, "SELECT * FROM request")
-    assert len({r["prefix"] for r in requests}) == 13 and all(
+    assert len({r["prefix"] for r in requests}) == 14 and all(
         r["server_total_ns"] > 0 for r in requests
     )
     assert (
@@ -110,7 +113,7 @@ def test_a_run_end_to_end(fast, tmp_path):
             tmp_path,
             "SELECT count(*) AS n FROM reply WHERE answer IS NOT NULL OR reasoning IS NOT NULL",
         )[0]["n"]
-        == 13
+        == 14
     )
     (kept,) = rows(tmp_path, "SELECT * FROM run")
     assert (kept["label"], kept["status"], kept["simulated"]) == (
@@ -294,7 +297,7 @@ def test_two_runs_share_a_file(fast, tmp_path):
     found = rows(
         tmp_path,
         "SELECT label, count(*) AS n, sum(completed) AS done "
-        "FROM level_summary JOIN run ON run.id = run_id GROUP BY label",
+        "FROM level_summary JOIN run ON run.id = run_id WHERE NOT is_control GROUP BY label",
     )
     assert [tuple(r.values()) for r in found] == [("a", 2, 5), ("b", 2, 5)]
 

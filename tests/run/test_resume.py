@@ -360,7 +360,8 @@ def test_a_level_in_which_the_machine_slept_is_fired_again(
     )
     found = ask(
         path,
-        "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id",
+        "SELECT concurrency, slept_s > 0, superseded FROM level_summary "
+        "WHERE NOT is_control ORDER BY level_id",
     )
     assert found[0] == (1, 1, 1) and sorted(found[2:]) == [
         (1, 0, 0),
@@ -411,8 +412,17 @@ def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(
         "resuming run 1: 1 of 2 levels are measured"
         in capsys.readouterr().out
     )
-    levels = "SELECT concurrency, slept_s > 0, superseded FROM level_summary ORDER BY level_id"
-    assert ask(path, levels) == [(1, 0, 0), (2, 1, 1), (2, 0, 0)]
+    levels = (
+        "SELECT concurrency, slept_s > 0, superseded, is_control FROM level_summary "
+        "ORDER BY level_id"
+    )
+    assert ask(path, levels) == [
+        (1, 0, 0, 0),
+        (2, 1, 1, 0),
+        (1, 0, 0, 1),  # the control, before and after
+        (2, 0, 0, 0),
+        (1, 0, 0, 1),
+    ]
     assert ask(path, "SELECT id, status FROM run") == [(1, "finished")]
     assert bench.main([*asked, "--resume"]) == 0
     assert (

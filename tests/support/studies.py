@@ -63,13 +63,23 @@ def made_of(rates=None, waits=None, **columns):
         {
             "concurrency": n,
             "repeat": 1,
+            "level_id": place,
+            "run_id": 1,
+            "status": "finished",
+            "cache": "cold",
+            "slept_s": None,
+            "hot_samples": None,
+            "mean_gpu_mhz": None,
+            "tokens_per_s_mean": None,
             "errors": 0,
             "requests": n,
             "output_tokens_per_s": (rates or {}).get(n),
+            "full_load_tokens_per_s": (rates or {}).get(n),
+            "mean_output_tokens": 60.0,
             "ttft_mean_s": (waits or {}).get(n),
         }
         | {column: values.get(n) for column, values in columns.items()}
-        for n in (rates or waits)
+        for place, n in enumerate(rates or waits)
     ]
     return selection.Study(
         "tiny:7b", [], levels, [], {"cpu_cores": 8}, [], [], [], {}

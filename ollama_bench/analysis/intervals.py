@@ -1,0 +1,91 @@
+"""The 95 % intervals of each level's means: over its repeats, else of the one time it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.wording import digits, seconds, span
+from ollama_bench.statistics.intervals import Interval, mean_interval
+
+OF_ONE_BURST = "requests of this burst"
+
+
+@dataclass(frozen=True)
+class LevelIntervals:
+    """The intervals of one level, and what they are made of."""
+
+    concurrency: int
+    wait_s: Interval | None
+    tokens_per_s: Interval | None
+    n: int  # values that they are made of
+    basis: str  # what these are: "repeats"
+
+    def describe(self) -> str:
+        """Return one line: the intervals, and n."""
+        parts = [
+            f"{name} {write_interval(interval, write)}"
+            for name, interval, write in (
+                ("wait", self.wait_s, seconds),
+                ("tokens/s each", self.tokens_per_s, digits),
+            )
+            if interval is not None
+        ]
+        of = f"{self.n:,} {self.basis}"
+        return f"{self.concurrency} at once: {', '.join(parts)} ({of})"
+
+
+def find_intervals(study: Study) -> list[LevelIntervals]:
+    """Return the intervals of the levels that have one, by concurrency.
+
+    The requests of one burst share the state of the machine, so their interval speaks of that
+    burst; only repeats tell what another time would give.
+    """
+    found = [
+        over_repeats(n, levels) if len(levels) > 1 else of_one(n, levels[0])
+        for n, levels in study.by_concurrency().items()
+    ]
+    return [
+        level
+        for level in found
+        if level.wait_s is not None or level.tokens_per_s is not None
+    ]
+
+
+def over_repeats(concurrency: int, levels: Sequence[Row]) -> LevelIntervals:
+    wait_s, tokens_per_s = (
+        mean_interval(
+            [level[name] for level in levels if level[name] is not None]
+        )
+        for name in ("ttft_mean_s", "tokens_per_s_mean")
+    )
+    return LevelIntervals(
+        concurrency, wait_s, tokens_per_s, len(levels), "repeats"
+    )
+
+
+def of_one(concurrency: int, level: Row) -> LevelIntervals:
+    """Return what was stored with a level; before version 1.1 that was nothing that holds."""
+    if not level["interval_basis"]:
+        return LevelIntervals(concurrency, None, None, 0, "")
+    basis = OF_ONE_BURST
+    if level["interval_basis"] == "batches":
+        basis = "batches of this load"
+    elif level["load"] != "burst":
+        basis = "requests of this load"
+    wait_s, tokens_per_s = (
+        Interval(level[f"{name}_low{unit}"], level[f"{name}_high{unit}"])
+        if level[f"{name}_low{unit}"] is not None
+        else None
+        for name, unit in (("ttft_mean", "_s"), ("tokens_per_s_mean", ""))
+    )
+    return LevelIntervals(
+        concurrency, wait_s, tokens_per_s, level["interval_n"], basis
+    )
+
+
+def write_interval(
+    interval: Interval | None, write: Callable[[float], str]
+) -> str:
+    return "–" if interval is None else span(interval, write)

@@ -1,0 +1,63 @@
+"""The intervals of levels, and what they are made of."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_bench.analysis.intervals import find_intervals
+from ollama_bench.analysis.study import Study
+from tests.support.studies import made_of
+
+STORED = {
+    "ttft_mean_low_s": {1: None, 4: 0.3},
+    "ttft_mean_high_s": {1: None, 4: 0.5},
+    "tokens_per_s_mean_low": {1: None, 4: 20.0},
+    "tokens_per_s_mean_high": {1: None, 4: 22.0},
+    "tokens_per_s_mean": {1: 50.0, 4: 21.0},
+    "interval_n": {1: None, 4: 4},
+}
+
+
+def study_of(basis: str | None, load: str = "burst") -> Study:
+    return made_of(
+        {1: 50.0, 4: 80.0},
+        {1: 0.3, 4: 0.4},
+        interval_basis={4: basis},
+        load={1: load, 4: load},
+        **STORED,
+    )
+
+
+@pytest.mark.parametrize(
+    "basis, load, said",
+    [
+        ("requests", "burst", "4 requests of this burst"),
+        ("requests", "closed", "4 requests of this load"),
+        ("batches", "closed", "4 batches of this load"),
+    ],
+)
+def test_without_repeats_it_says_what_it_speaks_of(basis, load, said):
+    found = [
+        level.describe() for level in find_intervals(study_of(basis, load))
+    ]
+    assert found == [
+        f"4 at once: wait 300 to 500 ms, tokens/s each 20 to 22 ({said})"
+    ]
+
+
+def test_a_bootstrap_of_an_older_version_is_not_shown():
+    assert find_intervals(study_of(None)) == []
+
+
+def test_repeats_are_the_unit_where_there_are_any():
+    """Means of 48, 50 and 52: the standard error is 1.155, t of two degrees of freedom 4.303."""
+    study = study_of("requests")
+    once = study.levels[1]
+    study.levels = [
+        {**once, "tokens_per_s_mean": rate, "ttft_mean_s": None}
+        for rate in (48.0, 50.0, 52.0)
+    ]
+    (level,) = find_intervals(study)
+    assert (level.n, level.basis, level.wait_s) == (3, "repeats", None)
+    assert level.tokens_per_s.low == pytest.approx(45.03, abs=0.01)
+    assert level.tokens_per_s.high >= 54.96
