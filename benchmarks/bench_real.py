@@ -60,8 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="bench_real.py",
+        description="one battery against real servers: our numbers beside their own counters.",
     )
     parser.add_argument("servers", type=pathlib.Path, help="a TOML file")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)

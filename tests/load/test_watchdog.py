@@ -17,6 +17,9 @@ from ollama_bench.protocols.registry import PROTOCOLS
 from tests.load.levels import Seen, fire, fire_burst
 from tests.load.played_server import CHUNKED, LAST, LINE, Played, chunk
 
+# on a busy machine; a connection is given up after 10 s
+PROMPTLY_S = 8.0
+
 
 @pytest.fixture
 def unreachable():
@@ -64,7 +67,7 @@ def test_the_deadline_ends_a_level_whose_request_is_not_read():
             ),
             limits=Limits(stall_s=None, deadline_s=0.5),
         )
-        assert time.perf_counter() - began < 3.0
+        assert time.perf_counter() - began < PROMPTLY_S
     assert [o.status for o in level.seen] == ["cancelled"] * 2
 
 
@@ -186,7 +189,7 @@ def test_an_interrupt_ends_a_level_in_a_handshake(way):
             interrupt=interrupt,
             **way,
         )
-    assert time.perf_counter() - began < 2.0
+    assert time.perf_counter() - began < PROMPTLY_S
     assert {o.status for o in level.seen} <= {"cancelled", "refused"}
 
 
@@ -204,5 +207,5 @@ def test_an_interrupt_ends_a_level_that_connects(unreachable, way):
     threading.Timer(0.3, interrupt.set).start()
     began = time.perf_counter()
     level = fire(unreachable, 4, interrupt=interrupt, **way)
-    assert time.perf_counter() - began < 2.0
+    assert time.perf_counter() - began < PROMPTLY_S
     assert {o.status for o in level.seen} <= {"cancelled", "refused"}

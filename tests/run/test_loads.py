@@ -199,7 +199,7 @@ def test_a_server_that_is_gone_in_every_load(sim, tmp_path, mode):
     dying.process.kill()
     dying.process.wait()
     wait_for(process, "does not answer")
-    # it would wait half a minute for the server to come back
+    # it would wait two minutes for the server to come back
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (

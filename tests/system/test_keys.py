@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from ollama_bench.inputs import command_line
+from ollama_bench.run.error import RunError
+from ollama_bench.run.server import make_servers
 from tests.system.attacks import (
     KEY,
     QUICK,
@@ -230,3 +233,15 @@ def test_a_redirect_is_not_followed_with_the_key(tmp_path):
             OPENAI_API_KEY=KEY,
         )
     assert asked == []
+
+
+def test_a_key_that_no_header_can_hold_stops_only_who_needs_it(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "schlüssel")
+    words = ["1", "--host", "127.0.0.1:9"]
+    asked = command_line.parse(words).request
+    (made,) = make_servers(asked)
+    with made:
+        assert made.headers == {}
+    asked = command_line.parse([*words, "--api", "openai"]).request
+    with pytest.raises(RunError, match="OPENAI_API_KEY contains"):
+        make_servers(asked)
