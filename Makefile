@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n 4 --dist loadfile  # a file's tests stay together: they share servers
 
-.PHONY: demo lint test test-faults check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-statistics bench-storage bench-soak clean
+.PHONY: demo lint test test-faults check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-statistics bench-storage bench-soak real clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -73,6 +73,10 @@ bench-monitor: .venv/installed
 .venv/tests-installed: .venv/installed tests/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	touch $@
+
+SERVERS ?= servers.toml
+real: .venv/installed  # real servers that you have: what the file says, see CONTRIBUTING
+	$(BIN)/python benchmarks/bench_real.py $(SERVERS)
 
 bench-soak: .venv/installed
 	$(BIN)/python benchmarks/bench_soak.py

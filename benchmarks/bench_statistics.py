@@ -45,7 +45,10 @@ def main() -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="bench_statistics.py",
+        description="how often the tool concludes something wrong, on data of a known truth.",
+    )
     parser.add_argument(
         "--only", nargs="+", choices=SUBJECTS, default=SUBJECTS
     )

@@ -177,9 +177,9 @@ class Server:
         return f"; {hint}" if hint else ""
 
     def answers(self) -> bool:
-        """Tell whether anything answers at all."""
+        """Tell whether it answers; 503 is a server that still loads its model."""
         try:
-            return self.get_json("/", within_s=ALIVE_S)[0] > 0
+            return self.get_json("/", within_s=ALIVE_S)[0] not in (0, 503)
         except ServerError:
             return False
 

@@ -22,7 +22,8 @@ from ollama_bench.transport.lines import Lines
 
 # of a warm-up's reply: loading the model is what takes long
 WARMUP_TOKENS = 8
-COME_BACK_S = 30.0  # a server that vanished may take so long to come back
+# a server that vanished may take so long to come back: vLLM loads for a minute
+COME_BACK_S = 120.0
 ASK_AGAIN_S = 0.5
 STORED = """
 SELECT id, model, host,
@@ -57,6 +58,7 @@ class Targets:
         )
         self.reply_names = ReplyNames(screen.warn)
         self._ids: dict[tuple[str, str], int] = {}
+        self._lost: set[str] = set()  # servers that did not come back
         # before --resume: their rows stay as they are
         self._measured: set[int] = set()
         self._remember()
@@ -168,9 +170,14 @@ class Targets:
             self._screen.warn(advice)
 
     def wait_for(self, model: str, warmup: int) -> None:
-        """Wait for each server that does not answer, and load the model again once it does."""
+        """Wait for each server that does not answer, and load the model again once it does.
+
+        One that did not come back is not waited for again until it answers by itself.
+        """
         for server in self.servers:
-            if not server.answers():
+            if server.answers():
+                self._lost.discard(server.url)
+            elif server.url not in self._lost:
                 self._wait_for(server, model, warmup)
 
     def _wait_for(self, server: Server, model: str, warmup: int) -> None:
@@ -178,11 +185,13 @@ class Targets:
             f"{server.url} does not answer; waiting up to {COME_BACK_S:.0f} s"
         )
         until_s = time.monotonic() + COME_BACK_S
-        while time.monotonic() < until_s and not self._interrupt.wait(
-            ASK_AGAIN_S
-        ):
+        while time.monotonic() < until_s:
+            if self._interrupt.wait(ASK_AGAIN_S):
+                return
             if server.answers():
                 self._screen.say("the server is back")
                 with contextlib.suppress(RunError):
                     self.warm(server, model, warmup)
                 return
+        self._lost.add(server.url)
+        self._screen.warn(f"{server.url} did not come back")

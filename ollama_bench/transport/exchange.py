@@ -20,7 +20,6 @@ on the line while the reply before it still waits to be digested.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import io
 import queue
@@ -29,11 +28,11 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import requests
 
-from ollama_bench.transport import capabilities, recorder, syscalls
+from ollama_bench.transport import capabilities, sending, syscalls
+from ollama_bench.transport.answer_file import AnswerFile
 from ollama_bench.transport.digest_queue import DigestQueue
 from ollama_bench.transport.lines import (
     FRESH_S,
@@ -45,13 +44,8 @@ from ollama_bench.transport.lines import (
 from ollama_bench.transport.reader import Reader
 from ollama_bench.transport.recorder import Recorder
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
 # handed out at once: a small answer can be packed gigabytes
 PIECE_BYTES = 65_536
-# the socket's buffer takes this much, whether or not the server reads
-SMALL_BYTES = 65_536
 
 
 class Step(enum.Enum):
@@ -207,7 +201,10 @@ class Exchange:
             dial,
             b"".join(self._parts),
         )
-        return io.BufferedReader(AnswerFile(self), syscalls.READ_BYTES)
+        return io.BufferedReader(
+            AnswerFile(self.read_into, self._recorder.free),
+            syscalls.READ_BYTES,
+        )
 
     def _refuse_if_cancelled(self) -> None:
         if self.cancelled:
@@ -221,10 +218,6 @@ class Exchange:
         taken, at_ns = recorder.read(buffer)
         self.at_ns = at_ns or self.at_ns
         return taken
-
-    def free(self) -> None:
-        """Let go of the recorded bytes: all were handed out."""
-        self._recorder.free()
 
     def _record(self) -> None:
         """Have the answer, or an episode of it, recorded; return when it may be digested."""
@@ -357,35 +350,18 @@ class Exchange:
 
     def _send(self, line: Line) -> None:
         self._recorder.begin(line.has_stamps, line.has_unasked_data)
-        if not line.is_plain or not syscalls.AVAILABLE:
-            self._send_all(line)
-            return
-        self._listen(line)
-        self.sent_ns = time.perf_counter_ns()
-        try:
-            sent = syscalls.send(line.number, self._payload)
-        except OSError:
-            # whoever receives meets the same broken connection and reports it
-            return
-        # the thread that fires has others to fire and to watch
-        if sent < len(self._payload):
-            rest = self._payload[sent:]
-            write_in_thread(
-                lambda: write_all(line.sock, rest, self._is_cut)
-            )
-
-    def _send_all(self, line: Line) -> None:
-        """Write with Python's own method, which may wait."""
-        self.sent_ns = time.perf_counter_ns()
-
-        def send() -> None:
-            write_all(line.sock, self._payload, self._is_cut)
+        if line.is_plain and syscalls.AVAILABLE:
             self._listen(line)
-
-        if len(self._payload) <= SMALL_BYTES:
-            send()
+            self.sent_ns = time.perf_counter_ns()
+            sending.send_at_once(line, self._payload, self._is_cut)
         else:
-            write_in_thread(send)
+            self.sent_ns = time.perf_counter_ns()
+            sending.send_patiently(
+                line.sock,
+                self._payload,
+                self._is_cut,
+                lambda: self._listen(line),
+            )
 
     def _listen(self, line: Line) -> None:
         """Have the answer received: by the reader, or else by the worker's thread."""
@@ -503,48 +479,3 @@ class Exchange:
             self._plain_stamps.append(self.at_ns)
         assert self.at_ns is not None  # something was read
         return self.at_ns
-
-
-class AnswerFile(io.RawIOBase):
-    """The file that http.client reads an answer from: reading has the answer recorded first."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        return self._exchange.read_into(memoryview(buffer))
-
-    def close(self) -> None:
-        """Free what is large: http.client's connection holds this file until its next answer."""
-        self._exchange.free()
-        super().close()
-
-
-def write_in_thread(work: Callable[[], None]) -> None:
-    """Write in a thread of its own: the server may be slow to read."""
-    threading.Thread(target=work, name="sender", daemon=True).start()
-
-
-def write_all(
-    sock: socket.socket, data: bytes, is_cut: Callable[[], bool]
-) -> None:
-    """Write it all; whoever receives meets the same broken connection and reports it."""
-    with contextlib.suppress(OSError):
-        if capabilities.SHUTDOWN_WAKES:
-            sock.sendall(data)
-        else:
-            write_in_steps(sock, memoryview(data), is_cut)
-
-
-def write_in_steps(
-    sock: socket.socket, data: memoryview, is_cut: Callable[[], bool]
-) -> None:
-    """Write it all, but look now and then whether the stream was cut. Raises OSError."""
-    sock.settimeout(recorder.CUT_LOOK_S)
-    while data and not is_cut():
-        with contextlib.suppress(TimeoutError):
-            data = data[sock.send(data) :]
-    sock.settimeout(None)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 import monitor
+from ollama_bench.monitor import live_view
 from ollama_bench.monitor.process_tree import ProcessTree, Slots
 from ollama_bench.monitor.processes import find_descendants
 from ollama_bench.platforms import darwin
@@ -93,7 +94,7 @@ def watch(tmp_path, monkeypatch, server):
     path = tmp_path / "results.db"
 
     def show(watched, duration_s, interrupt):
-        assert watched.wait_first_sample() and monitor.lines(watched)
+        assert watched.wait_first_sample() and live_view.lines(watched)
 
     monkeypatch.setattr(monitor, "show", show)
     return lambda: look(path, server)

@@ -13,8 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-import monitor
-from ollama_bench.monitor import machine, memory, system_sample
+from ollama_bench.monitor import (
+    live_view,
+    machine,
+    memory,
+    system_sample,
+)
 from ollama_bench.monitor.process_sample import ServerProcess
 from ollama_bench.platforms import darwin
 
@@ -359,5 +363,5 @@ def test_a_look_at_a_process_has_its_footprint(kernel):
     member = ServerProcess(psutil.Process(), "runner", "ollama")
     sample = member.sample(10**9, 32 * GIB)
     assert sample.footprint_bytes == 25 * GIB > sample.rss_bytes
-    line = monitor.format_process(member)
+    line = live_view.format_process(member)
     assert "26843.5 MB footprint" in line and len(line) <= 80

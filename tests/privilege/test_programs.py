@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import bench
+from ollama_bench.run.server import Server
 from tests.privilege.ancestors import HIDDEN, MEANT, Ancestor
 from tests.privilege.programs import ROOT, as_root, nobody
 
@@ -110,7 +111,7 @@ def nobody_answers(monkeypatch):
         raise bench.ServerError("nobody")
 
     for question in ("check_model", "find_only_model", "find_own_name"):
-        monkeypatch.setattr(bench.Server, question, absent)
+        monkeypatch.setattr(Server, question, absent)
     monkeypatch.setattr(bench, "split_off", lambda **_: None)
 
 

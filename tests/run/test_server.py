@@ -127,6 +127,16 @@ def test_an_answer_that_drips_is_cut(before, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("status", "is_ready"),
+    [("200 OK", True), ("404 Not Found", True), ("503 Loading", False)],
+)
+def test_a_server_that_loads_its_model_does_not_answer(status, is_ready):
+    head = f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+    with raw_server(lambda sock, _: sock.sendall(head)) as url:
+        assert ask(url, lambda made: made.answers()) is is_ready
+
+
+@pytest.mark.parametrize(
     "head",
     [
         b"Content-Length: 99999999999999999999999\r\n\r\n{}",

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ollama_bench"
 DOORS = {"bench", "monitor", "analyze"}
 MOST_LINES = 500
+MOST_LINES_OF_A_DOOR = 300
+MOST_CHARACTERS = 36  # in a line of code, on average
 MOST_COLUMNS = 100
 ROOMS = {  # room -> the rooms that it may import
     "browsing": set(),
@@ -44,6 +46,7 @@ ROOMS = {  # room -> the rooms that it may import
         "inputs",
         "load",
         "monitor",
+        "power",
         "privilege",
         "protocols",
         "simulator",
@@ -253,7 +256,7 @@ def test_every_module_can_be_imported_alone_where_those_are_absent_and_does_noth
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-# -- how long a file may be
+# -- how long a file may be, and a line
 
 
 def test_no_file_of_python_is_long():
@@ -266,9 +269,37 @@ def test_no_file_of_python_is_long():
     too_long = {
         str(path): length
         for path, length in lengths.items()
-        if length > MOST_LINES
+        if length
+        > (MOST_LINES_OF_A_DOOR if path.parent == ROOT else MOST_LINES)
     }
     assert lengths and not too_long
+
+
+def find_docstring_lines(tree):
+    """Return the numbers of the lines that docstrings take."""
+    numbers = set()
+    for node in ast.walk(tree):
+        if isinstance(
+            node, (ast.Module, ast.FunctionDef, ast.ClassDef)
+        ) and ast.get_docstring(node):
+            text = node.body[0]
+            numbers |= {*range(text.lineno, text.end_lineno + 1)}
+    return numbers
+
+
+def test_lines_of_code_are_short_on_average():
+    lengths = []
+    for path in list_python_files("ollama_bench"):
+        text = path.read_text("utf-8")
+        words = find_docstring_lines(ast.parse(text))
+        lengths += [
+            len(line)
+            for number, line in enumerate(text.splitlines(), 1)
+            if line.strip()
+            and not line.strip().startswith("#")
+            and number not in words
+        ]
+    assert sum(lengths) / len(lengths) <= MOST_CHARACTERS
 
 
 def test_no_line_of_python_is_wide():

@@ -171,15 +171,19 @@ def test_requests_that_another_program_deletes_are_told_of(slow, tmp_path):
 @pytest.mark.parametrize(
     "where",
     [
-        "bench.machine.remember",
-        "bench.Monitor.__init__",
-        "bench.Targets.__init__",
+        "bench_run.machine.remember",
+        "bench_run.Monitor.__init__",
+        "bench_run.Targets.__init__",
     ],
 )
 def test_an_error_before_the_first_level_closes_the_run(
     steady, tmp_path, where
 ):
-    broken = f"def broken(*_, **__): raise bench.RunError('no such luck')\n{where} = broken"
+    broken = (
+        "from ollama_bench.run import bench_run\n"
+        "def broken(*_, **__): raise bench.RunError('no such luck')\n"
+        f"{where} = broken"
+    )
     arguments = [
         argument for argument in QUICK if argument != "--no-monitor"
     ]

@@ -1,0 +1,166 @@
+"""The options of analyze.py, as frozen Settings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ollama_bench.analysis.conditions import Condition, parse_condition
+from ollama_bench.analysis.verdict import EnergyPrice
+from ollama_bench.inputs import objectives
+from ollama_bench.terminal.command_line import name_program, refuse_nul
+
+MOST_MONEY = 1e12
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything one start of analyze.py was told."""
+
+    models: tuple[str, ...]  # empty: all
+    runs: tuple[int, ...]  # empty: the newest finished one of each model
+    db: str
+    objectives: dict[str, float] | None  # None: those of the run
+    price: EnergyPrice | None
+    compared: tuple[str, str] | None  # numbers, labels or models
+    conditions: tuple[Condition, ...]
+    csv_folder: Path | None
+    charts_folder: Path | None  # None: no charts
+
+
+def parse_args(argv: list[str] | None) -> Settings:
+    """Parse the command line; end with code 2 and one line if it is wrong."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    refuse_nul(parser, arguments)
+    for condition in arguments.fail_if:
+        is_relative = bool(
+            arguments.compare and condition.metric != "error_ratio"
+        )
+        if condition.is_change != is_relative:
+            parser.error(
+                "invalid --fail-if: expected a change in % with --compare "
+                "(a difference for error_ratio), a value without"
+            )
+    if arguments.compare and (len(arguments.models) > 1 or arguments.run):
+        parser.error(
+            "--compare takes its runs as A and B, and at most one MODEL"
+        )
+    price = None
+    if arguments.price is not None:
+        price = EnergyPrice(arguments.price, arguments.currency)
+    draws = not (arguments.no_charts or arguments.compare)
+    return Settings(
+        models=tuple(arguments.models),
+        runs=tuple(arguments.run),
+        db=arguments.db,
+        objectives=arguments.slo,
+        price=price,
+        compared=tuple(arguments.compare) if arguments.compare else None,
+        conditions=tuple(arguments.fail_if),
+        csv_folder=Path(arguments.export_csv)
+        if arguments.export_csv
+        else None,
+        charts_folder=Path(arguments.out) if draws else None,
+    )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=name_program("analyze"),
+        description="The answer, the charts and the report from results.db.",
+    )
+    add = parser.add_argument
+    add(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="only these models (default: all)",
+    )
+    add(
+        "--run",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="these runs instead of the newest finished one of each model",
+    )
+    add(
+        "--db",
+        default="results.db",
+        help="results file (default: results.db)",
+    )
+    add(
+        "--out",
+        default="data",
+        help="folder for charts and report (default: data)",
+    )
+    add(
+        "--slo",
+        type=as_argument(objectives.parse),
+        metavar="NAME=VALUE,...",
+        help=f"what counts as served: {', '.join(objectives.METRICS)} "
+        f"(default: those of the run, else {objectives.DEFAULT})",
+    )
+    add(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="what changed from A to B: run numbers, labels or models",
+    )
+    add(
+        "--fail-if",
+        type=as_argument(parse_condition),
+        action="append",
+        default=[],
+        metavar="COND",
+        help="exit 1 if it holds: with --compare 'output_tokens_per_s<-5%%' or "
+        "'error_ratio>0.01' (a rise), without it 'ttft>2'",
+    )
+    add(
+        "--export-csv",
+        metavar="DIR",
+        help="write the original tool's CSV tree below DIR",
+    )
+    add(
+        "--price",
+        type=as_argument(parse_price),
+        metavar="X",
+        help="price of a kilowatt hour",
+    )
+    add(
+        "--currency",
+        default="EUR",
+        help="currency of the price (default: EUR)",
+    )
+    add("--no-charts", action="store_true", help="print the answer only")
+    return parser
+
+
+def as_argument(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """Return a parser whose ValueError argparse shows in its own words."""
+
+    def convert(text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def parse_price(text: str) -> float:
+    """Parse a number above 0. Raises ValueError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < MOST_MONEY:
+        raise ValueError(
+            f"invalid price {text!r}: expected a number above 0"
+        )
+    return value
