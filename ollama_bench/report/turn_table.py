@@ -22,7 +22,8 @@ from ollama_bench.terminal.figures import (
 ESTIMATED = "~"  # before a share that the prefill time tells
 NOTE = (
     f"{ESTIMATED}: estimated from the prefill time, since the server does not say what it "
-    "cached: as if first turns were evaluated whole, and later ones at their speed"
+    "cached: as if first turns were evaluated whole, and later ones at their speed; rather "
+    "too low, for few tokens are evaluated more slowly"
 )
 TERMINAL_COLUMNS: rows.Columns = (
     rows.Column("", "LEVEL", 6, 9),
