@@ -66,6 +66,9 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   vram_bytes INTEGER,                -- memory of the loaded model on the GPU; less than size_bytes: it spills to the CPU
   slots INTEGER,                     -- parallel requests that the server is set to; NULL when it can't be learned
   slots_source TEXT,                 -- where the number of slots was learned
+  slot_bytes INTEGER,                -- memory that the context of one slot takes, by the model's geometry and the type of the cache; the most, where sliding windows are not told in full
+  kv_cache_type TEXT,                -- type of the context's cache where the server's start names it, e.g. q8_0; NULL: not named, counted as F16
+  one_at_a_time TEXT,                -- why this server answers one request at a time whatever it is set to; NULL: nothing known
   UNIQUE (run_id, host, model)
 ) STRICT;
 

@@ -14,6 +14,10 @@ from ollama_bench.analysis.bottlenecks import (
     others_cpu_share,
     server_cpu_share,
 )
+from ollama_bench.analysis.slot_advice import (
+    advise_slots,
+    is_on_this_machine,
+)
 from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
 from ollama_bench.analysis.wording import (
     list_levels,
@@ -121,6 +125,9 @@ def client_limits(study: Study) -> list[Caveat]:
 
 
 def other_programs(study: Study) -> list[Caveat]:
+    """Find what else kept the processor busy; a simulated server's speed does not depend on it."""
+    if study.simulated:
+        return []
     busy = [level for level in study.levels if is_cpu_busy(level)]
     shares = [(level, others_cpu_share(study, level)) for level in busy]
     shares = [
@@ -142,6 +149,8 @@ def other_programs(study: Study) -> list[Caveat]:
 
 
 def unseen_server(study: Study) -> list[Caveat]:
+    if study.simulated:
+        return []
     busy = [
         level
         for level in study.levels
@@ -164,7 +173,7 @@ def spills(study: Study) -> list[Caveat]:
         f"{percent(target['vram_bytes'] / target['size_bytes'])} of the model is in GPU memory "
         f"at {target['host']}"
         for target in study.targets
-        if is_spilled(target)
+        if is_spilled(target) and not lacks_gpu(study, target)
     ]
     return [
         Caveat(
@@ -182,6 +191,16 @@ def is_spilled(target: Row) -> bool:
     return bool(size) and in_gpu is not None and in_gpu < size
 
 
+def lacks_gpu(study: Study, target: Row) -> bool:
+    """Return whether the model runs on a machine that has no GPU: nothing can be outside it."""
+    return bool(
+        not target["vram_bytes"]
+        and is_on_this_machine(target)
+        and study.machine
+        and not study.machine["gpu"]
+    )
+
+
 def slots(study: Study) -> list[Caveat]:
     short = [level for level in study.levels if is_short_of_slots(level)]
     if not short:
@@ -191,7 +210,7 @@ def slots(study: Study) -> list[Caveat]:
         Caveat(
             f"the server answered at most {most} at a time at {list_levels(short)} at once",
             "It has fewer slots than were asked for; the other requests wait in its queue",
-            "OLLAMA_NUM_PARALLEL gives it more, if memory allows",
+            advise_slots(study, most),
         )
     ]
 
@@ -245,19 +264,35 @@ def power_saving(study: Study) -> list[Caveat]:
 
 
 def cache_hits(study: Study) -> list[Caveat]:
+    """Find levels whose prompts came from the cache though they were not to."""
     hits = [
         level
         for level in study.levels
         if level["cache"] != "warm" and is_cached(level)
     ]
-    if not hits:
-        return []
-    return [
-        Caveat(
-            f"prompt tokens came from the cache at {list_levels(hits)} at once",
+    cold = [level for level in hits if level["cache"] == "cold"]
+    shared = [level for level in hits if level["cache"] != "cold"]
+    found = [
+        (
+            cold,
+            "Each had a prefix of its own: what was cached stands before it, "
+            "as a chat template does",
+            "Use longer prompts to make that part small",
+        ),
+        (
+            shared,
             "Prefill and time to first token are better than for new prompts",
             "Use --cache cold to give each prompt a prefix of its own",
+        ),
+    ]
+    return [
+        Caveat(
+            f"prompt tokens came from the cache at {list_levels(levels)} at once",
+            meaning,
+            remedy,
         )
+        for levels, meaning, remedy in found
+        if levels
     ]
 
 

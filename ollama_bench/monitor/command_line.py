@@ -32,10 +32,20 @@ def uses_mlx_engine(words: Sequence[str]) -> bool:
 
 def read_slots(words: Sequence[str]) -> int | None:
     """Return a runner's slots: -np of llama-server, --parallel of Ollama's own runner."""
+    return parse_slots(read_option(words, "-np", "--parallel"))
+
+
+def read_cache_type(words: Sequence[str]) -> str | None:
+    """Return the type of the context's cache that a runner was started with."""
+    return read_option(words, "-ctk", "--cache-type-k", "--kv-cache-type")
+
+
+def read_option(words: Sequence[str], *names: str) -> str | None:
+    """Return the value of the first of these options, as -np 4 or -np=4."""
     for word, following in zip(words, [*words[1:], ""], strict=False):
         name, _, value = word.partition("=")
-        if name in ("-np", "--parallel"):
-            return parse_slots(value or following)
+        if name in names:
+            return value or following or None
     return None
 
 
