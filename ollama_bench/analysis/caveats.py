@@ -6,7 +6,6 @@ for caveat in find_caveats(study): caveat.seen, caveat.meaning, caveat.remedy
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ollama_bench.analysis.bottlenecks import (
     is_cpu_busy,
@@ -14,6 +13,8 @@ from ollama_bench.analysis.bottlenecks import (
     others_cpu_share,
     server_cpu_share,
 )
+from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
     is_on_this_machine,
@@ -34,18 +35,6 @@ CACHED_RATIO = 0.1
 VARYING_RATIO = 2.0
 # of all cores: what may run beside without being mentioned
 OTHERS_CPU_RATIO = 0.2
-
-
-@dataclass(frozen=True)
-class Caveat:
-    """Something that makes a figure doubtful: what was seen, what it means, what helps."""
-
-    seen: str
-    meaning: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.seen}. {self.meaning}. {self.remedy}."
 
 
 def find_caveats(study: Study) -> list[Caveat]:
@@ -355,44 +344,6 @@ def word_counts(study: Study) -> list[Caveat]:
     ]
 
 
-def uncovered_energy(study: Study) -> list[Caveat]:
-    bare = [level for level in study.levels if lacks_energy(level)]
-    if not bare:
-        return []
-    return [
-        Caveat(
-            f"power samples cover too little of the levels at {list_levels(bare)} at once",
-            "Below 95 % a level has no energy, only mean watts",
-            "Use longer replies (--tokens) for longer levels with more samples",
-        )
-    ]
-
-
-def lacks_energy(level: Row) -> bool:
-    """Return whether watts are known, but samples cover too little for the energy."""
-    if is_of_gpu(level):
-        return level["gpu_energy_j"] is None
-    return level["mean_w"] is not None and level["energy_j"] is None
-
-
-def gpu_alone(study: Study) -> list[Caveat]:
-    levels = [level for level in study.levels if is_of_gpu(level)]
-    if not levels:
-        return []
-    return [
-        Caveat(
-            f"watts and joules are of the GPU alone at {list_levels(levels)} at once",
-            "The CPU's share could not be read",
-            "Started with sudo, it can be read on most machines",
-        )
-    ]
-
-
-def is_of_gpu(level: Row) -> bool:
-    """Return whether the GPU's watts are known, and no others."""
-    return level["mean_w"] is None and level["gpu_power_w"] is not None
-
-
 def few_requests(study: Study) -> list[Caveat]:
     few = [
         level for level in study.levels if level["completed"] < P95_FLOOR
@@ -425,7 +376,6 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     cut_replies,
     varying_lengths,
     word_counts,
-    uncovered_energy,
-    gpu_alone,
+    *ENERGY_CHECKS,
     few_requests,
 )

@@ -25,7 +25,7 @@ from ollama_bench.charts.theme import BLUE, GREEN, ORANGE, PURPLE
 ENERGY_SQL = f"""
 SELECT run_id, repeat, concurrency, source, coverage_ratio, mean_w, max_w, idle_w, energy_wh,
   joules_per_output_token, net_joules_per_output_token, output_tokens_per_joule, gpu_power_w,
-  gpu_joules_per_output_token
+  gpu_joules_per_output_token, system_power_w, system_joules_per_output_token
 FROM energy_summary {OF_LEVELS} ORDER BY 3"""
 GPU_SQL = f"""
 SELECT run_id, repeat, concurrency, metric, source, n AS samples, min, mean, max
@@ -49,6 +49,12 @@ ENERGY_FIELDS = (
         "net_joules_per_output_token",
         "less idle power (J per token)",
         PURPLE,
+    ),
+    ("system_power_w", "whole machine, mean power (W)", ORANGE),
+    (
+        "system_joules_per_output_token",
+        "whole machine, energy (J per token)",
+        BLUE,
     ),
 )
 GPU_ENERGY_FIELDS = (

@@ -10,9 +10,9 @@ from ollama_bench.analysis.caveats import (
     find_caveats,
     other_programs,
     spills,
-    uncovered_energy,
     unseen_server,
 )
+from ollama_bench.analysis.energy_caveats import uncovered_energy
 from tests.support import made_up_results
 from tests.support.studies import GPU_ALONE, read
 
