@@ -543,6 +543,8 @@ WITH by_source AS (
   FROM level JOIN power_source ON power_source.run_id = level.run_id
   JOIN power_sample ON source_id = power_source.id AND end_ns > level.started_ns AND start_ns < level.ended_ns
     AND 2 * (min(end_ns, level.ended_ns) - max(start_ns, level.started_ns)) >= end_ns - start_ns
+), idle AS (  -- samples in which the GPU did nothing
+  SELECT level_id, sum(gpu_busy_ratio < 0.05) AS idle_samples FROM inside GROUP BY level_id
 ), extreme (level_id, metric, n, min, max) AS (  -- watts of several GPUs are not sampled together: no least and most of their sum
   SELECT level_id, 'gpu_power_w', count(*), CASE WHEN count(DISTINCT source_id) = 1 THEN min(gpu_power_w) END,
     CASE WHEN count(DISTINCT source_id) = 1 THEN max(gpu_power_w) END FROM inside WHERE gpu_power_w IS NOT NULL GROUP BY level_id
@@ -551,8 +553,10 @@ WITH by_source AS (
     WHERE gpu_busy_ratio IS NOT NULL GROUP BY level_id
 )
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated, average.source, average.metric,
-  coalesce(n, 0) AS n, extreme.min, average.mean, extreme.max, level.id AS level_id
+  coalesce(n, 0) AS n, extreme.min, average.mean, extreme.max,
+  CASE average.metric WHEN 'gpu_busy_ratio' THEN idle_samples END AS idle_samples, level.id AS level_id
 FROM average JOIN level ON level.id = average.level_id JOIN run ON run.id = level.run_id
+LEFT JOIN idle ON idle.level_id = average.level_id
 LEFT JOIN extreme ON extreme.level_id = average.level_id AND extreme.metric = average.metric;
 
 DROP VIEW IF EXISTS energy_summary;
@@ -658,7 +662,8 @@ CREATE VIEW request_timeline AS  -- when each request waited and was answered, s
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   request.number, request.status, sent_ns / 1e9 AS sent_at_s, first_text_ns / 1e9 AS first_text_at_s,
   first_answer_ns / 1e9 AS first_answer_at_s, last_text_ns / 1e9 AS last_text_at_s,
-  coalesce(request.ended_ns, last_text_ns) / 1e9 AS ended_at_s, request.id AS request_id, level.id AS level_id
+  coalesce(request.ended_ns, last_text_ns) / 1e9 AS ended_at_s, chunks, reasoning_chunks,
+  request.id AS request_id, level.id AS level_id
 FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 WHERE sent_ns IS NOT NULL;
 

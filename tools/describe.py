@@ -93,6 +93,7 @@ WORDS = {  # columns that views compute, and keys
     "system_joules_per_output_token": "energy of the whole machine per generated token",
     "uncovered_most_j": "the most energy that moments without a sample can hide: "
     "as if the highest power of the run lasted",
+    "idle_samples": "of the n samples those in which the GPU was busy for less than 5 %",
     "uncounted_tokens": "of the generated tokens those that the server did not count: "
     "of cut requests, by their chunks",
     "mean_w": "mean power during the level",
