@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ollama_bench.monitor.parallel_advice import complete
 from ollama_bench.protocols.slot_memory import estimate_slot_bytes
 
 # of /api/show, shortened: Llama 3.1 8B, SmolLM2 135M, Gemma 3 4B, gpt-oss 20B
@@ -63,6 +64,14 @@ GEMMA = {
 )
 def test_memory_follows_from_the_geometry(geometry, tokens, expected):
     assert estimate_slot_bytes(geometry, tokens) == expected
+
+
+def test_it_is_what_a_runner_says_in_its_log():
+    """Of Ollama 0.32.15 with SmolLM2: 4 slots, q8_0, "llama_kv_cache: size = 191.25 MiB"."""
+    in_f16 = estimate_slot_bytes(SMOLLM, 4096)
+    target = {"slot_bytes": in_f16, "kv_cache_type": "q8_0"}
+    complete(target)
+    assert 4 * target["slot_bytes"] == 191.25 * (1 << 20)
 
 
 @pytest.mark.parametrize(
