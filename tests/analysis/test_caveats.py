@@ -107,7 +107,8 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
         ),
         ("UPDATE run SET source = 'import'", "tokens are a count of words"),
         (
-            "UPDATE power_sample SET energy_j = NULL WHERE end_ns > 6000000000",
+            "UPDATE power_sample SET energy_j = NULL, gpu_energy_j = NULL "
+            "WHERE end_ns > 6000000000",
             "power samples cover too little",
         ),
         (
