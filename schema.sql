@@ -70,6 +70,9 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   tokens_per_character REAL,         -- tokens of a character of a made-up word, measured with it
   slots INTEGER,                     -- parallel requests that the server is set to; NULL when it cannot be learned
   slots_source TEXT,                 -- where the number of slots was learned
+  slot_bytes INTEGER,                -- memory that the context of one slot takes, by the model's geometry and the type of the cache; the most, where sliding windows are not told in full
+  kv_cache_type TEXT,                -- type of the context's cache where the server's start names it, e.g. q8_0; NULL: not named, counted as F16
+  one_at_a_time TEXT,                -- why this server answers one request at a time whatever it is set to; NULL: nothing known
   UNIQUE (run_id, host, model)
 ) STRICT;
 
@@ -639,10 +642,13 @@ WHERE energy_j IS NOT NULL
 GROUP BY source.run_id, source.name, source.device;
 
 DROP VIEW IF EXISTS energy_by_source;
-CREATE VIEW energy_by_source AS  -- energy of each level and source: sample energy times its overlap with the level
-WITH overlap AS (
+CREATE VIEW energy_by_source AS  -- energy of each level and source: sample energy times its overlap with the level; NULL when samples cover less than 95 %
+WITH overlap AS (  -- of samples that overlap each other only what each adds: a moment counts once
   SELECT level.id AS level_id, power_source.kind AS source_kind, power_sample.*,
-    min(power_sample.end_ns, level.ended_ns) - max(start_ns, level.started_ns) AS shared_ns
+    max(0, min(power_sample.end_ns, level.ended_ns) - max(start_ns, level.started_ns,
+      coalesce(lag(power_sample.end_ns) OVER (PARTITION BY level.id, source_id ORDER BY power_sample.end_ns), start_ns))) AS shared_ns,
+    CASE WHEN system_power_w > 1.001 * coalesce(energy_j * 1e9 / (power_sample.end_ns - start_ns), 0)
+      THEN system_power_w END AS own_system_w    -- not where the sensor only repeats the sum of the others
   FROM level JOIN power_source ON power_source.run_id = level.run_id
   JOIN power_sample ON source_id = power_source.id
     AND power_sample.end_ns > level.started_ns AND start_ns < level.ended_ns
@@ -653,27 +659,35 @@ WITH overlap AS (
     sum(energy_j * shared_ns / (end_ns - start_ns)) AS energy_j,
     sum(CASE WHEN gpu_energy_j IS NOT NULL THEN shared_ns END) AS gpu_covered_ns,
     sum(gpu_energy_j * shared_ns / (end_ns - start_ns)) AS gpu_energy_j,
+    sum(CASE WHEN own_system_w IS NOT NULL THEN shared_ns END) AS system_covered_ns,
+    sum(own_system_w * shared_ns) / 1e9 AS system_energy_j,
     max(CASE WHEN end_ns - start_ns >= 500000000 OR source_kind = 'interval' THEN power_w END) AS max_w,  -- counters step: short differences exaggerate
     sum(gpu_mhz * shared_ns) / sum(CASE WHEN gpu_mhz IS NOT NULL THEN shared_ns END) AS mean_gpu_mhz,
     sum(gpu_busy_ratio * shared_ns) / sum(CASE WHEN gpu_busy_ratio IS NOT NULL THEN shared_ns END) AS mean_gpu_busy_ratio
   FROM overlap GROUP BY level_id, source_id
+), known AS (  -- what samples leave open is counted like the rest, up to 5 %
+  SELECT level_id, source_id, samples, max_w, mean_gpu_mhz, mean_gpu_busy_ratio, length_ns,
+    coalesce(covered_ns, 0) * 1.0 / length_ns AS coverage_ratio,
+    gpu_covered_ns * 1.0 / length_ns AS gpu_coverage_ratio,
+    CASE WHEN covered_ns >= 0.95 * length_ns THEN energy_j * length_ns / covered_ns END AS energy_j,
+    CASE WHEN gpu_covered_ns >= 0.95 * length_ns THEN gpu_energy_j * length_ns / gpu_covered_ns END AS gpu_energy_j,
+    CASE WHEN system_covered_ns >= 0.95 * length_ns THEN system_energy_j * length_ns / system_covered_ns END AS system_energy_j
+  FROM summed JOIN (SELECT id, ended_ns - started_ns AS length_ns FROM level) AS span ON span.id = level_id
 )
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
-  source.name AS source, source.device, source.kind, summed.samples,
-  coalesce(covered_ns, 0) * 1.0 / (level.ended_ns - level.started_ns) AS coverage_ratio,
-  CASE WHEN covered_ns >= 0.95 * (level.ended_ns - level.started_ns)
-    THEN energy_j * (level.ended_ns - level.started_ns) / covered_ns END AS energy_j,  -- NULL when samples cover less than 95 %
-  idle_power.idle_w,
-  CASE WHEN covered_ns >= 0.95 * (level.ended_ns - level.started_ns)
-    THEN energy_j * (level.ended_ns - level.started_ns) / covered_ns
-    - idle_w * (level.ended_ns - level.started_ns) / 1e9 END AS net_energy_j,  -- without what idling would have taken
-  CASE WHEN gpu_covered_ns >= 0.95 * (level.ended_ns - level.started_ns)
-    THEN gpu_energy_j * (level.ended_ns - level.started_ns) / gpu_covered_ns END AS gpu_energy_j,
-  energy_j * 1e9 / nullif(covered_ns, 0) AS mean_w, max_w, mean_gpu_mhz, mean_gpu_busy_ratio,
-  gpu_energy_j * 1e9 / nullif(gpu_covered_ns, 0) AS gpu_power_w,
+  source.name AS source, source.device, source.kind, known.samples, coverage_ratio, energy_j, idle_power.idle_w,
+  CASE WHEN energy_j >= idle_w * length_ns / 1e9 THEN energy_j - idle_w * length_ns / 1e9 END AS net_energy_j,  -- without what idling would have taken; NULL where idling took more
+  gpu_energy_j, energy_j * 1e9 / length_ns AS mean_w, max_w, mean_gpu_mhz, mean_gpu_busy_ratio,
+  gpu_energy_j * 1e9 / length_ns AS gpu_power_w,
+  gpu_coverage_ratio,                            -- part of the level that samples of the GPU's energy cover, 0 to 1
+  system_energy_j,                               -- joules of the whole machine, by a sensor of its own
+  system_energy_j * 1e9 / length_ns AS system_power_w,  -- mean watts of the whole machine
+  (1 - coverage_ratio) * length_ns / 1e9 * (
+    SELECT max(CASE WHEN end_ns - start_ns >= 500000000 OR source.kind = 'interval' THEN power_w END)
+    FROM power_sample WHERE source_id = known.source_id) AS uncovered_most_j,  -- the most joules that moments without a sample can hide: as if the highest power of the run lasted
   level.id AS level_id, source.id AS source_id
-FROM summed JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
-JOIN power_source AS source ON source.id = summed.source_id
+FROM known JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
+JOIN power_source AS source ON source.id = known.source_id
 LEFT JOIN idle_power ON idle_power.run_id = source.run_id AND idle_power.name = source.name AND idle_power.device = source.device;
 
 DROP VIEW IF EXISTS gpu_summary;
@@ -692,6 +706,8 @@ WITH by_source AS (
   FROM level JOIN power_source ON power_source.run_id = level.run_id
   JOIN power_sample ON source_id = power_source.id AND end_ns > level.started_ns AND start_ns < level.ended_ns
     AND 2 * (min(end_ns, level.ended_ns) - max(start_ns, level.started_ns)) >= end_ns - start_ns
+), idle AS (  -- samples in which the GPU did nothing
+  SELECT level_id, sum(gpu_busy_ratio < 0.05) AS idle_samples FROM inside GROUP BY level_id
 ), extreme (level_id, metric, n, min, max) AS (  -- watts of several GPUs are not sampled together: no least and most of their sum
   SELECT level_id, 'gpu_power_w', count(*), CASE WHEN count(DISTINCT source_id) = 1 THEN min(gpu_power_w) END,
     CASE WHEN count(DISTINCT source_id) = 1 THEN max(gpu_power_w) END FROM inside WHERE gpu_power_w IS NOT NULL GROUP BY level_id
@@ -700,8 +716,10 @@ WITH by_source AS (
     WHERE gpu_busy_ratio IS NOT NULL GROUP BY level_id
 )
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated, average.source, average.metric,
-  coalesce(n, 0) AS n, extreme.min, average.mean, extreme.max, level.id AS level_id
+  coalesce(n, 0) AS n, extreme.min, average.mean, extreme.max,
+  CASE average.metric WHEN 'gpu_busy_ratio' THEN idle_samples END AS idle_samples, level.id AS level_id
 FROM average JOIN level ON level.id = average.level_id JOIN run ON run.id = level.run_id
+LEFT JOIN idle ON idle.level_id = average.level_id
 LEFT JOIN extreme ON extreme.level_id = average.level_id AND extreme.metric = average.metric;
 
 DROP VIEW IF EXISTS energy_summary;
@@ -714,10 +732,13 @@ WITH source_count AS (  -- a device that gave nothing in a level is not known th
   WHERE EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) GROUP BY run_id
 ), total AS (
   SELECT level_id, group_concat(energy_by_source.source || ' ' || device, ' + ') AS source,
-    min(coverage_ratio) AS coverage_ratio,
+    min(coverage_ratio) AS coverage_ratio, min(gpu_coverage_ratio) AS gpu_coverage_ratio,
+    sum(uncovered_most_j) AS uncovered_most_j,
+    max(system_energy_j) AS system_energy_j, max(system_power_w) AS system_power_w,  -- one machine, whoever read it
     CASE WHEN count(energy_j) = max(sources) THEN sum(energy_j) END AS energy_j,
     CASE WHEN count(idle_w) = max(sources) THEN sum(idle_w) END AS idle_w,
-    CASE WHEN count(net_energy_j) = max(sources) THEN sum(net_energy_j) END AS net_energy_j,
+    CASE WHEN count(idle_w) = max(sources) AND count(energy_j) = max(sources) AND sum(mean_w) >= sum(idle_w)
+      THEN sum(energy_j) * (1 - sum(idle_w) / nullif(sum(mean_w), 0)) END AS net_energy_j,  -- no less than 0: NULL where idling took more
     CASE WHEN count(mean_w) = max(sources) THEN sum(mean_w) END AS mean_w,
     CASE WHEN count(max_w) = max(sources) THEN sum(max_w) END AS max_w,
     CASE WHEN count(gpu_energy_j) = max(gpu_sources) THEN sum(gpu_energy_j) END AS gpu_energy_j,
@@ -726,7 +747,8 @@ WITH source_count AS (  -- a device that gave nothing in a level is not known th
   FROM energy_by_source JOIN source_count USING (run_id) GROUP BY level_id
 ), tokens AS (
   SELECT level_id, count(*) AS requests, sum(status NOT IN ('completed', 'in_flight')) AS errors,
-    sum(output_tokens) AS output_tokens, sum(prompt_tokens) AS prompt_tokens
+    sum(output_tokens) AS output_tokens, sum(prompt_tokens) AS prompt_tokens,
+    sum(CASE WHEN output_tokens_source IS NOT 'server' THEN output_tokens ELSE 0 END) AS uncounted_tokens
   FROM request GROUP BY level_id
 )
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
@@ -738,6 +760,12 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   energy_j / 3600 AS energy_wh,
   gpu_energy_j, gpu_power_w,                     -- of the GPUs alone, known also where the sum with the CPU is not
   gpu_energy_j / nullif(output_tokens, 0) AS gpu_joules_per_output_token,
+  system_energy_j,                               -- joules of the whole machine, by a sensor of its own; NULL where that repeats the sum of the others
+  system_power_w,                                -- mean watts of the whole machine, by the same sensor
+  system_energy_j / nullif(output_tokens, 0) AS system_joules_per_output_token,  -- joules of the whole machine per generated token
+  gpu_coverage_ratio,                            -- part of the level that samples of the GPU's energy cover, 0 to 1
+  uncovered_most_j,                              -- the most joules that moments without a sample can hide: as if the highest power of the run lasted
+  uncounted_tokens,                              -- of output_tokens those that the server did not count: of cut requests, by their chunks
   requests, errors, output_tokens, prompt_tokens, level.id AS level_id
 FROM total JOIN level ON level.id = total.level_id JOIN run ON run.id = level.run_id
 LEFT JOIN tokens ON tokens.level_id = level.id;
@@ -799,7 +827,8 @@ CREATE VIEW request_timeline AS  -- when each request waited and was answered, s
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   request.number, request.status, sent_ns / 1e9 AS sent_at_s, first_text_ns / 1e9 AS first_text_at_s,
   first_answer_ns / 1e9 AS first_answer_at_s, last_text_ns / 1e9 AS last_text_at_s,
-  coalesce(request.ended_ns, last_text_ns) / 1e9 AS ended_at_s, request.id AS request_id, level.id AS level_id
+  coalesce(request.ended_ns, last_text_ns) / 1e9 AS ended_at_s, chunks, reasoning_chunks,
+  request.id AS request_id, level.id AS level_id
 FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 WHERE sent_ns IS NOT NULL;
 

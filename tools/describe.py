@@ -126,7 +126,17 @@ WORDS = {  # columns that views compute, and keys
     "idle_w": "mean power in the idle baseline",
     "coverage_ratio": "share of the level that samples cover, 0 to 1",
     "energy_j": "energy of the level; NULL when samples cover less than 95 % of it",
-    "net_energy_j": "energy of the level less what idling would have taken",
+    "net_energy_j": "energy of the level less what idling would have taken; "
+    "NULL where idling took more",
+    "gpu_coverage_ratio": "share of the level that samples of the GPU's energy cover, 0 to 1",
+    "system_energy_j": "energy of the whole machine, by a sensor of its own; "
+    "NULL where that repeats the sum of the others",
+    "system_joules_per_output_token": "energy of the whole machine per generated token",
+    "uncovered_most_j": "the most energy that moments without a sample can hide: "
+    "as if the highest power of the run lasted",
+    "idle_samples": "of the n samples those in which the GPU was busy for less than 5 %",
+    "uncounted_tokens": "of the generated tokens those that the server did not count: "
+    "of cut requests, by their chunks",
     "mean_w": "mean power during the level",
     "max_w": "highest power of a sample of the level",
     "mean_gpu_mhz": "mean GPU clock",

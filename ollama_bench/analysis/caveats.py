@@ -6,13 +6,18 @@ for caveat in find_caveats(study): caveat.seen, caveat.meaning, caveat.remedy
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ollama_bench.analysis.bottlenecks import (
     is_cpu_busy,
     is_short_of_slots,
     others_cpu_share,
     server_cpu_share,
+)
+from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
+from ollama_bench.analysis.slot_advice import (
+    advise_slots,
+    is_on_this_machine,
 )
 from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
 from ollama_bench.analysis.wording import (
@@ -35,18 +40,6 @@ HELPS = {"not_sent": "Lower --rate, or raise the level"}
 HELPS_ELSE = (
     "Lower the level, raise --deadline, or look into the server's log"
 )
-
-
-@dataclass(frozen=True)
-class Caveat:
-    """Something that makes a figure doubtful: what was seen, what it means, what helps."""
-
-    seen: str
-    meaning: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.seen}. {self.meaning}. {self.remedy}."
 
 
 def find_caveats(study: Study) -> list[Caveat]:
@@ -156,6 +149,9 @@ def client_limits(study: Study) -> list[Caveat]:
 
 
 def other_programs(study: Study) -> list[Caveat]:
+    """Find what else kept the processor busy; a simulated server's speed does not depend on it."""
+    if study.simulated:
+        return []
     busy = [level for level in study.levels if is_cpu_busy(level)]
     shares = [(level, others_cpu_share(study, level)) for level in busy]
     shares = [
@@ -177,6 +173,8 @@ def other_programs(study: Study) -> list[Caveat]:
 
 
 def unseen_server(study: Study) -> list[Caveat]:
+    if study.simulated:
+        return []
     busy = [
         level
         for level in study.levels
@@ -216,7 +214,7 @@ def spills(study: Study) -> list[Caveat]:
         f"{percent(target['vram_bytes'] / target['size_bytes'])} of the model is in GPU memory "
         f"at {target['host']}"
         for target in study.targets
-        if is_spilled(target)
+        if is_spilled(target) and not lacks_gpu(study, target)
     ]
     return [
         Caveat(
@@ -234,6 +232,16 @@ def is_spilled(target: Row) -> bool:
     return bool(size) and in_gpu is not None and in_gpu < size
 
 
+def lacks_gpu(study: Study, target: Row) -> bool:
+    """Return whether the model runs on a machine that has no GPU: nothing can be outside it."""
+    return bool(
+        not target["vram_bytes"]
+        and is_on_this_machine(target)
+        and study.machine
+        and not study.machine["gpu"]
+    )
+
+
 def slots(study: Study) -> list[Caveat]:
     short = [level for level in study.levels if is_short_of_slots(level)]
     if not short:
@@ -243,7 +251,7 @@ def slots(study: Study) -> list[Caveat]:
         Caveat(
             f"the server answered at most {most} at a time at {list_levels(short)} at once",
             "It has fewer slots than were asked for; the other requests wait in its queue",
-            "OLLAMA_NUM_PARALLEL gives it more, if memory allows",
+            advise_slots(study, most),
         )
     ]
 
@@ -297,19 +305,35 @@ def power_saving(study: Study) -> list[Caveat]:
 
 
 def cache_hits(study: Study) -> list[Caveat]:
+    """Find levels whose prompts came from the cache though they were not to."""
     hits = [
         level
         for level in study.levels
         if level["cache"] != "warm" and is_cached(level)
     ]
-    if not hits:
-        return []
-    return [
-        Caveat(
-            f"prompt tokens came from the cache at {list_levels(hits)} at once",
+    cold = [level for level in hits if level["cache"] == "cold"]
+    shared = [level for level in hits if level["cache"] != "cold"]
+    found = [
+        (
+            cold,
+            "Each had a prefix of its own: what was cached stands before it, "
+            "as a chat template does",
+            "Use longer prompts to make that part small",
+        ),
+        (
+            shared,
             "Prefill and time to first token are better than for new prompts",
             "Use --cache cold to give each prompt a prefix of its own",
+        ),
+    ]
+    return [
+        Caveat(
+            f"prompt tokens came from the cache at {list_levels(levels)} at once",
+            meaning,
+            remedy,
         )
+        for levels, meaning, remedy in found
+        if levels
     ]
 
 
@@ -372,44 +396,6 @@ def word_counts(study: Study) -> list[Caveat]:
     ]
 
 
-def uncovered_energy(study: Study) -> list[Caveat]:
-    bare = [level for level in study.levels if lacks_energy(level)]
-    if not bare:
-        return []
-    return [
-        Caveat(
-            f"power samples cover too little of the levels at {list_levels(bare)} at once",
-            "Below 95 % a level has no energy, only mean watts",
-            "Use longer replies (--tokens) for longer levels with more samples",
-        )
-    ]
-
-
-def lacks_energy(level: Row) -> bool:
-    """Return whether watts are known, but samples cover too little for the energy."""
-    if is_of_gpu(level):
-        return level["gpu_energy_j"] is None
-    return level["mean_w"] is not None and level["energy_j"] is None
-
-
-def gpu_alone(study: Study) -> list[Caveat]:
-    levels = [level for level in study.levels if is_of_gpu(level)]
-    if not levels:
-        return []
-    return [
-        Caveat(
-            f"watts and joules are of the GPU alone at {list_levels(levels)} at once",
-            "The CPU's share could not be read",
-            "Started with sudo, it can be read on most machines",
-        )
-    ]
-
-
-def is_of_gpu(level: Row) -> bool:
-    """Return whether the GPU's watts are known, and no others."""
-    return level["mean_w"] is None and level["gpu_power_w"] is not None
-
-
 def few_requests(study: Study) -> list[Caveat]:
     few = [
         level for level in study.levels if level["completed"] < P95_FLOOR
@@ -445,7 +431,6 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     cut_replies,
     varying_lengths,
     word_counts,
-    uncovered_energy,
-    gpu_alone,
+    *ENERGY_CHECKS,
     few_requests,
 )

@@ -44,6 +44,8 @@ client_stall_p99_s client_cpu_ratio client_limited slept_s on_battery low_power_
 coverage_ratio energy_j idle_w mean_w max_w mean_gpu_mhz mean_gpu_busy_ratio
 joules_per_output_token net_joules_per_output_token output_tokens_per_joule
 gpu_energy_j gpu_power_w gpu_joules_per_output_token
+system_energy_j system_power_w system_joules_per_output_token
+gpu_coverage_ratio uncovered_most_j uncounted_tokens
 """
 # columns of a level that a condition may name
 FIGURES = frozenset(FIGURE_NAMES.split())

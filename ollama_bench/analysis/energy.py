@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.trends import failures_at
 from ollama_bench.analysis.wording import digits, join
 
 JOULES_PER_KWH = 3.6e6
+# a level whose server takes so much more CPU, at so much less of the GPU's watts, moved work
+MOVED_CORES = 0.5
+MOVED_WATTS_RATIO = 0.9
 CPU_UNKNOWN = "the CPU's share is not known"
 
 
@@ -19,8 +23,51 @@ class GpuBest(NamedTuple):
     joules_per_token: float
 
 
+def find_moved_levels(study: Study) -> list[Row]:
+    """Return the levels in which the CPU did a part of what the GPU did in another.
+
+    There the joules of the GPU alone miss that part: the server's CPU time rises, the GPU's watts
+    fall.
+    """
+    levels = [
+        level
+        for level in study.levels
+        if is_gpu_only(level) and level["server_cpu_cores"] is not None
+    ]
+    if not levels:
+        return []
+    base = min(levels, key=lambda level: level["server_cpu_cores"])
+    return [
+        level
+        for level in levels
+        if level["server_cpu_cores"]
+        >= base["server_cpu_cores"] + MOVED_CORES
+        and level["gpu_power_w"] < MOVED_WATTS_RATIO * base["gpu_power_w"]
+    ]
+
+
+def is_gpu_only(level: Row) -> bool:
+    """Return whether the energy of a level is that of the GPU and of nothing else."""
+    of_gpu = level["gpu_energy_j"]
+    if of_gpu is None or level["gpu_power_w"] is None:
+        return False
+    return level["energy_j"] is None or level["energy_j"] <= 1.001 * of_gpu
+
+
+def leave_out_moved(study: Study) -> Study:
+    """Return the study without the levels whose joules per token miss the CPU's part."""
+    moved = [level["level_id"] for level in find_moved_levels(study)]
+    if not moved:
+        return study
+    kept = [
+        level for level in study.levels if level["level_id"] not in moved
+    ]
+    return replace(study, levels=kept)
+
+
 def describe_efficiency(study: Study) -> str:
     """Say at which level a joule buys the most tokens; nothing if no power was measured."""
+    study = leave_out_moved(study)
     per_joule = study.mean("output_tokens_per_joule")
     # no source of power, or no token in any level
     if not any(per_joule.values()):
@@ -37,7 +84,20 @@ def describe_efficiency(study: Study) -> str:
     return (
         f"Energy efficiency is best at {best} at once: {digits(per_joule[best])} tokens per joule "
         f"at {digits(watts[best])} W{idle_part}{failures_at(study, best)}. "
-        f"Power source: {'; '.join(scopes)}."
+        f"Power source: {'; '.join(scopes)}.{describe_machine(study)}"
+    )
+
+
+def describe_machine(study: Study) -> str:
+    """Say what a token takes of the whole machine at best; nothing where no sensor tells."""
+    means = study.mean("system_joules_per_output_token")
+    if not means:
+        return ""
+    best = min(means, key=lambda n: means[n])
+    watts = study.mean("system_power_w")[best]
+    return (
+        f" The whole machine takes {digits(means[best])} J per token at {best} at once, "
+        f"at {digits(watts)} W."
     )
 
 
@@ -70,6 +130,7 @@ def find_gpu_best(study: Study) -> GpuBest | None:
 
 def describe_cost(study: Study, price_per_kwh: float, currency: str) -> str:
     """Say what the energy of a million tokens costs at the most efficient level."""
+    study = leave_out_moved(study)
     price = f"At {digits(price_per_kwh)} {currency}/kWh"
     per_joule = study.mean("output_tokens_per_joule")
     # a server may say that its replies have no tokens

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sqlite_utils import Database
 
 from ollama_bench.analysis.answers import answer
-from ollama_bench.analysis.caveats import Caveat, find_caveats
+from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.caveats import find_caveats
 from ollama_bench.analysis.energy import describe_cost
 from ollama_bench.analysis.service import (
     Objectives,

@@ -20,15 +20,16 @@ from ollama_bench.charts.marks import (
     stack_panels,
     write_number,
 )
-from ollama_bench.charts.theme import BLUE, GREEN, ORANGE, PURPLE
+from ollama_bench.charts.memory import describe_loaded, name_resident_memory
+from ollama_bench.charts.theme import BLUE, GREEN, GREY, ORANGE, PURPLE
 
 ENERGY_SQL = f"""
 SELECT run_id, repeat, concurrency, source, coverage_ratio, mean_w, max_w, idle_w, energy_wh,
   joules_per_output_token, net_joules_per_output_token, output_tokens_per_joule, gpu_power_w,
-  gpu_joules_per_output_token
+  gpu_joules_per_output_token, system_power_w, system_joules_per_output_token
 FROM energy_summary {OF_LEVELS} ORDER BY 3"""
 GPU_SQL = f"""
-SELECT run_id, repeat, concurrency, metric, source, n AS samples, min, mean, max
+SELECT run_id, repeat, concurrency, metric, source, n AS samples, min, mean, max, idle_samples
 FROM gpu_summary {OF_LEVELS} ORDER BY concurrency"""
 PROCESS_SQL = f"""
 SELECT concurrency, coalesce(role, name, 'process') || ' ' || PID AS process,
@@ -49,6 +50,12 @@ ENERGY_FIELDS = (
         "net_joules_per_output_token",
         "less idle power (J per token)",
         PURPLE,
+    ),
+    ("system_power_w", "whole machine (W)", ORANGE),
+    (
+        "system_joules_per_output_token",
+        "whole machine (J per token)",
+        BLUE,
     ),
 )
 GPU_ENERGY_FIELDS = (
@@ -96,7 +103,7 @@ def note_on_energy(study: Study, rows: list[Row]) -> str:
 
 
 def draw_gpu(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
-    """Draw the GPU's power, clock and how busy it was."""
+    """Draw the GPU's power, clock, how busy it was and how often it was not."""
     panels = []
     for metric, title, factor, colour in GPU_METRICS:
         known = [
@@ -105,7 +112,23 @@ def draw_gpu(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
         if known:
             y = quantity_axis(title, known, "max", "mean")
             panels.append(draw_ranges(known, y, colour))
+    if idle := share_idle(rows):
+        y = quantity_axis("samples with an idle GPU (%)", idle, "idle")
+        panels.append(draw_line(idle, "idle", y, GREY, write_number))
     return stack_panels(panels) if panels else None
+
+
+def share_idle(rows: list[Row]) -> list[Row]:
+    """Return each level with the share of its samples in which the GPU was idle; none if none was.
+
+    A mean hides them: a level that waits half of its time looks like one at half speed.
+    """
+    known = [
+        {**row, "idle": 100 * row["idle_samples"] / row["samples"]}
+        for row in rows
+        if row["metric"] == "gpu_busy_ratio" and row["samples"]
+    ]
+    return known if any(row["idle"] for row in known) else []
 
 
 def scale(row: Row, factor: float) -> Row:
@@ -124,7 +147,7 @@ def draw_processes(
     panels = []
     for field, title in (
         ("cpu_cores", "processor (cores, mean)"),
-        ("memory_gib", choose_memory(rows)),
+        ("memory_gib", choose_memory(study, rows)),
         ("threads", "threads (most)"),
         ("fds", "open files (most)"),
     ):
@@ -138,12 +161,12 @@ def draw_processes(
     return arrange_grid(panels) if panels else None
 
 
-def choose_memory(rows: list[Row]) -> str:
+def choose_memory(study: Study, rows: list[Row]) -> str:
     """Set memory_gib of each row to the larger of its two figures, and return the axis title.
 
     Resident memory lacks the GPU's, the footprint that macOS charges lacks mapped files.
     """
-    title = "resident memory (GiB, most)"
+    title = f"{name_resident_memory(study)} (GiB, most)"
     for row in rows:
         row["memory_gib"], footprint = (
             row.pop("rss_gib"),
@@ -171,12 +194,14 @@ def draw_lines_by_process(rows: list[Row], title: str) -> alt.LayerChart:
 
 
 def note_on_processes(study: Study, rows: list[Row]) -> str:
+    loaded = describe_loaded(study)
     bare = sorted(
         set(study.by_concurrency()) - {row["concurrency"] for row in rows}
     )
     if not bare:
-        return ""
-    return f"Not shown, too short for a sample: {', '.join(map(str, bare))} at once."
+        return loaded
+    levels = ", ".join(map(str, bare))
+    return f"Not shown, too short for a sample: {levels} at once. {loaded}".strip()
 
 
 ENERGY = Chart(
@@ -195,7 +220,7 @@ GPU = Chart(
     draw_gpu,
     "GPU samples",
     note="Bar: least to most of the samples at least half within a level; "
-    "line and number: the mean over its time.",
+    "line and number: the mean over its time. Idle is a GPU busy for less than 5 %.",
 )
 PROCESSES = Chart(
     "process_metrics",

@@ -13,11 +13,14 @@ from ollama_bench.charts.theme import (
     GREY,
     ORANGE,
     PALE_RED,
+    PURPLE,
     RED,
     WIDTH,
 )
 
 TIMELESS = "failed, time unknown"
+# where nobody knows what of it is reasoning and what is answer
+STREAMING = "streaming"
 MOST_BARS = 3000  # requests: more are thinner than a pixel
 NAME_PX = 18  # room above the first bars for the name of their level
 TEXT_PX = 14  # height of the text on a block of failures
@@ -25,6 +28,7 @@ STATES = {
     "waiting": GREY,
     "reasoning": ORANGE,
     "answering": BLUE,
+    STREAMING: PURPLE,
     "failed": RED,
     TIMELESS: PALE_RED,
 }
@@ -37,8 +41,14 @@ def draw_request_bars(
     requests = sorted(thin(requests, MOST_BARS), key=order_of_request)
     bars = make_bars(requests, least_s=(end - start) / 200)
     states = dict(STATES)
-    if not any(bar["state"] == TIMELESS for bar in bars):
-        del states[TIMELESS]
+    seen = {bar["state"] for bar in bars}
+    for state in (TIMELESS, STREAMING):
+        if state not in seen:
+            del states[state]
+    if STREAMING in seen:
+        for state in ("reasoning", "answering"):
+            if state not in seen:
+                del states[state]
     height = min(440, max(160, 9 * len(requests)))
     rows_per_px = len(requests) / height
     domain = [len(requests), -NAME_PX * rows_per_px]
@@ -131,19 +141,26 @@ def bars_of_request(
                 "state": "failed",
             }
         ]
-    answer = row["answer_s"]
-    if answer is None:
-        answer = first if is_completed else end
-    spans = (
-        (sent, first, "waiting"),
-        (first, answer, "reasoning" if is_completed else "failed"),
-        (answer, end, "answering" if is_completed else "failed"),
-    )
+    spans = [(sent, first, "waiting")]
+    if not is_completed:
+        spans.append((first, end, "failed"))
+    elif row["answer_s"] is None:
+        spans.append((first, end, name_unsplit(row)))
+    else:
+        spans.append((first, row["answer_s"], "reasoning"))
+        spans.append((row["answer_s"], end, "answering"))
     return [
         {**common, "x": left, "x2": right, "state": state}
         for left, right, state in spans
         if right is not None and right > left
     ]
+
+
+def name_unsplit(row: Row) -> str:
+    """Return what a stream without an answer was: reasoning alone, or nobody knows what."""
+    chunks = row["chunks"]
+    is_reasoning = bool(chunks) and row["reasoning_chunks"] == chunks
+    return "reasoning" if is_reasoning else STREAMING
 
 
 def count_timeless(bars: list[Row], least_rows: float) -> list[Row]:

@@ -13,6 +13,7 @@ from ollama_bench.charts.chart import (
     counts_words,
 )
 from ollama_bench.charts.marks import make_plot, make_zoom, thin
+from ollama_bench.charts.memory import describe_loaded, name_resident_memory
 from ollama_bench.charts.request_bars import TIMELESS, draw_request_bars
 from ollama_bench.charts.theme import (
     BLUE,
@@ -38,15 +39,16 @@ WITH one AS (
   GROUP BY run_id ORDER BY 2 DESC, 1 DESC LIMIT 1)
 SELECT 'request' AS kind, run_id, level_id, status, concurrency, number, sent_at_s AS at_s,
   first_text_at_s AS first_s, first_answer_at_s AS answer_s, ended_at_s AS end_s,
-  NULL AS name, NULL AS value
+  NULL AS name, NULL AS value, chunks, reasoning_chunks
 FROM request_timeline JOIN one USING (run_id) WHERE model = :model
 UNION ALL SELECT 'power', NULL, NULL, NULL, NULL, NULL, avg(end_at_s), NULL, NULL, NULL,
   source || CASE WHEN max(gpu_power_w) IS NOT NULL THEN ' GPU' ELSE '' END,
-  coalesce(avg(gpu_power_w), avg(power_w))
+  coalesce(avg(gpu_power_w), avg(power_w)), NULL, NULL
 FROM power_over_time JOIN one USING (run_id) GROUP BY source, CAST(end_at_s / stretch_s AS INTEGER)
-UNION ALL SELECT 'memory', NULL, NULL, NULL, NULL, NULL, avg(at_s), NULL, NULL, NULL, process,
+UNION ALL SELECT 'memory', NULL, NULL, CASE WHEN count(footprint_bytes) THEN 'footprint' END,
+  NULL, NULL, avg(at_s), NULL, NULL, NULL, process,
   avg(max(coalesce(rss_bytes, footprint_bytes), coalesce(footprint_bytes, rss_bytes))
-    / 1073741824.0)
+    / 1073741824.0), NULL, NULL
 FROM process_over_time JOIN one USING (run_id) GROUP BY process, CAST(at_s / stretch_s AS INTEGER)
 ORDER BY kind, at_s"""
 EVOLUTION_SQL = f"""
@@ -78,7 +80,8 @@ def draw_timeline(
     bars = draw_request_bars(requests, axes["request"], start, end)
     panels = [bars.add_params(make_zoom("x"))]
     for kind in kinds[1:]:
-        title, colour = "server memory (GiB)", PURPLE
+        title: str | list[str]
+        title, colour = memory_title(study, samples[kind]), PURPLE
         if kind == "power":
             title, colour = power_title(samples[kind]), ORANGE
         panels.append(
@@ -125,8 +128,17 @@ def power_title(rows: list[Row]) -> str:
     return f"{scopes.pop()} (W)" if len(scopes) == 1 else "power (W)"
 
 
+def memory_title(study: Study, rows: list[Row]) -> list[str]:
+    """Say what the memory includes; in two lines, for the panel is low."""
+    has_gpu = any(row["status"] == "footprint" for row in rows)
+    what = (
+        "memory with the GPU's" if has_gpu else name_resident_memory(study)
+    )
+    return ["server:", f"{what} (GiB)"]
+
+
 def draw_samples(
-    rows: list[Row], x: alt.X, title: str, colour: str
+    rows: list[Row], x: alt.X, title: str | list[str], colour: str
 ) -> alt.Chart:
     """Draw a line over time for each source or process."""
     points = [
@@ -134,12 +146,13 @@ def draw_samples(
         for row in rows
     ]
     points = break_at_gaps(points)
+    name = title if isinstance(title, str) else " ".join(title)
     has_several = len({point["name"] for point in points}) > 1
     legend = alt.Legend(columns=4) if has_several else None
     tooltip = [
         "name:N",
         alt.Tooltip("x:Q", title="s", format=".1f"),
-        alt.Tooltip("y:Q", title=title, format=".3~g"),
+        alt.Tooltip("y:Q", title=name, format=".3~g"),
     ]
     lines = make_plot(points).mark_line(
         strokeWidth=1.6, color=colour, clip=True
@@ -179,9 +192,13 @@ def note_on_timeline(study: Study, rows: list[Row]) -> str:
         else ""
     )
     note += "A number is a level: that many at once."
-    if counts_words(study):  # an import has neither baseline nor warm-up
-        return note
-    return f"{note} Before the first bar: idle baseline and warm-up."
+    if not counts_words(
+        study
+    ):  # an import has neither baseline nor warm-up
+        note += " Before the first bar: idle baseline and warm-up."
+    if any(row["kind"] == "memory" for row in rows):
+        note = f"{note} {describe_loaded(study)}".rstrip()
+    return note
 
 
 def draw_evolution(

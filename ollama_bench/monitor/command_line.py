@@ -42,10 +42,20 @@ def read_slots(words: Sequence[str]) -> int | None:
     They are -np of llama-server, --parallel of Ollama's own runner, --max-num-seqs of vLLM, which
     takes it with underscores too.
     """
+    return parse_slots(read_option(words, *SLOT_OPTIONS))
+
+
+def read_cache_type(words: Sequence[str]) -> str | None:
+    """Return the type of the context's cache that a runner was started with."""
+    return read_option(words, "-ctk", "--cache-type-k", "--kv-cache-type")
+
+
+def read_option(words: Sequence[str], *names: str) -> str | None:
+    """Return the value of the first of these options, as -np 4 or -np=4."""
     for word, following in zip(words, [*words[1:], ""], strict=False):
         name, _, value = word.partition("=")
-        if name.replace("_", "-") in SLOT_OPTIONS:
-            return parse_slots(value or following)
+        if name.replace("_", "-") in names:
+            return value or following or None
     return None
 
 

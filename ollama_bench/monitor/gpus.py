@@ -15,6 +15,7 @@ from ollama_bench.power.sysfs import find_hwmon as hwmon_of
 from ollama_bench.power.sysfs import list_graphics_cards as graphics_cards
 from ollama_bench.power.sysfs import read_number, read_text
 
+PCI_DATABASES = ("/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids")
 MAKERS = {"0x1002": "AMD", "0x8086": "Intel"}  # by PCI vendor
 
 
@@ -69,9 +70,12 @@ def describe_nvidia_gpu(nvml: Any, index: int) -> Gpu | None:
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         name = nvml_text(nvml.nvmlDeviceGetName(handle))
-        return Gpu(name, nvml.nvmlDeviceGetMemoryInfo(handle).total)
     except Exception:  # a GPU that is lost
         return None
+    try:
+        return Gpu(name, nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except Exception:  # GB10 shares the computer's memory and has no figure
+        return Gpu(name)
 
 
 def find_sysfs_gpus(sysfs: str) -> list[Gpu]:
@@ -89,7 +93,32 @@ def read_gpu_name(card: str, maker: str) -> str:
     # some AMD cards have it
     if product := read_text(f"{card}/device/product_name"):
         return product
-    return f"{maker} GPU {read_text(f'{card}/device/device') or ''}".strip()
+    device = read_text(f"{card}/device/device") or ""
+    vendor = read_text(f"{card}/device/vendor") or ""
+    if name := find_pci_name(vendor, device):
+        return f"{maker} {name}"
+    return f"{maker} GPU {device}".strip()
+
+
+def find_pci_name(vendor: str, device: str) -> str | None:
+    """Return a device's name in the system's PCI database; None where it has none.
+
+    The name in brackets is that of the market: Navi 31 [Radeon RX 7900 XTX].
+    """
+    vendor_id, device_id = (
+        vendor.removeprefix("0x").lower(),
+        device.removeprefix("0x").lower(),
+    )
+    for path in PCI_DATABASES:
+        is_vendor = False
+        for line in (read_text(path) or "").splitlines():
+            if line[:1] not in ("\t", "#", ""):
+                is_vendor = line.startswith(f"{vendor_id}  ")
+            elif is_vendor and line.startswith(f"\t{device_id}  "):
+                name = line.strip().partition("  ")[2]
+                market = re.search(r"\[(.+)\]", name)
+                return market[1] if market else name
+    return None
 
 
 def read_own_memory_bytes(card: str) -> int | None:

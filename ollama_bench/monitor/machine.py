@@ -24,6 +24,20 @@ from ollama_bench.monitor.memory import read_memory_bytes
 from ollama_bench.platforms import conditions, darwin
 from ollama_bench.platforms.conditions import output_of, text_of
 
+# (maker, part) of /proc/cpuinfo, as lscpu names them: servers and boards that run models
+ARM_PARTS: dict[tuple[str | None, str | None], str] = {
+    ("0x41", "0xd08"): "ARM Cortex-A72",
+    ("0x41", "0xd0b"): "ARM Cortex-A76",
+    ("0x41", "0xd0c"): "ARM Neoverse-N1",
+    ("0x41", "0xd40"): "ARM Neoverse-V1",
+    ("0x41", "0xd42"): "ARM Cortex-A78AE",
+    ("0x41", "0xd49"): "ARM Neoverse-N2",
+    ("0x41", "0xd4f"): "ARM Neoverse-V2",
+    ("0x41", "0xd85"): "ARM Cortex-X925",
+    ("0xc0", "0xac3"): "Ampere-1",
+    ("0xc0", "0xac4"): "Ampere-1a",
+    ("0x51", "0x001"): "Qualcomm Oryon",
+}
 MachineRow = dict[str, Any]  # of the table machine, for the database
 
 
@@ -150,14 +164,22 @@ def describe_other(sysfs: str) -> Computer:
 
 
 def parse_cpuinfo(text: str) -> str | None:
-    """Read the processor's name in /proc/cpuinfo: `model name` on x86, `Model` on ARM boards."""
+    """Read the processor's name in /proc/cpuinfo.
+
+    x86 has `model name`, ARM boards `Model`, POWER `cpu`, RISC-V `uarch`, other ARM processors
+    the numbers of a maker and a part.
+    """
     fields: dict[str, str] = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
+    part = fields.get("CPU implementer"), fields.get("CPU part")
     return (
         fields.get("model name")
         or fields.get("Model")
+        or fields.get("cpu")
+        or fields.get("uarch")
+        or ARM_PARTS.get(part)
         or fields.get("Hardware")
         or None
     )

@@ -224,6 +224,17 @@ class Monitor:
         except REFUSALS:
             return Slots()
 
+    def cache_type(self, port: int | None = None) -> str | None:
+        """Return the type of the context's cache of the server on this port, where it is seen."""
+        try:
+            return (
+                self._server.tree.find_cache_type(port)
+                if self._server
+                else None
+            )
+        except REFUSALS:
+            return None
+
     def latest(self) -> LatestFigures:
         """Return what was seen last of all sources and processes."""
         now_ns = time.perf_counter_ns()

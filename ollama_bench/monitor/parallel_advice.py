@@ -1,6 +1,9 @@
-"""parallel_advice.py - advises on OLLAMA_NUM_PARALLEL: one slot for each GPU core that has memory.
+"""parallel_advice.py - what is known of a server's slots before anything was measured.
 
-The rule is the original study's. Measuring a level above and below is the proof.
+parallel_advice.complete(target)     # one_at_a_time and slot_bytes of a row of that table
+parallel_advice.warn_of(target)      # one line, or None
+
+Whether more slots help is said after the levels were measured: analysis/slot_advice.py.
 """
 
 from __future__ import annotations
@@ -11,86 +14,90 @@ from typing import Any
 
 from ollama_bench.monitor.process_tree import MLX_ENGINE
 
-# share of a Mac's memory that the GPU may use, where macOS does not tell
-GPU_MEMORY_RATIO = 3 / 4
-SMALL_GPU_MEMORY_RATIO = 2 / 3  # the same of a Mac ...
-SMALL_MEMORY_BYTES = 36 << 30  # ... with less memory than this
-# bytes of KV cache per token and 10^9 parameters, as of Llama 3 8B
-CONTEXT_BYTES_PER_BILLION = 16384
-UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+Row = Mapping[str, Any]  # of the table target
 
-Row = Mapping[str, Any]  # of a table
+# family: since which version Ollama's scheduler is known to give it one slot (server/sched.go)
+ONE_SLOT_FAMILIES = {
+    "mllama": (0, 5),
+    **dict.fromkeys(
+        (
+            "qwen3vl",
+            "qwen3vlmoe",
+            "qwen35",
+            "qwen35moe",
+            "qwen3next",
+            "lfm2",
+            "lfm2moe",
+            "nemotron_h",
+            "nemotron_h_moe",
+            "nemotron_h_omni",
+        ),
+        (0, 24),
+    ),
+}
+# bytes of a block of 32 values, of 64 in F16
+CACHE_RATIOS = {
+    "f32": 2.0,
+    "f16": 1.0,
+    "bf16": 1.0,
+    "q8_0": 34 / 64,
+    "q5_1": 24 / 64,
+    "q5_0": 22 / 64,
+    "q4_1": 20 / 64,
+    "q4_0": 18 / 64,
+    "iq4_nl": 18 / 64,
+}
 
 
-def advise(machine: Row, target: Row) -> str | None:
-    """Return one line where another value would suit, None when there is nothing to advise.
+def complete(target: dict[str, Any]) -> None:
+    """Add to a target why it runs one at a time, and a slot's memory with its type of cache."""
+    reason = explain_one_at_a_time(target)
+    target["one_at_a_time"] = reason
+    if reason is not None:
+        target["slots"] = 1
+        target["slots_source"] = target.get("slots_source") or reason
+    ratio = CACHE_RATIOS.get(
+        str(target.get("kv_cache_type") or "f16").lower()
+    )
+    slot_bytes = target.get("slot_bytes")
+    if ratio is None or slot_bytes is None:
+        target["slot_bytes"] = None
+    else:
+        target["slot_bytes"] = round(slot_bytes * ratio)
 
-    machine and target are rows of those tables.
-    """
+
+def explain_one_at_a_time(target: Row) -> str | None:
+    """Return why Ollama answers one request at a time, None where it need not."""
+    if target.get("api") != "ollama":
+        return None
     if target.get("slots_source") == MLX_ENGINE:
+        return "Ollama's MLX runner answers one request at a time"
+    family, version = target.get("family"), target.get("server_version")
+    since = ONE_SLOT_FAMILIES.get(str(family))
+    if since is None or parse_version(version) < since:
         return None
-    if does_not_fit_gpu(target):
-        return advise_less(target)
-    slots, cores = target.get("slots"), machine.get("gpu_cores")
-    if (
-        target.get("api") != "ollama"
-        or not slots
-        or not cores
-        or not machine.get("memory_bytes")
-    ):
-        return None
-    slot_bytes = estimate_context_bytes(target)
-    wanted = cores
-    if slot_bytes:
-        room_bytes = estimate_gpu_room_bytes(machine) - (
-            target.get("size_bytes") or 0
-        )
-        wanted = max(1, min(cores, slots + int(room_bytes // slot_bytes)))
-    if wanted <= slots:
-        return None
-    cost = (
-        f", for about {(wanted - slots) * slot_bytes / 1e9:.1f} GB more"
-        if slot_bytes
-        else ""
-    )
     return (
-        f"the server runs {slots} at a time; its GPU has {cores} cores:"
-        f" try OLLAMA_NUM_PARALLEL={wanted}{cost} (restart the server)"
+        f"Ollama {version} runs models of the family {family} "
+        "one request at a time"
     )
 
 
-def does_not_fit_gpu(target: Row) -> bool:
-    """Return whether part of the model is on the CPU."""
+def parse_version(text: str | None) -> tuple[int, ...]:
+    """Return (0, 32) for 0.32.15; () for text that is no such number."""
+    found = re.match(r"v?([0-9]{1,4})\.([0-9]{1,4})", text or "")
+    return (int(found[1]), int(found[2])) if found else ()
+
+
+def warn_of(target: Row) -> str | None:
+    """Return one line on what slows this model down on this server, None where nothing is known."""
+    if reason := target.get("one_at_a_time"):
+        return f"{reason}: OLLAMA_NUM_PARALLEL does not change it"
     size, on_gpu = target.get("size_bytes"), target.get("vram_bytes")
-    return bool(size and on_gpu is not None and 0 < on_gpu < size)
-
-
-def advise_less(target: Row) -> str:
-    outside_bytes = target["size_bytes"] - target["vram_bytes"]
+    if not size or on_gpu is None or not 0 < on_gpu < size:
+        return None
+    has_slots = target.get("api") == "ollama" and target.get("slots") != 1
+    what = "OLLAMA_NUM_PARALLEL or context" if has_slots else "context"
     return (
-        f"{outside_bytes / 1e9:.1f} of {target['size_bytes'] / 1e9:.1f} GB of the model do not fit"
-        " the GPU: a lower OLLAMA_NUM_PARALLEL or context would be faster"
+        f"{(size - on_gpu) / 1e9:.1f} of {size / 1e9:.1f} GB of the model do not fit"
+        f" the GPU: a lower {what} would be faster"
     )
-
-
-def estimate_gpu_room_bytes(machine: Row) -> float:
-    """Return how much memory the GPU of a Mac may use: as macOS tells, else about."""
-    memory_bytes: int = machine["memory_bytes"]
-    is_small = memory_bytes < SMALL_MEMORY_BYTES
-    ratio = SMALL_GPU_MEMORY_RATIO if is_small else GPU_MEMORY_RATIO
-    return machine.get("gpu_working_set_bytes") or memory_bytes * ratio
-
-
-def estimate_context_bytes(target: Row) -> float | None:
-    """Return about how much memory one more slot takes for its context."""
-    billions = parse_parameters(target.get("parameter_size")) / 1e9
-    tokens = target.get("context_tokens") or 0
-    return tokens * billions * CONTEXT_BYTES_PER_BILLION or None
-
-
-def parse_parameters(text: str | None) -> float:
-    """Return 7.6e9 for 7.6B; 0 for text that is no such number."""
-    found = re.fullmatch(
-        r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([KMBT])", text or "", re.IGNORECASE
-    )
-    return float(found[1]) * UNITS[found[2].upper()] if found else 0.0

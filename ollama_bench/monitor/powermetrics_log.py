@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ollama_bench.monitor.journal import Journal
+from ollama_bench.monitor.journal import Journal, print_line
 from ollama_bench.monitor.power_source import READABLE, Columns
 from ollama_bench.monitor.run_row import make_run_row
 from ollama_bench.monitor.track import Track
@@ -25,6 +25,9 @@ PLIST_END = b"</plist>"
 PADDING = b"\0 \r\n"  # between two documents
 
 Document = Mapping[str, Any]  # a sample with elapsed_ns and at_unix
+
+
+WATTS = ("energy_j", "gpu_energy_j", "cpu_energy_j")
 
 
 class LogError(Exception):
@@ -70,6 +73,11 @@ class PowermetricsLog:
             int(document["elapsed_ns"]) for document in self._documents
         ]
         self.is_empty = not spans_ns
+        self.has_watts = any(
+            document.get(name) is not None
+            for document in self._documents
+            for name in WATTS
+        )
         self.length_ns = sum(spans_ns)
         self.interval_s = statistics.median(spans_ns or [0]) / 1e9
 
@@ -127,6 +135,11 @@ def import_log(path: str, db_path: str) -> ImportedLog:
         for columns in log.place_samples():
             track.keep(columns)
         track.finish()
+    if not log.has_watts:
+        print_line(
+            f"{path} contains no watts: no energy can come of it "
+            "(start powermetrics with the samplers cpu_power and gpu_power)"
+        )
     return ImportedLog(run_id, track.samples, log.length_ns / 1e9)
 
 

@@ -18,6 +18,7 @@ import psutil
 from ollama_bench.monitor.command_line import (
     is_runner,
     parse_slots,
+    read_cache_type,
     read_slots,
     uses_mlx_engine,
 )
@@ -132,6 +133,18 @@ class ProcessTree:
             ):
                 return Slots(number, "OLLAMA_NUM_PARALLEL of the server")
         return Slots()
+
+    def find_cache_type(self, port: int | None = None) -> str | None:
+        """Return the type of the context's cache, by the newest runner or the server's setting."""
+        roots = self._roots.get(port, self.roots)
+        for found in self._walk_newest_first(roots):
+            if named := read_cache_type(read_command_line(found.process)):
+                return named
+        settings = (
+            read_environment(root).get("OLLAMA_KV_CACHE_TYPE")
+            for root in roots
+        )
+        return next(filter(None, settings), None)
 
     def _find_roots(self, now_s: float) -> None:
         """Search for missing servers: at once for one that has just ended, else every SEARCH_S."""

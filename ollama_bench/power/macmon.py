@@ -42,7 +42,8 @@ def parse_macmon(line: bytes) -> SamplerReading:
         "gpu_mhz": as_number(top.get("gpu_freq_mhz", usage[0])),
         "temperature_c": as_number(
             as_dict(top.get("temp")).get("gpu_temp_avg")
-        ),
+        )
+        or None,  # 0 is unknown
     }
 
 

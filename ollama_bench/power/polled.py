@@ -12,6 +12,15 @@ from ollama_bench.power.source import DeviceReading, Kind, Part, PowerSample
 MIN_SPAN_S = 0.2
 MAX_PLAUSIBLE_W = 20_000  # a counter that rises faster than this was reset
 
+# what a device can show: drivers return 0 degrees, or a register full of ones, for unknown
+PLAUSIBLE = {
+    "watts": (0, 10_000),
+    "gpu_busy_ratio": (0, 1),
+    "gpu_mhz": (0, 10_000),
+    "gpu_memory_bytes": (0, 1 << 44),
+    "temperature_c": (0.1, 150),
+}
+
 
 @dataclass(frozen=True)
 class LastReading:
@@ -61,7 +70,7 @@ class Polled:
 
         After a failed reading the next sample covers both stretches: a counter forgets nothing.
         """
-        reading = self._look()
+        reading = drop_implausible(self._look())
         if self._has_lost_counter(reading):
             self.kind = "gauge"
         joules, watts = (
@@ -116,3 +125,13 @@ class Polled:
             step_j += self._wrap_j
         is_plausible = 0 <= step_j <= MAX_PLAUSIBLE_W * span_s
         return step_j if is_plausible else None  # the counter was reset
+
+
+def drop_implausible(reading: DeviceReading) -> DeviceReading:
+    """Return a reading whose values that no device can have are unknown, as is 0 degrees."""
+    values = cast(dict[str, object], dict(reading))
+    for name, (low, high) in PLAUSIBLE.items():
+        value = values.get(name)
+        if isinstance(value, (int, float)) and not low <= value <= high:
+            values[name] = None
+    return cast(DeviceReading, values)

@@ -168,6 +168,8 @@ def find_linux_sources(
         why = (
             "not read: Linux requires root to read CPU power; run with sudo"
         )
+        if helper or os.geteuid() == 0:
+            why = "not read: this machine has no counter of a CPU package"
         return [*gpus, Absent("rapl", "package-0", "counter", why)]
     return [*gpus, *(create_rapl_source(counter) for counter in counters)]
 

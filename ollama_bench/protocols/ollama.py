@@ -16,6 +16,7 @@ from ollama_bench.protocols.names import OLLAMA
 from ollama_bench.protocols.ollama_stream import OllamaStream
 from ollama_bench.protocols.protocol import GetJson, ProtocolError
 from ollama_bench.protocols.secret import NO_SECRET, Secret
+from ollama_bench.protocols.slot_memory import estimate_slot_bytes
 from ollama_bench.protocols.target import Target, is_same_model
 
 UNCACHED_ONLY = re.compile(r"0\.([123]\.|30\.0(\D|$))")
@@ -121,8 +122,9 @@ class Ollama:
         status, shown = get_json(
             "/api/show", {"model": model, "name": model}
         )
-        if status == 200 and isinstance(shown, dict):
-            read_details(target, shown)
+        if status != 200 or not isinstance(shown, dict):
+            shown = {}
+        read_details(target, shown)
         _, installed = get_json("/api/tags")
         for entry in read_objects(installed, "models"):
             if is_same_model(entry.get("name"), model):
@@ -135,6 +137,11 @@ class Ollama:
                 target.context_tokens = read_count(
                     entry.get("context_length")
                 )
+        geometry = shown.get("model_info")
+        if isinstance(geometry, dict):
+            target.slot_bytes = estimate_slot_bytes(
+                geometry, target.context_tokens
+            )
         return target
 
 

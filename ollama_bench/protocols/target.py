@@ -21,6 +21,8 @@ class Target:
     vram_bytes: int | None = None
     slots: int | None = None
     slots_source: str | None = None
+    # of one slot's context, in F16 until the type of the cache is known
+    slot_bytes: int | None = None
 
 
 def is_same_model(name: object, model: str) -> bool:

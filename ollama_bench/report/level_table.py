@@ -52,6 +52,10 @@ COLUMNS = (
     Column("W", "mean_w", digits),
     Column("J/token", "joules_per_output_token", digits),
     Column("less idle", "net_joules_per_output_token", digits),
+    Column("whole machine, W", "system_power_w", digits),
+    Column(
+        "whole machine, J/token", "system_joules_per_output_token", digits
+    ),
     Column("GPU alone, W", "gpu_power_w", digits),
     Column("GPU alone, J/token", "gpu_joules_per_output_token", digits),
     Column("ran at once", "peak_streaming", digits),
@@ -115,6 +119,10 @@ DEFINITIONS = (
         "W, J/token",
         "mean watts during the level, and its energy / its output tokens; blank where samples "
         "cover less than 95 % of it. The power source says what the watts include",
+    ),
+    (
+        "whole machine",
+        "the same by a sensor of the whole machine, where it shows more than the sum of the others",
     ),
     (
         "GPU alone",

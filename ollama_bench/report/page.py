@@ -17,7 +17,7 @@ from typing import Any
 
 import vl_convert
 
-from ollama_bench.analysis.caveats import Caveat
+from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.service import Objectives
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict

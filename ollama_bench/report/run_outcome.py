@@ -172,8 +172,13 @@ def show(
             f"{record.writer.rejected} rows were rejected: they are not in {path}"
         )
     screen.say("")
-    for sentence in headline(path, record.id, settings.judging.objectives):
+    found = headline(path, record.id, settings.judging.objectives)
+    for sentence in found.sentences:
         screen.sentence(sentence)
+    # the judgment at the end has them, too
+    if not (settings.judging.report or settings.judging.fail_if):
+        for caveat in found.caveats:
+            screen.sentence(f"! {caveat}")
     screen.say(describe_next(path, record.id, status))
 
 

@@ -274,16 +274,8 @@ class Targets:
     def _describe(
         self, server: Server, model: str, monitor: Monitor | None
     ) -> None:
-        """Store what the server says of a loaded model; advise if another setting serves more."""
+        """Store what the server says of a loaded model; warn where the machine slows it down."""
         target = server.describe(model)
-        if (
-            target["slots"] is None
-            and monitor is not None
-            and server.port is not None
-        ):
-            target["slots"], target["slots_source"] = monitor.slots(
-                server.port
-            )
         facts = self.facts(model, server)
         if (
             server.protocol.name == "ollama"
@@ -296,14 +288,17 @@ class Targets:
         facts.counts_cached = server.protocol.counts_cached(
             target["server_version"]
         )
+        if monitor is not None and server.port is not None:
+            if target["slots"] is None:
+                target["slots"], target["slots_source"] = monitor.slots(
+                    server.port
+                )
+            target["kv_cache_type"] = monitor.cache_type(server.port)
+        parallel_advice.complete(target)
         target_id = self.id(model, server)
         if target_id not in self._measured:
             self._record.writer.update("target", target_id, target)
-        if server.port is None:
-            return
-        sql = "SELECT machine.* FROM machine JOIN run ON machine.id = machine_id WHERE run.id = ?"
-        here = self._record.rows(sql, [self._record.id])
-        if here and (advice := parallel_advice.advise(here[0], target)):
+        if advice := parallel_advice.warn_of(target):
             self._screen.warn(advice)
 
     def wait_for(self, model: str, warmup: int) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from ollama_bench.analysis.caveats import (
+    cache_hits,
     failures,
     find_caveats,
+    other_programs,
     spills,
-    uncovered_energy,
+    unseen_server,
 )
+from ollama_bench.analysis.energy_caveats import uncovered_energy
 from tests.support import made_up_results
 from tests.support.studies import GPU_ALONE, read
 
@@ -86,11 +89,12 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
             "25 % of the model is in GPU memory at http://127.0.0.1:11434",
         ),
         (
-            "UPDATE system_sample SET cpu_ratio = 0.97",
+            "UPDATE system_sample SET cpu_ratio = 0.97; UPDATE run SET simulated = 0",
             "other programs kept 92 % of the processor busy at 1, 2, 4 and 8 at once",
         ),
         (
-            "UPDATE system_sample SET cpu_ratio = 0.97; DELETE FROM process_sample",
+            "UPDATE system_sample SET cpu_ratio = 0.97; DELETE FROM process_sample; "
+            "UPDATE run SET simulated = 0",
             "the processor was busy (97 %) at 1, 2, 4 and 8 at once",
         ),
         (
@@ -115,7 +119,8 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
         ),
         ("UPDATE run SET source = 'import'", "tokens are a count of words"),
         (
-            "UPDATE power_sample SET energy_j = NULL WHERE end_ns > 6000000000",
+            "UPDATE power_sample SET energy_j = NULL, gpu_energy_j = NULL "
+            "WHERE end_ns > 6000000000",
             "power samples cover too little",
         ),
         (
@@ -135,6 +140,45 @@ def test_each_caveat_says_what_was_seen(results, change, seen):
         caveat for caveat in find_caveats(study) if seen in caveat.seen
     ]
     assert len(found) == 1 and found[0].meaning and found[0].remedy
+
+
+def test_a_simulated_server_does_not_mind_other_programs(results):
+    made_up_results.write(results, levels=(1,))
+    study, _ = read(results, "UPDATE system_sample SET cpu_ratio = 0.97")
+    assert other_programs(study) == unseen_server(study) == []
+
+
+def test_a_machine_without_a_gpu_leaves_nothing_outside_it(results):
+    made_up_results.write(results, levels=(1,))
+    alone = "UPDATE target SET vram_bytes = 0"
+    study, _ = read(results, alone, "UPDATE machine SET gpu = NULL")
+    assert spills(study) == []
+    # another machine may have one
+    study, _ = read(results, "UPDATE target SET host = 'http://10.0.0.7:1'")
+    assert spills(study)[0].seen.startswith("0 % of the model")
+
+
+@pytest.mark.parametrize(
+    "cache, remedy",
+    [
+        ("cold", "Use longer prompts to make that part small"),
+        (
+            "NULL",
+            "Use --cache cold to give each prompt a prefix of its own",
+        ),
+        ("'warm'", None),
+    ],
+)
+def test_cold_prompts_are_not_told_to_be_cold(results, cache, remedy):
+    made_up_results.write(results, levels=(1,))
+    value = f"'{cache}'" if cache == "cold" else cache
+    study, _ = read(
+        results,
+        "UPDATE request SET cached_tokens = 25",
+        f"UPDATE level SET cache = {value}",
+    )
+    found = [caveat.remedy for caveat in cache_hits(study)]
+    assert found == ([remedy] if remedy else [])
 
 
 def test_failures_of_a_levels_repeats_are_one_caveat(results):

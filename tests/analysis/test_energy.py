@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import analyze
-from ollama_bench.analysis.caveats import gpu_alone, uncovered_energy
 from ollama_bench.analysis.energy import describe_cost
+from ollama_bench.analysis.energy_caveats import gpu_alone, uncovered_energy
 from ollama_bench.analysis.wording import digits
 from ollama_bench.terminal.rows import GPU_NOTE
 from tests.support import made_up_results

@@ -75,20 +75,19 @@ def test_levels_too_short_for_a_sample_are_named(file):
         levels=(1, 8),
         chunks=False,
     )
-    assert (
-        "Not shown, too short for a sample: 1 at once."
-        in chart("process_metrics").draw(database, study)["usermeta"][
-            "notes"
-        ]
-    )
+    (note,) = chart("process_metrics").draw(database, study)["usermeta"][
+        "notes"
+    ]
+    assert note.startswith("Not shown, too short for a sample: 1 at once.")
+    assert note.endswith("reports 5.0 GiB for the loaded model.")
 
 
 @pytest.mark.parametrize(
     "charged, most, title",
     [
         ("20 << 30", 20, "memory with the GPU's (GiB, most)"),
-        ("1 << 30", 3, "resident memory (GiB, most)"),
-        ("NULL", 3, "resident memory (GiB, most)"),
+        ("1 << 30", 3, "memory without the GPU's (GiB, most)"),
+        ("NULL", 3, "memory without the GPU's (GiB, most)"),
     ],
 )
 def test_a_process_is_as_large_as_macos_charges_it_or_as_it_is_resident(
@@ -118,3 +117,26 @@ def test_a_process_is_as_large_as_macos_charges_it_or_as_it_is_resident(
         if row["kind"] == "memory"
     ]
     assert round(max(shown)) == most
+
+
+def test_no_panel_of_idle_samples_where_there_are_none(drawn):
+    assert "samples with an idle GPU (%)" not in str(drawn["gpu_metrics"])
+
+
+def test_idle_samples_inside_a_level_are_drawn(file):
+    database, study = file(
+        [
+            "UPDATE power_sample SET gpu_busy_ratio = 0.01 WHERE end_ns IN "
+            "(SELECT min(end_ns) FROM power_sample JOIN level ON concurrency = 4 "
+            "WHERE start_ns > started_ns)"
+        ],
+        levels=(1, 4),
+    )
+    spec = chart("gpu_metrics").draw(database, study)
+    idle = {
+        row["concurrency"]: row["idle"]
+        for row in values(spec)
+        if "idle" in row
+    }
+    assert idle[1] == 0 and 0 < idle[4] < 50
+    assert "samples with an idle GPU (%)" in str(spec)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ollama_bench.analysis import selection
 from ollama_bench.charts.request_bars import TIMELESS
 from ollama_bench.charts.timeline_charts import break_at_gaps, power_title
@@ -111,3 +113,50 @@ def test_a_line_is_broken_where_samples_are_missing():
         point["x"] for point in break_at_gaps(points) if point["y"] is None
     ] == [4.0]
     assert len(break_at_gaps(points)) == 8
+
+
+def test_a_stream_whose_split_is_unknown_is_one_colour(file):
+    unsplit = "UPDATE request SET first_answer_ns = NULL"
+    database, study = file(
+        [f"{unsplit}, reasoning_chunks = NULL"], levels=(1, 8)
+    )
+    bars = values(chart("timeline").draw(database, study))
+    states = {row["state"] for row in bars if "state" in row}
+    assert states == {"waiting", "streaming"}
+
+
+def test_a_reply_that_never_came_to_its_answer_is_reasoning(file):
+    database, study = file(
+        [
+            "UPDATE request SET first_answer_ns = NULL, reasoning_chunks = chunks"
+        ],
+        levels=(1, 8),
+    )
+    bars = values(chart("timeline").draw(database, study))
+    states = {row["state"] for row in bars if "state" in row}
+    assert states == {"waiting", "reasoning"}
+
+
+@pytest.mark.parametrize(
+    "system, footprint, title",
+    [
+        ("macOS 15.5 arm64", "NULL", "memory without the GPU's (GiB)"),
+        ("macOS 15.5 arm64", "9", "memory with the GPU's (GiB)"),
+        ("Linux 6.8 x86_64", "NULL", "resident memory (GiB)"),
+    ],
+)
+def test_the_servers_memory_says_what_it_is(file, system, footprint, title):
+    database, study = file(
+        [
+            f"UPDATE machine SET os = '{system}'",
+            f"UPDATE process_sample SET footprint_bytes = {footprint}",
+            "UPDATE power_source SET name = CASE WHEN (SELECT os FROM machine) "
+            "LIKE 'Linux%' THEN 'rapl' ELSE name END",
+        ],
+        levels=(1, 2),
+    )
+    spec = chart("timeline").draw(database, study)
+    titles = [axis["title"] for axis in axes(spec) if axis.get("title")]
+    assert ["server:", title] in titles
+    subtitle = " ".join(spec["title"]["subtitle"])
+    assert "itself reports 5.0 GiB for the loaded model." in subtitle

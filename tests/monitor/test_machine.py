@@ -40,6 +40,13 @@ Model\t\t: Raspberry Pi 5 Model B Rev 1.0
     [
         (CPUINFO, "AMD Ryzen 9 7950X 16-Core Processor"),
         (CPUINFO_PI, "Raspberry Pi 5 Model B Rev 1.0"),
+        (
+            "cpu\t\t: POWER9 (raw), altivec supported\nmodel\t: x",
+            "POWER9 (raw), altivec supported",
+        ),
+        ("isa\t: rv64imafdc\nuarch\t: sifive,u74-mc\n", "sifive,u74-mc"),
+        ("CPU implementer\t: 0x41\nCPU part\t: 0xd4f\n", "ARM Neoverse-V2"),
+        ("CPU implementer\t: 0x41\nCPU part\t: 0xfff\n", None),
         ("", None),
     ],
 )

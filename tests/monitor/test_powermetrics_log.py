@@ -95,3 +95,16 @@ def test_damaged_headers_of_a_log_are_counted(tmp_path):
     )
     assert rows == [(None, None, 0.5), (1.0, 1.5, 0.5)]
     assert only_row(tmp_path / "results.db", "power_source")["dropped"] == 2
+
+
+def test_a_log_without_watts_says_so(tmp_path):
+    header = "*** Sampled system activity (Sat Feb 14 00:42:06 2026 -0500) "
+    header += "(1000.00ms elapsed) ***\n"
+    clock = "GPU HW active frequency: 1398 MHz\nGPU HW active residency: 97.00%\n"
+    (tmp_path / "log").write_text(2 * (header + clock))
+    done = run_monitor(tmp_path, "--powermetrics-log", "log")
+    assert "log contains no watts: no energy can come of it" in done.stderr
+    assert "2 samples" in done.stdout
+    (tmp_path / "log").write_text(header + clock + "GPU Power: 500 mW\n")
+    done = run_monitor(tmp_path, "--powermetrics-log", "log")
+    assert "no watts" not in done.stderr

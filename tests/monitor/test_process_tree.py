@@ -257,6 +257,9 @@ def test_a_runner_of_the_mlx_engine_serves_one_at_a_time(monkeypatch):
     assert tree.find_slots(1) == (1, "MLX engine: one request at a time")
     gguf.create_time = lambda: 400.0
     assert tree.find_slots(1) == (4, "command line of the runner")
+    assert tree.find_cache_type(1) is None
+    cmdlines[3] += ["--kv-cache-type", "q8_0"]
+    assert tree.find_cache_type(1) == "q8_0"
     cmdlines[2] += ["--parallel", "3"]  # of an Ollama that passes it on
     mlx.create_time = lambda: 500.0
     assert tree.find_slots(1) == (3, "command line of the runner")

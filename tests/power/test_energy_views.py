@@ -118,7 +118,10 @@ def test_energy_is_unknown_below_95_percent_coverage(
         if energy_j
         else level["energy_j"] is None
     )
-    assert level["mean_w"] == pytest.approx(10.0)  # of what was seen
+    assert level["mean_w"] == (pytest.approx(10.0) if energy_j else None)
+    assert level["uncovered_most_j"] == pytest.approx(
+        10.0 * (10 - covered_s)
+    )
 
 
 def test_a_sample_without_energy_covers_nothing(results):
@@ -138,6 +141,89 @@ def test_idle_power_is_taken_off(results):
     assert idle["idle_w"] == pytest.approx(4.0)
     (level,) = rows(results, "energy_by_source")
     assert level["net_energy_j"] == pytest.approx(160.0)
+
+
+def test_an_idle_baseline_above_the_level_is_no_negative_energy(results):
+    add_source(results, 2, "rapl")
+    add_sample(results, 0, 10, 300.0)  # 30 W: something ran
+    add_sample(results, 20, 30, 200.0)
+    add_sample(results, 0, 10, 10.0, 2)
+    add_sample(results, 20, 30, 400.0, 2)
+    first, second = rows(results, "energy_by_source")
+    assert first["net_energy_j"] is None
+    assert second["net_energy_j"] == pytest.approx(390.0)
+    add_requests(results, 10)
+    (level,) = rows(results, "energy_summary")
+    # 600 J less 310: known together, and idling took less
+    assert level["net_energy_j"] == pytest.approx(290.0)
+    results.execute(
+        "UPDATE power_sample SET energy_j = 100 WHERE end_ns > 20e9"
+    )
+    (level,) = rows(results, "energy_summary")
+    assert (
+        level["net_energy_j"]
+        is level["net_joules_per_output_token"]
+        is None
+    )
+    assert level["idle_w"] == pytest.approx(31.0)
+
+
+def test_overlapping_samples_of_a_source_cover_a_moment_once(results):
+    for start_s in (20, 21, 22, 23, 24):
+        # each second twice and more, half of the level never
+        add_sample(
+            results, start_s, 25 + start_s / 1e3, 10.0 * (25 - start_s)
+        )
+    (level,) = rows(results, "energy_by_source")
+    assert level["coverage_ratio"] == pytest.approx(0.5, abs=0.01)
+    assert level["energy_j"] is level["mean_w"] is None
+    add_sample(results, 20, 30, 100.0)  # the rest, at 10 W
+    (level,) = rows(results, "energy_by_source")
+    assert level["coverage_ratio"] == pytest.approx(1.0)
+    assert level["energy_j"] == pytest.approx(100.0, rel=0.01)
+
+
+def test_the_whole_machine_has_its_own_joules(results):
+    for second in range(20, 30):
+        add_sample(results, second, second + 1, 10.0, system_power_w=25.0)
+    for second in range(40, 50):  # the sensor repeats the sum of the others
+        add_sample(results, second, second + 1, 10.0, system_power_w=10.0)
+    add_requests(results, 40, 10)
+    first, second = rows(results, "energy_summary")
+    assert (
+        first["system_energy_j"],
+        first["system_power_w"],
+        first["system_joules_per_output_token"],
+        first["joules_per_output_token"],
+    ) == (250.0, 25.0, 5.0, 2.0)
+    assert second["system_energy_j"] is second["system_power_w"] is None
+
+
+def test_the_whole_machine_is_unknown_below_95_percent_coverage(results):
+    add_sample(results, 20, 29, 90.0, system_power_w=25.0)
+    add_sample(results, 29, 30, 10.0)
+    (level,) = rows(results, "energy_summary")
+    assert level["system_energy_j"] is level["system_power_w"] is None
+    # where nothing else is known the machine still is
+    results.execute(
+        "UPDATE power_sample SET energy_j = NULL, system_power_w = 25"
+    )
+    (level,) = rows(results, "energy_summary")
+    assert (level["energy_j"], level["system_energy_j"]) == (None, 250.0)
+
+
+def test_tokens_that_no_server_counted_are_marked(results):
+    add_sample(results, 20, 30, 100.0)
+    add_requests(results, 30, 20)
+    results.execute("UPDATE request SET output_tokens_source = 'server'")
+    (level,) = rows(results, "energy_summary")
+    assert (level["output_tokens"], level["uncounted_tokens"]) == (50, 0)
+    results.execute(
+        "UPDATE request SET output_tokens_source = 'chunks', status = 'cancelled' WHERE number = 2"
+    )
+    (level,) = rows(results, "energy_summary")
+    assert (level["output_tokens"], level["uncounted_tokens"]) == (50, 20)
+    assert level["joules_per_output_token"] == 2.0
 
 
 def test_without_a_baseline_the_net_is_unknown(results):

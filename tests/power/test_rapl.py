@@ -69,6 +69,7 @@ def test_rapl_leaves_a_memory_mapped_twin_that_counts_nothing(tmp_path):
 
 
 def test_rapl_that_only_root_may_read_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 501, raising=False)
     root = tree(tmp_path, RAPL)
 
     def refuse(*_):
@@ -77,3 +78,10 @@ def test_rapl_that_only_root_may_read_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     (source,) = find_sources(sysfs=root)
     assert "sudo" in source.status and not hasattr(source, "read")
+    # root sees no package either: there is psys alone
+    monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
+    (source,) = find_sources(sysfs=str(tmp_path))
+    assert (
+        source.status
+        == "not read: this machine has no counter of a CPU package"
+    )

@@ -11,6 +11,7 @@ from ollama_bench.protocols.errors import error_text
 from ollama_bench.protocols.json_values import MAX_COUNT
 from ollama_bench.protocols.protocol import ModelListError, ProtocolError
 from ollama_bench.protocols.registry import PROTOCOLS
+from ollama_bench.protocols.slot_memory import estimate_slot_bytes
 from ollama_bench.protocols.text import MAX_ERROR_CHARS
 from tests.properties.values import NUMBERS, VALUES, can_be_stored, one_line
 
@@ -120,25 +121,45 @@ def test_slots_in_a_command_line(words):
 
 
 @given(
-    st.text(alphabet="0123456789KMBTkmbtinfae.-+ ", max_size=12)
-    | st.text(),
-    st.integers(0, MAX_COUNT),
-    st.integers(0, MAX_COUNT),
-    st.integers(1, 9999),
+    st.text() | st.sampled_from(["q8_0", "0.32.15", "qwen35"]),
+    st.none() | st.integers(0, MAX_COUNT),
+    st.none() | st.integers(0, MAX_COUNT),
+    st.none() | st.integers(1, 9999),
 )
-@example("nanB", 4096, 1, 1)
-@example("infB", 4096, 1, 1)
-@example("1e400B", 4096, 1, 1)
-@example("0.000001K", 1, 0, 1)
-def test_advice(parameter_size, context_tokens, size_bytes, slots):
+def test_advice(text, slot_bytes, size_bytes, slots):
     target = {
         "api": "ollama",
         "slots": slots,
-        "parameter_size": parameter_size,
-        "context_tokens": context_tokens,
+        "family": text,
+        "server_version": text,
+        "kv_cache_type": text,
+        "slot_bytes": slot_bytes,
         "size_bytes": size_bytes,
+        "vram_bytes": slot_bytes,
     }
-    advice = parallel_advice.advise(
-        {"gpu_cores": 19, "memory_bytes": 32 << 30}, target
-    )
+    parallel_advice.complete(target)
+    advice = parallel_advice.warn_of(target)
     assert advice is None or one_line(advice)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "m.block_count",
+                "m.attention.head_count",
+                "m.attention.head_count_kv",
+                "m.attention.sliding_window",
+                "m.attention.key_length",
+                "m.attention.value_length",
+            ]
+        ),
+        VALUES | st.integers(0, MAX_COUNT),
+    ),
+    st.none() | st.integers(0, MAX_COUNT),
+)
+def test_slot_memory(model_info, context_tokens):
+    found = estimate_slot_bytes(
+        {"general.architecture": "m", **model_info}, context_tokens
+    )
+    assert found is None or 0 <= found <= MAX_COUNT
