@@ -40,13 +40,7 @@ except ModuleNotFoundError as error:
 interpreter.check()
 from sqlite_utils import Database
 
-from ollama_bench.analysis import (
-    comparability,
-    comparison,
-    gate,
-    run_lookup,
-    selection,
-)
+from ollama_bench.analysis import gate, run_lookup, selection
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice, judge
 from ollama_bench.inputs import objectives
@@ -72,7 +66,9 @@ class Settings:
     """Everything one start of analyze.py was told."""
 
     models: tuple[str, ...]  # empty: all
-    runs: tuple[int, ...]  # empty: the newest finished one of each model
+    runs: tuple[
+        str, ...
+    ]  # numbers or labels; empty: the newest finished one of each model
     db: str
     objectives: dict[str, float] | None  # None: those of the run
     price: EnergyPrice | None
@@ -94,8 +90,8 @@ def main(argv: list[str] | None = None) -> int:
             refuse_damage(database)
             lines = analyze(database, settings)
             for line in lines:
-                print(line)
-            return int(bool(lines))
+                print(line.text)
+            return gate.exit_code(lines)
         finally:
             database.close()
     except BrokenPipeError:  # the reader, such as head, has seen enough
@@ -128,11 +124,17 @@ def prepare_charts(settings: Settings) -> None:
         drawing.preload()
 
 
-def analyze(database: Database, settings: Settings) -> list[str]:
+def analyze(database: Database, settings: Settings) -> list[gate.Line]:
     """Print the answer, draw the charts and return the lines of broken conditions."""
     if settings.compared:
-        return compare(database, settings, *settings.compared)
-    studies = selection.choose(database, settings.models, settings.runs)
+        return comparison_report.compare(
+            database,
+            *settings.compared,
+            settings.models,
+            settings.conditions,
+        )
+    runs = run_lookup.find_runs(database, settings.runs)
+    studies = selection.choose(database, settings.models, runs)
     verdicts = [
         judge(database, study, settings.objectives, settings.price)
         for study in studies
@@ -148,23 +150,6 @@ def analyze(database: Database, settings: Settings) -> list[str]:
 
         drawing.draw(database, verdicts, settings.charts_folder)
     return gate.check_values(studies, settings.conditions)
-
-
-def compare(
-    database: Database, settings: Settings, a: str, b: str
-) -> list[str]:
-    """Print every change from A to B and return the lines of broken conditions."""
-    before = run_lookup.find_study(database, a, settings.models)
-    after = run_lookup.find_study(database, b, settings.models)
-    named = {condition.metric for condition in settings.conditions}
-    found = comparison.compare_studies(before, after, named)
-    if not found.shared:
-        raise ResultsError(
-            f"{a} and {b} share no level: nothing to compare"
-        )
-    doubts = comparability.find_doubts(database, before, after)
-    comparison_report.print_comparison(before, after, doubts, found)
-    return gate.check_changes(found, settings.conditions)
 
 
 def parse_args(argv: list[str] | None) -> Settings:
@@ -218,11 +203,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--run",
-        type=int,
         action="append",
         default=[],
-        metavar="N",
-        help="these runs instead of the newest finished one of each model",
+        metavar="RUN",
+        help="these runs, by number or label, instead of the newest finished one of each model",
     )
     add(
         "--db",
@@ -245,7 +229,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--compare",
         nargs=2,
         metavar=("A", "B"),
-        help="what changed from A to B: run numbers, labels or models",
+        help="what changed from A to B: run numbers, labels (all runs of each) or models",
     )
     add(
         "--fail-if",
@@ -253,8 +237,8 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="COND",
-        help="exit 1 if it holds: with --compare 'output_tokens_per_s<-5%%' or "
-        "'error_ratio>0.01' (a rise), without it 'ttft>2'",
+        help="exit 1 if it holds, 3 if nobody can tell: with --compare "
+        "'output_tokens_per_s<-5%%' or 'error_ratio>0.01' (a rise), without it 'ttft>2'",
     )
     add(
         "--export-csv",

@@ -163,10 +163,8 @@ def bench(settings: Settings, helper: Helper | None) -> int:
         )
     if bench_run.status == "interrupted":
         return 130
-    return max(
-        0 if bench_run.is_served else 1,
-        run_outcome.judge(settings, opened.record.id),
-    )
+    code = run_outcome.judge(settings, opened.record.id)
+    return code if bench_run.is_served else 1
 
 
 def check_self(settings: Settings, screen: Console) -> None:
