@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ollama_bench.analysis.bottlenecks import find_bottlenecks
+from ollama_bench.analysis.comparability import (
+    describe_unlike_levels,
+    undisturbed_part,
+)
 from ollama_bench.analysis.energy import describe_efficiency
 from ollama_bench.analysis.service import (
     NO_SERVICE,
@@ -51,7 +55,8 @@ def answer(
         found += [
             describe_throughput(study),
             describe_waits(study),
-            describe_best(study),
+            describe_best(undisturbed_part(study)),
+            describe_unlike_levels(study),
             describe_law(study),
             describe_efficiency(study),
             describe_cache(study),

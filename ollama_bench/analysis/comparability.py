@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
 from ollama_bench.analysis.bottlenecks import others_cpu_share
 from ollama_bench.analysis.caveats import OTHERS_CPU_RATIO
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.wording import digits, join
+from ollama_bench.analysis.wording import digits, join, span
 
 CONDITIONS = {  # column of a level: what its 0 and its 1 mean
     "on_battery": ("on mains", "on battery"),
@@ -215,8 +215,37 @@ def disturbances(study: Study, level: Row) -> list[str]:
     if level.get("mean_cpu_ratio") is not None:
         share = others_cpu_share(study, level)
         if share >= OTHERS_CPU_RATIO:
-            found.append("other programs kept the processor busy")
+            found.append("other programs took CPU time")
     return found
+
+
+def undisturbed_part(study: Study) -> Study:
+    """Drop the levels that something beside the server disturbed."""
+    levels = [
+        level for level in study.levels if not disturbances(study, level)
+    ]
+    return replace(study, levels=levels)
+
+
+def describe_unlike_levels(study: Study) -> str:
+    """Say why levels of one study are not alike, so that none is called better; "" if they are."""
+    groups = study.by_concurrency()
+    if len(groups) < 2:
+        return ""
+    reasons = [
+        find.text.removeprefix("it was disturbed ")
+        for find in find_disturbances("it", study)
+    ]
+    lengths = [*filter(None, map(reply_length, groups.values()))]
+    if lengths and is_unlike_length(min(lengths), max(lengths)):
+        reasons.append(f"mean replies have {span(lengths)} tokens")
+    for describe in (describe_loads, describe_caches):
+        words = describe(study)
+        if " and " in words:
+            reasons.append(words)
+    if not reasons:
+        return ""
+    return f"The levels are not alike ({'; '.join(reasons)}): {MAY_MATTER}."
 
 
 def compare_lengths(before: Study, after: Study) -> list[Difference]:
