@@ -208,7 +208,7 @@ def describe_past(change: Change, place: str) -> Line:
         return Line(FAILED, f"failed: {place} ({ratio})")
     text = f"cannot check {place} ({ratio}): may be chance"
     if change.least_seen is not None:
-        text += f", only {signed(change.least_seen)} would have been seen"
+        text += f", a change is seen from {signed(change.least_seen)}"
     return Line(CANNOT_TELL, text)
 
 
