@@ -35,13 +35,7 @@ except ModuleNotFoundError as error:
 interpreter.check()
 from sqlite_utils import Database
 
-from ollama_bench.analysis import (
-    comparability,
-    comparison,
-    gate,
-    run_lookup,
-    selection,
-)
+from ollama_bench.analysis import gate, run_lookup, selection
 from ollama_bench.analysis.verdict import judge
 from ollama_bench.privilege.sudo import (
     PrivilegeError,
@@ -70,8 +64,8 @@ def main(argv: list[str] | None = None) -> int:
             refuse_damage(database)
             lines = analyze(database, settings)
             for line in lines:
-                print(line)
-            return int(bool(lines))
+                print(line.text)
+            return gate.exit_code(lines)
         finally:
             database.close()
     except BrokenPipeError:  # the reader, such as head, has seen enough
@@ -104,11 +98,17 @@ def prepare_charts(settings: Settings) -> None:
         drawing.preload()
 
 
-def analyze(database: Database, settings: Settings) -> list[str]:
+def analyze(database: Database, settings: Settings) -> list[gate.Line]:
     """Print the answer, draw the charts and return the lines of broken conditions."""
     if settings.compared:
-        return compare(database, settings, *settings.compared)
-    studies = selection.choose(database, settings.models, settings.runs)
+        return comparison_report.compare(
+            database,
+            *settings.compared,
+            settings.models,
+            settings.conditions,
+        )
+    runs = run_lookup.find_runs(database, settings.runs)
+    studies = selection.choose(database, settings.models, runs)
     verdicts = [
         judge(database, study, settings.objectives, settings.price)
         for study in studies
@@ -124,23 +124,6 @@ def analyze(database: Database, settings: Settings) -> list[str]:
 
         drawing.draw(database, verdicts, settings.charts_folder)
     return gate.check_values(studies, settings.conditions)
-
-
-def compare(
-    database: Database, settings: Settings, a: str, b: str
-) -> list[str]:
-    """Print every change from A to B and return the lines of broken conditions."""
-    before = run_lookup.find_study(database, a, settings.models)
-    after = run_lookup.find_study(database, b, settings.models)
-    named = {condition.metric for condition in settings.conditions}
-    found = comparison.compare_studies(before, after, named)
-    if not found.shared:
-        raise ResultsError(
-            f"{a} and {b} share no level: nothing to compare"
-        )
-    doubts = comparability.find_doubts(database, before, after)
-    comparison_report.print_comparison(before, after, doubts, found)
-    return gate.check_changes(found, settings.conditions)
 
 
 if __name__ == "__main__":

@@ -158,8 +158,8 @@ def bench(
         )
     if bench_run.status == "interrupted":
         return 130
-    judged = run_outcome.judge(settings, opened.record.id)
-    return max(0 if bench_run.is_served else 1, judged)
+    code = run_outcome.judge(settings, opened.record.id)
+    return code if bench_run.is_served else 1
 
 
 def prepare_system(settings: Settings) -> None:

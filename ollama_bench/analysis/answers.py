@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ollama_bench.analysis.bottlenecks import find_bottlenecks
+from ollama_bench.analysis.comparability import (
+    describe_unlike_levels,
+    undisturbed_part,
+)
 from ollama_bench.analysis.drift import describe_drift
 from ollama_bench.analysis.energy import describe_efficiency
 from ollama_bench.analysis.offered import describe_offered
@@ -23,7 +27,6 @@ from ollama_bench.analysis.trends import (
     describe_law,
     describe_order,
     describe_throughput,
-    describe_unlike,
     describe_waits,
 )
 from ollama_bench.analysis.wording import (
@@ -54,10 +57,10 @@ def answer(
     if not is_open(study):
         found += [
             describe_order(study),
-            describe_unlike(study),
             describe_throughput(study),
             describe_waits(study),
-            describe_best(study),
+            describe_best(undisturbed_part(study)),
+            describe_unlike_levels(study),
             describe_law(study),
             describe_drift(study),
             describe_efficiency(study),

@@ -1,10 +1,22 @@
-"""What keeps two studies from being two measurements of the same thing."""
+"""What keeps two sides, or two levels of one run, from being two measurements of the same thing.
+
+    for difference in find_differences(database, before, after): difference.text, difference.levels
+
+A level of which something is said here is shown and not judged: --fail-if cannot tell there.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
 from sqlite_utils import Database
 
-from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.bottlenecks import others_cpu_share
+from ollama_bench.analysis.caveats import OTHERS_CPU_RATIO
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.wording import digits, join, span
 
 CONDITIONS = {  # column of a level: what its 0 and its 1 mean
     "on_battery": ("on mains", "on battery"),
@@ -17,49 +29,286 @@ COUNTED = {
     "words": "words",
 }  # output_tokens_source
 MAY_MATTER = "a change may come from that"
+# arguments of a run that say what each request is; what they are called
+ASKED = {
+    "tokens": "--tokens",
+    "prompt": "--prompt",
+    "prompts": "--prompts",
+    "prompts_sha256": "the content of --prompts",
+    "prompt_tokens": "--prompt-tokens",
+    "think": "--think",
+    "requests": "--requests",
+    "duration": "--duration",
+    "ramp": "--ramp",
+}
+# the mean lengths of two levels of the same work, longer to shorter
+UNLIKE_LENGTH_RATIO = 1.25
+LONGEST_VALUE = 30  # characters
 
 
-def find_doubts(
+@dataclass(frozen=True)
+class Difference:
+    """Something in which two sides are unlike, or that spoils one of them, and where."""
+
+    text: str
+    levels: frozenset[
+        int
+    ]  # concurrencies; none: it is told and blocks nothing
+
+
+def find_differences(
     database: Database, before: Study, after: Study
-) -> list[str]:
-    """Return a line for each thing in which the two sides differ, or that spoils one of them."""
-    sides = (("from", before), ("to", after))
-    found = []
-    if simulated := [word for word, study in sides if study.simulated]:
-        words = " and ".join(simulated)
-        found.append(
-            f"{words} simulated: not a measurement of a real machine"
-        )
-    for word, study in sides:
-        found += describe_sleeps(word, study)
-    old, new = describe_loads(before), describe_loads(after)
-    if old and new and old != new:
-        found.append(f"from has {old}, to has {new}: {MAY_MATTER}")
-    for column in CONDITIONS:
-        old, new = (
-            describe_condition(before, column),
-            describe_condition(after, column),
-        )
-        if old and new and old != new:
-            found.append(f"from ran {old}, to ran {new}: {MAY_MATTER}")
-    old, new = (
-        describe_counts(database, before),
-        describe_counts(database, after),
+) -> list[Difference]:
+    """Return what differs between two sides beside what was measured, at which levels."""
+    shared = frozenset(before.by_concurrency()) & frozenset(
+        after.by_concurrency()
     )
-    if old and new and old != new:
-        found.append(
-            f"from counts {old}, to counts {new}: tokens/s and J/token do not compare"
+    found = [
+        Difference(text, shared)
+        for text in (
+            *compare_arguments(before, after),
+            compare_words(
+                before,
+                after,
+                describe_loads,
+                f"from has {{}}, to has {{}}: {MAY_MATTER}",
+            ),
+            compare_words(
+                before,
+                after,
+                describe_caches,
+                f"from has a {{}}, to has a {{}}: {MAY_MATTER}",
+            ),
+            compare_words(
+                before,
+                after,
+                lambda study: describe_counts(database, study),
+                "from counts {}, to counts {}: tokens/s and J/token do not compare",
+            ),
+            *(
+                compare_condition(before, after, column)
+                for column in CONDITIONS
+            ),
         )
+        if text
+    ]
+    if before.simulated != after.simulated:
+        which = "from" if before.simulated else "to"
+        found.append(Difference(describe_simulated([which]), shared))
+    elif before.simulated:
+        text = describe_simulated(["from", "to"])
+        found.append(Difference(text, frozenset()))
+    for word, study in (("from", before), ("to", after)):
+        found += find_cut_levels(word, study)
+        found += find_disturbances(word, study)
+    return found + compare_lengths(before, after)
+
+
+def reasons_by_level(
+    differences: Sequence[Difference],
+) -> dict[int, list[str]]:
+    """Return what is unlike at each level."""
+    reasons: dict[int, list[str]] = {}
+    for difference in differences:
+        for n in difference.levels:
+            reasons.setdefault(n, []).append(difference.text)
+    return reasons
+
+
+def describe_simulated(words: Sequence[str]) -> str:
+    sides = " and ".join(words)
+    return f"{sides} simulated: not a measurement of a real machine"
+
+
+def compare_words(
+    before: Study,
+    after: Study,
+    describe: Callable[[Study], str],
+    sentence: str,
+) -> str:
+    """Return in a sentence how two sides are described; "" if alike or one is not known."""
+    old, new = describe(before), describe(after)
+    return sentence.format(old, new) if old and new and old != new else ""
+
+
+def compare_condition(before: Study, after: Study, column: str) -> str:
+    return compare_words(
+        before,
+        after,
+        lambda study: describe_condition(study, column),
+        f"from ran {{}}, to ran {{}}: {MAY_MATTER}",
+    )
+
+
+def compare_arguments(before: Study, after: Study) -> list[str]:
+    """Return the options that asked something else on the other side."""
+    old, new = read_arguments(before), read_arguments(after)
+    found = []
+    for name, option in ASKED.items():
+        # what a run does not say is not known, and null is its default
+        is_known = all(name in run for run in old + new)
+        sides = [describe_values(side, name) for side in (old, new)]
+        if is_known and sides[0] != sides[1]:
+            found.append(f"from has {option} {sides[0]}, to {sides[1]}")
     return found
 
 
-def describe_sleeps(word: str, study: Study) -> list[str]:
+def read_arguments(study: Study) -> list[dict[str, object]]:
+    found = []
+    for run in study.runs:
+        arguments = json.loads(run.get("arguments") or "{}")
+        found.append(arguments if isinstance(arguments, dict) else {})
+    return found
+
+
+def describe_values(runs: Sequence[dict[str, object]], name: str) -> str:
+    values = {run.get(name) for run in runs if is_plain(run.get(name))}
+    words = sorted(
+        "not set" if value is None else str(value)[:LONGEST_VALUE]
+        for value in values
+    )
+    return " and ".join(words)
+
+
+def is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def find_cut_levels(word: str, study: Study) -> list[Difference]:
+    """Return the levels that are not compared, because they slept or have no end."""
+    found = []
+    for level in study.levels:
+        n = level["concurrency"]
+        if level["slept_s"]:
+            text = (
+                f"the machine slept for {level['slept_s']:.0f} s in {word}, "
+                f"at {n} at once: that level cannot be trusted and is not compared"
+            )
+        elif level["status"] != "finished":
+            text = f"{word} was interrupted at {n} at once: not compared"
+        else:
+            continue
+        found.append(Difference(text, frozenset()))
+    return found
+
+
+def find_disturbances(word: str, study: Study) -> list[Difference]:
+    """Return what disturbed the levels of one side."""
+    found: dict[str, set[int]] = {}
+    for level in study.levels:
+        for reason in disturbances(study, level):
+            found.setdefault(reason, set()).add(level["concurrency"])
     return [
-        f"the machine slept for {level['slept_s']:.0f} s in {word}, "
-        f"at {level['concurrency']} at once: that level cannot be trusted and is not compared"
-        for level in study.levels
-        if level["slept_s"]
+        Difference(
+            f"{word} was disturbed at {join([str(n) for n in sorted(levels)])} at once: {reason}",
+            frozenset(levels),
+        )
+        for reason, levels in found.items()
     ]
+
+
+def disturbances(study: Study, level: Row) -> list[str]:
+    """Return what, beside the server, made the figures of a level."""
+    found = []
+    if level.get("client_limited"):
+        found.append("this client was the bottleneck")
+    if level.get("mean_cpu_ratio") is not None:
+        share = others_cpu_share(study, level)
+        if share >= OTHERS_CPU_RATIO:
+            found.append("other programs took CPU time")
+    return found
+
+
+def undisturbed_part(study: Study) -> Study:
+    """Drop the levels that something beside the server disturbed."""
+    levels = [
+        level for level in study.levels if not disturbances(study, level)
+    ]
+    return replace(study, levels=levels)
+
+
+def describe_unlike_levels(study: Study) -> str:
+    """Say why levels of one study are not alike, so that none is called better; "" if they are."""
+    groups = study.by_concurrency()
+    if len(groups) < 2:
+        return ""
+    reasons = [
+        find.text.removeprefix("it was disturbed ")
+        for find in find_disturbances("it", study)
+    ]
+    lengths = [*filter(None, map(reply_length, groups.values()))]
+    if lengths and is_unlike_length(min(lengths), max(lengths)):
+        reasons.append(f"mean replies have {span(lengths)} tokens")
+    for describe in (describe_loads, describe_caches):
+        words = describe(study)
+        if " and " in words:
+            reasons.append(words)
+    if not reasons:
+        return ""
+    return f"The levels are not alike ({'; '.join(reasons)}): {MAY_MATTER}."
+
+
+def compare_lengths(before: Study, after: Study) -> list[Difference]:
+    """Return where replies or prompts of one side are longer than those of the other."""
+    found: dict[str, dict[int, str]] = {"replies": {}, "prompts": {}}
+    new_levels = after.by_concurrency()
+    for n, old_levels in before.by_concurrency().items():
+        for what, measure in (
+            ("replies", reply_length),
+            ("prompts", prompt_length),
+        ):
+            old, new = measure(old_levels), measure(new_levels.get(n, []))
+            if old and new and is_unlike_length(old, new):
+                found[what][n] = f"{digits(old)} against {digits(new)}"
+    return [
+        Difference(
+            f"{what} have {describe_lengths(lengths)} tokens",
+            frozenset(lengths),
+        )
+        for what, lengths in found.items()
+        if lengths
+    ]
+
+
+def describe_lengths(lengths: dict[int, str]) -> str:
+    return join([f"{text} at {n}" for n, text in lengths.items()])
+
+
+def is_unlike_length(one: float, other: float) -> bool:
+    return max(one, other) > UNLIKE_LENGTH_RATIO * min(one, other)
+
+
+def reply_length(levels: Sequence[Row]) -> float | None:
+    """Return the mean tokens of the completed replies; None if not known of one level."""
+    return mean_length(
+        [
+            (level.get("mean_output_tokens"), level["completed"])
+            for level in levels
+            if level["completed"]
+        ]
+    )
+
+
+def prompt_length(levels: Sequence[Row]) -> float | None:
+    """Return the mean tokens of a prompt that was answered; None if not known."""
+    known = []
+    for level in levels:
+        tokens, count = level.get("prompt_tokens"), level["completed"]
+        if count:
+            known.append((tokens / count if tokens else None, count))
+    return mean_length(known)
+
+
+def mean_length(
+    known: Sequence[tuple[float | None, int]],
+) -> float | None:
+    whole = 0.0
+    for tokens, count in known:
+        if tokens is None:
+            return None
+        whole += tokens * count
+    requests = sum(count for _, count in known)
+    return whole / requests if requests else None
 
 
 def describe_loads(study: Study) -> str:
@@ -76,6 +325,14 @@ def describe_loads(study: Study) -> str:
             LOADS[load] + (f" of {rate:g} requests/s" if rate else "")
         )
     return " and ".join(words)
+
+
+def describe_caches(study: Study) -> str:
+    """Return whether prompts were new to the server; "" if that is not known of one level."""
+    caches = {level["cache"] for level in study.levels}
+    if None in caches or not caches:
+        return ""
+    return " and ".join(f"{cache} cache" for cache in sorted(caches))
 
 
 def describe_condition(study: Study, column: str) -> str:

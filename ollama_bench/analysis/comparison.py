@@ -1,34 +1,41 @@
-"""Compare two studies level by level: what changed, and what of it is more than noise.
+"""Compare two sides level by level: what changed, and what can be chance.
 
     found = compare_studies(before, after)
     for change in found.changes: change.metric, change.at, change.ratio, change.verdict
 
-The requests of one burst share the state of the machine, so a level counts as one value, however
-many requests it has. Noise is judged from the repeats of a level (bench.py --repeat 3), or, if
-there are none, from how well the levels agree with each other.
+A side is one run or several (change_noise.py has what that means for chance). Of reports on two
+equal sides one in 20 says of anything that it changed, however many levels and figures it has.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean, geometric_mean, variance
 
-from ollama_bench.analysis.conditions import COLUMNS, COMPARED
+from ollama_bench.analysis.change_noise import Noise, Run, Sides, logarithms
+from ollama_bench.analysis.conditions import COMPARED
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.statistics.multiplicity import holm
+from ollama_bench.statistics.proportions import Share
 from ollama_bench.statistics.welch import (
     VariancePart,
-    log_mean_variance,
+    least_seen,
     ratio_interval,
+    two_sided_p,
 )
 
-# of comparisons of two equal runs may find any change
+# of reports on two equal sides may say that anything changed
 FALSE_ALARM_RATIO = 0.05
-FEWEST = 3  # repeats of a level, or levels, whose spread says something
+# of these: the first question (see judge_changes), for the worse, for the
+# better, and everything else
+FIRST_WORSE_ALPHA, FIRST_BETTER_ALPHA, OTHERS_ALPHA = 0.036, 0.005, 0.005
+FIRST_QUESTION = {"output_tokens_per_s": True}
+WORSE_WHEN_LESS = {"tokens_per_s", "output_tokens_per_s"}
 WORTH_RATIO = 0.01  # a smaller change is not worth a word, however sure
-# the same without repeats: a warmer machine moves all levels together
-WORTH_ONCE_RATIO = 0.03
+ALIKE_RATIO = 0.1  # "no change" is said where more than this is excluded
+SEEN_POWER = 0.8  # in how many of 1 the least change would have been seen
+MOST_RUNS = 99  # that are proposed
 
 Groups = dict[int, list[Row]]  # levels by concurrency
 
@@ -39,16 +46,17 @@ class Change:
 
     at: int | None  # concurrency; None: over all levels
     metric: str
-    # geometric mean of the repeats; None over all levels
+    # geometric mean of the measurements; None over all levels
     before: float | None
     # the same; None also if it had values and has none now
     after: float | None
     log_ratio: float | None = None  # ln(after / before)
-    # parts of its variance; none: unknown
-    spread: tuple[VariancePart, ...] = ()
-    worth: float = WORTH_RATIO
+    noise: Noise | None = None  # None: not judged
+    is_unlike: bool = False  # the two sides did not do the same there
     # of the ratio, see judge_changes()
     interval: tuple[float, float] | None = None
+    # ratio, for the worse, that would have been seen in 4 of 5 cases
+    least_seen: float | None = None
 
     @property
     def ratio(self) -> float:
@@ -59,33 +67,50 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """gone, unknown (noise), noise, changed, or under the least change worth a word."""
+        """gone, unlike, changed, under 1%, within 10% (no change that large) or cannot tell."""
         if self.log_ratio is None:
             return "gone"
+        if self.is_unlike:
+            return "unlike"
         if self.interval is None:
-            return "unknown"
+            return "cannot tell"
         low, high = self.interval
-        if low <= 0 <= high:
-            return "noise"
-        return (
-            "changed"
-            if abs(self.ratio) >= self.worth
-            else f"under {self.worth:.0%}"
-        )
+        if low > 0 or high < 0:
+            is_worth = abs(self.ratio) >= WORTH_RATIO
+            return "changed" if is_worth else f"under {WORTH_RATIO:.0%}"
+        if low >= -ALIKE_RATIO and high <= ALIKE_RATIO:
+            return f"within {ALIKE_RATIO:.0%}"
+        return "cannot tell"
 
-    def set_interval(self, alpha: float) -> None:
-        if self.log_ratio is not None:
-            self.interval = ratio_interval(
-                self.log_ratio, self.spread, alpha
-            )
+    @property
+    def parts(self) -> tuple[VariancePart, ...]:
+        return self.noise.parts if self.noise else ()
+
+    def judge(
+        self, falls: float, rises: float, is_less_worse: bool
+    ) -> None:
+        """Set the interval; falls and rises: the chance that either is said of equal sides."""
+        if self.log_ratio is None:
+            return
+        self.interval = ratio_interval(
+            self.log_ratio, self.parts, rises, falls
+        )
+        size = least_seen(
+            self.parts, falls if is_less_worse else rises, SEEN_POWER
+        )
+        self.least_seen = math.expm1(-size if is_less_worse else size)
 
 
 @dataclass
 class Comparison:
-    """Two studies by concurrency, and every change between them."""
+    """Two sides by concurrency, and every change between them."""
 
     before: Groups
     after: Groups
+    # concurrency: why the sides did not do the same there
+    unlike: Mapping[int, Sequence[str]]
+    # that did not come to their end, or slept: not compared
+    unfinished: frozenset[int] = frozenset()
     changes: list[Change] = field(default_factory=list)
 
     @property
@@ -98,130 +123,186 @@ class Comparison:
         return [
             n
             for n, levels in self.before.items()
-            if total(levels, "completed")
+            if n not in self.unfinished
+            and total(levels, "completed")
             and not total(self.after.get(n, []), "completed")
         ]
 
 
 def compare_studies(
-    before: Study, after: Study, named: Collection[str] = ()
+    before: Study,
+    after: Study,
+    asked: Mapping[str, bool] | None = None,
+    unlike: Mapping[int, Sequence[str]] | None = None,
+    history: Sequence[Study] = (),
 ) -> Comparison:
     """Compare every metric at every level that both sides have, then over all levels.
 
-    Joules of the GPU alone are compared only if they are named, or no more is known of a level.
-    Levels in which the machine slept are left out.
+    asked: the metrics that decide, and whether less of them is worse; they are the first question.
+    unlike: levels at which the sides did not do the same, which are shown and not judged.
+    history: earlier runs of this machine, a study for each group that was alike.
+    Joules of the GPU alone are compared only if they are asked for, or no more is known of a level.
+    Levels that were interrupted or in which the machine slept are left out.
     """
-    before, after = without_sleep(before), without_sleep(after)
-    found = Comparison(before.by_concurrency(), after.by_concurrency())
+    unfinished = frozenset(
+        level["concurrency"]
+        for level in before.levels + after.levels
+        if not is_whole(level)
+    )
+    before, after = whole_levels(before), whole_levels(after)
+    sides = Sides(
+        split_runs(before),
+        split_runs(after),
+        [split_runs(whole_levels(study)) for study in history],
+    )
+    found = Comparison(
+        before.by_concurrency(),
+        after.by_concurrency(),
+        unlike or {},
+        unfinished,
+    )
     metrics = [*COMPARED]
-    if "gpu_joules_per_token" not in named and not knows_gpu_alone(
+    if "gpu_joules_per_token" not in (asked or {}) and not knows_gpu_alone(
         before.levels + after.levels
     ):
         metrics.remove("gpu_joules_per_token")
     for n in found.shared:
         for metric in metrics:
-            if change := compare_level(
-                n, metric, found.before[n], found.after[n]
-            ):
+            change = compare_level(n, metric, found, sides)
+            if change is not None:
                 found.changes.append(change)
-    over_all = [merge_levels(metric, found.changes) for metric in COMPARED]
+    over_all = [compare_all(metric, found, sides) for metric in metrics]
     found.changes += [change for change in over_all if change is not None]
-    judge_changes(found.changes)
+    judge_changes(found.changes, asked or FIRST_QUESTION)
     return found
 
 
-def without_sleep(study: Study) -> Study:
-    levels = [level for level in study.levels if not level["slept_s"]]
-    return replace(study, levels=levels)
+def is_whole(level: Row) -> bool:
+    return level["status"] == "finished" and not level["slept_s"]
+
+
+def whole_levels(study: Study) -> Study:
+    return replace(study, levels=[*filter(is_whole, study.levels)])
+
+
+def split_runs(study: Study) -> list[Run]:
+    """Return the levels of each run by concurrency."""
+    runs: dict[int, Groups] = {}
+    for level in study.levels:
+        run = runs.setdefault(level["run_id"], {})
+        run.setdefault(level["concurrency"], []).append(level)
+    return [*runs.values()]
 
 
 def knows_gpu_alone(levels: Sequence[Row]) -> bool:
     return any(
-        known_values([level], "gpu_joules_per_token")
-        and not known_values([level], "joules_per_token")
+        logarithms([level], "gpu_joules_per_token")
+        and not logarithms([level], "joules_per_token")
         for level in levels
     )
 
 
 def compare_level(
-    n: int, metric: str, before: list[Row], after: list[Row]
+    n: int, metric: str, found: Comparison, sides: Sides
 ) -> Change | None:
     """Return what a metric did at one level; None if it had no values."""
-    old, new = known_values(before, metric), known_values(after, metric)
-    if not old:
+    old = geometric_mean(found.before[n], metric)
+    new = geometric_mean(found.after[n], metric)
+    if old is None:
         return None
-    old_mean = geometric_mean(old)
-    if not new:
-        return Change(n, metric, old_mean, None)
-    new_mean = geometric_mean(new)
-    spread: tuple[VariancePart, ...] = ()
-    if min(len(old), len(new)) >= FEWEST:
-        spread = (log_mean_variance(old), log_mean_variance(new))
-    return Change(
-        n, metric, old_mean, new_mean, math.log(new_mean / old_mean), spread
-    )
+    known = sides.change(metric, [n])
+    if new is None or known is None:
+        return Change(n, metric, old, None)
+    log_ratio, noise = known
+    if found.unlike.get(n):
+        return Change(n, metric, old, new, log_ratio, is_unlike=True)
+    return Change(n, metric, old, new, log_ratio, noise)
 
 
-def merge_levels(metric: str, changes: Sequence[Change]) -> Change | None:
-    """Return the mean change of a metric over its levels; None for fewer than FEWEST.
+def geometric_mean(levels: Sequence[Row], metric: str) -> float | None:
+    logs = logarithms(levels, metric)
+    return math.exp(math.fsum(logs) / len(logs)) if logs else None
 
-    Its noise is that of the repeats if every level has them, else the spread of the levels.
-    """
-    levels = [change for change in changes if change.metric == metric]
-    ratios = [
-        change.log_ratio
-        for change in levels
-        if change.log_ratio is not None
+
+def compare_all(
+    metric: str, found: Comparison, sides: Sides
+) -> Change | None:
+    """Return the mean change over all like levels that have it; None for fewer than two."""
+    places = [
+        change.at
+        for change in found.changes
+        if change.metric == metric
+        and change.at is not None
+        and change.noise is not None
     ]
-    if len(ratios) < FEWEST:
+    known = sides.change(metric, places) if len(places) > 1 else None
+    if known is None:
         return None
-    spreads = [
-        change.spread for change in levels if change.log_ratio is not None
-    ]
-    mean, count = fmean(ratios), len(ratios)
-    if all(spreads):
-        parts = [
-            VariancePart(part.variance / count**2, part.freedom)
-            for spread in spreads
-            for part in spread
-        ]
-        return Change(None, metric, None, None, mean, tuple(parts))
-    part = VariancePart(variance(ratios) / count, count - 1)
-    return Change(None, metric, None, None, mean, (part,), WORTH_ONCE_RATIO)
+    return Change(None, metric, None, None, *known)
 
 
-def judge_changes(changes: Sequence[Change]) -> None:
+def judge_changes(
+    changes: Sequence[Change], asked: Mapping[str, bool] = FIRST_QUESTION
+) -> None:
     """Give each change whose noise is known its interval.
 
-    Of two equal runs one comparison in 20 finds anything: the changes over all levels share one
-    half of that chance, those at the levels the other (Bonferroni; Dunn 1961, Multiple Comparisons
-    among Means). If a metric has changed over all levels, its levels need no such care and have
-    plain 95 % intervals (Fisher's protected least significant difference).
+    The first question is whether a metric that decides got worse over all levels; it has most of
+    the 5 % of false alarms, 0.5 are for whether it got better, 0.5 for all other changes. If
+    the first question is answered by a change, all others have the whole 5 % (the fallback
+    procedure: Wiens 2003, Wiens and Dmitrienko 2005); they share it by Holm's steps.
     """
-    over_all = [
-        change for change in changes if change.spread and change.at is None
-    ]
-    at_levels = [
+    judged = [change for change in changes if change.noise is not None]
+    firsts = find_firsts(judged, asked)
+    for change in firsts:
+        is_less_worse = asked[change.metric]
+        worse = FIRST_WORSE_ALPHA / len(firsts)
+        better = FIRST_BETTER_ALPHA / len(firsts)
+        falls, rises = (worse, better) if is_less_worse else (better, worse)
+        change.judge(falls, rises, is_less_worse)
+    others = [
         change
-        for change in changes
-        if change.spread and change.at is not None
+        for change in judged
+        if not any(change is first for first in firsts)
     ]
-    share = FALSE_ALARM_RATIO / (2 if over_all and at_levels else 1)
-    for change in over_all:
-        change.set_interval(share / len(over_all))
-    moved = {
-        change.metric for change in over_all if change.verdict == "changed"
-    }
-    for change in at_levels:
-        is_protected = change.metric in moved
-        change.set_interval(
-            FALSE_ALARM_RATIO if is_protected else share / len(at_levels)
-        )
+    is_answered = all(
+        change.verdict in ("changed", f"under {WORTH_RATIO:.0%}")
+        for change in firsts
+    )
+    budget = FALSE_ALARM_RATIO if is_answered else OTHERS_ALPHA
+    p_values = [
+        two_sided_p(change.log_ratio or 0.0, change.parts)
+        for change in others
+    ]
+    for change, alpha in zip(others, holm(p_values, budget), strict=True):
+        is_less_worse = change.metric in WORSE_WHEN_LESS
+        change.judge(alpha / 2, alpha / 2, is_less_worse)
 
 
-def known_values(levels: Sequence[Row], metric: str) -> list[float]:
-    column = COLUMNS[metric]
-    return [level[column] for level in levels if (level[column] or 0) > 0]
+def find_firsts(
+    changes: Sequence[Change], asked: Mapping[str, bool]
+) -> list[Change]:
+    """Return the changes that decide: those over all levels, or at the only one."""
+    found = []
+    for metric in asked:
+        own = [change for change in changes if change.metric == metric]
+        whole = [change for change in own if change.at is None]
+        found += whole or (own if len(own) == 1 else [])
+    return found
+
+
+def runs_needed(change: Change, ratio: float = ALIKE_RATIO) -> int | None:
+    """Return how many runs a side would show a change of a metric that decides; None: too many."""
+    if change.noise is None:
+        return None
+    share = sum(1 / count for count in change.noise.runs)
+    variance = sum(part.variance for part in change.parts) / share
+    for count in range(3, MOST_RUNS + 1):
+        part = VariancePart(2 * variance / count, 2 * count - 2)
+        if least_seen((part,), FIRST_WORSE_ALPHA, SEEN_POWER) <= (
+            math.log1p(ratio)
+        ):
+            return count
+    return None
 
 
 def total(levels: Sequence[Row], column: str) -> int:
@@ -229,8 +310,28 @@ def total(levels: Sequence[Row], column: str) -> int:
     return count
 
 
-def error_ratio(levels: Sequence[Row]) -> float | None:
-    """Return the share of failures over all repeats; None if no request ended."""
+def failed_share(levels: Sequence[Row]) -> Share | None:
+    """Return how many requests failed over all repeats and runs; None if none ended."""
     errors, completed = total(levels, "errors"), total(levels, "completed")
-    ended = errors + completed
-    return errors / ended if ended else None
+    return Share(errors, errors + completed) if errors + completed else None
+
+
+def known_shares(found: Comparison) -> dict[int, tuple[Share, Share]]:
+    """Return the failed requests on both sides of each like level."""
+    shares = {}
+    for n in found.shared:
+        old, new = (
+            failed_share(side[n]) for side in (found.before, found.after)
+        )
+        if old and new and n not in found.dead and not found.unlike.get(n):
+            shares[n] = old, new
+    return shares
+
+
+def shed_load(found: Comparison) -> dict[int, tuple[Share, Share]]:
+    """Return the failed requests of each level at which many more fail than before."""
+    return {
+        n: (old, new)
+        for n, (old, new) in known_shares(found).items()
+        if new.ratio - old.ratio > ALIKE_RATIO
+    }

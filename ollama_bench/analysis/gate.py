@@ -1,73 +1,119 @@
-"""Check conditions: each line that comes back fails the run."""
+"""Check conditions: each line that comes back fails the run, or says why nobody can tell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from ollama_bench.analysis.comparison import Change, Comparison, error_ratio
+from ollama_bench.analysis.comparison import (
+    ALIKE_RATIO,
+    FALSE_ALARM_RATIO,
+    WORTH_RATIO,
+    Change,
+    Comparison,
+    known_shares,
+    shed_load,
+)
 from ollama_bench.analysis.conditions import COLUMNS, Condition
-from ollama_bench.analysis.study import Study
-from ollama_bench.analysis.wording import digits
+from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
+from ollama_bench.analysis.wording import digits, join, percent
+from ollama_bench.statistics.multiplicity import holm
+from ollama_bench.statistics.proportions import (
+    Share,
+    difference_interval,
+    fisher_p,
+)
 from ollama_bench.terminal.output import clean_line
 
+FAILED, CANNOT_TELL = 1, 3  # exit codes; 2 is a wrong command line
 TRUE_OF_A_SLEEP = {
     "slept_s",
     "client_limited",
     "client_paused_s",
 }  # figures that a sleep leaves true
+# NULL with so many ended requests: the failures, which are infinite
+INFINITE_FROM = {
+    "ttft_p95_with_errors_s": P95_FLOOR,
+    "ttft_p99_with_errors_s": P99_FLOOR,
+}
+# more failures than chance gives once in 1,000 equal sides
+SHED_ALPHA = 0.001
+
+
+class Line(NamedTuple):
+    """What is said of a condition that did not pass, and the exit code that it asks for."""
+
+    code: int
+    text: str
+
+
+def exit_code(lines: Sequence[Line]) -> int:
+    """Return 0 if nothing is said, 1 if a condition failed, else 3: nobody can tell."""
+    return min((line.code for line in lines), default=0)
 
 
 def check_values(
     studies: Sequence[Study], conditions: Sequence[Condition]
-) -> list[str]:
-    """Return a line for each level past a bound, and for each bound that cannot be checked."""
+) -> list[Line]:
+    """Return a line for each level past a bound, and for each that cannot be checked."""
+    return [
+        line
+        for condition in conditions
+        for line in check_value(condition, studies)
+    ]
+
+
+def check_value(
+    condition: Condition, studies: Sequence[Study]
+) -> list[Line]:
+    levels = [(study, level) for study in studies for level in study.levels]
+    column = COLUMNS.get(condition.metric, condition.metric)
+    if all(value_of(level, column) is None for _, level in levels):
+        text = f"cannot check {condition.text}: no level has it"
+        return [Line(CANNOT_TELL, text)]
     lines = []
-    for condition in conditions:
-        column = COLUMNS.get(condition.metric, condition.metric)
-        levels = [
-            (study, level) for study in studies for level in study.levels
-        ]
-        known = [
-            (study, level)
-            for study, level in levels
-            if level[column] is not None
-        ]
-        if not known:
-            lines.append(f"cannot check {condition.text}: no level has it")
-        else:
-            lines += [
-                f"cannot check {condition.text} at {level['concurrency']} at once: "
-                "no request completed"
-                for _, level in levels
-                if level[column] is None and level["completed"] == 0
-            ]
-        if column not in TRUE_OF_A_SLEEP:
-            lines += [
-                f"cannot check {condition.text} at {level['concurrency']} at once: "
-                "the machine slept"
-                for _, level in known
-                if level["slept_s"]
-            ]
-            known = [
-                (study, level)
-                for study, level in known
-                if not level["slept_s"]
-            ]
-        lines += [
-            f"failed: {condition.text} at {level['concurrency']} at once "
-            f"of {clean_line(study.model)} ({digits(level[column])})"
-            for study, level in known
-            if condition.holds(level[column])
-        ]
+    for study, level in levels:
+        value = value_of(level, column)
+        place = f"{condition.text} at {level['concurrency']} at once"
+        if value is None and level["completed"] == 0:
+            text = f"failed: {place}: no request completed"
+            lines.append(Line(FAILED, text))
+        elif doubt := doubt_of(level, column):
+            lines.append(
+                Line(CANNOT_TELL, f"cannot check {place}: {doubt}")
+            )
+        elif value is not None and condition.holds(value):
+            shown = "infinite" if value == float("inf") else digits(value)
+            text = f"failed: {place} of {clean_line(study.model)} ({shown})"
+            lines.append(Line(FAILED, text))
     return lines
+
+
+def value_of(level: Row, column: str) -> float | None:
+    """Return a figure of a level; infinite where failures are counted as that."""
+    value: float | None = level[column]
+    floor = INFINITE_FROM.get(column)
+    if value is None and floor:
+        is_enough = level["completed"] + level["errors"] >= floor
+        return float("inf") if is_enough else None
+    return value
+
+
+def doubt_of(level: Row, column: str) -> str:
+    """Return why a level cannot be held to a bound; "" if it can."""
+    if level["slept_s"] and column not in TRUE_OF_A_SLEEP:
+        return "the machine slept"
+    if level["status"] != "finished":
+        return "it was interrupted"
+    return "" if value_of(level, column) is not None else "not known"
 
 
 def check_changes(
     found: Comparison, conditions: Sequence[Condition]
-) -> list[str]:
-    """Return a line for each change past a bound that is not noise, and for each dead level.
+) -> list[Line]:
+    """Return a line for each change past a bound, each dead level and all that cannot be checked.
 
-    A bound that cannot be checked fails, too.
+    A change past a bound fails if it is more than chance; else nobody can tell.
     """
     return [
         line
@@ -76,75 +122,153 @@ def check_changes(
     ]
 
 
-def check_change(condition: Condition, found: Comparison) -> list[str]:
+def check_change(condition: Condition, found: Comparison) -> list[Line]:
     lines = []
     for n in found.dead:
         now = "none" if n in found.after else "not measured"
-        lines.append(
-            f"failed: {condition.text} at {n} at once: had replies, now {now}"
+        text = f"{condition.text} at {n} at once: had replies, now {now}"
+        lines.append(Line(FAILED, f"failed: {text}"))
+    for n in sorted(found.unfinished - set(found.shared)):
+        text = (
+            f"{condition.text} at {n} at once: it has not come to its end"
         )
+        lines.append(Line(CANNOT_TELL, f"cannot check {text}"))
+    lines += check_likeness(condition, found)
     if condition.metric == "error_ratio":
         return lines + check_error_ratio(condition, found)
-    return lines + check_metric(condition, found)
+    return (
+        lines
+        + check_shed_load(condition, found)
+        + check_metric(condition, found)
+    )
 
 
-def check_metric(condition: Condition, found: Comparison) -> list[str]:
-    """Return the changes past a bound: those that are more than noise, or whose noise is unknown.
+def check_likeness(condition: Condition, found: Comparison) -> list[Line]:
+    """Return a line for each reason why some levels are not two measurements of one thing."""
+    places: dict[str, list[str]] = {}
+    for n in found.shared:
+        for reason in found.unlike.get(n, ()):
+            places.setdefault(reason, []).append(str(n))
+    return [
+        Line(
+            CANNOT_TELL,
+            f"cannot check {condition.text} at {join(levels)} at once: {reason}",
+        )
+        for reason, levels in places.items()
+    ]
 
-    The latter count only if nothing tells the noise over all levels.
-    """
+
+def check_shed_load(condition: Condition, found: Comparison) -> list[Line]:
+    """Return the levels that answer fewer now: what the rest got says nothing of the lost ones."""
+    lines = []
+    count = len(known_shares(found))
+    for n, (old, new) in shed_load(found).items():
+        place = f"{condition.text} at {n} at once"
+        why = (
+            f"{percent(new.ratio)} of the requests failed, "
+            f"before {percent(old.ratio)}"
+        )
+        if fisher_p(old, new) <= SHED_ALPHA / count:
+            lines.append(Line(FAILED, f"failed: {place}: {why}"))
+        else:
+            lines.append(Line(CANNOT_TELL, f"cannot check {place}: {why}"))
+    return lines
+
+
+def check_metric(condition: Condition, found: Comparison) -> list[Line]:
     changes = [
         change
         for change in found.changes
         if change.metric == condition.metric
+        and change.at not in found.dead
+        and not change.is_unlike
     ]
-    changes = [change for change in changes if change.at not in found.dead]
     if not changes:
-        return [] if found.dead else [on_no_level(condition)]
-    lines = [
-        f"failed: {condition.text} at {change.at} at once: had values, now none"
-        for change in changes
-        if change.verdict == "gone"
-    ]
-    past = [
-        change
-        for change in changes
-        if change.log_ratio is not None and condition.holds(change.ratio)
-    ]
-    lines += [
-        f"failed: {condition.text} {describe_place(change)} ({signed(change.ratio)})"
-        for change in past
-        if change.verdict == "changed"
-    ]
-    if not any(change.at is None for change in changes):
-        lines += [
-            f"cannot check {condition.text} {describe_place(change)} "
-            f"({signed(change.ratio)}): noise unknown"
-            for change in past
-            if change.verdict == "unknown"
-        ]
+        is_said = (
+            found.dead or found.unfinished or any(found.unlike.values())
+        )
+        return [] if is_said else [on_no_level(condition)]
+    lines = []
+    for change in changes:
+        place = f"{condition.text} {describe_place(change)}"
+        if change.verdict == "gone":
+            text = f"failed: {place}: had values, now none"
+            lines.append(Line(FAILED, text))
+        elif is_past(condition, change):
+            lines.append(describe_past(change, place))
     return lines
 
 
-def check_error_ratio(condition: Condition, found: Comparison) -> list[str]:
-    """Return the levels whose error ratio rose or fell past a bound: a difference, not a ratio."""
-    alive = [n for n in found.shared if n not in found.dead]
-    known = []
-    for n in alive:
-        old, new = error_ratio(found.before[n]), error_ratio(found.after[n])
-        if old is not None and new is not None:
-            known.append((n, old, new))
-    if not known:
+def is_past(condition: Condition, change: Change) -> bool:
+    return abs(change.ratio) >= WORTH_RATIO and condition.holds(
+        change.ratio
+    )
+
+
+def describe_past(change: Change, place: str) -> Line:
+    ratio = signed(change.ratio)
+    if change.verdict == "changed":
+        return Line(FAILED, f"failed: {place} ({ratio})")
+    text = f"cannot check {place} ({ratio}): may be chance"
+    if change.least_seen is not None:
+        text += f", a change is seen from {signed(change.least_seen)}"
+    return Line(CANNOT_TELL, text)
+
+
+def check_error_ratio(
+    condition: Condition, found: Comparison
+) -> list[Line]:
+    """Return where the share of failures moved past a bound: a difference, not a ratio.
+
+    It fails if Fisher's test shows a difference. If it does not, nobody can tell where the 95 %
+    interval of the difference (Newcombe) reaches more than 10 points past the bound.
+    """
+    shares: dict[int | None, tuple[Share, Share]] = dict(
+        known_shares(found).items()
+    )
+    if not shares:
         return [] if found.dead else [on_no_level(condition)]
-    return [
-        f"failed: {condition.text} at {n} at once ({digits(old)} to {digits(new)})"
-        for n, old, new in known
-        if condition.holds(new - old)
-    ]
+    if len(shares) > 1:
+        shares[None] = sum_shares(shares)
+    p_values = [fisher_p(old, new) for old, new in shares.values()]
+    levels = holm(p_values, FALSE_ALARM_RATIO)
+    lines = []
+    for (n, (old, new)), p, level in zip(
+        shares.items(), p_values, levels, strict=True
+    ):
+        if not condition.holds(new.ratio - old.ratio):
+            continue
+        place = "over all levels" if n is None else f"at {n} at once"
+        text = f"{condition.text} {place} ({digits(old.ratio)} to {digits(new.ratio)})"
+        if p < level:
+            lines.append(Line(FAILED, f"failed: {text}"))
+        elif is_wide(condition, old, new):
+            text = f"cannot check {text}: may be chance, too few requests"
+            lines.append(Line(CANNOT_TELL, text))
+    return lines
 
 
-def on_no_level(condition: Condition) -> str:
-    return f"cannot check {condition.text}: no level has it on both sides"
+def is_wide(condition: Condition, old: Share, new: Share) -> bool:
+    low, high = difference_interval(old, new)
+    if condition.below:
+        return low < condition.limit - ALIKE_RATIO
+    return high > condition.limit + ALIKE_RATIO
+
+
+def sum_shares(
+    shares: Mapping[int | None, tuple[Share, Share]],
+) -> tuple[Share, Share]:
+    sides = zip(*shares.values(), strict=True)
+    old, new = (
+        Share(sum(one.hits for one in side), sum(one.of for one in side))
+        for side in sides
+    )
+    return old, new
+
+
+def on_no_level(condition: Condition) -> Line:
+    text = f"cannot check {condition.text}: no level has it on both sides"
+    return Line(CANNOT_TELL, text)
 
 
 def describe_place(change: Change) -> str:

@@ -1,4 +1,4 @@
-"""Find the study that the user of --compare means."""
+"""Find the runs that a user names: by number, by label or by model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,31 @@ from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 
 LONGEST_NUMBER = 19  # digits of an id
-LABELLED = (
-    "SELECT id FROM run WHERE label = ? ORDER BY started_unix DESC LIMIT 1"
-)
+MOST_LABELS = 20  # that an error names
+MOST_HISTORY = 50  # earlier runs that tell how much runs vary
+LABELLED = """
+SELECT id FROM run WHERE label = ? AND id IN (SELECT run_id FROM level) ORDER BY id"""
+HAS_RUN = "SELECT 1 FROM level WHERE run_id = ? LIMIT 1"
+LABELS = f"""
+SELECT label FROM run WHERE label IS NOT NULL AND id IN (SELECT run_id FROM level)
+GROUP BY label ORDER BY max(started_unix) DESC LIMIT {MOST_LABELS}"""
+# finished runs of the same arguments, machine, server and label as a run
+EARLIER = """
+SELECT other.id FROM run JOIN run AS other ON other.machine_id = run.machine_id
+  AND other.arguments = run.arguments AND other.label IS run.label
+  AND other.simulated = run.simulated
+  AND other.status = 'finished' AND other.source = 'bench'
+WHERE run.id = :id AND run.source = 'bench'
+  AND EXISTS (SELECT 1 FROM level WHERE run_id = other.id AND model = :model)
+  AND (SELECT group_concat(server_version) FROM target WHERE run_id = other.id)
+    IS (SELECT group_concat(server_version) FROM target WHERE run_id = run.id)
+ORDER BY other.started_unix DESC LIMIT :most"""
 
 
 def find_study(
     database: Database, name: str, models: Sequence[str]
 ) -> Study:
-    """Return the study of a run's number, a run's label (the newest) or a model (its newest run).
+    """Return the study of a run's number, of all runs of a label or of a model (its newest run).
 
     Raises ResultsError if there is none, or several models to choose from.
     """
@@ -37,12 +53,73 @@ def find_study(
 def find_studies(
     database: Database, name: str, models: Sequence[str]
 ) -> list[Study]:
-    if name.isascii() and name.isdecimal() and len(name) <= LONGEST_NUMBER:
-        return selection.choose(database, models, [int(name)])
-    if labelled := list(database.query(LABELLED, [name])):
-        return selection.choose(database, models, [labelled[0]["id"]])
-    studies = selection.choose(database, [name], [])
+    if runs := look_up(database, name):
+        return selection.choose(database, models, runs)
+    try:
+        studies = selection.choose(database, [name], [])
+    except ResultsError as error:
+        raise ResultsError(f"{error}; {list_labels(database)}") from None
     # A or B names a model itself; another MODEL beside it is a mistake
     for model in models:
         selection.match(model, [studies[0].model])
     return studies
+
+
+def find_runs(database: Database, names: Sequence[str]) -> list[int]:
+    """Return the runs of some numbers and labels. Raises ResultsError if one is not known."""
+    found: dict[int, None] = {}
+    for name in names:
+        runs = look_up(database, name)
+        if not runs:
+            raise ResultsError(
+                f"no run {name} in this file; {list_labels(database)}"
+            )
+        found |= dict.fromkeys(runs)
+    return [*found]
+
+
+def look_up(database: Database, name: str) -> list[int]:
+    """Return the run of a number, or all runs of a label; a number may be of no run."""
+    labelled = [row["id"] for row in database.query(LABELLED, [name])]
+    if name.isascii() and name.isdecimal() and len(name) <= LONGEST_NUMBER:
+        number = int(name)
+        is_there = [
+            *database.query(HAS_RUN, [min(number, selection.MOST_ROWS)])
+        ]
+        return [number] if is_there or not labelled else labelled
+    return labelled
+
+
+def list_labels(database: Database) -> str:
+    labels = [row["label"] for row in database.query(LABELS)]
+    return (
+        f"labels are {', '.join(labels)}" if labels else "it has no labels"
+    )
+
+
+def find_history(
+    database: Database, before: Study, after: Study
+) -> list[Study]:
+    """Return earlier runs of this machine that were alike, a study for each group.
+
+    A group has the arguments, the server's version and the label of a run that is compared.
+    """
+    compared = {
+        run["run_id"] for study in (before, after) for run in study.runs
+    }
+    groups: dict[tuple[int, ...], str] = {}
+    for study in (before, after):
+        for run in study.runs:
+            values = {
+                "id": run["run_id"],
+                "model": study.model,
+                "most": MOST_HISTORY,
+            }
+            ids = {row["id"] for row in database.query(EARLIER, values)}
+            groups[tuple(sorted(ids - compared))] = study.model
+    return [
+        study
+        for ids, model in groups.items()
+        if len(ids) > 1
+        for study in selection.choose(database, [model], ids)
+    ]

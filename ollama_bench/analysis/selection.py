@@ -76,7 +76,7 @@ SELECT warm_level_id AS level_id FROM cache_effect JOIN chosen USING (run_id, mo
 UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model)
   WHERE superseded OR is_control"""
 RUNS = """
-SELECT runs.* FROM runs JOIN chosen USING (run_id)
+SELECT runs.*, run.arguments FROM runs JOIN chosen USING (run_id) JOIN run ON run.id = run_id
 WHERE chosen.model = :model ORDER BY started_utc, run_id"""
 TARGETS = """
 SELECT target.* FROM target JOIN chosen USING (run_id, model) WHERE model = :model ORDER BY id"""

@@ -28,20 +28,13 @@ def comparable_rates(study: Study) -> ByConcurrency:
 
     The plain figure of a burst measures its longest reply, so levels are compared by this one.
     """
-    return {} if describe_unlike(study) else study.mean(FULL_LOAD)
+    return {} if has_unlike_replies(study) else study.mean(FULL_LOAD)
 
 
-def describe_unlike(study: Study) -> str:
-    """Say that the replies of some levels are much longer than those of others, if they are."""
-    lengths = study.mean("mean_output_tokens")
-    if not lengths or max(lengths.values()) < UNLIKE_RATIO * min(
-        lengths.values()
-    ):
-        return ""
-    return (
-        f"Replies have {span(list(lengths.values()))} tokens on average, by level: the levels "
-        "did unlike work, so none is called the best (use --tokens N to make them alike)."
-    )
+def has_unlike_replies(study: Study) -> bool:
+    """Tell whether some levels' replies are so much longer that their work is another."""
+    lengths = study.mean("mean_output_tokens").values()
+    return bool(lengths) and max(lengths) >= UNLIKE_RATIO * min(lengths)
 
 
 def describe_order(study: Study) -> str:

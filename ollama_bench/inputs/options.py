@@ -235,7 +235,7 @@ JUDGING = Group(
         Option(
             "--fail-if",
             "COND",
-            "exit 1 if a level meets it: 'ttft>2', 'error_ratio>0'",
+            "exit 1 if a level meets it, 3 if unknown: 'ttft>2'",
             repeats=True,
             is_measured=False,
         ),

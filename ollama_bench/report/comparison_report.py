@@ -1,52 +1,167 @@
-"""Print a comparison of two studies on the terminal."""
+"""Compare two sides and print it on the terminal."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
 
+from sqlite_utils import Database
+
+from ollama_bench.analysis import (
+    comparability,
+    comparison,
+    gate,
+    run_lookup,
+)
+from ollama_bench.analysis.change_noise import LEVEL_RATIO
+from ollama_bench.analysis.comparability import Difference
 from ollama_bench.analysis.comparison import (
-    FEWEST,
+    ALIKE_RATIO,
     Change,
     Comparison,
     total,
 )
-from ollama_bench.analysis.conditions import COMPARED
+from ollama_bench.analysis.conditions import COMPARED, Condition
 from ollama_bench.analysis.gate import signed
 from ollama_bench.analysis.study import Study
-from ollama_bench.analysis.wording import digits
+from ollama_bench.analysis.wording import digits, percent
+from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, shorten
 
-HEADING = "\nat once  what            before    after   change  95 % interval      verdict"
+HEADING = "\nat once  what            before    after   change  interval         verdict"
 LINE_CELLS = 79
+MOST_RUNS_NAMED = 5
+
+
+def compare(
+    database: Database,
+    a: str,
+    b: str,
+    models: Sequence[str],
+    conditions: Sequence[Condition],
+) -> list[gate.Line]:
+    """Print every change from A to B; return what is said of the conditions.
+
+    A and B are run numbers, labels or models. Raises ResultsError if there is nothing to compare.
+    """
+    before = run_lookup.find_study(database, a, models)
+    after = run_lookup.find_study(database, b, models)
+    differences = comparability.find_differences(database, before, after)
+    found = comparison.compare_studies(
+        before,
+        after,
+        {
+            condition.metric: condition.below
+            for condition in conditions
+            if condition.is_change
+        },
+        comparability.reasons_by_level(differences),
+        run_lookup.find_history(database, before, after),
+    )
+    if not set(before.by_concurrency()) & set(after.by_concurrency()):
+        raise ResultsError(
+            f"{a} and {b} share no level: nothing to compare"
+        )
+    print_comparison(before, after, differences, found)
+    return gate.check_changes(found, conditions)
 
 
 def print_comparison(
-    before: Study, after: Study, doubts: Sequence[str], found: Comparison
+    before: Study,
+    after: Study,
+    differences: Sequence[Difference],
+    found: Comparison,
 ) -> None:
     """Print what is compared, what speaks against it, and every change."""
     print_wrapped(f"from {describe_study(before)}")
     print_wrapped(f"to   {describe_study(after)}")
-    for doubt in doubts:
-        print_wrapped(f"! {doubt}")
+    for text in describe_shed_load(found):
+        print_wrapped(f"! {text}")
+    for difference in differences:
+        print_wrapped(f"! {difference.text}")
     print(HEADING)
     for n in [*found.shared, None]:
         for line in lines_at(n, found):
             print(line)
     print_unshared(found)
-    if any(change.verdict == "unknown" for change in found.changes):
-        print(
-            f"\nunknown: fewer than {FEWEST} measurements on a side; "
-            f"use {name_program('bench')} --repeat {FEWEST}"
+    print_conclusion(found)
+
+
+def describe_shed_load(found: Comparison) -> list[str]:
+    """Return where fewer of the requests were answered than before."""
+    return [
+        f"to failed {percent(new.ratio)} of its requests at {n} at once, "
+        f"from {percent(old.ratio)}: waits and speeds are those of the rest"
+        for n, (old, new) in comparison.shed_load(found).items()
+    ]
+
+
+def print_conclusion(found: Comparison) -> None:
+    """Print what the changes amount to, and what would show more."""
+    judged = [change for change in found.changes if change.noise]
+    if not judged:
+        print("\nNothing is alike on both sides: no change can be told.")
+        return
+    whole = [change for change in judged if change.at is None] or judged
+    first = next(
+        (
+            change
+            for change in whole
+            if change.metric == "output_tokens_per_s"
+        ),
+        whole[0],
+    )
+    text = describe_noise(first)
+    if not any(change.verdict == "changed" for change in judged):
+        text = f"No difference shown. {text}"
+    if any(change.verdict == "cannot tell" for change in judged):
+        text += f" {describe_need(first)}"
+    print()
+    print(textwrap.fill(text, LINE_CELLS))
+
+
+def describe_noise(change: Change) -> str:
+    """Say what is taken for chance."""
+    if change.noise is None:
+        return ""
+    old, new = change.noise.runs
+    ratio = percent(change.noise.run_ratio)
+    sides = "two runs" if old == new == 1 else f"{old} and {new} runs"
+    what = COMPARED[change.metric]
+    if change.noise.known_by == "runs":
+        return f"Between {sides}: {what} varies by {ratio} from run to run."
+    if change.noise.known_by == "history":
+        return (
+            f"Between {sides}: earlier runs of this machine vary by {ratio} "
+            f"({what})."
         )
+    return (
+        f"Between {sides}: how much runs vary here is not known, {ratio} is "
+        f"assumed, and {percent(LEVEL_RATIO)} or more for a level measured once."
+    )
+
+
+def describe_need(change: Change) -> str:
+    """Say how many runs a side would show a change of 10 %."""
+    what, size = COMPARED[change.metric], percent(ALIKE_RATIO)
+    count = comparison.runs_needed(change)
+    if count is None:
+        return f"No number of runs below {comparison.MOST_RUNS} would show {size} in {what}."
+    return (
+        f"{count} runs a side would show {size} in {what} over all levels "
+        f"({name_program('bench')} --label A ..., --label B ...). "
+        "'seen from' is the least change that would have shown in 4 of 5 cases."
+    )
 
 
 def describe_study(study: Study) -> str:
     runs = [
         f"run {run['run_id']} ({shorten(str(run['label']))})"
-        for run in study.runs
+        for run in study.runs[:MOST_RUNS_NAMED]
     ]
+    if len(study.runs) > MOST_RUNS_NAMED:
+        runs.append(f"{len(study.runs) - MOST_RUNS_NAMED} more")
     return f"{shorten(study.model)}: {', '.join(runs)}"
 
 
@@ -83,11 +198,18 @@ def change_line(change: Change) -> str:
         )
     ratio = "" if change.log_ratio is None else signed(change.ratio)
     interval = ""
-    if change.interval is not None:
+    if change.verdict == "cannot tell" and change.least_seen is not None:
+        interval = f"seen from {whole(change.least_seen)}"
+    elif change.interval is not None:
         interval = " to ".join(map(signed, change.interval))
     what = COMPARED[change.metric]
-    figures = f"{before:>8} {after:>8} {ratio:>8}  {interval:<18}"
+    figures = f"{before:>8} {after:>8} {ratio:>8}  {interval:<16}"
     return f"{place:>7}  {what:<13} {figures} {change.verdict}"
+
+
+def whole(ratio: float) -> str:
+    """Write a change in whole per cent."""
+    return f"{ratio:+.0%}" if ratio < 10 else signed(ratio)
 
 
 def print_unshared(found: Comparison) -> None:

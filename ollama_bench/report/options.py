@@ -23,7 +23,8 @@ class Settings:
     """Everything one start of analyze.py was told."""
 
     models: tuple[str, ...]  # empty: all
-    runs: tuple[int, ...]  # empty: the newest finished one of each model
+    # numbers or labels; empty: the newest finished one of each model
+    runs: tuple[str, ...]
     db: str
     objectives: dict[str, float] | None  # None: those of the run
     price: EnergyPrice | None
@@ -91,11 +92,10 @@ def add_files(add: Add) -> None:
     )
     add(
         "--run",
-        type=int,
         action="append",
         default=[],
-        metavar="N",
-        help="these runs instead of the newest finished one of each model",
+        metavar="RUN",
+        help="these runs, by number or label, instead of the newest finished one of each model",
     )
     add(
         "--db",
@@ -122,7 +122,7 @@ def add_judging(add: Add) -> None:
         "--compare",
         nargs=2,
         metavar=("A", "B"),
-        help="what changed from A to B: run numbers, labels or models",
+        help="what changed from A to B: run numbers, labels (all runs of each) or models",
     )
     add(
         "--fail-if",
@@ -130,8 +130,8 @@ def add_judging(add: Add) -> None:
         action="append",
         default=[],
         metavar="COND",
-        help="exit 1 if it holds: with --compare 'output_tokens_per_s<-5%%' or "
-        "'error_ratio>0.01' (a rise), without it 'ttft>2'",
+        help="exit 1 if it holds, 3 if nobody can tell: with --compare "
+        "'output_tokens_per_s<-5%%' or 'error_ratio>0.01' (a rise), without it 'ttft>2'",
     )
 
 

@@ -238,5 +238,5 @@ def judge_run(settings: Settings, database: Database, run_id: int) -> int:
     ]
     lines = gate.check_values(studies, conditions)
     for line in lines:
-        print(line)
-    return int(bool(lines))
+        print(line.text)
+    return gate.exit_code(lines)

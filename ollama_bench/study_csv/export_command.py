@@ -25,7 +25,7 @@ import argparse
 import sqlite3
 from pathlib import Path
 
-from ollama_bench.analysis import selection
+from ollama_bench.analysis import run_lookup, selection
 from ollama_bench.privilege.sudo import PrivilegeError, drop_root
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
@@ -60,14 +60,18 @@ def fail(message: str) -> int:
 
 
 def export(
-    path: str, models: list[str], run_ids: list[int], folder: Path
+    path: str, models: list[str], runs: list[str], folder: Path
 ) -> int:
     """Write the CSV files and return how many there are. Raises ResultsError, OSError."""
     database = connect(path, readonly=True)
     try:
         refuse_damage(database)
         return write(
-            database, selection.choose(database, models, run_ids), folder
+            database,
+            selection.choose(
+                database, models, run_lookup.find_runs(database, runs)
+            ),
+            folder,
         )
     finally:
         database.close()
@@ -93,11 +97,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--run",
-        type=int,
         action="append",
         default=[],
-        metavar="N",
-        help="these runs instead of the newest finished one of each model",
+        metavar="RUN",
+        help="these runs, by number or label, instead of the newest finished one of each model",
     )
     add(
         "--db",

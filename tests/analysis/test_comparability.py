@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from ollama_bench.analysis.comparability import (
+    describe_unlike_levels,
+    undisturbed_part,
+)
 from ollama_bench.storage.connection import connect
 from tests.support.comparisons import lines, row
-from tests.support.studies import change
+from tests.support.studies import change, made_of, read
 
 LEVELS = (1, 2, 4, 8)
 
@@ -155,4 +159,48 @@ def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
     )
     assert row(said, 8, "tokens/s each") and not any(
         "%" in line for line in said if line.startswith(f"{4:>7}  ")
+    )
+
+
+@pytest.mark.parametrize(
+    "columns, said",
+    [
+        ({}, ""),
+        (
+            {"mean_output_tokens": {1: 100, 2: 110, 4: 300}},
+            "mean replies have 100 to 300 tokens",
+        ),
+        (
+            {"client_limited": {4: 1}},
+            "at 4 at once: this client was the bottleneck",
+        ),
+        (
+            {"cache": {1: "cold", 2: "cold", 4: "warm"}},
+            "cold cache and warm",
+        ),
+    ],
+)
+def test_levels_of_one_run_that_are_not_alike_are_told(columns, said):
+    same = {
+        "load": dict.fromkeys((1, 2, 4), "burst"),
+        "cache": dict.fromkeys((1, 2, 4), "cold"),
+        "completed": dict.fromkeys((1, 2, 4), 4),
+    }
+    study = made_of({1: 10.0, 2: 20.0, 4: 90.0}, **(same | columns))
+    text = describe_unlike_levels(study)
+    assert said in text and bool(text) == bool(said)
+    kept = {
+        level["concurrency"] for level in undisturbed_part(study).levels
+    }
+    assert kept == ({1, 2} if "client_limited" in columns else {1, 2, 4})
+
+
+def test_no_level_is_best_that_this_client_limited(write):
+    path = write("one", levels=LEVELS)
+    limit = "UPDATE level SET client_limited = 1 WHERE concurrency = 8"
+    assert "Throughput at full load is best at 8" in read(path)[1]
+    said = read(path, limit)[1]
+    assert (
+        "Throughput at full load is best at 8" not in said
+        and "The levels are not alike" in said
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from ollama_bench.analysis.run_lookup import find_history, find_study
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.comparisons import run
+from tests.support.studies import change
 
 LEVELS = (1, 2, 4, 8)
 
@@ -61,3 +63,57 @@ def test_runs_of_several_models_are_compared_one_model_at_a_time(
     assert "no model gamma:7b" in capsys.readouterr().err
     assert run(results, "beta:7b", "--compare", "alpha:7b", "3") == 1
     assert "no model beta:7b" in capsys.readouterr().err
+
+
+def test_an_unknown_name_lists_the_labels(pair, capsys):
+    for arguments in (("--run", "x"), ("--compare", "before", "x")):
+        assert run(pair, *arguments) == 1
+        error = capsys.readouterr().err
+        assert (
+            "labels are after, before" in error and error.count("\n") == 1
+        )
+
+
+def test_a_label_names_all_its_runs_wherever_a_run_is_named(write, capsys):
+    for label in ("night", "night", "7"):
+        results = write(label, levels=LEVELS)
+    assert run(results, "--run", "night") == 0
+    said = capsys.readouterr().out
+    assert "run 1, night" in said and "run 2, night" in said
+    assert run(results, "--run", "7") == 0
+    assert "run 3, 7" in capsys.readouterr().out
+    assert run(results, "--compare", "night", "7") == 0
+    said = capsys.readouterr().out
+    assert "run 1 (night), run 2 (night)" in said and "run 3 (7)" in said
+
+
+def test_history_is_of_the_same_machine_arguments_server_and_label(
+    write, capsys
+):
+    for _ in range(7):
+        results = write("night", levels=LEVELS)
+    results = write("after", levels=LEVELS)
+    change(
+        results,
+        "UPDATE run SET machine_id = 1",
+        "UPDATE run SET machine_id = 2 WHERE id = 2",
+        "UPDATE run SET arguments = '{}' WHERE id = 3",
+        "UPDATE run SET label = 'other' WHERE id = 4",
+        "UPDATE target SET server_version = '9' WHERE run_id = 5",
+    )
+    database = connect(results)
+    sides = [find_study(database, name, []) for name in ("1", "after")]
+    (group,) = find_history(database, *sides)
+    database.close()
+    assert [row["run_id"] for row in group.runs] == [6, 7]
+
+
+def test_what_earlier_runs_say_of_the_noise_is_told(write, capsys):
+    for seed in range(6):
+        results = write("night", levels=LEVELS, seed=seed)
+    write("after", rate=37.0, levels=LEVELS)
+    change(results, "UPDATE run SET machine_id = 1")
+    bound = ("--fail-if", "output_tokens_per_s<-5%")
+    assert run(results, "--compare", "1", "after", *bound) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Between two runs: earlier runs of this machine vary by" in said

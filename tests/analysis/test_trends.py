@@ -9,7 +9,6 @@ from ollama_bench.analysis.trends import (
     describe_law,
     describe_order,
     describe_throughput,
-    describe_unlike,
     describe_waits,
 )
 from tests.support.studies import THROUGHPUT, made_of
@@ -73,10 +72,6 @@ def test_no_level_is_the_best_where_replies_are_unlike():
         mean_output_tokens={1: 50.0, 4: 400.0, 8: 90.0},
     )
     assert describe_best(study) == "" == describe_throughput(study)
-    assert describe_unlike(study).startswith(
-        "Replies have 50 to 400 tokens on average, by level: "
-    )
-    assert describe_unlike(made_of({1: 40.0, 4: 80.0})) == ""
 
 
 @pytest.mark.parametrize(
