@@ -15,7 +15,7 @@ def record(outcome):
     """The row of the table reply that an outcome leaves."""
     writer = Mock()
     kept = SimpleNamespace(writer=writer, origin_ns=0)
-    LevelRecorder(kept, 1, None, Mock(), Mock()).ended(outcome)
+    LevelRecorder(kept, 1, None, Mock(), Mock(), Mock()).ended(outcome)
     rows = dict(call.args for call in writer.add.call_args_list)
     return rows.get("reply")
 

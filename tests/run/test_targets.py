@@ -1,6 +1,7 @@
 """Models on servers: one that vanishes between two levels, what is known of one before."""
 
 import types
+from unittest.mock import Mock
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_a_resumed_run_makes_prompts_as_it_did_before(stored, expected):
     row |= dict(zip(CALIBRATION_COLUMNS, stored, strict=True))
     record = types.SimpleNamespace(id=1, rows=lambda *_: [row])
     request = types.SimpleNamespace(models=["m"], prompt_tokens=500)
-    made = Targets(record, [server], request, *[None] * 4)
+    made = Targets(record, [server], request, None, None, Mock(), None)
     assert made.facts("m", server).calibration == expected
     # measured without one before: it stays so, and nothing is asked
     made._calibrate(server, "m", 1)

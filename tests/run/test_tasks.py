@@ -8,6 +8,7 @@ from ollama_bench.inputs import prompts
 from ollama_bench.inputs.prompt_entry import read_entry
 from ollama_bench.load.attempt import Outcome
 from ollama_bench.protocols.registry import PROTOCOLS
+from ollama_bench.run.targets import TargetFacts
 from ollama_bench.run.tasks import Conversation
 
 URL = "http://127.0.0.1:1"
@@ -19,12 +20,18 @@ RESULT = {"role": "tool", "tool_call_id": "c", "content": "7"}
 def converse(entry, api="ollama", prefix=None):
     """The conversation of an entry of a file of prompts."""
     request = SimpleNamespace(
-        tokens=9, think=None, model_options={"seed": 1}
+        tokens=9,
+        think=None,
+        model_options={"seed": 1},
+        prompt_tokens=None,
     )
     server = SimpleNamespace(
         protocol=PROTOCOLS[api], url=URL, headers={}, secret=None
     )
-    targets = SimpleNamespace(id=lambda model, server: 1)
+    targets = SimpleNamespace(
+        id=lambda model, server: 1,
+        facts=lambda model, server: TargetFacts(),
+    )
     prompt = (
         prompts.ask(entry)
         if isinstance(entry, str)

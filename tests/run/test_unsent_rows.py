@@ -40,7 +40,7 @@ class Counted:
 def record_unsent(unsent, sent):
     writer = Counted()
     record = types.SimpleNamespace(origin_ns=S, writer=writer)
-    recorder = LevelRecorder(record, 2, None, None, None)
+    recorder = LevelRecorder(record, 2, None, None, None, None)
     recorder._begun.update(range(1, sent + 1))
     recorder._add_unsent(
         types.SimpleNamespace(started_ns=3 * S, unsent=unsent)
