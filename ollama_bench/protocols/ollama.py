@@ -29,6 +29,7 @@ class Ollama:
     key_variable: str | None = None
     start_advice = "start Ollama (ollama serve)"
     download_command = "ollama pull"
+    ready_path = "/api/version"
     path = "/api/generate"
     chat_path = "/api/chat"
     last_line_marks = (b"true",)

@@ -32,6 +32,7 @@ class OpenAI:
     key_variable = "OPENAI_API_KEY"
     start_advice = "start the server"
     download_command: str | None = None
+    ready_path = "/v1/models"
     path = chat_path = "/v1/chat/completions"
     last_line_marks = (END_MARK,)
 

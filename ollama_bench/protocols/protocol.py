@@ -83,6 +83,10 @@ class ServerProtocol(Protocol):
         """What downloads a model, where a server has many and knows each by its name."""
 
     @property
+    def ready_path(self) -> str:
+        """A path that a server answers with 503 for as long as it loads its model."""
+
+    @property
     def path(self) -> str:
         """The path of a request for one prompt."""
 

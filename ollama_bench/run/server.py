@@ -180,9 +180,10 @@ class Server:
         return f"; {hint}" if hint else ""
 
     def answers(self) -> bool:
-        """Tell whether it answers; 503 is a server that still loads its model."""
+        """Tell whether it is ready; 503 is a server that still loads its model."""
+        path = self.protocol.ready_path
         try:
-            return self.get_json("/", within_s=ALIVE_S)[0] not in (0, 503)
+            return self.get_json(path, within_s=ALIVE_S)[0] not in (0, 503)
         except ServerError:
             return False
 

@@ -131,8 +131,14 @@ def test_an_answer_that_drips_is_cut(before, monkeypatch):
     [("200 OK", True), ("404 Not Found", True), ("503 Loading", False)],
 )
 def test_a_server_that_loads_its_model_does_not_answer(status, is_ready):
-    head = f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
-    with raw_server(lambda sock, _: sock.sendall(head)) as url:
+    """A llama-server has a page for people meanwhile."""
+
+    def answer(sock, path):
+        line = "200 OK" if path == "/" else status
+        head = f"HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\n{{}}"
+        sock.sendall(head.encode())
+
+    with raw_server(answer) as url:
         assert ask(url, lambda made: made.answers()) is is_ready
 
 
