@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import signal
 import sys
 import tempfile
 
@@ -43,6 +44,8 @@ NAMES = [check.__name__.removeprefix("check_") for check in CHECKS]
 def main(argv: list[str] | None = None) -> int:
     """Run the battery and return the exit code."""
     options = make_parser().parse_args(argv)
+    # a server that was started ends with us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="real-servers-"))
     try:
         servers = read_settings(options.servers)
