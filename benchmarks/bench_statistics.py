@@ -74,11 +74,14 @@ def format_row(name: str, finding: Finding) -> str:
 
 
 def format_promise(finding: Finding) -> str:
-    if finding.at_most >= 1.0:
-        return f"at least {finding.at_least:.0%}"
-    if finding.at_least <= 0.0:
-        return f"at most {finding.at_most:.0%}"
-    return f"{finding.at_least:.0%} to {finding.at_most:.0%}"
+    least, most = finding.at_least * 100, finding.at_most * 100
+    if least <= 0 and most >= 100:
+        return "none"
+    if most >= 100:
+        return f"at least {least:g} %"
+    if least <= 0:
+        return f"at most {most:g} %"
+    return f"{least:g} to {most:g} %"
 
 
 if __name__ == "__main__":
