@@ -133,9 +133,9 @@ def describe_sample(levels: Sequence[Row]) -> str:
     count = sum(level["completed"] for level in levels)
     times = f" in {len(levels)} measurements" if len(levels) > 1 else ""
     lengths = [
-        level["mean_output_tokens"]
+        level["output_tokens_mean"]
         for level in levels
-        if level["mean_output_tokens"] is not None
+        if level["output_tokens_mean"] is not None
     ]
     replies = f"; replies of {span(lengths)} tokens" if lengths else ""
     return f"n = {count}{times}{replies}"

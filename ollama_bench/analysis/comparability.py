@@ -41,6 +41,8 @@ ASKED = {
     "duration": "--duration",
     "ramp": "--ramp",
 }
+# column of a level: their mean tokens
+LENGTHS = {"replies": "output_tokens_mean", "prompts": "prompt_tokens_mean"}
 # the mean lengths of two levels of the same work, longer to shorter
 UNLIKE_LENGTH_RATIO = 1.25
 LONGEST_VALUE = 30  # characters
@@ -236,7 +238,11 @@ def describe_unlike_levels(study: Study) -> str:
         find.text.removeprefix("it was disturbed ")
         for find in find_disturbances("it", study)
     ]
-    lengths = [*filter(None, map(reply_length, groups.values()))]
+    means = (
+        mean_length(levels, LENGTHS["replies"])
+        for levels in groups.values()
+    )
+    lengths = [*filter(None, means)]
     if lengths and is_unlike_length(min(lengths), max(lengths)):
         reasons.append(f"mean replies have {span(lengths)} tokens")
     for describe in (describe_loads, describe_caches):
@@ -250,14 +256,14 @@ def describe_unlike_levels(study: Study) -> str:
 
 def compare_lengths(before: Study, after: Study) -> list[Difference]:
     """Return where replies or prompts of one side are longer than those of the other."""
-    found: dict[str, dict[int, str]] = {"replies": {}, "prompts": {}}
+    found: dict[str, dict[int, str]] = {what: {} for what in LENGTHS}
     new_levels = after.by_concurrency()
     for n, old_levels in before.by_concurrency().items():
-        for what, measure in (
-            ("replies", reply_length),
-            ("prompts", prompt_length),
-        ):
-            old, new = measure(old_levels), measure(new_levels.get(n, []))
+        for what, column in LENGTHS.items():
+            old, new = (
+                mean_length(levels, column)
+                for levels in (old_levels, new_levels.get(n, []))
+            )
             if old and new and is_unlike_length(old, new):
                 found[what][n] = f"{digits(old)} against {digits(new)}"
     return [
@@ -278,36 +284,16 @@ def is_unlike_length(one: float, other: float) -> bool:
     return max(one, other) > UNLIKE_LENGTH_RATIO * min(one, other)
 
 
-def reply_length(levels: Sequence[Row]) -> float | None:
-    """Return the mean tokens of the completed replies; None if not known of one level."""
-    return mean_length(
-        [
-            (level.get("mean_output_tokens"), level["completed"])
-            for level in levels
-            if level["completed"]
-        ]
-    )
-
-
-def prompt_length(levels: Sequence[Row]) -> float | None:
-    """Return the mean tokens of a prompt that was answered; None if not known."""
-    known = []
+def mean_length(levels: Sequence[Row], column: str) -> float | None:
+    """Return the mean tokens of the completed requests; None if not known of one level."""
+    whole, requests = 0.0, 0
     for level in levels:
-        tokens, count = level.get("prompt_tokens"), level["completed"]
-        if count:
-            known.append((tokens / count if tokens else None, count))
-    return mean_length(known)
-
-
-def mean_length(
-    known: Sequence[tuple[float | None, int]],
-) -> float | None:
-    whole = 0.0
-    for tokens, count in known:
-        if tokens is None:
+        if not level["completed"]:
+            continue
+        if level[column] is None:
             return None
-        whole += tokens * count
-    requests = sum(count for _, count in known)
+        whole += level[column] * level["completed"]
+        requests += level["completed"]
     return whole / requests if requests else None
 
 

@@ -33,7 +33,7 @@ def comparable_rates(study: Study) -> ByConcurrency:
 
 def has_unlike_replies(study: Study) -> bool:
     """Tell whether some levels' replies are so much longer that their work is another."""
-    lengths = study.mean("mean_output_tokens").values()
+    lengths = study.mean("output_tokens_mean").values()
     return bool(lengths) and max(lengths) >= UNLIKE_RATIO * min(lengths)
 
 

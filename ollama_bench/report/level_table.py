@@ -47,7 +47,6 @@ COLUMNS = (
     Column("answered/s", "answered_per_s", digits),
     Column("undecided", "undecided_requests", write_count),
     Column("at full load", "full_load_tokens_per_s", digits),
-    Column("tokens a reply", "mean_output_tokens", digits),
     Column("whole reply", "e2e_mean_s", seconds),
     Column("W", "mean_w", digits),
     Column("J/token", "joules_per_output_token", digits),
@@ -83,7 +82,6 @@ DEFINITIONS = (
         "least 90 % of the most streams were active, or the steady part of a load that goes on; "
         "blank where less than a tenth of the tokens came then. Levels are compared by it",
     ),
-    ("tokens a reply", "output tokens of a completed request; the mean"),
     (
         "95 % interval of a mean",
         "over the repeats of a level; without repeats it speaks of this burst alone, whose "

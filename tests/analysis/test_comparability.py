@@ -167,7 +167,7 @@ def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
     [
         ({}, ""),
         (
-            {"mean_output_tokens": {1: 100, 2: 110, 4: 300}},
+            {"output_tokens_mean": {1: 100, 2: 110, 4: 300}},
             "mean replies have 100 to 300 tokens",
         ),
         (
