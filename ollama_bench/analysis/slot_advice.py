@@ -91,14 +91,20 @@ def find_target(study: Study) -> Row | None:
     return newest[0] if len(newest) == 1 else None
 
 
+def is_spilled(target: Row) -> bool:
+    """Return whether a part of the model is known to be outside the GPU's memory."""
+    size, in_gpu = target["size_bytes"], target["vram_bytes"]
+    return bool(size) and in_gpu is not None and in_gpu < size
+
+
 def describe_processor(target: Row) -> str:
     """Say that slots share the processor, if the model runs there; nothing if it does not."""
-    size, on_gpu = target["size_bytes"], target["vram_bytes"]
-    if not size or on_gpu is None or on_gpu >= size:
+    if not is_spilled(target):
         return ""
+    in_gpu = target["vram_bytes"]
     where = (
-        f"{percent(1 - on_gpu / size)} of the model"
-        if on_gpu
+        f"{percent(1 - in_gpu / target['size_bytes'])} of the model"
+        if in_gpu
         else "The model"
     )
     return (
