@@ -16,6 +16,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis.bottlenecks import others_cpu_share
 from ollama_bench.analysis.caveats import OTHERS_CPU_RATIO
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.trends import has_unlike_replies
 from ollama_bench.analysis.wording import digits, join, span
 
 CONDITIONS = {  # column of a level: what its 0 and its 1 mean
@@ -43,7 +44,7 @@ ASKED = {
 }
 # column of a level: their mean tokens
 LENGTHS = {"replies": "output_tokens_mean", "prompts": "prompt_tokens_mean"}
-# the mean lengths of two levels of the same work, longer to shorter
+# the mean lengths of two levels, longer to shorter: beyond this it is told
 UNLIKE_LENGTH_RATIO = 1.25
 LONGEST_VALUE = 30  # characters
 
@@ -214,7 +215,8 @@ def disturbances(study: Study, level: Row) -> list[str]:
     found = []
     if level.get("client_limited"):
         found.append("this client was the bottleneck")
-    if level.get("mean_cpu_ratio") is not None:
+    # a simulated server's speed does not depend on other programs
+    if level.get("mean_cpu_ratio") is not None and not study.simulated:
         share = others_cpu_share(study, level)
         if share >= OTHERS_CPU_RATIO:
             found.append("other programs took CPU time")
@@ -230,7 +232,7 @@ def undisturbed_part(study: Study) -> Study:
 
 
 def describe_unlike_levels(study: Study) -> str:
-    """Say why levels of one study are not alike, so that none is called better; "" if they are."""
+    """Say why levels of one study are not alike, and what that means; "" if they are."""
     groups = study.by_concurrency()
     if len(groups) < 2:
         return ""
@@ -251,7 +253,10 @@ def describe_unlike_levels(study: Study) -> str:
             reasons.append(words)
     if not reasons:
         return ""
-    return f"The levels are not alike ({'; '.join(reasons)}): {MAY_MATTER}."
+    meaning = MAY_MATTER
+    if has_unlike_replies(study):
+        meaning = "their throughput is not compared"
+    return f"The levels are not alike ({'; '.join(reasons)}): {meaning}."
 
 
 def compare_lengths(before: Study, after: Study) -> list[Difference]:
