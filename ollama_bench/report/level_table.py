@@ -88,6 +88,11 @@ DEFINITIONS = (
         "requests share the state of the machine. The wider of Student's and of Cox's for a "
         "log-normal law",
     ),
+    (
+        "tokens/chunk",
+        "output tokens / chunks, where the server counts tokens: above 1 with speculative "
+        "decoding, or where a server holds text back",
+    ),
     ("requests/s", "completed requests / the same time"),
     (
         "offered, answered",
