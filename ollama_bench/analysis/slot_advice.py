@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import FULL_LOAD, Row, Study
 from ollama_bench.analysis.trends import NEAR_BEST_RATIO
 from ollama_bench.analysis.wording import percent
 
@@ -46,7 +46,7 @@ def advise_slots(study: Study, seen: int) -> str:
     if on_gpu := describe_processor(target):
         return on_gpu
     slots: int = target["slots"] or seen
-    rates = study.mean("output_tokens_per_s")
+    rates = study.mean(FULL_LOAD)
     measured = sorted(n for n in rates if n <= slots)
     if slots not in measured:
         return f"Measure {slots} at once: more slots help only if throughput still rises there"
