@@ -125,12 +125,12 @@ def show_cuts(level: Row, screen: Console) -> None:
     if level["prompts_cut"]:
         screen.warn(
             f"{INDENT}the server cut {level['prompts_cut']} prompts: it counted "
-            f"{level['prompt_tokens_mean']:,.0f} tokens on average; they are not served"
+            f"{level['prompt_tokens_mean']:,.0f} tokens on average; they do not count as served"
         )
     if level["replies_cut"]:
         screen.warn(
             f"{INDENT}{level['replies_cut']} replies ended at the end of the context; "
-            "they are not served"
+            "they do not count as served"
         )
 
 
