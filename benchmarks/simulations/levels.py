@@ -186,7 +186,7 @@ def make_study(rates: Sequence[float], control: float | None) -> Study:
         "errors": 0,
         "requests": 1,
         "load": "burst",
-        "mean_output_tokens": 60.0,
+        "output_tokens_mean": 60.0,
         "tokens_per_s_mean": None,
         "hot_samples": None,
         "mean_gpu_mhz": None,

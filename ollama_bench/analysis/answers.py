@@ -14,7 +14,10 @@ from ollama_bench.analysis.comparability import (
 )
 from ollama_bench.analysis.drift import describe_drift
 from ollama_bench.analysis.energy import describe_efficiency
-from ollama_bench.analysis.offered import describe_offered
+from ollama_bench.analysis.offered import (
+    describe_offered,
+    describe_pool_waits,
+)
 from ollama_bench.analysis.service import (
     NO_SERVICE,
     Objectives,
@@ -116,11 +119,7 @@ def describe_rate(
     if service.undecided:
         parts.append(describe_undecided(service))
     if level["pool_waits"]:
-        places = level["concurrency"]
-        parts.append(
-            f"{level['pool_waits']} came due while all {places} places were taken "
-            "(if sent, their wait counts from then)"
-        )
+        parts.append(describe_pool_waits(level))
     if level["never_sent"]:
         parts.append(
             f"{level['never_sent']} of them were never sent before the level ended"
@@ -133,9 +132,9 @@ def describe_sample(levels: Sequence[Row]) -> str:
     count = sum(level["completed"] for level in levels)
     times = f" in {len(levels)} measurements" if len(levels) > 1 else ""
     lengths = [
-        level["mean_output_tokens"]
+        level["output_tokens_mean"]
         for level in levels
-        if level["mean_output_tokens"] is not None
+        if level["output_tokens_mean"] is not None
     ]
     replies = f"; replies of {span(lengths)} tokens" if lengths else ""
     return f"n = {count}{times}{replies}"

@@ -18,6 +18,7 @@ from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
     is_on_this_machine,
+    is_spilled,
 )
 from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
 from ollama_bench.analysis.wording import (
@@ -224,12 +225,6 @@ def spills(study: Study) -> list[Caveat]:
         )
         for text in dict.fromkeys(seen)
     ]
-
-
-def is_spilled(target: Row) -> bool:
-    """Return whether a part of the model is known to be outside the GPU's memory."""
-    size, in_gpu = target["size_bytes"], target["vram_bytes"]
-    return bool(size) and in_gpu is not None and in_gpu < size
 
 
 def lacks_gpu(study: Study, target: Row) -> bool:

@@ -16,6 +16,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis.bottlenecks import others_cpu_share
 from ollama_bench.analysis.caveats import OTHERS_CPU_RATIO
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.trends import has_unlike_replies
 from ollama_bench.analysis.wording import digits, join, span
 
 CONDITIONS = {  # column of a level: what its 0 and its 1 mean
@@ -41,7 +42,9 @@ ASKED = {
     "duration": "--duration",
     "ramp": "--ramp",
 }
-# the mean lengths of two levels of the same work, longer to shorter
+# column of a level: their mean tokens
+LENGTHS = {"replies": "output_tokens_mean", "prompts": "prompt_tokens_mean"}
+# the mean lengths of two levels, longer to shorter: beyond this it is told
 UNLIKE_LENGTH_RATIO = 1.25
 LONGEST_VALUE = 30  # characters
 
@@ -212,7 +215,8 @@ def disturbances(study: Study, level: Row) -> list[str]:
     found = []
     if level.get("client_limited"):
         found.append("this client was the bottleneck")
-    if level.get("mean_cpu_ratio") is not None:
+    # a simulated server's speed does not depend on other programs
+    if level.get("mean_cpu_ratio") is not None and not study.simulated:
         share = others_cpu_share(study, level)
         if share >= OTHERS_CPU_RATIO:
             found.append("other programs took CPU time")
@@ -228,7 +232,7 @@ def undisturbed_part(study: Study) -> Study:
 
 
 def describe_unlike_levels(study: Study) -> str:
-    """Say why levels of one study are not alike, so that none is called better; "" if they are."""
+    """Say why levels of one study are not alike, and what that means; "" if they are."""
     groups = study.by_concurrency()
     if len(groups) < 2:
         return ""
@@ -236,7 +240,11 @@ def describe_unlike_levels(study: Study) -> str:
         find.text.removeprefix("it was disturbed ")
         for find in find_disturbances("it", study)
     ]
-    lengths = [*filter(None, map(reply_length, groups.values()))]
+    means = (
+        mean_length(levels, LENGTHS["replies"])
+        for levels in groups.values()
+    )
+    lengths = [*filter(None, means)]
     if lengths and is_unlike_length(min(lengths), max(lengths)):
         reasons.append(f"mean replies have {span(lengths)} tokens")
     for describe in (describe_loads, describe_caches):
@@ -245,19 +253,22 @@ def describe_unlike_levels(study: Study) -> str:
             reasons.append(words)
     if not reasons:
         return ""
-    return f"The levels are not alike ({'; '.join(reasons)}): {MAY_MATTER}."
+    meaning = MAY_MATTER
+    if has_unlike_replies(study):
+        meaning = "their throughput is not compared"
+    return f"The levels are not alike ({'; '.join(reasons)}): {meaning}."
 
 
 def compare_lengths(before: Study, after: Study) -> list[Difference]:
     """Return where replies or prompts of one side are longer than those of the other."""
-    found: dict[str, dict[int, str]] = {"replies": {}, "prompts": {}}
+    found: dict[str, dict[int, str]] = {what: {} for what in LENGTHS}
     new_levels = after.by_concurrency()
     for n, old_levels in before.by_concurrency().items():
-        for what, measure in (
-            ("replies", reply_length),
-            ("prompts", prompt_length),
-        ):
-            old, new = measure(old_levels), measure(new_levels.get(n, []))
+        for what, column in LENGTHS.items():
+            old, new = (
+                mean_length(levels, column)
+                for levels in (old_levels, new_levels.get(n, []))
+            )
             if old and new and is_unlike_length(old, new):
                 found[what][n] = f"{digits(old)} against {digits(new)}"
     return [
@@ -278,36 +289,16 @@ def is_unlike_length(one: float, other: float) -> bool:
     return max(one, other) > UNLIKE_LENGTH_RATIO * min(one, other)
 
 
-def reply_length(levels: Sequence[Row]) -> float | None:
-    """Return the mean tokens of the completed replies; None if not known of one level."""
-    return mean_length(
-        [
-            (level.get("mean_output_tokens"), level["completed"])
-            for level in levels
-            if level["completed"]
-        ]
-    )
-
-
-def prompt_length(levels: Sequence[Row]) -> float | None:
-    """Return the mean tokens of a prompt that was answered; None if not known."""
-    known = []
+def mean_length(levels: Sequence[Row], column: str) -> float | None:
+    """Return the mean tokens of the completed requests; None if not known of one level."""
+    whole, requests = 0.0, 0
     for level in levels:
-        tokens, count = level.get("prompt_tokens"), level["completed"]
-        if count:
-            known.append((tokens / count if tokens else None, count))
-    return mean_length(known)
-
-
-def mean_length(
-    known: Sequence[tuple[float | None, int]],
-) -> float | None:
-    whole = 0.0
-    for tokens, count in known:
-        if tokens is None:
+        if not level["completed"]:
+            continue
+        if level[column] is None:
             return None
-        whole += tokens * count
-    requests = sum(count for _, count in known)
+        whole += level[column] * level["completed"]
+        requests += level["completed"]
     return whole / requests if requests else None
 
 

@@ -34,7 +34,7 @@ FIRST_QUESTION = {"output_tokens_per_s": True}
 WORSE_WHEN_LESS = {"tokens_per_s", "output_tokens_per_s"}
 WORTH_RATIO = 0.01  # a smaller change is not worth a word, however sure
 ALIKE_RATIO = 0.1  # "no change" is said where more than this is excluded
-SEEN_POWER = 0.8  # in how many of 1 the least change would have been seen
+SEEN_POWER = 0.8  # how probable it is that the least change is seen
 MOST_RUNS = 99  # that are proposed
 
 Groups = dict[int, list[Row]]  # levels by concurrency

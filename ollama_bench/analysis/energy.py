@@ -46,6 +46,11 @@ def find_moved_levels(study: Study) -> list[Row]:
     ]
 
 
+def is_of_gpu(level: Row) -> bool:
+    """Return whether the GPU's watts are known, and no others."""
+    return level["mean_w"] is None and level["gpu_power_w"] is not None
+
+
 def is_gpu_only(level: Row) -> bool:
     """Return whether the energy of a level is that of the GPU and of nothing else."""
     of_gpu = level["gpu_energy_j"]

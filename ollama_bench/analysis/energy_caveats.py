@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ollama_bench.analysis.caveat import Caveat
-from ollama_bench.analysis.energy import find_moved_levels
+from ollama_bench.analysis.energy import find_moved_levels, is_of_gpu
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import digits, list_levels, percent, span
 
@@ -106,11 +106,6 @@ def gpu_alone(study: Study) -> list[Caveat]:
             "Started with sudo, it can be read on most machines",
         )
     ]
-
-
-def is_of_gpu(level: Row) -> bool:
-    """Return whether the GPU's watts are known, and no others."""
-    return level["mean_w"] is None and level["gpu_power_w"] is not None
 
 
 def moved_work(study: Study) -> list[Caveat]:

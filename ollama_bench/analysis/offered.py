@@ -29,6 +29,14 @@ def describe_offered(level: Row) -> str:
     )
 
 
+def describe_pool_waits(level: Row) -> str:
+    """Say how many requests of an open loop found no place when they were due."""
+    return (
+        f"{level['pool_waits']} requests came due while all {level['concurrency']} "
+        "places were taken (if sent, their wait counts from then)"
+    )
+
+
 def describe_overload(level: Row) -> str:
     """Say by how much a level was overloaded, as a line under it."""
     text = describe_offered(level).replace(" (overload)", "")

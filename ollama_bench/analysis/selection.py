@@ -32,10 +32,9 @@ SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, en
   energy.gpu_joules_per_output_token, energy.net_energy_j, energy.system_power_w,
   energy.system_energy_j, energy.system_joules_per_output_token, energy.gpu_coverage_ratio,
   energy.uncovered_most_j, energy.uncounted_tokens,
-  replies.min_output_tokens, replies.mean_output_tokens, replies.max_output_tokens,
+  replies.min_output_tokens, replies.max_output_tokens,
   replies.cut_by_length, replies.cached_tokens, replies.max_load_s, replies.other_model,
-  machine.mean_cpu_ratio, machine.max_memory_used_bytes, machine.swap_change_bytes,
-  machine.server_cpu_cores, machine.server_max_rss_bytes, machine.thermal_samples,
+  machine.mean_cpu_ratio, machine.swap_change_bytes, machine.server_cpu_cores,
   machine.hot_samples, full_load.full_load_tokens_per_s,
   waiting.waiting_s, waiting.waiting_for_slot_s,
   (SELECT sum(slots) FROM target WHERE target.run_id = level_summary.run_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import FULL_LOAD, Row, Study
 from ollama_bench.analysis.trends import NEAR_BEST_RATIO
 from ollama_bench.analysis.wording import percent
 
@@ -46,7 +46,7 @@ def advise_slots(study: Study, seen: int) -> str:
     if on_gpu := describe_processor(target):
         return on_gpu
     slots: int = target["slots"] or seen
-    rates = study.mean("output_tokens_per_s")
+    rates = study.mean(FULL_LOAD)
     measured = sorted(n for n in rates if n <= slots)
     if slots not in measured:
         return f"Measure {slots} at once: more slots help only if throughput still rises there"
@@ -91,14 +91,20 @@ def find_target(study: Study) -> Row | None:
     return newest[0] if len(newest) == 1 else None
 
 
+def is_spilled(target: Row) -> bool:
+    """Return whether a part of the model is known to be outside the GPU's memory."""
+    size, in_gpu = target["size_bytes"], target["vram_bytes"]
+    return bool(size) and in_gpu is not None and in_gpu < size
+
+
 def describe_processor(target: Row) -> str:
     """Say that slots share the processor, if the model runs there; nothing if it does not."""
-    size, on_gpu = target["size_bytes"], target["vram_bytes"]
-    if not size or on_gpu is None or on_gpu >= size:
+    if not is_spilled(target):
         return ""
+    in_gpu = target["vram_bytes"]
     where = (
-        f"{percent(1 - on_gpu / size)} of the model"
-        if on_gpu
+        f"{percent(1 - in_gpu / target['size_bytes'])} of the model"
+        if in_gpu
         else "The model"
     )
     return (

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from ollama_bench.statistics.percentiles import (
+    MIN_VALUES_FOR_P95,
+    MIN_VALUES_FOR_P99,
+)
+
 # of a view: columns and their units are documented in schema.sql
 Row = dict[str, Any]
 
 # the throughput that levels are compared by
 FULL_LOAD = "full_load_tokens_per_s"
-P95_FLOOR, P99_FLOOR = (
-    20,
-    100,
-)  # requests of a level that a percentile needs, as in schema.sql
+# requests of a level that a percentile needs, as in schema.sql
+P95_FLOOR, P99_FLOOR = MIN_VALUES_FOR_P95, MIN_VALUES_FOR_P99
 
 
 @dataclass

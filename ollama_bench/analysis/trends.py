@@ -17,7 +17,7 @@ FALLING_RATIO = 0.95
 # a wait that grows by this factor from one level to the next has jumped ...
 JUMP_RATIO = 3.0
 JUMP_S = 0.5  # ... if people can notice it
-# of the mean reply lengths of two levels: from here on their work is unlike
+# of the mean reply lengths of two levels: from here on their throughput is not compared
 UNLIKE_RATIO = 2.0
 
 ByConcurrency = dict[int, float]
@@ -33,7 +33,7 @@ def comparable_rates(study: Study) -> ByConcurrency:
 
 def has_unlike_replies(study: Study) -> bool:
     """Tell whether some levels' replies are so much longer that their work is another."""
-    lengths = study.mean("mean_output_tokens").values()
+    lengths = study.mean("output_tokens_mean").values()
     return bool(lengths) and max(lengths) >= UNLIKE_RATIO * min(lengths)
 
 
@@ -229,8 +229,7 @@ def describe_law(study: Study) -> str:
 
 def write_range(value: float, interval: Interval) -> str:
     """Write a parameter with its 95 % range."""
-    low, high = digits(interval.low), digits(interval.high)
-    return f"{digits(value)} ({low} to {high})"
+    return f"{digits(value)} ({span(interval)})"
 
 
 def describe_peak(law: Law, rates: ByConcurrency) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
+from ollama_bench.analysis.energy import is_of_gpu
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.charts.axes import (
     aggregate_axis,
@@ -71,8 +72,8 @@ GPU_ENERGY_FIELDS = (
 def draw_energy(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     """Draw watts and joules per token; those of the GPU alone where no more is known."""
     panels = []
-    for field, title, colour in (
-        ENERGY_FIELDS + GPU_ENERGY_FIELDS * is_of_gpu(rows)
+    for field, title, colour in ENERGY_FIELDS + GPU_ENERGY_FIELDS * any(
+        map(is_of_gpu, rows)
     ):
         known = [row for row in rows if row[field] is not None]
         if known:
@@ -81,21 +82,13 @@ def draw_energy(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
     return stack_panels(panels) if panels else None
 
 
-def is_of_gpu(rows: list[Row]) -> bool:
-    """Return whether of some level only the GPU's energy is known."""
-    return any(
-        row["mean_w"] is None and row["gpu_power_w"] is not None
-        for row in rows
-    )
-
-
 def note_on_energy(study: Study, rows: list[Row]) -> str:
     sources = sorted({row["source"] for row in rows if row["source"]})
     if not sources:
         return ""
     alone = (
         " GPU alone: the CPU's share is not known."
-        if is_of_gpu(rows)
+        if any(map(is_of_gpu, rows))
         else ""
     )
     names = ", ".join(sources)

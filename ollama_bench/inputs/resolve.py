@@ -138,7 +138,7 @@ def complete_request(
         hosts, named_by = default_hosts(values["api"], environment)
     values["host"], values["api"] = pair(hosts, values["api"])
     values["option"] = dict(values["option"])
-    if "ollama" in values["api"]:
+    if OLLAMA in values["api"]:
         ollama_options.check_names(values["option"])
     values["think"] = {"on": True, "off": False, None: None}[
         values["think"]
@@ -195,7 +195,7 @@ def check_prompts(values: Values) -> None:
     if values["prompts"]:
         # a damaged file is refused before anything begins
         found = prompts.read(values["prompts"])
-        if "ollama" in values["api"]:
+        if OLLAMA in values["api"]:
             for prompt in found:
                 ollama_options.check_names(prompt.options)
 

@@ -19,7 +19,7 @@ from ollama_bench.analysis.comparison import (
     ALIKE_RATIO,
     Change,
     Comparison,
-    total,
+    failed_share,
 )
 from ollama_bench.analysis.conditions import COMPARED, Condition
 from ollama_bench.analysis.gate import signed
@@ -175,16 +175,15 @@ def lines_at(n: int | None, found: Comparison) -> list[str]:
 
 def failure_lines(n: int, found: Comparison) -> list[str]:
     """Return a line with how many requests failed at a level, of how many; none if none did."""
-    sides = []
-    for levels in (found.before.get(n, []), found.after.get(n, [])):
-        errors, completed = (
-            total(levels, "errors"),
-            total(levels, "completed"),
-        )
-        sides.append((errors, errors + completed))
-    if not any(errors for errors, _ in sides):
+    sides = [
+        failed_share(levels)
+        for levels in (found.before.get(n, []), found.after.get(n, []))
+    ]
+    if not any(share and share.hits for share in sides):
         return []
-    old, new = (f"{errors}/{requests}" for errors, requests in sides)
+    old, new = (
+        f"{share.hits}/{share.of}" if share else "0/0" for share in sides
+    )
     return [f"{n:>7}  {'failed':<13} {old:>8} {new:>8}"]
 
 

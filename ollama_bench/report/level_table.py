@@ -47,7 +47,6 @@ COLUMNS = (
     Column("answered/s", "answered_per_s", digits),
     Column("undecided", "undecided_requests", write_count),
     Column("at full load", "full_load_tokens_per_s", digits),
-    Column("tokens a reply", "mean_output_tokens", digits),
     Column("whole reply", "e2e_mean_s", seconds),
     Column("W", "mean_w", digits),
     Column("J/token", "joules_per_output_token", digits),
@@ -83,12 +82,16 @@ DEFINITIONS = (
         "least 90 % of the most streams were active, or the steady part of a load that goes on; "
         "blank where less than a tenth of the tokens came then. Levels are compared by it",
     ),
-    ("tokens a reply", "output tokens of a completed request; the mean"),
     (
         "95 % interval of a mean",
         "over the repeats of a level; without repeats it speaks of this burst alone, whose "
         "requests share the state of the machine. The wider of Student's and of Cox's for a "
         "log-normal law",
+    ),
+    (
+        "tokens/chunk",
+        "output tokens / chunks, where the server counts tokens: above 1 with speculative "
+        "decoding, or where a server holds text back",
     ),
     ("requests/s", "completed requests / the same time"),
     (

@@ -11,7 +11,11 @@ from typing import Any, TypeVar
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice
 from ollama_bench.inputs import objectives
-from ollama_bench.terminal.command_line import name_program, refuse_nul
+from ollama_bench.terminal.command_line import (
+    add_choice_of_runs,
+    name_program,
+    refuse_nul,
+)
 
 MOST_MONEY = 1e12
 Value = TypeVar("Value")
@@ -84,24 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def add_files(add: Add) -> None:
     """Add what is read, and the folder that is written."""
-    add(
-        "models",
-        nargs="*",
-        metavar="MODEL",
-        help="only these models (default: all)",
-    )
-    add(
-        "--run",
-        action="append",
-        default=[],
-        metavar="RUN",
-        help="these runs, by number or label, instead of the newest finished one of each model",
-    )
-    add(
-        "--db",
-        default="results.db",
-        help="results file (default: results.db)",
-    )
+    add_choice_of_runs(add)
     add(
         "--out",
         default="data",

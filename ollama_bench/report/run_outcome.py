@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 from sqlite_utils import Database
 
 from ollama_bench.analysis import gate, selection
+from ollama_bench.analysis.caveats import CACHED_RATIO
 from ollama_bench.analysis.conditions import parse_condition
 from ollama_bench.analysis.headline import headline
-from ollama_bench.analysis.offered import describe_overload
+from ollama_bench.analysis.offered import (
+    describe_overload,
+    describe_pool_waits,
+)
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import judge as judge_study
 from ollama_bench.inputs.objectives import known_ratio
@@ -34,8 +38,6 @@ if TYPE_CHECKING:
     from ollama_bench.run.record import RunRecord
     from ollama_bench.run.server import Server
 
-# this share of the prompt's tokens more than cold: a chat template alone caches a few
-HIT_RATIO = 0.1
 INDENT = " " * 8
 CHARTS_FOLDER = Path("data")
 
@@ -123,12 +125,12 @@ def show_cuts(level: Row, screen: Console) -> None:
     if level["prompts_cut"]:
         screen.warn(
             f"{INDENT}the server cut {level['prompts_cut']} prompts: it counted "
-            f"{level['prompt_tokens_mean']:,.0f} tokens on average; they are not served"
+            f"{level['prompt_tokens_mean']:,.0f} tokens on average; they do not count as served"
         )
     if level["replies_cut"]:
         screen.warn(
             f"{INDENT}{level['replies_cut']} replies ended at the end of the context; "
-            "they are not served"
+            "they do not count as served"
         )
 
 
@@ -137,10 +139,7 @@ def show_waits(level: Row, screen: Console) -> None:
     if level["overloaded"]:
         screen.warn(f"{INDENT}{describe_overload(level)}")
     if level["load"] == "open" and level["pool_waits"]:
-        screen.warn(
-            f"{INDENT}{level['pool_waits']} requests came due while all {level['concurrency']} "
-            "were in flight: if sent, their wait counts from then"
-        )
+        screen.warn(f"{INDENT}{describe_pool_waits(level)}")
     if level["undecided_requests"]:
         screen.warn(
             f"{INDENT}{level['undecided_requests']} requests were cut before it could be told "
@@ -185,7 +184,7 @@ def show(
 def describe_misses(row: Row) -> str:
     """Return what a row of cache_effect adds if the server's count shows no hits when warm."""
     cold, warm = row["cold_cached_ratio"] or 0.0, row["warm_cached_ratio"]
-    if warm is None or warm - cold >= HIT_RATIO:
+    if warm is None or warm - cold >= CACHED_RATIO:
         return ""
     return f", no hits: {warm:.0%} of the prompt tokens came from it"
 

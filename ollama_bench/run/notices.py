@@ -24,7 +24,7 @@ def warn_of_settings(
             f"ignoring repeated levels: {repeated} (use --repeat N to repeat all)"
         )
     request = settings.request
-    if "num_ctx" in request.model_options and "openai" in request.protocols:
+    if "num_ctx" in request.model_options and OPENAI in request.protocols:
         screen.warn(
             "num_ctx has no effect with --api openai: set the context where the server is started"
         )

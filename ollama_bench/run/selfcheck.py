@@ -19,6 +19,7 @@ from typing import Any
 
 from ollama_bench.load.load import Load
 from ollama_bench.load.request import Limits, Task
+from ollama_bench.protocols.names import OLLAMA
 from ollama_bench.protocols.protocol import ServerProtocol
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run.error import RunError
@@ -51,7 +52,7 @@ def measure(
     tokens_per_s: float = 50,
     seconds: float = 3,
     kernel_stamps: bool = True,
-    protocol: str = "ollama",
+    protocol: str = OLLAMA,
 ) -> Figures:
     """Send one burst to a simulator and compare. Raises SelfCheckError.
 

@@ -20,6 +20,7 @@ from ollama_bench.load.attempt import Limits, Outcome, Task
 from ollama_bench.monitor import parallel_advice
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.protocols.json_values import read_count
+from ollama_bench.protocols.names import OLLAMA
 from ollama_bench.run.error import RunError
 from ollama_bench.run.model_names import ReplyNames
 from ollama_bench.run.record import RunRecord
@@ -277,10 +278,7 @@ class Targets:
         """Store what the server says of a loaded model; warn where the machine slows it down."""
         target = server.describe(model)
         facts = self.facts(model, server)
-        if (
-            server.protocol.name == "ollama"
-            and not target["context_tokens"]
-        ):
+        if server.protocol.name == OLLAMA and not target["context_tokens"]:
             # an old version does not say it, but does as it is told
             asked = read_count(self._request.model_options.get("num_ctx"))
             target["context_tokens"] = asked
@@ -330,6 +328,4 @@ class Targets:
 
 
 def hint_at_context(server: Server) -> str:
-    return (
-        " (--option num_ctx=N)" if server.protocol.name == "ollama" else ""
-    )
+    return " (--option num_ctx=N)" if server.protocol.name == OLLAMA else ""

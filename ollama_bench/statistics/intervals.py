@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ollama_bench.statistics.student_t import t_quantile
+
 UPPER = 0.975  # quantile of a 95 % interval
 # a range that ends so many times higher than the mean tells nothing
 MOST_TIMES_MEAN = 100.0
@@ -38,10 +40,9 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
         return None
     # here and not above: a command line is parsed without them
     import numpy
-    from scipy.special import stdtrit
 
     found = numpy.asarray(values, dtype=float)
-    mean, t = found.mean(), stdtrit(count - 1, UPPER)
+    mean, t = found.mean(), t_quantile(UPPER, count - 1)
     half = t * found.std(ddof=1) / count**0.5
     low, high = mean - half, mean + half
     if found.min() > 0:

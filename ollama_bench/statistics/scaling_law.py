@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ollama_bench.statistics.intervals import UPPER, Interval
+from ollama_bench.statistics.student_t import t_quantile
 
 # three parameters, and as many loads again for their ranges: with fewer most curves fit
 FEWEST_LOADS = 6
@@ -159,7 +160,6 @@ def jackknife(
 ) -> list[tuple[float, float]]:
     """Return a 95 % range of each parameter by leaving out one load after another."""
     import numpy
-    from scipy.special import stdtrit
 
     loads = sorted({n for n, _ in points})
     parts = numpy.array(
@@ -167,7 +167,7 @@ def jackknife(
     )
     count = len(loads)
     spread = numpy.sqrt((count - 1) * parts.var(axis=0))
-    half = spread * stdtrit(count - len(fitted), UPPER)
+    half = spread * t_quantile(UPPER, count - len(fitted))
     return [
         (value - width, value + width)
         for value, width in zip(fitted, half.tolist(), strict=True)

@@ -123,10 +123,6 @@ class Writer:
         """Return the id of the row with a unique key; create it now, whoever else writes."""
         return self._call(self._lookup, table, key, rest)
 
-    def insert_many(self, table: str, rows: Sequence[Row]) -> list[int]:
-        """Store rows now, in one transaction, and return their ids."""
-        return self._call(self._insert_each, table, rows)
-
     def take_over(
         self, run_id: int, seen_unix: float | None, row: Row
     ) -> bool:
@@ -194,9 +190,6 @@ class Writer:
         return cast(
             int, self._database.table(table).lookup(dict(key), dict(rest))
         )
-
-    def _insert_each(self, table: str, rows: Sequence[Row]) -> list[int]:
-        return [self._insert_one(table, row) for row in rows]
 
     def _update(self, table: str, row_id: int, changes: Row) -> int:
         """Return how many rows have changed: one, or none."""

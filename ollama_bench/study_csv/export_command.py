@@ -31,7 +31,11 @@ from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.study_csv.export import write
-from ollama_bench.terminal.command_line import name_program, refuse_nul
+from ollama_bench.terminal.command_line import (
+    add_choice_of_runs,
+    name_program,
+    refuse_nul,
+)
 from ollama_bench.terminal.output import clean, prepare_streams
 
 
@@ -89,24 +93,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="where ollama/<model>/ is written",
     )
-    add(
-        "models",
-        nargs="*",
-        metavar="MODEL",
-        help="only these models (default: all)",
-    )
-    add(
-        "--run",
-        action="append",
-        default=[],
-        metavar="RUN",
-        help="these runs, by number or label, instead of the newest finished one of each model",
-    )
-    add(
-        "--db",
-        default="results.db",
-        help="results file (default: results.db)",
-    )
+    add_choice_of_runs(add)
     arguments = parser.parse_args(argv)
     refuse_nul(parser, arguments)
     return arguments

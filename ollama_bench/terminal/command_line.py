@@ -12,8 +12,9 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 COMMAND = "ollama-bench"
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -77,6 +78,28 @@ def join_arguments(arguments: Sequence[str]) -> str:
         subprocess.list2cmdline(arguments)
         if os.name == "nt"
         else shlex.join(arguments)
+    )
+
+
+def add_choice_of_runs(add: Callable[..., Any]) -> None:
+    """Add the options that name a results file, and models and runs in it."""
+    add(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="only these models (default: all)",
+    )
+    add(
+        "--run",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="these runs, by number or label, instead of the newest finished one of each model",
+    )
+    add(
+        "--db",
+        default="results.db",
+        help="results file (default: results.db)",
     )
 
 

@@ -52,8 +52,8 @@ def test_requests_that_come_at_a_rate_are_judged_by_the_rate(results):
         in said
     )
     assert (
-        "; 3 came due while all 16 places were taken (if sent, their wait counts from then); 2 "
-        "of them were never sent before the level ended."
+        "; 3 requests came due while all 16 places were taken "
+        "(if sent, their wait counts from then); 2 of them were never sent before the level ended."
         in said
         and "at once are served" not in said
     )

@@ -167,8 +167,12 @@ def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
     [
         ({}, ""),
         (
-            {"mean_output_tokens": {1: 100, 2: 110, 4: 300}},
-            "mean replies have 100 to 300 tokens",
+            {"output_tokens_mean": {1: 100, 2: 110, 4: 300}},
+            "mean replies have 100 to 300 tokens): their throughput is not compared",
+        ),
+        (
+            {"output_tokens_mean": {1: 100, 2: 110, 4: 150}},
+            "mean replies have 100 to 150 tokens): a change may come from that",
         ),
         (
             {"client_limited": {4: 1}},

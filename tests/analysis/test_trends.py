@@ -69,7 +69,7 @@ def test_the_throughput_is_told_up_to_where_it_turns():
 def test_no_level_is_the_best_where_replies_are_unlike():
     study = made_of(
         {1: 40.0, 4: 80.0, 8: 60.0},
-        mean_output_tokens={1: 50.0, 4: 400.0, 8: 90.0},
+        output_tokens_mean={1: 50.0, 4: 400.0, 8: 90.0},
     )
     assert describe_best(study) == "" == describe_throughput(study)
 

@@ -137,7 +137,7 @@ def test_waits_for_a_place_are_told_of_an_open_loop_only(path):
         path, "UPDATE level SET load = 'open', rate_per_s = 1 WHERE id = 1"
     )
     (line,) = show_level(path, 1)[1].said
-    assert "3 requests came due while all 1 were in flight" in line
+    assert "3 requests came due while all 1 places were taken" in line
 
 
 def test_a_level_that_somebody_deleted_is_one_line(path):

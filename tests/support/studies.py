@@ -75,7 +75,7 @@ def made_of(rates=None, waits=None, **columns):
             "requests": n,
             "output_tokens_per_s": (rates or {}).get(n),
             "full_load_tokens_per_s": (rates or {}).get(n),
-            "mean_output_tokens": 60.0,
+            "output_tokens_mean": 60.0,
             "ttft_mean_s": (waits or {}).get(n),
         }
         | {column: values.get(n) for column, values in columns.items()}
