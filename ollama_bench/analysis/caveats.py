@@ -37,10 +37,14 @@ VARYING_RATIO = 2.0
 # of all cores: what may run beside without being mentioned
 OTHERS_CPU_RATIO = 0.2
 # against requests that ended so
-HELPS = {"not_sent": "Lower --rate, or raise the level"}
-HELPS_ELSE = (
-    "Lower the level, raise --deadline, or look into the server's log"
-)
+HELPS = {
+    "not_sent": "Lower --rate, or raise the level",
+    "cancelled": "Lower the level, or raise --deadline",
+    "stalled": "Lower the level, raise --stall, or look into the server's log",
+}
+HELPS_ELSE = "Lower the level, or look into the server's log"
+# a server that is only busy or slow answers with these
+BUSY_STATUSES = (408, 429)
 
 
 def find_caveats(study: Study) -> list[Caveat]:
@@ -53,10 +57,30 @@ def failures(study: Study) -> list[Caveat]:
         Caveat(
             describe_failures(concurrency, status, rows),
             "Each counts as an error and in no speed or wait",
-            HELPS.get(status, HELPS_ELSE),
+            find_help(status, http_status, rows),
         )
-        for (concurrency, status, _), rows in group_failures(study).items()
+        for (concurrency, status, http_status), rows in group_failures(
+            study
+        ).items()
     ]
+
+
+def find_help(status: str, http_status: int | None, rows: list[Row]) -> str:
+    """Return what helps against requests that ended so."""
+    if status == "cancelled" and any(
+        row["example"] == "interrupted" for row in rows
+    ):
+        return f"{name_program('bench')} --resume sends that level again"
+    is_refused = (
+        status == "http_error"
+        and 400 <= (http_status or 0) < 500
+        and http_status not in BUSY_STATUSES
+    )
+    if is_refused:
+        return (
+            "Change what is asked: no other level makes the server take it"
+        )
+    return HELPS.get(status, HELPS_ELSE)
 
 
 def group_failures(

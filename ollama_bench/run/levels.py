@@ -22,6 +22,11 @@ FINISHED = """
 SELECT DISTINCT model, concurrency, repeat, cache, coalesce(is_control, 0) AS is_control
 FROM level
 WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0"""
+UNANSWERED = """
+SELECT id FROM level
+WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0
+  AND NOT coalesce(is_control, 0)
+  AND NOT EXISTS (SELECT 1 FROM request WHERE level_id = level.id AND status = 'completed')"""
 
 
 def load_limits(settings: Settings) -> Limits:
@@ -65,8 +70,8 @@ class LevelRunner:
         self._order = PromptOrder(settings.request, settings.load.seed)
         self._limits = load_limits(settings)
         self._has_measured = False
-        # every level has completed at least one request
-        self.all_completed_one = True
+        # every level has completed at least one request, those of a resumed run too
+        self.all_completed_one = not record.rows(UNANSWERED, [record.id])
 
     def measure(self, level: Level, title: str) -> int | None:
         """Measure a level and return its id; None if it was interrupted."""

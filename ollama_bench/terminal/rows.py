@@ -148,7 +148,8 @@ def format_steady(row: Row) -> str:
 def format_cache_effect(row: Row) -> str:
     """Return a row of cache_effect."""
     ratio = row["ttft_saved_ratio"]
-    saved = UNKNOWN if ratio is None else f"{ratio:.0%}"
+    # a zero without its sign
+    saved = UNKNOWN if ratio is None else f"{round(ratio, 2) + 0.0:.0%}"
     return (
         f"  {row['model']}, {row['concurrency']} at once:"
         f" TTFT {format_duration(row['cold_ttft_mean_s'])} cold,"

@@ -216,3 +216,32 @@ def test_what_was_never_sent_needs_a_lower_rate(results):
         "2 of the requests at 4 at once ended not_sent"
     )
     assert caveat.remedy.startswith("Lower --rate")
+
+
+@pytest.mark.parametrize(
+    ("ending", "remedy"),
+    [
+        ("'http_error', http_status = 400", "Change what is asked"),
+        ("'http_error', http_status = 429", "Lower the level, or look"),
+        ("'http_error', http_status = 500", "Lower the level, or look"),
+        ("'reset', http_status = 200", "Lower the level, or look"),
+        ("'stalled'", "Lower the level, raise --stall"),
+        (
+            "'cancelled', error = 'deadline of 1 s'",
+            "Lower the level, or raise --deadline",
+        ),
+        (
+            "'cancelled', error = 'interrupted'",
+            "bench.py --resume sends that level again",
+        ),
+    ],
+)
+def test_what_helps_follows_from_how_a_request_ended(
+    results, ending, remedy
+):
+    made_up_results.write(results, levels=(4,))
+    study, _ = read(
+        results, f"UPDATE request SET status = {ending} WHERE number = 1"
+    )
+    (caveat,) = failures(study)
+    assert caveat.remedy.startswith(remedy)

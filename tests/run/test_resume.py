@@ -89,6 +89,16 @@ def left_behind(path, asked, age_s=0.0, pid=None):
     )
 
 
+def test_a_level_without_a_reply_before_the_interruption_is_still_1(
+    asked, tmp_path
+):
+    path = tmp_path / "results.db"
+    left_behind(path, asked, age_s=3600)
+    ask(path, "UPDATE request SET status = 'reset' WHERE level_id = 1")
+    assert bench.main([*asked, "--resume"]) == 1
+    assert ask(path, "SELECT status FROM run") == [("finished",)]
+
+
 def content(path):
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return list(connection.iterdump())

@@ -5,6 +5,7 @@ import pytest
 from ollama_bench.terminal.rows import (
     LEVEL_COLUMNS,
     WIDTH,
+    format_cache_effect,
     format_heading,
     format_host,
     format_level,
@@ -88,3 +89,22 @@ def test_a_host_whose_speed_is_not_known_has_none():
     assert format_host(row | {"repeat": 3, "cache": "warm"}).startswith(
         "  m, 2/3w at once, h: "
     )  # else repeats look like one line twice
+
+
+@pytest.mark.parametrize(
+    ("ratio", "saved"),
+    [(-0.004, "0%"), (-0.2, "-20%"), (0.356, "36%"), (None, "-")],
+)
+def test_what_a_cache_saves_is_a_share_without_a_negative_zero(
+    ratio, saved
+):
+    row = {
+        "model": "m",
+        "concurrency": 2,
+        "cold_ttft_mean_s": 0.05,
+        "warm_ttft_mean_s": 0.05,
+        "ttft_saved_ratio": ratio,
+    }
+    assert format_cache_effect(row).endswith(
+        f"the prompt cache saves {saved}"
+    )
