@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ollama_bench.analysis.bottlenecks import find_bottlenecks
+from ollama_bench.analysis.bottlenecks import (
+    describe_gpu,
+    find_bottlenecks,
+)
 from ollama_bench.analysis.comparability import (
     describe_unlike_levels,
     undisturbed_part,
@@ -57,17 +60,20 @@ def answer(
 ) -> list[str]:
     """Return the answers in sentences."""
     found = summarize(study, objectives, services)
+    # the levels whose throughputs are compared
+    alike = undisturbed_part(study)
     if not is_open(study):
         found += [
             describe_order(study),
-            describe_throughput(study),
+            describe_throughput(alike),
             describe_waits(study),
-            describe_best(undisturbed_part(study)),
+            describe_best(alike),
             describe_unlike_levels(study),
-            describe_law(study),
-            describe_drift(study),
+            describe_law(alike),
+            describe_drift(alike),
             describe_efficiency(study),
             describe_cache(study),
+            describe_gpu(alike),
         ]
     return [
         sentence for sentence in found + find_bottlenecks(study) if sentence

@@ -16,13 +16,12 @@ SWAP_BYTES = 256 << 20  # more swap than this during one level is not noise
 
 
 def find_bottlenecks(study: Study) -> list[str]:
-    """Return what limits the highest level."""
+    """Return what limits the highest level, of whatever load."""
     if not study.levels:
         return []
     top = study.levels[-1]
     found = [
         describe_slots(top),
-        describe_gpu(study),
         describe_processor(study, top),
         describe_swap(top),
         describe_client(top),

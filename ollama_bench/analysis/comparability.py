@@ -224,11 +224,12 @@ def disturbances(study: Study, level: Row) -> list[str]:
 
 
 def undisturbed_part(study: Study) -> Study:
-    """Drop the levels that something beside the server disturbed."""
-    levels = [
-        level for level in study.levels if not disturbances(study, level)
-    ]
-    return replace(study, levels=levels)
+    """Drop the levels and controls that something beside the server disturbed."""
+    levels, controls = (
+        [level for level in rows if not disturbances(study, level)]
+        for rows in (study.levels, study.controls)
+    )
+    return replace(study, levels=levels, controls=controls)
 
 
 def describe_unlike_levels(study: Study) -> str:

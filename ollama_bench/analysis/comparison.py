@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from ollama_bench.analysis.change_noise import Noise, Run, Sides, logarithms
 from ollama_bench.analysis.conditions import COMPARED
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import Row, Study, is_whole
 from ollama_bench.statistics.multiplicity import holm
 from ollama_bench.statistics.proportions import Share
 from ollama_bench.statistics.welch import (
@@ -175,10 +175,6 @@ def compare_studies(
     found.changes += [change for change in over_all if change is not None]
     judge_changes(found.changes, asked or FIRST_QUESTION)
     return found
-
-
-def is_whole(level: Row) -> bool:
-    return level["status"] == "finished" and not level["slept_s"]
 
 
 def whole_levels(study: Study) -> Study:

@@ -79,9 +79,10 @@ def describe_efficiency(study: Study) -> str:
         return describe_gpu_efficiency(study)
     best = max(per_joule, key=lambda n: per_joule[n])
     watts, idle = study.mean("mean_w"), study.mean("idle_w")
-    idle_part = (
-        f", {digits(idle[best])} W of them idle" if best in idle else ""
-    )
+    idle_part = ""
+    # an idle baseline above the level is a caveat
+    if best in idle and idle[best] <= watts[best]:
+        idle_part = f", {digits(idle[best])} W of them idle"
     scopes = [
         f"{source['name']} {source['device']} ({source['scope'] or 'scope not known'})"
         for source in study.sources

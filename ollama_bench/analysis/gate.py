@@ -68,7 +68,10 @@ def check_value(
 ) -> list[Line]:
     levels = [(study, level) for study in studies for level in study.levels]
     column = COLUMNS.get(condition.metric, condition.metric)
-    if all(value_of(level, column) is None for _, level in levels):
+    if all(
+        value_of(level, column) is None and level["completed"]
+        for _, level in levels
+    ):
         text = f"cannot check {condition.text}: no level has it"
         return [Line(CANNOT_TELL, text)]
     lines = []

@@ -1,11 +1,13 @@
-"""The 95 % intervals of each level's means: over its repeats, else of the one time it was sent."""
+"""The 95 % intervals of each level's means: over runs, else repeats, else of the one time sent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
+from statistics import fmean
 
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import Row, Study, is_whole
 from ollama_bench.analysis.wording import digits, seconds, span
 from ollama_bench.statistics.intervals import Interval, mean_interval
 
@@ -20,7 +22,7 @@ class LevelIntervals:
     wait_s: Interval | None
     tokens_per_s: Interval | None
     n: int  # values that they are made of
-    basis: str  # what these are: "repeats"
+    basis: str  # what these are: "runs", "repeats"
 
     def describe(self) -> str:
         """Return one line: the intervals, and n."""
@@ -40,11 +42,13 @@ def find_intervals(study: Study) -> list[LevelIntervals]:
     """Return the intervals of the levels that have one, by concurrency.
 
     The requests of one burst share the state of the machine, so their interval speaks of that
-    burst; only repeats tell what another time would give.
+    burst; only repeats tell what another time would give. Repeats of one run share its state too:
+    of several runs each is one value. What was interrupted or slept through counts for nothing.
     """
+    whole = replace(study, levels=[*filter(is_whole, study.levels)])
     found = [
         over_repeats(n, levels) if len(levels) > 1 else of_one(n, levels[0])
-        for n, levels in study.by_concurrency().items()
+        for n, levels in whole.by_concurrency().items()
     ]
     return [
         level
@@ -54,15 +58,31 @@ def find_intervals(study: Study) -> list[LevelIntervals]:
 
 
 def over_repeats(concurrency: int, levels: Sequence[Row]) -> LevelIntervals:
-    wait_s, tokens_per_s = (
-        mean_interval(
-            [level[name] for level in levels if level[name] is not None]
-        )
+    basis = "repeats"
+    if len({level["run_id"] for level in levels}) > 1:
+        basis = "runs"
+    waits_s, rates = (
+        independent_means(levels, name)
         for name in ("ttft_mean_s", "tokens_per_s_mean")
     )
     return LevelIntervals(
-        concurrency, wait_s, tokens_per_s, len(levels), "repeats"
+        concurrency,
+        mean_interval(waits_s),
+        mean_interval(rates),
+        max(len(waits_s), len(rates)),
+        basis,
     )
+
+
+def independent_means(levels: Sequence[Row], name: str) -> list[float]:
+    """Return the values of one run's repeats, or the mean of each of several runs."""
+    runs: dict[int, list[float]] = {}
+    for level in levels:
+        if level[name] is not None:
+            runs.setdefault(level["run_id"], []).append(level[name])
+    if len(runs) > 1:
+        return [*map(fmean, runs.values())]
+    return [*chain.from_iterable(runs.values())]
 
 
 def of_one(concurrency: int, level: Row) -> LevelIntervals:

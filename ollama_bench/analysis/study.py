@@ -67,3 +67,8 @@ class Study:
             if values:
                 found[concurrency] = fmean(values)
         return found
+
+
+def is_whole(level: Row) -> bool:
+    """Tell whether a level came to its end, and the machine did not sleep in it."""
+    return level["status"] == "finished" and not level["slept_s"]

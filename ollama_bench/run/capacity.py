@@ -12,7 +12,7 @@ from ollama_bench.run.record import RunRecord
 STORED_RATIO = """
 SELECT * FROM level_summary
 WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
-  AND (model, concurrency, repeat, cache) = (?, ?, ?, ?)
+  AND (model, concurrency, repeat, cache, is_control) = (?, ?, ?, ?, ?)
 ORDER BY level_id DESC"""
 
 

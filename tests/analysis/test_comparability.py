@@ -208,3 +208,31 @@ def test_no_level_is_best_that_this_client_limited(write):
         "Throughput at full load is best at 1" not in said
         and "The levels are not alike" in said
     )
+
+
+def test_no_sentence_on_throughput_counts_a_disturbed_level(write):
+    """Half of the throughput at 32 is lost to this client: the server's own may still rise."""
+    path = write("one", levels=(1, 2, 4, 8, 16, 32))
+    change(path, "UPDATE power_sample SET gpu_busy_ratio = 0.97")
+    said = read(path)[1]
+    assert "tokens/s at 1 at once" in said and "GPU is the limit" in said
+    limit = "UPDATE level SET client_limited = 1 WHERE concurrency > 1"
+    said = read(path, limit)[1]
+    assert "at 2, 4, 8, 16 and 32 at once: this client" in said
+    assert "Total throughput" not in said
+    assert "GPU is the limit" not in said and "Law" not in said
+
+
+def test_a_rate_that_was_asked_for_is_no_limit_of_the_gpu(write):
+    """Two levels of an open loop have one throughput: that of what came."""
+    path = write("one", levels=(8, 32), slots=4)
+    change(path, "UPDATE power_sample SET gpu_busy_ratio = 0.97")
+    opened = "UPDATE level SET load = 'open', rate_per_s = 0.5"
+    assert "GPU is the limit" in read(path)[1]
+    assert "GPU is the limit" not in read(path, opened)[1]
+
+
+def test_a_disturbed_control_tells_no_drift(write):
+    study = made_of({1: 40.0, 2: 60.0, 4: 80.0})
+    study.controls = [{**study.levels[0], "client_limited": 1}]
+    assert undisturbed_part(study).controls == []

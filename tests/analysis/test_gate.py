@@ -315,3 +315,16 @@ def test_a_bound_on_what_no_level_has_cannot_be_told(
         == 3
     )
     assert capsys.readouterr().out.count("cannot check") == 2
+
+
+@pytest.mark.parametrize("bound", ["ttft>2", "tokens_per_s<10"])
+def test_a_server_that_answered_nothing_fails_every_bound(
+    write, capsys, bound
+):
+    """Who takes "cannot tell" for an answer must not take a dead server."""
+    results = write("dead", levels=(4, 8))
+    change(results, "UPDATE request SET status = 'reset'")
+    assert run(results, "--fail-if", bound) == 1
+    said = capsys.readouterr().out
+    assert f"failed: {bound} at 4 at once: no request completed" in said
+    assert f"failed: {bound} at 8 at once: no request completed" in said

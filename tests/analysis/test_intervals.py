@@ -61,3 +61,44 @@ def test_repeats_are_the_unit_where_there_are_any():
     assert (level.n, level.basis, level.wait_s) == (3, "repeats", None)
     assert level.tokens_per_s.low == pytest.approx(45.03, abs=0.01)
     assert level.tokens_per_s.high >= 54.96
+
+
+def once_more(study: Study, *more: dict[str, object]) -> None:
+    """Give the study its second level again, for each of these figures."""
+    first, once = study.levels
+    study.levels = [first, *({**once, **figures} for figures in more)]
+
+
+def test_of_several_runs_each_is_one_value():
+    """Five repeats in each of three runs are three values: 48, 50 and 52."""
+    study = study_of("requests")
+    once_more(
+        study,
+        *(
+            {"run_id": run, "tokens_per_s_mean": rate + off}
+            for run, rate in ((1, 48.0), (2, 50.0), (3, 52.0))
+            for off in (-0.2, -0.1, 0.0, 0.1, 0.2)
+        ),
+    )
+    (level,) = find_intervals(study)
+    assert (level.n, level.basis) == (3, "runs")
+    assert level.tokens_per_s.low == pytest.approx(45.03, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "cut", [{"status": "interrupted"}, {"slept_s": 30.0}]
+)
+def test_a_level_that_was_cut_or_slept_through_is_no_repeat(cut):
+    study = study_of("requests")
+    once_more(study, {}, {"tokens_per_s_mean": 90.0, **cut})
+    (level,) = find_intervals(study)
+    assert level.basis == "requests of this burst"
+    assert level.tokens_per_s == (20.0, 22.0)
+
+
+def test_n_counts_the_repeats_that_have_a_value():
+    study = study_of("requests")
+    dead = {"tokens_per_s_mean": None, "ttft_mean_s": None}
+    once_more(study, {}, {"tokens_per_s_mean": 22.0}, dead)
+    (level,) = find_intervals(study)
+    assert (level.n, level.basis) == (2, "repeats")

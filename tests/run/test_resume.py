@@ -449,3 +449,21 @@ def test_ctrl_c_before_the_warm_up_is_sent_is_no_traceback(
 
     monkeypatch.setattr(targets.load.Burst, "run", run)
     assert bench.main([*asked, "--warmup", "1"]) == 130
+
+
+def test_a_search_goes_on_with_the_probes_that_it_has(
+    server, tmp_path, capsys
+):
+    path = tmp_path / "results.db"
+    search = ["4", "--find-capacity", "--slo", "ttft=60", *QUICK]
+    search += ["--host", server.url, "--db", str(path)]
+    assert bench.main(search) == 0
+    ask(path, "DELETE FROM level WHERE id = 3")
+    ask(path, "UPDATE run SET status = 'interrupted'")
+    capsys.readouterr()
+    assert bench.main([*search, "--resume"]) == 0
+    out = capsys.readouterr().out
+    assert "resuming run 1: 2 probes are measured" in out
+    assert "serves 4 or more at once within ttft=60" in out
+    probes = ask(path, "SELECT concurrency FROM level ORDER BY id")
+    assert probes == [(1,), (2,), (4,)]
