@@ -335,7 +335,7 @@ SELECT level_id, max(streaming) AS peak_streaming FROM running GROUP BY level_id
 DROP VIEW IF EXISTS open_load;
 CREATE VIEW open_load AS  -- what was offered and what was answered in each open load, from the first end of a reply until the last request was due
 WITH span AS (
-  SELECT level.id AS level_id, sum(ending = 'not_sent') AS not_sent, max(due_ns) AS end_ns,
+  SELECT level.id AS level_id, count(*) AS all_due, sum(ending = 'not_sent') AS not_sent, max(due_ns) AS end_ns,
     min(CASE WHEN request.status = 'completed' THEN request.ended_ns END) AS start_ns
   FROM level JOIN request ON level_id = level.id
   WHERE load = 'open' AND due_ns IS NOT NULL GROUP BY level.id
@@ -351,7 +351,8 @@ SELECT level_id,
   CASE WHEN due >= 5 THEN due * 1e9 / (end_ns - start_ns) END AS offered_per_s,  -- due, per second of that time
   CASE WHEN due >= 5 THEN answered * 1e9 / (end_ns - start_ns) END AS answered_per_s,  -- answered, per second of that time
   CASE WHEN start_ns IS NULL THEN nullif(not_sent > 0, 0) WHEN due >= 5
-    THEN answered < 0.9 * due AND (due - answered) * (due - answered) > 4 * due END AS overloaded  -- 1: at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; NULL where fewer than 5 came due in that time
+    THEN answered < 0.9 * due AND (due - answered) * (due - answered) > 4 * due
+    ELSE nullif(not_sent > 0.1 * all_due AND not_sent * not_sent > 4 * all_due, 0) END AS overloaded  -- 1: at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; where fewer than 5 came due in that time 1 if so many of all were never sent, else NULL
 FROM counted;
 DROP VIEW IF EXISTS level_waiting;
 CREATE VIEW level_waiting AS  -- how long requests waited, and how long nobody's prompt was evaluated meanwhile: then they waited for a slot

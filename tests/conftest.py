@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import types
@@ -12,6 +13,9 @@ import pytest
 
 from ollama_bench.simulator import child
 
+# a shell's background job ignores Ctrl-C, and so would all that is started here
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SUDO_UID = int(
     os.environ.pop("SUDO_UID", "0")
 )  # else whatever is tested here would give root up for all

@@ -47,7 +47,8 @@ WORDS = {  # columns that views compute, and keys
     "last one was due; open load only",
     "answered_per_s": "requests per second that were completed in the same time; open load only",
     "overloaded": "1: at least 10 % and more than 2 * sqrt(due) fewer requests were answered than "
-    "came due; NULL where fewer than 5 came due after the first reply, or no open load",
+    "came due, or, where fewer than 5 came due after the first reply, so many of all were never "
+    "sent; NULL where nobody can tell, or no open load",
     "undecided_requests": "requests that this client cut before they had missed an objective; "
     "above 5 % of a level it is not called served",
     "ttft_mean_s": "wait for the first token, mean",

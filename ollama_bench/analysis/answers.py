@@ -192,13 +192,15 @@ def describe_capacity(
             f"{percent(ENOUGH_RATIO)} must be served"
         )
         if served:
+            are = "is" if served == 1 else "are"
             return (
-                f"Up to {served} at once are served {wish}{pace}; "
+                f"Up to {served} at once {are} served {wish}{pace}; "
                 f"at {n}, {missed}."
             )
         return f"Not even {n} at once {'is' if n == 1 else 'are'} served {wish}: {missed}."
+    are = "is" if served == 1 else "are"
     return (
-        f"{served} at once are served {wish}{pace}; more were not measured."
+        f"{served} at once {are} served {wish}{pace}; more were not measured."
         if served
         else ""
     )

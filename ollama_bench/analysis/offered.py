@@ -10,6 +10,12 @@ def describe_offered(level: Row) -> str:
     """Say how many requests a second were offered and answered, and whether that is overload."""
     rate = level["rate_per_s"]
     offered, answered = level["offered_per_s"], level["answered_per_s"]
+    if offered is None and rate is not None and not level["overloaded"]:
+        # too few for a rate of what was answered: the last replies take their time
+        return (
+            f"{level['completed']} of {level['requests']} requests were answered, "
+            f"offered at {rate:g} requests/s"
+        )
     if offered is None:
         offered, answered = rate, level["requests_per_s"]
     elif level["overloaded"]:

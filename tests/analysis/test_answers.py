@@ -45,7 +45,7 @@ def test_requests_that_come_at_a_rate_are_judged_by_the_rate(results):
     )
     assert (
         said.startswith(
-            "Of 0.8 requests/s offered, 3 were answered; each answered one gets 12"
+            "16 of 16 requests were answered, offered at 0.8 requests/s; each answered one gets 12"
         )
         and "(longest 200 ms; n = 16; replies of " in said
         and "16 of 16 were served within 10 s to the first token and at 10 tokens/s or more"

@@ -190,9 +190,9 @@ def test_a_server_that_hangs_up_or_answers_before_it_is_asked(
     told = seen.ready_numbers + seen.begun_numbers
     assert len(told) == len(set(told))
     statuses = {o.status for o in seen.outcomes}
-    assert {status} <= statuses <= {status, "reset", "completed"}, (
-        seen.outcomes
-    )
+    # on a busy machine it hangs up even before the connection stands
+    possible = {status, "reset", "refused", "completed"}
+    assert {status} <= statuses <= possible, seen.outcomes
     assert all(
         o.ended_ns >= (o.due_ns or o.sent_ns or 0) for o in seen.outcomes
     )

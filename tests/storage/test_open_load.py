@@ -87,8 +87,26 @@ def test_too_few_requests_tell_no_rate(database):
     assert found["offered_per_s"] is found["overloaded"] is None
     row = one(database, "level_summary")
     assert describe_offered(row) == (
-        "Of 1 requests/s offered, 0.235 were answered"
+        "4 of 4 requests were answered, offered at 1 requests/s"
     )
+
+
+def test_most_requests_never_sent_are_overload_whenever_the_first_reply_ends(
+    database,
+):
+    """Two of 30 are answered after the last one came due, 28 are never sent."""
+    found = offer(database, range(30), [31.0, 32.0])
+    assert (found["due"], found["not_sent"]) == (0, 28)
+    assert found["offered_per_s"] is None and found["overloaded"] == 1
+    assert describe_offered(one(database, "level_summary")).endswith(
+        "(overload)"
+    )
+
+
+def test_a_few_that_were_never_sent_are_no_overload(database):
+    """Two of 30 at the end, of a level too long for its loads: that may be chance."""
+    found = offer(database, range(30), [30.0] * 28)
+    assert (found["not_sent"], found["overloaded"]) == (2, None)
 
 
 def test_a_dead_server_is_no_overload_unless_it_left_requests_unsent(
