@@ -334,19 +334,21 @@ SELECT level_id, max(streaming) AS peak_streaming FROM running GROUP BY level_id
 
 DROP VIEW IF EXISTS open_load;
 CREATE VIEW open_load AS  -- what was offered and what was answered in each open load, from the first end of a reply until the last request was due
-WITH span AS (
-  SELECT level.id AS level_id, count(*) AS all_due, sum(ending = 'not_sent') AS not_sent, max(due_ns) AS end_ns,
-    min(CASE WHEN request.status = 'completed' THEN request.ended_ns END) AS start_ns
-  FROM level JOIN request ON level_id = level.id
+WITH asked AS (  -- a later turn of a conversation is due when it is sent
+  SELECT level_id, status, ending, ended_ns, due_ns AS arrived_ns, coalesce(due_ns, CASE WHEN turn > 1 THEN sent_ns END) AS due_ns FROM request
+), span AS (
+  SELECT level.id AS level_id, count(*) AS all_due, sum(ending = 'not_sent') AS not_sent, max(arrived_ns) AS end_ns,
+    min(CASE WHEN asked.status = 'completed' THEN asked.ended_ns END) AS start_ns
+  FROM level JOIN asked ON level_id = level.id
   WHERE load = 'open' AND due_ns IS NOT NULL GROUP BY level.id
 ), counted AS (
-  SELECT span.*, sum(due_ns > start_ns) AS due,
+  SELECT span.*, sum(due_ns > start_ns AND due_ns <= end_ns) AS due,
     sum(status = 'completed' AND ended_ns > start_ns AND ended_ns <= end_ns) AS answered
-  FROM span JOIN request USING (level_id) WHERE due_ns IS NOT NULL GROUP BY level_id
+  FROM span JOIN asked USING (level_id) WHERE due_ns IS NOT NULL GROUP BY level_id
 )
 SELECT level_id,
   not_sent,                                      -- requests that were due and never sent, of the whole level
-  due,                                           -- requests that came due in that time
+  due,                                           -- requests that came due in that time; a later turn of a conversation when it is sent
   answered,                                      -- of those that came due at any time, the ones completed in that time
   CASE WHEN due >= 5 THEN due * 1e9 / (end_ns - start_ns) END AS offered_per_s,  -- due, per second of that time
   CASE WHEN due >= 5 THEN answered * 1e9 / (end_ns - start_ns) END AS answered_per_s,  -- answered, per second of that time

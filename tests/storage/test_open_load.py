@@ -125,3 +125,23 @@ def test_a_burst_offers_no_rate(database):
     row = one(database, "level_summary")
     assert row["offered_per_s"] is row["overloaded"] is None
     assert row["requests_per_s"] == 0.1
+
+
+def test_later_turns_are_offered_when_they_are_sent(database):
+    """A conversation of two turns each second, each turn answered in half a second."""
+    level(database, load="open", rate_per_s=1.0, ended_ns=31 * S)
+    for number in range(60):
+        at, turn = number / 2, number % 2 + 1
+        request(
+            database,
+            number + 1,
+            sent=at,
+            first=at + 0.25,
+            last=at + 0.5,
+            turn=turn,
+            due_ns=int(at * S) if turn == 1 else None,
+        )
+    found = one(database, "open_load")
+    assert found["offered_per_s"] == pytest.approx(2, rel=0.05)
+    assert found["answered_per_s"] == pytest.approx(2, rel=0.05)
+    assert found["overloaded"] == 0
