@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.uncontrolled import hide_controls
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,6 +42,7 @@ def rows(folder, sql):
     connection = sqlite3.connect(folder / "results.db")
     connection.row_factory = sqlite3.Row
     try:
+        hide_controls(connection, sql)
         return [dict(row) for row in connection.execute(sql)]
     finally:
         connection.close()

@@ -173,7 +173,10 @@ def test_a_run_that_gives_none_is_resumed_when_it_is_surely_dead(
     assert ("gave a sign of life" in out) == (
         age_s < 15
     ) and "resuming run 1: 1 of 2 levels are measured" in out
-    assert ask(path, "SELECT concurrency, status FROM level") == [
+    assert ask(
+        path,
+        "SELECT concurrency, status FROM level WHERE is_control IS NOT 1",
+    ) == [
         (1, "finished"),
         (2, "interrupted"),
         (2, "finished"),
@@ -237,7 +240,9 @@ def test_of_two_that_resume_at_once_one_does(module_sim, tmp_path):
         "bench.py: run 1 is still running\n",
     }
     assert ask(
-        path, "SELECT count(*) FROM level WHERE status = 'finished'"
+        path,
+        "SELECT count(*) FROM level WHERE status = 'finished' "
+        "AND is_control IS NOT 1",
     ) == [(2,)]
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.uncontrolled import hide_controls
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -64,6 +66,7 @@ def finish(process, timeout=60):
 
 def query(path, sql):
     with contextlib.closing(sqlite3.connect(path)) as connection:
+        hide_controls(connection, sql)
         return connection.execute(sql).fetchall()
 
 

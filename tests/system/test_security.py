@@ -313,7 +313,8 @@ def test_a_name_is_never_sql(sim, tmp_path):
         sqlite3.connect(tmp_path / "results.db")
     ) as connection:
         assert connection.execute(
-            "SELECT count(*), min(model) FROM request JOIN level ON level.id = level_id"
+            "SELECT count(*), min(model) FROM request JOIN level ON level.id = level_id "
+            "WHERE is_control IS NOT 1"
         ).fetchone() == (3, name)
 
 
