@@ -182,6 +182,10 @@ def describe_capacity(
             served, pace = n, describe_pace(levels)
             continue
         worst = min(short, key=lambda service: service.share)
+        if all(service.may_be_served for service in short):
+            return describe_doubt(
+                n, short[0], served, f"{wish}{pace}", wish
+            )
         times = (
             f"in {len(short)} of {len(found)} measurements, "
             if len(found) > 1
@@ -203,6 +207,20 @@ def describe_capacity(
         f"{served} at once {are} served {wish}{pace}; more were not measured."
         if served
         else ""
+    )
+
+
+def describe_doubt(
+    n: int, service: Service, served: int, known: str, wish: str
+) -> str:
+    """Say that nobody can tell whether a level meets the objectives, and what is known below."""
+    why = f"at {n} at once, {describe_undecided(service)}"
+    if not served:
+        return f"How many get replies {wish} cannot be told: {why}."
+    are = "is" if served == 1 else "are"
+    return (
+        f"{served} at once {are} served {known}; "
+        f"whether more are cannot be told: {why}."
     )
 
 

@@ -69,6 +69,15 @@ class Service:
         return self.asked + self.undecided
 
     @property
+    def may_be_served(self) -> bool:
+        """Tell whether the undecided ones would do, had they met the objectives."""
+        return (
+            not self.is_decided
+            and self.good + self.undecided
+            >= known_objectives.ENOUGH_RATIO * self.ended
+        )
+
+    @property
     def is_served(self) -> bool:
         """Tell whether enough of the requests are known to have met every objective."""
         is_enough = self.share >= known_objectives.ENOUGH_RATIO
