@@ -78,7 +78,10 @@ def test_a_run_end_to_end(fast, tmp_path):
         and "simulated" in out
         and "\x1b" not in out
     )
-    levels = rows(tmp_path, "SELECT * FROM level_summary ORDER BY level_id")
+    levels = rows(
+        tmp_path,
+        "SELECT * FROM level_summary WHERE is_control IN (0, 1) ORDER BY level_id",
+    )
     assert [
         (
             r["concurrency"],
@@ -104,7 +107,7 @@ def test_a_run_end_to_end(fast, tmp_path):
     assert [
         r["n"] for r in rows(tmp_path, "SELECT count(*) AS n FROM chunk")
     ] == [420]
-    requests = rows(tmp_path, "SELECT * FROM request")
+    requests = rows(tmp_path, "SELECT * FROM main.request")
     assert len({r["prefix"] for r in requests}) == 14 and all(
         r["server_total_ns"] > 0 for r in requests
     )
