@@ -25,6 +25,13 @@ class Settings:
 
 def parse_args(argv: list[str] | None) -> Settings:
     """Parse the command line; exit with 2 if it is wrong."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    refuse_nul(parser, arguments)
+    return Settings(**vars(arguments))
+
+
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=name_program("monitor"),
         description="Watch the server's processes, the machine and its power while a run goes on.",
@@ -57,9 +64,7 @@ def parse_args(argv: list[str] | None) -> Settings:
         metavar="FILE",
         help="store what powermetrics wrote into FILE, and exit",
     )
-    arguments = parser.parse_args(argv)
-    refuse_nul(parser, arguments)
-    return Settings(**vars(arguments))
+    return parser
 
 
 def parse_port(text: str) -> int:

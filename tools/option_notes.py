@@ -1,0 +1,149 @@
+"""What docs/options.md says of an option beyond its line of --help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ollama_bench.monitor.options import make_parser as monitor_parser
+from ollama_bench.report.options import make_parser as analyze_parser
+from ollama_bench.simulator.options import build_parser as simulator_parser
+
+
+@dataclass(frozen=True)
+class Program:
+    """One of the commands beside the measurement."""
+
+    command: str
+    purpose: str
+    make_parser: Callable[[], argparse.ArgumentParser]
+
+
+PROGRAMS = (
+    Program(
+        "analyze",
+        "The answer, the charts and the report from results.db. Exit code: "
+        "0 done, 1 it could not or `--fail-if` holds, 2 wrong command "
+        "line, 3 `--fail-if` cannot be told.",
+        analyze_parser,
+    ),
+    Program(
+        "monitor",
+        "Watches the server's processes, the machine and its power without "
+        "sending anything.",
+        monitor_parser,
+    ),
+    Program(
+        "simulate",
+        "A server that answers as Ollama and as OpenAI's protocol do, with "
+        "no model: for trying and for tests.",
+        simulator_parser,
+    ),
+)
+
+EXIT_CODES = (
+    "Exit code: 0 done, 1 it could not run, a level got no reply at "
+    "all or `--fail-if` holds, 2 wrong command line, 3 `--fail-if` "
+    "cannot be told, 130 interrupted (all that was finished is kept).\n"
+)
+
+NOTES = {  # by flag; those of another program by its word and the flag
+    "LEVELS": (
+        "Forms may be mixed: `1,2,4`, `1-8`, `x2:256`. The first level is "
+        "measured once more at the end, as a control of the machine"
+    ),
+    "--model": (
+        "What is stored is the name of what answers: a llama-server takes "
+        "any name and is stored by its own. Replies that name another "
+        "model than was asked for are told and stored "
+        "(`request.reply_model`)"
+    ),
+    "--host": (
+        "`OLLAMA_HOST` is read in all its forms. Repeated, requests go to "
+        "the hosts in turn, and `host_summary` has a row for each. A "
+        "self-signed certificate is trusted through "
+        "`REQUESTS_CA_BUNDLE=cert.pem`"
+    ),
+    "--api": (
+        "Once for all hosts or once for each, beside them (`--host "
+        "127.0.0.1 --host localhost --api ollama --api openai` asks one "
+        "Ollama by both). The key is read from `OPENAI_API_KEY` and from "
+        "nowhere else: on a command line or in a settings file others "
+        "could read it. It is sent to servers of OpenAI's protocol and "
+        "stored nowhere"
+    ),
+    "--prompts": (
+        'A line each: `{"prompt": "...", "system": "...", "tokens": 200}`, '
+        '`{"turns": ["...", "..."]}` for a conversation, OpenAI\'s '
+        "`messages` (and `tools`) or ShareGPT's form, in the seed's order. "
+        "ShareGPT conversations that lack a question are skipped and "
+        "counted. A conversation is a chat: on Ollama it goes through "
+        "`/api/chat`, and each reply becomes the assistant's message of "
+        "the next turn; a single prompt goes through `/api/generate`"
+    ),
+    "--prompt-tokens": (
+        "± 3 % by the server's own count, template and prefix included, "
+        "each prompt another. Some short requests of the warm-up measure "
+        "how many tokens the server makes of words; where that fails it "
+        "says that lengths are estimates"
+    ),
+    "--tokens": ("A ceiling only: Ollama has no way to make a model go on"),
+    "--option": ("For example `num_ctx=4096`"),
+    "--cache": (
+        "cold: prefill is real work; warm: prompts come again, and each "
+        "level's own are sent once before it, uncounted; both: each level "
+        "twice, and what the prompt cache saves"
+    ),
+    "--requests": (
+        "A closed loop. Without it, and without `--duration` and `--rate`, "
+        "every level is one burst"
+    ),
+    "--duration": ("What is in flight at its end may finish"),
+    "--rate": (
+        "An open loop of requests (of conversations, where the prompts are "
+        "such; later turns are offered when they are sent). Latency counts "
+        "from when a request was due, so a full pool hides nothing; what "
+        "was due and not sent when the level ended has a row and has "
+        "failed (`not_sent`). Said beside it: requests/s offered and "
+        "answered, and overload where 10 % fewer are answered, and more "
+        "than chance explains"
+    ),
+    "--seed": ("The same seed, the same run"),
+    "--warmup": ("With the run's own options"),
+    "--deadline": (
+        "What is cut is `cancelled` and judged by what was seen of it: a "
+        "wait already too long, or all tokens so far / the time since the "
+        "first one below the objective. The rest is undecided; a level "
+        "with more than 5 % undecided is not called served"
+    ),
+    "--stall": (
+        "Waiting for a slot is no silence while others are answered"
+    ),
+    "--slo": ("`level_summary` then has `good_ratio` and `goodput_per_s`"),
+    "--find-capacity": (
+        "95 % of the requests must meet them. Doubling, then bisection; "
+        "each level once"
+    ),
+    "--fail-if": (
+        "`<`, `<=`, `>`, `>=` and a mean (`ttft`, `tokens_per_s`, `e2e`, "
+        "`joules_per_token`, `gpu_joules_per_token`, `error_ratio`) or any "
+        "figure of `level_summary`, e.g. `ttft_p99_s>2`, "
+        "`goodput_per_s<1`, `client_limited>0`. What is not known, an "
+        "interrupted level and one that slept cannot be told; with "
+        "failures as infinite (`ttft_p95_with_errors_s`) they are"
+    ),
+    "--config": (
+        'For example `levels = [1, 4]`, `model = ["a", "b"]`, `think = '
+        "true`, a table `[slo]` or `[option]`; what the command line names "
+        "goes first"
+    ),
+    "--resume": (
+        "Also of one that slept; one that was killed is waited for 15 s"
+    ),
+    "--demo": ("Marked as simulated wherever it is shown"),
+    "analyze --compare": (
+        "The run is the unit: no repeat within a run shows what differs "
+        "between runs. See [statistics](statistics.md)"
+    ),
+}
