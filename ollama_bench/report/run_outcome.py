@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,11 @@ from ollama_bench.report.terminal_report import print_verdict
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.terminal.command_line import name_command, quote_path
+from ollama_bench.terminal.command_line import (
+    join_arguments,
+    name_command,
+    quote_path,
+)
 from ollama_bench.terminal.rows import (
     format_cache_effect,
     format_host,
@@ -153,8 +157,12 @@ def show(
     status: str,
     screen: Console,
     servers: Sequence[Server],
+    sharper: str = "",
 ) -> None:
-    """Show the table of a run, the answer in sentences, and what to type next."""
+    """Show the table of a run, the answer in sentences, and what to type next.
+
+    sharper: the LEVELS that would tell more than those of a quick run.
+    """
     levels = record.levels()
     screen.table(levels)
     if lengths := format_lengths(levels):
@@ -178,7 +186,11 @@ def show(
     if not (settings.judging.report or settings.judging.fail_if):
         for caveat in found.caveats:
             screen.sentence(f"! {caveat}")
-    screen.say(describe_next(path, record.id, status))
+    commands = {}
+    if sharper:
+        command = describe_sharper(settings.words, sharper)
+        commands[command] = "surer: whole replies, three times each"
+    screen.say(describe_next(path, record.id, status, commands))
 
 
 def describe_misses(row: Row) -> str:
@@ -189,17 +201,36 @@ def describe_misses(row: Row) -> str:
     return f", no hits: {warm:.0%} of the prompt tokens came from it"
 
 
-def describe_next(path: str, run_id: int, status: str) -> str:
-    """Return what to type next."""
+def describe_sharper(words: Sequence[str], levels: str) -> str:
+    """Return the command that measures these levels as this run was told to, only longer."""
+    left, kept = list(words), []
+    while left:
+        word = left.pop(0)
+        if word == "--budget":
+            left.pop(0)
+        elif word not in ("--resume", "--plain") and not (
+            word.startswith("--budget=")
+        ):
+            kept.append(word)
+    more = join_arguments([levels, "--repeat", "3", *kept])
+    return f"{name_command('bench')} {more}"
+
+
+def describe_next(
+    path: str, run_id: int, status: str, commands: Mapping[str, str]
+) -> str:
+    """Return what to type next: these commands, with what each does, and those of every run."""
     file = quote_path(path)
     options = "" if path == "results.db" else f" --db {file}"
     if status != "finished":  # by default analyze.py takes a finished run
         options += f" --run {run_id}"
-    return (
-        f"\nrun {run_id} is in {path}. Next:\n"
-        f"  {name_command('analyze')}{options}     the answer, charts and a page\n"
-        f"  datasette {file}     browse the raw data"
-    )
+    offered = {
+        **commands,
+        f"{name_command('analyze')}{options}": "the answer, charts and a page",
+        f"datasette {file}": "browse the raw data",
+    }
+    lines = [f"  {command}     {use}" for command, use in offered.items()]
+    return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
 
 
 def judge(settings: Settings, run_id: int) -> int:
