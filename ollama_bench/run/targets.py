@@ -89,7 +89,7 @@ class Targets:
         self.reply_names = ReplyNames(screen.warn)
         self._ids: dict[tuple[str, str], int] = {}
         self._facts: dict[tuple[str, str], TargetFacts] = {}
-        # of the last warm-up of each model, one request alone
+        # of each model's warm-up, one request alone
         self.tokens_per_s: dict[str, float] = {}
         self._lost: set[str] = set()  # servers that did not come back
         # targets measured before --resume: their rows stay as they are
@@ -159,7 +159,9 @@ class Targets:
         tokens = min(self._request.tokens or WARMUP_TOKENS, WARMUP_TOKENS)
         outcome = self._ask(server, model, prompt, tokens)
         if outcome and (rate := outcome.tokens_per_s):
-            self.tokens_per_s[model] = rate
+            # the fastest: what disturbs makes one slower
+            known = self.tokens_per_s.get(model, 0.0)
+            self.tokens_per_s[model] = max(rate, known)
 
     def _ask(
         self, server: Server, model: str, prompt: str, tokens: int
