@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,11 +186,9 @@ def show(
     if not (settings.judging.report or settings.judging.fail_if):
         for caveat in found.caveats:
             screen.sentence(f"! {caveat}")
-    commands = {}
+    screen.say(describe_next(path, record.id, status))
     if sharper:
-        command = describe_sharper(settings.words, sharper)
-        commands[command] = "surer: whole replies, three times each"
-    screen.say(describe_next(path, record.id, status, commands))
+        screen.say(describe_sharper(settings, sharper))
 
 
 def describe_misses(row: Row) -> str:
@@ -201,9 +199,9 @@ def describe_misses(row: Row) -> str:
     return f", no hits: {warm:.0%} of the prompt tokens came from it"
 
 
-def describe_sharper(words: Sequence[str], levels: str) -> str:
-    """Return the command that measures these levels as this run was told to, only longer."""
-    left, kept = list(words), []
+def describe_sharper(settings: Settings, levels: str) -> str:
+    """Return what to type to measure these levels as this run was told to, only longer."""
+    left, kept = list(settings.words), []
     while left:
         word = left.pop(0)
         if word == "--budget":
@@ -213,24 +211,24 @@ def describe_sharper(words: Sequence[str], levels: str) -> str:
         ):
             kept.append(word)
     more = join_arguments([levels, "--repeat", "3", *kept])
-    return f"{name_command('bench')} {more}"
+    whole = "" if settings.request.tokens else "whole replies and "
+    return (
+        f"\nSharper, with {whole}each level three times:\n"
+        f"  {name_command('bench')} {more}"
+    )
 
 
-def describe_next(
-    path: str, run_id: int, status: str, commands: Mapping[str, str]
-) -> str:
-    """Return what to type next: these commands, with what each does, and those of every run."""
+def describe_next(path: str, run_id: int, status: str) -> str:
+    """Return what to type next."""
     file = quote_path(path)
     options = "" if path == "results.db" else f" --db {file}"
     if status != "finished":  # by default analyze.py takes a finished run
         options += f" --run {run_id}"
-    offered = {
-        **commands,
-        f"{name_command('analyze')}{options}": "the answer, charts and a page",
-        f"datasette {file}": "browse the raw data",
-    }
-    lines = [f"  {command}     {use}" for command, use in offered.items()]
-    return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
+    return (
+        f"\nrun {run_id} is in {path}. Next:\n"
+        f"  {name_command('analyze')}{options}     the answer, charts and a page\n"
+        f"  datasette {file}     browse the raw data"
+    )
 
 
 def judge(settings: Settings, run_id: int) -> int:

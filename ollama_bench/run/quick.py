@@ -17,6 +17,8 @@ RISE = 1.1
 # a level of one request may take this part of the budget: eight levels, and repeats
 FIRST_PART = 12
 MOST_REPEATS = 5  # a sixth would hardly make it surer
+# model options that end a reply, too
+CEILING_OPTIONS = {"num_predict", "max_tokens", "max_completion_tokens"}
 CEILINGS = (256, 128, 64, 32, 16)  # tokens of a reply
 # the last level may end so much later than the budget, as a part of it
 SLACK = 1 / 6
