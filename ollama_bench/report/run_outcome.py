@@ -31,7 +31,11 @@ from ollama_bench.report.terminal_report import print_verdict
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.terminal.command_line import name_command, quote_path
+from ollama_bench.terminal.command_line import (
+    join_arguments,
+    name_command,
+    quote_path,
+)
 from ollama_bench.terminal.rows import (
     format_cache_effect,
     format_host,
@@ -160,8 +164,12 @@ def show(
     status: str,
     screen: Console,
     servers: Sequence[Server],
+    sharper: str = "",
 ) -> None:
-    """Show the answer, the table, the curve and the caveats of a run, and what to type next."""
+    """Show the answer, the table, the curve and the caveats of a run, and what to type next.
+
+    sharper: the LEVELS that would tell more than those of a quick run.
+    """
     path = settings.output.db
     found = headline(path, record.id, settings.judging.objectives)
     # the judgment at the end says all of this
@@ -193,6 +201,8 @@ def show(
     if not is_judged:
         show_caveats(found, screen)
     screen.say(describe_next(path, record.id, status, bool(found)))
+    if sharper:
+        screen.say(describe_sharper(settings, sharper))
 
 
 def show_answer(verdict: Verdict, screen: Console) -> None:
@@ -216,6 +226,25 @@ def describe_misses(row: Row) -> str:
     if warm is None or warm - cold >= CACHED_RATIO:
         return ""
     return f", no hits: {warm:.0%} of the prompt tokens came from it"
+
+
+def describe_sharper(settings: Settings, levels: str) -> str:
+    """Return what to type to measure these levels as this run was told to, only longer."""
+    left, kept = list(settings.words), []
+    while left:
+        word = left.pop(0)
+        if word == "--budget":
+            left.pop(0)
+        elif word not in ("--resume", "--plain") and not (
+            word.startswith("--budget=")
+        ):
+            kept.append(word)
+    more = join_arguments([levels, "--repeat", "3", *kept])
+    whole = "" if settings.request.tokens else "whole replies and "
+    return (
+        f"\nSharper, with {whole}each level three times:\n"
+        f"  {name_command('bench')} {more}"
+    )
 
 
 def describe_next(

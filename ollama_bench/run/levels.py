@@ -73,8 +73,13 @@ class LevelRunner:
         # every level has completed at least one request, those of a resumed run too
         self.all_completed_one = not record.rows(UNANSWERED, [record.id])
 
-    def measure(self, level: Level, title: str) -> int | None:
-        """Measure a level and return its id; None if it was interrupted."""
+    def measure(
+        self, level: Level, title: str, deadline_s: float | None = None
+    ) -> int | None:
+        """Measure a level and return its id; None if it was interrupted.
+
+        deadline_s: cut it after so long.
+        """
         source = TaskSource(
             level, self._settings.request, self._order, self._targets
         )
@@ -87,12 +92,17 @@ class LevelRunner:
             return None
         self._targets.wait_for(level.model, self._settings.load.warmup)
         self._screen.level_started(self._heading(level, title))
-        return self._send(level, source)
+        limits = self._limits
+        if deadline_s is not None:
+            limits = replace(limits, deadline_s=deadline_s)
+        return self._send(level, source, limits)
 
     def _heading(self, level: Level, title: str) -> str:
         repeat, extra = self._settings.load.repeat, ""
         if repeat > 1:
             extra += f", time {level.repeat} of {repeat}"
+        elif level.repeat > 1:
+            extra += ", again"
         if self._settings.request.cache == "both":
             extra += f", {level.cache} cache"
         if level.is_control:
@@ -121,9 +131,11 @@ class LevelRunner:
             ).run()
             tasks = tasks[at_once:]
 
-    def _send(self, level: Level, source: TaskSource) -> int | None:
+    def _send(
+        self, level: Level, source: TaskSource, limits: Limits
+    ) -> int | None:
         level_id = self._insert(level)
-        under_way = self._make_load(level, source)
+        under_way = self._make_load(level, source, limits)
         recorder = LevelRecorder(
             self._record,
             level_id,
@@ -160,7 +172,9 @@ class LevelRunner:
         }
         return self._record.writer.insert("level", columns)
 
-    def _make_load(self, level: Level, source: TaskSource) -> load.Load:
+    def _make_load(
+        self, level: Level, source: TaskSource, limits: Limits
+    ) -> load.Load:
         settings = self._settings.load
         arrivals = None
         if settings.rate_per_s:
@@ -169,7 +183,7 @@ class LevelRunner:
             )
         return load.Load(
             source.task,
-            self._limits,
+            limits,
             level.concurrency,
             arrivals=arrivals,
             ramp_s=settings.ramp_s,

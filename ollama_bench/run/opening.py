@@ -56,7 +56,9 @@ def open_run(
     """Return the run to measure into. Raises RunError, ResultsError."""
     arguments = json.dumps(stored_arguments(settings))
     found = None
-    if settings.output.resume:
+    if settings.output.resume and settings.load.budget_s is not None:
+        say("a run without LEVELS is not resumed; starting a new one")
+    elif settings.output.resume:
         found = Resuming(settings.output.db, arguments, say).find()
         if found is None:
             say(
