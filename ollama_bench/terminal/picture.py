@@ -79,6 +79,8 @@ class Tally(Protocol):
 
     @property
     def ended(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
 
 
 class Level(Protocol):
@@ -120,13 +122,19 @@ class Size:
 
 
 def draw_picture(
-    level: Level, sample: Mapping[str, Any], heading: str, size: Size
+    level: Level,
+    sample: Mapping[str, Any],
+    heading: str,
+    size: Size,
+    left: str = "",
 ) -> str:
-    """Return the whole picture. sample: the machine now; heading: the level's own line."""
+    """Return the whole picture.
+
+    sample: the machine now; heading: the level's own line; left: how long it still takes.
+    """
     exchanges = level.exchanges
-    shown = choose_busiest(
-        exchanges, max(LEAST_ROOM, size.height - LINES_AROUND_TABLE)
-    )
+    room = size.height - LINES_AROUND_TABLE - bool(left)
+    shown = choose_busiest(exchanges, max(LEAST_ROOM, room))
     lines = [
         format_machine(sample, size.width),
         heading,
@@ -145,6 +153,8 @@ def draw_picture(
     if hidden > 0:
         lines.append(f"{'...':>6} and {hidden} more")
     lines.append(format_progress(level, count_requests(level), size.width))
+    if left:
+        lines.append(left)
     return "\n".join(line[: size.width] for line in lines)
 
 
@@ -162,6 +172,12 @@ def count_requests(level: Level) -> Counts:
     if not level.is_burst:
         ended += level.tally.ended
     return Counts(max(sent - streaming, 0), streaming, ended)
+
+
+def count_tokens(level: Level) -> int:
+    """Return about how many tokens have come so far: in flight, each read counts as one."""
+    tokens = sum(max(exchange.reads - 1, 0) for exchange in level.exchanges)
+    return tokens if level.is_burst else tokens + level.tally.tokens
 
 
 def choose_busiest(
