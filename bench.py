@@ -55,7 +55,7 @@ from ollama_bench.privilege.variables import (
 from ollama_bench.report import run_outcome
 from ollama_bench.run import demo, notices, selfcheck, system_limits
 from ollama_bench.run.bench_run import BenchRun
-from ollama_bench.run.error import RunError
+from ollama_bench.run.error import OtherRunError, RunError
 from ollama_bench.run.model_names import settle_models
 from ollama_bench.run.opening import open_run
 from ollama_bench.run.server import ServerError, make_servers
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         return bench(settings, helper, dropped)
     except ERRORS as error:
         print(clean(f"{name_program('bench')}: {error}"), file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, OtherRunError) else 1
     except conditions.ConditionError as error:
         print(
             f"{name_program('bench')}: --fail-if {error}", file=sys.stderr

@@ -21,10 +21,15 @@ from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import judge as judge_study
 from ollama_bench.inputs.objectives import known_ratio
 from ollama_bench.report.terminal_report import print_verdict
+from ollama_bench.run.plan import count_levels, plan_levels
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.terminal.command_line import name_command, quote_path
+from ollama_bench.terminal.command_line import (
+    name_command,
+    name_resuming_command,
+    quote_path,
+)
 from ollama_bench.terminal.rows import (
     format_cache_effect,
     format_host,
@@ -52,6 +57,13 @@ STEADY = "SELECT * FROM steady_summary WHERE level_id = ?"
 CACHE_EFFECT = """
 SELECT * FROM cache_effect WHERE run_id = ? AND NOT EXISTS (
   SELECT 1 FROM level WHERE id IN (cold_level_id, warm_level_id) AND slept_s > 0)"""
+KEPT = """
+SELECT count(DISTINCT CASE
+    WHEN level.status = 'finished' AND NOT coalesce(is_control, 0)
+    THEN level.id END) AS levels,
+  count(request.id) AS requests
+FROM level LEFT JOIN request ON level_id = level.id AND sent_ns IS NOT NULL
+WHERE run_id = ?"""
 HOSTS = """
 SELECT * FROM host_summary WHERE run_id = ?
   AND level_id NOT IN (SELECT id FROM level WHERE is_control = 1)"""
@@ -178,6 +190,8 @@ def show(
     if not (settings.judging.report or settings.judging.fail_if):
         for caveat in found.caveats:
             screen.sentence(f"! {caveat}")
+    if status == "interrupted":
+        screen.say(describe_kept(settings, record))
     screen.say(describe_next(path, record.id, status))
 
 
@@ -187,6 +201,19 @@ def describe_misses(row: Row) -> str:
     if warm is None or warm - cold >= CACHED_RATIO:
         return ""
     return f", no hits: {warm:.0%} of the prompt tokens came from it"
+
+
+def describe_kept(settings: Settings, record: RunRecord) -> str:
+    """Return what an interrupted run has kept, and what to type to go on with it."""
+    kept = record.rows(KEPT, [record.id])[0]
+    planned = ""
+    if not settings.judging.find_capacity:
+        planned = f" of {count_levels(plan_levels(settings))}"
+    return (
+        f"\ninterrupted; kept: {kept['levels']}{planned} levels,"
+        f" {kept['requests']:,} requests. To go on:\n"
+        f"  {name_resuming_command()}"
+    )
 
 
 def describe_next(path: str, run_id: int, status: str) -> str:

@@ -55,6 +55,15 @@ def name_this_command() -> str:
     return f"{prefix} {join_arguments(sys.argv[1:])}".rstrip()
 
 
+def name_resuming_command() -> str:
+    """Return the command line that goes on with the run of this process, as it must be typed."""
+    sudo = "sudo " if "SUDO_UID" in os.environ else ""
+    command = name_this_command()
+    if "--resume" not in sys.argv:
+        command += " --resume"
+    return sudo + command
+
+
 def find_prefix() -> str | None:
     """Return what the word of a program follows; None for a script in a clone."""
     started = Path(sys.argv[0] if sys.argv else "")
