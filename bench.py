@@ -62,11 +62,8 @@ from ollama_bench.run.server import ServerError, make_servers
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
 from ollama_bench.terminal.interrupt import on_interrupt
-from ollama_bench.terminal.screen import Console
+from ollama_bench.terminal.screen import SAVING, Console
 
-SAVING = (
-    "\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n"
-)
 ERRORS = (
     RunError,
     ServerError,
@@ -113,7 +110,10 @@ def bench(
     """Measure a whole run and return the exit code."""
     with contextlib.ExitStack() as stack:
         screen = stack.enter_context(Console(settings.output.plain))
-        interrupt = stack.enter_context(on_interrupt(SAVING))
+        # a live screen says it itself: a line written into it would stay
+        message = "" if screen.live else f"\n{SAVING}\n"
+        interrupt = stack.enter_context(on_interrupt(message))
+        screen.interrupt = interrupt
         screen.on_left = interrupt.trigger
         notices.warn_of_settings(settings, helper, screen)
         prepare_system(settings)

@@ -209,9 +209,11 @@ def describe_kept(settings: Settings, record: RunRecord) -> str:
     planned = ""
     if not settings.judging.find_capacity:
         planned = f" of {count_levels(plan_levels(settings))}"
+    requests = kept["requests"]
     return (
         f"\ninterrupted; kept: {kept['levels']}{planned} levels,"
-        f" {kept['requests']:,} requests. To go on:\n"
+        f" {requests:,} {'request' if requests == 1 else 'requests'}."
+        " To go on:\n"
         f"  {name_resuming_command()}"
     )
 

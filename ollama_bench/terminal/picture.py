@@ -24,6 +24,8 @@ from ollama_bench.terminal.rows import (
 
 BAR_CELLS = 28
 LINES_AROUND_TABLE = 7  # the machine, the headings, the bar, what is above
+# a terminal shows ^C behind the last line; a line more would stay when all is removed
+CTRL_C_CELLS = 2
 LEAST_ROOM = 3  # lines of requests, however low the window
 
 REQUEST_COLUMNS: Columns = (
@@ -152,7 +154,9 @@ def draw_picture(
     hidden = len(exchanges) - len(shown)
     if hidden > 0:
         lines.append(f"{'...':>6} and {hidden} more")
-    lines.append(format_progress(level, count_requests(level), size.width))
+    width = size.width - CTRL_C_CELLS
+    progress = format_progress(level, count_requests(level), width)
+    lines.append(progress[:width])
     if left:
         lines.append(left)
     return "\n".join(line[: size.width] for line in lines)

@@ -55,6 +55,9 @@ TELL_EVERY_S = 30.0
 LOOK_EVERY_S = 1.0  # for a reply without an end
 # a pause is at least this many times as long as the draw before it
 DRAW_BUDGET = 250
+SAVING = (
+    "interrupted: saving what is finished (Ctrl-C again leaves at once)"
+)
 # yellow is faint on a white terminal, blue on a black one
 WARNING_STYLE = "bold magenta"
 
@@ -95,6 +98,8 @@ class Console:
         self._next_draw = 0.0
         self._next_look = 0.0
         self._outlook: Outlook | None = None
+        self.interrupt: Interrupt | None = None
+        self._has_told_interrupt = False
         self._said_s = time.monotonic()
         # steps of streaming and ended that were told
         self._told: tuple[int, int] | None = None
@@ -169,6 +174,7 @@ class Console:
             self.show_progress(f"{text}: {math.ceil(left_s)} s left")
             interrupt.wait(min(left_s, DRAW_EVERY_S))
         self.end_progress()
+        self._tell_interrupt()
 
     def level_started(
         self, heading: str, outlook: Outlook | None = None
@@ -221,6 +227,7 @@ class Console:
 
     def draw(self, level: Level, sample: Mapping[str, Any]) -> None:
         """Draw if the budget allows; called four times a second at most."""
+        self._tell_interrupt()
         began = time.monotonic()
         if began >= self._next_look:
             self._next_look = began + LOOK_EVERY_S
@@ -237,6 +244,13 @@ class Console:
             self._screen.update(picture, refresh=True)
         took = time.monotonic() - began
         self._next_draw = began + max(DRAW_EVERY_S, DRAW_BUDGET * took)
+
+    def _tell_interrupt(self) -> None:
+        """Say once, above a live screen, that an interrupt has come."""
+        is_new = self.interrupt is not None and self.interrupt.is_set()
+        if self.live and is_new and not self._has_told_interrupt:
+            self._has_told_interrupt = True
+            self.warn(SAVING)
 
     def _tell_changes(self, level: Level) -> None:
         """Show a plain line when the requests that stream or have ended changed by a tenth.

@@ -12,7 +12,7 @@ from ollama_bench.terminal.rows import (
     format_heading,
     format_level,
 )
-from ollama_bench.terminal.screen import Console
+from ollama_bench.terminal.screen import SAVING, Console
 from tests.terminal.made_up import ROW, create_screen, exchange, level
 
 
@@ -219,3 +219,22 @@ def test_a_long_pause_is_not_silent_in_a_pipe(clock, capsys):
     made.count_down("cooldown", 70.0, MadeUpInterrupt(clock))
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["  cooldown: 40 s left", "  cooldown: 10 s left"]
+
+
+def test_an_interrupt_is_said_above_the_live_screen_and_once():
+    made = create_screen()
+    made.level_started("level")
+    made.draw(level([exchange(1, 1)]), {})
+    assert SAVING not in made._rich.file.getvalue()
+    made.interrupt = SimpleNamespace(is_set=lambda: True)
+    for _ in range(3):
+        made.draw(level([exchange(1, 1)]), {})
+    made._close_screen()
+    assert made._rich.file.getvalue().count(SAVING) == 1
+
+
+def test_without_a_live_screen_the_signal_itself_has_said_it(capsys):
+    made = Console(plain=True)
+    made.interrupt = SimpleNamespace(is_set=lambda: True)
+    made.draw(level([exchange(1, 1)]), {})
+    assert SAVING not in capsys.readouterr().out
