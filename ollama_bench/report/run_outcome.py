@@ -90,6 +90,7 @@ def show_level(
     screen.level_finished(level)
     show_failures(record, level_id, screen, servers)
     show_cuts(level, screen)
+    show_never_begun(settings, level, screen)
     show_waits(level, screen)
     if settings.judging.steady:
         for row in record.rows(STEADY, [level_id]):
@@ -143,6 +144,20 @@ def show_cuts(level: Row, screen: Console) -> None:
         screen.warn(
             f"{INDENT}{level['replies_cut']} replies ended at the end of the context; "
             "they do not count as served"
+        )
+
+
+def show_never_begun(
+    settings: Settings, level: Row, screen: Console
+) -> None:
+    """Show how many requests of a closed loop the deadline has left out."""
+    load = settings.load
+    if load.kind != "closed" or not load.requests or not load.deadline_s:
+        return
+    if (missing := load.requests - level["requests"]) > 0:
+        screen.warn(
+            f"{INDENT}{missing} of {load.requests} requests were never begun:"
+            f" the deadline of {load.deadline_s:g} s came first"
         )
 
 
