@@ -1,6 +1,7 @@
 """bench.py - send rising levels of concurrent streaming requests and store how each one went.
 
-    python bench.py 1,2,4,8,16,32          # Ollama on this machine, deepseek-r1:7b
+    python bench.py                        # what runs on this machine, in about a minute
+    python bench.py 1,2,4,8,16,32          # these levels, whole replies
     sudo python bench.py 1,2,4,19          # with watts: root only reads the power
     python bench.py --demo                 # no server needed: a simulated one
 
@@ -56,6 +57,7 @@ from ollama_bench.report import run_outcome
 from ollama_bench.run import demo, notices, selfcheck, system_limits
 from ollama_bench.run.bench_run import BenchRun
 from ollama_bench.run.error import OtherRunError, RunError
+from ollama_bench.run.finding import settle_server
 from ollama_bench.run.model_names import settle_models
 from ollama_bench.run.opening import open_run
 from ollama_bench.run.server import ServerError, make_servers
@@ -119,7 +121,7 @@ def bench(
         prepare_system(settings)
         # a demo takes a minute, and nobody has named its server
         if not settings.demo:
-            notices.name_servers(settings.request, dropped, screen)
+            settings = settle_server(settings, dropped, screen)
             stack.enter_context(awake.kept(screen.warn))
         if settings.self_check:
             check_self(settings, screen)
@@ -154,7 +156,12 @@ def bench(
         )
         bench_run.measure(helper)
         run_outcome.show(
-            settings, opened.record, bench_run.status, screen, servers
+            settings,
+            opened.record,
+            bench_run.status,
+            screen,
+            servers,
+            bench_run.sharper,
         )
     if bench_run.status == "interrupted":
         return 130

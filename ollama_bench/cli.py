@@ -1,4 +1,4 @@
-"""The installed command: ollama-bench LEVELS measures, ollama-bench WORD ... does the rest."""
+"""The installed command: ollama-bench [LEVELS] measures, ollama-bench WORD ... does the rest."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from ollama_bench.terminal import interpreter
 CLONE = Path(__file__).resolve().parents[1]
 HELP = """ollama-bench: how many people a local language model can serve, how fast, at what energy
 
+  ollama-bench                  find what runs here and measure it, in about a minute
   ollama-bench 1,2,4,19         measure that many requests at once (ollama-bench bench --help)
   ollama-bench --demo           measure a simulated server
   ollama-bench analyze          the answer, charts and a page
@@ -56,7 +57,7 @@ OLD_NAMES = {
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
-    first = words[0] if words else "--help"
+    first = words[0] if words else "bench"
     if first in ("-h", "--help"):
         print(HELP, end="")
         return 0

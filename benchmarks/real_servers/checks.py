@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from benchmarks.real_servers.counters import Counters, read_counters
 from benchmarks.real_servers.program import Finished, Program
 from benchmarks.real_servers.settings import RealServer, RunningServer
+from ollama_bench.run.quick import SLACK
 
 SUM_RATIO, SUM_S = 0.01, 0.005  # the server's parts against our latency
+BUDGET_S = 12
 REPLY_TOKENS = "32"
 LONG_REPLY_TOKENS = "400"
 CHAT = {
@@ -31,6 +33,7 @@ UNFINISHED = "SELECT count(*) FROM request WHERE status = 'in_flight'"
 COMPLETED = "SELECT count(*) FROM request WHERE status = 'completed'"
 MEASURED = f"""
 {COMPLETED} AND level_id IN (SELECT id FROM level WHERE is_control IS NOT 1)"""
+LEVELS = "SELECT DISTINCT concurrency FROM level ORDER BY concurrency"
 ALL = "SELECT count(*) FROM request"
 PARTS = """
 SELECT max(abs(difference) - max(:ratio * e2e_s, :s)) AS beyond,
@@ -145,6 +148,24 @@ def check_chunks(check: str, done: Finished) -> Iterator[Row]:
         chunks,
         f"at most {tokens} tokens",
         is_right,
+    )
+
+
+def check_budget(bench: Bench) -> Iterator[Row]:
+    """Let the tool choose levels and the length of replies within some seconds of load."""
+    done = bench.run("budget", "--budget", BUDGET_S)
+    yield exit_row("budget", done, 0)
+    levels = [row[0] for row in done.rows(LEVELS)]
+    doubled = [2**power for power in range(max(2, len(levels)))]
+    yield equal("budget", "levels", levels, doubled)
+    spent_s = done.value("SELECT sum(duration_s) FROM level_summary") or 0.0
+    most_s = BUDGET_S * (1 + SLACK) + 1
+    yield Row(
+        "budget",
+        "seconds of load",
+        spent_s,
+        f"at most {most_s:g}",
+        0 < spent_s <= most_s,
     )
 
 
@@ -347,6 +368,7 @@ def equal(check: str, what: str, ours: object, expected: object) -> Row:
 
 CHECKS: tuple[Callable[[Bench], Iterator[Row]], ...] = (
     check_burst,
+    check_budget,
     check_closed_loop,
     check_open_loop,
     check_chats,

@@ -57,19 +57,14 @@ def examine(helper: Helper | None) -> int:
     """Print the details and the checks; return 1 if something is wrong."""
     names = find_private_names()
     servers = ServerChecks(os.environ)
-    try:
-        for place in servers.places:
-            host = urlsplit(place.url).hostname or ""
-            if host not in LOCAL_HOSTS:
-                names[host] = "<server>"
-        watched = details.Watched()
-        sections = details.list_sections(helper, servers.ports, watched)
-        show(report(sections), names, MOST_LINES)
-        print()
-        checks = list_checks(servers, watched, helper)
-        findings = list(run_checks(checks))
-    finally:
-        servers.close()
+    host = urlsplit(servers.named_url or "").hostname
+    if host and host not in LOCAL_HOSTS:
+        names[host] = "<server>"
+    watched = details.Watched()
+    sections = details.list_sections(helper, servers.ports, watched)
+    show(report(sections), names, MOST_LINES)
+    print()
+    findings = list(run_checks(list_checks(servers, watched, helper)))
     show(map(str, findings), names)
     wrong = sum(finding.mark == "wrong" for finding in findings)
     print(f"\n{wrong} wrong" if wrong else "\nall well")

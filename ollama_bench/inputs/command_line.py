@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from ollama_bench.inputs import config_file, options
@@ -23,7 +24,8 @@ Texts = dict[str, "str | list[str] | bool"]
 
 HELP_COLUMN = 20
 EXAMPLES = {  # what follows the command: what it does
-    "1,2,4,8,16,32": "Ollama on this machine, deepseek-r1:7b",
+    "": "what runs on this machine, in about a minute",
+    "1,2,4,8,16,32": "these levels, whole replies",
     "1,2,4,19": "the same with watts: root only reads the power",
     "--demo": "no server needed: a simulated one",
 }
@@ -43,7 +45,8 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
         in_file: Texts = {}
         if path := texts.pop("config", None):
             in_file = config_file.read(str(path), options.ALL)
-        return resolve(texts, in_file, os.environ)
+        settings = resolve(texts, in_file, os.environ)
+        return replace(settings, words=tuple(argv))
     except ValueError as error:
         parser.error(str(error))
 
@@ -136,7 +139,7 @@ def write_examples() -> str:
     if command == name_program("bench"):  # sudo has a PATH of its own
         as_root = f'sudo "$(command -v {command})"'
     commands = [
-        f"{as_root if 'watts' in use else command} {words}"
+        f"{as_root if 'watts' in use else command} {words}".rstrip()
         for words, use in EXAMPLES.items()
     ]
     width = max(map(len, commands))
@@ -145,7 +148,7 @@ def write_examples() -> str:
         for line, use in zip(commands, EXAMPLES.values(), strict=True)
     ]
     return "\n".join(
-        [f"{name_program('bench')} LEVELS [options]", "", *lines, ""]
+        [f"{name_program('bench')} [LEVELS] [options]", "", *lines, ""]
     )
 
 

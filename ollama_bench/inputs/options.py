@@ -68,7 +68,7 @@ REQUEST = Group(
         Option(
             "--model",
             "NAME",
-            f"may be repeated ({STUDY_MODEL}, OpenAI: the only one)",
+            "may be repeated (what is loaded or the only one)",
             repeats=True,
         ),
         Option(
@@ -80,7 +80,7 @@ REQUEST = Group(
         Option(
             "--host",
             "URL",
-            "server, may be repeated (OLLAMA_HOST or 127.0.0.1:11434)",
+            "may be repeated (OLLAMA_HOST, else what runs here)",
             host_url,
             repeats=True,
         ),
@@ -159,6 +159,12 @@ LOAD = Group(
             values.positive,
         ),
         Option(
+            "--budget",
+            "S",
+            "without LEVELS: so many seconds of load (60)",
+            values.positive,
+        ),
+        Option(
             "--ramp",
             "S",
             "spread a level's first requests over S seconds",
@@ -184,7 +190,6 @@ LOAD = Group(
             "N",
             "requests before the first level (1)",
             values.integer(0),
-            1,
         ),
         Option(
             "--cooldown", "S", "pause between levels (10)", values.seconds

@@ -23,6 +23,12 @@ from ollama_bench.protocols.names import OLLAMA
 
 DEMO_LEVELS = (1, 2, 4, 8, 19, 32)
 HIGHEST_PROBE = 256  # of --find-capacity without LEVELS
+QUICK_LEVELS = tuple(2**power for power in range(9))
+BUDGET_S, QUICK_PAUSE_S = 60.0, 1.0
+QUICK_IDLE_S = 3.0
+QUICK_WARMUP = 2  # the second tells how fast tokens come
+# what a run without LEVELS decides by itself
+NEED_LEVELS = ("requests", "duration", "rate", "ramp", "deadline")
 MOST_REQUESTS = 999_999  # a request's id is level * 1,000,000 + number
 PAUSE_S, DEMO_COOLDOWN_S, DEMO_IDLE_S = 10.0, 1.0, 2.0
 
@@ -105,29 +111,56 @@ def unique(found: Iterable[Any]) -> list[Any]:
 
 
 def complete_levels(values: Values) -> tuple[int, ...]:
-    """Fill in LEVELS and remove repeated ones; return those."""
+    """Fill in LEVELS, or the budget of a run that finds them; return repeated ones."""
     named = values["levels"]
+    for option in ("levels", "find_capacity"):
+        if values[option] and values["budget"]:
+            raise ValueError(
+                f"--budget and {options.BY_NAME[option].flag} exclude each other: "
+                "a budget finds its own levels"
+            )
     if named is None:
         if values["find_capacity"]:
             named = (HIGHEST_PROBE,)
-        elif values["demo"]:
+        elif values["demo"] and not values["budget"]:
             named = DEMO_LEVELS
         else:
-            raise ValueError(
-                "LEVELS is missing: try 1,2,4,8 (or --demo without a server)"
-            )
+            named = QUICK_LEVELS
+            check_quick(values)
+            fill(values, "budget", BUDGET_S)
     values["levels"] = unique(named)
     return tuple(
         sorted({level for level in named if named.count(level) > 1})
     )
 
 
+def check_quick(values: Values) -> None:
+    """Raise ValueError for an option that makes no sense without LEVELS."""
+    named = [
+        f"--{name} {values[name]:g}" for name in NEED_LEVELS if values[name]
+    ]
+    if values["repeat"] > 1:
+        named.append(f"--repeat {values['repeat']}")
+    if values["cache"] == "both":
+        named.append("--cache both")
+    if named:
+        raise ValueError(f"{named[0]} needs LEVELS: try 1,2,4,8")
+
+
 def complete_request(
     values: Values, environment: Mapping[str, str], named_by: str
 ) -> str:
     """Fill in models, servers and objectives; return what named the servers."""
+    named = ("host", "api", "model", "pull", "demo")
+    values["is_searched"] = not any(values[name] for name in named)
     values["api"] = values["api"] or [OLLAMA]
-    default = [options.STUDY_MODEL] if OLLAMA in values["api"] else []
+    # a single server is asked which it has
+    is_known = values["demo"] or values["pull"] or len(values["host"]) > 1
+    default = (
+        [options.STUDY_MODEL]
+        if OLLAMA in values["api"] and is_known
+        else []
+    )
     values["model"] = unique(values["model"] or default)
     if values["demo"] and values["host"]:
         raise ValueError(
@@ -232,7 +265,9 @@ def complete_load(values: Values) -> None:
         )
     if values["find_capacity"]:
         check_capacity(values)
-    fill(values, "cooldown", DEMO_COOLDOWN_S if values["demo"] else PAUSE_S)
+    fill(values, "warmup", QUICK_WARMUP if values["budget"] else 1)
+    pause_s = QUICK_PAUSE_S if values["budget"] else PAUSE_S
+    fill(values, "cooldown", DEMO_COOLDOWN_S if values["demo"] else pause_s)
 
 
 def load_kind(values: Values) -> LoadKind:
@@ -258,7 +293,8 @@ def complete_monitor(values: Values) -> None:
         raise ValueError(
             f"{useless} has no effect with --no-monitor, which watches nothing"
         )
-    fill(values, "idle", DEMO_IDLE_S if values["demo"] else PAUSE_S)
+    idle_s = QUICK_IDLE_S if values["budget"] else PAUSE_S
+    fill(values, "idle", DEMO_IDLE_S if values["demo"] else idle_s)
 
 
 def fill(values: Values, name: str, default: object) -> None:
@@ -274,6 +310,7 @@ def request_settings(values: Values, named_by: str) -> RequestSettings:
         servers=tuple(map(ServerAddress, hosts, protocols)),
         protocols=tuple(apis),
         named_by=named_by,
+        is_searched=values["is_searched"],
         prompt=values["prompt"],
         prompts_file=values["prompts"],
         prompt_tokens=values["prompt_tokens"],
@@ -288,6 +325,7 @@ def request_settings(values: Values, named_by: str) -> RequestSettings:
 def load_settings(values: Values) -> LoadSettings:
     return LoadSettings(
         levels=tuple(values["levels"]),
+        budget_s=values["budget"],
         kind=values["load"],
         requests=values["requests"],
         duration_s=values["duration"],

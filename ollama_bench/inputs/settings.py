@@ -22,7 +22,7 @@ class ServerAddress:
 class RequestSettings:
     """What is asked, and of whom."""
 
-    # empty without a name for OpenAI's protocol: the server's only one
+    # empty without a name: chosen among those that the server has
     models: tuple[str, ...]
     # empty with --demo: its simulator is not started yet
     servers: tuple[ServerAddress, ...]
@@ -30,6 +30,8 @@ class RequestSettings:
     protocols: tuple[str, ...]
     # what named the servers: --host, --config, OLLAMA_HOST or default
     named_by: str
+    # nothing names server, protocol or model: they are looked for
+    is_searched: bool
     prompt: str
     prompts_file: str | None
     prompt_tokens: int | None
@@ -45,6 +47,8 @@ class LoadSettings:
     """How the requests of a level are sent; durations are in seconds."""
 
     levels: tuple[int, ...]
+    # seconds of load; which levels then fit is found out
+    budget_s: float | None
     kind: LoadKind
     requests: int | None
     duration_s: float | None
@@ -104,3 +108,5 @@ class Settings:
     repeated_levels: tuple[int, ...]
     # option name: value, of all that is measured; --resume compares
     identity: Mapping[str, object]
+    # of the command line, and what names the server and model that were found
+    words: tuple[str, ...] = ()

@@ -131,6 +131,14 @@ class Outcome:
         return len(self.chunk_ns) if counted is None else counted
 
     @property
+    def tokens_per_s(self) -> float | None:
+        """Tokens after the first / the time from the first to the last; None without."""
+        if not self.chunk_ns or self.chunk_ns[-1] <= self.chunk_ns[0]:
+            return None
+        took_s = (self.chunk_ns[-1] - self.chunk_ns[0]) / 1e9
+        return (self.output_tokens - 1) / took_s
+
+    @property
     def tokens_per_chunk(self) -> float:
         """Tokens in a chunk, on average; 0 without chunks."""
         return (

@@ -13,6 +13,7 @@ from ollama_bench.protocols.json_values import (
     read_objects,
 )
 from ollama_bench.protocols.names import OLLAMA
+from ollama_bench.protocols.offers import Offer, read_ollama_offers
 from ollama_bench.protocols.ollama_stream import OllamaStream
 from ollama_bench.protocols.protocol import GetJson, ProtocolError
 from ollama_bench.protocols.secret import NO_SECRET, Secret
@@ -111,6 +112,18 @@ class Ollama:
             entry.get("name") for entry in read_objects(found, "models")
         ]
         return [name for name in names if isinstance(name, str)]
+
+    def fetch_offers(self, get_json: GetJson) -> list[Offer]:
+        """Return the models that are installed, and which of them are loaded."""
+        _, installed = get_json("/api/tags")
+        _, loaded = get_json("/api/ps")
+        return read_ollama_offers(installed, loaded)
+
+    def generates_text(self, get_json: GetJson, model: str) -> bool:
+        """Ask /api/show whether a model can complete text; an old version does not say it."""
+        _, shown = get_json("/api/show", {"model": model, "name": model})
+        can = shown.get("capabilities") if isinstance(shown, dict) else None
+        return "completion" in can if isinstance(can, list) else True
 
     def fetch_own_name(self, get_json: GetJson) -> None:
         """Return None: Ollama knows its models by name."""

@@ -15,6 +15,11 @@ from ollama_bench.protocols.json_values import (
     read_objects,
 )
 from ollama_bench.protocols.names import OPENAI
+from ollama_bench.protocols.offers import (
+    Offer,
+    read_lm_studio_offers,
+    read_openai_offers,
+)
 from ollama_bench.protocols.openai_stream import OpenAIStream
 from ollama_bench.protocols.protocol import (
     GetJson,
@@ -109,6 +114,20 @@ class OpenAI:
             nothing = "nothing" if found == "" else "no list of models"
             raise ModelListError(f"responded with {nothing} to /v1/models")
         return models
+
+    def fetch_offers(self, get_json: GetJson) -> list[Offer]:
+        """Return the models, and which of them are loaded where that is told."""
+        if name := self.fetch_own_name(get_json):
+            return [Offer(name, is_loaded=True)]
+        _, found = get_json("/api/v0/models")
+        if offers := read_lm_studio_offers(found):
+            return offers
+        _, found = get_json("/v1/models")
+        return read_openai_offers(found)
+
+    def generates_text(self, get_json: GetJson, model: str) -> bool:
+        """Return True: what is known stands in the list of models."""
+        return True
 
     def fetch_own_name(self, get_json: GetJson) -> str | None:
         """Return llama-server's name for its one model, whatever a request asks for."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ollama_bench.protocols.chunks import StreamSummary
 from ollama_bench.protocols.json_values import JsonObject
+from ollama_bench.protocols.offers import Offer
 from ollama_bench.protocols.secret import NO_SECRET, Secret
 from ollama_bench.protocols.target import Target
 
@@ -140,6 +141,12 @@ class ServerProtocol(Protocol):
 
     def fetch_models(self, get_json: GetJson) -> list[str]:
         """List the models on the server. Raises ModelListError."""
+
+    def fetch_offers(self, get_json: GetJson) -> list[Offer]:
+        """Return the models with what the lists tell of each; [] where there is no list."""
+
+    def generates_text(self, get_json: GetJson, model: str) -> bool:
+        """Tell whether a model of the list generates text; True where that is not known."""
 
     def fetch_own_name(self, get_json: GetJson) -> str | None:
         """Return the model of a server that answers to any name; None if it is not one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import (
+    join_arguments,
     name_command,
     name_resuming_command,
     quote_path,
@@ -180,8 +181,12 @@ def show(
     status: str,
     screen: Console,
     servers: Sequence[Server],
+    sharper: str = "",
 ) -> None:
-    """Show the table of a run, the answer in sentences, and what to type next."""
+    """Show the table of a run, the answer in sentences, and what to type next.
+
+    sharper: the LEVELS that would tell more than those of a quick run.
+    """
     levels = record.levels()
     screen.table(levels)
     if lengths := format_lengths(levels):
@@ -207,7 +212,11 @@ def show(
             screen.sentence(f"! {caveat}")
     if status == "interrupted":
         screen.say(describe_kept(settings, record))
-    screen.say(describe_next(path, record.id, status))
+    commands = {}
+    if sharper:
+        command = describe_sharper(settings.words, sharper)
+        commands[command] = "surer: whole replies, three times each"
+    screen.say(describe_next(path, record.id, status, commands))
 
 
 def describe_misses(row: Row) -> str:
@@ -221,29 +230,49 @@ def describe_misses(row: Row) -> str:
 def describe_kept(settings: Settings, record: RunRecord) -> str:
     """Return what an interrupted run has kept, and what to type to go on with it."""
     kept = record.rows(KEPT, [record.id])[0]
-    planned = ""
-    if not settings.judging.find_capacity:
+    planned, requests = "", kept["requests"]
+    is_quick = settings.load.budget_s is not None
+    if not (settings.judging.find_capacity or is_quick):
         planned = f" of {count_levels(plan_levels(settings))}"
-    requests = kept["requests"]
-    return (
+    text = (
         f"\ninterrupted; kept: {kept['levels']}{planned} levels,"
         f" {requests:,} {'request' if requests == 1 else 'requests'}."
-        " To go on:\n"
-        f"  {name_resuming_command()}"
     )
+    if is_quick:  # it is not resumed
+        return text
+    return f"{text} To go on:\n  {name_resuming_command()}"
 
 
-def describe_next(path: str, run_id: int, status: str) -> str:
-    """Return what to type next."""
+def describe_sharper(words: Sequence[str], levels: str) -> str:
+    """Return the command that measures these levels as this run was told to, only longer."""
+    left, kept = list(words), []
+    while left:
+        word = left.pop(0)
+        if word == "--budget":
+            left.pop(0)
+        elif word not in ("--resume", "--plain") and not (
+            word.startswith("--budget=")
+        ):
+            kept.append(word)
+    more = join_arguments([levels, "--repeat", "3", *kept])
+    return f"{name_command('bench')} {more}"
+
+
+def describe_next(
+    path: str, run_id: int, status: str, commands: Mapping[str, str]
+) -> str:
+    """Return what to type next: these commands, with what each does, and those of every run."""
     file = quote_path(path)
     options = "" if path == "results.db" else f" --db {file}"
     if status != "finished":  # by default analyze.py takes a finished run
         options += f" --run {run_id}"
-    return (
-        f"\nrun {run_id} is in {path}. Next:\n"
-        f"  {name_command('analyze')}{options}     the answer, charts and a page\n"
-        f"  datasette {file}     browse the raw data"
-    )
+    offered = {
+        **commands,
+        f"{name_command('analyze')}{options}": "the answer, charts and a page",
+        f"datasette {file}": "browse the raw data",
+    }
+    lines = [f"  {command}     {use}" for command, use in offered.items()]
+    return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
 
 
 def judge(settings: Settings, run_id: int) -> int:

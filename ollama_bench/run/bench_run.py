@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.power.sources import find_sources
 from ollama_bench.privilege.helper import Helper
-from ollama_bench.run import capacity, demo
+from ollama_bench.run import capacity, demo, quick
 from ollama_bench.run.levels import (
     LevelRunner,
     finished_levels,
     load_limits,
 )
-from ollama_bench.run.opening import OpenedRun
+from ollama_bench.run.opening import OpenedRun, stored_arguments
 from ollama_bench.run.plan import (
     Level,
     caches,
@@ -25,6 +27,7 @@ from ollama_bench.run.plan import (
     plan_levels,
     titles,
 )
+from ollama_bench.run.quick import Probe
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets
 from ollama_bench.terminal.interrupt import Interrupt
@@ -62,6 +65,8 @@ class BenchRun:
         self.status = "interrupted" if opened.is_resumed else "failed"
         self.is_served = False
         self.done: set[Level] = set()
+        # of a quick run: the LEVELS that would tell more
+        self.sharper = ""
 
     def measure(self, helper: Helper | None) -> None:
         """Measure every missing level; however it ends, the run is closed with its status."""
@@ -80,6 +85,7 @@ class BenchRun:
             )
             with self.watching(helper) as monitor:
                 self.prepare(targets, monitor)
+                self.limit_replies(targets)
                 # from here on the run can be resumed
                 self.status = "interrupted"
                 runner = LevelRunner(
@@ -180,10 +186,36 @@ class BenchRun:
                 }
             )
 
+    def limit_replies(self, targets: Targets) -> None:
+        """Give the replies of a quick run a ceiling with which levels fit into its budget."""
+        budget_s, request = (
+            self.settings.load.budget_s,
+            self.settings.request,
+        )
+        if budget_s is None or request.tokens:
+            return
+        slowest = min(targets.tokens_per_s.values(), default=None)
+        tokens = quick.choose_ceiling(slowest, budget_s)
+        self.settings = replace(
+            self.settings,
+            request=replace(request, tokens=tokens),
+            identity={**self.settings.identity, "tokens": tokens},
+        )
+        arguments = json.dumps(stored_arguments(self.settings))
+        self.record.update({"arguments": arguments})
+        self.screen.note(
+            f"replies end at {tokens} tokens, so that the levels fit into "
+            f"{budget_s:g} s (another end: --tokens, --budget)"
+        )
+
     def measure_levels(self, runner: LevelRunner) -> None:
         if self.settings.judging.find_capacity:
             for model in self.settings.request.models:
                 self.find_capacity(runner, model)
+            return
+        if budget_s := self.settings.load.budget_s:
+            for model in self.settings.request.models:
+                self.measure_quick(runner, model, budget_s)
             return
         missing = missing_levels(self.settings, self.done)
         for place, (title, level) in enumerate(titles(missing), 1):
@@ -200,6 +232,37 @@ class BenchRun:
         if level_id is None:
             return None
         return self.show_level(level_id)
+
+    def measure_quick(
+        self, runner: LevelRunner, model: str, budget_s: float
+    ) -> None:
+        """Measure levels of a model for as long as the budget of seconds lasts."""
+        highest = max(self.settings.load.levels)
+        cache = caches(self.settings.request.cache)[0]
+        probes: list[Probe] = []
+        while size := quick.choose_next(probes, budget_s, highest):
+            spent_s = sum(probe.seconds for probe in probes)
+            repeat = 1 + sum(probe.concurrency == size for probe in probes)
+            level_id = runner.measure(
+                Level(model, size, repeat, cache),
+                f"{spent_s:.0f} of {budget_s:g} s",
+                budget_s * (1 + quick.SLACK) - spent_s,
+            )
+            if level_id is None:
+                break
+            ratio = self.show_level(level_id)
+            row = self.record.level(level_id)
+            assert row is not None
+            probes.append(
+                Probe(
+                    size,
+                    row["duration_s"] or 0.0,
+                    row["output_tokens_per_s"],
+                    ratio,
+                )
+            )
+        if probes:
+            self.sharper = quick.suggest_levels(probes, highest)
 
     def find_capacity(self, runner: LevelRunner, model: str) -> None:
         """Search for the highest level of a model that meets the objectives, and say it."""

@@ -10,7 +10,6 @@ from typing import Any
 from ollama_bench.inputs import options
 from ollama_bench.inputs.options import Option
 
-OPTIONS = {option.name: option for option in options.ALL}
 PROMPTS_DIGEST = "prompts_sha256"
 
 
@@ -24,7 +23,7 @@ def describe_difference(before: str, now: str) -> str:
         return ""
     names = [
         name
-        for name in OPTIONS
+        for name in options.BY_NAME
         if name in was | new and was.get(name) != new.get(name)
     ]
     if names:
@@ -47,7 +46,7 @@ def name_options(arguments: Mapping[str, Any], names: list[str]) -> str:
     """Return these options as they are typed, after "with", or "without" where none is given."""
     given, absent = [], []
     for name in names:
-        option, value = OPTIONS[name], arguments.get(name)
+        option, value = options.BY_NAME[name], arguments.get(name)
         is_off = option.is_switch and not value
         if is_off or value is None or value in ([], {}):
             absent.append(option.flag)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ollama_bench.inputs.settings import Settings
+from ollama_bench.inputs.settings import LoadSettings, Settings
 from ollama_bench.load import load
 from ollama_bench.load.attempt import Limits
 from ollama_bench.monitor.monitor import Monitor
@@ -84,8 +84,13 @@ class LevelRunner:
         """Say which levels follow the next one: the time left counts them."""
         self._rest = rest
 
-    def measure(self, level: Level, title: str) -> int | None:
-        """Measure a level and return its id; None if it was interrupted."""
+    def measure(
+        self, level: Level, title: str, deadline_s: float | None = None
+    ) -> int | None:
+        """Measure a level and return its id; None if it was interrupted.
+
+        deadline_s: cut it after so long.
+        """
         source = TaskSource(
             level, self._settings.request, self._order, self._targets
         )
@@ -101,18 +106,22 @@ class LevelRunner:
         if self._interrupt.is_set():
             return None
         self._targets.wait_for(level.model, self._settings.load.warmup)
+        limits, ends = self._limits, self._settings.load
+        if deadline_s is not None:
+            limits = replace(limits, deadline_s=deadline_s)
+            ends = replace(ends, deadline_s=deadline_s)
         self._screen.level_started(
-            self._heading(level, title), self._look_ahead(level)
+            self._heading(level, title), self._look_ahead(level, ends)
         )
-        return self._send(level, source)
+        return self._send(level, source, limits)
 
-    def _look_ahead(self, level: Level) -> Forecast:
+    def _look_ahead(self, level: Level, ends: LoadSettings) -> Forecast:
         request = self._settings.request
         ceilings = [request.tokens]
         for name in CEILINGS:
             ceilings.append(read_count(request.model_options.get(name)))
         return Forecast(
-            self._settings.load,
+            ends,
             level,
             read_measured(self._record),
             self._rest,
@@ -124,6 +133,8 @@ class LevelRunner:
         repeat, extra = self._settings.load.repeat, ""
         if repeat > 1:
             extra += f", time {level.repeat} of {repeat}"
+        elif level.repeat > 1:
+            extra += ", again"
         if self._settings.request.cache == "both":
             extra += f", {level.cache} cache"
         if level.is_control:
@@ -152,9 +163,11 @@ class LevelRunner:
             ).run()
             tasks = tasks[at_once:]
 
-    def _send(self, level: Level, source: TaskSource) -> int | None:
+    def _send(
+        self, level: Level, source: TaskSource, limits: Limits
+    ) -> int | None:
         level_id = self._insert(level)
-        under_way = self._make_load(level, source)
+        under_way = self._make_load(level, source, limits)
         recorder = LevelRecorder(
             self._record,
             level_id,
@@ -191,7 +204,9 @@ class LevelRunner:
         }
         return self._record.writer.insert("level", columns)
 
-    def _make_load(self, level: Level, source: TaskSource) -> load.Load:
+    def _make_load(
+        self, level: Level, source: TaskSource, limits: Limits
+    ) -> load.Load:
         settings = self._settings.load
         arrivals = None
         if settings.rate_per_s:
@@ -200,7 +215,7 @@ class LevelRunner:
             )
         return load.Load(
             source.task,
-            self._limits,
+            limits,
             level.concurrency,
             arrivals=arrivals,
             ramp_s=settings.ramp_s,

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.load.attempt import Outcome
+from ollama_bench.protocols.names import OLLAMA
 from ollama_bench.protocols.target import is_same_model
+from ollama_bench.run.finding import choose_installed
 from ollama_bench.run.server import Say, Server, ServerError
 from ollama_bench.terminal.screen import Console
 
@@ -17,18 +19,20 @@ def settle_models(
 ) -> Settings:
     """Return the settings with the models by their own names, each once.
 
-    Without a name each server must have one model, the same everywhere. A server that answers to
+    Without a name the model of a single Ollama is chosen among those that it has; other servers
+    must have one model, the same everywhere. A server that answers to
     any name has its own, which is then asked for, stored and compared by --resume; where servers
     differ in that, the name asked for stays. Raises ServerError.
     """
-    named = settings.request.models
+    named, words = settings.request.models, settings.words
     for server in servers:
         for model in named:
             server.check_model(
                 model, settings.request.pull, screen.say, screen.warn
             )
     if not named:
-        named = (choose_only_model(servers, screen.say),)
+        named = (choose_model(settings, servers, screen),)
+        words = (*words, "--model", *named)
     own_names = [server.find_own_name() for server in servers]
     models = list(
         dict.fromkeys(
@@ -39,7 +43,17 @@ def settle_models(
         settings,
         request=replace(settings.request, models=tuple(models)),
         identity={**settings.identity, "model": models},
+        words=words,
     )
+
+
+def choose_model(
+    settings: Settings, servers: Sequence[Server], screen: Console
+) -> str:
+    if [server.protocol.name for server in servers] != [OLLAMA]:
+        return choose_only_model(servers, screen.say)
+    prefers_study = settings.load.budget_s is None
+    return choose_installed(servers[0], prefers_study, screen)
 
 
 def choose_only_model(servers: Sequence[Server], say: Say) -> str:

@@ -42,11 +42,23 @@ def name_servers(
     if request.named_by in dropped.recovered:
         came_back = ", which sudo had dropped"
     urls = [server.url for server in request.servers]
-    screen.say(f"server: {', '.join(urls)} ({request.named_by}{came_back})")
+    screen.note(
+        f"server: {', '.join(urls)} ({request.named_by}{came_back})"
+    )
+    warn_of_dropped(request, dropped, screen)
+
+
+def warn_of_dropped(
+    request: RequestSettings, dropped: DroppedVariables, screen: Console
+) -> None:
+    """Say which variables that matter here sudo may have dropped."""
+    urls = [server.url for server in request.servers]
     matters = {
-        "OLLAMA_HOST": request.named_by == "default"
+        "OLLAMA_HOST": request.is_searched
+        or request.named_by == "default"
         and request.protocols == (OLLAMA,),
-        "OPENAI_API_KEY": OPENAI in request.protocols,
+        "OPENAI_API_KEY": OPENAI in request.protocols
+        and not request.is_searched,
         "REQUESTS_CA_BUNDLE": any(url.startswith("https:") for url in urls),
     }
     names = [name for name in matters if matters[name]]

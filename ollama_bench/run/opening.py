@@ -14,7 +14,10 @@ from typing import Any
 from ollama_bench.inputs import objectives, prompts
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.protocols.text import one_line
-from ollama_bench.run.differences import describe_difference
+from ollama_bench.run.differences import (
+    describe_difference,
+    read_arguments,
+)
 from ollama_bench.run.error import OtherRunError, RunError
 from ollama_bench.run.record import Row, RunRecord, read_rows
 from ollama_bench.run.server import Server
@@ -61,7 +64,9 @@ def open_run(
     """Return the run to measure into. Raises RunError, OtherRunError, ResultsError."""
     arguments = json.dumps(stored_arguments(settings))
     found = None
-    if settings.output.resume:
+    if settings.output.resume and settings.load.budget_s is not None:
+        say("a run without LEVELS is not resumed; starting a new one")
+    elif settings.output.resume:
         found = Resuming(settings.output.db, arguments, say).find()
         if found is None:
             refuse_another(settings.output.db, arguments)
@@ -189,7 +194,10 @@ class Resuming:
 def refuse_another(path: str, arguments: str) -> None:
     """Raise OtherRunError if the newest run was interrupted: it must be meant, but differs."""
     for row in read_rows(path, NEWEST):
-        difference = describe_difference(row["arguments"], arguments)
+        was = row["arguments"]
+        if read_arguments(was).get("budget") is not None:
+            return  # a run without LEVELS is not resumed
+        difference = describe_difference(was, arguments)
         if row["status"] == "interrupted" and difference:
             text = (
                 f"run {row['id']} was measured {difference}:"

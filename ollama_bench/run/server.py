@@ -24,6 +24,7 @@ from ollama_bench.privilege.variables import (
     DroppedVariables,
 )
 from ollama_bench.protocols.json_values import JsonObject
+from ollama_bench.protocols.offers import Offer
 from ollama_bench.protocols.protocol import (
     KeyRequiredError,
     ModelListError,
@@ -79,6 +80,7 @@ class Server:
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.secret = Secret(key)
         self.simulated = False
+        self.answer_s = ANSWER_S  # longest wait for a whole answer
         self._session = Session()
         self._session.headers.update(self.headers)
 
@@ -105,7 +107,7 @@ class Server:
         The body is "" if it is empty, None if it is not JSON. Raises ServerError if no whole answer
         comes in time.
         """
-        within_s = within_s or ANSWER_S
+        within_s = within_s or self.answer_s
         exchange = Exchange(kernel_stamps=False)
         too_late = f"no whole answer to {path} within {within_s:g} s"
         clock = threading.Timer(within_s, exchange.cancel, [too_late])
@@ -235,6 +237,14 @@ class Server:
         """Return the model of a server that answers to any name; None if it is not one."""
         return self.protocol.fetch_own_name(self.get_json)
 
+    def list_offers(self) -> list[Offer]:
+        """Return the models with what is told of each; [] without a list. Raises ServerError."""
+        return self.protocol.fetch_offers(self.get_json)
+
+    def generates_text(self, model: str) -> bool:
+        """Tell whether a model generates text, as far as the server tells. Raises ServerError."""
+        return self.protocol.generates_text(self.get_json, model)
+
     def list_models(self) -> list[str]:
         """Return the names of the models. Raises ServerError, ModelListError."""
         try:
@@ -285,7 +295,9 @@ def make_servers(
     servers = []
     for address in addresses:
         protocol = PROTOCOLS[address.protocol]
-        key = read_key(protocol.key_variable)
+        # nobody has said that a server that was found may have it
+        variable = None if request.is_searched else protocol.key_variable
+        key = read_key(variable)
         servers.append(Server(address.url, protocol, key, dropped))
     return servers
 

@@ -104,6 +104,8 @@ class Targets:
         self.reply_names = ReplyNames(screen.warn)
         self._ids: dict[tuple[str, str], int] = {}
         self._facts: dict[tuple[str, str], TargetFacts] = {}
+        # of each model's warm-up, one request alone
+        self.tokens_per_s: dict[str, float] = {}
         self._lost: set[str] = set()  # servers that did not come back
         # targets measured before --resume: their rows stay as they are
         self._measured: set[int] = set()
@@ -176,6 +178,10 @@ class Targets:
         outcome = self._ask(server, model, prompt, tokens)
         if outcome is not None:
             self.warmup_tokens[model] = outcome.output_tokens
+        if outcome and (rate := outcome.tokens_per_s):
+            # the fastest: what disturbs makes one slower
+            known = self.tokens_per_s.get(model, 0.0)
+            self.tokens_per_s[model] = max(rate, known)
 
     def _ask(
         self, server: Server, model: str, prompt: str, tokens: int

@@ -129,6 +129,10 @@ class Console:
 
     def sentence(self, text: str) -> None:
         """Show a sentence in bold, broken between words."""
+        self.note(text, "bold")
+
+    def note(self, text: str, style: str | None = None) -> None:
+        """Show a text broken between words."""
         lines = textwrap.wrap(
             output.clean(text),
             self.width - 1,
@@ -136,7 +140,7 @@ class Console:
             break_on_hyphens=False,
         )
         for line in lines:
-            self.say(line, "bold")
+            self.say(line, style)
 
     def warn(self, text: str) -> None:
         """Show one line in the color of warnings."""

@@ -1,6 +1,5 @@
 """The doctor's checks: ok, a note, or what is wrong and the command that mends it."""
 
-import contextlib
 import importlib.metadata
 import os
 import socket
@@ -20,21 +19,22 @@ from ollama_bench.doctor.machine_checks import is_older
 from ollama_bench.doctor.server_checks import ServerChecks
 from ollama_bench.monitor.process_tree import Slots
 from ollama_bench.power.source import Absent
+from ollama_bench.run import discovery
 from tests.doctor.made_up_server import LLAMA_SERVER, OLLAMA, serving
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-    monkeypatch.setattr(server_checks, "OTHER_PORTS", ())
-    monkeypatch.setattr(server_checks, "ANSWER_S", 0.5)
-    monkeypatch.setattr(server_checks, "find_servers", lambda *_: [])
+    monkeypatch.setattr(discovery, "USUAL_PORTS", {9: "nobody"})
+    monkeypatch.setattr(discovery, "NAMED_ANSWER_S", 0.5)
+    monkeypatch.setattr(server_checks, "find_processes", lambda *_: [])
+    monkeypatch.setattr(server_checks.shutil, "which", lambda _: "/ollama")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
 def check_servers(environment, slots=None):
     checks = ServerChecks(environment)
-    with contextlib.closing(checks):
-        return [str(finding) for finding in checks.check(slots or {})]
+    return [str(finding) for finding in checks.check(slots or {})]
 
 
 def check_answers(answers, slots=None):
@@ -54,9 +54,11 @@ def test_a_server_says_what_it_is_and_is_only_looked_at():
         )
     gigabytes = psutil.virtual_memory().total / 1e9
     assert lines == [
-        f"ok     server: ollama 0.32.15 at {served.url}",
-        f"ok     model: small:1b: each fits {gigabytes:.1f} GB of memory",
+        f"ok     server: Ollama 0.32.15 at {served.url}",
+        f"ok     model: small:1b: fits into {gigabytes:.1f} GB of memory",
         "ok     slots: 4 at a time (there)",
+        f"ok     default: small:1b at {served.url} (the only one),"
+        " where none is named",
     ]
     assert set(served.asked) == {
         ("GET", "/api/version"),
@@ -77,7 +79,8 @@ def test_without_a_server_the_command_that_starts_one_is_named():
 
 
 def test_a_name_that_is_no_host_is_said():
-    assert check_servers({"OLLAMA_HOST": "a b"}) == [
+    lines = check_servers({"OLLAMA_HOST": "a b"})
+    assert lines[:1] == [
         "wrong  server: OLLAMA_HOST: invalid host 'a b': expected host:port;"
         " run: unset OLLAMA_HOST"
     ]
@@ -95,7 +98,8 @@ def test_a_server_that_accepts_and_says_nothing_is_not_waited_for():
 def test_a_server_without_a_model_gets_the_command_that_downloads_one():
     lines = check_answers(OLLAMA | {"/api/tags": {"models": []}})
     assert lines[1] == (
-        "wrong  model: none is installed at URL; run: ollama pull smollm2:135m"
+        "wrong  model: none that generates text is at URL;"
+        " run: ollama pull llama3.2:1b"
     )
 
 
@@ -142,7 +146,9 @@ def test_a_loaded_model_says_where_it_is(size, on_gpu, line):
 def test_slots_are_those_of_props_and_who_set_them_is_said(monkeypatch):
     with serving(LLAMA_SERVER) as served:
         port = int(served.url.rpartition(":")[2])
-        monkeypatch.setattr(server_checks, "OTHER_PORTS", (port,))
+        monkeypatch.setattr(
+            discovery, "USUAL_PORTS", {port: "llama-server"}
+        )
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             host = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -151,6 +157,7 @@ def test_slots_are_those_of_props_and_who_set_them_is_said(monkeypatch):
         f"ok     server: llama.cpp b1-abc at {served.url}",
         "ok     model: tiny",
         "ok     slots: 3 at a time (/props)",
+        f"ok     default: tiny at {served.url} (loaded), where none is named",
     ]
 
 
@@ -158,7 +165,9 @@ def test_another_program_on_a_usual_port_is_no_server(monkeypatch):
     with serving({"/": {}}) as served, socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = int(served.url.rpartition(":")[2])
-        monkeypatch.setattr(server_checks, "OTHER_PORTS", (port,))
+        monkeypatch.setattr(
+            discovery, "USUAL_PORTS", {port: "llama-server"}
+        )
         host = f"127.0.0.1:{taken.getsockname()[1]}"
         assert len(check_servers({"OLLAMA_HOST": host})) == 1
 
@@ -185,7 +194,9 @@ class Process:
 def test_who_set_the_slots_is_read_from_the_environment_of_the_server(
     monkeypatch, environment, line
 ):
-    monkeypatch.setattr(server_checks, "find_servers", lambda *_: [Process])
+    monkeypatch.setattr(
+        server_checks, "find_processes", lambda *_: [Process]
+    )
     monkeypatch.setattr(
         server_checks, "read_environment", lambda _: environment
     )
@@ -193,7 +204,7 @@ def test_who_set_the_slots_is_read_from_the_environment_of_the_server(
         port = int(served.url.rpartition(":")[2])
         seen = {port: Slots(2, "command line of the runner")}
         lines = check_servers({"OLLAMA_HOST": served.url}, seen)
-    assert lines[-1] == line
+    assert lines[-2] == line
 
 
 def test_one_slot_is_noted_with_what_gives_more():
@@ -201,7 +212,7 @@ def test_one_slot_is_noted_with_what_gives_more():
         port = int(served.url.rpartition(":")[2])
         seen = {port: Slots(1, "there")}
         lines = check_servers({"OLLAMA_HOST": served.url}, seen)
-    assert lines[-1] == (
+    assert lines[-2] == (
         "note   slots: one request at a time (there);"
         " run: OLLAMA_NUM_PARALLEL=4 ollama serve"
     )

@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ollama_bench.doctor import details, program, server_checks
+from ollama_bench.doctor import details, program
 from ollama_bench.doctor.masking import mask
 from ollama_bench.monitor import machine, monitor, server_search
 from ollama_bench.power.macmon import create_macmon_source
+from ollama_bench.run import discovery
 
 ROOT = Path(__file__).resolve().parents[2]
 MACMON = {
@@ -39,7 +40,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(details, "WATCH_S", 0.1)
     monkeypatch.setattr(details, "FIRST_S", 2.0)
     monkeypatch.setattr(program, "split_off", lambda: None)
-    monkeypatch.setattr(server_checks, "OTHER_PORTS", ())
+    monkeypatch.setattr(discovery, "USUAL_PORTS", {9: "nobody"})
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
 
 
@@ -74,7 +75,7 @@ def test_one_page_says_what_is_asked_of_a_stranger(
         "psutil: ok: virtual_memory, ",
         "psutil: own ok: cmdline, ",
         "psutil: server's ok: cmdline, ",
-        f"ok server: ollama 0.24.0 at {running.url}",
+        f"ok server: Ollama 0.24.0 at {running.url}",
         "ok power: macmon soc is read",
         "macmon soc: ",
         "system_power_w=30",

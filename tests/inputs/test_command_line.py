@@ -11,7 +11,15 @@ from ollama_bench.inputs import command_line, options
 parse = command_line.parse
 
 WRONG = [
-    ([], "LEVELS is missing"),
+    (["1", "--budget", "9"], "--budget and LEVELS exclude each other"),
+    (["--find-capacity", "--budget", "9"], "--budget and --find-capacity"),
+    (["--budget", "0"], "invalid --budget '0': expected a number above 0"),
+    (["--repeat", "3"], "--repeat 3 needs LEVELS: try 1,2,4,8"),
+    (["--requests", "30"], "--requests 30 needs LEVELS"),
+    (["--rate", "2", "--duration", "9"], "--duration 9 needs LEVELS"),
+    (["--ramp", "1"], "--ramp 1 needs LEVELS"),
+    (["--deadline", "9"], "--deadline 9 needs LEVELS"),
+    (["--cache", "both"], "--cache both needs LEVELS"),
     (["0"], "invalid level '0': expected an integer from 1 to 4096"),
     (["1", "--host", "ftp://x"], "http"),
     (["1", "--option", "x"], "invalid --option 'x': expected KEY=VALUE"),
@@ -117,9 +125,12 @@ def test_usage_errors_exit_with_2_and_name_the_value(argv, words, capsys):
 def test_defaults_are_those_of_the_study(monkeypatch):
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     found = parse(["1,2"])
-    assert found.request.models == ("deepseek-r1:7b",)
-    # its only one, which is not known yet
-    assert parse(["1", "--api", "openai"]).request.models == ()
+    # the server is asked which it has
+    assert found.request.models == () and found.request.is_searched
+    assert parse(["1", "--pull"]).request.models == ("deepseek-r1:7b",)
+    assert parse(["--demo"]).request.models == ("deepseek-r1:7b",)
+    several = parse(["1", "--host", "a", "--host", "b"]).request
+    assert several.models == ("deepseek-r1:7b",)
     assert [server.url for server in found.request.servers] == [
         "http://127.0.0.1:11434"
     ]
@@ -134,6 +145,27 @@ def test_defaults_are_those_of_the_study(monkeypatch):
     )
     assert found.request.cache == "cold" and found.load.stall_s == 300.0
     json.dumps(found.identity)  # all of it can be stored
+
+
+def test_a_run_without_levels_has_a_budget_and_short_pauses():
+    found = parse([])
+    assert (found.load.budget_s, found.load.levels[:3]) == (60.0, (1, 2, 4))
+    pauses = (found.load.cooldown_s, found.load.idle_s, found.load.warmup)
+    assert pauses == (1.0, 3.0, 2)
+    assert parse(["--budget", "20"]).load.budget_s == 20.0
+    assert parse(["--demo"]).load.levels == (1, 2, 4, 8, 19, 32)
+    assert parse(["--demo", "--budget", "20"]).load.levels[-1] == 256
+    for argv in (["1"], ["--demo"], ["--find-capacity"]):
+        assert parse(argv).load.budget_s is None
+        assert parse(argv).load.warmup == 1
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["--host", "a"], ["--api", "openai"], ["--model", "m"], ["--demo"]],
+)
+def test_nothing_is_looked_for_where_anything_is_named(argv):
+    assert not parse(["1", *argv]).request.is_searched
 
 
 def test_settings_are_frozen():
@@ -239,7 +271,7 @@ def test_which_kind_of_load_is_meant():
 def test_what_is_not_measured_does_not_change_the_identity(monkeypatch):
     """--resume continues a run of the same measured options."""
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
-    plain = parse(["1,2"]).identity
+    plain = parse(["1,2", "--model", "m"]).identity
     unmeasured = [
         "--plain",
         "--db",
@@ -251,7 +283,10 @@ def test_what_is_not_measured_does_not_change_the_identity(monkeypatch):
         "--pull",
     ]
     assert (
-        parse(["1,2", *unmeasured, "--fail-if", "ttft>2"]).identity == plain
+        parse(
+            ["1,2", "--model", "m", *unmeasured, "--fail-if", "ttft>2"]
+        ).identity
+        == plain
     )
     for argv in (
         ["--seed", "2"],
@@ -259,8 +294,8 @@ def test_what_is_not_measured_does_not_change_the_identity(monkeypatch):
         ["--idle", "0"],
         ["--host", "a"],
     ):
-        assert parse(["1,2", *argv]).identity != plain
-    assert parse(["1,2,3"]).identity != plain
+        assert parse(["1,2", "--model", "m", *argv]).identity != plain
+    assert parse(["1,2,3", "--model", "m"]).identity != plain
 
 
 def test_every_option_says_whether_it_is_measured():

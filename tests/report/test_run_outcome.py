@@ -73,7 +73,7 @@ def settings(path, **judging):
         output=types.SimpleNamespace(db=str(path)),
         request=types.SimpleNamespace(cache="both"),
         load=types.SimpleNamespace(
-            kind="closed", requests=None, deadline_s=None
+            kind="closed", requests=None, deadline_s=None, budget_s=None
         ),
         judging=types.SimpleNamespace(**{**defaults, **judging}),
     )

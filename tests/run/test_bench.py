@@ -236,7 +236,6 @@ def test_openai_and_several_models_and_repeats(module_sim, tmp_path):
         (["1", "--host", "127.0.0.1:9"], 1, "no server answers"),
         (["1,x"], 2, "invalid level 'x'"),
         (["4097"], 2, "4096"),
-        ([], 2, "LEVELS"),
     ],
 )
 def test_what_cannot_run_says_so_in_one_line(

@@ -36,12 +36,12 @@ def test_no_control_where_nothing_needs_or_allows_one(words):
 
 
 def test_a_control_that_was_measured_is_not_missing():
-    settings = command_line.parse(["1,4"])
+    settings = command_line.parse(["1,4", "--model", "m"])
     assert missing_levels(settings, set(plan_levels(settings))) == []
 
 
 def test_a_control_is_fired_again_after_a_level_that_was_missing():
-    settings = command_line.parse(["1,4"])
+    settings = command_line.parse(["1,4", "--model", "m"])
     first, second, control = plan_levels(settings)
     assert missing_levels(settings, {first, control}) == [second, control]
 

@@ -187,6 +187,15 @@ def test_every_word_names_itself_in_its_help(installed, tmp_path, word):
     assert "python" not in done.stdout and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [([], []), (["--budget", "9"], ["--budget", "9"]), (["bench"], [])],
+)
+def test_without_a_word_it_measures(monkeypatch, words, expected):
+    monkeypatch.setattr(cli, "bench", lambda words: (7, words))
+    assert cli.main(words) == (7, expected)
+
+
 @pytest.mark.parametrize(("name", "words"), cli.OLD_NAMES.items())
 def test_an_old_name_is_answered_by_the_new_one(capsys, name, words):
     assert cli.main([name]) == 2

@@ -1,0 +1,100 @@
+"""A run without LEVELS, from the command line to the sentence and the rows."""
+
+import json
+
+import pytest
+
+from tests.run.programs import rows, run
+
+PLAIN = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor"]
+
+
+@pytest.fixture(scope="module")
+def quick(module_sim, tmp_path_factory):
+    """What such a run of a server with two slots says, and the folder of its rows."""
+    server = module_sim(
+        *("--profile", "exact", "--ttft", "20", "--itl", "10"),
+        *("--tokens", "500", "--slots", "2"),
+    )
+    folder = tmp_path_factory.mktemp("quick")
+    code, out, err = run(
+        *("--host", server.url, "--budget", "3", *PLAIN), cwd=folder
+    )
+    assert (code, err) == (0, "")
+    return server, out, folder
+
+
+def test_it_measures_up_to_the_knee_and_that_again(quick):
+    levels = rows(
+        quick[2],
+        "SELECT concurrency, repeat, duration_s, load, status, is_control"
+        " FROM level_summary ORDER BY level_id",
+    )
+    found = [(row["concurrency"], row["repeat"]) for row in levels]
+    assert found[:3] == [(1, 1), (2, 1), (4, 1)]
+    assert set(found[3:]) <= {
+        (n, r) for n in (1, 2, 4) for r in range(2, 6)
+    }
+    assert found[3:]
+    assert sum(row["duration_s"] for row in levels) < 4
+    assert {row["load"] for row in levels} == {"burst"}
+    assert {row["status"] for row in levels} == {"finished"}
+
+
+def test_its_ceiling_is_said_and_stored(quick):
+    server, out, folder = quick
+    # 100 tokens/s of one alone, 3 s / 12
+    assert "replies end at 16 tokens" in out
+    (row,) = rows(folder, "SELECT status, arguments FROM run")
+    arguments = json.loads(row["arguments"])
+    assert (arguments["tokens"], arguments["budget"]) == (16, 3.0)
+    assert row["status"] == "finished"
+    lengths = rows(
+        folder, "SELECT DISTINCT output_tokens FROM request WHERE level_id"
+    )
+    assert lengths == [{"output_tokens": 16}]
+
+
+def test_it_ends_with_the_command_that_makes_it_surer(quick):
+    server, out, _ = quick
+    (line,) = [line for line in out.splitlines() if "surer" in line]
+    command = line.split("     ")[0].strip()
+    assert command.startswith("python bench.py x2:8 --repeat 3 --host ")
+    assert command.endswith("--model deepseek-r1:7b")
+    assert "--budget" not in command and "--plain" not in command
+    assert "one request alone" in out.lower()
+
+
+def test_a_ceiling_that_is_named_is_kept(quick, tmp_path):
+    server = quick[0]
+    code, out, _ = run(
+        *("--host", server.url, "--budget=1", "--tokens", "7", *PLAIN),
+        cwd=tmp_path,
+    )
+    assert code == 0 and "replies end at" not in out
+    lengths = rows(tmp_path, "SELECT DISTINCT output_tokens FROM request")
+    assert lengths == [{"output_tokens": 7}]
+
+
+def test_it_is_not_resumed_and_says_so(quick, tmp_path):
+    code, out, _ = run(
+        *("--host", quick[0].url, "--budget", "1", "--resume", *PLAIN),
+        cwd=tmp_path,
+    )
+    assert code == 0
+    assert "a run without LEVELS is not resumed; starting a new one" in out
+
+
+def test_a_level_that_takes_much_longer_than_expected_is_cut(
+    module_sim, tmp_path
+):
+    slow = module_sim(
+        *("--profile", "exact", "--ttft", "20", "--itl", "400"),
+        *("--tokens", "500"),
+    )
+    code, out, _ = run(
+        *("--host", slow.url, "--budget", "2", *PLAIN), cwd=tmp_path
+    )
+    (level,) = rows(tmp_path, "SELECT duration_s FROM level_summary")
+    assert level["duration_s"] < 3.5
+    assert code == 1  # no reply at all
