@@ -28,12 +28,14 @@ from ollama_bench.report.answer_text import (
     format_name,
 )
 from ollama_bench.report.terminal_report import print_verdict
+from ollama_bench.run.plan import count_levels, plan_levels
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import (
     join_arguments,
     name_command,
+    name_resuming_command,
     quote_path,
 )
 from ollama_bench.terminal.rows import (
@@ -63,6 +65,13 @@ STEADY = "SELECT * FROM steady_summary WHERE level_id = ?"
 CACHE_EFFECT = """
 SELECT * FROM cache_effect WHERE run_id = ? AND NOT EXISTS (
   SELECT 1 FROM level WHERE id IN (cold_level_id, warm_level_id) AND slept_s > 0)"""
+KEPT = """
+SELECT count(DISTINCT CASE
+    WHEN level.status = 'finished' AND NOT coalesce(is_control, 0)
+    THEN level.id END) AS levels,
+  count(request.id) AS requests
+FROM level LEFT JOIN request ON level_id = level.id AND sent_ns IS NOT NULL
+WHERE run_id = ?"""
 HOSTS = """
 SELECT * FROM host_summary WHERE run_id = ?
   AND level_id NOT IN (SELECT id FROM level WHERE is_control = 1)"""
@@ -89,6 +98,7 @@ def show_level(
     screen.level_finished(level)
     show_failures(record, level_id, screen, servers)
     show_cuts(level, screen)
+    show_never_begun(settings, level, screen)
     show_waits(level, screen)
     if settings.judging.steady:
         for row in record.rows(STEADY, [level_id]):
@@ -142,6 +152,20 @@ def show_cuts(level: Row, screen: Console) -> None:
         screen.warn(
             f"{INDENT}{count(level['replies_cut'], 'reply')} ended at the end of the context; "
             "not counted as served"
+        )
+
+
+def show_never_begun(
+    settings: Settings, level: Row, screen: Console
+) -> None:
+    """Show how many requests of a closed loop the deadline has left out."""
+    load = settings.load
+    if load.kind != "closed" or not load.requests or not load.deadline_s:
+        return
+    if (missing := load.requests - level["requests"]) > 0:
+        screen.warn(
+            f"{INDENT}{missing} of {load.requests} requests were never begun:"
+            f" the deadline of {load.deadline_s:g} s came first"
         )
 
 
@@ -200,6 +224,8 @@ def show(
         )
     if not is_judged:
         show_caveats(found, screen)
+    if status == "interrupted":
+        screen.say(describe_kept(settings, record))
     screen.say(describe_next(path, record.id, status, bool(found)))
     if sharper:
         screen.say(describe_sharper(settings, sharper))
@@ -226,6 +252,22 @@ def describe_misses(row: Row) -> str:
     if warm is None or warm - cold >= CACHED_RATIO:
         return ""
     return f", no hits: {warm:.0%} of the prompt tokens came from it"
+
+
+def describe_kept(settings: Settings, record: RunRecord) -> str:
+    """Return what an interrupted run has kept, and what to type to go on with it."""
+    kept = record.rows(KEPT, [record.id])[0]
+    planned, requests = "", kept["requests"]
+    is_quick = settings.load.budget_s is not None
+    if not (settings.judging.find_capacity or is_quick):
+        planned = f" of {count_levels(plan_levels(settings))}"
+    text = (
+        f"\ninterrupted; kept: {kept['levels']}{planned} levels,"
+        f" {requests:,} {'request' if requests == 1 else 'requests'}."
+    )
+    if is_quick:  # it is not resumed
+        return text
+    return f"{text} To go on:\n  {name_resuming_command()}"
 
 
 def describe_sharper(settings: Settings, levels: str) -> str:

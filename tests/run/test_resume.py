@@ -449,7 +449,7 @@ def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(
 def test_ctrl_c_before_the_warm_up_is_sent_is_no_traceback(
     asked, monkeypatch
 ):
-    def run(burst):
+    def run(burst, observer):
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(targets.load.Burst, "run", run)
@@ -472,3 +472,51 @@ def test_a_search_goes_on_with_the_probes_that_it_has(
     assert "serves 4 or more at once within ttft=60" in out
     probes = ask(path, "SELECT concurrency FROM level ORDER BY id")
     assert probes == [(1,), (2,), (4,)]
+
+
+def interrupt(path):
+    ask(path, "UPDATE run SET status = 'interrupted'")
+    ask(path, "UPDATE level SET status = 'interrupted' WHERE id = 2")
+
+
+def test_a_run_of_other_options_is_not_resumed_and_they_are_named(
+    asked, server, tmp_path, capsys
+):
+    path = tmp_path / "results.db"
+    assert bench.main([*asked, "--tokens", "200"]) == 0
+    interrupt(path)
+    before, requests = content(path), len(server.log())
+    capsys.readouterr()
+    assert bench.main([*asked, "--tokens", "100", "--resume"]) == 2
+    assert capsys.readouterr().err == (
+        "bench.py: run 1 was measured with --tokens 200; now with"
+        " --tokens 100: resume it as it was, or start a new run without"
+        " --resume\n"
+    )
+    assert content(path) == before and len(server.log()) == requests
+    assert bench.main([*asked, "--tokens", "200", "--resume"]) == 0
+
+
+def test_an_interrupted_run_that_was_left_behind_is_not_meant(
+    asked, tmp_path, capsys
+):
+    """Another run was measured since."""
+    path = tmp_path / "results.db"
+    assert bench.main([*asked, "--tokens", "5"]) == 0
+    interrupt(path)
+    assert bench.main([*asked, "--tokens", "6"]) == 0
+    assert bench.main([*asked, "--tokens", "7", "--resume"]) == 0
+    assert "no interrupted run of these options" in capsys.readouterr().out
+
+
+def test_after_a_resume_the_table_has_the_levels_before(
+    asked, tmp_path, capsys
+):
+    path = tmp_path / "results.db"
+    assert bench.main(asked) == 0
+    interrupt(path)
+    capsys.readouterr()
+    assert bench.main([*asked, "--resume"]) == 0
+    out = capsys.readouterr().out
+    table = out[out.rindex(" LEVEL ") :].splitlines()
+    assert [line.split()[0] for line in table[1:3]] == ["1", "2"]
