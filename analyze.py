@@ -37,6 +37,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis import gate, run_lookup, selection
 from ollama_bench.analysis.verdict import judge
+from ollama_bench.formats.study.export import write
 from ollama_bench.privilege.sudo import (
     PrivilegeError,
     drop_root,
@@ -47,7 +48,6 @@ from ollama_bench.report.options import Settings, parse_args
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.study_csv.export import write
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, prepare_streams
 

@@ -39,8 +39,8 @@ Each word takes --help. Results are kept in results.db in the current folder.
 DOORS = {"analyze": "analyze", "monitor": "monitor"}
 COMMANDS = {
     "simulate": "ollama_bench.simulator.__main__",
-    "import": "ollama_bench.study_csv.__main__",
-    "export": "ollama_bench.study_csv.export_command",
+    "import": "ollama_bench.formats.import_command",
+    "export": "ollama_bench.formats.export_command",
 }
 OLD_NAMES = {
     "bench.py": "ollama-bench LEVELS",

@@ -26,7 +26,7 @@ SCRIPTS = {
 CLONE_COMMANDS = {
     **{word: f"python {script}" for word, script in SCRIPTS.items()},
     "simulate": "python -m ollama_bench.simulator",
-    "import": "python -m ollama_bench.study_csv",
+    "import": "python -m ollama_bench import",
     "export": "python -m ollama_bench export",
 }
 

@@ -27,7 +27,7 @@ ROOMS = {  # room -> the rooms that it may import
     "inputs": {"protocols", "terminal"},
     "power": {"platforms"},
     "privilege": {"power"},
-    "study_csv": {"analysis", "privilege", "storage", "terminal"},
+    "formats": {"analysis", "privilege", "storage", "terminal"},
     "load": {"platforms", "protocols", "statistics", "transport"},
     "analysis": {"inputs", "statistics", "storage", "terminal"},
     "charts": {"analysis", "inputs", "storage"},

@@ -16,7 +16,10 @@ from ollama_bench.terminal.interpreter import PACKAGES
 ROOT = Path(__file__).resolve().parents[2]
 DOORS = ["analyze.py", "bench.py", "monitor.py"]
 # started with -m
-PACKAGES_OF_OURS = ["ollama_bench.simulator", "ollama_bench.study_csv"]
+PACKAGES_OF_OURS = [
+    "ollama_bench.simulator",
+    "ollama_bench.formats.import_command",
+]
 LOCKS = ["requirements.lock", "tests/requirements.lock"]
 OLD = """
 import runpy, sys
@@ -57,14 +60,15 @@ def list_read_before_the_check():
     rooms = [
         package / "terminal",
         package / "simulator",
-        package / "study_csv",
+        package / "formats",
     ]
     return [
         *(ROOT / name for name in DOORS),
         package / "__init__.py",
         package / "terminal" / "interpreter.py",
         *(room / "__init__.py" for room in rooms),
-        *(room / "__main__.py" for room in rooms[1:]),
+        package / "simulator" / "__main__.py",
+        *(package / "formats").glob("*_command.py"),
     ]
 
 

@@ -12,8 +12,8 @@ import pytest
 import analyze
 import bench
 import monitor
+from ollama_bench.formats.study.importer import main, parse_args
 from ollama_bench.inputs import command_line
-from ollama_bench.study_csv.importer import main, parse_args
 from tests.support import made_up_results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ PROGRAMS = [
     "monitor.py",
     "analyze.py",
     "ollama_bench.simulator",
-    "ollama_bench.study_csv",
+    "ollama_bench.formats.import_command",
     "ollama_bench.monitor.doctor",
     *(
         f"benchmarks/{path.name}"
@@ -119,7 +119,7 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
         (1, {}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "0"}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "1"}, "analyze.py --compare 1 1"),
-        (1, {}, "ollama_bench.study_csv ollama --dry-run"),
+        (1, {}, "ollama_bench.formats.import_command ollama --dry-run"),
         (1, {}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
         (
             80,
@@ -138,7 +138,7 @@ def test_a_window_without_width_is_no_traceback(
 
     program, *arguments = command.split()
     made_up_results.write(tmp_path / "results.db", levels=(1, 2))
-    if program == "ollama_bench.study_csv":
+    if program == "ollama_bench.formats.import_command":
         assert (
             analyze.main(
                 [
@@ -215,7 +215,7 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
     for command in (
         ["bench.py", "1", "--demo", *QUICK, "--plain"],
         ["analyze.py", "--no-charts"],
-        ["ollama_bench.study_csv", "ollama"],
+        ["ollama_bench.formats.import_command", "ollama"],
         ["monitor.py", "--port", "9", "--duration", "0.1"],
     ):
         done = run(*command, "--db", name, cwd=tmp_path)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import sqlite_utils
 
+from ollama_bench.formats.study.columns import RequestLine
+from ollama_bench.formats.study.levels import Level
+from ollama_bench.formats.study.tree import Notes
 from ollama_bench.storage.connection import connect
-from ollama_bench.study_csv.columns import RequestLine
-from ollama_bench.study_csv.levels import Level
-from ollama_bench.study_csv.tree import Notes
 
 # run.tool_version: what made the numbers, not what read them
 TOOL_VERSION = "original Go tool"

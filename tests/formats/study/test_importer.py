@@ -5,8 +5,8 @@ import sqlite3
 
 import pytest
 
+from ollama_bench.formats.study import importer, storing
 from ollama_bench.storage.connection import connect
-from ollama_bench.study_csv import importer, storing
 
 GPU = "Timestamp,Usage%,Power(W),Frequency(MHz)\n"
 PROCESS = "Timestamp,PID,CPU%,MEM%,Threads,FDs,VSZ,RSS\n"

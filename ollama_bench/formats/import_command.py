@@ -1,4 +1,4 @@
-"""Run the import: python -m ollama_bench.study_csv --help."""
+"""Run the import: python -m ollama_bench import --help."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from ollama_bench.terminal import interpreter
 
 # Python's version and the packages, before anything needs them
 interpreter.check()
-from ollama_bench.study_csv.importer import main
+from ollama_bench.formats.study.importer import main
 
 if __name__ == "__main__":
     sys.exit(main())

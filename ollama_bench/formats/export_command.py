@@ -26,11 +26,11 @@ import sqlite3
 from pathlib import Path
 
 from ollama_bench.analysis import run_lookup, selection
+from ollama_bench.formats.study.export import write
 from ollama_bench.privilege.sudo import PrivilegeError, drop_root
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.study_csv.export import write
 from ollama_bench.terminal.command_line import (
     add_choice_of_runs,
     name_program,

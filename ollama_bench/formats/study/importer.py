@@ -18,20 +18,18 @@ from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ollama_bench.privilege.sudo import PrivilegeError, drop_root
-from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.study_csv.levels import (
+from ollama_bench.formats.study.levels import (
     Level,
     make_import_key,
     read_model,
     split_into_runs,
 )
-from ollama_bench.study_csv.storing import (
+from ollama_bench.formats.study.storing import (
     describe_outcome,
     read_known_keys,
     store,
 )
-from ollama_bench.study_csv.tree import (
+from ollama_bench.formats.study.tree import (
     LEVEL_PREFIX,
     ImportTreeError,
     Notes,
@@ -39,6 +37,8 @@ from ollama_bench.study_csv.tree import (
     make_visible,
     split_copies,
 )
+from ollama_bench.privilege.sudo import PrivilegeError, drop_root
+from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import (
     name_command,
     quote_path,

@@ -3,9 +3,9 @@
 import csv
 
 import analyze
+from ollama_bench.formats.study import export, importer
+from ollama_bench.formats.study.columns import COLUMNS
 from ollama_bench.storage.connection import connect
-from ollama_bench.study_csv import export, importer
-from ollama_bench.study_csv.columns import COLUMNS
 from tests.support import made_up_results
 
 NUMBERS = """SELECT concurrency, request.number, request.status,

@@ -16,8 +16,8 @@ from typing import Protocol
 
 import sqlite_utils
 
+from ollama_bench.formats.study import columns
 from ollama_bench.storage import files
-from ollama_bench.study_csv import columns
 
 Row = Mapping[str, object]
 
