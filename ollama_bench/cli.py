@@ -29,8 +29,8 @@ HELP = """ollama-bench: how many people a local language model can serve, how fa
   ollama-bench analyze          the answer, charts and a page
   ollama-bench monitor          only watch the server and its power
   ollama-bench simulate         start the simulated server
-  ollama-bench import FOLDER    read the original study's CSV files
-  ollama-bench export FOLDER    write them
+  ollama-bench import PATH      read what vLLM, GuideLLM or the study measured
+  ollama-bench export vllm DIR  write files for other tools
 
   datasette results.db          browse the raw data
 

@@ -90,7 +90,7 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [ANALYZE, "--no-charts", "--export-csv", "."],
+        [ANALYZE, "--no-charts", "--export", "study", "."],
         [ANALYZE, "--compare", "1", "2"],
         [
             "-m",

@@ -27,7 +27,13 @@ ROOMS = {  # room -> the rooms that it may import
     "inputs": {"protocols", "terminal"},
     "power": {"platforms"},
     "privilege": {"power"},
-    "formats": {"analysis", "privilege", "storage", "terminal"},
+    "formats": {
+        "analysis",
+        "privilege",
+        "statistics",
+        "storage",
+        "terminal",
+    },
     "load": {"platforms", "protocols", "statistics", "transport"},
     "analysis": {"inputs", "statistics", "storage", "terminal"},
     "charts": {"analysis", "inputs", "storage"},
@@ -56,6 +62,7 @@ ROOMS = {  # room -> the rooms that it may import
     "report": {
         "analysis",
         "charts",
+        "formats",
         "inputs",
         "run",
         "storage",

@@ -145,7 +145,8 @@ def test_a_window_without_width_is_no_traceback(
                     "--db",
                     str(tmp_path / "results.db"),
                     "--no-charts",
-                    "--export-csv",
+                    "--export",
+                    "study",
                     str(tmp_path),
                 ]
             )
@@ -205,7 +206,8 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
                 "--db",
                 str(tmp_path / "results.db"),
                 "--no-charts",
-                "--export-csv",
+                "--export",
+                "study",
                 str(tmp_path),
             ]
         )
@@ -256,8 +258,8 @@ def test_a_nul_character_in_a_file_of_settings_is_one_line(
             )
         ),
         *(
-            (analyze.parse_args, [option, "a\0b"])
-            for option in ("--db", "--out", "--export-csv")
+            (analyze.parse_args, [*option, "a\0b"])
+            for option in (["--db"], ["--out"], ["--export", "study"])
         ),
         (parse_args, ["a\0b"]),
         (parse_args, ["a", "--db", "a\0b"]),
@@ -296,7 +298,9 @@ def test_the_commands_that_are_printed_can_be_typed(
         name,
     ]
     assert (
-        analyze.main(["--db", name, "--no-charts", "--export-csv", "."])
+        analyze.main(
+            ["--db", name, "--no-charts", "--export", "study", "."]
+        )
         == 0
     )
     capsys.readouterr()

@@ -28,7 +28,8 @@ def test_what_goes_out_comes_back(tmp_path):
                 "--db",
                 str(tmp_path / "a.db"),
                 "--no-charts",
-                "--export-csv",
+                "--export",
+                "study",
                 str(tmp_path),
             ]
         )
@@ -64,7 +65,8 @@ def test_the_columns_are_the_original_ones(tmp_path):
             "--db",
             str(tmp_path / "a.db"),
             "--no-charts",
-            "--export-csv",
+            "--export",
+            "study",
             str(tmp_path),
         ]
     )
