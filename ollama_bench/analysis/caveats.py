@@ -36,6 +36,8 @@ CACHED_RATIO = 0.1
 VARYING_RATIO = 2.0
 # of all cores: what may run beside without being mentioned
 OTHERS_CPU_RATIO = 0.2
+# run.tool_version of what the study's own tool measured
+ORIGINAL_TOOL = "original Go tool"
 # against requests that ended so
 HELPS = {
     "not_sent": "Lower --rate, or raise the level",
@@ -403,8 +405,26 @@ def varying_lengths(study: Study) -> list[Caveat]:
     ]
 
 
+def imported(study: Study) -> list[Caveat]:
+    tools = {
+        run["tool_version"]: None
+        for run in study.runs
+        if run["source"] == "import"
+        and run["tool_version"] != ORIGINAL_TOOL
+    }
+    return [
+        Caveat(
+            f"measured by {tool} and imported",
+            "Its file tells nothing of power, memory, processes, the machine and whether that "
+            "client was the limit: these are blank, and a wait ends with its first chunk",
+            f"Run {name_program('bench')} to measure them",
+        )
+        for tool in tools
+    ]
+
+
 def word_counts(study: Study) -> list[Caveat]:
-    if not any(run["source"] == "import" for run in study.runs):
+    if not any(run["tool_version"] == ORIGINAL_TOOL for run in study.runs):
         return []
     return [
         Caveat(
@@ -449,6 +469,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     cache_hits,
     cut_replies,
     varying_lengths,
+    imported,
     word_counts,
     *ENERGY_CHECKS,
     few_requests,

@@ -6,8 +6,8 @@ from contextlib import closing
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ollama_bench.formats.import_command import main
 from ollama_bench.formats.study.columns import COLUMNS
-from ollama_bench.formats.study.importer import main
 from ollama_bench.storage.connection import connect
 
 TIMES = st.sampled_from(

@@ -12,7 +12,7 @@ import pytest
 import analyze
 import bench
 import monitor
-from ollama_bench.formats.study.importer import main, parse_args
+from ollama_bench.formats.import_command import main, parse_args
 from ollama_bench.inputs import command_line
 from tests.support import made_up_results
 

@@ -5,7 +5,8 @@ import sqlite3
 
 import pytest
 
-from ollama_bench.formats.study import importer, storing
+from ollama_bench.formats import import_command
+from ollama_bench.formats.study import storing
 from ollama_bench.storage.connection import connect
 
 GPU = "Timestamp,Usage%,Power(W),Frequency(MHz)\n"
@@ -58,7 +59,7 @@ def tree(tmp_path):
 
 
 def run_import(tree, path, *more):
-    return importer.main([str(tree), "--db", str(path), *more])
+    return import_command.main([str(tree), "--db", str(path), *more])
 
 
 def rows(path, sql):
