@@ -15,6 +15,7 @@ from ollama_bench.analysis.bottlenecks import (
 )
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
+from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
     is_on_this_machine,
@@ -22,6 +23,7 @@ from ollama_bench.analysis.slot_advice import (
 )
 from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
 from ollama_bench.analysis.wording import (
+    count,
     list_levels,
     percent,
     seconds,
@@ -36,8 +38,6 @@ CACHED_RATIO = 0.1
 VARYING_RATIO = 2.0
 # of all cores: what may run beside without being mentioned
 OTHERS_CPU_RATIO = 0.2
-# run.tool_version of what the study's own tool measured
-ORIGINAL_TOOL = "original Go tool"
 # against requests that ended so
 HELPS = {
     "not_sent": "Lower --rate, or raise the level",
@@ -99,11 +99,12 @@ def group_failures(
 def describe_failures(
     concurrency: int, status: str, rows: list[Row]
 ) -> str:
-    count = sum(row["requests"] for row in rows)
+    failed = count(sum(row["requests"] for row in rows), "request")
+    words = status.replace("_", " ")
     example = next(
         (f": {row['example']}" for row in rows if row["example"]), ""
     )
-    return f"{count} of the requests at {concurrency} at once ended {status}{example}"
+    return f"{failed} at {concurrency} at once failed ({words}{example})"
 
 
 def cut_prompts(study: Study) -> list[Caveat]:
@@ -111,12 +112,12 @@ def cut_prompts(study: Study) -> list[Caveat]:
     if not cut:
         return []
     lengths = [level["prompt_tokens_mean"] for level in cut]
-    count = sum(level["prompts_cut"] for level in cut)
+    prompts = count(sum(level["prompts_cut"] for level in cut), "prompt")
     return [
         Caveat(
-            f"the server cut {count} prompts at {list_levels(cut)} at once "
+            f"the server cut {prompts} at {list_levels(cut)} at once "
             f"(it counted {span(lengths)} tokens)",
-            "Waits and speeds are those of shorter prompts, and none of them counts as served",
+            "Waits and speeds are those of shorter prompts, which do not count as served",
             "Use a larger context (--option num_ctx=N) or shorter prompts",
         )
     ]
@@ -126,11 +127,11 @@ def cut_by_context(study: Study) -> list[Caveat]:
     cut = [level for level in study.levels if level["replies_cut"]]
     if not cut:
         return []
-    count = sum(level["replies_cut"] for level in cut)
+    replies = count(sum(level["replies_cut"] for level in cut), "reply")
     return [
         Caveat(
-            f"{count} replies ended with the context at {list_levels(cut)} at once",
-            "They are shorter than the model's own, and none of them counts as served",
+            f"{replies} ended at the end of the context at {list_levels(cut)} at once",
+            "Shorter than the model's own, and not counted as served",
             "Use a larger context (--option num_ctx=N), shorter prompts or a lower --tokens",
         )
     ]
@@ -337,7 +338,7 @@ def cache_hits(study: Study) -> list[Caveat]:
     found = [
         (
             cold,
-            "Each had a prefix of its own: what was cached stands before it, "
+            "Each prompt begins with a prefix of its own, so what was cached stands before that, "
             "as a chat template does",
             "Use longer prompts to make that part small",
         ),
@@ -405,36 +406,6 @@ def varying_lengths(study: Study) -> list[Caveat]:
     ]
 
 
-def imported(study: Study) -> list[Caveat]:
-    tools = {
-        run["tool_version"]: None
-        for run in study.runs
-        if run["source"] == "import"
-        and run["tool_version"] != ORIGINAL_TOOL
-    }
-    return [
-        Caveat(
-            f"measured by {tool} and imported",
-            "Its file tells nothing of power, memory, processes, the machine and whether that "
-            "client was the limit: these are blank, and a wait ends with its first chunk",
-            f"Run {name_program('bench')} to measure them",
-        )
-        for tool in tools
-    ]
-
-
-def word_counts(study: Study) -> list[Caveat]:
-    if not any(run["tool_version"] == ORIGINAL_TOOL for run in study.runs):
-        return []
-    return [
-        Caveat(
-            "tokens are a count of words",
-            "The original tool split the text on blanks",
-            f"Run {name_program('bench')} to get the server's count",
-        )
-    ]
-
-
 def few_requests(study: Study) -> list[Caveat]:
     few = [
         level for level in study.levels if level["completed"] < P95_FLOOR
@@ -469,8 +440,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     cache_hits,
     cut_replies,
     varying_lengths,
-    imported,
-    word_counts,
+    *IMPORT_CHECKS,
     *ENERGY_CHECKS,
     few_requests,
 )

@@ -104,7 +104,7 @@ def describe_study(database: Database, verdict: Verdict) -> dict[str, Any]:
         "model": study.model,
         "simulated": study.simulated,
         "objectives": dict(verdict.objectives),
-        "answer": list_sentences(verdict),
+        "answer": [line for line in verdict.answer.lines if line],
         "key_figures": describe_key_figures(key),
         "levels": study.levels,
         "caveats": [asdict(caveat) for caveat in verdict.caveats],
@@ -112,10 +112,6 @@ def describe_study(database: Database, verdict: Verdict) -> dict[str, Any]:
         "machine": pick(study.machine, MACHINE) if study.machine else None,
         "servers": [pick(target, SERVER) for target in study.targets],
     }
-
-
-def list_sentences(verdict: Verdict) -> list[str]:
-    return list(verdict.sentences)
 
 
 def describe_key_figures(key: KeyFigures) -> dict[str, Any]:
@@ -152,7 +148,7 @@ def list_markdown(verdict: Verdict) -> list[str]:
     return [
         f"**{escape(study.model)}**{simulated}",
         "",
-        *(escape(sentence) for sentence in list_sentences(verdict)[:1]),
+        *map(escape, verdict.answer.first),
         "",
         write_row(headings),
         write_row(["--:"] * len(headings)),

@@ -202,10 +202,10 @@ def test_levels_of_one_run_that_are_not_alike_are_told(columns, said):
 def test_no_level_is_best_that_this_client_limited(write):
     path = write("one", levels=LEVELS)
     limit = "UPDATE level SET client_limited = 1 WHERE concurrency = 1"
-    assert "Throughput at full load is best at 1" in read(path)[1]
+    assert "Throughput is best with 1" in read(path)[1]
     said = read(path, limit)[1]
     assert (
-        "Throughput at full load is best at 1" not in said
+        "Throughput is best with 1" not in said
         and "The levels are not alike" in said
     )
 
@@ -215,7 +215,7 @@ def test_no_sentence_on_throughput_counts_a_disturbed_level(write):
     path = write("one", levels=(1, 2, 4, 8, 16, 32))
     change(path, "UPDATE power_sample SET gpu_busy_ratio = 0.97")
     said = read(path)[1]
-    assert "tokens/s at 1 at once" in said and "GPU is the limit" in said
+    assert "tokens/s with 1 at once" in said and "GPU is the limit" in said
     limit = "UPDATE level SET client_limited = 1 WHERE concurrency > 1"
     said = read(path, limit)[1]
     assert "at 2, 4, 8, 16 and 32 at once: this client" in said

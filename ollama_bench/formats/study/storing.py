@@ -7,7 +7,7 @@ from collections import Counter
 
 import sqlite_utils
 
-from ollama_bench.analysis.caveats import ORIGINAL_TOOL
+from ollama_bench.analysis.import_caveats import ORIGINAL_TOOL
 from ollama_bench.formats.storing import insert, to_ns
 from ollama_bench.formats.study.columns import RequestLine
 from ollama_bench.formats.study.levels import Level
