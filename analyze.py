@@ -5,7 +5,8 @@
     python analyze.py --slo ttft=2,tokens_per_s=15    other objectives than 10 s and 10 tokens/s
     python analyze.py --compare 6 7 --fail-if 'output_tokens_per_s<-5%'
     python analyze.py --price 0.30 --currency EUR     what a million tokens cost
-    python analyze.py --export-csv .                  the original tool's files
+    python analyze.py --format json                   the levels for a program; also markdown, csv
+    python analyze.py --export vllm .                 files that other tools read
 
 Reads results.db, prints the answer, and leaves data/<model>/*.png and data/report.html.
 """
@@ -37,17 +38,18 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis import gate, run_lookup, selection
 from ollama_bench.analysis.verdict import judge
+from ollama_bench.formats.export import export
 from ollama_bench.privilege.sudo import (
     PrivilegeError,
     drop_root,
     find_sudo_user,
 )
 from ollama_bench.report import comparison_report, terminal_report
+from ollama_bench.report.level_formats import FORMATS
 from ollama_bench.report.options import Settings, parse_args
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.study_csv.export import write
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, prepare_streams
 
@@ -64,7 +66,10 @@ def main(argv: list[str] | None = None) -> int:
             refuse_damage(database)
             lines = analyze(database, settings)
             for line in lines:
-                print(line.text)
+                print(
+                    line.text,
+                    file=sys.stderr if settings.format else sys.stdout,
+                )
             return gate.exit_code(lines)
         finally:
             database.close()
@@ -113,11 +118,14 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
         judge(database, study, settings.objectives, settings.price)
         for study in studies
     ]
-    for verdict in verdicts:
-        terminal_report.print_verdict(database, verdict)
-    if settings.csv_folder is not None:
-        count = write(database, studies, settings.csv_folder)
-        print(f"{count} CSV files in {settings.csv_folder / 'ollama'}")
+    if settings.format:
+        print(FORMATS[settings.format](database, verdicts), end="")
+    else:
+        for verdict in verdicts:
+            terminal_report.print_verdict(database, verdict)
+    if settings.export is not None:
+        written = export(database, studies, *settings.export)
+        print(written, file=sys.stderr if settings.format else sys.stdout)
     if settings.charts_folder is not None:
         # Altair takes two seconds to load
         from ollama_bench.report import drawing

@@ -31,8 +31,8 @@ HELP = """ollama-bench: how many people a local language model can serve, how fa
   ollama-bench doctor           check this machine and its servers
   ollama-bench monitor          only watch the server and its power
   ollama-bench simulate         start the simulated server
-  ollama-bench import FOLDER    read the original study's CSV files
-  ollama-bench export FOLDER    write them
+  ollama-bench import PATH      read what vLLM, GuideLLM or the study measured
+  ollama-bench export vllm DIR  write files for other tools
 
   datasette results.db          browse the raw data
 
@@ -42,8 +42,8 @@ DOORS = {"analyze": "analyze", "monitor": "monitor"}
 COMMANDS = {
     "doctor": "ollama_bench.doctor.__main__",
     "simulate": "ollama_bench.simulator.__main__",
-    "import": "ollama_bench.study_csv.__main__",
-    "export": "ollama_bench.study_csv.export_command",
+    "import": "ollama_bench.formats.import_command",
+    "export": "ollama_bench.formats.export_command",
 }
 OLD_NAMES = {
     "bench.py": "ollama-bench LEVELS",

@@ -15,6 +15,7 @@ from ollama_bench.analysis.bottlenecks import (
 )
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
+from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
     is_on_this_machine,
@@ -405,18 +406,6 @@ def varying_lengths(study: Study) -> list[Caveat]:
     ]
 
 
-def word_counts(study: Study) -> list[Caveat]:
-    if not any(run["source"] == "import" for run in study.runs):
-        return []
-    return [
-        Caveat(
-            "tokens are a count of words",
-            "The original tool split the text on blanks",
-            f"Run {name_program('bench')} to get the server's count",
-        )
-    ]
-
-
 def few_requests(study: Study) -> list[Caveat]:
     few = [
         level for level in study.levels if level["completed"] < P95_FLOOR
@@ -451,7 +440,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     cache_hits,
     cut_replies,
     varying_lengths,
-    word_counts,
+    *IMPORT_CHECKS,
     *ENERGY_CHECKS,
     few_requests,
 )

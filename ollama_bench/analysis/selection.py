@@ -58,14 +58,14 @@ CONTROLS = FIGURES.format(
 )
 NEWEST = """
 WITH measured AS (
-  SELECT DISTINCT level.run_id, level.model, run.source, row_number() OVER (
+  SELECT DISTINCT level.run_id, level.model, run.source, run.label, row_number() OVER (
     PARTITION BY level.model
     ORDER BY run.status = 'finished' DESC, run.started_unix DESC, run.id DESC) AS place
   FROM (SELECT DISTINCT run_id, model FROM level WHERE status = 'finished') AS level
   JOIN run ON run.id = level.run_id)
 SELECT other.run_id, other.model FROM measured JOIN measured AS other
   ON other.model = measured.model AND (other.run_id = measured.run_id
-    OR (other.source = 'import' AND measured.source = 'import'))
+    OR (other.source = 'import' AND measured.source = 'import' AND other.label IS measured.label))
 WHERE measured.place = 1"""
 CHOSEN = """
 CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, PRIMARY KEY (run_id, model))"""
@@ -108,9 +108,9 @@ def choose(
 ) -> list[Study]:
     """Return the studies asked for, by name; without run_ids the newest finished run of each model.
 
-    An imported run brings its model's other imported runs with it: the original tool wrote them
-    into the same files. Raises ResultsError if the file has no such run or model, or if nothing
-    finished in them.
+    An imported run brings its model's other imported runs of the same label with it: other tools
+    write a file for each level. Raises ResultsError if the file has no such run or model, or if
+    nothing finished in them.
     """
     rows = (
         find_by_id(database, run_ids)

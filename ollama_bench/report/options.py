@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice
+from ollama_bench.formats.export import FORMS
 from ollama_bench.inputs import objectives
+from ollama_bench.report.level_formats import FORMATS
 from ollama_bench.terminal.command_line import (
     add_choice_of_runs,
     name_program,
@@ -34,7 +36,8 @@ class Settings:
     price: EnergyPrice | None
     compared: tuple[str, str] | None  # numbers, labels or models
     conditions: tuple[Condition, ...]
-    csv_folder: Path | None
+    export: tuple[str, Path] | None  # a form that other tools read, folder
+    format: str | None  # of the level table; None: sentences
     charts_folder: Path | None  # None: no charts
 
 
@@ -56,10 +59,21 @@ def parse_args(argv: list[str] | None) -> Settings:
         parser.error(
             "--compare takes its runs as A and B, and at most one MODEL"
         )
+    if arguments.compare and arguments.format:
+        parser.error(
+            "--format prints the level table, which --compare does not have"
+        )
+    if arguments.export and arguments.export[0] not in FORMS:
+        parser.error(
+            f"invalid --export {arguments.export[0]!r}: "
+            f"expected {list_names(FORMS)}, and then a folder"
+        )
     price = None
     if arguments.price is not None:
         price = EnergyPrice(arguments.price, arguments.currency)
-    draws = not (arguments.no_charts or arguments.compare)
+    draws = not (
+        arguments.no_charts or arguments.compare or arguments.format
+    )
     return Settings(
         models=tuple(arguments.models),
         runs=tuple(arguments.run),
@@ -68,9 +82,10 @@ def parse_args(argv: list[str] | None) -> Settings:
         price=price,
         compared=tuple(arguments.compare) if arguments.compare else None,
         conditions=tuple(arguments.fail_if),
-        csv_folder=Path(arguments.export_csv)
-        if arguments.export_csv
+        export=(arguments.export[0], Path(arguments.export[1]))
+        if arguments.export
         else None,
+        format=arguments.format,
         charts_folder=Path(arguments.out) if draws else None,
     )
 
@@ -125,9 +140,21 @@ def add_judging(add: Add) -> None:
 def add_answers(add: Add) -> None:
     """Add what else is answered, or left out."""
     add(
+        "--format",
+        choices=tuple(FORMATS),
+        help="print only the table of the levels, for programs or to paste; no charts",
+    )
+    add(
+        "--export",
+        nargs=2,
+        metavar=("FORM", "DIR"),
+        help=f"write files below DIR for other tools: {list_names(FORMS)}",
+    )
+    add(
         "--export-csv",
-        metavar="DIR",
-        help="write the original tool's CSV tree below DIR",
+        nargs="?",
+        action=Renamed,
+        help=argparse.SUPPRESS,
     )
     add(
         "--price",
@@ -141,6 +168,19 @@ def add_answers(add: Add) -> None:
         help="currency of the price (default: EUR)",
     )
     add("--no-charts", action="store_true", help="print the answer only")
+
+
+class Renamed(argparse.Action):
+    """An option of former versions: it ends with the line that names its new form."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error("--export-csv DIR is now: --export study DIR")
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Return names as in "a, b or c"."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
 
 
 def as_argument(parse: Callable[[str], Value]) -> Callable[[str], Value]:

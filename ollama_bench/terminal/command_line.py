@@ -27,7 +27,7 @@ CLONE_COMMANDS = {
     **{word: f"python {script}" for word, script in SCRIPTS.items()},
     "doctor": "python -m ollama_bench.doctor",
     "simulate": "python -m ollama_bench.simulator",
-    "import": "python -m ollama_bench.study_csv",
+    "import": "python -m ollama_bench import",
     "export": "python -m ollama_bench export",
 }
 

@@ -117,7 +117,14 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
             "UPDATE request SET output_tokens = 7 WHERE id = 1",
             "replies have 7 to 60 tokens",
         ),
-        ("UPDATE run SET source = 'import'", "tokens are a count of words"),
+        (
+            "UPDATE run SET source = 'import', tool_version = 'original Go tool'",
+            "tokens are a count of words",
+        ),
+        (
+            "UPDATE run SET source = 'import', tool_version = 'guidellm 0.8.1'",
+            "measured by guidellm 0.8.1 and imported",
+        ),
         (
             "UPDATE power_sample SET energy_j = NULL, gpu_energy_j = NULL "
             "WHERE end_ns > 6000000000",

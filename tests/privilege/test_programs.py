@@ -42,7 +42,7 @@ def test_a_file_that_only_root_may_read_is_not_read(home, option):
         ["monitor.py", "--powermetrics-log", "absent"],
         ["analyze.py"],
         pytest.param(
-            ["-m", "ollama_bench.study_csv", "absent"],
+            ["-m", "ollama_bench.formats.import_command", "absent"],
             marks=pytest.mark.xfail(
                 strict=True,
                 reason="with -m the packages are compiled before our code runs",

@@ -94,9 +94,15 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [ANALYZE, "--no-charts", "--export-csv", "."],
+        [ANALYZE, "--no-charts", "--export", "study", "."],
         [ANALYZE, "--compare", "1", "2"],
-        ["-m", "ollama_bench.study_csv", "tree", "--db", "other.db"],
+        [
+            "-m",
+            "ollama_bench.formats.import_command",
+            "tree",
+            "--db",
+            "other.db",
+        ],
     ],
 )
 def test_names_that_the_output_has_no_letters_for(

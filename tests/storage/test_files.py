@@ -159,8 +159,8 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(
     "place, arguments",
     [
         ("data/tiny-7b", []),
-        ("ollama", ["--no-charts", "--export-csv", "."]),
-        ("ollama/tiny-7b", ["--no-charts", "--export-csv", "."]),
+        ("ollama", ["--no-charts", "--export", "study", "."]),
+        ("ollama/tiny-7b", ["--no-charts", "--export", "study", "."]),
     ],
 )
 def test_analyze_refuses_a_folder_that_is_a_link_in_one_line(
@@ -212,7 +212,7 @@ PRELUDE = """
 import sys, importlib.metadata, sqlite_utils, altair
 sqlite_utils.Database(memory=True).conn.close()  # root's Python may be out of the user's reach
 altair.Chart(altair.Data(values=[{"a": 1}])).mark_line().encode(x="a:Q").to_dict()
-from ollama_bench.study_csv import importer
+from ollama_bench.formats import import_command as importer
 from ollama_bench.report import drawing
 import analyze
 """
@@ -251,7 +251,7 @@ def owners(home):
 @as_root
 @pytest.mark.faults
 def test_what_analyze_writes_under_sudo_is_the_users(home):
-    done = sudo(home, "analyze", "--export-csv", ".")
+    done = sudo(home, "analyze", "--export", "study", ".")
     assert done.returncode == 0, done.stderr
     assert (
         len(list(home.rglob("*.png"))) > 5
@@ -270,14 +270,16 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
 @pytest.mark.parametrize(
     "link, command",
     [
-        ("data", ["analyze", "--no-charts", "--export-csv", "data"]),
+        ("data", ["analyze", "--no-charts", "--export", "study", "data"]),
         ("new.db", ["importer", "ollama", "--db", "new.db"]),
     ],
 )
 @pytest.mark.faults
 def test_no_link_is_followed_with_roots_rights(home, link, command):
     assert (
-        sudo(home, "analyze", "--no-charts", "--export-csv", ".").returncode
+        sudo(
+            home, "analyze", "--no-charts", "--export", "study", "."
+        ).returncode
         == 0
     )
     (home / link).symlink_to(

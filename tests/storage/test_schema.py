@@ -211,7 +211,7 @@ def test_every_program_works_with_a_file_of_the_first_version(
         ["--no-charts"],
         ["--compare", "1", "2"],
         ["--out", str(tmp_path / "data")],
-        ["--no-charts", "--export-csv", str(tmp_path)],
+        ["--no-charts", "--export", "study", str(tmp_path)],
     ):
         assert analyze.main(["--db", str(old), *arguments]) == 0
     assert (

@@ -40,7 +40,13 @@ ROOMS = {  # room -> the rooms that it may import
     },
     "power": {"platforms"},
     "privilege": {"power"},
-    "study_csv": {"analysis", "privilege", "storage", "terminal"},
+    "formats": {
+        "analysis",
+        "privilege",
+        "statistics",
+        "storage",
+        "terminal",
+    },
     "load": {"platforms", "protocols", "statistics", "transport"},
     "analysis": {"inputs", "statistics", "storage", "terminal"},
     "charts": {"analysis", "inputs", "storage"},
@@ -61,6 +67,7 @@ ROOMS = {  # room -> the rooms that it may import
     "report": {
         "analysis",
         "charts",
+        "formats",
         "inputs",
         "run",
         "storage",

@@ -19,7 +19,7 @@ DOORS = ["analyze.py", "bench.py", "monitor.py"]
 PACKAGES_OF_OURS = [
     "ollama_bench.doctor",
     "ollama_bench.simulator",
-    "ollama_bench.study_csv",
+    "ollama_bench.formats.import_command",
 ]
 LOCKS = ["requirements.lock", "tests/requirements.lock"]
 OLD = """
@@ -62,14 +62,15 @@ def list_read_before_the_check():
         package / "terminal",
         package / "doctor",
         package / "simulator",
-        package / "study_csv",
+        package / "formats",
     ]
     return [
         *(ROOT / name for name in DOORS),
         package / "__init__.py",
         package / "terminal" / "interpreter.py",
         *(room / "__init__.py" for room in rooms),
-        *(room / "__main__.py" for room in rooms[1:]),
+        package / "simulator" / "__main__.py",
+        *(package / "formats").glob("*_command.py"),
     ]
 
 

@@ -57,7 +57,7 @@ def test_escape_codes_in_a_results_file_are_not_printed(tmp_path):
     for arguments in (
         ["--no-charts"],
         ["nobody", "--no-charts"],
-        ["--no-charts", "--export-csv", str(tmp_path)],
+        ["--no-charts", "--export", "study", str(tmp_path)],
     ):
         done = run("analyze.py", *arguments, cwd=tmp_path)
         assert "evil" in done.stdout + done.stderr and not CONTROL.search(
@@ -222,7 +222,8 @@ def test_no_name_leads_out_of_the_chosen_folder(tmp_path, model):
                 "--no-charts",
                 "--out",
                 str(place / "out"),
-                "--export-csv",
+                "--export",
+                "study",
                 str(place / "out"),
             ]
         )
@@ -259,7 +260,8 @@ def test_cells_of_exported_files_are_numbers_or_harmless(tmp_path):
             "--db",
             str(tmp_path / "results.db"),
             "--no-charts",
-            "--export-csv",
+            "--export",
+            "study",
             str(tmp_path),
         ]
     )

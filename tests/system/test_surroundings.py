@@ -12,8 +12,8 @@ import pytest
 import analyze
 import bench
 import monitor
+from ollama_bench.formats.import_command import main, parse_args
 from ollama_bench.inputs import command_line
-from ollama_bench.study_csv.importer import main, parse_args
 from tests.support import made_up_results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ PROGRAMS = [
     "monitor.py",
     "analyze.py",
     "ollama_bench.simulator",
-    "ollama_bench.study_csv",
+    "ollama_bench.formats.import_command",
     "ollama_bench.doctor",
     *(
         f"benchmarks/{path.name}"
@@ -119,7 +119,7 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
         (1, {}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "0"}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "1"}, "analyze.py --compare 1 1"),
-        (1, {}, "ollama_bench.study_csv ollama --dry-run"),
+        (1, {}, "ollama_bench.formats.import_command ollama --dry-run"),
         (1, {}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
         (
             80,
@@ -138,14 +138,15 @@ def test_a_window_without_width_is_no_traceback(
 
     program, *arguments = command.split()
     made_up_results.write(tmp_path / "results.db", levels=(1, 2))
-    if program == "ollama_bench.study_csv":
+    if program == "ollama_bench.formats.import_command":
         assert (
             analyze.main(
                 [
                     "--db",
                     str(tmp_path / "results.db"),
                     "--no-charts",
-                    "--export-csv",
+                    "--export",
+                    "study",
                     str(tmp_path),
                 ]
             )
@@ -205,7 +206,8 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
                 "--db",
                 str(tmp_path / "results.db"),
                 "--no-charts",
-                "--export-csv",
+                "--export",
+                "study",
                 str(tmp_path),
             ]
         )
@@ -215,7 +217,7 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
     for command in (
         ["bench.py", "1", "--demo", *QUICK, "--plain"],
         ["analyze.py", "--no-charts"],
-        ["ollama_bench.study_csv", "ollama"],
+        ["ollama_bench.formats.import_command", "ollama"],
         ["monitor.py", "--port", "9", "--duration", "0.1"],
     ):
         done = run(*command, "--db", name, cwd=tmp_path)
@@ -256,8 +258,8 @@ def test_a_nul_character_in_a_file_of_settings_is_one_line(
             )
         ),
         *(
-            (analyze.parse_args, [option, "a\0b"])
-            for option in ("--db", "--out", "--export-csv")
+            (analyze.parse_args, [*option, "a\0b"])
+            for option in (["--db"], ["--out"], ["--export", "study"])
         ),
         (parse_args, ["a\0b"]),
         (parse_args, ["a", "--db", "a\0b"]),
@@ -296,7 +298,9 @@ def test_the_commands_that_are_printed_can_be_typed(
         name,
     ]
     assert (
-        analyze.main(["--db", name, "--no-charts", "--export-csv", "."])
+        analyze.main(
+            ["--db", name, "--no-charts", "--export", "study", "."]
+        )
         == 0
     )
     capsys.readouterr()

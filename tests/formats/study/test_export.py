@@ -3,9 +3,10 @@
 import csv
 
 import analyze
+from ollama_bench.formats import import_command
+from ollama_bench.formats.study import export
+from ollama_bench.formats.study.columns import COLUMNS
 from ollama_bench.storage.connection import connect
-from ollama_bench.study_csv import export, importer
-from ollama_bench.study_csv.columns import COLUMNS
 from tests.support import made_up_results
 
 NUMBERS = """SELECT concurrency, request.number, request.status,
@@ -28,7 +29,8 @@ def test_what_goes_out_comes_back(tmp_path):
                 "--db",
                 str(tmp_path / "a.db"),
                 "--no-charts",
-                "--export-csv",
+                "--export",
+                "study",
                 str(tmp_path),
             ]
         )
@@ -42,7 +44,8 @@ def test_what_goes_out_comes_back(tmp_path):
         "request_summary.csv",
     ]
     assert (
-        importer.main([str(tmp_path), "--db", str(tmp_path / "b.db")]) == 0
+        import_command.main([str(tmp_path), "--db", str(tmp_path / "b.db")])
+        == 0
     )
     back = rows(tmp_path / "b.db", NUMBERS)
     assert [row for row in back if row[2] == "completed"] == [
@@ -64,7 +67,8 @@ def test_the_columns_are_the_original_ones(tmp_path):
             "--db",
             str(tmp_path / "a.db"),
             "--no-charts",
-            "--export-csv",
+            "--export",
+            "study",
             str(tmp_path),
         ]
     )

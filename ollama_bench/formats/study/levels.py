@@ -16,13 +16,13 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ollama_bench.study_csv.columns import (
+from ollama_bench.formats.study.columns import (
     GpuLine,
     LevelLine,
     ProcessLine,
     RequestLine,
 )
-from ollama_bench.study_csv.tree import (
+from ollama_bench.formats.study.tree import (
     LEVEL_PREFIX,
     Line,
     Notes,

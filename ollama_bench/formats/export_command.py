@@ -1,7 +1,7 @@
-"""The program that writes runs of results.db as the original tool's CSV files.
+"""The program that writes runs of results.db in the forms that other tools read.
 
-export .                     every model's newest finished run, below ./ollama
-export out qwen3:8b --run 7  one model, one run
+export vllm .                      every model's newest finished run, below ./vllm
+export study out qwen3:8b --run 7  one model, one run, below out/ollama
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import sqlite3
 from pathlib import Path
 
 from ollama_bench.analysis import run_lookup, selection
+from ollama_bench.formats.export import FORMS, export
 from ollama_bench.privilege.sudo import PrivilegeError, drop_root
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.study_csv.export import write
 from ollama_bench.terminal.command_line import (
     add_choice_of_runs,
     name_program,
@@ -45,10 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
     try:
         drop_root()
-        count = export(
-            arguments.db, arguments.models, arguments.run, arguments.folder
-        )
-        print(f"{count} CSV files in {arguments.folder / 'ollama'}")
+        print(write(arguments))
     except sqlite3.Error as error:
         return fail(f"{arguments.db}: {error}")
     except (ResultsError, PrivilegeError, OSError) as error:
@@ -63,20 +60,14 @@ def fail(message: str) -> int:
     return 1
 
 
-def export(
-    path: str, models: list[str], runs: list[str], folder: Path
-) -> int:
-    """Write the CSV files and return how many there are. Raises ResultsError, OSError."""
-    database = connect(path, readonly=True)
+def write(arguments: argparse.Namespace) -> str:
+    """Write the files and return what there is. Raises ResultsError, OSError, sqlite3.Error."""
+    database = connect(arguments.db, readonly=True)
     try:
         refuse_damage(database)
-        return write(
-            database,
-            selection.choose(
-                database, models, run_lookup.find_runs(database, runs)
-            ),
-            folder,
-        )
+        runs = run_lookup.find_runs(database, arguments.run)
+        studies = selection.choose(database, arguments.models, runs)
+        return export(database, studies, arguments.form, arguments.folder)
     finally:
         database.close()
 
@@ -84,14 +75,20 @@ def export(
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=name_program("export"),
-        description="Write runs of results.db as the original tool's CSV files.",
+        description="Write runs of results.db in a form that other tools read.",
     )
     add = parser.add_argument
     add(
+        "form",
+        choices=tuple(FORMS),
+        metavar="FORM",
+        help=f"one of {', '.join(FORMS)}",
+    )
+    add(
         "folder",
         type=Path,
-        metavar="FOLDER",
-        help="where ollama/<model>/ is written",
+        metavar="DIR",
+        help="folder below which the files are written",
     )
     add_choice_of_runs(add)
     arguments = parser.parse_args(argv)

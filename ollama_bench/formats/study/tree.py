@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from ollama_bench.study_csv import columns
-from ollama_bench.study_csv.columns import (
+from ollama_bench.formats.study import columns
+from ollama_bench.formats.study.columns import (
     GpuLine,
     LevelLine,
     ProcessLine,

@@ -1,7 +1,4 @@
-"""The program that reads a tree of the original tool's CSV files into results.db.
-
-    import ollama              every <model>/test_results_<level>/ below this folder
-    import ollama --dry-run    report what would be stored, write nothing
+"""Read a tree of the original tool's CSV files, <model>/test_results_<level>/, into results.db.
 
 It fills run, target, level, request, power_source, power_sample, process, process_sample and event
 (what was left out, and why). A tree that is read twice is stored once, and so is a level that
@@ -10,98 +7,36 @@ several folders hold: where their files differ, it is taken from the folder with
 
 from __future__ import annotations
 
-import argparse
-import sqlite3
-import sys
 import textwrap
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ollama_bench.privilege.sudo import PrivilegeError, drop_root
-from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.study_csv.levels import (
+from ollama_bench.formats.storing import read_known_keys
+from ollama_bench.formats.study.levels import (
     Level,
     make_import_key,
     read_model,
     split_into_runs,
 )
-from ollama_bench.study_csv.storing import (
-    describe_outcome,
-    read_known_keys,
-    store,
-)
-from ollama_bench.study_csv.tree import (
+from ollama_bench.formats.study.storing import describe_outcome, store
+from ollama_bench.formats.study.tree import (
     LEVEL_PREFIX,
-    ImportTreeError,
     Notes,
     find_models,
     make_visible,
     split_copies,
 )
-from ollama_bench.terminal.command_line import (
-    name_command,
-    quote_path,
-    refuse_nul,
-)
-from ollama_bench.terminal.output import prepare_streams
 
-PROGRAM = "ollama-bench import"
 LINE_WIDTH = 79
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the program and return its exit code."""
-    prepare_streams()
-    arguments = parse_args(argv)
-    try:
-        drop_root()
-        models, copies = split_copies(find_models(arguments.dir))
-        report_copies(copies)
-        for model, folders in models.items():
-            import_model(model, folders, arguments.db, arguments.dry_run)
-    except (ImportTreeError, ResultsError, PrivilegeError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
-    except (sqlite3.Error, OSError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    command = f"{name_command('analyze')} --db {quote_path(arguments.db)}"
-    print(
-        "dry run: nothing was written"
-        if arguments.dry_run
-        else f"next: {command}"
-    )
-    return 0
-
-
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Read a tree of the original tool's CSV files into results.db.",
-    )
-    add = parser.add_argument
-    add(
-        "dir",
-        type=Path,
-        metavar="DIR",
-        help="folder that holds ollama/<model>/test_results_<level>/, or one below it",
-    )
-    add(
-        "--db",
-        default="results.db",
-        help="results file (default: results.db)",
-    )
-    add(
-        "--dry-run",
-        action="store_true",
-        help="report what would be stored, write nothing",
-    )
-    arguments = parser.parse_args(argv)
-    refuse_nul(parser, arguments)
-    return arguments
+def import_tree(top: Path, path: str, is_dry: bool) -> None:
+    """Read every model of a tree. Raises ImportTreeError, OSError, sqlite3.Error."""
+    models, copies = split_copies(find_models(top))
+    report_copies(copies)
+    for model, folders in models.items():
+        import_model(model, folders, path, is_dry)
 
 
 def import_model(

@@ -1,6 +1,6 @@
 """Write chosen runs as a tree of the original tool's CSV files.
 
-    analyze.py --export-csv DIR      DIR/ollama/<model>/test_results_<level>/*.csv
+    analyze.py --export study DIR    DIR/ollama/<model>/test_results_<level>/*.csv
 
 request_summary, duration_metrics, gpu_metrics and process_<pid>_metrics with that tool's columns;
 repeats follow each other in the same file, as its own did. The import reads them back.
@@ -16,10 +16,12 @@ from typing import Protocol
 
 import sqlite_utils
 
-from ollama_bench.storage import files
-from ollama_bench.study_csv import columns
+from ollama_bench.formats.own_files import write_own
+from ollama_bench.formats.study import columns
 
 Row = Mapping[str, object]
+
+FOLDER = "ollama"
 
 CHOSEN = """SELECT * FROM {view} JOIN chosen USING (run_id, model)
     WHERE model = :model AND concurrency = :concurrency
@@ -67,10 +69,7 @@ def write(
     for study in studies:
         for concurrency in study.by_concurrency():
             folder = (
-                top
-                / "ollama"
-                / study.folder
-                / f"test_results_{concurrency}"
+                top / FOLDER / study.folder / f"test_results_{concurrency}"
             )
             asked = {"model": study.model, "concurrency": concurrency}
             for name, sql in FILES.items():
@@ -110,7 +109,7 @@ def write_file(
     writer.writerows(
         [format_cell(name, row) for name in names] for row in rows
     )
-    files.write(path, text.getvalue(), top)
+    write_own(path, text.getvalue(), top, ",".join(names) + "\n")
     return 1
 
 

@@ -5,8 +5,9 @@ import sqlite3
 
 import pytest
 
+from ollama_bench.formats import import_command
+from ollama_bench.formats.study import storing
 from ollama_bench.storage.connection import connect
-from ollama_bench.study_csv import importer, storing
 
 GPU = "Timestamp,Usage%,Power(W),Frequency(MHz)\n"
 PROCESS = "Timestamp,PID,CPU%,MEM%,Threads,FDs,VSZ,RSS\n"
@@ -58,7 +59,7 @@ def tree(tmp_path):
 
 
 def run_import(tree, path, *more):
-    return importer.main([str(tree), "--db", str(path), *more])
+    return import_command.main([str(tree), "--db", str(path), *more])
 
 
 def rows(path, sql):

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
 
 import sqlite_utils
 
+from ollama_bench.analysis.import_caveats import ORIGINAL_TOOL
+from ollama_bench.formats.storing import insert, to_ns
+from ollama_bench.formats.study.columns import RequestLine
+from ollama_bench.formats.study.levels import Level
+from ollama_bench.formats.study.tree import Notes
 from ollama_bench.storage.connection import connect
-from ollama_bench.study_csv.columns import RequestLine
-from ollama_bench.study_csv.levels import Level
-from ollama_bench.study_csv.tree import Notes
 
-# run.tool_version: what made the numbers, not what read them
-TOOL_VERSION = "original Go tool"
 POWER_SCOPE = "the GPU alone, as powermetrics estimates it; processor and memory are not in it"
-
-
-def read_known_keys(path: str) -> set[str]:
-    """Return the import keys in a results file; none when it does not exist yet."""
-    if not Path(path).exists():
-        return set()
-    database = connect(path, readonly=True)
-    try:
-        rows = database.execute(
-            "SELECT import_key FROM run WHERE import_key IS NOT NULL"
-        )
-        return {row[0] for row in rows}
-    finally:
-        database.close()
 
 
 def store(
@@ -66,7 +50,7 @@ def store_run(
         "status": "finished",
         "started_unix": zero,
         "ended_ns": to_ns(last - zero),
-        "tool_version": TOOL_VERSION,
+        "tool_version": ORIGINAL_TOOL,
         "import_key": key,
         "arguments": json.dumps({"model": model, "levels": levels}),
     }
@@ -212,16 +196,3 @@ def store_samples(
                 "fds": None if fds is None else int(fds),
             }
             insert(database, "process_sample", process_row)
-
-
-def insert(
-    database: sqlite_utils.Database, table: str, row: Mapping[str, object]
-) -> int:
-    marks = ", ".join("?" * len(row))
-    sql = f"INSERT INTO [{table}] ({', '.join(row)}) VALUES ({marks})"
-    row_id = database.execute(sql, list(row.values())).lastrowid
-    return 0 if row_id is None else row_id
-
-
-def to_ns(seconds: float) -> int:
-    return round(seconds * 1e9)

@@ -6,9 +6,9 @@ from contextlib import closing
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ollama_bench.formats.import_command import main
+from ollama_bench.formats.study.columns import COLUMNS
 from ollama_bench.storage.connection import connect
-from ollama_bench.study_csv.columns import COLUMNS
-from ollama_bench.study_csv.importer import main
 
 TIMES = st.sampled_from(
     [
