@@ -33,7 +33,7 @@ class Finding:
         something is found at least so often is taken as it stands.
         """
         least, most = self.at_least, chance_bound(self.at_most, self)
-        if 0 < least and self.at_most < 1:
+        if least > 0 and self.at_most < 1:
             least = 1 - chance_bound(1 - least, self)
         # shares are counts over trials, also where one is 1 less another
         return least <= self.share + 1e-9 and self.share <= most + 1e-9

@@ -16,6 +16,10 @@ from ollama_bench.statistics.student_t import t_quantile
 UPPER = 0.975  # quantile of a 95 % interval
 # a range that ends so many times higher than the mean tells nothing
 MOST_TIMES_MEAN = 100.0
+# an interval of fewer values does not hold for skewed ones ...
+LEAST_VALUES = 4
+# ... but these hold where each is the mean of LEAST_VALUES or more
+LEAST_MEANS = 3
 # so many batches are enough, and with fewer their means tell little
 MOST_BATCHES = 20
 LEAST_BATCHES = 5

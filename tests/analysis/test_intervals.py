@@ -102,3 +102,26 @@ def test_n_counts_the_repeats_that_have_a_value():
     once_more(study, {}, {"tokens_per_s_mean": 22.0}, dead)
     (level,) = find_intervals(study)
     assert (level.n, level.basis) == (2, "repeats")
+
+
+@pytest.mark.parametrize(
+    "repeats, requests, is_known",
+    [(2, 64, False), (3, 3, False), (3, 4, True), (4, 1, True)],
+)
+def test_too_few_repeats_of_too_few_requests_are_said_to_be(
+    repeats, requests, is_known
+):
+    """There an interval covers the mean of skewed requests in 86 to 92 %, not in 95."""
+    study = study_of("requests")
+    rates = [48.0, 50.0, 52.0, 49.0][:repeats]
+    once_more(
+        study,
+        *(
+            {"tokens_per_s_mean": rate, "completed": requests}
+            for rate in rates
+        ),
+    )
+    (level,) = find_intervals(study)
+    assert (level.tokens_per_s is not None) == is_known
+    said = f"4 at once: too few to tell ({repeats} repeats)"
+    assert (level.describe() == said) != is_known
