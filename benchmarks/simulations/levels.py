@@ -69,6 +69,7 @@ def add_level(
             "last_text_ns": int(row["last"] * S),
             "output_tokens": int(row["tokens"]),
             "server_prefill_ns": int(row.get("prefill", 0.0) * S),
+            "server_load_ns": int(row.get("load", 0.0) * S),
         }
         for number, row in enumerate(rows, 1)
     )
@@ -300,11 +301,19 @@ def small_drift(draw: Draw) -> Iterator[Finding]:
 
 
 def serve(
-    draw: Draw, n: int, slots: int, prefill_s: float, tokens: float
+    draw: Draw,
+    n: int,
+    slots: int,
+    prefill_s: float,
+    tokens: float,
+    load_s: float = 0.0,
 ) -> list[dict[str, float]]:
-    """Return a burst to a server that evaluates one prompt after another, in free slots."""
-    free = [0.0] * slots
-    processor, rows = 0.0, []
+    """Return a burst to a server that evaluates one prompt after another, in free slots.
+
+    First it loads the model, for load_s seconds.
+    """
+    free = [load_s] * slots
+    processor, rows = load_s, []
     for _ in range(n):
         free.sort()
         prefill = prefill_s * draw.uniform(0.8, 1.2)
@@ -319,6 +328,7 @@ def serve(
                 "last": last,
                 "tokens": count,
                 "prefill": prefill,
+                "load": load_s,
             }
         )
     return rows
@@ -326,26 +336,29 @@ def serve(
 
 def slots(draw: Draw) -> Iterator[Finding]:
     trials = 100
-    for n, places, prefill_s, tokens, least, most in (
-        (8, 16, 0.5, 40, 0.0, 0.0),
-        (19, 32, 1.0, 60, 0.0, 0.0),
-        (32, 40, 0.2, 20, 0.0, 0.0),
-        (32, 8, 0.1, 100, 0.95, 1.0),
-        (8, 1, 0.1, 100, 0.95, 1.0),
+    for n, places, prefill_s, tokens, load_s, least, most in (
+        (8, 16, 0.5, 40, 0.0, 0.0, 0.0),
+        (19, 32, 1.0, 60, 0.0, 0.0, 0.0),
+        (32, 40, 0.2, 20, 0.0, 0.0, 0.0),
+        (8, 16, 0.5, 40, 20.0, 0.0, 0.0),
+        (32, 8, 0.1, 100, 0.0, 0.95, 1.0),
+        (32, 8, 0.1, 100, 2.0, 0.95, 1.0),
+        (8, 1, 0.1, 100, 0.0, 0.95, 1.0),
     ):
         said = 0
         for _ in range(trials):
             with tempfile.TemporaryDirectory() as folder:
                 database = open_made_up(folder)
-                add_level(
-                    database, 1, serve(draw, n, places, prefill_s, tokens)
-                )
+                rows = serve(draw, n, places, prefill_s, tokens, load_s)
+                add_level(database, 1, rows)
                 (study,) = selection.choose(database, [], [])
                 database.close()
             said += "slots" in describe_slots(study.levels[-1])
         case = (
             f"{n} at once, {places} slots, {prefill_s} s of prefill, serial"
         )
+        if load_s:
+            case += f", after {load_s:g} s of loading"
         yield Finding(case, said / trials, trials, least, most)
 
 
