@@ -220,6 +220,8 @@ def test_joules_of_the_gpu_alone_are_compared_under_their_name_where_no_more_is_
 
 
 def test_a_label_is_printed_without_its_escape_codes(write, capsys):
+    write("before", levels=LEVELS)
     results = write("re\x1b[31md", levels=LEVELS)
-    run(results, "--compare", "1", "1")
-    assert "\x1b" not in capsys.readouterr().out
+    run(results, "--compare", "1", "2")
+    said = capsys.readouterr().out
+    assert "31md" in said and "\x1b" not in said
