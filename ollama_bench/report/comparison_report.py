@@ -76,10 +76,9 @@ def refuse_same_runs(before: Study, after: Study) -> None:
     shared = [str(run) for run in sorted(sides[0] & sides[1])]
     if shared and before.model == after.model:
         word = "run" if len(shared) == 1 else "runs"
-        verb = "is" if len(shared) == 1 else "are"
         named = shorten(join(shared))
         raise ResultsError(
-            f"invalid --compare: {word} {named} {verb} on both sides"
+            f"invalid --compare: both sides have {word} {named}"
         )
 
 

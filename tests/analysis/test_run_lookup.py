@@ -122,21 +122,19 @@ def test_what_earlier_runs_say_of_the_noise_is_told(write, capsys):
 @pytest.mark.parametrize(
     "sides, said",
     [
-        (("1", "1"), "run 1 is on both sides"),
-        (("before", "1"), "run 1 is on both sides"),
-        (("both", "both"), "runs 3 and 4 are on both sides"),
+        (("1", "1"), "both sides have run 1"),
+        (("before", "1"), "both sides have run 1"),
+        (("both", "both"), "both sides have runs 3 and 4"),
     ],
 )
-def test_a_run_is_not_compared_with_itself(
-    write, levels_of_four, capsys, sides, said
-):
-    assert run(levels_of_four, "--compare", *sides) == 1
+def test_a_run_is_not_compared_with_itself(four_runs, capsys, sides, said):
+    assert run(four_runs, "--compare", *sides) == 1
     out, error = capsys.readouterr()
     assert error == f"analyze.py: invalid --compare: {said}\n" and not out
 
 
 @pytest.fixture
-def levels_of_four(write):
+def four_runs(write):
     for label in ("before", "after", "both", "both"):
         results = write(label, levels=(1, 2))
     return results
