@@ -176,6 +176,36 @@ def find_false_alarms_by_history(chance: Generator) -> Iterator[Finding]:
             )
 
 
+def find_false_alarms_of_unlike_sides(
+    chance: Generator,
+) -> Iterator[Finding]:
+    """Compare equal servers of which one was measured more often, or varies more."""
+    for runs, ratios in (
+        ((3, 10), (0.03, 0.01)),
+        ((10, 3), (0.03, 0.03)),
+        ((1, 5), (0.03, 0.03)),
+        ((3, 3), (0.03, 0.01)),
+    ):
+
+        def make(
+            runs: tuple[int, int] = runs,
+            ratios: tuple[float, float] = ratios,
+        ) -> tuple[Study, Study]:
+            one, other = (
+                make_study(chance, count, 1, ratio)
+                for count, ratio in zip(runs, ratios, strict=True)
+            )
+            return one, other
+
+        yield Finding(
+            f"equal servers, {runs[0]} runs that vary by {ratios[0]:.0%}, "
+            f"{runs[1]} that vary by {ratios[1]:.0%}",
+            count(TRIALS, make, changed),
+            TRIALS,
+            at_most=0.05,
+        )
+
+
 def find_losses(chance: Generator) -> Iterator[Finding]:
     """Compare a server with one that loses 10 % of everything."""
     loss = {
@@ -320,6 +350,10 @@ SIMULATIONS = (
     Simulation("a change is said of equal servers", find_false_alarms),
     Simulation(
         "a change is said of equal servers", find_false_alarms_by_history
+    ),
+    Simulation(
+        "a change is said of equal servers",
+        find_false_alarms_of_unlike_sides,
     ),
     Simulation("a loss of 10 % is found", find_losses),
     Simulation("a change at one level", find_changes_of_a_level),
