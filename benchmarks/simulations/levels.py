@@ -208,7 +208,7 @@ def cover_repeats(draw: Draw) -> Iterator[Finding]:
 def cover_loops(draw: Draw) -> Iterator[Finding]:
     """Requests of a closed loop, neighbours of which share a state that wanders by 5 %."""
     places = 8
-    for n in (400, 2000):
+    for n in (40, 400, 2000):
         for correlation in (0.0, 0.8):
 
             def make(n: int = n, r: float = correlation) -> list[Row]:

@@ -70,8 +70,8 @@ def summarize_means(
 ) -> IntervalFigures:
     """Return intervals of the means of requests in the order in which they ended.
 
-    Of a load that goes on with so many ``workers``, they are made of batches of at least as
-    many requests, where it has enough of them. Below LEAST_VALUES requests they are unknown.
+    Of a load that goes on with so many ``workers``, they are made of batches of as many requests
+    or more, and of shorter ones where it has too few. Below LEAST_VALUES requests they are unknown.
     """
     wait_means = batch_means(waits_s, workers) if workers else []
     speed_means = batch_means(speeds, workers) if workers else []
