@@ -357,10 +357,10 @@ SELECT level_id,
     ELSE nullif(not_sent > 0.1 * all_due AND not_sent * not_sent > 4 * all_due, 0) END AS overloaded  -- 1: at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; where fewer than 5 came due in that time 1 if so many of all were never sent, else NULL
 FROM counted;
 DROP VIEW IF EXISTS level_waiting;
-CREATE VIEW level_waiting AS  -- how long requests waited, and how long nobody's prompt was evaluated meanwhile: then they waited for a slot
-WITH prefill AS (  -- by the server's own figure, which ends with the first text
+CREATE VIEW level_waiting AS  -- how long requests waited, and how long nobody's prompt was evaluated and no model was loaded meanwhile: then they waited for a slot
+WITH prefill AS (  -- by the server's own figures: loading begins with the request, prefill ends with the first text
   SELECT level_id, sent_ns, coalesce(first_text_ns, ended_ns) AS first_ns,
-    first_text_ns - server_prefill_ns AS prefill_ns, first_text_ns
+    first_text_ns - server_prefill_ns AS prefill_ns, first_text_ns, min(sent_ns + server_load_ns, coalesce(first_text_ns, ended_ns)) AS loaded_ns
   FROM request WHERE sent_ns IS NOT NULL AND coalesce(first_text_ns, ended_ns) IS NOT NULL
 ), known AS (  -- one completed request without the figure may have been the one whose prompt was evaluated
   SELECT level_id FROM request WHERE first_text_ns IS NOT NULL GROUP BY level_id HAVING count(server_prefill_ns) = count(*)
@@ -368,6 +368,7 @@ WITH prefill AS (  -- by the server's own figure, which ends with the first text
   SELECT level_id, sent_ns, 1, 0 FROM prefill UNION ALL SELECT level_id, first_ns, -1, 0 FROM prefill
   UNION ALL SELECT level_id, prefill_ns, 0, 1 FROM prefill WHERE prefill_ns IS NOT NULL
   UNION ALL SELECT level_id, first_text_ns, 0, -1 FROM prefill WHERE prefill_ns IS NOT NULL
+  UNION ALL SELECT level_id, sent_ns, 0, 1 FROM prefill WHERE loaded_ns IS NOT NULL UNION ALL SELECT level_id, loaded_ns, 0, -1 FROM prefill WHERE loaded_ns IS NOT NULL
 ), running AS (
   SELECT level_id, at_ns, lead(at_ns) OVER sofar AS until_ns, sum(waiting) OVER sofar AS waiting, sum(prefilling) OVER sofar AS prefilling
   FROM edge WINDOW sofar AS (PARTITION BY level_id ORDER BY at_ns ROWS UNBOUNDED PRECEDING)

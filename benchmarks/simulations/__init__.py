@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy
+from scipy import stats
+
+# a promise that holds is called broken by chance this often
+CHANCE = 0.001
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,22 @@ class Finding:
 
     @property
     def is_kept(self) -> bool:
-        """Tell whether the share is within what is promised, bounds included."""
-        return self.at_least <= self.share <= self.at_most
+        """Tell whether the share is within what is promised, bounds included.
+
+        So many trials of a promise that holds may be past it by what chance gives; only that
+        something is found at least so often is taken as it stands.
+        """
+        least, most = self.at_least, chance_bound(self.at_most, self)
+        if least > 0 and self.at_most < 1:
+            least = 1 - chance_bound(1 - least, self)
+        # shares are counts over trials, also where one is 1 less another
+        return least <= self.share + 1e-9 and self.share <= most + 1e-9
+
+
+def chance_bound(ratio: float, finding: Finding) -> float:
+    """Return the share that so many trials of a true ratio reach at most."""
+    allowed = stats.binom.ppf(1 - CHANCE, finding.trials, ratio)
+    return float(allowed) / finding.trials
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from sqlite_utils import Database
 from benchmarks.simulations import Finding, Simulation
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.bottlenecks import describe_slots
-from ollama_bench.analysis.study import FULL_LOAD, Study
+from ollama_bench.analysis.intervals import find_intervals
+from ollama_bench.analysis.study import FULL_LOAD, Row, Study
 from ollama_bench.analysis.trends import describe_best
-from ollama_bench.statistics.intervals import batch_means, mean_interval
+from ollama_bench.load.tally import summarize_means
 from ollama_bench.statistics.scaling_law import Law, fit_law, law_at
 from ollama_bench.storage.connection import connect
 
@@ -68,6 +69,7 @@ def add_level(
             "last_text_ns": int(row["last"] * S),
             "output_tokens": int(row["tokens"]),
             "server_prefill_ns": int(row.get("prefill", 0.0) * S),
+            "server_load_ns": int(row.get("load", 0.0) * S),
         }
         for number, row in enumerate(rows, 1)
     )
@@ -107,70 +109,122 @@ def efficiency(draw: Draw) -> Iterator[Finding]:
 
 
 def cover(
-    trials: int, truth: float, make: Callable[[], Sequence[float]]
-) -> float:
-    """Return the share of intervals with the truth in them; an unknown one says nothing."""
-    found = [mean_interval(make()) for _ in range(trials)]
-    known = [interval for interval in found if interval is not None]
-    inside = sum(low <= truth <= high for low, high in known)
-    return inside / len(known)
+    trials: int, truth: float, make: Callable[[], list[Row]]
+) -> tuple[float, int]:
+    """Return the share of intervals with the truth in them, and how many were said."""
+    inside = known = 0
+    for _ in range(trials):
+        study = Study("made-up", [], make(), [], None, [], [], [], {})
+        for level in find_intervals(study):
+            if level.wait_s is not None:
+                known += 1
+                inside += level.wait_s.low <= truth <= level.wait_s.high
+    return inside / known if known else 0.0, known
+
+
+def hold(
+    case: str, trials: int, truth: float, make: Callable[[], list[Row]]
+) -> Finding:
+    """Return how often an interval that is said has the truth in it."""
+    share, known = cover(trials, truth, make)
+    case = f"{case} (said in {known / trials:.0%})"
+    return Finding(case, share, known, 0.93, 0.97)
+
+
+def make_level(
+    waits_s: Sequence[float], places: int | None = None, repeat: int = 1
+) -> Row:
+    """Return a level as it is stored, of requests with these waits."""
+    figures = {
+        "run_id": 1,
+        "repeat": repeat,
+        "concurrency": places or len(waits_s),
+        "load": "closed" if places else "burst",
+        "status": "finished",
+        "slept_s": None,
+        "completed": len(waits_s),
+        "ttft_mean_s": float(numpy.mean(waits_s)),
+        "tokens_per_s_mean": None,
+    }
+    return figures | dict(summarize_means(waits_s, waits_s, places))
 
 
 def cover_bursts(draw: Draw) -> Iterator[Finding]:
     """Independent requests of one burst."""
-    trials = 4000
     for n in (4, 19, 64):
         for sigma in (0.1, 0.3, 0.6, 1.0):
-            share = cover(
-                trials,
-                math.exp(sigma**2 / 2),
-                lambda n=n, sigma=sigma: draw.lognormal(0, sigma, n),
-            )
+
+            def make(n: int = n, sigma: float = sigma) -> list[Row]:
+                return [make_level(draw.lognormal(0, sigma, n).tolist())]
+
             case = f"{n} independent requests, log-normal of sigma {sigma}"
-            yield Finding(case, share, trials, 0.93, 0.97)
+            yield hold(case, 6000, math.exp(sigma**2 / 2), make)
+
+
+def say_of_few(draw: Draw) -> Iterator[Finding]:
+    """Of less no interval holds for requests that are skewed: none is said."""
+    trials = 1000
+    for repeats, n in ((1, 3), (2, 1), (2, 8), (3, 1), (3, 3)):
+
+        def make(repeats: int = repeats, n: int = n) -> list[Row]:
+            return make_repeats(draw, repeats, n, 1.0)
+
+        _, known = cover(trials, 1.0, make)
+        case = f"{repeats} times {n} requests: an interval is said"
+        yield Finding(case, known / trials, trials, at_most=0.0)
+
+
+def make_repeats(
+    draw: Draw, repeats: int, n: int, sigma: float
+) -> list[Row]:
+    """Return repeats of a level whose requests share a state that varies by 5 % between them."""
+    states = draw.normal(1, 0.05, repeats)
+    return [
+        make_level(
+            (state * draw.lognormal(0, sigma, n)).tolist(), repeat=repeat
+        )
+        for repeat, state in enumerate(states, 1)
+    ]
 
 
 def cover_repeats(draw: Draw) -> Iterator[Finding]:
     """Means of levels whose requests share a state that varies by 5 % between repeats."""
-    trials = 4000
-    for repeats in (3, 5):
-        for n in (4, 19, 64):
+    for repeats, sizes in ((3, (4, 19, 64)), (4, (1, 2)), (5, (1, 4, 19))):
+        for n in sizes:
             for sigma in (0.1, 0.6, 1.0):
 
                 def make(
                     repeats: int = repeats, n: int = n, sigma: float = sigma
-                ) -> Sequence[float]:
-                    states = draw.normal(1, 0.05, (repeats, 1))
-                    requests = draw.lognormal(0, sigma, (repeats, n))
-                    return (states * requests).mean(axis=1)
+                ) -> list[Row]:
+                    return make_repeats(draw, repeats, n, sigma)
 
-                share = cover(trials, math.exp(sigma**2 / 2), make)
                 case = (
                     f"{repeats} repeats of {n} requests, sigma {sigma}, "
                     "a shared state of 5 %"
                 )
-                yield Finding(case, share, trials, 0.93, 0.97)
+                yield hold(case, 3000, math.exp(sigma**2 / 2), make)
 
 
 def cover_loops(draw: Draw) -> Iterator[Finding]:
     """Requests of a closed loop, neighbours of which share a state that wanders by 5 %."""
-    trials, places = 2000, 8
-    for n in (400, 2000):
+    places = 8
+    for n in (40, 400, 2000):
         for correlation in (0.0, 0.8):
 
-            def make(n: int = n, r: float = correlation) -> Sequence[float]:
+            def make(n: int = n, r: float = correlation) -> list[Row]:
                 kicks = draw.normal(0, 0.05 * math.sqrt(1 - r**2), n)
                 kicks[0] = draw.normal(0, 0.05)
                 state = lfilter([1.0], [1.0, -r], kicks)
                 requests = draw.lognormal(0, 0.3, n)
-                return batch_means(list((1 + state) * requests), places)
+                return [
+                    make_level(((1 + state) * requests).tolist(), places)
+                ]
 
-            share = cover(trials, math.exp(0.3**2 / 2), make)
             case = (
                 f"a loop of {n} requests, {places} at once, "
                 f"neighbours correlated by {correlation}"
             )
-            yield Finding(case, share, trials, 0.93, 0.97)
+            yield hold(case, 2000, math.exp(0.3**2 / 2), make)
 
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32)
@@ -247,11 +301,19 @@ def small_drift(draw: Draw) -> Iterator[Finding]:
 
 
 def serve(
-    draw: Draw, n: int, slots: int, prefill_s: float, tokens: float
+    draw: Draw,
+    n: int,
+    slots: int,
+    prefill_s: float,
+    tokens: float,
+    load_s: float = 0.0,
 ) -> list[dict[str, float]]:
-    """Return a burst to a server that evaluates one prompt after another, in free slots."""
-    free = [0.0] * slots
-    processor, rows = 0.0, []
+    """Return a burst to a server that evaluates one prompt after another, in free slots.
+
+    First it loads the model, for load_s seconds.
+    """
+    free = [load_s] * slots
+    processor, rows = load_s, []
     for _ in range(n):
         free.sort()
         prefill = prefill_s * draw.uniform(0.8, 1.2)
@@ -266,6 +328,7 @@ def serve(
                 "last": last,
                 "tokens": count,
                 "prefill": prefill,
+                "load": load_s,
             }
         )
     return rows
@@ -273,26 +336,29 @@ def serve(
 
 def slots(draw: Draw) -> Iterator[Finding]:
     trials = 100
-    for n, places, prefill_s, tokens, least, most in (
-        (8, 16, 0.5, 40, 0.0, 0.0),
-        (19, 32, 1.0, 60, 0.0, 0.0),
-        (32, 40, 0.2, 20, 0.0, 0.0),
-        (32, 8, 0.1, 100, 0.95, 1.0),
-        (8, 1, 0.1, 100, 0.95, 1.0),
+    for n, places, prefill_s, tokens, load_s, least, most in (
+        (8, 16, 0.5, 40, 0.0, 0.0, 0.0),
+        (19, 32, 1.0, 60, 0.0, 0.0, 0.0),
+        (32, 40, 0.2, 20, 0.0, 0.0, 0.0),
+        (8, 16, 0.5, 40, 20.0, 0.0, 0.0),
+        (32, 8, 0.1, 100, 0.0, 0.95, 1.0),
+        (32, 8, 0.1, 100, 2.0, 0.95, 1.0),
+        (8, 1, 0.1, 100, 0.0, 0.95, 1.0),
     ):
         said = 0
         for _ in range(trials):
             with tempfile.TemporaryDirectory() as folder:
                 database = open_made_up(folder)
-                add_level(
-                    database, 1, serve(draw, n, places, prefill_s, tokens)
-                )
+                rows = serve(draw, n, places, prefill_s, tokens, load_s)
+                add_level(database, 1, rows)
                 (study,) = selection.choose(database, [], [])
                 database.close()
             said += "slots" in describe_slots(study.levels[-1])
         case = (
             f"{n} at once, {places} slots, {prefill_s} s of prefill, serial"
         )
+        if load_s:
+            case += f", after {load_s:g} s of loading"
         yield Finding(case, said / trials, trials, least, most)
 
 
@@ -346,6 +412,7 @@ SIMULATIONS = (
     Simulation("an interval with the truth in it", cover_bursts),
     Simulation("an interval with the truth in it", cover_repeats),
     Simulation("an interval with the truth in it", cover_loops),
+    Simulation("an interval of too few", say_of_few),
     Simulation("a level called the best that is not", heat),
     Simulation("the slots called the limit", slots),
     Simulation("the law's contention is in its range", law_covers),

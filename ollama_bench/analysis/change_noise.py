@@ -17,7 +17,11 @@ from typing import NamedTuple
 
 from ollama_bench.analysis.conditions import COLUMNS
 from ollama_bench.analysis.study import Row
-from ollama_bench.statistics.welch import VariancePart, pool_variance
+from ollama_bench.statistics.welch import (
+    VariancePart,
+    pool_variance,
+    sum_parts,
+)
 
 RUN_RATIO = 0.05  # standard deviation from run to run if unknown
 LEVEL_RATIO = 0.05  # the same of a level that was measured once
@@ -82,10 +86,15 @@ class Sides:
             [run.value for run in side] for side in (old, new)
         )
         if seen.freedom >= ENOUGH_FREEDOM:
-            return whole_noise(seen, share, runs, "runs")
+            pooled = VariancePart(seen.variance * share, seen.freedom)
+            part = widen(pooled, old, new)
+            ratio = math.sqrt(seen.variance)
+            return Noise((part,), runs, ratio, "runs")
         earlier = self.earlier_variance(metric, places)
         if earlier.freedom >= ENOUGH_FREEDOM:
-            return whole_noise(earlier, share, runs, "history")
+            part = VariancePart(earlier.variance * share, earlier.freedom)
+            ratio = math.sqrt(earlier.variance)
+            return Noise((part,), runs, ratio, "history")
         single = self.single_variance(metric, places)
         taken = sum(
             run.part / len(side) ** 2 for side in (old, new) for run in side
@@ -146,11 +155,23 @@ class Sides:
         )
 
 
-def whole_noise(
-    variance: VariancePart, share: float, runs: tuple[int, int], by: str
-) -> Noise:
-    part = VariancePart(variance.variance * share, variance.freedom)
-    return Noise((part,), runs, math.sqrt(variance.variance), by)
+def widen(
+    pooled: VariancePart, old: Sequence[RunMean], new: Sequence[RunMean]
+) -> VariancePart:
+    """Return the variance of a difference where one side may vary more than the other.
+
+    Of as many runs on both sides the pooled one is right. Else it would hide that the side with
+    fewer runs varies more: then it is the larger of it and Welch's, with his degrees of freedom.
+    """
+    apart = []
+    for side in (old, new):
+        own = pool_variance([[run.value for run in side]])
+        if len(old) == len(new) or not own.freedom:
+            return pooled
+        apart.append(VariancePart(own.variance / len(side), own.freedom))
+    welch = sum_parts(apart)
+    variance = max(pooled.variance, welch.variance)
+    return VariancePart(variance, welch.freedom)
 
 
 def means_of(

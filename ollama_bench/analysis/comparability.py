@@ -101,6 +101,11 @@ def find_differences(
     elif before.simulated:
         text = describe_simulated(["from", "to"])
         found.append(Difference(text, frozenset()))
+    found += [
+        Difference(text, frozenset())
+        for text in compare_places(before, after)
+        if text
+    ]
     for word, study in (("from", before), ("to", after)):
         found += find_cut_levels(word, study)
         found += find_disturbances(word, study)
@@ -132,6 +137,23 @@ def compare_words(
     """Return in a sentence how two sides are described; "" if alike or one is not known."""
     old, new = describe(before), describe(after)
     return sentence.format(old, new) if old and new and old != new else ""
+
+
+def compare_places(before: Study, after: Study) -> list[str]:
+    """Return which other machine or server it was: it may be what is compared."""
+    places = [
+        compare_words(
+            before, after, describe_machines, "from ran on {}, to on {}"
+        )
+    ]
+    # each simulator has a port of its own
+    if not before.simulated or not after.simulated:
+        places.append(
+            compare_words(
+                before, after, describe_hosts, "from asked {}, to asked {}"
+            )
+        )
+    return places
 
 
 def compare_condition(before: Study, after: Study, column: str) -> str:
@@ -325,6 +347,28 @@ def describe_caches(study: Study) -> str:
     if None in caches or not caches:
         return ""
     return " and ".join(f"{cache} cache" for cache in sorted(caches))
+
+
+def describe_machines(study: Study) -> str:
+    """Return which computers the runs were on; "" if that is not known of one."""
+    machines = {
+        ", ".join(
+            dict.fromkeys(
+                run[column]
+                for column in ("chip", "gpu", "os")
+                if run.get(column)
+            )
+        )
+        for run in study.runs
+    }
+    return "" if "" in machines else " and ".join(sorted(machines))
+
+
+def describe_hosts(study: Study) -> str:
+    """Return the addresses of the servers."""
+    return " and ".join(
+        sorted({target["host"] for target in study.targets})
+    )
 
 
 def describe_condition(study: Study, column: str) -> str:

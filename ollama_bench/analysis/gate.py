@@ -22,10 +22,13 @@ from ollama_bench.statistics.proportions import (
     Share,
     difference_interval,
     fisher_p,
+    least_shown,
+    one_sided_p,
 )
 from ollama_bench.terminal.output import clean_line
 
-FAILED, CANNOT_TELL = 1, 3  # exit codes; 2 is a wrong command line
+# exit codes; 2 is a wrong command line
+PASSED, FAILED, CANNOT_TELL = 0, 1, 3
 TRUE_OF_A_SLEEP = {
     "slept_s",
     "client_limited",
@@ -38,18 +41,22 @@ INFINITE_FROM = {
 }
 # more failures than chance gives once in 1,000 equal sides
 SHED_ALPHA = 0.001
+# a rise that chance gives more often on equal sides is no sign of one
+SIGN_ALPHA = 0.25
 
 
 class Line(NamedTuple):
-    """What is said of a condition that did not pass, and the exit code that it asks for."""
+    """What is said of a condition, and the exit code that it asks for."""
 
     code: int
     text: str
 
 
 def exit_code(lines: Sequence[Line]) -> int:
-    """Return 0 if nothing is said, 1 if a condition failed, else 3: nobody can tell."""
-    return min((line.code for line in lines), default=0)
+    """Return 1 if a condition failed, 3 if nobody can tell of one, else 0."""
+    return min(
+        (line.code for line in lines if line.code != PASSED), default=PASSED
+    )
 
 
 def check_values(
@@ -223,8 +230,9 @@ def check_error_ratio(
 ) -> list[Line]:
     """Return where the share of failures moved past a bound: a difference, not a ratio.
 
-    It fails if Fisher's test shows a difference. If it does not, nobody can tell where the 95 %
-    interval of the difference (Newcombe) reaches more than 10 points past the bound.
+    It fails if Fisher's test shows a difference. If it does not, nobody can tell where there is a
+    sign of one and the 95 % interval of the difference (Newcombe) reaches more than 10 points past
+    the bound. Else it passes, and what so few requests would have shown is said.
     """
     shares: dict[int | None, tuple[Share, Share]] = dict(
         known_shares(found).items()
@@ -235,6 +243,7 @@ def check_error_ratio(
         shares[None] = sum_shares(shares)
     p_values = [fisher_p(old, new) for old, new in shares.values()]
     levels = holm(p_values, FALSE_ALARM_RATIO)
+    strictest = FALSE_ALARM_RATIO / len(shares)
     lines = []
     for (n, (old, new)), p, level in zip(
         shares.items(), p_values, levels, strict=True
@@ -245,10 +254,34 @@ def check_error_ratio(
         text = f"{condition.text} {place} ({digits(old.ratio)} to {digits(new.ratio)})"
         if p < level:
             lines.append(Line(FAILED, f"failed: {text}"))
-        elif is_wide(condition, old, new):
-            text = f"cannot check {text}: may be chance, too few requests"
+            continue
+        shown = describe_shown(old, new, strictest)
+        if is_sign(condition, old, new) and is_wide(condition, old, new):
+            text = f"cannot check {text}: may be chance{shown}"
             lines.append(Line(CANNOT_TELL, text))
+        else:
+            text = f"passed: {text}: no more than chance gives{shown}"
+            lines.append(Line(PASSED, text))
     return lines
+
+
+def is_sign(condition: Condition, old: Share, new: Share) -> bool:
+    """Tell whether a change is rarer by chance; where none is past the bound too, it always is."""
+    return (
+        condition.holds(0.0)
+        or new.ratio != old.ratio
+        and one_sided_p(old, new) < SIGN_ALPHA
+    )
+
+
+def describe_shown(old: Share, new: Share, alpha: float) -> str:
+    """Say how many failures a rise would have taken; "" where fewer fail now."""
+    if new.ratio <= old.ratio:
+        return ""
+    fewest = least_shown(old, new.of, alpha)
+    if fewest is None:
+        return f", {new.of} requests are too few to show a rise"
+    return f", a rise is shown from {fewest} of {new.of} on"
 
 
 def is_wide(condition: Condition, old: Share, new: Share) -> bool:

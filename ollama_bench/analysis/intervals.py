@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from statistics import fmean
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from ollama_bench.analysis.study import Row, Study, is_whole
 from ollama_bench.analysis.wording import digits, seconds, span
-from ollama_bench.statistics.intervals import Interval, mean_interval
+from ollama_bench.statistics.intervals import (
+    LEAST_MEANS,
+    LEAST_VALUES,
+    Interval,
+    mean_interval,
+)
 
 OF_ONE_BURST = "requests of this burst"
+
+
+class Mean(NamedTuple):
+    """A mean of one repeat or one run, and how many requests it is of."""
+
+    value: float
+    requests: int
 
 
 @dataclass(frozen=True)
@@ -42,22 +53,19 @@ class LevelIntervals:
 
 
 def find_intervals(study: Study) -> list[LevelIntervals]:
-    """Return the intervals of the levels that have one, by concurrency.
+    """Return the intervals of the levels that have one or were repeated, by concurrency.
 
     The requests of one burst share the state of the machine, so their interval speaks of that
     burst; only repeats tell what another time would give. Repeats of one run share its state too:
-    of several runs each is one value. What was interrupted or slept through counts for nothing.
+    of several runs each is one value. Too few values have no interval. What was interrupted or
+    slept through counts for nothing.
     """
     whole = replace(study, levels=[*filter(is_whole, study.levels)])
     found = [
         over_repeats(n, levels) if len(levels) > 1 else of_one(n, levels[0])
         for n, levels in whole.by_concurrency().items()
     ]
-    return [
-        level
-        for level in found
-        if level.wait_s is not None or level.tokens_per_s is not None
-    ]
+    return [level for level in found if level.n]
 
 
 def over_repeats(concurrency: int, levels: Sequence[Row]) -> LevelIntervals:
@@ -70,22 +78,39 @@ def over_repeats(concurrency: int, levels: Sequence[Row]) -> LevelIntervals:
     )
     return LevelIntervals(
         concurrency,
-        mean_interval(waits_s),
-        mean_interval(rates),
+        interval_of(waits_s),
+        interval_of(rates),
         max(len(waits_s), len(rates)),
         basis,
     )
 
 
-def independent_means(levels: Sequence[Row], name: str) -> list[float]:
+def interval_of(means: Sequence[Mean]) -> Interval | None:
+    """Return the interval of some means; None where too few of too few requests have none."""
+    are_many = all(mean.requests >= LEAST_VALUES for mean in means)
+    if len(means) < (LEAST_MEANS if are_many else LEAST_VALUES):
+        return None
+    return mean_interval([mean.value for mean in means])
+
+
+def independent_means(levels: Sequence[Row], name: str) -> list[Mean]:
     """Return the values of one run's repeats, or the mean of each of several runs."""
-    runs: dict[int, list[float]] = {}
+    runs: dict[int, list[Mean]] = {}
     for level in levels:
         if level[name] is not None:
-            runs.setdefault(level["run_id"], []).append(level[name])
+            mean = Mean(level[name], level["completed"])
+            runs.setdefault(level["run_id"], []).append(mean)
     if len(runs) > 1:
-        return [*map(fmean, runs.values())]
-    return [*chain.from_iterable(runs.values())]
+        return [*map(pool, runs.values())]
+    return [mean for means in runs.values() for mean in means]
+
+
+def pool(means: Sequence[Mean]) -> Mean:
+    """Return the mean of repeats of equal weight."""
+    return Mean(
+        fmean(mean.value for mean in means),
+        sum(mean.requests for mean in means),
+    )
 
 
 def of_one(concurrency: int, level: Row) -> LevelIntervals:

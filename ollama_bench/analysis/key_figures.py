@@ -139,12 +139,12 @@ def choose_levels(
 def estimate(
     levels: Sequence[Row], column: str, interval: Interval | None
 ) -> Estimate | None:
-    values = independent_means(levels, column)
-    if not values:
+    mean = mean_of(levels, column)
+    if mean is None:
         return None
     # from 0 on, it says that too little was measured
     low, high = interval if tells(interval) else (None, None)
-    return Estimate(fmean(values), low, high)
+    return Estimate(mean, low, high)
 
 
 def is_of_gpu_alone(levels: Sequence[Row]) -> bool:
@@ -154,5 +154,5 @@ def is_of_gpu_alone(levels: Sequence[Row]) -> bool:
 
 
 def mean_of(levels: Sequence[Row], column: str) -> float | None:
-    values = independent_means(levels, column)
-    return fmean(values) if values else None
+    means = independent_means(levels, column)
+    return fmean(mean.value for mean in means) if means else None

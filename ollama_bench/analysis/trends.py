@@ -48,11 +48,10 @@ def describe_order(study: Study) -> str:
     groups = study.by_concurrency()
     if len(groups) < 2 or len(study.runs) > 1:
         return ""
-    times = [*map(len, groups.values())]
-    if max(times) > 1:
-        # an interrupted run has some of them less often
-        often = span(times)
-        return f"Each level was sent {often} times, in an order drawn at random."
+    counts = [*map(len, groups.values())]
+    if max(counts) > 1:
+        times = span(counts, str)
+        return f"Each level was sent {times} times, in an order drawn at random."
     in_time = sorted(study.levels, key=lambda level: level["level_id"])
     order = ", ".join(str(level["concurrency"]) for level in in_time)
     return f"Each level was sent once, in the order {order}."
@@ -253,14 +252,24 @@ def describe_peak(law: Law, rates: ByConcurrency) -> str:
 
 def describe_cache(study: Study) -> str:
     """Say what a warm prompt cache changes at the highest level that was measured with both."""
-    if not study.cache_effect:
+    columns = "warm_ttft_mean_s", "cold_ttft_mean_s"
+    known = [
+        pair
+        for pair in study.cache_effect
+        if None not in (pair[column] for column in columns)
+    ]
+    if not known:
         return ""
-    top = study.cache_effect[-1]
+    top = max(pair["concurrency"] for pair in known)
     warm, cold = (
-        seconds(top["warm_ttft_mean_s"]),
-        seconds(top["cold_ttft_mean_s"]),
+        seconds(
+            fmean(
+                pair[column] for pair in known if pair["concurrency"] == top
+            )
+        )
+        for column in columns
     )
     return (
         f"With a warm prompt cache a request waits {warm} instead of {cold}, "
-        f"with {top['concurrency']} at once; all other figures are with a cold cache."
+        f"with {top} at once; all other figures are with a cold cache."
     )

@@ -13,6 +13,7 @@ Messages of tools, and the call that each of them answers, stay; "tools" says wh
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from typing import Any
 USERS = ("human", "user")
 SYSTEMS = ("system", "developer")
 MOST_TOKENS = 2**31 - 1
+# keys of what is asked, and of what may stand beside it
+QUESTIONS = ("prompt", "turns", "messages", "conversations")
+BESIDE = ("system", "tokens", "options", "tools")
 Message = dict[str, Any]  # in OpenAI's form
 Turn = tuple[Message, ...]  # what is said before a reply
 FORMS = (  # key of the list, key of the speaker, key of the words
@@ -56,6 +60,7 @@ def read_entry(entry: object, where: str) -> Prompt:
         entry = {"prompt": entry}
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: expected an object with a prompt")
+    refuse_misspelt(entry, where)
     turns = find_turns(entry)
     if not are_questions(turns):
         raise ValueError(
@@ -85,6 +90,25 @@ def read_entry(entry: object, where: str) -> Prompt:
         is_chat,
         tuple(tools),
     )
+
+
+def refuse_misspelt(entry: Mapping[str, object], where: str) -> None:
+    """Raise ValueError for a key that is nearly one of ours: it would be ignored.
+
+    Other keys, which files have for other tools, do not matter.
+    """
+    names = set(BESIDE) - entry.keys()
+    if not entry.keys() & set(QUESTIONS):
+        names.update(QUESTIONS)
+    for key in entry:
+        if key in (*QUESTIONS, *BESIDE):
+            continue
+        own = [name for name in sorted(names) if name[0] == key[:1]]
+        near = difflib.get_close_matches(key, own, n=1, cutoff=0.8)
+        if near:
+            raise ValueError(
+                f"{where}: invalid key {key!r}: did you mean {near[0]}?"
+            )
 
 
 def is_wordless(entry: object) -> bool:

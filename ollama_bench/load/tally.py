@@ -25,6 +25,7 @@ from ollama_bench.load.client_limits import (
 from ollama_bench.load.duration_pool import NS_PER_S, DurationPool
 from ollama_bench.load.request import Outcome
 from ollama_bench.statistics.intervals import (
+    LEAST_VALUES,
     batch_means,
     mean_interval,
 )
@@ -36,9 +37,6 @@ from ollama_bench.statistics.percentiles import nearest_rank as nearest_rank
 
 # after a pause of this process, what arrived meanwhile is read within
 SETTLE_NS = 100_000_000
-
-# an interval of fewer requests tells next to nothing
-LEAST_REQUESTS = 4
 
 Span = tuple[int, int]  # (start, end), instants of time.perf_counter_ns
 
@@ -63,6 +61,38 @@ class IntervalFigures(TypedDict):
     ttft_mean_high_s: float | None
     tokens_per_s_mean_low: float | None
     tokens_per_s_mean_high: float | None
+
+
+def summarize_means(
+    waits_s: Sequence[float],
+    speeds: Sequence[float],
+    workers: int | None = None,
+) -> IntervalFigures:
+    """Return intervals of the means of requests in the order in which they ended.
+
+    Of a load that goes on with so many ``workers``, they are made of batches of as many requests
+    or more, and of shorter ones where it has too few. Below LEAST_VALUES requests they are unknown.
+    """
+    wait_means = batch_means(waits_s, workers) if workers else []
+    speed_means = batch_means(speeds, workers) if workers else []
+    has_batches = bool(wait_means and speed_means)
+    found: list[Sequence[float]] = [waits_s, speeds]
+    if has_batches:
+        found = [wait_means, speed_means]
+    wait, speed = (
+        mean_interval(values) if len(values) >= LEAST_VALUES else None
+        for values in found
+    )
+    is_known = wait is not None or speed is not None
+    basis = "batches" if has_batches else "requests"
+    return {
+        "interval_basis": basis if is_known else None,
+        "interval_n": len(found[0]) if is_known else None,
+        "ttft_mean_low_s": wait.low if wait else None,
+        "ttft_mean_high_s": wait.high if wait else None,
+        "tokens_per_s_mean_low": speed.low if speed else None,
+        "tokens_per_s_mean_high": speed.high if speed else None,
+    }
 
 
 class Tally:
@@ -154,35 +184,8 @@ class Tally:
     def summarize_intervals(
         self, workers: int | None = None
     ) -> IntervalFigures:
-        """Return intervals of the mean TTFT and the mean speed of the completed requests.
-
-        Of a load that goes on with so many ``workers``, they are made of batches of at least as
-        many requests, where it has enough of them. Below LEAST_REQUESTS they are unknown.
-        """
-        waits, speeds = self._ttft_s, self._tokens_per_s
-        wait_means = batch_means(waits, workers) if workers else []
-        speed_means = batch_means(speeds, workers) if workers else []
-        has_batches = bool(wait_means and speed_means)
-        found: list[Sequence[float]] = [waits, speeds]
-        if has_batches:
-            found = [wait_means, speed_means]
-        intervals = [
-            mean_interval(values)
-            if has_batches or len(values) >= LEAST_REQUESTS
-            else None
-            for values in found
-        ]
-        wait, speed = intervals
-        is_known = wait is not None or speed is not None
-        basis = "batches" if has_batches else "requests"
-        return {
-            "interval_basis": basis if is_known else None,
-            "interval_n": len(found[0]) if is_known else None,
-            "ttft_mean_low_s": wait.low if wait else None,
-            "ttft_mean_high_s": wait.high if wait else None,
-            "tokens_per_s_mean_low": speed.low if speed else None,
-            "tokens_per_s_mean_high": speed.high if speed else None,
-        }
+        """Return intervals of the mean TTFT and the mean speed of the completed requests."""
+        return summarize_means(self._ttft_s, self._tokens_per_s, workers)
 
     def find_steady_window(
         self, workers: int, is_open: bool

@@ -24,7 +24,7 @@ from ollama_bench.analysis.comparison import (
 from ollama_bench.analysis.conditions import COMPARED, Condition
 from ollama_bench.analysis.gate import signed
 from ollama_bench.analysis.study import Study
-from ollama_bench.analysis.wording import digits, percent
+from ollama_bench.analysis.wording import digits, join, percent
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, shorten
@@ -47,6 +47,7 @@ def compare(
     """
     before = run_lookup.find_study(database, a, models)
     after = run_lookup.find_study(database, b, models)
+    refuse_same_runs(before, after)
     differences = comparability.find_differences(database, before, after)
     found = comparison.compare_studies(
         before,
@@ -65,6 +66,20 @@ def compare(
         )
     print_comparison(before, after, differences, found)
     return gate.check_changes(found, conditions)
+
+
+def refuse_same_runs(before: Study, after: Study) -> None:
+    """Raise ResultsError where a run would be compared with itself."""
+    sides = [
+        {run["run_id"] for run in study.runs} for study in (before, after)
+    ]
+    shared = [str(run) for run in sorted(sides[0] & sides[1])]
+    if shared and before.model == after.model:
+        word = "run" if len(shared) == 1 else "runs"
+        named = shorten(join(shared))
+        raise ResultsError(
+            f"invalid --compare: both sides have {word} {named}"
+        )
 
 
 def print_comparison(

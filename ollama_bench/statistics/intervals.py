@@ -16,8 +16,12 @@ from ollama_bench.statistics.student_t import t_quantile
 UPPER = 0.975  # quantile of a 95 % interval
 # a range that ends so many times higher than the mean tells nothing
 MOST_TIMES_MEAN = 100.0
-# so many batches are enough, and with fewer their means tell little
-MOST_BATCHES = 20
+# an interval of fewer values does not hold for skewed ones ...
+LEAST_VALUES = 4
+# ... but these hold where each is the mean of LEAST_VALUES or more
+LEAST_MEANS = 3
+# more are shorter, and then share more; with fewer their means tell little
+MOST_BATCHES = 10
 LEAST_BATCHES = 5
 
 
@@ -60,17 +64,17 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
 
 
 def batch_means(values: Sequence[float], least: int) -> list[float]:
-    """Return the means of consecutive batches, each of at least so many values.
+    """Return the means of consecutive batches, each of at least so many values if there are enough.
 
-    Neighbours of a load that goes on share the server's state; batches of them share little.
-    The list is empty where the values do not fill LEAST_BATCHES. Values left over are dropped
-    from the start, where the load fills.
+    Neighbours of a load that goes on share the server's state; batches of them share little. Of
+    too few values the LEAST_BATCHES are shorter; the list is empty where one would be a single
+    value. Values left over are dropped from the start, where the load fills.
     """
-    length = max(least, len(values) // MOST_BATCHES)
-    count = len(values) // length
-    if count < LEAST_BATCHES:
+    longest = len(values) // LEAST_BATCHES
+    length = min(max(least, len(values) // MOST_BATCHES), longest)
+    if length < 2:
         return []
-    first = len(values) - count * length
+    first = len(values) % length
     return [
         sum(values[start : start + length]) / length
         for start in range(first, len(values), length)

@@ -34,6 +34,32 @@ def fisher_p(before: Share, after: Share) -> float:
     return float(stats.fisher_exact(numpy.array(table))[1])
 
 
+def one_sided_p(before: Share, after: Share) -> float:
+    """Return how probable a difference so large, in its direction, is by chance (Fisher)."""
+    import numpy
+    from scipy import stats
+
+    # SciPy's one side is that of the first share
+    ordered = sorted((before, after), key=lambda side: side.ratio)
+    table = [[side.hits, side.of - side.hits] for side in ordered]
+    return float(
+        stats.fisher_exact(numpy.array(table), alternative="less")[1]
+    )
+
+
+def least_shown(before: Share, of: int, alpha: float) -> int | None:
+    """Return the fewest hits of so many that are a rise by Fisher's test; None: not even all."""
+    start = int(before.ratio * of) + 1
+    return next(
+        (
+            hits
+            for hits in range(start, of + 1)
+            if fisher_p(before, Share(hits, of)) < alpha
+        ),
+        None,
+    )
+
+
 def difference_interval(
     before: Share, after: Share, alpha: float = 0.05
 ) -> tuple[float, float]:

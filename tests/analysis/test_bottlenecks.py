@@ -106,6 +106,9 @@ def test_slots_limit_where_requests_wait_with_no_prompt_under_evaluation(
         # one prompt after another: the wait is somebody's prefill
         "UPDATE target SET slots = NULL; "
         "UPDATE request SET server_prefill_ns = (first_text_ns - sent_ns) * 9 / 10",
+        # all wait for the model, which is loaded
+        "UPDATE target SET slots = NULL; "
+        "UPDATE request SET server_load_ns = (first_text_ns - sent_ns) * 9 / 10",
     ],
 )
 def test_slots_are_not_blamed_for_what_prefill_may_have_done(

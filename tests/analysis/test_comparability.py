@@ -236,3 +236,41 @@ def test_a_disturbed_control_tells_no_drift(write):
     study = made_of({1: 40.0, 2: 60.0, 4: 80.0})
     study.controls = [{**study.levels[0], "client_limited": 1}]
     assert undisturbed_part(study).controls == []
+
+
+@pytest.mark.parametrize(
+    "statement, said",
+    [
+        (
+            "UPDATE target SET host = 'http://box:11434' WHERE run_id = 2",
+            "! from asked http://127.0.0.1:11434, to asked http://box:11434",
+        ),
+        (
+            "UPDATE machine SET chip = 'Apple M1', gpu = 'Apple M1' WHERE id = 2",
+            "! from ran on Apple M9 <Pro>, Apple M9, macOS 99 arm64, "
+            "to on Apple M1, macOS 99 arm64",
+        ),
+        ("UPDATE machine SET chip = NULL, gpu = NULL, os = NULL", ""),
+    ],
+)
+def test_another_machine_or_server_is_told_and_judged(
+    write, capsys, statement, said
+):
+    """It may be what is compared."""
+    write("before", levels=LEVELS, rate=90.0, simulated=0)
+    results = write("after", levels=LEVELS, rate=20.0, simulated=0)
+    change(results, statement)
+    told = lines(results, capsys)
+    text = " ".join(" ".join(told).split())
+    if said:
+        assert said in text
+    else:
+        assert "ran on" not in text and "asked" not in text
+    assert row(told, 8, "tokens/s all").endswith("changed")
+
+
+def test_each_simulator_has_its_own_address_which_is_not_told(pair, capsys):
+    change(
+        pair, "UPDATE target SET host = 'http://[::1]:1' WHERE run_id = 2"
+    )
+    assert not [line for line in lines(pair, capsys) if "asked" in line]

@@ -219,7 +219,25 @@ def test_joules_of_the_gpu_alone_are_compared_under_their_name_where_no_more_is_
     )
 
 
+def test_few_runs_that_vary_much_are_not_hidden_by_many_that_do_not():
+    """Two of three runs are 20 % better, ten vary by 1 %: Welch's case."""
+    few = [{4: [factor], 8: [factor]} for factor in (0.98, 1.2, 1.2)]
+    many = [
+        {4: [1 + step / 100], 8: [1 + step / 100]}
+        for step in [-1, 0, 0, 1, 0] * 2
+    ]
+    found = compare_studies(side(*few), side(*many))
+    assert set(verdicts(found, "output_tokens_per_s").values()) == {
+        "cannot tell"
+    }
+    found = compare_studies(side(*few), side(*few))
+    (part,) = found.changes[0].parts
+    assert part.freedom == 4
+
+
 def test_a_label_is_printed_without_its_escape_codes(write, capsys):
+    write("before", levels=LEVELS)
     results = write("re\x1b[31md", levels=LEVELS)
-    run(results, "--compare", "1", "1")
-    assert "\x1b" not in capsys.readouterr().out
+    run(results, "--compare", "1", "2")
+    said = capsys.readouterr().out
+    assert "31md" in said and "\x1b" not in said

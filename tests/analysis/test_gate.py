@@ -271,13 +271,16 @@ def test_failures_make_a_percentile_infinite_and_few_requests_unknown(
     "failed, requests, code",
     [
         ((1, 3), 100, 0),
+        ((0, 1), 20, 0),
         ((0, 2), 8, 3),
+        ((0, 3), 20, 3),
+        ((0, 6), 20, 1),
         ((1, 15), 100, 1),
         ((4, 30), 400, 1),
     ],
 )
 def test_a_rise_of_failures_is_tested(failed, requests, code):
-    """2 % more of 100 is chance, 2 of 8 too few to tell, 14 of 100 a rise."""
+    """One more of 20 is chance, 2 of 8 too few to tell, 14 of 100 a rise."""
     before, after = (
         side({4: [1.0]}, errors=errors, requests=requests)
         for errors in failed
@@ -285,6 +288,51 @@ def test_a_rise_of_failures_is_tested(failed, requests, code):
     found = compare_studies(before, after)
     condition = parse_condition("error_ratio>0.01")
     assert exit_code(check_changes(found, [condition])) == code
+
+
+@pytest.mark.parametrize(
+    "failed, requests, said",
+    [
+        (
+            (0, 1),
+            20,
+            "passed: error_ratio>0.01 at 4 at once (0 to 0.05): no more than "
+            "chance gives, a rise is shown from 5 of 20 on",
+        ),
+        (
+            (0, 1),
+            2,
+            "passed: error_ratio>0.01 at 4 at once (0 to 0.5): no more than "
+            "chance gives, 2 requests are too few to show a rise",
+        ),
+        (
+            (0, 2),
+            8,
+            "cannot check error_ratio>0.01 at 4 at once (0 to 0.25): "
+            "may be chance, a rise is shown from 5 of 8 on",
+        ),
+    ],
+)
+def test_how_little_few_requests_show_is_said(failed, requests, said):
+    before, after = (
+        side({4: [1.0]}, errors=errors, requests=requests)
+        for errors in failed
+    )
+    found = compare_studies(before, after)
+    condition = parse_condition("error_ratio>0.01")
+    assert [line.text for line in check_changes(found, [condition])] == [
+        said
+    ]
+
+
+def test_a_fall_of_failures_that_is_demanded_is_not_passed_by_chance():
+    """error_ratio>-0.1 asks for 10 points less; 1 of 20 less than before may be that."""
+    before, after = (
+        side({4: [1.0]}, errors=errors, requests=20) for errors in (2, 1)
+    )
+    found = compare_studies(before, after)
+    condition = parse_condition("error_ratio>-0.1")
+    assert exit_code(check_changes(found, [condition])) == 3
 
 
 @pytest.mark.parametrize(
@@ -298,7 +346,7 @@ def test_fail_if_without_a_comparison_bounds_values(pair, condition, code):
 def test_a_bound_on_what_no_level_has_cannot_be_told(
     pair, tmp_path, capsys
 ):
-    made_up_results.write(tmp_path / "dark.db", levels=(1,))
+    made_up_results.write(tmp_path / "dark.db", levels=(1,), runs=2)
     database = connect(tmp_path / "dark.db")
     database.execute("DELETE FROM power_sample")
     database.close()
@@ -308,7 +356,7 @@ def test_a_bound_on_what_no_level_has_cannot_be_told(
             tmp_path / "dark.db",
             "--compare",
             "1",
-            "1",
+            "2",
             "--fail-if",
             "joules_per_token>1%",
         )

@@ -116,3 +116,26 @@ def test_an_interval_from_nothing_on_says_that_too_little_was_measured():
     assert level.describe() == (
         "4 at once: 4 requests of this burst are too few to tell"
     )
+
+
+@pytest.mark.parametrize(
+    "repeats, requests, is_known",
+    [(2, 64, False), (3, 3, False), (3, 4, True), (4, 1, True)],
+)
+def test_too_few_repeats_of_too_few_requests_are_said_to_be(
+    repeats, requests, is_known
+):
+    """There an interval covers the mean of skewed requests in 86 to 92 %, not in 95."""
+    study = study_of("requests")
+    rates = [48.0, 50.0, 52.0, 49.0][:repeats]
+    once_more(
+        study,
+        *(
+            {"tokens_per_s_mean": rate, "completed": requests}
+            for rate in rates
+        ),
+    )
+    (level,) = find_intervals(study)
+    assert (level.tokens_per_s is not None) == is_known
+    said = f"4 at once: {repeats} repeats are too few to tell"
+    assert (level.describe() == said) != is_known

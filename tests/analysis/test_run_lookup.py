@@ -117,3 +117,36 @@ def test_what_earlier_runs_say_of_the_noise_is_told(write, capsys):
     assert run(results, "--compare", "1", "after", *bound) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "Between two runs: earlier runs of this machine vary by" in said
+
+
+@pytest.mark.parametrize(
+    "sides, said",
+    [
+        (("1", "1"), "both sides have run 1"),
+        (("before", "1"), "both sides have run 1"),
+        (("both", "both"), "both sides have runs 3 and 4"),
+    ],
+)
+def test_a_run_is_not_compared_with_itself(four_runs, capsys, sides, said):
+    assert run(four_runs, "--compare", *sides) == 1
+    out, error = capsys.readouterr()
+    assert error == f"analyze.py: invalid --compare: {said}\n" and not out
+
+
+@pytest.fixture
+def four_runs(write):
+    for label in ("before", "after", "both", "both"):
+        results = write(label, levels=(1, 2))
+    return results
+
+
+def test_two_models_of_one_run_are_compared(tmp_path, capsys):
+    results = tmp_path / "results.db"
+    for model in ("alpha:7b", "beta:7b"):
+        made_up_results.write(results, model=model, levels=(1, 2))
+    change(
+        results,
+        "UPDATE level SET run_id = 1",
+        "UPDATE target SET run_id = 1",
+    )
+    assert run(results, "--compare", "alpha:7b", "beta:7b") == 0

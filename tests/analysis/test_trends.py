@@ -6,6 +6,7 @@ import pytest
 
 from ollama_bench.analysis.trends import (
     describe_best,
+    describe_cache,
     describe_law,
     describe_order,
     describe_throughput,
@@ -155,8 +156,29 @@ def test_the_order_of_the_levels_is_told():
     assert describe_order(made_of({4: 80.0})) == ""
 
 
-def test_how_often_levels_were_sent_is_not_the_most_of_an_interrupted_run():
-    study = repeated((80.0, 80.0, 80.0))
-    assert "sent 3 times" in describe_order(study)
-    study.levels.pop()
-    assert "sent 2 to 3 times" in describe_order(study)
+def test_the_order_of_an_interrupted_run_counts_what_was_sent():
+    study = repeated((20.0, 2.0, 20.0))
+    study.levels = study.levels[:-1]
+    assert describe_order(study) == (
+        "Each level was sent 2 to 3 times, in an order drawn at random."
+    )
+
+
+def test_the_warm_cache_is_told_by_all_repeats_of_the_highest_level():
+    """The last repeat alone would say 3 s instead of 6; at 8 none is known of the warm ones."""
+    study = made_of({1: 50.0, 4: 80.0})
+    study.cache_effect = [
+        {
+            "concurrency": n,
+            "warm_ttft_mean_s": warm_s,
+            "cold_ttft_mean_s": cold_s,
+        }
+        for n, warm_s, cold_s in (
+            (1, 9.0, 9.0),
+            (4, 1.0, 2.0),
+            (4, 3.0, 6.0),
+        )
+    ]
+    assert "waits 2 s instead of 4 s, with 4 at once" in describe_cache(
+        study
+    )

@@ -227,6 +227,42 @@ def test_anything_else_is_refused_with_its_place(tmp_path, entry, array):
 
 
 @pytest.mark.parametrize(
+    "entry, said",
+    [
+        ({"promt": "why?"}, "invalid key 'promt': did you mean prompt?"),
+        (
+            {"conversation": [{"from": "human", "value": "why?"}]},
+            "invalid key 'conversation': did you mean conversations?",
+        ),
+        (
+            {"prompt": "why?", "sytem": "be brief"},
+            "invalid key 'sytem': did you mean system?",
+        ),
+        (
+            {"turns": ["why?"], "token": 20},
+            "invalid key 'token': did you mean tokens?",
+        ),
+    ],
+)
+def test_a_misspelt_key_is_named(tmp_path, entry, said):
+    with pytest.raises(ValueError) as caught:
+        read(tmp_path, "fine", entry)
+    assert str(caught.value).endswith(f"prompts.jsonl, line 2: {said}")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"prompt": "why?", "id": 1, "n_tokens": 3, "turn": 2},
+        {"prompt": "why?", "tokens": 20, "token": "a"},
+        {"messages": [{"role": "user", "content": "why?"}], "prompts": 1},
+    ],
+)
+def test_keys_of_other_tools_do_not_matter(tmp_path, entry):
+    assert len(read(tmp_path, entry)) == 1
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "[",

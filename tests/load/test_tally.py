@@ -129,10 +129,10 @@ def test_intervals_of_a_loop_are_made_of_batches():
         "batches",
         10,
     )
-    figures = tally_of(*outcomes[:12]).summarize_intervals(workers=4)
+    figures = tally_of(*outcomes[:9]).summarize_intervals(workers=4)
     assert (figures["interval_basis"], figures["interval_n"]) == (
         "requests",
-        12,
+        9,
     )
 
 

@@ -36,5 +36,12 @@ def test_skewed_values_have_the_wider_interval():
 def test_batches_are_as_long_as_the_load_is_wide():
     values = [float(number) for number in range(23)]
     assert batch_means(values, 4) == [4.5, 8.5, 12.5, 16.5, 20.5]
-    assert batch_means(values, 5) == []
-    assert len(batch_means(values * 100, 4)) == 20
+    assert len(batch_means(values * 100, 4)) == 10
+
+
+def test_of_too_few_values_the_batches_are_shorter():
+    """Single requests would share the server's state, and seem surer than they are."""
+    values = [float(number) for number in range(23)]
+    assert batch_means(values, 64) == [4.5, 8.5, 12.5, 16.5, 20.5]
+    assert batch_means(values[:10], 4) == [0.5, 2.5, 4.5, 6.5, 8.5]
+    assert batch_means(values[:9], 4) == []

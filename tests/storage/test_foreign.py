@@ -194,8 +194,9 @@ def test_what_would_run_when_a_row_is_written_is_refused_there_and_never_read(
 
 @pytest.mark.parametrize("sql", BESIDE)
 def test_what_a_user_keeps_beside_ours_disturbs_nothing(path, sql, capsys):
+    made_up_results.write(path, levels=(1, 2), started_unix=1.9e9)
     change(path, sql)
-    for arguments in (["--no-charts"], ["--compare", "1", "1"]):
+    for arguments in (["--no-charts"], ["--compare", "1", "2"]):
         assert analyze.main(["--db", str(path), *arguments]) == 0
     with Writer(path) as writer:
         writer.insert(
@@ -335,12 +336,13 @@ def test_text_that_is_none_in_another_run_is_one_line_after_a_run(
 
 
 def test_of_a_name_without_an_end_a_line_is_shown(path, capsys):
+    made_up_results.write(path, levels=(1, 2), started_unix=1.9e9)
     change(
         path,
         "UPDATE run SET label = hex(zeroblob(2000000));"
         " UPDATE level SET model = hex(zeroblob(1000000))",
     )
-    for arguments in (["--no-charts"], ["--compare", "1", "1"]):
+    for arguments in (["--no-charts"], ["--compare", "1", "2"]):
         assert analyze.main(["--db", str(path), *arguments]) == 0
         captured = capsys.readouterr()
         assert len(captured.out + captured.err) < 5000

@@ -307,17 +307,28 @@ def test_what_the_context_cut_is_not_good(database):
     assert shares(database, study, {"ttft": 2.0}) == {1: 0.5}
 
 
-def test_the_view_and_the_analysis_judge_alike(database):
-    """Requests of every kind, drawn at random."""
+BOUNDS = {
+    "ttft": 2.0,
+    "ttfat": 2.2,
+    "e2e": 8.0,
+    "tpot": 0.2,
+    "tokens_per_s": 4.0,
+}
+
+
+@pytest.mark.parametrize(
+    "bounds", [BOUNDS, *({name: BOUNDS[name]} for name in BOUNDS)]
+)
+def test_the_view_and_the_analysis_judge_alike(database, bounds):
+    """Requests of every kind, drawn at random; the rule stands in both."""
     draw = random.Random(1)
-    bounds = {"ttft": 2.0, "e2e": 8.0, "tpot": 0.2, "tokens_per_s": 4.0}
     for name, (column, _) in METRICS.items():
         if name in bounds:
             database["objective"].insert(
                 {"run_id": 1, "metric": column, "bound": bounds[name]}
             )
     level(database)
-    for number in range(1, 301):
+    for number in range(1, 601):
         first = draw.choice([None, 1.0, 1.9, 2.5])
         status = draw.choice(["completed", "cancelled", "reset"])
         is_sent = first is not None or draw.random() < 0.5
@@ -332,9 +343,15 @@ def test_the_view_and_the_analysis_judge_alike(database):
             due_ns=draw.choice([None, 0]),
             chunks=draw.choice([None, 1, 10]),
             output_tokens_source=draw.choice([None, "server", "chunks"]),
+            prompt_cut=draw.choice([None, None, None, 0, 0, 0, 1]),
+            reply_cut=draw.choice([None, None, None, 0, 0, 0, 1]),
         )
-        ended_ns = int(draw.uniform(3, 10) * S)
-        database["request"].update(number, {"ended_ns": ended_ns})
+        answer_ns = first and int((first + draw.choice([0, 0.5])) * S)
+        later = {
+            "ended_ns": int(draw.uniform(3, 10) * S),
+            "first_answer_ns": draw.choice([None, answer_ns, answer_ns]),
+        }
+        database["request"].update(number, later)
     row = one(database, "level_summary")
     (study,) = selection.choose(database, [], [])
     (service,) = measure_service(database, study, bounds).values()

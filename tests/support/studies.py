@@ -73,6 +73,7 @@ def made_of(rates=None, waits=None, **columns):
             "tokens_per_s_mean": None,
             "errors": 0,
             "requests": n,
+            "completed": n,
             "output_tokens_per_s": (rates or {}).get(n),
             "full_load_tokens_per_s": (rates or {}).get(n),
             "output_tokens_mean": 60.0,

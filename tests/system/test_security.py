@@ -69,7 +69,7 @@ def test_escape_codes_in_a_results_file_are_not_printed(tmp_path):
     "arguments",
     [
         ["--no-charts", "--fail-if", "ttft>0"],
-        ["--compare", "1", "1", "--fail-if", "ttft>0%"],
+        ["--compare", "1", "2", "--fail-if", "ttft>0%"],
     ],
 )
 def test_a_name_in_a_results_file_forges_no_line(tmp_path, arguments):
@@ -78,6 +78,7 @@ def test_a_name_in_a_results_file_forges_no_line(tmp_path, arguments):
         model=f"evil{ESCAPES}\nforged line",
         label="a\u061c\nforged line",
         levels=(1, 2),
+        runs=2,
     )
     done = run("analyze.py", *arguments, cwd=tmp_path)
     assert (
@@ -174,13 +175,17 @@ def test_the_name_that_another_process_gave_itself_is_not_obeyed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--no-charts"], ["--compare", "1", "1"]]
+    "arguments", [["--no-charts"], ["--compare", "1", "2"]]
 )
 def test_a_name_that_the_terminal_cannot_write_is_no_traceback(
     tmp_path, arguments
 ):
     made_up_results.write(
-        tmp_path / "results.db", model="模型", label="мой", levels=(1, 2)
+        tmp_path / "results.db",
+        model="模型",
+        label="мой",
+        levels=(1, 2),
+        runs=2,
     )
     assert (
         "??"

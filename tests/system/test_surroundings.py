@@ -118,7 +118,7 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
         ),
         (1, {}, "analyze.py --no-charts"),
         (80, {"COLUMNS": "0"}, "analyze.py --no-charts"),
-        (80, {"COLUMNS": "1"}, "analyze.py --compare 1 1"),
+        (80, {"COLUMNS": "1"}, "analyze.py --compare 1 2"),
         (1, {}, "ollama_bench.formats.import_command ollama --dry-run"),
         (1, {}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
         (
@@ -137,7 +137,7 @@ def test_a_window_without_width_is_no_traceback(
     import termios
 
     program, *arguments = command.split()
-    made_up_results.write(tmp_path / "results.db", levels=(1, 2))
+    made_up_results.write(tmp_path / "results.db", levels=(1, 2), runs=2)
     if program == "ollama_bench.formats.import_command":
         assert (
             analyze.main(
