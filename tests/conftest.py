@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: simulators that surely end."""
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -29,6 +30,17 @@ def plain_user():
     import pwd
 
     return pwd.getpwuid(SUDO_UID) if SUDO_UID else pwd.getpwnam("nobody")
+
+
+def pytest_collection_finish():
+    """Let the garbage collector look at new objects only.
+
+    Those of the imports and of three thousand tests stay; each collection, and a
+    level begins with one, would take a third of a second to look at them again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.unfreeze = lambda: None  # a level does so at its end
 
 
 def pytest_report_header():

@@ -53,9 +53,15 @@ def run(program, *arguments, cwd, **environment):
 # -- without docstrings
 
 
+@pytest.fixture(scope="module")
+def bytecode(tmp_path_factory):
+    """Where the programs keep what they compiled without docstrings."""
+    return tmp_path_factory.mktemp("bytecode")
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_says_what_it_is_for_where_python_drops_docstrings(
-    tmp_path, program
+    tmp_path, program, bytecode
 ):
     with_them = run(program, "--help", cwd=tmp_path)
     without = run(
@@ -63,7 +69,7 @@ def test_a_program_says_what_it_is_for_where_python_drops_docstrings(
         "--help",
         cwd=tmp_path,
         PYTHONOPTIMIZE="2",
-        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONPYCACHEPREFIX=str(bytecode),
     )
     assert (
         without.returncode == 0
