@@ -22,7 +22,7 @@ def find_bottlenecks(study: Study) -> list[str]:
     top = study.levels[-1]
     found = [
         describe_slots(top),
-        describe_processor(study, top),
+        describe_busy_processor(study, top),
         describe_swap(top),
         describe_client(top),
     ]
@@ -91,7 +91,7 @@ def describe_gpu(study: Study) -> str:
     )
 
 
-def describe_processor(study: Study, level: Row) -> str:
+def describe_busy_processor(study: Study, level: Row) -> str:
     share = server_cpu_share(study, level)
     if not is_cpu_busy(level) or share is None or share < SERVER_CPU_RATIO:
         return ""
