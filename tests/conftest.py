@@ -49,7 +49,7 @@ def pytest_report_header():
 
 @pytest.fixture
 def sim(tmp_path):
-    """A factory: sim("--profile", "exact", ...) starts a server, which ends after the test.
+    """A factory: sim("--report", ttft=20, ...) starts a server, which ends after the test.
 
     It gives .url, .port, .process, .log() (the send log's records) and .state() (GET /sim/state).
     """
@@ -68,12 +68,23 @@ def module_sim(tmp_path_factory):
 def sims(directory):
     started = []
     try:
-        yield lambda *arguments: start_sim(
-            directory / f"sim{len(started)}.jsonl", arguments, started
+        yield lambda *arguments, **options: start_sim(
+            directory / f"sim{len(started)}.jsonl",
+            [*arguments, *spell(options)],
+            started,
         )
     finally:
         for process in started:
             end(process)
+
+
+def spell(options):
+    """The words of a command line: ttft=20 is --ttft 20."""
+    return [
+        word
+        for name, value in options.items()
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
 
 
 def start_sim(log_path, arguments, started):
