@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: simulators that surely end."""
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -31,13 +32,24 @@ def plain_user():
     return pwd.getpwuid(SUDO_UID) if SUDO_UID else pwd.getpwnam("nobody")
 
 
+def pytest_collection_finish():
+    """Let the garbage collector look at new objects only.
+
+    Those of the imports and of three thousand tests stay; each collection, and a
+    level begins with one, would take a third of a second to look at them again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.unfreeze = lambda: None  # a level does so at its end
+
+
 def pytest_report_header():
     return f"SQLite {sqlite3.sqlite_version}"
 
 
 @pytest.fixture
 def sim(tmp_path):
-    """A factory: sim("--profile", "exact", ...) starts a server, which ends after the test.
+    """A factory: sim("--report", ttft=20, ...) starts a server, which ends after the test.
 
     It gives .url, .port, .process, .log() (the send log's records) and .state() (GET /sim/state).
     """
@@ -56,12 +68,23 @@ def module_sim(tmp_path_factory):
 def sims(directory):
     started = []
     try:
-        yield lambda *arguments: start_sim(
-            directory / f"sim{len(started)}.jsonl", arguments, started
+        yield lambda *arguments, **options: start_sim(
+            directory / f"sim{len(started)}.jsonl",
+            [*arguments, *spell(options)],
+            started,
         )
     finally:
         for process in started:
             end(process)
+
+
+def spell(options):
+    """The words of a command line: ttft=20 is --ttft 20."""
+    return [
+        word
+        for name, value in options.items()
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
 
 
 def start_sim(log_path, arguments, started):

@@ -22,7 +22,7 @@ def find_bottlenecks(study: Study) -> list[str]:
     top = study.levels[-1]
     found = [
         describe_slots(top),
-        describe_processor(study, top),
+        describe_busy_processor(study, top),
         describe_swap(top),
         describe_client(top),
     ]
@@ -39,7 +39,7 @@ def name_limits(study: Study, alike: Study) -> list[str]:
         "this client": describe_client(top),
         slots: is_short_of_slots(top),
         "the GPU": top["load"] != "open" and is_gpu_limit(alike),
-        "the processor": describe_processor(study, top),
+        "the processor": describe_busy_processor(study, top),
         "memory (swap)": describe_swap(top),
     }
     return [name for name, seen in is_seen.items() if seen]
@@ -113,7 +113,7 @@ def is_gpu_limit(study: Study) -> bool:
     return bool(busy_at) and min(busy_at) == stop
 
 
-def describe_processor(study: Study, level: Row) -> str:
+def describe_busy_processor(study: Study, level: Row) -> str:
     share = server_cpu_share(study, level)
     if not is_cpu_busy(level) or share is None or share < SERVER_CPU_RATIO:
         return ""

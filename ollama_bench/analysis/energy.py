@@ -91,11 +91,11 @@ def describe_efficiency(study: Study) -> str:
         f"Energy efficiency is best with {best} at once: "
         f"{digits(per_joule[best])} tokens per joule "
         f"at {digits(watts[best])} W{idle_part}{failures_at(study, best)}. "
-        f"Power source: {'; '.join(scopes)}.{describe_machine(study)}"
+        f"Power source: {'; '.join(scopes)}.{describe_whole_machine(study)}"
     )
 
 
-def describe_machine(study: Study) -> str:
+def describe_whole_machine(study: Study) -> str:
     """Say what a token takes of the whole machine at best; nothing where no sensor tells."""
     means = study.mean("system_joules_per_output_token")
     if not means:

@@ -124,7 +124,9 @@ def choose(
             f"no run with a finished level in this file: run {name_program('bench')} first"
         )
     wanted = [match(name, names) for name in models] or names
-    remember(database, [pair for pair in pairs if pair[1] in wanted])
+    make_selection_tables(
+        database, [pair for pair in pairs if pair[1] in wanted]
+    )
     studies = [
         read_study(database, model) for model in dict.fromkeys(wanted)
     ]
@@ -136,7 +138,9 @@ def choose(
     return [study for study in studies if study.levels]
 
 
-def remember(database: Database, pairs: list[tuple[int, str]]) -> None:
+def make_selection_tables(
+    database: Database, pairs: list[tuple[int, str]]
+) -> None:
     """Make the TEMP tables that every later query joins."""
     database.execute("DROP TABLE IF EXISTS temp.chosen")
     database.execute(CHOSEN)

@@ -38,12 +38,12 @@ class Memory(NamedTuple):
 
 def advise_slots(study: Study, seen: int) -> str:
     """Return what to do about slots that are short; seen is how many were answered at a time."""
-    target = find_target(study)
+    target = find_only_target(study)
     if target is None:
         return "Look at each server on its own before setting more slots"
     if target["one_at_a_time"]:
         return f"{target['one_at_a_time']}; no setting changes that"
-    if on_gpu := describe_processor(target):
+    if on_gpu := describe_shared_processor(target):
         return on_gpu
     slots: int = target["slots"] or seen
     rates = study.mean(FULL_LOAD)
@@ -81,7 +81,7 @@ def advise_slots(study: Study, seen: int) -> str:
     )
 
 
-def find_target(study: Study) -> Row | None:
+def find_only_target(study: Study) -> Row | None:
     """Return the model on its server in the newest run; None if there were several."""
     newest = [
         target
@@ -97,7 +97,7 @@ def is_spilled(target: Row) -> bool:
     return bool(size) and in_gpu is not None and in_gpu < size
 
 
-def describe_processor(target: Row) -> str:
+def describe_shared_processor(target: Row) -> str:
     """Say that slots share the processor, if the model runs there; nothing if it does not."""
     if not is_spilled(target):
         return ""

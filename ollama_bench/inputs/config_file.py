@@ -41,7 +41,7 @@ def read(
             raise ValueError(f"{path}: {key!r} is set twice")
         try:
             found[name] = to_text(known[name], value)
-            check(known[name], found[name])
+            check_text(known[name], found[name])
         except ValueError as error:
             raise ValueError(f"{path}: {key}: {error}") from None
     return found
@@ -88,7 +88,7 @@ def to_text(option: Option, value: object) -> str | list[str] | bool:
     return texts(option, value) if option.repeats else text(option, value)
 
 
-def check(option: Option, value: str | list[str] | bool) -> None:
+def check_text(option: Option, value: str | list[str] | bool) -> None:
     """Raise ValueError now, while the file and the key are known."""
     convert(option, value)
     if option.name == "slo":

@@ -45,7 +45,7 @@ class Prompt:
     tools: tuple[object, ...] = ()  # that the model may call in a chat
 
 
-def ask(text: str) -> Prompt:
+def make_prompt(text: str) -> Prompt:
     """Return a single prompt of this text."""
     return Prompt(((make_question(text),),))
 

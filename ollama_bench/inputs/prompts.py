@@ -10,14 +10,14 @@ import sys
 
 from ollama_bench.inputs.prompt_entry import (
     Prompt,
-    ask,
     is_wordless,
+    make_prompt,
     read_entry,
 )
 from ollama_bench.inputs.prompt_file import read_entries
 from ollama_bench.inputs.words import WORDS
 
-__all__ = ["Prompt", "ask", "made_up", "read", "shuffled"]
+__all__ = ["Prompt", "make_prompt", "made_up", "read", "shuffled"]
 
 
 def read(path: str) -> list[Prompt]:
@@ -68,7 +68,7 @@ def _read(path: str, *_version: int) -> list[Prompt]:
 
 def made_up(tokens: int, draw: random.Random) -> Prompt:
     """Return random text of about so many tokens, which no prompt cache has seen."""
-    return ask(" ".join(draw.choices(WORDS, k=tokens)))
+    return make_prompt(" ".join(draw.choices(WORDS, k=tokens)))
 
 
 def shuffled(count: int, seed: int) -> list[int]:

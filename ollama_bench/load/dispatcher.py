@@ -18,7 +18,7 @@ from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight, Transport
 from ollama_bench.load.interpreter import Interpreter
 from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
-from ollama_bench.transport.lines import Line
+from ollama_bench.transport.lines import ServerLine
 
 # size of the replies that wait to be digested; beyond, nothing is sent
 MOST_WAITING_BYTES = 512 << 20
@@ -361,7 +361,7 @@ class Dispatcher:
         if not self._in_flight and self._arrivals.is_exhausted:
             self._digests.hurry()
 
-    def _send_due(self, line: Line | None) -> None:
+    def _send_due(self, line: ServerLine | None) -> None:
         """Send what is due while places are free; the first gets the line that has become free."""
         now_ns = time.perf_counter_ns()
         if self._started_ns and now_ns < self._until_ns:
@@ -400,7 +400,7 @@ class Dispatcher:
         self._held_since_ns = now_ns if is_held else None
         return is_held
 
-    def _fire(self, event: Ready, line: Line | None) -> None:
+    def _fire(self, event: Ready, line: ServerLine | None) -> None:
         arrival, flight = event.arrival, event.flight
         due_ns = self._to_instant(arrival.due_s)
         freed_ns = self._freed_ns.popleft() if self._freed_ns else 0
@@ -411,7 +411,7 @@ class Dispatcher:
         self._number(flight)
         self._launch(flight, line)
 
-    def _launch(self, flight: Flight, line: Line | None) -> None:
+    def _launch(self, flight: Flight, line: ServerLine | None) -> None:
         flight.holds_place = True
         self._in_flight += 1
         if not self._is_live:  # the next turn of a conversation of a burst
@@ -424,8 +424,8 @@ class Dispatcher:
         self._result.full_ns = flight.sent_ns or time.perf_counter_ns()
 
     def _choose_line(
-        self, flight: Flight, freed: Line | None
-    ) -> Line | None:
+        self, flight: Flight, freed: ServerLine | None
+    ) -> ServerLine | None:
         """Choose the line that has just become free, where its server keeps lines.
 
         None: the flight takes its own, or a new one.

@@ -188,8 +188,8 @@ class Outcome:
             "draft_tokens": summary.draft_tokens,
             "draft_accepted_tokens": summary.draft_accepted_tokens,
             "prompt_tokens_expected": lengths.prompt,
-            "prompt_cut": as_number(lengths.is_prompt_cut(summary)),
-            "reply_cut": as_number(lengths.is_reply_cut(summary)),
+            "prompt_cut": as_flag(lengths.is_prompt_cut(summary)),
+            "reply_cut": as_flag(lengths.is_reply_cut(summary)),
             "server_total_ns": summary.server_total_ns,
             "server_load_ns": summary.server_load_ns,
             "server_prefill_ns": summary.server_prefill_ns,
@@ -197,6 +197,6 @@ class Outcome:
         }
 
 
-def as_number(known: bool | None) -> int | None:
+def as_flag(known: bool | None) -> int | None:
     """Return 1, 0 or None for what is known to be true or false, or unknown."""
     return None if known is None else int(known)

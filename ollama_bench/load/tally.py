@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from operator import sub
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from ollama_bench.load.client_limits import (
     ClientFigures,
@@ -235,7 +235,7 @@ class Tally:
         """Return how exact this client was, and whether it was the limit of the level."""
         send_lags = DurationPool(self._send_lags_ns)
         stall_s = DurationPool(beats_late_ns).p99_or_max_s()
-        read_lag_s = self._read_lags.p99_or_max_s()
+        read_lag_s, source, stamps = self._find_read_lag(stall_s)
         measured: ClientMeasurements = {
             "client_send_skew_s": self._send_skew_s()
             if load == "burst"
@@ -244,8 +244,8 @@ class Tally:
             "client_send_lag_p99_s": send_lags.p99_or_max_s(),
             "client_send_lag_max_s": send_lags.max_s(),
             "client_read_lag_p99_s": read_lag_s,
-            "client_read_lag_source": "kernel",
-            "client_stamps": "kernel",
+            "client_read_lag_source": source,
+            "client_stamps": stamps,
             "client_cpu_s": cpu_s,
             "client_cpu_ratio": cpu_s / wall_s if wall_s > 0 else None,
             "client_stall_p99_s": stall_s,
@@ -257,13 +257,6 @@ class Tally:
             if load == "closed"
             else None,
         }
-        # without stamps of the kernel: as late as a thread can be
-        if read_lag_s is None:
-            measured["client_read_lag_p99_s"] = stall_s
-            measured["client_read_lag_source"] = (
-                None if stall_s is None else "heartbeat"
-            )
-            measured["client_stamps"] = "user"
         keeps_failing = (
             self._could_not_connect > 0 or 2 * self.completed < self.ended
         )
@@ -273,6 +266,20 @@ class Tally:
             "client_limited": int(bool(why)),
             "client_limited_why": why,
         }
+
+    def _find_read_lag(
+        self, stall_s: float | None
+    ) -> tuple[
+        float | None,
+        Literal["kernel", "heartbeat"] | None,
+        Literal["kernel", "user"],
+    ]:
+        """Return how late bytes were read, what tells so, and whose stamps they have."""
+        read_lag_s = self._read_lags.p99_or_max_s()
+        if read_lag_s is not None:
+            return read_lag_s, "kernel", "kernel"
+        # as late as a thread can be
+        return stall_s, None if stall_s is None else "heartbeat", "user"
 
     def _send_skew_s(self) -> float | None:
         """Return the time between the first and the last sending."""

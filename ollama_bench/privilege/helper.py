@@ -29,7 +29,7 @@ from ollama_bench.privilege.helper_process import (
     KILL,
     SPENT,
     START,
-    serve,
+    obey,
 )
 from ollama_bench.privilege.sudo import become_user, parse_sudo_uid
 
@@ -205,7 +205,7 @@ class Helper:
         try:
             self._pid = os.fork()
             if self._pid == 0:
-                serve(
+                obey(
                     commands, control, outputs[1::2], self._errors.fileno()
                 )
         finally:

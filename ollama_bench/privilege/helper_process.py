@@ -23,7 +23,7 @@ SPENT = "CPU seconds "
 HIGHEST_DESCRIPTOR = 65536
 
 
-def serve(
+def obey(
     commands: list[list[str]], control: int, outputs: list[int], errors: int
 ) -> None:
     """Obey commands from the pipe `control` until it closes: the whole life of the process."""

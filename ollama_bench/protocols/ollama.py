@@ -82,7 +82,9 @@ class Ollama:
         """Return the JSON body of one turn of a chat, given all messages up to it."""
         body = self.build_body(model, "", tokens, think, options)
         del body["prompt"]
-        body["messages"] = [read_arguments(message) for message in messages]
+        body["messages"] = [
+            parse_call_arguments(message) for message in messages
+        ]
         if tools:
             body["tools"] = list(tools)
         return body
@@ -159,7 +161,7 @@ class Ollama:
         return target
 
 
-def read_arguments(message: JsonObject) -> JsonObject:
+def parse_call_arguments(message: JsonObject) -> JsonObject:
     """Return a message whose tool calls have objects for arguments; OpenAI's have texts."""
     calls = read_objects(message, "tool_calls")
     if not calls:

@@ -41,13 +41,13 @@ class ToolCalls:
 
     def add_whole(self, calls: object) -> bool:
         """Add calls that are complete, as Ollama sends them; tell whether there were any."""
-        found = list_calls(calls)
+        found = list_function_calls(calls)
         self._whole += found[: MOST_CALLS - len(self._whole)]
         return bool(found)
 
     def add_fragments(self, calls: object) -> bool:
         """Add parts of calls, told apart by their index; tell whether there were any."""
-        found = list_calls(calls)
+        found = list_function_calls(calls)
         for call in found:
             self._add_fragment(call)
         return bool(found)
@@ -70,7 +70,7 @@ class ToolCalls:
             self._fragments[index].arguments.append(arguments)
 
 
-def list_calls(calls: object) -> list[JsonObject]:
+def list_function_calls(calls: object) -> list[JsonObject]:
     """List the objects of an array that call a function."""
     if not isinstance(calls, list):
         return []

@@ -28,7 +28,7 @@ class PromptOrder:
         self._prompts = (
             prompts.read(request.prompts_file)
             if request.prompts_file is not None
-            else [prompts.ask(request.prompt)]
+            else [prompts.make_prompt(request.prompt)]
         )
         self._order = prompts.shuffled(len(self._prompts), seed)
 
@@ -49,7 +49,7 @@ class PromptOrder:
             text = calibration.make_text(
                 self.random_tokens, draw, level.cache == "cold"
             )
-            return prompts.ask(text), None
+            return prompts.make_prompt(text), None
         return self._prompts[place], place + 1 if self.is_file else None
 
 

@@ -40,7 +40,7 @@ class StartError(Exception):
 
 
 @dataclass(frozen=True)
-class Child:
+class ChildSimulator:
     """A server that runs as a child process."""
 
     url: str
@@ -48,7 +48,7 @@ class Child:
 
 
 @contextlib.contextmanager
-def start(*arguments: str) -> Iterator[Child]:
+def start(*arguments: str) -> Iterator[ChildSimulator]:
     """Run a server on a free port, until the context or this process ends.
 
     Raises StartError.
@@ -57,7 +57,7 @@ def start(*arguments: str) -> Iterator[Child]:
         "--port", "0", "--parent-pid", str(os.getpid()), *arguments
     )
     try:
-        yield Child(read_url(process), process.pid)
+        yield ChildSimulator(read_url(process), process.pid)
     finally:  # Ctrl-C while it starts, too: nobody else would end it
         end(process)
 

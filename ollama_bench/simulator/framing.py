@@ -8,7 +8,7 @@ from typing import Protocol
 from ollama_bench.simulator.messages import format_head
 
 
-class Framing(Protocol):
+class BodyFraming(Protocol):
     """Turn payloads into the bytes of one answer."""
 
     @property
@@ -107,7 +107,7 @@ class Unfinished:
 
     keeps_open = False
 
-    def __init__(self, framing: Framing) -> None:
+    def __init__(self, framing: BodyFraming) -> None:
         self.start = framing.start
         self.piece = framing.piece
 

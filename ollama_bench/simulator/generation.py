@@ -12,8 +12,12 @@ from ollama_bench.simulator.messages import (
     get_object,
     to_int,
 )
-from ollama_bench.simulator.ollama import Ollama, OllamaChat, format_now
-from ollama_bench.simulator.openai import OpenAI, format_error
+from ollama_bench.simulator.ollama import (
+    OllamaChat,
+    OllamaDialect,
+    format_now,
+)
+from ollama_bench.simulator.openai import OpenAIDialect, format_error
 from ollama_bench.simulator.reply import Question, Reply
 from ollama_bench.simulator.settings import complete_name
 
@@ -28,7 +32,7 @@ def post_generate(connection: Connection, request: Request) -> None:
     if model is None:
         return
     prompt = str(body.get("prompt") or "")
-    answer_ollama(connection, request, Ollama(body), model, prompt)
+    answer_ollama(connection, request, OllamaDialect(body), model, prompt)
 
 
 def post_chat(connection: Connection, request: Request) -> None:
@@ -43,7 +47,7 @@ def post_chat(connection: Connection, request: Request) -> None:
 def answer_ollama(
     connection: Connection,
     request: Request,
-    dialect: Ollama,
+    dialect: OllamaDialect,
     model: str,
     prompt: str,
 ) -> None:
@@ -65,7 +69,10 @@ def answer_ollama(
 
 
 def answer_load(
-    connection: Connection, request: Request, dialect: Ollama, model: str
+    connection: Connection,
+    request: Request,
+    dialect: OllamaDialect,
+    model: str,
 ) -> None:
     """Load the model, as an empty prompt asks for; unload it when keep_alive is 0."""
     simulation, body = connection.simulation, request.json()
@@ -119,7 +126,7 @@ def post_chat_completions(connection: Connection, request: Request) -> None:
         "enable_thinking", True
     )
     thinks = connection.simulation.settings.thinks and bool(wanted)
-    dialect = OpenAI(request.number, body)
+    dialect = OpenAIDialect(request.number, body)
     start_reply(
         connection, request, dialect, Question(model, prompt, thinks, limit)
     )

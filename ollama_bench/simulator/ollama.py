@@ -21,7 +21,7 @@ def format_now() -> str:
     return f"{format_second(second)}.{ns:09d}".rstrip("0").rstrip(".") + "Z"
 
 
-class Ollama(Dialect):
+class OllamaDialect(Dialect):
     """One reply to /api/generate."""
 
     ping = b"\n"
@@ -63,7 +63,7 @@ class Ollama(Dialect):
         return {"error": message}
 
 
-class OllamaChat(Ollama):
+class OllamaChat(OllamaDialect):
     """One reply to /api/chat."""
 
     def __init__(self, body: JsonObject) -> None:

@@ -22,7 +22,7 @@ def format_error(
     }
 
 
-class OpenAI(Dialect):
+class OpenAIDialect(Dialect):
     """One reply to /v1/chat/completions."""
 
     ping = b":\n\n"

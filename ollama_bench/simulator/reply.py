@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from ollama_bench.simulator.connection import Connection, Outcome
 from ollama_bench.simulator.dialect import Dialect, Ending
 from ollama_bench.simulator.framing import (
+    BodyFraming,
     Buffered,
     Chunked,
-    Framing,
     UntilEof,
 )
 from ollama_bench.simulator.messages import Request
@@ -86,7 +86,7 @@ class Reply:
         # None: nothing is written for it
         self.text: Callable[[int], str | None] = words.text
         self.send: Callable[[bytes], object] = connection.transport.write
-        self.framing: Framing = (
+        self.framing: BodyFraming = (
             Chunked() if request.keep_alive else UntilEof()
         )
         if not dialect.streams:

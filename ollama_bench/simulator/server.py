@@ -38,7 +38,7 @@ def serve(settings: Settings) -> int:
     raise_descriptor_limit()
     loop = new_event_loop()
     simulation = Simulation(settings, loop)
-    server = Server(configure_uvicorn(simulation))
+    server = ReadyServer(configure_uvicorn(simulation))
     if settings.parent_pid is not None:
         watch_parent(settings.parent_pid, server, loop)
     # objects of modules stay: no reason to visit them again while tokens are due
@@ -61,7 +61,7 @@ def listen(port: int) -> socket.socket:
         ) from None
 
 
-class Server(uvicorn.Server):
+class ReadyServer(uvicorn.Server):
     """uvicorn that says when it is ready: listening, and with its signal handlers in place."""
 
     async def startup(
@@ -150,7 +150,7 @@ if sys.platform == "linux":
 
 
 def watch_parent(
-    pid: int, server: Server, loop: asyncio.AbstractEventLoop
+    pid: int, server: ReadyServer, loop: asyncio.AbstractEventLoop
 ) -> None:
     """Look for the parent now and then; end the server when it is gone."""
     try:

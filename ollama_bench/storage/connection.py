@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 class Cursor(sqlite3.Cursor):
     """Raise KeyboardInterrupt where Ctrl-C ended a query, ResultsError where a deadline did."""
 
-    connection: Connection
+    connection: ResultsConnection
 
     def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
         self._interruptible(super().execute, sql, parameters)
@@ -79,7 +79,7 @@ class Cursor(sqlite3.Cursor):
         raise self.connection.explain_interrupt()
 
 
-class Connection(sqlite3.Connection):
+class ResultsConnection(sqlite3.Connection):
     """A connection whose queries end at Ctrl-C, and at a deadline while the file is checked.
 
     Without this a signal waits for the query: Python runs its handlers between its own steps.
@@ -227,7 +227,7 @@ def refuse_unwritable(path: str) -> None:
     )
 
 
-def open_connection(path: str, uri: str | None = None) -> Connection:
+def open_connection(path: str, uri: str | None = None) -> ResultsConnection:
     """Open the file of this path, by its URI if there is one."""
     connection = sqlite3.connect(
         uri or path,
@@ -235,14 +235,14 @@ def open_connection(path: str, uri: str | None = None) -> Connection:
         timeout=OPEN_PATIENCE_S,
         isolation_level=None,
         check_same_thread=False,
-        factory=Connection,
+        factory=ResultsConnection,
     )
     connection.path = path
     connection.allow_interrupts()
     return connection
 
 
-def open_for_writing(path: str) -> Connection:
+def open_for_writing(path: str) -> ResultsConnection:
     """Open a file of ours, create the tables it lacks and renew its views."""
     connection = open_connection(path)
     try:
@@ -270,7 +270,7 @@ def open_for_writing(path: str) -> Connection:
     return connection
 
 
-def open_readonly(path: str) -> Connection:
+def open_readonly(path: str) -> ResultsConnection:
     """Open a file without writing, with the views of this version over its own."""
     uri = pathlib.Path(path).resolve().as_uri() + "?mode=ro"
     has_log = has_rows(f"{os.path.realpath(path)}-wal")

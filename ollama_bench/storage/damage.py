@@ -7,7 +7,7 @@ from typing import cast
 import sqlite_utils
 
 from ollama_bench.storage import schema
-from ollama_bench.storage.connection import Connection
+from ollama_bench.storage.connection import ResultsConnection
 from ollama_bench.storage.declarations import Table
 from ollama_bench.storage.results_file import ResultsError
 
@@ -27,7 +27,7 @@ def refuse_damage(database: sqlite_utils.Database) -> None:
     A time is impossible when it is further from its run or request than it can be: charts of it
     would never end. Tables that cannot be read to their end are found too.
     """
-    connection = cast(Connection, database.conn)
+    connection = cast(ResultsConnection, database.conn)
     with connection.checking():
         orphan = "SELECT 1 FROM level WHERE run_id NOT IN (SELECT id FROM run) LIMIT 1"
         if connection.execute(orphan).fetchone():

@@ -27,7 +27,7 @@ QUOTES = ("]", '"', "'", "`")
 Token = re.Match[str]
 
 
-class Column(NamedTuple):
+class ColumnDeclaration(NamedTuple):
     """A column as a CREATE TABLE declares it."""
 
     text: str  # the whole declaration, name first
@@ -40,7 +40,7 @@ class Table(NamedTuple):
     """A table as a CREATE TABLE declares it; names are in lower case."""
 
     name: str
-    columns: dict[str, Column]
+    columns: dict[str, ColumnDeclaration]
     # constraints of the whole table, then its options
     rules: tuple[tuple[str, ...], ...]
 
@@ -84,7 +84,7 @@ def parse_table(sql: str) -> Table | None:
     ):
         return None
     end = find_closing(tokens, 3)
-    columns: dict[str, Column] = {}
+    columns: dict[str, ColumnDeclaration] = {}
     rules = []
     for part in split_at_commas(tokens[4:end]):
         first = part[0][0]
@@ -96,7 +96,7 @@ def parse_table(sql: str) -> Table | None:
     return Table(unquote(tokens[2][0]), columns, (*sorted(rules), options))
 
 
-def parse_column(sql: str, tokens: list[Token]) -> Column:
+def parse_column(sql: str, tokens: list[Token]) -> ColumnDeclaration:
     words = [token[0] for token in tokens]
     expression = None
     for place, word in enumerate(words[:-1]):
@@ -105,7 +105,7 @@ def parse_column(sql: str, tokens: list[Token]) -> Column:
             expression = sql[tokens[place + 1].start() : tokens[end].end()]
             break
     text = sql[tokens[0].start() : tokens[-1].end()]
-    return Column(text, tuple(words[1:]), expression)
+    return ColumnDeclaration(text, tuple(words[1:]), expression)
 
 
 def find_closing(tokens: list[Token], opening: int) -> int:

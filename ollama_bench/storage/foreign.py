@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import pathlib
 import re
 import sqlite3
 from collections.abc import Iterable
 
+from ollama_bench.storage import schema
 from ollama_bench.storage.declarations import (
     Table,
     iterate_tokens,
@@ -19,7 +22,7 @@ from ollama_bench.storage.results_file import (
     VERSION,
     ResultsError,
 )
-from ollama_bench.storage.schema import statements, tables
+from ollama_bench.storage.schema import tables
 
 KINDS = ("TABLE", "VIEW", "INDEX", "TRIGGER")
 # What may precede a parenthesis and takes no time.
@@ -91,7 +94,7 @@ def describe_foreign(
     """Describe what is wrong with one entry of the file's schema; None when it is harmless."""
     if not is_what_it_claims(kind, name, sql):
         return f"its schema is damaged at {name[:LONGEST_NAME]!r}"
-    known = list_kinds().get(name.lower())
+    known = list_kinds(schema.SCHEMA).get(name.lower())
     if known not in (None, kind):
         return f"its {kind} {name} has the name of a {known} of this tool"
     if known == "table":
@@ -107,9 +110,10 @@ def describe_foreign(
     return None
 
 
-def list_kinds() -> dict[str, str]:
-    """Return what schema.sql creates: name to table, view or index."""
-    found = CREATED.findall("\n".join(statements()))
+@functools.lru_cache(maxsize=4)
+def list_kinds(path: pathlib.Path) -> dict[str, str]:
+    """Return what this schema.sql creates: name to table, view or index."""
+    found = CREATED.findall("\n".join(schema.read_statements(path)))
     return {name.lower(): kind.lower() for kind, name in found}
 
 

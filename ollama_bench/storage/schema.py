@@ -14,7 +14,11 @@ import functools
 import pathlib
 import sqlite3
 
-from ollama_bench.storage.declarations import Column, Table, parse_table
+from ollama_bench.storage.declarations import (
+    ColumnDeclaration,
+    Table,
+    parse_table,
+)
 
 # in a wheel; in a clone it is in the root
 PACKAGED = pathlib.Path(__file__).with_name("schema.sql")
@@ -100,7 +104,7 @@ def create_missing(connection: sqlite3.Connection) -> None:
                 )
 
 
-def list_missing(table: Table, stored: Table) -> list[Column]:
+def list_missing(table: Table, stored: Table) -> list[ColumnDeclaration]:
     """Return the columns that a stored table lacks, generated ones after those they are made of."""
     missing = [
         column
@@ -127,7 +131,9 @@ def create_temp_views(connection: sqlite3.Connection) -> None:
             )
 
 
-def select_our_columns(table: Table, stored: dict[str, Column]) -> str:
+def select_our_columns(
+    table: Table, stored: dict[str, ColumnDeclaration]
+) -> str:
     """Return SQL that gives a stored table our columns: NULL, or generated, where it lacks them."""
     missing = {
         name: column

@@ -337,7 +337,7 @@ class Writer:
         """Find the entry that breaks a rule, and keep the others."""
         if len(batch) == 1:
             self._reject(f"a row was rejected: {error}")
-            fail(
+            fail_batch(
                 batch,
                 ResultsError(f"{self.path}: a row was rejected: {error}"),
             )
@@ -357,7 +357,7 @@ class Writer:
 
     def _keep(self, batch: list[Entry], failure: ResultsError) -> None:
         """After giving up: tell those who wait, hold the rest as far as memory allows."""
-        fail(batch, failure)
+        fail_batch(batch, failure)
         silent = [entry for entry in batch if entry.future is None]
         room = KEPT_ENTRIES - len(self._kept)
         self._kept += silent[:room]
@@ -400,7 +400,7 @@ class Writer:
             self._database.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def fail(batch: list[Entry], error: ResultsError) -> None:
+def fail_batch(batch: list[Entry], error: ResultsError) -> None:
     """Tell those who wait for a result."""
     for entry in batch:
         if entry.future is not None:

@@ -91,7 +91,7 @@ class TappedConnection(HTTPConnection):
         lines = exchange.lines or Lines()
         try:
             addresses = lines.addresses(self._dns_host, self.port)
-            sock = connect(
+            sock = open_socket(
                 addresses, self._patience_s, self.socket_options, exchange
             )
         except OSError as error:
@@ -135,7 +135,7 @@ class Tap:
         """Do nothing: a line outlives the exchange."""
 
 
-def connect(
+def open_socket(
     addresses: Sequence[Address],
     timeout_s: float | None,
     options: Sequence[tuple[Any, ...]] | None,

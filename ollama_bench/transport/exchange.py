@@ -36,9 +36,9 @@ from ollama_bench.transport.answer_file import AnswerFile
 from ollama_bench.transport.digest_queue import DigestQueue
 from ollama_bench.transport.lines import (
     FRESH_S,
-    Line,
     Lines,
     ServerKey,
+    ServerLine,
     shut_down,
 )
 from ollama_bench.transport.reader import Reader
@@ -104,7 +104,7 @@ class Exchange:
         # instant of the bytes handed out last
         self.at_ns: int | None = None
         self.key: ServerKey | None = None  # of its server
-        self.line: Line | None = None
+        self.line: ServerLine | None = None
         self._records = capabilities.RECORDS
         self._recorder = Recorder(marks, is_last)
         # the socket of a connection that is not usable yet
@@ -254,7 +254,7 @@ class Exchange:
         elif self._error is not None:
             raise self._error
 
-    def _current_line(self) -> Line:
+    def _current_line(self) -> ServerLine:
         assert self.line is not None
         return self.line
 
@@ -272,7 +272,7 @@ class Exchange:
         else:
             self.fire()
 
-    def _connect(self) -> Line:
+    def _connect(self) -> ServerLine:
         """Take an idle line to its server, or make one. Raises what urllib3 raises."""
         assert self.key is not None and self._dial is not None
         # the server hung up before the request was sent
@@ -282,7 +282,9 @@ class Exchange:
             self.lines.take(self.key) if self.lines is not None else None
         )
         if self.line is None:
-            self.line = Line(self._dial(), self.key, self.kernel_stamps)
+            self.line = ServerLine(
+                self._dial(), self.key, self.kernel_stamps
+            )
             if self.reader is not None and self.line.is_plain:
                 self.reader.register(self.line)
         return self.line
@@ -308,7 +310,7 @@ class Exchange:
 
     # -- in the thread that fires
 
-    def fire(self, line: Line | None = None) -> None:
+    def fire(self, line: ServerLine | None = None) -> None:
         """Write the request on this line, or on its own; t0 is read just before.
 
         If it has no usable line its thread connects first.
@@ -336,19 +338,19 @@ class Exchange:
             else:
                 self._send(line)
 
-    def _use(self, line: Line) -> None:
+    def _use(self, line: ServerLine) -> None:
         """Use this line; close its own: the server keeps connections, so there are enough."""
         if self.line is not None and self.line is not line:
             self.line.close()
         self.line = line
 
-    def _is_usable(self, line: Line) -> bool:
+    def _is_usable(self, line: ServerLine) -> bool:
         """Can the request be written on its own line? One idle for long is checked first."""
         return not line.has_hung_up and (
             line.idle_s <= FRESH_S or line.is_open()
         )
 
-    def _send(self, line: Line) -> None:
+    def _send(self, line: ServerLine) -> None:
         self._recorder.begin(line.has_stamps, line.has_unasked_data)
         if line.is_plain and syscalls.AVAILABLE:
             self._listen(line)
@@ -363,7 +365,7 @@ class Exchange:
                 lambda: self._listen(line),
             )
 
-    def _listen(self, line: Line) -> None:
+    def _listen(self, line: ServerLine) -> None:
         """Have the answer received: by the reader, or else by the worker's thread."""
         if self.reader is not None and line.is_plain:
             self.reader.watch(line, self._recorder, self)
@@ -428,7 +430,7 @@ class Exchange:
         """Wake its thread to read what was recorded."""
         self._steps.put(Step.DIGEST)
 
-    def free_line(self) -> Line | None:
+    def free_line(self) -> ServerLine | None:
         """Take the line for the next request; None, and closed, where it cannot be used again."""
         line, self.line = self.line, None
         if line is None:

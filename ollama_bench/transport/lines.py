@@ -22,7 +22,7 @@ ServerKey: TypeAlias = tuple[str, str, int]  # scheme, host, port
 Address: TypeAlias = tuple[int, int, int, str, Any]
 
 
-class Line:
+class ServerLine:
     """A connection to a server. It carries one exchange at a time."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._idle: dict[ServerKey, list[Line]] = {}
+        self._idle: dict[ServerKey, list[ServerLine]] = {}
         self._keeps: dict[ServerKey, bool] = {}
         self._addresses: dict[tuple[str, int], list[Address]] = {}
         self._lock = threading.Lock()
@@ -115,7 +115,7 @@ class Lines:
                 self._judge_oldest(key, idle)
             return self._keeps.get(key, False)
 
-    def _judge_oldest(self, key: ServerKey, idle: list[Line]) -> None:
+    def _judge_oldest(self, key: ServerKey, idle: list[ServerLine]) -> None:
         """Learn from the line that has been idle longest; close it unless it can be used."""
         oldest = idle[0]
         if oldest.has_served and oldest.is_open():
@@ -132,13 +132,13 @@ class Lines:
         with self._lock:
             self._keeps[key] = False
 
-    def put(self, line: Line) -> None:
+    def put(self, line: ServerLine) -> None:
         """Keep an idle line for a later request."""
         line.begin_idle()
         with self._lock:
             self._idle.setdefault(line.key, []).append(line)
 
-    def take(self, key: ServerKey) -> Line | None:
+    def take(self, key: ServerKey) -> ServerLine | None:
         """Return an open idle line, the one used last; None where a new one must be made."""
         may_have_served = self.keeps(key)
         while (line := self._pop(key, may_have_served)) is not None:
@@ -147,7 +147,9 @@ class Lines:
             line.close()
         return None
 
-    def _pop(self, key: ServerKey, may_have_served: bool) -> Line | None:
+    def _pop(
+        self, key: ServerKey, may_have_served: bool
+    ) -> ServerLine | None:
         with self._lock:
             idle = self._idle.get(key, [])
             for place in reversed(range(len(idle))):

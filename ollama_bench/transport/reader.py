@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import Any, Protocol
 
 from ollama_bench.transport import capabilities, syscalls
-from ollama_bench.transport.lines import Line
+from ollama_bench.transport.lines import ServerLine
 from ollama_bench.transport.recorder import END_GRACE_S, Recorder
 
 MOST_EVENTS = 512  # of one round
@@ -50,10 +50,10 @@ class Poll(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class ReceivedStream:
     """A stream that the reader receives."""
 
-    line: Line
+    line: ServerLine
     recorder: Recorder
     exchange: Receiving
 
@@ -70,12 +70,14 @@ class Reader:
         self.failure: BaseException | None = None
         self._stamps = stamps and capabilities.KERNEL_STAMPS
         self._poll: Poll = Epoll() if hasattr(select, "epoll") else Kqueue()
-        self._streams: dict[int, Stream] = {}  # by descriptor
-        self._lines: dict[int, Line] = {}  # registered ones, by descriptor
+        self._streams: dict[int, ReceivedStream] = {}  # by descriptor
+        self._lines: dict[
+            int, ServerLine
+        ] = {}  # registered ones, by descriptor
         self._waker, self._woken = socket.socketpair()
         self._poll.register(self._woken.fileno())
         # streams whose last line has come, the end of their framing has not; and until when
-        self._closing: collections.deque[tuple[float, Stream]] = (
+        self._closing: collections.deque[tuple[float, ReceivedStream]] = (
             collections.deque()
         )
         # why nothing is received here any more
@@ -94,16 +96,16 @@ class Reader:
         self._poll.close()
         self._woken.close()
 
-    def register(self, line: Line) -> None:
+    def register(self, line: ServerLine) -> None:
         """Wait for what comes on this line, from now on until it is closed."""
         self._lines[line.number] = line
         self._poll.register(line.number)
 
     def watch(
-        self, line: Line, recorder: Recorder, exchange: Receiving
+        self, line: ServerLine, recorder: Recorder, exchange: Receiving
     ) -> None:
         """Receive on this line until the recording, or an episode of it, is over."""
-        stream = self._streams[line.number] = Stream(
+        stream = self._streams[line.number] = ReceivedStream(
             line, recorder, exchange
         )
         if self.death is None and self._lines.get(line.number) is not line:
@@ -172,7 +174,7 @@ class Reader:
                     len(numbers), len(streams), is_allowed=not has_ended
                 )
 
-    def _close_soon(self, stream: Stream) -> None:
+    def _close_soon(self, stream: ReceivedStream) -> None:
         """The reply's last line has come: give its framing a moment to end."""
         if all(stream is not other for _, other in self._closing):
             self._closing.append((time.monotonic() + END_GRACE_S, stream))
@@ -195,7 +197,7 @@ class Reader:
             line.note_idle_event()
         self._unregister(number)
 
-    def _end(self, stream: Stream) -> None:
+    def _end(self, stream: ReceivedStream) -> None:
         number = stream.line.number
         del self._streams[number]
         if not stream.recorder.leaves_line:
@@ -203,7 +205,7 @@ class Reader:
             self._unregister(number)
         self._finish(stream)
 
-    def _finish(self, stream: Stream) -> None:
+    def _finish(self, stream: ReceivedStream) -> None:
         try:
             stream.exchange.finish()
         except Exception as error:

@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable
 
 from ollama_bench.transport import capabilities, recorder, syscalls
-from ollama_bench.transport.lines import Line
+from ollama_bench.transport.lines import ServerLine
 
 # the socket's buffer takes this much, whether or not the server reads
 SMALL_BYTES = 65_536
 
 
 def send_at_once(
-    line: Line, payload: bytes, is_cut: Callable[[], bool]
+    line: ServerLine, payload: bytes, is_cut: Callable[[], bool]
 ) -> None:
     """Write what a plain line takes now, and the rest in a thread."""
     try:

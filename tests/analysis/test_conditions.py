@@ -57,16 +57,13 @@ def test_every_figure_of_a_level_may_be_named(tmp_path):
     )
     there.add("full_load_tokens_per_s")  # of the view full_load
     assert there - NO_FIGURES == FIGURES
-    for name in sorted(FIGURES):
-        assert analyze.main(
-            [
-                "--db",
-                str(tmp_path / "results.db"),
-                "--no-charts",
-                "--fail-if",
-                f"{name}<=-1e9",
-            ]
-        ) in (0, 1, 3), name
+    conditions = [
+        argument
+        for name in sorted(FIGURES)
+        for argument in ("--fail-if", f"{name}<=-1e9")
+    ]
+    # some are not known here, which is no error
+    assert run(tmp_path / "results.db", *conditions) == 3
 
 
 @pytest.mark.parametrize(

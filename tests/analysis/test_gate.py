@@ -15,6 +15,12 @@ from tests.support.studies import change
 LEVELS = (1, 2, 4, 8)
 
 
+def compare(results, condition):
+    """The exit code of --compare before after --fail-if CONDITION."""
+    compared = ("--compare", "before", "after", "--fail-if", condition)
+    return run(results, *compared)
+
+
 def test_a_level_that_died_is_shown_and_trips_every_bound(write, capsys):
     write("before", levels=LEVELS)
     results = write("after", levels=LEVELS, failures=8)
@@ -33,17 +39,7 @@ def test_a_level_that_died_is_shown_and_trips_every_bound(write, capsys):
         "error_ratio>0.01",
         "error_ratio>1",
     ):
-        assert (
-            run(
-                results,
-                "--compare",
-                "before",
-                "after",
-                "--fail-if",
-                condition,
-            )
-            == 1
-        )
+        assert compare(results, condition) == 1
         said = [
             line
             for line in capsys.readouterr().out.splitlines()
@@ -58,17 +54,7 @@ def test_a_level_that_is_not_there_any_more_trips_too(write, capsys):
     write("before", levels=LEVELS)
     results = write("after", levels=LEVELS[:3])
     assert "only in from: 8 at once" in lines(results, capsys)
-    assert (
-        run(
-            results,
-            "--compare",
-            "before",
-            "after",
-            "--fail-if",
-            "ttft>900%",
-        )
-        == 1
-    )
+    assert compare(results, "ttft>900%") == 1
     assert (
         "failed: ttft>900% at 8 at once: had replies, now not measured"
         in capsys.readouterr().out
@@ -94,29 +80,9 @@ def test_a_metric_that_is_gone_trips_its_own_bounds(write, capsys):
         "DELETE FROM power_sample WHERE source_id IN (SELECT id FROM power_source WHERE run_id = 2)"
     )
     database.close()
-    assert (
-        run(
-            results,
-            "--compare",
-            "before",
-            "after",
-            "--fail-if",
-            "joules_per_token>900%",
-        )
-        == 1
-    )
+    assert compare(results, "joules_per_token>900%") == 1
     assert "had values, now none" in capsys.readouterr().out
-    assert (
-        run(
-            results,
-            "--compare",
-            "before",
-            "after",
-            "--fail-if",
-            "ttft>900%",
-        )
-        == 0
-    )
+    assert compare(results, "ttft>900%") == 0
 
 
 @pytest.mark.parametrize(
@@ -139,10 +105,7 @@ def test_an_error_ratio_is_bound_by_its_difference(
         "0/8",
         "2/8",
     ]
-    assert (
-        run(results, "--compare", "before", "after", "--fail-if", condition)
-        == code
-    )
+    assert compare(results, condition) == code
 
 
 @pytest.mark.parametrize(

@@ -61,16 +61,7 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(
 def test_a_client_that_was_stopped_says_so_and_its_gaps_count_to_no_server(
     module_sim, tmp_path
 ):
-    sim = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "20",
-        "--tokens",
-        "150",
-    )
+    sim = module_sim(profile="exact", ttft=20, itl=20, tokens=150)
     path = tmp_path / "results.db"
     process = subprocess.Popen(
         [

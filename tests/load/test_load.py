@@ -208,16 +208,7 @@ def test_a_server_that_hangs_up_or_answers_before_it_is_asked(
 )
 def test_an_observer_that_fails_leaves_nobody_waiting(module_sim, way):
     slow = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "10",
-        "--itl",
-        "50",
-        "--tokens",
-        "1000",
-        "--slots",
-        "2",
+        profile="exact", ttft=10, itl=50, tokens=1000, slots=2
     )
     level = Load(ask_model(slow.url), NEVER, 4, **way)
     with pytest.raises(RuntimeError, match="screen"):
@@ -229,18 +220,7 @@ def test_an_observer_that_fails_leaves_nobody_waiting(module_sim, way):
 
 
 def test_slots_and_queue_show(module_sim):
-    slots = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "10",
-        "--tokens",
-        "20",
-        "--slots",
-        "2",
-    )
+    slots = module_sim(profile="exact", ttft=20, itl=10, tokens=20, slots=2)
     level = fire_burst(slots.url, 4)
     waits = sorted(
         (o.chunk_ns[0] - o.sent_ns) / 1e9 for o in level.outcomes

@@ -43,16 +43,7 @@ def unreachable():
 
 
 def test_a_deadline_cuts_and_keeps_what_came(module_sim):
-    slow = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "10",
-        "--itl",
-        "50",
-        "--tokens",
-        "1000",
-    )
+    slow = module_sim(profile="exact", ttft=10, itl=50, tokens=1000)
     level = fire_burst(slow.url, 3, limits=Limits(deadline_s=1.0))
     for outcome in level.outcomes:
         assert outcome.status == "cancelled"
@@ -80,16 +71,7 @@ def test_the_deadline_ends_a_level_whose_request_is_not_read():
 
 def test_a_stalled_stream_is_told_from_a_waiting_one(module_sim):
     stalling = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "10",
-        "--itl",
-        "5",
-        "--tokens",
-        "10",
-        "--fault",
-        "stall:4",
+        profile="exact", ttft=10, itl=5, tokens=10, fault="stall:4"
     )
     outcome = fire_burst(stalling.url, limits=Limits(stall_s=0.4)).outcomes[
         0
@@ -100,16 +82,7 @@ def test_a_stalled_stream_is_told_from_a_waiting_one(module_sim):
     )
     assert len(outcome.chunk_ns) >= 3
     waiting = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "10",
-        "--itl",
-        "50",
-        "--tokens",
-        "15",
-        "--slots",
-        "1",
+        profile="exact", ttft=10, itl=50, tokens=15, slots=1
     )
     # The second waits 0.75 s while the first streams.
     level = fire_burst(waiting.url, 2, limits=Limits(stall_s=0.4))
@@ -155,16 +128,7 @@ def test_after_a_stop_of_the_client_no_stream_is_called_stalled(
 
 
 def test_an_interrupt_cancels_all(module_sim):
-    slow = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "10",
-        "--itl",
-        "50",
-        "--tokens",
-        "1000",
-    )
+    slow = module_sim(profile="exact", ttft=10, itl=50, tokens=1000)
     interrupt = threading.Event()
 
     class Typing(Observer):

@@ -1,11 +1,15 @@
-"""Start bench.py from outside, and look into its results file."""
+"""Run bench.py, here or from outside, and look into its results file."""
 
+import contextlib
+import io
 import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
+import bench
 from tests.support.uncontrolled import hide_controls
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,28 +18,42 @@ ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--cooldown", "0", "--idle", "0", "--plain"]
 
 
+def clean_environment(more):
+    """What a program sees of our environment, and more."""
+    hidden = ("OLLAMA_HOST", "SUDO_UID", "HTTP_PROXY")
+    kept = {k: v for k, v in os.environ.items() if k not in hidden}
+    return kept | (more or {})
+
+
 def start(*arguments, cwd, env=None, **options):
-    clean = {
-        k: v
-        for k, v in os.environ.items()
-        if k not in ("OLLAMA_HOST", "SUDO_UID", "HTTP_PROXY")
-    }
+    """Start bench.py as a process, for what happens to processes."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "bench.py"), *map(str, arguments)],
         cwd=cwd,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=clean | (env or {}),
+        env=clean_environment(env),
         **options,
     )
 
 
 def run(*arguments, cwd, env=None):
-    process = start(*arguments, cwd=cwd, env=env)
-    out, err = process.communicate(timeout=60)
-    assert "Traceback" not in err, err
-    return process.returncode, out, err
+    """Run bench.py in this process; return its exit code and what it printed."""
+    out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+    os.chdir(cwd)
+    try:
+        with (
+            mock.patch.dict(os.environ, clean_environment(env), clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = bench.main([*map(str, arguments)])
+    except SystemExit as error:  # of argparse
+        code = error.code
+    finally:
+        os.chdir(before)
+    return code, out.getvalue(), err.getvalue()
 
 
 def rows(folder, sql):

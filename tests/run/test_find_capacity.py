@@ -10,18 +10,7 @@ from tests.run.programs import (
 
 
 def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
-    six = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "10",
-        "--tokens",
-        "20",
-        "--slots",
-        "6",
-    )
+    six = module_sim(profile="exact", ttft=20, itl=10, tokens=20, slots=6)
     code, out, _ = run(
         "32",
         "--find-capacity",
@@ -55,16 +44,7 @@ def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
 def test_a_search_in_which_nothing_can_be_judged_claims_nothing(
     module_sim, tmp_path
 ):
-    long = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "20",
-        "--tokens",
-        "500",
-    )
+    long = module_sim(profile="exact", ttft=20, itl=20, tokens=500)
     code, out, _ = run(
         "4",
         "--find-capacity",

@@ -150,18 +150,7 @@ def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(
     module_sim, tmp_path
 ):
     """Six slots, so that most of the ten have ended when the rest is cut."""
-    ten = module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "20",
-        "--tokens",
-        "40",
-        "--slots",
-        "6",
-    )
+    ten = module_sim(profile="exact", ttft=20, itl=20, tokens=40, slots=6)
     arguments = ["10", "--host", ten.url, "--slo", "ttft=60", *QUICK]
     process = start(*arguments, cwd=tmp_path)
     wait_for(process, "6 ended")
@@ -191,16 +180,7 @@ def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(
 
 @pytest.mark.faults
 def test_a_server_that_dies_and_comes_back(sim, tmp_path):
-    dying = sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "20",
-        "--tokens",
-        "60",
-    )
+    dying = sim(profile="exact", ttft=20, itl=20, tokens=60)
     process = start("1-4", "--host", dying.url, *QUICK, cwd=tmp_path)
     wait_for(process, "level 2 of 4")
     time.sleep(0.5)

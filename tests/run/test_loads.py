@@ -183,16 +183,7 @@ def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(
     ],
 )
 def test_a_server_that_is_gone_in_every_load(sim, tmp_path, mode):
-    dying = sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "20",
-        "--tokens",
-        "30",
-    )
+    dying = sim(profile="exact", ttft=20, itl=20, tokens=30)
     process = start("1,3", *mode, "--host", dying.url, *QUICK, cwd=tmp_path)
     wait_for(process, "level 1 of 2")
     time.sleep(0.3)

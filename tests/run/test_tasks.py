@@ -33,7 +33,7 @@ def converse(entry, api="ollama", prefix=None):
         facts=lambda model, server: TargetFacts(),
     )
     prompt = (
-        prompts.ask(entry)
+        prompts.make_prompt(entry)
         if isinstance(entry, str)
         else read_entry(entry, "here")
     )

@@ -210,7 +210,6 @@ def test_every_program_works_with_a_file_of_the_first_version(
     for arguments in (
         ["--no-charts"],
         ["--compare", "1", "2"],
-        ["--out", str(tmp_path / "data")],
         ["--no-charts", "--export", "study", str(tmp_path)],
     ):
         assert analyze.main(["--db", str(old), *arguments]) == 0
@@ -226,6 +225,13 @@ def test_every_program_works_with_a_file_of_the_first_version(
         old,
         "SELECT count(*) FROM request WHERE late_ns = 7 AND mood IS NULL",
     ) == [(14 + 3 + 1,)]  # and a control of one request
+
+
+@pytest.mark.faults
+def test_the_charts_of_a_file_of_the_first_version(old, grown, tmp_path):
+    drawn = tmp_path / "data"
+    assert analyze.main(["--db", str(old), "--out", str(drawn)]) == 0
+    assert len([*drawn.rglob("*.png")]) > 10
 
 
 def test_datasette_shows_a_file_of_the_first_version(old, grown):

@@ -5,30 +5,12 @@ import pytest
 
 @pytest.fixture(scope="module")
 def steady(module_sim):
-    return module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "10",
-        "--tokens",
-        "30",
-    )
+    return module_sim(profile="exact", ttft=20, itl=10, tokens=30)
 
 
 @pytest.fixture(scope="module")
 def slow(module_sim):
-    return module_sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "20",
-        "--tokens",
-        "60",
-    )
+    return module_sim(profile="exact", ttft=20, itl=20, tokens=60)
 
 
 @pytest.fixture(scope="module")

@@ -111,16 +111,7 @@ def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(
 @posix
 def test_a_sleep_of_everything_is_survived(sim, tmp_path):
     """As a laptop's: server and client stop for some seconds and go on."""
-    sleeper = sim(
-        "--profile",
-        "exact",
-        "--ttft",
-        "20",
-        "--itl",
-        "20",
-        "--tokens",
-        "60",
-    )
+    sleeper = sim(profile="exact", ttft=20, itl=20, tokens=60)
     process = start(
         "4",
         "--repeat",

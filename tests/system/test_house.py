@@ -1,6 +1,8 @@
 """The rules of the house: what may import what, what an import may do, how long a file may be."""
 
 import ast
+import builtins
+import collections
 import graphlib
 import subprocess
 import sys
@@ -75,6 +77,26 @@ ROOMS = {  # room -> the rooms that it may import
     },
 }
 PROGRAMS = {"cli", "__main__"}  # in no room
+SAME_IN_ALL_ROOMS = {  # names of several rooms, of one meaning
+    # each program has its own
+    *("main", "make_parser", "parse_args", "Settings"),
+    # what the screen draws is what load and run measure
+    *("Exchange", "Level", "Outcome", "Tally", "Task"),
+    # what monitor needs of a source is what a source of power is
+    *("Launcher", "PolledSource", "PowerSource", "StreamedSource"),
+    "PowerSample",
+    # of a system, and of where no library tells
+    *("read_memory_bytes", "read_swap_used_bytes", "find_macmon"),
+    # a column of a table that people read; a line of a text
+    *("Column", "Line"),
+    # a duration, as it is typed and as it is written
+    "seconds",
+    # Python's own words for what they do: files, sums, products, texts
+    *("read_lines", "write", "show", "scale", "shorten", "total"),
+    "format_figure",
+    # analyze.py's verdict on a study, and bench.py's on its run
+    "judge",
+}
 NOT_EVERYWHERE = {
     "pwd",
     "grp",
@@ -226,18 +248,14 @@ class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {blocked}:
             raise ImportError(name)
-def forget():
-    for name in [*sys.modules]:
-        if name.partition(".")[0] in {ours}:
-            del sys.modules[name]
 sys.path.insert(0, {root!r})
 for name in {modules}:
     __import__(name)  # the packages and Python's own library may need them on this system
-for name in {blocked}:
-    sys.modules.pop(name, None)
+for name in [*sys.modules]:
+    if name.partition(".")[0] in {forgotten}:
+        del sys.modules[name]
 sys.meta_path.insert(0, Blocked())
 for name in {modules}:
-    forget()
     try:
         __import__(name)
     except BaseException as error:
@@ -247,12 +265,14 @@ for name in {modules}:
 """
 
 
-def test_every_module_can_be_imported_alone_where_those_are_absent_and_does_nothing(
+def test_every_module_can_be_imported_where_those_are_absent_and_does_nothing(
     tmp_path,
 ):
+    """Each in a row with others: that none needs one which it does not import is above."""
+    blocked = NOT_EVERYWHERE - {"winreg", "msvcrt", "_winapi"}
     code = IMPORTS.format(
-        blocked=NOT_EVERYWHERE - {"winreg", "msvcrt", "_winapi"},
-        ours={"ollama_bench", *DOORS},
+        blocked=blocked,
+        forgotten={"ollama_bench", *DOORS, *blocked},
         root=str(ROOT),
         modules=[*MODULES, *sorted(DOORS)],
     )
@@ -264,6 +284,40 @@ def test_every_module_can_be_imported_alone_where_those_are_absent_and_does_noth
         timeout=120,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# -- what is called how
+
+
+def list_names():
+    """Yield the room, the name and the file of each public function and class."""
+    for module, path in MODULES.items():
+        for node in parse(path).body:
+            if isinstance(
+                node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+            ) and not node.name.startswith("_"):
+                yield find_room(module), node.name, path
+
+
+def test_no_name_means_two_things_in_two_rooms():
+    rooms = collections.defaultdict(set)
+    for room, name, _ in list_names():
+        rooms[name].add(room or "no room")
+    several = {name for name, where in rooms.items() if len(where) > 1}
+    unknown = {
+        name: sorted(rooms[name]) for name in several - SAME_IN_ALL_ROOMS
+    }
+    assert not unknown
+    # and the list keeps no name that is gone
+    assert several == SAME_IN_ALL_ROOMS
+
+
+def test_no_function_or_class_has_the_name_of_a_builtin():
+    assert not [
+        (name, path)
+        for _, name, path in list_names()
+        if hasattr(builtins, name)
+    ]
 
 
 # -- how long a file may be, and a line

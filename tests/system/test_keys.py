@@ -27,6 +27,16 @@ def leaks(folder, done):
     ]
 
 
+def measure(url, folder, levels, model="m"):
+    """Run bench.py with the key against a server of OpenAI's protocol."""
+    asked = ("--api", "openai", "--host", url, "--model", model)
+    return run(
+        *("bench.py", levels, *asked, *QUICK),
+        cwd=folder,
+        OPENAI_API_KEY=KEY,
+    )
+
+
 def test_a_key_is_sent_and_nowhere_kept(tmp_path):
     seen = []
 
@@ -41,19 +51,7 @@ def test_a_key_is_sent_and_nowhere_kept(tmp_path):
         )
 
     with server(answer) as (url, _):
-        done = run(
-            "bench.py",
-            "1,2",
-            "--api",
-            "openai",
-            "--host",
-            url,
-            "--model",
-            "m",
-            *QUICK,
-            cwd=tmp_path,
-            OPENAI_API_KEY=KEY,
-        )
+        done = measure(url, tmp_path, "1,2")
     assert (
         done.returncode == 0
         and set(seen) == {f"Bearer {KEY}"}
@@ -77,19 +75,7 @@ def test_a_server_that_repeats_the_key_in_its_error(tmp_path):
         )
 
     with server(answer) as (url, _):
-        done = run(
-            "bench.py",
-            "1",
-            "--api",
-            "openai",
-            "--host",
-            url,
-            "--model",
-            "m",
-            *QUICK,
-            cwd=tmp_path,
-            OPENAI_API_KEY=KEY,
-        )
+        done = measure(url, tmp_path, "1")
     assert (
         done.returncode == 1
         and "Incorrect API key" in done.stdout
@@ -142,32 +128,8 @@ def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
         )
 
     with server(answer) as (url, _):
-        done = run(
-            "bench.py",
-            "1",
-            "--api",
-            "openai",
-            "--host",
-            url,
-            "--model",
-            "m",
-            *QUICK,
-            cwd=tmp_path,
-            OPENAI_API_KEY=KEY,
-        )
-        other = run(
-            "bench.py",
-            "1",
-            "--api",
-            "openai",
-            "--host",
-            url,
-            "--model",
-            "other",
-            *QUICK,
-            cwd=tmp_path,
-            OPENAI_API_KEY=KEY,
-        )
+        done = measure(url, tmp_path, "1")
+        other = measure(url, tmp_path, "1", model="other")
     kept = (
         b"".join(
             path.read_bytes()
@@ -219,19 +181,7 @@ def test_a_redirect_is_not_followed_with_the_key(tmp_path):
             )
         ) as (url, _),
     ):
-        run(
-            "bench.py",
-            "1",
-            "--api",
-            "openai",
-            "--host",
-            url,
-            "--model",
-            "m",
-            *QUICK,
-            cwd=tmp_path,
-            OPENAI_API_KEY=KEY,
-        )
+        measure(url, tmp_path, "1")
     assert asked == []
 
 

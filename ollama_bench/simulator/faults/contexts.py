@@ -7,7 +7,7 @@ from ollama_bench.simulator.faults.fault import (
     FaultWithArgument,
 )
 from ollama_bench.simulator.messages import JsonObject, dump
-from ollama_bench.simulator.ollama import Ollama
+from ollama_bench.simulator.ollama import OllamaDialect
 from ollama_bench.simulator.reply import Reply
 
 
@@ -17,7 +17,7 @@ def cut_prompt(reply: Reply, argument: str) -> None:
 
 def context(reply: Reply, argument: str) -> None:
     size = int(argument)
-    is_ollama = isinstance(reply.dialect, Ollama)
+    is_ollama = isinstance(reply.dialect, OllamaDialect)
     if reply.prompt_tokens >= size:
         if is_ollama and reply.request.json().get("truncate", True):
             reply.prompt_tokens = size // 2

@@ -14,8 +14,8 @@ from ollama_bench.simulator.faults.fault import (
 )
 from ollama_bench.simulator.framing import Unfinished
 from ollama_bench.simulator.messages import JsonObject
-from ollama_bench.simulator.ollama import Ollama, format_second
-from ollama_bench.simulator.openai import OpenAI
+from ollama_bench.simulator.ollama import OllamaDialect, format_second
+from ollama_bench.simulator.openai import OpenAIDialect
 from ollama_bench.simulator.reply import Reply
 
 UNEXPECTED_EOF = (
@@ -53,7 +53,7 @@ def text_after_done(reply: Reply) -> None:
 
 def created_at_backwards(reply: Reply) -> None:
     steps = itertools.count()
-    if isinstance(reply.dialect, Ollama):
+    if isinstance(reply.dialect, OllamaDialect):
         reply.dialect.clock = lambda: (
             f"{format_second(int(time.time()) - next(steps))}Z"
         )
@@ -79,7 +79,7 @@ def draft(reply: Reply, argument: str) -> None:
 
 
 def missing_usage(reply: Reply) -> None:
-    if isinstance(reply.dialect, OpenAI):
+    if isinstance(reply.dialect, OpenAIDialect):
         reply.dialect.wants_usage = False
 
     def drop(name: str, counters: JsonObject) -> JsonObject:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ollama_bench.simulator.powermetrics.samples import Sample
+from ollama_bench.simulator.powermetrics.samples import PowerWindow
 
 GPU_STATES_MHZ = (444, 612, 808, 968, 1110, 1236, 1338, 1398)
 EFFICIENCY_STATES_MHZ = (912, 1284, 1752, 2004, 2256, 2424)
@@ -59,7 +59,7 @@ def share_states(states_mhz: Sequence[int], mhz: float) -> list[float]:
 
 
 def describe_residency(
-    sample: Sample, states_mhz: Sequence[int], mhz: int, unit: int
+    sample: PowerWindow, states_mhz: Sequence[int], mhz: int, unit: int
 ) -> dict[str, object]:
     """Return what clusters, CPUs and the GPU have in common; unit turns MHz into their freq_hz."""
     states = []
@@ -84,7 +84,7 @@ def describe_residency(
 
 
 def format_plist(
-    sample: Sample, chip: Chip, samplers: Collection[str], number: int
+    sample: PowerWindow, chip: Chip, samplers: Collection[str], number: int
 ) -> bytes:
     """Return one document of powermetrics -f plist; a NUL precedes all but the first."""
     utc = datetime.datetime.fromtimestamp(
@@ -118,7 +118,9 @@ def format_plist(
     return b"\0" + xml if number else xml
 
 
-def describe_processor(sample: Sample, chip: Chip) -> dict[str, object]:
+def describe_processor(
+    sample: PowerWindow, chip: Chip
+) -> dict[str, object]:
     cpu_mw = sample.cpu_mj * 1e9 / sample.elapsed_ns
     gpu_mw = sample.gpu_mj * 1e9 / sample.elapsed_ns
     return {
@@ -134,7 +136,7 @@ def describe_processor(sample: Sample, chip: Chip) -> dict[str, object]:
 
 
 def describe_clusters(
-    sample: Sample, cores: Mapping[str, int]
+    sample: PowerWindow, cores: Mapping[str, int]
 ) -> list[dict[str, object]]:
     numbers = itertools.count()
     clusters: list[dict[str, object]] = []
@@ -159,7 +161,7 @@ def format_text_header(chip: Chip) -> bytes:
     ).encode()
 
 
-def format_text(sample: Sample, samplers: Collection[str]) -> bytes:
+def format_text(sample: PowerWindow, samplers: Collection[str]) -> bytes:
     """Return one sample as powermetrics -f text writes it."""
     elapsed_ms = sample.elapsed_ns / 1e6
     cpu_mw = round(sample.cpu_mj * 1e3 / elapsed_ms)
@@ -193,7 +195,7 @@ def format_text(sample: Sample, samplers: Collection[str]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def list_gpu_lines(sample: Sample) -> list[str]:
+def list_gpu_lines(sample: PowerWindow) -> list[str]:
     busy_ratio = sample.busy_ns / sample.elapsed_ns
     shares = share_states(GPU_STATES_MHZ, sample.busy_mhz)
     states = " ".join(

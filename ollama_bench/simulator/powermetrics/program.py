@@ -22,7 +22,7 @@ from ollama_bench.simulator.powermetrics.documents import (
     format_text_header,
 )
 from ollama_bench.simulator.powermetrics.samples import (
-    Sample,
+    PowerWindow,
     Sampler,
     StateSource,
 )
@@ -186,13 +186,13 @@ class Powermetrics:
             if self._is_truncated(number):
                 return
 
-    def _take(self) -> Sample:
+    def _take(self) -> PowerWindow:
         sample = self._sampler.take()
         if self._options.fault == "zero_cpu":
             return dataclasses.replace(sample, cpu_mj=0)
         return sample
 
-    def _format(self, sample: Sample, number: int) -> bytes:
+    def _format(self, sample: PowerWindow, number: int) -> bytes:
         options = self._options
         if options.is_plist:
             return format_plist(

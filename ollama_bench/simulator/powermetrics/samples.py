@@ -18,7 +18,7 @@ ANSWER_PATIENCE_S = 2
 
 
 @dataclass(frozen=True)
-class Sample:
+class PowerWindow:
     """One window; the sums of its whole millijoules keep to the simulator's own energy."""
 
     elapsed_ns: int
@@ -80,12 +80,12 @@ class Sampler:
         self._reported_cpu_mj = 0
         self._reported_gpu_mj = 0
 
-    def take(self) -> Sample:
+    def take(self) -> PowerWindow:
         before, now, first = self._state, self._source.read(), self._first
         self._state = now
         cpu_mj = round((now["cpu_energy_j"] - first["cpu_energy_j"]) * 1000)
         gpu_mj = round((now["gpu_energy_j"] - first["gpu_energy_j"]) * 1000)
-        sample = Sample(
+        sample = PowerWindow(
             elapsed_ns=now["t_ns"] - before["t_ns"],
             busy_ns=now["busy_ns"] - before["busy_ns"],
             idle_ns=now["idle_ns"] - before["idle_ns"],

@@ -1,0 +1,76 @@
+"""The plugin of Datasette: what it adds to the pages of a results file, and to no other."""
+
+import asyncio
+import contextlib
+import gc
+import re
+import sqlite3
+import warnings
+
+import pytest
+
+from tests.support import made_up_results
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what it imports is its own affair
+    from datasette.app import Datasette
+    from datasette.plugins import pm
+
+    from ollama_bench.browsing import datasette_plugin
+
+    gc.collect()  # it leaves a connection open when it is imported
+
+FOLDED = "What the columns mean"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The text of pages of a results file, "a b.db", and of somebody's own."""
+    folder = tmp_path_factory.mktemp("browsing")
+    made_up_results.write(folder / "a b.db", levels=(1,))
+    with contextlib.closing(sqlite3.connect(folder / "cats.db")) as other:
+        other.execute("CREATE TABLE level_summary (name)")
+    files = [str(folder / "a b.db"), str(folder / "cats.db")]
+
+    async def get():
+        server = Datasette(files)
+        await server.invoke_startup()
+        names = ["/", "/a+b", "/a+b/level_summary"]
+        names += ["/cats", "/cats/level_summary"]
+        found = {
+            name: (await server.client.get(name)).text for name in names
+        }
+        for database in server.databases.values():
+            database.close()
+        return found
+
+    is_installed = pm.has_plugin("ollama_bench")
+    if not is_installed:
+        pm.register(datasette_plugin, "ollama_bench")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = asyncio.run(get())
+            gc.collect()  # its threads leave connections open
+    finally:
+        if not is_installed:
+            pm.unregister(name="ollama_bench")
+    return found
+
+
+def test_the_rows_come_before_what_their_columns_mean(pages):
+    assert FOLDED in pages["/a+b/level_summary"]
+    assert "first token, mean, seconds" in pages["/a+b/level_summary"]
+
+
+def test_the_names_to_start_with_are_links(pages):
+    links = re.findall(
+        r'<a href="([^"]*)">level_summary</a>', pages["/a+b"]
+    )
+    assert links[0] == "/a+b/level_summary"
+    assert "Start with <a" in pages["/a+b"]
+
+
+def test_a_file_that_is_none_of_ours_gets_nothing(pages):
+    for name in ("/cats", "/cats/level_summary"):
+        assert FOLDED not in pages[name] and "Start with" not in pages[name]
