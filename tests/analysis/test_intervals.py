@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.analysis.intervals import find_intervals
+from ollama_bench.analysis.intervals import (
+    describe_intervals,
+    find_intervals,
+)
 from ollama_bench.analysis.study import Study
 from tests.support.studies import made_of
 
@@ -37,9 +40,7 @@ def study_of(basis: str | None, load: str = "burst") -> Study:
     ],
 )
 def test_without_repeats_it_says_what_it_speaks_of(basis, load, said):
-    found = [
-        level.describe() for level in find_intervals(study_of(basis, load))
-    ]
+    found = describe_intervals(find_intervals(study_of(basis, load)))
     assert found == [
         f"4 at once: wait 300 to 500 ms, tokens/s each 20 to 22 ({said})"
     ]
@@ -121,7 +122,17 @@ def test_too_few_repeats_of_too_few_requests_are_said_to_be(
             for rate in rates
         ),
     )
-    (level,) = find_intervals(study)
+    (level,) = found = find_intervals(study)
     assert (level.tokens_per_s is not None) == is_known
     said = f"4 at once: too few to tell ({repeats} repeats)"
-    assert (level.describe() == said) != is_known
+    assert (describe_intervals(found) == [said]) != is_known
+
+
+def test_levels_of_too_few_repeats_share_a_line():
+    study = made_of({1: 50.0, 4: 80.0, 8: 90.0}, {1: 0.3, 4: 0.4, 8: 0.5})
+    one, four, eight = study.levels
+    study.levels = [one, one, four, four, eight, eight, eight]
+    assert describe_intervals(find_intervals(study)) == [
+        "8 at once: wait 500 ms (3 repeats)",
+        "1 and 4 at once: too few to tell (2 repeats)",
+    ]
