@@ -284,6 +284,35 @@ def find_changes_of_a_level(chance: Generator) -> Iterator[Finding]:
             )
 
 
+def find_gates_of_equals(chance: Generator) -> Iterator[Finding]:
+    """Hold equal servers to a bound that is wider than what chance gives."""
+    for runs, repeats in ((1, 1), (1, 3), (3, 1), (3, 3)):
+        for bound in ("ttft>10%", "output_tokens_per_s<-5%"):
+
+            def make(
+                shape: tuple[int, int] = (runs, repeats),
+            ) -> tuple[Study, Study]:
+                one, other = (
+                    make_study(chance, *shape, 0.02) for _ in range(2)
+                )
+                return one, other
+
+            where = f"equal servers, {runs} runs a side, {repeats} repeats"
+            yield Finding(
+                f"{where}: exit 1 of {bound}",
+                count(GATE_TRIALS, make, fails(bound)),
+                GATE_TRIALS,
+                at_most=0.05,
+            )
+            yield Finding(
+                f"{where}: passes {bound}",
+                count(GATE_TRIALS, make, passes(bound)),
+                GATE_TRIALS,
+                # levels that are measured once vary by as much
+                at_least=0.8 if runs * repeats > 1 else 0.0,
+            )
+
+
 def find_gate_alarms(chance: Generator) -> Iterator[Finding]:
     """Hold equal servers to a bound, and one that sheds its load."""
     for requests in (20, 100, 400):
@@ -357,5 +386,6 @@ SIMULATIONS = (
     ),
     Simulation("a loss of 10 % is found", find_losses),
     Simulation("a change at one level", find_changes_of_a_level),
+    Simulation("gates on equal servers", find_gates_of_equals),
     Simulation("gates on failures", find_gate_alarms),
 )

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import NamedTuple, TypeGuard
 
 from ollama_bench.analysis.study import Row, Study, is_whole
-from ollama_bench.analysis.wording import digits, seconds, span
+from ollama_bench.analysis.wording import digits, join, seconds, span
 from ollama_bench.statistics.intervals import (
     LEAST_MEANS,
     LEAST_VALUES,
@@ -36,6 +36,14 @@ class LevelIntervals:
     n: int  # values that they are made of
     basis: str  # what these are: "runs", "repeats"
 
+    @property
+    def is_known(self) -> bool:
+        return tells(self.wait_s) or tells(self.tokens_per_s)
+
+    @property
+    def of(self) -> str:
+        return f"{self.n:,} {self.basis}"
+
     def describe(self) -> str:
         """Return one line: the intervals, and n."""
         parts = [
@@ -46,10 +54,20 @@ class LevelIntervals:
             )
             if tells(interval)
         ]
-        of = f"{self.n:,} {self.basis}"
-        if not parts:
-            return f"{self.concurrency} at once: {of} are too few to tell"
-        return f"{self.concurrency} at once: {', '.join(parts)} ({of})"
+        return f"{self.concurrency} at once: {', '.join(parts)} ({self.of})"
+
+
+def describe_intervals(found: Sequence[LevelIntervals]) -> list[str]:
+    """Return a line for each level, then those that too few repeats tell nothing of."""
+    lines = [level.describe() for level in found if level.is_known]
+    unknown: dict[str, list[str]] = {}
+    for level in found:
+        if not level.is_known:
+            unknown.setdefault(level.of, []).append(str(level.concurrency))
+    return lines + [
+        f"{join(levels)} at once: too few to tell ({of})"
+        for of, levels in unknown.items()
+    ]
 
 
 def find_intervals(study: Study) -> list[LevelIntervals]:

@@ -8,7 +8,10 @@ import textwrap
 
 from sqlite_utils import Database
 
-from ollama_bench.analysis.intervals import find_intervals
+from ollama_bench.analysis.intervals import (
+    describe_intervals,
+    find_intervals,
+)
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.answer_text import (
@@ -60,11 +63,11 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
 
 def print_intervals(study: Study) -> None:
     """Print the 95 % intervals of the levels' means, where any is known."""
-    found = find_intervals(study)
-    if found:
+    lines = describe_intervals(find_intervals(study))
+    if lines:
         print("\n95 % intervals of the means")
-    for level in found:
-        print_wrapped(f"  {level.describe()}")
+    for line in lines:
+        print_wrapped(f"  {line}")
 
 
 def print_heading(study: Study) -> None:

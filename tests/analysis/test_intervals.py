@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.analysis.intervals import find_intervals, write_interval
+from ollama_bench.analysis.intervals import (
+    describe_intervals,
+    find_intervals,
+    write_interval,
+)
 from ollama_bench.analysis.study import Study
 from tests.support.studies import made_of
 
@@ -37,9 +41,7 @@ def study_of(basis: str | None, load: str = "burst") -> Study:
     ],
 )
 def test_without_repeats_it_says_what_it_speaks_of(basis, load, said):
-    found = [
-        level.describe() for level in find_intervals(study_of(basis, load))
-    ]
+    found = describe_intervals(find_intervals(study_of(basis, load)))
     assert found == [
         f"4 at once: wait 300 to 500 ms, tokens/s each 20 to 22 ({said})"
     ]
@@ -113,9 +115,9 @@ def test_an_interval_from_nothing_on_says_that_too_little_was_measured():
     }
     (level,) = find_intervals(study)
     assert write_interval(level.tokens_per_s, str) == "–"
-    assert level.describe() == (
-        "4 at once: 4 requests of this burst are too few to tell"
-    )
+    assert describe_intervals([level]) == [
+        "4 at once: too few to tell (4 requests of this burst)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,17 @@ def test_too_few_repeats_of_too_few_requests_are_said_to_be(
             for rate in rates
         ),
     )
-    (level,) = find_intervals(study)
+    (level,) = found = find_intervals(study)
     assert (level.tokens_per_s is not None) == is_known
-    said = f"4 at once: {repeats} repeats are too few to tell"
-    assert (level.describe() == said) != is_known
+    said = f"4 at once: too few to tell ({repeats} repeats)"
+    assert (describe_intervals(found) == [said]) != is_known
+
+
+def test_levels_of_too_few_repeats_share_a_line():
+    study = made_of({1: 50.0, 4: 80.0, 8: 90.0}, {1: 0.3, 4: 0.4, 8: 0.5})
+    one, four, eight = study.levels
+    study.levels = [one, one, four, four, eight, eight, eight]
+    assert describe_intervals(find_intervals(study)) == [
+        "8 at once: wait 500 ms (3 repeats)",
+        "1 and 4 at once: too few to tell (2 repeats)",
+    ]
