@@ -18,8 +18,15 @@ from ollama_bench.analysis.offered import (
     describe_pool_waits,
 )
 from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.verdict import judge as judge_study
+from ollama_bench.analysis.wording import count
 from ollama_bench.inputs.objectives import known_ratio
+from ollama_bench.report.answer_text import (
+    format_answer,
+    format_curve,
+    format_name,
+)
 from ollama_bench.report.terminal_report import print_verdict
 from ollama_bench.run.plan import count_levels, plan_levels
 from ollama_bench.storage.connection import connect
@@ -138,13 +145,13 @@ def show_cuts(level: Row, screen: Console) -> None:
     """Show how many prompts and replies of a level the server's context has cut."""
     if level["prompts_cut"]:
         screen.warn(
-            f"{INDENT}the server cut {level['prompts_cut']} prompts: it counted "
-            f"{level['prompt_tokens_mean']:,.0f} tokens on average; they do not count as served"
+            f"{INDENT}the server cut {count(level['prompts_cut'], 'prompt')}: it counted "
+            f"{level['prompt_tokens_mean']:,.0f} tokens on average; not counted as served"
         )
     if level["replies_cut"]:
         screen.warn(
-            f"{INDENT}{level['replies_cut']} replies ended at the end of the context; "
-            "they do not count as served"
+            f"{INDENT}{count(level['replies_cut'], 'reply')} ended at the end of the context; "
+            "not counted as served"
         )
 
 
@@ -170,8 +177,8 @@ def show_waits(level: Row, screen: Console) -> None:
         screen.warn(f"{INDENT}{describe_pool_waits(level)}")
     if level["undecided_requests"]:
         screen.warn(
-            f"{INDENT}{level['undecided_requests']} requests were cut before it could be told "
-            "whether they meet the objectives"
+            f"{INDENT}cut before it showed whether they meet the objectives: "
+            f"{count(level['undecided_requests'], 'request')}"
         )
 
 
@@ -183,12 +190,26 @@ def show(
     servers: Sequence[Server],
     sharper: str = "",
 ) -> None:
-    """Show the table of a run, the answer in sentences, and what to type next.
+    """Show the answer, the table, the curve and the caveats of a run, and what to type next.
 
     sharper: the LEVELS that would tell more than those of a quick run.
     """
+    path = settings.output.db
+    found = headline(path, record.id, settings.judging.objectives)
+    # the judgment at the end says all of this
+    is_judged = status != "interrupted" and bool(
+        settings.judging.report or settings.judging.fail_if
+    )
     levels = record.levels()
-    screen.table(levels)
+    screen.say("")
+    if not is_judged:
+        for verdict in found:
+            show_answer(verdict, screen)
+        screen.table(levels)
+        for verdict in found:
+            for text in format_curve(verdict.study, screen.width):
+                screen.say(text)
+        screen.say("")
     if lengths := format_lengths(levels):
         screen.say(lengths)
     if settings.request.cache == "both":
@@ -197,26 +218,39 @@ def show(
     if len(servers) > 1:
         for row in record.rows(HOSTS, [record.id]):
             screen.say(format_host(row))
-    path = settings.output.db
     if record.writer.rejected:
         screen.warn(
-            f"{record.writer.rejected} rows were rejected: they are not in {path}"
+            f"rows that were rejected and are not in {path}: {record.writer.rejected}"
         )
-    screen.say("")
-    found = headline(path, record.id, settings.judging.objectives)
-    for sentence in found.sentences:
-        screen.sentence(sentence)
-    # the judgment at the end has them, too
-    if not (settings.judging.report or settings.judging.fail_if):
-        for caveat in found.caveats:
-            screen.sentence(f"! {caveat}")
+    if not is_judged:
+        show_caveats(found, screen)
     if status == "interrupted":
         screen.say(describe_kept(settings, record))
     commands = {}
     if sharper:
         command = describe_sharper(settings.words, sharper)
         commands[command] = "surer: whole replies, three times each"
-    screen.say(describe_next(path, record.id, status, commands))
+    if found:
+        commands[name_analysis(path, record.id, status)] = (
+            "all sentences, charts and a page"
+        )
+    screen.say(describe_next(path, record.id, commands))
+
+
+def show_answer(verdict: Verdict, screen: Console) -> None:
+    """Show the answer on one model."""
+    for text in format_name(verdict.study, screen.width):
+        screen.say(text, "bold")
+    screen.say("")
+    for line in format_answer(verdict.answer, screen.width):
+        screen.say(line.text, "bold" if line.is_bold else None)
+
+
+def show_caveats(verdicts: Sequence[Verdict], screen: Console) -> None:
+    for verdict in verdicts:
+        name = f"{verdict.study.model}: " if len(verdicts) > 1 else ""
+        for caveat in verdict.caveats:
+            screen.sentence(f"! {name}{caveat}")
 
 
 def describe_misses(row: Row) -> str:
@@ -230,14 +264,13 @@ def describe_misses(row: Row) -> str:
 def describe_kept(settings: Settings, record: RunRecord) -> str:
     """Return what an interrupted run has kept, and what to type to go on with it."""
     kept = record.rows(KEPT, [record.id])[0]
-    planned, requests = "", kept["requests"]
+    levels = count(kept["levels"], "level")
     is_quick = settings.load.budget_s is not None
     if not (settings.judging.find_capacity or is_quick):
-        planned = f" of {count_levels(plan_levels(settings))}"
-    text = (
-        f"\ninterrupted; kept: {kept['levels']}{planned} levels,"
-        f" {requests:,} {'request' if requests == 1 else 'requests'}."
-    )
+        planned = count_levels(plan_levels(settings))
+        levels = f"{kept['levels']} of {count(planned, 'level')}"
+    requests = count(kept["requests"], "request")
+    text = f"\ninterrupted; kept: {levels}, {requests}."
     if is_quick:  # it is not resumed
         return text
     return f"{text} To go on:\n  {name_resuming_command()}"
@@ -258,18 +291,21 @@ def describe_sharper(words: Sequence[str], levels: str) -> str:
     return f"{name_command('bench')} {more}"
 
 
-def describe_next(
-    path: str, run_id: int, status: str, commands: Mapping[str, str]
-) -> str:
-    """Return what to type next: these commands, with what each does, and those of every run."""
-    file = quote_path(path)
-    options = "" if path == "results.db" else f" --db {file}"
+def name_analysis(path: str, run_id: int, status: str) -> str:
+    """Return the command that tells all of a run."""
+    options = "" if path == "results.db" else f" --db {quote_path(path)}"
     if status != "finished":  # by default analyze.py takes a finished run
         options += f" --run {run_id}"
+    return f"{name_command('analyze')}{options}"
+
+
+def describe_next(
+    path: str, run_id: int, commands: Mapping[str, str]
+) -> str:
+    """Return what to type next: these commands, with what each does, and what suits every run."""
     offered = {
         **commands,
-        f"{name_command('analyze')}{options}": "the answer, charts and a page",
-        f"datasette {file}": "browse the raw data",
+        f"datasette {quote_path(path)}": "browse the raw data",
     }
     lines = [f"  {command}     {use}" for command, use in offered.items()]
     return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
