@@ -143,14 +143,20 @@ def compare_places(before: Study, after: Study) -> list[str]:
     """Return which other machine or server it was: it may be what is compared."""
     places = [
         compare_words(
-            before, after, describe_machines, "from ran on {}, to on {}"
+            before,
+            after,
+            describe_machines,
+            "it ran on {} before, on {} after",
         )
     ]
     # each simulator has a port of its own
     if not before.simulated or not after.simulated:
         places.append(
             compare_words(
-                before, after, describe_hosts, "from asked {}, to asked {}"
+                before,
+                after,
+                describe_hosts,
+                "it asked {} before, {} after",
             )
         )
     return places

@@ -188,5 +188,6 @@ def check_power(
             status = "no sample came"
         mend = ""
         if isinstance(track.source, Absent) and "sudo" in status:
+            status = status.replace("; run with sudo", "")
             mend = f"sudo {name_command('bench')}"
         yield Finding("note", "power", f"{track.name}: {status}", mend)

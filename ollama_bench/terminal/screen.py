@@ -260,7 +260,6 @@ class Console:
         self._tell_interrupt()
         began = time.monotonic()
         if began >= self._next_look:
-            self._next_look = began + LOOK_EVERY_S
             self._warn_of_long_reply(level)
         if not self.live:
             self._tell_changes(level)
@@ -312,9 +311,14 @@ class Console:
         """Warn once a level where a reply has no ceiling and does not end."""
         if self._outlook is None:
             return
-        if warning := self._outlook.find_long_reply(level):
+        began = time.monotonic()
+        warning = self._outlook.find_long_reply(level)
+        if warning:
             self.warn(warning)
             self._next_look = math.inf
+            return
+        took = time.monotonic() - began
+        self._next_look = began + max(LOOK_EVERY_S, DRAW_BUDGET * took)
 
     def _picture(self, level: Level, sample: Mapping[str, Any]) -> str:
         width, height = self._rich.size

@@ -246,12 +246,12 @@ def test_a_disturbed_control_tells_no_drift(write):
     [
         (
             "UPDATE target SET host = 'http://box:11434' WHERE run_id = 2",
-            "! from asked http://127.0.0.1:11434, to asked http://box:11434",
+            "! it asked http://127.0.0.1:11434 before, http://box:11434 after",
         ),
         (
             "UPDATE machine SET chip = 'Apple M1', gpu = 'Apple M1' WHERE id = 2",
-            "! from ran on Apple M9 <Pro>, Apple M9, macOS 99 arm64, "
-            "to on Apple M1, macOS 99 arm64",
+            "! it ran on Apple M9 <Pro>, Apple M9, macOS 99 arm64 before, "
+            "on Apple M1, macOS 99 arm64 after",
         ),
         ("UPDATE machine SET chip = NULL, gpu = NULL, os = NULL", ""),
     ],
