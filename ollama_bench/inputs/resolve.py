@@ -45,6 +45,10 @@ def resolve(
     for a switch. environment: OLLAMA_HOST is read from it. Raises ValueError.
     """
     texts = {**in_file, **typed}
+    # what is typed also overrides what it excludes
+    for name, other in (("levels", "budget"), ("budget", "levels")):
+        if name in typed and other not in typed:
+            texts.pop(other, None)
     values: Values = {
         option.name: convert(option, texts.get(option.name))
         for option in options.ALL
@@ -143,6 +147,8 @@ def check_quick(values: Values) -> None:
         named.append(f"--repeat {values['repeat']}")
     if values["cache"] == "both":
         named.append("--cache both")
+    if values["self_check"]:
+        named.append("--self-check")
     if named:
         raise ValueError(f"{named[0]} needs LEVELS: try 1,2,4,8")
 

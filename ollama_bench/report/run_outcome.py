@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -226,15 +226,9 @@ def show(
         show_caveats(found, screen)
     if status == "interrupted":
         screen.say(describe_kept(settings, record))
-    commands = {}
+    screen.say(describe_next(path, record.id, status, bool(found)))
     if sharper:
-        command = describe_sharper(settings.words, sharper)
-        commands[command] = "surer: whole replies, three times each"
-    if found:
-        commands[name_analysis(path, record.id, status)] = (
-            "all sentences, charts and a page"
-        )
-    screen.say(describe_next(path, record.id, commands))
+        screen.say(describe_sharper(settings, sharper))
 
 
 def show_answer(verdict: Verdict, screen: Console) -> None:
@@ -276,9 +270,9 @@ def describe_kept(settings: Settings, record: RunRecord) -> str:
     return f"{text} To go on:\n  {name_resuming_command()}"
 
 
-def describe_sharper(words: Sequence[str], levels: str) -> str:
-    """Return the command that measures these levels as this run was told to, only longer."""
-    left, kept = list(words), []
+def describe_sharper(settings: Settings, levels: str) -> str:
+    """Return what to type to measure these levels as this run was told to, only longer."""
+    left, kept = list(settings.words), []
     while left:
         word = left.pop(0)
         if word == "--budget":
@@ -288,27 +282,31 @@ def describe_sharper(words: Sequence[str], levels: str) -> str:
         ):
             kept.append(word)
     more = join_arguments([levels, "--repeat", "3", *kept])
-    return f"{name_command('bench')} {more}"
-
-
-def name_analysis(path: str, run_id: int, status: str) -> str:
-    """Return the command that tells all of a run."""
-    options = "" if path == "results.db" else f" --db {quote_path(path)}"
-    if status != "finished":  # by default analyze.py takes a finished run
-        options += f" --run {run_id}"
-    return f"{name_command('analyze')}{options}"
+    whole = "" if settings.request.tokens else "whole replies and "
+    return (
+        f"\nSharper, with {whole}each level three times:\n"
+        f"  {name_command('bench')} {more}"
+    )
 
 
 def describe_next(
-    path: str, run_id: int, commands: Mapping[str, str]
+    path: str, run_id: int, status: str, has_answer: bool
 ) -> str:
-    """Return what to type next: these commands, with what each does, and what suits every run."""
-    offered = {
-        **commands,
-        f"datasette {quote_path(path)}": "browse the raw data",
-    }
-    lines = [f"  {command}     {use}" for command, use in offered.items()]
-    return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
+    """Return what to type next; an answer is offered where there is one."""
+    file = quote_path(path)
+    options = "" if path == "results.db" else f" --db {file}"
+    if status != "finished":  # by default analyze.py takes a finished run
+        options += f" --run {run_id}"
+    answer = ""
+    if has_answer:
+        answer = (
+            f"  {name_command('analyze')}{options}     "
+            "all sentences, charts and a page\n"
+        )
+    return (
+        f"\nrun {run_id} is in {path}. Next:\n"
+        f"{answer}  datasette {file}     browse the raw data"
+    )
 
 
 def judge(settings: Settings, run_id: int) -> int:

@@ -192,7 +192,8 @@ class BenchRun:
             self.settings.load.budget_s,
             self.settings.request,
         )
-        if budget_s is None or request.tokens:
+        has_end = quick.CEILING_OPTIONS & request.model_options.keys()
+        if budget_s is None or request.tokens or has_end:
             return
         slowest = min(targets.tokens_per_s.values(), default=None)
         tokens = quick.choose_ceiling(slowest, budget_s)

@@ -1,5 +1,6 @@
 """Which levels a quick run measures: 1, 2, 4 ... up to the knee, then those around it again.
 
+Where throughput no longer rises and all are still served, it then goes on to where they are not.
 All choices are made of what was measured so far; nothing here sends, waits or stores.
 """
 
@@ -16,7 +17,11 @@ from ollama_bench.inputs.objectives import ENOUGH_RATIO
 RISE = 1.1
 # a level of one request may take this part of the budget: eight levels, and repeats
 FIRST_PART = 12
+# after so many of each level around the knee, the first that is served badly is looked for
+SURE_REPEATS = 2
 MOST_REPEATS = 5  # a sixth would hardly make it surer
+# model options that end a reply, too
+CEILING_OPTIONS = {"num_predict", "max_tokens", "max_completion_tokens"}
 CEILINGS = (256, 128, 64, 32, 16)  # tokens of a reply
 # the last level may end so much later than the budget, as a part of it
 SLACK = 1 / 6
@@ -72,20 +77,21 @@ def choose_next(
     curve = make_curve(probes)
     left_s = budget_s - sum(probe.seconds for probe in probes)
     last = curve[-1]
-    if (
-        climbs(curve)
-        and 2 * last.concurrency <= highest
-        and expect_s(curve) <= left_s
-    ):
+    can_double = (
+        2 * last.concurrency <= highest and expect_s(curve) <= left_s
+    )
+    if can_double and climbs(curve):
         return 2 * last.concurrency
     around = [
         step
         for step in near_knee(curve)
         if step.seconds <= left_s and step.repeats < MOST_REPEATS
     ]
-    if not around:
-        return None
-    return min(around, key=lambda step: step.repeats).concurrency
+    least = min(around, key=lambda step: step.repeats, default=None)
+    is_sure = least is None or least.repeats >= SURE_REPEATS
+    if can_double and is_sure and not last.is_missed:
+        return 2 * last.concurrency
+    return least.concurrency if least else None
 
 
 def make_curve(probes: Sequence[Probe]) -> list[Step]:

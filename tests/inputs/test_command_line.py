@@ -20,6 +20,7 @@ WRONG = [
     (["--ramp", "1"], "--ramp 1 needs LEVELS"),
     (["--deadline", "9"], "--deadline 9 needs LEVELS"),
     (["--cache", "both"], "--cache both needs LEVELS"),
+    (["--self-check"], "--self-check needs LEVELS"),
     (["0"], "invalid level '0': expected an integer from 1 to 4096"),
     (["1", "--host", "ftp://x"], "http"),
     (["1", "--option", "x"], "invalid --option 'x': expected KEY=VALUE"),

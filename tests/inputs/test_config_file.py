@@ -50,6 +50,15 @@ num_ctx = 4096
     )
 
 
+def test_levels_and_a_budget_override_each_other(tmp_path):
+    found = parse_file(tmp_path, "budget = 20", "1,2").load
+    assert (found.levels, found.budget_s) == ((1, 2), None)
+    found = parse_file(tmp_path, "levels = [1, 2]", "--budget", "20").load
+    assert (found.levels[-1], found.budget_s) == (256, 20.0)
+    with pytest.raises(SystemExit):
+        parse_file(tmp_path, "levels = [1, 2]\nbudget = 20")
+
+
 @pytest.mark.parametrize(
     "argv",
     [

@@ -30,13 +30,19 @@ def saturating(slots, each=50.0):
 
 
 def test_it_doubles_until_throughput_no_longer_rises_then_repeats_the_knee():
-    probes = play(saturating(4))
+    probes = play(saturating(4), lambda level: float(level < 16))
     found = levels(probes)
     assert found[:4] == [1, 2, 4, 8]
-    # the knee, the level above it and the one below; never far from it
-    assert set(found[4:]) == {2, 4, 8}
-    counts = [found.count(level) for level in (2, 4, 8)]
-    assert max(counts) - min(counts) <= 1 and found.count(1) == 1
+    # the knee, the level above it and the one below
+    assert found[4:7] == [4, 8, 2]
+
+
+def test_then_it_looks_for_the_first_level_that_is_served_badly():
+    probes = play(saturating(4), lambda level: float(level < 16))
+    found = levels(probes)
+    assert found[7] == 16 and max(found) == 16
+    # and what is left goes to where the answer is now
+    assert set(found[8:]) <= {4, 8, 16} and found.count(1) == 1
 
 
 def test_it_stops_climbing_where_the_objectives_fail():
@@ -67,7 +73,7 @@ def test_a_slow_machine_measures_a_second_level_if_it_may_fit():
 
 
 def test_no_level_is_measured_more_often_than_makes_it_surer():
-    probes = play(saturating(4, each=5000.0))
+    probes = play(saturating(4, each=5000.0), lambda level: level < 16)
     found = levels(probes)
     assert seconds(probes) < 10
     assert max(found.count(one) for one in found) == quick.MOST_REPEATS
@@ -95,6 +101,9 @@ def test_a_repeat_that_shows_a_rise_goes_on_climbing():
 def test_it_never_goes_above_the_highest():
     probes = [Probe(1, 1.0, 50.0, 1.0), Probe(2, 1.0, 100.0, 1.0)]
     assert quick.choose_next(probes, 60.0, highest=3) in (1, 2)
+    many = [Probe(level, 1.0, 50.0, 1.0) for level in (1, 1, 2, 2)]
+    assert quick.choose_next(many, 60.0, highest=3) in (1, 2)
+    assert quick.choose_next(many, 60.0, highest=4) == 4
 
 
 @pytest.mark.parametrize(
