@@ -348,3 +348,23 @@ def test_the_exit_code_says_whether_all_is_well_in_60_columns(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == ("1 wrong" if code else "all well")
     assert max(map(len, lines)) <= 60 and list(tmp_path.iterdir()) == []
+
+
+def test_an_installed_tool_is_compared_with_what_it_requires(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(machine_checks, "LOCK", tmp_path / "no.lock")
+    required = [
+        "rich>=13.9",
+        "datasette<2,>=9999",
+        'tomli>=2.0; python_version < "3.11"',
+    ]
+    monkeypatch.setattr(
+        machine_checks.importlib.metadata, "requires", lambda _: required
+    )
+    (finding,) = machine_checks.check_packages()
+    installed = importlib.metadata.version("datasette")
+    assert str(finding) == (
+        f"note   packages: datasette {installed} is older than 9999;"
+        f" run: {sys.executable} -m pip install --upgrade datasette"
+    )
