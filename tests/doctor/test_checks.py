@@ -57,8 +57,8 @@ def test_a_server_says_what_it_is_and_is_only_looked_at():
         f"ok     server: Ollama 0.32.15 at {served.url}",
         f"ok     model: small:1b: fits into {gigabytes:.1f} GB of memory",
         "ok     slots: 4 at a time (there)",
-        f"ok     default: small:1b at {served.url} (the only one),"
-        " where none is named",
+        f"ok     default: small:1b at {served.url} (the only one)"
+        " is measured where none is named",
     ]
     assert set(served.asked) == {
         ("GET", "/api/version"),
@@ -157,7 +157,8 @@ def test_slots_are_those_of_props_and_who_set_them_is_said(monkeypatch):
         f"ok     server: llama.cpp b1-abc at {served.url}",
         "ok     model: tiny",
         "ok     slots: 3 at a time (/props)",
-        f"ok     default: tiny at {served.url} (loaded), where none is named",
+        f"ok     default: tiny at {served.url} (loaded)"
+        " is measured where none is named",
     ]
 
 
