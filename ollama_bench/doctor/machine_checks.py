@@ -39,7 +39,7 @@ def check_python() -> Iterator[Finding]:
 def check_packages() -> Iterator[Finding]:
     """Compare what is installed with the lock of a clone, else with what the package requires."""
     wanted = read_lock() if LOCK.exists() else read_requirements()
-    missing, older = [], []
+    missing, older = [], {}
     for name, version in wanted.items():
         try:
             found = importlib.metadata.version(name)
@@ -47,16 +47,16 @@ def check_packages() -> Iterator[Finding]:
             missing.append(name)
             continue
         if is_older(found, version):
-            older.append(f"{name} {found} is older than {version}")
-    faults = [f"{name} is missing" for name in missing] + older
-    if not faults:
+            older[name] = f"{name} {found} is older than {version}"
+    if not (missing or older):
         yield Finding("ok", "packages", f"{len(wanted)} as they should be")
         return
-    mend = f"{sys.executable} -m pip install --upgrade {COMMAND}"
+    faults = [*(f"{name} is missing" for name in missing), *older.values()]
+    what = " ".join(["--upgrade", *missing, *older])
     if LOCK.exists():
-        file = os.path.relpath(LOCK)
-        mend = f"{sys.executable} -m pip install -r {file}"
+        what = f"-r {LOCK}"
     mark: Mark = "wrong" if missing else "note"
+    mend = f"{sys.executable} -m pip install {what}"
     yield Finding(mark, "packages", ", ".join(faults), mend)
 
 

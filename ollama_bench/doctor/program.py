@@ -17,7 +17,8 @@ from ollama_bench.doctor.server_checks import ServerChecks
 from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError
 from ollama_bench.run.server import LOCAL_HOSTS
-from ollama_bench.terminal.command_line import name_program
+from ollama_bench.storage.results_file import TOOL_VERSION
+from ollama_bench.terminal.command_line import add_version, name_program
 from ollama_bench.terminal.output import (
     clean_line,
     prepare_streams,
@@ -32,12 +33,14 @@ Check = Callable[[], Iterable[Finding]]
 def main(argv: list[str] | None = None) -> int:
     """Run the program and return its exit code: 0 where nothing is wrong."""
     prepare_streams()
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog=name_program("doctor"),
         description="Check this machine and its servers: each line is ok, a note, or what is wrong"
         " and the command that mends it. Nothing is changed. What is printed has no names of"
         " users, computers and home folders: paste it where you ask for help.",
-    ).parse_args(argv)
+    )
+    add_version(parser, TOOL_VERSION)
+    parser.parse_args(argv)
     helper = None
     try:
         helper = split_off()  # before anything is opened

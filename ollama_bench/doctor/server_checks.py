@@ -81,7 +81,9 @@ class ServerChecks:
         if taken := take_server(self.found, self.named_url, True):
             server, choice = taken
             text = f"{choice.offer.name} at {server.url} ({choice.reason})"
-            yield Finding("ok", "default", f"{text}, where none is named")
+            yield Finding(
+                "ok", "default", f"{text} is measured where none is named"
+            )
 
 
 def find_local_port(url: str) -> int | None:

@@ -57,8 +57,8 @@ def test_a_server_says_what_it_is_and_is_only_looked_at():
         f"ok     server: Ollama 0.32.15 at {served.url}",
         f"ok     model: small:1b: fits into {gigabytes:.1f} GB of memory",
         "ok     slots: 4 at a time (there)",
-        f"ok     default: small:1b at {served.url} (the only one),"
-        " where none is named",
+        f"ok     default: small:1b at {served.url} (the only one)"
+        " is measured where none is named",
     ]
     assert set(served.asked) == {
         ("GET", "/api/version"),
@@ -157,7 +157,8 @@ def test_slots_are_those_of_props_and_who_set_them_is_said(monkeypatch):
         f"ok     server: llama.cpp b1-abc at {served.url}",
         "ok     model: tiny",
         "ok     slots: 3 at a time (/props)",
-        f"ok     default: tiny at {served.url} (loaded), where none is named",
+        f"ok     default: tiny at {served.url} (loaded)"
+        " is measured where none is named",
     ]
 
 
@@ -348,3 +349,23 @@ def test_the_exit_code_says_whether_all_is_well_in_60_columns(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == ("1 wrong" if code else "all well")
     assert max(map(len, lines)) <= 60 and list(tmp_path.iterdir()) == []
+
+
+def test_an_installed_tool_is_compared_with_what_it_requires(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(machine_checks, "LOCK", tmp_path / "no.lock")
+    required = [
+        "rich>=13.9",
+        "datasette<2,>=9999",
+        'tomli>=2.0; python_version < "3.11"',
+    ]
+    monkeypatch.setattr(
+        machine_checks.importlib.metadata, "requires", lambda _: required
+    )
+    (finding,) = machine_checks.check_packages()
+    installed = importlib.metadata.version("datasette")
+    assert str(finding) == (
+        f"note   packages: datasette {installed} is older than 9999;"
+        f" run: {sys.executable} -m pip install --upgrade datasette"
+    )

@@ -1,10 +1,12 @@
 """How long a level and a run still take: said where something is known, and only there."""
 
+import re
 import time
 from types import SimpleNamespace
 
 import pytest
 
+import bench
 from ollama_bench.run.forecast import (
     Forecast,
     Measured,
@@ -13,6 +15,7 @@ from ollama_bench.run.forecast import (
 )
 from ollama_bench.run.plan import Level
 from ollama_bench.storage.writer import Writer
+from tests.run.test_resume import QUICK
 from tests.terminal.made_up import exchange
 
 LOAD = SimpleNamespace(
@@ -182,6 +185,17 @@ def test_what_was_measured_is_read_from_the_file(tmp_path):
             writer.insert("request", request | figures)
         record = RunRecord(run_id, writer, str(path), 0, 1.0)
         assert read_measured(record) == {KIND: [Measured(2, 2.0, 15.0)]}
+
+
+def test_a_run_says_it_once_two_levels_are_known(sim, tmp_path, capsys):
+    times = ["--ttft", "20", "--itl", "15", "--tokens", "60"]
+    host = sim("--profile", "exact", *times).url
+    path = str(tmp_path / "results.db")
+    assert bench.main(["1,2,4", "--host", host, "--db", path, *QUICK]) == 0
+    out = capsys.readouterr().out
+    before, _, after = out.partition("level 3 of 3")
+    words = r"about \d+ s left in this level, \d+ s in the run"
+    assert re.search(words, after) and not re.search(words, before)
 
 
 # -- replies without an end
