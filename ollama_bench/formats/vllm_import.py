@@ -24,7 +24,6 @@ from ollama_bench.formats.measured import (
     MeasuredRequest,
     MeasuredRun,
     classify,
-    make_key,
     peak_in_flight,
 )
 
@@ -80,7 +79,6 @@ def read(record: Record, label: str) -> MeasuredRun:
         tool=tool,
         model=fields.short_text("model_id") or "unknown",
         label=fields.short_text("label") or label,
-        key=make_key(TOOL, record),
         started_unix=find_end_unix(fields) - duration_s,
         zero_s=started_s,
         levels=[level],
