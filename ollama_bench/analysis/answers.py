@@ -24,6 +24,7 @@ from ollama_bench.analysis.key_figures import (
     KeyFigures,
     find_key_figures,
     is_open,
+    mean_of,
 )
 from ollama_bench.analysis.offered import (
     describe_offered,
@@ -112,9 +113,9 @@ def find_answer(
             describe_gpu(alike),
         ]
     rest = [*filter(None, rest), *find_bottlenecks(study)]
-    return Answer(
-        first, describe_level(study, key), list_figures(key), rest
-    )
+    levels = list_repeats(study, key)
+    of = describe_level(key, levels)
+    return Answer(first, of, list_figures(key, levels), rest)
 
 
 def summarize(
@@ -133,24 +134,33 @@ def summarize(
     ]
 
 
-def describe_level(study: Study, key: KeyFigures) -> str:
+def list_repeats(study: Study, key: KeyFigures) -> list[Row]:
+    """Return the levels that the key figures are of; each rate is a load of its own."""
+    if key.level is None:
+        return []
+    if is_open(study):
+        return [key.level]
+    return study.by_concurrency()[key.level["concurrency"]]
+
+
+def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
     """Say which level the key figures are of, and of how much they are."""
     if key.level is None:
         return ""
-    n = key.level["concurrency"]
-    levels = study.by_concurrency()[n]
+    n, rate = key.level["concurrency"], key.level["rate_per_s"]
     where = "With 1 request at a time" if n == 1 else f"With {n} at once"
-    if is_open(study):
-        levels, rate = [key.level], key.level["rate_per_s"]
+    if key.level["load"] == "open":
         where = f"At {rate:g} requests/s" if rate else "At no fixed rate"
     return f"{where} ({describe_sample(levels)})"
 
 
-def list_figures(key: KeyFigures) -> list[tuple[str, str]]:
+def list_figures(
+    key: KeyFigures, levels: Sequence[Row]
+) -> list[tuple[str, str]]:
     """Return the figures that are known, each with its name."""
     figures = {
         "each": write_estimate(key.tokens_per_s, digits, " tokens/s"),
-        "all": describe_together(key.level),
+        "all": describe_together(levels),
         "wait": write_estimate(key.wait_s, seconds, " for the first token"),
         "power": describe_power(key),
         "limit": key.limit,
@@ -158,18 +168,18 @@ def list_figures(key: KeyFigures) -> list[tuple[str, str]]:
     return [(name, value) for name, value in figures.items() if value]
 
 
-def describe_together(level: Row | None) -> str:
-    """Say what the requests of a level get together; nothing of a single one."""
-    if level is None or level["completed"] < 2:
+def describe_together(levels: Sequence[Row]) -> str:
+    """Say what the requests of a level get together; nothing where they came one at a time."""
+    if not levels or levels[0]["concurrency"] < 2:
         return ""
     units = {
         "output_tokens_per_s": "tokens/s",
         "requests_per_s": "requests/s",
     }
     return ", ".join(
-        f"{digits(level[column])} {unit}"
+        f"{digits(mean)} {unit}"
         for column, unit in units.items()
-        if level[column] is not None
+        if (mean := mean_of(levels, column)) is not None
     )
 
 

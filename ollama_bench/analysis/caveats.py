@@ -415,8 +415,8 @@ def few_requests(study: Study) -> list[Caveat]:
     return [
         Caveat(
             f"fewer than {P95_FLOOR} requests completed at {list_levels(few)} at once",
-            f"A percentile needs {P95_FLOOR} (p95) or {P99_FLOOR} (p99) requests of one level "
-            "and is blank below",
+            f"A percentile needs {P95_FLOOR} (p95) or {P99_FLOOR} (p99) requests of one level, "
+            "else it is blank",
             "Read the mean and the longest wait there",
         )
     ]

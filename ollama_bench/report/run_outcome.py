@@ -199,6 +199,7 @@ def show_answer(verdict: Verdict, screen: Console) -> None:
     """Show the answer on one model."""
     for text in format_name(verdict.study, screen.width):
         screen.say(text, "bold")
+    screen.say("")
     for line in format_answer(verdict.answer, screen.width):
         screen.say(line.text, "bold" if line.is_bold else None)
 

@@ -29,7 +29,7 @@ def test_a_level_is_not_said_to_have_more_idle_watts_than_it_has(results):
     made_up_results.write(results, levels=(1, 2), watts=(25.0, 20.0))
     _, said = read(results)
     assert "at 20 W. Power source: powermetrics" in said
-    assert "of them idle" not in said
+    assert "when idle" not in said
 
 
 def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):

@@ -159,7 +159,7 @@ def test_the_end_has_table_answer_and_what_to_type(path):
     assert (
         len(screen.tables[0]) == 3
         and "tiny:7b" in screen.said[1]
-        and "Up to 2 at once get" in screen.said[2]
+        and "Up to 2 at once get" in screen.said[3]
     )
     said = "\n".join(screen.said)
     assert said.count("Up to 2 at once get") == 1

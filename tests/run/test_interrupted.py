@@ -281,7 +281,7 @@ def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err
     assert (
-        "search interrupted: m:1b serves between 4 and 7 at once within ttft=0.15"
+        "The search was interrupted: m:1b serves between 4 and 7 at once within ttft=0.15"
         in out
     )
     assert "nobody" not in out and "n:1b" not in out  # who was never asked
