@@ -148,12 +148,11 @@ def read_request(
     if queue_s is not None and sent_s is not None:
         due_s = sent_s - queue_s
     if said is not None or not ttft_s or sent_s is None:
-        said = (said or "no chunk")[:MOST_ERROR]
         return MeasuredRequest(
-            status=classify(said),
+            status=classify(said) if said else "empty",
             sent_s=sent_s,
             due_s=due_s,
-            error=said,
+            error=(said or "no chunk")[:MOST_ERROR],
             prompt_tokens=as_count(prompt, "input_lens"),
         )
     chunks_s = list(accumulate(read_gaps(gaps), initial=sent_s + ttft_s))
