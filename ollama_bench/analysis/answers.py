@@ -170,7 +170,10 @@ def list_figures(
 
 def describe_together(levels: Sequence[Row]) -> str:
     """Say what the requests of a level get together; nothing where they came one at a time."""
-    if not levels or levels[0]["concurrency"] < 2:
+    is_several = any(
+        level["concurrency"] > 1 and level["completed"] for level in levels
+    )
+    if not is_several:
         return ""
     units = {
         "output_tokens_per_s": "tokens/s",
@@ -253,6 +256,8 @@ def describe_late(level: Row) -> list[str]:
 def describe_sample(levels: Sequence[Row]) -> str:
     """Say of how many requests and measurements a figure is, and how long the replies are."""
     completed = sum(level["completed"] for level in levels)
+    if not completed:
+        return "no request completed"
     parts = [count(completed, "request")]
     if len(levels) > 1:
         parts[0] += f" in {len(levels)} measurements"

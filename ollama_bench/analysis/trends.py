@@ -59,7 +59,11 @@ def describe_order(study: Study) -> str:
 
 
 def write_repeats(
-    study: Study, column: str, n: int, write: Callable[[float], str]
+    study: Study,
+    column: str,
+    n: int,
+    write: Callable[[float], str],
+    unit: str = "",
 ) -> str:
     """Write the mean of a level's repeats, and their number and spread if there are several."""
     values = [
@@ -69,9 +73,15 @@ def write_repeats(
     ]
     mean = write(fmean(values))
     if len(values) < 2:
-        return mean
+        return f"{mean}{unit}"
     spread = span(values, write)
-    return f"{mean} ({'' if spread == mean else f'{spread}, '}{len(values)} repeats)"
+    spread = "" if spread == mean else f"{spread}, "
+    return f"{mean}{unit} ({spread}{len(values)} repeats)"
+
+
+def write_rate(study: Study, n: int) -> str:
+    """Write the throughput of a level at full load."""
+    return write_repeats(study, FULL_LOAD, n, digits, " tokens/s")
 
 
 def describe_throughput(study: Study) -> str:
@@ -81,11 +91,9 @@ def describe_throughput(study: Study) -> str:
         return ""
     low, top, knee = min(rates), max(rates), find_knee(study, rates)
     turn = knee if knee is not None and low < knee else top
-    start, end = (
-        write_repeats(study, FULL_LOAD, n, digits) for n in (low, turn)
-    )
+    start, end = (write_rate(study, n) for n in (low, turn))
     text = (
-        f"At full load all requests together get {start} tokens/s with {low} at once "
+        f"At full load all requests together get {start} with {low} at once "
         f"and {end} with {turn}"
     )
     if turn == top:
@@ -147,20 +155,19 @@ def describe_best(study: Study) -> str:
     drift = find_drift(study)
     if drift and could_make(study, rates, best):
         return (
-            "At which level throughput is best cannot be told: the machine changed by "
+            "Where throughput is best cannot be told: the machine changed by "
             f"{percent(abs(drift.change))} between the first level and the same one at the end."
         )
-    shown = write_repeats(study, FULL_LOAD, best, digits)
-    rate = f"{shown} tokens/s{failures_at(study, best)}"
+    rate = f"{write_rate(study, best)}{failures_at(study, best)}"
     plateau = describe_plateau(study, rates)
-    text = f"Throughput is best with {best} at once ({rate}){plateau}."
+    text = f"Throughput is best with {best} at once: {rate}{plateau}."
     sound = {
         n: rate for n, rate in rates.items() if not failures_at(study, n)
     }
     if sound and best not in sound:
         best = best_level(sound)
-        rate = f"{write_repeats(study, FULL_LOAD, best, digits)} tokens/s"
-        text += f" Of the levels without failures it is best with {best} ({rate})."
+        rate = write_rate(study, best)
+        text += f" Of the levels without failures it is best with {best}: {rate}."
     return text
 
 
@@ -197,7 +204,7 @@ def describe_plateau(study: Study, rates: ByConcurrency) -> str:
     near = percent(1 - NEAR_BEST_RATIO)
     later = [rate / rates[best] for n, rate in rates.items() if n > first]
     if min(later) >= NEAR_BEST_RATIO:
-        return f" and within {near} of that from {first} on"
+        return f"; from {first} on it is within {near} of that"
     return (
         f"; {first} come within {near} of that, "
         f"and more get {span(later, percent)} of it"

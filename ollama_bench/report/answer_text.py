@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from ollama_bench.terminal.output import clean, shorten
 
 SIMULATED = "SIMULATED: not a measurement of a real machine"
 INDENT = "  "
+BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:s|ms|W|%|J/token|tokens/s)\b|%)")
 
 
 class Line(NamedTuple):
@@ -45,7 +47,7 @@ def format_answer(answer: Answer, width: int) -> list[Line]:
     for name, value in answer.figures:
         texts = wrap(f"{name:<7}{value}", width, INDENT * 2, " " * 11)
         lines += [Line(text, True) for text in texts]
-    return [*lines, Line("", False)] if lines else []
+    return lines
 
 
 def format_curve(study: Study, width: int) -> list[str]:
@@ -66,12 +68,13 @@ def format_curve(study: Study, width: int) -> list[str]:
 def wrap(
     text: str, width: int, indent: str, hanging: str | None = None
 ) -> list[str]:
-    """Break between words; lines after the first stand below the first one's text."""
-    return textwrap.wrap(
-        clean(text),
+    """Break between words, not before a unit; hanging is the indent of all lines but the first."""
+    lines = textwrap.wrap(
+        BEFORE_UNIT.sub("\u00a0", clean(text)),
         width - 1,
         initial_indent=indent,
         subsequent_indent=indent if hanging is None else hanging,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("\u00a0", " ") for line in lines]

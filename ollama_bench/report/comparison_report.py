@@ -147,9 +147,9 @@ def describe_need(change: Change) -> str:
     what, size = COMPARED[change.metric], percent(ALIKE_RATIO)
     count = comparison.runs_needed(change)
     if count is None:
-        return f"Not even {comparison.MOST_RUNS} runs a side would show {size} in {what}."
+        return f"Not even {comparison.MOST_RUNS} runs a side would show {size} in '{what}'."
     return (
-        f"{count} runs a side would show {size} in {what} over all levels "
+        f"{count} runs a side would show {size} in '{what}' over all levels "
         f"({name_program('bench')} --label A ..., --label B ...). "
         "'seen from' is the least change that would have shown in 4 of 5 cases."
     )

@@ -40,6 +40,7 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     print_heading(study)
     for line in format_answer(verdict.answer, width):
         print(embolden(line.text) if line.is_bold else line.text)
+    print()
     print(format_heading(LEVEL_COLUMNS, width))
     for level in study.levels:
         print(format_level(level, width))

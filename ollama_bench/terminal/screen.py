@@ -176,6 +176,7 @@ class Console:
         is_shown = self.live and names == self._shown
         if not rows or (is_shown and len(models) == 1):
             return
+        self.say("")
         self._say_heading()
         for model, levels in itertools.groupby(
             ordered, lambda row: row["model"]

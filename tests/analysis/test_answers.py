@@ -198,3 +198,26 @@ def test_repeats_that_disagree_are_told_apart(results):
     )
     _, said = read(results, "UPDATE run SET source = 'import'")
     assert "in 1 of 2 measurements, none got 10 tokens/s" in said
+
+
+def test_a_level_in_which_all_failed_has_no_figures(results):
+    made_up_results.write(results, levels=(2,), slots=4)
+    study, said = read(
+        results,
+        "UPDATE request SET status = 'reset', first_text_ns = NULL, "
+        "last_text_ns = NULL, output_tokens = NULL",
+    )
+    assert "Not even 2 at once get" in said and "2 of 2 failed" in said
+    assert "With 2 at once (no request completed)" in said
+    assert "requests/s" not in said and "each:" not in said
+
+
+def test_the_figures_together_are_of_all_repeats(results):
+    made_up_results.write(results, levels=(4,), slots=4, rate=4 * 40.0)
+    made_up_results.write(
+        results, levels=(4,), slots=4, rate=4 * 80.0, started_unix=1.9e9
+    )
+    study, said = read(results, "UPDATE run SET source = 'import'")
+    rates = [level["output_tokens_per_s"] for level in study.levels]
+    assert rates[0] != rates[1]
+    assert f"all: {digits(sum(rates) / 2)} tokens/s, " in said

@@ -32,7 +32,7 @@ def test_no_difference_says_what_would_show_one(write, capsys):
     said = lines(write("after", levels=LEVELS, seed=3), capsys)
     text = " ".join(said)
     assert "No difference shown." in text
-    assert "runs a side would show 10 % in tokens/s all" in text
+    assert "runs a side would show 10 % in 'tokens/s all'" in text
     assert "9 %" not in text and "noise" not in text
 
 

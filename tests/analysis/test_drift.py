@@ -43,11 +43,13 @@ def test_no_knee_is_said_that_the_drift_could_make():
     hot, steady = controlled(32.0), controlled(39.8)
     assert "best with 8 at once" in describe_best(steady)
     assert describe_best(hot) == (
-        "At which level throughput is best cannot be told: the machine changed by 20 % "
+        "Where throughput is best cannot be told: the machine changed by 20 % "
         "between the first level and the same one at the end."
     )
-    assert "and 104 with 8; from there" in describe_throughput(steady)
-    assert describe_throughput(hot).endswith("and 100 with 32.")
+    assert "and 104 tokens/s with 8; from there" in describe_throughput(
+        steady
+    )
+    assert describe_throughput(hot).endswith("and 100 tokens/s with 32.")
     assert describe_law(hot) == ""
 
 

@@ -19,23 +19,23 @@ from tests.support.studies import THROUGHPUT, made_of
     [
         (
             THROUGHPUT["7b"],
-            "best with 38 at once (124 tokens/s); 16 come within 10 % of that, "
+            "best with 38 at once: 124 tokens/s; 16 come within 10 % of that, "
             "and more get 82 to 100 "
             "% of it.",
         ),
         (
             THROUGHPUT["1.5b"],
-            "best with 32 at once (299 tokens/s); 16 come within 10 % of that, "
+            "best with 32 at once: 299 tokens/s; 16 come within 10 % of that, "
             "and more get 83 to 100 "
             "% of it.",
         ),
         (
             {1: 40.0, 4: 80.0, 8: 95.0, 16: 100.0, 32: 93.0},
-            "best with 16 at once (100 tokens/s) and within 10 % of that from 8 on.",
+            "best with 16 at once: 100 tokens/s; from 8 on it is within 10 % of that.",
         ),
         (
             {1: 40.0, 4: 100.0, 8: 50.0},
-            "best with 4 at once (100 tokens/s).",
+            "best with 4 at once: 100 tokens/s.",
         ),
     ],
 )
@@ -51,20 +51,22 @@ def test_a_best_level_with_failures_is_named_with_them():
     )
     assert (
         said
-        == "Throughput is best with 48 at once (308 tokens/s, 9 of 48 failed) "
-        "and within 10 % of that from 19 on. "
-        "Of the levels without failures it is best with 19 (305 tokens/s)."
+        == "Throughput is best with 48 at once: 308 tokens/s, 9 of 48 failed; "
+        "from 19 on it is within 10 % of that. "
+        "Of the levels without failures it is best with 19: 305 tokens/s."
     )
 
 
 def test_the_throughput_is_told_up_to_where_it_turns():
     assert describe_throughput(made_of(THROUGHPUT["7b"])) == (
-        "At full load all requests together get 50.9 tokens/s with 1 at once and 115 with 16; "
+        "At full load all requests together get 50.9 tokens/s with 1 at once "
+        "and 115 tokens/s with 16; "
         "from there to 256 at once it is 103 to 124."
     )
     assert (
         describe_throughput(made_of({1: 40.0, 2: 80.0}))
-        == "At full load all requests together get 40 tokens/s with 1 at once and 80 with 2."
+        == "At full load all requests together get 40 tokens/s with 1 at once "
+        "and 80 tokens/s with 2."
     )
 
 
@@ -141,8 +143,8 @@ def repeated(rates):
 def test_the_spread_of_repeats_is_told_with_a_mean():
     """20, 2 and 20 are not 14."""
     said = describe_throughput(repeated((20.0, 2.0, 20.0)))
-    assert "and 14 (2 to 20, 3 repeats) with 4." in said
-    assert "get 50 (3 repeats) tokens/s with 1" in said
+    assert "and 14 tokens/s (2 to 20, 3 repeats) with 4." in said
+    assert "get 50 tokens/s (3 repeats) with 1" in said
 
 
 def test_the_order_of_the_levels_is_told():
