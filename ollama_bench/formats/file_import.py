@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ollama_bench.formats import guidellm_import, vllm_import
@@ -67,7 +68,10 @@ def import_files(
 
 def read_runs(file: Path, label: str) -> list[MeasuredRun]:
     """Return the runs that a file tells. Raises ImportFileError, OSError."""
-    found = [read_run(file, record, label) for record in read_records(file)]
+    found = [
+        replace(read_run(file, record, label), key=f"json {digest}")
+        for record, digest in read_records(file)
+    ]
     if not found:
         raise ImportFileError(f"{file} is empty")
     return found

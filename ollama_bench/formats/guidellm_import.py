@@ -17,7 +17,6 @@ from ollama_bench.formats.measured import (
     MeasuredRequest,
     MeasuredRun,
     classify,
-    make_key,
     peak_in_flight,
 )
 
@@ -61,7 +60,6 @@ def read(record: Record, label: str) -> MeasuredRun:
         tool=f"{TOOL} {version or ''}".strip(),
         model=backend.short_text("model") or "unknown",
         label=label,
-        key=make_key(TOOL, record),
         started_unix=zero_s,
         zero_s=zero_s,
         levels=levels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -23,32 +24,39 @@ class ImportFileError(Exception):
     """A file cannot be imported; str() is one line for the user."""
 
 
-def read_records(path: Path) -> list[Record]:
-    """Return the objects of a file: one, or one a line. Raises ImportFileError, OSError."""
+def read_records(path: Path) -> list[tuple[Record, str]]:
+    """Return the objects of a file, one or one a line, each with a digest of its text.
+
+    Raises ImportFileError, OSError.
+    """
     data = read_bytes(path)
     if data.count(b"[") + data.count(b"{") > MOST_BRACKETS:
         raise ImportFileError(
             f"{path} has more than {MOST_BRACKETS:,} lists: split it"
         )
-    texts = [data]
     try:
-        json.loads(data)
-    except ValueError as error:
-        if "Extra data" not in str(error):
+        return [parse(path, data)]
+    except json.JSONDecodeError as error:
+        if "Extra data" not in error.msg:
             refuse(path, error)
-        texts = [line for line in data.splitlines() if line.strip()]
-    except RecursionError as error:
+    try:
+        lines = [line for line in data.splitlines() if line.strip()]
+        return [parse(path, line) for line in lines]
+    except json.JSONDecodeError as error:
         refuse(path, error)
-    found = []
-    for text in texts:
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            refuse(path, error)
-        if not isinstance(record, dict):
-            raise ImportFileError(f"{path} is not a JSON object")
-        found.append(record)
-    return found
+
+
+def parse(path: Path, text: bytes) -> tuple[Record, str]:
+    """Return an object with its digest. Raises ImportFileError and json.JSONDecodeError."""
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        refuse(path, error)
+    if not isinstance(record, dict):
+        raise ImportFileError(f"{path} is not a JSON object")
+    return record, hashlib.sha256(text.strip()).hexdigest()[:32]
 
 
 def refuse(path: Path, error: Exception) -> NoReturn:

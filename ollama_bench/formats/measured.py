@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -80,7 +78,6 @@ class MeasuredRun:
     tool: str  # what measured it, with its version where told
     model: str
     label: str
-    key: str  # the same for the same content, wherever the file is
     started_unix: float  # seconds since 1970 of the instant zero_s
     zero_s: float
     levels: list[MeasuredLevel]
@@ -90,6 +87,8 @@ class MeasuredRun:
     server_version: str | None = None
     quantization: str | None = None
     is_simulated: bool = False
+    # the same for the same content, wherever the file is
+    key: str = ""
     left_out: list[str] = field(default_factory=list)
 
 
@@ -125,12 +124,6 @@ def check_order(
         raise ImportFileError(
             f"the instants of a {name} are years apart: {known}"
         )
-
-
-def make_key(tool: str, content: object) -> str:
-    """Return the same text for the same content."""
-    text = json.dumps(content, sort_keys=True)
-    return f"{tool} {hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def classify(error: str) -> str:

@@ -24,7 +24,6 @@ from ollama_bench.formats.measured import (
     MeasuredRequest,
     MeasuredRun,
     classify,
-    make_key,
     peak_in_flight,
 )
 
@@ -80,7 +79,6 @@ def read(record: Record, label: str) -> MeasuredRun:
         tool=tool,
         model=fields.short_text("model_id") or "unknown",
         label=fields.short_text("label") or label,
-        key=make_key(TOOL, record),
         started_unix=find_end_unix(fields) - duration_s,
         zero_s=started_s,
         levels=[level],
@@ -150,12 +148,11 @@ def read_request(
     if queue_s is not None and sent_s is not None:
         due_s = sent_s - queue_s
     if said is not None or not ttft_s or sent_s is None:
-        said = (said or "no chunk")[:MOST_ERROR]
         return MeasuredRequest(
-            status=classify(said),
+            status=classify(said) if said else "empty",
             sent_s=sent_s,
             due_s=due_s,
-            error=said,
+            error=(said or "no chunk")[:MOST_ERROR],
             prompt_tokens=as_count(prompt, "input_lens"),
         )
     chunks_s = list(accumulate(read_gaps(gaps), initial=sent_s + ttft_s))

@@ -61,9 +61,9 @@ def parse_args(argv: list[str] | None) -> Settings:
         parser.error(
             "--compare takes its runs as A and B, and at most one MODEL"
         )
-    if arguments.compare and arguments.format:
+    if arguments.compare and (arguments.format or arguments.export):
         parser.error(
-            "--format prints the level table, which --compare does not have"
+            "--compare has no table of levels for --format or --export"
         )
     if arguments.export and arguments.export[0] not in FORMS:
         parser.error(

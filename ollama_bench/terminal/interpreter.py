@@ -20,6 +20,7 @@ PACKAGES = [
     "altair",
     "vl_convert",
     "uvicorn",
+    "yaml",
     *(["tomli"] if sys.version_info < (3, 11) else []),
 ]
 

@@ -177,6 +177,14 @@ def test_of_an_open_load_the_wait_counts_from_when_it_was_due(
     assert [row["ttft_s"] for row in found] == pytest.approx([0.75, 0.25])
 
 
+def test_without_a_chunk_and_without_an_error_a_request_is_empty(
+    tmp_path, database
+):
+    import_file(tmp_path, make_vllm(errors=["", "", ""]), database)
+    found = rows(database, "SELECT status FROM request WHERE number = 3")
+    assert found == [{"status": "empty"}]
+
+
 def test_a_line_each_is_a_run_each(tmp_path, database):
     """As --append-result writes them."""
     lines = [json.dumps(make_vllm(duration=s)) for s in (4.0, 5.0)]

@@ -146,10 +146,13 @@ def test_no_chart_is_drawn(results, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_comparison_has_no_such_table(results, capsys):
+@pytest.mark.parametrize(
+    "asked", [["--format", "json"], ["--export", "vllm", "."]]
+)
+def test_a_comparison_has_no_such_table(results, capsys, asked):
     with pytest.raises(SystemExit) as caught:
-        show(capsys, results, "json", "--compare", "1", "1")
+        analyze.main(["--db", str(results), "--compare", "1", "1", *asked])
     assert caught.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "analyze.py: error: --format prints the level table, which --compare does not have"
+        "analyze.py: error: --compare has no table of levels for --format or --export"
     )
