@@ -32,7 +32,7 @@ audit:  # needs pypi.org: what is known against the pinned packages
 	.venv/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 doctor: .venv/installed  # what to paste where you ask for help
-	@$(BIN)/python -m ollama_bench.monitor.doctor
+	@$(BIN)/python -m ollama_bench.doctor
 
 docs: .venv/installed
 	$(BIN)/python tools/describe.py

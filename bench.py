@@ -56,7 +56,7 @@ from ollama_bench.privilege.variables import (
 from ollama_bench.report import run_outcome
 from ollama_bench.run import demo, notices, selfcheck, system_limits
 from ollama_bench.run.bench_run import BenchRun
-from ollama_bench.run.error import RunError
+from ollama_bench.run.error import OtherRunError, RunError
 from ollama_bench.run.finding import settle_server
 from ollama_bench.run.model_names import settle_models
 from ollama_bench.run.opening import open_run
@@ -64,11 +64,8 @@ from ollama_bench.run.server import ServerError, make_servers
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
 from ollama_bench.terminal.interrupt import on_interrupt
-from ollama_bench.terminal.screen import Console
+from ollama_bench.terminal.screen import SAVING, Console
 
-SAVING = (
-    "\ninterrupted: saving what is finished (Ctrl-C again leaves at once)\n"
-)
 ERRORS = (
     RunError,
     ServerError,
@@ -94,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         return bench(settings, helper, dropped)
     except ERRORS as error:
         print(clean(f"{name_program('bench')}: {error}"), file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, OtherRunError) else 1
     except conditions.ConditionError as error:
         print(
             f"{name_program('bench')}: --fail-if {error}", file=sys.stderr
@@ -115,7 +112,10 @@ def bench(
     """Measure a whole run and return the exit code."""
     with contextlib.ExitStack() as stack:
         screen = stack.enter_context(Console(settings.output.plain))
-        interrupt = stack.enter_context(on_interrupt(SAVING))
+        # a live screen says it itself: a line written into it would stay
+        message = "" if screen.live else f"\n{SAVING}\n"
+        interrupt = stack.enter_context(on_interrupt(message))
+        screen.interrupt = interrupt
         screen.on_left = interrupt.trigger
         notices.warn_of_settings(settings, helper, screen)
         prepare_system(settings)

@@ -28,6 +28,7 @@ HELP = """ollama-bench: how many people a local language model can serve, how fa
   ollama-bench 1,2,4,19         measure that many requests at once (ollama-bench bench --help)
   ollama-bench --demo           measure a simulated server
   ollama-bench analyze          the answer, charts and a page
+  ollama-bench doctor           check this machine and its servers
   ollama-bench monitor          only watch the server and its power
   ollama-bench simulate         start the simulated server
   ollama-bench import FOLDER    read the original study's CSV files
@@ -39,6 +40,7 @@ Each word takes --help. Results are kept in results.db in the current folder.
 """
 DOORS = {"analyze": "analyze", "monitor": "monitor"}
 COMMANDS = {
+    "doctor": "ollama_bench.doctor.__main__",
     "simulate": "ollama_bench.simulator.__main__",
     "import": "ollama_bench.study_csv.__main__",
     "export": "ollama_bench.study_csv.export_command",

@@ -153,16 +153,19 @@ class ArrivalQueue:
         """Admit nothing more."""
         self.next_due_s = None
 
-    def clear(self) -> int:
-        """Cancel all that has not left and admit nothing more; return how many there were."""
+    def clear(self, why: str = NOT_NEEDED) -> int:
+        """Cancel all that has not left and admit nothing more; return how many there were.
+
+        why: for those that the observer has been told of; nobody asks for the others.
+        """
         arrivals = list(self._admitted.values())
         self.end()
         self._undecided.clear()
         self._admitted.clear()
         self._ready.clear()
         for arrival in arrivals:
-            if arrival.flight is not None:
-                arrival.flight.cancel(NOT_NEEDED)
+            if flight := arrival.flight:
+                flight.cancel(why if flight.is_told else NOT_NEEDED)
         return len(arrivals)
 
     def take_unsent(

@@ -162,7 +162,11 @@ class Conductor:
         return started_ns
 
     def _must_close(self) -> bool:
-        is_over = self._dispatcher.is_time_over(time.perf_counter_ns())
+        now_ns = time.perf_counter_ns()
+        deadline_ns = self._watchdog.deadline_ns
+        if deadline_ns is not None and now_ns >= deadline_ns:
+            return True
+        is_over = self._dispatcher.is_time_over(now_ns)
         return is_over and not self._dispatcher.is_closing
 
     def _tick(self) -> None:
@@ -175,6 +179,8 @@ class Conductor:
         """Return when there is something to do, unless an event comes before."""
         early_s = EARLY_S if self._spec.is_open else 0.0
         wake_s = next_tick_s
+        if (deadline_ns := self._watchdog.deadline_ns) is not None:
+            wake_s = min(wake_s, deadline_ns / 1e9)
         if not self._dispatcher.is_closing:
             for due_s in self._find_due_s(started_s):
                 wake_s = min(wake_s, started_s + due_s)
@@ -259,7 +265,7 @@ class Conductor:
             with contextlib.suppress(ValueError):
                 self._result.exchanges.remove(flight)
         if flight.intended_ns is None:  # it was never sent
-            if flight.cancelled == NOT_NEEDED:
+            if flight.cancelled == NOT_NEEDED and not flight.is_told:
                 return
             self._complete_unsent(outcome, flight)
         if self._spec.is_burst:

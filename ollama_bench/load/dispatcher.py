@@ -195,10 +195,13 @@ class Dispatcher:
                 due_s.append(undecided.due_s)
         return min(due_s, default=None)
 
-    def close(self, due_by_ns: int | None = None) -> None:
+    def close(
+        self, due_by_ns: int | None = None, why: str = NOT_NEEDED
+    ) -> None:
         """Send nothing more: nothing is admitted, and what was ready is cancelled.
 
         What an open loop had due by then, without ``due_by_ns`` by now, was never sent.
+        ``why`` is said of requests that the observer was told of.
         """
         with self._gate:
             if self._is_closing:
@@ -206,7 +209,7 @@ class Dispatcher:
             self._is_closing = True
             if self._is_open:
                 self._keep_unsent(due_by_ns or time.perf_counter_ns())
-            self._promised -= self._arrivals.clear()
+            self._promised -= self._arrivals.clear(why)
 
     def _keep_unsent(self, due_by_ns: int) -> None:
         """Keep the requests that were due and not sent.

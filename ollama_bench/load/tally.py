@@ -71,6 +71,7 @@ class Tally:
     def __init__(self) -> None:
         self.ended = 0
         self.completed = 0
+        self.tokens = 0  # of all replies
         # last chunk, or last end of a request without any
         self.last_ns: int | None = None
         self.first_end_ns: int | None = None  # of a completed request
@@ -90,6 +91,7 @@ class Tally:
         overlap one say nothing about the server and are left out.
         """
         self.ended += 1
+        self.tokens += outcome.output_tokens
         self._note_last_instant(outcome)
         self._read_lags.extend(outcome.read_lags_ns)
         if outcome.sent_ns is None:

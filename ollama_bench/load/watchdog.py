@@ -9,6 +9,9 @@ from ollama_bench.load.heartbeat import Heartbeat
 from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
 
+# why requests are cancelled after Ctrl-C
+INTERRUPTED = "interrupted"
+
 
 class Watchdog:
     """Looks at a level now and then; only the conductor's thread calls it."""
@@ -28,6 +31,18 @@ class Watchdog:
         self._dispatcher = dispatcher
         self._heartbeat = heartbeat
         self._looked_ns: int | None = None  # when nobody had interrupted
+        self._is_past_deadline = False
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """The instant at which all is to be cut; None without one, and once that is done."""
+        deadline_s, started_ns = (
+            self._limits.deadline_s,
+            self._result.started_ns,
+        )
+        if not deadline_s or started_ns is None or self._is_past_deadline:
+            return None
+        return started_ns + int(deadline_s * 1e9)
 
     def look(self, now_ns: int) -> None:
         """Stop sending when the time is over, and cut what is to be cut.
@@ -40,13 +55,17 @@ class Watchdog:
         if self._interrupt.is_set():
             # what came due after Ctrl-C was not to be sent
             self._dispatcher.close(
-                self._looked_ns or self._result.started_ns
+                self._looked_ns or self._result.started_ns, INTERRUPTED
             )
-            self.cut_all("interrupted")
+            self.cut_all(INTERRUPTED)
             return
         self._looked_ns = now_ns
-        if reason := self._find_reason_to_cut_all(now_ns):
-            self._dispatcher.close()
+        deadline_ns = self.deadline_ns
+        if deadline_ns is not None and now_ns >= deadline_ns:
+            self._is_past_deadline = True
+        if self._is_past_deadline:
+            reason = f"deadline of {self._limits.deadline_s:g} s"
+            self._dispatcher.close(why=reason)
             self.cut_all(reason)
             return
         if self._dispatcher.is_time_over(now_ns):
@@ -69,13 +88,6 @@ class Watchdog:
             )
         if reader.failure is not None:
             raise reader.failure
-
-    def _find_reason_to_cut_all(self, now_ns: int) -> str | None:
-        deadline_s = self._limits.deadline_s
-        passed_s = (now_ns - (self._result.started_ns or now_ns)) / 1e9
-        if deadline_s and passed_s > deadline_s:
-            return f"deadline of {deadline_s:g} s"
-        return None
 
     def _cut_stalled(self, now_ns: int, stall_s: float) -> None:
         """Cut streams that have begun and are silent, and those that only wait when all are silent.

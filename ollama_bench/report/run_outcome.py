@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,14 @@ from ollama_bench.report.answer_text import (
     format_name,
 )
 from ollama_bench.report.terminal_report import print_verdict
+from ollama_bench.run.plan import count_levels, plan_levels
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import (
     join_arguments,
     name_command,
+    name_resuming_command,
     quote_path,
 )
 from ollama_bench.terminal.rows import (
@@ -63,6 +65,13 @@ STEADY = "SELECT * FROM steady_summary WHERE level_id = ?"
 CACHE_EFFECT = """
 SELECT * FROM cache_effect WHERE run_id = ? AND NOT EXISTS (
   SELECT 1 FROM level WHERE id IN (cold_level_id, warm_level_id) AND slept_s > 0)"""
+KEPT = """
+SELECT count(DISTINCT CASE
+    WHEN level.status = 'finished' AND NOT coalesce(is_control, 0)
+    THEN level.id END) AS levels,
+  count(request.id) AS requests
+FROM level LEFT JOIN request ON level_id = level.id AND sent_ns IS NOT NULL
+WHERE run_id = ?"""
 HOSTS = """
 SELECT * FROM host_summary WHERE run_id = ?
   AND level_id NOT IN (SELECT id FROM level WHERE is_control = 1)"""
@@ -89,6 +98,7 @@ def show_level(
     screen.level_finished(level)
     show_failures(record, level_id, screen, servers)
     show_cuts(level, screen)
+    show_never_begun(settings, level, screen)
     show_waits(level, screen)
     if settings.judging.steady:
         for row in record.rows(STEADY, [level_id]):
@@ -142,6 +152,20 @@ def show_cuts(level: Row, screen: Console) -> None:
         screen.warn(
             f"{INDENT}{count(level['replies_cut'], 'reply')} ended at the end of the context; "
             "not counted as served"
+        )
+
+
+def show_never_begun(
+    settings: Settings, level: Row, screen: Console
+) -> None:
+    """Show how many requests of a closed loop the deadline has left out."""
+    load = settings.load
+    if load.kind != "closed" or not load.requests or not load.deadline_s:
+        return
+    if (missing := load.requests - level["requests"]) > 0:
+        screen.warn(
+            f"{INDENT}{missing} of {load.requests} requests were never begun:"
+            f" the deadline of {load.deadline_s:g} s came first"
         )
 
 
@@ -200,7 +224,14 @@ def show(
         )
     if not is_judged:
         show_caveats(found, screen)
-    screen.say(describe_next(path, record.id, status, bool(found)))
+    if status == "interrupted":
+        screen.say(describe_kept(settings, record))
+    commands: dict[str, str] = {}
+    if found:
+        commands[name_analysis(path, record.id, status)] = (
+            "all sentences, charts and a page"
+        )
+    screen.say(describe_next(path, record.id, commands))
     if sharper:
         screen.say(describe_sharper(settings, sharper))
 
@@ -229,6 +260,21 @@ def describe_misses(row: Row) -> str:
     return f", no hits: {warm:.0%} of the prompt tokens came from it"
 
 
+def describe_kept(settings: Settings, record: RunRecord) -> str:
+    """Return what an interrupted run has kept, and what to type to go on with it."""
+    kept = record.rows(KEPT, [record.id])[0]
+    levels = count(kept["levels"], "level")
+    is_quick = settings.load.budget_s is not None
+    if not (settings.judging.find_capacity or is_quick):
+        planned = count_levels(plan_levels(settings))
+        levels = f"{kept['levels']} of {count(planned, 'level')}"
+    requests = count(kept["requests"], "request")
+    text = f"\ninterrupted; kept: {levels}, {requests}."
+    if is_quick:  # it is not resumed
+        return text
+    return f"{text} To go on:\n  {name_resuming_command()}"
+
+
 def describe_sharper(settings: Settings, levels: str) -> str:
     """Return what to type to measure these levels as this run was told to, only longer."""
     left, kept = list(settings.words), []
@@ -248,24 +294,24 @@ def describe_sharper(settings: Settings, levels: str) -> str:
     )
 
 
-def describe_next(
-    path: str, run_id: int, status: str, has_answer: bool
-) -> str:
-    """Return what to type next; an answer is offered where there is one."""
-    file = quote_path(path)
-    options = "" if path == "results.db" else f" --db {file}"
+def name_analysis(path: str, run_id: int, status: str) -> str:
+    """Return the command that tells all of a run."""
+    options = "" if path == "results.db" else f" --db {quote_path(path)}"
     if status != "finished":  # by default analyze.py takes a finished run
         options += f" --run {run_id}"
-    answer = ""
-    if has_answer:
-        answer = (
-            f"  {name_command('analyze')}{options}     "
-            "all sentences, charts and a page\n"
-        )
-    return (
-        f"\nrun {run_id} is in {path}. Next:\n"
-        f"{answer}  datasette {file}     browse the raw data"
-    )
+    return f"{name_command('analyze')}{options}"
+
+
+def describe_next(
+    path: str, run_id: int, commands: Mapping[str, str]
+) -> str:
+    """Return what to type next: these commands, with what each does, and what suits every run."""
+    offered = {
+        **commands,
+        f"datasette {quote_path(path)}": "browse the raw data",
+    }
+    lines = [f"  {command}     {use}" for command, use in offered.items()]
+    return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
 
 
 def judge(settings: Settings, run_id: int) -> int:

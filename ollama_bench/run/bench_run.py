@@ -178,7 +178,7 @@ class BenchRun:
         if idle_s := self.settings.load.idle_s:
             self.screen.say(f"idle baseline, {idle_s:g} s ...")
             start_ns = self.record.now_ns()
-            self.interrupt.wait(idle_s)
+            self.screen.count_down("idle", idle_s, self.interrupt)
             self.record.update(
                 {
                     "idle_start_ns": start_ns,
@@ -219,9 +219,10 @@ class BenchRun:
                 self.measure_quick(runner, model, budget_s)
             return
         missing = missing_levels(self.settings, self.done)
-        for title, level in titles(missing):
+        for place, (title, level) in enumerate(titles(missing), 1):
             if self.interrupt.is_set():
                 return
+            runner.expect(missing[place:])
             self.measure_level(runner, level, title)
 
     def measure_level(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
-from ollama_bench.inputs.settings import Settings
+from ollama_bench.inputs.settings import LoadSettings, Settings
 from ollama_bench.load import load
 from ollama_bench.load.attempt import Limits
 from ollama_bench.monitor.monitor import Monitor
+from ollama_bench.protocols.json_values import read_count
+from ollama_bench.run.forecast import Forecast, read_measured
 from ollama_bench.run.level_recorder import LevelRecorder
 from ollama_bench.run.plan import Level
 from ollama_bench.run.record import RunRecord
@@ -18,6 +21,8 @@ from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport.lines import Lines
 
+# model options that end a reply
+CEILINGS = ("num_predict", "max_tokens", "max_completion_tokens")
 FINISHED = """
 SELECT DISTINCT model, concurrency, repeat, cache, coalesce(is_control, 0) AS is_control
 FROM level
@@ -70,8 +75,14 @@ class LevelRunner:
         self._order = PromptOrder(settings.request, settings.load.seed)
         self._limits = load_limits(settings)
         self._has_measured = False
+        # the levels after the next one; None: not known
+        self._rest: Sequence[Level] | None = None
         # every level has completed at least one request, those of a resumed run too
         self.all_completed_one = not record.rows(UNANSWERED, [record.id])
+
+    def expect(self, rest: Sequence[Level]) -> None:
+        """Say which levels follow the next one: the time left counts them."""
+        self._rest = rest
 
     def measure(
         self, level: Level, title: str, deadline_s: float | None = None
@@ -86,16 +97,37 @@ class LevelRunner:
         if level.cache == "warm":
             self._fill_cache(level, source)
         if self._has_measured or level.cache == "warm":
-            self._interrupt.wait(self._settings.load.cooldown_s)
+            self._screen.count_down(
+                f"cooldown before {title}, {level.concurrency} at once",
+                self._settings.load.cooldown_s,
+                self._interrupt,
+            )
         self._has_measured = True
         if self._interrupt.is_set():
             return None
         self._targets.wait_for(level.model, self._settings.load.warmup)
-        self._screen.level_started(self._heading(level, title))
-        limits = self._limits
+        limits, ends = self._limits, self._settings.load
         if deadline_s is not None:
             limits = replace(limits, deadline_s=deadline_s)
+            ends = replace(ends, deadline_s=deadline_s)
+        self._screen.level_started(
+            self._heading(level, title), self._look_ahead(level, ends)
+        )
         return self._send(level, source, limits)
+
+    def _look_ahead(self, level: Level, ends: LoadSettings) -> Forecast:
+        request = self._settings.request
+        ceilings = [request.tokens]
+        for name in CEILINGS:
+            ceilings.append(read_count(request.model_options.get(name)))
+        return Forecast(
+            ends,
+            level,
+            read_measured(self._record),
+            self._rest,
+            min(filter(None, ceilings), default=None),
+            self._targets.warmup_tokens.get(level.model),
+        )
 
     def _heading(self, level: Level, title: str) -> str:
         repeat, extra = self._settings.load.repeat, ""

@@ -14,7 +14,11 @@ from typing import Any
 from ollama_bench.inputs import objectives, prompts
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.protocols.text import one_line
-from ollama_bench.run.error import RunError
+from ollama_bench.run.differences import (
+    describe_difference,
+    read_arguments,
+)
+from ollama_bench.run.error import OtherRunError, RunError
 from ollama_bench.run.record import Row, RunRecord, read_rows
 from ollama_bench.run.server import Server
 from ollama_bench.storage.connection import DEAD_AFTER_S
@@ -38,6 +42,10 @@ WHERE source = 'bench' AND arguments = ? AND (
     GROUP BY model, concurrency, repeat, cache, is_control HAVING min(coalesce(slept_s, 0)) > 0))
 ORDER BY id DESC LIMIT 1"""
 
+NEWEST = """
+SELECT id, status, arguments FROM run
+WHERE source = 'bench' ORDER BY id DESC LIMIT 1"""
+
 Say = Callable[[str], None]
 
 
@@ -53,7 +61,7 @@ class OpenedRun:
 def open_run(
     settings: Settings, servers: Sequence[Server], writer: Writer, say: Say
 ) -> OpenedRun:
-    """Return the run to measure into. Raises RunError, ResultsError."""
+    """Return the run to measure into. Raises RunError, OtherRunError, ResultsError."""
     arguments = json.dumps(stored_arguments(settings))
     found = None
     if settings.output.resume and settings.load.budget_s is not None:
@@ -61,6 +69,7 @@ def open_run(
     elif settings.output.resume:
         found = Resuming(settings.output.db, arguments, say).find()
         if found is None:
+            refuse_another(settings.output.db, arguments)
             say(
                 "no interrupted run of these options to resume; starting a new one"
             )
@@ -180,6 +189,21 @@ class Resuming:
     def _newest(self) -> Row | None:
         rows = read_rows(self._path, RESUMABLE, [self._arguments])
         return rows[0] if rows else None
+
+
+def refuse_another(path: str, arguments: str) -> None:
+    """Raise OtherRunError if the newest run was interrupted: it must be meant, but differs."""
+    for row in read_rows(path, NEWEST):
+        was = row["arguments"]
+        if read_arguments(was).get("budget") is not None:
+            return  # a run without LEVELS is not resumed
+        difference = describe_difference(was, arguments)
+        if row["status"] == "interrupted" and difference:
+            text = (
+                f"run {row['id']} was measured {difference}:"
+                " resume it as it was, or start a new run without --resume"
+            )
+            raise OtherRunError(one_line(text))
 
 
 def refuse_changed_targets(

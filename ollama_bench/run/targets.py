@@ -25,6 +25,7 @@ from ollama_bench.run.error import RunError
 from ollama_bench.run.model_names import ReplyNames
 from ollama_bench.run.record import RunRecord
 from ollama_bench.run.server import Server
+from ollama_bench.terminal.figures import format_clock
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport.lines import Lines
@@ -66,6 +67,20 @@ class TargetFacts:
     calibration: Calibration | None = None
 
 
+class Waiting(load.Observer):
+    """Shows how long a request takes that is not counted: a model may load for a minute."""
+
+    def __init__(self, screen: Console, model: str) -> None:
+        self._screen, self._model = screen, model
+        self._began_s = time.monotonic()
+
+    def tick(self, level: load.LevelResult) -> None:
+        passed = format_clock(time.monotonic() - self._began_s)
+        self._screen.show_progress(
+            f"waiting for {self._model}: {passed} so far"
+        )
+
+
 class Targets:
     """The servers of a run, with a row of the table target for each model on each of them."""
 
@@ -94,6 +109,8 @@ class Targets:
         self._lost: set[str] = set()  # servers that did not come back
         # targets measured before --resume: their rows stay as they are
         self._measured: set[int] = set()
+        # of the last reply that loaded a model
+        self.warmup_tokens: dict[str, int] = {}
         self._remember()
 
     def _remember(self) -> None:
@@ -153,11 +170,14 @@ class Targets:
                 where = f" at {server.url}" if len(self.servers) > 1 else ""
                 self._screen.say(f"warming up {model}{where} ...")
             self._warm_once(server, model)
+        self._screen.end_progress()
 
     def _warm_once(self, server: Server, model: str) -> None:
         prompt = f"{unique_prefix()} {self._request.prompt}"
         tokens = min(self._request.tokens or WARMUP_TOKENS, WARMUP_TOKENS)
         outcome = self._ask(server, model, prompt, tokens)
+        if outcome is not None:
+            self.warmup_tokens[model] = outcome.output_tokens
         if outcome and (rate := outcome.tokens_per_s):
             # the fastest: what disturbs makes one slower
             known = self.tokens_per_s.get(model, 0.0)
@@ -184,7 +204,7 @@ class Targets:
         burst = load.Burst(
             [task], self._limits, self._interrupt, self._lines
         )
-        burst.run()
+        burst.run(Waiting(self._screen, model))
         if not burst.outcomes:  # interrupted before it was sent
             return None
         outcome = burst.outcomes[0]

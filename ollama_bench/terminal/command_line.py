@@ -25,6 +25,7 @@ SCRIPTS = {
 }
 CLONE_COMMANDS = {
     **{word: f"python {script}" for word, script in SCRIPTS.items()},
+    "doctor": "python -m ollama_bench.doctor",
     "simulate": "python -m ollama_bench.simulator",
     "import": "python -m ollama_bench.study_csv",
     "export": "python -m ollama_bench export",
@@ -52,6 +53,15 @@ def name_this_command() -> str:
     if prefix is None:
         return join_arguments(["python", *sys.argv])
     return f"{prefix} {join_arguments(sys.argv[1:])}".rstrip()
+
+
+def name_resuming_command() -> str:
+    """Return the command line that goes on with the run of this process, as it must be typed."""
+    sudo = "sudo " if "SUDO_UID" in os.environ else ""
+    command = name_this_command()
+    if "--resume" not in sys.argv:
+        command += " --resume"
+    return sudo + command
 
 
 def find_prefix() -> str | None:

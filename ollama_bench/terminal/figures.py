@@ -26,6 +26,19 @@ def format_clock(value: float | None) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
+def format_about(seconds: float) -> str:
+    """Format an estimate of seconds: 8 s, 45 s, 3 min, 1 h 20 min."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 88:
+        return f"{5 * round(seconds / 5)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(5 * round(minutes / 5), 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
 def format_speed(value: float | None) -> str:
     """Format tokens per second."""
     return UNKNOWN if value is None else f"{value:.1f}"

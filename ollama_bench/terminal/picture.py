@@ -24,6 +24,8 @@ from ollama_bench.terminal.rows import (
 
 BAR_CELLS = 28
 LINES_AROUND_TABLE = 7  # the machine, the headings, the bar, what is above
+# a terminal shows ^C behind the last line; a line more would stay when all is removed
+CTRL_C_CELLS = 2
 LEAST_ROOM = 3  # lines of requests, however low the window
 
 REQUEST_COLUMNS: Columns = (
@@ -79,6 +81,8 @@ class Tally(Protocol):
 
     @property
     def ended(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
 
 
 class Level(Protocol):
@@ -120,13 +124,19 @@ class Size:
 
 
 def draw_picture(
-    level: Level, sample: Mapping[str, Any], heading: str, size: Size
+    level: Level,
+    sample: Mapping[str, Any],
+    heading: str,
+    size: Size,
+    left: str = "",
 ) -> str:
-    """Return the whole picture. sample: the machine now; heading: the level's own line."""
+    """Return the whole picture.
+
+    sample: the machine now; heading: the level's own line; left: how long it still takes.
+    """
     exchanges = level.exchanges
-    shown = choose_busiest(
-        exchanges, max(LEAST_ROOM, size.height - LINES_AROUND_TABLE)
-    )
+    room = size.height - LINES_AROUND_TABLE - bool(left)
+    shown = choose_busiest(exchanges, max(LEAST_ROOM, room))
     lines = [
         format_machine(sample, size.width),
         heading,
@@ -144,7 +154,11 @@ def draw_picture(
     hidden = len(exchanges) - len(shown)
     if hidden > 0:
         lines.append(f"{'...':>6} and {hidden} more")
-    lines.append(format_progress(level, count_requests(level), size.width))
+    width = size.width - CTRL_C_CELLS
+    progress = format_progress(level, count_requests(level), width)
+    lines.append(progress[:width])
+    if left:
+        lines.append(left)
     return "\n".join(line[: size.width] for line in lines)
 
 
@@ -162,6 +176,12 @@ def count_requests(level: Level) -> Counts:
     if not level.is_burst:
         ended += level.tally.ended
     return Counts(max(sent - streaming, 0), streaming, ended)
+
+
+def count_tokens(level: Level) -> int:
+    """Return about how many tokens have come so far: in flight, each read counts as one."""
+    tokens = sum(max(exchange.reads - 1, 0) for exchange in level.exchanges)
+    return tokens if level.is_burst else tokens + level.tally.tokens
 
 
 def choose_busiest(

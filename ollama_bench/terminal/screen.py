@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console as RichConsole
 from rich.live import Live
@@ -28,10 +29,12 @@ from rich.text import Text
 from ollama_bench.terminal import output
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.figures import format_clock
+from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.picture import (
     Level,
     Size,
     count_requests,
+    count_tokens,
     draw_picture,
     measure_elapsed,
 )
@@ -49,10 +52,26 @@ from ollama_bench.terminal.rows import (
 )
 
 DRAW_EVERY_S = 1.0
+# without a live screen nothing that goes on is silent for longer
+TELL_EVERY_S = 30.0
+LOOK_EVERY_S = 1.0  # for a reply without an end
 # a pause is at least this many times as long as the draw before it
 DRAW_BUDGET = 250
+SAVING = (
+    "interrupted: saving what is finished (Ctrl-C again leaves at once)"
+)
 # yellow is faint on a white terminal, blue on a black one
 WARNING_STYLE = "bold magenta"
+
+
+class Outlook(Protocol):
+    """What can be said of a level that runs."""
+
+    def describe_left(self, shown: Level) -> str:
+        """Return about how long it still takes; "" where it is not known."""
+
+    def find_long_reply(self, shown: Level) -> str:
+        """Return a warning where a reply does not end; "" where none is due."""
 
 
 class Console:
@@ -79,6 +98,11 @@ class Console:
         self._screen: Live | None = None
         self._heading = ""
         self._next_draw = 0.0
+        self._next_look = 0.0
+        self._outlook: Outlook | None = None
+        self.interrupt: Interrupt | None = None
+        self._has_told_interrupt = False
+        self._said_s = time.monotonic()
         # steps of streaming and ended that were told
         self._told: tuple[int, int] | None = None
         self._has_table = False
@@ -101,6 +125,7 @@ class Console:
 
     def say(self, text: str, style: str | None = None) -> None:
         """Show one line, above the live screen if there is one."""
+        self._said_s = time.monotonic()
         with self._showing():
             self._rich.print(Text(output.clean(text), style=style or ""))
             if not self.live:
@@ -125,8 +150,45 @@ class Console:
         """Show one line in the color of warnings."""
         self.say(text, WARNING_STYLE)
 
-    def level_started(self, heading: str) -> None:
+    def show_progress(self, text: str) -> None:
+        """Show what goes on, in place of what went on before, until ``end_progress``.
+
+        Without a live screen it is a line, and only where nothing was said for TELL_EVERY_S.
+        """
+        if not self.live:
+            if time.monotonic() - self._said_s >= TELL_EVERY_S:
+                self.say(f"  {text}")
+            return
+        if self._screen is None:
+            self._open_screen()
+        with self._showing():
+            shown = Text(output.clean(text), no_wrap=True, overflow="crop")
+            if self._screen is not None:
+                self._screen.update(shown, refresh=True)
+
+    def end_progress(self) -> None:
+        """Remove what ``show_progress`` has shown."""
+        self._close_screen()
+
+    def count_down(
+        self, text: str, seconds: float, interrupt: Interrupt
+    ) -> None:
+        """Wait for so many seconds or an interrupt, and show how many are left."""
+        until_s = time.monotonic() + seconds
+        while not interrupt.is_set():
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                break
+            self.show_progress(f"{text}: {math.ceil(left_s)} s left")
+            interrupt.wait(min(left_s, DRAW_EVERY_S))
+        self.end_progress()
+        self._tell_interrupt()
+
+    def level_started(
+        self, heading: str, outlook: Outlook | None = None
+    ) -> None:
         """Show the level's heading, and open the live screen on a terminal."""
+        self._outlook, self._next_look = outlook, 0.0
         self._heading, self._told, self._next_draw = (
             output.clean(heading),
             None,
@@ -135,11 +197,7 @@ class Console:
         if not self.live:
             self.say(heading)
             return
-        self._screen = Live(
-            console=self._rich, auto_refresh=False, transient=True
-        )
-        with self._showing():
-            self._screen.start()
+        self._open_screen()
 
     def level_finished(self, row: Row) -> None:
         """Show what a level gave: on a terminal its line of the table, after the heading."""
@@ -199,10 +257,13 @@ class Console:
 
     def draw(self, level: Level, sample: Mapping[str, Any]) -> None:
         """Draw if the budget allows; called four times a second at most."""
+        self._tell_interrupt()
+        began = time.monotonic()
+        if began >= self._next_look:
+            self._warn_of_long_reply(level)
         if not self.live:
             self._tell_changes(level)
             return
-        began = time.monotonic()
         if self._screen is None or began < self._next_draw:
             return
         with self._showing():
@@ -213,23 +274,60 @@ class Console:
         took = time.monotonic() - began
         self._next_draw = began + max(DRAW_EVERY_S, DRAW_BUDGET * took)
 
+    def _tell_interrupt(self) -> None:
+        """Say once, above a live screen, that an interrupt has come."""
+        is_new = self.interrupt is not None and self.interrupt.is_set()
+        if self.live and is_new and not self._has_told_interrupt:
+            self._has_told_interrupt = True
+            self.warn(SAVING)
+
     def _tell_changes(self, level: Level) -> None:
-        """Show a plain line when the requests that stream or have ended changed by a tenth."""
+        """Show a plain line when the requests that stream or have ended changed by a tenth.
+
+        And where nothing was said for TELL_EVERY_S.
+        """
         counts = count_requests(level)
         step = max(1, (level.planned or level.workers) // 10)
         told = (counts.streaming // step, counts.ended // step)
-        if told == self._told:
+        is_silent = time.monotonic() - self._said_s >= TELL_EVERY_S
+        if told == self._told and not is_silent:
             return
         self._told = told
-        self.say(
-            f"  {format_clock(measure_elapsed(level))}  {counts.waiting} waiting,"
-            f" {counts.streaming} streaming, {counts.ended} ended"
-        )
+        tokens = count_tokens(level)
+        parts = [
+            f"{counts.waiting} waiting",
+            f"{counts.streaming} streaming",
+            f"{counts.ended} ended",
+            f"{tokens:,} tokens" if tokens else "",
+            self._describe_left(level),
+        ]
+        text = ", ".join(filter(None, parts))
+        self.say(f"  {format_clock(measure_elapsed(level))}  {text}")
+
+    def _describe_left(self, level: Level) -> str:
+        return self._outlook.describe_left(level) if self._outlook else ""
+
+    def _warn_of_long_reply(self, level: Level) -> None:
+        """Warn once a level where a reply has no ceiling and does not end."""
+        if self._outlook is None:
+            return
+        began = time.monotonic()
+        warning = self._outlook.find_long_reply(level)
+        if warning:
+            self.warn(warning)
+            self._next_look = math.inf
+            return
+        took = time.monotonic() - began
+        self._next_look = began + max(LOOK_EVERY_S, DRAW_BUDGET * took)
 
     def _picture(self, level: Level, sample: Mapping[str, Any]) -> str:
         width, height = self._rich.size
         return draw_picture(
-            level, sample, self._heading, Size(width, height)
+            level,
+            sample,
+            self._heading,
+            Size(width, height),
+            self._describe_left(level),
         )
 
     def _say_heading(self) -> None:
@@ -240,6 +338,13 @@ class Console:
             format_level(row, self.width),
             "bold red" if row["errors"] else None,
         )
+
+    def _open_screen(self) -> None:
+        self._screen = Live(
+            console=self._rich, auto_refresh=False, transient=True
+        )
+        with self._showing():
+            self._screen.start()
 
     def _close_screen(self) -> None:
         if self._screen is not None:

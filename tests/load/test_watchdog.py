@@ -8,14 +8,21 @@ import time
 
 import pytest
 
-from ollama_bench.load import watchdog
+from ollama_bench.load import conductor, watchdog
 from ollama_bench.load.arrivals import poisson
 from ollama_bench.load.load import Load
 from ollama_bench.load.observer import Observer
 from ollama_bench.load.request import Limits, Task
 from ollama_bench.protocols.registry import PROTOCOLS
-from tests.load.levels import Seen, fire, fire_burst
-from tests.load.played_server import CHUNKED, LAST, LINE, Played, chunk
+from tests.load.levels import NEVER, Seen, fire, fire_burst
+from tests.load.played_server import (
+    ANSWER,
+    CHUNKED,
+    LAST,
+    LINE,
+    Played,
+    chunk,
+)
 
 # on a busy machine; a connection is given up after 10 s
 PROMPTLY_S = 8.0
@@ -209,3 +216,42 @@ def test_an_interrupt_ends_a_level_that_connects(unreachable, way):
     level = fire(unreachable, 4, interrupt=interrupt, **way)
     assert time.perf_counter() - began < PROMPTLY_S
     assert {o.status for o in level.seen} <= {"cancelled", "refused"}
+
+
+def test_the_deadline_does_not_wait_for_the_next_look(monkeypatch):
+    monkeypatch.setattr(conductor, "TICK_S", 20.0)
+    with Played([60.0]) as server:
+        level = fire(
+            server.url, 2, limits=Limits(stall_s=None, deadline_s=0.3)
+        )
+    assert [o.error for o in level.seen] == ["deadline of 0.3 s"] * 2
+    began_ns = level.started_ns
+    ended_s = [(o.ended_ns - began_ns) / 1e9 for o in level.seen]
+    assert min(ended_s) >= 0.3 and max(ended_s) < 5
+
+
+def test_requests_told_of_and_never_sent_have_an_end():
+    """Ctrl-C comes after they are ready and before the first byte leaves."""
+    interrupt = threading.Event()
+
+    class Interrupting(Seen):
+        def ready(self, tasks):
+            super().ready(tasks)
+            interrupt.set()
+
+    seen = Interrupting()
+    with Played(ANSWER) as server:
+        protocol = PROTOCOLS["ollama"]
+        level = Load(
+            lambda n: Task(n, protocol, server.url, {}),
+            NEVER,
+            3,
+            interrupt=interrupt,
+        )
+        level.run(seen)
+        assert server.requests == 0
+    assert sorted(o.task.number for o in seen.outcomes) == [1, 2, 3]
+    assert sorted(seen.ready_numbers) == [1, 2, 3]
+    for outcome in seen.outcomes:
+        assert (outcome.status, outcome.sent_ns) == ("cancelled", None)
+        assert outcome.error == "interrupted"

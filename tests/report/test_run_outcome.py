@@ -70,11 +70,15 @@ def settings(path, **judging):
         "steady": False,
         "report": False,
         "fail_if": (),
+        "find_capacity": True,
         "objectives": {"ttft": 10.0},
     }
     return types.SimpleNamespace(
         output=types.SimpleNamespace(db=str(path)),
         request=types.SimpleNamespace(cache="both"),
+        load=types.SimpleNamespace(
+            kind="closed", requests=None, deadline_s=None, budget_s=None
+        ),
         judging=types.SimpleNamespace(**{**defaults, **judging}),
     )
 
@@ -228,3 +232,32 @@ def test_a_report_that_cannot_be_written_is_one_line(
     with pytest.raises(ResultsError) as error:
         run_outcome.judge(settings(path, report=True), 1)
     assert "data" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "requests", "deadline_s", "shown"),
+    [
+        (
+            "closed",
+            100,
+            2.5,
+            [
+                "        60 of 100 requests were never begun:"
+                " the deadline of 2.5 s came first"
+            ],
+        ),
+        ("closed", 40, 2.5, []),
+        ("closed", 100, None, []),
+        ("open", 100, 2.5, []),
+    ],
+)
+def test_what_the_deadline_left_out_is_said(
+    kind, requests, deadline_s, shown
+):
+    screen = Screen()
+    asked = settings("results.db")
+    asked.load = types.SimpleNamespace(
+        kind=kind, requests=requests, deadline_s=deadline_s
+    )
+    run_outcome.show_never_begun(asked, {"requests": 40}, screen)
+    assert screen.said == shown

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -32,6 +33,9 @@ def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
         and "Traceback" not in err
         and "python analyze.py --run 1 " in out
     )
+    resume = shlex.join(["python", *process.args[1:], "--resume"])
+    kept = "interrupted; kept: 1 of 3 levels, 3 requests. To go on:\n"
+    assert f"{kept}  {resume}\n" in out
     assert [
         tuple(r.values())
         for r in rows(
@@ -133,10 +137,9 @@ def test_a_file_of_prompts_that_was_edited_is_not_gone_on_with(
     (tmp_path / "prompts.jsonl").write_text(
         json.dumps({"prompt": "another"})
     )
-    code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
-    assert (
-        code == 0 and "no interrupted run of these options to resume" in out
-    )
+    code, _, err = run(*arguments, "--resume", cwd=tmp_path)
+    words = "run 1 was measured with other prompts in prompts.jsonl: "
+    assert code == 2 and words in err
     (tmp_path / "prompts.jsonl").write_text(json.dumps({"prompt": "one"}))
     code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
     assert code == 0 and "1 of 2 levels are measured" in out

@@ -192,7 +192,11 @@ def test_another_model_on_the_same_port_is_another_run(
         "UPDATE target SET model = 'qwen3'",
     )
     code, said = run("1", "--resume", servers=[llama])
-    assert code == 0 and "no interrupted run of these options" in said.out
+    assert code == 2
+    assert (
+        "run 1 was measured with --model qwen3; now with --model smollm2:"
+        in said.err
+    )
 
 
 def test_the_counts_of_a_draft_are_stored(run, sim, tmp_path):

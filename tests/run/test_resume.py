@@ -449,7 +449,7 @@ def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(
 def test_ctrl_c_before_the_warm_up_is_sent_is_no_traceback(
     asked, monkeypatch
 ):
-    def run(burst):
+    def run(burst, observer):
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(targets.load.Burst, "run", run)

@@ -16,7 +16,11 @@ from ollama_bench.terminal.interpreter import PACKAGES
 ROOT = Path(__file__).resolve().parents[2]
 DOORS = ["analyze.py", "bench.py", "monitor.py"]
 # started with -m
-PACKAGES_OF_OURS = ["ollama_bench.simulator", "ollama_bench.study_csv"]
+PACKAGES_OF_OURS = [
+    "ollama_bench.doctor",
+    "ollama_bench.simulator",
+    "ollama_bench.study_csv",
+]
 LOCKS = ["requirements.lock", "tests/requirements.lock"]
 OLD = """
 import runpy, sys
@@ -56,6 +60,7 @@ def list_read_before_the_check():
     package = ROOT / "ollama_bench"
     rooms = [
         package / "terminal",
+        package / "doctor",
         package / "simulator",
         package / "study_csv",
     ]

@@ -24,7 +24,7 @@ PROGRAMS = [
     "analyze.py",
     "ollama_bench.simulator",
     "ollama_bench.study_csv",
-    "ollama_bench.monitor.doctor",
+    "ollama_bench.doctor",
     *(
         f"benchmarks/{path.name}"
         for path in (ROOT / "benchmarks").glob("*.py")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_bench.terminal.figures import format_duration
+from ollama_bench.terminal.figures import format_about, format_duration
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,20 @@ from ollama_bench.terminal.figures import format_duration
 )
 def test_short_times(value, text):
     assert format_duration(value) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0.2, "1 s"),
+        (9.4, "9 s"),
+        (13, "15 s"),
+        (87, "85 s"),
+        (100, "2 min"),
+        (3500, "58 min"),
+        (3590, "1 h"),
+        (5100, "1 h 25 min"),
+    ],
+)
+def test_an_estimate_has_few_digits(seconds, text):
+    assert format_about(seconds) == text

@@ -129,3 +129,11 @@ def test_the_table_is_cut_to_the_window_with_a_count():
         and "and 34 more" in picture
         and all(len(line) <= 80 for line in lines)
     )
+
+
+def test_the_last_line_leaves_room_for_the_ctrl_c_that_a_terminal_shows():
+    for width in (80, 60, 40):
+        drawn = draw_picture(
+            level([exchange(1, 1)]), {}, "level", Size(width, 20)
+        )
+        assert len(drawn.split("\n")[-1]) <= width - 2

@@ -12,7 +12,7 @@ from ollama_bench.terminal.rows import (
     format_heading,
     format_level,
 )
-from ollama_bench.terminal.screen import Console
+from ollama_bench.terminal.screen import SAVING, Console
 from tests.terminal.made_up import ROW, create_screen, exchange, level
 
 
@@ -131,6 +131,115 @@ def test_watts_of_the_gpu_alone_are_marked_and_the_mark_is_told_once(
     with Console(plain=True) as shown:
         shown.table([alone, alone])
     assert capsys.readouterr().out.endswith(f"{GPU_NOTE}\n")
+
+
+class MadeUpOutlook:
+    """What is said of a level: how long it takes, and that a reply does not end."""
+
+    def __init__(self, left="", warning=""):
+        self.left, self.warning = left, warning
+
+    def describe_left(self, _):
+        return self.left
+
+    def find_long_reply(self, _):
+        return self.warning
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now_s = [100.0]
+    fake = SimpleNamespace(monotonic=lambda: now_s[0])
+    monkeypatch.setattr(screen, "time", fake)
+    return now_s
+
+
+def test_plain_lines_come_every_30_s_with_what_has_come(clock, capsys):
+    made = Console(plain=True)
+    made.level_started("level", MadeUpOutlook("about 9 s left"))
+    flying = [exchange(n, 1, (1, 2, 3)) for n in range(1, 3)]
+    for _ in range(61):
+        made.draw(level(flying), {})
+        clock[0] += 1
+    line = (
+        "  0:00  0 waiting, 2 streaming, 0 ended, 4 tokens, about 9 s left"
+    )
+    assert capsys.readouterr().out.splitlines() == ["level"] + [line] * 3
+
+
+def test_a_long_reply_is_said_once_a_level(clock, capsys):
+    made = Console(plain=True)
+    for _ in range(2):
+        made.level_started("level", MadeUpOutlook(warning="goes on"))
+        for _ in range(10):
+            made.draw(level([exchange(1, 1)]), {})
+            clock[0] += 1
+    assert capsys.readouterr().out.splitlines().count("goes on") == 2
+
+
+def test_the_live_picture_says_how_long_a_level_takes():
+    made = create_screen(height=14)
+    made.level_started("level", MadeUpOutlook("about 9 s left"))
+    flying = level([exchange(n, 1) for n in range(1, 41)])
+    lines = made._picture(flying, {}).split("\n")
+    assert lines[-1] == "about 9 s left" and len(lines) <= 12
+    made._close_screen()
+
+
+class MadeUpInterrupt:
+    """An interrupt that comes after so many looks, on a clock that only waiting moves."""
+
+    def __init__(self, clock, looks=99):
+        self.clock, self.looks = clock, looks
+
+    def is_set(self):
+        return self.looks <= 0
+
+    def wait(self, seconds):
+        self.looks -= 1
+        self.clock[0] += seconds
+        return self.is_set()
+
+
+def test_a_pause_counts_down_and_leaves_nothing(clock):
+    made = create_screen(width=60)
+    made.count_down("cooldown", 2.5, MadeUpInterrupt(clock))
+    shown = made._rich.file.getvalue()
+    places = [shown.index(f"cooldown: {left} s left") for left in (3, 2, 1)]
+    assert places == sorted(places) and clock[0] == 102.5
+    assert made._screen is None and shown.endswith("\x1b[2K")
+
+
+def test_an_interrupt_ends_a_pause(clock):
+    made = create_screen()
+    made.count_down("cooldown", 60.0, MadeUpInterrupt(clock, looks=2))
+    assert clock[0] == 102.0
+
+
+def test_a_long_pause_is_not_silent_in_a_pipe(clock, capsys):
+    made = Console(plain=True)
+    made.count_down("cooldown", 70.0, MadeUpInterrupt(clock))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["  cooldown: 40 s left", "  cooldown: 10 s left"]
+
+
+def test_an_interrupt_is_said_above_the_live_screen_and_once():
+    made = create_screen()
+    made.level_started("level")
+    made.draw(level([exchange(1, 1)]), {})
+    assert SAVING not in made._rich.file.getvalue()
+    made.interrupt = SimpleNamespace(is_set=lambda: True)
+    for _ in range(3):
+        made.draw(level([exchange(1, 1)]), {})
+    made._close_screen()
+    assert made._rich.file.getvalue().count(SAVING) == 1
+
+
+def test_without_a_live_screen_the_signal_itself_has_said_it(capsys):
+    made = Console(plain=True)
+    made.interrupt = SimpleNamespace(is_set=lambda: True)
+    made.draw(level([exchange(1, 1)]), {})
+    assert SAVING not in capsys.readouterr().out
 
 
 def test_piped_levels_are_lines_and_then_one_table_in_order(capsys):

@@ -1,10 +1,8 @@
-"""doctor_sections.py - the sections of the doctor's page, each an iterator of lines."""
+"""What this machine lets the tool see, for whoever helps: sections, each an iterator of lines."""
 
 from __future__ import annotations
 
-import http.client
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
@@ -13,14 +11,22 @@ import ssl
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import psutil
 
 from ollama_bench.load import load
 from ollama_bench.monitor import machine, monitor, server_search
+from ollama_bench.monitor.process_tree import Slots
+from ollama_bench.monitor.track import Track
 from ollama_bench.platforms.conditions import output_of
 from ollama_bench.power.sources import find_sources
 from ollama_bench.privilege.helper import Helper
@@ -30,17 +36,8 @@ from ollama_bench.transport import capabilities, syscalls
 # after the first samples; an M5's CPU counter steps every 2.2 s
 WATCH_S = 4.0
 FIRST_S = 8.0  # for the first sample of each source
-ANSWER_S = 2.0  # longest silence of a server that is asked
 ERROR_LENGTH = 200  # shown of an error
 MOST_PROCESSES = 4
-# of the README's servers: what each is asked
-PATHS = {
-    monitor.PORT: "/api/version",
-    8080: "/v1/models",
-    8000: "/v1/models",
-    1234: "/v1/models",
-}
-ANSWER_BYTES = 1 << 20
 PACKAGES = (
     "requests",
     "urllib3",
@@ -88,8 +85,22 @@ CLOCKS: tuple[ClockName, ...] = ("perf_counter", "monotonic", "time")
 Section = Callable[[], Iterable[str]]
 
 
-def list_sections(helper: Helper | None) -> dict[str, Section]:
-    """Return the sections by the word that begins their lines."""
+@dataclass
+class Watched:
+    """What was seen while the machine was watched; empty where that failed."""
+
+    # what is read of the power, and why not where it is not
+    tracks: list[Track] = field(default_factory=list)
+    slots: dict[int, Slots] = field(default_factory=dict)  # by port
+
+
+def list_sections(
+    helper: Helper | None, ports: Sequence[int], watched: Watched
+) -> dict[str, Section]:
+    """Return the sections by the word that begins their lines.
+
+    ports: those of servers on this machine. The last section fills ``watched``.
+    """
     return {
         "tool": lambda: describe_tool(helper),
         "Python": describe_python,
@@ -97,10 +108,9 @@ def list_sections(helper: Helper | None) -> dict[str, Section]:
         "machine": describe_machine,
         "clocks": describe_clocks,
         "limits": list_limits,
-        "psutil": try_psutil,
-        "ports": try_ports,
+        "psutil": lambda: try_psutil(ports),
         "macmon": find_macmon,
-        "watching": lambda: watch(helper),
+        "watching": lambda: watch(helper, ports, watched),
     }
 
 
@@ -219,11 +229,11 @@ def list_limits() -> Iterator[str]:
         yield f"threads of a process {machine.sysctl('kern.num_taskthreads')}"
 
 
-def try_psutil() -> Iterator[str]:
+def try_psutil(ports: Sequence[int]) -> Iterator[str]:
     """Try each call of psutil that the tool uses: of the machine, this process, the server's."""
     yield from try_calls("", CALLS)
     yield from try_calls("own ", list_methods(psutil.Process()))
-    for root in server_search.find_servers(monitor.PORT, None)[:1]:
+    for root in server_search.find_servers(ports[0], None)[:1]:
         yield from try_calls("server's ", list_methods(root))
 
 
@@ -252,44 +262,7 @@ def try_calls(
     yield from failures
 
 
-# -- servers and samplers
-
-
-def try_ports() -> Iterator[str]:
-    yield f"OLLAMA_HOST is {'set' if os.environ.get('OLLAMA_HOST') else 'not set'}"
-    yield ", ".join(
-        f"{port} {ask_server(port, path)}" for port, path in PATHS.items()
-    )
-
-
-def ask_server(port: int, path: str) -> str:
-    """Return how a server on this machine answers."""
-    connection = http.client.HTTPConnection(
-        "127.0.0.1", port, timeout=ANSWER_S
-    )
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        # one read: a server that drips is not waited for
-        content = answer.read1(ANSWER_BYTES)
-    except (OSError, http.client.HTTPException):
-        return "no server"
-    finally:
-        connection.close()
-    version = read_server_version(content)
-    return f"answers {answer.status}" + (
-        f" version {version[:40]}" if version else ""
-    )
-
-
-def read_server_version(content: bytes) -> str:
-    """Return what Ollama calls its version; "" where the answer has none."""
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return ""
-    version = found.get("version") if isinstance(found, dict) else None
-    return str(version or "")
+# -- samplers
 
 
 def find_macmon() -> Iterator[str]:
@@ -324,7 +297,9 @@ class LastRows:
         """Do nothing: no row is changed that is printed here."""
 
 
-def watch(helper: Helper | None) -> Iterator[str]:
+def watch(
+    helper: Helper | None, ports: Sequence[int], watched: Watched
+) -> Iterator[str]:
     """Watch for a few seconds what a run would store of the machine, its power and the server."""
     if helper is not None and helper.failure:
         yield helper.failure
@@ -334,7 +309,7 @@ def watch(helper: Helper | None) -> Iterator[str]:
         1,
         time.perf_counter_ns(),
         sources=find_sources(helper),
-        ports=[monitor.PORT],
+        ports=ports,
         say=messages.append,
     )
     try:
@@ -342,9 +317,10 @@ def watch(helper: Helper | None) -> Iterator[str]:
         watching.wait_first_sample(FIRST_S)
         time.sleep(WATCH_S)
         processes = watching.processes
-        slots = watching.slots(monitor.PORT)
+        watched.slots = {port: watching.slots(port) for port in ports}
     finally:
         watching.stop()
+    watched.tracks = [*watching.tracks]
     for track in watching.tracks:
         dropped = track.source.dropped
         yield f"{track.name}: {track.samples} samples, {dropped} damaged, {track.status}"
@@ -361,8 +337,6 @@ def watch(helper: Helper | None) -> Iterator[str]:
             else "no sample"
         )
         yield f"{process.role} {process.name}: {latest}"
-    yield (
-        f"{len(processes)} processes of a server on port {monitor.PORT},"
-        f" slots {slots.number} ({slots.source})"
-    )
+    numbers = ", ".join(map(str, ports))
+    yield f"{len(processes)} processes of servers on port {numbers}"
     yield from messages
