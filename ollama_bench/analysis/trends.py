@@ -6,7 +6,7 @@ from collections.abc import Callable
 from statistics import fmean
 
 from ollama_bench.analysis.drift import could_make, find_drift
-from ollama_bench.analysis.study import FULL_LOAD, Study
+from ollama_bench.analysis.study import FULL_LOAD, Study, read_arguments
 from ollama_bench.analysis.wording import (
     digits,
     join,
@@ -52,6 +52,8 @@ def describe_order(study: Study) -> str:
     if max(times) > 1:
         # an interrupted run has some of them less often
         often = span(times)
+        if any(run.get("budget") for run in read_arguments(study)):
+            return f"Each level was sent {often} times, those around the knee more often."
         return f"Each level was sent {often} times, in an order drawn at random."
     in_time = sorted(study.levels, key=lambda level: level["level_id"])
     order = ", ".join(str(level["concurrency"]) for level in in_time)
