@@ -7,7 +7,6 @@ A level of which something is said here is shown and not judged: --fail-if canno
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis.bottlenecks import others_cpu_share
 from ollama_bench.analysis.caveats import OTHERS_CPU_RATIO
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import Row, Study, read_arguments
 from ollama_bench.analysis.trends import has_unlike_replies
 from ollama_bench.analysis.wording import digits, join, span
 
@@ -183,14 +182,6 @@ def compare_arguments(before: Study, after: Study) -> list[str]:
             found.append(
                 f"{option} was {sides[0]} before, {sides[1]} after"
             )
-    return found
-
-
-def read_arguments(study: Study) -> list[dict[str, object]]:
-    found = []
-    for run in study.runs:
-        arguments = json.loads(run.get("arguments") or "{}")
-        found.append(arguments if isinstance(arguments, dict) else {})
     return found
 
 

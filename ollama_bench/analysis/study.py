@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -72,3 +73,12 @@ class Study:
 def is_whole(level: Row) -> bool:
     """Tell whether a level came to its end, and the machine did not sleep in it."""
     return level["status"] == "finished" and not level["slept_s"]
+
+
+def read_arguments(study: Study) -> list[dict[str, object]]:
+    """Return what each run was told, by the options' names; {} for an imported one."""
+    found = []
+    for run in study.runs:
+        arguments = json.loads(run.get("arguments") or "{}")
+        found.append(arguments if isinstance(arguments, dict) else {})
+    return found

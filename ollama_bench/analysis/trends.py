@@ -6,7 +6,7 @@ from collections.abc import Callable
 from statistics import fmean
 
 from ollama_bench.analysis.drift import could_make, find_drift
-from ollama_bench.analysis.study import FULL_LOAD, Study
+from ollama_bench.analysis.study import FULL_LOAD, Study, read_arguments
 from ollama_bench.analysis.wording import (
     digits,
     join,
@@ -51,6 +51,8 @@ def describe_order(study: Study) -> str:
     counts = [*map(len, groups.values())]
     if max(counts) > 1:
         times = span(counts, str)
+        if any(run.get("budget") for run in read_arguments(study)):
+            return f"Each level was sent {times} times, those around the knee more often."
         return f"Each level was sent {times} times, in an order drawn at random."
     in_time = sorted(study.levels, key=lambda level: level["level_id"])
     order = ", ".join(str(level["concurrency"]) for level in in_time)

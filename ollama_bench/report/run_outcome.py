@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -226,7 +226,12 @@ def show(
         show_caveats(found, screen)
     if status == "interrupted":
         screen.say(describe_kept(settings, record))
-    screen.say(describe_next(path, record.id, status, bool(found)))
+    commands: dict[str, str] = {}
+    if found:
+        commands[name_analysis(path, record.id, status)] = (
+            "all sentences, charts and a page"
+        )
+    screen.say(describe_next(path, record.id, commands))
     if sharper:
         screen.say(describe_sharper(settings, sharper))
 
@@ -289,24 +294,24 @@ def describe_sharper(settings: Settings, levels: str) -> str:
     )
 
 
-def describe_next(
-    path: str, run_id: int, status: str, has_answer: bool
-) -> str:
-    """Return what to type next; an answer is offered where there is one."""
-    file = quote_path(path)
-    options = "" if path == "results.db" else f" --db {file}"
+def name_analysis(path: str, run_id: int, status: str) -> str:
+    """Return the command that tells all of a run."""
+    options = "" if path == "results.db" else f" --db {quote_path(path)}"
     if status != "finished":  # by default analyze.py takes a finished run
         options += f" --run {run_id}"
-    answer = ""
-    if has_answer:
-        answer = (
-            f"  {name_command('analyze')}{options}     "
-            "all sentences, charts and a page\n"
-        )
-    return (
-        f"\nrun {run_id} is in {path}. Next:\n"
-        f"{answer}  datasette {file}     browse the raw data"
-    )
+    return f"{name_command('analyze')}{options}"
+
+
+def describe_next(
+    path: str, run_id: int, commands: Mapping[str, str]
+) -> str:
+    """Return what to type next: these commands, with what each does, and what suits every run."""
+    offered = {
+        **commands,
+        f"datasette {quote_path(path)}": "browse the raw data",
+    }
+    lines = [f"  {command}     {use}" for command, use in offered.items()]
+    return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
 
 
 def judge(settings: Settings, run_id: int) -> int:

@@ -22,6 +22,7 @@ USUAL_PORTS = {
     5001: "KoboldCpp",
     1337: "Jan",
 }
+MLX_PORT = 8080  # its list names no owner, llama-server's does
 # it repeats Ollama's answers, too, but is no Ollama
 KOBOLD_PORT = 5001
 CONNECT_S = 0.3  # on this computer a connection takes less than 1 ms
@@ -112,7 +113,7 @@ def look_for_openai(url: str, answer_s: float) -> FoundServer | None:
         status, found = server.get_json("/v1/models")
         if status == 503 and isinstance(found, dict):
             trouble = "still loads its model"
-            return FoundServer(url, OPENAI, kind, trouble=trouble)
+            return FoundServer(url, OPENAI, "llama-server", trouble=trouble)
         if status == 401:
             return FoundServer(
                 url, OPENAI, kind, trouble="needs an API key"
@@ -120,8 +121,11 @@ def look_for_openai(url: str, answer_s: float) -> FoundServer | None:
         entries = read_objects(found, "data")
         if status != 200 or not entries:
             return None
-        owner = OWNERS.get(str(entries[0].get("owned_by")), kind)
-        return FoundServer(url, OPENAI, owner, tuple(server.list_offers()))
+        owner = entries[0].get("owned_by")
+        if owner is None and server.port == MLX_PORT:
+            kind = "mlx_lm.server"
+        kind = OWNERS.get(str(owner), kind)
+        return FoundServer(url, OPENAI, kind, tuple(server.list_offers()))
 
 
 def name_by_port(port: int | None) -> str:

@@ -15,8 +15,8 @@ from ollama_bench.inputs.objectives import ENOUGH_RATIO
 
 # doubling the requests must bring so much more of throughput, or it no longer rises
 RISE = 1.1
-# a level of one request may take this part of the budget: eight levels, and repeats
-FIRST_PART = 12
+# a level of one request may take this part of the budget: room for those that take longer
+FIRST_PART = 24
 # after so many of each level around the knee, the first that is served badly is looked for
 SURE_REPEATS = 2
 MOST_REPEATS = 5  # a sixth would hardly make it surer

@@ -158,6 +158,15 @@ def test_the_order_of_the_levels_is_told():
     assert describe_order(made_of({4: 80.0})) == ""
 
 
+def test_a_quick_run_draws_no_order_at_random():
+    study = repeated((80.0, 80.0, 80.0))
+    study.levels.pop()
+    study.runs.append({"arguments": '{"budget": 60.0}'})
+    assert describe_order(study) == (
+        "Each level was sent 2 to 3 times, those around the knee more often."
+    )
+
+
 def test_the_order_of_an_interrupted_run_counts_what_was_sent():
     study = repeated((20.0, 2.0, 20.0))
     study.levels = study.levels[:-1]

@@ -80,6 +80,14 @@ def test_a_llama_server_has_its_own_name(run_here):
     assert found.offers == (Offer("mine", is_loaded=True),)
 
 
+def test_mlx_names_no_owner_of_its_model(run_here, monkeypatch):
+    (server,) = run_here({"v1_models": {"data": [{"id": "/home/me/tiny"}]}})
+    monkeypatch.setattr(discovery, "MLX_PORT", server.server_address[1])
+    (found,) = find()
+    assert found.kind == "mlx_lm.server"
+    assert found.offers == (Offer("/home/me/tiny", is_loaded=True),)
+
+
 def test_koboldcpp_is_asked_by_openais_protocol(run_here, monkeypatch):
     (server,) = run_here({**ollama("a"), **openai("koboldcpp/a")})
     monkeypatch.setattr(discovery, "KOBOLD_PORT", server.server_address[1])

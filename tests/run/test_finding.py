@@ -135,7 +135,7 @@ def test_a_server_that_still_loads(here, settle):
     with pytest.raises(ServerError) as caught:
         settle()
     assert str(caught.value) == (
-        f"Other at {url} still loads its model: try again when it has"
+        f"llama-server at {url} still loads its model: try again when it has"
     )
 
 

@@ -42,7 +42,7 @@ def test_it_measures_up_to_the_knee_and_that_again(quick):
 
 def test_its_ceiling_is_said_and_stored(quick):
     server, out, folder = quick
-    # 100 tokens/s of one alone, 3 s / 12
+    # 100 tokens/s of one alone, 3 s / 24, the least
     assert "replies end at 16 tokens" in out
     (row,) = rows(folder, "SELECT status, arguments FROM run")
     arguments = json.loads(row["arguments"])
