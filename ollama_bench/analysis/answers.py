@@ -355,7 +355,9 @@ def describe_shortfall(service: Service, objectives: Objectives) -> str:
     parts = []
     allowed = (1 - ENOUGH_RATIO) * service.asked
     failed = service.asked - service.completed
-    if failed > allowed:
+    if failed == service.asked > 0:
+        parts.append("it failed" if failed == 1 else f"all {failed} failed")
+    elif failed > allowed:
         parts.append(f"{failed} of {service.asked} failed")
     if service.cut > allowed:
         parts.append(

@@ -34,13 +34,14 @@ class Point(NamedTuple):
 
 
 def draw(points: Sequence[Point], width: int, mark: str = "") -> list[str]:
-    """Return the lines; none for fewer than three levels, or where there is no room.
+    """Return the lines; none for fewer than three known levels, or where there is no room.
 
     mark stands after the title: what the levels are. The longest bar of each half is its greatest
     value, an unknown value has no bar.
     """
     cells = (width - LEVEL_CELLS - 1) // 2 - len(GAP) - VALUE_CELLS
-    if len(points) < FEWEST_POINTS or cells < 1:
+    known = [point for point in points if point[1:] != (None, None)]
+    if len(known) < FEWEST_POINTS or cells < 1:
         return []
     blocks = choose_blocks()
     rates = draw_bars(

@@ -128,7 +128,7 @@ def test_repeats_that_differ_are_a_range(results):
                 {"ttft": 0, "tokens_per_s": 0},
                 {"ttft": None, "tokens_per_s": None},
             ),
-            "4 of 4 failed",
+            "all 4 failed",
         ),
         (
             Service(
@@ -176,7 +176,7 @@ def cut(count, ended_ns, tokens):
 def test_requests_cut_at_two_tokens_a_second_are_not_served(results):
     made_up_results.write(results, levels=(8,), slots=8, rate=8 * 40.0)
     _, said = read(results, cut(8, 10_000_000_000, tokens=20))
-    assert "Not even 8 at once get" in said and "8 of 8 failed" in said
+    assert "Not even 8 at once get" in said and "all 8 failed" in said
 
 
 @pytest.mark.parametrize("count, is_served", [(1, True), (2, False)])
@@ -207,7 +207,7 @@ def test_a_level_in_which_all_failed_has_no_figures(results):
         "UPDATE request SET status = 'reset', first_text_ns = NULL, "
         "last_text_ns = NULL, output_tokens = NULL",
     )
-    assert "Not even 2 at once get" in said and "2 of 2 failed" in said
+    assert "Not even 2 at once get" in said and "all 2 failed" in said
     assert "With 2 at once (no request completed)" in said
     assert "requests/s" not in said and "each:" not in said
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.analysis.wording import digits, percent, seconds, span
+from ollama_bench.analysis.wording import (
+    count,
+    describe_objectives,
+    digits,
+    percent,
+    seconds,
+    span,
+)
 from ollama_bench.terminal.figures import format_duration
 
 
@@ -41,3 +48,25 @@ def test_durations_are_written_as_in_the_table():
 )
 def test_a_span_has_its_unit_once(values, written, text):
     assert span(values, written) == text
+
+
+@pytest.mark.parametrize(
+    "number, noun, text",
+    [
+        (0, "request", "0 requests"),
+        (1, "request", "1 request"),
+        (1, "reply", "1 reply"),
+        (1234, "reply", "1,234 replies"),
+    ],
+)
+def test_one_thing_is_no_plural(number, noun, text):
+    assert count(number, noun) == text
+
+
+def test_objectives_are_what_each_gets_speed_first():
+    assert describe_objectives({"ttft": 2.0, "e2e": 60.0}) == (
+        "the first token within 2 s and the whole reply within 60 s"
+    )
+    assert describe_objectives({"ttft": 10.0, "tokens_per_s": 10.0}) == (
+        "10 tokens/s and the first token within 10 s"
+    )

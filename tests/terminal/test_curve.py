@@ -61,6 +61,8 @@ def test_an_output_without_blocks_has_them_in_ascii(monkeypatch):
 
 def test_two_levels_are_no_curve():
     assert draw(POINTS[:2], 80) == []
+    dead = [Point(n, None, None) for n in (32, 64)]
+    assert draw([*POINTS[:2], *dead], 80) == []
 
 
 def test_what_is_not_known_has_no_bar(monkeypatch):

@@ -1,5 +1,9 @@
 """Text from elsewhere is made safe for a terminal."""
 
+from types import SimpleNamespace
+
+import pytest
+
 from ollama_bench.terminal import output
 
 
@@ -10,3 +14,25 @@ def test_clean_leaves_no_control_character():
         for character in output.clean(evil)
     ) and "\u202e" not in output.clean(evil)
     assert output.clean("Zeit – 时间\n\tx") == "Zeit – 时间\n\tx"
+
+
+@pytest.mark.parametrize(
+    "is_terminal, term, bold",
+    [
+        (True, "xterm", True),
+        (False, "xterm", False),
+        (True, "dumb", False),
+    ],
+)
+def test_bold_is_for_terminals_that_have_it(
+    monkeypatch, is_terminal, term, bold
+):
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(
+        output.sys, "stdout", SimpleNamespace(isatty=lambda: is_terminal)
+    )
+    monkeypatch.setattr(output.os, "name", "posix")
+    shown = output.embolden("8 at once")
+    assert shown == ("\x1b[1m8 at once\x1b[0m" if bold else "8 at once")
+    monkeypatch.setattr(output.os, "name", "nt")
+    assert output.embolden("8 at once") == "8 at once"
