@@ -401,7 +401,9 @@ WITH edge (level_id, at_ns, step) AS (
     WHEN last_text_ns <= start_ns OR first_text_ns > end_ns THEN 0
     WHEN first_text_ns > start_ns AND last_text_ns <= end_ns THEN output_tokens
     WHEN EXISTS (SELECT 1 FROM chunk WHERE request_id = request.id)
-      THEN output_tokens * 1.0 / chunks * (SELECT count(*) FROM chunk WHERE request_id = request.id AND at_ns > start_ns AND at_ns <= end_ns)
+      THEN output_tokens * 1.0 / chunks * (1  -- numbers follow each other in time: only the chunks outside are read
+        + (SELECT number FROM chunk WHERE request_id = request.id AND at_ns <= end_ns ORDER BY number DESC LIMIT 1)
+        - (SELECT number FROM chunk WHERE request_id = request.id AND at_ns > start_ns ORDER BY number LIMIT 1))
     ELSE output_tokens * 1.0 * (min(last_text_ns, end_ns) - max(first_text_ns, start_ns)) / nullif(last_text_ns - first_text_ns, 0)
     END AS inside_tokens
   FROM part JOIN request ON request.level_id = part.level_id WHERE first_text_ns IS NOT NULL

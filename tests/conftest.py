@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import types
 import urllib.request
 
@@ -17,6 +18,9 @@ from ollama_bench.simulator import child
 # a shell's background job ignores Ctrl-C, and so would all that is started here
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# where a shell forbids bytecode, each of many hundred starts would compile all anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 SUDO_UID = int(
     os.environ.pop("SUDO_UID", "0")
 )  # else whatever is tested here would give root up for all

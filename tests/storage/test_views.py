@@ -453,6 +453,19 @@ def test_full_load_counts_the_chunks_that_came_then(database):
     assert one(database, "full_load")["full_load_tokens_per_s"] == 3.0
 
 
+def test_full_load_reads_the_chunks_outside_alone(database):
+    level(database, concurrency=1, ended_ns=300 * S)
+    request(
+        database, 1, first=1.0, last=200.0, tokens=99_501, chunks=99_501
+    )
+    rows = [(1, i, S + i * 2_000_000, 0) for i in range(99_501)]
+    database.conn.executemany("INSERT INTO chunk VALUES (?, ?, ?, ?)", rows)
+    steps = []  # of a thousand instructions each
+    database.conn.set_progress_handler(lambda: steps.append(1), 1000)
+    assert one(database, "full_load")["output_tokens"] == 99_500
+    assert len(steps) < 50
+
+
 def test_full_load_of_a_loop_is_its_steady_part(database):
     level(
         database,

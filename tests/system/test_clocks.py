@@ -21,9 +21,9 @@ pytestmark = pytest.mark.faults
 
 CLOCK = """
 import os, time
-real, real_ns, began = time.time, time.time_ns, time.monotonic()
+real, real_ns = time.time, time.time_ns
 def back():
-    return 7200.0 if time.monotonic() - began > float(os.environ["BACK_AFTER_S"]) else 0.0
+    return 7200.0 if os.path.exists(os.environ["SET_BACK"]) else 0.0
 time.time = lambda: real() - back()
 time.time_ns = lambda: real_ns() - int(back() * 1e9)
 """
@@ -31,6 +31,7 @@ time.time_ns = lambda: real_ns() - int(back() * 1e9)
 
 def test_a_clock_that_is_set_back_changes_no_duration(slow, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    set_back = tmp_path / "set back"
     process = start(
         "2",
         "--repeat",
@@ -39,8 +40,10 @@ def test_a_clock_that_is_set_back_changes_no_duration(slow, tmp_path):
         slow.url,
         *QUICK,
         cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path), "BACK_AFTER_S": "2.5"},
+        env={"PYTHONPATH": str(tmp_path), "SET_BACK": str(set_back)},
     )
+    wait_for(process, "level 2 of 3")
+    set_back.touch()
     code, _, err = finish(process)
     assert (code, err) == (0, "")
     path = tmp_path / "results.db"
@@ -87,7 +90,7 @@ def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(
             *asked,
             "--resume",
             cwd=tmp_path,
-            env={"PYTHONPATH": str(tmp_path), "BACK_AFTER_S": "-1"},
+            env={"PYTHONPATH": str(tmp_path), "SET_BACK": str(tmp_path)},
         )
     )
     path = tmp_path / "results.db"
