@@ -361,6 +361,34 @@ def find_gate_alarms(chance: Generator) -> Iterator[Finding]:
                 at_most=0.05 if requests >= 100 or failing > 0.1 else 1.0,
             )
 
+    for requests, failing in ((8, 0.01), (8, 0.05), (20, 0.05)):
+
+        def few(
+            requests: int = requests, failing: float = failing
+        ) -> tuple[Study, Study]:
+            one, other = (
+                make_study(
+                    chance,
+                    1,
+                    1,
+                    0.02,
+                    failing=failing,
+                    requests=requests,
+                )
+                for _ in range(2)
+            )
+            return one, other
+
+        bound = "ttft>900%"
+        yield Finding(
+            f"equal servers, {failing:.0%} of {requests} requests a level fail: "
+            f"exit 1 or 3 of {bound}",
+            1 - count(GATE_TRIALS, few, passes(bound)),
+            GATE_TRIALS,
+            # two more of eight are a quarter of the load
+            at_most=0.05 if failing < 0.05 else 0.25,
+        )
+
     def shed() -> tuple[Study, Study]:
         return (
             make_study(chance, 1, 1, 0.02, requests=32),

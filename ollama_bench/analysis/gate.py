@@ -43,6 +43,8 @@ INFINITE_FROM = {
 SHED_ALPHA = 0.001
 # a rise that chance gives more often on equal sides is no sign of one
 SIGN_ALPHA = 0.25
+# of the requests: so many more that fail may not pass, chance or not
+MUCH_SHED_RATIO = 0.25
 
 
 class Line(NamedTuple):
@@ -180,7 +182,10 @@ def check_shed_load(condition: Condition, found: Comparison) -> list[Line]:
         )
         if fisher_p(old, new) <= SHED_ALPHA / count:
             lines.append(Line(FAILED, f"failed: {place}: {why}"))
-        else:
+        elif (
+            new.ratio - old.ratio >= MUCH_SHED_RATIO
+            or one_sided_p(old, new) < SIGN_ALPHA
+        ):
             lines.append(Line(CANNOT_TELL, f"cannot check {place}: {why}"))
     return lines
 

@@ -254,6 +254,27 @@ def test_a_rise_of_failures_is_tested(failed, requests, code):
 
 
 @pytest.mark.parametrize(
+    "failed, requests, code",
+    [
+        ((0, 1), 8, 0),
+        ((1, 2), 8, 0),
+        ((0, 2), 8, 3),
+        ((0, 1), 4, 3),
+        ((0, 15), 32, 1),
+    ],
+)
+def test_one_failure_more_is_no_shed_load(failed, requests, code):
+    """One of eight is what chance gives; a quarter of the load is too much to pass."""
+    before, after = (
+        side({4: [1.0]}, errors=errors, requests=requests)
+        for errors in failed
+    )
+    found = compare_studies(before, after)
+    condition = parse_condition("ttft>10%")
+    assert exit_code(check_changes(found, [condition])) == code
+
+
+@pytest.mark.parametrize(
     "failed, requests, said",
     [
         (
