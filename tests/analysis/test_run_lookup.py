@@ -56,8 +56,8 @@ def test_runs_of_several_models_are_compared_one_model_at_a_time(
     assert run(results, "beta:7b", "--compare", "1", "3") == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[:4] for line in said[:2]] == [
-        ["from", "beta:7b:", "run", "1"],
-        ["to", "beta:7b:", "run", "3"],
+        ["before", "beta:7b:", "run", "1"],
+        ["after", "beta:7b:", "run", "3"],
     ]
     assert run(results, "gamma:7b", "--compare", "1", "3") == 1
     assert "no model gamma:7b" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import re
 import sqlite3
 import warnings
 from types import SimpleNamespace
@@ -87,7 +88,9 @@ def test_the_descriptions_are_on_the_page(pages):
         in pages["/results/level_summary"][1]
     )
     assert "one streaming request" in pages["/results/request"][1]
-    assert "Start with level_summary" in pages["/results"][1]
+    assert re.search(
+        "Start with <a href=[^>]*>level_summary</a>", pages["/results"][1]
+    )
     assert (
         "how the request ended: in_flight, completed"
         in pages["/results/request"][1]
