@@ -119,12 +119,12 @@ def bench(
         screen.on_left = interrupt.trigger
         notices.warn_of_settings(settings, helper, screen)
         prepare_system(settings)
-        # a demo takes a minute, and nobody has named its server
-        if not settings.demo:
-            settings = settle_server(settings, dropped, screen)
+        if not settings.demo:  # which takes a minute
             stack.enter_context(awake.kept(screen.warn))
         if settings.self_check:
             check_self(settings, screen)
+        if not settings.demo:
+            settings = settle_server(settings, dropped, screen)
         simulator = (
             stack.enter_context(demo.start_server())
             if settings.demo
