@@ -132,7 +132,7 @@ def test_the_installed_demo_stores_its_results_where_one_stands(demo):
     )
     if os.name == "nt":
         command = command.replace("'", '"')
-    assert levels == [(command, 2, 2)]
+    assert levels == [(command, 3, 3)]  # with the control
 
 
 @pytest.mark.faults
