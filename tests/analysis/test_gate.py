@@ -367,7 +367,7 @@ def test_fail_if_without_a_comparison_bounds_values(pair, condition, code):
 def test_a_bound_on_what_no_level_has_cannot_be_told(
     pair, tmp_path, capsys
 ):
-    made_up_results.write(tmp_path / "dark.db", levels=(1,))
+    made_up_results.write(tmp_path / "dark.db", levels=(1,), runs=2)
     database = connect(tmp_path / "dark.db")
     database.execute("DELETE FROM power_sample")
     database.close()
@@ -377,7 +377,7 @@ def test_a_bound_on_what_no_level_has_cannot_be_told(
             tmp_path / "dark.db",
             "--compare",
             "1",
-            "1",
+            "2",
             "--fail-if",
             "joules_per_token>1%",
         )
