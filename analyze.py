@@ -86,11 +86,11 @@ def fail(message: str) -> int:
 
 def prepare_charts(settings: Settings) -> None:
     """Load what draws charts while root may still read it. Raises ResultsError."""
-    if settings.charts_folder is None:
+    if not settings.charts:
         return
     if sys.flags.optimize > 1:  # Altair reads its own docstrings
         raise ResultsError(
-            "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or use --no-charts"
+            "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or use --charts none"
         )
     if find_sudo_user():
         from ollama_bench.report import drawing
@@ -118,11 +118,12 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
     if settings.csv_folder is not None:
         count = write(database, studies, settings.csv_folder)
         print(f"{count} CSV files in {settings.csv_folder / 'ollama'}")
-    if settings.charts_folder is not None:
-        # Altair takes two seconds to load
+    if settings.charts:
+        # the answer is first
+        sys.stdout.flush()
         from ollama_bench.report import drawing
 
-        drawing.draw(database, verdicts, settings.charts_folder)
+        drawing.draw(database, verdicts, settings.out, settings.charts)
     return gate.check_values(studies, settings.conditions)
 
 

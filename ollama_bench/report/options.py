@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice
+from ollama_bench.charts import names
 from ollama_bench.inputs import objectives
 from ollama_bench.terminal.command_line import (
     add_choice_of_runs,
@@ -35,7 +36,8 @@ class Settings:
     compared: tuple[str, str] | None  # numbers, labels or models
     conditions: tuple[Condition, ...]
     csv_folder: Path | None
-    charts_folder: Path | None  # None: no charts
+    out: Path  # the folder of charts, page and card
+    charts: tuple[str, ...]  # names
 
 
 def parse_args(argv: list[str] | None) -> Settings:
@@ -59,7 +61,6 @@ def parse_args(argv: list[str] | None) -> Settings:
     price = None
     if arguments.price is not None:
         price = EnergyPrice(arguments.price, arguments.currency)
-    draws = not (arguments.no_charts or arguments.compare)
     return Settings(
         models=tuple(arguments.models),
         runs=tuple(arguments.run),
@@ -71,7 +72,8 @@ def parse_args(argv: list[str] | None) -> Settings:
         csv_folder=Path(arguments.export_csv)
         if arguments.export_csv
         else None,
-        charts_folder=Path(arguments.out) if draws else None,
+        out=Path(arguments.out),
+        charts=() if arguments.compare else arguments.charts,
     )
 
 
@@ -140,7 +142,14 @@ def add_answers(add: Add) -> None:
         default="EUR",
         help="currency of the price (default: EUR)",
     )
-    add("--no-charts", action="store_true", help="print the answer only")
+    add(
+        "--charts",
+        type=as_argument(names.parse),
+        default=names.ALL,
+        metavar="NAMES",
+        help="the charts to draw, such as timeline,energy; none prints the answer only "
+        "(default: all)",
+    )
 
 
 def as_argument(parse: Callable[[str], Value]) -> Callable[[str], Value]:

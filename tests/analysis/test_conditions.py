@@ -62,7 +62,8 @@ def test_every_figure_of_a_level_may_be_named(tmp_path):
             [
                 "--db",
                 str(tmp_path / "results.db"),
-                "--no-charts",
+                "--charts",
+                "none",
                 "--fail-if",
                 f"{name}<=-1e9",
             ]
@@ -90,7 +91,8 @@ def test_how_a_bound_is_written(tmp_path, text, code):
             [
                 "--db",
                 str(tmp_path / "results.db"),
-                "--no-charts",
+                "--charts",
+                "none",
                 "--fail-if",
                 text,
             ]

@@ -88,13 +88,15 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
         "start without, or omit --report\n"
     )
     assert (
-        run("analyze.py", "--no-charts", cwd=tmp_path, **bare).returncode
+        run(
+            "analyze.py", "--charts", "none", cwd=tmp_path, **bare
+        ).returncode
         == 0
     )
     charts = run("analyze.py", cwd=tmp_path, **bare)
     assert charts.returncode == 1 and charts.stderr == (
         "analyze.py: cannot draw charts with -OO or PYTHONOPTIMIZE=2: "
-        "start without, or use --no-charts\n"
+        "start without, or use --charts none\n"
     )
     assert run(
         "ollama_bench.simulator", "--fault", "help", cwd=tmp_path, **bare
@@ -116,8 +118,8 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
             {"COLUMNS": "0"},
             "bench.py 1 --demo --cooldown 0 --idle 0 --no-monitor",
         ),
-        (1, {}, "analyze.py --no-charts"),
-        (80, {"COLUMNS": "0"}, "analyze.py --no-charts"),
+        (1, {}, "analyze.py --charts none"),
+        (80, {"COLUMNS": "0"}, "analyze.py --charts none"),
         (80, {"COLUMNS": "1"}, "analyze.py --compare 1 1"),
         (1, {}, "ollama_bench.study_csv ollama --dry-run"),
         (1, {}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
@@ -144,7 +146,8 @@ def test_a_window_without_width_is_no_traceback(
                 [
                     "--db",
                     str(tmp_path / "results.db"),
-                    "--no-charts",
+                    "--charts",
+                    "none",
                     "--export-csv",
                     str(tmp_path),
                 ]
@@ -204,7 +207,8 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
             [
                 "--db",
                 str(tmp_path / "results.db"),
-                "--no-charts",
+                "--charts",
+                "none",
                 "--export-csv",
                 str(tmp_path),
             ]
@@ -214,7 +218,7 @@ def test_what_names_no_file_is_one_line_in_every_program(tmp_path, name):
     there = {path.name for path in tmp_path.iterdir()}
     for command in (
         ["bench.py", "1", "--demo", *QUICK, "--plain"],
-        ["analyze.py", "--no-charts"],
+        ["analyze.py", "--charts", "none"],
         ["ollama_bench.study_csv", "ollama"],
         ["monitor.py", "--port", "9", "--duration", "0.1"],
     ):
@@ -296,7 +300,9 @@ def test_the_commands_that_are_printed_can_be_typed(
         name,
     ]
     assert (
-        analyze.main(["--db", name, "--no-charts", "--export-csv", "."])
+        analyze.main(
+            ["--db", name, "--charts", "none", "--export-csv", "."]
+        )
         == 0
     )
     capsys.readouterr()
