@@ -17,6 +17,7 @@ from ollama_bench.analysis.comparability import (
 )
 from ollama_bench.analysis.drift import describe_drift
 from ollama_bench.analysis.energy import describe_efficiency
+from ollama_bench.analysis.key_figures import is_open
 from ollama_bench.analysis.offered import (
     describe_offered,
     describe_pool_waits,
@@ -98,11 +99,6 @@ def summarize(
         describe_capacity(study, objectives, services),
     )
     return [sentence for sentence in sentences if sentence]
-
-
-def is_open(study: Study) -> bool:
-    """Return whether requests arrived at a rate: then concurrency is only a limit, not the load."""
-    return any(level["load"] == "open" for level in study.levels)
 
 
 def describe_rate(
