@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.answers import summarize
 from ollama_bench.analysis.caveats import find_caveats
@@ -17,6 +15,7 @@ from ollama_bench.analysis.service import (
 )
 from ollama_bench.analysis.study import Study
 from ollama_bench.storage.connection import connect
+from ollama_bench.storage.database import Database
 from ollama_bench.storage.results_file import ResultsError
 
 

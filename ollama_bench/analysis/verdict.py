@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlite_utils import Database
-
 from ollama_bench.analysis.answers import answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.caveats import find_caveats
@@ -18,6 +16,7 @@ from ollama_bench.analysis.service import (
     stored_objectives,
 )
 from ollama_bench.analysis.study import Study
+from ollama_bench.storage.database import Database
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-import sqlite_utils
-
 from ollama_bench.storage import files
+from ollama_bench.storage.database import Database
 from ollama_bench.study_csv import columns
 
 Row = Mapping[str, object]
@@ -58,7 +57,7 @@ class ExportedStudy(Protocol):
 
 
 def write(
-    database: sqlite_utils.Database,
+    database: Database,
     studies: Iterable[ExportedStudy],
     top: Path,
 ) -> int:
