@@ -6,6 +6,7 @@
     python analyze.py --compare 6 7 --fail-if 'output_tokens_per_s<-5%'
     python analyze.py --price 0.30 --currency EUR     what a million tokens cost
     python analyze.py --export-csv .                  the original tool's files
+    python analyze.py --share                         a card to show, as a picture and as text
 
 Reads results.db, prints the answer, and leaves data/<model>/*.png and data/report.html.
 """
@@ -85,14 +86,14 @@ def fail(message: str) -> int:
 
 def prepare_charts(settings: Settings) -> None:
     """Load what draws charts while root may still read it. Raises ResultsError."""
-    if not settings.charts:
+    if not (settings.charts or settings.is_shared):
         return
     if sys.flags.optimize > 1:  # Altair reads its own docstrings
         raise ResultsError(
             "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or use --charts none"
         )
     if find_sudo_user():
-        from ollama_bench.report import drawing
+        from ollama_bench.report import drawing, sharing  # noqa: F401
 
         drawing.preload()
 
@@ -123,6 +124,11 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
         from ollama_bench.report import drawing
 
         drawing.draw(database, verdicts, settings.out, settings.charts)
+    if settings.is_shared:
+        sys.stdout.flush()
+        from ollama_bench.report import sharing
+
+        sharing.share(database, verdicts, settings.out)
     return gate.check_values(studies, settings.conditions)
 
 

@@ -38,6 +38,7 @@ class Settings:
     csv_folder: Path | None
     out: Path  # the folder of charts, page and card
     charts: tuple[str, ...]  # names
+    is_shared: bool  # a card is made
 
 
 def parse_args(argv: list[str] | None) -> Settings:
@@ -58,6 +59,8 @@ def parse_args(argv: list[str] | None) -> Settings:
         parser.error(
             "--compare takes its runs as A and B, and at most one MODEL"
         )
+    if arguments.compare and arguments.share:
+        parser.error("--compare has no card: omit --share")
     price = None
     if arguments.price is not None:
         price = EnergyPrice(arguments.price, arguments.currency)
@@ -74,6 +77,7 @@ def parse_args(argv: list[str] | None) -> Settings:
         else None,
         out=Path(arguments.out),
         charts=() if arguments.compare else arguments.charts,
+        is_shared=arguments.share,
     )
 
 
@@ -149,6 +153,11 @@ def add_answers(add: Add) -> None:
         metavar="NAMES",
         help="the charts to draw, such as timeline,energy; none prints the answer only "
         "(default: all)",
+    )
+    add(
+        "--share",
+        action="store_true",
+        help="write a card to show elsewhere: card.png and card.md beside the charts",
     )
 
 

@@ -57,6 +57,7 @@ ROOMS = {  # room -> the rooms that it may import
         "analysis",
         "charts",
         "inputs",
+        "monitor",
         "run",
         "storage",
         "terminal",
