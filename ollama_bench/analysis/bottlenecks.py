@@ -48,11 +48,11 @@ def name_limits(study: Study, alike: Study) -> list[str]:
 def describe_slots(level: Row) -> str:
     if not is_short_of_slots(level):
         return ""
-    why = "it says that it has no more"
+    why = "it reports no more slots"
     if not says_its_slots(level):
-        why = "the others waited while no prompt was evaluated"
+        why = "the others waited though no prompt was being evaluated"
     return (
-        f"The server's slots are the limit: asked for {level['concurrency']} at once, "
+        f"The server's slots are the limit: of {level['concurrency']} requests at once "
         f"it answered {level['peak_streaming']} at a time; {why}."
     )
 
@@ -89,14 +89,14 @@ def describe_gpu(study: Study) -> str:
         return ""
     if is_gpu_limit(study):
         return (
-            f"The GPU is the limit: {percent(busy[stop])} busy at {stop} at once, "
+            f"The GPU is the limit: {percent(busy[stop])} busy with {stop} at once, "
             "where throughput stops rising."
         )
     early = min(n for n in busy if busy[n] >= GPU_BUSY_RATIO)
     return (
-        f"The GPU was {percent(busy[stop])} busy at {stop} at once, where throughput stops rising, "
-        f"but {percent(busy[early])} already at {early}, where it still rose: "
-        "this does not show that the GPU is the limit."
+        f"That the GPU is the limit is not shown: it was {percent(busy[stop])} busy with {stop} "
+        f"at once, where throughput stops rising, but {percent(busy[early])} busy already with "
+        f"{early}, where throughput still rose."
     )
 
 
@@ -119,7 +119,7 @@ def describe_processor(study: Study, level: Row) -> str:
         return ""
     return (
         f"The processor is the limit: {percent(level['mean_cpu_ratio'])} busy "
-        f"at {level['concurrency']} at once, {percent(share)} by the server."
+        f"with {level['concurrency']} at once, {percent(share)} by the server."
     )
 
 
@@ -128,7 +128,7 @@ def describe_swap(level: Row) -> str:
     if swapped < SWAP_BYTES:
         return ""
     gib = f"{swapped / 2**30:.1f} GiB"
-    return f"Memory is the limit: swap changed by {gib} at {level['concurrency']} at once."
+    return f"Memory is the limit: swap changed by {gib} with {level['concurrency']} at once."
 
 
 def describe_client(level: Row) -> str:

@@ -17,6 +17,7 @@ from ollama_bench.analysis.intervals import (
     LevelIntervals,
     find_intervals,
     independent_means,
+    tells,
 )
 from ollama_bench.analysis.service import (
     NO_SERVICE,
@@ -141,7 +142,8 @@ def estimate(
     values = independent_means(levels, column)
     if not values:
         return None
-    low, high = interval or (None, None)
+    # from 0 on, it says that too little was measured
+    low, high = interval if tells(interval) else (None, None)
     return Estimate(fmean(values), low, high)
 
 
