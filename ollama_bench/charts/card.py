@@ -55,7 +55,8 @@ class Card:
     build: str  # quantization and size of the model, name and version of the server
     machine: str
     figures: tuple[Figure, ...]
-    # concurrency, y: tokens/s of all, is_served: True, False, or None if not known
+    # concurrency, y: tokens/s of all, None where nothing was completed,
+    # is_served: True, False, or None if not known
     curve: tuple[Row, ...]
     objectives: str
     origin: str  # date, tool and digest
@@ -151,6 +152,7 @@ def draw_figures(figures: tuple[Figure, ...]) -> list[alt.Chart]:
 
 def draw_curve(levels: tuple[Row, ...]) -> list[alt.Chart]:
     """Draw the throughput over the levels: filled points are served, hollow ones are not."""
+    levels = tuple(level for level in levels if level["y"] is not None)
     if not levels:
         return []
     title = "tokens/s of all, by requests at once"

@@ -36,8 +36,9 @@ from ollama_bench.report.shared_command import describe_command
 from ollama_bench.report.terminal_report import print_wrapped
 from ollama_bench.storage import digest, files
 from ollama_bench.storage.database import Database
-from ollama_bench.terminal.output import LONGEST_NAME, clean_line
+from ollama_bench.terminal.output import clean_line
 
+MOST_LETTERS = 400  # of a text; a file may hold a name of a gigabyte
 PICTURE, TEXT = "card.png", "card.md"
 # what Markdown would take for a mark; within a word a line is none
 MARKS = re.compile(r"[\\`*{}\[\]<>|~#!]|(?<!\w)_|_(?!\w)")
@@ -54,7 +55,7 @@ def share(
         folder = out / verdict.study.folder
         picture = make_png(draw_card(card), WIDTH_PX)
         files.write(folder / PICTURE, picture, out)
-        text = write_markdown(card, verdict.study, names)
+        text = write_markdown(card, verdict, names)
         files.write(folder / TEXT, text, out)
         print_wrapped(
             f"to be shown: {folder / PICTURE}, and as text {folder / TEXT}"
@@ -90,7 +91,8 @@ def make_card(
 
 def show(text: str, names: Mapping[str, str]) -> str:
     """Return a text as it may be shown: one line, bounded, without private names."""
-    return clean_line(mask(text, names))[:LONGEST_NAME]
+    shown = clean_line(mask(text, names))
+    return shown[:MOST_LETTERS]
 
 
 def show_model(study: Study, names: Mapping[str, str]) -> str:
@@ -186,30 +188,30 @@ def list_levels(study: Study, services: Mapping[int, Service]) -> list[Row]:
             one.is_served or one.may_be_served for one in found
         ):
             is_served = None
-        if n in speeds:
-            rows.append(
-                {
-                    "concurrency": n,
-                    "y": speeds[n],
-                    "each": each.get(n),
-                    "wait": waits.get(n),
-                    "is_served": is_served,
-                }
-            )
+        rows.append(
+            {
+                "concurrency": n,
+                "y": speeds.get(n),
+                "each": each.get(n),
+                "wait": waits.get(n),
+                "is_served": is_served,
+            }
+        )
     return rows
 
 
 def write_markdown(
-    card: Card, study: Study, names: Mapping[str, str]
+    card: Card, verdict: Verdict, names: Mapping[str, str]
 ) -> str:
     """Return what the card says, for an issue or a post."""
+    first = show(" ".join(verdict.answer.first), names)
     facts = [card.build, card.machine]
     figures = [
         " ".join(filter(None, (figure.value, figure.label)))
         + (f" ({figure.interval})" if figure.interval else "")
         for figure in card.figures
     ]
-    run = study.runs[-1]
+    run = verdict.study.runs[-1]
     lines = [
         f"### {escape(card.model)}",
         "",
@@ -220,6 +222,7 @@ def write_markdown(
         ),
         *(f"{escape(fact)}  " for fact in facts if fact),
         "",
+        *([escape(first), ""] if first else []),
         *(f"- {escape(figure)}" for figure in figures),
         "",
         "| at once | tokens/s of all | tokens/s each | wait | served |",

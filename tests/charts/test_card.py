@@ -100,3 +100,5 @@ def test_the_numbers_of_many_levels_do_not_touch(huge):
 
 def test_a_study_without_levels_has_no_curve():
     assert "by requests at once" not in draw_svg(replace(CARD, curve=()))
+    failed = ({"concurrency": 1, "y": None, "is_served": False},)
+    assert "requests at once" not in draw_svg(replace(CARD, curve=failed))

@@ -34,7 +34,7 @@ def make(path, *sql, objectives=None):
     (study,) = selection.choose(database, [], [])
     verdict = judge(database, study, objectives)
     card = sharing.make_card(database, verdict, NAMES)
-    text = sharing.write_markdown(card, study, NAMES)
+    text = sharing.write_markdown(card, verdict, NAMES)
     database.close()
     return card, text
 
@@ -77,7 +77,13 @@ def test_the_card_says_figures_machine_and_where_they_are_from(results):
     assert card.origin.startswith("2025-10-09 · ollama-bench ")
     assert len(card.origin.rpartition(" digest ")[2]) == 12
     assert [row["is_served"] for row in card.curve] == [True, True, False]
-    for part in (card.model, card.origin, "2 served at once", "0.99"):
+    for part in (
+        "Up to 2 at once get",
+        card.model,
+        card.origin,
+        "2 served at once",
+        "0.99",
+    ):
         assert part in text
     assert "| 4 | " in text and text.count("```") == 2
 
@@ -158,3 +164,13 @@ def test_a_hostile_name_is_text_in_markdown_too(results):
         "```",
         "```",
     ]
+
+
+def test_a_level_in_which_all_failed_is_told(results):
+    _, text = make(
+        results,
+        "UPDATE request SET status = 'reset', output_tokens = NULL "
+        "WHERE level_id = 2",
+    )
+    (row,) = (line for line in text.splitlines() if line[:4] == "| 2 ")
+    assert row == "| 2 | - | - | - | no |"
