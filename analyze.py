@@ -34,6 +34,8 @@ except ModuleNotFoundError as error:
     )
 # Python's version and the packages, before anything needs them
 interpreter.check()
+from sqlite_utils import Database
+
 from ollama_bench.analysis import gate, run_lookup, selection
 from ollama_bench.analysis.verdict import judge
 from ollama_bench.privilege.sudo import (
@@ -45,7 +47,6 @@ from ollama_bench.report import comparison_report, terminal_report
 from ollama_bench.report.options import Settings, parse_args
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
-from ollama_bench.storage.database import Database
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.study_csv.export import write
 from ollama_bench.terminal.command_line import name_program

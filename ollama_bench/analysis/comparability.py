@@ -11,12 +11,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from sqlite_utils import Database
+
 from ollama_bench.analysis.bottlenecks import others_cpu_share
 from ollama_bench.analysis.caveats import OTHERS_CPU_RATIO
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.trends import has_unlike_replies
 from ollama_bench.analysis.wording import digits, join, span
-from ollama_bench.storage.database import Database
 
 CONDITIONS = {  # column of a level: what its 0 and its 1 mean
     "on_battery": ("on mains", "on battery"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ollama_bench.storage.database import Database
+from sqlite_utils import Database
 
 LONGEST_NAME = 100
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")

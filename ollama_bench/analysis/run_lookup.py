@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlite_utils import Database
+
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Study
-from ollama_bench.storage.database import Database
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlite_utils import Database
+
 from ollama_bench.analysis.folder_names import assign_folders, safe_name
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.study import Study as Study
-from ollama_bench.storage.database import Database
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from sqlite_utils import Database
+
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.inputs import objectives as known_objectives
-from ollama_bench.storage.database import Database
 
 Objectives = Mapping[str, float]  # short name: bound
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlite_utils import Database
+
 from ollama_bench.analysis.answers import Answer, find_answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.caveats import find_caveats
@@ -16,7 +18,6 @@ from ollama_bench.analysis.service import (
     stored_objectives,
 )
 from ollama_bench.analysis.study import Study
-from ollama_bench.storage.database import Database
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from typing import Any
 
 import altair as alt
 from altair.utils.schemapi import debug_mode
+from sqlite_utils import Database
 
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
 from ollama_bench.inputs import objectives as known_objectives
-from ollama_bench.storage.database import Database
 
 Spec = dict[str, Any]  # a chart in Vega-Lite's JSON
 

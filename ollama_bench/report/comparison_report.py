@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from sqlite_utils import Database
+
 from ollama_bench.analysis import (
     comparability,
     comparison,
@@ -23,7 +25,6 @@ from ollama_bench.analysis.conditions import COMPARED, Condition
 from ollama_bench.analysis.gate import signed
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.wording import digits, percent
-from ollama_bench.storage.database import Database
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, shorten

@@ -15,6 +15,7 @@ from rich.progress import (
     Progress,
     TextColumn,
 )
+from sqlite_utils import Database
 
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.charts import names
@@ -22,7 +23,6 @@ from ollama_bench.charts.rendering import Renderers
 from ollama_bench.report import page
 from ollama_bench.report.terminal_report import print_wrapped
 from ollama_bench.storage import files
-from ollama_bench.storage.database import Database
 
 Spec = dict[str, Any]
 Pictures = list[tuple[str, Future[bytes]]]  # of files

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlite_utils import Database
+
 from ollama_bench.analysis import gate, selection
 from ollama_bench.analysis.caveats import CACHED_RATIO
 from ollama_bench.analysis.conditions import parse_condition
@@ -28,7 +30,6 @@ from ollama_bench.report.answer_text import (
 from ollama_bench.report.terminal_report import print_verdict
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
-from ollama_bench.storage.database import Database
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_command, quote_path
 from ollama_bench.terminal.rows import (

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sqlite_utils import Database
+
 from ollama_bench.analysis.key_figures import (
     Estimate,
     KeyFigures,
@@ -35,7 +37,6 @@ from ollama_bench.monitor.masking import find_private_names, mask
 from ollama_bench.report.shared_command import describe_command
 from ollama_bench.report.terminal_report import print_wrapped
 from ollama_bench.storage import digest, files
-from ollama_bench.storage.database import Database
 from ollama_bench.terminal.output import clean_line
 
 MOST_LETTERS = 400  # of a text; a file may hold a name of a gigabyte

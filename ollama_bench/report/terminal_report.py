@@ -6,6 +6,8 @@ import shutil
 import sys
 import textwrap
 
+from sqlite_utils import Database
+
 from ollama_bench.analysis.intervals import find_intervals
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
@@ -15,7 +17,6 @@ from ollama_bench.report.answer_text import (
     format_name,
 )
 from ollama_bench.report.turn_table import describe_estimates, format_turns
-from ollama_bench.storage.database import Database
 from ollama_bench.terminal.output import clean, embolden, shorten
 from ollama_bench.terminal.rows import (
     GPU_NOTE,

@@ -14,18 +14,16 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar
+
+import sqlite_utils
 
 from ollama_bench.storage import foreign, schema
-from ollama_bench.storage.database import Reader
 from ollama_bench.storage.results_file import (
     APPLICATION_ID,
     VERSION,
     ResultsError,
 )
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 # how long opening waits for a lock of another program
@@ -152,15 +150,9 @@ class Connection(sqlite3.Connection):
                 last.execute("SELECT count(*) FROM sqlite_master")
 
 
-@overload
-def connect(
-    path: str | os.PathLike[str], readonly: Literal[True]
-) -> Reader: ...
-@overload
-def connect(path: str | os.PathLike[str]) -> Database: ...
 def connect(
     path: str | os.PathLike[str], readonly: bool = False
-) -> Reader | Database:
+) -> sqlite_utils.Database:
     """Open a results file, with its tables and views.
 
     The file is created when it does not exist. With ``readonly`` nothing is written, not even
@@ -190,12 +182,11 @@ def connect(
         )
     if not readonly:
         refuse_unwritable(path)
+    open_file = open_readonly if readonly else open_for_writing
     until = time.monotonic() + OPEN_PATIENCE_S
     while True:
         try:
-            if readonly:
-                return Reader(open_readonly(path))
-            return wrap_for_writing(open_for_writing(path))
+            return sqlite_utils.Database(open_file(path))
         except sqlite3.OperationalError as error:
             # SQLite waits by itself, but not where two turn a new file to WAL.
             if "locked" in str(error) and time.monotonic() < until:
@@ -210,13 +201,6 @@ def connect(
                 f"{path} is not an SQLite file: choose another with --db"
             )
             raise ResultsError(message) from None
-
-
-def wrap_for_writing(connection: Connection) -> Database:
-    # who only reads does not wait for what it loads
-    from sqlite_utils import Database
-
-    return Database(connection)
 
 
 def refuse_unwritable(path: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
+import sqlite_utils
+
 from ollama_bench.storage import schema
 from ollama_bench.storage.connection import Connection
-from ollama_bench.storage.database import Database
 from ollama_bench.storage.declarations import Table
 from ollama_bench.storage.results_file import ResultsError
 
@@ -20,7 +21,7 @@ REPLY_INSTANTS = (
 CLOCK_DOUBT_NS = 10**9  # how far two clocks may disagree
 
 
-def refuse_damage(database: Database) -> None:
+def refuse_damage(database: sqlite_utils.Database) -> None:
     """Raise ResultsError where a level has no run, or a time is impossible.
 
     A time is impossible when it is further from its run or request than it can be: charts of it

@@ -16,8 +16,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from sqlite_utils import Database
+
 from ollama_bench.storage import schema
-from ollama_bench.storage.database import Database
 from ollama_bench.storage.declarations import Table, unquote
 
 SHOWN_DIGITS = 12  # of a digest, where people read it

@@ -18,9 +18,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
-# loaded here: under sudo connect() comes when root is given up
-from sqlite_utils import Database
-
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import ResultsError
 
@@ -74,7 +71,7 @@ class Writer:
         self._say = say or print_error
         self._said: set[str] = set()
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
-        self._database: Database = connect(self.path)
+        self._database = connect(self.path)
         self._file = os.stat(self.path)
         self._thread = threading.Thread(
             target=self._work, name="writer", daemon=True

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import sqlite_utils
+
 from ollama_bench.storage import files
-from ollama_bench.storage.database import Database
 from ollama_bench.study_csv import columns
 
 Row = Mapping[str, object]
@@ -57,7 +58,7 @@ class ExportedStudy(Protocol):
 
 
 def write(
-    database: Database,
+    database: sqlite_utils.Database,
     studies: Iterable[ExportedStudy],
     top: Path,
 ) -> int:

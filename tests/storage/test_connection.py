@@ -20,11 +20,6 @@ from tests.storage.rows import RUN, count
 pytestmark = pytest.mark.usefixtures("closed")
 
 
-def count_runs(reader):
-    ((number,),) = reader.execute("SELECT count(*) FROM run")
-    return number
-
-
 def test_a_new_file_has_every_table_and_view_of_the_schema(tmp_path):
     database = connect(tmp_path / "results.db")
     assert {"run", "level", "request", "chunk", "power_sample"} <= set(
@@ -154,7 +149,7 @@ def test_rows_of_a_killed_run_are_not_left_out_in_a_read_only_folder(
     ):
         connect(path, readonly=True)
     writer.close()  # which folds it in
-    assert count_runs(connect(path, readonly=True)) == 1
+    assert connect(path, readonly=True)["run"].count == 1
 
 
 def test_a_new_file_is_opened_by_several_at_once(tmp_path):
@@ -233,7 +228,7 @@ def test_reading_a_closed_file_leaves_nothing_beside_it(tmp_path):
     before = path.read_bytes()
     for _ in range(2):
         reader = connect(path, readonly=True)
-        assert count_runs(reader) == 1
+        assert reader["run"].count == 1
         reader.close()
     assert [file.name for file in tmp_path.iterdir()] == [
         "results.db"
@@ -264,6 +259,6 @@ def test_reading_takes_no_log_away_that_is_in_use(tmp_path):
             )
     log = (tmp_path / "killed.db-wal").read_bytes()
     reader = connect(copy, readonly=True)
-    assert count_runs(reader) == count(path, "run") == 2
+    assert reader["run"].count == count(path, "run") == 2
     reader.close()
     assert (tmp_path / "killed.db-wal").read_bytes() == log
