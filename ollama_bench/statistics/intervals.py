@@ -8,7 +8,6 @@ Analysis, section 9.5.3. How often they cover the truth: benchmarks/bench_statis
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,7 +16,6 @@ from ollama_bench.statistics.student_t import t_quantile
 UPPER = 0.975  # quantile of a 95 % interval
 # a range that ends so many times higher than the mean tells nothing
 MOST_TIMES_MEAN = 100.0
-MOST_LOG = 700.0  # exp() of more overflows
 # so many batches are enough, and with fewer their means tell little
 MOST_BATCHES = 20
 LEAST_BATCHES = 5
@@ -40,32 +38,25 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
     count = len(values)
     if count < 2:
         return None
-    mean, spread = describe_spread(values)
-    t = t_quantile(UPPER, count - 1)
-    half = t * spread / math.sqrt(count)
+    # here and not above: a command line is parsed without them
+    import numpy
+
+    found = numpy.asarray(values, dtype=float)
+    mean, t = found.mean(), t_quantile(UPPER, count - 1)
+    half = t * found.std(ddof=1) / count**0.5
     low, high = mean - half, mean + half
-    if min(values) > 0:
-        middle, spread = describe_spread([math.log(v) for v in values])
-        variance = spread * spread
-        middle += variance / 2
-        half = t * math.sqrt(
-            variance / count + variance * variance / 2 / (count - 1)
+    if found.min() > 0:
+        logs = numpy.log(found)
+        variance = logs.var(ddof=1)
+        middle = logs.mean() + variance / 2
+        half = t * numpy.sqrt(
+            variance / count + variance**2 / 2 / (count - 1)
         )
-        if middle + half > min(MOST_LOG, math.log(MOST_TIMES_MEAN * mean)):
+        if middle + half > numpy.log(MOST_TIMES_MEAN * mean):
             return None
-        low = max(0.0, min(low, math.exp(middle - half)))
-        high = max(high, math.exp(middle + half))
-    return Interval(low, high)
-
-
-def describe_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and the standard deviation, by one less than the count.
-
-    Without NumPy, which takes long to load; a sum or square that is too large is endless.
-    """
-    mean = sum(values) / len(values)
-    squares = sum((value - mean) * (value - mean) for value in values)
-    return mean, math.sqrt(squares / (len(values) - 1))
+        low = max(0.0, min(low, numpy.exp(middle - half)))
+        high = max(high, numpy.exp(middle + half))
+    return Interval(float(low), float(high))
 
 
 def batch_means(values: Sequence[float], least: int) -> list[float]:

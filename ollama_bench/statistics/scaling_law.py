@@ -13,12 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ollama_bench.statistics.intervals import (
-    UPPER,
-    Interval,
-    describe_spread,
-)
-from ollama_bench.statistics.least_squares import solve_nonnegative
+from ollama_bench.statistics.intervals import UPPER, Interval
 from ollama_bench.statistics.student_t import t_quantile
 
 # three parameters, and as many loads again for their ranges: with fewer most curves fit
@@ -134,20 +129,21 @@ def fit(
     a (1 - contention), a contention N and a crosstalk N (N-1): none of these is negative just
     where contention is between 0 and 1.
     """
-    weights = [x / n for n, x in points]
-    terms = [[1.0 for _ in points], [n for n, _ in points]]
-    if has_crosstalk:
-        terms.append([n * (n - 1) for n, _ in points])
-    columns = [
-        [
-            value * weight
-            for value, weight in zip(term, weights, strict=True)
-        ]
-        for term in terms
-    ]
-    rest, contended, *crossed = solve_nonnegative(
-        columns, [1.0] * len(points)
+    # here and not above: a command line is parsed without them
+    import numpy
+    from scipy.optimize import nnls
+
+    loads, found = (
+        numpy.array(column, dtype=float)
+        for column in zip(*points, strict=True)
     )
+    terms = [numpy.ones_like(loads), loads]
+    if has_crosstalk:
+        terms.append(loads * (loads - 1))
+    rows = numpy.stack(terms, axis=1) * (found / loads)[:, None]
+    scale = rows.max(axis=0)
+    solved, _ = nnls(rows / scale, numpy.ones_like(found))
+    rest, contended, *crossed = (solved / scale).tolist()
     whole = rest + contended
     # nothing but crosstalk: as far from the law as can be
     if whole <= 0:
@@ -163,15 +159,16 @@ def jackknife(
     points: Sequence[Point], fitted: Sequence[float]
 ) -> list[tuple[float, float]]:
     """Return a 95 % range of each parameter by leaving out one load after another."""
+    import numpy
+
     loads = sorted({n for n, _ in points})
-    parts = [
-        fit([point for point in points if point[0] != n]) for n in loads
-    ]
+    parts = numpy.array(
+        [fit([point for point in points if point[0] != n]) for n in loads]
+    )
     count = len(loads)
-    t = t_quantile(UPPER, count - len(fitted))
-    ranges = []
-    for value, found in zip(fitted, zip(*parts, strict=True), strict=True):
-        _, spread = describe_spread(found)
-        width = t * spread * (count - 1) / math.sqrt(count)
-        ranges.append((value - width, value + width))
-    return ranges
+    spread = numpy.sqrt((count - 1) * parts.var(axis=0))
+    half = spread * t_quantile(UPPER, count - len(fitted))
+    return [
+        (value - width, value + width)
+        for value, width in zip(fitted, half.tolist(), strict=True)
+    ]
