@@ -7,6 +7,7 @@
     python analyze.py --price 0.30 --currency EUR     what a million tokens cost
     python analyze.py --format json                   the levels for a program; also markdown, csv
     python analyze.py --export vllm .                 files that other tools read
+    python analyze.py --share                         a card to show, as a picture and as text
 
 Reads results.db, prints the answer, and leaves data/<model>/*.png and data/report.html.
 """
@@ -91,14 +92,14 @@ def fail(message: str) -> int:
 
 def prepare_charts(settings: Settings) -> None:
     """Load what draws charts while root may still read it. Raises ResultsError."""
-    if settings.charts_folder is None:
+    if not (settings.charts or settings.is_shared):
         return
     if sys.flags.optimize > 1:  # Altair reads its own docstrings
         raise ResultsError(
-            "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or use --no-charts"
+            "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or use --charts none"
         )
     if find_sudo_user():
-        from ollama_bench.report import drawing
+        from ollama_bench.report import drawing, sharing  # noqa: F401
 
         drawing.preload()
 
@@ -126,11 +127,17 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
     if settings.export is not None:
         written = export(database, studies, *settings.export)
         print(written, file=sys.stderr if settings.format else sys.stdout)
-    if settings.charts_folder is not None:
-        # Altair takes two seconds to load
+    if settings.charts:
+        # the answer is first
+        sys.stdout.flush()
         from ollama_bench.report import drawing
 
-        drawing.draw(database, verdicts, settings.charts_folder)
+        drawing.draw(database, verdicts, settings.out, settings.charts)
+    if settings.is_shared:
+        sys.stdout.flush()
+        from ollama_bench.report import sharing
+
+        sharing.share(database, verdicts, settings.out)
     return gate.check_values(studies, settings.conditions)
 
 

@@ -360,12 +360,14 @@ def make_up_samples(writer: Writer, run_id: int, end_ns: int) -> None:
 
 
 def watch(command: list[str]) -> tuple[float, float]:
-    """Seconds that a command took, and the most memory it was seen to hold."""
+    """Seconds that a command took, and the most memory that it and its children held."""
     began, peak = time.monotonic(), 0
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         with contextlib.suppress(psutil.Error, OSError, RuntimeError):
-            peak = max(peak, process.memory_info().rss)
+            family = [process, *process.children(recursive=True)]
+            held = sum(one.memory_info().rss for one in family)
+            peak = max(peak, held)
         time.sleep(POLL_S)
     if process.returncode:
         raise SystemExit(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
+from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
 from ollama_bench.analysis.study import Row, Study
@@ -69,19 +70,18 @@ class Chart:
                 self.sql, {"model": study.model, "top": self.top}
             )
         )
-        painted = self.paint(study, rows) if rows else None
-        if not painted:
-            return None
-        has_failures = any(level["errors"] for level in study.levels)
-        notes = list(self._notes(study, rows))
-        return finish(
-            painted,
-            self.title,
-            study.model,
-            study.simulated,
-            has_failures,
-            notes,
-        )
+        with debug_mode(False):
+            painted = self.paint(study, rows) if rows else None
+            if not painted:
+                return None
+            return finish(
+                painted,
+                self.title,
+                study.model,
+                study.simulated,
+                any(level["errors"] for level in study.levels),
+                self._notes(study, rows),
+            )
 
     def _notes(self, study: Study, rows: list[Row]) -> Iterable[str]:
         note = (
@@ -133,5 +133,5 @@ def finish(
     )
     spec: Spec = painted.properties(
         usermeta={"notes": notes}, title=heading
-    ).to_dict()
+    ).to_dict(validate=False)
     return spec

@@ -28,11 +28,21 @@ DOT_COLUMNS = 9  # the dots of a level lie in as many columns
 NOT_IN_TOOLTIPS = ("y", "y2", "text", "model", "spread", "index", "offset")
 
 
+# Altair has no types for mypy
+class Plot(alt.Chart):  # type: ignore[misc]
+    """A chart whose copies share rows, mark and channels, which Altair replaces and never changes.
+
+    Altair copies all plots at each step that joins some; its own copies hold all that they have.
+    """
+
+    def __deepcopy__(self, memo: object) -> Plot:
+        copied: Plot = self.copy(deep=False)
+        return copied
+
+
 def make_plot(rows: list[Row]) -> alt.Chart:
     """Return an empty plot of some rows, to be given a mark."""
-    return alt.Chart(alt.InlineData(values=rows)).properties(
-        width=WIDTH, height=HEIGHT
-    )
+    return Plot(alt.InlineData(values=rows), width=WIDTH, height=HEIGHT)
 
 
 def write_text(
@@ -46,7 +56,7 @@ def write_text(
     layers = [
         make_plot(rows)
         .mark_text(**style, **more)
-        .encode(text=f"{field}:N", **channels)
+        .encode(text=alt.Text(f"{field}:N"), **channels)
         for more in ({"style": "halo"}, letters or {})
     ]
     return alt.layer(*layers)
@@ -77,7 +87,10 @@ def mark_failures(study: Study, top: int = ALL_LEVELS) -> list[alt.Chart]:
     )
     return [
         text.encode(
-            x=level_axis(), y=alt.value(-5), text="text:N", tooltip=tooltip
+            x=level_axis(),
+            y=alt.value(-5),
+            text=alt.Text("text:N"),
+            tooltip=tooltip,
         )
     ]
 
@@ -196,7 +209,9 @@ def draw_dots(
             tooltip=make_tooltips(rows),
         ),
         draw_across_level(middles, y, 0.1, 0.9),
-        numbers.encode(x=level_axis(), y=alt.value(9), text="text:N"),
+        numbers.encode(
+            x=level_axis(), y=alt.value(9), text=alt.Text("text:N")
+        ),
     )
 
 

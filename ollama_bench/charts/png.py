@@ -1,34 +1,29 @@
-"""Write a chart as a PNG file."""
+"""Turn a chart into a PNG."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import vl_convert
 
 from ollama_bench.charts import theme
-from ollama_bench.storage import files
 
 PNG_WIDTH_PX = 1600
 SVG_WIDTH = re.compile(r'<svg[^>]* width="([\d.]+)"')
 NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-def save_png(spec: dict[str, Any], path: Path, top: Path) -> None:
-    """Write a Vega-Lite spec as a PNG 1600 px wide, at or below the folder top.
-
-    Raises OSError, and OutputError if a folder on the way is a link.
-    """
+def make_png(spec: dict[str, Any], width_px: int = PNG_WIDTH_PX) -> bytes:
+    """Return a Vega-Lite spec as a PNG of this width; ValueError where it cannot be drawn."""
     svg: str = vl_convert.vegalite_to_svg(
         replace_unprintable(spec), config=theme.config()
     )
     found = SVG_WIDTH.search(svg)
     if found is None:
-        raise ValueError(f"the SVG of {path.name} has no width")
-    scale = PNG_WIDTH_PX / float(found.group(1))
-    files.write(path, vl_convert.svg_to_png(svg, scale=scale), top)
+        raise ValueError("the SVG of the chart has no width")
+    scale = width_px / float(found.group(1))
+    return vl_convert.svg_to_png(svg, scale=scale)
 
 
 def replace_unprintable(part: Any) -> Any:

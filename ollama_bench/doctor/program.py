@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 from ollama_bench.doctor import details, machine_checks
 from ollama_bench.doctor.finding import Finding
-from ollama_bench.doctor.masking import find_private_names, mask
 from ollama_bench.doctor.server_checks import ServerChecks
 from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError
 from ollama_bench.run.server import LOCAL_HOSTS
 from ollama_bench.storage.results_file import TOOL_VERSION
 from ollama_bench.terminal.command_line import add_version, name_program
+from ollama_bench.terminal.masking import find_private_names, mask
 from ollama_bench.terminal.output import (
     clean_line,
     prepare_streams,

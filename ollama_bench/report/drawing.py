@@ -1,77 +1,140 @@
-"""Draw every chart as a PNG, and write the page."""
+"""Draw charts as PNGs, and write the page."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+)
 from sqlite_utils import Database
 
 from ollama_bench.analysis.verdict import Verdict
-from ollama_bench.charts import catalog, png
-from ollama_bench.charts.chart import Chart
-from ollama_bench.charts.model_charts import compare_models
+from ollama_bench.charts import names
+from ollama_bench.charts.rendering import Renderers
 from ollama_bench.report import page
 from ollama_bench.report.terminal_report import print_wrapped
+from ollama_bench.storage import files
+
+Spec = dict[str, Any]
+Pictures = list[tuple[str, Future[bytes]]]  # of files
 
 
 def preload() -> None:
-    """Read the page's files now: the user may not be allowed to once root is given up."""
+    """Read what draws now: the user may not be allowed to once root is given up."""
+    from ollama_bench.charts import catalog, model_charts  # noqa: F401
+
     for name in ("page.html", "page.css", "page.js"):
         page.read_asset(name)
 
 
 def draw(
-    database: Database, verdicts: Sequence[Verdict], out: Path
+    database: Database,
+    verdicts: Sequence[Verdict],
+    out: Path,
+    chosen: Collection[str] = names.ALL,
 ) -> None:
-    """Draw the charts of each study and those across models below out, and the page of all.
+    """Draw the chosen charts of each study and across models below out, and the page of all.
 
     Prints what is not drawn and why. Raises OSError.
     """
-    drawn: dict[str, page.TITLED] = {
-        verdict.study.model: [] for verdict in verdicts
-    }
-    absent: dict[str, list[str]] = {}
-    written = 0
-    to_draw = [
-        (verdict, chart) for verdict in verdicts for chart in catalog.CHARTS
-    ]
-    for place, (verdict, chart) in enumerate(to_draw, 1):
-        show_progress(f"drawing {place} of {len(to_draw)}: {chart.name}")
-        model, file = (
-            verdict.study.model,
-            f"{verdict.study.folder}/{chart.name}.png",
+    with Renderers() as renderers, make_progress() as progress:
+        scripts = renderers.bundle_scripts()
+        drawing = Drawing(renderers, progress)
+        drawing.make_all(database, verdicts, chosen)
+        for file, picture in drawing.wait():
+            files.write(out / file, picture, out)
+        path = page.write(
+            out / "report.html",
+            verdicts,
+            drawing.shown,
+            drawing.across,
+            scripts.result().decode(),
         )
-        spec = chart.draw(database, verdict.study, verdict.objectives)
-        if spec is None:
-            absent.setdefault(chart.needs, []).append(file)
-            continue
-        png.save_png(spec, out / file, out)
-        written += 1
-        if is_on_page(chart, verdict):
-            drawn[model].append((chart.title, spec))
-    across = compare_models([verdict.study for verdict in verdicts])
-    for name, spec in across.items():
-        png.save_png(spec, out / f"{name}.png", out)
-    show_progress("writing the report")
-    path = page.write(out / "report.html", verdicts, drawn, across)
-    show_progress("")
-    for needs, names in absent.items():
+    for needs, absent in drawing.absent.items():
         print_wrapped(
-            f"not drawn, no {needs} in this file: {', '.join(names)}"
+            f"not drawn, no {needs} in this file: {', '.join(absent)}"
         )
     print_wrapped(
-        f"{written + len(across)} charts in {out}/, all of them live in {path}"
+        f"{len(drawing.pictures)} charts in {out}/, all of them live in {path}"
     )
 
 
-def is_on_page(chart: Chart, verdict: Verdict) -> bool:
-    """Return whether the page shows a chart: not if a sibling shows the same levels."""
-    return chart.says_more(verdict.study)
+class Drawing:
+    """The charts of a page: their specs, and their pictures while they are drawn."""
+
+    def __init__(self, renderers: Renderers, progress: Progress) -> None:
+        self.shown: dict[str, page.TITLED] = {}  # by model
+        self.across: dict[str, Spec] = {}
+        # what the file lacks: the pictures that would need it
+        self.absent: dict[str, list[str]] = {}
+        self.pictures: Pictures = []
+        self._renderers = renderers
+        self._progress = progress
+        self._task = progress.add_task("drawing", total=None)
+
+    def make_all(
+        self,
+        database: Database,
+        verdicts: Sequence[Verdict],
+        chosen: Collection[str],
+    ) -> None:
+        """Make the specs, and have each drawn as soon as it is made."""
+        # Altair takes a second to load, while the renderers begin
+        from ollama_bench.charts import catalog
+        from ollama_bench.charts.model_charts import compare_models
+
+        charts = [chart for chart in catalog.CHARTS if chart.name in chosen]
+        total = len(charts) * len(verdicts)
+        self._progress.update(self._task, total=total)
+        for verdict in verdicts:
+            shown = self.shown.setdefault(verdict.study.model, [])
+            for chart in charts:
+                file = f"{verdict.study.folder}/{chart.name}.png"
+                spec = chart.draw(
+                    database, verdict.study, verdict.objectives
+                )
+                if spec is None:
+                    self.absent.setdefault(chart.needs, []).append(file)
+                    self._progress.advance(self._task)
+                    continue
+                self._add(file, spec)
+                # not where a sibling shows the same levels
+                if chart.says_more(verdict.study):
+                    shown.append((chart.title, spec))
+        for name, spec in compare_models(
+            [verdict.study for verdict in verdicts]
+        ).items():
+            if name in chosen:
+                self.across[name] = spec
+                self._add(f"{name}.png", spec)
+
+    def _add(self, file: str, spec: Spec) -> None:
+        picture = self._renderers.draw_png(spec)
+        self.pictures.append((file, picture))
+
+    def wait(self) -> Iterator[tuple[str, bytes]]:
+        """Yield each file and its picture, in the order in which they were made."""
+        for file, picture in self.pictures:
+            yield file, picture.result()
+            self._progress.advance(self._task)
 
 
-def show_progress(text: str) -> None:
-    """Show one line that replaces itself, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+def make_progress() -> Progress:
+    """Return a bar that shows how many charts are drawn, on a terminal only."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )

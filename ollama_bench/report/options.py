@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ollama_bench import __version__
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice
+from ollama_bench.charts import names
 from ollama_bench.formats.export import FORMS
 from ollama_bench.inputs import objectives
 from ollama_bench.report.level_formats import FORMATS
@@ -40,7 +41,9 @@ class Settings:
     conditions: tuple[Condition, ...]
     export: tuple[str, Path] | None  # a form that other tools read, folder
     format: str | None  # of the level table; None: sentences
-    charts_folder: Path | None  # None: no charts
+    out: Path  # the folder of charts, page and card
+    charts: tuple[str, ...]  # names
+    is_shared: bool  # a card is made
 
 
 def parse_args(argv: list[str] | None) -> Settings:
@@ -68,14 +71,17 @@ def parse_args(argv: list[str] | None) -> Settings:
     if arguments.export and arguments.export[0] not in FORMS:
         parser.error(
             f"invalid --export {arguments.export[0]!r}: "
-            f"expected {list_names(FORMS)}, and then a folder"
+            f"expected {join_choices(FORMS)}, and then a folder"
         )
+    if arguments.compare and arguments.share:
+        parser.error("--compare has no card: omit --share")
     price = None
     if arguments.price is not None:
         price = EnergyPrice(arguments.price, arguments.currency)
-    draws = not (
-        arguments.no_charts or arguments.compare or arguments.format
-    )
+    charts = arguments.charts
+    if charts is None:
+        is_table = arguments.compare or arguments.format
+        charts = () if is_table else names.ALL
     return Settings(
         models=tuple(arguments.models),
         runs=tuple(arguments.run),
@@ -88,7 +94,9 @@ def parse_args(argv: list[str] | None) -> Settings:
         if arguments.export
         else None,
         format=arguments.format,
-        charts_folder=Path(arguments.out) if draws else None,
+        out=Path(arguments.out),
+        charts=charts,
+        is_shared=arguments.share,
     )
 
 
@@ -151,7 +159,7 @@ def add_answers(add: Add) -> None:
         "--export",
         nargs=2,
         metavar=("FORM", "DIR"),
-        help=f"write files below DIR for other tools: {list_names(FORMS)}",
+        help=f"write files below DIR for other tools: {join_choices(FORMS)}",
     )
     add(
         "--export-csv",
@@ -170,7 +178,18 @@ def add_answers(add: Add) -> None:
         default="EUR",
         help="currency of the price (default: EUR)",
     )
-    add("--no-charts", action="store_true", help="print the answer only")
+    add(
+        "--charts",
+        type=as_argument(names.parse),
+        metavar="NAMES",
+        help="the charts to draw, such as timeline,energy; none prints the answer only "
+        "(default: all; with --compare and --format none)",
+    )
+    add(
+        "--share",
+        action="store_true",
+        help="write a card to show elsewhere: card.png and card.md beside the charts",
+    )
 
 
 class Renamed(argparse.Action):
@@ -180,9 +199,9 @@ class Renamed(argparse.Action):
         parser.error("--export-csv DIR is now: --export study DIR")
 
 
-def list_names(names: Iterable[str]) -> str:
+def join_choices(choices: Iterable[str]) -> str:
     """Return names as in "a, b or c"."""
-    *most, last = names
+    *most, last = choices
     return f"{', '.join(most)} or {last}"
 
 

@@ -1,6 +1,6 @@
 """One self-contained page: the verdict, the tables, the charts live, how to repeat it.
 
-    page.write(Path("data/report.html"), verdicts, drawn, across)
+    page.write(Path("data/report.html"), verdicts, drawn, across, library)
 
 The page asks no other host for anything: scripts and data are inside, and its own policy forbids
 the rest. Whatever came from a server or a user is escaped.
@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
-
-import vl_convert
 
 from ollama_bench.analysis.answers import Answer
 from ollama_bench.analysis.caveat import Caveat
@@ -83,8 +81,12 @@ def write(
     verdicts: Sequence[Verdict],
     drawn: Mapping[str, TITLED],
     across: Mapping[str, Spec],
+    library: str,
 ) -> Path:
-    """Write the page and return its path; drawn has each model's charts, across those of all."""
+    """Write the page and return its path; drawn has each model's charts, across those of all.
+
+    library: the scripts that draw them.
+    """
     figures = Figures()
     is_alone = len(verdicts) == 1
     parts = (
@@ -111,7 +113,7 @@ def write(
         definitions=write_definitions(verdicts[0].objectives),
         specs=in_script(figures.specs),
         look=in_script({**theme.config(), "padding": 4}),
-        library=vl_convert.javascript_bundle(),  # type: ignore[call-arg]  # its stub is wrong
+        library=library,
         script=read_asset("page.js"),
     )
     files.write(path, text, path.parent)

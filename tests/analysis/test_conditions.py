@@ -87,7 +87,8 @@ def test_how_a_bound_is_written(tmp_path, text, code):
             [
                 "--db",
                 str(tmp_path / "results.db"),
-                "--no-charts",
+                "--charts",
+                "none",
                 "--fail-if",
                 text,
             ]

@@ -60,7 +60,7 @@ def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
         "watts and joules are of the GPU alone at 1 and 2 at once"
     ]
     assert not uncovered_energy(study)
-    assert analyze.main(["--db", str(results), "--no-charts"]) == 0
+    assert analyze.main(["--db", str(results), "--charts", "none"]) == 0
     out = capsys.readouterr().out
     assert "16 W, " in out and " J/token (GPU alone)" in out
     assert out.count(GPU_NOTE) == 1
@@ -72,7 +72,7 @@ def test_a_study_whose_sums_are_known_says_nothing_of_the_gpu_alone(
     made_up_results.write(results, levels=(1, 2))
     study, said = read(results)
     assert "GPU alone" not in said and not gpu_alone(study)
-    analyze.main(["--db", str(results), "--no-charts"])
+    analyze.main(["--db", str(results), "--charts", "none"])
     assert GPU_NOTE not in capsys.readouterr().out
 
 

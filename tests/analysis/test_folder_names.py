@@ -51,7 +51,8 @@ def test_models_whose_names_would_be_one_folder_have_two(results, tmp_path):
             [
                 "--db",
                 str(results),
-                "--no-charts",
+                "--charts",
+                "none",
                 "--export",
                 "study",
                 str(tmp_path),

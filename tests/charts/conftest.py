@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import altair as alt
 import pytest
 
 from ollama_bench.analysis import selection
-from ollama_bench.charts import catalog
+from ollama_bench.charts import catalog, chart, model_charts
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 
 
+@pytest.fixture(scope="session", autouse=True)
+def validated():
+    """Hold every spec that these tests draw against Vega-Lite's schema, as the product does not."""
+    finish = chart.finish
+
+    def finish_and_validate(*arguments, **more):
+        spec = finish(*arguments, **more)
+        alt.Root.validate(spec)
+        return spec
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (chart, model_charts):
+            patch.setattr(module, "finish", finish_and_validate)
+        yield
+
+
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory):
+def drawn(validated, tmp_path_factory):
     """Every chart of a made-up study with failures."""
     path = tmp_path_factory.mktemp("charts") / "results.db"
     made_up_results.write(path, failures=5)

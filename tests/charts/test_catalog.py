@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import altair as alt
 import pytest
+from jsonschema.exceptions import ValidationError
 
 from ollama_bench.analysis import selection
-from ollama_bench.charts import catalog
+from ollama_bench.charts import catalog, chart, names
 from ollama_bench.charts.chart import SIMULATED
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
@@ -17,6 +19,19 @@ def test_every_chart_is_drawn_and_says_that_it_is_simulated(drawn):
     assert all(
         spec["title"]["subtitle"][1] == SIMULATED for spec in drawn.values()
     )
+
+
+def test_the_names_are_those_of_the_charts():
+    assert tuple(chart.name for chart in catalog.CHARTS) == names.OF_MODEL
+
+
+def test_every_spec_is_held_against_the_schema():
+    """By the fixture validated, for Chart.draw itself does not."""
+    wrong = alt.Chart(alt.InlineData(values=[{}]))
+    with chart.debug_mode(False):
+        wrong = wrong.mark_line(orient="diagonal")
+    with pytest.raises(ValidationError, match="diagonal"):
+        chart.finish(wrong, "", "", False)
 
 
 def test_every_quantity_has_a_title_and_every_time_its_unit(drawn):

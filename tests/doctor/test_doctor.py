@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from ollama_bench.doctor import details, program
-from ollama_bench.doctor.masking import mask
 from ollama_bench.monitor import machine, monitor, server_search
 from ollama_bench.power.macmon import create_macmon_source
 from ollama_bench.run import discovery
+from ollama_bench.terminal.masking import mask
 
 ROOT = Path(__file__).resolve().parents[2]
 MACMON = {

@@ -11,7 +11,7 @@ def export(folder, form, *more, **made_up):
     path = folder / "results.db"
     if not path.exists():
         made_up_results.write(path, **made_up)
-    options = ["--db", str(path), "--no-charts"]
+    options = ["--db", str(path), "--charts", "none"]
     assert (
         analyze.main([*options, "--export", form, str(folder), *more]) == 0
     )

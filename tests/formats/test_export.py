@@ -24,7 +24,7 @@ def test_a_file_that_no_export_wrote_is_kept(form, tmp_path, capsys):
     assert {path: path.read_bytes() for path in written} == before
     written[0].write_text("mine")
     capsys.readouterr()
-    arguments = ["--db", str(tmp_path / "results.db"), "--no-charts"]
+    arguments = ["--db", str(tmp_path / "results.db"), "--charts", "none"]
     arguments += ["--export", form, str(tmp_path)]
     assert analyze.main(arguments) == 1
     said = capsys.readouterr().err

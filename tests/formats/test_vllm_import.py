@@ -140,7 +140,7 @@ def test_the_run_is_marked_and_what_is_not_told_is_null(
     [event] = rows(database, "SELECT kind, detail FROM event")
     assert event["kind"] == "import_lacks" and "power" in event["detail"]
     capsys.readouterr()
-    assert analyze.main(["--db", database, "--no-charts"]) == 0
+    assert analyze.main(["--db", database, "--charts", "none"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (
         "! measured by vllm bench serve and imported. Its file tells"

@@ -32,7 +32,7 @@ def test_the_terminal_has_table_answers_and_warnings_in_80_columns(
 ):
     assert (
         analyze.main(
-            ["--db", str(results), "--no-charts", "--price", "0.3"]
+            ["--db", str(results), "--charts", "none", "--price", "0.3"]
         )
         == 0
     )
@@ -61,7 +61,7 @@ def test_the_terminal_has_table_answers_and_warnings_in_80_columns(
 def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "60")
-    assert analyze.main(["--db", str(results), "--no-charts"]) == 0
+    assert analyze.main(["--db", str(results), "--charts", "none"]) == 0
     out = re.sub("\x1b[^m]*m", "", capsys.readouterr().out)
     lines = out.splitlines()
     assert max(map(len, lines)) <= 60
@@ -78,7 +78,7 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
     database.close()
     assert (
         analyze.main(
-            ["--db", str(results), "--no-charts", "--price", "0.3"]
+            ["--db", str(results), "--charts", "none", "--price", "0.3"]
         )
         == 0
     )
@@ -94,7 +94,7 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [ANALYZE, "--no-charts", "--export", "study", "."],
+        [ANALYZE, "--charts", "none", "--export", "study", "."],
         [ANALYZE, "--compare", "1", "2"],
         [
             "-m",
@@ -141,7 +141,8 @@ def test_wishes_change_the_answer(results, capsys):
         [
             "--db",
             str(results),
-            "--no-charts",
+            "--charts",
+            "none",
             "--slo",
             "ttft=100,tokens_per_s=1",
         ]
@@ -154,7 +155,7 @@ def test_wishes_change_the_answer(results, capsys):
 
 def test_it_writes_nothing_into_the_file(results, tmp_path):
     before = results.read_bytes()
-    analyze.main(["--db", str(results), "--no-charts"])
+    analyze.main(["--db", str(results), "--charts", "none"])
     assert results.read_bytes() == before
 
 
@@ -168,7 +169,8 @@ def test_it_writes_nothing_into_the_file(results, tmp_path):
 )
 def test_failures_are_one_line_and_1(results, capsys, arguments, said):
     assert (
-        analyze.main(["--db", str(results), "--no-charts", *arguments]) == 1
+        analyze.main(["--db", str(results), "--charts", "none", *arguments])
+        == 1
     )
     captured = capsys.readouterr()
     assert (
@@ -212,11 +214,13 @@ def test_the_runs_own_objectives_count_unless_others_are_given(
         "INSERT INTO objective VALUES (1, 'ttft_s', 3), (1, 'tokens_per_s', 5)"
     )
     database.close()
-    analyze.main(["--db", str(results), "--no-charts"])
+    analyze.main(["--db", str(results), "--charts", "none"])
     assert "5 tokens/s and the first token within 3 s" in " ".join(
         capsys.readouterr().out.split()
     )
-    analyze.main(["--db", str(results), "--no-charts", "--slo", "ttft=4"])
+    analyze.main(
+        ["--db", str(results), "--charts", "none", "--slo", "ttft=4"]
+    )
     assert "get the first token within 4 s" in " ".join(
         capsys.readouterr().out.split()
     )
@@ -249,7 +253,8 @@ def test_a_level_that_slept_is_in_no_answer(
             [
                 "--db",
                 str(results),
-                "--no-charts",
+                "--charts",
+                "none",
                 "--price",
                 "0.3",
                 "--slo",
@@ -297,7 +302,7 @@ def test_a_damaged_file_is_refused_in_one_line(
         f"UPDATE {change}",
     )
     code = analyze.main(
-        ["--db", str(tmp_path / "results.db"), "--no-charts"]
+        ["--db", str(tmp_path / "results.db"), "--charts", "none"]
     )
     err = capsys.readouterr().err
     assert code == len(err.splitlines()) == bool(said) and said in err
@@ -312,7 +317,14 @@ def test_a_level_that_nobody_was_served_in_keeps_no_bound(
         "UPDATE request SET status = 'reset' WHERE level_id IN "
         "(SELECT id FROM level WHERE concurrency = 8)",
     )
-    arguments = ["--db", str(results), "--no-charts", "--fail-if", bound]
+    arguments = [
+        "--db",
+        str(results),
+        "--charts",
+        "none",
+        "--fail-if",
+        bound,
+    ]
     assert analyze.main(arguments) == 1
     assert (
         f"failed: {bound} at 8 at once: no request completed\n"
@@ -343,7 +355,8 @@ def test_a_level_that_slept_keeps_no_bound(
     arguments = [
         "--db",
         str(results),
-        "--no-charts",
+        "--charts",
+        "none",
         "--fail-if",
         condition,
     ]
@@ -368,7 +381,7 @@ ORDER BY joules_per_output_token LIMIT 1"""
     database.close()
     assert (
         analyze.main(
-            ["--db", str(results), "--no-charts", "--price", "0.3"]
+            ["--db", str(results), "--charts", "none", "--price", "0.3"]
         )
         == 0
     )
@@ -406,7 +419,7 @@ def test_what_a_cache_saves_is_not_told_by_a_level_that_slept(
     )
     database.close()
     capsys.readouterr()
-    assert analyze.main(["--db", str(path), "--no-charts"]) == 0
+    assert analyze.main(["--db", str(path), "--charts", "none"]) == 0
     assert ("With a warm prompt cache" in capsys.readouterr().out) == (
         slept == "none"
     )
@@ -420,7 +433,7 @@ def test_a_run_in_which_nothing_finished_is_one_line(results, capsys):
     database.execute("UPDATE level SET status = 'interrupted'")
     database.execute("UPDATE request SET status = 'cancelled'")
     database.close()
-    command = ["--db", str(results), "--no-charts", "--run", "1"]
+    command = ["--db", str(results), "--charts", "none", "--run", "1"]
     assert analyze.main(command) == 1
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
@@ -428,7 +441,7 @@ def test_a_run_in_which_nothing_finished_is_one_line(results, capsys):
 
 
 def test_the_answer_stands_first_and_once(results, capsys):
-    analyze.main(["--db", str(results), "--no-charts"])
+    analyze.main(["--db", str(results), "--charts", "none"])
     said = " ".join(capsys.readouterr().out.split())
     places = [
         said.index(text)
@@ -444,3 +457,13 @@ def test_the_answer_stands_first_and_once(results, capsys):
     ]
     assert places == sorted(places)
     assert said.count("Up to 2 at once get") == 1
+
+
+def test_an_unknown_chart_is_refused_in_one_line(results, capsys):
+    with pytest.raises(SystemExit) as caught:
+        analyze.main(["--db", str(results), "--charts", "timelime"])
+    said = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2 and said[-1].startswith(
+        "analyze.py: error: argument --charts: invalid chart 'timelime': "
+        "expected all, none or some of combined_metrics, "
+    )

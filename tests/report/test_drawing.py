@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 import analyze
-from ollama_bench.charts import catalog, png
+from ollama_bench.charts import names
 from tests.support import made_up_results
+from tests.support.chart_specs import drawing_nothing
 from tests.support.studies import change
 
 
@@ -41,38 +44,32 @@ def test_it_leaves_a_png_for_each_chart_and_one_page(results, tmp_path):
     )
     assert {
         path.stem for path in (tmp_path / "data" / "tiny-7b").glob("*.png")
-    } == {chart.name for chart in catalog.CHARTS}
+    } == set(names.OF_MODEL)
     assert {path.name for path in (tmp_path / "data").iterdir()} == {
         "tiny-7b",
         "report.html",
     }
 
 
+def analyze_file(results, out, *more):
+    with drawing_nothing():
+        return analyze.main(
+            ["--db", str(results), "--out", str(out), *more]
+        )
+
+
 def test_several_models_are_compared_and_what_is_absent_is_said_once(
-    results, tmp_path, capsys, monkeypatch
+    results, tmp_path, capsys
 ):
-    written = []
-    monkeypatch.setattr(
-        catalog,
-        "CHARTS",
-        [
-            chart
-            for chart in catalog.CHARTS
-            if chart.name in ("combined_metrics", "itl")
-        ],
-    )
-    monkeypatch.setattr(
-        png,
-        "save_png",
-        lambda spec, path, top: written.append(
-            path.relative_to(tmp_path).as_posix()
-        ),
-    )
     made_up_results.write(
         results, model="other/<1b>", levels=(1, 2), chunks=False
     )
-    assert analyze.main(["--db", str(results), "--out", str(tmp_path)]) == 0
-    assert set(written) == {
+    chosen = ",".join(("combined_metrics", "itl", *names.ACROSS_MODELS))
+    assert analyze_file(results, tmp_path, "--charts", chosen) == 0
+    assert {
+        path.relative_to(tmp_path).as_posix()
+        for path in tmp_path.rglob("*.png")
+    } == {
         "comparative_throughput.png",
         "comparative_wait.png",
         "comparative_efficiency.png",
@@ -88,25 +85,38 @@ def test_several_models_are_compared_and_what_is_absent_is_said_once(
     )
 
 
-def test_a_level_above_32_is_not_called_absent(
-    tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr(
-        catalog,
-        "CHARTS",
-        [
-            chart
-            for chart in catalog.CHARTS
-            if chart.name == "ttfb_analysis_32"
-        ],
+def test_only_what_was_asked_for_is_drawn(results, tmp_path, capsys):
+    made_up_results.write(results, model="other", levels=(1,))
+    assert (
+        analyze_file(results, tmp_path, "--charts", "energy,timeline") == 0
     )
+    assert {path.name for path in tmp_path.rglob("*.png")} == {
+        "energy.png",
+        "timeline.png",
+    }
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count('class="chart"') == 4
+    assert "4 charts in" in capsys.readouterr().out
+
+
+def test_a_bar_shows_on_a_terminal_how_far_it_is(
+    results, tmp_path, capsys, monkeypatch
+):
+    assert analyze_file(results, tmp_path, "--charts", "energy") == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert analyze_file(results, tmp_path, "--charts", "energy") == 0
+    assert "drawing" in capsys.readouterr().err
+
+
+def test_a_level_above_32_is_not_called_absent(tmp_path, capsys):
     made_up_results.write(
         tmp_path / "results.db", levels=(64,), chunks=False
     )
+    chosen = ("--charts", "ttfb_analysis_32")
     assert (
-        analyze.main(
-            ["--db", str(tmp_path / "results.db"), "--out", str(tmp_path)]
-        )
+        analyze_file(tmp_path / "results.db", tmp_path / "data", *chosen)
         == 0
     )
     assert (

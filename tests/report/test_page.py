@@ -11,10 +11,11 @@ import zlib
 import pytest
 
 import analyze
-from ollama_bench.charts import catalog, png
+from ollama_bench.charts import names
 from ollama_bench.charts.theme import FAINT, PAGE, RED, TEXT
 from ollama_bench.report.page import in_script, read_asset
 from tests.support import made_up_results
+from tests.support.chart_specs import drawing_nothing
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
 
@@ -27,6 +28,7 @@ SHAPES = (
     "server_split",
     "itl",
 )  # one of each kind
+CHARTS = ",".join((*SHAPES, *names.ACROSS_MODELS))
 
 
 CHROMIUM = next(
@@ -53,21 +55,10 @@ def page(tmp_path_factory):
         levels=(1, 2, 4),
     )
     made_up_results.write(folder / "results.db", levels=(1, 2, 4))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            catalog,
-            "CHARTS",
-            [chart for chart in catalog.CHARTS if chart.name in SHAPES],
-        )
-        patch.setattr(
-            png, "save_png", lambda *_: None
-        )  # test_charts.py and test_analyze.py look at those
-        assert (
-            analyze.main(
-                ["--db", str(folder / "results.db"), "--out", str(folder)]
-            )
-            == 0
-        )
+    with drawing_nothing():
+        arguments = ["--db", str(folder / "results.db")]
+        arguments += ["--out", str(folder), "--charts", CHARTS]
+        assert analyze.main(arguments) == 0
     return folder / "report.html"
 
 

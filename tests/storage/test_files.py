@@ -159,8 +159,8 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(
     "place, arguments",
     [
         ("data/tiny-7b", []),
-        ("ollama", ["--no-charts", "--export", "study", "."]),
-        ("ollama/tiny-7b", ["--no-charts", "--export", "study", "."]),
+        ("ollama", ["--charts", "none", "--export", "study", "."]),
+        ("ollama/tiny-7b", ["--charts", "none", "--export", "study", "."]),
     ],
 )
 def test_analyze_refuses_a_folder_that_is_a_link_in_one_line(
@@ -270,7 +270,10 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
 @pytest.mark.parametrize(
     "link, command",
     [
-        ("data", ["analyze", "--no-charts", "--export", "study", "data"]),
+        (
+            "data",
+            ["analyze", "--charts", "none", "--export", "study", "data"],
+        ),
         ("new.db", ["importer", "ollama", "--db", "new.db"]),
     ],
 )
@@ -278,7 +281,7 @@ def test_what_analyze_writes_under_sudo_is_the_users(home):
 def test_no_link_is_followed_with_roots_rights(home, link, command):
     assert (
         sudo(
-            home, "analyze", "--no-charts", "--export", "study", "."
+            home, "analyze", "--charts", "none", "--export", "study", "."
         ).returncode
         == 0
     )

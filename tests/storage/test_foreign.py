@@ -129,7 +129,7 @@ def test_a_column_that_hides_something_else_is_refused(path, old, capsys):
             functools.partial(connect, path, readonly=readonly),
             "of request is not as this tool makes it",
         )
-    assert analyze.main(["--db", str(path), "--no-charts"]) == 1
+    assert analyze.main(["--db", str(path), "--charts", "none"]) == 1
     said = capsys.readouterr()
     assert (
         said.out == ""
@@ -197,7 +197,7 @@ def test_what_would_run_when_a_row_is_written_is_refused_there_and_never_read(
 def test_what_a_user_keeps_beside_ours_disturbs_nothing(path, sql, capsys):
     made_up_results.write(path, levels=(1, 2), started_unix=1.9e9)
     change(path, sql)
-    for arguments in (["--no-charts"], ["--compare", "1", "2"]):
+    for arguments in (["--charts", "none"], ["--compare", "1", "2"]):
         assert analyze.main(["--db", str(path), *arguments]) == 0
     with Writer(path) as writer:
         writer.insert(
@@ -331,7 +331,7 @@ def test_text_that_is_none_in_another_run_is_one_line_after_a_run(
     change(path, "UPDATE level SET model = CAST(x'c328ff' AS TEXT)")
     with pytest.raises(ResultsError, match="results.db: Could not decode"):
         headline(str(path), 1, {"ttft": 2.0})
-    assert analyze.main(["--db", str(path), "--no-charts"]) == 1
+    assert analyze.main(["--db", str(path), "--charts", "none"]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "results.db: Could not decode" in said
 
@@ -343,7 +343,7 @@ def test_of_a_name_without_an_end_a_line_is_shown(path, capsys):
         "UPDATE run SET label = hex(zeroblob(2000000));"
         " UPDATE level SET model = hex(zeroblob(1000000))",
     )
-    for arguments in (["--no-charts"], ["--compare", "1", "2"]):
+    for arguments in (["--charts", "none"], ["--compare", "1", "2"]):
         assert analyze.main(["--db", str(path), *arguments]) == 0
         captured = capsys.readouterr()
         assert len(captured.out + captured.err) < 5000

@@ -152,7 +152,7 @@ def test_columns_of_a_newer_tool_are_left_alone(old, grown, monkeypatch):
         .description
     ]
     assert (
-        analyze.main(["--db", str(old), "--no-charts"]) == 0
+        analyze.main(["--db", str(old), "--charts", "none"]) == 0
         and content(old) == before
     )
     with contextlib.closing(connect(old)) as database:
@@ -208,9 +208,9 @@ def test_every_program_works_with_a_file_of_the_first_version(
         "--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "20"
     )
     for arguments in (
-        ["--no-charts"],
+        ["--charts", "none"],
         ["--compare", "1", "2"],
-        ["--no-charts", "--export", "study", str(tmp_path)],
+        ["--charts", "none", "--export", "study", str(tmp_path)],
     ):
         assert analyze.main(["--db", str(old), *arguments]) == 0
     assert (
@@ -218,7 +218,8 @@ def test_every_program_works_with_a_file_of_the_first_version(
         == 0
     )
     assert (
-        analyze.main(["--db", str(old), "--run", "3", "--no-charts"]) == 0
+        analyze.main(["--db", str(old), "--run", "3", "--charts", "none"])
+        == 0
     )
     assert "Traceback" not in capsys.readouterr().err
     assert rows(

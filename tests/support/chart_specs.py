@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from concurrent.futures import Future
+
+import pytest
 
 from ollama_bench.charts import catalog
+from ollama_bench.charts.rendering import Renderers
 
 
 def axes(spec):
@@ -41,3 +46,17 @@ def flat(spec):
 
 def chart(name):
     return next(chart for chart in catalog.CHARTS if chart.name == name)
+
+
+@contextlib.contextmanager
+def drawing_nothing():
+    """Have every PNG empty at once: for tests that look at other things."""
+
+    def draw_png(self, spec):
+        future = Future()
+        future.set_result(b"")
+        return future
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Renderers, "draw_png", draw_png)
+        yield

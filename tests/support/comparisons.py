@@ -8,7 +8,7 @@ from ollama_bench.analysis.study import Study
 
 
 def run(results, *more):
-    return analyze.main(["--db", str(results), "--no-charts", *more])
+    return analyze.main(["--db", str(results), "--charts", "none", *more])
 
 
 def lines(results, capsys, *more):

@@ -71,6 +71,7 @@ ROOMS = {  # room -> the rooms that it may import
         "charts",
         "formats",
         "inputs",
+        "monitor",
         "run",
         "storage",
         "terminal",

@@ -237,7 +237,7 @@ def test_two_runs_and_two_readers_at_once(slow, tmp_path):
         wait_for(process, "level 1 of 3")
     analyze = [
         subprocess.run(
-            [sys.executable, str(ROOT / "analyze.py"), "--no-charts"],
+            [sys.executable, str(ROOT / "analyze.py"), "--charts", "none"],
             cwd=tmp_path,
             capture_output=True,
             text=True,

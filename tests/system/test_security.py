@@ -55,9 +55,9 @@ def test_escape_codes_in_a_results_file_are_not_printed(tmp_path):
         levels=(1, 2, 4),
     )
     for arguments in (
-        ["--no-charts"],
-        ["nobody", "--no-charts"],
-        ["--no-charts", "--export", "study", str(tmp_path)],
+        ["--charts", "none"],
+        ["nobody", "--charts", "none"],
+        ["--charts", "none", "--export", "study", str(tmp_path)],
     ):
         done = run("analyze.py", *arguments, cwd=tmp_path)
         assert "evil" in done.stdout + done.stderr and not CONTROL.search(
@@ -68,7 +68,7 @@ def test_escape_codes_in_a_results_file_are_not_printed(tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--no-charts", "--fail-if", "ttft>0"],
+        ["--charts", "none", "--fail-if", "ttft>0"],
         ["--compare", "1", "2", "--fail-if", "ttft>0%"],
     ],
 )
@@ -175,7 +175,7 @@ def test_the_name_that_another_process_gave_itself_is_not_obeyed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--no-charts"], ["--compare", "1", "2"]]
+    "arguments", [["--charts", "none"], ["--compare", "1", "2"]]
 )
 def test_a_name_that_the_terminal_cannot_write_is_no_traceback(
     tmp_path, arguments
@@ -224,7 +224,8 @@ def test_no_name_leads_out_of_the_chosen_folder(tmp_path, model):
             [
                 "--db",
                 str(place / "results.db"),
-                "--no-charts",
+                "--charts",
+                "none",
                 "--out",
                 str(place / "out"),
                 "--export",
@@ -264,7 +265,8 @@ def test_cells_of_exported_files_are_numbers_or_harmless(tmp_path):
         [
             "--db",
             str(tmp_path / "results.db"),
-            "--no-charts",
+            "--charts",
+            "none",
             "--export",
             "study",
             str(tmp_path),
@@ -314,7 +316,8 @@ def test_a_name_is_never_sql(sim, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (
-        run("analyze.py", name, "--no-charts", cwd=tmp_path).returncode == 0
+        run("analyze.py", name, "--charts", "none", cwd=tmp_path).returncode
+        == 0
     )
     with contextlib.closing(
         sqlite3.connect(tmp_path / "results.db")

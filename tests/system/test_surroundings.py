@@ -112,13 +112,15 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
         "start without, or omit --report\n"
     )
     assert (
-        run("analyze.py", "--no-charts", cwd=tmp_path, **bare).returncode
+        run(
+            "analyze.py", "--charts", "none", cwd=tmp_path, **bare
+        ).returncode
         == 0
     )
     charts = run("analyze.py", cwd=tmp_path, **bare)
     assert charts.returncode == 1 and charts.stderr == (
         "analyze.py: cannot draw charts with -OO or PYTHONOPTIMIZE=2: "
-        "start without, or use --no-charts\n"
+        "start without, or use --charts none\n"
     )
     assert run(
         "ollama_bench.simulator", "--fault", "help", cwd=tmp_path, **bare
@@ -140,8 +142,8 @@ def test_a_run_goes_its_way_where_python_drops_docstrings(tmp_path):
             {"COLUMNS": "0"},
             "bench.py 1 --demo --cooldown 0 --idle 0 --no-monitor",
         ),
-        (1, {}, "analyze.py --no-charts"),
-        (80, {"COLUMNS": "0"}, "analyze.py --no-charts"),
+        (1, {}, "analyze.py --charts none"),
+        (80, {"COLUMNS": "0"}, "analyze.py --charts none"),
         (80, {"COLUMNS": "1"}, "analyze.py --compare 1 2"),
         (1, {}, "ollama_bench.formats.import_command ollama --dry-run"),
         (1, {}, "monitor.py --port 9 --interval 0.1 --duration 0.3"),
@@ -168,7 +170,8 @@ def test_a_window_without_width_is_no_traceback(
                 [
                     "--db",
                     str(tmp_path / "results.db"),
-                    "--no-charts",
+                    "--charts",
+                    "none",
                     "--export",
                     "study",
                     str(tmp_path),
@@ -226,7 +229,7 @@ def test_a_window_without_width_is_no_traceback(
     "program, arguments",
     [
         (bench.main, ["1", "--demo", *QUICK, "--plain"]),
-        (analyze.main, ["--no-charts"]),
+        (analyze.main, ["--charts", "none"]),
         (main, ["ollama"]),
         (monitor.main, ["--port", "9", "--duration", "0.1"]),
     ],
@@ -236,7 +239,7 @@ def test_what_names_no_file_is_one_line_in_every_program(
 ):
     monkeypatch.chdir(tmp_path)
     made_up_results.write("results.db", levels=(1, 2))
-    export = ["--no-charts", "--export", "study", "."]
+    export = ["--charts", "none", "--export", "study", "."]
     assert analyze.main(export) == 0
     there = {path.name for path in tmp_path.iterdir()}
     capsys.readouterr()
@@ -318,7 +321,7 @@ def test_the_commands_that_are_printed_can_be_typed(
     ]
     assert (
         analyze.main(
-            ["--db", name, "--no-charts", "--export", "study", "."]
+            ["--db", name, "--charts", "none", "--export", "study", "."]
         )
         == 0
     )

@@ -1,0 +1,66 @@
+"""The command of a run as it may be shown to anybody: no host, path, label or prompt."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from ollama_bench.inputs import options
+
+PROGRAM = "ollama-bench"
+# of no interest to others, or private
+LEFT_OUT = (
+    "--host",
+    "--db",
+    "--label",
+    "--pid",
+    "--plain",
+    "--report",
+    "--resume",
+)
+# what a reader should know of, and not see
+UNSEEN = ("--prompt", "--prompts", "--config")
+# numbers, names of things, conditions; neither blanks nor paths
+LEVELS = re.compile(r"[\dx][\d,x:-]{0,200}")
+PLAIN = re.compile(r"[\w.,:=<>%+-]{1,80}")
+
+
+def describe_command(command: str | None, model: str) -> str:
+    """Return a command that measures the same; model is the model's name as it is shown.
+
+    Options that are not known, and their values, are left out.
+    """
+    try:
+        words = shlex.split(command or "")
+    except ValueError:
+        words = []
+    shown = [PROGRAM, *list_shown(words)]
+    if "--demo" not in shown:
+        shown += ["--model", model]
+    return " ".join(
+        word if PLAIN.fullmatch(word) else shlex.quote(word)
+        for word in shown
+    )
+
+
+def list_shown(words: list[str]) -> Iterator[str]:
+    flags = {option.flag: option for option in options.ALL}
+    rest = iter(words)
+    for word in rest:
+        flag, is_joined, value = word.partition("=")
+        option = flags.get(flag)
+        if option is None:
+            if LEVELS.fullmatch(word):
+                yield word
+            continue
+        if option.is_switch:
+            if flag not in LEFT_OUT:
+                yield flag
+            continue
+        if not is_joined:
+            value = next(rest, "")
+        if flag in UNSEEN:
+            yield from (flag, option.placeholder)
+        elif flag not in (*LEFT_OUT, "--model") and PLAIN.fullmatch(value):
+            yield from (flag, value)

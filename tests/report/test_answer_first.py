@@ -1,0 +1,67 @@
+"""The answer of analyze.py does not wait for what only drawing and writing need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import made_up_results
+
+ROOT = Path(__file__).resolve().parents[2]
+SLOW = {
+    "altair",
+    "numpy",
+    "pandas",
+    "rich",
+    "scipy",
+    "sqlite_utils",
+    "vl_convert",
+}
+
+
+RUNS = ("--run", "1", "--run", "2", "--run", "3", "--run", "4")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Enough levels for a law, and enough requests for intervals."""
+    levels = (1, 2, 4, 8, 16, 32, 64)
+    made_up_results.write(
+        tmp_path / "results.db", levels=levels, chunks=False, runs=4
+    )
+    return tmp_path / "results.db"
+
+
+def run(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_what_takes_long_to_load_is_not_loaded(results):
+    code = (
+        "import sys, analyze; analyze.main(sys.argv[1:]); "
+        f"print(sorted({SLOW} & set(sys.modules)))"
+    )
+    done = run(code, "--db", results, "--charts", "none", *RUNS)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert "95 % intervals of the means" in lines
+    assert lines[-1] == "[]"
+
+
+def test_it_is_there_before_anything_is_drawn(results):
+    code = (
+        "import os, sys, analyze; from ollama_bench.report import drawing; "
+        "drawing.draw = lambda *_: os._exit(0); analyze.main(sys.argv[1:])"
+    )
+    done = run(code, "--db", results)
+    assert "One request alone gets" in done.stdout and done.stderr == ""
