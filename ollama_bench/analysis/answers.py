@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ollama_bench.analysis.bottlenecks import (
     describe_gpu,
@@ -79,7 +80,12 @@ class Answer:
     first: list[str]  # how many at once
     of: str  # whose figures follow: "With 8 at once"; "" if there are none
     figures: list[tuple[str, str]]  # name, value with its unit
-    rest: list[str]  # sentences
+    find_rest: Callable[[], list[str]]
+
+    @cached_property
+    def rest(self) -> list[str]:
+        """The other sentences: found when asked for, since SciPy loads longer than a first look."""
+        return self.find_rest()
 
     @property
     def lines(self) -> list[str]:
@@ -95,6 +101,17 @@ def find_answer(
     study = judged_part(study, services)
     key = find_key_figures(study, objectives, services)
     first = [*filter(None, summarize(study, objectives, services))]
+    levels = list_repeats(study, key)
+    return Answer(
+        first,
+        describe_level(key, levels),
+        list_figures(key, levels),
+        lambda: list_rest(study, key),
+    )
+
+
+def list_rest(study: Study, key: KeyFigures) -> list[str]:
+    """Return what is said beside the first sentence and its figures."""
     rest = list_open(study)
     # the levels whose throughputs are compared
     alike = undisturbed_part(study)
@@ -112,10 +129,7 @@ def find_answer(
             describe_cache(study),
             describe_gpu(alike),
         ]
-    rest = [*filter(None, rest), *find_bottlenecks(study)]
-    levels = list_repeats(study, key)
-    of = describe_level(key, levels)
-    return Answer(first, of, list_figures(key, levels), rest)
+    return [*filter(None, rest), *find_bottlenecks(study)]
 
 
 def summarize(

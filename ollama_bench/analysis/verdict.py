@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
@@ -50,7 +50,7 @@ def judge(
     answer = find_answer(study, bounds, services)
     if price is not None:
         judged = judged_part(study, services)
-        answer.rest.append(
-            describe_cost(judged, price.per_kwh, price.currency)
-        )
+        cost = describe_cost(judged, price.per_kwh, price.currency)
+        rest = answer.find_rest
+        answer = replace(answer, find_rest=lambda: [*rest(), cost])
     return Verdict(study, bounds, answer, find_caveats(study))

@@ -18,7 +18,7 @@ ANSWER = Answer(
     ["Up to 8 at once get 10 tokens/s and the first token within 10 s."],
     "With 8 at once (8 requests, replies of 62 tokens)",
     [("each", "13.9 tokens/s (95 %: 13.3 to 14.5)"), ("limit", "the GPU")],
-    ["more"],
+    lambda: ["more"],
 )
 
 

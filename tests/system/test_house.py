@@ -51,7 +51,7 @@ ROOMS = {  # room -> the rooms that it may import
     },
     "load": {"platforms", "protocols", "statistics", "transport"},
     "analysis": {"inputs", "statistics", "storage", "terminal"},
-    "charts": {"analysis", "inputs", "storage"},
+    "charts": {"analysis", "inputs"},
     "monitor": {"platforms", "power", "storage", "terminal"},
     "run": {
         "inputs",
@@ -71,7 +71,6 @@ ROOMS = {  # room -> the rooms that it may import
         "charts",
         "formats",
         "inputs",
-        "monitor",
         "run",
         "storage",
         "terminal",
