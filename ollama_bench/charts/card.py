@@ -39,7 +39,7 @@ FIGURE_COLOURS = (GREEN, BLUE, ORANGE)
 
 
 @dataclass(frozen=True)
-class Figure:
+class CardFigure:
     """A large number and what it is."""
 
     value: str
@@ -54,7 +54,7 @@ class Card:
     model: str
     build: str  # quantization and size of the model, name and version of the server
     machine: str
-    figures: tuple[Figure, ...]
+    figures: tuple[CardFigure, ...]
     # concurrency, y: tokens/s of all, None where nothing was completed,
     # is_served: True, False, or None if not known
     curve: tuple[Row, ...]
@@ -128,7 +128,7 @@ def draw_rule(
     return rule.encode(x2=alt.value(right))
 
 
-def draw_figures(figures: tuple[Figure, ...]) -> list[alt.Chart]:
+def draw_figures(figures: tuple[CardFigure, ...]) -> list[alt.Chart]:
     layers = []
     columns = zip(figures, FIGURE_LEFT, FIGURE_COLOURS, strict=False)
     for figure, left, colour in columns:

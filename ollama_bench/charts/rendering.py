@@ -31,7 +31,7 @@ PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 # it imports from where this process does, and never from the working directory
 START = (
     "import sys; sys.path[:] = sys.argv[1:]; "
-    "from ollama_bench.charts.rendering import serve; serve()"
+    "from ollama_bench.charts import rendering; rendering.serve()"
 )
 HEAD = struct.Struct(">?Q")  # of a reply: whether it worked, its length
 BUNDLE = "null"  # the job that asks for the page's scripts
@@ -48,8 +48,8 @@ class Renderers:
 
     def __init__(self) -> None:
         count = min(MOST_RENDERERS, os.cpu_count() or 1)
-        self._children = [Child() for _ in range(count)]
-        self._free: queue.SimpleQueue[Child] = queue.SimpleQueue()
+        self._children = [Renderer() for _ in range(count)]
+        self._free: queue.SimpleQueue[Renderer] = queue.SimpleQueue()
         for child in self._children:
             self._free.put(child)
         self._threads = ThreadPoolExecutor(count)
@@ -96,7 +96,7 @@ class Renderers:
         return data
 
 
-class Child:
+class Renderer:
     """A renderer, started with its first job."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ class Child:
             if self._is_killed:
                 raise EOFError
             if self._process is None:
-                self._process = start_process()
+                self._process = start_renderer()
             return self._process
 
     def kill(self) -> None:
@@ -136,7 +136,7 @@ class Child:
             self._process.communicate()
 
 
-def start_process() -> subprocess.Popen[bytes]:
+def start_renderer() -> subprocess.Popen[bytes]:
     """Start a renderer. Raises OSError."""
     folders = [folder for folder in sys.path if folder]
     if PACKAGE_PARENT not in folders:

@@ -27,7 +27,7 @@ from ollama_bench.run.discovery import (
     ANSWER_S,
     USUAL_PORTS,
     FoundServer,
-    find_servers,
+    discover_servers,
 )
 from ollama_bench.run.finding import (
     INSTALLER,
@@ -55,7 +55,7 @@ class ServerChecks:
                 self.named_url = urls[0]
         except ValueError as error:
             self._fault = str(error)
-        self.found = find_servers(self.named_url)
+        self.found = discover_servers(self.named_url)
 
     @property
     def ports(self) -> list[int]:

@@ -32,7 +32,7 @@ def write(database: Database, studies: Iterable[Study], top: Path) -> int:
         if study.simulated:
             lines.append("# simulated: not a measurement of a machine")
         if study.targets:
-            lines.append(describe_model(study.targets[0]))
+            lines.append(write_model_line(study.targets[0]))
         for data in read_levels(database, study):
             lines += write_level(data)
         path = top / FOLDER / f"{study.folder}.txt"
@@ -41,7 +41,7 @@ def write(database: Database, studies: Iterable[Study], top: Path) -> int:
     return count
 
 
-def describe_model(target: Row) -> str:
+def write_model_line(target: Row) -> str:
     """Return the comment with which cmd/bench begins a model."""
     params, quant, family = (
         target[name] or "unknown"

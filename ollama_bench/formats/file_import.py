@@ -12,7 +12,11 @@ from ollama_bench.formats.json_file import (
     make_visible,
     read_records,
 )
-from ollama_bench.formats.measured import MeasuredLevel, MeasuredRun, check
+from ollama_bench.formats.measured import (
+    MeasuredLevel,
+    MeasuredRun,
+    check_instants,
+)
 from ollama_bench.formats.storing import LACKS, read_known_keys, store
 
 READERS = (
@@ -83,7 +87,7 @@ def read_run(file: Path, record: Record, label: str) -> MeasuredRun:
         if is_of_tool(record):
             try:
                 run = read(record, label)
-                check(run)
+                check_instants(run)
             except ImportFileError as error:
                 raise ImportFileError(f"{file}: {error}") from None
             return run

@@ -120,7 +120,7 @@ class Fields:
 
     def number(self, key: str) -> float | None:
         """Return a finite number of 0 or more; None where it is null or absent."""
-        return as_number(self._values.get(key), self.path(key))
+        return as_finite(self._values.get(key), self.path(key))
 
     def needed(self, key: str) -> float:
         """Return a number that must be there."""
@@ -151,7 +151,7 @@ def expected(name: str, value: object, what: str) -> ImportFileError:
     return ImportFileError(f"invalid {name} {shown}: expected {what}")
 
 
-def as_number(value: object, name: str) -> float | None:
+def as_finite(value: object, name: str) -> float | None:
     """Return a finite number of 0 or more. Raises ImportFileError."""
     if value is None:
         return None
@@ -168,7 +168,7 @@ def as_number(value: object, name: str) -> float | None:
 
 def as_count(value: object, name: str) -> int | None:
     """Return a whole number of 0 or more. Raises ImportFileError."""
-    number = as_number(value, name)
+    number = as_finite(value, name)
     if number is None:
         return None
     if number != int(number) or number > MOST_COUNT:

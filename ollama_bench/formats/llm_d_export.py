@@ -75,10 +75,10 @@ def build(data: LevelData, stage: int) -> Report:
                 "aggregate": {
                     "requests": describe_requests(data),
                     "latency": describe_latency(data),
-                    "throughput": describe_throughput(data),
+                    "throughput": report_throughput(data),
                 }
             },
-            "observability": describe_power(data.level),
+            "observability": report_power(data.level),
         },
     }
 
@@ -246,7 +246,7 @@ def list_gaps_s(data: LevelData) -> list[float]:
     return [gap for some in gaps for gap in some or []]
 
 
-def describe_throughput(data: LevelData) -> Report:
+def report_throughput(data: LevelData) -> Report:
     """Return the rates of the level, of everything that it made, as in level_summary."""
     level = data.level
     duration_s, prompts = level["duration_s"], level["prompt_tokens"]
@@ -293,7 +293,7 @@ def describe(units: str, values: Sequence[float]) -> Report | None:
     }
 
 
-def describe_power(level: Row) -> Report:
+def report_power(level: Row) -> Report:
     """Return watts and joules; what the schema has no field for is beside its components."""
     aggregate: Report = {}
     if level["mean_w"] is not None:

@@ -92,7 +92,7 @@ class MeasuredRun:
     left_out: list[str] = field(default_factory=list)
 
 
-def check(run: MeasuredRun) -> None:
+def check_instants(run: MeasuredRun) -> None:
     """Raise ImportFileError where instants cannot be: out of order, or far from the run."""
     if run.started_unix < 0:
         raise ImportFileError("it began before 1970")

@@ -80,7 +80,7 @@ def store_run(database: sqlite_utils.Database, run: MeasuredRun) -> None:
     for level in run.levels:
         repeat = repeats.get(level.concurrency, 0) + 1
         repeats[level.concurrency] = repeat
-        row = describe_level(level, run.zero_s)
+        row = make_level_row(level, run.zero_s)
         row |= {"run_id": run_id, "model": run.model, "repeat": repeat}
         level_id = insert(database, "level", row)
         store_requests(
@@ -94,7 +94,7 @@ def store_run(database: sqlite_utils.Database, run: MeasuredRun) -> None:
         insert(database, "event", event)
 
 
-def describe_level(
+def make_level_row(
     level: MeasuredLevel, zero_s: float
 ) -> dict[str, object]:
     """Return the row of a level, as far as the requests tell it."""

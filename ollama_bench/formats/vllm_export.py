@@ -49,7 +49,7 @@ def build(data: LevelData) -> dict[str, object]:
     """Return the content of a level's file."""
     return {
         **describe_setup(data),
-        **count_requests(data),
+        **summarize_requests(data),
         **list_requests(data),
         **find_peaks(data),
         # for speech alone: seconds of audio / duration
@@ -93,7 +93,7 @@ def describe_setup(data: LevelData) -> dict[str, object]:
     }
 
 
-def count_requests(data: LevelData) -> dict[str, object]:
+def summarize_requests(data: LevelData) -> dict[str, object]:
     """Return the counts and the throughput, of completed requests alone, as vLLM has them."""
     completed, duration_s = data.completed, data.level["duration_s"]
     prompt_tokens = add_known(completed, "prompt_tokens")

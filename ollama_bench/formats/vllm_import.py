@@ -14,7 +14,7 @@ from ollama_bench.formats.json_file import (
     ImportFileError,
     Record,
     as_count,
-    as_number,
+    as_finite,
     as_text,
     expected,
 )
@@ -139,11 +139,11 @@ def read_request(
     queue: object,
 ) -> MeasuredRequest:
     """Return one request of the values at one place of the lists."""
-    sent_s = as_number(start, "start_times")
-    ttft_s = as_number(ttft, "ttfts")
+    sent_s = as_finite(start, "start_times")
+    ttft_s = as_finite(ttft, "ttfts")
     tokens = as_count(output, "output_lens")
     said = as_text(error, "errors")
-    queue_s = as_number(queue, "queue_times")
+    queue_s = as_finite(queue, "queue_times")
     due_s = None
     if queue_s is not None and sent_s is not None:
         due_s = sent_s - queue_s
@@ -174,7 +174,7 @@ def read_request(
 def read_gaps(gaps: object) -> list[float]:
     if not isinstance(gaps, list):
         raise expected("itls", gaps, "a list for each request")
-    numbers = [as_number(gap, "itls") for gap in gaps]
+    numbers = [as_finite(gap, "itls") for gap in gaps]
     found = [number for number in numbers if number is not None]
     if len(found) < len(numbers):
         raise expected("itls", None, "a number of 0 or more")

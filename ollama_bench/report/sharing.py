@@ -31,7 +31,7 @@ from ollama_bench.analysis.wording import (
     seconds,
     span,
 )
-from ollama_bench.charts.card import WIDTH_PX, Card, Figure, draw_card
+from ollama_bench.charts.card import WIDTH_PX, Card, CardFigure, draw_card
 from ollama_bench.charts.png import make_png
 from ollama_bench.report.shared_command import describe_command
 from ollama_bench.report.terminal_report import print_wrapped
@@ -78,13 +78,13 @@ def make_card(
     texts = {
         "model": show_model(study, names),
         "build": describe_build(study),
-        "machine": describe_machine(study),
+        "machine": name_hardware(study),
         "objectives": f"served: {describe_objectives(verdict.objectives)}",
         "origin": f"{date} · {version} · digest {found}",
     }
     return Card(
-        figures=tuple(list_figures(study, key)),
-        curve=tuple(list_levels(study, services)),
+        figures=tuple(list_card_figures(study, key)),
+        curve=tuple(list_curve_levels(study, services)),
         is_simulated=study.simulated,
         **{field: show(text, names) for field, text in texts.items()},
     )
@@ -115,7 +115,7 @@ def describe_build(study: Study) -> str:
     return " · ".join(str(part) for part in parts if part)
 
 
-def describe_machine(study: Study) -> str:
+def name_hardware(study: Study) -> str:
     """Return processor, graphics, memory and system, as far as known."""
     machine = study.machine or {}
     memory = machine.get("memory_bytes")
@@ -130,7 +130,7 @@ def describe_machine(study: Study) -> str:
     return " · ".join(str(part) for part in parts if part)
 
 
-def list_figures(study: Study, key: KeyFigures) -> list[Figure]:
+def list_card_figures(study: Study, key: KeyFigures) -> list[CardFigure]:
     """Return three figures: how many, how fast for each, at what energy, else at what wait."""
     return [
         describe_count(study, key),
@@ -140,41 +140,43 @@ def list_figures(study: Study, key: KeyFigures) -> list[Figure]:
     ]
 
 
-def describe_count(study: Study, key: KeyFigures) -> Figure:
+def describe_count(study: Study, key: KeyFigures) -> CardFigure:
     if key.at_once is None:
         if is_open(study) and key.level and key.level["rate_per_s"]:
             rate = digits(key.level["rate_per_s"])
-            return Figure(rate, "requests/s offered")
-        return Figure("?", "served at once", "it cannot be told")
+            return CardFigure(rate, "requests/s offered")
+        return CardFigure("?", "served at once", "it cannot be told")
     if not key.at_once:
         fewest = key.level["concurrency"] if key.level else 1
         why = f"not even {fewest} at once"
-        return Figure("0", "served at once", why)
+        return CardFigure("0", "served at once", why)
     more = "no more were measured" if key.is_highest else ""
-    return Figure(str(key.at_once), "served at once", more)
+    return CardFigure(str(key.at_once), "served at once", more)
 
 
 def describe_estimate(
     found: Estimate | None, label: str, is_time: bool = False
-) -> Figure:
+) -> CardFigure:
     if found is None:
-        return Figure("?", label, "not known")
+        return CardFigure("?", label, "not known")
     write = seconds if is_time else digits
     interval = ""
     if found.low is not None and found.high is not None:
         interval = f"95 %: {span((found.low, found.high), write)}"
-    return Figure(write(found.value), label, interval)
+    return CardFigure(write(found.value), label, interval)
 
 
-def describe_energy(key: KeyFigures) -> Figure | None:
+def describe_energy(key: KeyFigures) -> CardFigure | None:
     if key.joules_per_token is None:
         return None
     part = ", the GPU alone" if key.watts_of == "GPU" else ""
     watts = "" if key.watts is None else f"at {digits(key.watts)} W{part}"
-    return Figure(digits(key.joules_per_token), "J/token", watts)
+    return CardFigure(digits(key.joules_per_token), "J/token", watts)
 
 
-def list_levels(study: Study, services: Mapping[int, Service]) -> list[Row]:
+def list_curve_levels(
+    study: Study, services: Mapping[int, Service]
+) -> list[Row]:
     """Return the curve: throughput by level, and whether all its repeats were served."""
     speeds = study.mean("output_tokens_per_s")
     waits = study.mean("ttft_mean_s")

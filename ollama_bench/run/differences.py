@@ -13,12 +13,12 @@ from ollama_bench.inputs.options import Option
 PROMPTS_DIGEST = "prompts_sha256"
 
 
-def describe_difference(before: str, now: str) -> str:
+def describe_changed_options(before: str, now: str) -> str:
     """Return "with --tokens 200; now with --tokens 100"; "" where no option differs.
 
     Both are arguments as they are stored: JSON.
     """
-    was, new = read_arguments(before), read_arguments(now)
+    was, new = read_stored_arguments(before), read_stored_arguments(now)
     if not was:
         return ""
     names = [
@@ -33,7 +33,7 @@ def describe_difference(before: str, now: str) -> str:
     return ""
 
 
-def read_arguments(text: str) -> dict[str, Any]:
+def read_stored_arguments(text: str) -> dict[str, Any]:
     """Return stored arguments; {} where another program wrote something else."""
     with contextlib.suppress(ValueError):
         found = json.loads(text)

@@ -49,7 +49,7 @@ class FoundServer:
         return self.protocol == OLLAMA and self.url.endswith(":11434")
 
 
-def find_servers(named_url: str | None = None) -> list[FoundServer]:
+def discover_servers(named_url: str | None = None) -> list[FoundServer]:
     """Return what runs on this computer; a server that the environment names comes first.
 
     All are asked at once. No API key is sent: nobody has said that these servers may have it.
@@ -69,7 +69,7 @@ def look_at(url: str, is_named: bool) -> FoundServer | None:
 
     One that is named may be far away, and is waited for.
     """
-    if not is_open(url, NAMED_CONNECT_S if is_named else CONNECT_S):
+    if not can_connect(url, NAMED_CONNECT_S if is_named else CONNECT_S):
         return None
     answer_s = NAMED_ANSWER_S if is_named else ANSWER_S
     try:
@@ -80,7 +80,7 @@ def look_at(url: str, is_named: bool) -> FoundServer | None:
         return None
 
 
-def is_open(url: str, within_s: float) -> bool:
+def can_connect(url: str, within_s: float) -> bool:
     parts = urlsplit(url)
     assert parts.hostname and parts.port
     try:

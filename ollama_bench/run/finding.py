@@ -22,9 +22,9 @@ from ollama_bench.protocols.target import is_same_model
 from ollama_bench.run.discovery import (
     FoundServer,
     describe_places,
-    find_servers,
+    discover_servers,
 )
-from ollama_bench.run.model_choice import Choice, choose_model
+from ollama_bench.run.model_choice import ChosenModel, choose_model
 from ollama_bench.run.notices import name_servers, warn_of_dropped
 from ollama_bench.run.server import Server, ServerError, list_names
 from ollama_bench.terminal.command_line import name_command
@@ -54,7 +54,7 @@ def settle_server(
     named_url = None
     if request.named_by == "OLLAMA_HOST":
         named_url = request.servers[0].url
-    found = find_servers(named_url)
+    found = discover_servers(named_url)
     prefers_study = settings.load.budget_s is None
     taken = take_server(found, named_url, prefers_study)
     if taken is None:
@@ -80,7 +80,7 @@ def take_server(
     found: Sequence[FoundServer],
     named_url: str | None,
     prefers_study: bool,
-) -> tuple[FoundServer, Choice] | None:
+) -> tuple[FoundServer, ChosenModel] | None:
     """Return the first server with a loaded model, else the first with any, and that model.
 
     The one that the environment names goes first, then one with the study's model if that is
@@ -137,7 +137,7 @@ def take(
 
 
 def name_again(
-    server: FoundServer, choice: Choice, found: Sequence[FoundServer]
+    server: FoundServer, choice: ChosenModel, found: Sequence[FoundServer]
 ) -> list[str]:
     """Return the options that name server and model where another could be taken next time."""
     if len(found) == 1 and count_usable(server) == 1:
@@ -166,7 +166,7 @@ def count_usable(server: FoundServer) -> int:
 
 
 def tell_model(
-    choice: Choice, server: FoundServer, screen: Console
+    choice: ChosenModel, server: FoundServer, screen: Console
 ) -> None:
     """Say which model was taken, why, and how to name another."""
     another = ""

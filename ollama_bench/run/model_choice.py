@@ -11,7 +11,7 @@ from ollama_bench.protocols.target import is_same_model
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenModel:
     """A model, and in a few words why it."""
 
     offer: Offer
@@ -22,7 +22,7 @@ def choose_model(
     offers: Sequence[Offer],
     prefers_study: bool,
     generates: Callable[[str], bool] = lambda name: True,
-) -> Choice | None:
+) -> ChosenModel | None:
     """Return the loaded model, else the only one, else the study's, else the smallest.
 
     prefers_study: the study's comes first. generates: asks the server whether a model that is
@@ -37,17 +37,19 @@ def choose_model(
     return None
 
 
-def choose_among(offers: Sequence[Offer], prefers_study: bool) -> Choice:
+def choose_among(
+    offers: Sequence[Offer], prefers_study: bool
+) -> ChosenModel:
     study = [one for one in offers if is_same_model(one.name, STUDY_MODEL)]
     if study and prefers_study:
-        return Choice(study[0], "the study's")
+        return ChosenModel(study[0], "the study's")
     for offer in offers:
         if offer.is_loaded:
-            return Choice(offer, "loaded")
+            return ChosenModel(offer, "loaded")
     if len(offers) == 1:
-        return Choice(offers[0], "the only one")
+        return ChosenModel(offers[0], "the only one")
     if study:
-        return Choice(study[0], "the study's")
+        return ChosenModel(study[0], "the study's")
     smallest = min(offers, key=lambda one: one.size_bytes or float("inf"))
     reason = "the smallest" if smallest.size_bytes else "the first"
-    return Choice(smallest, f"{reason} of {len(offers)}")
+    return ChosenModel(smallest, f"{reason} of {len(offers)}")

@@ -15,8 +15,8 @@ from ollama_bench.inputs import objectives, prompts
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.protocols.text import one_line
 from ollama_bench.run.differences import (
-    describe_difference,
-    read_arguments,
+    describe_changed_options,
+    read_stored_arguments,
 )
 from ollama_bench.run.error import OtherRunError, RunError
 from ollama_bench.run.record import Row, RunRecord, read_rows
@@ -195,9 +195,9 @@ def refuse_another(path: str, arguments: str) -> None:
     """Raise OtherRunError if the newest run was interrupted: it must be meant, but differs."""
     for row in read_rows(path, NEWEST):
         was = row["arguments"]
-        if read_arguments(was).get("budget") is not None:
+        if read_stored_arguments(was).get("budget") is not None:
             return  # a run without LEVELS is not resumed
-        difference = describe_difference(was, arguments)
+        difference = describe_changed_options(was, arguments)
         if row["status"] == "interrupted" and difference:
             text = (
                 f"run {row['id']} was measured {difference}:"

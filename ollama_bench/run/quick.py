@@ -38,7 +38,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Step:
+class CurveStep:
     """All probes of one concurrency, as means."""
 
     concurrency: int
@@ -94,7 +94,7 @@ def choose_next(
     return least.concurrency if least else None
 
 
-def make_curve(probes: Sequence[Probe]) -> list[Step]:
+def make_curve(probes: Sequence[Probe]) -> list[CurveStep]:
     """Return a step for each concurrency, the lowest first."""
     by_level = sorted(probes, key=lambda probe: probe.concurrency)
     return [
@@ -105,8 +105,8 @@ def make_curve(probes: Sequence[Probe]) -> list[Step]:
     ]
 
 
-def make_step(concurrency: int, probes: Sequence[Probe]) -> Step:
-    return Step(
+def make_step(concurrency: int, probes: Sequence[Probe]) -> CurveStep:
+    return CurveStep(
         concurrency,
         len(probes),
         fmean(probe.seconds for probe in probes),
@@ -120,7 +120,7 @@ def mean_known(values: Iterable[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def climbs(curve: Sequence[Step]) -> bool:
+def climbs(curve: Sequence[CurveStep]) -> bool:
     """Tell whether a higher level may still bring something.
 
     Two levels are always measured: where not even one request is served well, it still shows
@@ -136,7 +136,7 @@ def climbs(curve: Sequence[Step]) -> bool:
     return rises and not last.is_missed
 
 
-def expect_s(curve: Sequence[Step]) -> float:
+def expect_s(curve: Sequence[CurveStep]) -> float:
     """Return the seconds that twice the last level takes if throughput rises as it did last.
 
     Before a second level is known it may rise fully: then the time is the same.
@@ -148,14 +148,14 @@ def expect_s(curve: Sequence[Step]) -> float:
     return last.seconds * min(2.0, max(1.0, 2 * before / last.tokens_per_s))
 
 
-def near_knee(curve: Sequence[Step]) -> list[Step]:
+def near_knee(curve: Sequence[CurveStep]) -> list[CurveStep]:
     """Return the knee, the level above it and the one below, as far as there are such."""
-    place = find_knee(curve)
+    place = find_knee_place(curve)
     places = (place, place + 1, place - 1)
     return [curve[one] for one in places if 0 <= one < len(curve)]
 
 
-def find_knee(curve: Sequence[Step]) -> int:
+def find_knee_place(curve: Sequence[CurveStep]) -> int:
     """Return the place of the last level that is worth it.
 
     The highest below those that miss the objectives; where none misses them, the lowest whose
@@ -175,7 +175,7 @@ def find_knee(curve: Sequence[Step]) -> int:
 def suggest_levels(probes: Sequence[Probe], highest: int) -> str:
     """Return the LEVELS that would tell more of what these probes found."""
     curve = make_curve(probes)
-    knee = find_knee(curve)
+    knee = find_knee_place(curve)
     low = curve[knee].concurrency
     if not any(step.is_missed for step in curve):
         return f"x2:{min(2 * curve[-1].concurrency, highest)}"

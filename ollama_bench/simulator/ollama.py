@@ -52,7 +52,7 @@ class OllamaDialect(Dialect):
         line.update(done=True, done_reason=ending.done_reason)
         if self.has_context:
             line["context"] = [1, 2, 3]
-        counters = self.changed("counters", count(ending))
+        counters = self.changed("counters", make_counters(ending))
         # Go's omitempty
         line.update(
             (name, value) for name, value in counters.items() if value
@@ -77,7 +77,7 @@ class OllamaChat(OllamaDialect):
         return {"message": said}
 
 
-def count(ending: Ending) -> JsonObject:
+def make_counters(ending: Ending) -> JsonObject:
     """Return the counters of a reply, durations in nanoseconds."""
     return {
         "total_duration": ending.total_ns,

@@ -40,26 +40,26 @@ def digest_run(database: Database, run_id: int) -> str:
     state = hashlib.sha256()
     tables = schema.tables()
     for name in sorted(tables.keys() - {SHARED}):
-        for text in write_table(database, tables[name], run_id):
+        for text in write_rows(database, tables[name], run_id):
             state.update(text.encode())
     return state.hexdigest()
 
 
-def write_table(
+def write_rows(
     database: Database, table: Table, run_id: int
 ) -> Iterator[str]:
     """Yield the JSON of a table's rows of a run in pieces; none of a table without."""
     names = list_telling_columns(database, table, run_id)
     if not names:
         return
-    yield f"[{dump(table.name)},{dump(names)}"
+    yield f"[{to_json(table.name)},{to_json(names)}"
     cursor = database.execute(select_rows(table, names), {"run": run_id})
     while rows := cursor.fetchmany(BATCH_ROWS):
-        yield f",{dump(rows)[1:-1]}"
+        yield f",{to_json(rows)[1:-1]}"
     yield "]\n"
 
 
-def dump(value: object) -> str:
+def to_json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), default=repr)
 
 

@@ -15,7 +15,7 @@ from ollama_bench.charts.card import (
     HEIGHT_PX,
     WIDTH_PX,
     Card,
-    Figure,
+    CardFigure,
     draw_card,
 )
 from ollama_bench.charts.png import make_png, replace_unprintable
@@ -26,9 +26,9 @@ CARD = Card(
     build="7.6B · Q4_K_M · ollama 0.99",
     machine="Apple M9 · 32 GiB",
     figures=(
-        Figure("8", "served at once"),
-        Figure("13.8", "tokens/s each", "95 %: 13.1 to 14.5"),
-        Figure("0.227", "J/token", "at 21.2 W"),
+        CardFigure("8", "served at once"),
+        CardFigure("13.8", "tokens/s each", "95 %: 13.1 to 14.5"),
+        CardFigure("0.227", "J/token", "at 21.2 W"),
     ),
     curve=tuple(
         {"concurrency": 2**n, "y": 40.0 + n, "is_served": n < 4}
@@ -43,7 +43,7 @@ HUGE = replace(
     model=HOSTILE,
     build=HOSTILE,
     machine=HOSTILE,
-    figures=(Figure(HOSTILE, HOSTILE, HOSTILE),) * 3,
+    figures=(CardFigure(HOSTILE, HOSTILE, HOSTILE),) * 3,
     objectives=HOSTILE,
     origin=HOSTILE,
     curve=tuple(

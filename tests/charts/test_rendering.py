@@ -52,11 +52,11 @@ def test_no_renderer_outlives_the_work(drawn, monkeypatch):
     started = []
 
     def start():
-        started.append(start_process())
+        started.append(start_renderer())
         return started[-1]
 
-    start_process = rendering.start_process
-    monkeypatch.setattr(rendering, "start_process", start)
+    start_renderer = rendering.start_renderer
+    monkeypatch.setattr(rendering, "start_renderer", start)
     # Ctrl-C, while the second is not yet drawn
     with pytest.raises(KeyboardInterrupt), Renderers() as renderers:
         renderers.draw_png(drawn["energy"]).result()
@@ -67,7 +67,7 @@ def test_no_renderer_outlives_the_work(drawn, monkeypatch):
 
 
 def test_a_renderer_ends_with_its_input():
-    process = rendering.start_process()
+    process = rendering.start_renderer()
     process.communicate(timeout=30)
     assert process.returncode == 0
 
@@ -78,7 +78,7 @@ def test_a_renderer_takes_no_module_from_the_working_directory(
     (tmp_path / "vl_convert.py").write_text("raise SystemExit('mine')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    process = rendering.start_process()
+    process = rendering.start_renderer()
     process.communicate(timeout=30)
     assert process.returncode == 0
 

@@ -112,7 +112,7 @@ def nobody_answers(monkeypatch):
 
     for question in ("check_model", "find_only_model", "find_own_name"):
         monkeypatch.setattr(Server, question, absent)
-    monkeypatch.setattr(finding, "find_servers", lambda named_url: [])
+    monkeypatch.setattr(finding, "discover_servers", lambda named_url: [])
     monkeypatch.setattr(bench, "split_off", lambda **_: None)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ollama_bench.inputs import command_line
-from ollama_bench.run.differences import describe_difference
+from ollama_bench.run.differences import describe_changed_options
 from ollama_bench.run.opening import stored_arguments
 
 
@@ -14,7 +14,7 @@ def difference(before, now):
         json.dumps(stored_arguments(command_line.parse(words)))
         for words in (before, now)
     )
-    return describe_difference(*typed)
+    return describe_changed_options(*typed)
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_options_that_differ_are_named_as_they_are_typed(
 
 @pytest.mark.parametrize("before", ["{}", "[1]", "not JSON", ""])
 def test_arguments_that_cannot_be_read_differ_in_nothing(before):
-    assert describe_difference(before, '{"tokens": 9}') == ""
+    assert describe_changed_options(before, '{"tokens": 9}') == ""

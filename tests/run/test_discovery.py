@@ -33,7 +33,7 @@ def run_here(monkeypatch):
 
 
 def find(*arguments):
-    return discovery.find_servers(*arguments)
+    return discovery.discover_servers(*arguments)
 
 
 def test_each_server_is_known_by_what_it_answers(run_here):

@@ -101,7 +101,7 @@ def test_what_the_environment_names_comes_first(here, settle, monkeypatch):
 def test_a_machine_with_nothing(settle, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(finding.sys, "platform", "linux")
-    monkeypatch.setattr(finding, "find_servers", lambda named_url: [])
+    monkeypatch.setattr(finding, "discover_servers", lambda named_url: [])
     monkeypatch.setattr(Console, "width", 74)
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     with pytest.raises(ServerError) as caught:

@@ -102,7 +102,7 @@ def drop_repeated(levels: list[Level], notes: Notes) -> list[Level]:
     """Keep each level once, the one with most samples: copies of a folder may differ in these."""
     kept: dict[str, Level] = {}
     for level in sorted(levels, key=count_samples, reverse=True):
-        key = json.dumps(describe_level(level))
+        key = json.dumps(list_identity(level))
         if key in kept:
             notes.leave_out(REPEATED, f"level {level.concurrency}")
         else:
@@ -115,7 +115,7 @@ def count_samples(level: Level) -> int:
     return len(level.power_samples) + processes
 
 
-def describe_level(level: Level) -> list[object]:
+def list_identity(level: Level) -> list[object]:
     """Return what tells a level from any other: its requests and when they ended."""
     return [level.concurrency, level.ended_unix, level.requests]
 
@@ -304,5 +304,5 @@ def follows(last: Level, level: Level) -> bool:
 
 def make_import_key(model: str, run: list[Level]) -> str:
     """Return the same key for the same requests at the same time, wherever the tree is."""
-    said = [describe_level(level) for level in run]
+    said = [list_identity(level) for level in run]
     return f"{model} {hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}"
