@@ -12,6 +12,7 @@ from ollama_bench.storage.declarations import Table
 from ollama_bench.storage.results_file import ResultsError
 
 LONGEST_RUN_NS = 10**16  # 115 days
+LATEST_UNIX = 250_000_000_000  # a year of four digits
 REPLY_INSTANTS = (
     "first_byte_ns",
     "first_text_ns",
@@ -51,6 +52,11 @@ def list_impossible(table: Table) -> list[str]:
     names = [name for name in table.columns if name.endswith("_ns")]
     limits = f"-{LONGEST_RUN_NS} AND {LONGEST_RUN_NS}"
     conditions = [f"[{name}] NOT BETWEEN {limits}" for name in names]
+    conditions += [
+        f"[{name}] NOT BETWEEN 0 AND {LATEST_UNIX}"
+        for name in table.columns
+        if name.endswith("_unix")
+    ]
     if table.name == "request":
         span = f"sent_ns - {CLOCK_DOUBT_NS} AND ended_ns + {CLOCK_DOUBT_NS}"
         conditions += [

@@ -289,6 +289,9 @@ def test_a_level_that_slept_is_in_no_answer(
             "FROM power_sample)",
             "table power_sample",
         ),
+        ("run SET started_unix = 9e999", "table run"),
+        ("run SET started_unix = 1e12", "table run"),
+        ("run SET started_unix = -1", "table run"),
         ("request SET first_text_ns = ended_ns + 9", ""),
     ],
 )
