@@ -77,8 +77,13 @@ def is_whole(level: Row) -> bool:
 
 def read_arguments(study: Study) -> list[dict[str, object]]:
     """Return what each run was told, by the options' names; {} for an imported one."""
-    found = []
-    for run in study.runs:
+    return [read_arguments_of(run) for run in study.runs]
+
+
+def read_arguments_of(run: Row) -> dict[str, object]:
+    """Return what a run was told; {} where another program wrote something else, too."""
+    try:
         arguments = json.loads(run.get("arguments") or "{}")
-        found.append(arguments if isinstance(arguments, dict) else {})
-    return found
+    except (ValueError, RecursionError):
+        return {}
+    return arguments if isinstance(arguments, dict) else {}

@@ -21,7 +21,13 @@ import yaml
 from sqlite_utils import Database
 
 from ollama_bench import __version__
-from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
+from ollama_bench.analysis.study import (
+    P95_FLOOR,
+    P99_FLOOR,
+    Row,
+    Study,
+    read_arguments_of,
+)
 from ollama_bench.formats.level_data import LevelData, read_levels
 from ollama_bench.formats.own_files import write_own
 from ollama_bench.statistics.percentiles import nearest_rank
@@ -185,7 +191,7 @@ def describe_load(data: LevelData, stage: int) -> Report | None:
 
 def find_source(run: Row) -> str:
     """Return where the prompts came from, in the report's words."""
-    asked = json.loads(run["arguments"])
+    asked = read_arguments_of(run)
     if asked.get("prompts"):
         return "sampled"
     return "random" if asked.get("prompt_tokens") else "unknown"

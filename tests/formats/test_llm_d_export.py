@@ -11,6 +11,7 @@ import yaml
 from ollama_bench.storage.connection import connect
 from tests.formats.exporting import export
 from tests.support import made_up_results
+from tests.support.studies import change
 
 NAME = "br_v0_2_json_schema.json"
 
@@ -61,6 +62,20 @@ def test_what_is_not_known_is_absent_and_still_valid(tmp_path, validator):
         "request_latency",
     }
     assert set(aggregate["requests"]) == {"total", "failures"}
+
+
+@pytest.mark.parametrize("arguments", ["[1,2", "7", '["prompts"]'])
+def test_arguments_of_another_program_tell_no_source(
+    tmp_path, validator, arguments
+):
+    made_up_results.write(tmp_path / "results.db", levels=(2,))
+    change(
+        tmp_path / "results.db", f"UPDATE run SET arguments = '{arguments}'"
+    )
+    [report] = read(export(tmp_path, "llm-d"))
+    validator.validate(report)
+    load = report["scenario"]["load"]["standardized"]
+    assert load["source"] == "unknown"
 
 
 def test_the_schema_finds_what_is_wrong(tmp_path, validator):
