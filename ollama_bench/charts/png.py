@@ -11,7 +11,10 @@ from ollama_bench.charts import theme
 
 PNG_WIDTH_PX = 1600
 SVG_WIDTH = re.compile(r'<svg[^>]* width="([\d.]+)"')
-NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+# what no XML holds, and what Vega cuts into halves where a text is too long
+UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff\U00010000-\U0010ffff]"
+)
 
 
 def make_png(spec: dict[str, Any], width_px: int = PNG_WIDTH_PX) -> bytes:
@@ -27,9 +30,9 @@ def make_png(spec: dict[str, Any], width_px: int = PNG_WIDTH_PX) -> bytes:
 
 
 def replace_unprintable(part: Any) -> Any:
-    """Return a spec without characters that no SVG can hold; one would end the program."""
+    """Return a spec without characters that cannot be drawn; one would end the program."""
     if isinstance(part, str):
-        return NOT_IN_XML.sub("·", part)
+        return UNPRINTABLE.sub("·", part)
     if isinstance(part, dict):
         return {
             key: replace_unprintable(value) for key, value in part.items()

@@ -102,3 +102,10 @@ def test_a_study_without_levels_has_no_curve():
     assert "by requests at once" not in draw_svg(replace(CARD, curve=()))
     failed = ({"concurrency": 1, "y": None, "is_served": False},)
     assert "requests at once" not in draw_svg(replace(CARD, curve=failed))
+
+
+@pytest.mark.parametrize("place", range(2))
+def test_a_long_name_of_emojis_is_drawn(place):
+    # Vega measures parts of it: a cut between the halves of one ended the program
+    name = "x" * place + "\N{ROBOT FACE}" * 200
+    assert make_png(draw_card(replace(CARD, model=name, build=name)))
