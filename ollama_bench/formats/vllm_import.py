@@ -6,6 +6,8 @@ request, only an error; and its clock begins anywhere, so the run's date is that
 
 from __future__ import annotations
 
+# strptime imports it late, when root may be given up and its Python unreadable
+import _strptime  # type: ignore[import-not-found]  # noqa: F401
 from datetime import datetime
 from itertools import accumulate
 

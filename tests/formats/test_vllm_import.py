@@ -1,6 +1,8 @@
 """The JSON of `vllm bench serve` in results.db, that of our own export too."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -223,3 +225,9 @@ def test_runs_of_one_folder_stand_together_and_others_apart(
     [study] = json.loads(capsys.readouterr().out)["studies"]
     assert len({run["label"] for run in study["runs"]}) == 1
     assert [level["concurrency"] for level in study["levels"]] == [1, 2]
+
+
+def test_nothing_is_imported_late_when_a_date_is_read():
+    """Root is given up by then, and the user may not be able to read its Python."""
+    code = "import sys; import ollama_bench.formats.vllm_import; assert '_strptime' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
