@@ -21,7 +21,13 @@ from ollama_bench.analysis.slot_advice import (
     is_on_this_machine,
     is_spilled,
 )
-from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
+from ollama_bench.analysis.study import (
+    P95_FLOOR,
+    P99_FLOOR,
+    Row,
+    Study,
+    read_arguments,
+)
 from ollama_bench.analysis.wording import (
     count,
     list_levels,
@@ -338,9 +344,8 @@ def cache_hits(study: Study) -> list[Caveat]:
     found = [
         (
             cold,
-            "Each prompt begins with a prefix of its own, so what was cached stands before that, "
-            "as a chat template does",
-            "Use longer prompts to make that part small",
+            "It is what stands before each prompt's own text, as a chat template does",
+            "Longer prompts make that part small",
         ),
         (
             shared,
@@ -350,7 +355,7 @@ def cache_hits(study: Study) -> list[Caveat]:
     ]
     return [
         Caveat(
-            f"prompt tokens came from the cache at {list_levels(levels)} at once",
+            f"a part of the prompts came from the cache at {list_levels(levels)} at once",
             meaning,
             remedy,
         )
@@ -368,6 +373,8 @@ def is_cached(level: Row) -> bool:
 
 
 def cut_replies(study: Study) -> list[Caveat]:
+    if is_quick(study):
+        return []
     cut = [
         level
         for level in study.levels
@@ -382,6 +389,12 @@ def cut_replies(study: Study) -> list[Caveat]:
             "Use a lower --tokens to make them alike",
         )
     ]
+
+
+def is_quick(study: Study) -> bool:
+    """Return whether all runs found their own levels: few requests, and replies that are cut."""
+    runs = read_arguments(study)
+    return bool(runs) and all(run.get("budget") for run in runs)
 
 
 def varying_lengths(study: Study) -> list[Caveat]:
@@ -407,6 +420,8 @@ def varying_lengths(study: Study) -> list[Caveat]:
 
 
 def few_requests(study: Study) -> list[Caveat]:
+    if is_quick(study):
+        return []
     few = [
         level for level in study.levels if level["completed"] < P95_FLOOR
     ]
