@@ -50,6 +50,7 @@ HELPS = {
     "cancelled": "Lower the level, or raise --deadline",
     "stalled": "Lower the level, raise --stall, or look into the server's log",
 }
+START_AGAIN = "A quick run is not resumed: start it again"
 HELPS_ELSE = "Lower the level, or look into the server's log"
 # a server that is only busy or slow answers with these
 BUSY_STATUSES = (408, 429)
@@ -65,7 +66,7 @@ def failures(study: Study) -> list[Caveat]:
         Caveat(
             describe_failures(concurrency, status, rows),
             "Each counts as an error and in no speed or wait",
-            find_help(status, http_status, rows),
+            find_help(status, http_status, rows, is_quick(study)),
         )
         for (concurrency, status, http_status), rows in group_failures(
             study
@@ -73,11 +74,18 @@ def failures(study: Study) -> list[Caveat]:
     ]
 
 
-def find_help(status: str, http_status: int | None, rows: list[Row]) -> str:
+def find_help(
+    status: str,
+    http_status: int | None,
+    rows: list[Row],
+    in_quick_run: bool,
+) -> str:
     """Return what helps against requests that ended so."""
     if status == "cancelled" and any(
         row["example"] == "interrupted" for row in rows
     ):
+        if in_quick_run:
+            return START_AGAIN
         return f"{name_program('bench')} --resume sends that level again"
     is_refused = (
         status == "http_error"
@@ -148,7 +156,9 @@ def unfinished(study: Study) -> list[Caveat]:
         Caveat(
             f"run {run['run_id']} is {run['status']}",
             "The levels it finished are shown",
-            f"{name_program('bench')} --resume continues it",
+            START_AGAIN
+            if is_quick(study)
+            else f"{name_program('bench')} --resume continues it",
         )
         for run in study.runs
         if run["status"] != "finished"

@@ -167,6 +167,19 @@ def test_a_quick_run_is_not_warned_of_what_makes_it_quick(results):
     assert few not in said and cut not in said
 
 
+def test_an_interrupted_quick_run_is_not_to_be_resumed(results):
+    made_up_results.write(results, levels=(1,))
+    cut = "UPDATE request SET status = 'cancelled', error = 'interrupted'"
+    study, _ = read(results, "UPDATE run SET status = 'interrupted'", cut)
+    said = str([*map(str, find_caveats(study))])
+    assert said.count("--resume") == 2
+    study, _ = read(
+        results, "UPDATE run SET arguments = '{\"budget\": 60}'"
+    )
+    said = str([*map(str, find_caveats(study))])
+    assert said.count("start it again") == 2 and "--resume" not in said
+
+
 def test_a_simulated_server_does_not_mind_other_programs(results):
     made_up_results.write(results, levels=(1,))
     study, _ = read(results, "UPDATE system_sample SET cpu_ratio = 0.97")
