@@ -86,7 +86,7 @@ def break_lines(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def print_error(text: str) -> None:
+def tell_error(text: str) -> None:
     """Print an error on standard error, on a terminal broken between words."""
     if sys.stderr.isatty():
         text = break_lines(text, shutil.get_terminal_size().columns or 80)
