@@ -105,7 +105,9 @@ def group_failures(
     """Group failures by level, status and HTTP status, over the repeats of a level."""
     groups: dict[tuple[int, str, int | None], list[Row]] = {}
     for row in sorted(study.outcomes, key=lambda row: row["concurrency"]):
-        key = row["concurrency"], row["status"], row["http_status"]
+        # cut before and within its reply: the same for who reads it
+        code = None if row["http_status"] == 200 else row["http_status"]
+        key = row["concurrency"], row["status"], code
         groups.setdefault(key, []).append(row)
     return groups
 

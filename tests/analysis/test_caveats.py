@@ -180,6 +180,18 @@ def test_an_interrupted_quick_run_is_not_to_be_resumed(results):
     assert said.count("start it again") == 2 and "--resume" not in said
 
 
+def test_what_was_cut_before_and_within_a_reply_is_one_caveat(results):
+    made_up_results.write(results, levels=(2,))
+    study, _ = read(
+        results,
+        "UPDATE request SET status = 'cancelled', error = 'interrupted'",
+        "UPDATE request SET http_status = NULL WHERE id = 1",
+        "UPDATE request SET http_status = 200 WHERE id = 2",
+    )
+    (caveat,) = failures(study)
+    assert caveat.seen.startswith("2 requests at 2 at once failed")
+
+
 def test_a_simulated_server_does_not_mind_other_programs(results):
     made_up_results.write(results, levels=(1,))
     study, _ = read(results, "UPDATE system_sample SET cpu_ratio = 0.97")
