@@ -52,7 +52,7 @@ from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
-from ollama_bench.terminal.output import clean, prepare_streams
+from ollama_bench.terminal.output import prepare_streams, tell_error
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def fail(message: str) -> int:
-    print(clean(f"{name_program('analyze')}: {message}"), file=sys.stderr)
+    tell_error(f"{name_program('analyze')}: {message}")
     return 1
 
 

@@ -35,7 +35,7 @@ except ModuleNotFoundError as error:
 interpreter.check()
 from ollama_bench.inputs import command_line
 from ollama_bench.terminal.command_line import name_program
-from ollama_bench.terminal.output import clean, prepare_streams
+from ollama_bench.terminal.output import prepare_streams, tell_error
 
 if __name__ == "__main__" and "SUDO_UID" not in os.environ:
     # --help and a wrong command line answer before the slow imports
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         helper = split_off(sampler=needs_sampler)
         return bench(settings, helper, dropped)
     except ERRORS as error:
-        print(clean(f"{name_program('bench')}: {error}"), file=sys.stderr)
+        tell_error(f"{name_program('bench')}: {error}")
         return 2 if isinstance(error, OtherRunError) else 1
     except conditions.ConditionError as error:
         print(

@@ -22,7 +22,7 @@ if (
 from ollama_bench.terminal import interpreter
 
 CLONE = Path(__file__).resolve().parents[1]
-HELP = """ollama-bench: how many people a local language model can serve, how fast, at what energy
+HELP = """ollama-bench: how many people a local model serves, how fast, at what energy
 
   ollama-bench                  find what runs here and measure it, in about a minute
   ollama-bench 1,2,4,19         measure that many requests at once (ollama-bench bench --help)

@@ -6,6 +6,7 @@ for sentence in answer.first + answer.rest: print(sentence)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +52,7 @@ from ollama_bench.analysis.wording import (
     describe_objective,
     describe_objectives,
     digits,
+    interval,
     percent,
     seconds,
     span,
@@ -64,6 +66,9 @@ WORST = {  # of a single request: after "at 1, "
     "tpot": "a token took {}",
     "tokens_per_s": "it got {} tokens/s",
 }
+
+# of a single reply in one chunk
+NO_RATE = "the reply came in one piece, so that its speed is not known"
 
 NOTHING_JUDGED = (
     "Nothing can be said of how many can be served: no level came to its end "
@@ -220,9 +225,8 @@ def write_estimate(
     if estimate is None:
         return ""
     text = f"{write(estimate.value)}{unit}"
-    if estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} (95 %: {span((estimate.low, estimate.high), write)})"
+    surely = interval(estimate.low, estimate.high, write)
+    return f"{text} ({surely})" if surely else text
 
 
 def describe_rate(
@@ -324,10 +328,12 @@ def describe_capacity(
             continue
         if all(service.may_be_served for service in short):
             return describe_doubt(n, short[0], served, wish)
-        worst = min(short, key=lambda service: service.share)
+        worst = min(short, key=rank)
         times = ""
         if len(found) > 1:
             times = f"in {len(short)} of {len(found)} measurements, "
+        if len(short) > 1:
+            times += "at worst "
         missed = f"{times}{describe_shortfall(worst, objectives)}"
         if served:
             return f"{name_served(served)} {wish}; with {n}, {missed}."
@@ -337,6 +343,12 @@ def describe_capacity(
         return ""
     gets = "One at a time gets" if served == 1 else f"{served} at once get"
     return f"{gets} {wish}; more were not measured."
+
+
+def rank(service: Service) -> tuple[float, float]:
+    """Return what is lower for a level that was served worse: of equal shares, the slower."""
+    slowest = service.worst.get("tokens_per_s")
+    return service.share, math.inf if slowest is None else slowest
 
 
 def name_served(served: int) -> str:
@@ -400,6 +412,8 @@ def describe_missed(name: str, bound: float, service: Service) -> str:
     """Say how many met an objective, and the worst that was seen."""
     write = digits if name == "tokens_per_s" else seconds
     worst = write(service.worst[name])
+    if service.completed == 1 and service.worst[name] is None:
+        return NO_RATE
     if service.completed == 1:
         return WORST[name].format(worst)
     extreme = "slowest" if name in ("tokens_per_s", "tpot") else "longest"

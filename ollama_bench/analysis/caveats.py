@@ -21,7 +21,13 @@ from ollama_bench.analysis.slot_advice import (
     is_on_this_machine,
     is_spilled,
 )
-from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
+from ollama_bench.analysis.study import (
+    P95_FLOOR,
+    P99_FLOOR,
+    Row,
+    Study,
+    read_arguments,
+)
 from ollama_bench.analysis.wording import (
     count,
     list_levels,
@@ -44,6 +50,7 @@ HELPS = {
     "cancelled": "Lower the level, or raise --deadline",
     "stalled": "Lower the level, raise --stall, or look into the server's log",
 }
+START_AGAIN = "A quick run is not resumed: start it again"
 HELPS_ELSE = "Lower the level, or look into the server's log"
 # a server that is only busy or slow answers with these
 BUSY_STATUSES = (408, 429)
@@ -59,7 +66,7 @@ def failures(study: Study) -> list[Caveat]:
         Caveat(
             describe_failures(concurrency, status, rows),
             "Each counts as an error and in no speed or wait",
-            find_help(status, http_status, rows),
+            find_help(status, http_status, rows, is_quick(study)),
         )
         for (concurrency, status, http_status), rows in group_failures(
             study
@@ -67,11 +74,18 @@ def failures(study: Study) -> list[Caveat]:
     ]
 
 
-def find_help(status: str, http_status: int | None, rows: list[Row]) -> str:
+def find_help(
+    status: str,
+    http_status: int | None,
+    rows: list[Row],
+    in_quick_run: bool,
+) -> str:
     """Return what helps against requests that ended so."""
     if status == "cancelled" and any(
         row["example"] == "interrupted" for row in rows
     ):
+        if in_quick_run:
+            return START_AGAIN
         return f"{name_program('bench')} --resume sends that level again"
     is_refused = (
         status == "http_error"
@@ -91,7 +105,9 @@ def group_failures(
     """Group failures by level, status and HTTP status, over the repeats of a level."""
     groups: dict[tuple[int, str, int | None], list[Row]] = {}
     for row in sorted(study.outcomes, key=lambda row: row["concurrency"]):
-        key = row["concurrency"], row["status"], row["http_status"]
+        # cut before and within its reply: the same for who reads it
+        code = None if row["http_status"] == 200 else row["http_status"]
+        key = row["concurrency"], row["status"], code
         groups.setdefault(key, []).append(row)
     return groups
 
@@ -142,7 +158,9 @@ def unfinished(study: Study) -> list[Caveat]:
         Caveat(
             f"run {run['run_id']} is {run['status']}",
             "The levels it finished are shown",
-            f"{name_program('bench')} --resume continues it",
+            START_AGAIN
+            if is_quick(study)
+            else f"{name_program('bench')} --resume continues it",
         )
         for run in study.runs
         if run["status"] != "finished"
@@ -338,9 +356,8 @@ def cache_hits(study: Study) -> list[Caveat]:
     found = [
         (
             cold,
-            "Each prompt begins with a prefix of its own, so what was cached stands before that, "
-            "as a chat template does",
-            "Use longer prompts to make that part small",
+            "It is what stands before each prompt's own text, as a chat template does",
+            "Longer prompts make that part small",
         ),
         (
             shared,
@@ -350,7 +367,7 @@ def cache_hits(study: Study) -> list[Caveat]:
     ]
     return [
         Caveat(
-            f"prompt tokens came from the cache at {list_levels(levels)} at once",
+            f"a part of the prompts came from the cache at {list_levels(levels)} at once",
             meaning,
             remedy,
         )
@@ -368,6 +385,8 @@ def is_cached(level: Row) -> bool:
 
 
 def cut_replies(study: Study) -> list[Caveat]:
+    if is_quick(study):
+        return []
     cut = [
         level
         for level in study.levels
@@ -382,6 +401,12 @@ def cut_replies(study: Study) -> list[Caveat]:
             "Use a lower --tokens to make them alike",
         )
     ]
+
+
+def is_quick(study: Study) -> bool:
+    """Return whether all runs found their own levels: few requests, and replies that are cut."""
+    runs = read_arguments(study)
+    return bool(runs) and all(run.get("budget") for run in runs)
 
 
 def varying_lengths(study: Study) -> list[Caveat]:
@@ -407,6 +432,8 @@ def varying_lengths(study: Study) -> list[Caveat]:
 
 
 def few_requests(study: Study) -> list[Caveat]:
+    if is_quick(study):
+        return []
     few = [
         level for level in study.levels if level["completed"] < P95_FLOOR
     ]

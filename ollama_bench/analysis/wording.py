@@ -8,7 +8,7 @@ from ollama_bench.analysis.study import Row
 from ollama_bench.terminal.figures import format_duration as short_time
 
 OBJECTIVES = {  # after "gets" and "got"
-    "tokens_per_s": "{} tokens/s",
+    "tokens_per_s": "at least {} tokens/s",
     "tpot": "a token every {} s",
     "ttft": "the first token within {} s",
     "ttfat": "the first answer token within {} s",
@@ -47,6 +47,15 @@ def span(
     if unit and high.endswith(f" {unit}"):
         low = number
     return f"{low} to {high}"
+
+
+def interval(
+    low: float | None, high: float | None, write: Callable[[float], str]
+) -> str:
+    """Write a 95 % interval; "" where it is unknown, or as written has no width."""
+    if low is None or high is None or write(low) == write(high):
+        return ""
+    return f"95 %: {span((low, high), write)}"
 
 
 def join(parts: Sequence[str]) -> str:

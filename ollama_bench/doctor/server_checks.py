@@ -5,8 +5,6 @@ A server is only asked what it is (GET, and Ollama's /api/show): nothing is load
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,10 +28,9 @@ from ollama_bench.run.discovery import (
     discover_servers,
 )
 from ollama_bench.run.finding import (
-    INSTALLER,
-    INSTALLERS,
     SMALL_MODEL,
     name_server,
+    name_start,
     take_server,
 )
 from ollama_bench.run.server import LOCAL_HOSTS, Server, list_names
@@ -90,13 +87,6 @@ def find_local_port(url: str) -> int | None:
     """Return the port of a server on this machine; None for another."""
     parts = urlsplit(url)
     return parts.port if parts.hostname in LOCAL_HOSTS else None
-
-
-def name_start() -> str:
-    """Return what starts Ollama here, or installs it."""
-    if shutil.which("ollama"):
-        return "ollama serve"
-    return INSTALLERS.get(sys.platform, INSTALLER)
 
 
 def check_server(

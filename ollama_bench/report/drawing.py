@@ -64,7 +64,7 @@ def draw(
             f"not drawn, no {needs} in this file: {', '.join(absent)}"
         )
     print_wrapped(
-        f"{len(drawing.pictures)} charts in {out}/, all of them live in {path}"
+        f"{len(drawing.pictures)} charts in {out}/, all on one page: {path}"
     )
 
 

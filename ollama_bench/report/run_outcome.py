@@ -205,7 +205,8 @@ def show(
     if not is_judged:
         for verdict in found:
             show_answer(verdict, screen)
-        screen.table(levels)
+        is_quick = settings.load.budget_s is not None
+        screen.table(levels, in_any_order=is_quick)
         for verdict in found:
             for text in format_curve(verdict.study, screen.width):
                 screen.say(text)

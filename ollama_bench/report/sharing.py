@@ -28,8 +28,8 @@ from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import (
     describe_objectives,
     digits,
+    interval,
     seconds,
-    span,
 )
 from ollama_bench.charts.card import WIDTH_PX, Card, CardFigure, draw_card
 from ollama_bench.charts.png import make_png
@@ -59,7 +59,7 @@ def share(
         text = write_markdown(card, verdict, names)
         files.write(folder / TEXT, text, out)
         print_wrapped(
-            f"to be shown: {folder / PICTURE}, and as text {folder / TEXT}"
+            f"card to share: {folder / PICTURE}, as text {folder / TEXT}"
         )
 
 
@@ -160,10 +160,8 @@ def describe_estimate(
     if found is None:
         return CardFigure("?", label, "not known")
     write = seconds if is_time else digits
-    interval = ""
-    if found.low is not None and found.high is not None:
-        interval = f"95 %: {span((found.low, found.high), write)}"
-    return CardFigure(write(found.value), label, interval)
+    surely = interval(found.low, found.high, write)
+    return CardFigure(write(found.value), label, surely)
 
 
 def describe_energy(key: KeyFigures) -> CardFigure | None:

@@ -15,7 +15,7 @@ from ollama_bench.run.server import Server, ServerError
 
 USUAL_PORTS = {
     11434: "Ollama",
-    8080: "llama-server, MLX",
+    8080: "llama-server or MLX",
     8000: "vLLM",
     1234: "LM Studio",
     30000: "SGLang",
@@ -135,6 +135,6 @@ def name_by_port(port: int | None) -> str:
 
 def describe_places(named_url: str | None) -> str:
     """Return where servers are looked for, as the rest of a sentence."""
-    places = [f"{name} ({port})" for port, name in USUAL_PORTS.items()]
+    places = [f"{name} on {port}" for port, name in USUAL_PORTS.items()]
     first = [f"{named_url} (OLLAMA_HOST)"] if named_url else []
     return ", ".join(first + places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ INSTALLERS = {
     "win32": "winget install Ollama.Ollama",
 }
 INSTALLER = "curl -fsSL https://ollama.com/install.sh | sh"
+START = "ollama serve"
 
 
 def settle_server(
@@ -217,18 +219,37 @@ def explain_nothing(
             return explain_trouble(server)
     for server in found:
         return explain_no_model(server.url, server.offers)
-    looked = (
-        "no server answers on this computer; looked for "
-        f"{describe_places(named_url)}"
-    )
+    looked = f"looked for {describe_places(named_url)}"
+    command = name_command("bench")
     lines = [
+        *explain_start(),
+        "or name a server (--api openai for all but Ollama):",
+        f"  {command} --host URL",
+        "or measure a simulated one:",
+        f"  {command} --demo",
+    ]
+    places = textwrap.wrap(looked, width - 1, break_on_hyphens=False)
+    return "\n".join(
+        ["no server answers on this computer", *places, *lines]
+    )
+
+
+def explain_start() -> list[str]:
+    """Return the lines that say how Ollama is started here, or installed."""
+    if shutil.which("ollama"):
+        return ["Ollama is installed; start it:", f"  {START}"]
+    return [
         "install Ollama and a small model:",
         f"  {INSTALLERS.get(sys.platform, INSTALLER)}",
         f"  ollama pull {SMALL_MODEL}",
-        "or measure a simulated server:",
-        f"  {name_command('bench')} --demo",
     ]
-    return "\n".join([*textwrap.wrap(looked, width - 16), *lines])
+
+
+def name_start() -> str:
+    """Return what starts Ollama here, or installs it."""
+    if shutil.which("ollama"):
+        return START
+    return INSTALLERS.get(sys.platform, INSTALLER)
 
 
 def explain_trouble(server: FoundServer) -> str:

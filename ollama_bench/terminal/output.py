@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from typing import TextIO
 
 # escape codes, text direction, halves of surrogate pairs
@@ -20,6 +21,7 @@ CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 DOT = "·"  # shown for each of them
+COMMAND_INDENT = "  "
 LONGEST_NAME = 200  # characters of a name that are shown
 
 
@@ -61,6 +63,34 @@ def shorten(text: str) -> str:
     return clean_line(
         text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
     )
+
+
+def break_lines(text: str, width: int) -> str:
+    """Break lines between words; what follows a break is indented as its line is.
+
+    A line that is indented by two is a command, and stays whole: it is to be copied.
+    """
+    lines = []
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        if len(line) < width or indent == COMMAND_INDENT:
+            lines.append(line)
+            continue
+        lines += textwrap.wrap(
+            line,
+            width - 1,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
+
+
+def tell_error(text: str) -> None:
+    """Print an error on standard error, on a terminal broken between words."""
+    if sys.stderr.isatty():
+        text = break_lines(text, shutil.get_terminal_size().columns or 80)
+    print(clean(text), file=sys.stderr)
 
 
 def embolden(text: str) -> str:

@@ -147,7 +147,9 @@ class Console:
             self.say(line, style)
 
     def warn(self, text: str) -> None:
-        """Show one line in the color of warnings."""
+        """Show one line in the color of warnings; on a terminal broken between words."""
+        if self._rich.is_terminal:
+            text = output.break_lines(text, self.width)
         self.say(text, WARNING_STYLE)
 
     def show_progress(self, text: str) -> None:
@@ -219,10 +221,13 @@ class Console:
                 f"        {name}do not trust this level: {row['client_limited_why']}"
             )
 
-    def table(self, rows: Sequence[Row]) -> None:
+    def table(
+        self, rows: Sequence[Row], in_any_order: bool = False
+    ) -> None:
         """Show all levels in their order, unless they stand on the screen like that.
 
-        Of several models, the name stands above each of them.
+        in_any_order: as they were measured will do. Of several models, the name stands above
+        each of them.
         """
         models = list(dict.fromkeys(row["model"] for row in rows))
         ordered = sorted(
@@ -235,7 +240,10 @@ class Console:
             ),
         )
         names = [name_level(row) for row in ordered]
-        is_shown = self.live and names == self._shown
+        shown = self._shown
+        if in_any_order:
+            names, shown = sorted(names), sorted(shown)
+        is_shown = self.live and names == shown
         if not rows or (is_shown and len(models) == 1):
             return
         self.say("")

@@ -107,7 +107,7 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
         ),
         (
             "UPDATE request SET cached_tokens = 25",
-            "prompt tokens came from the cache",
+            "a part of the prompts came from the cache at 1, 2, 4 and 8 at once",
         ),
         (
             "UPDATE request SET done_reason = 'length' WHERE id = 3",
@@ -149,6 +149,49 @@ def test_each_caveat_says_what_was_seen(results, change, seen):
     assert len(found) == 1 and found[0].meaning and found[0].remedy
 
 
+def test_a_quick_run_is_not_warned_of_what_makes_it_quick(results):
+    made_up_results.write(results, levels=(1, 2, 4, 8))
+    few, cut = "fewer than 20 requests", "some replies, not all, were cut"
+    study, _ = read(
+        results,
+        "UPDATE run SET simulated = 0",
+        "UPDATE request SET done_reason = 'length' WHERE id = 3",
+    )
+    assert all(
+        one in str([*map(str, find_caveats(study))]) for one in (few, cut)
+    )
+    study, _ = read(
+        results, "UPDATE run SET arguments = '{\"budget\": 60}'"
+    )
+    said = str([*map(str, find_caveats(study))])
+    assert few not in said and cut not in said
+
+
+def test_an_interrupted_quick_run_is_not_to_be_resumed(results):
+    made_up_results.write(results, levels=(1,))
+    cut = "UPDATE request SET status = 'cancelled', error = 'interrupted'"
+    study, _ = read(results, "UPDATE run SET status = 'interrupted'", cut)
+    said = str([*map(str, find_caveats(study))])
+    assert said.count("--resume") == 2
+    study, _ = read(
+        results, "UPDATE run SET arguments = '{\"budget\": 60}'"
+    )
+    said = str([*map(str, find_caveats(study))])
+    assert said.count("start it again") == 2 and "--resume" not in said
+
+
+def test_what_was_cut_before_and_within_a_reply_is_one_caveat(results):
+    made_up_results.write(results, levels=(2,))
+    study, _ = read(
+        results,
+        "UPDATE request SET status = 'cancelled', error = 'interrupted'",
+        "UPDATE request SET http_status = NULL WHERE id = 1",
+        "UPDATE request SET http_status = 200 WHERE id = 2",
+    )
+    (caveat,) = failures(study)
+    assert caveat.seen.startswith("2 requests at 2 at once failed")
+
+
 def test_a_simulated_server_does_not_mind_other_programs(results):
     made_up_results.write(results, levels=(1,))
     study, _ = read(results, "UPDATE system_sample SET cpu_ratio = 0.97")
@@ -168,7 +211,7 @@ def test_a_machine_without_a_gpu_leaves_nothing_outside_it(results):
 @pytest.mark.parametrize(
     "cache, remedy",
     [
-        ("cold", "Use longer prompts to make that part small"),
+        ("cold", "Longer prompts make that part small"),
         (
             "NULL",
             "Use --cache cold to give each prompt a prefix of its own",

@@ -8,6 +8,7 @@ from ollama_bench.analysis.wording import (
     count,
     describe_objectives,
     digits,
+    interval,
     percent,
     seconds,
     span,
@@ -68,5 +69,11 @@ def test_objectives_are_what_each_gets_speed_first():
         "the first token within 2 s and the whole reply within 60 s"
     )
     assert describe_objectives({"ttft": 10.0, "tokens_per_s": 10.0}) == (
-        "10 tokens/s and the first token within 10 s"
+        "at least 10 tokens/s and the first token within 10 s"
     )
+
+
+def test_an_interval_whose_ends_are_written_alike_is_left_out():
+    assert interval(12.41, 12.74, digits) == "95 %: 12.4 to 12.7"
+    assert interval(12.91, 12.92, digits) == ""
+    assert interval(None, 12.9, digits) == ""

@@ -28,7 +28,7 @@ def alone(monkeypatch):
     monkeypatch.setattr(discovery, "USUAL_PORTS", {9: "nobody"})
     monkeypatch.setattr(discovery, "NAMED_ANSWER_S", 0.5)
     monkeypatch.setattr(server_checks, "find_processes", lambda *_: [])
-    monkeypatch.setattr(server_checks.shutil, "which", lambda _: "/ollama")
+    monkeypatch.setattr("shutil.which", lambda _: "/ollama")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 

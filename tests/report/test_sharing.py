@@ -55,7 +55,7 @@ def test_each_model_has_a_card_beside_its_charts(
         for ending in ("png", "md")
     }
     said = " ".join(capsys.readouterr().out.split())
-    assert "to be shown: " in said and "other/card.md" in said
+    assert "card to share: " in said and "other/card.md" in said
 
 
 def test_a_comparison_has_no_card(results, capsys):

@@ -13,13 +13,13 @@ from ollama_bench.terminal.screen import Console
 from tests.run.described_server import describing, ollama, openai
 
 NOTHING = """\
-no server answers on this computer; looked for Ollama
-(11434), llama-server, MLX (8080), vLLM (8000), LM Studio
-(1234), SGLang (30000), KoboldCpp (5001), Jan (1337)
-install Ollama and a small model:
-  curl -fsSL https://ollama.com/install.sh | sh
-  ollama pull llama3.2:1b
-or measure a simulated server:
+no server answers on this computer
+looked for Ollama on 11434, llama-server or MLX on 8080, vLLM on 8000, LM
+Studio on 1234, SGLang on 30000, KoboldCpp on 5001, Jan on 1337
+{start}
+or name a server (--api openai for all but Ollama):
+  python bench.py --host URL
+or measure a simulated one:
   python bench.py --demo"""
 
 
@@ -98,15 +98,27 @@ def test_what_the_environment_names_comes_first(here, settle, monkeypatch):
     assert said[0] == f"server: {named} (OLLAMA_HOST)"
 
 
-def test_a_machine_with_nothing(settle, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
+INSTALLING = """\
+install Ollama and a small model:
+  curl -fsSL https://ollama.com/install.sh | sh
+  ollama pull llama3.2:1b"""
+STARTING = """\
+Ollama is installed; start it:
+  ollama serve"""
+
+
+@pytest.mark.parametrize(
+    "program, start", [(None, INSTALLING), ("/usr/bin/ollama", STARTING)]
+)
+def test_a_machine_with_nothing(settle, monkeypatch, program, start):
+    monkeypatch.setattr("shutil.which", lambda name: program)
     monkeypatch.setattr(finding.sys, "platform", "linux")
     monkeypatch.setattr(finding, "discover_servers", lambda named_url: [])
     monkeypatch.setattr(Console, "width", 74)
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     with pytest.raises(ServerError) as caught:
         settle()
-    assert str(caught.value) == NOTHING
+    assert str(caught.value) == NOTHING.format(start=start)
 
 
 @pytest.mark.parametrize("words", [(), ("1,2",)])

@@ -36,3 +36,11 @@ def test_bold_is_for_terminals_that_have_it(
     assert shown == ("\x1b[1m8 at once\x1b[0m" if bold else "8 at once")
     monkeypatch.setattr(output.os, "name", "nt")
     assert output.embolden("8 at once") == "8 at once"
+
+
+def test_commands_stay_whole_where_lines_are_broken_between_words():
+    command = f"  ollama-bench {'1,2,4 ' * 20}".rstrip()
+    text = f"{'resume it, ' * 9}\n{command}\nshort"
+    lines = output.break_lines(text, 60).split("\n")
+    assert [line.count("resume it") for line in lines[:2]] == [5, 4]
+    assert lines[2:] == [command, "short"]

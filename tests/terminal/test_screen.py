@@ -1,5 +1,6 @@
 """The screen: its budget, its notes, a narrow window, a pipe."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -167,8 +168,23 @@ def test_levels_that_came_in_another_order_are_shown_in_theirs():
     shown = create_screen()
     for row in rows:
         shown.level_finished(row)
+    # of a run that found its levels, as they came is well enough
+    shown.table(rows, in_any_order=True)
+    assert shown._rich.file.getvalue().count("LEVEL") == 1
     shown.table(rows)
     assert shown._rich.file.getvalue().count("LEVEL") == 2
+
+
+def test_a_warning_is_broken_between_words_on_a_terminal_only(capsys):
+    text = f"        {'late requests ' * 9}"
+    shown = create_screen(width=60)
+    shown.warn(text)
+    written = shown._rich.file.getvalue()
+    lines = re.sub(r"\x1b\[[\d;]*m", "", written).splitlines()
+    assert len(lines) == 3 and max(map(len, lines)) < 60
+    assert all(re.match(r" {8}\w", line) for line in lines)
+    Console(plain=True).warn(text)
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 class MadeUpOutlook:
