@@ -90,8 +90,10 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   concurrency INTEGER NOT NULL CHECK (concurrency > 0),  -- requests in flight at once
   repeat INTEGER NOT NULL DEFAULT 1, -- 1: the first time that this level was measured, 2: the second ...
   cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own; warm: prompts come again, the prompt cache hits
-  load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- burst: all at once; closed: a finished one is replaced at once; open: they come at a rate
+  load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- burst: all at once; closed: a finished one is replaced at once, after think_time_s where that is known (people, by which the views call such a load); open: they come at a rate
   rate_per_s REAL,                   -- open load: requests per second that were meant to arrive, mean
+  think_time_s REAL,                 -- people: seconds that each was meant to think between a reply's end and the next question, mean; NULL: nobody thinks
+  think_law TEXT CHECK (think_law IN ('lognormal', 'exponential', 'fixed')),  -- people: the law that their think times are drawn from
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
   never_sent INTEGER,                -- open load: requests that were due before its end and never sent: their ending is not_sent
@@ -99,7 +101,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),  -- how far the level came
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
-  steady_start_ns INTEGER,           -- start of the steady part; closed load: every worker has sent once; open load: the first reply has ended; NULL for a burst
+  steady_start_ns INTEGER,           -- start of the steady part; closed load: every worker has sent once; open load: the first reply has ended; people: their requests in flight have lost their trend (MSER-5); NULL for a burst
   steady_end_ns INTEGER,             -- end of the steady part: the last request was sent; NULL for a burst
   on_battery INTEGER CHECK (on_battery IN (0, 1)),  -- 1: this machine ran on its battery at some time of the level
   low_power_mode INTEGER CHECK (low_power_mode IN (0, 1)),  -- 1: this machine was set to save power at some time of the level
@@ -129,7 +131,11 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   slept_s REAL,                      -- the machine slept for so long during the level: do not trust it, seconds; 0 it did not, NULL not known
   client_held_s REAL,                -- nothing was sent for so long since too many replies waited to be digested, seconds
   client_digest_lag_max_s REAL,      -- longest from a reply's last byte until its text was read out of it, while others streamed, seconds; NULL for a burst
-  in_flight_mean REAL,               -- closed load: requests in flight in the steady part, mean, by when each was sent and ended
+  in_flight_mean REAL,               -- closed load and people: requests in flight in the steady part, mean, by when each was sent and ended
+  in_flight_peak INTEGER,            -- people: requests in flight, the most
+  people_law_ratio REAL,             -- people / (requests per second * (response time + think time)) of the requests that ended in the steady part: 1 where everybody is accounted for (interactive response-time law)
+  people_law_low REAL,               -- 95 % interval of people_law_ratio, lower end
+  people_law_high REAL,              -- 95 % interval of people_law_ratio, upper end; a level whose interval leaves out 1 is marked
   client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
   client_limited_why TEXT            -- which limit of bench.py was passed, with the figure
 ) STRICT;
@@ -149,7 +155,9 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   http_status INTEGER,               -- status code of the answer
   error TEXT,                        -- what went wrong, in the server's words where it said any
   done_reason TEXT,                  -- why the server stopped: stop, length ...
-  due_ns INTEGER,                    -- when the request should have been sent; latency counts from here; open load only
+  person INTEGER,                    -- who asked, from 1 on; people only
+  think_s REAL,                      -- how long that person had thought, seconds; of a first question as if the thinking had begun before the level
+  due_ns INTEGER,                    -- when the request should have been sent; latency counts from here; open load and people only
   sent_ns INTEGER,                   -- t0: just before the request was written to the socket
   first_byte_ns INTEGER,             -- first byte of the answer, headers included
   first_text_ns INTEGER,             -- first chunk with text, reasoning or answer
@@ -423,6 +431,7 @@ WITH total AS (
     sum(status NOT IN ('completed', 'in_flight')) AS errors,
     sum(output_tokens) AS output_tokens,
     sum(prompt_tokens) AS prompt_tokens,
+    avg(think_s) AS think_mean_s,
     avg(CASE WHEN status = 'completed' THEN prompt_tokens END) AS prompt_tokens_mean,
     avg(CASE WHEN status = 'completed' THEN output_tokens END) AS output_tokens_mean,
     sum(CASE WHEN status = 'completed' THEN prompt_cut END) AS prompts_cut,
@@ -504,8 +513,12 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high, interval_basis, interval_n,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
-  in_flight_mean, level.on_battery, level.low_power_mode,
-  level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
+  in_flight_mean, in_flight_peak, level.on_battery, level.low_power_mode,
+  level.think_time_s, level.think_law,
+  think_mean_s,                                  -- people: the mean of what they thought, seconds
+  people_law_ratio, people_law_low, people_law_high,
+  level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people
+  level.rate_per_s, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   offered_per_s, answered_per_s, overloaded,  -- open load, as in open_load; NULL of others
   (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
@@ -538,7 +551,7 @@ DROP VIEW IF EXISTS steady_summary;
 CREATE VIEW steady_summary AS  -- loads that go on: only the part in which they neither filled nor drained
 WITH steady AS (
   SELECT level.id AS level_id, request.id AS request_id, sent_ns >= steady_start_ns AND sent_ns <= steady_end_ns AS is_inside,
-    request.status AS request_status, ttft_s, stream_tokens_per_s,
+    request.status AS request_status, request.ended_ns AS request_ended_ns, ttft_s, stream_tokens_per_s,
     CASE WHEN first_text_ns >= steady_start_ns AND last_text_ns <= steady_end_ns THEN output_tokens
       ELSE output_tokens * 1.0 / chunks * (SELECT count(*) FROM chunk WHERE request_id = request.id
         AND at_ns BETWEEN steady_start_ns AND steady_end_ns) END AS inside_tokens  -- of who streamed over an edge: tokens per chunk
@@ -553,6 +566,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   avg(CASE WHEN is_inside AND request_status = 'completed' THEN stream_tokens_per_s END) AS tokens_per_s_mean,
   CASE WHEN sum(is_inside AND request_status = 'completed') > 0 THEN sum(inside_tokens) END * 1e9
     / (steady_end_ns - steady_start_ns) AS output_tokens_per_s,  -- as in level_summary
+  sum(request_status = 'completed' AND request_ended_ns > steady_start_ns AND request_ended_ns <= steady_end_ns) * 1e9
+    / (steady_end_ns - steady_start_ns) AS requests_per_s,  -- completed in that part / duration_s
   level.cache, level.id AS level_id
 FROM steady JOIN level ON level.id = steady.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id;

@@ -21,6 +21,7 @@ from ollama_bench.analysis.offered import (
     describe_offered,
     describe_pool_waits,
 )
+from ollama_bench.analysis.people import describe_people, is_people
 from ollama_bench.analysis.service import (
     NO_SERVICE,
     Objectives,
@@ -38,6 +39,7 @@ from ollama_bench.analysis.trends import (
 from ollama_bench.analysis.wording import (
     describe_objectives,
     digits,
+    name_crowd,
     percent,
     seconds,
     span,
@@ -62,7 +64,7 @@ def answer(
     found = summarize(study, objectives, services)
     # the levels whose throughputs are compared
     alike = undisturbed_part(study)
-    if not is_open(study):
+    if not (is_open(study) or is_people(study)):
         found += [
             describe_order(study),
             describe_throughput(alike),
@@ -93,10 +95,17 @@ def summarize(
             )
             for level in study.levels
         ]
-    sentences = (
-        describe_alone(study),
-        describe_capacity(study, objectives, services),
-    )
+    if is_people(study):
+        wish = describe_objectives(objectives)
+        sentences = [describe_capacity(study, objectives, services)]
+        for level in study.levels:
+            service = services.get(level["level_id"], NO_SERVICE)
+            sentences.append(describe_people(level, service, wish))
+    else:
+        sentences = [
+            describe_alone(study),
+            describe_capacity(study, objectives, services),
+        ]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -184,7 +193,7 @@ def describe_capacity(
         worst = min(short, key=lambda service: service.share)
         if all(service.may_be_served for service in short):
             return describe_doubt(
-                n, short[0], served, f"{wish}{pace}", wish
+                n, levels, short[0], served, f"{wish}{pace}", wish
             )
         times = (
             f"in {len(short)} of {len(found)} measurements, "
@@ -198,28 +207,34 @@ def describe_capacity(
         if served:
             are = "is" if served == 1 else "are"
             return (
-                f"Up to {served} at once {are} served {wish}{pace}; "
+                f"Up to {name_crowd(served, levels)} {are} served {wish}{pace}; "
                 f"at {n}, {missed}."
             )
-        return f"Not even {n} at once {'is' if n == 1 else 'are'} served {wish}: {missed}."
+        are = "is" if n == 1 else "are"
+        return f"Not even {name_crowd(n, levels)} {are} served {wish}: {missed}."
     are = "is" if served == 1 else "are"
     return (
-        f"{served} at once {are} served {wish}{pace}; more were not measured."
+        f"{name_crowd(served, study.levels)} {are} served {wish}{pace}; more were not measured."
         if served
         else ""
     )
 
 
 def describe_doubt(
-    n: int, service: Service, served: int, known: str, wish: str
+    n: int,
+    levels: Sequence[Row],
+    service: Service,
+    served: int,
+    known: str,
+    wish: str,
 ) -> str:
     """Say that nobody can tell whether a level meets the objectives, and what is known below."""
-    why = f"at {n} at once, {describe_undecided(service)}"
+    why = f"at {name_crowd(n, levels)}, {describe_undecided(service)}"
     if not served:
         return f"How many get replies {wish} cannot be told: {why}."
     are = "is" if served == 1 else "are"
     return (
-        f"{served} at once {are} served {known}; "
+        f"{name_crowd(served, levels)} {are} served {known}; "
         f"whether more are cannot be told: {why}."
     )
 

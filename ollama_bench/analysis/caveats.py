@@ -15,6 +15,7 @@ from ollama_bench.analysis.bottlenecks import (
 )
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
+from ollama_bench.analysis.people import broken_law, is_people, of_people
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
     is_on_this_machine,
@@ -49,7 +50,8 @@ BUSY_STATUSES = (408, 429)
 
 def find_caveats(study: Study) -> list[Caveat]:
     """Return what to know before trusting the figures, gravest first."""
-    return [caveat for check in CHECKS for caveat in check(study)]
+    found = [caveat for check in CHECKS for caveat in check(study)]
+    return of_people(found) if is_people(study) else found
 
 
 def failures(study: Study) -> list[Caveat]:
@@ -439,6 +441,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     sleeps,
     other_models,
     client_limits,
+    broken_law,
     other_programs,
     unseen_server,
     spills,

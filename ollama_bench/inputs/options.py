@@ -159,6 +159,12 @@ LOAD = Group(
             values.positive,
         ),
         Option(
+            "--think-time",
+            "S[:LAW]",
+            "LEVELS are people: they read, think S seconds, ask again",
+            values.think_time,
+        ),
+        Option(
             "--ramp",
             "S",
             "spread a level's first requests over S seconds",

@@ -25,6 +25,9 @@ DEMO_LEVELS = (1, 2, 4, 8, 19, 32)
 HIGHEST_PROBE = 256  # of --find-capacity without LEVELS
 MOST_REQUESTS = 999_999  # a request's id is level * 1,000,000 + number
 PAUSE_S, DEMO_COOLDOWN_S, DEMO_IDLE_S = 10.0, 1.0, 2.0
+# of a level of people without --duration: each asks about so many times
+THINK_TIMES = 10
+LEAST_PEOPLE_S = 60.0
 
 Texts = Mapping[str, "str | list[str] | bool"]
 Values = dict[str, Any]  # option name: converted value; only in this file
@@ -213,6 +216,8 @@ def complete_load(values: Values) -> None:
         )
     if rate and values["ramp"]:
         raise ValueError("--rate and --ramp exclude each other")
+    if values["think_time"]:
+        check_people(values)
     if duration == 0:
         raise ValueError("invalid --duration '0': expected seconds above 0")
     highest = max(values["levels"])
@@ -236,9 +241,23 @@ def complete_load(values: Values) -> None:
 
 
 def load_kind(values: Values) -> LoadKind:
+    if values["think_time"]:
+        return "people"
     if values["rate"]:
         return "open"
     return "closed" if values["requests"] or values["duration"] else "burst"
+
+
+def check_people(values: Values) -> None:
+    """Refuse what people do not do, and fill in how long they are watched."""
+    for name in ("rate", "requests", "ramp"):
+        if values[name]:
+            raise ValueError(
+                f"--think-time and --{name} exclude each other: "
+                "people ask when they have thought, until --duration is over"
+            )
+    mean_s = values["think_time"].mean_s
+    fill(values, "duration", max(LEAST_PEOPLE_S, THINK_TIMES * mean_s))
 
 
 def check_capacity(values: Values) -> None:
@@ -292,6 +311,7 @@ def load_settings(values: Values) -> LoadSettings:
         requests=values["requests"],
         duration_s=values["duration"],
         rate_per_s=values["rate"],
+        think_time=values["think_time"],
         ramp_s=values["ramp"],
         repeat=values["repeat"],
         seed=values["seed"],
@@ -309,4 +329,7 @@ def identity(values: Values) -> dict[str, object]:
     measured = {
         option.name for option in options.ALL if option.is_measured
     } | {"load"}
-    return {name: values[name] for name in sorted(measured)}
+    found = {name: values[name] for name in sorted(measured)}
+    if values["think_time"]:
+        found["think_time"] = str(values["think_time"])
+    return found

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ollama_bench.statistics.think_time import ThinkTime
+
 Cache = Literal["cold", "warm", "both"]
-LoadKind = Literal["burst", "closed", "open"]
+LoadKind = Literal["burst", "closed", "open", "people"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class LoadSettings:
     requests: int | None
     duration_s: float | None
     rate_per_s: float | None
+    think_time: ThinkTime | None  # of people
     ramp_s: float
     repeat: int
     seed: int

@@ -120,7 +120,7 @@ class Conductor:
                     self._early.append(event)
                 case event:
                     self._handle(event)
-        if self._spec.is_open:  # a request that is ready may never be sent
+        if self._spec.is_timed:  # a request that is ready may never be sent
             return
         first = self._dispatcher.number_first()
         self._result.exchanges.extend(first)
@@ -173,7 +173,7 @@ class Conductor:
 
     def _find_wake_s(self, started_s: float, next_tick_s: float) -> float:
         """Return when there is something to do, unless an event comes before."""
-        early_s = EARLY_S if self._spec.is_open else 0.0
+        early_s = EARLY_S if self._spec.is_timed else 0.0
         wake_s = next_tick_s
         if not self._dispatcher.is_closing:
             for due_s in self._find_due_s(started_s):
@@ -217,7 +217,7 @@ class Conductor:
         self._carried += 1
         has_started = self._result.started_ns is not None
         # the fewer are ready, the sooner
-        if has_started and not self._spec.is_open:
+        if has_started and not self._spec.is_timed:
             pause_s = (
                 PREPARE_PAUSE_S * self._dispatcher.measure_ready_ratio()
             )

@@ -74,6 +74,8 @@ class RequestFigures(TypedDict):
     http_status: int | None
     error: str | None
     done_reason: str | None
+    person: int | None
+    think_s: float | None
     due_ns: int | None
     sent_ns: int | None
     first_byte_ns: int | None
@@ -112,9 +114,11 @@ class Outcome:
     # as the protocol writes them
     tool_calls: list[JsonObject] = field(default_factory=list)
     summary: StreamSummary | None = None
+    person: int | None = None  # who asked, from 1 on, of people who think
+    think_s: float | None = None  # how long that person thought before
     # time from when it was due and a place was free until it was sent
     send_lag_ns: int | None = None
-    # when an open loop should send it; latency counts from then
+    # when an open loop, or a person, should send it; latency counts from then
     due_ns: int | None = None
     sent_ns: int | None = None
     first_byte_ns: int | None = None
@@ -161,6 +165,8 @@ class Outcome:
             "http_status": self.http_status,
             "error": self.error,
             "done_reason": summary.done_reason,
+            "person": self.person,
+            "think_s": self.think_s,
             "due_ns": since_origin(self.due_ns),
             "sent_ns": since_origin(self.sent_ns),
             "first_byte_ns": since_origin(self.first_byte_ns),

@@ -23,6 +23,8 @@ from ollama_bench.load.client_limits import (
     describe_client_limits,
 )
 from ollama_bench.load.duration_pool import NS_PER_S, DurationPool
+from ollama_bench.load.in_flight import InFlight, Span
+from ollama_bench.load.people_tally import PeopleTally
 from ollama_bench.load.request import Outcome
 from ollama_bench.statistics.intervals import (
     batch_means,
@@ -39,8 +41,6 @@ SETTLE_NS = 100_000_000
 
 # an interval of fewer requests tells next to nothing
 LEAST_REQUESTS = 4
-
-Span = tuple[int, int]  # (start, end), instants of time.perf_counter_ns
 
 
 class ItlFigures(TypedDict):
@@ -76,8 +76,8 @@ class Tally:
         self.first_end_ns: int | None = None  # of a completed request
         self._gaps = DurationPool()
         self._read_lags = DurationPool()
-        self._sent_ns = array("q")
-        self._ended_ns = array("q")  # of those that were sent
+        self.in_flight = InFlight()
+        self.people = PeopleTally()
         self._send_lags_ns = array("q")
         self._could_not_connect = 0
         self._ttft_s = array("d")
@@ -95,12 +95,10 @@ class Tally:
         if outcome.sent_ns is None:
             self._could_not_connect += 1
         else:
-            self._sent_ns.append(outcome.sent_ns)
-            self._ended_ns.append(
-                max(outcome.sent_ns, outcome.ended_ns or 0)
-            )
+            self.in_flight.add(outcome.sent_ns, outcome.ended_ns or 0)
             if outcome.send_lag_ns is not None:
                 self._send_lags_ns.append(outcome.send_lag_ns)
+        self.people.add(outcome)
         if outcome.status == "completed":
             self._add_completed(outcome, pauses)
 
@@ -183,37 +181,25 @@ class Tally:
         }
 
     def find_steady_window(
-        self, workers: int, is_open: bool
+        self, load: LoadKind, workers: int, started_ns: int | None = None
     ) -> Span | None:
         """Return the part of a load in which it neither fills nor drains; None without one.
 
         A closed loop is steady once every worker has sent a request; an open loop, whose pool is
-        never meant to be full, from its first completed reply. Both end with the last sending.
+        never meant to be full, from its first completed reply; people once their requests in
+        flight have lost their trend (MSER-5). All end with the last sending.
         """
-        sent_ns = sorted(self._sent_ns)
+        sent_ns = sorted(self.in_flight.sent_ns)
+        if load == "people" and started_ns is not None and sent_ns:
+            return self.in_flight.find_steady((started_ns, sent_ns[-1]))
         start_ns = self.first_end_ns
-        if not is_open:
+        if load == "closed":
             start_ns = (
                 sent_ns[workers - 1] if len(sent_ns) > workers else None
             )
         if start_ns is None or start_ns >= sent_ns[-1]:
             return None
         return start_ns, sent_ns[-1]
-
-    def mean_in_flight(self, workers: int) -> float | None:
-        """Return how many requests were in flight, on average, while a closed loop was steady."""
-        window = self.find_steady_window(workers, is_open=False)
-        if window is None:
-            return None
-        start_ns, end_ns = window
-        busy_ns = 0
-        for sent_ns, ended_ns in zip(
-            self._sent_ns, self._ended_ns, strict=True
-        ):
-            busy_ns += max(
-                0, min(ended_ns, end_ns) - max(sent_ns, start_ns)
-            )
-        return busy_ns / (end_ns - start_ns)
 
     def summarize_client(
         self,
@@ -226,6 +212,7 @@ class Tally:
         held_s: float = 0.0,
         digest_lag_s: float | None = None,
         slept_s: float | None = None,
+        steady: Span | None = None,
     ) -> ClientFigures:
         """Return how exact this client was, and whether it was the limit of the level."""
         send_lags = DurationPool(self._send_lags_ns)
@@ -248,8 +235,11 @@ class Tally:
             "slept_s": slept_s,
             "client_held_s": held_s,
             "client_digest_lag_max_s": digest_lag_s,
-            "in_flight_mean": self.mean_in_flight(workers)
-            if load == "closed"
+            "in_flight_mean": self.in_flight.mean(steady)
+            if steady and load != "open"
+            else None,
+            "in_flight_peak": self.in_flight.find_peak()
+            if load == "people"
             else None,
         }
         # without stamps of the kernel: as late as a thread can be
@@ -271,9 +261,10 @@ class Tally:
 
     def _send_skew_s(self) -> float | None:
         """Return the time between the first and the last sending."""
-        if not self._sent_ns:
+        sent_ns = self.in_flight.sent_ns
+        if not sent_ns:
             return None
-        return (max(self._sent_ns) - min(self._sent_ns)) / NS_PER_S
+        return (max(sent_ns) - min(sent_ns)) / NS_PER_S
 
 
 def overlaps_any(

@@ -16,12 +16,12 @@ from ollama_bench.terminal.output import clean, shorten
 from ollama_bench.terminal.rows import (
     GPU_NOTE,
     LEAST_WIDTH,
-    LEVEL_COLUMNS,
     WIDTH,
     format_heading,
     format_host,
     format_level,
     is_gpu_alone,
+    name_columns,
 )
 
 HOSTS = """
@@ -33,7 +33,7 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     """Print everything that is said of a study."""
     study, width = verdict.study, line_width()
     print_heading(study)
-    print(format_heading(LEVEL_COLUMNS, width))
+    print(format_heading(name_columns(study.levels), width))
     for level in study.levels:
         print(format_level(level, width))
     if any(map(is_gpu_alone, study.levels)):

@@ -191,6 +191,7 @@ class LevelRecorder(load.Observer):
                 None if settings.kind == "burst" else level.spec.workers
             ),
             **level.client_figures(),
+            **level.result.people_figures(),
         }
         if self._monitor is not None:
             columns |= self._monitor.conditions_since(level.started_ns)

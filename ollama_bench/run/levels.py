@@ -97,7 +97,10 @@ class LevelRunner:
             extra += f", {level.cache} cache"
         if level.is_control:
             extra += ", as at first: did the machine change?"
-        return f"{level.model}: {title}, {level.concurrency} at once{extra}"
+        crowd = f"{level.concurrency} at once"
+        if self._settings.load.think_time is not None:
+            crowd = f"{level.concurrency} people"
+        return f"{level.model}: {title}, {crowd}{extra}"
 
     def _fill_cache(self, level: Level, source: TaskSource) -> None:
         """Send a warm level's own requests once, so that the prompt cache can hit."""
@@ -153,8 +156,14 @@ class LevelRunner:
         columns = {
             **level._asdict(),
             "run_id": self._record.id,
-            "load": settings.kind,
+            # what a file of version 1.0 admits
+            "load": "closed"
+            if settings.kind == "people"
+            else settings.kind,
             "rate_per_s": settings.rate_per_s,
+            "think_time_s": settings.think_time
+            and settings.think_time.mean_s,
+            "think_law": settings.think_time and settings.think_time.law,
             "ramp_s": settings.ramp_s or None,
             "status": "running",
         }
@@ -162,10 +171,16 @@ class LevelRunner:
 
     def _make_load(self, level: Level, source: TaskSource) -> load.Load:
         settings = self._settings.load
-        arrivals = None
+        arrivals = people = None
         if settings.rate_per_s:
             arrivals = load.poisson(
                 settings.rate_per_s, settings.seed * 1000 + level.repeat
+            )
+        if settings.think_time is not None:
+            people = load.People(
+                level.concurrency,
+                settings.think_time,
+                f"{settings.seed} {level.concurrency} {level.repeat}",
             )
         return load.Load(
             source.task,
@@ -175,6 +190,7 @@ class LevelRunner:
             ramp_s=settings.ramp_s,
             planned=settings.requests,
             until_s=settings.duration_s,
+            people=people,
             interrupt=self._interrupt,
             lines=self._lines,
         )

@@ -59,6 +59,13 @@ LEVEL_COLUMNS: Columns = (
 )
 
 
+def name_columns(rows: Sequence[Row]) -> Columns:
+    """Return the columns of a table of levels: what is counted are people, where they think."""
+    if {row.get("load") for row in rows} == {"people"}:
+        return (Column("", "PEOPLE", 6, 9), *LEVEL_COLUMNS[1:])
+    return LEVEL_COLUMNS
+
+
 def choose_columns(columns: Columns, width: int) -> list[int]:
     """Return the numbers of the columns that a window of this width shows, in order."""
     shown = list(range(len(columns)))

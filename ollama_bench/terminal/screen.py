@@ -38,12 +38,12 @@ from ollama_bench.terminal.picture import (
 from ollama_bench.terminal.rows import (
     GPU_NOTE,
     LEAST_WIDTH,
-    LEVEL_COLUMNS,
     WIDTH,
     Row,
     format_heading,
     format_level,
     is_gpu_alone,
+    name_columns,
 )
 
 DRAW_EVERY_S = 1.0
@@ -138,7 +138,7 @@ class Console:
         self._close_screen()
         if not self._has_table:
             self._has_table = True
-            self._say_heading()
+            self._say_heading([row])
         self._say_level(row)
         if is_gpu_alone(row) and not self._has_gpu_note:
             self._has_gpu_note = True
@@ -156,7 +156,7 @@ class Console:
         if not has_models and (self.live or len(rows) < 2):
             return
         self.say("")
-        self._say_heading()
+        self._say_heading(rows)
         for model, levels in itertools.groupby(
             rows, lambda row: row["model"]
         ):
@@ -202,8 +202,8 @@ class Console:
             level, sample, self._heading, Size(width, height)
         )
 
-    def _say_heading(self) -> None:
-        self.say(format_heading(LEVEL_COLUMNS, self.width), "bold")
+    def _say_heading(self, rows: Sequence[Row]) -> None:
+        self.say(format_heading(name_columns(rows), self.width), "bold")
 
     def _say_level(self, row: Row) -> None:
         self.say(

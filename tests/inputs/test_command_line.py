@@ -43,6 +43,24 @@ WRONG = [
     (["1", "--slo", ""], "--slo is empty"),
     (["1", "--api-key", "sk-1"], "OPENAI_API_KEY"),
     (["1", "--steady"], "--steady needs"),
+    (
+        ["1", "--think-time", "0"],
+        "invalid --think-time '0': expected seconds above 0, alone or as 30:lognormal,",
+    ),
+    (["1", "--think-time", "30:"], "30:exponential, 30:fixed"),
+    (["1", "--think-time", "30:gauss"], "expected seconds above 0"),
+    (
+        ["1", "--think-time", "30", "--rate", "2", "--duration", "9"],
+        "--think-time and --rate exclude each other",
+    ),
+    (
+        ["1", "--think-time", "30", "--requests", "9"],
+        "--think-time and --requests exclude each other",
+    ),
+    (
+        ["1", "--think-time", "30", "--ramp", "9"],
+        "--think-time and --ramp exclude each other",
+    ),
     (["1", "--no-such\nforged"], "unrecognized"),
     (
         [
@@ -234,6 +252,30 @@ def test_which_kind_of_load_is_meant():
         parse(["1", "--rate", "2", "--duration", "5"]).load.kind == "open"
     )
     assert parse(["--find-capacity"]).load.levels == (256,)
+
+
+@pytest.mark.parametrize(
+    "typed, think_time, duration_s",
+    [
+        (["--think-time", "30"], "30:lognormal", 300.0),
+        (["--think-time", "2:fixed"], "2:fixed", 60.0),
+        (
+            ["--think-time", "0.5:exponential", "--duration", "7"],
+            "0.5:exponential",
+            7.0,
+        ),
+    ],
+)
+def test_people_are_watched_for_ten_think_times(
+    typed, think_time, duration_s
+):
+    settings = parse(["4", *typed])
+    assert settings.load.kind == "people"
+    assert str(settings.load.think_time) == think_time
+    assert settings.load.duration_s == duration_s
+    # it is stored and compared as JSON
+    assert json.loads(json.dumps(settings.identity)) == settings.identity
+    assert settings.identity["think_time"] == think_time
 
 
 def test_what_is_not_measured_does_not_change_the_identity(monkeypatch):

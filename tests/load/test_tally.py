@@ -154,10 +154,10 @@ def test_steady_window():
     )
     from_second_sending = (S // 2, 4 * S)
     from_first_end = (2 * S, 4 * S)
-    assert tally.find_steady_window(2, is_open=False) == from_second_sending
-    assert tally.find_steady_window(2, is_open=True) == from_first_end
-    assert tally.find_steady_window(5, is_open=False) is None
-    assert Tally().find_steady_window(2, is_open=True) is None
+    assert tally.find_steady_window("closed", 2) == from_second_sending
+    assert tally.find_steady_window("open", 2) == from_first_end
+    assert tally.find_steady_window("closed", 5) is None
+    assert Tally().find_steady_window("open", 2) is None
 
 
 def test_send_lags_and_mean_in_flight():
@@ -171,7 +171,10 @@ def test_send_lags_and_mean_in_flight():
         outcome_with(4 * S, 5 * S, sent_ns=3 * S, send_lag_ns=0),
         outcome_with(5 * S, 6 * S, sent_ns=4 * S, send_lag_ns=1000),
     )
-    figures = tally.summarize_client("closed", 2, 10.0, 1.0, [])
+    steady = tally.find_steady_window("closed", 2)
+    figures = tally.summarize_client(
+        "closed", 2, 10.0, 1.0, [], steady=steady
+    )
     assert figures["client_send_lag_p50_s"] == 1e-6
     assert (
         figures["client_send_lag_p99_s"]

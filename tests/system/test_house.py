@@ -24,7 +24,7 @@ ROOMS = {  # room -> the rooms that it may import
     "storage": set(),
     "terminal": set(),
     "transport": set(),
-    "inputs": {"protocols", "terminal"},
+    "inputs": {"protocols", "statistics", "terminal"},
     "power": {"platforms"},
     "privilege": {"power"},
     "study_csv": {"analysis", "privilege", "storage", "terminal"},

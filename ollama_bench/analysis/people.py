@@ -1,0 +1,67 @@
+"""Levels of people, who think between a reply and their next question: how they fared."""
+
+from __future__ import annotations
+
+from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.service import Service
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.wording import digits, name_crowd, seconds
+
+
+def is_people(study: Study) -> bool:
+    """Return whether concurrency counts people, not requests at once."""
+    return bool(study.levels) and all(
+        level["load"] == "people" for level in study.levels
+    )
+
+
+def describe_people(level: Row, service: Service, wish: str) -> str:
+    """Say how often people asked, and what they got.
+
+    wish: the objectives, as the end of "were served ...".
+    """
+    n = level["concurrency"]
+    asked = digits(level["requests_per_s"])
+    verb = "asks" if n == 1 else "ask"
+    parts = [f"{name_crowd(n, [level])} {verb} {asked} requests/s"]
+    if level["in_flight_mean"] is not None:
+        parts.append(
+            f"{digits(level['in_flight_mean'])} are in flight on average, "
+            f"{level['in_flight_peak']} at most"
+        )
+    if level["tokens_per_s_mean"] is not None:
+        parts.append(
+            f"each gets {digits(level['tokens_per_s_mean'])} tokens/s and waits "
+            f"{seconds(level['ttft_mean_s'])} (longest {seconds(level['ttft_max_s'])}; "
+            f"n = {level['completed']})"
+        )
+    parts.append(f"{service.good} of {service.ended} were served {wish}")
+    return f"{'; '.join(parts)}."
+
+
+def of_people(caveats: list[Caveat]) -> list[Caveat]:
+    """Return the caveats of levels of people, in whose words levels are not at once."""
+    return [
+        Caveat(
+            caveat.seen.replace(" at once", " people"),
+            caveat.meaning,
+            caveat.remedy,
+        )
+        for caveat in caveats
+    ]
+
+
+def broken_law(study: Study) -> list[Caveat]:
+    """Return the levels whose people, requests and times do not fit together."""
+    return [
+        Caveat(
+            f"with {name_crowd(level['concurrency'], [level])}, people are "
+            f"{level['people_law_ratio']:.2f} times requests/s x (response time + think time) "
+            f"({level['people_law_low']:.2f} to {level['people_law_high']:.2f})",
+            "In a steady level it is 1: this one was not steady, or requests went missing",
+            "Use a longer --duration, and do not trust this level's requests/s",
+        )
+        for level in study.levels
+        if level["people_law_low"] is not None
+        and not level["people_law_low"] <= 1 <= level["people_law_high"]
+    ]

@@ -1,0 +1,62 @@
+"""People in words: the answer, and the law that they keep or break."""
+
+import pytest
+
+from ollama_bench.analysis.caveats import find_caveats
+from tests.support import made_up_results
+from tests.support.studies import read
+
+PEOPLE = (
+    "UPDATE level SET load = 'closed', think_time_s = 30, think_law = 'fixed',"
+    " in_flight_mean = 0.5, in_flight_peak = 2, people_law_ratio = 1.02,"
+    " people_law_low = 0.9, people_law_high = 1.1"
+)
+
+
+@pytest.fixture
+def people(results):
+    made_up_results.write(results, levels=(1, 2, 8), slots=8, rate=41.0)
+    return results
+
+
+def test_the_answer_counts_people(people):
+    _, said = read(people, PEOPLE)
+    assert said.startswith(
+        "Up to 2 people who think 30 s are served within 10 s to the first token and at "
+        "10 tokens/s or more"
+    )
+    assert "1 person who thinks 30 s asks" in said
+    assert "0.5 are in flight on average, 2 at most" in said
+    assert "2 of 2 were served within" in said
+    assert "at once" not in said
+
+
+def test_not_even_one_person(people):
+    _, said = read(
+        people,
+        PEOPLE,
+        "DELETE FROM chunk",
+        "UPDATE request SET last_text_ns = first_text_ns + 100 * 1000000000",
+    )
+    assert "Not even 1 person who thinks 30 s is served" in said
+
+
+def test_a_level_that_breaks_the_law_is_marked(people):
+    study, _ = read(people, PEOPLE)
+    assert not [c for c in find_caveats(study) if "response time" in c.seen]
+    study, _ = read(
+        people,
+        PEOPLE,
+        "UPDATE level SET people_law_ratio = 1.3, people_law_low = 1.1,"
+        " people_law_high = 1.5 WHERE concurrency = 8",
+    )
+    (found,) = [
+        caveat
+        for caveat in find_caveats(study)
+        if "response time" in caveat.seen
+    ]
+    assert found.seen == (
+        "with 8 people who think 30 s, people are 1.30 times requests/s x "
+        "(response time + think time) (1.10 to 1.50)"
+    )
+    assert not [c for c in find_caveats(study) if "at once" in c.seen]
