@@ -133,9 +133,9 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   client_digest_lag_max_s REAL,      -- longest from a reply's last byte until its text was read out of it, while others streamed, seconds; NULL for a burst
   in_flight_mean REAL,               -- closed load and people: requests in flight in the steady part, mean, by when each was sent and ended
   in_flight_peak INTEGER,            -- people: requests in flight, the most
-  people_law_ratio REAL,             -- people / (requests per second * (response time + think time)) of the requests that ended in the steady part: 1 where everybody is accounted for (interactive response-time law)
-  people_law_low REAL,               -- 95 % interval of people_law_ratio, lower end
-  people_law_high REAL,              -- 95 % interval of people_law_ratio, upper end; a level whose interval leaves out 1 is marked
+  people_law REAL,             -- people / (requests per second * (response time + think time)) of the requests that ended in the steady part: 1 where everybody is accounted for (interactive response-time law)
+  people_law_low REAL,               -- 95 % interval of people_law, lower end
+  people_law_high REAL,              -- 95 % interval of people_law, upper end; a level whose interval leaves out 1 is marked
   client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
   client_limited_why TEXT            -- which limit of bench.py was passed, with the figure
 ) STRICT;
@@ -516,7 +516,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   in_flight_mean, in_flight_peak, level.on_battery, level.low_power_mode,
   level.think_time_s, level.think_law,
   think_mean_s,                                  -- people: the mean of what they thought, seconds
-  people_law_ratio, people_law_low, people_law_high,
+  people_law, people_law_low, people_law_high,
   level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people
   level.rate_per_s, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   offered_per_s, answered_per_s, overloaded,  -- open load, as in open_load; NULL of others

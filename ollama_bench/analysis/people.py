@@ -56,7 +56,7 @@ def broken_law(study: Study) -> list[Caveat]:
     return [
         Caveat(
             f"with {name_crowd(level['concurrency'], [level])}, people are "
-            f"{level['people_law_ratio']:.2f} times requests/s x (response time + think time) "
+            f"{level['people_law']:.2f} times requests/s x (response time + think time) "
             f"({level['people_law_low']:.2f} to {level['people_law_high']:.2f})",
             "In a steady level it is 1: this one was not steady, or requests went missing",
             "Use a longer --duration, and do not trust this level's requests/s",

@@ -14,7 +14,7 @@ from ollama_bench.statistics.interactive_law import check_law
 class PeopleFigures(TypedDict):
     """The law in the steady part of a level of people; None is unknown."""
 
-    people_law_ratio: float | None
+    people_law: float | None
     people_law_low: float | None
     people_law_high: float | None
 
@@ -53,7 +53,7 @@ class PeopleTally:
             duration_s = (end_ns - start_ns) / NS_PER_S
             found = check_law(people, duration_s, cycles_s)
         return {
-            "people_law_ratio": found.ratio if found else None,
+            "people_law": found.ratio if found else None,
             "people_law_low": found.low if found else None,
             "people_law_high": found.high if found else None,
         }

@@ -8,7 +8,7 @@ from tests.support.studies import read
 
 PEOPLE = (
     "UPDATE level SET load = 'closed', think_time_s = 30, think_law = 'fixed',"
-    " in_flight_mean = 0.5, in_flight_peak = 2, people_law_ratio = 1.02,"
+    " in_flight_mean = 0.5, in_flight_peak = 2, people_law = 1.02,"
     " people_law_low = 0.9, people_law_high = 1.1"
 )
 
@@ -47,7 +47,7 @@ def test_a_level_that_breaks_the_law_is_marked(people):
     study, _ = read(
         people,
         PEOPLE,
-        "UPDATE level SET people_law_ratio = 1.3, people_law_low = 1.1,"
+        "UPDATE level SET people_law = 1.3, people_law_low = 1.1,"
         " people_law_high = 1.5 WHERE concurrency = 8",
     )
     (found,) = [

@@ -8,7 +8,7 @@ from ollama_bench.protocols.ollama import Ollama
 
 S = 1_000_000_000
 UNKNOWN = {
-    "people_law_ratio": None,
+    "people_law": None,
     "people_law_low": None,
     "people_law_high": None,
 }
@@ -35,7 +35,7 @@ def test_people_who_are_all_there_keep_the_law(status):
     tally = PeopleTally()
     live(tally, 5, 230, status)
     figures = tally.summarize(5, (20 * S, 220 * S))
-    assert figures["people_law_ratio"] == pytest.approx(1.0)
+    assert figures["people_law"] == pytest.approx(1.0)
     assert figures["people_law_low"] < 1 < figures["people_law_high"]
 
 
@@ -43,7 +43,7 @@ def test_people_who_are_missing_break_it():
     tally = PeopleTally()
     live(tally, 5, 230)
     figures = tally.summarize(6, (20 * S, 220 * S))
-    assert figures["people_law_ratio"] == pytest.approx(1.2)
+    assert figures["people_law"] == pytest.approx(1.2)
     assert figures["people_law_low"] > 1
 
 

@@ -43,7 +43,7 @@ def test_people_ask_think_and_are_said_to_be_people(fast, tmp_path):
         assert 0.15 < level["think_mean_s"] < 0.6
         assert level["never_sent"] is level["pool_waits"] is None
         # each person lives its own times
-        assert 0.6 < level["people_law_ratio"] < 1.6
+        assert 0.6 < level["people_law"] < 1.6
     (first,) = rows(
         tmp_path,
         "SELECT count(DISTINCT person) AS people, min(due_ns - started_ns) AS early,"
