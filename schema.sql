@@ -94,6 +94,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   rate_per_s REAL,                   -- open load: requests per second that were meant to arrive, mean
   think_time_s REAL,                 -- people: seconds that each was meant to think between a reply's end and the next question, mean; NULL: nobody thinks
   think_law TEXT CHECK (think_law IN ('lognormal', 'exponential', 'fixed')),  -- people: the law that their think times are drawn from
+  patience_s REAL,                   -- people: seconds after which who had no first token left; NULL: nobody leaves
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
   never_sent INTEGER,                -- open load: requests that were due before its end and never sent: their ending is not_sent
@@ -155,6 +156,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   http_status INTEGER,               -- status code of the answer
   error TEXT,                        -- what went wrong, in the server's words where it said any
   done_reason TEXT,                  -- why the server stopped: stop, length ...
+  abandoned INTEGER CHECK (abandoned IN (0, 1)),  -- 1: the person who asked left, since no first token had come within the level's patience_s
   person INTEGER,                    -- who asked, from 1 on; people only
   think_s REAL,                      -- how long that person had thought, seconds; of a first question as if the thinking had begun before the level
   due_ns INTEGER,                    -- when the request should have been sent; latency counts from here; open load and people only
@@ -192,7 +194,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
     - coalesce(server_load_ns, 0) - coalesce(server_prefill_ns, 0) - coalesce(server_decode_ns, 0)) END),  -- what the server's total leaves beside load, prefill and decode: waiting for a slot
   draft_acceptance_ratio REAL AS (draft_accepted_tokens * 1.0 / nullif(draft_tokens, 0)),  -- share of the draft's tokens that the model kept, 0 to 1
   tokens_per_chunk REAL AS (CASE WHEN output_tokens_source = 'server' THEN output_tokens * 1.0 / nullif(chunks, 0) END),  -- tokens that share a chunk, mean; NULL where the server counts no tokens
-  ending TEXT AS (CASE WHEN status = 'cancelled' AND sent_ns IS NULL AND due_ns IS NOT NULL THEN 'not_sent' ELSE status END),  -- how the request ended: completed, truncated, empty, http_error, stream_error, refused, reset, stalled, cancelled, client_error or not_sent (status cancelled: due in an open load and never sent); in_flight: not yet, or the run died
+  ending TEXT AS (CASE WHEN status = 'cancelled' AND sent_ns IS NULL AND due_ns IS NOT NULL THEN 'not_sent' WHEN status = 'cancelled' AND abandoned THEN 'abandoned' ELSE status END),  -- how the request ended: completed, truncated, empty, http_error, stream_error, refused, reset, stalled, cancelled, client_error, not_sent (status cancelled: due in an open load and never sent) or abandoned (status cancelled: the person left); in_flight: not yet, or the run died
   stream_tokens_per_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
     THEN (output_tokens - coalesce(tokens_per_chunk, 1)) * 1e9 / (last_text_ns - first_text_ns) END),  -- tokens per second of the request: those after the first chunk / active_s; the first chunk is taken to hold tokens_per_chunk
   stream_tpot_s REAL AS (1 / stream_tokens_per_s),  -- time per output token: 1 / stream_tokens_per_s, seconds
@@ -429,6 +431,7 @@ WITH total AS (
     sum(status = 'in_flight') AS in_flight,
     sum(status = 'completed') AS completed,
     sum(status NOT IN ('completed', 'in_flight')) AS errors,
+    sum(ending = 'abandoned') AS abandoned,
     sum(output_tokens) AS output_tokens,
     sum(prompt_tokens) AS prompt_tokens,
     avg(think_s) AS think_mean_s,
@@ -514,7 +517,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
   in_flight_mean, in_flight_peak, level.on_battery, level.low_power_mode,
-  level.think_time_s, level.think_law,
+  level.think_time_s, level.think_law, level.patience_s,
+  coalesce(abandoned, 0) AS abandoned,           -- requests whose people left before a first token; they are among the errors
   think_mean_s,                                  -- people: the mean of what they thought, seconds
   people_law, people_law_low, people_law_high,
   level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people

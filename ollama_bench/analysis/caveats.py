@@ -40,6 +40,7 @@ OTHERS_CPU_RATIO = 0.2
 # against requests that ended so
 HELPS = {
     "not_sent": "Lower --rate, or raise the level",
+    "abandoned": "Take fewer people, or raise --patience",
     "cancelled": "Lower the level, or raise --deadline",
     "stalled": "Lower the level, raise --stall, or look into the server's log",
 }

@@ -27,7 +27,7 @@ COMPARED = {
     "gpu_joules_per_token": "GPU J/token",
 }
 FIGURE_NAMES = """
-requests in_flight in_flight_mean in_flight_peak think_time_s think_mean_s
+requests in_flight in_flight_mean in_flight_peak patience_s abandoned think_time_s think_mean_s
 people_law people_law_low people_law_high
 completed errors error_ratio good_requests good_ratio
 undecided_requests offered_per_s answered_per_s overloaded tokens_per_chunk

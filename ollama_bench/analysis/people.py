@@ -35,6 +35,11 @@ def describe_people(level: Row, service: Service, wish: str) -> str:
             f"{seconds(level['ttft_mean_s'])} (longest {seconds(level['ttft_max_s'])}; "
             f"n = {level['completed']})"
         )
+    if level["abandoned"]:
+        parts.append(
+            f"{level['abandoned']} of {level['requests']} left without a first token "
+            f"after {seconds(level['patience_s'])}"
+        )
     parts.append(f"{service.good} of {service.ended} were served {wish}")
     return f"{'; '.join(parts)}."
 

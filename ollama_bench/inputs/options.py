@@ -165,6 +165,12 @@ LOAD = Group(
             values.think_time,
         ),
         Option(
+            "--patience",
+            "S",
+            "people who have no first token after S seconds leave",
+            values.positive,
+        ),
+        Option(
             "--ramp",
             "S",
             "spread a level's first requests over S seconds",

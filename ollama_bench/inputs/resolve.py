@@ -218,6 +218,10 @@ def complete_load(values: Values) -> None:
         raise ValueError("--rate and --ramp exclude each other")
     if values["think_time"]:
         check_people(values)
+    elif values["patience"]:
+        raise ValueError(
+            "--patience needs people, who can leave: use --think-time S"
+        )
     if duration == 0:
         raise ValueError("invalid --duration '0': expected seconds above 0")
     highest = max(values["levels"])
@@ -312,6 +316,7 @@ def load_settings(values: Values) -> LoadSettings:
         duration_s=values["duration"],
         rate_per_s=values["rate"],
         think_time=values["think_time"],
+        patience_s=values["patience"],
         ramp_s=values["ramp"],
         repeat=values["repeat"],
         seed=values["seed"],

@@ -52,6 +52,7 @@ class LoadSettings:
     duration_s: float | None
     rate_per_s: float | None
     think_time: ThinkTime | None  # of people
+    patience_s: float | None  # of people, for the first token
     ramp_s: float
     repeat: int
     seed: int

@@ -139,6 +139,7 @@ class Conductor:
             if time.perf_counter() >= next_tick_s or self._must_close():
                 self._tick()
                 next_tick_s = time.perf_counter() + TICK_S
+            self._watchdog.patience.cut(time.perf_counter_ns())
             self._dispatcher.send_due()
             passed_s = (time.perf_counter_ns() - started_ns) / 1e9
             self._admit_due(passed_s + CONNECT_AHEAD_S, PREPARE_AT_ONCE)
@@ -175,6 +176,8 @@ class Conductor:
         """Return when there is something to do, unless an event comes before."""
         early_s = EARLY_S if self._spec.is_timed else 0.0
         wake_s = next_tick_s
+        if (leave_ns := self._watchdog.patience.next_ns) is not None:
+            wake_s = min(wake_s, leave_ns / 1e9)
         if not self._dispatcher.is_closing:
             for due_s in self._find_due_s(started_s):
                 wake_s = min(wake_s, started_s + due_s)
@@ -244,6 +247,7 @@ class Conductor:
                 self._dispatcher.accept(event)
             case Begun(flight):
                 self._result.exchanges.append(flight)
+                self._watchdog.patience.watch(flight)
                 self._observer.begun(flight.task)
             case Ended():
                 self._handle_end(event)

@@ -23,6 +23,7 @@ Status = Literal[
     "reset",
     "stalled",
     "cancelled",
+    "abandoned",
     "client_error",
 ]
 
@@ -64,13 +65,16 @@ class Limits:
     # longest silence of a stream that had begun, or of a whole level
     stall_s: float | None = 300.0
     deadline_s: float | None = None  # of a level
+    # how long a person waits for the first token
+    patience_s: float | None = None
     kernel_stamps: bool = True
 
 
 class RequestFigures(TypedDict):
     """What a finished request amounts to; instants count from an origin, None is unknown."""
 
-    status: Status
+    status: Status  # not abandoned, which is cancelled
+    abandoned: int
     http_status: int | None
     error: str | None
     done_reason: str | None
@@ -151,6 +155,7 @@ class Outcome:
 
         summary = self.summary or StreamSummary()
         lengths = self.task.lengths
+        has_left = self.status == "abandoned"
         first_text_ns = last_text_ns = first_answer_ns = None
         if self.chunk_ns:
             first_text_ns, last_text_ns = (
@@ -161,7 +166,9 @@ class Outcome:
         if first_answer >= 0:
             first_answer_ns = self.chunk_ns[first_answer]
         return {
-            "status": self.status,
+            # what a file of version 1.0 admits
+            "status": "cancelled" if has_left else self.status,
+            "abandoned": int(has_left),
             "http_status": self.http_status,
             "error": self.error,
             "done_reason": summary.done_reason,

@@ -34,6 +34,7 @@ def load_limits(settings: Settings) -> Limits:
     return Limits(
         load_settings.stall_s,
         load_settings.deadline_s,
+        load_settings.patience_s,
         load_settings.kernel_stamps,
     )
 
@@ -164,6 +165,7 @@ class LevelRunner:
             "think_time_s": settings.think_time
             and settings.think_time.mean_s,
             "think_law": settings.think_time and settings.think_time.law,
+            "patience_s": settings.patience_s,
             "ramp_s": settings.ramp_s or None,
             "status": "running",
         }

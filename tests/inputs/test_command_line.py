@@ -61,6 +61,7 @@ WRONG = [
         ["1", "--think-time", "30", "--ramp", "9"],
         "--think-time and --ramp exclude each other",
     ),
+    (["1", "--patience", "3"], "--patience needs people"),
     (["1", "--no-such\nforged"], "unrecognized"),
     (
         [

@@ -122,3 +122,51 @@ def test_the_same_seed_gives_the_same_think_times(fast, tmp_path):
     ]
     assert lives[0] == lives[1]
     assert len({row["think_s"] for row in lives[0]}) == len(lives[0]) >= 6
+
+
+def test_who_leaves_is_counted_and_never_good(sim, tmp_path):
+    slow = sim(
+        "--profile",
+        "exact",
+        "--ttft",
+        "100",
+        "--itl",
+        "20",
+        "--tokens",
+        "40",
+        "--slots",
+        "1",
+    )
+    code, out, _ = run(
+        "4",
+        "--think-time",
+        "0.2:fixed",
+        "--patience",
+        "0.5",
+        "--duration",
+        "4",
+        "--host",
+        slow.url,
+        *QUICK,
+        cwd=tmp_path,
+    )
+    assert code == 0
+    (level,) = rows(tmp_path, "SELECT * FROM level_summary")
+    assert level["abandoned"] > 3 and level["completed"] > 2
+    assert level["abandoned"] == level["errors"]
+    assert level["patience_s"] == 0.5
+    assert level["good_requests"] == level["completed"]
+    assert level["undecided_requests"] == 0
+    ended = level["completed"] + level["abandoned"]
+    assert level["good_ratio"] == level["completed"] / ended
+    (row,) = rows(
+        tmp_path, "SELECT * FROM outcomes WHERE status = 'abandoned'"
+    )
+    assert row["requests"] == level["abandoned"]
+    said = " ".join(out.split())
+    assert "who has no first token after 0.5 s leaves" in said
+    assert (
+        f"{level['abandoned']} of {level['requests']} left without a first token "
+        "after 500 ms" in said
+    )
+    assert "Take fewer people, or raise --patience" in said
