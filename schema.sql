@@ -102,7 +102,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),  -- how far the level came
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
-  steady_start_ns INTEGER,           -- start of the steady part; closed load: every worker has sent once; open load: the first reply has ended; people: their requests in flight have lost their trend (MSER-5); NULL for a burst
+  steady_start_ns INTEGER,           -- start of the steady part; the requests in flight and those being answered have lost their trend (MSER-5); NULL for a burst. What was asked in it is judged
   steady_end_ns INTEGER,             -- end of the steady part: the last request was sent; NULL for a burst
   on_battery INTEGER CHECK (on_battery IN (0, 1)),  -- 1: this machine ran on its battery at some time of the level
   low_power_mode INTEGER CHECK (low_power_mode IN (0, 1)),  -- 1: this machine was set to save power at some time of the level
@@ -308,15 +308,23 @@ SELECT run.id AS run_id,
   run.command, run.tool_version
 FROM run LEFT JOIN machine ON machine.id = run.machine_id;
 
+DROP VIEW IF EXISTS judged_request;
+CREATE VIEW judged_request AS  -- the requests that are judged: all of a burst; of a load that goes on, those asked in its steady part, or all where it has none
+SELECT level.run_id, level_id, request.id AS request_id
+FROM request JOIN level ON level.id = level_id
+WHERE steady_start_ns IS NULL OR coalesce(due_ns, sent_ns, request.ended_ns) BETWEEN steady_start_ns AND steady_end_ns;
+
 DROP VIEW IF EXISTS level_percentiles;
-CREATE VIEW level_percentiles AS  -- latency of the completed requests of each level, nearest rank
-WITH value (level_id, metric, x) AS (
-  SELECT level_id, 'ttft_s', ttft_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'ttfat_s', ttfat_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'e2e_s', e2e_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'active_s', active_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'tpot_s', stream_tpot_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'tokens_per_s', stream_tokens_per_s FROM request WHERE status = 'completed'
+CREATE VIEW level_percentiles AS  -- latency of the completed requests of each level, nearest rank; of a load that goes on, of those asked in its steady part
+WITH judged AS (
+  SELECT request.* FROM request JOIN judged_request ON judged_request.request_id = request.id WHERE status = 'completed'
+), value (level_id, metric, x) AS (
+  SELECT level_id, 'ttft_s', ttft_s FROM judged
+  UNION ALL SELECT level_id, 'ttfat_s', ttfat_s FROM judged
+  UNION ALL SELECT level_id, 'e2e_s', e2e_s FROM judged
+  UNION ALL SELECT level_id, 'active_s', active_s FROM judged
+  UNION ALL SELECT level_id, 'tpot_s', stream_tpot_s FROM judged
+  UNION ALL SELECT level_id, 'tokens_per_s', stream_tokens_per_s FROM judged
 ), ranked AS (
   SELECT level_id, metric, x,
     row_number() OVER (PARTITION BY level_id, metric ORDER BY x) AS rank,
@@ -449,10 +457,10 @@ WITH total AS (
   SELECT level_id,
     max(CASE WHEN ended >= 20 AND rank = (95 * ended + 99) / 100 THEN ttft_s END) AS ttft_p95_with_errors_s,
     max(CASE WHEN ended >= 100 AND rank = (99 * ended + 99) / 100 THEN ttft_s END) AS ttft_p99_with_errors_s
-  FROM (SELECT level_id, CASE WHEN status = 'completed' THEN ttft_s END AS ttft_s,
-      count(*) OVER (PARTITION BY level_id) AS ended,
-      row_number() OVER (PARTITION BY level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
-    FROM request WHERE status <> 'in_flight') GROUP BY level_id
+  FROM (SELECT request.level_id, CASE WHEN status = 'completed' THEN ttft_s END AS ttft_s,
+      count(*) OVER (PARTITION BY request.level_id) AS ended,
+      row_number() OVER (PARTITION BY request.level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
+    FROM request JOIN judged_request ON request_id = request.id WHERE status <> 'in_flight') GROUP BY level_id
 ), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one or was cut by the context, NULL this client cut it before that could be told
   SELECT request.level_id, min(CASE ending
       WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 0 END, CASE objective.metric
@@ -469,7 +477,7 @@ WITH total AS (
   FROM (SELECT request.*, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
       THEN coalesce(total.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
     FROM request JOIN total USING (level_id)) AS request
-  JOIN level ON level.id = level_id JOIN objective ON objective.run_id = level.run_id
+  JOIN judged_request ON request_id = request.id JOIN objective ON objective.run_id = judged_request.run_id
   WHERE request.status <> 'in_flight' GROUP BY request.id
 ), good AS (
   SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio, sum(good IS NULL) AS undecided_requests
@@ -512,7 +520,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   peak_streaming,
   good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
   undecided_requests,                            -- this client cut them before they had missed an objective; above 5 % of the requests nobody can say that the level was served
-  good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
+  good_requests * 1e9 / nullif(CASE WHEN steady_end_ns > steady_start_ns THEN steady_end_ns - steady_start_ns
+    ELSE level.ended_ns - level.started_ns END, 0) AS goodput_per_s,
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high, interval_basis, interval_n,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
@@ -554,7 +563,7 @@ GROUP BY level.id, target.id;
 DROP VIEW IF EXISTS steady_summary;
 CREATE VIEW steady_summary AS  -- loads that go on: only the part in which they neither filled nor drained
 WITH steady AS (
-  SELECT level.id AS level_id, request.id AS request_id, sent_ns >= steady_start_ns AND sent_ns <= steady_end_ns AS is_inside,
+  SELECT level.id AS level_id, request.id AS request_id, coalesce(due_ns, sent_ns, request.ended_ns) BETWEEN steady_start_ns AND steady_end_ns AS is_inside,
     request.status AS request_status, request.ended_ns AS request_ended_ns, ttft_s, stream_tokens_per_s,
     CASE WHEN first_text_ns >= steady_start_ns AND last_text_ns <= steady_end_ns THEN output_tokens
       ELSE output_tokens * 1.0 / chunks * (SELECT count(*) FROM chunk WHERE request_id = request.id
@@ -564,7 +573,7 @@ WITH steady AS (
 )
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   (steady_end_ns - steady_start_ns) / 1e9 AS duration_s,
-  sum(is_inside) AS requests, sum(is_inside AND request_status = 'completed') AS completed,  -- sent in that part
+  sum(is_inside) AS requests, sum(is_inside AND request_status = 'completed') AS completed,  -- asked in that part
   sum(is_inside AND request_status NOT IN ('completed', 'in_flight')) AS errors,
   avg(CASE WHEN is_inside AND request_status = 'completed' THEN ttft_s END) AS ttft_mean_s,
   avg(CASE WHEN is_inside AND request_status = 'completed' THEN stream_tokens_per_s END) AS tokens_per_s_mean,

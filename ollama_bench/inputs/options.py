@@ -239,12 +239,6 @@ JUDGING = Group(
             "the highest level that meets --slo, up to LEVELS (256)",
         ),
         Option(
-            "--steady",
-            "",
-            "also show each level without its start and end",
-            is_measured=False,
-        ),
-        Option(
             "--fail-if",
             "COND",
             "exit 1 if a level meets it, 3 if unknown: 'ttft>2'",

@@ -63,7 +63,6 @@ def resolve(
         judging=JudgingSettings(
             objectives=values["slo"],
             find_capacity=values["find_capacity"],
-            steady=values["steady"],
             fail_if=tuple(values["fail_if"]),
             report=values["report"],
         ),
@@ -235,10 +234,6 @@ def complete_load(values: Values) -> None:
             "use more requests or lower LEVELS"
         )
     values["load"] = load_kind(values)
-    if values["steady"] and values["load"] == "burst":
-        raise ValueError(
-            "--steady needs a load that goes on: use --requests N or --duration S"
-        )
     if values["find_capacity"]:
         check_capacity(values)
     fill(values, "cooldown", DEMO_COOLDOWN_S if values["demo"] else PAUSE_S)

@@ -70,7 +70,6 @@ class JudgingSettings:
 
     objectives: Mapping[str, float]
     find_capacity: bool
-    steady: bool
     fail_if: tuple[str, ...]
     report: bool
 

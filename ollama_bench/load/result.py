@@ -97,25 +97,25 @@ class LevelResult:
 
     def steady_figures(self) -> dict[str, int]:
         """Return the instants between which the load was steady; {} where it never was."""
-        window = self._find_steady()
+        window = self.find_steady()
         return (
             {"steady_start_ns": window[0], "steady_end_ns": window[1]}
             if window
             else {}
         )
 
-    def _find_steady(self) -> Span | None:
-        if self.is_burst:
+    def find_steady(self) -> Span | None:
+        """Return the part of a load that goes on in which it was steady; None of a burst."""
+        if self.is_burst or self.started_ns is None:
             return None
+        last_due_s = max(self.unsent.due_s, default=0.0)
         return self.tally.find_steady_window(
-            self.kind, self.workers, self.started_ns
+            self.started_ns, self.started_ns + int(last_due_s * 1e9)
         )
 
     def people_figures(self) -> PeopleFigures:
         """Return how people and their requests fit together; all None of other loads."""
-        return self.tally.people.summarize(
-            self.workers, self._find_steady()
-        )
+        return self.tally.people.summarize(self.workers, self.find_steady())
 
     def client_figures(self) -> ClientFigures:
         """Return how exact this client was, and whether it was the limit of the level."""
@@ -129,7 +129,7 @@ class LevelResult:
             self.held_s,
             None if self.is_burst else self.digest_lag_s,
             self.slept_s,
-            self._find_steady(),
+            self.find_steady(),
         )
 
     def _measure_wall_s(self) -> float:

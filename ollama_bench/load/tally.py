@@ -41,6 +41,8 @@ SETTLE_NS = 100_000_000
 
 # an interval of fewer requests tells next to nothing
 LEAST_REQUESTS = 4
+# requests in which a warm-up can be told from chance
+LEAST_FOR_TREND = 20
 
 
 class ItlFigures(TypedDict):
@@ -77,11 +79,14 @@ class Tally:
         self._gaps = DurationPool()
         self._read_lags = DurationPool()
         self.in_flight = InFlight()
+        # from the first to the last chunk of text
+        self.streaming = InFlight()
         self.people = PeopleTally()
         self._send_lags_ns = array("q")
         self._could_not_connect = 0
-        self._ttft_s = array("d")
-        self._tokens_per_s = array("d")
+        # when each was asked, and its value
+        self._ttft_s: list[tuple[int, float]] = []
+        self._tokens_per_s: list[tuple[int, float]] = []
 
     def add(self, outcome: Outcome, pauses: Sequence[Span] = ()) -> None:
         """Add a request that has ended.
@@ -98,6 +103,8 @@ class Tally:
             self.in_flight.add(outcome.sent_ns, outcome.ended_ns or 0)
             if outcome.send_lag_ns is not None:
                 self._send_lags_ns.append(outcome.send_lag_ns)
+        if outcome.chunk_ns:
+            self.streaming.add(outcome.chunk_ns[0], outcome.chunk_ns[-1])
         self.people.add(outcome)
         if outcome.status == "completed":
             self._add_completed(outcome, pauses)
@@ -128,12 +135,14 @@ class Tally:
             self._gaps.extend(map(sub, chunk_ns[1:], chunk_ns))
         started_ns = outcome.due_ns or outcome.sent_ns
         if started_ns is not None:
-            self._ttft_s.append((chunk_ns[0] - started_ns) / NS_PER_S)
+            ttft_s = (chunk_ns[0] - started_ns) / NS_PER_S
+            self._ttft_s.append((started_ns, ttft_s))
         streaming_ns = chunk_ns[-1] - chunk_ns[0]
         if tokens > 1 and streaming_ns > 0:
             # those of the first chunk were not made in that time
             after_first = tokens - outcome.tokens_per_chunk
-            self._tokens_per_s.append(after_first * NS_PER_S / streaming_ns)
+            speed = after_first * NS_PER_S / streaming_ns
+            self._tokens_per_s.append((started_ns or chunk_ns[0], speed))
 
     def summarize_itl(self) -> ItlFigures:
         """Return the inter-token latency: all gaps between chunks of completed streams, pooled."""
@@ -148,14 +157,16 @@ class Tally:
         }
 
     def summarize_intervals(
-        self, workers: int | None = None
+        self, workers: int | None = None, steady: Span | None = None
     ) -> IntervalFigures:
         """Return intervals of the mean TTFT and the mean speed of the completed requests.
 
         Of a load that goes on with so many ``workers``, they are made of batches of at least as
-        many requests, where it has enough of them. Below LEAST_REQUESTS they are unknown.
+        many requests of its ``steady`` part, where it has enough of them. Below LEAST_REQUESTS
+        they are unknown.
         """
-        waits, speeds = self._ttft_s, self._tokens_per_s
+        waits = choose_steady(self._ttft_s, steady)
+        speeds = choose_steady(self._tokens_per_s, steady)
         wait_means = batch_means(waits, workers) if workers else []
         speed_means = batch_means(speeds, workers) if workers else []
         has_batches = bool(wait_means and speed_means)
@@ -181,25 +192,25 @@ class Tally:
         }
 
     def find_steady_window(
-        self, load: LoadKind, workers: int, started_ns: int | None = None
+        self, started_ns: int, last_due_ns: int = 0
     ) -> Span | None:
-        """Return the part of a load in which it neither fills nor drains; None without one.
+        """Return the part of a load that goes on in which it neither fills nor drains.
 
-        A closed loop is steady once every worker has sent a request; an open loop, whose pool is
-        never meant to be full, from its first completed reply; people once their requests in
-        flight have lost their trend (MSER-5). All end with the last sending.
+        It begins where both the requests in flight and those that are being answered have lost
+        their trend (MSER-5; of a few requests nobody can tell a trend), and ends with the last
+        sending, or when the last that was never sent was due. None before any reply has ended.
         """
-        sent_ns = sorted(self.in_flight.sent_ns)
-        if load == "people" and started_ns is not None and sent_ns:
-            return self.in_flight.find_steady((started_ns, sent_ns[-1]))
-        start_ns = self.first_end_ns
-        if load == "closed":
-            start_ns = (
-                sent_ns[workers - 1] if len(sent_ns) > workers else None
-            )
-        if start_ns is None or start_ns >= sent_ns[-1]:
+        end_ns = max(self.in_flight.sent_ns, default=started_ns)
+        end_ns = max(end_ns, last_due_ns)
+        if self.first_end_ns is None or self.first_end_ns >= end_ns:
             return None
-        return start_ns, sent_ns[-1]
+        start_ns = started_ns
+        if len(self.in_flight.sent_ns) < LEAST_FOR_TREND:
+            return start_ns, end_ns
+        for series in (self.in_flight, self.streaming):
+            found = series.find_steady((started_ns, end_ns))
+            start_ns = max(start_ns, found[0] if found else 0)
+        return start_ns, end_ns
 
     def summarize_client(
         self,
@@ -265,6 +276,16 @@ class Tally:
         if not sent_ns:
             return None
         return (max(sent_ns) - min(sent_ns)) / NS_PER_S
+
+
+def choose_steady(
+    values: Iterable[tuple[int, float]], steady: Span | None
+) -> list[float]:
+    """Return the values of the requests that were asked in the steady part; None: all."""
+    if steady is None:
+        return [value for _, value in values]
+    start_ns, end_ns = steady
+    return [value for at, value in values if start_ns <= at <= end_ns]
 
 
 def overlaps_any(

@@ -79,9 +79,8 @@ def show_level(
     show_failures(record, level_id, screen, servers)
     show_cuts(level, screen)
     show_waits(level, screen)
-    if settings.judging.steady:
-        for row in record.rows(STEADY, [level_id]):
-            screen.say(format_steady(row))
+    for row in record.rows(STEADY, [level_id]):
+        screen.say(format_steady(row))
     return known_ratio(level)
 
 

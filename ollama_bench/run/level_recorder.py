@@ -188,7 +188,8 @@ class LevelRecorder(load.Observer):
             **steady,
             **tally.summarize_itl(),
             **tally.summarize_intervals(
-                None if settings.kind == "burst" else level.spec.workers
+                None if settings.kind == "burst" else level.spec.workers,
+                level.result.find_steady(),
             ),
             **level.client_figures(),
             **level.result.people_figures(),

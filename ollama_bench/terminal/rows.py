@@ -145,10 +145,9 @@ def format_steady(row: Row) -> str:
     """Return a row of steady_summary, to stand under its level."""
     return (
         f"        steady {format_clock(row['duration_s'])}:"
-        f" {row['completed']}/{row['requests']} requests,"
-        f" TTFT {format_duration(row['ttft_mean_s'])},"
-        f" {format_speed(row['tokens_per_s_mean'])} tokens/s each,"
-        f" {format_speed(row['output_tokens_per_s'])} all"
+        f" {row['completed']}/{row['requests']} requests judged,"
+        f" {format_rate(row['requests_per_s'])} requests/s,"
+        f" {format_speed(row['output_tokens_per_s'])} tokens/s all"
     )
 
 

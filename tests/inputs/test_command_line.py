@@ -42,7 +42,7 @@ WRONG = [
     (["1", "--config", ""], "--config is empty"),
     (["1", "--slo", ""], "--slo is empty"),
     (["1", "--api-key", "sk-1"], "OPENAI_API_KEY"),
-    (["1", "--steady"], "--steady needs"),
+    (["1", "--steady"], "--steady is no option any more"),
     (
         ["1", "--think-time", "0"],
         "invalid --think-time '0': expected seconds above 0, alone or as 30:lognormal,",
@@ -319,7 +319,7 @@ def test_every_option_says_whether_it_is_measured():
         "pull",
         "config",
     }
-    kept |= {"report", "fail_if", "self_check", "steady"}
+    kept |= {"report", "fail_if", "self_check"}
     assert measured.isdisjoint(kept) and measured | kept == set(
         options.BY_NAME
     )

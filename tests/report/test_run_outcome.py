@@ -63,7 +63,6 @@ class Server:
 
 def settings(path, **judging):
     defaults = {
-        "steady": False,
         "report": False,
         "fail_if": (),
         "objectives": {"ttft": 10.0},

@@ -155,10 +155,16 @@ def test_who_leaves_is_counted_and_never_good(sim, tmp_path):
     assert level["abandoned"] > 3 and level["completed"] > 2
     assert level["abandoned"] == level["errors"]
     assert level["patience_s"] == 0.5
-    assert level["good_requests"] == level["completed"]
+    (judged,) = rows(
+        tmp_path,
+        "SELECT count(*) AS n, sum(status = 'completed') AS completed,"
+        " sum(abandoned) AS abandoned"
+        " FROM judged_request JOIN request ON id = request_id",
+    )
+    assert judged["abandoned"] > 0
+    assert level["good_requests"] == judged["completed"]
     assert level["undecided_requests"] == 0
-    ended = level["completed"] + level["abandoned"]
-    assert level["good_ratio"] == level["completed"] / ended
+    assert level["good_ratio"] == judged["completed"] / judged["n"]
     (row,) = rows(
         tmp_path, "SELECT * FROM outcomes WHERE status = 'abandoned'"
     )
