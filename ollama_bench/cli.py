@@ -34,7 +34,7 @@ HELP = """ollama-bench: how many people a local language model can serve, how fa
 
   datasette results.db          browse the raw data
 
-Each word takes --help. Results are kept in results.db in the current folder.
+Each word takes --help, all take --version. Results are kept in results.db in the current folder.
 """
 DOORS = {"analyze": "analyze", "monitor": "monitor"}
 COMMANDS = {

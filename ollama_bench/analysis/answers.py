@@ -1,11 +1,13 @@
-"""The answers in sentences: how many can be served, and by how much requests missed the objectives.
+"""The answers in sentences: how many get what is wished for, and by how much requests missed it.
 
-for sentence in answer(study, objectives, services): print(sentence)
+answer = find_answer(study, objectives, services)
+for sentence in answer.first + answer.rest: print(sentence)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ollama_bench.analysis.bottlenecks import (
     describe_gpu,
@@ -17,6 +19,13 @@ from ollama_bench.analysis.comparability import (
 )
 from ollama_bench.analysis.drift import describe_drift
 from ollama_bench.analysis.energy import describe_efficiency
+from ollama_bench.analysis.key_figures import (
+    Estimate,
+    KeyFigures,
+    find_key_figures,
+    is_open,
+    mean_of,
+)
 from ollama_bench.analysis.offered import (
     describe_offered,
     describe_pool_waits,
@@ -26,6 +35,7 @@ from ollama_bench.analysis.service import (
     NO_SERVICE,
     Objectives,
     Service,
+    judged_part,
 )
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.trends import (
@@ -37,35 +47,71 @@ from ollama_bench.analysis.trends import (
     describe_waits,
 )
 from ollama_bench.analysis.wording import (
+    count,
+    describe_objective,
     describe_objectives,
     digits,
     name_crowd,
     percent,
+    say_they_get,
     seconds,
     span,
 )
 from ollama_bench.inputs.objectives import ENOUGH_RATIO
 
-REACHED = {  # after "only 5 of 24"
-    "ttft": "had the first token within {} s",
-    "ttfat": "had the first answer token within {} s",
-    "e2e": "ended within {} s",
-    "tpot": "took {} s or less per token",
-    "tokens_per_s": "reached {} tokens/s",
+WORST = {  # of a single request: after "at 1, "
+    "ttft": "the first token came after {}",
+    "ttfat": "the first answer token came after {}",
+    "e2e": "the whole reply took {}",
+    "tpot": "a token took {}",
+    "tokens_per_s": "it got {} tokens/s",
 }
+
+NOTHING_JUDGED = (
+    "Nothing can be said of how many can be served: no level came to its end "
+    "while the machine was awake."
+)
 
 Services = Mapping[int, Service]  # by level_id
 
 
-def answer(
+@dataclass(frozen=True)
+class Answer:
+    """What is said of a study: first what was asked, in large type, then the rest."""
+
+    first: list[str]  # how many at once
+    of: str  # whose figures follow: "With 8 at once"; "" if there are none
+    figures: list[tuple[str, str]]  # name, value with its unit
+    rest: list[str]  # sentences
+
+    @property
+    def lines(self) -> list[str]:
+        """Every sentence, the figures as lines."""
+        named = [f"{name}: {value}" for name, value in self.figures]
+        return [*self.first, self.of, *named, *self.rest]
+
+
+def find_answer(
     study: Study, objectives: Objectives, services: Services
-) -> list[str]:
-    """Return the answers in sentences."""
-    found = summarize(study, objectives, services)
+) -> Answer:
+    """Return the answer; a study without a judged level has an empty one."""
+    study = judged_part(study, services)
+    key = find_key_figures(study, objectives, services)
+    first = [*filter(None, summarize(study, objectives, services))]
+    rest = list_open(study)
     # the levels whose throughputs are compared
     alike = undisturbed_part(study)
-    if not (is_open(study) or is_people(study)):
-        found += [
+    if is_people(study):
+        wish = describe_objectives(objectives)
+        rest = [
+            describe_people(
+                level, services.get(level["level_id"], NO_SERVICE), wish
+            )
+            for level in study.levels
+        ]
+    elif not is_open(study):
+        rest = [
+            describe_alone(study, key),
             describe_order(study),
             describe_throughput(alike),
             describe_waits(study),
@@ -77,89 +123,170 @@ def answer(
             describe_cache(study),
             describe_gpu(alike),
         ]
-    return [
-        sentence for sentence in found + find_bottlenecks(study) if sentence
-    ]
+    rest = [*filter(None, rest), *find_bottlenecks(study)]
+    levels = list_repeats(study, key)
+    of = describe_level(key, levels)
+    return Answer(first, of, list_figures(key, levels), rest)
 
 
 def summarize(
     study: Study, objectives: Objectives, services: Services
 ) -> list[str]:
-    """Return the answer in short: what one gets alone, and how many can be served."""
+    """Say how many can be served; of requests that came at a rate, how many were."""
+    if not study.levels:
+        return [NOTHING_JUDGED]
+    if not is_open(study):
+        return [describe_capacity(study, objectives, services)]
+    return [
+        describe_rate(
+            level, objectives, services.get(level["level_id"], NO_SERVICE)
+        )
+        for level in study.levels
+    ]
+
+
+def list_repeats(study: Study, key: KeyFigures) -> list[Row]:
+    """Return the levels that the key figures are of; each rate is a load of its own."""
+    if key.level is None:
+        return []
     if is_open(study):
-        return [
-            describe_rate(
-                level,
-                objectives,
-                services.get(level["level_id"], NO_SERVICE),
-            )
-            for level in study.levels
-        ]
-    if is_people(study):
-        wish = describe_objectives(objectives)
-        sentences = [describe_capacity(study, objectives, services)]
-        for level in study.levels:
-            service = services.get(level["level_id"], NO_SERVICE)
-            sentences.append(describe_people(level, service, wish))
-    else:
-        sentences = [
-            describe_alone(study),
-            describe_capacity(study, objectives, services),
-        ]
-    return [sentence for sentence in sentences if sentence]
+        return [key.level]
+    return study.by_concurrency()[key.level["concurrency"]]
 
 
-def is_open(study: Study) -> bool:
-    """Return whether requests arrived at a rate: then concurrency is only a limit, not the load."""
-    return any(level["load"] == "open" for level in study.levels)
+def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
+    """Say which level the key figures are of, and of how much they are."""
+    if key.level is None:
+        return ""
+    n, rate = key.level["concurrency"], key.level["rate_per_s"]
+    where = f"With {name_crowd(n, levels)}"
+    if n == 1 and key.level["load"] != "people":
+        where = "With 1 request at a time"
+    if key.level["load"] == "open":
+        where = f"At {rate:g} requests/s" if rate else "At no fixed rate"
+    return f"{where} ({describe_sample(levels)})"
+
+
+def list_figures(
+    key: KeyFigures, levels: Sequence[Row]
+) -> list[tuple[str, str]]:
+    """Return the figures that are known, each with its name."""
+    figures = {
+        "each": write_estimate(key.tokens_per_s, digits, " tokens/s"),
+        "all": describe_together(levels),
+        "wait": write_estimate(key.wait_s, seconds, " for the first token"),
+        "power": describe_power(key),
+        "limit": key.limit,
+    }
+    return [(name, value) for name, value in figures.items() if value]
+
+
+def describe_together(levels: Sequence[Row]) -> str:
+    """Say what the requests of a level get together; nothing where they came one at a time."""
+    if not levels or levels[0]["concurrency"] < 2:
+        return ""
+    units = {
+        "output_tokens_per_s": "tokens/s",
+        "requests_per_s": "requests/s",
+    }
+    return ", ".join(
+        f"{digits(mean)} {unit}"
+        for column, unit in units.items()
+        if (mean := mean_of(levels, column)) is not None
+    )
+
+
+def describe_power(key: KeyFigures) -> str:
+    parts = [
+        f"{digits(value)} {unit}"
+        for value, unit in (
+            (key.watts, "W"),
+            (key.joules_per_token, "J/token"),
+        )
+        if value is not None
+    ]
+    of = f" ({key.watts_of} alone)" if parts and key.watts_of else ""
+    return ", ".join(parts) + of
+
+
+def write_estimate(
+    estimate: Estimate | None, write: Callable[[float], str], unit: str
+) -> str:
+    """Write a mean and its 95 % interval, where that is known."""
+    if estimate is None:
+        return ""
+    text = f"{write(estimate.value)}{unit}"
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} (95 %: {span((estimate.low, estimate.high), write)})"
 
 
 def describe_rate(
     level: Row, objectives: Objectives, service: Service
 ) -> str:
-    """Say how requests that arrived at a rate fared."""
-    parts = [describe_offered(level)]
-    if level["tokens_per_s_mean"] is not None:
-        speed, wait = (
-            digits(level["tokens_per_s_mean"]),
-            seconds(level["ttft_mean_s"]),
-        )
-        longest = seconds(level["ttft_max_s"])
-        parts.append(
-            f"each answered one gets {speed} tokens/s and waits {wait} "
-            f"(longest {longest}; {describe_sample([level])})"
-        )
+    """Say how many of the requests that came at a rate were served."""
     wish = describe_objectives(objectives)
-    parts.append(f"{service.good} of {service.ended} were served {wish}")
+    parts = [
+        describe_offered(level),
+        f"{service.good} of {service.ended} got {wish}",
+    ]
     if service.undecided:
         parts.append(describe_undecided(service))
-    if level["pool_waits"]:
-        parts.append(describe_pool_waits(level))
-    if level["never_sent"]:
-        parts.append(
-            f"{level['never_sent']} of them were never sent before the level ended"
-        )
     return f"{'; '.join(parts)}."
+
+
+def list_open(study: Study) -> list[str]:
+    """Say of each level of an open loop how long waits were, and what was late or never sent."""
+    if not is_open(study):
+        return []
+    return [
+        sentence
+        for level in study.levels
+        for sentence in describe_late(level)
+    ]
+
+
+def describe_late(level: Row) -> list[str]:
+    found = []
+    if level["ttft_max_s"] is not None:
+        found.append(
+            f"The longest wait was {seconds(level['ttft_max_s'])}."
+        )
+    if level["pool_waits"]:
+        found.append(f"{describe_pool_waits(level)}.")
+    if level["never_sent"]:
+        found.append(
+            f"{count(level['never_sent'], 'request')} of "
+            f"{level['requests']} came due and had not been sent "
+            "when the level ended."
+        )
+    return found
 
 
 def describe_sample(levels: Sequence[Row]) -> str:
     """Say of how many requests and measurements a figure is, and how long the replies are."""
-    count = sum(level["completed"] for level in levels)
-    times = f" in {len(levels)} measurements" if len(levels) > 1 else ""
+    completed = sum(level["completed"] for level in levels)
+    parts = [count(completed, "request")]
+    if len(levels) > 1:
+        parts[0] += f" in {len(levels)} measurements"
     lengths = [
         level["output_tokens_mean"]
         for level in levels
         if level["output_tokens_mean"] is not None
     ]
-    replies = f"; replies of {span(lengths)} tokens" if lengths else ""
-    return f"n = {count}{times}{replies}"
+    if lengths:
+        parts.append(f"replies of {span(lengths)} tokens")
+    return ", ".join(parts)
 
 
-def describe_alone(study: Study) -> str:
+def describe_alone(study: Study, key: KeyFigures) -> str:
+    """Say what one gets with the fewest measured; "" where the key figures say all of it."""
     levels = next(iter(study.by_concurrency().values()), [])
     rates = [level["tokens_per_s_mean"] for level in levels]
     rates = [rate for rate in rates if rate is not None]
-    if not rates:
+    # of repeats, only this sentence tells how they differ
+    is_said = key.level in levels and len(levels) == 1
+    if not rates or is_said:
         return ""
     n = levels[0]["concurrency"]
     waits = [
@@ -172,7 +299,7 @@ def describe_alone(study: Study) -> str:
         who = "One request alone gets"
     return (
         f"{who} {span(rates)} tokens/s and waits {span(waits, seconds)} "
-        f"({describe_sample(levels)})."
+        f"for the first token ({describe_sample(levels)})."
     )
 
 
@@ -180,43 +307,37 @@ def describe_capacity(
     study: Study, objectives: Objectives, services: Services
 ) -> str:
     """Say how many can be served: the highest level below which none misses the objectives."""
-    wish = describe_objectives(objectives)
-    served, pace = 0, ""
+    wish, served = describe_objectives(objectives), 0
     for n, levels in study.by_concurrency().items():
         found = [
             services.get(level["level_id"], NO_SERVICE) for level in levels
         ]
         short = [service for service in found if not service.is_served]
         if not short:
-            served, pace = n, describe_pace(levels)
+            served = n
             continue
-        worst = min(short, key=lambda service: service.share)
         if all(service.may_be_served for service in short):
-            return describe_doubt(
-                n, levels, short[0], served, f"{wish}{pace}", wish
-            )
-        times = (
-            f"in {len(short)} of {len(found)} measurements, "
-            if len(found) > 1
-            else ""
-        )
-        missed = (
-            f"{times}{describe_shortfall(worst, objectives)}; "
-            f"{percent(ENOUGH_RATIO)} must be served"
-        )
+            return describe_doubt(n, levels, short[0], served, wish)
+        worst = min(short, key=lambda service: service.share)
+        times = ""
+        if len(found) > 1:
+            times = f"in {len(short)} of {len(found)} measurements, "
+        missed = f"{times}{describe_shortfall(worst, objectives)}"
         if served:
-            are = "is" if served == 1 else "are"
             return (
-                f"Up to {name_crowd(served, levels)} {are} served {wish}{pace}; "
-                f"at {n}, {missed}."
+                f"{name_served(served, levels)} {wish}; with {n}, {missed}."
             )
-        are = "is" if n == 1 else "are"
-        return f"Not even {name_crowd(n, levels)} {are} served {wish}: {missed}."
-    are = "is" if served == 1 else "are"
+        return f"Not even {say_they_get(n, levels)} {wish}: {missed}."
+    if not served:
+        return ""
+    gets = say_they_get(served, study.levels)
+    return f"{gets[0].upper()}{gets[1:]} {wish}; more were not measured."
+
+
+def name_served(served: int, levels: Sequence[Row]) -> str:
+    gets = say_they_get(served, levels)
     return (
-        f"{name_crowd(served, study.levels)} {are} served {wish}{pace}; more were not measured."
-        if served
-        else ""
+        f"{gets[0].upper()}{gets[1:]}" if served == 1 else f"Up to {gets}"
     )
 
 
@@ -225,41 +346,34 @@ def describe_doubt(
     levels: Sequence[Row],
     service: Service,
     served: int,
-    known: str,
     wish: str,
 ) -> str:
     """Say that nobody can tell whether a level meets the objectives, and what is known below."""
-    why = f"at {name_crowd(n, levels)}, {describe_undecided(service)}"
-    if not served:
-        return f"How many get replies {wish} cannot be told: {why}."
-    are = "is" if served == 1 else "are"
-    return (
-        f"{name_crowd(served, levels)} {are} served {known}; "
-        f"whether more are cannot be told: {why}."
-    )
-
-
-def describe_pace(levels: Sequence[Row]) -> str:
-    """Say how many requests were completed a second; nothing where that is not known."""
-    rates = [
-        level["requests_per_s"]
-        for level in levels
-        if level["requests_per_s"] is not None
-    ]
-    return f" ({span(rates)} requests/s)" if rates else ""
+    why = f"cannot be told: {describe_undecided(service)}"
+    do = "does" if n == 1 else "do"
+    if served:
+        return (
+            f"{name_served(served, levels)} {wish}; "
+            f"whether {name_crowd(n, levels)} {do} {why}."
+        )
+    return f"Whether {say_they_get(n, levels)} {wish} {why}."
 
 
 def describe_undecided(service: Service) -> str:
-    return f"{service.undecided} of {service.ended} were cut before it could be told"
+    was = "was" if service.undecided == 1 else "were"
+    return (
+        f"{service.undecided} of {service.ended} {was} cut before it showed"
+    )
 
 
 def describe_shortfall(service: Service, objectives: Objectives) -> str:
     """Say what kept a level from serving its people: failures, or the objectives it missed."""
     parts = []
+    allowed = (1 - ENOUGH_RATIO) * service.asked
     failed = service.asked - service.completed
-    if failed > (1 - ENOUGH_RATIO) * service.asked:
+    if failed > allowed:
         parts.append(f"{failed} of {service.asked} failed")
-    if service.cut > (1 - ENOUGH_RATIO) * service.asked:
+    if service.cut > allowed:
         parts.append(
             f"the context cut the prompt or the reply of {service.cut} of {service.asked}"
         )
@@ -268,31 +382,27 @@ def describe_shortfall(service: Service, objectives: Objectives) -> str:
             service.completed
             and service.met[name] < ENOUGH_RATIO * service.completed
         ):
-            parts.append(
-                f"{count_met(service, name)} {describe_reached(name, bound, service)}"
-            )
+            parts.append(describe_missed(name, bound, service))
     if not service.is_decided:
         parts.append(describe_undecided(service))
-    if parts:
-        return " and ".join(parts)
-    return f"only {service.good} of {service.asked} met every objective"
+    if not parts:
+        parts.append(
+            f"only {service.good} of {service.asked} got all of that"
+        )
+    text = " and ".join(parts)
+    # where most were served, it is not plain that this is not enough
+    is_close = service.good > service.asked / 2
+    must = f"; {percent(ENOUGH_RATIO)} must get that"
+    return text + must if is_close else text
 
 
-def count_met(service: Service, name: str) -> str:
+def describe_missed(name: str, bound: float, service: Service) -> str:
+    """Say how many met an objective, and the worst that was seen."""
+    write = digits if name == "tokens_per_s" else seconds
+    worst = write(service.worst[name])
+    if service.completed == 1:
+        return WORST[name].format(worst)
+    extreme = "slowest" if name in ("tokens_per_s", "tpot") else "longest"
     met = service.met[name]
-    return (
-        f"only {met} of {service.completed}"
-        if met
-        else f"none of {service.completed}"
-    )
-
-
-def describe_reached(name: str, bound: float, service: Service) -> str:
-    """Say what a request does that meets an objective, and the worst that was seen."""
-    worst = service.worst[name]
-    extreme = (
-        f"slowest {digits(worst)}"
-        if name == "tokens_per_s"
-        else f"longest {seconds(worst)}"
-    )
-    return f"{REACHED[name].format(digits(bound))} ({extreme})"
+    got = f"only {met} of {service.completed} got" if met else "none got"
+    return f"{got} {describe_objective(name, bound)} ({extreme} {worst})"

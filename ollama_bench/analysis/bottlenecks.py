@@ -29,14 +29,30 @@ def find_bottlenecks(study: Study) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
+def name_limits(study: Study, alike: Study) -> list[str]:
+    """Name in a few words what limits the highest level; alike: the levels that are comparable."""
+    if not study.levels:
+        return []
+    top = study.levels[-1]
+    slots = f"the server's slots ({top['peak_streaming']} at a time)"
+    is_seen = {
+        "this client": describe_client(top),
+        slots: is_short_of_slots(top),
+        "the GPU": top["load"] != "open" and is_gpu_limit(alike),
+        "the processor": describe_processor(study, top),
+        "memory (swap)": describe_swap(top),
+    }
+    return [name for name, seen in is_seen.items() if seen]
+
+
 def describe_slots(level: Row) -> str:
     if not is_short_of_slots(level):
         return ""
-    why = "it says that it has no more"
+    why = "it reports no more slots"
     if not says_its_slots(level):
-        why = "the others waited while no prompt was evaluated"
+        why = "the others waited though no prompt was being evaluated"
     return (
-        f"The server's slots are the limit: asked for {level['concurrency']} at once, "
+        f"The server's slots are the limit: of {level['concurrency']} requests at once "
         f"it answered {level['peak_streaming']} at a time; {why}."
     )
 
@@ -68,27 +84,33 @@ def says_its_slots(level: Row) -> bool:
 
 def describe_gpu(study: Study) -> str:
     """Say whether the GPU stops the throughput: it is busy there and was not while that rose."""
-    rates, busy = (
-        comparable_rates(study),
-        study.mean("mean_gpu_busy_ratio"),
-    )
-    stop = find_knee(study, rates) if len(rates) > 1 else None
+    stop, busy = find_stop(study), study.mean("mean_gpu_busy_ratio")
     if stop is None or busy.get(stop, 0) < GPU_BUSY_RATIO:
         return ""
-    busy_before = [
-        n for n in busy if n < stop and busy[n] >= GPU_BUSY_RATIO
-    ]
-    if not busy_before:
+    if is_gpu_limit(study):
         return (
-            f"The GPU is the limit: {percent(busy[stop])} busy at {stop} at once, "
+            f"The GPU is the limit: {percent(busy[stop])} busy with {stop} at once, "
             "where throughput stops rising."
         )
-    early = min(busy_before)
+    early = min(n for n in busy if busy[n] >= GPU_BUSY_RATIO)
     return (
-        f"The GPU was {percent(busy[stop])} busy at {stop} at once, where throughput stops rising, "
-        f"but {percent(busy[early])} already at {early}, where it still rose: "
-        "this does not show that the GPU is the limit."
+        f"That the GPU is the limit is not shown: it was {percent(busy[stop])} busy with {stop} "
+        f"at once, where throughput stops rising, but {percent(busy[early])} busy already with "
+        f"{early}, where throughput still rose."
     )
+
+
+def find_stop(study: Study) -> int | None:
+    """Return where throughput stops rising; None if it is not seen to."""
+    rates = comparable_rates(study)
+    return find_knee(study, rates) if len(rates) > 1 else None
+
+
+def is_gpu_limit(study: Study) -> bool:
+    """Return whether the GPU is busy where throughput stops rising, and was not before."""
+    stop, busy = find_stop(study), study.mean("mean_gpu_busy_ratio")
+    busy_at = [n for n, ratio in busy.items() if ratio >= GPU_BUSY_RATIO]
+    return bool(busy_at) and min(busy_at) == stop
 
 
 def describe_processor(study: Study, level: Row) -> str:
@@ -97,7 +119,7 @@ def describe_processor(study: Study, level: Row) -> str:
         return ""
     return (
         f"The processor is the limit: {percent(level['mean_cpu_ratio'])} busy "
-        f"at {level['concurrency']} at once, {percent(share)} by the server."
+        f"with {level['concurrency']} at once, {percent(share)} by the server."
     )
 
 
@@ -106,7 +128,7 @@ def describe_swap(level: Row) -> str:
     if swapped < SWAP_BYTES:
         return ""
     gib = f"{swapped / 2**30:.1f} GiB"
-    return f"Memory is the limit: swap changed by {gib} at {level['concurrency']} at once."
+    return f"Memory is the limit: swap changed by {gib} with {level['concurrency']} at once."
 
 
 def describe_client(level: Row) -> str:

@@ -23,6 +23,7 @@ from ollama_bench.analysis.slot_advice import (
 )
 from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
 from ollama_bench.analysis.wording import (
+    count,
     list_levels,
     percent,
     seconds,
@@ -100,11 +101,12 @@ def group_failures(
 def describe_failures(
     concurrency: int, status: str, rows: list[Row]
 ) -> str:
-    count = sum(row["requests"] for row in rows)
+    failed = count(sum(row["requests"] for row in rows), "request")
+    words = status.replace("_", " ")
     example = next(
         (f": {row['example']}" for row in rows if row["example"]), ""
     )
-    return f"{count} of the requests at {concurrency} at once ended {status}{example}"
+    return f"{failed} at {concurrency} at once failed ({words}{example})"
 
 
 def cut_prompts(study: Study) -> list[Caveat]:
@@ -112,12 +114,12 @@ def cut_prompts(study: Study) -> list[Caveat]:
     if not cut:
         return []
     lengths = [level["prompt_tokens_mean"] for level in cut]
-    count = sum(level["prompts_cut"] for level in cut)
+    prompts = count(sum(level["prompts_cut"] for level in cut), "prompt")
     return [
         Caveat(
-            f"the server cut {count} prompts at {list_levels(cut)} at once "
+            f"the server cut {prompts} at {list_levels(cut)} at once "
             f"(it counted {span(lengths)} tokens)",
-            "Waits and speeds are those of shorter prompts, and none of them counts as served",
+            "Waits and speeds are those of shorter prompts, which do not count as served",
             "Use a larger context (--option num_ctx=N) or shorter prompts",
         )
     ]
@@ -127,11 +129,11 @@ def cut_by_context(study: Study) -> list[Caveat]:
     cut = [level for level in study.levels if level["replies_cut"]]
     if not cut:
         return []
-    count = sum(level["replies_cut"] for level in cut)
+    replies = count(sum(level["replies_cut"] for level in cut), "reply")
     return [
         Caveat(
-            f"{count} replies ended with the context at {list_levels(cut)} at once",
-            "They are shorter than the model's own, and none of them counts as served",
+            f"{replies} ended at the end of the context at {list_levels(cut)} at once",
+            "Shorter than the model's own, and not counted as served",
             "Use a larger context (--option num_ctx=N), shorter prompts or a lower --tokens",
         )
     ]
@@ -338,7 +340,7 @@ def cache_hits(study: Study) -> list[Caveat]:
     found = [
         (
             cold,
-            "Each had a prefix of its own: what was cached stands before it, "
+            "Each prompt begins with a prefix of its own, so what was cached stands before that, "
             "as a chat template does",
             "Use longer prompts to make that part small",
         ),
@@ -427,8 +429,8 @@ def few_requests(study: Study) -> list[Caveat]:
     return [
         Caveat(
             f"fewer than {P95_FLOOR} requests completed at {list_levels(few)} at once",
-            f"A percentile needs {P95_FLOOR} (p95) or {P99_FLOOR} (p99) requests of one level "
-            "and is blank below",
+            f"A percentile needs {P95_FLOOR} (p95) or {P99_FLOOR} (p99) requests of one level, "
+            "else it is blank",
             "Read the mean and the longest wait there",
         )
     ]

@@ -79,19 +79,19 @@ def find_differences(
                 before,
                 after,
                 describe_loads,
-                f"from has {{}}, to has {{}}: {MAY_MATTER}",
+                f"the load was {{}} before, {{}} after: {MAY_MATTER}",
             ),
             compare_words(
                 before,
                 after,
                 describe_caches,
-                f"from has a {{}}, to has a {{}}: {MAY_MATTER}",
+                f"prompts met a {{}} before, a {{}} after: {MAY_MATTER}",
             ),
             compare_words(
                 before,
                 after,
                 lambda study: describe_counts(database, study),
-                "from counts {}, to counts {}: tokens/s and J/token do not compare",
+                "{} were counted before, {} after: tokens/s and J/token do not compare",
             ),
             *(
                 compare_condition(before, after, column)
@@ -101,12 +101,12 @@ def find_differences(
         if text
     ]
     if before.simulated != after.simulated:
-        which = "from" if before.simulated else "to"
+        which = "before" if before.simulated else "after"
         found.append(Difference(describe_simulated([which]), shared))
     elif before.simulated:
-        text = describe_simulated(["from", "to"])
+        text = describe_simulated(["before", "after"])
         found.append(Difference(text, frozenset()))
-    for word, study in (("from", before), ("to", after)):
+    for word, study in (("before", before), ("after", after)):
         found += find_cut_levels(word, study)
         found += find_disturbances(word, study)
     return found + compare_lengths(before, after)
@@ -125,7 +125,7 @@ def reasons_by_level(
 
 def describe_simulated(words: Sequence[str]) -> str:
     sides = " and ".join(words)
-    return f"{sides} simulated: not a measurement of a real machine"
+    return f"{sides}: simulated, not a measurement of a real machine"
 
 
 def compare_words(
@@ -144,7 +144,7 @@ def compare_condition(before: Study, after: Study, column: str) -> str:
         before,
         after,
         lambda study: describe_condition(study, column),
-        f"from ran {{}}, to ran {{}}: {MAY_MATTER}",
+        f"the machine ran {{}} before, {{}} after: {MAY_MATTER}",
     )
 
 
@@ -157,7 +157,9 @@ def compare_arguments(before: Study, after: Study) -> list[str]:
         is_known = all(name in run for run in old + new)
         sides = [describe_values(side, name) for side in (old, new)]
         if is_known and sides[0] != sides[1]:
-            found.append(f"from has {option} {sides[0]}, to {sides[1]}")
+            found.append(
+                f"{option} was {sides[0]} before, {sides[1]} after"
+            )
     return found
 
 
@@ -189,11 +191,13 @@ def find_cut_levels(word: str, study: Study) -> list[Difference]:
         n = level["concurrency"]
         if level["slept_s"]:
             text = (
-                f"the machine slept for {level['slept_s']:.0f} s in {word}, "
-                f"at {n} at once: that level cannot be trusted and is not compared"
+                f"{word}: the machine slept for {level['slept_s']:.0f} s "
+                f"at {n} at once, which is not compared"
             )
         elif level["status"] != "finished":
-            text = f"{word} was interrupted at {n} at once: not compared"
+            text = (
+                f"{word}: {n} at once was interrupted, and is not compared"
+            )
         else:
             continue
         found.append(Difference(text, frozenset()))
@@ -208,7 +212,7 @@ def find_disturbances(word: str, study: Study) -> list[Difference]:
             found.setdefault(reason, set()).add(level["concurrency"])
     return [
         Difference(
-            f"{word} was disturbed at {join([str(n) for n in sorted(levels)])} at once: {reason}",
+            f"{word}: {reason} at {join([str(n) for n in sorted(levels)])} at once",
             frozenset(levels),
         )
         for reason, levels in found.items()
@@ -243,7 +247,7 @@ def describe_unlike_levels(study: Study) -> str:
     if len(groups) < 2:
         return ""
     reasons = [
-        find.text.removeprefix("it was disturbed ")
+        find.text.removeprefix("it: ")
         for find in find_disturbances("it", study)
     ]
     means = (

@@ -68,13 +68,14 @@ def describe_drift(study: Study) -> str:
     if drift is None:
         return ""
     before, after = drift.before, drift.after
-    parts = [
-        f"As a control the first level, {before['concurrency']} at once, was sent again at the "
-        f"end: {digits(after[drift.column])} tokens/s instead of {digits(before[drift.column])} "
-        f"({write_change(drift.change)})"
-    ]
+    text = (
+        f"The first level, {before['concurrency']} at once, was sent again at the end as a "
+        f"control: {digits(after[drift.column])} tokens/s instead of "
+        f"{digits(before[drift.column])} ({write_change(drift.change)})"
+    )
     if not drift.is_seen:
-        return f"{parts[0]}."
+        return f"{text}, so the machine stayed the same."
+    parts = [f"{text}, so the machine changed"]
     clocks = before["mean_gpu_mhz"], after["mean_gpu_mhz"]
     if all(clocks) and abs(clocks[1] / clocks[0] - 1) >= LEAST_CLOCK_CHANGE:
         parts.append(

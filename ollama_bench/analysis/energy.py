@@ -82,13 +82,14 @@ def describe_efficiency(study: Study) -> str:
     idle_part = ""
     # an idle baseline above the level is a caveat
     if best in idle and idle[best] <= watts[best]:
-        idle_part = f", {digits(idle[best])} W of them idle"
+        idle_part = f", of which {digits(idle[best])} W when idle"
     scopes = [
         f"{source['name']} {source['device']} ({source['scope'] or 'scope not known'})"
         for source in study.sources
     ]
     return (
-        f"Energy efficiency is best at {best} at once: {digits(per_joule[best])} tokens per joule "
+        f"Energy efficiency is best with {best} at once: "
+        f"{digits(per_joule[best])} tokens per joule "
         f"at {digits(watts[best])} W{idle_part}{failures_at(study, best)}. "
         f"Power source: {'; '.join(scopes)}.{describe_machine(study)}"
     )
@@ -102,7 +103,7 @@ def describe_machine(study: Study) -> str:
     best = min(means, key=lambda n: means[n])
     watts = study.mean("system_power_w")[best]
     return (
-        f" The whole machine takes {digits(means[best])} J per token at {best} at once, "
+        f" The whole machine takes {digits(means[best])} J per token with {best} at once, "
         f"at {digits(watts)} W."
     )
 
@@ -118,7 +119,7 @@ def describe_gpu_efficiency(study: Study) -> str:
     )
     watts = study.mean("gpu_power_w").get(best)
     return (
-        f"Energy efficiency of the GPU alone is best at {best} at once: "
+        f"Energy efficiency of the GPU alone is best with {best} at once: "
         f"{digits(1 / found.joules_per_token)} tokens per joule "
         f"at {digits(watts)} W of the GPU{failures_at(study, best)}; "
         f"{CPU_UNKNOWN}. Power source: {names}."
@@ -145,7 +146,7 @@ def describe_cost(study: Study, price_per_kwh: float, currency: str) -> str:
         million = cost_of_million(1 / per_joule[best], price_per_kwh)
         return (
             f"{price} a million output tokens cost {digits(million)} {currency} "
-            f"at {best} at once{describe_scopes(study)}."
+            f"with {best} at once{describe_scopes(study)}."
         )
     found = find_gpu_best(study)
     if found is None:
@@ -156,7 +157,7 @@ def describe_cost(study: Study, price_per_kwh: float, currency: str) -> str:
     million = cost_of_million(found.joules_per_token, price_per_kwh)
     return (
         f"{price} the GPU's energy alone for a million output tokens costs "
-        f"{digits(million)} {currency} at {found.concurrency} at once; {CPU_UNKNOWN}."
+        f"{digits(million)} {currency} with {found.concurrency} at once; {CPU_UNKNOWN}."
     )
 
 

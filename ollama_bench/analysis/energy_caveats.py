@@ -17,7 +17,7 @@ def uncovered_energy(study: Study) -> list[Caveat]:
         return []
     return [
         Caveat(
-            f"power samples cover too little of the levels at {list_levels(bare)} at once"
+            f"power samples cover too little of the time at {list_levels(bare)} at once"
             f"{describe_hidden(bare)}",
             "Below 95 % a level has neither watts nor energy",
             "Use longer replies (--tokens) for longer levels with more samples",
@@ -48,10 +48,10 @@ def energy_gaps(study: Study) -> list[Caveat]:
         return []
     return [
         Caveat(
-            f"power samples leave a gap in the levels at {list_levels(open_levels)} at once"
+            f"power samples have a gap at {list_levels(open_levels)} at once"
             f"{describe_hidden(open_levels)}",
             "The gap is counted at the level's mean watts",
-            "Repeat the level where so much matters",
+            "Measure that level again if so much matters",
         )
     ]
 
@@ -68,7 +68,7 @@ def describe_hidden(levels: list[Row]) -> str:
     shares = [1 - level["coverage_ratio"] for level in known]
     most = [level["uncovered_most_j"] for level in known]
     return (
-        f" ({span(shares, percent)} of the time is open and can hide up to "
+        f" ({span(shares, percent)} of the time, which can hide up to "
         f"{digits(max(most))} J)"
     )
 

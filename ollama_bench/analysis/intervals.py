@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean
+from typing import TypeGuard
 
 from ollama_bench.analysis.study import Row, Study, is_whole
 from ollama_bench.analysis.wording import digits, seconds, span
@@ -32,9 +33,11 @@ class LevelIntervals:
                 ("wait", self.wait_s, seconds),
                 ("tokens/s each", self.tokens_per_s, digits),
             )
-            if interval is not None
+            if tells(interval)
         ]
         of = f"{self.n:,} {self.basis}"
+        if not parts:
+            return f"{self.concurrency} at once: {of} are too few to tell"
         return f"{self.concurrency} at once: {', '.join(parts)} ({of})"
 
 
@@ -108,4 +111,9 @@ def of_one(concurrency: int, level: Row) -> LevelIntervals:
 def write_interval(
     interval: Interval | None, write: Callable[[float], str]
 ) -> str:
-    return "–" if interval is None else span(interval, write)
+    return span(interval, write) if tells(interval) else "–"
+
+
+def tells(interval: Interval | None) -> TypeGuard[Interval]:
+    """Return whether an interval says anything: one from 0 on says that too little was measured."""
+    return interval is not None and interval.low > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ollama_bench.analysis.study import Row
-from ollama_bench.analysis.wording import digits
+from ollama_bench.analysis.wording import count, digits
 
 
 def describe_offered(level: Row) -> str:
@@ -37,9 +37,11 @@ def describe_offered(level: Row) -> str:
 
 def describe_pool_waits(level: Row) -> str:
     """Say how many requests of an open loop found no place when they were due."""
+    places = level["concurrency"]
+    taken = "the only place" if places == 1 else f"all {places} places"
     return (
-        f"{level['pool_waits']} requests came due while all {level['concurrency']} "
-        "places were taken (if sent, their wait counts from then)"
+        f"{count(level['pool_waits'], 'request')} found {taken} taken when due "
+        "(their wait counts from then)"
     )
 
 

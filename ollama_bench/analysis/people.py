@@ -18,7 +18,7 @@ def is_people(study: Study) -> bool:
 def describe_people(level: Row, service: Service, wish: str) -> str:
     """Say how often people asked, and what they got.
 
-    wish: the objectives, as the end of "were served ...".
+    wish: the objectives, as the end of "each gets ...".
     """
     n = level["concurrency"]
     asked = digits(level["requests_per_s"])
@@ -40,7 +40,7 @@ def describe_people(level: Row, service: Service, wish: str) -> str:
             f"{level['abandoned']} of {level['requests']} left without a first token "
             f"after {seconds(level['patience_s'])}"
         )
-    parts.append(f"{service.good} of {service.ended} were served {wish}")
+    parts.append(f"{service.good} of {service.ended} got {wish}")
     return f"{'; '.join(parts)}."
 
 
@@ -48,7 +48,9 @@ def of_people(caveats: list[Caveat]) -> list[Caveat]:
     """Return the caveats of levels of people, in whose words levels are not at once."""
     return [
         Caveat(
-            caveat.seen.replace(" at once", " people"),
+            caveat.seen.replace("at 1 at once", "at 1 person").replace(
+                " at once", " people"
+            ),
             caveat.meaning,
             caveat.remedy,
         )

@@ -109,7 +109,8 @@ def choose(
     """Return the studies asked for, by name; without run_ids the newest finished run of each model.
 
     An imported run brings its model's other imported runs with it: the original tool wrote them
-    into the same files. Raises ResultsError if the file has no such run or model.
+    into the same files. Raises ResultsError if the file has no such run or model, or if nothing
+    finished in them.
     """
     rows = (
         find_by_id(database, run_ids)
@@ -124,7 +125,15 @@ def choose(
         )
     wanted = [match(name, names) for name in models] or names
     remember(database, [pair for pair in pairs if pair[1] in wanted])
-    return [read_study(database, model) for model in dict.fromkeys(wanted)]
+    studies = [
+        read_study(database, model) for model in dict.fromkeys(wanted)
+    ]
+    if not any(study.levels for study in studies):
+        numbers = ", ".join(map(str, run_ids))
+        raise ResultsError(
+            f"nothing finished in run {numbers}: there is nothing to show"
+        )
+    return [study for study in studies if study.levels]
 
 
 def remember(database: Database, pairs: list[tuple[int, str]]) -> None:

@@ -7,7 +7,13 @@ from statistics import fmean
 
 from ollama_bench.analysis.drift import could_make, find_drift
 from ollama_bench.analysis.study import FULL_LOAD, Study
-from ollama_bench.analysis.wording import digits, percent, seconds, span
+from ollama_bench.analysis.wording import (
+    digits,
+    join,
+    percent,
+    seconds,
+    span,
+)
 from ollama_bench.statistics.intervals import Interval
 from ollama_bench.statistics.scaling_law import Law, fit_law
 
@@ -42,9 +48,11 @@ def describe_order(study: Study) -> str:
     groups = study.by_concurrency()
     if len(groups) < 2 or len(study.runs) > 1:
         return ""
-    most = max(map(len, groups.values()))
-    if most > 1:
-        return f"Each level was sent {most} times, in an order drawn at random."
+    times = [*map(len, groups.values())]
+    if max(times) > 1:
+        # an interrupted run has some of them less often
+        often = span(times)
+        return f"Each level was sent {often} times, in an order drawn at random."
     in_time = sorted(study.levels, key=lambda level: level["level_id"])
     order = ", ".join(str(level["concurrency"]) for level in in_time)
     return f"Each level was sent once, in the order {order}."
@@ -77,13 +85,13 @@ def describe_throughput(study: Study) -> str:
         write_repeats(study, FULL_LOAD, n, digits) for n in (low, turn)
     )
     text = (
-        f"Total throughput at full load goes from {start} tokens/s at {low} at once "
-        f"to {end} at {turn}"
+        f"At full load all requests together get {start} tokens/s with {low} at once "
+        f"and {end} with {turn}"
     )
     if turn == top:
         return f"{text}."
     rest = [rate for n, rate in rates.items() if n >= turn]
-    return f"{text}; from there to {top} it is {span(rest)}."
+    return f"{text}; from there to {top} at once it is {span(rest)}."
 
 
 def describe_waits(study: Study) -> str:
@@ -98,17 +106,17 @@ def describe_waits(study: Study) -> str:
         return write_repeats(study, "ttft_mean_s", n, seconds)
 
     start, end = write(low), write(before)
-    parts = []
-    if before > low and start != end:
-        parts.append(f"goes from {start} at {low} to {end} at {before}")
+    parts = [f"is {start} with {low} at once"]
+    if before > low and start == end:
+        parts[0] = f"is {start} with {low} and with {before} at once"
     elif before > low:
-        parts.append(f"is {start} at {low} and at {before}")
+        parts.append(f"{end} with {before}")
     if after > before:
-        from_where = "" if parts else f"from {start} at {low} "
-        parts.append(f"jumps {from_where}to {write(after)} at {after}")
+        parts.append(f"jumps to {write(after)} with {after}")
     if after < top:
-        parts.append(f"reaches {write(top)} at {top}")
-    return f"The mean wait {', '.join(parts)}."
+        verb = "rises" if mean[top] > mean[after] else "falls"
+        parts.append(f"{verb} to {write(top)} with {top}")
+    return f"The mean wait {join(parts)}."
 
 
 def find_jump(mean: ByConcurrency) -> tuple[int, int] | None:
@@ -139,20 +147,20 @@ def describe_best(study: Study) -> str:
     drift = find_drift(study)
     if drift and could_make(study, rates, best):
         return (
-            f"At which level throughput is best cannot be told: between the first level and its "
-            f"control at the end the machine changed by {percent(abs(drift.change))}."
+            "At which level throughput is best cannot be told: the machine changed by "
+            f"{percent(abs(drift.change))} between the first level and the same one at the end."
         )
     shown = write_repeats(study, FULL_LOAD, best, digits)
     rate = f"{shown} tokens/s{failures_at(study, best)}"
     plateau = describe_plateau(study, rates)
-    text = f"Throughput at full load is best at {best} at once ({rate}){plateau}."
+    text = f"Throughput is best with {best} at once ({rate}){plateau}."
     sound = {
         n: rate for n, rate in rates.items() if not failures_at(study, n)
     }
     if sound and best not in sound:
         best = best_level(sound)
         rate = f"{write_repeats(study, FULL_LOAD, best, digits)} tokens/s"
-        text += f" Among the levels without failures it is best at {best} ({rate})."
+        text += f" Of the levels without failures it is best with {best} ({rate})."
     return text
 
 
@@ -190,7 +198,10 @@ def describe_plateau(study: Study, rates: ByConcurrency) -> str:
     later = [rate / rates[best] for n, rate in rates.items() if n > first]
     if min(later) >= NEAR_BEST_RATIO:
         return f" and within {near} of that from {first} on"
-    return f", first within {near} of that at {first}, then {span(later, percent)} of it"
+    return (
+        f"; {first} come within {near} of that, "
+        f"and more get {span(later, percent)} of it"
+    )
 
 
 def failures_at(study: Study, n: int) -> str:
@@ -223,7 +234,7 @@ def describe_law(study: Study) -> str:
         f"Universal Scalability Law over {len(rates)} levels: {digits(law.alone)} tokens/s "
         f"alone{measured}, contention {contention}, crosstalk {crosstalk}, "
         f"{describe_peak(law, rates)}; the fit is off by {percent(law.error)} (rms), "
-        f"at most by {percent(errors[worst])} at {worst}."
+        f"at most by {percent(errors[worst])}, with {worst} at once."
     )
 
 
@@ -237,7 +248,7 @@ def describe_peak(law: Law, rates: ByConcurrency) -> str:
     falls = rates[max(rates)] < FALLING_RATIO * max(rates.values())
     if falls and law.peak and law.peak <= max(rates):
         return f"a peak near {law.peak:.0f}"
-    return "no fall in the range measured"
+    return "no fall up to the highest level measured"
 
 
 def describe_cache(study: Study) -> str:
@@ -250,6 +261,6 @@ def describe_cache(study: Study) -> str:
         seconds(top["cold_ttft_mean_s"]),
     )
     return (
-        f"With a warm prompt cache a request waits {warm} instead of {cold} "
-        f"at {top['concurrency']} at once; all other figures are with a cold cache."
+        f"With a warm prompt cache a request waits {warm} instead of {cold}, "
+        f"with {top['concurrency']} at once; all other figures are with a cold cache."
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
-from ollama_bench.analysis.answers import answer
+from ollama_bench.analysis.answers import Answer, find_answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.caveats import find_caveats
 from ollama_bench.analysis.energy import describe_cost
@@ -34,7 +34,7 @@ class Verdict:
 
     study: Study
     objectives: Objectives
-    sentences: list[str]
+    answer: Answer
     caveats: list[Caveat]
 
 
@@ -47,10 +47,10 @@ def judge(
     """Judge a study by objectives; without them by those of its newest run, else by the default."""
     bounds = objectives or stored_objectives(study) or default_objectives()
     services = measure_service(database, study, bounds)
-    judged = judged_part(study, services)
-    sentences = answer(judged, bounds, services)
+    answer = find_answer(study, bounds, services)
     if price is not None:
-        sentences.append(
+        judged = judged_part(study, services)
+        answer.rest.append(
             describe_cost(judged, price.per_kwh, price.currency)
         )
-    return Verdict(study, bounds, sentences, find_caveats(study))
+    return Verdict(study, bounds, answer, find_caveats(study))

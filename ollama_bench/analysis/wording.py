@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from ollama_bench.analysis.study import Row
 from ollama_bench.terminal.figures import format_duration as short_time
 
-OBJECTIVES = {
-    "ttft": "within {} s to the first token",
-    "ttfat": "within {} s to the first answer token",
-    "e2e": "within {} s to the end",
-    "tpot": "at {} s or less per token",
-    "tokens_per_s": "at {} tokens/s or more",
+OBJECTIVES = {  # after "gets" and "got"
+    "tokens_per_s": "{} tokens/s",
+    "tpot": "a token every {} s",
+    "ttft": "the first token within {} s",
+    "ttfat": "the first answer token within {} s",
+    "e2e": "the whole reply within {} s",
 }
 
 
@@ -56,6 +56,14 @@ def join(parts: Sequence[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
+def count(number: int, noun: str) -> str:
+    """Write a number of things: "1 request", "3 replies"."""
+    if number == 1:
+        return f"1 {noun}"
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {many}"
+
+
 def list_levels(levels: Sequence[Row]) -> str:
     """Write the concurrencies of some levels, such as "1, 2 and 4"."""
     return join(
@@ -67,10 +75,15 @@ def name_crowd(count: int, levels: Sequence[Row]) -> str:
     """Write what so many of these levels are: at once, or people who think."""
     think_time_s = levels[0].get("think_time_s") if levels else None
     if think_time_s is None:
-        return f"{count} at once"
+        return "one at a time" if count == 1 else f"{count} at once"
     if count == 1:
         return f"1 person who thinks {seconds(think_time_s)}"
     return f"{count} people who think {seconds(think_time_s)}"
+
+
+def say_they_get(count: int, levels: Sequence[Row]) -> str:
+    """Write so many of these levels as the subject of "... get replies"."""
+    return f"{name_crowd(count, levels)} {'gets' if count == 1 else 'get'}"
 
 
 def describe_objective(name: str, bound: float) -> str:
@@ -78,8 +91,11 @@ def describe_objective(name: str, bound: float) -> str:
 
 
 def describe_objectives(objectives: Mapping[str, float]) -> str:
-    """Write some objectives as the end of "is served ..."."""
-    return " and ".join(
-        describe_objective(name, bound)
-        for name, bound in objectives.items()
+    """Write some objectives as the end of "each gets ...", speed first."""
+    return join(
+        [
+            describe_objective(name, objectives[name])
+            for name in OBJECTIVES
+            if name in objectives
+        ]
     )

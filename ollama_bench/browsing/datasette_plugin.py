@@ -1,4 +1,4 @@
-"""Datasette plugin: describe every table, view and column of each results file.
+"""Datasette plugin: describe each results file, and round its figures to what they carry.
 
 Installed with the package, so that `datasette results.db` alone shows what
 `-m metadata.yaml` shows in a clone, whatever the file is called.
@@ -13,6 +13,9 @@ from typing import Any
 
 import yaml
 from datasette import hookimpl
+from markupsafe import Markup
+
+from ollama_bench.analysis.wording import digits
 
 PACKAGED = pathlib.Path(__file__).parents[1] / "storage" / "metadata.yaml"
 METADATA = (
@@ -20,6 +23,8 @@ METADATA = (
     if PACKAGED.exists()
     else pathlib.Path(__file__).parents[2] / "metadata.yaml"
 )
+# end of a column's name: the unit of its figures
+UNITS = {"_per_s": "/s", "_s": " s", "_w": " W", "_j": " J", "_mhz": " MHz"}
 # marks a results file, at this place in SQLite's header
 APPLICATION_ID = b"olbe"
 APPLICATION_ID_AT = 68
@@ -59,3 +64,22 @@ def get_metadata(datasette: Any) -> dict[str, Any]:
     if not names:
         return {}
     return {**found, "databases": dict.fromkeys(names, results)}
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def render_cell(
+    value: object, column: str, database: str, datasette: Any
+) -> Markup | None:
+    """Return a measured figure with three digits and its unit; None leaves the cell as it is.
+
+    Pointing at it shows it whole; JSON and CSV have it whole. A moment in time is left alone.
+    """
+    path = datasette.databases[database].path
+    if not isinstance(value, float) or column.endswith("_unix"):
+        return None
+    if not path or not is_results_file(str(path)):
+        return None
+    unit = next((UNITS[end] for end in UNITS if column.endswith(end)), "")
+    return Markup('<span title="{}">{}{}</span>').format(
+        repr(value), digits(value), unit
+    )

@@ -11,12 +11,17 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ollama_bench import __version__
 from ollama_bench.inputs import config_file, options
 from ollama_bench.inputs.options import Option
 from ollama_bench.inputs.resolve import resolve
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.protocols.text import one_line
-from ollama_bench.terminal.command_line import name_command, name_program
+from ollama_bench.terminal.command_line import (
+    add_version,
+    name_command,
+    name_program,
+)
 
 # what was typed, by the option's name
 Texts = dict[str, "str | list[str] | bool"]
@@ -71,6 +76,7 @@ def make_parser() -> Parser:
         prog=name_program("bench"), add_help=False, allow_abbrev=False
     )
     parser.add_argument("-h", "--help", action="help")
+    add_version(parser, __version__)
     for option in options.ALL:
         if option.is_positional:
             parser.add_argument(
@@ -130,7 +136,10 @@ def help_text() -> str:
             if not option.is_hidden
         ]
         lines.append("")
-    lines[-1] = f"  {'-h, --help':<{HELP_COLUMN}}show this\n"
+    lines[-1] = (
+        f"  {'-h, --help':<{HELP_COLUMN}}show this"
+        " (--version: the tool's version)\n"
+    )
     return "\n".join(lines)
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+from ollama_bench import __version__
 from ollama_bench.monitor.monitor import INTERVAL_S, PORT
-from ollama_bench.terminal.command_line import name_program, refuse_nul
+from ollama_bench.terminal.command_line import (
+    add_version,
+    name_program,
+    refuse_nul,
+)
 
 SHORTEST_S = 0.05  # an interval or a duration
 
@@ -29,6 +34,7 @@ def parse_args(argv: list[str] | None) -> Settings:
         prog=name_program("monitor"),
         description="Watch the server's processes, the machine and its power while a run goes on.",
     )
+    add_version(parser, __version__)
     parser.add_argument(
         "--pid", type=int, help="watch this process and its descendants"
     )

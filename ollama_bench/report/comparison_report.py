@@ -74,8 +74,8 @@ def print_comparison(
     found: Comparison,
 ) -> None:
     """Print what is compared, what speaks against it, and every change."""
-    print_wrapped(f"from {describe_study(before)}")
-    print_wrapped(f"to   {describe_study(after)}")
+    print_wrapped(f"before  {describe_study(before)}")
+    print_wrapped(f"after   {describe_study(after)}")
     for text in describe_shed_load(found):
         print_wrapped(f"! {text}")
     for difference in differences:
@@ -91,8 +91,8 @@ def print_comparison(
 def describe_shed_load(found: Comparison) -> list[str]:
     """Return where fewer of the requests were answered than before."""
     return [
-        f"to failed {percent(new.ratio)} of its requests at {n} at once, "
-        f"from {percent(old.ratio)}: waits and speeds are those of the rest"
+        f"{percent(new.ratio)} of the requests at {n} at once failed after, "
+        f"{percent(old.ratio)} before: waits and speeds are those of the rest"
         for n, (old, new) in comparison.shed_load(found).items()
     ]
 
@@ -147,7 +147,7 @@ def describe_need(change: Change) -> str:
     what, size = COMPARED[change.metric], percent(ALIKE_RATIO)
     count = comparison.runs_needed(change)
     if count is None:
-        return f"No number of runs below {comparison.MOST_RUNS} would show {size} in {what}."
+        return f"Not even {comparison.MOST_RUNS} runs a side would show {size} in {what}."
     return (
         f"{count} runs a side would show {size} in {what} over all levels "
         f"({name_program('bench')} --label A ..., --label B ...). "
@@ -213,12 +213,12 @@ def whole(ratio: float) -> str:
 
 def print_unshared(found: Comparison) -> None:
     for word, own, other in (
-        ("from", found.before, found.after),
-        ("to", found.after, found.before),
+        ("before", found.before, found.after),
+        ("after", found.after, found.before),
     ):
         if only := sorted(set(own) - set(other)):
             print_wrapped(
-                f"only in {word}: {', '.join(map(str, only))} at once"
+                f"only {word}: {', '.join(map(str, only))} at once"
             )
 
 

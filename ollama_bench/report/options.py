@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ollama_bench import __version__
 from ollama_bench.analysis.conditions import Condition, parse_condition
 from ollama_bench.analysis.verdict import EnergyPrice
 from ollama_bench.inputs import objectives
 from ollama_bench.terminal.command_line import (
     add_choice_of_runs,
+    add_version,
     name_program,
     refuse_nul,
 )
@@ -80,6 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog=name_program("analyze"),
         description="The answer, the charts and the report from results.db.",
     )
+    add_version(parser, __version__)
     add_files(parser.add_argument)
     add_judging(parser.add_argument)
     add_answers(parser.add_argument)

@@ -17,6 +17,7 @@ from typing import Any
 
 import vl_convert
 
+from ollama_bench.analysis.answers import Answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.service import Objectives
 from ollama_bench.analysis.study import Row, Study
@@ -129,10 +130,36 @@ def write_verdict(verdict: Verdict) -> str:
     if verdict.study.simulated:
         text = "Simulated server: not a measurement of a real machine."
         simulated = f'<p class="simulated">{text}</p>'
-    sentences = "".join(
-        f"<li>{escape(sentence)}</li>" for sentence in verdict.sentences
+    answer = verdict.answer
+    return f"{simulated}{write_first(answer)}{write_figures(answer)}"
+
+
+def write_first(answer: Answer) -> str:
+    """Return how many can be served, in large type."""
+    return "".join(
+        f'<p class="answer">{escape(sentence)}</p>'
+        for sentence in answer.first
     )
-    return f'{simulated}<ul class="verdict">{sentences}</ul>'
+
+
+def write_figures(answer: Answer) -> str:
+    """Return the figures of the level that the answer names."""
+    if not answer.figures:
+        return ""
+    items = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
+        for name, value in answer.figures
+    )
+    of = f'<p class="hint">{escape(answer.of)}</p>' if answer.of else ""
+    return f'{of}<dl class="key">{items}</dl>'
+
+
+def write_rest(answer: Answer) -> str:
+    """Return what else is said."""
+    items = "".join(
+        f"<li>{escape(sentence)}</li>" for sentence in answer.rest
+    )
+    return f'<ul class="verdict">{items}</ul>' if items else ""
 
 
 def write_chapter(
@@ -146,10 +173,11 @@ def write_chapter(
     parts = [
         f'<section class="chapter" id="{escape(study.folder)}"><h2>{name}</h2>',
         write_verdict(verdict) if has_verdict else "",
-        write_caveats(verdict.caveats),
         write_table(study.levels),
         write_turns(study.turns),
         write_intervals(study),
+        write_rest(verdict.answer),
+        write_caveats(verdict.caveats),
         "".join(figures.place(title, spec) for title, spec in drawn),
         f"<h3>What was measured</h3>{write_facts(study)}",
         f"<h3>How to repeat it</h3>{write_commands(study)}</section>",
@@ -253,10 +281,11 @@ def write_commands(study: Study) -> str:
 
 def write_definitions(objectives: Objectives) -> str:
     wish = describe_objectives(objectives)
-    share = (
-        f"for {percent(ENOUGH_RATIO)} of the requests; failures never are"
+    served = (
+        f"{percent(ENOUGH_RATIO)} of the requests of a level got {wish}; "
+        "those that failed did not"
     )
-    return write_terms([*DEFINITIONS, ("served", f"{wish}, {share}")])
+    return write_terms([*DEFINITIONS, ("at once get", served)])
 
 
 def in_script(data: object) -> str:

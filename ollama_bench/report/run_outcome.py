@@ -18,8 +18,15 @@ from ollama_bench.analysis.offered import (
     describe_pool_waits,
 )
 from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.verdict import judge as judge_study
+from ollama_bench.analysis.wording import count
 from ollama_bench.inputs.objectives import known_ratio
+from ollama_bench.report.answer_text import (
+    format_answer,
+    format_curve,
+    format_name,
+)
 from ollama_bench.report.terminal_report import print_verdict
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
@@ -123,13 +130,13 @@ def show_cuts(level: Row, screen: Console) -> None:
     """Show how many prompts and replies of a level the server's context has cut."""
     if level["prompts_cut"]:
         screen.warn(
-            f"{INDENT}the server cut {level['prompts_cut']} prompts: it counted "
-            f"{level['prompt_tokens_mean']:,.0f} tokens on average; they do not count as served"
+            f"{INDENT}the server cut {count(level['prompts_cut'], 'prompt')}: it counted "
+            f"{level['prompt_tokens_mean']:,.0f} tokens on average; not counted as served"
         )
     if level["replies_cut"]:
         screen.warn(
-            f"{INDENT}{level['replies_cut']} replies ended at the end of the context; "
-            "they do not count as served"
+            f"{INDENT}{count(level['replies_cut'], 'reply')} ended at the end of the context; "
+            "not counted as served"
         )
 
 
@@ -141,8 +148,8 @@ def show_waits(level: Row, screen: Console) -> None:
         screen.warn(f"{INDENT}{describe_pool_waits(level)}")
     if level["undecided_requests"]:
         screen.warn(
-            f"{INDENT}{level['undecided_requests']} requests were cut before it could be told "
-            "whether they meet the objectives"
+            f"{INDENT}cut before it showed whether they meet the objectives: "
+            f"{count(level['undecided_requests'], 'request')}"
         )
 
 
@@ -153,9 +160,23 @@ def show(
     screen: Console,
     servers: Sequence[Server],
 ) -> None:
-    """Show the table of a run, the answer in sentences, and what to type next."""
+    """Show the answer, the table, the curve and the caveats of a run, and what to type next."""
+    path = settings.output.db
+    found = headline(path, record.id, settings.judging.objectives)
+    # the judgment at the end says all of this
+    is_judged = status != "interrupted" and bool(
+        settings.judging.report or settings.judging.fail_if
+    )
     levels = record.levels()
-    screen.table(levels)
+    screen.say("")
+    if not is_judged:
+        for verdict in found:
+            show_answer(verdict, screen)
+        screen.table(levels)
+        for verdict in found:
+            for text in format_curve(verdict.study, screen.width):
+                screen.say(text)
+        screen.say("")
     if lengths := format_lengths(levels):
         screen.say(lengths)
     if settings.request.cache == "both":
@@ -164,20 +185,29 @@ def show(
     if len(servers) > 1:
         for row in record.rows(HOSTS, [record.id]):
             screen.say(format_host(row))
-    path = settings.output.db
     if record.writer.rejected:
         screen.warn(
-            f"{record.writer.rejected} rows were rejected: they are not in {path}"
+            f"rows that were rejected and are not in {path}: {record.writer.rejected}"
         )
+    if not is_judged:
+        show_caveats(found, screen)
+    screen.say(describe_next(path, record.id, status, bool(found)))
+
+
+def show_answer(verdict: Verdict, screen: Console) -> None:
+    """Show the answer on one model."""
+    for text in format_name(verdict.study, screen.width):
+        screen.say(text, "bold")
     screen.say("")
-    found = headline(path, record.id, settings.judging.objectives)
-    for sentence in found.sentences:
-        screen.sentence(sentence)
-    # the judgment at the end has them, too
-    if not (settings.judging.report or settings.judging.fail_if):
-        for caveat in found.caveats:
-            screen.sentence(f"! {caveat}")
-    screen.say(describe_next(path, record.id, status))
+    for line in format_answer(verdict.answer, screen.width):
+        screen.say(line.text, "bold" if line.is_bold else None)
+
+
+def show_caveats(verdicts: Sequence[Verdict], screen: Console) -> None:
+    for verdict in verdicts:
+        name = f"{verdict.study.model}: " if len(verdicts) > 1 else ""
+        for caveat in verdict.caveats:
+            screen.sentence(f"! {name}{caveat}")
 
 
 def describe_misses(row: Row) -> str:
@@ -188,16 +218,23 @@ def describe_misses(row: Row) -> str:
     return f", no hits: {warm:.0%} of the prompt tokens came from it"
 
 
-def describe_next(path: str, run_id: int, status: str) -> str:
-    """Return what to type next."""
+def describe_next(
+    path: str, run_id: int, status: str, has_answer: bool
+) -> str:
+    """Return what to type next; an answer is offered where there is one."""
     file = quote_path(path)
     options = "" if path == "results.db" else f" --db {file}"
     if status != "finished":  # by default analyze.py takes a finished run
         options += f" --run {run_id}"
+    answer = ""
+    if has_answer:
+        answer = (
+            f"  {name_command('analyze')}{options}     "
+            "all sentences, charts and a page\n"
+        )
     return (
         f"\nrun {run_id} is in {path}. Next:\n"
-        f"  {name_command('analyze')}{options}     the answer, charts and a page\n"
-        f"  datasette {file}     browse the raw data"
+        f"{answer}  datasette {file}     browse the raw data"
     )
 
 

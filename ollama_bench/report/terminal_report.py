@@ -1,4 +1,4 @@
-"""Print a verdict on the terminal: the table, the answers, the caveats."""
+"""Print a verdict on the terminal: the answer, the table, the curve, the rest, the caveats."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from sqlite_utils import Database
 from ollama_bench.analysis.intervals import find_intervals
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
+from ollama_bench.report.answer_text import (
+    format_answer,
+    format_curve,
+    format_name,
+)
 from ollama_bench.report.turn_table import describe_estimates, format_turns
-from ollama_bench.terminal.output import clean, shorten
+from ollama_bench.terminal.output import clean, embolden, shorten
 from ollama_bench.terminal.rows import (
     GPU_NOTE,
     LEAST_WIDTH,
@@ -30,17 +35,21 @@ WHERE model = ? AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY level_
 
 
 def print_verdict(database: Database, verdict: Verdict) -> None:
-    """Print everything that is said of a study."""
+    """Print everything that is said of a study, the answer first."""
     study, width = verdict.study, line_width()
     print_heading(study)
+    for line in format_answer(verdict.answer, width):
+        print(embolden(line.text) if line.is_bold else line.text)
     print(format_heading(name_columns(study.levels), width))
     for level in study.levels:
         print(format_level(level, width))
     if any(map(is_gpu_alone, study.levels)):
         print(GPU_NOTE)
+    for text in format_curve(study, width):
+        print(text)
     print_intervals(study)
     print()
-    for sentence in verdict.sentences:
+    for sentence in verdict.answer.rest:
         print_wrapped(sentence)
     for caveat in verdict.caveats:
         print_wrapped(f"! {caveat}")
@@ -59,12 +68,8 @@ def print_intervals(study: Study) -> None:
 
 
 def print_heading(study: Study) -> None:
-    simulated = (
-        "   SIMULATED: not a measurement of a real machine"
-        if study.simulated
-        else ""
-    )
-    print(shorten(study.model) + simulated)
+    for text in format_name(study, line_width()):
+        print(embolden(text))
     for run in study.runs:
         label = shorten(str(run["label"]))
         print(f"  run {run['run_id']}, {label}, {run['started_utc']} UTC")

@@ -26,10 +26,10 @@ NOTE = (
     "too low, for few tokens are evaluated more slowly"
 )
 TERMINAL_COLUMNS: rows.Columns = (
-    rows.Column("", "LEVEL", 6, 9),
+    rows.Column("", "LEVEL", 12, 9),
     rows.Column("", "TURN", 6, 9),
     rows.Column("", "OK", 10, 7),
-    rows.Column("TTFT", "p50", 9, 8),
+    rows.Column("WAIT", "p50", 9, 8),
     rows.Column("PROMPT", "tokens", 9, 4),
     rows.Column("", "CACHED", 9, 6),
     rows.Column("", "PREFILL", 10, 3),

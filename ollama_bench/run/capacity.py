@@ -48,7 +48,9 @@ class Capacity:
         known = f"between {self.good} and {self.bad - 1}"
         if self.bad > self.highest:
             known = f"{self.good} or more"
-        return f"search interrupted: {model} serves {known} {within}."
+        return (
+            f"The search was interrupted: {model} serves {known} {within}."
+        )
 
 
 def search(

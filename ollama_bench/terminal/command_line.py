@@ -103,6 +103,13 @@ def add_choice_of_runs(add: Callable[..., Any]) -> None:
     )
 
 
+def add_version(parser: argparse.ArgumentParser, version: str) -> None:
+    """Add --version, which says the tool's, whatever the program is called."""
+    parser.add_argument(
+        "--version", action="version", version=f"{COMMAND} {version}"
+    )
+
+
 def refuse_nul(
     parser: argparse.ArgumentParser, arguments: argparse.Namespace
 ) -> None:

@@ -63,6 +63,14 @@ def shorten(text: str) -> str:
     )
 
 
+def embolden(text: str) -> str:
+    """Return text in bold where standard output is a terminal that has it."""
+    has_bold = os.name != "nt" and os.environ.get("TERM", "dumb") != "dumb"
+    if not text or not has_bold or not sys.stdout.isatty():
+        return text
+    return f"\x1b[1m{text}\x1b[0m"
+
+
 def find_rich_width() -> int | None:
     """Return the width that rich must be told: it believes COLUMNS=0 and then shows nothing."""
     has_none = set(os.environ.get("COLUMNS", "")) == {"0"}

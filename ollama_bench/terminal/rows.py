@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ollama_bench.terminal.figures import (
@@ -11,7 +11,6 @@ from ollama_bench.terminal.figures import (
     format_clock,
     format_duration,
     format_number,
-    format_rate,
     format_speed,
 )
 from ollama_bench.terminal.output import clean_line
@@ -44,25 +43,24 @@ class Column:
 Columns = tuple[Column, ...]
 
 LEVEL_COLUMNS: Columns = (
-    Column("", "LEVEL", 6, 9),
+    Column("", "LEVEL", 11, 9),
     Column("", "OK", 10, 8),
-    Column("TTFT", "mean", 8, 7),
-    Column("TTFT", "max", 7, 3),
-    Column("TOK/S", "each", 6, 6),
-    Column("TOK/S", "all", 6, 5),
-    Column("", "REQ/S", 6, 2),
-    Column("AT", "once", 5, 4),
-    Column("", "TIME", 8, 2),
-    Column("", "WATTS", 6, 1),
-    Column("", "MHZ", 5, 0),
-    Column("", "J/TOK", 7, 3),
+    Column("WAIT", "mean", 9, 7),
+    Column("WAIT", "max", 9, 3),
+    Column("TOK/S", "each", 9, 6),
+    Column("TOK/S", "all", 9, 5),
+    Column("AT", "once", 7, 2),
+    Column("", "J/TOK", 9, 4),
 )
 
 
 def name_columns(rows: Sequence[Row]) -> Columns:
     """Return the columns of a table of levels: what is counted are people, where they think."""
     if {row.get("load") for row in rows} == {"people"}:
-        return (Column("", "PEOPLE", 6, 9), *LEVEL_COLUMNS[1:])
+        return (
+            replace(LEVEL_COLUMNS[0], name="PEOPLE"),
+            *LEVEL_COLUMNS[1:],
+        )
     return LEVEL_COLUMNS
 
 
@@ -104,23 +102,34 @@ def format_level(row: Row, width: int = WIDTH) -> str:
             format_duration(row["ttft_max_s"]),
             format_number(row["tokens_per_s_mean"]),
             format_number(row["output_tokens_per_s"]),
-            format_rate(row["requests_per_s"]),
             format_number(row["peak_streaming"]),
-            format_clock(row["duration_s"]),
-            format_power(row, "mean_w", 1),
-            format_number(row["mean_gpu_mhz"], 0),
             format_power(row, "joules_per_output_token", 3),
         ],
         width,
     )
 
 
+def format_result(row: Row) -> str:
+    """Return what a level gave as a line of words, where other lines stand between levels."""
+    people = " people" if row.get("load") == "people" else ""
+    return (
+        f"  {name_level(row)}{people}: {row['completed']}/{row['requests']} ok,"
+        f" wait {format_duration(row['ttft_mean_s'])},"
+        f" {format_speed(row['tokens_per_s_mean'])} tokens/s each,"
+        f" {format_speed(row['output_tokens_per_s'])} together"
+    )
+
+
 def name_level(row: Row) -> str:
-    """Return how many requests at once: /2 the second time, w with a warm cache, c the control."""
-    repeat = f"/{row['repeat']}" if row["repeat"] > 1 else ""
-    cache = "w" if row["cache"] == "warm" else ""
-    control = "c" if row.get("is_control") else ""
-    return f"{row['concurrency']}{repeat}{cache}{control}"
+    """Return how many requests at once, and what sets a level apart: "4", "4 #2 warm"."""
+    marks = {
+        f"#{row['repeat']}": row["repeat"] > 1,
+        "warm": row["cache"] == "warm",
+        "control": row.get("is_control"),
+    }
+    return " ".join(
+        [str(row["concurrency"]), *(name for name in marks if marks[name])]
+    )
 
 
 def format_power(row: Row, column: str, places: int) -> str:
@@ -144,10 +153,10 @@ def is_gpu_alone(row: Row) -> bool:
 def format_steady(row: Row) -> str:
     """Return a row of steady_summary, to stand under its level."""
     return (
-        f"        steady {format_clock(row['duration_s'])}:"
-        f" {row['completed']}/{row['requests']} requests judged,"
-        f" {format_rate(row['requests_per_s'])} requests/s,"
-        f" {format_speed(row['output_tokens_per_s'])} tokens/s all"
+        f"        steady for {format_clock(row['duration_s'])}:"
+        f" {row['completed']}/{row['requests']} ok,"
+        f" {format_speed(row['requests_per_s'])} requests/s,"
+        f" {format_speed(row['output_tokens_per_s'])} tokens/s together"
     )
 
 

@@ -42,8 +42,10 @@ from ollama_bench.terminal.rows import (
     Row,
     format_heading,
     format_level,
+    format_result,
     is_gpu_alone,
     name_columns,
+    name_level,
 )
 
 DRAW_EVERY_S = 1.0
@@ -80,6 +82,8 @@ class Console:
         # steps of streaming and ended that were told
         self._told: tuple[int, int] | None = None
         self._has_table = False
+        # names of the levels whose lines were shown
+        self._shown: list[str] = []
         self._has_gpu_note = False
 
     @property
@@ -134,15 +138,19 @@ class Console:
             self._screen.start()
 
     def level_finished(self, row: Row) -> None:
-        """Show the level's line of the table; the heading comes with the first."""
+        """Show what a level gave: on a terminal its line of the table, after the heading."""
         self._close_screen()
-        if not self._has_table:
-            self._has_table = True
-            self._say_heading([row])
-        self._say_level(row)
-        if is_gpu_alone(row) and not self._has_gpu_note:
-            self._has_gpu_note = True
-            self.say(GPU_NOTE)
+        style = "bold red" if row["errors"] else None
+        if not self.live:
+            self.say(format_result(row), style)
+        else:
+            if not self._has_table:
+                self._has_table = True
+                self._say_heading([row])
+            self._say_level(row)
+            self._tell_gpu_alone([row])
+        if not row.get("is_control"):
+            self._shown.append(name_level(row))
         if row["client_limited"]:
             name = "" if row["slept_s"] else "client-limited, "
             self.warn(
@@ -150,21 +158,39 @@ class Console:
             )
 
     def table(self, rows: Sequence[Row]) -> None:
-        """Show all levels together: of several models, with the name above each of them, or if
-        other lines stood between them."""
-        has_models = len({row["model"] for row in rows}) > 1
-        if not has_models and (self.live or len(rows) < 2):
+        """Show all levels in their order, unless they stand on the screen like that.
+
+        Of several models, the name stands above each of them.
+        """
+        models = list(dict.fromkeys(row["model"] for row in rows))
+        ordered = sorted(
+            rows,
+            key=lambda row: (
+                models.index(row["model"]),
+                row["concurrency"],
+                row["repeat"],
+                row["cache"] or "",
+            ),
+        )
+        names = [name_level(row) for row in ordered]
+        is_shown = self.live and names == self._shown
+        if not rows or (is_shown and len(models) == 1):
             return
-        self.say("")
         self._say_heading(rows)
         for model, levels in itertools.groupby(
-            rows, lambda row: row["model"]
+            ordered, lambda row: row["model"]
         ):
-            if has_models:
+            if len(models) > 1:
                 self.say(model)
             for row in levels:
                 self._say_level(row)
-        if any(map(is_gpu_alone, rows)):
+        self._has_gpu_note = False
+        self._tell_gpu_alone(rows)
+
+    def _tell_gpu_alone(self, rows: Sequence[Row]) -> None:
+        """Say once under a table what its mark for the GPU alone means."""
+        if any(map(is_gpu_alone, rows)) and not self._has_gpu_note:
+            self._has_gpu_note = True
             self.say(GPU_NOTE)
 
     def draw(self, level: Level, sample: Mapping[str, Any]) -> None:

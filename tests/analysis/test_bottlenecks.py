@@ -18,13 +18,12 @@ from tests.support.studies import made_of, read
     [
         (
             {1: 0.5, 4: 0.8, 8: 0.97, 16: 0.99},
-            "The GPU is the limit: 97 % busy at 8 at once, where throughput stops rising.",
+            "The GPU is the limit: 97 % busy with 8 at once, where throughput stops rising.",
         ),
         (
             {1: 0.96, 4: 0.97, 8: 0.97, 16: 0.99},
-            "The GPU was 97 % busy at 8 at once, where throughput stops rising, but 96 % "
-            "already at 1, "
-            "where it still rose: this does not show that the GPU is the limit.",
+            "That the GPU is the limit is not shown: it was 97 % busy with 8 at once, where "
+            "throughput stops rising, but 96 % busy already with 1, where throughput still rose.",
         ),
         ({1: 0.5, 4: 0.8, 8: 0.9, 16: 0.99}, ""),
         ({}, ""),
@@ -64,7 +63,7 @@ def test_the_processor_limits_only_if_the_server_keeps_it_busy(results):
     )  # the server: half a core of 12
     study, said = read(results, "UPDATE process_sample SET cpu_ratio = 9.6")
     assert (
-        "The processor is the limit: 97 % busy at 4 at once, 80 % by the server."
+        "The processor is the limit: 97 % busy with 4 at once, 80 % by the server."
         in said
     )
     assert not [
@@ -89,12 +88,12 @@ def test_slots_limit_where_requests_wait_with_no_prompt_under_evaluation(
 ):
     made_up_results.write(results, levels=(8,))
     assert (
-        "it answered 4 at a time; it says that it has no more."
+        "it answered 4 at a time; it reports no more slots."
         in (read(results)[1])
     )
     _, said = read(results, "UPDATE target SET slots = NULL")
     assert (
-        "it answered 4 at a time; the others waited while no prompt was evaluated."
+        "it answered 4 at a time; the others waited though no prompt was being evaluated."
         in said
     )
 

@@ -42,7 +42,7 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
     )
     assert (
         uncovered_energy(study)[0].seen
-        == "power samples cover too little of the levels at 1 at once"
+        == "power samples cover too little of the time at 1 at once"
     )
 
 
@@ -51,15 +51,15 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
     [
         (
             "UPDATE request SET status = 'stalled', error = 'no byte for 60 s' WHERE id = 1",
-            "1 of the requests at 1 at once ended stalled: no byte for 60 s",
+            "1 request at 1 at once failed (stalled: no byte for 60 s)",
         ),
         (
             "UPDATE request SET prompt_cut = 1, prompt_tokens = 2050 WHERE id = 1",
-            "the server cut 1 prompts at 1 at once (it counted 2,050 tokens)",
+            "the server cut 1 prompt at 1 at once (it counted 2,050 tokens)",
         ),
         (
             "UPDATE request SET reply_cut = 1 WHERE level_id IN (1, 2)",
-            "3 replies ended with the context at 1 and 2 at once",
+            "3 replies ended at the end of the context at 1 and 2 at once",
         ),
         (
             "UPDATE level SET on_battery = 1 WHERE concurrency IN (2, 4)",
@@ -189,8 +189,8 @@ def test_failures_of_a_levels_repeats_are_one_caveat(results):
         "UPDATE request SET status = 'stalled' WHERE number = 1",
     )
     assert [caveat.seen for caveat in failures(study)] == [
-        "1 of the requests at 2 at once ended stalled",
-        "2 of the requests at 4 at once ended stalled",
+        "1 request at 2 at once failed (stalled)",
+        "2 requests at 4 at once failed (stalled)",
     ]
 
 
@@ -213,7 +213,7 @@ def test_what_was_never_sent_needs_a_lower_rate(results):
     )
     (caveat,) = failures(study)
     assert caveat.seen.startswith(
-        "2 of the requests at 4 at once ended not_sent"
+        "2 requests at 4 at once failed (not sent"
     )
     assert caveat.remedy.startswith("Lower --rate")
 

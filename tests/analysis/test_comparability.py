@@ -21,17 +21,18 @@ LEVELS = (1, 2, 4, 8)
         (
             "on_battery = 1",
             "on_battery = 0",
-            "! from ran on battery, to ran on mains: a change may come from that",
+            "! the machine ran on battery before, on mains after: a change may come from that",
         ),
         (
             "low_power_mode = 0",
             "low_power_mode = 1",
-            "! from ran without low power mode, to ran in low power mode: a change may come",
+            "! the machine ran without low power mode before, in low power mode after: a change",
         ),
         (
             "on_battery = concurrency = 2",
             "on_battery = 1",
-            "! from ran partly on battery, to ran on battery: a change may come from that",
+            "! the machine ran partly on battery before, on battery after: a change "
+            "may come from that",
         ),
         ("on_battery = 1", "on_battery = 1", ""),
         ("on_battery = 1", "on_battery = NULL", ""),
@@ -47,16 +48,16 @@ def test_what_ran_under_other_conditions_is_told(
             for number, what in ((1, before), (2, after))
         ),
     )
-    told = [line for line in lines(pair, capsys) if " ran " in line]
-    assert told == [said] * bool(said)
+    told = " ".join(" ".join(lines(pair, capsys)).split())
+    assert said in told and (" ran " in told) == bool(said)
 
 
 @pytest.mark.parametrize(
     "simulated, said",
     [
-        ((1, 1), "! from and to simulated"),
-        ((0, 1), "! to simulated"),
-        ((1, 0), "! from simulated"),
+        ((1, 1), "! before and after: simulated"),
+        ((0, 1), "! after: simulated"),
+        ((1, 0), "! before: simulated"),
         ((0, 0), None),
     ],
 )
@@ -72,7 +73,7 @@ def test_a_simulated_side_is_told_in_one_line(
         if line.startswith("!")
     ]
     assert doubts == (
-        [f"{said}: not a measurement of a real machine"] if said else []
+        [f"{said}, not a measurement of a real machine"] if said else []
     )
 
 
@@ -88,7 +89,7 @@ def test_words_against_tokens_are_told_in_one_line(write, capsys):
     assert [
         line for line in lines(results, capsys) if line.startswith("!")
     ] == [
-        "! from counts words, to counts tokens: tokens/s and J/token do not compare"
+        "! words were counted before, tokens after: tokens/s and J/token do not compare"
     ]
 
 
@@ -100,12 +101,13 @@ def test_words_against_tokens_are_told_in_one_line(write, capsys):
                 "load = 'open', rate_per_s = 6",
                 "load = 'open', rate_per_s = 20",
             ),
-            "! from has open loops of 6 requests/s, to has open loops of 20 requests/s: a "
+            "! the load was open loops of 6 requests/s before, "
+            "open loops of 20 requests/s after: a "
             "change may come from that",
         ),
         (
             ("load = 'burst'", "load = 'closed'"),
-            "! from has bursts, to has closed loops: a change may come from that",
+            "! the load was bursts before, closed loops after: a change may come from that",
         ),
         (
             (
@@ -136,10 +138,8 @@ def test_loads_that_differ_are_told(write, capsys, sides, said):
     ) == bool(said)
 
 
-@pytest.mark.parametrize(
-    "label, word", [("before", "from"), ("after", "to")]
-)
-def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
+@pytest.mark.parametrize("label", ["before", "after"])
+def test_a_level_that_slept_is_not_compared(write, capsys, label):
     write("before", rate=90.0, levels=LEVELS)
     path = write("after", rate=60.0, levels=LEVELS)
     database = connect(path)
@@ -153,7 +153,7 @@ def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
     said = lines(path, capsys)
     assert any(
         line.startswith(
-            f"! the machine slept for 30 s in {word}, at 4 at once"
+            f"! {label}: the machine slept for 30 s at 4 at once"
         )
         for line in said
     )
@@ -176,7 +176,7 @@ def test_a_level_that_slept_is_not_compared(write, capsys, label, word):
         ),
         (
             {"client_limited": {4: 1}},
-            "at 4 at once: this client was the bottleneck",
+            "this client was the bottleneck at 4 at once",
         ),
         (
             {"cache": {1: "cold", 2: "cold", 4: "warm"}},
@@ -202,10 +202,10 @@ def test_levels_of_one_run_that_are_not_alike_are_told(columns, said):
 def test_no_level_is_best_that_this_client_limited(write):
     path = write("one", levels=LEVELS)
     limit = "UPDATE level SET client_limited = 1 WHERE concurrency = 1"
-    assert "Throughput at full load is best at 1" in read(path)[1]
+    assert "Throughput is best with 1" in read(path)[1]
     said = read(path, limit)[1]
     assert (
-        "Throughput at full load is best at 1" not in said
+        "Throughput is best with 1" not in said
         and "The levels are not alike" in said
     )
 
@@ -215,11 +215,14 @@ def test_no_sentence_on_throughput_counts_a_disturbed_level(write):
     path = write("one", levels=(1, 2, 4, 8, 16, 32))
     change(path, "UPDATE power_sample SET gpu_busy_ratio = 0.97")
     said = read(path)[1]
-    assert "tokens/s at 1 at once" in said and "GPU is the limit" in said
+    assert "tokens/s with 1 at once" in said and "GPU is the limit" in said
     limit = "UPDATE level SET client_limited = 1 WHERE concurrency > 1"
     said = read(path, limit)[1]
-    assert "at 2, 4, 8, 16 and 32 at once: this client" in said
-    assert "Total throughput" not in said
+    assert (
+        "this client was the bottleneck at 2, 4, 8, 16 and 32 at once"
+        in said
+    )
+    assert "all requests together" not in said
     assert "GPU is the limit" not in said and "Law" not in said
 
 

@@ -24,7 +24,7 @@ def test_a_single_burst_is_judged_by_what_runs_may_vary(pair, capsys):
     text = " ".join(said)
     assert "Between two runs: how much runs vary here is not known" in text
     assert max(map(len, said)) < 80 and not row(said, 16, "wait")
-    assert "only in to: 16 at once" in said
+    assert "only after: 16 at once" in said
 
 
 def test_no_difference_says_what_would_show_one(write, capsys):
@@ -143,7 +143,9 @@ def test_labels_take_all_their_runs(write, capsys, rate, code):
             results = write(label, rate=speed, levels=LEVELS, seed=seed)
     said = lines(results, capsys)
     text = " ".join(said)
-    assert "from tiny:7b: run 1 (before), run 2 (before), run 3" in said[0]
+    assert (
+        "before  tiny:7b: run 1 (before), run 2 (before), run 3" in said[0]
+    )
     assert "Between 3 and 3 runs: tokens/s all varies by" in text
     assert row(said, "all", "tokens/s all").endswith("changed") == code
     bound = ("--fail-if", "output_tokens_per_s<-5%")

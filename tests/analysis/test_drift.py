@@ -28,32 +28,33 @@ def test_a_drift_is_told_with_its_size_the_clock_and_the_heat():
     study = controlled(32.0, mean_gpu_mhz=1120.0, hot_samples=3)
     study.levels[0]["mean_gpu_mhz"] = 1400.0
     assert describe_drift(study) == (
-        "As a control the first level, 1 at once, was sent again at the end: 32 tokens/s "
-        "instead of 40 (-20 %); the GPU's clock was 1,120 MHz instead of 1,400; "
+        "The first level, 1 at once, was sent again at the end as a control: 32 tokens/s "
+        "instead of 40 (-20 %), so the machine changed; "
+        "the GPU's clock was 1,120 MHz instead of 1,400; "
         "the system reported thermal pressure."
     )
     assert describe_drift(controlled(39.8)).endswith(
-        "instead of 40 (-0.5 %)."
+        "instead of 40 (-0.5 %), so the machine stayed the same."
     )
     assert describe_drift(made_of(FLAT)) == ""
 
 
 def test_no_knee_is_said_that_the_drift_could_make():
     hot, steady = controlled(32.0), controlled(39.8)
-    assert "best at 8 at once" in describe_best(steady)
+    assert "best with 8 at once" in describe_best(steady)
     assert describe_best(hot) == (
-        "At which level throughput is best cannot be told: between the first level and its "
-        "control at the end the machine changed by 20 %."
+        "At which level throughput is best cannot be told: the machine changed by 20 % "
+        "between the first level and the same one at the end."
     )
-    assert "to 104 at 8; from there" in describe_throughput(steady)
-    assert describe_throughput(hot).endswith("to 100 at 32.")
+    assert "and 104 with 8; from there" in describe_throughput(steady)
+    assert describe_throughput(hot).endswith("and 100 with 32.")
     assert describe_law(hot) == ""
 
 
 def test_a_knee_that_the_drift_cannot_make_is_said():
     """The later levels are slower by half: a loss of 20 % does not do that."""
     rates = {1: 40.0, 4: 100.0, 8: 52.0, 16: 50.0}
-    assert "best at 4 at once" in describe_best(controlled(32.0, rates))
+    assert "best with 4 at once" in describe_best(controlled(32.0, rates))
 
 
 def test_a_machine_that_became_faster_hides_what_came_before():

@@ -17,7 +17,7 @@ def test_watts_are_told_with_the_idle_ones_and_what_they_include(results):
     made_up_results.write(results, levels=(1, 2), watts=(5.0, 20.0))
     study, said = read(results)
     assert (
-        "at 20 W, 5 W of them idle. Power source: powermetrics soc (CPU, GPU and ANE)."
+        "at 20 W, of which 5 W when idle. Power source: powermetrics soc (CPU, GPU and ANE)."
         in said
     )
     assert describe_cost(study, 0.3, "EUR").endswith(
@@ -29,7 +29,7 @@ def test_a_level_is_not_said_to_have_more_idle_watts_than_it_has(results):
     made_up_results.write(results, levels=(1, 2), watts=(25.0, 20.0))
     _, said = read(results)
     assert "at 20 W. Power source: powermetrics" in said
-    assert "of them idle" not in said
+    assert "when idle" not in said
 
 
 def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
@@ -44,7 +44,7 @@ def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
     )
     speed = digits(1 / best["gpu_joules_per_output_token"])
     assert (
-        f"Energy efficiency of the GPU alone is best at {n} at once: {speed} tokens per joule "
+        f"Energy efficiency of the GPU alone is best with {n} at once: {speed} tokens per joule "
         "at 16 W of the GPU; the CPU's share is not known. Power source: powermetrics soc."
         in said
     )
@@ -53,7 +53,7 @@ def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
     euro = digits(best["gpu_joules_per_output_token"] / 3.6 * 0.36)
     assert describe_cost(study, 0.36, "EUR") == (
         f"At 0.36 EUR/kWh the GPU's energy alone for a million output tokens costs {euro} EUR "
-        f"at {n} at once; "
+        f"with {n} at once; "
         "the CPU's share is not known."
     )
     assert [warning.seen for warning in gpu_alone(study)] == [
@@ -62,7 +62,8 @@ def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
     assert not uncovered_energy(study)
     assert analyze.main(["--db", str(results), "--no-charts"]) == 0
     out = capsys.readouterr().out
-    assert " 16.0g " in out and out.count(GPU_NOTE) == 1
+    assert "16 W, " in out and " J/token (GPU alone)" in out
+    assert out.count(GPU_NOTE) == 1
 
 
 def test_a_study_whose_sums_are_known_says_nothing_of_the_gpu_alone(
@@ -87,7 +88,7 @@ def test_cost_follows_from_the_energy(results):
         1.0
     )  # 72 tokens for 72 joules
     assert describe_cost(study, 0.36, "EUR").startswith(
-        "At 0.36 EUR/kWh a million output tokens cost 0.1 EUR at 1 at once"
+        "At 0.36 EUR/kWh a million output tokens cost 0.1 EUR with 1 at once"
     )
     study, _ = read(results, "DELETE FROM power_sample")
     assert (

@@ -33,8 +33,8 @@ def test_joules_of_the_gpu_alone_are_not_compared_where_work_moved(results):
         4
     ]
     crowned = min((1, 2), key=joules.get)
-    assert f"GPU alone is best at {crowned} at once" in said
-    assert f"at {crowned} at once" in describe_cost(study, 0.3, "EUR")
+    assert f"GPU alone is best with {crowned} at once" in said
+    assert f"with {crowned} at once" in describe_cost(study, 0.3, "EUR")
     (caveat,) = moved_work(study)
     assert caveat.seen == (
         "part of the work moved to the CPU at 4 at once: the server took "
@@ -63,8 +63,10 @@ def test_the_whole_machine_is_told_beside_the_chip(results):
         key=lambda level: level["system_joules_per_output_token"],
     )
     assert best["system_power_w"] == 50
-    assert f"J per token at {best['concurrency']} at once, at 50 W." in said
-    assert "at 20 W, 5 W of them idle" in said
+    assert (
+        f"J per token with {best['concurrency']} at once, at 50 W." in said
+    )
+    assert "at 20 W, of which 5 W when idle" in said
     _, said = read(
         results, "UPDATE power_sample SET system_power_w = power_w"
     )
@@ -98,7 +100,7 @@ def test_a_gap_is_told_with_the_most_it_can_hide(results):
     (level,) = study.levels
     assert 0.95 < level["coverage_ratio"] < 1
     (caveat,) = energy_gaps(study)
-    assert "of the time is open and can hide up to 100 J" in caveat.seen
+    assert "of the time, which can hide up to 100 J" in caveat.seen
     assert uncovered_energy(study) == []
 
 

@@ -57,7 +57,7 @@ def test_a_level_that_died_is_shown_and_trips_every_bound(write, capsys):
 def test_a_level_that_is_not_there_any_more_trips_too(write, capsys):
     write("before", levels=LEVELS)
     results = write("after", levels=LEVELS[:3])
-    assert "only in from: 8 at once" in lines(results, capsys)
+    assert "only before: 8 at once" in lines(results, capsys)
     assert (
         run(
             results,
@@ -185,11 +185,11 @@ def test_a_bound_passed_by_what_may_be_chance_cannot_be_told(write, capsys):
     [
         (
             "UPDATE run SET arguments = json_set(arguments, '$.tokens', id)",
-            "from has --tokens 1, to 2",
+            "--tokens was 1 before, 2 after",
         ),
         (
             "UPDATE level SET load = iif(run_id = 1, 'burst', 'closed')",
-            "from has",
+            "the load was bursts before",
         ),
         (
             "UPDATE level SET cache = iif(run_id = 1, 'cold', 'warm')",
@@ -208,7 +208,7 @@ def test_a_bound_passed_by_what_may_be_chance_cannot_be_told(write, capsys):
         ),
         (
             "UPDATE system_sample SET cpu_ratio = 1 WHERE run_id = 2",
-            "to was disturbed at 1, 2, 4 and 8 at once: other programs",
+            "after: other programs took CPU time at 1, 2, 4 and 8 at once",
         ),
     ],
 )
@@ -232,7 +232,7 @@ def test_shed_load_is_said_first_and_fails_every_bound(write, capsys):
     results = write("after", levels=(32,), failures=15)
     said = lines(results, capsys)
     assert said[2].startswith(
-        "! to failed 47 % of its requests at 32 at once"
+        "! 47 % of the requests at 32 at once failed after"
     )
     for bound in ("ttft>10%", "error_ratio>0.01"):
         compared = ("--compare", "before", "after", "--fail-if", bound)
@@ -252,7 +252,7 @@ def test_a_level_that_was_interrupted_keeps_no_bound(write, capsys):
     compared = ("--compare", "before", "after", "--fail-if", "ttft>900%")
     assert run(results, *compared) == 3
     said = capsys.readouterr().out
-    assert "! to was interrupted at 8 at once: not compared" in said
+    assert "! after: 8 at once was interrupted, and is not compared" in said
     assert "at 8 at once: it has not come to its end" in said
 
 

@@ -12,5 +12,6 @@ def test_bench_warns_of_what_analyze_warns_of(results):
     made_up_results.write(results, levels=(1, 2, 4, 8))
     study, _ = read(results)
     found = headline(str(results), 1, SLO)
-    assert found.sentences and found.caveats
-    assert found.caveats == list(map(str, find_caveats(study)))
+    (verdict,) = found
+    assert verdict.answer.first and verdict.caveats
+    assert verdict.caveats == find_caveats(study)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.analysis.intervals import find_intervals
+from ollama_bench.analysis.intervals import find_intervals, write_interval
 from ollama_bench.analysis.study import Study
 from tests.support.studies import made_of
 
@@ -102,3 +102,17 @@ def test_n_counts_the_repeats_that_have_a_value():
     once_more(study, {}, {"tokens_per_s_mean": 22.0}, dead)
     (level,) = find_intervals(study)
     assert (level.n, level.basis) == (2, "repeats")
+
+
+def test_an_interval_from_nothing_on_says_that_too_little_was_measured():
+    study = study_of("requests")
+    study.levels[1] |= {
+        "tokens_per_s_mean_low": 0.0,
+        "tokens_per_s_mean_high": 491.0,
+        "ttft_mean_low_s": None,
+    }
+    (level,) = find_intervals(study)
+    assert write_interval(level.tokens_per_s, str) == "–"
+    assert level.describe() == (
+        "4 at once: 4 requests of this burst are too few to tell"
+    )

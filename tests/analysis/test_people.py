@@ -22,12 +22,12 @@ def people(results):
 def test_the_answer_counts_people(people):
     _, said = read(people, PEOPLE)
     assert said.startswith(
-        "Up to 2 people who think 30 s are served within 10 s to the first token and at "
-        "10 tokens/s or more"
+        "Up to 2 people who think 30 s get 10 tokens/s and the first token within 10 s; with 8,"
     )
     assert "1 person who thinks 30 s asks" in said
     assert "0.5 are in flight on average, 2 at most" in said
-    assert "2 of 2 were served within" in said
+    assert "With 2 people who think 30 s (" in said
+    assert "2 of 2 got 10 tokens/s and the first token within 10 s" in said
     assert "at once" not in said
 
 
@@ -38,7 +38,7 @@ def test_not_even_one_person(people):
         "DELETE FROM chunk",
         "UPDATE request SET last_text_ns = first_text_ns + 100 * 1000000000",
     )
-    assert "Not even 1 person who thinks 30 s is served" in said
+    assert "Not even 1 person who thinks 30 s gets" in said
 
 
 def test_a_level_that_breaks_the_law_is_marked(people):
@@ -60,3 +60,17 @@ def test_a_level_that_breaks_the_law_is_marked(people):
         "(response time + think time) (1.10 to 1.50)"
     )
     assert not [c for c in find_caveats(study) if "at once" in c.seen]
+
+
+def test_who_left_is_counted(people):
+    study, said = read(
+        people,
+        PEOPLE,
+        "UPDATE level SET patience_s = 0.1",
+        "UPDATE request SET status = 'cancelled', abandoned = 1 WHERE id = 1",
+    )
+    assert "1 of 1 left without a first token after 100 ms" in said
+    assert "0 of 1 got 10 tokens/s" in said
+    (found,) = [c for c in find_caveats(study) if "abandoned" in c.seen]
+    assert found.seen.startswith("1 of the requests at 1 person ended")
+    assert found.remedy == "Take fewer people, or raise --patience"

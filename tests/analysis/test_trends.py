@@ -19,26 +19,28 @@ from tests.support.studies import THROUGHPUT, made_of
     [
         (
             THROUGHPUT["7b"],
-            "best at 38 at once (124 tokens/s), first within 10 % of that at 16, then 82 to 100 "
+            "best with 38 at once (124 tokens/s); 16 come within 10 % of that, "
+            "and more get 82 to 100 "
             "% of it.",
         ),
         (
             THROUGHPUT["1.5b"],
-            "best at 32 at once (299 tokens/s), first within 10 % of that at 16, then 83 to 100 "
+            "best with 32 at once (299 tokens/s); 16 come within 10 % of that, "
+            "and more get 83 to 100 "
             "% of it.",
         ),
         (
             {1: 40.0, 4: 80.0, 8: 95.0, 16: 100.0, 32: 93.0},
-            "best at 16 at once (100 tokens/s) and within 10 % of that from 8 on.",
+            "best with 16 at once (100 tokens/s) and within 10 % of that from 8 on.",
         ),
-        ({1: 40.0, 4: 100.0, 8: 50.0}, "best at 4 at once (100 tokens/s)."),
+        (
+            {1: 40.0, 4: 100.0, 8: 50.0},
+            "best with 4 at once (100 tokens/s).",
+        ),
     ],
 )
 def test_near_the_best_is_said_only_of_levels_that_stay_there(rates, said):
-    assert (
-        describe_best(made_of(rates))
-        == f"Throughput at full load is {said}"
-    )
+    assert describe_best(made_of(rates)) == f"Throughput is {said}"
 
 
 def test_a_best_level_with_failures_is_named_with_them():
@@ -49,20 +51,20 @@ def test_a_best_level_with_failures_is_named_with_them():
     )
     assert (
         said
-        == "Throughput at full load is best at 48 at once (308 tokens/s, 9 of 48 failed) "
+        == "Throughput is best with 48 at once (308 tokens/s, 9 of 48 failed) "
         "and within 10 % of that from 19 on. "
-        "Among the levels without failures it is best at 19 (305 tokens/s)."
+        "Of the levels without failures it is best with 19 (305 tokens/s)."
     )
 
 
 def test_the_throughput_is_told_up_to_where_it_turns():
     assert describe_throughput(made_of(THROUGHPUT["7b"])) == (
-        "Total throughput at full load goes from 50.9 tokens/s at 1 at once to 115 at 16; "
-        "from there to 256 it is 103 to 124."
+        "At full load all requests together get 50.9 tokens/s with 1 at once and 115 with 16; "
+        "from there to 256 at once it is 103 to 124."
     )
     assert (
         describe_throughput(made_of({1: 40.0, 2: 80.0}))
-        == "Total throughput at full load goes from 40 tokens/s at 1 at once to 80 at 2."
+        == "At full load all requests together get 40 tokens/s with 1 at once and 80 with 2."
     )
 
 
@@ -79,21 +81,26 @@ def test_no_level_is_the_best_where_replies_are_unlike():
     [
         (
             {1: 1.88, 19: 0.724, 32: 84.1, 256: 1534.8},
-            "goes from 1.88 s at 1 to 724 ms at 19, jumps to 1:24 at 32, reaches 25:35 at 256.",
+            "is 1.88 s with 1 at once, 724 ms with 19, jumps to 1:24 with 32 and rises to 25:35 "
+            "with 256.",
         ),
         (
             {1: 0.31, 19: 0.329, 32: 2.75},
-            "goes from 310 ms at 1 to 329 ms at 19, jumps to 2.75 s at 32.",
+            "is 310 ms with 1 at once, 329 ms with 19 and jumps to 2.75 s with 32.",
         ),
         (
             {1: 0.2, 2: 4.0, 4: 8.0},
-            "jumps from 200 ms at 1 to 4 s at 2, reaches 8 s at 4.",
+            "is 200 ms with 1 at once, jumps to 4 s with 2 and rises to 8 s with 4.",
+        ),
+        (
+            {1: 0.2, 2: 4.0, 4: 3.0},
+            "is 200 ms with 1 at once, jumps to 4 s with 2 and falls to 3 s with 4.",
         ),
         (
             {1: 0.01, 2: 0.09, 4: 0.1},
-            "goes from 10 ms at 1 to 100 ms at 4.",
+            "is 10 ms with 1 at once and 100 ms with 4.",
         ),  # nine times more, and nobody notices
-        ({1: 1.0, 2: 2.0, 4: 4.0}, "goes from 1 s at 1 to 4 s at 4."),
+        ({1: 1.0, 2: 2.0, 4: 4.0}, "is 1 s with 1 at once and 4 s with 4."),
     ],
 )
 def test_where_the_wait_jumps(waits, said):
@@ -134,8 +141,8 @@ def repeated(rates):
 def test_the_spread_of_repeats_is_told_with_a_mean():
     """20, 2 and 20 are not 14."""
     said = describe_throughput(repeated((20.0, 2.0, 20.0)))
-    assert "to 14 (2 to 20, 3 repeats) at 4." in said
-    assert "from 50 (3 repeats) tokens/s at 1" in said
+    assert "and 14 (2 to 20, 3 repeats) with 4." in said
+    assert "get 50 (3 repeats) tokens/s with 1" in said
 
 
 def test_the_order_of_the_levels_is_told():
@@ -146,3 +153,10 @@ def test_the_order_of_the_levels_is_told():
         "Each level was sent 3 times, in an order drawn at random."
     )
     assert describe_order(made_of({4: 80.0})) == ""
+
+
+def test_how_often_levels_were_sent_is_not_the_most_of_an_interrupted_run():
+    study = repeated((80.0, 80.0, 80.0))
+    assert "sent 3 times" in describe_order(study)
+    study.levels.pop()
+    assert "sent 2 to 3 times" in describe_order(study)

@@ -6,7 +6,10 @@ import re
 
 import pytest
 
+from ollama_bench import __version__
 from ollama_bench.inputs import command_line, options
+from ollama_bench.monitor import options as monitor_options
+from ollama_bench.report import options as report_options
 
 parse = command_line.parse
 
@@ -243,7 +246,9 @@ def test_help_fits_a_screen_and_names_every_option(capsys):
         option.flag for option in options.ALL if not option.is_hidden
     } - {"LEVELS"}
     named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", said))
-    assert named == shown | {"-h", "--help"} and "LEVELS" in said
+    assert (
+        named == shown | {"-h", "--help", "--version"} and "LEVELS" in said
+    )
 
 
 def test_which_kind_of_load_is_meant():
@@ -323,3 +328,18 @@ def test_every_option_says_whether_it_is_measured():
     assert measured.isdisjoint(kept) and measured | kept == set(
         options.BY_NAME
     )
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        command_line.parse,
+        report_options.parse_args,
+        monitor_options.parse_args,
+    ],
+)
+def test_every_program_tells_the_tools_version(read, capsys):
+    with pytest.raises(SystemExit) as left:
+        read(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"ollama-bench {__version__}\n"

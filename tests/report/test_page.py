@@ -95,9 +95,10 @@ def test_it_holds_verdict_table_definitions_and_how_to_repeat(page):
 
 def test_verdicts_of_all_models_stand_before_the_first_chart(page):
     text = own_part(page)
-    assert text.count("One request alone gets") == 2 and text.rindex(
-        "One request alone gets"
-    ) < text.index("<figure>")
+    answer = '<p class="answer">'
+    assert text.count(answer) == 2
+    assert text.rindex(answer) < text.index("<figure>")
+    assert text.rindex('<dl class="key">') < text.index("<table>")
 
 
 def test_what_the_marks_mean_stands_beside_the_chart(page):

@@ -49,11 +49,15 @@ class Screen:
 
     def __init__(self):
         self.said, self.tables, self.levels = [], [], []
-        self.say = self.warn = self.sentence = self.said.append
+        self.width = 80
+        self.warn = self.sentence = self.said.append
         self.table, self.level_finished = (
             self.tables.append,
             self.levels.append,
         )
+
+    def say(self, text, style=None):
+        self.said.append(text)
 
 
 class Server:
@@ -136,7 +140,7 @@ def test_waits_for_a_place_are_told_of_an_open_loop_only(path):
         path, "UPDATE level SET load = 'open', rate_per_s = 1 WHERE id = 1"
     )
     (line,) = show_level(path, 1)[1].said
-    assert "3 requests came due while all 1 places were taken" in line
+    assert "3 requests found the only place taken when due" in line
 
 
 def test_a_level_that_somebody_deleted_is_one_line(path):
@@ -153,11 +157,42 @@ def test_the_end_has_table_answer_and_what_to_type(path):
     )
     assert (
         len(screen.tables[0]) == 3
-        and "One request alone gets" in screen.said[2]
-        and "prompts of 30 tokens, replies of 60 tokens" in screen.said[0]
+        and "tiny:7b" in screen.said[1]
+        and "Up to 2 at once get" in screen.said[3]
     )
+    said = "\n".join(screen.said)
+    assert said.count("Up to 2 at once get") == 1
+    assert said.index("Up to 2 at once") < said.index("AT ONCE  TOKENS/S")
+    assert said.index("AT ONCE") < said.index("prompts of 30 tokens")
     assert (
         "run 1 is in " in screen.said[-1] and "--run 1 " in screen.said[-1]
+    )
+
+
+def test_what_the_judgment_says_is_not_said_twice(path):
+    screen = Screen()
+    run_outcome.show(
+        settings(path, fail_if=("ttft>9",)),
+        Record(path),
+        "finished",
+        screen,
+        [Server()],
+    )
+    assert screen.tables == [] and "at once get" not in "".join(screen.said)
+
+
+def test_a_run_in_which_nothing_finished_offers_no_answer(path):
+    change(
+        path,
+        "UPDATE request SET status = 'cancelled'",
+        "UPDATE level SET status = 'interrupted'",
+    )
+    screen = Screen()
+    run_outcome.show(
+        settings(path), Record(path), "interrupted", screen, [Server()]
+    )
+    assert (
+        "datasette" in screen.said[-1] and "analyze" not in screen.said[-1]
     )
 
 

@@ -2,18 +2,24 @@
 
 import asyncio
 import gc
+import json
 import sqlite3
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from ollama_bench.analysis.wording import digits
 from tests.support import made_up_results
 from tools import describe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it imports is its own affair
     from datasette.app import Datasette
+    from datasette.plugins import pm
+
+    from ollama_bench.browsing import datasette_plugin
 
     gc.collect()  # it leaves a connection open when it is imported
 
@@ -44,6 +50,7 @@ def pages(tmp_path_factory):
     ]
 
     async def get():
+        pm.register(datasette_plugin)
         server = Datasette(
             [str(folder / "results.db")],
             metadata=yaml.safe_load(
@@ -55,6 +62,7 @@ def pages(tmp_path_factory):
         for path in paths:
             answer = await server.client.get(path)
             found[path] = answer.status_code, answer.text
+        pm.unregister(datasette_plugin)
         for database in server.databases.values():
             database.close()
         return found
@@ -95,3 +103,51 @@ def test_rows_are_there(pages):
         '"error_ratio": 0.0625' in pages["/results/level_summary.json"][1]
         or "0.0625" in pages["/results/level_summary.json"][1]
     )
+
+
+def test_figures_are_rounded_with_their_unit_and_whole_in_the_json(pages):
+    page = pages["/results/level_summary"][1]
+    (row, *_) = json.loads(pages["/results/level_summary.json"][1])["rows"]
+    # the JSON has rows as lists or by column
+    values = row.values() if isinstance(row, dict) else row
+    wait_s = 0.2
+    assert f'<span title="{wait_s}">0.2 s</span>' in page
+    assert wait_s in values
+    speeds = [
+        value
+        for value in values
+        if isinstance(value, float) and len(repr(value)) > 8
+    ]
+    assert speeds
+    assert all(
+        f'<span title="{speed}">{digits(speed)}' in page for speed in speeds
+    )
+
+
+@pytest.mark.parametrize(
+    "column, value",
+    [
+        ("started_unix", 1_760_000_000.25),
+        ("ended_ns", 310_284_123),
+        ("id", 7),
+        ("model", "0.310284123"),
+        ("ttft_s", None),
+    ],
+)
+def test_moments_numbers_and_text_are_left_alone(tmp_path, column, value):
+    made_up_results.write(tmp_path / "results.db", levels=(1,))
+    path = str(tmp_path / "results.db")
+    server = SimpleNamespace(databases={"a": SimpleNamespace(path=path)})
+    draw = datasette_plugin.render_cell
+    assert draw(value, column, "a", server) is None
+    assert str(draw(0.310284123, "ttft_s", "a", server)) == (
+        '<span title="0.310284123">0.31 s</span>'
+    )
+
+
+def test_the_figures_of_other_files_are_left_alone(tmp_path):
+    path = tmp_path / "other.db"
+    path.write_bytes(b"no results")
+    server = SimpleNamespace(databases={"a": SimpleNamespace(path=path)})
+    draw = datasette_plugin.render_cell
+    assert draw(0.310284123, "ttft_s", "a", server) is None

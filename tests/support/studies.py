@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ollama_bench.analysis import selection
-from ollama_bench.analysis.answers import answer
+from ollama_bench.analysis.answers import find_answer
 from ollama_bench.analysis.service import measure_service
 from ollama_bench.storage.connection import connect
 
@@ -54,7 +54,7 @@ def read(path, *changes):
     study = selection.choose(database, [], [])[0]
     services = measure_service(database, study, SLO)
     database.close()
-    return study, " ".join(answer(study, SLO, services))
+    return study, " ".join(find_answer(study, SLO, services).lines)
 
 
 def made_of(rates=None, waits=None, **columns):

@@ -16,7 +16,7 @@ MOST_LINES_OF_A_DOOR = 300
 MOST_CHARACTERS = 36  # in a line of code, on average
 MOST_COLUMNS = 100
 ROOMS = {  # room -> the rooms that it may import
-    "browsing": set(),
+    "browsing": {"analysis"},  # how figures are written
     "platforms": set(),
     "protocols": set(),
     "simulator": set(),  # a witness: it asks nobody

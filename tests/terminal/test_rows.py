@@ -9,6 +9,7 @@ from ollama_bench.terminal.rows import (
     format_heading,
     format_host,
     format_level,
+    name_level,
 )
 from tests.terminal.made_up import ROW
 
@@ -16,7 +17,7 @@ from tests.terminal.made_up import ROW
 def test_a_levels_line_is_the_tables():
     assert (
         format_level(ROW)
-        == "    19     19/19  328 ms 330 ms   9.5 155.7  2.66   19    0:07  21.2 1396  0.136"
+        == "         19     19/19   328 ms   330 ms      9.5    155.7     19    0.136"
     )
 
 
@@ -67,8 +68,27 @@ def test_a_levels_line_has_80_columns_at_most(changes):
         len(line)
         <= WIDTH
         >= max(map(len, format_heading(LEVEL_COLUMNS, WIDTH).splitlines()))
-        and len(line.split()) >= 11
+        and len(line.split()) >= 8
     )
+
+
+def test_the_table_has_eight_columns_and_all_of_them_at_80():
+    assert len(LEVEL_COLUMNS) == 8
+    assert sum(column.cells for column in LEVEL_COLUMNS) <= WIDTH
+
+
+@pytest.mark.parametrize(
+    "changes, name",
+    [
+        ({}, "4"),
+        ({"repeat": 2}, "4 #2"),
+        ({"repeat": 2, "cache": "warm"}, "4 #2 warm"),
+        ({"is_control": 1}, "4 control"),
+    ],
+)
+def test_what_sets_a_level_apart_is_a_word(changes, name):
+    row = {"concurrency": 4, "repeat": 1, "cache": "cold"}
+    assert name_level(row | changes) == name
 
 
 def test_a_host_whose_speed_is_not_known_has_none():
@@ -87,7 +107,7 @@ def test_a_host_whose_speed_is_not_known_has_none():
     assert format_host(row).endswith("TTFT -, - tokens/s each, 0.0 all")
     assert format_host(row).startswith("  m, 2 at once, h: 0/2 requests")
     assert format_host(row | {"repeat": 3, "cache": "warm"}).startswith(
-        "  m, 2/3w at once, h: "
+        "  m, 2 #3 warm at once, h: "
     )  # else repeats look like one line twice
 
 

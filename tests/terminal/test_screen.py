@@ -53,7 +53,8 @@ def test_a_narrow_window_drops_columns_and_cuts_none(width):
         and max(map(len, lines)) <= width
         and lines[2].split()[:2] == ["19", "19/19"]
     )
-    assert ("J/TOK" in lines[1]) == (width >= 50) and len(
+    # at 60 columns the answer and its price; level and success stay
+    assert ("J/TOK" in lines[1]) == (width >= 60) and len(
         lines[1].split()
     ) >= 2
     rows = made._picture(level([exchange(1, 1, (2, 3, 4))]), {}).split("\n")
@@ -68,7 +69,7 @@ def test_a_pipe_has_all_columns_however_narrow_the_terminal(
     monkeypatch, capsys
 ):
     monkeypatch.setenv("COLUMNS", "40")
-    Console(plain=True).level_finished(ROW)
+    Console(plain=True).table([ROW | {"model": "m"}])
     assert format_heading(LEVEL_COLUMNS, WIDTH) in capsys.readouterr().out
 
 
@@ -116,16 +117,55 @@ def test_watts_of_the_gpu_alone_are_marked_and_the_mark_is_told_once(
         "gpu_joules_per_output_token": 0.118,
         "model": "m",
     }
-    assert format_level(alone).split()[-3:] == ["18.4g", "1396", "0.118g"]
+    assert format_level(alone).split()[-1] == "0.118g"
     assert format_level(
         alone | {"gpu_joules_per_output_token": 12.34}
     ).endswith(" 12.3g")
     assert format_level(
         ROW | {"gpu_power_w": 18.4, "gpu_joules_per_output_token": 0.118}
     ) == format_level(ROW)  # the sum is known
+    live = create_screen()
+    for row in (ROW, alone, alone):
+        live.level_finished(row)
+    assert live._rich.file.getvalue().count("GPU only") == 1
     with Console(plain=True) as shown:
-        for row in (ROW, alone, alone):
-            shown.level_finished(row)
-        assert capsys.readouterr().out.count("GPU only") == 1
         shown.table([alone, alone])
     assert capsys.readouterr().out.endswith(f"{GPU_NOTE}\n")
+
+
+def test_piped_levels_are_lines_and_then_one_table_in_order(capsys):
+    rows = [
+        ROW | {"model": "m", "concurrency": n, "repeat": repeat}
+        for n, repeat in ((4, 2), (19, 1), (4, 1))
+    ]
+    shown = Console(plain=True)
+    for row in rows:
+        shown.level_finished(row)
+    told = capsys.readouterr().out
+    assert "LEVEL" not in told
+    assert told.splitlines()[0] == (
+        "  4 #2: 19/19 ok, wait 328 ms, 9.5 tokens/s each, 155.7 together"
+    )
+    shown.table(rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("LEVEL" in line for line in lines) == 1
+    assert [line[:11].strip() for line in lines[-3:]] == ["4", "4 #2", "19"]
+
+
+def test_a_table_that_stands_on_the_screen_is_not_shown_again():
+    rows = [ROW | {"model": "m", "concurrency": n} for n in (1, 2)]
+    shown = create_screen()
+    for row in (*rows, rows[0] | {"is_control": 1}):
+        shown.level_finished(row)
+    shown.table(rows)
+    text = shown._rich.file.getvalue()
+    assert text.count("LEVEL") == 1 and "1 control" in text
+
+
+def test_levels_that_came_in_another_order_are_shown_in_theirs():
+    rows = [ROW | {"model": "m", "concurrency": n} for n in (2, 1)]
+    shown = create_screen()
+    for row in rows:
+        shown.level_finished(row)
+    shown.table(rows)
+    assert shown._rich.file.getvalue().count("LEVEL") == 2

@@ -1,0 +1,77 @@
+"""The answer at the top, and the curve of the levels, as lines of a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import NamedTuple
+
+from ollama_bench.analysis.answers import Answer
+from ollama_bench.analysis.key_figures import is_open
+from ollama_bench.analysis.study import Study
+from ollama_bench.terminal import curve
+from ollama_bench.terminal.output import clean, shorten
+
+SIMULATED = "SIMULATED: not a measurement of a real machine"
+INDENT = "  "
+
+
+class Line(NamedTuple):
+    """A line of the answer."""
+
+    text: str
+    is_bold: bool
+
+
+def format_name(study: Study, width: int) -> list[str]:
+    """Return the model, and beside or below it that it is simulated."""
+    name = shorten(study.model)
+    if not study.simulated:
+        return [name]
+    line = f"{name}   {SIMULATED}"
+    return [line] if len(line) < width else [name, SIMULATED[: width - 1]]
+
+
+def format_answer(answer: Answer, width: int) -> list[Line]:
+    """Return the answer: how many at once, then the figures of that level."""
+    lines = [
+        Line(text, True)
+        for sentence in answer.first
+        for text in wrap(sentence, width, INDENT)
+    ]
+    if answer.figures:
+        lines.append(Line("", False))
+        of = wrap(f"{answer.of}:", width, INDENT)
+        lines += [Line(text, False) for text in of]
+    for name, value in answer.figures:
+        texts = wrap(f"{name:<7}{value}", width, INDENT * 2, " " * 11)
+        lines += [Line(text, True) for text in texts]
+    return [*lines, Line("", False)] if lines else []
+
+
+def format_curve(study: Study, width: int) -> list[str]:
+    """Return throughput and wait over the levels; nothing for an open loop."""
+    if is_open(study):
+        return []
+    mark = ", simulated" if study.simulated else ""
+    rates, waits_s = (
+        study.mean(name) for name in ("output_tokens_per_s", "ttft_mean_s")
+    )
+    points = [
+        curve.Point(n, rates.get(n), waits_s.get(n))
+        for n in study.by_concurrency()
+    ]
+    return curve.draw(points, width, mark)
+
+
+def wrap(
+    text: str, width: int, indent: str, hanging: str | None = None
+) -> list[str]:
+    """Break between words; lines after the first stand below the first one's text."""
+    return textwrap.wrap(
+        clean(text),
+        width - 1,
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
