@@ -72,5 +72,5 @@ def test_who_left_is_counted(people):
     assert "1 of 1 left without a first token after 100 ms" in said
     assert "0 of 1 got 10 tokens/s" in said
     (found,) = [c for c in find_caveats(study) if "abandoned" in c.seen]
-    assert found.seen.startswith("1 of the requests at 1 person ended")
+    assert found.seen == "1 request at 1 person failed (abandoned)"
     assert found.remedy == "Take fewer people, or raise --patience"
