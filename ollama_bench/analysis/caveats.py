@@ -6,6 +6,7 @@ for caveat in find_caveats(study): caveat.seen, caveat.meaning, caveat.remedy
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ollama_bench.analysis.bottlenecks import (
     is_cpu_busy,
@@ -15,7 +16,7 @@ from ollama_bench.analysis.bottlenecks import (
 )
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
-from ollama_bench.analysis.people import broken_law, is_people, of_people
+from ollama_bench.analysis.people import broken_law, in_words_of
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
     is_on_this_machine,
@@ -52,8 +53,11 @@ BUSY_STATUSES = (408, 429)
 
 def find_caveats(study: Study) -> list[Caveat]:
     """Return what to know before trusting the figures, gravest first."""
-    found = [caveat for check in CHECKS for caveat in check(study)]
-    return of_people(found) if is_people(study) else found
+    return [
+        replace(caveat, seen=in_words_of(study, caveat.seen))
+        for check in CHECKS
+        for caveat in check(study)
+    ]
 
 
 def failures(study: Study) -> list[Caveat]:

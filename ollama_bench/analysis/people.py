@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.service import Service
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import digits, name_crowd, seconds
+
+# how texts say what concurrency counts; streams still run at once
+AT_ONCE = re.compile(r"(?<!ran )(?:requests )?\bat once\b")
 
 
 def is_people(study: Study) -> bool:
@@ -44,18 +49,13 @@ def describe_people(level: Row, service: Service, wish: str) -> str:
     return f"{'; '.join(parts)}."
 
 
-def of_people(caveats: list[Caveat]) -> list[Caveat]:
-    """Return the caveats of levels of people, in whose words levels are not at once."""
-    return [
-        Caveat(
-            caveat.seen.replace("at 1 at once", "at 1 person").replace(
-                " at once", " people"
-            ),
-            caveat.meaning,
-            caveat.remedy,
-        )
-        for caveat in caveats
-    ]
+def in_words_of(study: Study, text: str) -> str:
+    """Return a text of a study, in which people are not called at once."""
+    if not is_people(study):
+        return text
+    return AT_ONCE.sub(
+        "people", text.replace("at 1 at once", "at 1 person")
+    )
 
 
 def broken_law(study: Study) -> list[Caveat]:

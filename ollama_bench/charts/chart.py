@@ -7,6 +7,7 @@ The same spec is drawn twice: as a PNG, and live on the page.
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 import altair as alt
 from sqlite_utils import Database
 
+from ollama_bench.analysis.people import in_words_of, is_people
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
@@ -74,7 +76,7 @@ class Chart:
             return None
         has_failures = any(level["errors"] for level in study.levels)
         notes = list(self._notes(study, rows))
-        return finish(
+        spec = finish(
             painted,
             self.title,
             study.model,
@@ -82,6 +84,9 @@ class Chart:
             has_failures,
             notes,
         )
+        if is_people(study):
+            spec = json.loads(in_words_of(study, json.dumps(spec)))
+        return spec
 
     def _notes(self, study: Study, rows: list[Row]) -> Iterable[str]:
         note = (

@@ -9,6 +9,7 @@ import textwrap
 from sqlite_utils import Database
 
 from ollama_bench.analysis.intervals import find_intervals
+from ollama_bench.analysis.people import in_words_of
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.answer_text import (
@@ -64,7 +65,7 @@ def print_intervals(study: Study) -> None:
     if found:
         print("\n95 % intervals of the means")
     for level in found:
-        print_wrapped(f"  {level.describe()}")
+        print_wrapped(f"  {in_words_of(study, level.describe())}")
 
 
 def print_heading(study: Study) -> None:

@@ -1,8 +1,14 @@
 """People in words: the answer, and the law that they keep or break."""
 
+import json
+
 import pytest
 
+from ollama_bench.analysis import selection
 from ollama_bench.analysis.caveats import find_caveats
+from ollama_bench.analysis.people import in_words_of
+from ollama_bench.charts.catalog import CHARTS
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.studies import read
 
@@ -74,3 +80,23 @@ def test_who_left_is_counted(people):
     (found,) = [c for c in find_caveats(study) if "abandoned" in c.seen]
     assert found.seen == "1 request at 1 person failed (abandoned)"
     assert found.remedy == "Take fewer people, or raise --patience"
+
+
+def test_what_runs_at_once_still_does(people):
+    study, _ = read(people, PEOPLE)
+    said = "requests at once; ran at once; at 1 at once, at 2 at once"
+    assert in_words_of(study, said) == (
+        "people; ran at once; at 1 person, at 2 people"
+    )
+    bursts, _ = read(people, "UPDATE level SET think_time_s = NULL")
+    assert in_words_of(bursts, said) == said
+
+
+def test_a_chart_counts_people(people):
+    database = connect(people)
+    database.execute(PEOPLE)
+    study = selection.choose(database, [], [])[0]
+    chart = next(c for c in CHARTS if c.name == "average_throughput")
+    text = json.dumps(chart.draw(database, study))
+    database.close()
+    assert '"title": "people"' in text and "at once" not in text
