@@ -90,8 +90,11 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   concurrency INTEGER NOT NULL CHECK (concurrency > 0),  -- requests in flight at once
   repeat INTEGER NOT NULL DEFAULT 1, -- 1: the first time that this level was measured, 2: the second ...
   cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own; warm: prompts come again, the prompt cache hits
-  load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- burst: all at once; closed: a finished one is replaced at once; open: they come at a rate
+  load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- burst: all at once; closed: a finished one is replaced at once, after think_time_s where that is known (people, by which the views call such a load); open: they come at a rate
   rate_per_s REAL,                   -- open load: requests per second that were meant to arrive, mean
+  think_time_s REAL,                 -- people: seconds that each was meant to think between a reply's end and the next question, mean; NULL: nobody thinks
+  think_law TEXT CHECK (think_law IN ('lognormal', 'exponential', 'fixed')),  -- people: the law that their think times are drawn from
+  patience_s REAL,                   -- people: seconds after which who had no first token left; NULL: nobody leaves
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
   never_sent INTEGER,                -- open load: requests that were due before its end and never sent: their ending is not_sent
@@ -99,7 +102,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted')),  -- how far the level came
   started_ns INTEGER,                -- the first request left the client
   ended_ns INTEGER,                  -- the last stream ended
-  steady_start_ns INTEGER,           -- start of the steady part; closed load: every worker has sent once; open load: the first reply has ended; NULL for a burst
+  steady_start_ns INTEGER,           -- start of the steady part; the requests in flight and those being answered have lost their trend (MSER-5); NULL for a burst. What was asked in it is judged
   steady_end_ns INTEGER,             -- end of the steady part: the last request was sent; NULL for a burst
   on_battery INTEGER CHECK (on_battery IN (0, 1)),  -- 1: this machine ran on its battery at some time of the level
   low_power_mode INTEGER CHECK (low_power_mode IN (0, 1)),  -- 1: this machine was set to save power at some time of the level
@@ -129,7 +132,11 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   slept_s REAL,                      -- the machine slept for so long during the level: do not trust it, seconds; 0 it did not, NULL not known
   client_held_s REAL,                -- nothing was sent for so long since too many replies waited to be digested, seconds
   client_digest_lag_max_s REAL,      -- longest from a reply's last byte until its text was read out of it, while others streamed, seconds; NULL for a burst
-  in_flight_mean REAL,               -- closed load: requests in flight in the steady part, mean, by when each was sent and ended
+  in_flight_mean REAL,               -- closed load and people: requests in flight in the steady part, mean, by when each was sent and ended
+  in_flight_peak INTEGER,            -- people: requests in flight, the most
+  people_law REAL,             -- people / (requests per second * (response time + think time)) of the requests that ended in the steady part: 1 where everybody is accounted for (interactive response-time law)
+  people_law_low REAL,               -- 95 % interval of people_law, lower end
+  people_law_high REAL,              -- 95 % interval of people_law, upper end; a level whose interval leaves out 1 is marked
   client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
   client_limited_why TEXT            -- which limit of bench.py was passed, with the figure
 ) STRICT;
@@ -149,7 +156,10 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   http_status INTEGER,               -- status code of the answer
   error TEXT,                        -- what went wrong, in the server's words where it said any
   done_reason TEXT,                  -- why the server stopped: stop, length ...
-  due_ns INTEGER,                    -- when the request should have been sent; latency counts from here; open load only
+  abandoned INTEGER CHECK (abandoned IN (0, 1)),  -- 1: the person who asked left, since no first token had come within the level's patience_s
+  person INTEGER,                    -- who asked, from 1 on; people only
+  think_s REAL,                      -- how long that person had thought, seconds; of a first question as if the thinking had begun before the level
+  due_ns INTEGER,                    -- when the request should have been sent; latency counts from here; open load and people only
   sent_ns INTEGER,                   -- t0: just before the request was written to the socket
   first_byte_ns INTEGER,             -- first byte of the answer, headers included
   first_text_ns INTEGER,             -- first chunk with text, reasoning or answer
@@ -184,7 +194,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
     - coalesce(server_load_ns, 0) - coalesce(server_prefill_ns, 0) - coalesce(server_decode_ns, 0)) END),  -- what the server's total leaves beside load, prefill and decode: waiting for a slot
   draft_acceptance_ratio REAL AS (draft_accepted_tokens * 1.0 / nullif(draft_tokens, 0)),  -- share of the draft's tokens that the model kept, 0 to 1
   tokens_per_chunk REAL AS (CASE WHEN output_tokens_source = 'server' THEN output_tokens * 1.0 / nullif(chunks, 0) END),  -- tokens that share a chunk, mean; NULL where the server counts no tokens
-  ending TEXT AS (CASE WHEN status = 'cancelled' AND sent_ns IS NULL AND due_ns IS NOT NULL THEN 'not_sent' ELSE status END),  -- how the request ended: completed, truncated, empty, http_error, stream_error, refused, reset, stalled, cancelled, client_error or not_sent (status cancelled: due in an open load and never sent); in_flight: not yet, or the run died
+  ending TEXT AS (CASE WHEN status = 'cancelled' AND sent_ns IS NULL AND due_ns IS NOT NULL THEN 'not_sent' WHEN status = 'cancelled' AND abandoned THEN 'abandoned' ELSE status END),  -- how the request ended: completed, truncated, empty, http_error, stream_error, refused, reset, stalled, cancelled, client_error, not_sent (status cancelled: due in an open load and never sent) or abandoned (status cancelled: the person left); in_flight: not yet, or the run died
   stream_tokens_per_s REAL AS (CASE WHEN output_tokens > 1 AND last_text_ns > first_text_ns
     THEN (output_tokens - coalesce(tokens_per_chunk, 1)) * 1e9 / (last_text_ns - first_text_ns) END),  -- tokens per second of the request: those after the first chunk / active_s; the first chunk is taken to hold tokens_per_chunk
   stream_tpot_s REAL AS (1 / stream_tokens_per_s),  -- time per output token: 1 / stream_tokens_per_s, seconds
@@ -298,15 +308,23 @@ SELECT run.id AS run_id,
   run.command, run.tool_version
 FROM run LEFT JOIN machine ON machine.id = run.machine_id;
 
+DROP VIEW IF EXISTS judged_request;
+CREATE VIEW judged_request AS  -- the requests that are judged: all of a burst; of a load that goes on, those asked in its steady part, or all where it has none
+SELECT level.run_id, level_id, request.id AS request_id
+FROM request JOIN level ON level.id = level_id
+WHERE steady_start_ns IS NULL OR coalesce(due_ns, sent_ns, request.ended_ns) BETWEEN steady_start_ns AND steady_end_ns;
+
 DROP VIEW IF EXISTS level_percentiles;
-CREATE VIEW level_percentiles AS  -- latency of the completed requests of each level, nearest rank
-WITH value (level_id, metric, x) AS (
-  SELECT level_id, 'ttft_s', ttft_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'ttfat_s', ttfat_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'e2e_s', e2e_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'active_s', active_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'tpot_s', stream_tpot_s FROM request WHERE status = 'completed'
-  UNION ALL SELECT level_id, 'tokens_per_s', stream_tokens_per_s FROM request WHERE status = 'completed'
+CREATE VIEW level_percentiles AS  -- latency of the completed requests of each level, nearest rank; of a load that goes on, of those asked in its steady part
+WITH judged AS (
+  SELECT request.* FROM request JOIN judged_request ON judged_request.request_id = request.id WHERE status = 'completed'
+), value (level_id, metric, x) AS (
+  SELECT level_id, 'ttft_s', ttft_s FROM judged
+  UNION ALL SELECT level_id, 'ttfat_s', ttfat_s FROM judged
+  UNION ALL SELECT level_id, 'e2e_s', e2e_s FROM judged
+  UNION ALL SELECT level_id, 'active_s', active_s FROM judged
+  UNION ALL SELECT level_id, 'tpot_s', stream_tpot_s FROM judged
+  UNION ALL SELECT level_id, 'tokens_per_s', stream_tokens_per_s FROM judged
 ), ranked AS (
   SELECT level_id, metric, x,
     row_number() OVER (PARTITION BY level_id, metric ORDER BY x) AS rank,
@@ -424,8 +442,10 @@ WITH total AS (
     sum(status = 'in_flight') AS in_flight,
     sum(status = 'completed') AS completed,
     sum(status NOT IN ('completed', 'in_flight')) AS errors,
+    sum(ending = 'abandoned') AS abandoned,
     sum(output_tokens) AS output_tokens,
     sum(prompt_tokens) AS prompt_tokens,
+    avg(think_s) AS think_mean_s,
     avg(CASE WHEN status = 'completed' THEN prompt_tokens END) AS prompt_tokens_mean,
     avg(CASE WHEN status = 'completed' THEN output_tokens END) AS output_tokens_mean,
     sum(CASE WHEN status = 'completed' THEN prompt_cut END) AS prompts_cut,
@@ -440,10 +460,10 @@ WITH total AS (
   SELECT level_id,
     max(CASE WHEN ended >= 20 AND rank = (95 * ended + 99) / 100 THEN ttft_s END) AS ttft_p95_with_errors_s,
     max(CASE WHEN ended >= 100 AND rank = (99 * ended + 99) / 100 THEN ttft_s END) AS ttft_p99_with_errors_s
-  FROM (SELECT level_id, CASE WHEN status = 'completed' THEN ttft_s END AS ttft_s,
-      count(*) OVER (PARTITION BY level_id) AS ended,
-      row_number() OVER (PARTITION BY level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
-    FROM request WHERE status <> 'in_flight') GROUP BY level_id
+  FROM (SELECT request.level_id, CASE WHEN status = 'completed' THEN ttft_s END AS ttft_s,
+      count(*) OVER (PARTITION BY request.level_id) AS ended,
+      row_number() OVER (PARTITION BY request.level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
+    FROM request JOIN judged_request ON request_id = request.id WHERE status <> 'in_flight') GROUP BY level_id
 ), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one or was cut by the context, NULL this client cut it before that could be told
   SELECT request.level_id, min(CASE ending
       WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 0 END, CASE objective.metric
@@ -460,7 +480,7 @@ WITH total AS (
   FROM (SELECT request.*, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
       THEN coalesce(total.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
     FROM request JOIN total USING (level_id)) AS request
-  JOIN level ON level.id = level_id JOIN objective ON objective.run_id = level.run_id
+  JOIN judged_request ON request_id = request.id JOIN objective ON objective.run_id = judged_request.run_id
   WHERE request.status <> 'in_flight' GROUP BY request.id
 ), good AS (
   SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio, sum(good IS NULL) AS undecided_requests
@@ -503,12 +523,18 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   peak_streaming,
   good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
   undecided_requests,                            -- this client cut them before they had missed an objective; above 5 % of the requests nobody can say that the level was served
-  good_requests * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS goodput_per_s,
+  good_requests * 1e9 / nullif(CASE WHEN steady_end_ns > steady_start_ns THEN steady_end_ns - steady_start_ns
+    ELSE level.ended_ns - level.started_ns END, 0) AS goodput_per_s,
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high, interval_basis, interval_n,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
-  in_flight_mean, level.on_battery, level.low_power_mode,
-  level.cache, level.load, level.rate_per_s, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
+  in_flight_mean, in_flight_peak, level.on_battery, level.low_power_mode,
+  level.think_time_s, level.think_law, level.patience_s,
+  coalesce(abandoned, 0) AS abandoned,           -- requests whose people left before a first token; they are among the errors
+  think_mean_s,                                  -- people: the mean of what they thought, seconds
+  people_law, people_law_low, people_law_high,
+  level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people
+  level.rate_per_s, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   offered_per_s, answered_per_s, overloaded,  -- open load, as in open_load; NULL of others
   (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
@@ -540,8 +566,8 @@ GROUP BY level.id, target.id;
 DROP VIEW IF EXISTS steady_summary;
 CREATE VIEW steady_summary AS  -- loads that go on: only the part in which they neither filled nor drained
 WITH steady AS (
-  SELECT level.id AS level_id, request.id AS request_id, sent_ns >= steady_start_ns AND sent_ns <= steady_end_ns AS is_inside,
-    request.status AS request_status, ttft_s, stream_tokens_per_s,
+  SELECT level.id AS level_id, request.id AS request_id, coalesce(due_ns, sent_ns, request.ended_ns) BETWEEN steady_start_ns AND steady_end_ns AS is_inside,
+    request.status AS request_status, request.ended_ns AS request_ended_ns, ttft_s, stream_tokens_per_s,
     CASE WHEN first_text_ns >= steady_start_ns AND last_text_ns <= steady_end_ns THEN output_tokens
       ELSE output_tokens * 1.0 / chunks * (SELECT count(*) FROM chunk WHERE request_id = request.id
         AND at_ns BETWEEN steady_start_ns AND steady_end_ns) END AS inside_tokens  -- of who streamed over an edge: tokens per chunk
@@ -550,12 +576,14 @@ WITH steady AS (
 )
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   (steady_end_ns - steady_start_ns) / 1e9 AS duration_s,
-  sum(is_inside) AS requests, sum(is_inside AND request_status = 'completed') AS completed,  -- sent in that part
+  sum(is_inside) AS requests, sum(is_inside AND request_status = 'completed') AS completed,  -- asked in that part
   sum(is_inside AND request_status NOT IN ('completed', 'in_flight')) AS errors,
   avg(CASE WHEN is_inside AND request_status = 'completed' THEN ttft_s END) AS ttft_mean_s,
   avg(CASE WHEN is_inside AND request_status = 'completed' THEN stream_tokens_per_s END) AS tokens_per_s_mean,
   CASE WHEN sum(is_inside AND request_status = 'completed') > 0 THEN sum(inside_tokens) END * 1e9
     / (steady_end_ns - steady_start_ns) AS output_tokens_per_s,  -- as in level_summary
+  sum(request_status = 'completed' AND request_ended_ns > steady_start_ns AND request_ended_ns <= steady_end_ns) * 1e9
+    / (steady_end_ns - steady_start_ns) AS requests_per_s,  -- completed in that part / duration_s
   level.cache, level.id AS level_id
 FROM steady JOIN level ON level.id = steady.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id;

@@ -89,6 +89,8 @@ WORDS = {  # columns that views compute, and keys
         "were active, or in the steady part of a load that goes on"
     ),
     "requests_per_s": "completed requests per second",
+    "abandoned": "requests whose people left before a first token; they are among the errors",
+    "think_mean_s": "people: how long they thought before a question, mean",
     "example": "one of the errors, in the server's words",
     "queue_s": "waiting for a slot by the server's clock, mean",
     "load_s": "loading the model by the server's clock, mean",
@@ -233,6 +235,10 @@ WORDS = {  # columns that views compute, and keys
 }
 # Columns with a meaning of their own in one view: words, or the column of a table that has them.
 HERE = {
+    "level_summary.load": (
+        "burst: all at once; closed: a finished one is replaced at once; open: they come at a "
+        "rate; people: each thinks think_time_s between a reply and the next question"
+    ),
     "level_waiting.waiting_s": "how long at least one request waited for its first text, seconds",
     "level_waiting.waiting_for_slot_s": (
         "how long at least one request waited while no prompt was evaluated, by the server's own "

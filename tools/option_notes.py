@@ -109,6 +109,21 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "answered, and overload where 10 % fewer are answered, and more "
         "than chance explains"
     ),
+    "--think-time": (
+        "Each asks, reads the reply to its end, thinks S seconds on "
+        "average, asks again, for `--duration` (without it ten think "
+        "times, at least a minute). Think times are drawn from the seed: "
+        "log-normal, or `30:exponential`, `30:fixed`. At the start all are "
+        "in the middle of thinking, so nobody asks at once. A person's "
+        "next turn of a conversation leaves after the thinking. Latency "
+        "counts from when the person asked; `people_law` holds each level "
+        "against people = requests/s × (response time + think time)"
+    ),
+    "--patience": (
+        "Such a person's connection is closed; the person thinks and asks "
+        "again. The request has ended `abandoned`: never good, counted in "
+        "`level_summary.abandoned`"
+    ),
     "--seed": ("The same seed, the same run"),
     "--warmup": ("With the run's own options"),
     "--deadline": (

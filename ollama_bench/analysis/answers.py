@@ -32,6 +32,7 @@ from ollama_bench.analysis.offered import (
     describe_offered,
     describe_pool_waits,
 )
+from ollama_bench.analysis.people import describe_people, is_people
 from ollama_bench.analysis.service import (
     NO_SERVICE,
     Objectives,
@@ -53,7 +54,9 @@ from ollama_bench.analysis.wording import (
     describe_objectives,
     digits,
     interval,
+    name_crowd,
     percent,
+    say_they_get,
     seconds,
     span,
 )
@@ -111,16 +114,29 @@ def find_answer(
         first,
         describe_level(key, levels),
         list_figures(key, levels),
-        lambda: list_rest(study, key),
+        lambda: list_rest(study, key, objectives, services),
     )
 
 
-def list_rest(study: Study, key: KeyFigures) -> list[str]:
+def list_rest(
+    study: Study,
+    key: KeyFigures,
+    objectives: Objectives,
+    services: Services,
+) -> list[str]:
     """Return what is said beside the first sentence and its figures."""
     rest = list_open(study)
     # the levels whose throughputs are compared
     alike = undisturbed_part(study)
-    if not is_open(study):
+    if is_people(study):
+        wish = describe_objectives(objectives)
+        rest = [
+            describe_people(
+                level, services.get(level["level_id"], NO_SERVICE), wish
+            )
+            for level in study.levels
+        ]
+    elif not is_open(study):
         rest = [
             describe_alone(study, key),
             describe_order(study),
@@ -167,7 +183,9 @@ def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
     if key.level is None:
         return ""
     n, rate = key.level["concurrency"], key.level["rate_per_s"]
-    where = "With 1 request at a time" if n == 1 else f"With {n} at once"
+    where = f"With {name_crowd(n, levels)}"
+    if n == 1 and key.level["load"] != "people":
+        where = "With 1 request at a time"
     if key.level["load"] == "open":
         where = f"At {rate:g} requests/s" if rate else "At no fixed rate"
     return f"{where} ({describe_sample(levels)})"
@@ -327,7 +345,7 @@ def describe_capacity(
             served = n
             continue
         if all(service.may_be_served for service in short):
-            return describe_doubt(n, short[0], served, wish)
+            return describe_doubt(n, levels, short[0], served, wish)
         worst = min(short, key=rank)
         times = ""
         if len(found) > 1:
@@ -336,13 +354,14 @@ def describe_capacity(
             times += "at worst "
         missed = f"{times}{describe_shortfall(worst, objectives)}"
         if served:
-            return f"{name_served(served)} {wish}; with {n}, {missed}."
-        gets = "one at a time gets" if n == 1 else f"{n} at once get"
-        return f"Not even {gets} {wish}: {missed}."
+            return (
+                f"{name_served(served, levels)} {wish}; with {n}, {missed}."
+            )
+        return f"Not even {say_they_get(n, levels)} {wish}: {missed}."
     if not served:
         return ""
-    gets = "One at a time gets" if served == 1 else f"{served} at once get"
-    return f"{gets} {wish}; more were not measured."
+    gets = say_they_get(served, study.levels)
+    return f"{gets[0].upper()}{gets[1:]} {wish}; more were not measured."
 
 
 def rank(service: Service) -> tuple[float, float]:
@@ -351,22 +370,29 @@ def rank(service: Service) -> tuple[float, float]:
     return service.share, math.inf if slowest is None else slowest
 
 
-def name_served(served: int) -> str:
-    if served == 1:
-        return "One at a time gets"
-    return f"Up to {served} at once get"
+def name_served(served: int, levels: Sequence[Row]) -> str:
+    gets = say_they_get(served, levels)
+    return (
+        f"{gets[0].upper()}{gets[1:]}" if served == 1 else f"Up to {gets}"
+    )
 
 
-def describe_doubt(n: int, service: Service, served: int, wish: str) -> str:
+def describe_doubt(
+    n: int,
+    levels: Sequence[Row],
+    service: Service,
+    served: int,
+    wish: str,
+) -> str:
     """Say that nobody can tell whether a level meets the objectives, and what is known below."""
     why = f"cannot be told: {describe_undecided(service)}"
     do = "does" if n == 1 else "do"
     if served:
         return (
-            f"{name_served(served)} {wish}; whether {n} at once {do} {why}."
+            f"{name_served(served, levels)} {wish}; "
+            f"whether {name_crowd(n, levels)} {do} {why}."
         )
-    gets = "one at a time gets" if n == 1 else f"{n} at once get"
-    return f"Whether {gets} {wish} {why}."
+    return f"Whether {say_they_get(n, levels)} {wish} {why}."
 
 
 def describe_undecided(service: Service) -> str:

@@ -64,7 +64,7 @@ def is_short_of_slots(level: Row) -> bool:
     of the slots, and a server that evaluates one prompt after another may have more of them free.
     """
     were_there = min(level["concurrency"], level["completed"])
-    if level["load"] == "open" or not (
+    if level["load"] in ("open", "people") or not (
         0 < (level["peak_streaming"] or 0) < were_there
     ):
         return False

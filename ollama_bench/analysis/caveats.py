@@ -6,6 +6,7 @@ for caveat in find_caveats(study): caveat.seen, caveat.meaning, caveat.remedy
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ollama_bench.analysis.bottlenecks import (
     is_cpu_busy,
@@ -16,6 +17,7 @@ from ollama_bench.analysis.bottlenecks import (
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
 from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
+from ollama_bench.analysis.people import broken_law, in_words_of
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
     is_on_this_machine,
@@ -47,6 +49,7 @@ OTHERS_CPU_RATIO = 0.2
 # against requests that ended so
 HELPS = {
     "not_sent": "Lower --rate, or raise the level",
+    "abandoned": "Take fewer people, or raise --patience",
     "cancelled": "Lower the level, or raise --deadline",
     "stalled": "Lower the level, raise --stall, or look into the server's log",
 }
@@ -58,7 +61,11 @@ BUSY_STATUSES = (408, 429)
 
 def find_caveats(study: Study) -> list[Caveat]:
     """Return what to know before trusting the figures, gravest first."""
-    return [caveat for check in CHECKS for caveat in check(study)]
+    return [
+        replace(caveat, seen=in_words_of(study, caveat.seen))
+        for check in CHECKS
+        for caveat in check(study)
+    ]
 
 
 def failures(study: Study) -> list[Caveat]:
@@ -457,6 +464,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     sleeps,
     other_models,
     client_limits,
+    broken_law,
     other_programs,
     unseen_server,
     spills,

@@ -22,7 +22,12 @@ CONDITIONS = {  # column of a level: what its 0 and its 1 mean
     "on_battery": ("on mains", "on battery"),
     "low_power_mode": ("without low power mode", "in low power mode"),
 }
-LOADS = {"burst": "bursts", "closed": "closed loops", "open": "open loops"}
+LOADS = {
+    "burst": "bursts",
+    "closed": "closed loops",
+    "open": "open loops",
+    "people": "people",
+}
 COUNTED = {
     "server": "tokens",
     "chunks": "chunks",
@@ -328,17 +333,19 @@ def mean_length(levels: Sequence[Row], column: str) -> float | None:
 
 def describe_loads(study: Study) -> str:
     """Return which load the levels are; "" if that is not known of one."""
-    kinds: set[tuple[str | None, float | None]] = set()
+    kinds: set[tuple[str | None, str]] = set()
     for level in study.levels:
-        is_open = level["load"] == "open"
-        kinds.add((level["load"], level["rate_per_s"] if is_open else None))
+        more = ""
+        if level["load"] == "open" and level["rate_per_s"]:
+            more = f" of {level['rate_per_s']:g} requests/s"
+        elif level["load"] == "people":
+            more = f" who think {level['think_time_s']:g} s ({level['think_law']})"
+        kinds.add((level["load"], more))
     words = []
-    for load, rate in sorted(kinds, key=str):
+    for load, more in sorted(kinds, key=str):
         if load is None:
             return ""
-        words.append(
-            LOADS[load] + (f" of {rate:g} requests/s" if rate else "")
-        )
+        words.append(LOADS[load] + more)
     return " and ".join(words)
 
 

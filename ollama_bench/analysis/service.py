@@ -145,7 +145,7 @@ def make_service(row: Row, objectives: Objectives) -> Service:
 def make_query(objectives: Objectives) -> str:
     """Return SQL for the counts of each level; the names are known, the bounds are parameters."""
     columns = [
-        "level_id",
+        "request.level_id",
         "count(*) AS requests",
         f"sum({COMPLETED}) AS completed",
         f"sum({COMPLETED} AND {IS_CUT}) AS cut",
@@ -167,10 +167,11 @@ def make_query(objectives: Objectives) -> str:
     )
     return f"""
 SELECT {", ".join(columns)} FROM ({REQUESTS}) AS request
-JOIN level ON level.id = level_id JOIN chosen USING (run_id, model)
+JOIN level ON level.id = request.level_id JOIN chosen USING (run_id, model)
+JOIN judged_request ON request_id = request.id
 WHERE level.model = :model AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0
   AND request.status <> 'in_flight'
-GROUP BY level_id"""
+GROUP BY request.level_id"""
 
 
 def judged_column(name: str) -> tuple[str, bool]:

@@ -7,6 +7,7 @@ The same spec is drawn twice: as a PNG, and live on the page.
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import altair as alt
 from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
+from ollama_bench.analysis.people import in_words_of, is_people
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
@@ -74,7 +76,7 @@ class Chart:
             painted = self.paint(study, rows) if rows else None
             if not painted:
                 return None
-            return finish(
+            spec = finish(
                 painted,
                 self.title,
                 study.model,
@@ -82,6 +84,9 @@ class Chart:
                 any(level["errors"] for level in study.levels),
                 self._notes(study, rows),
             )
+        if is_people(study):
+            spec = json.loads(in_words_of(study, json.dumps(spec)))
+        return spec
 
     def _notes(self, study: Study, rows: list[Row]) -> Iterable[str]:
         note = (

@@ -113,7 +113,7 @@ def make_level_row(
 
 
 def find_steady_window(level: MeasuredLevel) -> tuple[float, float] | None:
-    """Return the part in which a load neither fills nor drains, as the tally has it."""
+    """Return the part in which a load is full: closed, all ask; open, a reply has ended."""
     sent = sorted(
         request.sent_s
         for request in level.requests

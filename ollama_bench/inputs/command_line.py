@@ -44,6 +44,11 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
         parser.error(
             "other users can read a key on the command line: put it into OPENAI_API_KEY"
         )
+    if "--steady" in argv:
+        parser.error(
+            "--steady is no option any more: of a load that goes on, the steady part is judged and "
+            "shown"
+        )
     try:
         texts = typed(parser, argv)
         refuse_unstorable(texts)

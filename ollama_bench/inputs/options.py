@@ -159,6 +159,18 @@ LOAD = Group(
             values.positive,
         ),
         Option(
+            "--think-time",
+            "S[:LAW]",
+            "LEVELS are people: they read, think S seconds, ask again",
+            values.think_time,
+        ),
+        Option(
+            "--patience",
+            "S",
+            "people who have no first token after S seconds leave",
+            values.positive,
+        ),
+        Option(
             "--budget",
             "S",
             "without LEVELS: so many seconds of load (60)",
@@ -230,12 +242,6 @@ JUDGING = Group(
             "--find-capacity",
             "",
             "the highest level that meets --slo, up to LEVELS (256)",
-        ),
-        Option(
-            "--steady",
-            "",
-            "also show each level without its start and end",
-            is_measured=False,
         ),
         Option(
             "--fail-if",

@@ -20,6 +20,7 @@ from ollama_bench.inputs.settings import (
 from ollama_bench.protocols import ollama_options
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import OLLAMA
+from ollama_bench.statistics.think_time import ThinkTime
 
 DEMO_LEVELS = (1, 2, 4, 8, 19, 32)
 HIGHEST_PROBE = 256  # of --find-capacity without LEVELS
@@ -28,9 +29,20 @@ BUDGET_S, QUICK_PAUSE_S = 60.0, 1.0
 QUICK_IDLE_S = 3.0
 QUICK_WARMUP = 2  # the second tells how fast tokens come
 # what a run without LEVELS decides by itself
-NEED_LEVELS = ("requests", "duration", "rate", "ramp", "deadline")
+NEED_LEVELS = (
+    "requests",
+    "duration",
+    "rate",
+    "think_time",
+    "patience",
+    "ramp",
+    "deadline",
+)
 MOST_REQUESTS = 999_999  # a request's id is level * 1,000,000 + number
 PAUSE_S, DEMO_COOLDOWN_S, DEMO_IDLE_S = 10.0, 1.0, 2.0
+# of a level of people without --duration: each asks about so many times
+THINK_TIMES = 10
+LEAST_PEOPLE_S = 60.0
 
 Texts = Mapping[str, "str | list[str] | bool"]
 Values = dict[str, Any]  # option name: converted value; only in this file
@@ -70,7 +82,6 @@ def resolve(
         judging=JudgingSettings(
             objectives=values["slo"],
             find_capacity=values["find_capacity"],
-            steady=values["steady"],
             fail_if=tuple(values["fail_if"]),
             report=values["report"],
         ),
@@ -141,7 +152,9 @@ def complete_levels(values: Values) -> tuple[int, ...]:
 def check_quick(values: Values) -> None:
     """Raise ValueError for an option that makes no sense without LEVELS."""
     named = [
-        f"--{name} {values[name]:g}" for name in NEED_LEVELS if values[name]
+        f"{options.BY_NAME[name].flag} {write_value(values[name])}"
+        for name in NEED_LEVELS
+        if values[name]
     ]
     if values["repeat"] > 1:
         named.append(f"--repeat {values['repeat']}")
@@ -151,6 +164,10 @@ def check_quick(values: Values) -> None:
         named.append("--self-check")
     if named:
         raise ValueError(f"{named[0]} needs LEVELS: try 1,2,4,8")
+
+
+def write_value(value: float | ThinkTime) -> str:
+    return str(value) if isinstance(value, ThinkTime) else f"{value:g}"
 
 
 def complete_request(
@@ -252,6 +269,12 @@ def complete_load(values: Values) -> None:
         )
     if rate and values["ramp"]:
         raise ValueError("--rate and --ramp exclude each other")
+    if values["think_time"]:
+        check_people(values)
+    elif values["patience"]:
+        raise ValueError(
+            "--patience needs people, who can leave: use --think-time S"
+        )
     if duration == 0:
         raise ValueError("invalid --duration '0': expected seconds above 0")
     highest = max(values["levels"])
@@ -265,10 +288,6 @@ def complete_load(values: Values) -> None:
             "use more requests or lower LEVELS"
         )
     values["load"] = load_kind(values)
-    if values["steady"] and values["load"] == "burst":
-        raise ValueError(
-            "--steady needs a load that goes on: use --requests N or --duration S"
-        )
     if values["find_capacity"]:
         check_capacity(values)
     fill(values, "warmup", QUICK_WARMUP if values["budget"] else 1)
@@ -277,9 +296,23 @@ def complete_load(values: Values) -> None:
 
 
 def load_kind(values: Values) -> LoadKind:
+    if values["think_time"]:
+        return "people"
     if values["rate"]:
         return "open"
     return "closed" if values["requests"] or values["duration"] else "burst"
+
+
+def check_people(values: Values) -> None:
+    """Refuse what people do not do, and fill in how long they are watched."""
+    for name in ("rate", "requests", "ramp"):
+        if values[name]:
+            raise ValueError(
+                f"--think-time and --{name} exclude each other: "
+                "people ask when they have thought, until --duration is over"
+            )
+    mean_s = values["think_time"].mean_s
+    fill(values, "duration", max(LEAST_PEOPLE_S, THINK_TIMES * mean_s))
 
 
 def check_capacity(values: Values) -> None:
@@ -336,6 +369,8 @@ def load_settings(values: Values) -> LoadSettings:
         requests=values["requests"],
         duration_s=values["duration"],
         rate_per_s=values["rate"],
+        think_time=values["think_time"],
+        patience_s=values["patience"],
         ramp_s=values["ramp"],
         repeat=values["repeat"],
         seed=values["seed"],
@@ -353,4 +388,7 @@ def identity(values: Values) -> dict[str, object]:
     measured = {
         option.name for option in options.ALL if option.is_measured
     } | {"load"}
-    return {name: values[name] for name in sorted(measured)}
+    found = {name: values[name] for name in sorted(measured)}
+    if values["think_time"]:
+        found["think_time"] = str(values["think_time"])
+    return found

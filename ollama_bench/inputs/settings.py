@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ollama_bench.statistics.think_time import ThinkTime
+
 Cache = Literal["cold", "warm", "both"]
-LoadKind = Literal["burst", "closed", "open"]
+LoadKind = Literal["burst", "closed", "open", "people"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class LoadSettings:
     requests: int | None
     duration_s: float | None
     rate_per_s: float | None
+    think_time: ThinkTime | None  # of people
+    patience_s: float | None  # of people, for the first token
     ramp_s: float
     repeat: int
     seed: int
@@ -70,7 +74,6 @@ class JudgingSettings:
 
     objectives: Mapping[str, float]
     find_capacity: bool
-    steady: bool
     fail_if: tuple[str, ...]
     report: bool
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from ollama_bench.statistics.think_time import DEFAULT_LAW, LAWS, ThinkTime
+
 # a thread and a descriptor each; beyond that one client is the wrong tool
 HIGHEST_LEVEL = 4096
 LONGEST_NUMBER = 9  # digits
@@ -71,6 +73,19 @@ def seconds(text: str) -> float:
     if value is None:
         raise ValueError("expected seconds")
     return value
+
+
+def think_time(text: str) -> ThinkTime:
+    """A mean of seconds, with the law of think times after a colon where it is named."""
+    mean, _, law = text.partition(":")
+    found = [known for known in LAWS if known == (law or DEFAULT_LAW)]
+    mean_s = number(mean)
+    if not found or not mean_s or text.endswith(":"):
+        raise ValueError(
+            "expected seconds above 0, alone or as "
+            f"{', '.join(f'30:{known}' for known in LAWS)}"
+        )
+    return ThinkTime(mean_s, found[0])
 
 
 def positive(text: str) -> float:

@@ -48,8 +48,8 @@ class ArrivalQueue:
         self._due_times = due_times
         self._admissions = 0
         self._admitted: dict[int, Arrival] = {}  # by their order
-        # those that could be sent, a heap by order
-        self._ready: list[tuple[int, Ready]] = []
+        # those that could be sent, a heap by when they are due and their order
+        self._ready: list[tuple[float, int, Ready]] = []
         # Of an open loop: not known yet whether they find every place taken when they are due.
         self._undecided: collections.deque[Arrival] = collections.deque()
 
@@ -72,7 +72,7 @@ class ArrivalQueue:
     @property
     def next_ready(self) -> Arrival | None:
         """The arrival to send next, if one is ready."""
-        return self._ready[0][1].arrival if self._ready else None
+        return self._ready[0][2].arrival if self._ready else None
 
     @property
     def next_undecided(self) -> Arrival | None:
@@ -83,10 +83,14 @@ class ArrivalQueue:
         """Admit the next arrival. Raises LookupError when no further one is due."""
         if self.next_due_s is None:
             raise LookupError("no further request is due")
-        self._admissions += 1
-        arrival = Arrival(self._admissions, self.next_due_s)
-        self._admitted[arrival.order] = arrival
+        arrival = self._add(self.next_due_s)
         self.next_due_s = next(self._due_times, None)
+        return arrival
+
+    def _add(self, due_s: float) -> Arrival:
+        self._admissions += 1
+        arrival = Arrival(self._admissions, due_s)
+        self._admitted[arrival.order] = arrival
         return arrival
 
     def put_undecided(self, arrival: Arrival) -> None:
@@ -106,11 +110,12 @@ class ArrivalQueue:
 
     def put_ready(self, event: Ready) -> None:
         """Accept an arrival that could be sent."""
-        heapq.heappush(self._ready, (event.arrival.order, event))
+        arrival = event.arrival
+        heapq.heappush(self._ready, (arrival.due_s, arrival.order, event))
 
     def pop_ready(self) -> Ready:
         """Take out the arrival to send next. Raises IndexError when none is ready."""
-        _, event = heapq.heappop(self._ready)
+        _, _, event = heapq.heappop(self._ready)
         del self._admitted[event.arrival.order]
         return event
 
@@ -118,7 +123,7 @@ class ArrivalQueue:
         """Return the flights that are ready, up to an order."""
         return [
             event.flight
-            for order, event in sorted(self._ready)
+            for _, order, event in sorted(self._ready)
             if order <= last_order
         ]
 
@@ -140,7 +145,7 @@ class ArrivalQueue:
         kept = [
             entry
             for entry in self._ready
-            if entry[1].arrival is not arrival
+            if entry[2].arrival is not arrival
         ]
         if len(kept) < len(self._ready):
             heapq.heapify(kept)

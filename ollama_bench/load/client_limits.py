@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict, TypeGuard
 
-LoadKind = Literal["burst", "closed", "open"]
+LoadKind = Literal["burst", "closed", "open", "people"]
 
 # share of one core: the interpreter runs one thread at a time
 MAX_CPU_RATIO = 0.9
@@ -12,6 +12,7 @@ MAX_SEND_LAG_S: dict[LoadKind, float] = {
     "burst": 0.05,  # requests that take longer to leave are no burst
     "closed": 0.005,  # from a reply's last byte to the next request
     "open": 0.002,  # from when a request was due
+    "people": 0.005,  # from when a person had thought
 }
 # share of a closed loop's workers in flight; below, this client did not keep up
 MIN_IN_FLIGHT_RATIO = 0.98
@@ -40,6 +41,7 @@ class ClientMeasurements(TypedDict):
     client_held_s: float
     client_digest_lag_max_s: float | None
     in_flight_mean: float | None
+    in_flight_peak: int | None
 
 
 class ClientFigures(ClientMeasurements):
@@ -74,7 +76,9 @@ def describe_client_limits(
         )
     in_flight = measured["in_flight_mean"]
     is_full = (
-        in_flight is None or in_flight >= MIN_IN_FLIGHT_RATIO * workers
+        load != "closed"
+        or in_flight is None
+        or in_flight >= MIN_IN_FLIGHT_RATIO * workers
     )
     if not is_full and not keeps_failing:
         found.append(

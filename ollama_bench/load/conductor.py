@@ -120,7 +120,7 @@ class Conductor:
                     self._early.append(event)
                 case event:
                     self._handle(event)
-        if self._spec.is_open:  # a request that is ready may never be sent
+        if self._spec.is_timed:  # a request that is ready may never be sent
             return
         first = self._dispatcher.number_first()
         self._result.exchanges.extend(first)
@@ -139,6 +139,7 @@ class Conductor:
             if time.perf_counter() >= next_tick_s or self._must_close():
                 self._tick()
                 next_tick_s = time.perf_counter() + TICK_S
+            self._watchdog.patience.cut(time.perf_counter_ns())
             self._dispatcher.send_due()
             passed_s = (time.perf_counter_ns() - started_ns) / 1e9
             self._admit_due(passed_s + CONNECT_AHEAD_S, PREPARE_AT_ONCE)
@@ -177,10 +178,12 @@ class Conductor:
 
     def _find_wake_s(self, started_s: float, next_tick_s: float) -> float:
         """Return when there is something to do, unless an event comes before."""
-        early_s = EARLY_S if self._spec.is_open else 0.0
+        early_s = EARLY_S if self._spec.is_timed else 0.0
         wake_s = next_tick_s
         if (deadline_ns := self._watchdog.deadline_ns) is not None:
             wake_s = min(wake_s, deadline_ns / 1e9)
+        if (leave_ns := self._watchdog.patience.next_ns) is not None:
+            wake_s = min(wake_s, leave_ns / 1e9)
         if not self._dispatcher.is_closing:
             for due_s in self._find_due_s(started_s):
                 wake_s = min(wake_s, started_s + due_s)
@@ -223,7 +226,7 @@ class Conductor:
         self._carried += 1
         has_started = self._result.started_ns is not None
         # the fewer are ready, the sooner
-        if has_started and not self._spec.is_open:
+        if has_started and not self._spec.is_timed:
             pause_s = (
                 PREPARE_PAUSE_S * self._dispatcher.measure_ready_ratio()
             )
@@ -250,6 +253,7 @@ class Conductor:
                 self._dispatcher.accept(event)
             case Begun(flight):
                 self._result.exchanges.append(flight)
+                self._watchdog.patience.watch(flight)
                 self._observer.begun(flight.task)
             case Ended():
                 self._handle_end(event)

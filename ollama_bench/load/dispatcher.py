@@ -2,7 +2,7 @@
 
 A place is free when the reply in it has ended, not when it was digested. Whichever thread
 notices the end sends the next request, so that a closed loop is an open one in which all
-requests are due at once.
+requests are due at once. People need no place: there is one for each of them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import math
 import threading
 import time
 
-from ollama_bench.load.arrivals import ArrivalQueue
 from ollama_bench.load.events import Begun, EventQueue, Ready
 from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight, Transport
 from ollama_bench.load.interpreter import Interpreter
+from ollama_bench.load.people import PeopleQueue
+from ollama_bench.load.request import Outcome
 from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.transport.lines import ServerLine
@@ -39,7 +40,7 @@ class Dispatcher:
         events: EventQueue,
         interpreter: Interpreter,
     ) -> None:
-        self._is_burst, self._is_open = spec.is_burst, spec.is_open
+        self._is_burst, self._is_timed = spec.is_burst, spec.is_timed
         self._workers, self._ready_ahead = spec.workers, spec.ready_ahead
         self._total, self._until_s = spec.total, spec.until_s
         self._digest_delay_s = spec.digest_delay_s
@@ -49,7 +50,7 @@ class Dispatcher:
         self._events = events
         self._interpreter = interpreter
         self._gate = threading.RLock()
-        self._arrivals = ArrivalQueue(spec.due_times())
+        self._arrivals = spec.make_queue()
         self._started_ns = 0  # 0: not yet
         self._until_ns = math.inf  # nothing is sent from this instant on
         self._last_end_ns = 0  # of a reply
@@ -109,7 +110,7 @@ class Dispatcher:
                 return None
             arrival = self._arrivals.admit()
             self._promised += 1
-            if self._is_open:
+            if self._is_timed:
                 self._note_admitted(arrival)
             return arrival
 
@@ -207,7 +208,7 @@ class Dispatcher:
             if self._is_closing:
                 return
             self._is_closing = True
-            if self._is_open:
+            if self._is_timed:
                 self._keep_unsent(due_by_ns or time.perf_counter_ns())
             self._promised -= self._arrivals.clear(why)
 
@@ -288,6 +289,25 @@ class Dispatcher:
             self._promised += 1
             return True
 
+    def let_think(self, arrival: Arrival, outcome: Outcome) -> bool:
+        """Have the person think whose reply has ended; False where nobody thinks.
+
+        A conversation goes on with the person's next question.
+        """
+        if not isinstance(self._arrivals, PeopleQueue):
+            return False
+        has_more = (
+            outcome.task.follow is not None
+            and outcome.status == "completed"
+        )
+        with self._gate:
+            if outcome.ended_ns is not None and self._started_ns:
+                ended_s = (outcome.ended_ns - self._started_ns) / 1e9
+                self._arrivals.think(
+                    arrival, ended_s, outcome if has_more else None
+                )
+        return True
+
     def send_turn(self, flight: Flight) -> None:
         """Send the next turn of a conversation, in the place of the previous one."""
         previous = flight.previous
@@ -344,7 +364,10 @@ class Dispatcher:
         with self._gate:
             if ended_ns > self._last_end_ns:
                 self._last_end_ns = ended_ns
-            if flight.task.follow is not None and not self._is_closing:
+            goes_on = flight.task.follow is not None and not isinstance(
+                self._arrivals, PeopleQueue
+            )
+            if goes_on and not self._is_closing:
                 # the place is kept for the next turn, if there is one
                 if line is not None:
                     self._lines.put(line)
@@ -365,7 +388,7 @@ class Dispatcher:
         """Send what is due while places are free; the first gets the line that has become free."""
         now_ns = time.perf_counter_ns()
         if self._started_ns and now_ns < self._until_ns:
-            if self._is_open:
+            if self._is_timed:
                 passed_s = (now_ns - self._started_ns) / 1e9
                 self._arrivals.decide(
                     passed_s, self._in_flight >= self._workers

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ollama_bench.load.request import Task
+from ollama_bench.load.request import Outcome, Task
 from ollama_bench.transport.digest_queue import DigestQueue
 from ollama_bench.transport.exchange import Exchange
 from ollama_bench.transport.lines import Lines
@@ -40,6 +40,10 @@ class Arrival:
     is_ready: bool = False  # the conductor's
     # whether it was due while every place was taken; guarded by the gate
     has_waited: bool = False
+    person: int | None = None  # who asks, from 1 on; None: nobody thinks
+    think_s: float | None = None  # how long this person thought before
+    # the reply that this person's conversation goes on from
+    said: Outcome | None = None
 
 
 class Flight(Exchange):

@@ -4,6 +4,8 @@
     level = Load(source, limits, workers=19, planned=200)  # a closed loop
     arrivals = poisson(5.0, seed=1)
     level = Load(source, limits, workers=64, arrivals=arrivals, until_s=60)  # an open loop
+    people = People(19, ThinkTime(30.0), seed="1")
+    level = Load(source, limits, workers=19, people=people, until_s=600)
     level.run(observer)  # returns when every request has ended
     level.client_figures()  # how exact this client was
 
@@ -31,6 +33,7 @@ from ollama_bench.load.flight import Flight, Transport
 from ollama_bench.load.heartbeat import HEARTBEAT_S as HEARTBEAT_S
 from ollama_bench.load.heartbeat import Heartbeat
 from ollama_bench.load.observer import Observer as Observer
+from ollama_bench.load.people import People as People
 from ollama_bench.load.request import Limits as Limits
 from ollama_bench.load.request import Outcome as Outcome
 from ollama_bench.load.request import StopSignal
@@ -53,7 +56,8 @@ class Load:
     ``until_s`` each of ``workers`` is asked once: a burst. ``planned`` ends the level after so
     many requests, ``until_s`` sends none after so many seconds; what is in flight then may
     finish. A reply that has ended is replaced at once (a closed loop), unless ``arrivals`` gives
-    the second at which each request is due (an open loop). ``ramp_s`` spreads the first requests.
+    the second at which each request is due (an open loop), or ``people`` think before. ``ramp_s``
+    spreads the first requests.
     ``interrupt`` cancels all when it is set. ``lines`` are connections that other levels use
     as well; without them the level makes its own and closes them.
 
@@ -71,6 +75,7 @@ class Load:
         ramp_s: float = 0.0,
         planned: int | None = None,
         until_s: float | None = None,
+        people: People | None = None,
         interrupt: StopSignal | None = None,
         lines: Lines | None = None,
     ) -> None:
@@ -83,6 +88,7 @@ class Load:
             ramp_s,
             planned,
             until_s,
+            people,
         )
         self.result = LevelResult(self.spec)
         self.exchanges: list[Flight] = self.result.exchanges

@@ -23,6 +23,7 @@ Status = Literal[
     "reset",
     "stalled",
     "cancelled",
+    "abandoned",
     "client_error",
 ]
 
@@ -64,16 +65,21 @@ class Limits:
     # longest silence of a stream that had begun, or of a whole level
     stall_s: float | None = 300.0
     deadline_s: float | None = None  # of a level
+    # how long a person waits for the first token
+    patience_s: float | None = None
     kernel_stamps: bool = True
 
 
 class RequestFigures(TypedDict):
     """What a finished request amounts to; instants count from an origin, None is unknown."""
 
-    status: Status
+    status: Status  # not abandoned, which is cancelled
+    abandoned: int
     http_status: int | None
     error: str | None
     done_reason: str | None
+    person: int | None
+    think_s: float | None
     due_ns: int | None
     sent_ns: int | None
     first_byte_ns: int | None
@@ -112,9 +118,11 @@ class Outcome:
     # as the protocol writes them
     tool_calls: list[JsonObject] = field(default_factory=list)
     summary: StreamSummary | None = None
+    person: int | None = None  # who asked, from 1 on, of people who think
+    think_s: float | None = None  # how long that person thought before
     # time from when it was due and a place was free until it was sent
     send_lag_ns: int | None = None
-    # when an open loop should send it; latency counts from then
+    # when an open loop, or a person, should send it; latency counts from then
     due_ns: int | None = None
     sent_ns: int | None = None
     first_byte_ns: int | None = None
@@ -155,6 +163,7 @@ class Outcome:
 
         summary = self.summary or StreamSummary()
         lengths = self.task.lengths
+        has_left = self.status == "abandoned"
         first_text_ns = last_text_ns = first_answer_ns = None
         if self.chunk_ns:
             first_text_ns, last_text_ns = (
@@ -165,10 +174,14 @@ class Outcome:
         if first_answer >= 0:
             first_answer_ns = self.chunk_ns[first_answer]
         return {
-            "status": self.status,
+            # what a file of version 1.0 admits
+            "status": "cancelled" if has_left else self.status,
+            "abandoned": int(has_left),
             "http_status": self.http_status,
             "error": self.error,
             "done_reason": summary.done_reason,
+            "person": self.person,
+            "think_s": self.think_s,
             "due_ns": since_origin(self.due_ns),
             "sent_ns": since_origin(self.sent_ns),
             "first_byte_ns": since_origin(self.first_byte_ns),

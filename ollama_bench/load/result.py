@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.flight import Flight
 from ollama_bench.load.heartbeat import Heartbeat
+from ollama_bench.load.in_flight import Span
+from ollama_bench.load.people_tally import PeopleFigures
 from ollama_bench.load.request import Outcome
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.load.tally import Tally
@@ -58,7 +60,6 @@ class LevelResult:
         self.planned = spec.total
         self.until_s = spec.until_s
         self.is_burst = spec.is_burst
-        self.is_open = spec.is_open
         self.kind = spec.kind
         self.started_ns: int | None = None
         self.ended_ns: int | None = None  # the end of the last reply
@@ -96,14 +97,25 @@ class LevelResult:
 
     def steady_figures(self) -> dict[str, int]:
         """Return the instants between which the load was steady; {} where it never was."""
-        if self.is_burst:
-            return {}
-        window = self.tally.find_steady_window(self.workers, self.is_open)
+        window = self.find_steady()
         return (
             {"steady_start_ns": window[0], "steady_end_ns": window[1]}
             if window
             else {}
         )
+
+    def find_steady(self) -> Span | None:
+        """Return the part of a load that goes on in which it was steady; None of a burst."""
+        if self.is_burst or self.started_ns is None:
+            return None
+        last_due_s = max(self.unsent.due_s, default=0.0)
+        return self.tally.find_steady_window(
+            self.started_ns, self.started_ns + int(last_due_s * 1e9)
+        )
+
+    def people_figures(self) -> PeopleFigures:
+        """Return how people and their requests fit together; all None of other loads."""
+        return self.tally.people.summarize(self.workers, self.find_steady())
 
     def client_figures(self) -> ClientFigures:
         """Return how exact this client was, and whether it was the limit of the level."""
@@ -117,6 +129,7 @@ class LevelResult:
             self.held_s,
             None if self.is_burst else self.digest_lag_s,
             self.slept_s,
+            self.find_steady(),
         )
 
     def _measure_wall_s(self) -> float:

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ollama_bench.load.arrivals import at_once
+from ollama_bench.load.arrivals import ArrivalQueue, at_once
 from ollama_bench.load.client_limits import LoadKind
+from ollama_bench.load.people import People, PeopleQueue
 from ollama_bench.load.request import Limits, StopSignal, Task
 
 DIGEST_DELAY_S = 0.25  # streams sent together often end together
@@ -18,8 +19,8 @@ class LevelSpec:
     """How requests are sent, and when no more are.
 
     Without ``planned`` and ``until_s`` each worker is asked once: a burst. Otherwise it is a
-    load that goes on: closed, where a reply that has ended is replaced at once, or open, where
-    ``arrivals`` gives the due times.
+    load that goes on: closed, where a reply that has ended is replaced at once; open, where
+    ``arrivals`` gives the due times; or ``people``, who think before they ask again.
     """
 
     # makes the task of the n-th question, from 1 on
@@ -31,6 +32,7 @@ class LevelSpec:
     ramp_s: float = 0.0  # spreads the first requests
     planned: int | None = None  # requests to send
     until_s: float | None = None  # nothing is sent after so many seconds
+    people: People | None = None  # as many as workers
 
     @property
     def is_burst(self) -> bool:
@@ -38,16 +40,18 @@ class LevelSpec:
         return self.planned is None and self.until_s is None
 
     @property
-    def is_open(self) -> bool:
+    def is_timed(self) -> bool:
         """Requests are sent when they are due, not when a reply has ended."""
-        return self.arrivals is not None
+        return self.arrivals is not None or self.people is not None
 
     @property
     def kind(self) -> LoadKind:
         """What the results call such a load."""
         if self.is_burst:
             return "burst"
-        return "open" if self.is_open else "closed"
+        if self.people is not None:
+            return "people"
+        return "open" if self.is_timed else "closed"
 
     @property
     def total(self) -> int | None:
@@ -62,9 +66,15 @@ class LevelSpec:
     @property
     def digest_delay_s(self) -> float:
         """How long after its end a reply is digested, while streams come in."""
-        return 0.0 if self.is_open else DIGEST_DELAY_S
+        return 0.0 if self.is_timed else DIGEST_DELAY_S
 
-    def due_times(self) -> Iterator[float]:
+    def make_queue(self) -> ArrivalQueue:
+        """Return the arrivals, none of them admitted."""
+        if self.people is not None:
+            return PeopleQueue(self.people)
+        return ArrivalQueue(self._due_times())
+
+    def _due_times(self) -> Iterator[float]:
         """Yield when each request is due, seconds since the start."""
         if self.arrivals is not None:
             return self.arrivals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ollama_bench.load.failures import classify_failure, describe_failure
+from ollama_bench.load.patience import ABANDONED
 from ollama_bench.load.request import Outcome, Status
 from ollama_bench.protocols.chunks import StreamSummary
 
@@ -25,6 +26,8 @@ def determine_status(
     if cancelled and not summary.error_is_from_server:
         if cancelled.startswith("stalled"):
             return "stalled", cancelled.removeprefix("stalled: ")
+        if cancelled.startswith(ABANDONED):
+            return "abandoned", cancelled.removeprefix(f"{ABANDONED}: ")
         return "cancelled", cancelled
     if outcome.http_status not in (None, 200):
         return (

@@ -23,6 +23,8 @@ from ollama_bench.load.client_limits import (
     describe_client_limits,
 )
 from ollama_bench.load.duration_pool import NS_PER_S, DurationPool
+from ollama_bench.load.in_flight import InFlight, Span
+from ollama_bench.load.people_tally import PeopleTally
 from ollama_bench.load.request import Outcome
 from ollama_bench.statistics.intervals import (
     LEAST_VALUES,
@@ -38,7 +40,8 @@ from ollama_bench.statistics.percentiles import nearest_rank as nearest_rank
 # after a pause of this process, what arrived meanwhile is read within
 SETTLE_NS = 100_000_000
 
-Span = tuple[int, int]  # (start, end), instants of time.perf_counter_ns
+# requests in which a warm-up can be told from chance
+LEAST_FOR_TREND = 20
 
 
 class ItlFigures(TypedDict):
@@ -107,12 +110,15 @@ class Tally:
         self.first_end_ns: int | None = None  # of a completed request
         self._gaps = DurationPool()
         self._read_lags = DurationPool()
-        self._sent_ns = array("q")
-        self._ended_ns = array("q")  # of those that were sent
+        self.in_flight = InFlight()
+        # from the first to the last chunk of text
+        self.streaming = InFlight()
+        self.people = PeopleTally()
         self._send_lags_ns = array("q")
         self._could_not_connect = 0
-        self._ttft_s = array("d")
-        self._tokens_per_s = array("d")
+        # when each was asked, and its value
+        self._ttft_s: list[tuple[int, float]] = []
+        self._tokens_per_s: list[tuple[int, float]] = []
 
     def add(self, outcome: Outcome, pauses: Sequence[Span] = ()) -> None:
         """Add a request that has ended.
@@ -127,12 +133,12 @@ class Tally:
         if outcome.sent_ns is None:
             self._could_not_connect += 1
         else:
-            self._sent_ns.append(outcome.sent_ns)
-            self._ended_ns.append(
-                max(outcome.sent_ns, outcome.ended_ns or 0)
-            )
+            self.in_flight.add(outcome.sent_ns, outcome.ended_ns or 0)
             if outcome.send_lag_ns is not None:
                 self._send_lags_ns.append(outcome.send_lag_ns)
+        if outcome.chunk_ns:
+            self.streaming.add(outcome.chunk_ns[0], outcome.chunk_ns[-1])
+        self.people.add(outcome)
         if outcome.status == "completed":
             self._add_completed(outcome, pauses)
 
@@ -162,12 +168,14 @@ class Tally:
             self._gaps.extend(map(sub, chunk_ns[1:], chunk_ns))
         started_ns = outcome.due_ns or outcome.sent_ns
         if started_ns is not None:
-            self._ttft_s.append((chunk_ns[0] - started_ns) / NS_PER_S)
+            ttft_s = (chunk_ns[0] - started_ns) / NS_PER_S
+            self._ttft_s.append((started_ns, ttft_s))
         streaming_ns = chunk_ns[-1] - chunk_ns[0]
         if tokens > 1 and streaming_ns > 0:
             # those of the first chunk were not made in that time
             after_first = tokens - outcome.tokens_per_chunk
-            self._tokens_per_s.append(after_first * NS_PER_S / streaming_ns)
+            speed = after_first * NS_PER_S / streaming_ns
+            self._tokens_per_s.append((started_ns or chunk_ns[0], speed))
 
     def summarize_itl(self) -> ItlFigures:
         """Return the inter-token latency: all gaps between chunks of completed streams, pooled."""
@@ -182,43 +190,38 @@ class Tally:
         }
 
     def summarize_intervals(
-        self, workers: int | None = None
+        self, workers: int | None = None, steady: Span | None = None
     ) -> IntervalFigures:
-        """Return intervals of the mean TTFT and the mean speed of the completed requests."""
-        return summarize_means(self._ttft_s, self._tokens_per_s, workers)
+        """Return intervals of the mean TTFT and the mean speed of the completed requests.
+
+        Of a load that goes on: of those that were asked in its ``steady`` part.
+        """
+        return summarize_means(
+            choose_steady(self._ttft_s, steady),
+            choose_steady(self._tokens_per_s, steady),
+            workers,
+        )
 
     def find_steady_window(
-        self, workers: int, is_open: bool
+        self, started_ns: int, last_due_ns: int = 0
     ) -> Span | None:
-        """Return the part of a load in which it neither fills nor drains; None without one.
+        """Return the part of a load that goes on in which it neither fills nor drains.
 
-        A closed loop is steady once every worker has sent a request; an open loop, whose pool is
-        never meant to be full, from its first completed reply. Both end with the last sending.
+        It begins where both the requests in flight and those that are being answered have lost
+        their trend (MSER-5; of a few requests nobody can tell a trend), and ends with the last
+        sending, or when the last that was never sent was due. None before any reply has ended.
         """
-        sent_ns = sorted(self._sent_ns)
-        start_ns = self.first_end_ns
-        if not is_open:
-            start_ns = (
-                sent_ns[workers - 1] if len(sent_ns) > workers else None
-            )
-        if start_ns is None or start_ns >= sent_ns[-1]:
+        end_ns = max(self.in_flight.sent_ns, default=started_ns)
+        end_ns = max(end_ns, last_due_ns)
+        if self.first_end_ns is None or self.first_end_ns >= end_ns:
             return None
-        return start_ns, sent_ns[-1]
-
-    def mean_in_flight(self, workers: int) -> float | None:
-        """Return how many requests were in flight, on average, while a closed loop was steady."""
-        window = self.find_steady_window(workers, is_open=False)
-        if window is None:
-            return None
-        start_ns, end_ns = window
-        busy_ns = 0
-        for sent_ns, ended_ns in zip(
-            self._sent_ns, self._ended_ns, strict=True
-        ):
-            busy_ns += max(
-                0, min(ended_ns, end_ns) - max(sent_ns, start_ns)
-            )
-        return busy_ns / (end_ns - start_ns)
+        start_ns = started_ns
+        if len(self.in_flight.sent_ns) < LEAST_FOR_TREND:
+            return start_ns, end_ns
+        for series in (self.in_flight, self.streaming):
+            found = series.find_steady((started_ns, end_ns))
+            start_ns = max(start_ns, found[0] if found else 0)
+        return start_ns, end_ns
 
     def summarize_client(
         self,
@@ -231,6 +234,7 @@ class Tally:
         held_s: float = 0.0,
         digest_lag_s: float | None = None,
         slept_s: float | None = None,
+        steady: Span | None = None,
     ) -> ClientFigures:
         """Return how exact this client was, and whether it was the limit of the level."""
         send_lags = DurationPool(self._send_lags_ns)
@@ -253,8 +257,11 @@ class Tally:
             "slept_s": slept_s,
             "client_held_s": held_s,
             "client_digest_lag_max_s": digest_lag_s,
-            "in_flight_mean": self.mean_in_flight(workers)
-            if load == "closed"
+            "in_flight_mean": self.in_flight.mean(steady)
+            if steady and load != "open"
+            else None,
+            "in_flight_peak": self.in_flight.find_peak()
+            if load == "people"
             else None,
         }
         keeps_failing = (
@@ -283,9 +290,20 @@ class Tally:
 
     def _send_skew_s(self) -> float | None:
         """Return the time between the first and the last sending."""
-        if not self._sent_ns:
+        sent_ns = self.in_flight.sent_ns
+        if not sent_ns:
             return None
-        return (max(self._sent_ns) - min(self._sent_ns)) / NS_PER_S
+        return (max(sent_ns) - min(sent_ns)) / NS_PER_S
+
+
+def choose_steady(
+    values: Iterable[tuple[int, float]], steady: Span | None
+) -> list[float]:
+    """Return the values of the requests that were asked in the steady part; None: all."""
+    if steady is None:
+        return [value for _, value in values]
+    start_ns, end_ns = steady
+    return [value for at, value in values if start_ns <= at <= end_ns]
 
 
 def overlaps_any(

@@ -6,6 +6,7 @@ from ollama_bench.load.dispatcher import Dispatcher
 from ollama_bench.load.errors import LoadError
 from ollama_bench.load.flight import Flight, Transport
 from ollama_bench.load.heartbeat import Heartbeat
+from ollama_bench.load.patience import Patience
 from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
 
@@ -31,6 +32,7 @@ class Watchdog:
         self._dispatcher = dispatcher
         self._heartbeat = heartbeat
         self._looked_ns: int | None = None  # when nobody had interrupted
+        self.patience = Patience(spec.limits.patience_s)
         self._is_past_deadline = False
 
     @property

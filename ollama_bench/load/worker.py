@@ -31,7 +31,7 @@ class Worker:
 
     The thread serializes the request and connects, sleeps until the dispatcher has sent it and
     the reply was received for it, and then reads what the reply says. Later turns of a
-    conversation follow in the same thread.
+    conversation follow in the same thread, but of people, who think before.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Worker:
             self._events.put(Returned(arrival))
 
     def _carry_turns(self, arrival: Arrival, session: Session) -> None:
-        task = self._ask()
+        task = self._ask(arrival)
         flight: Flight | None = None
         try:
             while task is not None:
@@ -81,6 +81,8 @@ class Worker:
                 )
                 outcome = self._make(flight, session)
                 self._let_go(previous)
+                if self._dispatcher.let_think(arrival, outcome):
+                    break
                 task = self._follow(outcome)
                 if task is None:
                     self._rest_if_refused(outcome)
@@ -98,8 +100,14 @@ class Worker:
             return self._sessions.pop()
         return Session()
 
-    def _ask(self) -> Task | None:
-        """Return the task of the next question, numbered as the question until it is sent."""
+    def _ask(self, arrival: Arrival) -> Task | None:
+        """Return the task of the next question, numbered as the question until it is sent.
+
+        A person's conversation goes on with its next turn.
+        """
+        said = arrival.said
+        if said is not None and said.task.follow is not None:
+            return said.task.follow(said.task.number, said)
         question = self._dispatcher.take_question()
         return None if question is None else self._spec.source(question)
 
@@ -138,7 +146,7 @@ class Worker:
         """Tell whether to connect before the request is sent: nobody leaves it a line."""
         spec = self._spec
         if arrival is not None and (
-            spec.is_burst or spec.is_open or arrival.order <= spec.workers
+            spec.is_burst or spec.is_timed or arrival.order <= spec.workers
         ):
             return True
         return not self._transport.lines.keeps(get_server_key(task.url))
@@ -186,11 +194,13 @@ class Worker:
         outcome.ended_ns = max(
             flight.ended_ns, intended_ns or 0, sent_ns or 0, last_chunk_ns
         )
-        was_timed = spec.is_burst or spec.is_open or flight.is_replacement
+        was_timed = spec.is_burst or spec.is_timed or flight.is_replacement
         if sent_ns is not None and intended_ns is not None and was_timed:
             outcome.send_lag_ns = max(0, sent_ns - intended_ns)
-        if spec.is_open and arrival is not None:
+        if spec.is_timed and arrival is not None:
             outcome.due_ns = flight.due_ns
+            outcome.person = arrival.person
+            outcome.think_s = arrival.think_s
 
     def _rest_if_refused(self, outcome: Outcome) -> None:
         """Wait a moment after a request that could not even connect.

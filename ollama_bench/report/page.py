@@ -17,6 +17,7 @@ from typing import Any
 
 from ollama_bench.analysis.answers import Answer
 from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.people import in_words_of
 from ollama_bench.analysis.service import Objectives
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict
@@ -184,7 +185,7 @@ def write_chapter(
         f"<h3>What was measured</h3>{write_facts(study)}",
         f"<h3>How to repeat it</h3>{write_commands(study)}</section>",
     ]
-    return "\n".join(parts)
+    return in_words_of(study, "\n".join(parts))
 
 
 def write_caveats(caveats: Sequence[Caveat]) -> str:

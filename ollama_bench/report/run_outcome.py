@@ -100,9 +100,8 @@ def show_level(
     show_cuts(level, screen)
     show_never_begun(settings, level, screen)
     show_waits(level, screen)
-    if settings.judging.steady:
-        for row in record.rows(STEADY, [level_id]):
-            screen.say(format_steady(row))
+    for row in record.rows(STEADY, [level_id]):
+        screen.say(format_steady(row))
     return known_ratio(level)
 
 

@@ -12,6 +12,7 @@ from ollama_bench.analysis.intervals import (
     describe_intervals,
     find_intervals,
 )
+from ollama_bench.analysis.people import in_words_of
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.answer_text import (
@@ -24,12 +25,12 @@ from ollama_bench.terminal.output import clean, embolden, shorten
 from ollama_bench.terminal.rows import (
     GPU_NOTE,
     LEAST_WIDTH,
-    LEVEL_COLUMNS,
     WIDTH,
     format_heading,
     format_host,
     format_level,
     is_gpu_alone,
+    name_columns,
 )
 
 HOSTS = """
@@ -44,7 +45,7 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     for line in format_answer(verdict.answer, width):
         print(embolden(line.text) if line.is_bold else line.text)
     print()
-    print(format_heading(LEVEL_COLUMNS, width))
+    print(format_heading(name_columns(study.levels), width))
     for level in study.levels:
         print(format_level(level, width))
     if any(map(is_gpu_alone, study.levels)):
@@ -68,7 +69,7 @@ def print_intervals(study: Study) -> None:
     if lines:
         print("\n95 % intervals of the means")
     for line in lines:
-        print_wrapped(f"  {line}")
+        print_wrapped(f"  {in_words_of(study, line)}")
 
 
 def print_heading(study: Study) -> None:

@@ -188,9 +188,11 @@ class LevelRecorder(load.Observer):
             **steady,
             **tally.summarize_itl(),
             **tally.summarize_intervals(
-                None if settings.kind == "burst" else level.spec.workers
+                None if settings.kind == "burst" else level.spec.workers,
+                level.result.find_steady(),
             ),
             **level.client_figures(),
+            **level.result.people_figures(),
         }
         if self._monitor is not None:
             columns |= self._monitor.conditions_since(level.started_ns)

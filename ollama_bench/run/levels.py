@@ -39,6 +39,7 @@ def load_limits(settings: Settings) -> Limits:
     return Limits(
         load_settings.stall_s,
         load_settings.deadline_s,
+        load_settings.patience_s,
         load_settings.kernel_stamps,
     )
 
@@ -139,7 +140,10 @@ class LevelRunner:
             extra += f", {level.cache} cache"
         if level.is_control:
             extra += ", as at first: did the machine change?"
-        return f"{level.model}: {title}, {level.concurrency} at once{extra}"
+        crowd = f"{level.concurrency} at once"
+        if self._settings.load.think_time is not None:
+            crowd = f"{level.concurrency} people"
+        return f"{level.model}: {title}, {crowd}{extra}"
 
     def _fill_cache(self, level: Level, source: TaskSource) -> None:
         """Send a warm level's own requests once, so that the prompt cache can hit."""
@@ -197,8 +201,15 @@ class LevelRunner:
         columns = {
             **level._asdict(),
             "run_id": self._record.id,
-            "load": settings.kind,
+            # what a file of version 1.0 admits
+            "load": "closed"
+            if settings.kind == "people"
+            else settings.kind,
             "rate_per_s": settings.rate_per_s,
+            "think_time_s": settings.think_time
+            and settings.think_time.mean_s,
+            "think_law": settings.think_time and settings.think_time.law,
+            "patience_s": settings.patience_s,
             "ramp_s": settings.ramp_s or None,
             "status": "running",
         }
@@ -208,10 +219,16 @@ class LevelRunner:
         self, level: Level, source: TaskSource, limits: Limits
     ) -> load.Load:
         settings = self._settings.load
-        arrivals = None
+        arrivals = people = None
         if settings.rate_per_s:
             arrivals = load.poisson(
                 settings.rate_per_s, settings.seed * 1000 + level.repeat
+            )
+        if settings.think_time is not None:
+            people = load.People(
+                level.concurrency,
+                settings.think_time,
+                f"{settings.seed} {level.concurrency} {level.repeat}",
             )
         return load.Load(
             source.task,
@@ -221,6 +238,7 @@ class LevelRunner:
             ramp_s=settings.ramp_s,
             planned=settings.requests,
             until_s=settings.duration_s,
+            people=people,
             interrupt=self._interrupt,
             lines=self._lines,
         )

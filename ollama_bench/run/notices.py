@@ -23,6 +23,16 @@ def warn_of_settings(
         screen.warn(
             f"ignoring repeated levels: {repeated} (use --repeat N to repeat all)"
         )
+    if (think_time := settings.load.think_time) is not None:
+        patience_s, patience = settings.load.patience_s, ""
+        if patience_s is not None:
+            patience = (
+                f"; who has no first token after {patience_s:g} s leaves"
+            )
+        screen.say(
+            f"people who think {think_time.mean_s:g} s ({think_time.law}): each level lasts "
+            f"{settings.load.duration_s:g} s, then what was asked may finish{patience}"
+        )
     request = settings.request
     if "num_ctx" in request.model_options and OPENAI in request.protocols:
         screen.warn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ollama_bench.terminal.figures import (
@@ -54,6 +54,16 @@ LEVEL_COLUMNS: Columns = (
 )
 
 
+def name_columns(rows: Sequence[Row]) -> Columns:
+    """Return the columns of a table of levels: what is counted are people, where they think."""
+    if {row.get("load") for row in rows} == {"people"}:
+        return (
+            replace(LEVEL_COLUMNS[0], name="PEOPLE"),
+            *LEVEL_COLUMNS[1:],
+        )
+    return LEVEL_COLUMNS
+
+
 def choose_columns(columns: Columns, width: int) -> list[int]:
     """Return the numbers of the columns that a window of this width shows, in order."""
     shown = list(range(len(columns)))
@@ -101,8 +111,9 @@ def format_level(row: Row, width: int = WIDTH) -> str:
 
 def format_result(row: Row) -> str:
     """Return what a level gave as a line of words, where other lines stand between levels."""
+    people = " people" if row.get("load") == "people" else ""
     return (
-        f"  {name_level(row)}: {row['completed']}/{row['requests']} ok,"
+        f"  {name_level(row)}{people}: {row['completed']}/{row['requests']} ok,"
         f" wait {format_duration(row['ttft_mean_s'])},"
         f" {format_speed(row['tokens_per_s_mean'])} tokens/s each,"
         f" {format_speed(row['output_tokens_per_s'])} together"
@@ -142,11 +153,10 @@ def is_gpu_alone(row: Row) -> bool:
 def format_steady(row: Row) -> str:
     """Return a row of steady_summary, to stand under its level."""
     return (
-        f"        steady {format_clock(row['duration_s'])}:"
-        f" {row['completed']}/{row['requests']} requests,"
-        f" TTFT {format_duration(row['ttft_mean_s'])},"
-        f" {format_speed(row['tokens_per_s_mean'])} tokens/s each,"
-        f" {format_speed(row['output_tokens_per_s'])} all"
+        f"        steady for {format_clock(row['duration_s'])}:"
+        f" {row['completed']}/{row['requests']} ok,"
+        f" {format_speed(row['requests_per_s'])} requests/s,"
+        f" {format_speed(row['output_tokens_per_s'])} tokens/s together"
     )
 
 

@@ -41,13 +41,13 @@ from ollama_bench.terminal.picture import (
 from ollama_bench.terminal.rows import (
     GPU_NOTE,
     LEAST_WIDTH,
-    LEVEL_COLUMNS,
     WIDTH,
     Row,
     format_heading,
     format_level,
     format_result,
     is_gpu_alone,
+    name_columns,
     name_level,
 )
 
@@ -210,7 +210,7 @@ class Console:
         else:
             if not self._has_table:
                 self._has_table = True
-                self._say_heading()
+                self._say_heading([row])
             self._say_level(row)
             self._tell_gpu_alone([row])
         if not row.get("is_control"):
@@ -247,7 +247,7 @@ class Console:
         if not rows or (is_shown and len(models) == 1):
             return
         self.say("")
-        self._say_heading()
+        self._say_heading(rows)
         for model, levels in itertools.groupby(
             ordered, lambda row: row["model"]
         ):
@@ -339,8 +339,8 @@ class Console:
             self._describe_left(level),
         )
 
-    def _say_heading(self) -> None:
-        self.say(format_heading(LEVEL_COLUMNS, self.width), "bold")
+    def _say_heading(self, rows: Sequence[Row]) -> None:
+        self.say(format_heading(name_columns(rows), self.width), "bold")
 
     def _say_level(self, row: Row) -> None:
         self.say(

@@ -30,6 +30,7 @@ NO_FIGURES = {
     "is_control",
     "cache",
     "load",
+    "think_law",
     "source",
     "superseded",
     "net_energy_j",

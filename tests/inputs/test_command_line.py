@@ -21,6 +21,11 @@ WRONG = [
     (["--requests", "30"], "--requests 30 needs LEVELS"),
     (["--rate", "2", "--duration", "9"], "--duration 9 needs LEVELS"),
     (["--ramp", "1"], "--ramp 1 needs LEVELS"),
+    (["--think-time", "2"], "--think-time 2:lognormal needs LEVELS"),
+    (
+        ["--think-time", "2:fixed", "--duration", "9"],
+        "--duration 9 needs LEVELS",
+    ),
     (["--deadline", "9"], "--deadline 9 needs LEVELS"),
     (["--cache", "both"], "--cache both needs LEVELS"),
     (["--self-check"], "--self-check needs LEVELS"),
@@ -54,7 +59,26 @@ WRONG = [
     (["1", "--config", ""], "--config is empty"),
     (["1", "--slo", ""], "--slo is empty"),
     (["1", "--api-key", "sk-1"], "OPENAI_API_KEY"),
-    (["1", "--steady"], "--steady needs"),
+    (["1", "--steady"], "--steady is no option any more"),
+    (
+        ["1", "--think-time", "0"],
+        "invalid --think-time '0': expected seconds above 0, alone or as 30:lognormal,",
+    ),
+    (["1", "--think-time", "30:"], "30:exponential, 30:fixed"),
+    (["1", "--think-time", "30:gauss"], "expected seconds above 0"),
+    (
+        ["1", "--think-time", "30", "--rate", "2", "--duration", "9"],
+        "--think-time and --rate exclude each other",
+    ),
+    (
+        ["1", "--think-time", "30", "--requests", "9"],
+        "--think-time and --requests exclude each other",
+    ),
+    (
+        ["1", "--think-time", "30", "--ramp", "9"],
+        "--think-time and --ramp exclude each other",
+    ),
+    (["1", "--patience", "3"], "--patience needs people"),
     (["1", "--no-such\nforged"], "unrecognized"),
     (
         [
@@ -274,6 +298,30 @@ def test_which_kind_of_load_is_meant():
     assert parse(["--find-capacity"]).load.levels == (256,)
 
 
+@pytest.mark.parametrize(
+    "typed, think_time, duration_s",
+    [
+        (["--think-time", "30"], "30:lognormal", 300.0),
+        (["--think-time", "2:fixed"], "2:fixed", 60.0),
+        (
+            ["--think-time", "0.5:exponential", "--duration", "7"],
+            "0.5:exponential",
+            7.0,
+        ),
+    ],
+)
+def test_people_are_watched_for_ten_think_times(
+    typed, think_time, duration_s
+):
+    settings = parse(["4", *typed])
+    assert settings.load.kind == "people"
+    assert str(settings.load.think_time) == think_time
+    assert settings.load.duration_s == duration_s
+    # it is stored and compared as JSON
+    assert json.loads(json.dumps(settings.identity)) == settings.identity
+    assert settings.identity["think_time"] == think_time
+
+
 def test_what_is_not_measured_does_not_change_the_identity(monkeypatch):
     """--resume continues a run of the same measured options."""
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
@@ -317,7 +365,7 @@ def test_every_option_says_whether_it_is_measured():
         "pull",
         "config",
     }
-    kept |= {"report", "fail_if", "self_check", "steady"}
+    kept |= {"report", "fail_if", "self_check"}
     assert measured.isdisjoint(kept) and measured | kept == set(
         options.BY_NAME
     )

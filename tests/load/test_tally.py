@@ -144,20 +144,47 @@ def test_level_ends_with_its_last_chunk():
     assert (tally.ended, tally.completed, tally.last_ns) == (2, 1, 5 * S)
 
 
-def test_steady_window():
-    sent_ns = (0, S // 2, 2 * S, 3 * S, 4 * S)
+def test_the_steady_part_begins_after_the_filling():
+    """Nobody is answered in the first 20 of 100 s; the last is sent at 100 s."""
+    outcomes = [
+        outcome_with(20 * S + at * S, 21 * S + at * S, sent_ns=at * S)
+        for at in range(100)
+    ]
     tally = tally_of(
-        *[
-            outcome_with(sent + 1, sent + 2 * S, sent_ns=sent)
-            for sent in sent_ns
-        ]
+        *outcomes, outcome_with(119 * S, 120 * S, sent_ns=100 * S)
     )
-    from_second_sending = (S // 2, 4 * S)
-    from_first_end = (2 * S, 4 * S)
-    assert tally.find_steady_window(2, is_open=False) == from_second_sending
-    assert tally.find_steady_window(2, is_open=True) == from_first_end
-    assert tally.find_steady_window(5, is_open=False) is None
-    assert Tally().find_steady_window(2, is_open=True) is None
+    start_ns, end_ns = tally.find_steady_window(0)
+    assert 19 * S <= start_ns <= 22 * S
+    assert end_ns == 100 * S
+    # what was never sent was to be sent until then
+    assert tally.find_steady_window(0, 130 * S)[1] == 130 * S
+
+
+def test_of_a_few_requests_no_warm_up_is_cut():
+    outcomes = [
+        outcome_with(20 * S + at * S, 21 * S + at * S, sent_ns=at * S)
+        for at in range(0, 100, 6)
+    ]
+    assert tally_of(*outcomes).find_steady_window(0) == (0, 96 * S)
+
+
+def test_without_a_reply_that_ended_in_time_nothing_is_steady():
+    assert Tally().find_steady_window(0) is None
+    burst = [outcome_with(S, 2 * S, sent_ns=0)] * 2
+    assert tally_of(*burst).find_steady_window(0) is None
+
+
+def test_intervals_are_of_what_was_asked_in_the_steady_part():
+    slow = [outcome_with(9 * S, 10 * S, sent_ns=0)] * 9
+    quick = [
+        outcome_with(at + S + at // 100, at + 2 * S, sent_ns=at)
+        for at in seconds(20)
+    ]
+    tally = tally_of(*slow, *quick)
+    figures = tally.summarize_intervals(steady=(S // 2, 99 * S))
+    assert figures["interval_n"] == 19
+    assert figures["ttft_mean_high_s"] < 1.5
+    assert tally.summarize_intervals()["ttft_mean_high_s"] > 1.5
 
 
 def test_send_lags_and_mean_in_flight():
@@ -171,7 +198,10 @@ def test_send_lags_and_mean_in_flight():
         outcome_with(4 * S, 5 * S, sent_ns=3 * S, send_lag_ns=0),
         outcome_with(5 * S, 6 * S, sent_ns=4 * S, send_lag_ns=1000),
     )
-    figures = tally.summarize_client("closed", 2, 10.0, 1.0, [])
+    steady = (0, 4 * S)
+    figures = tally.summarize_client(
+        "closed", 2, 10.0, 1.0, [], steady=steady
+    )
     assert figures["client_send_lag_p50_s"] == 1e-6
     assert (
         figures["client_send_lag_p99_s"]

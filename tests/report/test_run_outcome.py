@@ -67,7 +67,6 @@ class Server:
 
 def settings(path, **judging):
     defaults = {
-        "steady": False,
         "report": False,
         "fail_if": (),
         "find_capacity": True,

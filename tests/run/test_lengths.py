@@ -30,7 +30,7 @@ def test_a_prompt_that_was_cut_in_silence_is_not_served(
     assert code == 0
     said = " ".join((out + err).split())
     assert (
-        "the server cut 1 prompts: it counted 30 tokens on average" in said
+        "the server cut 1 prompt: it counted 30 tokens on average" in said
     )
     assert "the context cut the prompt or the reply of 1 of 1" in said
     # the prefix is a word of its own
@@ -61,7 +61,7 @@ def test_a_reply_that_ended_with_the_context_is_not_served(
     )
     assert code == 0
     said = " ".join((out + err).split())
-    assert "1 replies ended at the end of the context" in said
+    assert "1 reply ended at the end of the context" in said
     assert [tuple(row.values()) for row in rows(tmp_path, CUT)] == [
         (0, 1, 61)
     ]

@@ -361,3 +361,48 @@ def test_the_view_and_the_analysis_judge_alike(database, bounds):
     )
     assert service.share == pytest.approx(row["good_ratio"])
     assert service.good > 5 and service.undecided > 5
+
+
+def test_of_a_load_that_goes_on_its_steady_part_is_judged(database):
+    """It fills for 5 s, in which two wait too long; what comes due after 20 s is not steady."""
+    database["objective"].insert(
+        {"run_id": 1, "metric": "ttft_s", "bound": 2.0}
+    )
+    level(
+        database,
+        concurrency=2,
+        load="closed",
+        ended_ns=30 * S,
+        steady_start_ns=5 * S,
+        steady_end_ns=20 * S,
+    )
+    request(database, 1, sent=0, first=4, last=5)
+    request(database, 2, sent=0, first=4, last=6)
+    request(database, 3, sent=5, first=6, last=9)
+    # what counts is when it was due
+    request(database, 4, sent=7, first=9, last=12, due_ns=6 * S)
+    request(database, 5, sent=20, first=21, last=22)
+    request(database, 6, sent=25, first=29, last=30)
+    row = one(database, "level_summary")
+    assert (row["requests"], row["completed"]) == (6, 6)
+    assert (row["good_requests"], row["good_ratio"]) == (2, 2 / 3)
+    # in the 15 steady seconds
+    assert row["goodput_per_s"] == pytest.approx(2 / 15)
+    assert (row["ttft_mean_s"], row["ttft_max_s"]) == (
+        pytest.approx(5 / 3),
+        3.0,
+    )
+    (study,) = selection.choose(database, [], [])
+    assert shares(database, study, {"ttft": 2.0}) == {1: 2 / 3}
+    steady = one(database, "steady_summary")
+    assert (steady["requests"], steady["requests_per_s"]) == (3, 3 / 15)
+
+
+def test_without_a_steady_part_all_are_judged(database):
+    database["objective"].insert(
+        {"run_id": 1, "metric": "ttft_s", "bound": 2.0}
+    )
+    level(database, load="closed", ended_ns=9 * S)
+    request(database, 1, sent=0, first=4, last=5)
+    request(database, 2, sent=4, first=5, last=6)
+    assert one(database, "level_summary")["good_ratio"] == 0.5

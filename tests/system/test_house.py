@@ -26,7 +26,7 @@ ROOMS = {  # room -> the rooms that it may import
     "storage": set(),
     "terminal": set(),
     "transport": set(),
-    "inputs": {"protocols", "terminal"},
+    "inputs": {"protocols", "statistics", "terminal"},
     "doctor": {
         "inputs",
         "load",

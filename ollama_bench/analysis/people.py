@@ -1,0 +1,74 @@
+"""Levels of people, who think between a reply and their next question: how they fared."""
+
+from __future__ import annotations
+
+import re
+
+from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.service import Service
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.wording import digits, name_crowd, seconds
+
+# how texts say what concurrency counts; streams still run at once
+AT_ONCE = re.compile(r"(?<!ran )(?:requests )?\bat once\b")
+
+
+def is_people(study: Study) -> bool:
+    """Return whether concurrency counts people, not requests at once."""
+    return bool(study.levels) and all(
+        level["load"] == "people" for level in study.levels
+    )
+
+
+def describe_people(level: Row, service: Service, wish: str) -> str:
+    """Say how often people asked, and what they got.
+
+    wish: the objectives, as the end of "each gets ...".
+    """
+    n = level["concurrency"]
+    asked = digits(level["requests_per_s"])
+    verb = "asks" if n == 1 else "ask"
+    parts = [f"{name_crowd(n, [level])} {verb} {asked} requests/s"]
+    if level["in_flight_mean"] is not None:
+        parts.append(
+            f"{digits(level['in_flight_mean'])} are in flight on average, "
+            f"{level['in_flight_peak']} at most"
+        )
+    if level["tokens_per_s_mean"] is not None:
+        parts.append(
+            f"each gets {digits(level['tokens_per_s_mean'])} tokens/s and waits "
+            f"{seconds(level['ttft_mean_s'])} (longest {seconds(level['ttft_max_s'])}; "
+            f"n = {level['completed']})"
+        )
+    if level["abandoned"]:
+        parts.append(
+            f"{level['abandoned']} of {level['requests']} left without a first token "
+            f"after {seconds(level['patience_s'])}"
+        )
+    parts.append(f"{service.good} of {service.ended} got {wish}")
+    return f"{'; '.join(parts)}."
+
+
+def in_words_of(study: Study, text: str) -> str:
+    """Return a text of a study, in which people are not called at once."""
+    if not is_people(study):
+        return text
+    return AT_ONCE.sub(
+        "people", text.replace("at 1 at once", "at 1 person")
+    )
+
+
+def broken_law(study: Study) -> list[Caveat]:
+    """Return the levels whose people, requests and times do not fit together."""
+    return [
+        Caveat(
+            f"with {name_crowd(level['concurrency'], [level])}, people are "
+            f"{level['people_law']:.2f} times requests/s x (response time + think time) "
+            f"({level['people_law_low']:.2f} to {level['people_law_high']:.2f})",
+            "In a steady level it is 1: this one was not steady, or requests went missing",
+            "Use a longer --duration, and do not trust this level's requests/s",
+        )
+        for level in study.levels
+        if level["people_law_low"] is not None
+        and not level["people_law_low"] <= 1 <= level["people_law_high"]
+    ]

@@ -1,0 +1,102 @@
+"""People in words: the answer, and the law that they keep or break."""
+
+import json
+
+import pytest
+
+from ollama_bench.analysis import selection
+from ollama_bench.analysis.caveats import find_caveats
+from ollama_bench.analysis.people import in_words_of
+from ollama_bench.charts.catalog import CHARTS
+from ollama_bench.storage.connection import connect
+from tests.support import made_up_results
+from tests.support.studies import read
+
+PEOPLE = (
+    "UPDATE level SET load = 'closed', think_time_s = 30, think_law = 'fixed',"
+    " in_flight_mean = 0.5, in_flight_peak = 2, people_law = 1.02,"
+    " people_law_low = 0.9, people_law_high = 1.1"
+)
+
+
+@pytest.fixture
+def people(results):
+    made_up_results.write(results, levels=(1, 2, 8), slots=8, rate=41.0)
+    return results
+
+
+def test_the_answer_counts_people(people):
+    _, said = read(people, PEOPLE)
+    assert said.startswith(
+        "Up to 2 people who think 30 s get 10 tokens/s and the first token within 10 s; with 8,"
+    )
+    assert "1 person who thinks 30 s asks" in said
+    assert "0.5 are in flight on average, 2 at most" in said
+    assert "With 2 people who think 30 s (" in said
+    assert "2 of 2 got 10 tokens/s and the first token within 10 s" in said
+    assert "at once" not in said
+
+
+def test_not_even_one_person(people):
+    _, said = read(
+        people,
+        PEOPLE,
+        "DELETE FROM chunk",
+        "UPDATE request SET last_text_ns = first_text_ns + 100 * 1000000000",
+    )
+    assert "Not even 1 person who thinks 30 s gets" in said
+
+
+def test_a_level_that_breaks_the_law_is_marked(people):
+    study, _ = read(people, PEOPLE)
+    assert not [c for c in find_caveats(study) if "response time" in c.seen]
+    study, _ = read(
+        people,
+        PEOPLE,
+        "UPDATE level SET people_law = 1.3, people_law_low = 1.1,"
+        " people_law_high = 1.5 WHERE concurrency = 8",
+    )
+    (found,) = [
+        caveat
+        for caveat in find_caveats(study)
+        if "response time" in caveat.seen
+    ]
+    assert found.seen == (
+        "with 8 people who think 30 s, people are 1.30 times requests/s x "
+        "(response time + think time) (1.10 to 1.50)"
+    )
+    assert not [c for c in find_caveats(study) if "at once" in c.seen]
+
+
+def test_who_left_is_counted(people):
+    study, said = read(
+        people,
+        PEOPLE,
+        "UPDATE level SET patience_s = 0.1",
+        "UPDATE request SET status = 'cancelled', abandoned = 1 WHERE id = 1",
+    )
+    assert "1 of 1 left without a first token after 100 ms" in said
+    assert "0 of 1 got 10 tokens/s" in said
+    (found,) = [c for c in find_caveats(study) if "abandoned" in c.seen]
+    assert found.seen == "1 request at 1 person failed (abandoned)"
+    assert found.remedy == "Take fewer people, or raise --patience"
+
+
+def test_what_runs_at_once_still_does(people):
+    study, _ = read(people, PEOPLE)
+    said = "requests at once; ran at once; at 1 at once, at 2 at once"
+    assert in_words_of(study, said) == (
+        "people; ran at once; at 1 person, at 2 people"
+    )
+    bursts, _ = read(people, "UPDATE level SET think_time_s = NULL")
+    assert in_words_of(bursts, said) == said
+
+
+def test_a_chart_counts_people(people):
+    database = connect(people)
+    database.execute(PEOPLE)
+    study = selection.choose(database, [], [])[0]
+    chart = next(c for c in CHARTS if c.name == "average_throughput")
+    text = json.dumps(chart.draw(database, study))
+    database.close()
+    assert '"title": "people"' in text and "at once" not in text
