@@ -350,7 +350,7 @@ def describe_capacity(
         times = ""
         if len(found) > 1:
             times = f"in {len(short)} of {len(found)} measurements, "
-        if len(short) > 1:
+        if len(short) > 1 and (n == 1 or any(one.good for one in short)):
             times += "at worst "
         missed = f"{times}{describe_shortfall(worst, objectives)}"
         if served:

@@ -34,6 +34,9 @@ START = (
     "from ollama_bench.charts import rendering; rendering.serve()"
 )
 HEAD = struct.Struct(">?Q")  # of a reply: whether it worked, its length
+LONGEST_JOB_S = (
+    300  # of a renderer, which also ends so if its parent was killed
+)
 BUNDLE = "null"  # the job that asks for the page's scripts
 
 Job = str  # a spec as JSON, or BUNDLE
@@ -85,6 +88,10 @@ class Renderers:
         except (OSError, EOFError):
             if self._is_closed:
                 raise
+            if child.was_too_slow:
+                raise RenderingError(
+                    f"cannot draw a chart in {LONGEST_JOB_S} s"
+                ) from None
             # such as an environment in the home of root, which was given up
             with self._here:
                 worked, data = do(job)
@@ -123,6 +130,16 @@ class Renderer:
             if self._process is None:
                 self._process = start_renderer()
             return self._process
+
+    @property
+    def was_too_slow(self) -> bool:
+        """Whether a job took so long that the system has ended the renderer."""
+        alarm = getattr(signal, "SIGALRM", None)
+        return (
+            self._process is not None
+            and alarm is not None
+            and self._process.wait() == -alarm
+        )
 
     def kill(self) -> None:
         with self._starting:
@@ -165,8 +182,12 @@ def serve() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     # whatever a library prints is no reply
     os.dup2(2, 1)
+    # a signal's default action comes through while a library holds the interpreter
+    alarm = getattr(signal, "alarm", lambda _seconds: None)
     for job in sys.stdin.buffer:
+        alarm(LONGEST_JOB_S)
         worked, data = do(job)
+        alarm(0)
         replies.write(HEAD.pack(worked, len(data)) + data)
         replies.flush()
 

@@ -26,9 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except ModuleNotFoundError as error:
         # another Python than the one with the packages
-        remedy = (
-            "start it with .venv/bin/python, or see Install in README.md"
-        )
+        remedy = "start it with .venv/bin/python, or see docs/install.md"
         print(f"{error}: {remedy}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

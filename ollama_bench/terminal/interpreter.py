@@ -34,11 +34,11 @@ def check() -> None:
         found = ".".join(str(part) for part in sys.version_info[:2])
         sys.exit(
             f"Python 3.10 or newer is needed, and {sys.executable} is {found}:"
-            " see Install in README.md"
+            " see docs/install.md"
         )
     for name in PACKAGES:
         if importlib.util.find_spec(name) is None:
             sys.exit(
                 f"No module named {name!r}: start it with .venv/bin/python,"
-                " or see Install in README.md"
+                " or see docs/install.md"
             )

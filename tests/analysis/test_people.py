@@ -28,12 +28,16 @@ def people(results):
 def test_the_answer_counts_people(people):
     _, said = read(people, PEOPLE)
     assert said.startswith(
-        "Up to 2 people who think 30 s get 10 tokens/s and the first token within 10 s; with 8,"
+        "Up to 2 people who think 30 s get at least 10 tokens/s "
+        "and the first token within 10 s; with 8,"
     )
     assert "1 person who thinks 30 s asks" in said
     assert "0.5 are in flight on average, 2 at most" in said
     assert "With 2 people who think 30 s (" in said
-    assert "2 of 2 got 10 tokens/s and the first token within 10 s" in said
+    assert (
+        "2 of 2 got at least 10 tokens/s and the first token within 10 s"
+        in said
+    )
     assert "at once" not in said
 
 
@@ -76,7 +80,7 @@ def test_who_left_is_counted(people):
         "UPDATE request SET status = 'cancelled', abandoned = 1 WHERE id = 1",
     )
     assert "1 of 1 left without a first token after 100 ms" in said
-    assert "0 of 1 got 10 tokens/s" in said
+    assert "0 of 1 got at least 10 tokens/s" in said
     (found,) = [c for c in find_caveats(study) if "abandoned" in c.seen]
     assert found.seen == "1 request at 1 person failed (abandoned)"
     assert found.remedy == "Take fewer people, or raise --patience"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -97,3 +98,19 @@ def test_what_a_library_prints_is_no_picture(drawn):
     )
     assert done.stdout == rendering.HEAD.pack(True, 7) + b"picture"
     assert done.stderr.strip() == b"noise"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no alarm")
+def test_a_renderer_ends_though_its_job_does_not(monkeypatch):
+    """It may hold the interpreter for hours, and its parent may have been killed."""
+    slow = (
+        "import sys; sys.path[:] = sys.argv[1:]; import time; "
+        "from ollama_bench.charts import rendering as one; "
+        "one.LONGEST_JOB_S = 1; one.do = lambda _: time.sleep(60); one.serve()"
+    )
+    monkeypatch.setattr(rendering, "START", slow)
+    with (
+        Renderers() as renderers,
+        pytest.raises(RenderingError, match="in 300 s"),
+    ):
+        renderers.bundle_scripts().result(30)

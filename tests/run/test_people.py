@@ -26,7 +26,7 @@ def test_people_ask_think_and_are_said_to_be_people(fast, tmp_path):
     )
     assert "level 1 of 2, 3 people" in said
     assert "PEOPLE" in out and "LEVEL" not in out and "3 people: " in out
-    assert "6 people who think 300 ms get 10 tokens/s and" in said
+    assert "6 people who think 300 ms get at least 10 tokens/s and" in said
     assert " at once" not in said and "steady for " in said
     levels = rows(tmp_path, "SELECT * FROM level_summary")
     for level, people in zip(levels, (3, 6), strict=True):

@@ -51,7 +51,7 @@ def test_a_python_that_is_too_old_is_told_so(program, tmp_path):
     done = run(["-S", "-c", OLD.format(root=str(ROOT)), start], tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"Python 3.10 or newer is needed, and {sys.executable} is 3.9: see Install in README.md\n"
+        f"Python 3.10 or newer is needed, and {sys.executable} is 3.9: see docs/install.md\n"
     )
 
 
@@ -91,7 +91,7 @@ def test_a_python_without_the_packages_is_told_so(program, tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         f"No module named '{lacking}': start it with .venv/bin/python, "
-        "or see Install in README.md\n"
+        "or see docs/install.md\n"
     )
 
 

@@ -1,55 +1,71 @@
-"""README.md: every option it names exists, and every option that exists is in it."""
+"""README.md and docs/: every option, view, file and page that they name exists."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 from ollama_bench.inputs import options
+from tools import describe_options
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(
-    encoding="utf-8"
-)
-# of sqlite-utils, the simulator
-OTHERS = {"--csv", "--fault", "--port", "--help"}
-
-
-def all_options():
-    return {
-        option.flag
-        for option in options.ALL
-        if not (option.is_positional or option.is_hidden)
-    }
-
-
-def test_every_option_of_bench_is_in_the_readme():
-    assert (
-        all_options() - set(re.findall(r"--[a-z][a-z-]*", README)) == set()
-    )
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# of pip, pipx, uv, sudo, git, datasette and sqlite-utils
+OTHERS = {
+    "--csv",
+    "--dry-run",
+    "--from",
+    "--help",
+    "--include-deps",
+    "--preserve-env",
+    "--require-hashes",
+    "--spec",
+    "--version",
+    "--with-executables-from",
+}
+LINES_OF_FIRST_SCREEN = 25
 
 
-def test_every_option_of_a_bench_command_exists():
-    lines = [
-        line
-        for line in README.splitlines()
-        if "bench.py " in line
-        and "analyze" not in line
-        and "ollama_bench.simulator" not in line
-    ]
-    named = {
-        flag
-        for line in lines
-        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)
-    }
-    assert named and named <= {*all_options(), "--help"}
+def read(path):
+    return path.read_text(encoding="utf-8")
 
 
-def test_every_view_and_file_that_is_named_exists():
-    root = Path(__file__).resolve().parents[2]
-    schema = (root / "schema.sql").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["README.md", "docs/install.md"])
+def test_every_option_that_is_named_exists(name):
+    known = {one.split()[-1] for one in describe_options.documented()}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", read(ROOT / name)))
+    assert named and named - OTHERS <= known
+
+
+def test_every_command_of_the_readme_has_options_of_its_own():
+    bench = {option.flag for option in options.ALL} | {"--help"}
+    for line in read(ROOT / "README.md").splitlines():
+        match = re.match(
+            r"(?:ollama-bench|sudo \S+ -v ollama-bench\)\")(.*)", line
+        )
+        if match and not re.match(r" [a-z]", match[1]):
+            flags = re.findall(r"(?<![\w-])--[a-z][a-z-]*", match[1])
+            assert set(flags) <= bench, line
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_view_and_file_that_is_named_exists(path):
+    schema, text = read(ROOT / "schema.sql"), read(path)
     for name in re.findall(
-        r"`([a-z]+_(?:summary|metrics|split|throughput|effect))`", README
+        r"`([a-z]+_(?:summary|metrics|split|effect))`", text
     ):
         assert f"CREATE VIEW {name} AS" in schema, name
-    for name in re.findall(r"\b([a-z_]+\.py)\b", README):
-        assert (root / name).exists(), name
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (root / target).exists() or target == "docs/demo.png", target
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (path.parent / target).exists(), target
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    text = read(ROOT / "README.md")
+    for path in PAGES[1:]:
+        assert f"](docs/{path.name})" in text, path.name
+
+
+def test_the_first_screen_is_one():
+    first = read(ROOT / "README.md").partition("\n## ")[0]
+    assert len(first.splitlines()) <= LINES_OF_FIRST_SCREEN
+    assert "simulated" not in first
