@@ -101,9 +101,10 @@ def test_an_open_loop_counts_latency_from_when_a_request_was_due(
         abs(r["ttft_s"] - (r["first_text_ns"] - r["due_ns"]) / 1e9) < 1e-6
         for r in found
     )
-    assert (
-        level["pool_waits"] > 0
-        and "came due while all 2 places were taken" in out
+    assert level[
+        "pool_waits"
+    ] > 0 and "found all 2 places taken when due" in " ".join(
+        out.split()
     )  # two at once can't keep up with 40/s
     assert found[-1]["sent_ns"] - found[-1]["due_ns"] > 0.1e9
 
@@ -138,7 +139,6 @@ def test_what_an_open_loop_never_sent_has_its_row_and_fails(fast, tmp_path):
         for r in found
     )
     said = " ".join(out.split())
-    assert f"{len(found)} of them were never sent before the level" in said
     assert f"{len(found)} not_sent: due and not sent when the level" in said
     assert f"overload: of {level['offered_per_s']:.3g} requests/s" in said
     assert level["good_ratio"] <= level["completed"] / level["requests"]

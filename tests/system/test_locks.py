@@ -165,7 +165,7 @@ def test_requests_that_another_program_deletes_are_told_of(slow, tmp_path):
     ) as other:
         other.execute("DELETE FROM request")
     code, out, err = finish(process, 30)
-    assert err == "" and "rows were rejected" in out and code == 0
+    assert err == "" and "rows that were rejected" in out and code == 0
 
 
 @pytest.mark.parametrize(
