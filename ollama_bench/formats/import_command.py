@@ -15,7 +15,7 @@ if (
     and hasattr(os, "geteuid")
     and os.geteuid() == 0
 ):
-    # a __pycache__ that belongs to root would be in the user's way
+    # a __pycache__ owned by root would be in the user's way
     sys.dont_write_bytecode = True
 
 from ollama_bench.terminal import interpreter
