@@ -209,8 +209,8 @@ def home():
 
 
 PRELUDE = """
-import sys, importlib.metadata, sqlite_utils, altair
-sqlite_utils.Database(memory=True).conn.close()  # root's Python may be out of the user's reach
+import sys, altair
+# root's Python may be out of the user's reach
 altair.Chart(altair.Data(values=[{"a": 1}])).mark_line().encode(x="a:Q").to_dict()
 from ollama_bench.formats import import_command as importer
 from ollama_bench.report import drawing
