@@ -38,6 +38,7 @@ from ollama_bench.analysis.wording import (
     span,
 )
 from ollama_bench.terminal.command_line import name_program
+from ollama_bench.terminal.output import shorten
 
 SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 # of the prompt's tokens; a chat template alone caches a few
@@ -253,8 +254,8 @@ def other_models(study: Study) -> list[Caveat]:
             groups.setdefault(name, []).append(level)
     return [
         Caveat(
-            f"replies at {list_levels(levels)} at once name the model {name!r}, "
-            f"not {study.model!r}",
+            f"replies at {list_levels(levels)} at once name the model {shorten(name)!r}, "
+            f"not {study.name!r}",
             "The figures are those of the model that answered, whatever it was asked for as",
             "Use --model with a name that the server lists",
         )

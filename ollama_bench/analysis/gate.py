@@ -25,7 +25,6 @@ from ollama_bench.statistics.proportions import (
     least_shown,
     one_sided_p,
 )
-from ollama_bench.terminal.output import clean_line
 
 # exit codes; 2 is a wrong command line
 PASSED, FAILED, CANNOT_TELL = 0, 1, 3
@@ -96,7 +95,7 @@ def check_value(
             )
         elif value is not None and condition.holds(value):
             shown = "infinite" if value == float("inf") else digits(value)
-            text = f"failed: {place} of {clean_line(study.model)} ({shown})"
+            text = f"failed: {place} of {study.name} ({shown})"
             lines.append(Line(FAILED, text))
     return lines
 

@@ -12,6 +12,7 @@ from ollama_bench.statistics.percentiles import (
     MIN_VALUES_FOR_P95,
     MIN_VALUES_FOR_P99,
 )
+from ollama_bench.terminal.output import LONGEST_NAME, clean_line
 
 # of a view: columns and their units are documented in schema.sql
 Row = dict[str, Any]
@@ -44,6 +45,13 @@ class Study:
     folder: str = ""
     # the first level of a run, fired again at its end; figures as of levels
     controls: list[Row] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The model as it is shown: in one line, and bounded, yet no other's."""
+        if len(self.model) <= LONGEST_NAME:
+            return clean_line(self.model)
+        return f"{self.folder}..."
 
     @property
     def simulated(self) -> bool:

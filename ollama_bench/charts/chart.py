@@ -79,7 +79,7 @@ class Chart:
             spec = finish(
                 painted,
                 self.title,
-                study.model,
+                study.name,
                 study.simulated,
                 any(level["errors"] for level in study.levels),
                 self._notes(study, rows),
