@@ -97,6 +97,19 @@ def test_the_folder_that_was_named_may_be_a_link_of_the_users_own(
     assert (victim / "model" / "b.png").read_bytes() == b"ours"
 
 
+@pytest.mark.parametrize("folder", [".", "below"])
+def test_a_file_in_the_place_of_a_folder_is_told_in_plain_words(
+    ways, tmp_path, folder
+):
+    (tmp_path / "a.txt").write_text("precious")
+    out = tmp_path / "a.txt" / folder
+    with pytest.raises(
+        files.OutputError, match=r"is not a folder: choose another$"
+    ):
+        files.write(out / "a.png", b"ours", out)
+    assert (tmp_path / "a.txt").read_text() == "precious"
+
+
 @as_root
 def test_the_folder_that_was_named_may_be_no_link_of_another_user(
     tmp_path, victim
