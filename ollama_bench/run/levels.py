@@ -14,6 +14,7 @@ from ollama_bench.protocols.json_values import read_count
 from ollama_bench.run.forecast import Forecast, read_measured
 from ollama_bench.run.level_recorder import LevelRecorder
 from ollama_bench.run.plan import Level
+from ollama_bench.run.quick import CEILING_OPTIONS
 from ollama_bench.run.record import RunRecord
 from ollama_bench.run.targets import Targets
 from ollama_bench.run.tasks import PromptOrder, TaskSource
@@ -21,8 +22,6 @@ from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport.lines import Lines
 
-# model options that end a reply
-CEILINGS = ("num_predict", "max_tokens", "max_completion_tokens")
 FINISHED = """
 SELECT DISTINCT model, concurrency, repeat, cache, coalesce(is_control, 0) AS is_control
 FROM level
@@ -119,7 +118,7 @@ class LevelRunner:
     def _look_ahead(self, level: Level, ends: LoadSettings) -> Forecast:
         request = self._settings.request
         ceilings = [request.tokens]
-        for name in CEILINGS:
+        for name in CEILING_OPTIONS:
             ceilings.append(read_count(request.model_options.get(name)))
         return Forecast(
             ends,
