@@ -70,8 +70,9 @@ WORST = {  # of a single request: after "at 1, "
     "tokens_per_s": "it got {} tokens/s",
 }
 
-# of a single reply in one chunk
+# of replies in one chunk
 NO_RATE = "the reply came in one piece, so that its speed is not known"
+NO_RATES = "the replies came in one piece, so that their speed is not known"
 
 NOTHING_JUDGED = (
     "Nothing can be said of how many can be served: no level came to its end "
@@ -357,7 +358,10 @@ def describe_capacity(
             return (
                 f"{name_served(served, levels)} {wish}; with {n}, {missed}."
             )
-        return f"Not even {say_they_get(n, levels)} {wish}: {missed}."
+        gets = say_they_get(n, levels)
+        if worst.has_no_rates:
+            return f"Whether {gets} {wish} cannot be told: {missed}."
+        return f"Not even {gets} {wish}: {missed}."
     if not served:
         return ""
     gets = say_they_get(served, study.levels)
@@ -438,8 +442,8 @@ def describe_missed(name: str, bound: float, service: Service) -> str:
     """Say how many met an objective, and the worst that was seen."""
     write = digits if name == "tokens_per_s" else seconds
     worst = write(service.worst[name])
-    if service.completed == 1 and service.worst[name] is None:
-        return NO_RATE
+    if service.worst[name] is None:
+        return NO_RATE if service.completed == 1 else NO_RATES
     if service.completed == 1:
         return WORST[name].format(worst)
     extreme = "slowest" if name in ("tokens_per_s", "tpot") else "longest"
