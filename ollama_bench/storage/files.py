@@ -55,6 +55,12 @@ def write(path: Path, data: str | bytes, top: Path) -> None:
         replace(folder, path.name, data)
 
 
+def make_folder(top: Path) -> None:
+    """Create a folder for output if necessary. Raises OutputError and OSError."""
+    with contextlib.ExitStack() as held:
+        open_top(top, held)
+
+
 def open_top(top: Path, held: contextlib.ExitStack) -> int | Path:
     """Return the folder, opened; its path where the system cannot hold it open."""
     try:

@@ -242,6 +242,8 @@ def test_a_report_that_cannot_be_written_is_one_line(
     path, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    # it is found before anything is drawn
+    monkeypatch.setattr("ollama_bench.report.drawing.Drawing", None)
     (tmp_path / "data").write_text("in the way")
     with pytest.raises(ResultsError) as error:
         run_outcome.judge(settings(path, report=True), 1)

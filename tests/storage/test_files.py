@@ -171,7 +171,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(
 @pytest.mark.parametrize(
     "place, arguments",
     [
-        ("data/tiny-7b", []),
+        ("data/tiny-7b", ["--charts", "energy"]),
         ("ollama", ["--charts", "none", "--export", "study", "."]),
         ("ollama/tiny-7b", ["--charts", "none", "--export", "study", "."]),
     ],

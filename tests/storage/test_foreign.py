@@ -342,8 +342,8 @@ def test_of_a_name_without_an_end_a_line_is_shown(path, capsys):
     made_up_results.write(path, levels=(1, 2), started_unix=1.9e9)
     change(
         path,
-        "UPDATE run SET label = hex(zeroblob(2000000));"
-        " UPDATE level SET model = hex(zeroblob(1000000))",
+        "UPDATE run SET label = hex(zeroblob(200000));"
+        " UPDATE level SET model = hex(zeroblob(100000))",
     )
     for code, *arguments in (
         (0, "--charts", "none"),
@@ -359,7 +359,7 @@ def test_of_a_name_without_an_end_a_line_is_shown(path, capsys):
 
 
 def test_of_a_name_without_an_end_a_page_shows_a_line(path, tmp_path):
-    change(path, "UPDATE level SET model = hex(zeroblob(1000000))")
+    change(path, "UPDATE level SET model = hex(zeroblob(100000))")
     made_up_results.write(path, levels=(1, 2), model="other")
     chosen = ",".join(("timeline", *names.ACROSS_MODELS))
     arguments = ["--db", str(path), "--out", str(tmp_path / "data")]
