@@ -14,7 +14,7 @@ def describe_offered(level: Row) -> str:
         # too few for a rate of what was answered: the last replies take their time
         return (
             f"{level['completed']} of {level['requests']} requests were answered, "
-            f"offered at {rate:g} requests/s"
+            f"offered at {write_rate(level)} requests/s"
         )
     if offered is None:
         offered, answered = rate, level["requests_per_s"]
@@ -27,12 +27,19 @@ def describe_offered(level: Row) -> str:
         )
     asked = ""
     if rate is not None and digits(rate) != digits(offered):
-        asked = f" (--rate {rate:g})"
+        whole = "--rate" if level["trace"] is None else "whole trace:"
+        asked = f" ({whole} {write_rate(level)})"
     overload = " (overload)" if level["overloaded"] else ""
     return (
         f"Of {digits(offered)} requests/s offered{asked}, "
         f"{digits(answered)} were answered{overload}"
     )
+
+
+def write_rate(level: Row) -> str:
+    """Write the requests a second that were meant to come: as typed, or a trace's mean."""
+    rate: float = level["rate_per_s"]
+    return f"{rate:g}" if level["trace"] is None else digits(rate)
 
 
 def describe_pool_waits(level: Row) -> str:
