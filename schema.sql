@@ -95,6 +95,8 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   think_time_s REAL,                 -- people: seconds that each was meant to think between a reply's end and the next question, mean; NULL: nobody thinks
   think_law TEXT CHECK (think_law IN ('lognormal', 'exponential', 'fixed')),  -- people: the law that their think times are drawn from
   patience_s REAL,                   -- people: seconds after which who had no first token left; NULL: nobody leaves
+  asked_prompt_tokens INTEGER,       -- tokens that each prompt was made up to have (--prompt-tokens), template and prefix included; NULL: other prompts, or several lengths
+  prompt_mix TEXT,                   -- prompts of several lengths: how many of each in a block (--mix), as 500*9,8000*1; NULL: not a mixture
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
   never_sent INTEGER,                -- open load: requests that were due before its end and never sent: their ending is not_sent
@@ -175,6 +177,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   reply_model TEXT,                  -- the model that the reply itself names; NULL where it named none
   draft_tokens INTEGER,              -- speculative decoding: tokens that a draft proposed; NULL where the server does not tell
   draft_accepted_tokens INTEGER,     -- tokens of the draft that the model kept
+  asked_prompt_tokens INTEGER,       -- tokens that the prompt was made up to have, template and prefix included; NULL: another prompt
   prompt_tokens_expected INTEGER,    -- tokens that the prompt has at least: as made up (--prompt-tokens), else its words; NULL where the server does not count cached ones
   prompt_cut INTEGER CHECK (prompt_cut IN (0, 1)),  -- 1: the server counted less than 0.9 of prompt_tokens_expected, or a whole context: it cut the prompt
   reply_cut INTEGER CHECK (reply_cut IN (0, 1)),  -- 1: the reply ended at the end of the context, before its own end or the limit that was asked for

@@ -96,6 +96,7 @@ class RequestFigures(TypedDict):
     reply_model: str | None
     draft_tokens: int | None
     draft_accepted_tokens: int | None
+    asked_prompt_tokens: int | None
     prompt_tokens_expected: int | None
     prompt_cut: int | None
     reply_cut: int | None
@@ -200,6 +201,7 @@ class Outcome:
             "reply_model": summary.model,
             "draft_tokens": summary.draft_tokens,
             "draft_accepted_tokens": summary.draft_accepted_tokens,
+            "asked_prompt_tokens": lengths.asked,
             "prompt_tokens_expected": lengths.prompt,
             "prompt_cut": as_flag(lengths.is_prompt_cut(summary)),
             "reply_cut": as_flag(lengths.is_reply_cut(summary)),

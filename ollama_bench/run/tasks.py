@@ -182,6 +182,7 @@ class Conversation:
             tokens if facts.counts_cached else None,
             self._prompt.tokens or self._request.tokens,
             facts.context_tokens,
+            self._request.prompt_tokens,
         )
 
     def _body(self, messages: Messages) -> JsonObject:
