@@ -95,6 +95,8 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   think_time_s REAL,                 -- people: seconds that each was meant to think between a reply's end and the next question, mean; NULL: nobody thinks
   think_law TEXT CHECK (think_law IN ('lognormal', 'exponential', 'fixed')),  -- people: the law that their think times are drawn from
   patience_s REAL,                   -- people: seconds after which who had no first token left; NULL: nobody leaves
+  asked_prompt_tokens INTEGER,       -- tokens that each prompt was made up to have (--prompt-tokens), template and prefix included; NULL: other prompts, or several lengths
+  prompt_mix TEXT,                   -- prompts of several lengths: how many of each in a block (--mix), as 500*9,8000*1; NULL: not a mixture
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   trace TEXT,                        -- open load: name of the file whose requests were replayed (--trace); NULL: none
   trace_kind TEXT,                   -- whose form that file has: BurstGPT, Azure or Mooncake
