@@ -129,7 +129,7 @@ def test_requests_leave_when_the_trace_says(fast, tmp_path):
     ]  # fmt: skip
     asked = rows(
         tmp_path,
-        "SELECT prompt_number, asked_prompt_tokens, asked_output_tokens, "
+        "SELECT prompt_number, request.asked_prompt_tokens, asked_output_tokens, "
         "(due_ns - started_ns) / 1000000 AS due_ms, output_tokens, "
         "sent_ns >= due_ns AS is_due, prompt_tokens FROM request "
         "JOIN level ON level.id = level_id ORDER BY due_ns, number",
