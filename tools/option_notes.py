@@ -137,7 +137,9 @@ NOTES = {  # by flag; those of another program by its word and the flag
     "--patience": (
         "Such a person's connection is closed; the person thinks and asks "
         "again. The request has ended `abandoned`: never good, counted in "
-        "`level_summary.abandoned`"
+        "`level_summary.abandoned`. What the server goes on generating for "
+        "nobody is counted where it tells (vLLM; llama-server with "
+        "`--metrics`): `wasted_tokens`"
     ),
     "--seed": ("The same seed, the same run"),
     "--warmup": ("With the run's own options"),

@@ -30,6 +30,7 @@ from ollama_bench.analysis.study import (
     Study,
     read_arguments,
 )
+from ollama_bench.analysis.wasted import wasted_work
 from ollama_bench.analysis.wording import (
     count,
     list_levels,
@@ -466,6 +467,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     other_models,
     client_limits,
     broken_law,
+    wasted_work,
     other_programs,
     unseen_server,
     spills,

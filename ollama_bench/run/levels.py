@@ -10,8 +10,10 @@ from ollama_bench.inputs import trace
 from ollama_bench.inputs.settings import LoadSettings, Settings
 from ollama_bench.load import load
 from ollama_bench.load.attempt import Limits
+from ollama_bench.load.tally import Tally
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.protocols.json_values import read_count
+from ollama_bench.protocols.work import Work
 from ollama_bench.run.forecast import Forecast, read_measured
 from ollama_bench.run.level_recorder import LevelRecorder
 from ollama_bench.run.plan import Level
@@ -19,6 +21,7 @@ from ollama_bench.run.record import RunRecord
 from ollama_bench.run.replay import Replay
 from ollama_bench.run.targets import Targets
 from ollama_bench.run.tasks import PromptOrder, TaskSource
+from ollama_bench.run.wasted_work import WorkMeter
 from ollama_bench.terminal.figures import format_trace
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
@@ -78,6 +81,7 @@ class LevelRunner:
         self._monitor = monitor
         self._order = PromptOrder(settings.request, settings.load.seed)
         self._limits = load_limits(settings)
+        self._work = WorkMeter(targets.servers, interrupt)
         self._has_measured = False
         # the levels after the next one; None: not known
         self._rest: Sequence[Level] | None = None
@@ -213,6 +217,7 @@ class LevelRunner:
             self._interrupt,
             self._targets.reply_names,
         )
+        work = self._work.read()
         try:
             under_way.run(recorder)
         except BaseException:
@@ -221,6 +226,7 @@ class LevelRunner:
             )
             raise
         recorder.close(under_way, self._settings.load)
+        self._store_wasted(level_id, work, under_way.tally)
         if not level.is_control:
             self.all_completed_one &= under_way.tally.completed > 0
         if self._monitor is not None:
@@ -228,6 +234,16 @@ class LevelRunner:
                 time.perf_counter_ns(), self._interrupt
             )
         return None if self._interrupt.is_set() else level_id
+
+    def _store_wasted(
+        self, level_id: int, before: Work | None, tally: Tally
+    ) -> None:
+        was_cut = tally.completed < tally.ended
+        wasted = self._work.count_wasted(before, tally.tokens, was_cut)
+        if wasted is not None:
+            columns = {"wasted_tokens": wasted}
+            self._record.writer.update("level", level_id, columns)
+            self._record.writer.flush()
 
     def _insert(self, level: Level, replay: Replay | None) -> int:
         settings = self._settings.load

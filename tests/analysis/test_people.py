@@ -104,3 +104,16 @@ def test_a_chart_counts_people(people):
     text = json.dumps(chart.draw(database, study))
     database.close()
     assert '"title": "people"' in text and "at once" not in text
+
+
+def test_work_for_who_left_is_said_beside_them(people):
+    with_counter = PEOPLE + ", patience_s = 5, wasted_tokens = 7"
+    left = (
+        "UPDATE request SET status = 'cancelled', abandoned = 1"
+        " WHERE id IN (SELECT max(id) FROM request GROUP BY level_id)"
+    )
+    _, said = read(people, with_counter, left)
+    assert (
+        "1 of 2 left without a first token after 5 s; "
+        "the server generated 7 tokens for nobody" in said
+    )
