@@ -7,6 +7,8 @@ from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import count, percent
 
 WASTED_RATIO = 0.05  # of all tokens that were generated
+# for each that was not completed: what is on its way when a client leaves
+ON_THE_WAY = 10
 
 
 def describe_wasted(level: Row) -> str:
@@ -23,7 +25,8 @@ def wasted_work(study: Study) -> list[Caveat]:
     for level in study.levels:
         wasted = level["wasted_tokens"] or 0
         made = wasted + (level["output_tokens"] or 0)
-        if wasted > WASTED_RATIO * made:
+        least = ON_THE_WAY * (level["errors"] or 0)
+        if wasted > max(least, WASTED_RATIO * made):
             share = f"{percent(wasted / made)} of all that it generated"
             found.append(
                 Caveat(

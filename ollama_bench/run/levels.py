@@ -239,7 +239,9 @@ class LevelRunner:
         self, level_id: int, before: Work | None, tally: Tally
     ) -> None:
         was_cut = tally.completed < tally.ended
-        wasted = self._work.count_wasted(before, tally.tokens, was_cut)
+        wasted = self._work.count_wasted(
+            before, tally.received_tokens, was_cut
+        )
         if wasted is not None:
             columns = {"wasted_tokens": wasted}
             self._record.writer.update("level", level_id, columns)
