@@ -148,14 +148,19 @@ class Tally:
             self._cut_chunks += len(outcome.chunk_ns)
 
     @property
-    def received_tokens(self) -> int:
+    def received_tokens(self) -> int | None:
         """Return the tokens that came; no server counts those of a reply that was cut.
 
-        Its chunks are taken to hold as many as those of the completed replies.
+        Its chunks are taken to hold as many as those of the completed replies. None: none did.
         """
-        per_chunk = self._completed_tokens / (self._completed_chunks or 1)
-        cut = round(self._cut_chunks * max(per_chunk, 1.0))
-        return self._completed_tokens + cut
+        if not self._cut_chunks:
+            return self._completed_tokens
+        if not self._completed_chunks:
+            return None
+        per_chunk = self._completed_tokens / self._completed_chunks
+        return self._completed_tokens + round(
+            self._cut_chunks * max(per_chunk, 1.0)
+        )
 
     def add_unsent(self, lags_ns: Iterable[int]) -> None:
         """Add how late requests are that were due, had a place and were never sent."""

@@ -58,7 +58,10 @@ class WorkMeter:
         return read_work(text) if status == 200 else None
 
     def count_wasted(
-        self, before: Work | None, received_tokens: int, was_cut: bool
+        self,
+        before: Work | None,
+        received_tokens: int | None,
+        was_cut: bool,
     ) -> int | None:
         """Return the tokens that were generated since and reached nobody; None if unknown.
 
@@ -72,7 +75,7 @@ class WorkMeter:
             if self._interrupt.wait(LOOK_EVERY_S):
                 break
             after = self.read()
-        if before is None or after is None:
+        if before is None or after is None or received_tokens is None:
             return None
         made = after.generated_tokens - before.generated_tokens
         # a server that has restarted counts from 0
