@@ -26,9 +26,9 @@ def describe_offered(level: Row) -> str:
             f"At no fixed rate, {digits(answered)} requests/s were answered"
         )
     asked = ""
-    if rate is not None and digits(rate) != digits(offered):
-        whole = "--rate" if level["trace"] is None else "whole trace:"
-        asked = f" ({whole} {write_rate(level)})"
+    is_typed = rate is not None and level["trace"] is None
+    if is_typed and digits(rate) != digits(offered):
+        asked = f" (--rate {rate:g})"
     overload = " (overload)" if level["overloaded"] else ""
     return (
         f"Of {digits(offered)} requests/s offered{asked}, "

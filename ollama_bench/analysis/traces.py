@@ -23,7 +23,7 @@ def describe_trace(level: Row) -> str:
     )
     if None not in (asked, got) and digits(asked) != digits(got):
         parts.append(
-            f"replies have {digits(got)} of its {digits(asked)} tokens on average"
+            f"replies have {digits(got)} tokens on average, {digits(asked)} were asked for"
         )
     return f"{'; '.join(parts)}."
 

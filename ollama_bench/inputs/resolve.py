@@ -54,6 +54,8 @@ TRACE_SAYS = (
     "prompt_tokens",
     "budget",
     "find_capacity",
+    "find_rate",
+    "mix",
 )
 
 Texts = Mapping[str, "str | list[str] | bool"]
@@ -187,7 +189,7 @@ def check_quick(values: Values) -> None:
 def check_trace(values: Values) -> None:
     """Refuse what a trace says itself, and fill in its speed and its end."""
     for name in TRACE_SAYS:
-        if values[name]:
+        if values.get(name):
             raise ValueError(
                 f"--trace and {options.BY_NAME[name].flag} exclude each other: "
                 "the trace says what is asked and when"
