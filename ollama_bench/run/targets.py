@@ -32,6 +32,8 @@ from ollama_bench.transport.lines import Lines
 
 # length of a warm-up's reply: loading the model is what takes long
 WARMUP_TOKENS = 8
+# they go on past the end of a reply where they are asked to (ignore_eos)
+GO_ON_SERVERS = ("llama.cpp", "vllm")
 # a server that vanished may take so long to come back: vLLM loads for a minute
 COME_BACK_S = 120.0
 ASK_AGAIN_S = 0.5
@@ -65,6 +67,8 @@ class TargetFacts:
     counts_cached: bool = True  # its count of prompt tokens has them all
     # None: made-up prompts have about a token a word
     calibration: Calibration | None = None
+    # a reply can be told to go on to its ceiling
+    can_ignore_end: bool = False
 
 
 class Waiting(load.Observer):
@@ -149,6 +153,14 @@ class Targets:
     def facts(self, model: str, server: Server) -> TargetFacts:
         return self._facts.setdefault((model, server.url), TargetFacts())
 
+    def find_context(self, model: str) -> int | None:
+        """Return the context of a slot, the smallest of all servers; None where none is known."""
+        known = [
+            self.facts(model, server).context_tokens
+            for server in self.servers
+        ]
+        return min(filter(None, known), default=None)
+
     def warm_all(
         self, models: Sequence[str], warmup: int, monitor: Monitor | None
     ) -> None:
@@ -159,6 +171,7 @@ class Targets:
                 self._describe(server, model, monitor)
                 if self._request.prompt_tokens:
                     self._check_context(server, model)
+                if self._request.prompt_tokens or self._request.trace_file:
                     self._calibrate(server, model, warmup)
 
     def warm(self, server: Server, model: str, warmup: int) -> None:
@@ -282,7 +295,8 @@ class Targets:
             counts.append(counted)
         found = solve(counts, PROBE_PREFIXES)
         asked = self._request.prompt_tokens or 0
-        if found is None or asked >= SURE_TOKENS:
+        # the lengths of a trace are many
+        if found is None or not asked or asked >= SURE_TOKENS:
             return found
         text = found.make_text(
             asked, random.Random(), self._request.cache != "warm"
@@ -309,6 +323,7 @@ class Targets:
             asked = read_count(self._request.model_options.get("num_ctx"))
             target["context_tokens"] = asked
         facts.context_tokens = target["context_tokens"]
+        facts.can_ignore_end = target["server"] in GO_ON_SERVERS
         facts.counts_cached = server.protocol.counts_cached(
             target["server_version"]
         )

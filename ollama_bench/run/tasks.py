@@ -12,6 +12,7 @@ from ollama_bench.load.attempt import Outcome, Task
 from ollama_bench.load.lengths import Lengths
 from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.run.plan import Level
+from ollama_bench.run.replay import Replay
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets, unique_prefix
 
@@ -60,11 +61,15 @@ class TaskSource:
         self,
         level: Level,
         request: RequestSettings,
-        order: PromptOrder,
+        order: PromptOrder | Replay,
         targets: Targets,
     ) -> None:
         self._level, self._request = level, request
         self._order, self._targets = order, targets
+        self.replay = order if isinstance(order, Replay) else None
+        # prompts that begin alike get the same prefix
+        has_shared = self.replay is not None and self.replay.shares_blocks
+        self._shared_prefix = unique_prefix() if has_shared else None
 
     def task(self, number: int) -> Task:
         """Return the task of a request's number within the level, from 1."""
@@ -81,9 +86,14 @@ class TaskSource:
             self._targets,
             prompt,
             line,
-            unique_prefix() if self._level.cache == "cold" else None,
+            self._choose_prefix(),
         )
         return conversation.first_turn(number)
+
+    def _choose_prefix(self) -> str | None:
+        if self._level.cache != "cold":
+            return None
+        return self._shared_prefix or unique_prefix()
 
     def first_tasks(self, load: LoadSettings) -> list[Task]:
         """Return the tasks that fill a prompt cache: each body once, but one for each slot."""
@@ -176,12 +186,14 @@ class Conversation:
         """
         facts = self._facts
         tokens = sum(map(count_words, messages))
-        if self._request.prompt_tokens and facts.calibration:
-            tokens = self._request.prompt_tokens
+        made = self._prompt.made_tokens or self._request.prompt_tokens
+        if made and facts.calibration:
+            tokens = made
         return Lengths(
             tokens if facts.counts_cached else None,
             self._prompt.tokens or self._request.tokens,
             facts.context_tokens,
+            made,
         )
 
     def _body(self, messages: Messages) -> JsonObject:
@@ -191,6 +203,8 @@ class Conversation:
             prompt.tokens or request.tokens,
         )
         options = {**request.model_options, **prompt.options}
+        if prompt.fills_reply and self._facts.can_ignore_end:
+            options = {"ignore_eos": True, **options}
         if prompt.is_chat:
             return protocol.build_chat(
                 self._model,
