@@ -66,3 +66,10 @@ def format_pace(tokens: int, first_ns: int, last_ns: int) -> str:
     if tokens < 2 or last_ns <= first_ns:
         return UNKNOWN
     return f"{(tokens - 1) * 1e9 / (last_ns - first_ns):.1f}"
+
+
+def name_lengths(tokens: int | None, mix: str | None) -> str:
+    """Return what prompts of a length, or of a mixture, are called; "" of others."""
+    if mix:
+        return f"mix {mix}"
+    return f"prompts of {tokens:,} tokens" if tokens else ""

@@ -31,6 +31,7 @@ NO_FIGURES = {
     "cache",
     "load",
     "think_law",
+    "prompt_mix",
     "source",
     "superseded",
     "net_energy_j",

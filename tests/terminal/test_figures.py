@@ -2,7 +2,11 @@
 
 import pytest
 
-from ollama_bench.terminal.figures import format_about, format_duration
+from ollama_bench.terminal.figures import (
+    format_about,
+    format_duration,
+    name_lengths,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +45,9 @@ def test_short_times(value, text):
 )
 def test_an_estimate_has_few_digits(seconds, text):
     assert format_about(seconds) == text
+
+
+def test_lengths_of_prompts_have_names():
+    assert name_lengths(4000, None) == "prompts of 4,000 tokens"
+    assert name_lengths(None, "5*1,8*1") == "mix 5*1,8*1"
+    assert name_lengths(None, None) == ""
