@@ -540,6 +540,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
   in_flight_mean, in_flight_peak, level.on_battery, level.low_power_mode,
   level.think_time_s, level.think_law, level.patience_s,
+  level.asked_prompt_tokens, level.prompt_mix,
   coalesce(abandoned, 0) AS abandoned,           -- requests whose people left before a first token; they are among the errors
   think_mean_s,                                  -- people: the mean of what they thought, seconds
   people_law, people_law_low, people_law_high,
@@ -549,6 +550,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   offered_per_s, answered_per_s, overloaded,  -- open load, as in open_load; NULL of others
   (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
+    AND (again.asked_prompt_tokens, again.prompt_mix) IS (level.asked_prompt_tokens, level.prompt_mix)
     AND coalesce(again.is_control, 0) = coalesce(level.is_control, 0))
     AS superseded,  -- cut short or slept through, and fired again to its end by --resume
   level.id AS level_id
@@ -615,6 +617,7 @@ SELECT cold.run_id, cold.model, cold.concurrency, cold.repeat, cold.simulated,
 FROM level_summary AS cold JOIN level_summary AS warm
   ON warm.run_id = cold.run_id AND warm.model = cold.model AND warm.concurrency = cold.concurrency
   AND warm.repeat = cold.repeat AND cold.cache = 'cold' AND warm.cache = 'warm'
+  AND (warm.asked_prompt_tokens, warm.prompt_mix) IS (cold.asked_prompt_tokens, cold.prompt_mix)
 LEFT JOIN hits AS cold_hits ON cold_hits.level_id = cold.level_id
 LEFT JOIN hits AS warm_hits ON warm_hits.level_id = warm.level_id
 WHERE cold.status = 'finished' AND warm.status = 'finished' AND NOT cold.is_control AND NOT warm.is_control;

@@ -86,7 +86,16 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "± 3 % by the server's own count, template and prefix included, "
         "each prompt another. Some short requests of the warm-up measure "
         "how many tokens the server makes of words; where that fails it "
-        "says that lengths are estimates"
+        "says that lengths are estimates. Several lengths, "
+        "`500,4000,16000`, make levels of each, one length after another: "
+        "each has its own answer, and above them stand wait, speed and "
+        "capacity by length. `--find-capacity` searches for each"
+    ),
+    "--mix": (
+        "Of ten prompts nine of 500 tokens and one of 8,000, in the seed's "
+        "order; every ten have exactly these shares. Shown: what the long "
+        "ones do to the short ones. Beside `--prompt-tokens` its levels "
+        "follow those of the lengths"
     ),
     "--tokens": ("A ceiling only: Ollama has no way to make a model go on"),
     "--option": ("For example `num_ctx=4096`"),

@@ -44,6 +44,7 @@ ASKED = {
     "trace": "--trace",
     "trace_sha256": "the content of --trace",
     "trace_speed": "--trace-speed",
+    "mix": "--mix",
     "think": "--think",
     "requests": "--requests",
     "duration": "--duration",
@@ -180,7 +181,7 @@ def compare_condition(before: Study, after: Study, column: str) -> str:
 
 def compare_arguments(before: Study, after: Study) -> list[str]:
     """Return the options that asked something else on the other side."""
-    old, new = read_arguments(before), read_arguments(after)
+    old, new = read_asked(before), read_asked(after)
     found = []
     for name, option in ASKED.items():
         # what a run does not say is not known, and null is its default
@@ -191,6 +192,17 @@ def compare_arguments(before: Study, after: Study) -> list[str]:
                 f"{option} was {sides[0]} before, {sides[1]} after"
             )
     return found
+
+
+def read_asked(study: Study) -> list[dict[str, object]]:
+    """Return what each run was told; of lengths of prompts only the one that the study is of."""
+    lengths: dict[str, object] = {
+        "prompt_tokens": study.asked_prompt_tokens,
+        "mix": study.prompt_mix,
+    }
+    if not any(lengths.values()):
+        lengths = {}
+    return [{**run, **lengths} for run in read_arguments(study)]
 
 
 def describe_values(runs: Sequence[dict[str, object]], name: str) -> str:

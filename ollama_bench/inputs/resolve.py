@@ -182,6 +182,11 @@ def check_quick(values: Values) -> None:
         named.append("--cache both")
     if values["self_check"]:
         named.append("--self-check")
+    lengths = values["prompt_tokens"] or ()
+    if len(lengths) > 1:
+        named.append(f"--prompt-tokens {write_lengths(lengths)}")
+    elif lengths and values["mix"]:
+        named.append(f"--mix {values['mix']}")
     if named:
         raise ValueError(f"{named[0]} needs LEVELS: try 1,2,4,8")
 
@@ -204,6 +209,10 @@ def check_trace(values: Values) -> None:
     fill(values, "trace_speed", 1.0)
     if not values["requests"]:
         fill(values, "duration", TRACE_S)
+
+
+def write_lengths(lengths: Iterable[int]) -> str:
+    return ",".join(map(str, lengths))
 
 
 def write_value(value: float | ThinkTime) -> str:
@@ -284,8 +293,11 @@ def check_prompts(values: Values) -> None:
         "--prompt": values["prompt"] != options.STUDY_PROMPT,
         "--prompts": values["prompts"],
         "--prompt-tokens": values["prompt_tokens"],
+        "--mix": values["mix"],
     }
     names = [name for name, value in given.items() if value]
+    if names == ["--prompt-tokens", "--mix"]:
+        return
     if len(names) > 1:
         raise ValueError(f"{' and '.join(names)} exclude each other")
     if values["prompts"]:
@@ -398,8 +410,9 @@ def request_settings(values: Values, named_by: str) -> RequestSettings:
         is_searched=values["is_searched"],
         prompt=values["prompt"],
         prompts_file=values["prompts"],
-        prompt_tokens=values["prompt_tokens"],
         trace_file=values["trace"],
+        prompt_tokens=values["prompt_tokens"] or (),
+        mix=values["mix"],
         tokens=values["tokens"],
         think=values["think"],
         model_options=values["option"],
@@ -439,4 +452,10 @@ def identity(values: Values) -> dict[str, object]:
     found = {name: values[name] for name in sorted(measured)}
     if values["think_time"]:
         found["think_time"] = str(values["think_time"])
+    # one length is stored as the number that it is
+    lengths = [*(values["prompt_tokens"] or ())]
+    found["prompt_tokens"] = lengths if len(lengths) > 1 else None
+    if len(lengths) == 1:
+        found["prompt_tokens"] = lengths[0]
+    found["mix"] = str(values["mix"]) if values["mix"] else None
     return found

@@ -102,6 +102,8 @@ def describe_study(database: Database, verdict: Verdict) -> dict[str, Any]:
     key = find_key_figures(study, verdict.objectives, services)
     return {
         "model": study.model,
+        "asked_prompt_tokens": study.asked_prompt_tokens,
+        "prompt_mix": study.prompt_mix,
         "simulated": study.simulated,
         "objectives": dict(verdict.objectives),
         "answer": [line for line in verdict.answer.lines if line],

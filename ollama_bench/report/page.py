@@ -104,7 +104,7 @@ def write(
     for verdict in verdicts:
         parts.append(
             write_chapter(
-                verdict, drawn[verdict.study.model], figures, is_alone
+                verdict, drawn[verdict.study.name], figures, is_alone
             )
         )
     text = read_asset("page.html").format(

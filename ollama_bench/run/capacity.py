@@ -13,6 +13,7 @@ STORED_RATIO = """
 SELECT * FROM level_summary
 WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
   AND (model, concurrency, repeat, cache, is_control) = (?, ?, ?, ?, ?)
+  AND (asked_prompt_tokens, prompt_mix) IS (?, ?)
 ORDER BY level_id DESC"""
 
 

@@ -16,7 +16,7 @@ from ollama_bench.protocols.json_values import read_count
 from ollama_bench.protocols.work import Work
 from ollama_bench.run.forecast import Forecast, read_measured
 from ollama_bench.run.level_recorder import LevelRecorder
-from ollama_bench.run.plan import Level
+from ollama_bench.run.plan import Level, list_lengths
 from ollama_bench.run.quick import CEILING_OPTIONS
 from ollama_bench.run.record import RunRecord
 from ollama_bench.run.replay import Replay
@@ -29,7 +29,8 @@ from ollama_bench.terminal.screen import Console
 from ollama_bench.transport.lines import Lines
 
 FINISHED = """
-SELECT DISTINCT model, concurrency, repeat, cache, coalesce(is_control, 0) AS is_control
+SELECT DISTINCT model, concurrency, repeat, cache, coalesce(is_control, 0) AS is_control,
+  asked_prompt_tokens, prompt_mix
 FROM level
 WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0"""
 UNANSWERED = """
@@ -168,6 +169,8 @@ class LevelRunner:
             extra += f", {level.cache} cache"
         if level.is_control:
             extra += ", as at first: did the machine change?"
+        if len(list_lengths(self._settings.request)) > 1:
+            extra += f", {level.prompts}"
         crowd = f"{level.concurrency} at once"
         if self._settings.load.think_time is not None:
             crowd = f"{level.concurrency} people"

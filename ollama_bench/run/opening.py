@@ -39,7 +39,8 @@ WHERE source = 'bench' AND arguments = ? AND (
   status IN ('interrupted', 'running')
   OR status = 'finished' AND EXISTS (
     SELECT 1 FROM level WHERE run_id = run.id AND level.status = 'finished'
-    GROUP BY model, concurrency, repeat, cache, is_control HAVING min(coalesce(slept_s, 0)) > 0))
+    GROUP BY model, concurrency, repeat, cache, is_control, asked_prompt_tokens, prompt_mix
+    HAVING min(coalesce(slept_s, 0)) > 0))
 ORDER BY id DESC LIMIT 1"""
 
 NEWEST = """

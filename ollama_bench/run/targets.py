@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ollama_bench.inputs.calibration import (
     Calibration,
@@ -67,8 +67,14 @@ class TargetFacts:
     counts_cached: bool = True  # its count of prompt tokens has them all
     # None: made-up prompts have about a token a word
     calibration: Calibration | None = None
+    # the same, by one more count for each length that is short
+    calibrations: dict[int, Calibration] = field(default_factory=dict)
     # a reply can be told to go on to its ceiling
     can_ignore_end: bool = False
+
+    def calibration_of(self, tokens: int) -> Calibration | None:
+        """Return what prompts of so many tokens are made by."""
+        return self.calibrations.get(tokens, self.calibration)
 
 
 class Waiting(load.Observer):
@@ -169,9 +175,9 @@ class Targets:
             for server in self.servers:
                 self.warm(server, model, warmup)
                 self._describe(server, model, monitor)
-                if self._request.prompt_tokens:
+                if self._request.prompt_lengths:
                     self._check_context(server, model)
-                if self._request.prompt_tokens or self._request.trace_file:
+                if self._request.prompt_lengths or self._request.trace_file:
                     self._calibrate(server, model, warmup)
 
     def warm(self, server: Server, model: str, warmup: int) -> None:
@@ -239,16 +245,15 @@ class Targets:
 
     def _check_context(self, server: Server, model: str) -> None:
         """Raise RunError if made-up prompts cannot fit; warn if a whole reply cannot."""
-        asked, context = (
-            self._request.prompt_tokens or 0,
-            self.facts(model, server).context_tokens,
-        )
+        asked = self._request.prompt_lengths[-1]
+        context = self.facts(model, server).context_tokens
         if context is None:
             return
         if asked >= context:
             raise RunError(
-                f"--prompt-tokens {asked} exceeds the context of {context:,} tokens that {model} "
-                f"has at {server.url}: use fewer, or a larger context{hint_at_context(server)}"
+                f"{self._name_option(asked)} {asked} exceeds the context of {context:,} tokens "
+                f"that {model} has at {server.url}: use fewer, or a larger context"
+                f"{hint_at_context(server)}"
             )
         if asked + (self._request.tokens or 0) > context:
             self._screen.warn(
@@ -256,8 +261,26 @@ class Targets:
                 f"of {context:,} for the reply"
             )
 
+    def _name_option(self, length: int) -> str:
+        """Return the option that asks for prompts of this length."""
+        is_level = length in self._request.prompt_tokens
+        return "--prompt-tokens" if is_level else "--mix: a length of"
+
     def _calibrate(self, server: Server, model: str, warmup: int) -> None:
-        """Learn how many tokens the server makes of words, once a run; say it if it cannot be."""
+        """Learn how many tokens the server makes of words; say it if it cannot be."""
+        self._calibrate_words(server, model, warmup)
+        facts = self.facts(model, server)
+        if facts.calibration is None or not warmup:
+            return
+        for tokens in self._request.prompt_lengths:
+            if tokens < SURE_TOKENS:
+                facts.calibrations[tokens] = self._correct(
+                    server, model, tokens, facts.calibration
+                )
+
+    def _calibrate_words(
+        self, server: Server, model: str, warmup: int
+    ) -> None:
         facts, target_id = (
             self.facts(model, server),
             self.id(model, server),
@@ -293,14 +316,14 @@ class Targets:
             if counted is None:
                 return None
             counts.append(counted)
-        found = solve(counts, PROBE_PREFIXES)
-        asked = self._request.prompt_tokens or 0
-        # the lengths of a trace are many
-        if found is None or not asked or asked >= SURE_TOKENS:
-            return found
-        text = found.make_text(
-            asked, random.Random(), self._request.cache != "warm"
-        )
+        return solve(counts, PROBE_PREFIXES)
+
+    def _correct(
+        self, server: Server, model: str, tokens: int, found: Calibration
+    ) -> Calibration:
+        """Return the calibration by which prompts of so many tokens come out right."""
+        has_prefix = self._request.cache != "warm"
+        text = found.make_text(tokens, random.Random(), has_prefix)
         counted = self._count_tokens(server, model, text)
         return found if counted is None else found.correct(text, counted)
 

@@ -86,3 +86,10 @@ def format_arrivals(rate_per_s: float) -> str:
         if rate_per_s * seconds >= 1:
             return f"{rate_per_s * seconds:.3g} {unit}"
     return f"{rate_per_s * 3600:.3g} an hour"
+
+
+def name_lengths(tokens: int | None, mix: str | None) -> str:
+    """Return what prompts of a length, or of a mixture, are called; "" of others."""
+    if mix:
+        return f"mix {mix}"
+    return f"prompts of {tokens:,} tokens" if tokens else ""

@@ -36,6 +36,7 @@ NO_FIGURES = {
     "trace_too_long",
     "asked_output_tokens_mean",
     "think_law",
+    "prompt_mix",
     "source",
     "superseded",
     "net_energy_j",

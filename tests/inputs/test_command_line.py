@@ -121,6 +121,24 @@ WRONG = [
         ["1", "--prompt", "hi", "--prompt-tokens", "9"],
         "--prompt and --prompt-tokens exclude",
     ),
+    (
+        ["1", "--prompt", "hi", "--mix", "9,8"],
+        "--prompt and --mix exclude",
+    ),
+    (
+        ["1", "--prompt-tokens", "9,0"],
+        "invalid --prompt-tokens '9,0': expected integers from 1",
+    ),
+    (["1", "--prompt-tokens", "5,"], "invalid --prompt-tokens '5,'"),
+    (
+        ["1", "--mix", "500*9"],
+        "invalid --mix '500*9': expected two lengths",
+    ),
+    (["--prompt-tokens", "9,8"], "--prompt-tokens 9,8 needs LEVELS"),
+    (
+        ["--prompt-tokens", "9", "--mix", "9,8"],
+        "--mix 8*1,9*1 needs LEVELS",
+    ),
     (["--demo", "--host", "a"], "exclude each other"),
     (["1,8", "--requests", "7"], "never makes 8 at once"),
     (["--find-capacity", "--requests", "100"], "256 at once"),

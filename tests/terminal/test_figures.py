@@ -6,6 +6,7 @@ from ollama_bench.terminal.figures import (
     format_about,
     format_duration,
     format_trace,
+    name_lengths,
 )
 
 
@@ -58,3 +59,9 @@ def test_an_estimate_has_few_digits(seconds, text):
 )
 def test_a_trace_is_named_with_its_pace(rate_per_s, speed, written):
     assert format_trace("t.csv", "Azure", rate_per_s, speed) == written
+
+
+def test_lengths_of_prompts_have_names():
+    assert name_lengths(4000, None) == "prompts of 4,000 tokens"
+    assert name_lengths(None, "5*1,8*1") == "mix 5*1,8*1"
+    assert name_lengths(None, None) == ""
