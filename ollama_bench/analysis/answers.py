@@ -15,6 +15,7 @@ from ollama_bench.analysis.bottlenecks import (
     describe_gpu,
     find_bottlenecks,
 )
+from ollama_bench.analysis.certainty import describe_certainty
 from ollama_bench.analysis.comparability import (
     describe_unlike_levels,
     undisturbed_part,
@@ -113,7 +114,9 @@ def find_answer(
     return Answer(
         first,
         describe_level(key, levels),
-        list_figures(key, levels),
+        list_figures(
+            key, levels, describe_certainty(study, levels, services)
+        ),
         lambda: list_rest(study, key, objectives, services),
     )
 
@@ -192,13 +195,14 @@ def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
 
 
 def list_figures(
-    key: KeyFigures, levels: Sequence[Row]
+    key: KeyFigures, levels: Sequence[Row], certainty: str
 ) -> list[tuple[str, str]]:
     """Return the figures that are known, each with its name."""
     figures = {
         "each": write_estimate(key.tokens_per_s, digits, " tokens/s"),
         "all": describe_together(levels),
         "wait": write_estimate(key.wait_s, seconds, " for the first token"),
+        "good": certainty,
         "power": describe_power(key),
         "limit": key.limit,
     }

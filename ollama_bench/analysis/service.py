@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
@@ -19,6 +20,8 @@ WAITED_UNTIL = {
     "e2e": "request.ended_ns",
 }
 COMPLETED = "request.status = 'completed'"
+ASKED_NS = "coalesce(due_ns, sent_ns, request.ended_ns)"
+FAILED_STRAIN = 1e9  # of what met no bound, however loose
 # by the server, at the end of its context
 IS_CUT = "coalesce(1 IN (prompt_cut, reply_cut), 0)"
 # how fast a request that this client cut had come until then: it missed
@@ -53,6 +56,8 @@ class Service:
     cut: int = 0  # completed, but its prompt or reply was cut
     # cut by this client before they had missed an objective
     undecided: int = 0
+    # how near to its bounds each came that can be judged, in the order of asking: good up to 1
+    strains: tuple[float, ...] = ()
 
     @property
     def share(self) -> float:
@@ -139,7 +144,14 @@ def make_service(row: Row, objectives: Objectives) -> Service:
         worst,
         row["cut"],
         row["undecided"],
+        strains=read_strains(row["strains"]),
     )
+
+
+def read_strains(text: str) -> tuple[float, ...]:
+    """Return the strains of a level's requests, in the order of asking."""
+    pairs = sorted(pair for pair in json.loads(text) if None not in pair)
+    return tuple(strain for _, strain in pairs)
 
 
 def make_query(objectives: Objectives) -> str:
@@ -165,6 +177,9 @@ def make_query(objectives: Objectives) -> str:
     columns.append(
         f"sum(ending = 'cancelled' AND NOT coalesce({missed}, 0)) AS undecided"
     )
+    columns.append(
+        f"json_group_array(json_array({ASKED_NS}, {measure_strain(objectives)})) AS strains"
+    )
     return f"""
 SELECT {", ".join(columns)} FROM ({REQUESTS}) AS request
 JOIN level ON level.id = request.level_id JOIN chosen USING (run_id, model)
@@ -172,6 +187,24 @@ JOIN judged_request ON request_id = request.id
 WHERE level.model = :model AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0
   AND request.status <> 'in_flight'
 GROUP BY request.level_id"""
+
+
+def measure_strain(names: Iterable[str]) -> str:
+    """Return SQL for how near to its bounds a request came: good up to 1, NULL is undecided."""
+    strains, missed = ["0"], ["0"]
+    for name in names:
+        column, less_is_better = judged_column(name)
+        ratio = f"{column} / :{name}"
+        if not less_is_better:
+            ratio = f":{name} / {column}"
+        alone = (
+            f"CASE WHEN {HAS_NO_RATE} THEN 0 END, " if name in RATES else ""
+        )
+        strains.append(f"coalesce({ratio}, {alone}{FAILED_STRAIN})")
+        missed.append(f"coalesce({missed_when_cut(name)}, 0)")
+    return f"""CASE WHEN {COMPLETED} AND NOT {IS_CUT} THEN max({", ".join(strains)})
+  WHEN ending = 'cancelled' AND NOT ({" OR ".join(missed)}) THEN NULL
+  ELSE {FAILED_STRAIN} END"""
 
 
 def judged_column(name: str) -> tuple[str, bool]:

@@ -84,7 +84,7 @@ def estimate_burst_share(
 
 
 def share_interval(
-    good: int,
+    good: float,
     count: int,
     independent: float,
     freedom: float = math.inf,
