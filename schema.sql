@@ -80,6 +80,7 @@ CREATE TABLE IF NOT EXISTS objective (  -- what a request must meet to count as 
   run_id INTEGER NOT NULL REFERENCES run (id),
   metric TEXT NOT NULL CHECK (metric IN ('ttft_s', 'ttfat_s', 'e2e_s', 'tpot_s', 'tokens_per_s')),  -- column of request that is judged
   bound REAL NOT NULL,               -- limit that a request must keep: at most this; for tokens_per_s at least
+  share REAL CHECK (share > 0 AND share <= 1),  -- share of a level's requests that must keep it, judged alone; NULL: 95 % must keep it together with the others that have none
   PRIMARY KEY (run_id, metric)
 ) STRICT, WITHOUT ROWID;
 
@@ -435,6 +436,47 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
 FROM inside JOIN level ON level.id = inside.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id;
 
+DROP VIEW IF EXISTS judged_objective;
+CREATE VIEW judged_objective AS  -- each judged request that ended and each objective of its run: did it meet it?
+WITH counted AS (
+  SELECT level_id, sum(output_tokens) * 1.0 / nullif(sum(chunks), 0) AS tokens_per_chunk
+  FROM request WHERE status = 'completed' AND tokens_per_chunk IS NOT NULL GROUP BY level_id
+)
+SELECT request.run_id, run.simulated, metric, bound, share,
+  CASE ending
+    WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 0 END, CASE metric
+      WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
+      WHEN 'tpot_s' THEN stream_tpot_s <= bound WHEN 'tokens_per_s' THEN stream_tokens_per_s >= bound END,
+      metric IN ('tpot_s', 'tokens_per_s') AND output_tokens < 2 AND output_tokens_source IS NOT 'chunks', 0)  -- a single token has no rate and misses none; several that came at once meet none
+    WHEN 'cancelled' THEN CASE WHEN CASE metric  -- what it had waited, or how fast it had come, until it was cut
+      WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
+      WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
+      WHEN 'e2e_s' THEN request.ended_ns - coalesce(due_ns, sent_ns) > bound * 1e9
+      WHEN 'tpot_s' THEN request.ended_ns - first_text_ns > bound * 1e9 * seen_tokens
+      WHEN 'tokens_per_s' THEN seen_tokens * 1e9 < bound * (request.ended_ns - first_text_ns) END THEN 0 END
+    ELSE 0 END AS met,
+  request.level_id, request.id AS request_id
+FROM (SELECT request.*, judged_request.run_id, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
+    THEN coalesce(counted.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
+  FROM request JOIN judged_request ON request_id = request.id LEFT JOIN counted USING (level_id)
+  WHERE request.status <> 'in_flight') AS request
+JOIN objective ON objective.run_id = request.run_id JOIN run ON run.id = request.run_id;
+
+DROP VIEW IF EXISTS demand_summary;
+CREATE VIEW demand_summary AS  -- each level and what its run demands: a level is served where each demand is reached
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  metrics,
+  share,                                         -- share of the requests that must; NULL: 95 %
+  count(*) AS requests,                          -- judged requests that ended
+  coalesce(sum(good), 0) AS good_requests,       -- met all of these objectives
+  avg(good) AS good_ratio,                       -- their share of those that could be judged
+  sum(good IS NULL) AS undecided_requests,       -- this client cut them before they had missed one
+  slept_s, level.id AS level_id
+FROM (SELECT level_id, share, group_concat(metric) AS metrics, min(met) AS good FROM judged_objective
+  GROUP BY request_id, CASE WHEN share IS NOT NULL THEN metric END) AS request
+JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
+GROUP BY level.id, CASE WHEN share IS NOT NULL THEN metrics END;
+
 DROP VIEW IF EXISTS level_summary;
 CREATE VIEW level_summary AS  -- the answer in numbers: one row for each level
 WITH total AS (
@@ -464,27 +506,9 @@ WITH total AS (
       count(*) OVER (PARTITION BY request.level_id) AS ended,
       row_number() OVER (PARTITION BY request.level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
     FROM request JOIN judged_request ON request_id = request.id WHERE status <> 'in_flight') GROUP BY level_id
-), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one or was cut by the context, NULL this client cut it before that could be told
-  SELECT request.level_id, min(CASE ending
-      WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 0 END, CASE objective.metric
-        WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
-        WHEN 'tpot_s' THEN stream_tpot_s <= bound WHEN 'tokens_per_s' THEN stream_tokens_per_s >= bound END,
-        objective.metric IN ('tpot_s', 'tokens_per_s') AND output_tokens < 2 AND output_tokens_source IS NOT 'chunks', 0)  -- a single token has no rate and misses none; several that came at once meet none
-      WHEN 'cancelled' THEN CASE WHEN CASE objective.metric  -- what it had waited, or how fast it had come, until it was cut
-        WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
-        WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
-        WHEN 'e2e_s' THEN request.ended_ns - coalesce(due_ns, sent_ns) > bound * 1e9
-        WHEN 'tpot_s' THEN request.ended_ns - first_text_ns > bound * 1e9 * seen_tokens
-        WHEN 'tokens_per_s' THEN seen_tokens * 1e9 < bound * (request.ended_ns - first_text_ns) END THEN 0 END
-      ELSE 0 END) AS good
-  FROM (SELECT request.*, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
-      THEN coalesce(total.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
-    FROM request JOIN total USING (level_id)) AS request
-  JOIN judged_request ON request_id = request.id JOIN objective ON objective.run_id = judged_request.run_id
-  WHERE request.status <> 'in_flight' GROUP BY request.id
 ), good AS (
   SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio, sum(good IS NULL) AS undecided_requests
-  FROM judged GROUP BY level_id
+  FROM (SELECT level_id, min(met) AS good FROM judged_objective GROUP BY request_id) GROUP BY level_id
 ), latency AS (
   SELECT level_id,
     max(CASE metric WHEN 'ttft_s' THEN mean END) AS ttft_mean_s,

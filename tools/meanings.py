@@ -235,6 +235,12 @@ WORDS = {  # columns that views compute, and keys
 }
 # Columns with a meaning of their own in one view: words, or the column of a table that has them.
 HERE = {
+    "demand_summary.metrics": "what a request must meet together: columns of request",
+    "judged_objective.met": "1: the request met the objective; 0: it missed it, failed, or the "
+    "context cut it; NULL: bench.py cut it before that could be told",
+    "demand_summary.good_requests": "requests that met all of these objectives",
+    "demand_summary.good_ratio": "share of the requests that met all of these objectives, 0 to 1, "
+    "of those that could be judged",
     "level_summary.load": (
         "burst: all at once; closed: a finished one is replaced at once; open: they come at a "
         "rate; people: each thinks think_time_s between a reply and the next question"

@@ -6,10 +6,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ollama_bench.analysis.service import Service
+from ollama_bench.analysis.service import DemandOutcome, Service
 from ollama_bench.analysis.study import Row, Study, read_arguments
-from ollama_bench.analysis.wording import count, percent
-from ollama_bench.inputs.objectives import ENOUGH_RATIO
+from ollama_bench.analysis.wording import (
+    count,
+    describe_bounds,
+    exact_percent,
+)
+from ollama_bench.inputs.objectives import ENOUGH_RATIO, Objectives
 from ollama_bench.statistics.share import (
     ShareEstimate,
     estimate_burst_share,
@@ -25,10 +29,10 @@ LOOPS = ("closed", "open", "people")
 
 
 def estimate_good(
-    services: Sequence[Service], load: str
+    outcomes: Sequence[DemandOutcome], load: str
 ) -> ShareEstimate | None:
     """Return the share of good requests over the repeats of a level; None without requests."""
-    parts = [service.strains for service in services if service.strains]
+    parts = [outcome.strains for outcome in outcomes if outcome.strains]
     good = [[strain <= 1 for strain in strains] for strains in parts]
     if load not in LOOPS:
         return estimate_burst_share(good, strains=parts)
@@ -48,39 +52,64 @@ def estimate_good(
 
 
 def describe_certainty(
-    study: Study, levels: Sequence[Row], services: Mapping[int, Service]
+    study: Study,
+    levels: Sequence[Row],
+    services: Mapping[int, Service],
+    objectives: Objectives,
 ) -> str:
-    """Say of how many requests of a level how many were good, and how sure their share is."""
-    found = [
-        services[level["level_id"]]
+    """Say how many requests of a level were good, and how sure their share is.
+
+    Of several demands, it is said of the one that is shown least.
+    """
+    demands = [
+        services[level["level_id"]].demands
         for level in levels
         if level["level_id"] in services
     ]
-    good = sum(service.good for service in found)
-    asked = sum(service.asked for service in found)
-    load = levels[0]["load"] if levels else ""
-    estimate = estimate_good(found, load)
-    if estimate is None:
+    found = [
+        (estimate, outcomes)
+        for outcomes in zip(*demands, strict=True)
+        if (estimate := estimate_good(outcomes, levels[0]["load"]))
+    ]
+    if not found:
         return ""
-    text = f"{good} of {asked}"
-    if load not in LOOPS and len(found) == 1 and asked > 1:
-        text += " in this burst"
-    if estimate.independent < ALIKE_RATIO * asked:
-        text += (
-            f", worth {count(int(estimate.independent), 'independent one')}"
-        )
-    text += f": a share of {write_range(estimate)}"
-    needed = advise_more(study, levels, estimate)
+    estimate, outcomes = min(
+        found, key=lambda pair: pair[0].low / pair[1][0].demand.enough
+    )
+    text = describe_sample(estimate, outcomes, levels[0]["load"])
+    enough = outcomes[0].demand.enough
+    if len(found) > 1:
+        names = describe_bounds(outcomes[0].demand.names, objectives)
+        text += f" got {names}"
+    text += f": a share of {write_range(estimate, enough)}"
+    needed = advise_more(study, levels, estimate, enough)
     if not needed:
         return text
-    return f"{text}; {needed} would show {percent(ENOUGH_RATIO)}"
+    return f"{text}; {needed} would show {exact_percent(enough)}"
 
 
-def write_range(estimate: ShareEstimate) -> str:
+def describe_sample(
+    estimate: ShareEstimate, outcomes: Sequence[DemandOutcome], load: str
+) -> str:
+    """Say how many requests were good, and what they are worth."""
+    good = sum(outcome.good for outcome in outcomes)
+    asked = sum(outcome.asked for outcome in outcomes)
+    text = f"{good} of {asked}"
+    if load not in LOOPS and len(outcomes) == 1 and asked > 1:
+        text += " in this burst"
+    if estimate.independent < ALIKE_RATIO * asked:
+        worth = count(int(estimate.independent), "independent one")
+        text += f", worth {worth}"
+    return text
+
+
+def write_range(
+    estimate: ShareEstimate, enough: float = ENOUGH_RATIO
+) -> str:
     """Return the interval; one that is not above what is enough is not rounded to it."""
     low = round(100 * estimate.low)
-    if estimate.low < ENOUGH_RATIO:
-        low = min(low, math.ceil(100 * ENOUGH_RATIO) - 1)
+    if estimate.low < enough:
+        low = min(low, math.ceil(100 * enough) - 1)
     high = round(100 * estimate.high)
     if estimate.share == 1:
         return f"at least {low} %"
@@ -90,15 +119,18 @@ def write_range(estimate: ShareEstimate) -> str:
 
 
 def advise_more(
-    study: Study, levels: Sequence[Row], estimate: ShareEstimate
+    study: Study,
+    levels: Sequence[Row],
+    estimate: ShareEstimate,
+    enough: float,
 ) -> str:
     """Return the option with which a level whose share is high enough would be shown to be served.
 
     "" where it is shown, where the share is too low or too near, or nobody can fire it again.
     """
-    needed = count_needed(estimate.share)
+    needed = count_needed(estimate.share, enough)
     arguments = read_arguments(study)
-    if estimate.low >= ENOUGH_RATIO or needed is None or not arguments:
+    if estimate.low >= enough or needed is None or not arguments:
         return ""
     times = needed / estimate.independent
     if times > MOST_TIMES or any(
@@ -114,13 +146,13 @@ def advise_more(
     return f"--duration {round_up(longest * times)}"
 
 
-def count_needed(share: float) -> int | None:
+def count_needed(share: float, enough: float = ENOUGH_RATIO) -> int | None:
     """Return how many independent requests show that such a share is enough; None: far too many."""
-    if share <= ENOUGH_RATIO:
+    if share <= enough:
         return None
     needed = 1
     while needed < 100_000:
-        if show_least(share, needed) >= ENOUGH_RATIO:
+        if show_least(share, needed) >= enough:
             return needed
         needed = math.ceil(needed * 1.05)
     return None

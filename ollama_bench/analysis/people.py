@@ -7,7 +7,15 @@ import re
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.service import Service
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.wording import digits, name_crowd, seconds
+from ollama_bench.analysis.wording import (
+    describe_bounds,
+    describe_objectives,
+    digits,
+    join,
+    name_crowd,
+    seconds,
+)
+from ollama_bench.inputs.objectives import Objectives
 
 # how texts say what concurrency counts; streams still run at once
 AT_ONCE = re.compile(r"(?<!ran )(?:requests )?\bat once\b")
@@ -20,11 +28,10 @@ def is_people(study: Study) -> bool:
     )
 
 
-def describe_people(level: Row, service: Service, wish: str) -> str:
-    """Say how often people asked, and what they got.
-
-    wish: the objectives, as the end of "each gets ...".
-    """
+def describe_people(
+    level: Row, service: Service, objectives: Objectives
+) -> str:
+    """Say how often people asked, and what they got."""
     n = level["concurrency"]
     asked = digits(level["requests_per_s"])
     verb = "asks" if n == 1 else "ask"
@@ -45,8 +52,22 @@ def describe_people(level: Row, service: Service, wish: str) -> str:
             f"{level['abandoned']} of {level['requests']} left without a first token "
             f"after {seconds(level['patience_s'])}"
         )
-    parts.append(f"{service.good} of {service.ended} got {wish}")
+    parts.append(describe_good(service, objectives))
     return f"{'; '.join(parts)}."
+
+
+def describe_good(service: Service, objectives: Objectives) -> str:
+    """Say how many requests of a level got what each demand asks for."""
+    wish = describe_objectives(objectives)
+    if len(service.demands) < 2:
+        return f"{service.good} of {service.ended} got {wish}"
+    return join(
+        [
+            f"{outcome.good} of {outcome.ended} got "
+            f"{describe_bounds(outcome.demand.names, objectives)}"
+            for outcome in service.demands
+        ]
+    )
 
 
 def in_words_of(study: Study, text: str) -> str:

@@ -18,6 +18,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis.folder_names import assign_folders, safe_name
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.study import Study as Study
+from ollama_bench.inputs.objectives import Objective
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 
@@ -100,7 +101,7 @@ SELECT turn_summary.* FROM turn_summary JOIN chosen USING (run_id, model)
 WHERE model = :model AND level_id NOT IN (SELECT level_id FROM aside)
   AND level_id IN (SELECT level_id FROM request WHERE turn > 1)
 ORDER BY concurrency, run_id, repeat, turn"""
-OBJECTIVES = "SELECT metric, bound FROM objective WHERE run_id = ?"
+OBJECTIVES = "SELECT metric, bound, share FROM objective WHERE run_id = ?"
 
 
 def choose(
@@ -201,7 +202,10 @@ def read_study(database: Database, model: str) -> Study:
         sources=rows(SOURCES),
         cache_effect=rows(CACHE_EFFECT),
         turns=rows(TURNS),
-        objectives={row["metric"]: row["bound"] for row in bounds},
+        objectives={
+            row["metric"]: Objective(row["bound"], row["share"])
+            for row in bounds
+        },
         folder=assign_folders(database)[model],
         controls=rows(CONTROLS),
     )

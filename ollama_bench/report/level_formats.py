@@ -28,6 +28,7 @@ from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import digits
 from ollama_bench.formats.study.export import escape_formula
+from ollama_bench.inputs.objectives import list_demands
 from ollama_bench.terminal.output import clean_line
 
 SCHEMA = "ollama-bench/levels/1"
@@ -103,7 +104,13 @@ def describe_study(database: Database, verdict: Verdict) -> dict[str, Any]:
     return {
         "model": study.model,
         "simulated": study.simulated,
-        "objectives": dict(verdict.objectives),
+        "objectives": {
+            name: objective.bound
+            for name, objective in verdict.objectives.items()
+        },
+        "demands": [
+            demand._asdict() for demand in list_demands(verdict.objectives)
+        ],
         "answer": [line for line in verdict.answer.lines if line],
         "key_figures": describe_key_figures(key),
         "levels": study.levels,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from ollama_bench.inputs import objectives
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.monitor import Monitor
@@ -228,7 +229,7 @@ class BenchRun:
     def measure_level(
         self, runner: LevelRunner, level: Level, title: str
     ) -> float | None:
-        """Measure and show a level; return the share of its requests that were good, if known."""
+        """Measure and show a level; return how far it reached what is demanded, if known."""
         level_id = runner.measure(level, title)
         if level_id is None:
             return None
@@ -251,7 +252,7 @@ class BenchRun:
             )
             if level_id is None:
                 break
-            ratio = self.show_level(level_id)
+            reach = self.show_level(level_id)
             row = self.record.level(level_id)
             assert row is not None
             probes.append(
@@ -259,7 +260,7 @@ class BenchRun:
                     size,
                     row["duration_s"] or 0.0,
                     row["output_tokens_per_s"],
-                    ratio,
+                    reach,
                 )
             )
         if probes:
@@ -272,17 +273,16 @@ class BenchRun:
         def measure(concurrency: int, title: str) -> float | None:
             level = Level(model, concurrency, 1, cache)
             if level in self.done:
-                return capacity.stored_ratio(self.record, level)
-            ratio = self.measure_level(runner, level, title)
-            if ratio is None and not self.interrupt.is_set():
+                return capacity.stored_reach(self.record, level)
+            reach = self.measure_level(runner, level, title)
+            if reach is None and not self.interrupt.is_set():
                 self.screen.warn(
                     f"cannot judge {concurrency} at once: the machine slept, or every request was "
                     "cut before it met or missed an objective (use a longer --deadline)"
                 )
-            return ratio
+            return reach
 
         found = capacity.search(max(self.settings.load.levels), measure)
-        bounds = self.settings.judging.objectives.items()
-        wish = ",".join(f"{name}={bound:g}" for name, bound in bounds)
+        wish = objectives.write(self.settings.judging.objectives)
         if sentence := found.sentence(model, wish):
             self.screen.sentence(sentence)

@@ -3,8 +3,13 @@
 import pytest
 
 from ollama_bench.analysis import selection
-from ollama_bench.analysis.certainty import count_needed, write_range
+from ollama_bench.analysis.certainty import (
+    count_needed,
+    describe_certainty,
+    write_range,
+)
 from ollama_bench.analysis.service import measure_service
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.statistics.share import share_interval
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
@@ -91,8 +96,10 @@ def test_the_share_is_of_what_counts(results):
     database.execute("UPDATE request SET prompt_cut = 1 WHERE number = 2")
     study = selection.choose(database, [], [])[0]
     for service in measure_service(database, study, SLO).values():
-        good = sum(strain <= 1 for strain in service.strains)
-        assert (good, len(service.strains)) == (service.good, service.asked)
+        for outcome in service.demands:
+            good = sum(strain <= 1 for strain in outcome.strains)
+            assert good == outcome.good
+            assert len(outcome.strains) == outcome.asked
 
 
 @pytest.mark.parametrize(
@@ -108,3 +115,16 @@ def test_how_many_would_show_it(share, needed):
 def test_what_is_not_shown_is_not_rounded_to_it():
     assert write_range(share_interval(58, 58, 58)) == "at least 94 %"
     assert write_range(share_interval(59, 59, 59)) == "at least 95 %"
+
+
+def test_of_several_demands_the_one_that_is_shown_least(results):
+    made_up_results.write(results, levels=(8,), slots=8, rate=200.0)
+    objectives = parse("ttft=10@99,tokens_per_s=10@60")
+    database = connect(results)
+    study = selection.choose(database, [], [])[0]
+    services = measure_service(database, study, objectives)
+    said = describe_certainty(study, study.levels, services, objectives)
+    assert said == (
+        "8 of 8 in this burst got the first token within 10 s: "
+        "a share of at least 69 %; --repeat 38 would show 99 %"
+    )
