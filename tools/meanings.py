@@ -236,6 +236,10 @@ WORDS = {  # columns that views compute, and keys
 # Columns with a meaning of their own in one view: words, or the column of a table that has them.
 HERE = {
     "demand_summary.metrics": "what a request must meet together: columns of request",
+    "judged_objective.strain": (
+        "how near to its bound the request came: value / bound (for tokens_per_s bound / "
+        "value), 1 is at it; 1e9 it failed or was cut by the context"
+    ),
     "judged_objective.met": "1: the request met the objective; 0: it missed it, failed, or the "
     "context cut it; NULL: bench.py cut it before that could be told",
     "demand_summary.good_requests": "requests that met all of these objectives",
