@@ -516,6 +516,7 @@ WITH total AS (
   FROM (SELECT level_id, min(met) AS good FROM judged_objective GROUP BY request_id) GROUP BY level_id
 ), latency AS (
   SELECT level_id,
+    max(CASE metric WHEN 'e2e_s' THEN n END) AS judged_completed,
     max(CASE metric WHEN 'ttft_s' THEN mean END) AS ttft_mean_s,
     max(CASE metric WHEN 'ttft_s' THEN p50 END) AS ttft_p50_s,
     max(CASE metric WHEN 'ttft_s' THEN p95 END) AS ttft_p95_s,
@@ -537,6 +538,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   level.status, coalesce(requests, 0) AS requests, coalesce(in_flight, 0) AS in_flight,
   coalesce(completed, 0) AS completed, coalesce(errors, 0) AS errors,
   errors * 1.0 / nullif(completed + errors, 0) AS error_ratio,  -- ended otherwise than completed / ended
+  coalesce(judged_completed, 0) AS judged_completed,  -- completed requests that waits and speeds are of: of a load that goes on, those asked in its steady part
   ttft_mean_s, ttft_p50_s, ttft_p95_s, ttft_p99_s, ttft_max_s, ttfat_mean_s,
   ttft_p95_with_errors_s, ttft_p99_with_errors_s,  -- failures as infinite; NULL also where that is the answer
   tokens_per_s_mean, tokens_per_s_p50, tokens_per_s_min, tpot_mean_s,

@@ -36,6 +36,10 @@ WORDS = {  # columns that views compute, and keys
     ),
     "in_flight": "requests that have not ended",
     "completed": "requests that ended with a whole answer",
+    "judged_completed": (
+        "completed requests that waits and speeds are of: of a load that goes on, those "
+        "asked in its steady part"
+    ),
     "errors": "requests that ended in any other way than completed",
     "error_ratio": "errors / (completed + errors), 0 to 1",
     "prompt_tokens": "tokens of the prompts",

@@ -263,7 +263,10 @@ def describe_rate(
     level: Row, objectives: Objectives, service: Service
 ) -> str:
     """Say how many of the requests that came at a rate were served."""
-    parts = [describe_offered(level), describe_good(service, objectives)]
+    parts = [
+        describe_offered(level),
+        describe_good(level, service, objectives),
+    ]
     if service.undecided:
         parts.append(describe_undecided(service))
     return f"{'; '.join(parts)}."
@@ -299,10 +302,12 @@ def describe_late(level: Row) -> list[str]:
 
 def describe_sample(levels: Sequence[Row]) -> str:
     """Say of how many requests and measurements a figure is, and how long the replies are."""
-    completed = sum(level["completed"] for level in levels)
+    completed = sum(level["judged_completed"] for level in levels)
     if not completed:
         return "no request completed"
     parts = [count(completed, "request")]
+    if completed < sum(level["completed"] for level in levels):
+        parts[0] += " of the steady part"
     if len(levels) > 1:
         parts[0] += f" in {len(levels)} measurements"
     lengths = [

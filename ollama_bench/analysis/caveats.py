@@ -442,13 +442,19 @@ def few_requests(study: Study) -> list[Caveat]:
     if is_quick(study):
         return []
     few = [
-        level for level in study.levels if level["completed"] < P95_FLOOR
+        level
+        for level in study.levels
+        if level["judged_completed"] < P95_FLOOR
     ]
     if not few:
         return []
+    is_part = any(
+        level["judged_completed"] < level["completed"] for level in few
+    )
+    part = " in the steady part" if is_part else ""
     return [
         Caveat(
-            f"fewer than {P95_FLOOR} requests completed at {list_levels(few)} at once",
+            f"fewer than {P95_FLOOR} requests completed{part} at {list_levels(few)} at once",
             f"A percentile needs {P95_FLOOR} (p95) or {P99_FLOOR} (p99) requests of one level, "
             "else it is blank",
             "Read the mean and the longest wait there",

@@ -76,7 +76,7 @@ def describe_certainty(
     estimate, outcomes = min(
         found, key=lambda pair: pair[0].low / pair[1][0].demand.enough
     )
-    text = describe_sample(estimate, outcomes, levels[0]["load"])
+    text = describe_worth(estimate, outcomes, levels[0]["load"])
     enough = outcomes[0].demand.enough
     if len(found) > 1:
         names = describe_bounds(outcomes[0].demand.names, objectives)
@@ -88,7 +88,7 @@ def describe_certainty(
     return f"{text}; {needed} would show {exact_percent(enough)}"
 
 
-def describe_sample(
+def describe_worth(
     estimate: ShareEstimate, outcomes: Sequence[DemandOutcome], load: str
 ) -> str:
     """Say how many requests were good, and what they are worth."""
