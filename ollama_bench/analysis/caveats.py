@@ -32,6 +32,7 @@ from ollama_bench.analysis.study import (
 )
 from ollama_bench.analysis.wording import (
     count,
+    join,
     list_levels,
     percent,
     seconds,
@@ -73,9 +74,9 @@ def failures(study: Study) -> list[Caveat]:
         Caveat(
             describe_failures(concurrency, status, rows),
             "Each counts as an error and in no speed or wait",
-            find_help(status, http_status, rows, is_quick(study)),
+            remedy,
         )
-        for (concurrency, status, http_status), rows in group_failures(
+        for (concurrency, status, remedy), rows in group_failures(
             study
         ).items()
     ]
@@ -106,15 +107,14 @@ def find_help(
     return HELPS.get(status, HELPS_ELSE)
 
 
-def group_failures(
-    study: Study,
-) -> dict[tuple[int, str, int | None], list[Row]]:
-    """Group failures by level, status and HTTP status, over the repeats of a level."""
-    groups: dict[tuple[int, str, int | None], list[Row]] = {}
+def group_failures(study: Study) -> dict[tuple[int, str, str], list[Row]]:
+    """Group failures by level, status and what helps, over the repeats of a level."""
+    groups: dict[tuple[int, str, str], list[Row]] = {}
     for row in sorted(study.outcomes, key=lambda row: row["concurrency"]):
-        # cut before and within its reply: the same for who reads it
-        code = None if row["http_status"] == 200 else row["http_status"]
-        key = row["concurrency"], row["status"], code
+        remedy = find_help(
+            row["status"], row["http_status"], [row], is_quick(study)
+        )
+        key = row["concurrency"], row["status"], remedy
         groups.setdefault(key, []).append(row)
     return groups
 
@@ -124,6 +124,9 @@ def describe_failures(
 ) -> str:
     failed = count(sum(row["requests"] for row in rows), "request")
     words = status.replace("_", " ")
+    codes = sorted({row["http_status"] or 0 for row in rows} - {0, 200})
+    if len(codes) > 1:
+        words += f" {join([*map(str, codes)])}"
     example = next(
         (f": {row['example']}" for row in rows if row["example"]), ""
     )

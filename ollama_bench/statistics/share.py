@@ -113,7 +113,7 @@ def autocorrelation_time(values: Sequence[float]) -> float:
     """Return over how many neighbours their ranks are alike: 1 where they are independent."""
     import numpy
 
-    ranks = numpy.asarray(rank(values))
+    ranks = numpy.asarray(rank_values(values))
     ranks -= ranks.mean()
     count = len(ranks)
     spectrum = numpy.fft.rfft(ranks, 2 * count)
@@ -142,7 +142,7 @@ def measure_likeness(bursts: Sequence[Sequence[float]]) -> float:
     if len(bursts) < 2 or not least:
         return 1.0
     # what has fewer was cut at its end
-    found = numpy.asarray(rank([*chain.from_iterable(bursts)]))
+    found = numpy.asarray(rank_values([*chain.from_iterable(bursts)]))
     starts = [0, *accumulate(map(len, bursts))]
     ranks = numpy.array(
         [found[start : start + least] for start in starts[:-1]]
@@ -155,7 +155,7 @@ def measure_likeness(bursts: Sequence[Sequence[float]]) -> float:
     return max(1.0, float(between / variance))
 
 
-def rank(values: Sequence[float]) -> list[float]:
+def rank_values(values: Sequence[float]) -> list[float]:
     """Return the rank of each value, of equal ones the mean: a huge one hides no other."""
     import numpy
 
