@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ollama_bench.analysis.bottlenecks import (
-    is_cpu_busy,
-    is_short_of_slots,
-    others_cpu_share,
-    server_cpu_share,
-)
+from ollama_bench.analysis.bottlenecks import is_short_of_slots
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
 from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
+from ollama_bench.analysis.machine_caveats import (
+    heat,
+    other_programs,
+    power_saving,
+    unseen_server,
+)
 from ollama_bench.analysis.people import broken_law, in_words_of
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
@@ -45,8 +46,6 @@ SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 CACHED_RATIO = 0.1
 # longest to shortest reply: beyond this levels do different work
 VARYING_RATIO = 2.0
-# of all cores: what may run beside without being mentioned
-OTHERS_CPU_RATIO = 0.2
 # against requests that ended so
 HELPS = {
     "not_sent": "Lower --rate, or raise the level",
@@ -204,50 +203,6 @@ def client_limits(study: Study) -> list[Caveat]:
     ]
 
 
-def other_programs(study: Study) -> list[Caveat]:
-    """Find what else kept the processor busy; a simulated server's speed does not depend on it."""
-    if study.simulated:
-        return []
-    busy = [level for level in study.levels if is_cpu_busy(level)]
-    shares = [(level, others_cpu_share(study, level)) for level in busy]
-    shares = [
-        (level, share)
-        for level, share in shares
-        if share >= OTHERS_CPU_RATIO
-    ]
-    if not shares:
-        return []
-    how_busy = span([share for _, share in shares], percent)
-    levels = list_levels([level for level, _ in shares])
-    return [
-        Caveat(
-            f"other programs kept {how_busy} of the processor busy at {levels} at once",
-            "Speeds may be lower and watts higher than the machine's own",
-            "Stop them and run it again",
-        )
-    ]
-
-
-def unseen_server(study: Study) -> list[Caveat]:
-    if study.simulated:
-        return []
-    busy = [
-        level
-        for level in study.levels
-        if is_cpu_busy(level) and server_cpu_share(study, level) is None
-    ]
-    if not busy:
-        return []
-    how_busy = span([level["mean_cpu_ratio"] for level in busy], percent)
-    return [
-        Caveat(
-            f"the processor was busy ({how_busy}) at {list_levels(busy)} at once",
-            "The server's part of it is unknown: none of its processes was seen here",
-            "Use --pid N to name the server's process",
-        )
-    ]
-
-
 def other_models(study: Study) -> list[Caveat]:
     """Find levels whose replies name another model than was asked for."""
     groups: dict[str, list[Row]] = {}
@@ -322,36 +277,6 @@ def cold_starts(study: Study) -> list[Caveat]:
             "Use --warmup N to load it before",
         )
     ]
-
-
-def heat(study: Study) -> list[Caveat]:
-    hot = [level for level in study.levels if level["hot_samples"]]
-    if not hot:
-        return []
-    return [
-        Caveat(
-            f"the system reported thermal pressure at {list_levels(hot)} at once",
-            "A hot machine runs slower",
-            "Use --cooldown S to pause longer between levels",
-        )
-    ]
-
-
-def power_saving(study: Study) -> list[Caveat]:
-    """Find levels in which this machine saved power."""
-    found = []
-    for column, how, remedy in (
-        ("on_battery", "on battery", "Connect mains power"),
-        ("low_power_mode", "in low power mode", "Turn that off"),
-    ):
-        if levels := [level for level in study.levels if level[column]]:
-            caveat = Caveat(
-                f"this machine ran {how} at {list_levels(levels)} at once",
-                "Many machines are slower then",
-                f"{remedy} and run it again",
-            )
-            found.append(caveat)
-    return found
 
 
 def cache_hits(study: Study) -> list[Caveat]:
