@@ -80,6 +80,7 @@ CREATE TABLE IF NOT EXISTS objective (  -- what a request must meet to count as 
   run_id INTEGER NOT NULL REFERENCES run (id),
   metric TEXT NOT NULL CHECK (metric IN ('ttft_s', 'ttfat_s', 'e2e_s', 'tpot_s', 'tokens_per_s')),  -- column of request that is judged
   bound REAL NOT NULL,               -- limit that a request must keep: at most this; for tokens_per_s at least
+  share REAL CHECK (share > 0 AND share <= 1),  -- share of a level's requests that must keep it, judged alone; NULL: 95 % must keep it together with the others that have none
   PRIMARY KEY (run_id, metric)
 ) STRICT, WITHOUT ROWID;
 
@@ -117,6 +118,8 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens per second of a request, lower end
   tokens_per_s_mean_high REAL,       -- 95 % interval of the mean tokens per second of a request, upper end
   interval_basis TEXT CHECK (interval_basis IN ('requests', 'batches')),  -- what the 95 % intervals are made of: requests of the level, which speak of this burst alone; batches of consecutive requests of a load that goes on; NULL: none, or a bootstrap of a version before 1.1, too narrow for few requests
+  good_ratio_low REAL,               -- 95 % interval of good_ratio, lower end; neighbours of a load that goes on are worth fewer independent requests, a burst speaks of itself alone
+  good_ratio_high REAL,              -- 95 % interval of good_ratio, upper end
   interval_n INTEGER,                -- values that the 95 % intervals are made of
   itl_chunks INTEGER,                -- gaps between text chunks that the inter-token latencies are made of
   itl_mean_s REAL,                   -- inter-token latency (gap between text chunks of one stream), pooled, seconds
@@ -444,6 +447,50 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
 FROM inside JOIN level ON level.id = inside.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id;
 
+DROP VIEW IF EXISTS judged_objective;
+CREATE VIEW judged_objective AS  -- each judged request that ended and each objective of its run: did it meet it?
+WITH counted AS (
+  SELECT level_id, sum(output_tokens) * 1.0 / nullif(sum(chunks), 0) AS tokens_per_chunk
+  FROM request WHERE status = 'completed' AND tokens_per_chunk IS NOT NULL GROUP BY level_id
+)
+SELECT run_id, simulated, metric, bound, share,
+  strain <= 1 AS met,                            -- NULL: this client cut it before that could be told
+  strain,                                        -- how near to the bound it came: value / bound, 1 is at it, 1e9 it failed or was cut by the context
+  level_id, request_id
+FROM (SELECT request.run_id, run.simulated, metric, bound, share, CASE ending
+    WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 1e9 END, CASE metric
+      WHEN 'ttft_s' THEN ttft_s / bound WHEN 'ttfat_s' THEN ttfat_s / bound WHEN 'e2e_s' THEN e2e_s / bound
+      WHEN 'tpot_s' THEN stream_tpot_s / bound WHEN 'tokens_per_s' THEN bound / stream_tokens_per_s END,
+      CASE WHEN metric IN ('tpot_s', 'tokens_per_s') AND output_tokens < 2 AND output_tokens_source IS NOT 'chunks' THEN 0.0 END, 1e9)  -- a single token has no rate and misses none; several that came at once meet none
+    WHEN 'cancelled' THEN CASE WHEN CASE metric  -- what it had waited, or how fast it had come, until it was cut
+      WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
+      WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
+      WHEN 'e2e_s' THEN request.ended_ns - coalesce(due_ns, sent_ns) > bound * 1e9
+      WHEN 'tpot_s' THEN request.ended_ns - first_text_ns > bound * 1e9 * seen_tokens
+      WHEN 'tokens_per_s' THEN seen_tokens * 1e9 < bound * (request.ended_ns - first_text_ns) END THEN 1e9 END
+    ELSE 1e9 END AS strain,
+  request.level_id, request.id AS request_id
+FROM (SELECT request.*, judged_request.run_id, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
+    THEN coalesce(counted.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
+  FROM request JOIN judged_request ON request_id = request.id LEFT JOIN counted USING (level_id)
+  WHERE request.status <> 'in_flight') AS request
+JOIN objective ON objective.run_id = request.run_id JOIN run ON run.id = request.run_id);
+
+DROP VIEW IF EXISTS demand_summary;
+CREATE VIEW demand_summary AS  -- each level and what its run demands: a level is served where each demand is reached
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  metrics,
+  share,                                         -- share of the requests that must; NULL: 95 %
+  count(*) AS requests,                          -- judged requests that ended
+  coalesce(sum(good), 0) AS good_requests,       -- met all of these objectives
+  avg(good) AS good_ratio,                       -- their share of those that could be judged
+  sum(good IS NULL) AS undecided_requests,       -- this client cut them before they had missed one
+  slept_s, level.id AS level_id
+FROM (SELECT level_id, share, group_concat(metric) AS metrics, min(met) AS good FROM judged_objective
+  GROUP BY request_id, CASE WHEN share IS NOT NULL THEN metric END) AS request
+JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
+GROUP BY level.id, CASE WHEN share IS NOT NULL THEN metrics END;
+
 DROP VIEW IF EXISTS level_summary;
 CREATE VIEW level_summary AS  -- the answer in numbers: one row for each level
 WITH total AS (
@@ -474,29 +521,12 @@ WITH total AS (
       count(*) OVER (PARTITION BY request.level_id) AS ended,
       row_number() OVER (PARTITION BY request.level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
     FROM request JOIN judged_request ON request_id = request.id WHERE status <> 'in_flight') GROUP BY level_id
-), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one or was cut by the context, NULL this client cut it before that could be told
-  SELECT request.level_id, min(CASE ending
-      WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 0 END, CASE objective.metric
-        WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
-        WHEN 'tpot_s' THEN stream_tpot_s <= bound WHEN 'tokens_per_s' THEN stream_tokens_per_s >= bound END,
-        objective.metric IN ('tpot_s', 'tokens_per_s') AND output_tokens < 2 AND output_tokens_source IS NOT 'chunks', 0)  -- a single token has no rate and misses none; several that came at once meet none
-      WHEN 'cancelled' THEN CASE WHEN CASE objective.metric  -- what it had waited, or how fast it had come, until it was cut
-        WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
-        WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
-        WHEN 'e2e_s' THEN request.ended_ns - coalesce(due_ns, sent_ns) > bound * 1e9
-        WHEN 'tpot_s' THEN request.ended_ns - first_text_ns > bound * 1e9 * seen_tokens
-        WHEN 'tokens_per_s' THEN seen_tokens * 1e9 < bound * (request.ended_ns - first_text_ns) END THEN 0 END
-      ELSE 0 END) AS good
-  FROM (SELECT request.*, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
-      THEN coalesce(total.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
-    FROM request JOIN total USING (level_id)) AS request
-  JOIN judged_request ON request_id = request.id JOIN objective ON objective.run_id = judged_request.run_id
-  WHERE request.status <> 'in_flight' GROUP BY request.id
 ), good AS (
   SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio, sum(good IS NULL) AS undecided_requests
-  FROM judged GROUP BY level_id
+  FROM (SELECT level_id, min(met) AS good FROM judged_objective GROUP BY request_id) GROUP BY level_id
 ), latency AS (
   SELECT level_id,
+    max(CASE metric WHEN 'e2e_s' THEN n END) AS judged_completed,
     max(CASE metric WHEN 'ttft_s' THEN mean END) AS ttft_mean_s,
     max(CASE metric WHEN 'ttft_s' THEN p50 END) AS ttft_p50_s,
     max(CASE metric WHEN 'ttft_s' THEN p95 END) AS ttft_p95_s,
@@ -518,6 +548,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   level.status, coalesce(requests, 0) AS requests, coalesce(in_flight, 0) AS in_flight,
   coalesce(completed, 0) AS completed, coalesce(errors, 0) AS errors,
   errors * 1.0 / nullif(completed + errors, 0) AS error_ratio,  -- ended otherwise than completed / ended
+  coalesce(judged_completed, 0) AS judged_completed,  -- completed requests that waits and speeds are of: of a load that goes on, those asked in its steady part
   ttft_mean_s, ttft_p50_s, ttft_p95_s, ttft_p99_s, ttft_max_s, ttfat_mean_s,
   ttft_p95_with_errors_s, ttft_p99_with_errors_s,  -- failures as infinite; NULL also where that is the answer
   tokens_per_s_mean, tokens_per_s_p50, tokens_per_s_min, tpot_mean_s,
@@ -532,6 +563,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
   peak_streaming,
   good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
+  good_ratio_low, good_ratio_high,
   undecided_requests,                            -- this client cut them before they had missed an objective; above 5 % of the requests nobody can say that the level was served
   good_requests * 1e9 / nullif(CASE WHEN steady_end_ns > steady_start_ns THEN steady_end_ns - steady_start_ns
     ELSE level.ended_ns - level.started_ns END, 0) AS goodput_per_s,

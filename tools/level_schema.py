@@ -102,6 +102,21 @@ def make_schema() -> dict[str, Any]:
                 "at most, tokens_per_s at least",
                 "additionalProperties": {"type": "number"},
             },
+            "demands": make_list(
+                make_object(
+                    {
+                        "names": make_list(
+                            {"type": "string"},
+                            "objectives that a request must meet together",
+                        ),
+                        "enough": {
+                            "type": "number",
+                            "description": "share of a level's requests that must, 0 to 1",
+                        },
+                    }
+                ),
+                "a level that reaches each of them is served",
+            ),
             "answer": make_list(
                 {"type": "string"}, "the answer in sentences"
             ),

@@ -161,7 +161,13 @@ NOTES = {  # by flag; those of another program by its word and the flag
     "--stall": (
         "Waiting for a slot is no silence while others are answered"
     ),
-    "--slo": ("`level_summary` then has `good_ratio` and `goodput_per_s`"),
+    "--slo": (
+        "95 % of a level's requests must meet all of these. `ttft=2@99` is "
+        "judged alone: 99 % must meet it; the level is served where each "
+        "of the two is so. `level_summary` has `good_ratio` and "
+        "`goodput_per_s` of the requests that met every objective, "
+        "`demand_summary` each demand"
+    ),
     "--find-capacity": (
         "95 % of the requests must meet them. Doubling, then bisection; "
         "each level once"

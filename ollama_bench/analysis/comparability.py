@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from ollama_bench.analysis.bottlenecks import others_cpu_share
-from ollama_bench.analysis.caveats import OTHERS_CPU_RATIO
+from ollama_bench.analysis.machine_caveats import OTHERS_CPU_RATIO
 from ollama_bench.analysis.study import Row, Study, read_arguments
 from ollama_bench.analysis.trends import has_unlike_replies
 from ollama_bench.analysis.wording import digits, join, span

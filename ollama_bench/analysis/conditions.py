@@ -29,7 +29,8 @@ COMPARED = {
 FIGURE_NAMES = """
 requests in_flight in_flight_mean in_flight_peak patience_s abandoned think_time_s think_mean_s
 asked_prompt_tokens people_law people_law_low people_law_high wasted_tokens
-completed errors error_ratio good_requests good_ratio
+completed judged_completed errors error_ratio good_requests good_ratio
+good_ratio_low good_ratio_high
 undecided_requests offered_per_s answered_per_s overloaded tokens_per_chunk
 goodput_per_s requests_per_s duration_s peak_streaming pool_waits never_sent rate_per_s
 ttft_mean_s ttft_p50_s ttft_p95_s ttft_p99_s ttft_max_s ttfat_mean_s ttft_mean_low_s

@@ -22,6 +22,7 @@ from ollama_bench.analysis.folder_names import (
 )
 from ollama_bench.analysis.study import OF_LENGTH, Row
 from ollama_bench.analysis.study import Study as Study
+from ollama_bench.inputs.objectives import Objective
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.figures import name_lengths
@@ -115,7 +116,7 @@ SELECT turn_summary.* FROM turn_summary JOIN chosen USING (run_id, model)
 WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM aside)
   AND level_id IN (SELECT level_id FROM request WHERE turn > 1)
 ORDER BY concurrency, run_id, repeat, turn"""
-OBJECTIVES = "SELECT metric, bound FROM objective WHERE run_id = ?"
+OBJECTIVES = "SELECT metric, bound, share FROM objective WHERE run_id = ?"
 
 
 def choose(
@@ -238,7 +239,10 @@ def read_study(
         sources=rows(SOURCES),
         cache_effect=rows(CACHE_EFFECT),
         turns=rows(TURNS),
-        objectives={row["metric"]: row["bound"] for row in bounds},
+        objectives={
+            row["metric"]: Objective(row["bound"], row["share"])
+            for row in bounds
+        },
         folder=assign_folders(database)[model],
         controls=rows(CONTROLS),
         asked_prompt_tokens=tokens,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from ollama_bench.inputs.objectives import Objective
 from ollama_bench.statistics.percentiles import (
     MIN_VALUES_FOR_P95,
     MIN_VALUES_FOR_P99,
@@ -47,8 +48,8 @@ class Study:
     sources: list[Row]  # name, device and scope of what measured the power
     # of the view of that name: levels measured cold and warm
     cache_effect: list[Row]
-    # column of request: bound that the newest run was judged by
-    objectives: Mapping[str, float]
+    # column of request: what the newest run was judged by
+    objectives: Mapping[str, Objective]
     # of the view turn_summary: levels of conversations
     turns: list[Row] = field(default_factory=list)
     # of its files: no other model of the results file has it

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from ollama_bench.analysis.study import OF_LENGTH, Row, Study
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
 from ollama_bench.inputs import objectives as known_objectives
+from ollama_bench.inputs.objectives import Objectives
 
 Spec = dict[str, Any]  # a chart in Vega-Lite's JSON
 
@@ -55,7 +56,7 @@ class Chart:
         self,
         database: Database,
         study: Study,
-        objectives: Mapping[str, float] | None = None,
+        objectives: Objectives | None = None,
     ) -> Spec | None:
         """Return the Vega-Lite spec, or None if the study has nothing to draw.
 
@@ -63,11 +64,11 @@ class Chart:
         """
         if objectives is not None:
             columns = known_objectives.METRICS
-            bounds = {
-                columns[name][0]: bound
-                for name, bound in objectives.items()
+            by_column = {
+                columns[name].column: objective
+                for name, objective in objectives.items()
             }
-            study = replace(study, objectives=bounds)
+            study = replace(study, objectives=by_column)
         rows = list(
             database.query(self.sql, {**study.key, "top": self.top})
         )

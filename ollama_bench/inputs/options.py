@@ -253,7 +253,7 @@ JUDGING = Group(
         Option(
             "--slo",
             "NAME=V,...",
-            f"{objectives.DEFAULT}; also ttfat, e2e, tpot",
+            f"{objectives.DEFAULT}; also ttfat, e2e, tpot; ttft=2@99",
         ),
         Option(
             "--find-capacity",

@@ -450,6 +450,13 @@ def identity(values: Values) -> dict[str, object]:
         option.name for option in options.ALL if option.is_measured
     } | {"load"}
     found = {name: values[name] for name in sorted(measured)}
+    # as runs before shares of their own
+    found["slo"] = {
+        name: objective.bound
+        if objective.share is None
+        else objectives.write_one(objective)
+        for name, objective in values["slo"].items()
+    }
     if values["think_time"]:
         found["think_time"] = str(values["think_time"])
     # one length is stored as the number that it is

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.inputs.prompt_mix import PromptMix
 from ollama_bench.statistics.think_time import ThinkTime
 
@@ -83,7 +84,7 @@ class LoadSettings:
 class JudgingSettings:
     """What counts as served, and what decides the exit code."""
 
-    objectives: Mapping[str, float]
+    objectives: Objectives
     find_capacity: bool
     fail_if: tuple[str, ...]
     report: bool

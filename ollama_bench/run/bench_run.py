@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 
+from ollama_bench.inputs import objectives
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.monitor import Monitor
@@ -235,7 +236,7 @@ class BenchRun:
     def measure_level(
         self, runner: LevelRunner, level: Level, title: str
     ) -> float | None:
-        """Measure and show a level; return the share of its requests that were good, if known."""
+        """Measure and show a level; return how far it reached what is demanded, if known."""
         level_id = runner.measure(level, title)
         if level_id is None:
             return None
@@ -259,7 +260,7 @@ class BenchRun:
             )
             if level_id is None:
                 break
-            ratio = self.show_level(level_id)
+            reach = self.show_level(level_id)
             row = self.record.level(level_id)
             assert row is not None
             probes.append(
@@ -267,7 +268,7 @@ class BenchRun:
                     size,
                     row["duration_s"] or 0.0,
                     row["output_tokens_per_s"],
-                    ratio,
+                    reach,
                 )
             )
         if probes:
@@ -282,18 +283,17 @@ class BenchRun:
         def measure(concurrency: int, title: str) -> float | None:
             level = Level(model, concurrency, 1, cache, 0, *lengths)
             if level in self.done:
-                return capacity.stored_ratio(self.record, level)
-            ratio = self.measure_level(runner, level, title)
-            if ratio is None and not self.interrupt.is_set():
+                return capacity.stored_reach(self.record, level)
+            reach = self.measure_level(runner, level, title)
+            if reach is None and not self.interrupt.is_set():
                 self.screen.warn(
                     f"cannot judge {concurrency} at once: the machine slept, or every request was "
                     "cut before it met or missed an objective (use a longer --deadline)"
                 )
-            return ratio
+            return reach
 
         found = capacity.search(max(self.settings.load.levels), measure)
-        bounds = self.settings.judging.objectives.items()
-        wish = ",".join(f"{name}={bound:g}" for name, bound in bounds)
+        wish = objectives.write(self.settings.judging.objectives)
         name = ", ".join(filter(None, (model, name_lengths(*lengths))))
         if sentence := found.sentence(name, wish):
             self.screen.sentence(sentence)

@@ -143,11 +143,11 @@ def insert_run(
         "arguments": arguments,
     }
     run_id = writer.insert("run", columns)
-    for name, bound in settings.judging.objectives.items():
+    for name, objective in settings.judging.objectives.items():
         column = objectives.METRICS[name].column
         writer.add(
             "objective",
-            {"run_id": run_id, "metric": column, "bound": bound},
+            {"run_id": run_id, "metric": column, **objective._asdict()},
         )
     return run_id
 

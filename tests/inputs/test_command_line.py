@@ -359,6 +359,13 @@ def test_people_are_watched_for_ten_think_times(
     assert settings.identity["think_time"] == think_time
 
 
+def test_a_share_is_part_of_what_is_measured_and_none_is_as_it_was():
+    plain = parse(["1", "--slo", "ttft=2"]).identity["slo"]
+    assert plain == {"ttft": 2.0}  # as runs before shares have it
+    shared = parse(["1", "--slo", "ttft=2@99"]).identity["slo"]
+    assert shared == {"ttft": "2@99"}
+
+
 def test_what_is_not_measured_does_not_change_the_identity(monkeypatch):
     """--resume continues a run of the same measured options."""
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
