@@ -38,7 +38,7 @@ class ArrivalQueue:
     """The arrivals of a level that were admitted and have not left.
 
     It has no lock of its own: the dispatcher's gate guards every call and every field, except
-    that the conductor, which alone changes ``next_due_s``, also reads it without the gate.
+    that the conductor, which alone admits, also reads ``next_due_s`` without the gate.
     Due times are seconds since the level's start.
     """
 

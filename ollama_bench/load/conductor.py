@@ -47,7 +47,8 @@ RUN_FAILED = "the run failed"
 class Conductor:
     """Runs one level.
 
-    The thread that calls run() owns every field, and calls the observer.
+    The thread that calls run() owns every field, and calls the observer. Any thread may call
+    end_early().
     """
 
     def __init__(
@@ -100,6 +101,10 @@ class Conductor:
         except BaseException:
             self._abandon()
             raise
+
+    def end_early(self, why: str) -> None:
+        """Send nothing more, and let what is in flight end."""
+        self._dispatcher.end_early(why)
 
     # -- before the start
 

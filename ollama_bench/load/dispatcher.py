@@ -212,6 +212,16 @@ class Dispatcher:
                 self._keep_unsent(due_by_ns or time.perf_counter_ns())
             self._promised -= self._arrivals.clear(why)
 
+    def end_early(self, why: str) -> None:
+        """Send nothing more, before the level is over; any thread may ask."""
+        with self._gate:
+            if self._is_closing or self.is_time_over(
+                time.perf_counter_ns()
+            ):
+                return
+            self._result.ended_early = why
+            self.close()
+
     def _keep_unsent(self, due_by_ns: int) -> None:
         """Keep the requests that were due and not sent.
 

@@ -95,6 +95,8 @@ class Load:
         self.outcomes: list[Outcome] = self.result.outcomes
         self.tally = self.result.tally
         self._lines = lines
+        self._conductor: Conductor | None = None  # while it runs
+        self._end_why = ""  # what end_early() was told
 
     def run(self, observer: Observer | None = None) -> LevelResult:
         """Send the requests, and wait until every one has ended.
@@ -114,6 +116,16 @@ class Load:
         self.outcomes.sort(key=lambda outcome: outcome.task.number)
         return self.result
 
+    def end_early(self, why: str) -> None:
+        """Send nothing more; what is in flight ends as it does when ``until_s`` is over.
+
+        Any thread may call it, at any time, and so may the observer. ``why`` is kept as
+        ``result.ended_early``, unless the level was ending already.
+        """
+        self._end_why = self._end_why or why
+        if self._conductor is not None:
+            self._conductor.end_early(self._end_why)
+
     def _run(self, stack: contextlib.ExitStack, observer: Observer) -> None:
         stack.enter_context(syscalls.short_ticks())
         transport = self._open_transport(stack)
@@ -121,10 +133,14 @@ class Load:
         pool = stack.enter_context(ThreadPoolExecutor(threads, "stream"))
         heartbeat = Heartbeat()
         try:
-            Conductor(
+            self._conductor = Conductor(
                 self.spec, self.result, transport, pool, heartbeat, observer
-            ).run()
+            )
+            if self._end_why:  # before there was a conductor
+                self._conductor.end_early(self._end_why)
+            self._conductor.run()
         finally:
+            self._conductor = None
             heartbeat.stop()
             self.result.add_heartbeat(heartbeat)
 

@@ -77,6 +77,8 @@ class LevelResult:
         # requests that were due and still not sent at the end
         self.unsent = UnsentArrivals()
         # Guarded by the dispatcher's gate:
+        # why no more was sent before all was; "": it was
+        self.ended_early = ""
         # instant of the last sending: from here on the load only falls
         self.full_ns: int | None = None
         # requests that were due while every place was taken
