@@ -3,6 +3,7 @@
     at_once(19)  # a burst
     at_once(19, ramp_s=10.0)  # a ramp
     poisson(5.0, seed=1)  # an open loop
+    gamma(5.0, cv=2.0, seed=1)  # burstier
 
 An arrival is admitted before it is due, so that a worker can make its request ready: serialize
 it and, where no idle connection is at hand, connect.
@@ -13,12 +14,15 @@ from __future__ import annotations
 import collections
 import heapq
 import itertools
+import math
 import random
 import sys
 from collections.abc import Iterator
 
 from ollama_bench.load.events import Ready
 from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight
+
+POISSON_CV = 1.0  # coefficient of variation of an exponential law
 
 
 def at_once(count: int, ramp_s: float = 0.0) -> Iterator[float]:
@@ -28,10 +32,25 @@ def at_once(count: int, ramp_s: float = 0.0) -> Iterator[float]:
 
 def poisson(rate_per_s: float, seed: int) -> Iterator[float]:
     """Yield the due times of an open loop: independent arrivals at a mean rate."""
+    return gamma(rate_per_s, POISSON_CV, seed)
+
+
+def gamma(rate_per_s: float, cv: float, seed: int) -> Iterator[float]:
+    """Yield due times at a mean rate whose gaps have a gamma law.
+
+    cv: their standard deviation by their mean. 1: Poisson; more: bursts; 0: even gaps.
+    """
     draw = random.Random(seed)
-    return itertools.accumulate(
-        draw.expovariate(rate_per_s) for _ in itertools.count()
-    )
+    shape = 1 / cv**2 if cv else math.inf
+
+    def draw_gap() -> float:
+        if math.isinf(shape):
+            return 1 / rate_per_s
+        if cv == POISSON_CV:
+            return draw.expovariate(rate_per_s)
+        return draw.gammavariate(shape, 1 / (shape * rate_per_s))
+
+    return itertools.accumulate(draw_gap() for _ in itertools.count())
 
 
 class ArrivalQueue:

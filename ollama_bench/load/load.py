@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from ollama_bench.load.arrivals import at_once as at_once
+from ollama_bench.load.arrivals import gamma as gamma
 from ollama_bench.load.arrivals import poisson as poisson
 from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.conductor import Conductor
