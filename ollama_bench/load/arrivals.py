@@ -18,6 +18,7 @@ import math
 import random
 import sys
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ollama_bench.load.events import Ready
 from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight
@@ -53,6 +54,13 @@ def gamma(rate_per_s: float, cv: float, seed: int) -> Iterator[float]:
     return itertools.accumulate(draw_gap() for _ in itertools.count())
 
 
+class QueueCounts(NamedTuple):
+    """Requests that have come so far, and those of them that have ended."""
+
+    arrived: int
+    ended: int
+
+
 class ArrivalQueue:
     """The arrivals of a level that were admitted and have not left.
 
@@ -65,6 +73,8 @@ class ArrivalQueue:
         # None: nothing more is to be admitted
         self.next_due_s = next(due_times, None)
         self._due_times = due_times
+        # those after next_due_s that were looked at
+        self._ahead: collections.deque[float] = collections.deque()
         self._admissions = 0
         self._admitted: dict[int, Arrival] = {}  # by their order
         # those that could be sent, a heap by when they are due and their order
@@ -103,8 +113,14 @@ class ArrivalQueue:
         if self.next_due_s is None:
             raise LookupError("no further request is due")
         arrival = self._add(self.next_due_s)
-        self.next_due_s = next(self._due_times, None)
+        self._advance()
         return arrival
+
+    def _advance(self) -> None:
+        if self._ahead:
+            self.next_due_s = self._ahead.popleft()
+        else:
+            self.next_due_s = next(self._due_times, None)
 
     def _add(self, due_s: float) -> Arrival:
         self._admissions += 1
@@ -192,6 +208,21 @@ class ArrivalQueue:
                 flight.cancel(why if flight.is_told else NOT_NEEDED)
         return len(arrivals)
 
+    def count_waiting(self, due_s: float) -> int:
+        """Return how many were due by then and have not left."""
+        count = sum(
+            arrival.due_s <= due_s for arrival in self._admitted.values()
+        )
+        if self.next_due_s is None or self.next_due_s > due_s:
+            return count
+        ahead = self._ahead
+        while not ahead or ahead[-1] <= due_s:
+            following = next(self._due_times, None)
+            if following is None:
+                return count + 1 + len(ahead)
+            ahead.append(following)
+        return count + len(ahead)  # the last one is later
+
     def take_unsent(
         self, due_s: float, most_unadmitted: int | None, is_full: bool
     ) -> Iterator[tuple[float, bool]]:
@@ -209,5 +240,5 @@ class ArrivalQueue:
             and room > 0
         ):
             yield self.next_due_s, is_full
-            self.next_due_s = next(self._due_times, None)
+            self._advance()
             room -= 1

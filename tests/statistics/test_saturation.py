@@ -10,6 +10,7 @@ import pytest
 from ollama_bench.load.arrivals import gamma
 from ollama_bench.statistics import saturation
 from ollama_bench.statistics.saturation import is_growing, measure_slope
+from ollama_bench.statistics.student_t import t_quantile
 
 SLOTS = 4
 
@@ -73,3 +74,8 @@ def test_of_few_requests_or_looks_nothing_is_known():
         )
         is None
     )
+
+
+def test_the_interval_is_students():
+    found = t_quantile(0.975, saturation.BATCHES - 1)
+    assert pytest.approx(found, abs=1e-4) == saturation.T
