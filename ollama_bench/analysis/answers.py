@@ -29,6 +29,8 @@ from ollama_bench.analysis.key_figures import (
     mean_of,
 )
 from ollama_bench.analysis.offered import (
+    describe_arrivals,
+    describe_growth,
     describe_offered,
     describe_pool_waits,
 )
@@ -187,7 +189,10 @@ def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
     if n == 1 and key.level["load"] != "people":
         where = "With 1 request at a time"
     if key.level["load"] == "open":
-        where = f"At {rate:g} requests/s" if rate else "At no fixed rate"
+        where = "At no fixed rate"
+        if rate:
+            arrivals = describe_arrivals(key.level)
+            where = f"At {rate:g} requests/s{arrivals}"
     return f"{where} ({describe_sample(levels)})"
 
 
@@ -274,6 +279,8 @@ def list_open(study: Study) -> list[str]:
 
 def describe_late(level: Row) -> list[str]:
     found = []
+    if growth := describe_growth(level):
+        found.append(f"{growth[0].upper()}{growth[1:]}.")
     if level["ttft_max_s"] is not None:
         found.append(
             f"The longest wait was {seconds(level['ttft_max_s'])}."

@@ -17,6 +17,11 @@ from ollama_bench.analysis.bottlenecks import (
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
 from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
+from ollama_bench.analysis.offered import (
+    LOWER_RATE,
+    NOT_AWAITED,
+    saturated_levels,
+)
 from ollama_bench.analysis.people import broken_law, in_words_of
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
@@ -94,6 +99,10 @@ def find_help(
         if in_quick_run:
             return START_AGAIN
         return f"{name_program('bench')} --resume sends that level again"
+    if status == "cancelled" and any(
+        (row["example"] or "").startswith(NOT_AWAITED) for row in rows
+    ):
+        return LOWER_RATE
     is_refused = (
         status == "http_error"
         and 400 <= (http_status or 0) < 500
@@ -458,6 +467,7 @@ def few_requests(study: Study) -> list[Caveat]:
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     failures,
+    saturated_levels,
     cut_prompts,
     cut_by_context,
     unfinished,

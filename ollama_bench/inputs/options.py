@@ -159,6 +159,12 @@ LOAD = Group(
             values.positive,
         ),
         Option(
+            "--arrivals",
+            "LAW",
+            "of --rate: poisson, constant, or gamma:2 in bursts",
+            values.arrivals,
+        ),
+        Option(
             "--think-time",
             "S[:LAW]",
             "LEVELS are people: they read, think S seconds, ask again",

@@ -55,6 +55,8 @@ class LoadSettings:
     requests: int | None
     duration_s: float | None
     rate_per_s: float | None
+    # coefficient of variation of the times between arrivals at a rate
+    arrival_cv: float
     think_time: ThinkTime | None  # of people
     patience_s: float | None  # of people, for the first token
     ramp_s: float
