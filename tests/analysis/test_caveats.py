@@ -133,7 +133,7 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
         (
             "UPDATE level SET load = 'open', rate_per_s = 4, saturated = 1, "
             "queue_growth_per_s = 0.8, queue_growth_low_per_s = 0.6, "
-            "queue_growth_high_per_s = 1; "
+            "queue_growth_high_per_s = 1 WHERE concurrency = 8; "
             "UPDATE request SET due_ns = sent_ns",
             "the queue grew by 0.8 requests/s (95 %: 0.6 to 1): "
             "the server cannot keep up with 4 requests/s",
