@@ -93,6 +93,11 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own, or all of a trace with shared blocks have one; warm: prompts come again, the prompt cache hits
   load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- burst: all at once; closed: a finished one is replaced at once, after think_time_s where that is known (people, by which the views call such a load); open: they come at a rate
   rate_per_s REAL,                   -- open load: requests per second that were meant to arrive, mean
+  arrival_cv REAL,                   -- open load: coefficient of variation of the times between arrivals; 1: Poisson, more: bursts (a gamma law), 0: even
+  saturated INTEGER CHECK (saturated IN (0, 1)),  -- open load: 1: its queue was seen to grow and the level was ended early; 0: it was not; NULL: too few requests came to tell
+  queue_growth_per_s REAL,           -- open load: by how much the requests that had come and had not ended grew, from the end of the warm-up on, requests per second
+  queue_growth_low_per_s REAL,       -- its 95 % interval, lower end, from increments in batches of equal time
+  queue_growth_high_per_s REAL,      -- its 95 % interval, upper end
   think_time_s REAL,                 -- people: seconds that each was meant to think between a reply's end and the next question, mean; NULL: nobody thinks
   think_law TEXT CHECK (think_law IN ('lognormal', 'exponential', 'fixed')),  -- people: the law that their think times are drawn from
   patience_s REAL,                   -- people: seconds after which who had no first token left; NULL: nobody leaves
@@ -368,7 +373,7 @@ WITH asked AS (  -- a later turn of a conversation is due when it is sent
   SELECT level_id, status, ending, ended_ns, due_ns AS arrived_ns, coalesce(due_ns, CASE WHEN turn > 1 THEN sent_ns END) AS due_ns FROM request
 ), span AS (
   SELECT level.id AS level_id, count(*) AS all_due, sum(ending = 'not_sent') AS not_sent, max(arrived_ns) AS end_ns,
-    min(CASE WHEN asked.status = 'completed' THEN asked.ended_ns END) AS start_ns
+    min(CASE WHEN asked.status = 'completed' THEN asked.ended_ns END) AS start_ns, level.saturated AS was_saturated
   FROM level JOIN asked ON level_id = level.id
   WHERE load = 'open' AND due_ns IS NOT NULL GROUP BY level.id
 ), counted AS (
@@ -382,9 +387,9 @@ SELECT level_id,
   answered,                                      -- of those that came due at any time, the ones completed in that time
   CASE WHEN due >= 5 THEN due * 1e9 / (end_ns - start_ns) END AS offered_per_s,  -- due, per second of that time
   CASE WHEN due >= 5 THEN answered * 1e9 / (end_ns - start_ns) END AS answered_per_s,  -- answered, per second of that time
-  CASE WHEN start_ns IS NULL THEN nullif(not_sent > 0, 0) WHEN due >= 5
+  CASE WHEN was_saturated THEN 1 WHEN start_ns IS NULL THEN nullif(not_sent > 0, 0) WHEN due >= 5
     THEN answered < 0.9 * due AND (due - answered) * (due - answered) > 4 * due
-    ELSE nullif(not_sent > 0.1 * all_due AND not_sent * not_sent > 4 * all_due, 0) END AS overloaded  -- 1: at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; where fewer than 5 came due in that time 1 if so many of all were never sent, else NULL
+    ELSE nullif(not_sent > 0.1 * all_due AND not_sent * not_sent > 4 * all_due, 0) END AS saturated  -- 1: the queue was seen to grow, or at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; where fewer than 5 came due in that time 1 if so many of all were never sent, else NULL
 FROM counted;
 DROP VIEW IF EXISTS level_waiting;
 CREATE VIEW level_waiting AS  -- how long requests waited, and how long nobody's prompt was evaluated and no model was loaded meanwhile: then they waited for a slot
@@ -579,7 +584,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   level.wasted_tokens,
   level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people
   level.rate_per_s, level.trace, level.trace_kind, level.trace_speed, level.trace_too_long, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
-  offered_per_s, answered_per_s, overloaded,  -- open load, as in open_load; NULL of others
+  level.arrival_cv, level.queue_growth_per_s, level.queue_growth_low_per_s, level.queue_growth_high_per_s,
+  offered_per_s, answered_per_s, open_load.saturated,  -- open load, as in open_load; NULL of others
   (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
     AND (again.asked_prompt_tokens, again.prompt_mix) IS (level.asked_prompt_tokens, level.prompt_mix)

@@ -50,9 +50,9 @@ WORDS = {  # columns that views compute, and keys
     "offered_per_s": "requests per second that came due, from the first end of a reply until the "
     "last one was due; open load only",
     "answered_per_s": "requests per second that were completed in the same time; open load only",
-    "overloaded": "1: at least 10 % and more than 2 * sqrt(due) fewer requests were answered than "
-    "came due, or, where fewer than 5 came due after the first reply, so many of all were never "
-    "sent; NULL where nobody can tell, or no open load",
+    "saturated": "1: the queue was seen to grow, or at least 10 % and more than 2 * sqrt(due) "
+    "fewer requests were answered than came due, or, where fewer than 5 came due after the first "
+    "reply, so many of all were never sent; NULL where nobody can tell, or no open load",
     "undecided_requests": "requests that this client cut before they had missed an objective; "
     "above 5 % of a level it is not called served",
     "ttft_mean_s": "wait for the first token, mean",

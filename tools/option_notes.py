@@ -114,9 +114,17 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "such; later turns are offered when they are sent). Latency counts "
         "from when a request was due, so a full pool hides nothing; what "
         "was due and not sent when the level ended has a row and has "
-        "failed (`not_sent`). Said beside it: requests/s offered and "
-        "answered, and overload where 10 % fewer are answered, and more "
-        "than chance explains"
+        "failed (`not_sent`). A level whose queue grows is saturated: it "
+        "is ended early, who waits for a first token then is not awaited "
+        "(`cancelled`, judged by the wait so far), and the growth is told "
+        "with its interval. Said beside it: requests/s offered and "
+        "answered; a level is called saturated as well where 10 % fewer "
+        "are answered, and more than chance explains"
+    ),
+    "--arrivals": (
+        "Poisson: at random, each alone. `gamma:CV`: the times between "
+        "arrivals have a gamma law of that coefficient of variation, from "
+        "0 to 10; 2 comes in bursts. `constant`: even times"
     ),
     "--trace": (
         "Replays BurstGPT's CSV files, those of Azure LLM inference (2023, "

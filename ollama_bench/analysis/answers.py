@@ -30,6 +30,8 @@ from ollama_bench.analysis.key_figures import (
     mean_of,
 )
 from ollama_bench.analysis.offered import (
+    describe_arrivals,
+    describe_growth,
     describe_offered,
     describe_pool_waits,
     write_rate,
@@ -203,7 +205,8 @@ def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
     if key.level["load"] == "open":
         where = "At no fixed rate"
         if has_rate:
-            where = f"At {write_rate(key.level)} requests/s"
+            arrivals = describe_arrivals(key.level)
+            where = f"At {write_rate(key.level)} requests/s{arrivals}"
     return f"{where} ({describe_sample(levels)})"
 
 
@@ -290,6 +293,8 @@ def list_open(study: Study) -> list[str]:
 
 def describe_late(level: Row) -> list[str]:
     found = [*filter(None, [describe_trace(level)])]
+    if growth := describe_growth(level):
+        found.append(f"{growth[0].upper()}{growth[1:]}.")
     if level["ttft_max_s"] is not None:
         found.append(
             f"The longest wait was {seconds(level['ttft_max_s'])}."

@@ -18,6 +18,11 @@ from ollama_bench.analysis.machine_caveats import (
     power_saving,
     unseen_server,
 )
+from ollama_bench.analysis.offered import (
+    LOWER_RATE,
+    NOT_AWAITED,
+    saturated_levels,
+)
 from ollama_bench.analysis.people import broken_law, in_words_of
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
@@ -96,6 +101,10 @@ def find_help(
         if in_quick_run:
             return START_AGAIN
         return f"{name_program('bench')} --resume sends that level again"
+    if status == "cancelled" and any(
+        (row["example"] or "").startswith(NOT_AWAITED) for row in rows
+    ):
+        return LOWER_RATE
     is_refused = (
         status == "http_error"
         and 400 <= (http_status or 0) < 500
@@ -395,6 +404,7 @@ def few_requests(study: Study) -> list[Caveat]:
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     failures,
+    saturated_levels,
     cut_prompts,
     cut_by_context,
     unfinished,
@@ -405,6 +415,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     wasted_work,
     other_programs,
     unseen_server,
+)
     spills,
     slots,
     cold_starts,

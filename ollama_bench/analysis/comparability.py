@@ -14,6 +14,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis.bottlenecks import others_cpu_share
 from ollama_bench.analysis.machine_caveats import OTHERS_CPU_RATIO
+from ollama_bench.analysis.offered import describe_arrivals
 from ollama_bench.analysis.study import Row, Study, read_arguments
 from ollama_bench.analysis.trends import has_unlike_replies
 from ollama_bench.analysis.wording import digits, join, span
@@ -353,6 +354,7 @@ def describe_loads(study: Study) -> str:
         more = ""
         if level["load"] == "open" and level["rate_per_s"]:
             more = f" of {level['rate_per_s']:.4g} requests/s"
+            more += describe_arrivals(level)
         elif level["load"] == "people":
             more = f" who think {level['think_time_s']:g} s ({level['think_law']})"
         kinds.add((level["load"], more))

@@ -165,6 +165,12 @@ LOAD = Group(
             values.positive,
         ),
         Option(
+            "--arrivals",
+            "LAW",
+            "of --rate: poisson, constant, or gamma:2 in bursts",
+            values.arrivals,
+        ),
+        Option(
             "--trace",
             "FILE",
             "requests as in a BurstGPT, Azure or Mooncake trace",

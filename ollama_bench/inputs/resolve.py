@@ -17,6 +17,7 @@ from ollama_bench.inputs.settings import (
     ServerAddress,
     Settings,
 )
+from ollama_bench.inputs.values import POISSON_CV, write_arrivals
 from ollama_bench.protocols import ollama_options
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import OLLAMA
@@ -319,6 +320,9 @@ def complete_load(values: Values) -> None:
         raise ValueError(
             "--rate needs an end: --requests N or --duration S"
         )
+    if values["arrivals"] is not None and not rate:
+        raise ValueError("--arrivals needs --rate R")
+    fill(values, "arrivals", POISSON_CV)
     if rate and values["ramp"]:
         raise ValueError("--rate and --ramp exclude each other")
     if values["think_time"]:
@@ -430,6 +434,7 @@ def load_settings(values: Values) -> LoadSettings:
         duration_s=values["duration"],
         rate_per_s=values["rate"],
         trace_speed=values["trace_speed"],
+        arrival_cv=values["arrivals"],
         think_time=values["think_time"],
         patience_s=values["patience"],
         ramp_s=values["ramp"],
@@ -465,4 +470,5 @@ def identity(values: Values) -> dict[str, object]:
     if len(lengths) == 1:
         found["prompt_tokens"] = lengths[0]
     found["mix"] = str(values["mix"]) if values["mix"] else None
+    found["arrivals"] = write_arrivals(values["arrivals"])
     return found

@@ -67,6 +67,8 @@ class LoadSettings:
     duration_s: float | None
     rate_per_s: float | None
     trace_speed: float | None  # times as fast as the trace was
+    # coefficient of variation of the times between arrivals at a rate
+    arrival_cv: float
     think_time: ThinkTime | None  # of people
     patience_s: float | None  # of people, for the first token
     ramp_s: float

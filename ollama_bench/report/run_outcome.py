@@ -14,8 +14,8 @@ from ollama_bench.analysis.caveats import CACHED_RATIO
 from ollama_bench.analysis.conditions import parse_condition
 from ollama_bench.analysis.headline import headline
 from ollama_bench.analysis.offered import (
-    describe_overload,
     describe_pool_waits,
+    describe_saturation,
 )
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import Verdict
@@ -171,8 +171,8 @@ def show_never_begun(
 
 def show_waits(level: Row, screen: Console) -> None:
     """Show what an open loop offered beyond what was answered, and which requests are undecided."""
-    if level["overloaded"]:
-        screen.warn(f"{INDENT}{describe_overload(level)}")
+    if level["saturated"]:
+        screen.warn(f"{INDENT}{describe_saturation(level)}")
     if level["load"] == "open" and level["pool_waits"]:
         screen.warn(f"{INDENT}{describe_pool_waits(level)}")
     if level["undecided_requests"]:

@@ -259,6 +259,9 @@ class LevelRunner:
             if settings.kind == "people"
             else settings.kind,
             "rate_per_s": settings.rate_per_s,
+            "arrival_cv": settings.arrival_cv
+            if settings.rate_per_s
+            else None,
             "think_time_s": settings.think_time
             and settings.think_time.mean_s,
             "think_law": settings.think_time and settings.think_time.law,
@@ -286,8 +289,10 @@ class LevelRunner:
             arrivals = source.replay.due_times()
             planned = len(source.replay)
         if settings.rate_per_s:
-            arrivals = load.poisson(
-                settings.rate_per_s, settings.seed * 1000 + level.repeat
+            arrivals = load.gamma(
+                settings.rate_per_s,
+                settings.arrival_cv,
+                settings.seed * 1000 + level.repeat,
             )
         if settings.think_time is not None:
             people = load.People(
@@ -304,6 +309,7 @@ class LevelRunner:
             planned=planned,
             until_s=settings.duration_s,
             people=people,
+            is_watched=settings.rate_per_s is not None,
             interrupt=self._interrupt,
             lines=self._lines,
         )

@@ -108,6 +108,13 @@ WRONG = [
         "invalid --cache 'hot': expected one of cold, warm, both",
     ),
     (["1", "--rate", "5"], "needs an end"),
+    (["1", "--arrivals", "gamma:2"], "--arrivals needs --rate"),
+    (
+        ["1", "--arrivals", "gamma"],
+        "invalid --arrivals 'gamma': expected poisson, constant, or gamma:CV",
+    ),
+    (["1", "--arrivals", "gamma:11"], "from 0 to 10"),
+    (["1", "--arrivals", "poisson:2"], "invalid --arrivals"),
     (["1", "--rate", "0", "--requests", "3"], "above 0"),
     (["1", "--prompts", "no-such-file"], "No such file"),
     (["1", "--slo", "speed=3"], "invalid objective 'speed=3'"),
@@ -333,6 +340,23 @@ def test_a_trace_needs_no_more_than_its_name(tmp_path):
     assert (load.trace_speed, load.duration_s) == (1.0, 600.0)
     load = parse(["4", "--trace", str(file), "--requests", "1"]).load
     assert (load.levels, load.duration_s, load.requests) == ((4,), None, 1)
+
+
+@pytest.mark.parametrize(
+    "typed, cv, stored",
+    [
+        ([], 1.0, None),
+        (["--arrivals", "poisson"], 1.0, None),
+        (["--arrivals", "gamma:1"], 1.0, None),
+        (["--arrivals", "gamma:2.5"], 2.5, "gamma:2.5"),
+        (["--arrivals", "gamma:0"], 0.0, "constant"),
+        (["--arrivals", "constant"], 0.0, "constant"),
+    ],
+)
+def test_laws_of_arrivals_are_told_by_their_variation(typed, cv, stored):
+    settings = parse(["1", "--rate", "2", "--duration", "5", *typed])
+    assert settings.load.arrival_cv == cv
+    assert settings.identity["arrivals"] == stored
 
 
 @pytest.mark.parametrize(
