@@ -30,6 +30,9 @@ def test_the_answer_says_whose_requests_came(replayed):
         "replies have 55 tokens on average, 90 were asked for." in said
     )
     assert "--rate" not in said
+    assert (
+        "At 0.2 requests/s on average, as in burst.csv (8 requests" in said
+    )
 
 
 def test_what_is_as_it_was_is_not_said(replayed):
