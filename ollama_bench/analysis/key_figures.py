@@ -21,11 +21,11 @@ from ollama_bench.analysis.intervals import (
 )
 from ollama_bench.analysis.service import (
     NO_SERVICE,
-    Objectives,
     Service,
     judged_part,
 )
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.statistics.intervals import Interval
 
 

@@ -28,6 +28,7 @@ from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import digits
 from ollama_bench.formats.study.export import escape_formula
+from ollama_bench.inputs.objectives import list_demands
 from ollama_bench.report.markdown import escape_markdown
 
 SCHEMA = "ollama-bench/levels/1"
@@ -102,8 +103,16 @@ def describe_study(database: Database, verdict: Verdict) -> dict[str, Any]:
     key = find_key_figures(study, verdict.objectives, services)
     return {
         "model": study.model,
+        "asked_prompt_tokens": study.asked_prompt_tokens,
+        "prompt_mix": study.prompt_mix,
         "simulated": study.simulated,
-        "objectives": dict(verdict.objectives),
+        "objectives": {
+            name: objective.bound
+            for name, objective in verdict.objectives.items()
+        },
+        "demands": [
+            demand._asdict() for demand in list_demands(verdict.objectives)
+        ],
         "answer": [line for line in verdict.answer.lines if line],
         "key_figures": describe_key_figures(key),
         "levels": study.levels,

@@ -14,14 +14,14 @@ from ollama_bench.analysis.caveats import CACHED_RATIO
 from ollama_bench.analysis.conditions import parse_condition
 from ollama_bench.analysis.headline import headline
 from ollama_bench.analysis.offered import (
-    describe_overload,
     describe_pool_waits,
+    describe_saturation,
 )
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.verdict import judge as judge_study
 from ollama_bench.analysis.wording import count
-from ollama_bench.inputs.objectives import known_ratio
+from ollama_bench.inputs.objectives import find_reach
 from ollama_bench.report.answer_text import (
     format_answer,
     format_curve,
@@ -62,6 +62,7 @@ SHOWN_FAILURES = """
 SELECT DISTINCT http_status, example FROM outcomes
 WHERE run_id = ? AND status != 'completed' AND level_id IN (
   SELECT id FROM level WHERE run_id = ? AND status = 'finished' AND id < ?)"""
+DEMANDS = "SELECT * FROM demand_summary WHERE level_id = ?"
 STEADY = "SELECT * FROM steady_summary WHERE level_id = ?"
 CACHE_EFFECT = """
 SELECT * FROM cache_effect WHERE run_id = ? AND NOT EXISTS (
@@ -87,8 +88,7 @@ def show_level(
 ) -> float | None:
     """Show a level's line and what went wrong in it.
 
-    Returns the share of its requests that met the objectives; None if that is not known, too many
-    of them were cut before it could be told, or the machine slept. Raises ResultsError if another
+    Returns how far it reached what is demanded, as find_reach does. Raises ResultsError if another
     program has deleted the level.
     """
     level = record.level(level_id)
@@ -103,7 +103,7 @@ def show_level(
     show_waits(level, screen)
     for row in record.rows(STEADY, [level_id]):
         screen.say(format_steady(row))
-    return known_ratio(level)
+    return find_reach(record.rows(DEMANDS, [level_id]))
 
 
 def show_failures(
@@ -171,8 +171,8 @@ def show_never_begun(
 
 def show_waits(level: Row, screen: Console) -> None:
     """Show what an open loop offered beyond what was answered, and which requests are undecided."""
-    if level["overloaded"]:
-        screen.warn(f"{INDENT}{describe_overload(level)}")
+    if level["saturated"]:
+        screen.warn(f"{INDENT}{describe_saturation(level)}")
     if level["load"] == "open" and level["pool_waits"]:
         screen.warn(f"{INDENT}{describe_pool_waits(level)}")
     if level["undecided_requests"]:

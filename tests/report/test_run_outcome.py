@@ -6,6 +6,7 @@ import types
 
 import pytest
 
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.report import run_outcome
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import ResultsError
@@ -70,7 +71,7 @@ def settings(path, **judging):
         "report": False,
         "fail_if": (),
         "find_capacity": True,
-        "objectives": {"ttft": 10.0},
+        "objectives": parse("ttft=10"),
     }
     return types.SimpleNamespace(
         output=types.SimpleNamespace(db=str(path)),
@@ -84,10 +85,10 @@ def settings(path, **judging):
 
 def show_level(path, level_id):
     screen = Screen()
-    ratio = run_outcome.show_level(
+    reach = run_outcome.show_level(
         settings(path), Record(path), level_id, screen, [Server()]
     )
-    return ratio, screen
+    return reach, screen
 
 
 @pytest.fixture
@@ -106,17 +107,19 @@ def path(tmp_path):
 
 
 def test_a_level_without_failures_is_one_line(path):
-    ratio, screen = show_level(path, 1)
+    reach, screen = show_level(path, 1)
     assert (
-        ratio == 1.0
+        reach > 1
         and screen.said == []
         and [row["level_id"] for row in screen.levels] == [1]
     )
 
 
 def test_failures_are_told_with_advice_once_a_run(path):
-    ratio, screen = show_level(path, 3)
-    assert ratio == 0.75 and [line.strip() for line in screen.said] == [
+    reach, screen = show_level(path, 3)
+    assert reach == pytest.approx(0.75 / 0.95) and [
+        line.strip() for line in screen.said
+    ] == [
         "1 reset: refused",
         "start it",
     ]
@@ -132,7 +135,7 @@ def test_failures_are_told_with_advice_once_a_run(path):
     assert len(show_level(path, 3)[1].said) == 2
 
 
-def test_a_level_in_which_the_machine_slept_has_no_ratio(path):
+def test_a_level_in_which_the_machine_slept_reaches_nothing(path):
     change(path, "UPDATE level SET slept_s = 30 WHERE id = 1")
     assert show_level(path, 1)[0] is None
 

@@ -11,6 +11,7 @@ import analyze
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.verdict import judge
 from ollama_bench.charts import card as card_chart
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.report import sharing
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
@@ -112,7 +113,7 @@ def test_without_energy_it_says_the_wait(results):
 
 
 def test_what_is_not_served_is_said(results):
-    card, text = make(results, objectives={"ttft": 0.001})
+    card, text = make(results, objectives=parse("ttft=0.001"))
     assert card.figures[0].value == "0"
     assert card.figures[0].interval == "not even 1 at once"
     assert [row["is_served"] for row in card.curve] == [False] * 3

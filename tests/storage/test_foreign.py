@@ -14,6 +14,7 @@ import analyze
 import bench
 from ollama_bench.analysis.headline import headline
 from ollama_bench.charts import names
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.storage import connection as connection_module
 from ollama_bench.storage import schema
 from ollama_bench.storage.connection import connect
@@ -332,7 +333,7 @@ def test_text_that_is_none_in_another_run_is_one_line_after_a_run(
 ):
     change(path, "UPDATE level SET model = CAST(x'c328ff' AS TEXT)")
     with pytest.raises(ResultsError, match="results.db: Could not decode"):
-        headline(str(path), 1, {"ttft": 2.0})
+        headline(str(path), 1, parse("ttft=2"))
     assert analyze.main(["--db", str(path), "--charts", "none"]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "results.db: Could not decode" in said
