@@ -20,6 +20,7 @@ from ollama_bench.analysis.offered import (
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.verdict import judge as judge_study
+from ollama_bench.analysis.wasted import describe_wasted
 from ollama_bench.analysis.wording import count
 from ollama_bench.inputs.objectives import find_reach
 from ollama_bench.report.answer_text import (
@@ -98,6 +99,8 @@ def show_level(
         )
     screen.level_finished(level)
     show_failures(record, level_id, screen, servers)
+    if level["errors"] and level["wasted_tokens"]:
+        screen.warn(f"{INDENT}{describe_wasted(level)}")
     show_cuts(level, screen)
     show_never_begun(settings, level, screen)
     show_waits(level, screen)

@@ -94,7 +94,7 @@ def test_what_is_too_long_for_the_context_is_left_out(tmp_path):
     replay = replay_of(path, context_tokens=100)
     assert (len(replay), replay.too_long) == (2, 1)
     assert [*replay.due_times()] == [0, 2] and replay.rate_per_s == 0.5
-    assert replay.prompt(2, LEVEL, None)[1] == 3
+    assert replay.prompt(2, LEVEL, TargetFacts())[1] == 3
     # a reply that --tokens limits needs less
     assert replay_of(path, context_tokens=100, most_tokens=8).too_long == 0
     with pytest.raises(RunError, match="none of its 3 requests fits"):
