@@ -61,6 +61,16 @@ def is_digits(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
 
 
+def prompt_lengths(text: str) -> tuple[int, ...]:
+    """One length of prompts in tokens, or several, each once."""
+    found = [part.strip() for part in text.split(",")]
+    if not all(is_digits(part) and int(part) for part in found):
+        raise ValueError(
+            "expected integers from 1, e.g. 500 or 500,4000,16000"
+        )
+    return tuple(dict.fromkeys(map(int, found)))
+
+
 def integer(least: int) -> Callable[[str], int]:
     """Return a converter to an integer of at least ``least``."""
 

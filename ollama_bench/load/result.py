@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.flight import Flight
 from ollama_bench.load.heartbeat import Heartbeat
-from ollama_bench.load.in_flight import Span
 from ollama_bench.load.people_tally import PeopleFigures
 from ollama_bench.load.request import Outcome
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.load.tally import Tally
+from ollama_bench.statistics.in_flight import Span
 from ollama_bench.statistics.saturation import Slope
 
 

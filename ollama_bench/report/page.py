@@ -18,17 +18,17 @@ from typing import Any
 from ollama_bench.analysis.answers import Answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.people import in_words_of
-from ollama_bench.analysis.service import Objectives
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import (
-    describe_objectives,
-    percent,
+    describe_bounds,
+    exact_percent,
+    join,
     seconds,
 )
 from ollama_bench.charts import theme
 from ollama_bench.charts.chart import Spec
-from ollama_bench.inputs.objectives import ENOUGH_RATIO
+from ollama_bench.inputs.objectives import Objectives, list_demands
 from ollama_bench.report.level_table import (
     DEFINITIONS,
     write_intervals,
@@ -104,7 +104,7 @@ def write(
     for verdict in verdicts:
         parts.append(
             write_chapter(
-                verdict, drawn[verdict.study.model], figures, is_alone
+                verdict, drawn[verdict.study.name], figures, is_alone
             )
         )
     text = read_asset("page.html").format(
@@ -124,7 +124,7 @@ def write(
 def write_answer(verdict: Verdict) -> str:
     """Return a model's verdict above the chapters of several, with a link to its own."""
     study = verdict.study
-    link = f'<a href="#{escape(study.folder)}">{escape(study.model)}</a>'
+    link = f'<a href="#{escape(study.folder)}">{escape(study.name)}</a>'
     return f"<section><h2>{link}</h2>{write_verdict(verdict)}</section>"
 
 
@@ -170,7 +170,7 @@ def write_chapter(
 ) -> str:
     """Return everything about one model."""
     study = verdict.study
-    name = escape(study.model) + (
+    name = escape(study.name) + (
         "" if has_verdict else ": tables and charts"
     )
     parts = [
@@ -283,11 +283,12 @@ def write_commands(study: Study) -> str:
 
 
 def write_definitions(objectives: Objectives) -> str:
-    wish = describe_objectives(objectives)
-    served = (
-        f"{percent(ENOUGH_RATIO)} of the requests of a level got {wish}; "
-        "those that failed did not"
-    )
+    demands = [
+        f"{exact_percent(enough)} of the requests of a level got "
+        + describe_bounds(names, objectives)
+        for names, enough in list_demands(objectives)
+    ]
+    served = f"{join(demands)}; those that failed did not"
     return write_terms([*DEFINITIONS, ("at once get", served)])
 
 

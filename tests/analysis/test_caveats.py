@@ -200,6 +200,25 @@ def test_what_was_cut_before_and_within_a_reply_is_one_caveat(results):
     assert caveat.seen.startswith("2 requests at 2 at once failed")
 
 
+def test_what_has_one_remedy_is_one_caveat(results):
+    made_up_results.write(results, levels=(4,))
+    study, _ = read(
+        results,
+        "UPDATE request SET status = 'http_error', http_status = 500,"
+        " error = 'out of memory' WHERE number < 4",
+        "UPDATE request SET http_status = 503 WHERE number = 2",
+        "UPDATE request SET http_status = 400 WHERE number = 3",
+    )
+    broken, refused = sorted(caveat.seen for caveat in failures(study))
+    assert refused == (
+        "2 requests at 4 at once failed (http error 500 and 503: out of memory)"
+    )
+    assert (
+        broken
+        == "1 request at 4 at once failed (http error: out of memory)"
+    )
+
+
 def test_a_simulated_server_does_not_mind_other_programs(results):
     made_up_results.write(results, levels=(1,))
     study, _ = read(results, "UPDATE system_sample SET cpu_ratio = 0.97")

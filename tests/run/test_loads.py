@@ -142,6 +142,8 @@ def test_what_an_open_loop_never_sent_has_its_row_and_fails(fast, tmp_path):
     assert f"{len(found)} not_sent: due and not sent when the level" in said
     assert f"saturated: of {level['offered_per_s']:.3g} requests/s" in said
     assert level["good_ratio"] <= level["completed"] / level["requests"]
+    assert level["good_ratio_low"] < level["good_ratio"]
+    assert level["good_ratio"] < level["good_ratio_high"] < 1
 
 
 def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(
