@@ -50,9 +50,9 @@ WORDS = {  # columns that views compute, and keys
     "offered_per_s": "requests per second that came due, from the first end of a reply until the "
     "last one was due; open load only",
     "answered_per_s": "requests per second that were completed in the same time; open load only",
-    "overloaded": "1: at least 10 % and more than 2 * sqrt(due) fewer requests were answered than "
-    "came due, or, where fewer than 5 came due after the first reply, so many of all were never "
-    "sent; NULL where nobody can tell, or no open load",
+    "saturated": "1: the queue was seen to grow, or at least 10 % and more than 2 * sqrt(due) "
+    "fewer requests were answered than came due, or, where fewer than 5 came due after the first "
+    "reply, so many of all were never sent; NULL where nobody can tell, or no open load",
     "undecided_requests": "requests that this client cut before they had missed an objective; "
     "above 5 % of a level it is not called served",
     "ttft_mean_s": "wait for the first token, mean",
@@ -85,6 +85,9 @@ WORDS = {  # columns that views compute, and keys
         "a model that replies named and that is not the one asked for; NULL without any"
     ),
     "prompt_tokens_mean": "tokens of a completed request's prompt, cached ones included, mean",
+    "asked_output_tokens_mean": (
+        "tokens that a completed request's reply was allowed at most, mean; NULL: no limit"
+    ),
     "output_tokens_mean": "tokens of a completed request's reply, mean",
     "prompts_cut": "completed requests whose prompt the server cut; none of them is good",
     "replies_cut": "completed requests whose reply ended with the context; none of them is good",

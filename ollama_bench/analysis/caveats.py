@@ -18,6 +18,11 @@ from ollama_bench.analysis.machine_caveats import (
     power_saving,
     unseen_server,
 )
+from ollama_bench.analysis.offered import (
+    LOWER_RATE,
+    NOT_AWAITED,
+    saturated_levels,
+)
 from ollama_bench.analysis.people import broken_law, in_words_of
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
@@ -31,6 +36,7 @@ from ollama_bench.analysis.study import (
     Study,
     read_arguments,
 )
+from ollama_bench.analysis.wasted import wasted_work
 from ollama_bench.analysis.wording import (
     count,
     join,
@@ -40,6 +46,7 @@ from ollama_bench.analysis.wording import (
     span,
 )
 from ollama_bench.terminal.command_line import name_program
+from ollama_bench.terminal.output import shorten
 
 SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 # of the prompt's tokens; a chat template alone caches a few
@@ -48,7 +55,7 @@ CACHED_RATIO = 0.1
 VARYING_RATIO = 2.0
 # against requests that ended so
 HELPS = {
-    "not_sent": "Lower --rate, or raise the level",
+    "not_sent": "Lower --rate or --trace-speed, or raise the level",
     "abandoned": "Take fewer people, or raise --patience",
     "cancelled": "Lower the level, or raise --deadline",
     "stalled": "Lower the level, raise --stall, or look into the server's log",
@@ -94,6 +101,10 @@ def find_help(
         if in_quick_run:
             return START_AGAIN
         return f"{name_program('bench')} --resume sends that level again"
+    if status == "cancelled" and any(
+        (row["example"] or "").startswith(NOT_AWAITED) for row in rows
+    ):
+        return LOWER_RATE
     is_refused = (
         status == "http_error"
         and 400 <= (http_status or 0) < 500
@@ -211,8 +222,8 @@ def other_models(study: Study) -> list[Caveat]:
             groups.setdefault(name, []).append(level)
     return [
         Caveat(
-            f"replies at {list_levels(levels)} at once name the model {name!r}, "
-            f"not {study.model!r}",
+            f"replies at {list_levels(levels)} at once name the model {shorten(name)!r}, "
+            f"not {study.name!r}",
             "The figures are those of the model that answered, whatever it was asked for as",
             "Use --model with a name that the server lists",
         )
@@ -326,6 +337,7 @@ def cut_replies(study: Study) -> list[Caveat]:
         level
         for level in study.levels
         if 0 < (level["cut_by_length"] or 0) < level["completed"]
+        and level["trace"] is None
     ]
     if not cut:
         return []
@@ -348,12 +360,12 @@ def varying_lengths(study: Study) -> list[Caveat]:
     least = [
         level["min_output_tokens"]
         for level in study.levels
-        if level["min_output_tokens"]
+        if level["min_output_tokens"] and level["trace"] is None
     ]
     most = [
         level["max_output_tokens"]
         for level in study.levels
-        if level["max_output_tokens"]
+        if level["max_output_tokens"] and level["trace"] is None
     ]
     if not least or max(most) <= VARYING_RATIO * min(least):
         return []
@@ -392,6 +404,7 @@ def few_requests(study: Study) -> list[Caveat]:
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     failures,
+    saturated_levels,
     cut_prompts,
     cut_by_context,
     unfinished,
@@ -399,6 +412,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     other_models,
     client_limits,
     broken_law,
+    wasted_work,
     other_programs,
     unseen_server,
     spills,

@@ -7,6 +7,7 @@ import re
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.service import Service
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.wasted import describe_wasted
 from ollama_bench.analysis.wording import (
     describe_bounds,
     describe_objectives,
@@ -52,6 +53,7 @@ def describe_people(
             f"{level['abandoned']} of {level['requests']} left without a first token "
             f"after {seconds(level['patience_s'])}"
         )
+        parts += filter(None, [describe_wasted(level)])
     parts.append(describe_good(level, service, objectives))
     return f"{'; '.join(parts)}."
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import OF_LENGTH, Row, Study
 from ollama_bench.inputs import objectives as known_objectives
 from ollama_bench.inputs.objectives import (
     Demand,
@@ -117,6 +117,17 @@ class Service:
         )
 
     @property
+    def has_no_rates(self) -> bool:
+        """Tell whether all that is missed are speeds that nobody knows: replies in one piece."""
+        enough = known_objectives.ENOUGH_RATIO * self.completed
+        missed = [name for name, met in self.met.items() if met < enough]
+        is_whole = self.completed == self.ended > 0 and not self.cut
+        unknown = [
+            name in RATES and self.worst[name] is None for name in missed
+        ]
+        return is_whole and bool(missed) and all(unknown)
+
+    @property
     def is_served(self) -> bool:
         """Tell whether every demand is known to be reached."""
         return bool(self.demands) and all(
@@ -151,7 +162,7 @@ def measure_service(
     requests that had ended were the fast ones), or if the machine slept in it.
     """
     bounds = {name: bound for name, (bound, _) in objectives.items()}
-    parameters = {**bounds, "model": study.model}
+    parameters = {**bounds, **study.key}
     rows = database.query(make_query(objectives), parameters)
     return {row["level_id"]: make_service(row, objectives) for row in rows}
 
@@ -225,7 +236,8 @@ def make_query(objectives: Objectives) -> str:
 SELECT {", ".join(columns)} FROM ({REQUESTS}) AS request
 JOIN level ON level.id = request.level_id JOIN chosen USING (run_id, model)
 JOIN judged_request ON request_id = request.id
-WHERE level.model = :model AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0
+WHERE level.model = :model AND level.id IN (SELECT id FROM level WHERE {OF_LENGTH})
+  AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0
   AND request.status <> 'in_flight'
 GROUP BY request.level_id"""
 

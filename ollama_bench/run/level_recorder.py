@@ -194,6 +194,7 @@ class LevelRecorder(load.Observer):
             "ended_ns": ended_ns and ended_ns - origin_ns,
             "pool_waits": level.pool_waits if is_open else None,
             "never_sent": level.never_sent if is_open else None,
+            **saturation_figures(level.result),
             **steady,
             **tally.summarize_itl(),
             **tally.summarize_intervals(
@@ -243,6 +244,17 @@ class LevelRecorder(load.Observer):
     def _mark(self) -> None:
         if self._monitor is not None:
             self._monitor.mark()
+
+
+def saturation_figures(level: LevelResult) -> dict[str, float | None]:
+    """Return by how much the queue of a level grew, and whether; None where nobody can tell."""
+    value, low, high = level.queue_slope or (None, None, None)
+    return {
+        "saturated": level.is_saturated,
+        "queue_growth_per_s": value,
+        "queue_growth_low_per_s": low,
+        "queue_growth_high_per_s": high,
+    }
 
 
 def write_calls(outcome: Outcome) -> str | None:

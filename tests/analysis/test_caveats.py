@@ -131,6 +131,14 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
             "power samples cover too little",
         ),
         (
+            "UPDATE level SET load = 'open', rate_per_s = 4, saturated = 1, "
+            "queue_growth_per_s = 0.8, queue_growth_low_per_s = 0.6, "
+            "queue_growth_high_per_s = 1 WHERE concurrency = 8; "
+            "UPDATE request SET due_ns = sent_ns",
+            "the queue grew by 0.8 requests/s (95 %: 0.6 to 1): "
+            "the server cannot keep up with 4 requests/s",
+        ),
+        (
             "UPDATE run SET simulated = 0",
             "the server answered at most 4 at a time at 8 at once",
         ),
@@ -302,6 +310,10 @@ def test_what_was_never_sent_needs_a_lower_rate(results):
         (
             "'cancelled', error = 'interrupted'",
             "bench.py --resume sends that level again",
+        ),
+        (
+            "'cancelled', error = 'not awaited: the queue grew'",
+            "Lower --rate",
         ),
     ],
 )
