@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
@@ -12,6 +13,7 @@ from ollama_bench.analysis.caveats import find_caveats
 from ollama_bench.analysis.energy import describe_cost
 from ollama_bench.analysis.service import (
     Objectives,
+    Service,
     default_objectives,
     judged_part,
     measure_service,
@@ -36,6 +38,7 @@ class Verdict:
     objectives: Objectives
     answer: Answer
     caveats: list[Caveat]
+    services: Mapping[int, Service]  # by level_id
 
 
 def judge(
@@ -53,4 +56,4 @@ def judge(
         cost = describe_cost(judged, price.per_kwh, price.currency)
         rest = answer.find_rest
         answer = replace(answer, find_rest=lambda: [*rest(), cost])
-    return Verdict(study, bounds, answer, find_caveats(study))
+    return Verdict(study, bounds, answer, find_caveats(study), services)

@@ -164,14 +164,14 @@ def check_quick(values: Values) -> None:
         named.append("--self-check")
     lengths = values["prompt_tokens"] or ()
     if len(lengths) > 1:
-        named.append(f"--prompt-tokens {write_lengths(lengths)}")
+        named.append(f"--prompt-tokens {join_lengths(lengths)}")
     elif lengths and values["mix"]:
         named.append(f"--mix {values['mix']}")
     if named:
         raise ValueError(f"{named[0]} needs LEVELS: try 1,2,4,8")
 
 
-def write_lengths(lengths: Iterable[int]) -> str:
+def join_lengths(lengths: Iterable[int]) -> str:
     return ",".join(map(str, lengths))
 
 
