@@ -89,7 +89,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   model TEXT NOT NULL,
   concurrency INTEGER NOT NULL CHECK (concurrency > 0),  -- requests in flight at once
   repeat INTEGER NOT NULL DEFAULT 1, -- 1: the first time that this level was measured, 2: the second ...
-  cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own; warm: prompts come again, the prompt cache hits
+  cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own, or all of a trace with shared blocks have one; warm: prompts come again, the prompt cache hits
   load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- burst: all at once; closed: a finished one is replaced at once, after think_time_s where that is known (people, by which the views call such a load); open: they come at a rate
   rate_per_s REAL,                   -- open load: requests per second that were meant to arrive, mean
   think_time_s REAL,                 -- people: seconds that each was meant to think between a reply's end and the next question, mean; NULL: nobody thinks
@@ -98,6 +98,10 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   asked_prompt_tokens INTEGER,       -- tokens that each prompt was made up to have (--prompt-tokens), template and prefix included; NULL: other prompts, or several lengths
   prompt_mix TEXT,                   -- prompts of several lengths: how many of each in a block (--mix), as 500*9,8000*1; NULL: not a mixture
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
+  trace TEXT,                        -- open load: name of the file whose requests were replayed (--trace); NULL: none
+  trace_kind TEXT,                   -- whose form that file has: BurstGPT, Azure or Mooncake
+  trace_speed REAL,                  -- times as fast as the trace was (--trace-speed)
+  trace_too_long INTEGER,            -- requests of the trace that do not fit into the context of a slot and were left out
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
   never_sent INTEGER,                -- open load: requests that were due before its end and never sent: their ending is not_sent
   is_control INTEGER CHECK (is_control IN (0, 1)),  -- 1: the first level of its model fired again at the end, to tell whether the machine changed meanwhile; it counts as no repeat and in no answer
@@ -139,6 +143,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   people_law REAL,             -- people / (requests per second * (response time + think time)) of the requests that ended in the steady part: 1 where everybody is accounted for (interactive response-time law)
   people_law_low REAL,               -- 95 % interval of people_law, lower end
   people_law_high REAL,              -- 95 % interval of people_law, upper end; a level whose interval leaves out 1 is marked
+  wasted_tokens INTEGER,             -- tokens that the servers generated, by their own counters, and that reached no client: work for those who had left; NULL where no counter tells (vLLM has one, llama-server with --metrics)
   client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
   client_limited_why TEXT            -- which limit of bench.py was passed, with the figure
 ) STRICT;
@@ -149,7 +154,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   level_id INTEGER NOT NULL REFERENCES level (id),
   target_id INTEGER REFERENCES target (id),
   number INTEGER NOT NULL,           -- number of the request within its level, from 1
-  prompt_number INTEGER,             -- line of the file of prompts, from 1
+  prompt_number INTEGER,             -- line of the file of prompts or of the trace, from 1
   turn INTEGER NOT NULL DEFAULT 1,   -- turn of a conversation, from 1
   prefix TEXT,                       -- what was put before the prompt to miss the prompt cache
   status TEXT NOT NULL DEFAULT 'in_flight' CHECK (status IN ('in_flight', 'completed',
@@ -178,7 +183,8 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   draft_tokens INTEGER,              -- speculative decoding: tokens that a draft proposed; NULL where the server does not tell
   draft_accepted_tokens INTEGER,     -- tokens of the draft that the model kept
   asked_prompt_tokens INTEGER,       -- tokens that the prompt was made up to have, template and prefix included; NULL: another prompt
-  prompt_tokens_expected INTEGER,    -- tokens that the prompt has at least: as made up (--prompt-tokens), else its words; NULL where the server does not count cached ones
+  asked_output_tokens INTEGER,       -- tokens that the reply was allowed at most, by --tokens, the file of prompts or the trace; NULL: none of these limits it
+  prompt_tokens_expected INTEGER,    -- tokens that the prompt has at least: as made up (--prompt-tokens, --trace), else its words; NULL where the server does not count cached ones
   prompt_cut INTEGER CHECK (prompt_cut IN (0, 1)),  -- 1: the server counted less than 0.9 of prompt_tokens_expected, or a whole context: it cut the prompt
   reply_cut INTEGER CHECK (reply_cut IN (0, 1)),  -- 1: the reply ended at the end of the context, before its own end or the limit that was asked for
   server_total_ns INTEGER,           -- the whole request by the server's own clock
@@ -453,6 +459,7 @@ WITH total AS (
     avg(CASE WHEN status = 'completed' THEN output_tokens END) AS output_tokens_mean,
     sum(CASE WHEN is_evaluated THEN prompt_tokens - coalesce(cached_tokens, 0) END) * 1e9
       / nullif(sum(CASE WHEN is_evaluated THEN server_prefill_ns END), 0) AS prefill_tokens_per_s,
+    avg(CASE WHEN status = 'completed' THEN asked_output_tokens END) AS asked_output_tokens_mean,
     sum(CASE WHEN status = 'completed' THEN prompt_cut END) AS prompts_cut,
     sum(CASE WHEN status = 'completed' THEN reply_cut END) AS replies_cut,
     sum(chunks) AS chunks,
@@ -521,7 +528,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   e2e_mean_s, e2e_p50_s, e2e_p95_s, e2e_p99_s, e2e_max_s,
   output_tokens, prompt_tokens, chunks,
   prefill_tokens_per_s,                          -- prompt tokens that no cache spared / prefill time of their requests, by the server's own clock; NULL where it counts neither
-  prompt_tokens_mean, output_tokens_mean, prompts_cut, replies_cut,  -- of the completed requests; those that were cut are not good
+  prompt_tokens_mean, output_tokens_mean, asked_output_tokens_mean, prompts_cut, replies_cut,  -- of the completed requests; those that were cut are not good
   tokens_per_chunk, draft_acceptance_ratio,      -- of the completed requests; NULL where the server does not count
   CASE WHEN completed > 0 THEN output_tokens END * 1e9
     / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- of all streams together, also of those that failed half-way; NULL where none completed: nobody was served
@@ -541,8 +548,9 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   coalesce(abandoned, 0) AS abandoned,           -- requests whose people left before a first token; they are among the errors
   think_mean_s,                                  -- people: the mean of what they thought, seconds
   people_law, people_law_low, people_law_high,
+  level.wasted_tokens,
   level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people
-  level.rate_per_s, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
+  level.rate_per_s, level.trace, level.trace_kind, level.trace_speed, level.trace_too_long, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   offered_per_s, answered_per_s, overloaded,  -- open load, as in open_load; NULL of others
   (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache

@@ -81,6 +81,9 @@ WORDS = {  # columns that views compute, and keys
         "a model that replies named and that is not the one asked for; NULL without any"
     ),
     "prompt_tokens_mean": "tokens of a completed request's prompt, cached ones included, mean",
+    "asked_output_tokens_mean": (
+        "tokens that a completed request's reply was allowed at most, mean; NULL: no limit"
+    ),
     "output_tokens_mean": "tokens of a completed request's reply, mean",
     "prompts_cut": "completed requests whose prompt the server cut; none of them is good",
     "replies_cut": "completed requests whose reply ended with the context; none of them is good",

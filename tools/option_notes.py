@@ -118,6 +118,21 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "answered, and overload where 10 % fewer are answered, and more "
         "than chance explains"
     ),
+    "--trace": (
+        "Replays BurstGPT's CSV files, those of Azure LLM inference (2023, "
+        "2024) or Mooncake's JSON lines; the first line tells which. "
+        "Requests leave when the trace says, counted from its first one, "
+        "and latency counts from then, as with `--rate`; LEVELS (256) "
+        "limits them. It ends with `--duration` (600 s), with `--requests` "
+        "or with the trace, and no more of the file is read. Prompts are "
+        "made-up words of as many tokens; the same `hash_ids` are the same "
+        "text, so that a prompt cache finds what it found then. A reply "
+        "ends at the trace's length; vLLM and llama-server are told to go "
+        "on to it (`ignore_eos`), on others the model may end it earlier, "
+        "and the answer says by how much. Requests without a reply, which "
+        "failed then, and those longer than the context are left out and "
+        "counted"
+    ),
     "--think-time": (
         "Each asks, reads the reply to its end, thinks S seconds on "
         "average, asks again, for `--duration` (without it ten think "
@@ -131,7 +146,9 @@ NOTES = {  # by flag; those of another program by its word and the flag
     "--patience": (
         "Such a person's connection is closed; the person thinks and asks "
         "again. The request has ended `abandoned`: never good, counted in "
-        "`level_summary.abandoned`"
+        "`level_summary.abandoned`. What the server goes on generating for "
+        "nobody is counted where it tells (vLLM; llama-server with "
+        "`--metrics`): `wasted_tokens`"
     ),
     "--seed": ("The same seed, the same run"),
     "--warmup": ("With the run's own options"),

@@ -30,6 +30,7 @@ from ollama_bench.analysis.study import (
     Study,
     read_arguments,
 )
+from ollama_bench.analysis.wasted import wasted_work
 from ollama_bench.analysis.wording import (
     count,
     list_levels,
@@ -38,6 +39,7 @@ from ollama_bench.analysis.wording import (
     span,
 )
 from ollama_bench.terminal.command_line import name_program
+from ollama_bench.terminal.output import shorten
 
 SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 # of the prompt's tokens; a chat template alone caches a few
@@ -48,7 +50,7 @@ VARYING_RATIO = 2.0
 OTHERS_CPU_RATIO = 0.2
 # against requests that ended so
 HELPS = {
-    "not_sent": "Lower --rate, or raise the level",
+    "not_sent": "Lower --rate or --trace-speed, or raise the level",
     "abandoned": "Take fewer people, or raise --patience",
     "cancelled": "Lower the level, or raise --deadline",
     "stalled": "Lower the level, raise --stall, or look into the server's log",
@@ -253,8 +255,8 @@ def other_models(study: Study) -> list[Caveat]:
             groups.setdefault(name, []).append(level)
     return [
         Caveat(
-            f"replies at {list_levels(levels)} at once name the model {name!r}, "
-            f"not {study.model!r}",
+            f"replies at {list_levels(levels)} at once name the model {shorten(name)!r}, "
+            f"not {study.name!r}",
             "The figures are those of the model that answered, whatever it was asked for as",
             "Use --model with a name that the server lists",
         )
@@ -398,6 +400,7 @@ def cut_replies(study: Study) -> list[Caveat]:
         level
         for level in study.levels
         if 0 < (level["cut_by_length"] or 0) < level["completed"]
+        and level["trace"] is None
     ]
     if not cut:
         return []
@@ -420,12 +423,12 @@ def varying_lengths(study: Study) -> list[Caveat]:
     least = [
         level["min_output_tokens"]
         for level in study.levels
-        if level["min_output_tokens"]
+        if level["min_output_tokens"] and level["trace"] is None
     ]
     most = [
         level["max_output_tokens"]
         for level in study.levels
-        if level["max_output_tokens"]
+        if level["max_output_tokens"] and level["trace"] is None
     ]
     if not least or max(most) <= VARYING_RATIO * min(least):
         return []
@@ -465,6 +468,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     other_models,
     client_limits,
     broken_law,
+    wasted_work,
     other_programs,
     unseen_server,
     spills,

@@ -42,6 +42,9 @@ ASKED = {
     "prompts_sha256": "the content of --prompts",
     "prompt_tokens": "--prompt-tokens",
     "mix": "--mix",
+    "trace": "--trace",
+    "trace_sha256": "the content of --trace",
+    "trace_speed": "--trace-speed",
     "think": "--think",
     "requests": "--requests",
     "duration": "--duration",
@@ -349,7 +352,7 @@ def describe_loads(study: Study) -> str:
     for level in study.levels:
         more = ""
         if level["load"] == "open" and level["rate_per_s"]:
-            more = f" of {level['rate_per_s']:g} requests/s"
+            more = f" of {level['rate_per_s']:.4g} requests/s"
         elif level["load"] == "people":
             more = f" who think {level['think_time_s']:g} s ({level['think_law']})"
         kinds.add((level["load"], more))

@@ -28,7 +28,7 @@ COMPARED = {
 }
 FIGURE_NAMES = """
 requests in_flight in_flight_mean in_flight_peak patience_s abandoned think_time_s think_mean_s
-asked_prompt_tokens people_law people_law_low people_law_high
+asked_prompt_tokens people_law people_law_low people_law_high wasted_tokens
 completed errors error_ratio good_requests good_ratio
 undecided_requests offered_per_s answered_per_s overloaded tokens_per_chunk
 goodput_per_s requests_per_s duration_s peak_streaming pool_waits never_sent rate_per_s

@@ -25,7 +25,6 @@ from ollama_bench.statistics.proportions import (
     least_shown,
     one_sided_p,
 )
-from ollama_bench.terminal.output import clean_line
 
 # exit codes; 2 is a wrong command line
 PASSED, FAILED, CANNOT_TELL = 0, 1, 3
@@ -87,7 +86,7 @@ def check_value(
     for study, level in levels:
         value = value_of(level, column)
         place = f"{condition.text} at {level['concurrency']} at once"
-        whose = f" of {clean_line(study.name)}"
+        whose = f" of {study.name}"
         if study.prompts:
             place, whose = place + whose, ""
         if value is None and level["completed"] == 0:

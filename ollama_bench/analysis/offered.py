@@ -14,7 +14,7 @@ def describe_offered(level: Row) -> str:
         # too few for a rate of what was answered: the last replies take their time
         return (
             f"{level['completed']} of {level['requests']} requests were answered, "
-            f"offered at {rate:g} requests/s"
+            f"offered at {write_rate(level)} requests/s"
         )
     if offered is None:
         offered, answered = rate, level["requests_per_s"]
@@ -26,13 +26,20 @@ def describe_offered(level: Row) -> str:
             f"At no fixed rate, {digits(answered)} requests/s were answered"
         )
     asked = ""
-    if rate is not None and digits(rate) != digits(offered):
+    is_typed = rate is not None and level["trace"] is None
+    if is_typed and digits(rate) != digits(offered):
         asked = f" (--rate {rate:g})"
     overload = " (overload)" if level["overloaded"] else ""
     return (
         f"Of {digits(offered)} requests/s offered{asked}, "
         f"{digits(answered)} were answered{overload}"
     )
+
+
+def write_rate(level: Row) -> str:
+    """Write the requests a second that were meant to come: as typed, or a trace's mean."""
+    rate: float = level["rate_per_s"]
+    return f"{rate:g}" if level["trace"] is None else digits(rate)
 
 
 def describe_pool_waits(level: Row) -> str:

@@ -7,7 +7,12 @@ import re
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.service import Service
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.wording import digits, name_crowd, seconds
+from ollama_bench.analysis.wasted import describe_wasted
+from ollama_bench.analysis.wording import (
+    digits,
+    name_crowd,
+    seconds,
+)
 
 # how texts say what concurrency counts; streams still run at once
 AT_ONCE = re.compile(r"(?<!ran )(?:requests )?\bat once\b")
@@ -45,6 +50,7 @@ def describe_people(level: Row, service: Service, wish: str) -> str:
             f"{level['abandoned']} of {level['requests']} left without a first token "
             f"after {seconds(level['patience_s'])}"
         )
+        parts += filter(None, [describe_wasted(level)])
     parts.append(f"{service.good} of {service.ended} got {wish}")
     return f"{'; '.join(parts)}."
 

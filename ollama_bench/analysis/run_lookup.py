@@ -10,6 +10,7 @@ from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Study
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
+from ollama_bench.terminal.output import shorten
 
 LONGEST_NUMBER = 19  # digits of an id
 MOST_LABELS = 20  # that an error names
@@ -118,7 +119,9 @@ def look_up(database: Database, name: str) -> list[int]:
 def list_labels(database: Database) -> str:
     labels = [row["label"] for row in database.query(LABELS)]
     return (
-        f"labels are {', '.join(labels)}" if labels else "it has no labels"
+        f"labels are {', '.join(map(shorten, labels))}"
+        if labels
+        else "it has no labels"
     )
 
 

@@ -25,6 +25,7 @@ from ollama_bench.analysis.study import Study as Study
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.figures import name_lengths
+from ollama_bench.terminal.output import shorten
 
 MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # that an error names
@@ -197,7 +198,7 @@ def match(name: str, names: Sequence[str]) -> str:
         if name == safe_name(stored):
             return stored
     raise ResultsError(
-        f"no model {name} in these runs: they have {', '.join(names)}"
+        f"no model {shorten(name)} in these runs: they have {', '.join(map(shorten, names))}"
     )
 
 

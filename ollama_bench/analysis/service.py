@@ -78,6 +78,17 @@ class Service:
         )
 
     @property
+    def has_no_rates(self) -> bool:
+        """Tell whether all that is missed are speeds that nobody knows: replies in one piece."""
+        enough = known_objectives.ENOUGH_RATIO * self.completed
+        missed = [name for name, met in self.met.items() if met < enough]
+        is_whole = self.completed == self.ended > 0 and not self.cut
+        unknown = [
+            name in RATES and self.worst[name] is None for name in missed
+        ]
+        return is_whole and bool(missed) and all(unknown)
+
+    @property
     def is_served(self) -> bool:
         """Tell whether enough of the requests are known to have met every objective."""
         is_enough = self.share >= known_objectives.ENOUGH_RATIO

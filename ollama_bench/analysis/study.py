@@ -15,6 +15,7 @@ from ollama_bench.statistics.percentiles import (
     MIN_VALUES_FOR_P95,
     MIN_VALUES_FOR_P99,
 )
+from ollama_bench.terminal.output import LONGEST_NAME, clean_line
 
 # of a view: columns and their units are documented in schema.sql
 Row = dict[str, Any]
@@ -63,7 +64,7 @@ class Study:
     @property
     def name(self) -> str:
         """What it is called: the model, and the length where there are several."""
-        return ", ".join(filter(None, (self.model, self.prompts)))
+        return ", ".join(filter(None, (self.model_name, self.prompts)))
 
     @property
     def key(self) -> dict[str, Any]:
@@ -73,6 +74,13 @@ class Study:
             "prompt_tokens": self.asked_prompt_tokens,
             "prompt_mix": self.prompt_mix,
         }
+
+    @property
+    def model_name(self) -> str:
+        """The model as it is shown: in one line, and bounded, yet no other's."""
+        if len(self.model) <= LONGEST_NAME:
+            return clean_line(self.model)
+        return f"{self.folder.partition('~')[0]}..."
 
     @property
     def simulated(self) -> bool:

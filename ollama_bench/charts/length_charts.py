@@ -42,7 +42,7 @@ def draw_lengths(lengths: Sequence[LengthFigures]) -> dict[str, Spec]:
         name: finish(
             painted[0],
             painted[1],
-            known[0].study.model,
+            known[0].study.model_name,
             simulated,
             notes=[painted[2]],
         )

@@ -165,6 +165,17 @@ LOAD = Group(
             values.positive,
         ),
         Option(
+            "--trace",
+            "FILE",
+            "requests as in a BurstGPT, Azure or Mooncake trace",
+        ),
+        Option(
+            "--trace-speed",
+            "X",
+            "X times as fast as the trace was (1)",
+            values.positive,
+        ),
+        Option(
             "--think-time",
             "S[:LAW]",
             "LEVELS are people: they read, think S seconds, ask again",

@@ -40,6 +40,7 @@ class RequestSettings:
     # of made-up prompts: lengths that are levels of their own
     prompt_tokens: tuple[int, ...]
     mix: PromptMix | None  # beside them, prompts of several lengths
+    trace_file: str | None
     tokens: int | None  # ceiling of a reply
     think: bool | None  # None: the server's default
     model_options: Mapping[str, object]
@@ -64,6 +65,7 @@ class LoadSettings:
     requests: int | None
     duration_s: float | None
     rate_per_s: float | None
+    trace_speed: float | None  # times as fast as the trace was
     think_time: ThinkTime | None  # of people
     patience_s: float | None  # of people, for the first token
     ramp_s: float

@@ -248,12 +248,17 @@ class Dispatcher:
 
     # -- called by workers
 
-    def take_question(self) -> int | None:
-        """Return the number of the next question; None where nothing more is sent."""
+    def take_question(self, arrival: Arrival) -> int | None:
+        """Return the number of the next question; None where nothing more is sent.
+
+        In an open loop it is that of the arrival: what a trace asks is due when the trace says.
+        """
         with self._gate:
             if self._is_closing:
                 return None
             self._questions += 1
+            if self._is_timed and arrival.person is None:
+                return arrival.order
             return self._questions
 
     def attach(self, arrival: Arrival, flight: Flight) -> None:

@@ -105,6 +105,9 @@ class Tally:
         self.ended = 0
         self.completed = 0
         self.tokens = 0  # of all replies
+        # of the completed, and chunks of text of the others
+        self._completed_tokens = self._completed_chunks = 0
+        self._cut_chunks = 0
         # last chunk, or last end of a request without any
         self.last_ns: int | None = None
         self.first_end_ns: int | None = None  # of a completed request
@@ -141,6 +144,23 @@ class Tally:
         self.people.add(outcome)
         if outcome.status == "completed":
             self._add_completed(outcome, pauses)
+        else:
+            self._cut_chunks += len(outcome.chunk_ns)
+
+    @property
+    def received_tokens(self) -> int | None:
+        """Return the tokens that came; no server counts those of a reply that was cut.
+
+        Its chunks are taken to hold as many as those of the completed replies. None: none did.
+        """
+        if not self._cut_chunks:
+            return self._completed_tokens
+        if not self._completed_chunks:
+            return None
+        per_chunk = self._completed_tokens / self._completed_chunks
+        return self._completed_tokens + round(
+            self._cut_chunks * max(per_chunk, 1.0)
+        )
 
     def add_unsent(self, lags_ns: Iterable[int]) -> None:
         """Add how late requests are that were due, had a place and were never sent."""
@@ -158,6 +178,8 @@ class Tally:
     ) -> None:
         chunk_ns, tokens = outcome.chunk_ns, outcome.output_tokens
         self.completed += 1
+        self._completed_tokens += tokens
+        self._completed_chunks += len(chunk_ns)
         if outcome.ended_ns is not None:
             self.first_end_ns = min(
                 self.first_end_ns or outcome.ended_ns, outcome.ended_ns

@@ -224,7 +224,7 @@ def describe_study(study: Study) -> str:
     ]
     if len(study.runs) > MOST_RUNS_NAMED:
         runs.append(f"{len(study.runs) - MOST_RUNS_NAMED} more")
-    return f"{shorten(study.name)}: {', '.join(runs)}"
+    return f"{study.name}: {', '.join(runs)}"
 
 
 def lines_at(n: int | None, found: Comparison) -> list[str]:

@@ -43,6 +43,7 @@ from ollama_bench.terminal.command_line import (
     name_resuming_command,
     quote_path,
 )
+from ollama_bench.terminal.output import COMMAND_INDENT, break_lines
 from ollama_bench.terminal.rows import (
     format_cache_effect,
     format_host,
@@ -238,7 +239,7 @@ def show(
         commands[name_analysis(path, record.id, status)] = (
             "all sentences, charts and a page"
         )
-    screen.say(describe_next(path, record.id, commands))
+    screen.say(describe_next(path, record.id, commands, screen.width))
     if sharper:
         screen.say(describe_sharper(settings, sharper))
 
@@ -253,6 +254,11 @@ def show_lengths(verdicts: Sequence[Verdict], screen: Console) -> None:
         for line in lines:
             screen.say(line)
         screen.say("")
+
+
+def tells_anything(level: Row) -> bool:
+    """Whether a level has a row worth looking at: it finished, or something in it did."""
+    return level["status"] == "finished" or bool(level["completed"])
 
 
 def show_answer(verdict: Verdict, screen: Console) -> None:
@@ -327,15 +333,23 @@ def name_analysis(path: str, run_id: int, status: str) -> str:
 
 
 def describe_next(
-    path: str, run_id: int, commands: Mapping[str, str]
+    path: str, run_id: int, commands: Mapping[str, str], width: int
 ) -> str:
-    """Return what to type next: these commands, with what each does, and what suits every run."""
+    """Return what to type next: these commands, with what each does, and what suits every run.
+
+    What a command does stands below it where a line of this width has no room for both.
+    """
     offered = {
         **commands,
         f"datasette {quote_path(path)}": "browse the raw data",
     }
-    lines = [f"  {command}     {use}" for command, use in offered.items()]
-    return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
+    lines = [f"\nrun {run_id} is in {path}. Next:"]
+    for command, use in offered.items():
+        line = f"{COMMAND_INDENT}{command}     {use}"
+        if len(line) >= width:
+            line = f"{COMMAND_INDENT}{command}\n{COMMAND_INDENT * 2}{use}"
+        lines.append(line)
+    return break_lines("\n".join(lines), width)
 
 
 def judge(settings: Settings, run_id: int) -> int:

@@ -255,7 +255,7 @@ class BenchRun:
             level_id = runner.measure(
                 Level(model, size, repeat, cache, 0, *lengths),
                 f"{spent_s:.0f} of {budget_s:g} s",
-                budget_s * (1 + quick.SLACK) - spent_s,
+                quick.choose_deadline(budget_s, spent_s),
             )
             if level_id is None:
                 break

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ollama_bench.inputs import objectives, prompts
+from ollama_bench.inputs import objectives, prompts, trace
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.protocols.text import one_line
 from ollama_bench.run.differences import (
@@ -107,6 +107,9 @@ def stored_arguments(settings: Settings) -> dict[str, object]:
     if path := settings.request.prompts_file:
         content = repr(prompts.read(path)).encode()
         found["prompts_sha256"] = hashlib.sha256(content).hexdigest()
+    if (replayed := trace.read_replayed(settings)) is not None:
+        content = repr(replayed.lines).encode()
+        found["trace_sha256"] = hashlib.sha256(content).hexdigest()
     return found
 
 

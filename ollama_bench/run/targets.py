@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ollama_bench.inputs.calibration import (
     Calibration,
@@ -32,6 +32,8 @@ from ollama_bench.transport.lines import Lines
 
 # length of a warm-up's reply: loading the model is what takes long
 WARMUP_TOKENS = 8
+# they go on past the end of a reply where they are asked to (ignore_eos)
+GO_ON_SERVERS = ("llama.cpp", "vllm")
 # a server that vanished may take so long to come back: vLLM loads for a minute
 COME_BACK_S = 120.0
 ASK_AGAIN_S = 0.5
@@ -65,12 +67,8 @@ class TargetFacts:
     counts_cached: bool = True  # its count of prompt tokens has them all
     # None: made-up prompts have about a token a word
     calibration: Calibration | None = None
-    # the same, by one more count for each length that is short
-    calibrations: dict[int, Calibration] = field(default_factory=dict)
-
-    def calibration_of(self, tokens: int) -> Calibration | None:
-        """Return what prompts of so many tokens are made by."""
-        return self.calibrations.get(tokens, self.calibration)
+    # a reply can be told to go on to its ceiling
+    can_ignore_end: bool = False
 
 
 class Waiting(load.Observer):
@@ -155,6 +153,14 @@ class Targets:
     def facts(self, model: str, server: Server) -> TargetFacts:
         return self._facts.setdefault((model, server.url), TargetFacts())
 
+    def find_context(self, model: str) -> int | None:
+        """Return the context of a slot, the smallest of all servers; None where none is known."""
+        known = [
+            self.facts(model, server).context_tokens
+            for server in self.servers
+        ]
+        return min(filter(None, known), default=None)
+
     def warm_all(
         self, models: Sequence[str], warmup: int, monitor: Monitor | None
     ) -> None:
@@ -165,6 +171,7 @@ class Targets:
                 self._describe(server, model, monitor)
                 if self._request.prompt_lengths:
                     self._check_context(server, model)
+                if self._request.prompt_lengths or self._request.trace_file:
                     self._calibrate(server, model, warmup)
 
     def warm(self, server: Server, model: str, warmup: int) -> None:
@@ -261,7 +268,7 @@ class Targets:
             return
         for tokens in self._request.prompt_lengths:
             if tokens < SURE_TOKENS:
-                facts.calibrations[tokens] = self._correct(
+                facts.calibration = self._correct(
                     server, model, tokens, facts.calibration
                 )
 
@@ -312,7 +319,11 @@ class Targets:
         has_prefix = self._request.cache != "warm"
         text = found.make_text(tokens, random.Random(), has_prefix)
         counted = self._count_tokens(server, model, text)
-        return found if counted is None else found.correct(text, counted)
+        return (
+            found
+            if counted is None
+            else found.correct(tokens, text, counted)
+        )
 
     def _count_tokens(
         self, server: Server, model: str, prompt: str
@@ -333,6 +344,7 @@ class Targets:
             asked = read_count(self._request.model_options.get("num_ctx"))
             target["context_tokens"] = asked
         facts.context_tokens = target["context_tokens"]
+        facts.can_ignore_end = target["server"] in GO_ON_SERVERS
         facts.counts_cached = server.protocol.counts_cached(
             target["server_version"]
         )

@@ -27,6 +27,12 @@ WRONG = [
         "--duration 9 needs LEVELS",
     ),
     (["--deadline", "9"], "--deadline 9 needs LEVELS"),
+    (["--trace-speed", "2"], "--trace-speed needs --trace FILE"),
+    (["--trace", "f", "--rate", "2"], "--trace and --rate exclude"),
+    (["--trace", "f", "--budget", "9"], "--trace and --budget exclude"),
+    (["1", "--trace", "f", "--prompt", "x"], "--trace and --prompt excl"),
+    (["--trace", "f", "--cache", "warm"], "--trace and --cache warm excl"),
+    (["--trace", "/no/file"], "/no/file: No such file"),
     (["--cache", "both"], "--cache both needs LEVELS"),
     (["--self-check"], "--self-check needs LEVELS"),
     (["0"], "invalid level '0': expected an integer from 1 to 4096"),
@@ -297,7 +303,7 @@ def test_help_fits_a_screen_and_names_every_option(capsys):
     said = capsys.readouterr().out
     lines = said.splitlines()
     assert caught.value.code == 0
-    assert max(map(len, lines)) <= 80 and len(lines) <= 55
+    assert max(map(len, lines)) <= 80 and len(lines) <= 58
     shown = {
         option.flag for option in options.ALL if not option.is_hidden
     } - {"LEVELS"}
@@ -314,6 +320,19 @@ def test_which_kind_of_load_is_meant():
         parse(["1", "--rate", "2", "--duration", "5"]).load.kind == "open"
     )
     assert parse(["--find-capacity"]).load.levels == (256,)
+
+
+def test_a_trace_needs_no_more_than_its_name(tmp_path):
+    file = tmp_path / "trace.csv"
+    file.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+        "2024-05-12 00:00:00+00:00,9,3\n"
+    )
+    load = parse(["--trace", str(file)]).load
+    assert (load.kind, load.levels, load.budget_s) == ("open", (256,), None)
+    assert (load.trace_speed, load.duration_s) == (1.0, 600.0)
+    load = parse(["4", "--trace", str(file), "--requests", "1"]).load
+    assert (load.levels, load.duration_s, load.requests) == ((4,), None, 1)
 
 
 @pytest.mark.parametrize(

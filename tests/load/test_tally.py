@@ -256,3 +256,12 @@ def test_gaps_in_which_this_process_stood_still_are_left_out():
     assert (figures["itl_max_s"], figures["itl_chunks"]) == (0.02, 3)
     tally.add(outcome_with(6 * S, 7 * S), [pause])
     assert tally.summarize_itl()["itl_max_s"] == 1.0
+
+
+def test_chunks_of_a_cut_reply_hold_as_many_tokens_as_others():
+    whole = outcome_with(1, 2, summary=StreamSummary(output_tokens=5))
+    cut = outcome_with(1, 2, 3, 4, status="cancelled")
+    assert tally_of(whole, cut).received_tokens == 5 + 10
+    assert tally_of(cut).received_tokens is None
+    assert tally_of(whole).received_tokens == 5
+    assert tally_of(outcome_with(status="cancelled")).received_tokens == 0
