@@ -11,6 +11,11 @@ from ollama_bench.analysis.answers import Answer, find_answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.caveats import find_caveats
 from ollama_bench.analysis.energy import describe_cost
+from ollama_bench.analysis.interference import (
+    Interference,
+    describe_interference,
+    find_interference,
+)
 from ollama_bench.analysis.service import (
     Objectives,
     Service,
@@ -39,6 +44,8 @@ class Verdict:
     answer: Answer
     caveats: list[Caveat]
     services: Mapping[int, Service]  # by level_id
+    # what long prompts do to the others, of a mixture
+    interference: list[Interference]
 
 
 def judge(
@@ -51,9 +58,14 @@ def judge(
     bounds = objectives or stored_objectives(study) or default_objectives()
     services = measure_service(database, study, bounds)
     answer = find_answer(study, bounds, services)
+    harm = find_interference(database, study)
+    more = describe_interference(harm)
     if price is not None:
         judged = judged_part(study, services)
-        cost = describe_cost(judged, price.per_kwh, price.currency)
+        more.append(describe_cost(judged, price.per_kwh, price.currency))
+    if more:
         rest = answer.find_rest
-        answer = replace(answer, find_rest=lambda: [*rest(), cost])
-    return Verdict(study, bounds, answer, find_caveats(study), services)
+        answer = replace(answer, find_rest=lambda: [*rest(), *more])
+    return Verdict(
+        study, bounds, answer, find_caveats(study), services, harm
+    )

@@ -26,7 +26,7 @@ ACROSS_MODELS = (
     "comparative_wait",
     "comparative_efficiency",
 )
-OF_LENGTHS = ("prompt_lengths", "capacity_by_length")
+OF_LENGTHS = ("prompt_lengths", "capacity_by_length", "interference")
 ALL = OF_MODEL + ACROSS_MODELS + OF_LENGTHS
 
 

@@ -36,6 +36,7 @@ def preload() -> None:
     """Read what draws now: the user may not be allowed to once root is given up."""
     from ollama_bench.charts import (  # noqa: F401
         catalog,
+        interference_chart,
         length_charts,
         model_charts,
     )
@@ -103,6 +104,7 @@ class Drawing:
         """Make the specs, and have each drawn as soon as it is made."""
         # Altair takes a second to load, while the renderers begin
         from ollama_bench.charts import catalog
+        from ollama_bench.charts.interference_chart import draw_interference
         from ollama_bench.charts.length_charts import draw_lengths
         from ollama_bench.charts.model_charts import compare_models
 
@@ -124,6 +126,10 @@ class Drawing:
                 # not where a sibling shows the same levels
                 if chart.says_more(verdict.study):
                     shown.append((chart.title, spec))
+            harm = draw_interference(verdict.study, verdict.interference)
+            if harm is not None and "interference" in chosen:
+                self._add(f"{verdict.study.folder}/interference.png", harm)
+                shown.append((harm["title"]["text"], harm))
         for name, spec in compare_models(
             [verdict.study for verdict in verdicts]
         ).items():

@@ -212,7 +212,8 @@ def show(
         for verdict in found:
             show_answer(verdict, screen)
         is_quick = settings.load.budget_s is not None
-        screen.table(levels, in_any_order=is_quick)
+        if any(map(tells_anything, levels)):
+            screen.table(levels, in_any_order=is_quick)
         # of several nobody would know which is whose
         for verdict in found if len(found) == 1 else ():
             for text in format_curve(verdict.study, screen.width):
