@@ -84,6 +84,14 @@ def make_schema() -> dict[str, Any]:
     study = make_object(
         {
             "model": {"type": "string"},
+            "asked_prompt_tokens": {
+                "type": ["integer", "null"],
+                "description": "length that its prompts were asked to have (--prompt-tokens)",
+            },
+            "prompt_mix": {
+                "type": ["string", "null"],
+                "description": "lengths of its prompts, if several were mixed (--mix)",
+            },
             "simulated": {
                 "type": "boolean",
                 "description": "true: not a measurement of a real machine",
@@ -158,7 +166,9 @@ def make_schema() -> dict[str, Any]:
             {
                 "schema": {"const": level_formats.SCHEMA},
                 "tool_version": {"type": "string"},
-                "studies": make_list(study, "one for each model"),
+                "studies": make_list(
+                    study, "one for each model and prompt length"
+                ),
             }
         ),
     }
@@ -211,7 +221,8 @@ def list_level_columns() -> list[str]:
         connection.execute(statement)
     connection.execute("CREATE TEMP TABLE chosen (run_id, model)")
     connection.execute("CREATE TEMP TABLE aside (level_id)")
-    rows = connection.execute(selection.LEVELS, {"model": ""})
+    key = {"model": "", "prompt_tokens": None, "prompt_mix": None}
+    rows = connection.execute(selection.LEVELS, key)
     names = [column[0] for column in rows.description]
     connection.close()
     return names

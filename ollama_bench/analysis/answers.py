@@ -28,8 +28,11 @@ from ollama_bench.analysis.key_figures import (
     is_open,
 )
 from ollama_bench.analysis.offered import (
+    describe_arrivals,
+    describe_growth,
     describe_offered,
     describe_pool_waits,
+    write_rate,
 )
 from ollama_bench.analysis.people import (
     describe_good,
@@ -44,6 +47,7 @@ from ollama_bench.analysis.service import (
     judged_part,
 )
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.traces import describe_trace
 from ollama_bench.analysis.trends import (
     describe_best,
     describe_cache,
@@ -72,8 +76,9 @@ WORST = {  # of a single request: after "at 1, "
     "tokens_per_s": "it got {} tokens/s",
 }
 
-# of a single reply in one chunk
+# of replies in one chunk
 NO_RATE = "the reply came in one piece, so that its speed is not known"
+NO_RATES = "the replies came in one piece, so that their speed is not known"
 
 NOTHING_JUDGED = (
     "Nothing can be said of how many can be served: no level came to its end "
@@ -184,12 +189,15 @@ def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
     """Say which level the key figures are of, and of how much they are."""
     if key.level is None:
         return ""
-    n, rate = key.level["concurrency"], key.level["rate_per_s"]
+    n, has_rate = key.level["concurrency"], key.level["rate_per_s"]
     where = f"With {name_crowd(n, levels)}"
     if n == 1 and key.level["load"] != "people":
         where = "With 1 request at a time"
     if key.level["load"] == "open":
-        where = f"At {rate:g} requests/s" if rate else "At no fixed rate"
+        where = "At no fixed rate"
+        if has_rate:
+            arrivals = describe_arrivals(key.level)
+            where = f"At {write_rate(key.level)} requests/s{arrivals}"
     return f"{where} ({describe_sample(levels)})"
 
 
@@ -197,14 +205,17 @@ def describe_rate(
     level: Row, objectives: Objectives, service: Service
 ) -> str:
     """Say how many of the requests that came at a rate were served."""
-    parts = [describe_offered(level), describe_good(service, objectives)]
+    parts = [
+        describe_offered(level),
+        describe_good(level, service, objectives),
+    ]
     if service.undecided:
         parts.append(describe_undecided(service))
     return f"{'; '.join(parts)}."
 
 
 def list_open(study: Study) -> list[str]:
-    """Say of each level of an open loop how long waits were, and what was late or never sent."""
+    """Say of each level of an open loop what came, how long it waited, and what was late."""
     if not is_open(study):
         return []
     return [
@@ -215,7 +226,9 @@ def list_open(study: Study) -> list[str]:
 
 
 def describe_late(level: Row) -> list[str]:
-    found = []
+    found = [*filter(None, [describe_trace(level)])]
+    if growth := describe_growth(level):
+        found.append(f"{growth[0].upper()}{growth[1:]}.")
     if level["ttft_max_s"] is not None:
         found.append(
             f"The longest wait was {seconds(level['ttft_max_s'])}."
@@ -233,10 +246,12 @@ def describe_late(level: Row) -> list[str]:
 
 def describe_sample(levels: Sequence[Row]) -> str:
     """Say of how many requests and measurements a figure is, and how long the replies are."""
-    completed = sum(level["completed"] for level in levels)
+    completed = sum(level["judged_completed"] for level in levels)
     if not completed:
         return "no request completed"
     parts = [count(completed, "request")]
+    if completed < sum(level["completed"] for level in levels):
+        parts[0] += " of the steady part"
     if len(levels) > 1:
         parts[0] += f" in {len(levels)} measurements"
     lengths = [
@@ -302,7 +317,10 @@ def describe_capacity(
             return (
                 f"{name_served(served, levels)} {wish}; with {n}, {missed}."
             )
-        return f"Not even {say_they_get(n, levels)} {wish}: {missed}."
+        gets = say_they_get(n, levels)
+        if worst.has_no_rates:
+            return f"Whether {gets} {wish} cannot be told: {missed}."
+        return f"Not even {gets} {wish}: {missed}."
     if not served:
         return ""
     gets = say_they_get(served, study.levels)
@@ -401,8 +419,8 @@ def describe_missed(name: str, bound: float, service: Service) -> str:
     """Say how many met an objective, and the worst that was seen."""
     write = digits if name == "tokens_per_s" else seconds
     worst = write(service.worst[name])
-    if service.completed == 1 and service.worst[name] is None:
-        return NO_RATE
+    if service.worst[name] is None:
+        return NO_RATE if service.completed == 1 else NO_RATES
     if service.completed == 1:
         return WORST[name].format(worst)
     extreme = "slowest" if name in ("tokens_per_s", "tpot") else "longest"

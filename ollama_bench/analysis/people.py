@@ -8,6 +8,7 @@ from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.crowd import name_crowd
 from ollama_bench.analysis.service import Service
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.wasted import describe_wasted
 from ollama_bench.analysis.wording import (
     describe_bounds,
     describe_objectives,
@@ -45,25 +46,30 @@ def describe_people(
         parts.append(
             f"each gets {digits(level['tokens_per_s_mean'])} tokens/s and waits "
             f"{seconds(level['ttft_mean_s'])} (longest {seconds(level['ttft_max_s'])}; "
-            f"n = {level['completed']})"
+            f"n = {level['judged_completed']})"
         )
     if level["abandoned"]:
         parts.append(
             f"{level['abandoned']} of {level['requests']} left without a first token "
             f"after {seconds(level['patience_s'])}"
         )
-    parts.append(describe_good(service, objectives))
+        parts += filter(None, [describe_wasted(level)])
+    parts.append(describe_good(level, service, objectives))
     return f"{'; '.join(parts)}."
 
 
-def describe_good(service: Service, objectives: Objectives) -> str:
-    """Say how many requests of a level got what each demand asks for."""
+def describe_good(
+    level: Row, service: Service, objectives: Objectives
+) -> str:
+    """Say how many of the judged requests of a level got what each demand asks for."""
     wish = describe_objectives(objectives)
+    ended = level["requests"] - level["in_flight"]
+    part = " of the steady part" if service.ended < ended else ""
     if len(service.demands) < 2:
-        return f"{service.good} of {service.ended} got {wish}"
+        return f"{service.good} of {service.ended}{part} got {wish}"
     return join(
         [
-            f"{outcome.good} of {outcome.ended} got "
+            f"{outcome.good} of {outcome.ended}{part} got "
             f"{describe_bounds(outcome.demand.names, objectives)}"
             for outcome in service.demands
         ]

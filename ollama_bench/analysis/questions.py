@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from ollama_bench.analysis.certainty import describe_certainty
 from ollama_bench.analysis.comparability import undisturbed_part
 from ollama_bench.analysis.crowd import name_crowd
 from ollama_bench.analysis.intervals import independent_means, interval_of
@@ -108,8 +109,11 @@ def ask_rate(
         "How many requests/s can I serve with reasonable throughput "
         f"({wish.removeprefix('at least ')})?"
     )
+    sure = describe_certainty(study, levels, services, objectives)
+    sure = f"; good: {sure}" if sure else ""
     if is_open(study):
-        return StudyQuestion(asked, describe_rates(study, services))
+        said = describe_rates(study, services)
+        return StudyQuestion(asked, f"{said}{sure}")
     rate = estimate(
         levels,
         "requests_per_s",
@@ -120,14 +124,16 @@ def ask_rate(
     if key.at_once is None:
         return StudyQuestion(asked, CANNOT_BE_TOLD)
     if not key.at_once:
-        return StudyQuestion(asked, f"fewer than {digits(rate.value)}")
+        return StudyQuestion(
+            asked, f"fewer than {digits(rate.value)}{sure}"
+        )
     made = write_estimate(rate, digits, " requests/s")
     crowd = name_crowd(key.at_once, levels)
     if is_people(study):
-        return StudyQuestion(asked, f"{made}, of {crowd}")
+        return StudyQuestion(asked, f"{made}, of {crowd}{sure}")
     return StudyQuestion(
         asked,
-        f"{made} with {crowd}; at random times: {NOT_MEASURED}",
+        f"{made} with {crowd}{sure}; at random times: {NOT_MEASURED}",
         name_measuring(
             study,
             str(4 * study.levels[-1]["concurrency"]),

@@ -15,12 +15,18 @@ from collections.abc import Sequence
 
 from sqlite_utils import Database
 
-from ollama_bench.analysis.folder_names import assign_folders, safe_name
-from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.folder_names import (
+    assign_folders,
+    name_length_folder,
+    safe_name,
+)
+from ollama_bench.analysis.study import OF_LENGTH, Row
 from ollama_bench.analysis.study import Study as Study
 from ollama_bench.inputs.objectives import Objective
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
+from ollama_bench.terminal.figures import name_lengths
+from ollama_bench.terminal.output import shorten
 
 MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # that an error names
@@ -46,16 +52,18 @@ LEFT JOIN level_replies AS replies USING (level_id)
 LEFT JOIN level_machine AS machine USING (level_id)
 LEFT JOIN full_load USING (level_id)
 LEFT JOIN level_waiting AS waiting USING (level_id)
-WHERE level_summary.model = :model AND {condition}
+WHERE level_summary.model = :model AND {condition} AND {OF_LENGTH}
   AND (level_summary.status = 'finished' OR level_summary.completed > 0)
 ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
 LEVELS = FIGURES.format(
-    condition="level_id NOT IN (SELECT level_id FROM aside)"
+    OF_LENGTH=OF_LENGTH,
+    condition="level_id NOT IN (SELECT level_id FROM aside)",
 )
 CONTROLS = FIGURES.format(
+    OF_LENGTH=OF_LENGTH,
     condition="""level_id IN (
     SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
-    GROUP BY run_id, model)"""
+    GROUP BY run_id, model)""",
 )
 NEWEST = """
 WITH measured AS (
@@ -75,30 +83,37 @@ CREATE TEMP TABLE aside AS
 SELECT warm_level_id AS level_id FROM cache_effect JOIN chosen USING (run_id, model)
 UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model)
   WHERE superseded OR is_control"""
-RUNS = """
+OF_RUNS = f"""chosen.model = :model AND chosen.run_id IN (
+  SELECT run_id FROM level WHERE model = :model AND {OF_LENGTH})"""
+LENGTHS = """
+SELECT DISTINCT asked_prompt_tokens, prompt_mix FROM level JOIN chosen USING (run_id, model)
+WHERE model = ? ORDER BY prompt_mix IS NOT NULL, asked_prompt_tokens, prompt_mix"""
+RUNS = f"""
 SELECT runs.*, run.arguments FROM runs JOIN chosen USING (run_id) JOIN run ON run.id = run_id
-WHERE chosen.model = :model ORDER BY started_utc, run_id"""
-TARGETS = """
-SELECT target.* FROM target JOIN chosen USING (run_id, model) WHERE model = :model ORDER BY id"""
-MACHINE = """
+WHERE {OF_RUNS} ORDER BY started_utc, run_id"""
+TARGETS = f"""
+SELECT target.* FROM target JOIN chosen USING (run_id, model) WHERE {OF_RUNS} ORDER BY id"""
+MACHINE = f"""
 SELECT machine.* FROM machine JOIN run ON machine.id = machine_id
 JOIN chosen ON chosen.run_id = run.id
-WHERE chosen.model = :model ORDER BY run.started_unix DESC LIMIT 1"""
-OUTCOMES = """
+WHERE {OF_RUNS} ORDER BY run.started_unix DESC LIMIT 1"""
+OF_LEVELS = f"level_id IN (SELECT id FROM level WHERE {OF_LENGTH})"
+OUTCOMES = f"""
 SELECT outcomes.* FROM outcomes JOIN chosen USING (run_id, model)
-WHERE model = :model AND status NOT IN ('completed', 'in_flight')
+WHERE model = :model AND {OF_LEVELS} AND status NOT IN ('completed', 'in_flight')
   AND level_id NOT IN (SELECT level_id FROM aside)"""
-SOURCES = """
+SOURCES = f"""
 SELECT DISTINCT name, device, scope FROM power_source JOIN chosen USING (run_id)
-WHERE chosen.model = :model
+WHERE {OF_RUNS}
   AND EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id)
 ORDER BY name, device"""
-CACHE_EFFECT = """
+CACHE_EFFECT = f"""
 SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
-WHERE model = :model ORDER BY concurrency"""
-TURNS = """
+WHERE model = :model
+  AND cold_level_id IN (SELECT id FROM level WHERE {OF_LENGTH}) ORDER BY concurrency"""
+TURNS = f"""
 SELECT turn_summary.* FROM turn_summary JOIN chosen USING (run_id, model)
-WHERE model = :model AND level_id NOT IN (SELECT level_id FROM aside)
+WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM aside)
   AND level_id IN (SELECT level_id FROM request WHERE turn > 1)
 ORDER BY concurrency, run_id, repeat, turn"""
 OBJECTIVES = "SELECT metric, bound, share FROM objective WHERE run_id = ?"
@@ -108,6 +123,8 @@ def choose(
     database: Database, models: Sequence[str], run_ids: Sequence[int]
 ) -> list[Study]:
     """Return the studies asked for, by name; without run_ids the newest finished run of each model.
+
+    A model has a study for each length of its prompts, rising, mixtures last.
 
     An imported run brings its model's other imported runs of the same label with it: other tools
     write a file for each level. Raises ResultsError if the file has no such run or model, or if
@@ -129,14 +146,16 @@ def choose(
         database, [pair for pair in pairs if pair[1] in wanted]
     )
     studies = [
-        read_study(database, model) for model in dict.fromkeys(wanted)
+        study
+        for model in dict.fromkeys(wanted)
+        for study in read_studies(database, model)
     ]
-    if not any(study.levels for study in studies):
+    if not studies:
         numbers = ", ".join(map(str, run_ids))
         raise ResultsError(
             f"nothing finished in run {numbers}: there is nothing to show"
         )
-    return [study for study in studies if study.levels]
+    return studies
 
 
 def make_selection_tables(
@@ -180,15 +199,33 @@ def match(name: str, names: Sequence[str]) -> str:
         if name == safe_name(stored):
             return stored
     raise ResultsError(
-        f"no model {name} in these runs: they have {', '.join(names)}"
+        f"no model {shorten(name)} in these runs: they have {', '.join(map(shorten, names))}"
     )
 
 
-def read_study(database: Database, model: str) -> Study:
-    """Read one of the chosen models."""
+def read_studies(database: Database, model: str) -> list[Study]:
+    """Read one of the chosen models: a study for each length of prompts that has levels."""
+    found = [
+        read_study(database, model, *row.values())
+        for row in database.query(LENGTHS, [model])
+    ]
+    studies = [study for study in found if study.levels]
+    if len(studies) > 1:
+        for study in studies:
+            lengths = study.asked_prompt_tokens, study.prompt_mix
+            study.prompts = name_lengths(*lengths) or "other prompts"
+            study.folder = name_length_folder(study.folder, *lengths)
+    return studies
+
+
+def read_study(
+    database: Database, model: str, tokens: int | None, mix: str | None
+) -> Study:
+    """Read the levels of one of the chosen models whose prompts have a length."""
 
     def rows(sql: str) -> list[Row]:
-        return list(database.query(sql, {"model": model}))
+        key = {"model": model, "prompt_tokens": tokens, "prompt_mix": mix}
+        return list(database.query(sql, key))
 
     runs, machines = rows(RUNS), rows(MACHINE)
     bounds = database.query(OBJECTIVES, [runs[-1]["run_id"]])
@@ -208,4 +245,6 @@ def read_study(database: Database, model: str) -> Study:
         },
         folder=assign_folders(database)[model],
         controls=rows(CONTROLS),
+        asked_prompt_tokens=tokens,
+        prompt_mix=mix,
     )

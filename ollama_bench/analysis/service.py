@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import OF_LENGTH, Row, Study
 from ollama_bench.inputs import objectives as known_objectives
 from ollama_bench.inputs.objectives import (
     Demand,
@@ -23,6 +24,8 @@ WAITED_UNTIL = {
     "e2e": "request.ended_ns",
 }
 COMPLETED = "request.status = 'completed'"
+ASKED_NS = "coalesce(due_ns, sent_ns, request.ended_ns)"
+FAILED_STRAIN = 1e9  # of what met no bound, however loose
 # by the server, at the end of its context
 IS_CUT = "coalesce(1 IN (prompt_cut, reply_cut), 0)"
 # how fast a request that this client cut had come until then: it missed
@@ -51,6 +54,8 @@ class DemandOutcome:
     ended: int
     good: int
     undecided: int = 0  # cut by this client before they had missed one
+    # how near to its bounds each came that can be judged, in the order of asking: good up to 1
+    strains: tuple[float, ...] = ()
 
     @property
     def asked(self) -> int:
@@ -112,6 +117,17 @@ class Service:
         )
 
     @property
+    def has_no_rates(self) -> bool:
+        """Tell whether all that is missed are speeds that nobody knows: replies in one piece."""
+        enough = known_objectives.ENOUGH_RATIO * self.completed
+        missed = [name for name, met in self.met.items() if met < enough]
+        is_whole = self.completed == self.ended > 0 and not self.cut
+        unknown = [
+            name in RATES and self.worst[name] is None for name in missed
+        ]
+        return is_whole and bool(missed) and all(unknown)
+
+    @property
     def is_served(self) -> bool:
         """Tell whether every demand is known to be reached."""
         return bool(self.demands) and all(
@@ -146,7 +162,7 @@ def measure_service(
     requests that had ended were the fast ones), or if the machine slept in it.
     """
     bounds = {name: bound for name, (bound, _) in objectives.items()}
-    parameters = {**bounds, "model": study.model}
+    parameters = {**bounds, **study.key}
     rows = database.query(make_query(objectives), parameters)
     return {row["level_id"]: make_service(row, objectives) for row in rows}
 
@@ -181,10 +197,17 @@ def make_service(row: Row, objectives: Objectives) -> Service:
                 row["requests"],
                 row[f"good_{number}"],
                 row[f"undecided_{number}"],
+                read_strains(row[f"strains_{number}"]),
             )
             for number, demand in enumerate(list_demands(objectives))
         ),
     )
+
+
+def read_strains(text: str) -> tuple[float, ...]:
+    """Return the strains of a level's requests, in the order of asking."""
+    pairs = sorted(pair for pair in json.loads(text) if None not in pair)
+    return tuple(strain for _, strain in pairs)
 
 
 def make_query(objectives: Objectives) -> str:
@@ -205,11 +228,16 @@ def make_query(objectives: Objectives) -> str:
     columns += count_good(objectives, "")
     for number, demand in enumerate(list_demands(objectives)):
         columns += count_good(demand.names, f"_{number}")
+        strain = measure_strain(demand.names)
+        columns.append(
+            f"json_group_array(json_array({ASKED_NS}, {strain})) AS strains_{number}"
+        )
     return f"""
 SELECT {", ".join(columns)} FROM ({REQUESTS}) AS request
 JOIN level ON level.id = request.level_id JOIN chosen USING (run_id, model)
 JOIN judged_request ON request_id = request.id
-WHERE level.model = :model AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0
+WHERE level.model = :model AND level.id IN (SELECT id FROM level WHERE {OF_LENGTH})
+  AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0
   AND request.status <> 'in_flight'
 GROUP BY request.level_id"""
 
@@ -222,6 +250,24 @@ def count_good(names: Iterable[str], suffix: str) -> list[str]:
         f"sum({' AND '.join(tests)}) AS good{suffix}",
         f"sum(ending = 'cancelled' AND NOT coalesce({missed}, 0)) AS undecided{suffix}",
     ]
+
+
+def measure_strain(names: Iterable[str]) -> str:
+    """Return SQL for how near to its bounds a request came: good up to 1, NULL is undecided."""
+    strains, missed = ["0"], ["0"]
+    for name in names:
+        column, less_is_better = judged_column(name)
+        ratio = f"{column} / :{name}"
+        if not less_is_better:
+            ratio = f":{name} / {column}"
+        alone = (
+            f"CASE WHEN {HAS_NO_RATE} THEN 0 END, " if name in RATES else ""
+        )
+        strains.append(f"coalesce({ratio}, {alone}{FAILED_STRAIN})")
+        missed.append(f"coalesce({missed_when_cut(name)}, 0)")
+    return f"""CASE WHEN {COMPLETED} AND NOT {IS_CUT} THEN max({", ".join(strains)})
+  WHEN ending = 'cancelled' AND NOT ({" OR ".join(missed)}) THEN NULL
+  ELSE {FAILED_STRAIN} END"""
 
 
 def judged_column(name: str) -> tuple[str, bool]:

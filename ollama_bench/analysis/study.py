@@ -1,4 +1,7 @@
-"""A study: one model with the runs chosen for it, and everything that is known of them."""
+"""A study: one model with the runs chosen for it, and everything that is known of them.
+
+Levels whose prompts were asked to have another length are a study of their own.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,15 @@ from ollama_bench.statistics.percentiles import (
     MIN_VALUES_FOR_P95,
     MIN_VALUES_FOR_P99,
 )
+from ollama_bench.terminal.output import LONGEST_NAME, clean_line
 
 # of a view: columns and their units are documented in schema.sql
 Row = dict[str, Any]
 
+# SQL: a level is of the length that a study is of
+OF_LENGTH = (
+    "(asked_prompt_tokens, prompt_mix) IS (:prompt_tokens, :prompt_mix)"
+)
 # the throughput that levels are compared by
 FULL_LOAD = "full_load_tokens_per_s"
 # requests of a level that a percentile needs, as in schema.sql
@@ -25,7 +33,10 @@ P95_FLOOR, P99_FLOOR = MIN_VALUES_FOR_P95, MIN_VALUES_FOR_P99
 
 @dataclass
 class Study:
-    """One model with the runs chosen for it; levels by concurrency, repeats together."""
+    """One model with the runs chosen for it; levels by concurrency, repeats together.
+
+    Its levels have the same asked_prompt_tokens and prompt_mix.
+    """
 
     model: str
     runs: list[Row]  # of the view runs, oldest first
@@ -45,6 +56,28 @@ class Study:
     folder: str = ""
     # the first level of a run, fired again at its end; figures as of levels
     controls: list[Row] = field(default_factory=list)
+    # of its levels, as stored
+    asked_prompt_tokens: int | None = None
+    prompt_mix: str | None = None
+    # the same in words where the model has other studies beside it; else ""
+    prompts: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called: the model in one line and bounded, and the length among several."""
+        model = clean_line(self.model)
+        if len(self.model) > LONGEST_NAME:
+            model = f"{self.folder}..."
+        return ", ".join(filter(None, (model, self.prompts)))
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What its rows are found by: the parameters of OF_LENGTH, and the model."""
+        return {
+            "model": self.model,
+            "prompt_tokens": self.asked_prompt_tokens,
+            "prompt_mix": self.prompt_mix,
+        }
 
     @property
     def simulated(self) -> bool:

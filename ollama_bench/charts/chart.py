@@ -18,7 +18,7 @@ from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
 from ollama_bench.analysis.people import in_words_of, is_people
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import OF_LENGTH, Row, Study
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
 from ollama_bench.inputs import objectives as known_objectives
@@ -33,7 +33,8 @@ WORDS_NOTE = (
 )
 
 # What the SQL of a chart ends with: the chosen study, and of views with a level_id its levels.
-OF_STUDY = "JOIN chosen USING (run_id, model) WHERE model = :model"
+OF_MODEL = f"model = :model AND level_id IN (SELECT id FROM level WHERE {OF_LENGTH})"
+OF_STUDY = f"JOIN chosen USING (run_id, model) WHERE {OF_MODEL}"
 OF_LEVELS = f"{OF_STUDY} AND level_id NOT IN (SELECT level_id FROM aside)"
 
 
@@ -69,9 +70,7 @@ class Chart:
             }
             study = replace(study, objectives=by_column)
         rows = list(
-            database.query(
-                self.sql, {"model": study.model, "top": self.top}
-            )
+            database.query(self.sql, {**study.key, "top": self.top})
         )
         with debug_mode(False):
             painted = self.paint(study, rows) if rows else None
@@ -80,7 +79,7 @@ class Chart:
             spec = finish(
                 painted,
                 self.title,
-                study.model,
+                study.name,
                 study.simulated,
                 any(level["errors"] for level in study.levels),
                 self._notes(study, rows),

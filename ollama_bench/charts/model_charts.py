@@ -71,7 +71,7 @@ def compare_column(
     )
     lines = make_plot(rows).mark_line(point=True, strokeWidth=2.5)
     chart = lines.encode(x=level_axis(), y=y, color=colour, tooltip=tooltip)
-    shown = [study for study in studies if study.model in models]
+    shown = [study for study in studies if study.name in models]
     notes = [] if is_time else notes_on_words(shown)
     simulated = any(study.simulated for study in studies)
     return finish(
@@ -85,7 +85,7 @@ def rows_of_models(
     return [
         {
             "concurrency": n,
-            "model": study.model,
+            "model": study.name,
             "y": value,
             "text": write(value),
         }
@@ -97,7 +97,7 @@ def rows_of_models(
 
 def notes_on_words(studies: list[Study]) -> list[str]:
     """Say whose tokens are words."""
-    counting = [study.model for study in studies if counts_words(study)]
+    counting = [study.name for study in studies if counts_words(study)]
     if not counting:
         return []
     if len(counting) == len(studies):

@@ -46,6 +46,8 @@ def draw(
 
     Prints what is not drawn and why. Raises OSError.
     """
+    # before anything is drawn in vain
+    files.make_folder(out)
     with Renderers() as renderers, make_progress() as progress:
         scripts = renderers.bundle_scripts()
         drawing = Drawing(renderers, progress)
@@ -72,7 +74,7 @@ class Drawing:
     """The charts of a page: their specs, and their pictures while they are drawn."""
 
     def __init__(self, renderers: Renderers, progress: Progress) -> None:
-        self.shown: dict[str, page.TITLED] = {}  # by model
+        self.shown: dict[str, page.TITLED] = {}  # by study
         self.across: dict[str, Spec] = {}
         # what the file lacks: the pictures that would need it
         self.absent: dict[str, list[str]] = {}
@@ -96,7 +98,7 @@ class Drawing:
         total = len(charts) * len(verdicts)
         self._progress.update(self._task, total=total)
         for verdict in verdicts:
-            shown = self.shown.setdefault(verdict.study.model, [])
+            shown = self.shown.setdefault(verdict.study.name, [])
             for chart in charts:
                 file = f"{verdict.study.folder}/{chart.name}.png"
                 spec = chart.draw(

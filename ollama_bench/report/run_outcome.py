@@ -14,8 +14,8 @@ from ollama_bench.analysis.caveats import CACHED_RATIO
 from ollama_bench.analysis.conditions import parse_condition
 from ollama_bench.analysis.headline import headline
 from ollama_bench.analysis.offered import (
-    describe_overload,
     describe_pool_waits,
+    describe_saturation,
 )
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import Verdict
@@ -38,6 +38,7 @@ from ollama_bench.terminal.command_line import (
     name_resuming_command,
     quote_path,
 )
+from ollama_bench.terminal.output import COMMAND_INDENT, break_lines
 from ollama_bench.terminal.rows import (
     format_cache_effect,
     format_host,
@@ -170,8 +171,8 @@ def show_never_begun(
 
 def show_waits(level: Row, screen: Console) -> None:
     """Show what an open loop offered beyond what was answered, and which requests are undecided."""
-    if level["overloaded"]:
-        screen.warn(f"{INDENT}{describe_overload(level)}")
+    if level["saturated"]:
+        screen.warn(f"{INDENT}{describe_saturation(level)}")
     if level["load"] == "open" and level["pool_waits"]:
         screen.warn(f"{INDENT}{describe_pool_waits(level)}")
     if level["undecided_requests"]:
@@ -205,7 +206,8 @@ def show(
         for verdict in found:
             show_answer(verdict, screen)
         is_quick = settings.load.budget_s is not None
-        screen.table(levels, in_any_order=is_quick)
+        if any(map(tells_anything, levels)):
+            screen.table(levels, in_any_order=is_quick)
         for verdict in found:
             for text in format_curve(verdict.study, screen.width):
                 screen.say(text)
@@ -231,9 +233,14 @@ def show(
         commands[name_analysis(path, record.id, status)] = (
             "all sentences, charts and a page"
         )
-    screen.say(describe_next(path, record.id, commands))
+    screen.say(describe_next(path, record.id, commands, screen.width))
     if sharper:
         screen.say(describe_sharper(settings, sharper))
+
+
+def tells_anything(level: Row) -> bool:
+    """Whether a level has a row worth looking at: it finished, or something in it did."""
+    return level["status"] == "finished" or bool(level["completed"])
 
 
 def show_answer(verdict: Verdict, screen: Console) -> None:
@@ -247,7 +254,7 @@ def show_answer(verdict: Verdict, screen: Console) -> None:
 
 def show_caveats(verdicts: Sequence[Verdict], screen: Console) -> None:
     for verdict in verdicts:
-        name = f"{verdict.study.model}: " if len(verdicts) > 1 else ""
+        name = f"{verdict.study.name}: " if len(verdicts) > 1 else ""
         for caveat in verdict.caveats:
             screen.sentence(f"! {name}{caveat}")
 
@@ -303,15 +310,23 @@ def name_analysis(path: str, run_id: int, status: str) -> str:
 
 
 def describe_next(
-    path: str, run_id: int, commands: Mapping[str, str]
+    path: str, run_id: int, commands: Mapping[str, str], width: int
 ) -> str:
-    """Return what to type next: these commands, with what each does, and what suits every run."""
+    """Return what to type next: these commands, with what each does, and what suits every run.
+
+    What a command does stands below it where a line of this width has no room for both.
+    """
     offered = {
         **commands,
         f"datasette {quote_path(path)}": "browse the raw data",
     }
-    lines = [f"  {command}     {use}" for command, use in offered.items()]
-    return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
+    lines = [f"\nrun {run_id} is in {path}. Next:"]
+    for command, use in offered.items():
+        line = f"{COMMAND_INDENT}{command}     {use}"
+        if len(line) >= width:
+            line = f"{COMMAND_INDENT}{command}\n{COMMAND_INDENT * 2}{use}"
+        lines.append(line)
+    return break_lines("\n".join(lines), width)
 
 
 def judge(settings: Settings, run_id: int) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 
 from ollama_bench.inputs import objectives
 from ollama_bench.inputs.settings import Settings
@@ -21,9 +22,11 @@ from ollama_bench.run.levels import (
 )
 from ollama_bench.run.opening import OpenedRun, stored_arguments
 from ollama_bench.run.plan import (
+    AskedLengths,
     Level,
     caches,
     count_levels,
+    list_lengths,
     missing_levels,
     plan_levels,
     titles,
@@ -31,6 +34,7 @@ from ollama_bench.run.plan import (
 from ollama_bench.run.quick import Probe
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets
+from ollama_bench.terminal.figures import name_lengths
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport import capabilities
@@ -212,8 +216,11 @@ class BenchRun:
 
     def measure_levels(self, runner: LevelRunner) -> None:
         if self.settings.judging.find_capacity:
-            for model in self.settings.request.models:
-                self.find_capacity(runner, model)
+            request = self.settings.request
+            for model, lengths in product(
+                request.models, list_lengths(request)
+            ):
+                self.find_capacity(runner, model, lengths)
             return
         if budget_s := self.settings.load.budget_s:
             for model in self.settings.request.models:
@@ -241,14 +248,15 @@ class BenchRun:
         """Measure levels of a model for as long as the budget of seconds lasts."""
         highest = max(self.settings.load.levels)
         cache = caches(self.settings.request.cache)[0]
+        lengths = list_lengths(self.settings.request)[0]
         probes: list[Probe] = []
         while size := quick.choose_next(probes, budget_s, highest):
             spent_s = sum(probe.seconds for probe in probes)
             repeat = 1 + sum(probe.concurrency == size for probe in probes)
             level_id = runner.measure(
-                Level(model, size, repeat, cache),
+                Level(model, size, repeat, cache, 0, *lengths),
                 f"{spent_s:.0f} of {budget_s:g} s",
-                budget_s * (1 + quick.SLACK) - spent_s,
+                quick.choose_deadline(budget_s, spent_s),
             )
             if level_id is None:
                 break
@@ -266,12 +274,14 @@ class BenchRun:
         if probes:
             self.sharper = quick.suggest_levels(probes, highest)
 
-    def find_capacity(self, runner: LevelRunner, model: str) -> None:
+    def find_capacity(
+        self, runner: LevelRunner, model: str, lengths: AskedLengths
+    ) -> None:
         """Search for the highest level of a model that meets the objectives, and say it."""
         cache = caches(self.settings.request.cache)[0]
 
         def measure(concurrency: int, title: str) -> float | None:
-            level = Level(model, concurrency, 1, cache)
+            level = Level(model, concurrency, 1, cache, 0, *lengths)
             if level in self.done:
                 return capacity.stored_reach(self.record, level)
             reach = self.measure_level(runner, level, title)
@@ -284,5 +294,6 @@ class BenchRun:
 
         found = capacity.search(max(self.settings.load.levels), measure)
         wish = objectives.write(self.settings.judging.objectives)
-        if sentence := found.sentence(model, wish):
+        name = ", ".join(filter(None, (model, name_lengths(*lengths))))
+        if sentence := found.sentence(name, wish):
             self.screen.sentence(sentence)

@@ -14,6 +14,7 @@ SELECT demand_summary.* FROM demand_summary WHERE level_id = (
   SELECT level_id FROM level_summary
   WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
     AND (model, concurrency, repeat, cache, is_control) = (?, ?, ?, ?, ?)
+    AND (asked_prompt_tokens, prompt_mix) IS (?, ?)
   ORDER BY level_id DESC LIMIT 1)"""
 
 

@@ -62,6 +62,11 @@ def choose_ceiling(tokens_per_s: float | None, budget_s: float) -> int:
     return next((one for one in CEILINGS if one <= most), CEILINGS[-1])
 
 
+def choose_deadline(budget_s: float, spent_s: float) -> float:
+    """Return after how many seconds the next level is cut; to a tenth of one, for it is shown."""
+    return round(budget_s * (1 + SLACK) - spent_s, 1)
+
+
 def choose_next(
     probes: Sequence[Probe], budget_s: float, highest: int
 ) -> int | None:

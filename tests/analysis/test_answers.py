@@ -276,8 +276,21 @@ def test_a_reply_in_one_chunk_has_no_speed(results):
     _, said = read(
         results, "UPDATE request SET first_text_ns = last_text_ns"
     )
+    assert said.startswith(
+        "Whether one at a time gets at least 10 tokens/s and the first token within 10 s"
+        " cannot be told: the reply came in one piece, so that its speed is not known."
+    )
+
+
+def test_what_is_known_below_replies_in_one_chunk_is_said(results):
+    made_up_results.write(results, levels=(1, 2), slots=4)
+    _, said = read(
+        results,
+        "UPDATE request SET first_text_ns = last_text_ns WHERE level_id = 2",
+    )
+    assert said.startswith("One at a time gets at least 10 tokens/s")
     assert (
-        "the reply came in one piece, so that its speed is not known"
+        "with 2, the replies came in one piece, so that their speed is not known."
         in said
     )
 

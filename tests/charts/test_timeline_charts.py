@@ -68,7 +68,7 @@ def test_a_timeline_begins_with_its_model_and_names_levels_and_power(file):
         "INSERT INTO chosen SELECT run_id, model FROM level_summary WHERE true ON CONFLICT DO "
         "NOTHING"
     )
-    study = selection.read_study(database, study.model)
+    study = selection.read_study(database, study.model, None, None)
     database.execute(
         "UPDATE request SET sent_ns = sent_ns + 900000000000, first_text_ns = first_text_ns + "
         "900000000000, "

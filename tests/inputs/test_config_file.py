@@ -109,7 +109,7 @@ def test_a_list_of_the_file_is_replaced_however_the_option_is_typed(
         ('prompt = "--demo"', "request", "prompt", "--demo"),
         ("plain = true", "output", "plain", True),
         ("plain = false", "output", "plain", False),
-        ("prompt-tokens = 7", "request", "prompt_tokens", 7),
+        ("prompt-tokens = 7", "request", "prompt_tokens", (7,)),
         ('tokens = "7"', "request", "tokens", 7),
         ("rate = 0.5\nrequests = 3", "load", "rate_per_s", 0.5),
         (

@@ -172,7 +172,8 @@ def test_the_end_has_table_answer_and_what_to_type(path):
     assert said.index("Up to 2 at once") < said.index("AT ONCE  TOKENS/S")
     assert said.index("AT ONCE") < said.index("prompts of 30 tokens")
     assert (
-        "run 1 is in " in screen.said[-1] and "--run 1 " in screen.said[-1]
+        "run 1 is in" in screen.said[-1]
+        and "--run 1\n    all sentences" in screen.said[-1]
     )
 
 
@@ -201,6 +202,20 @@ def test_a_run_in_which_nothing_finished_offers_no_answer(path):
     assert (
         "datasette" in screen.said[-1] and "analyze" not in screen.said[-1]
     )
+    assert screen.tables == []  # it would be empty
+
+
+def test_a_narrow_window_breaks_what_to_type_next_between_words():
+    text = run_outcome.describe_next(
+        "folder/results.db", 7, {"analyze": "all sentences and charts"}, 40
+    )
+    assert text.splitlines() == [
+        "",
+        "run 7 is in folder/results.db. Next:",
+        "  analyze     all sentences and charts",
+        "  datasette folder/results.db",
+        "    browse the raw data",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -230,6 +245,8 @@ def test_a_report_that_cannot_be_written_is_one_line(
     path, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    # it is found before anything is drawn
+    monkeypatch.setattr("ollama_bench.report.drawing.Drawing", None)
     (tmp_path / "data").write_text("in the way")
     with pytest.raises(ResultsError) as error:
         run_outcome.judge(settings(path, report=True), 1)

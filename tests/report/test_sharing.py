@@ -59,6 +59,23 @@ def test_each_model_has_a_card_beside_its_charts(
     assert "card to share: " in said and "other/card.md" in said
 
 
+def test_a_card_that_cannot_be_drawn_is_one_line(
+    results, tmp_path, capsys, monkeypatch
+):
+    def fail(*_):
+        raise ValueError(
+            "Vega-Lite to SVG conversion failed:\nTypeError\n  at x"
+        )
+
+    monkeypatch.setattr(sharing, "make_png", fail)
+    arguments = ["--db", str(results), "--out", str(tmp_path / "data")]
+    assert analyze.main([*arguments, "--charts", "none", "--share"]) == 1
+    said = capsys.readouterr().err
+    assert said == (
+        "analyze.py: cannot draw the card: Vega-Lite to SVG conversion failed:\n"
+    )
+
+
 def test_a_comparison_has_no_card(results, capsys):
     with pytest.raises(SystemExit) as caught:
         analyze.main(["--compare", "1", "1", "--share"])

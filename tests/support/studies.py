@@ -75,6 +75,8 @@ def made_of(rates=None, waits=None, **columns):
             "errors": 0,
             "requests": n,
             "completed": n,
+            "judged_completed": n,
+            "in_flight": 0,
             "output_tokens_per_s": (rates or {}).get(n),
             "full_load_tokens_per_s": (rates or {}).get(n),
             "output_tokens_mean": 60.0,

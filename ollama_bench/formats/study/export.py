@@ -25,6 +25,8 @@ FOLDER = "ollama"
 
 CHOSEN = """SELECT * FROM {view} JOIN chosen USING (run_id, model)
     WHERE model = :model AND concurrency = :concurrency
+    AND level_id IN (SELECT id FROM level
+      WHERE (asked_prompt_tokens, prompt_mix) IS (:prompt_tokens, :prompt_mix))
     AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY run_id, repeat"""
 FILES = {  # name: the SQL that gives its rows
     columns.REQUEST_SUMMARY: CHOSEN.format(view="request_summary")
@@ -48,8 +50,8 @@ class ExportedStudy(Protocol):
     """A model with the runs that were chosen for it."""
 
     @property
-    def model(self) -> str:
-        """Its name."""
+    def key(self) -> Mapping[str, object]:
+        """The model and the length of its prompts, as parameters of SQL."""
 
     @property
     def folder(self) -> str:
@@ -71,7 +73,7 @@ def write(
             folder = (
                 top / FOLDER / study.folder / f"test_results_{concurrency}"
             )
-            asked = {"model": study.model, "concurrency": concurrency}
+            asked = {**study.key, "concurrency": concurrency}
             for name, sql in FILES.items():
                 rows = database.query(sql, asked)
                 written += write_file(
