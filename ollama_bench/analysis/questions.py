@@ -1,4 +1,4 @@
-"""The four questions of the original study, each with its answer in figures.
+"""The four questions of the original study, each with its answer in figures, and how sure it is.
 
 for question in list_questions(study, key, levels, objectives, services):
     print(question.asked, question.answer, question.command)
@@ -64,7 +64,7 @@ def list_questions(
     objectives: Objectives,
     services: Mapping[int, Service],
 ) -> list[StudyQuestion]:
-    """Return the four questions of a study; none of one without levels.
+    """Return the four questions, and how sure the answer is; none of a study without levels.
 
     key, levels: the figures, and the repeats of the level that they are of.
     """
@@ -77,6 +77,7 @@ def list_questions(
         ask_rate(study, key, levels, objectives, services),
         ask_curve(study, key),
         ask_power(study, key, levels),
+        *ask_certainty(study, levels, objectives, services),
     ]
 
 
@@ -109,11 +110,8 @@ def ask_rate(
         "How many requests/s can I serve with reasonable throughput "
         f"({wish.removeprefix('at least ')})?"
     )
-    sure = describe_certainty(study, levels, services, objectives)
-    sure = f"; good: {sure}" if sure else ""
     if is_open(study):
-        said = describe_rates(study, services)
-        return StudyQuestion(asked, f"{said}{sure}")
+        return StudyQuestion(asked, describe_rates(study, services))
     rate = estimate(
         levels,
         "requests_per_s",
@@ -124,16 +122,14 @@ def ask_rate(
     if key.at_once is None:
         return StudyQuestion(asked, CANNOT_BE_TOLD)
     if not key.at_once:
-        return StudyQuestion(
-            asked, f"fewer than {digits(rate.value)}{sure}"
-        )
+        return StudyQuestion(asked, f"fewer than {digits(rate.value)}")
     made = write_estimate(rate, digits, " requests/s")
     crowd = name_crowd(key.at_once, levels)
     if is_people(study):
-        return StudyQuestion(asked, f"{made}, of {crowd}{sure}")
+        return StudyQuestion(asked, f"{made}, of {crowd}")
     return StudyQuestion(
         asked,
-        f"{made} with {crowd}{sure}; at random times: {NOT_MEASURED}",
+        f"{made} with {crowd}; at random times: {NOT_MEASURED}",
         name_measuring(
             study,
             str(4 * study.levels[-1]["concurrency"]),
@@ -199,6 +195,18 @@ def ask_power(
     else:
         command = name_measuring(study, CURVE, as_root=True)
     return StudyQuestion(asked, NOT_MEASURED, command)
+
+
+def ask_certainty(
+    study: Study,
+    levels: Sequence[Row],
+    objectives: Objectives,
+    services: Mapping[int, Service],
+) -> list[StudyQuestion]:
+    """Ask how sure the first sentence is; nothing where that is not known."""
+    said = describe_certainty(study, levels, services, objectives)
+    asked = "How sure is it that they are served?"
+    return [StudyQuestion(asked, said)] if said else []
 
 
 def describe_power(key: KeyFigures) -> str:

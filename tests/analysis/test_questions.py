@@ -10,11 +10,12 @@ from ollama_bench.inputs.objectives import parse
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 
-SPEED, RATE, CURVE, POWER = (
+SPEED, RATE, CURVE, POWER, SURE = (
     "How many tokens/s do I get?",
     "How many requests/s can I serve with reasonable throughput (10 tokens/s)?",
     "How does concurrency change throughput?",
     "How much power is used?",
+    "How sure is it that they are served?",
 )
 NO_POWER = "DELETE FROM power_sample"
 ASKED = "UPDATE run SET command = 'python bench.py 1,2 --model tiny:7b'"
@@ -47,7 +48,10 @@ def ask(tmp_path):
 
 def test_all_four_are_answered_in_figures(ask):
     found = ask()
-    assert list(found) == [SPEED, RATE, CURVE, POWER]
+    assert list(found) == [SPEED, RATE, CURVE, POWER, SURE]
+    assert found[SURE][0].startswith(
+        "2 of 2 in this burst: a share of at least"
+    )
     assert found[SPEED][0].startswith("20.5 tokens/s each, ")
     assert " all together, 200 ms until the first token" in found[SPEED][0]
     assert " with 1 at once and " in found[CURVE][0]
