@@ -32,7 +32,7 @@ def preload() -> None:
     """Read what draws now: the user may not be allowed to once root is given up."""
     from ollama_bench.charts import catalog, model_charts  # noqa: F401
 
-    for name in ("page.html", "page.css", "page.js"):
+    for name in ("page.html", "page.css", "charts.js", "page.js"):
         page.read_asset(name)
 
 
