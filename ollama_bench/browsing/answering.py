@@ -56,11 +56,18 @@ async def read(datasette: Any, name: str, make: Make) -> str | None:
     """Return what make gives of a results file. Raises ResultsError."""
     path = find_path(datasette, name) or ""
     base = str(datasette.urls.instance()).rstrip("/")
-    links = Links(name, base, str(datasette.urls.database(name)))
+    root = str(datasette.urls.database(name))
+    queries = f"{root}/-/query" if is_datasette_1(datasette) else root
+    links = Links(name, base, root, queries)
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(
         None, functools.partial(read_file, path, make, links)
     )
+
+
+def is_datasette_1(datasette: Any) -> bool:
+    """Tell whether it is Datasette 1.0 or newer: it keeps what describes a file itself."""
+    return hasattr(datasette, "set_database_metadata")
 
 
 def read_file(path: str, make: Make, links: Links) -> str | None:
@@ -73,7 +80,7 @@ def read_file(path: str, make: Make, links: Links) -> str | None:
 
 async def check_allowed(datasette: Any, request: Any, name: str) -> None:
     """Raise Forbidden where this Datasette keeps the file from who asks."""
-    if hasattr(datasette, "ensure_permissions"):  # before 1.0
+    if not is_datasette_1(datasette):
         await datasette.ensure_permissions(
             request.actor, [("view-database", name), "view-instance"]
         )

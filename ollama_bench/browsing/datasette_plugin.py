@@ -24,7 +24,11 @@ from markupsafe import Markup
 
 from ollama_bench.analysis.wording import digits
 from ollama_bench.browsing import routes
-from ollama_bench.browsing.answering import find_path, read
+from ollama_bench.browsing.answering import (
+    find_path,
+    is_datasette_1,
+    read,
+)
 from ollama_bench.storage.results_file import ResultsError
 
 PACKAGED = pathlib.Path(__file__).parents[1] / "storage" / "metadata.yaml"
@@ -98,7 +102,7 @@ def startup(datasette: Any) -> Callable[[], Awaitable[None]] | None:
     """Describe the files to Datasette 1.0, which keeps descriptions in a database of its own."""
     # what the first page would otherwise wait for
     threading.Thread(target=routes.preload, daemon=True).start()
-    if not hasattr(datasette, "set_database_metadata"):
+    if not is_datasette_1(datasette):
         return None
 
     async def describe() -> None:
@@ -137,7 +141,7 @@ def register_routes() -> list[tuple[str, routes.View]]:
 @hookimpl  # type: ignore[untyped-decorator]
 def prepare_jinja2_environment(env: Any, datasette: Any) -> None:
     """Put the cards of the runs on the page of a file, where Datasette is older than 1.0."""
-    if hasattr(datasette, "set_database_metadata"):
+    if is_datasette_1(datasette):
         return
 
     async def cards_of_runs(database: str) -> Markup:

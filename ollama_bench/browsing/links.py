@@ -17,6 +17,7 @@ class Links:
     file: str  # name of the results file, without its folder
     base: str  # what every path begins with; mostly ""
     root: str  # Datasette's page of the file
+    queries: str  # Datasette's page of a query
 
     def run(self, run_id: int) -> str:
         return f"{self.root}/-/run/{run_id}"
@@ -44,4 +45,4 @@ class Links:
 
     def query(self, sql: str, parameters: Mapping[str, object]) -> str:
         """Return Datasette's page of a query."""
-        return f"{self.root}?{urlencode({'sql': sql, **parameters})}"
+        return f"{self.queries}?{urlencode({'sql': sql, **parameters})}"
