@@ -17,8 +17,9 @@ from itertools import pairwise
 
 from sqlite_utils import Database
 
+from ollama_bench.analysis.crowd import name_crowd
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.wording import interval, name_crowd, seconds
+from ollama_bench.analysis.wording import interval, seconds
 from ollama_bench.statistics.intervals import Interval, ratio_interval
 
 NS_PER_S = 1e9

@@ -41,7 +41,7 @@ def preload() -> None:
         model_charts,
     )
 
-    for name in ("page.html", "page.css", "page.js"):
+    for name in ("page.html", "page.css", "charts.js", "page.js"):
         page.read_asset(name)
 
 
