@@ -10,7 +10,6 @@ from ollama_bench.inputs.calibration import Calibration
 from ollama_bench.run.error import RunError
 from ollama_bench.run.plan import Level
 from ollama_bench.run.replay import Replay
-from ollama_bench.run.targets import TargetFacts
 from tests.run.programs import QUICK, rows, run
 
 LEVEL = Level("m", 8, 1, "cold")
@@ -46,8 +45,7 @@ def replay_of(path, **limits):
 
 
 def text_of(replay, number, calibration=CALIBRATION):
-    facts = TargetFacts(calibration=calibration)
-    prompt, _, _ = replay.prompt(number, LEVEL, facts)
+    prompt, _ = replay.prompt(number, LEVEL, calibration)
     return prompt.turns[0][0]["content"]
 
 
@@ -63,8 +61,8 @@ def test_prompts_have_the_length_of_the_trace(tmp_path, tokens):
     first, second = text_of(replay, 1), text_of(replay, 2)
     assert count_tokens(first) == pytest.approx(tokens, abs=2)
     assert first != second and first == text_of(replay_of(path), 1)
-    asked = replay.prompt(2, LEVEL, TargetFacts(calibration=CALIBRATION))
-    assert (asked[0].tokens, asked[1:]) == (9, (2, tokens))
+    prompt, line = replay.prompt(2, LEVEL, CALIBRATION)
+    assert (prompt.tokens, prompt.made_tokens, line) == (9, tokens, 2)
 
 
 def test_a_block_is_the_same_text_wherever_it_is(tmp_path):
@@ -94,7 +92,7 @@ def test_what_is_too_long_for_the_context_is_left_out(tmp_path):
     replay = replay_of(path, context_tokens=100)
     assert (len(replay), replay.too_long) == (2, 1)
     assert [*replay.due_times()] == [0, 2] and replay.rate_per_s == 0.5
-    assert replay.prompt(2, LEVEL, TargetFacts())[1] == 3
+    assert replay.prompt(2, LEVEL, None)[1] == 3
     # a reply that --tokens limits needs less
     assert replay_of(path, context_tokens=100, most_tokens=8).too_long == 0
     with pytest.raises(RunError, match="none of its 3 requests fits"):
