@@ -29,6 +29,7 @@ CLONE_COMMANDS = {
     "simulate": "python -m ollama_bench.simulator",
     "import": "python -m ollama_bench import",
     "export": "python -m ollama_bench export",
+    "merge": "python -m ollama_bench merge",
 }
 
 
