@@ -143,7 +143,10 @@ def make_schema() -> dict[str, Any]:
             {
                 "schema": {"const": level_formats.SCHEMA},
                 "tool_version": {"type": "string"},
-                "studies": make_list(study, "one for each model"),
+                "studies": make_list(
+                    study,
+                    "one for each model, on each machine that it was measured on",
+                ),
             }
         ),
     }
@@ -194,9 +197,9 @@ def list_level_columns() -> list[str]:
     connection = sqlite3.connect(":memory:")
     for statement in schema.statements():
         connection.execute(statement)
-    connection.execute("CREATE TEMP TABLE chosen (run_id, model)")
+    connection.execute("CREATE TEMP TABLE chosen (run_id, model, study)")
     connection.execute("CREATE TEMP TABLE aside (level_id)")
-    rows = connection.execute(selection.LEVELS, {"model": ""})
+    rows = connection.execute(selection.LEVELS, {"study": 0})
     names = [column[0] for column in rows.description]
     connection.close()
     return names

@@ -96,7 +96,7 @@ def check_value(
             )
         elif value is not None and condition.holds(value):
             shown = "infinite" if value == float("inf") else digits(value)
-            text = f"failed: {place} of {clean_line(study.model)} ({shown})"
+            text = f"failed: {place} of {clean_line(study.name)} ({shown})"
             lines.append(Line(FAILED, text))
     return lines
 

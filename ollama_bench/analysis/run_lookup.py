@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.wording import join
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 
@@ -41,6 +42,12 @@ def find_study(
     Raises ResultsError if there is none, or several models to choose from.
     """
     studies = find_studies(database, name, models)
+    machines = {study.place for study in studies}
+    if len(machines) > 1:
+        raise ResultsError(
+            f"{name} was measured on several machines ({join(sorted(machines))}): "
+            "name runs of one"
+        )
     if len(studies) > 1:
         names = ", ".join(study.model for study in studies)
         raise ResultsError(

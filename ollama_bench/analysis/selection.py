@@ -4,9 +4,10 @@
     for study in chosen:
         study.model, study.runs, study.levels ...
 
-Every later query joins the TEMP table ``chosen (run_id, model)`` that choose() makes, and leaves
-out the levels in ``aside``: the warm twins of --cache both, which are not repeats of the cold ones,
-interrupted levels that --resume has measured again, and the controls at the end of a run.
+Every later query joins the TEMP table ``chosen (run_id, model, study)`` that choose() makes, with
+the study's number, and leaves out the levels in ``aside``: the warm twins of --cache both, which
+are not repeats of the cold ones, interrupted levels that --resume has measured again, and the
+controls at the end of a run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from collections.abc import Sequence
 from sqlite_utils import Database
 
 from ollama_bench.analysis.folder_names import assign_folders, safe_name
+from ollama_bench.analysis.machines import (
+    UNKNOWN,
+    name_machines,
+    number_machines,
+)
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.study import Study as Study
 from ollama_bench.storage.results_file import ResultsError
@@ -45,7 +51,7 @@ LEFT JOIN level_replies AS replies USING (level_id)
 LEFT JOIN level_machine AS machine USING (level_id)
 LEFT JOIN full_load USING (level_id)
 LEFT JOIN level_waiting AS waiting USING (level_id)
-WHERE level_summary.model = :model AND {condition}
+WHERE chosen.study = :study AND {condition}
   AND (level_summary.status = 'finished' OR level_summary.completed > 0)
 ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
 LEVELS = FIGURES.format(
@@ -56,19 +62,22 @@ CONTROLS = FIGURES.format(
     SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
     GROUP BY run_id, model)"""
 )
-NEWEST = """
+# the number of a run's machine
+MACHINE_NUMBER = f"coalesce(machine, {UNKNOWN})"
+NEWEST = f"""
 WITH measured AS (
-  SELECT DISTINCT level.run_id, level.model, run.source, run.label, row_number() OVER (
-    PARTITION BY level.model
+  SELECT DISTINCT level.run_id, level.model, {MACHINE_NUMBER} AS machine, run.source, run.label,
+    row_number() OVER (PARTITION BY level.model, {MACHINE_NUMBER}
     ORDER BY run.status = 'finished' DESC, run.started_unix DESC, run.id DESC) AS place
   FROM (SELECT DISTINCT run_id, model FROM level WHERE status = 'finished') AS level
-  JOIN run ON run.id = level.run_id)
-SELECT other.run_id, other.model FROM measured JOIN measured AS other
-  ON other.model = measured.model AND (other.run_id = measured.run_id
+  JOIN run ON run.id = level.run_id LEFT JOIN numbered USING (machine_id))
+SELECT other.run_id, other.model, other.machine FROM measured JOIN measured AS other
+  ON other.model = measured.model AND other.machine = measured.machine
+    AND (other.run_id = measured.run_id
     OR (other.source = 'import' AND measured.source = 'import' AND other.label IS measured.label))
 WHERE measured.place = 1"""
 CHOSEN = """
-CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, PRIMARY KEY (run_id, model))"""
+CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, study INTEGER, PRIMARY KEY (run_id, model))"""
 ASIDE = """
 CREATE TEMP TABLE aside AS
 SELECT warm_level_id AS level_id FROM cache_effect JOIN chosen USING (run_id, model)
@@ -76,60 +85,75 @@ UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model)
   WHERE superseded OR is_control"""
 RUNS = """
 SELECT runs.*, run.arguments FROM runs JOIN chosen USING (run_id) JOIN run ON run.id = run_id
-WHERE chosen.model = :model ORDER BY started_utc, run_id"""
+WHERE chosen.study = :study ORDER BY started_utc, run_id"""
 TARGETS = """
-SELECT target.* FROM target JOIN chosen USING (run_id, model) WHERE model = :model ORDER BY id"""
+SELECT target.* FROM target JOIN chosen USING (run_id, model) WHERE study = :study ORDER BY id"""
 MACHINE = """
 SELECT machine.* FROM machine JOIN run ON machine.id = machine_id
 JOIN chosen ON chosen.run_id = run.id
-WHERE chosen.model = :model ORDER BY run.started_unix DESC LIMIT 1"""
+WHERE chosen.study = :study ORDER BY run.started_unix DESC LIMIT 1"""
 OUTCOMES = """
 SELECT outcomes.* FROM outcomes JOIN chosen USING (run_id, model)
-WHERE model = :model AND status NOT IN ('completed', 'in_flight')
+WHERE study = :study AND status NOT IN ('completed', 'in_flight')
   AND level_id NOT IN (SELECT level_id FROM aside)"""
 SOURCES = """
 SELECT DISTINCT name, device, scope FROM power_source JOIN chosen USING (run_id)
-WHERE chosen.model = :model
+WHERE chosen.study = :study
   AND EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id)
 ORDER BY name, device"""
 CACHE_EFFECT = """
 SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
-WHERE model = :model ORDER BY concurrency"""
+WHERE study = :study ORDER BY concurrency"""
 TURNS = """
 SELECT turn_summary.* FROM turn_summary JOIN chosen USING (run_id, model)
-WHERE model = :model AND level_id NOT IN (SELECT level_id FROM aside)
+WHERE study = :study AND level_id NOT IN (SELECT level_id FROM aside)
   AND level_id IN (SELECT level_id FROM request WHERE turn > 1)
 ORDER BY concurrency, run_id, repeat, turn"""
+NUMBERED = """
+CREATE TEMP TABLE numbered (machine_id INTEGER PRIMARY KEY, machine INTEGER)"""
 OBJECTIVES = "SELECT metric, bound FROM objective WHERE run_id = ?"
 
 
 def choose(
     database: Database, models: Sequence[str], run_ids: Sequence[int]
 ) -> list[Study]:
-    """Return the studies asked for, by name; without run_ids the newest finished run of each model.
+    """Return the studies asked for, by name: each is of one model on one machine.
 
+    Without run_ids it is the newest finished run of each model on each machine.
     An imported run brings its model's other imported runs of the same label with it: other tools
     write a file for each level. Raises ResultsError if the file has no such run or model, or if
     nothing finished in them.
     """
+    number_machine_rows(database)
     rows = (
         find_by_id(database, run_ids)
         if run_ids
         else list(database.query(NEWEST))
     )
-    pairs = [(row["run_id"], row["model"]) for row in rows]
-    names = sorted({model for _, model in pairs})
+    names = sorted({row["model"] for row in rows})
     if not names:
         raise ResultsError(
             f"no run with a finished level in this file: run {name_program('bench')} first"
         )
     wanted = [match(name, names) for name in models] or names
+    places = {model: place for place, model in enumerate(wanted)}
+    rows = [row for row in rows if row["model"] in places]
+    # by model in the order asked for, then by machine
+    keys = sorted({(places[row["model"]], row["machine"]) for row in rows})
     make_selection_tables(
-        database, [pair for pair in pairs if pair[1] in wanted]
+        database,
+        [
+            (
+                row["run_id"],
+                row["model"],
+                keys.index((places[row["model"]], row["machine"])),
+            )
+            for row in rows
+        ],
     )
-    studies = [
-        read_study(database, model) for model in dict.fromkeys(wanted)
-    ]
+    studies = read_studies(
+        database, [(wanted[place], machine) for place, machine in keys]
+    )
     if not any(study.levels for study in studies):
         numbers = ", ".join(map(str, run_ids))
         raise ResultsError(
@@ -139,22 +163,36 @@ def choose(
 
 
 def make_selection_tables(
-    database: Database, pairs: list[tuple[int, str]]
+    database: Database, chosen: list[tuple[int, str, int]]
 ) -> None:
     """Make the TEMP tables that every later query joins."""
     database.execute("DROP TABLE IF EXISTS temp.chosen")
     database.execute(CHOSEN)
-    database.conn.executemany("INSERT INTO chosen VALUES (?, ?)", pairs)
+    database.conn.executemany("INSERT INTO chosen VALUES (?, ?, ?)", chosen)
     database.execute("DROP TABLE IF EXISTS temp.aside")
     database.execute(ASIDE)
 
 
+def number_machine_rows(database: Database) -> None:
+    """Make the TEMP table that says which rows of machine are one machine."""
+    database.execute("DROP TABLE IF EXISTS temp.numbered")
+    database.execute(NUMBERED)
+    database.conn.executemany(
+        "INSERT INTO numbered VALUES (?, ?)",
+        number_machines(database).items(),
+    )
+
+
 def find_by_id(database: Database, run_ids: Sequence[int]) -> list[Row]:
-    """Return run_id and model of some runs. Raises ResultsError if one is not there."""
+    """Return run_id, model and machine of some runs. Raises ResultsError if one is not there."""
     found: list[Row] = []
     for run_id in run_ids:
         bounded = max(min(run_id, MOST_ROWS), 0)
-        sql = "SELECT DISTINCT run_id, model FROM level WHERE run_id = ?"
+        sql = (
+            f"SELECT DISTINCT run_id, model, {MACHINE_NUMBER} AS machine FROM level "
+            "JOIN run ON run.id = run_id LEFT JOIN numbered USING (machine_id) "
+            "WHERE run_id = ?"
+        )
         rows = list(database.query(sql, [bounded]))
         if not rows:
             there = ", ".join(list_runs(database)) or "none"
@@ -183,11 +221,32 @@ def match(name: str, names: Sequence[str]) -> str:
     )
 
 
-def read_study(database: Database, model: str) -> Study:
-    """Read one of the chosen models."""
+def read_studies(
+    database: Database, keys: Sequence[tuple[str, int]]
+) -> list[Study]:
+    """Read the chosen studies; machines are named where there are several."""
+    folders = assign_folders(database)
+    machines = name_machines(database)
+    is_one = len({machine for _, machine in keys}) < 2
+    return [
+        read_study(
+            database,
+            number,
+            model,
+            folders[model, machine],
+            "" if is_one else machines[machine],
+        )
+        for number, (model, machine) in enumerate(keys)
+    ]
+
+
+def read_study(
+    database: Database, number: int, model: str, folder: str, place: str
+) -> Study:
+    """Read one of the chosen studies."""
 
     def rows(sql: str) -> list[Row]:
-        return list(database.query(sql, {"model": model}))
+        return list(database.query(sql, {"study": number}))
 
     runs, machines = rows(RUNS), rows(MACHINE)
     bounds = database.query(OBJECTIVES, [runs[-1]["run_id"]])
@@ -202,6 +261,8 @@ def read_study(database: Database, model: str) -> Study:
         cache_effect=rows(CACHE_EFFECT),
         turns=rows(TURNS),
         objectives={row["metric"]: row["bound"] for row in bounds},
-        folder=assign_folders(database)[model],
+        folder=folder,
+        number=number,
+        place=place,
         controls=rows(CONTROLS),
     )

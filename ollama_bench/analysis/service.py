@@ -110,7 +110,7 @@ def measure_service(
     Otherwise it is undecided, as in level_summary. A level is left out if it was interrupted (the
     requests that had ended were the fast ones), or if the machine slept in it.
     """
-    parameters = {**objectives, "model": study.model}
+    parameters = {**objectives, "study": study.number}
     rows = database.query(make_query(objectives), parameters)
     return {row["level_id"]: make_service(row, objectives) for row in rows}
 
@@ -169,7 +169,7 @@ def make_query(objectives: Objectives) -> str:
 SELECT {", ".join(columns)} FROM ({REQUESTS}) AS request
 JOIN level ON level.id = request.level_id JOIN chosen USING (run_id, model)
 JOIN judged_request ON request_id = request.id
-WHERE level.model = :model AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0
+WHERE chosen.study = :study AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0
   AND request.status <> 'in_flight'
 GROUP BY request.level_id"""
 

@@ -1,4 +1,4 @@
-"""A study: one model with the runs chosen for it, and everything that is known of them."""
+"""A study: one model on one machine, the runs chosen for it, and all that is known of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ P95_FLOOR, P99_FLOOR = MIN_VALUES_FOR_P95, MIN_VALUES_FOR_P99
 
 @dataclass
 class Study:
-    """One model with the runs chosen for it; levels by concurrency, repeats together."""
+    """One model on one machine with the runs chosen for it.
+
+    Levels are by concurrency, repeats together.
+    """
 
     model: str
     runs: list[Row]  # of the view runs, oldest first
@@ -40,10 +43,19 @@ class Study:
     objectives: Mapping[str, float]
     # of the view turn_summary: levels of conversations
     turns: list[Row] = field(default_factory=list)
-    # of its files: no other model of the results file has it
+    # of its files: no other model or machine of the results file has it
     folder: str = ""
+    # in the table chosen
+    number: int = 0
+    # which machine, where those that are shown are of several
+    place: str = ""
     # the first level of a run, fired again at its end; figures as of levels
     controls: list[Row] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return the model, and its machine where there are several."""
+        return f"{self.model} on {self.place}" if self.place else self.model
 
     @property
     def simulated(self) -> bool:

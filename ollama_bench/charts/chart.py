@@ -32,7 +32,7 @@ WORDS_NOTE = (
 )
 
 # What the SQL of a chart ends with: the chosen study, and of views with a level_id its levels.
-OF_STUDY = "JOIN chosen USING (run_id, model) WHERE model = :model"
+OF_STUDY = "JOIN chosen USING (run_id, model) WHERE study = :study"
 OF_LEVELS = f"{OF_STUDY} AND level_id NOT IN (SELECT level_id FROM aside)"
 
 
@@ -69,7 +69,7 @@ class Chart:
             study = replace(study, objectives=bounds)
         rows = list(
             database.query(
-                self.sql, {"model": study.model, "top": self.top}
+                self.sql, {"study": study.number, "top": self.top}
             )
         )
         with debug_mode(False):
@@ -79,7 +79,7 @@ class Chart:
             spec = finish(
                 painted,
                 self.title,
-                study.model,
+                study.name,
                 study.simulated,
                 any(level["errors"] for level in study.levels),
                 self._notes(study, rows),

@@ -15,6 +15,8 @@ from ollama_bench.charts.axes import (
 from ollama_bench.charts.chart import WORDS_NOTE, Spec, counts_words, finish
 from ollama_bench.charts.marks import make_plot, write_number, write_time
 
+LONG_NAME = 45  # letters: two such names have no room side by side
+
 
 def compare_models(studies: list[Study]) -> dict[str, Spec]:
     """Return the charts across models by file name; none for fewer than two models."""
@@ -67,11 +69,14 @@ def compare_column(
     colour = alt.Color(
         "model:N",
         scale=alt.Scale(domain=models),
-        legend=alt.Legend(columns=2, labelLimit=320),
+        legend=alt.Legend(
+            columns=1 if max(map(len, models)) > LONG_NAME else 2,
+            labelLimit=640,
+        ),
     )
     lines = make_plot(rows).mark_line(point=True, strokeWidth=2.5)
     chart = lines.encode(x=level_axis(), y=y, color=colour, tooltip=tooltip)
-    shown = [study for study in studies if study.model in models]
+    shown = [study for study in studies if study.name in models]
     notes = [] if is_time else notes_on_words(shown)
     simulated = any(study.simulated for study in studies)
     return finish(
@@ -85,7 +90,7 @@ def rows_of_models(
     return [
         {
             "concurrency": n,
-            "model": study.model,
+            "model": study.name,
             "y": value,
             "text": write(value),
         }
@@ -97,7 +102,7 @@ def rows_of_models(
 
 def notes_on_words(studies: list[Study]) -> list[str]:
     """Say whose tokens are words."""
-    counting = [study.model for study in studies if counts_words(study)]
+    counting = [study.name for study in studies if counts_words(study)]
     if not counting:
         return []
     if len(counting) == len(studies):

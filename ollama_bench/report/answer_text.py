@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 def format_name(study: Study, width: int) -> list[str]:
     """Return the model, and beside or below it that it is simulated."""
-    name = shorten(study.model)
+    name = shorten(study.name)
     if not study.simulated:
         return [name]
     line = f"{name}   {SIMULATED}"

@@ -146,7 +146,7 @@ def list_markdown(verdict: Verdict) -> list[str]:
         for level in study.levels
     ]
     return [
-        f"**{escape(study.model)}**{simulated}",
+        f"**{escape(study.name)}**{simulated}",
         "",
         *map(escape, verdict.answer.first),
         "",

@@ -104,7 +104,7 @@ def write(
     for verdict in verdicts:
         parts.append(
             write_chapter(
-                verdict, drawn[verdict.study.model], figures, is_alone
+                verdict, drawn[verdict.study.folder], figures, is_alone
             )
         )
     text = read_asset("page.html").format(
@@ -124,7 +124,7 @@ def write(
 def write_answer(verdict: Verdict) -> str:
     """Return a model's verdict above the chapters of several, with a link to its own."""
     study = verdict.study
-    link = f'<a href="#{escape(study.folder)}">{escape(study.model)}</a>'
+    link = f'<a href="#{escape(study.folder)}">{escape(study.name)}</a>'
     return f"<section><h2>{link}</h2>{write_verdict(verdict)}</section>"
 
 
@@ -170,7 +170,7 @@ def write_chapter(
 ) -> str:
     """Return everything about one model."""
     study = verdict.study
-    name = escape(study.model) + (
+    name = escape(study.name) + (
         "" if has_verdict else ": tables and charts"
     )
     parts = [

@@ -247,7 +247,7 @@ def show_answer(verdict: Verdict, screen: Console) -> None:
 
 def show_caveats(verdicts: Sequence[Verdict], screen: Console) -> None:
     for verdict in verdicts:
-        name = f"{verdict.study.model}: " if len(verdicts) > 1 else ""
+        name = f"{verdict.study.name}: " if len(verdicts) > 1 else ""
         for caveat in verdict.caveats:
             screen.sentence(f"! {name}{caveat}")
 

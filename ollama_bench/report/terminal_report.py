@@ -35,7 +35,7 @@ from ollama_bench.terminal.rows import (
 
 HOSTS = """
 SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
-WHERE model = ? AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY level_id, host"""
+WHERE study = ? AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY level_id, host"""
 
 
 def print_verdict(database: Database, verdict: Verdict) -> None:
@@ -60,7 +60,7 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
         print_wrapped(f"! {caveat}")
     print()
     print_turns(study, width)
-    print_hosts(database, study.model)
+    print_hosts(database, study.number)
 
 
 def print_intervals(study: Study) -> None:
@@ -92,9 +92,9 @@ def print_turns(study: Study, width: int) -> None:
     print()
 
 
-def print_hosts(database: Database, model: str) -> None:
+def print_hosts(database: Database, number: int) -> None:
     """Print each level by host, if there were several."""
-    rows = list(database.query(HOSTS, [model]))
+    rows = list(database.query(HOSTS, [number]))
     if len({row["host"] for row in rows}) < 2:
         return
     for row in rows:

@@ -105,7 +105,8 @@ def add_choice_of_runs(add: Callable[..., Any]) -> None:
         action="append",
         default=[],
         metavar="RUN",
-        help="these runs, by number or label, instead of the newest finished one of each model",
+        help="these runs, by number or label, instead of the newest finished one of each model "
+        "and machine",
     )
     add(
         "--db",

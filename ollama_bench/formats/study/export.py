@@ -24,7 +24,7 @@ Row = Mapping[str, object]
 FOLDER = "ollama"
 
 CHOSEN = """SELECT * FROM {view} JOIN chosen USING (run_id, model)
-    WHERE model = :model AND concurrency = :concurrency
+    WHERE study = :study AND concurrency = :concurrency
     AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY run_id, repeat"""
 FILES = {  # name: the SQL that gives its rows
     columns.REQUEST_SUMMARY: CHOSEN.format(view="request_summary")
@@ -48,8 +48,8 @@ class ExportedStudy(Protocol):
     """A model with the runs that were chosen for it."""
 
     @property
-    def model(self) -> str:
-        """Its name."""
+    def number(self) -> int:
+        """Its number in the table chosen."""
 
     @property
     def folder(self) -> str:
@@ -71,7 +71,7 @@ def write(
             folder = (
                 top / FOLDER / study.folder / f"test_results_{concurrency}"
             )
-            asked = {"model": study.model, "concurrency": concurrency}
+            asked = {"study": study.number, "concurrency": concurrency}
             for name, sql in FILES.items():
                 rows = database.query(sql, asked)
                 written += write_file(
