@@ -80,6 +80,7 @@ CREATE TABLE IF NOT EXISTS objective (  -- what a request must meet to count as 
   run_id INTEGER NOT NULL REFERENCES run (id),
   metric TEXT NOT NULL CHECK (metric IN ('ttft_s', 'ttfat_s', 'e2e_s', 'tpot_s', 'tokens_per_s')),  -- column of request that is judged
   bound REAL NOT NULL,               -- limit that a request must keep: at most this; for tokens_per_s at least
+  share REAL CHECK (share > 0 AND share <= 1),  -- share of a level's requests that must keep it, judged alone; NULL: 95 % must keep it together with the others that have none
   PRIMARY KEY (run_id, metric)
 ) STRICT, WITHOUT ROWID;
 
@@ -89,13 +90,24 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   model TEXT NOT NULL,
   concurrency INTEGER NOT NULL CHECK (concurrency > 0),  -- requests in flight at once
   repeat INTEGER NOT NULL DEFAULT 1, -- 1: the first time that this level was measured, 2: the second ...
-  cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own; warm: prompts come again, the prompt cache hits
+  cache TEXT CHECK (cache IN ('cold', 'warm')),  -- cold: each prompt has a prefix of its own, or all of a trace with shared blocks have one; warm: prompts come again, the prompt cache hits
   load TEXT CHECK (load IN ('burst', 'closed', 'open')),  -- burst: all at once; closed: a finished one is replaced at once, after think_time_s where that is known (people, by which the views call such a load); open: they come at a rate
   rate_per_s REAL,                   -- open load: requests per second that were meant to arrive, mean
+  arrival_cv REAL,                   -- open load: coefficient of variation of the times between arrivals; 1: Poisson, more: bursts (a gamma law), 0: even
+  saturated INTEGER CHECK (saturated IN (0, 1)),  -- open load: 1: its queue was seen to grow and the level was ended early; 0: it was not; NULL: too few requests came to tell
+  queue_growth_per_s REAL,           -- open load: by how much the requests that had come and had not ended grew, from the end of the warm-up on, requests per second
+  queue_growth_low_per_s REAL,       -- its 95 % interval, lower end, from increments in batches of equal time
+  queue_growth_high_per_s REAL,      -- its 95 % interval, upper end
   think_time_s REAL,                 -- people: seconds that each was meant to think between a reply's end and the next question, mean; NULL: nobody thinks
   think_law TEXT CHECK (think_law IN ('lognormal', 'exponential', 'fixed')),  -- people: the law that their think times are drawn from
   patience_s REAL,                   -- people: seconds after which who had no first token left; NULL: nobody leaves
+  asked_prompt_tokens INTEGER,       -- tokens that each prompt was made up to have (--prompt-tokens), template and prefix included; NULL: other prompts, or several lengths
+  prompt_mix TEXT,                   -- prompts of several lengths: how many of each in a block (--mix), as 500*9,8000*1; NULL: not a mixture
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
+  trace TEXT,                        -- open load: name of the file whose requests were replayed (--trace); NULL: none
+  trace_kind TEXT,                   -- whose form that file has: BurstGPT, Azure or Mooncake
+  trace_speed REAL,                  -- times as fast as the trace was (--trace-speed)
+  trace_too_long INTEGER,            -- requests of the trace that do not fit into the context of a slot and were left out
   pool_waits INTEGER,                -- open load: requests that were due while all of concurrency were in flight, sent later or never
   never_sent INTEGER,                -- open load: requests that were due before its end and never sent: their ending is not_sent
   is_control INTEGER CHECK (is_control IN (0, 1)),  -- 1: the first level of its model fired again at the end, to tell whether the machine changed meanwhile; it counts as no repeat and in no answer
@@ -111,6 +123,8 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   tokens_per_s_mean_low REAL,        -- 95 % interval of the mean tokens per second of a request, lower end
   tokens_per_s_mean_high REAL,       -- 95 % interval of the mean tokens per second of a request, upper end
   interval_basis TEXT CHECK (interval_basis IN ('requests', 'batches')),  -- what the 95 % intervals are made of: requests of the level, which speak of this burst alone; batches of consecutive requests of a load that goes on; NULL: none, or a bootstrap of a version before 1.1, too narrow for few requests
+  good_ratio_low REAL,               -- 95 % interval of good_ratio, lower end; neighbours of a load that goes on are worth fewer independent requests, a burst speaks of itself alone
+  good_ratio_high REAL,              -- 95 % interval of good_ratio, upper end
   interval_n INTEGER,                -- values that the 95 % intervals are made of
   itl_chunks INTEGER,                -- gaps between text chunks that the inter-token latencies are made of
   itl_mean_s REAL,                   -- inter-token latency (gap between text chunks of one stream), pooled, seconds
@@ -137,6 +151,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   people_law REAL,             -- people / (requests per second * (response time + think time)) of the requests that ended in the steady part: 1 where everybody is accounted for (interactive response-time law)
   people_law_low REAL,               -- 95 % interval of people_law, lower end
   people_law_high REAL,              -- 95 % interval of people_law, upper end; a level whose interval leaves out 1 is marked
+  wasted_tokens INTEGER,             -- tokens that the servers generated, by their own counters, and that reached no client: work for those who had left; NULL where no counter tells (vLLM has one, llama-server with --metrics)
   client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
   client_limited_why TEXT            -- which limit of bench.py was passed, with the figure
 ) STRICT;
@@ -147,7 +162,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   level_id INTEGER NOT NULL REFERENCES level (id),
   target_id INTEGER REFERENCES target (id),
   number INTEGER NOT NULL,           -- number of the request within its level, from 1
-  prompt_number INTEGER,             -- line of the file of prompts, from 1
+  prompt_number INTEGER,             -- line of the file of prompts or of the trace, from 1
   turn INTEGER NOT NULL DEFAULT 1,   -- turn of a conversation, from 1
   prefix TEXT,                       -- what was put before the prompt to miss the prompt cache
   status TEXT NOT NULL DEFAULT 'in_flight' CHECK (status IN ('in_flight', 'completed',
@@ -175,7 +190,9 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   reply_model TEXT,                  -- the model that the reply itself names; NULL where it named none
   draft_tokens INTEGER,              -- speculative decoding: tokens that a draft proposed; NULL where the server does not tell
   draft_accepted_tokens INTEGER,     -- tokens of the draft that the model kept
-  prompt_tokens_expected INTEGER,    -- tokens that the prompt has at least: as made up (--prompt-tokens), else its words; NULL where the server does not count cached ones
+  asked_prompt_tokens INTEGER,       -- tokens that the prompt was made up to have, template and prefix included; NULL: another prompt
+  asked_output_tokens INTEGER,       -- tokens that the reply was allowed at most, by --tokens, the file of prompts or the trace; NULL: none of these limits it
+  prompt_tokens_expected INTEGER,    -- tokens that the prompt has at least: as made up (--prompt-tokens, --trace), else its words; NULL where the server does not count cached ones
   prompt_cut INTEGER CHECK (prompt_cut IN (0, 1)),  -- 1: the server counted less than 0.9 of prompt_tokens_expected, or a whole context: it cut the prompt
   reply_cut INTEGER CHECK (reply_cut IN (0, 1)),  -- 1: the reply ended at the end of the context, before its own end or the limit that was asked for
   server_total_ns INTEGER,           -- the whole request by the server's own clock
@@ -356,7 +373,7 @@ WITH asked AS (  -- a later turn of a conversation is due when it is sent
   SELECT level_id, status, ending, ended_ns, due_ns AS arrived_ns, coalesce(due_ns, CASE WHEN turn > 1 THEN sent_ns END) AS due_ns FROM request
 ), span AS (
   SELECT level.id AS level_id, count(*) AS all_due, sum(ending = 'not_sent') AS not_sent, max(arrived_ns) AS end_ns,
-    min(CASE WHEN asked.status = 'completed' THEN asked.ended_ns END) AS start_ns
+    min(CASE WHEN asked.status = 'completed' THEN asked.ended_ns END) AS start_ns, level.saturated AS was_saturated
   FROM level JOIN asked ON level_id = level.id
   WHERE load = 'open' AND due_ns IS NOT NULL GROUP BY level.id
 ), counted AS (
@@ -370,9 +387,9 @@ SELECT level_id,
   answered,                                      -- of those that came due at any time, the ones completed in that time
   CASE WHEN due >= 5 THEN due * 1e9 / (end_ns - start_ns) END AS offered_per_s,  -- due, per second of that time
   CASE WHEN due >= 5 THEN answered * 1e9 / (end_ns - start_ns) END AS answered_per_s,  -- answered, per second of that time
-  CASE WHEN start_ns IS NULL THEN nullif(not_sent > 0, 0) WHEN due >= 5
+  CASE WHEN was_saturated THEN 1 WHEN start_ns IS NULL THEN nullif(not_sent > 0, 0) WHEN due >= 5
     THEN answered < 0.9 * due AND (due - answered) * (due - answered) > 4 * due
-    ELSE nullif(not_sent > 0.1 * all_due AND not_sent * not_sent > 4 * all_due, 0) END AS overloaded  -- 1: at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; where fewer than 5 came due in that time 1 if so many of all were never sent, else NULL
+    ELSE nullif(not_sent > 0.1 * all_due AND not_sent * not_sent > 4 * all_due, 0) END AS saturated  -- 1: the queue was seen to grow, or at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; where fewer than 5 came due in that time 1 if so many of all were never sent, else NULL
 FROM counted;
 DROP VIEW IF EXISTS level_waiting;
 CREATE VIEW level_waiting AS  -- how long requests waited, and how long nobody's prompt was evaluated and no model was loaded meanwhile: then they waited for a slot
@@ -435,6 +452,50 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
 FROM inside JOIN level ON level.id = inside.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id;
 
+DROP VIEW IF EXISTS judged_objective;
+CREATE VIEW judged_objective AS  -- each judged request that ended and each objective of its run: did it meet it?
+WITH counted AS (
+  SELECT level_id, sum(output_tokens) * 1.0 / nullif(sum(chunks), 0) AS tokens_per_chunk
+  FROM request WHERE status = 'completed' AND tokens_per_chunk IS NOT NULL GROUP BY level_id
+)
+SELECT run_id, simulated, metric, bound, share,
+  strain <= 1 AS met,                            -- NULL: this client cut it before that could be told
+  strain,                                        -- how near to the bound it came: value / bound, 1 is at it, 1e9 it failed or was cut by the context
+  level_id, request_id
+FROM (SELECT request.run_id, run.simulated, metric, bound, share, CASE ending
+    WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 1e9 END, CASE metric
+      WHEN 'ttft_s' THEN ttft_s / bound WHEN 'ttfat_s' THEN ttfat_s / bound WHEN 'e2e_s' THEN e2e_s / bound
+      WHEN 'tpot_s' THEN stream_tpot_s / bound WHEN 'tokens_per_s' THEN bound / stream_tokens_per_s END,
+      CASE WHEN metric IN ('tpot_s', 'tokens_per_s') AND output_tokens < 2 AND output_tokens_source IS NOT 'chunks' THEN 0.0 END, 1e9)  -- a single token has no rate and misses none; several that came at once meet none
+    WHEN 'cancelled' THEN CASE WHEN CASE metric  -- what it had waited, or how fast it had come, until it was cut
+      WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
+      WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
+      WHEN 'e2e_s' THEN request.ended_ns - coalesce(due_ns, sent_ns) > bound * 1e9
+      WHEN 'tpot_s' THEN request.ended_ns - first_text_ns > bound * 1e9 * seen_tokens
+      WHEN 'tokens_per_s' THEN seen_tokens * 1e9 < bound * (request.ended_ns - first_text_ns) END THEN 1e9 END
+    ELSE 1e9 END AS strain,
+  request.level_id, request.id AS request_id
+FROM (SELECT request.*, judged_request.run_id, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
+    THEN coalesce(counted.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
+  FROM request JOIN judged_request ON request_id = request.id LEFT JOIN counted USING (level_id)
+  WHERE request.status <> 'in_flight') AS request
+JOIN objective ON objective.run_id = request.run_id JOIN run ON run.id = request.run_id);
+
+DROP VIEW IF EXISTS demand_summary;
+CREATE VIEW demand_summary AS  -- each level and what its run demands: a level is served where each demand is reached
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  metrics,
+  share,                                         -- share of the requests that must; NULL: 95 %
+  count(*) AS requests,                          -- judged requests that ended
+  coalesce(sum(good), 0) AS good_requests,       -- met all of these objectives
+  avg(good) AS good_ratio,                       -- their share of those that could be judged
+  sum(good IS NULL) AS undecided_requests,       -- this client cut them before they had missed one
+  slept_s, level.id AS level_id
+FROM (SELECT level_id, share, group_concat(metric) AS metrics, min(met) AS good FROM judged_objective
+  GROUP BY request_id, CASE WHEN share IS NOT NULL THEN metric END) AS request
+JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
+GROUP BY level.id, CASE WHEN share IS NOT NULL THEN metrics END;
+
 DROP VIEW IF EXISTS level_summary;
 CREATE VIEW level_summary AS  -- the answer in numbers: one row for each level
 WITH total AS (
@@ -448,6 +509,7 @@ WITH total AS (
     avg(think_s) AS think_mean_s,
     avg(CASE WHEN status = 'completed' THEN prompt_tokens END) AS prompt_tokens_mean,
     avg(CASE WHEN status = 'completed' THEN output_tokens END) AS output_tokens_mean,
+    avg(CASE WHEN status = 'completed' THEN asked_output_tokens END) AS asked_output_tokens_mean,
     sum(CASE WHEN status = 'completed' THEN prompt_cut END) AS prompts_cut,
     sum(CASE WHEN status = 'completed' THEN reply_cut END) AS replies_cut,
     sum(chunks) AS chunks,
@@ -464,29 +526,12 @@ WITH total AS (
       count(*) OVER (PARTITION BY request.level_id) AS ended,
       row_number() OVER (PARTITION BY request.level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
     FROM request JOIN judged_request ON request_id = request.id WHERE status <> 'in_flight') GROUP BY level_id
-), judged AS (  -- each ended request: 1 it met every objective, 0 it missed one or was cut by the context, NULL this client cut it before that could be told
-  SELECT request.level_id, min(CASE ending
-      WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 0 END, CASE objective.metric
-        WHEN 'ttft_s' THEN ttft_s <= bound WHEN 'ttfat_s' THEN ttfat_s <= bound WHEN 'e2e_s' THEN e2e_s <= bound
-        WHEN 'tpot_s' THEN stream_tpot_s <= bound WHEN 'tokens_per_s' THEN stream_tokens_per_s >= bound END,
-        objective.metric IN ('tpot_s', 'tokens_per_s') AND output_tokens < 2 AND output_tokens_source IS NOT 'chunks', 0)  -- a single token has no rate and misses none; several that came at once meet none
-      WHEN 'cancelled' THEN CASE WHEN CASE objective.metric  -- what it had waited, or how fast it had come, until it was cut
-        WHEN 'ttft_s' THEN coalesce(first_text_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
-        WHEN 'ttfat_s' THEN coalesce(first_answer_ns, request.ended_ns) - coalesce(due_ns, sent_ns) > bound * 1e9
-        WHEN 'e2e_s' THEN request.ended_ns - coalesce(due_ns, sent_ns) > bound * 1e9
-        WHEN 'tpot_s' THEN request.ended_ns - first_text_ns > bound * 1e9 * seen_tokens
-        WHEN 'tokens_per_s' THEN seen_tokens * 1e9 < bound * (request.ended_ns - first_text_ns) END THEN 0 END
-      ELSE 0 END) AS good
-  FROM (SELECT request.*, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
-      THEN coalesce(total.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
-    FROM request JOIN total USING (level_id)) AS request
-  JOIN judged_request ON request_id = request.id JOIN objective ON objective.run_id = judged_request.run_id
-  WHERE request.status <> 'in_flight' GROUP BY request.id
 ), good AS (
   SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio, sum(good IS NULL) AS undecided_requests
-  FROM judged GROUP BY level_id
+  FROM (SELECT level_id, min(met) AS good FROM judged_objective GROUP BY request_id) GROUP BY level_id
 ), latency AS (
   SELECT level_id,
+    max(CASE metric WHEN 'e2e_s' THEN n END) AS judged_completed,
     max(CASE metric WHEN 'ttft_s' THEN mean END) AS ttft_mean_s,
     max(CASE metric WHEN 'ttft_s' THEN p50 END) AS ttft_p50_s,
     max(CASE metric WHEN 'ttft_s' THEN p95 END) AS ttft_p95_s,
@@ -508,13 +553,14 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   level.status, coalesce(requests, 0) AS requests, coalesce(in_flight, 0) AS in_flight,
   coalesce(completed, 0) AS completed, coalesce(errors, 0) AS errors,
   errors * 1.0 / nullif(completed + errors, 0) AS error_ratio,  -- ended otherwise than completed / ended
+  coalesce(judged_completed, 0) AS judged_completed,  -- completed requests that waits and speeds are of: of a load that goes on, those asked in its steady part
   ttft_mean_s, ttft_p50_s, ttft_p95_s, ttft_p99_s, ttft_max_s, ttfat_mean_s,
   ttft_p95_with_errors_s, ttft_p99_with_errors_s,  -- failures as infinite; NULL also where that is the answer
   tokens_per_s_mean, tokens_per_s_p50, tokens_per_s_min, tpot_mean_s,
   itl_mean_s, itl_p50_s, itl_p95_s, itl_p99_s, itl_max_s, itl_chunks,
   e2e_mean_s, e2e_p50_s, e2e_p95_s, e2e_p99_s, e2e_max_s,
   output_tokens, prompt_tokens, chunks,
-  prompt_tokens_mean, output_tokens_mean, prompts_cut, replies_cut,  -- of the completed requests; those that were cut are not good
+  prompt_tokens_mean, output_tokens_mean, asked_output_tokens_mean, prompts_cut, replies_cut,  -- of the completed requests; those that were cut are not good
   tokens_per_chunk, draft_acceptance_ratio,      -- of the completed requests; NULL where the server does not count
   CASE WHEN completed > 0 THEN output_tokens END * 1e9
     / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- of all streams together, also of those that failed half-way; NULL where none completed: nobody was served
@@ -522,6 +568,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
   peak_streaming,
   good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
+  good_ratio_low, good_ratio_high,
   undecided_requests,                            -- this client cut them before they had missed an objective; above 5 % of the requests nobody can say that the level was served
   good_requests * 1e9 / nullif(CASE WHEN steady_end_ns > steady_start_ns THEN steady_end_ns - steady_start_ns
     ELSE level.ended_ns - level.started_ns END, 0) AS goodput_per_s,
@@ -530,14 +577,18 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
   in_flight_mean, in_flight_peak, level.on_battery, level.low_power_mode,
   level.think_time_s, level.think_law, level.patience_s,
+  level.asked_prompt_tokens, level.prompt_mix,
   coalesce(abandoned, 0) AS abandoned,           -- requests whose people left before a first token; they are among the errors
   think_mean_s,                                  -- people: the mean of what they thought, seconds
   people_law, people_law_low, people_law_high,
+  level.wasted_tokens,
   level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people
-  level.rate_per_s, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
-  offered_per_s, answered_per_s, overloaded,  -- open load, as in open_load; NULL of others
+  level.rate_per_s, level.trace, level.trace_kind, level.trace_speed, level.trace_too_long, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
+  level.arrival_cv, level.queue_growth_per_s, level.queue_growth_low_per_s, level.queue_growth_high_per_s,
+  offered_per_s, answered_per_s, open_load.saturated,  -- open load, as in open_load; NULL of others
   (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
     AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
+    AND (again.asked_prompt_tokens, again.prompt_mix) IS (level.asked_prompt_tokens, level.prompt_mix)
     AND coalesce(again.is_control, 0) = coalesce(level.is_control, 0))
     AS superseded,  -- cut short or slept through, and fired again to its end by --resume
   level.id AS level_id
@@ -604,6 +655,7 @@ SELECT cold.run_id, cold.model, cold.concurrency, cold.repeat, cold.simulated,
 FROM level_summary AS cold JOIN level_summary AS warm
   ON warm.run_id = cold.run_id AND warm.model = cold.model AND warm.concurrency = cold.concurrency
   AND warm.repeat = cold.repeat AND cold.cache = 'cold' AND warm.cache = 'warm'
+  AND (warm.asked_prompt_tokens, warm.prompt_mix) IS (cold.asked_prompt_tokens, cold.prompt_mix)
 LEFT JOIN hits AS cold_hits ON cold_hits.level_id = cold.level_id
 LEFT JOIN hits AS warm_hits ON warm_hits.level_id = warm.level_id
 WHERE cold.status = 'finished' AND warm.status = 'finished' AND NOT cold.is_control AND NOT warm.is_control;

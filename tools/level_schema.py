@@ -84,6 +84,14 @@ def make_schema() -> dict[str, Any]:
     study = make_object(
         {
             "model": {"type": "string"},
+            "asked_prompt_tokens": {
+                "type": ["integer", "null"],
+                "description": "length that its prompts were asked to have (--prompt-tokens)",
+            },
+            "prompt_mix": {
+                "type": ["string", "null"],
+                "description": "lengths of its prompts, if several were mixed (--mix)",
+            },
             "simulated": {
                 "type": "boolean",
                 "description": "true: not a measurement of a real machine",
@@ -94,6 +102,21 @@ def make_schema() -> dict[str, Any]:
                 "at most, tokens_per_s at least",
                 "additionalProperties": {"type": "number"},
             },
+            "demands": make_list(
+                make_object(
+                    {
+                        "names": make_list(
+                            {"type": "string"},
+                            "objectives that a request must meet together",
+                        ),
+                        "enough": {
+                            "type": "number",
+                            "description": "share of a level's requests that must, 0 to 1",
+                        },
+                    }
+                ),
+                "a level that reaches each of them is served",
+            ),
             "answer": make_list(
                 {"type": "string"}, "the answer in sentences"
             ),
@@ -144,8 +167,7 @@ def make_schema() -> dict[str, Any]:
                 "schema": {"const": level_formats.SCHEMA},
                 "tool_version": {"type": "string"},
                 "studies": make_list(
-                    study,
-                    "one for each model, on each machine that it was measured on",
+                    study, "one for each model, machine and prompt length"
                 ),
             }
         ),
@@ -197,9 +219,15 @@ def list_level_columns() -> list[str]:
     connection = sqlite3.connect(":memory:")
     for statement in schema.statements():
         connection.execute(statement)
-    connection.execute("CREATE TEMP TABLE chosen (run_id, model, study)")
+    connection.execute("CREATE TEMP TABLE chosen (run_id, model, machine)")
     connection.execute("CREATE TEMP TABLE aside (level_id)")
-    rows = connection.execute(selection.LEVELS, {"study": 0})
+    key = {
+        "model": "",
+        "machine": 0,
+        "prompt_tokens": None,
+        "prompt_mix": None,
+    }
+    rows = connection.execute(selection.LEVELS, key)
     names = [column[0] for column in rows.description]
     connection.close()
     return names

@@ -36,6 +36,10 @@ WORDS = {  # columns that views compute, and keys
     ),
     "in_flight": "requests that have not ended",
     "completed": "requests that ended with a whole answer",
+    "judged_completed": (
+        "completed requests that waits and speeds are of: of a load that goes on, those "
+        "asked in its steady part"
+    ),
     "errors": "requests that ended in any other way than completed",
     "error_ratio": "errors / (completed + errors), 0 to 1",
     "prompt_tokens": "tokens of the prompts",
@@ -46,9 +50,9 @@ WORDS = {  # columns that views compute, and keys
     "offered_per_s": "requests per second that came due, from the first end of a reply until the "
     "last one was due; open load only",
     "answered_per_s": "requests per second that were completed in the same time; open load only",
-    "overloaded": "1: at least 10 % and more than 2 * sqrt(due) fewer requests were answered than "
-    "came due, or, where fewer than 5 came due after the first reply, so many of all were never "
-    "sent; NULL where nobody can tell, or no open load",
+    "saturated": "1: the queue was seen to grow, or at least 10 % and more than 2 * sqrt(due) "
+    "fewer requests were answered than came due, or, where fewer than 5 came due after the first "
+    "reply, so many of all were never sent; NULL where nobody can tell, or no open load",
     "undecided_requests": "requests that this client cut before they had missed an objective; "
     "above 5 % of a level it is not called served",
     "ttft_mean_s": "wait for the first token, mean",
@@ -81,6 +85,9 @@ WORDS = {  # columns that views compute, and keys
         "a model that replies named and that is not the one asked for; NULL without any"
     ),
     "prompt_tokens_mean": "tokens of a completed request's prompt, cached ones included, mean",
+    "asked_output_tokens_mean": (
+        "tokens that a completed request's reply was allowed at most, mean; NULL: no limit"
+    ),
     "output_tokens_mean": "tokens of a completed request's reply, mean",
     "prompts_cut": "completed requests whose prompt the server cut; none of them is good",
     "replies_cut": "completed requests whose reply ended with the context; none of them is good",
@@ -235,6 +242,16 @@ WORDS = {  # columns that views compute, and keys
 }
 # Columns with a meaning of their own in one view: words, or the column of a table that has them.
 HERE = {
+    "demand_summary.metrics": "what a request must meet together: columns of request",
+    "judged_objective.strain": (
+        "how near to its bound the request came: value / bound (for tokens_per_s bound / "
+        "value), 1 is at it; 1e9 it failed or was cut by the context"
+    ),
+    "judged_objective.met": "1: the request met the objective; 0: it missed it, failed, or the "
+    "context cut it; NULL: bench.py cut it before that could be told",
+    "demand_summary.good_requests": "requests that met all of these objectives",
+    "demand_summary.good_ratio": "share of the requests that met all of these objectives, 0 to 1, "
+    "of those that could be judged",
     "level_summary.load": (
         "burst: all at once; closed: a finished one is replaced at once; open: they come at a "
         "rate; people: each thinks think_time_s between a reply and the next question"

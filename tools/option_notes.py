@@ -86,7 +86,16 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "± 3 % by the server's own count, template and prefix included, "
         "each prompt another. Some short requests of the warm-up measure "
         "how many tokens the server makes of words; where that fails it "
-        "says that lengths are estimates"
+        "says that lengths are estimates. Several lengths, "
+        "`500,4000,16000`, make levels of each, one length after another: "
+        "each has its own answer, and above them stand wait, speed and "
+        "capacity by length. `--find-capacity` searches for each"
+    ),
+    "--mix": (
+        "Of ten prompts nine of 500 tokens and one of 8,000, in the seed's "
+        "order; every ten have exactly these shares. Shown: what the long "
+        "ones do to the short ones. Beside `--prompt-tokens` its levels "
+        "follow those of the lengths"
     ),
     "--tokens": ("A ceiling only: Ollama has no way to make a model go on"),
     "--option": ("For example `num_ctx=4096`"),
@@ -105,9 +114,32 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "such; later turns are offered when they are sent). Latency counts "
         "from when a request was due, so a full pool hides nothing; what "
         "was due and not sent when the level ended has a row and has "
-        "failed (`not_sent`). Said beside it: requests/s offered and "
-        "answered, and overload where 10 % fewer are answered, and more "
-        "than chance explains"
+        "failed (`not_sent`). A level whose queue grows is saturated: it "
+        "is ended early, who waits for a first token then is not awaited "
+        "(`cancelled`, judged by the wait so far), and the growth is told "
+        "with its interval. Said beside it: requests/s offered and "
+        "answered; a level is called saturated as well where 10 % fewer "
+        "are answered, and more than chance explains"
+    ),
+    "--arrivals": (
+        "Poisson: at random, each alone. `gamma:CV`: the times between "
+        "arrivals have a gamma law of that coefficient of variation, from "
+        "0 to 10; 2 comes in bursts. `constant`: even times"
+    ),
+    "--trace": (
+        "Replays BurstGPT's CSV files, those of Azure LLM inference (2023, "
+        "2024) or Mooncake's JSON lines; the first line tells which. "
+        "Requests leave when the trace says, counted from its first one, "
+        "and latency counts from then, as with `--rate`; LEVELS (256) "
+        "limits them. It ends with `--duration` (600 s), with `--requests` "
+        "or with the trace, and no more of the file is read. Prompts are "
+        "made-up words of as many tokens; the same `hash_ids` are the same "
+        "text, so that a prompt cache finds what it found then. A reply "
+        "ends at the trace's length; vLLM and llama-server are told to go "
+        "on to it (`ignore_eos`), on others the model may end it earlier, "
+        "and the answer says by how much. Requests without a reply, which "
+        "failed then, and those longer than the context are left out and "
+        "counted"
     ),
     "--think-time": (
         "Each asks, reads the reply to its end, thinks S seconds on "
@@ -122,7 +154,9 @@ NOTES = {  # by flag; those of another program by its word and the flag
     "--patience": (
         "Such a person's connection is closed; the person thinks and asks "
         "again. The request has ended `abandoned`: never good, counted in "
-        "`level_summary.abandoned`"
+        "`level_summary.abandoned`. What the server goes on generating for "
+        "nobody is counted where it tells (vLLM; llama-server with "
+        "`--metrics`): `wasted_tokens`"
     ),
     "--seed": ("The same seed, the same run"),
     "--warmup": ("With the run's own options"),
@@ -135,7 +169,13 @@ NOTES = {  # by flag; those of another program by its word and the flag
     "--stall": (
         "Waiting for a slot is no silence while others are answered"
     ),
-    "--slo": ("`level_summary` then has `good_ratio` and `goodput_per_s`"),
+    "--slo": (
+        "95 % of a level's requests must meet all of these. `ttft=2@99` is "
+        "judged alone: 99 % must meet it; the level is served where each "
+        "of the two is so. `level_summary` has `good_ratio` and "
+        "`goodput_per_s` of the requests that met every objective, "
+        "`demand_summary` each demand"
+    ),
     "--find-capacity": (
         "95 % of the requests must meet them. Doubling, then bisection; "
         "each level once"

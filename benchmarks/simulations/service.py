@@ -16,6 +16,7 @@ import numpy
 from benchmarks.simulations import Finding, Simulation
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.service import Service, measure_service
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.storage.connection import connect
 
 TRIALS = 200
@@ -28,7 +29,7 @@ RUN = {
     "arguments": "{}",
     "tool_version": "simulated",
 }
-WISH = {"ttft": 10.0, "tokens_per_s": 10.0}
+WISH = parse("ttft=10,tokens_per_s=10")
 COLUMNS = {"ttft": "ttft_s", "tokens_per_s": "tokens_per_s"}
 
 Row = dict[str, object]

@@ -15,6 +15,7 @@ from ollama_bench.analysis.bottlenecks import (
     describe_gpu,
     find_bottlenecks,
 )
+from ollama_bench.analysis.certainty import describe_certainty
 from ollama_bench.analysis.comparability import (
     describe_unlike_levels,
     undisturbed_part,
@@ -29,17 +30,25 @@ from ollama_bench.analysis.key_figures import (
     mean_of,
 )
 from ollama_bench.analysis.offered import (
+    describe_arrivals,
+    describe_growth,
     describe_offered,
     describe_pool_waits,
+    write_rate,
 )
-from ollama_bench.analysis.people import describe_people, is_people
+from ollama_bench.analysis.people import (
+    describe_good,
+    describe_people,
+    is_people,
+)
 from ollama_bench.analysis.service import (
     NO_SERVICE,
-    Objectives,
+    DemandOutcome,
     Service,
     judged_part,
 )
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.traces import describe_trace
 from ollama_bench.analysis.trends import (
     describe_best,
     describe_cache,
@@ -50,17 +59,18 @@ from ollama_bench.analysis.trends import (
 )
 from ollama_bench.analysis.wording import (
     count,
+    describe_bounds,
     describe_objective,
     describe_objectives,
     digits,
+    exact_percent,
     interval,
     name_crowd,
-    percent,
     say_they_get,
     seconds,
     span,
 )
-from ollama_bench.inputs.objectives import ENOUGH_RATIO
+from ollama_bench.inputs.objectives import ENOUGH_RATIO, Objectives
 
 WORST = {  # of a single request: after "at 1, "
     "ttft": "the first token came after {}",
@@ -70,8 +80,9 @@ WORST = {  # of a single request: after "at 1, "
     "tokens_per_s": "it got {} tokens/s",
 }
 
-# of a single reply in one chunk
+# of replies in one chunk
 NO_RATE = "the reply came in one piece, so that its speed is not known"
+NO_RATES = "the replies came in one piece, so that their speed is not known"
 
 NOTHING_JUDGED = (
     "Nothing can be said of how many can be served: no level came to its end "
@@ -113,7 +124,11 @@ def find_answer(
     return Answer(
         first,
         describe_level(key, levels),
-        list_figures(key, levels),
+        list_figures(
+            key,
+            levels,
+            describe_certainty(study, levels, services, objectives),
+        ),
         lambda: list_rest(study, key, objectives, services),
     )
 
@@ -129,10 +144,11 @@ def list_rest(
     # the levels whose throughputs are compared
     alike = undisturbed_part(study)
     if is_people(study):
-        wish = describe_objectives(objectives)
         rest = [
             describe_people(
-                level, services.get(level["level_id"], NO_SERVICE), wish
+                level,
+                services.get(level["level_id"], NO_SERVICE),
+                objectives,
             )
             for level in study.levels
         ]
@@ -182,23 +198,27 @@ def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
     """Say which level the key figures are of, and of how much they are."""
     if key.level is None:
         return ""
-    n, rate = key.level["concurrency"], key.level["rate_per_s"]
+    n, has_rate = key.level["concurrency"], key.level["rate_per_s"]
     where = f"With {name_crowd(n, levels)}"
     if n == 1 and key.level["load"] != "people":
         where = "With 1 request at a time"
     if key.level["load"] == "open":
-        where = f"At {rate:g} requests/s" if rate else "At no fixed rate"
+        where = "At no fixed rate"
+        if has_rate:
+            arrivals = describe_arrivals(key.level)
+            where = f"At {write_rate(key.level)} requests/s{arrivals}"
     return f"{where} ({describe_sample(levels)})"
 
 
 def list_figures(
-    key: KeyFigures, levels: Sequence[Row]
+    key: KeyFigures, levels: Sequence[Row], certainty: str
 ) -> list[tuple[str, str]]:
     """Return the figures that are known, each with its name."""
     figures = {
         "each": write_estimate(key.tokens_per_s, digits, " tokens/s"),
         "all": describe_together(levels),
         "wait": write_estimate(key.wait_s, seconds, " for the first token"),
+        "good": certainty,
         "power": describe_power(key),
         "limit": key.limit,
     }
@@ -251,10 +271,9 @@ def describe_rate(
     level: Row, objectives: Objectives, service: Service
 ) -> str:
     """Say how many of the requests that came at a rate were served."""
-    wish = describe_objectives(objectives)
     parts = [
         describe_offered(level),
-        f"{service.good} of {service.ended} got {wish}",
+        describe_good(level, service, objectives),
     ]
     if service.undecided:
         parts.append(describe_undecided(service))
@@ -262,7 +281,7 @@ def describe_rate(
 
 
 def list_open(study: Study) -> list[str]:
-    """Say of each level of an open loop how long waits were, and what was late or never sent."""
+    """Say of each level of an open loop what came, how long it waited, and what was late."""
     if not is_open(study):
         return []
     return [
@@ -273,7 +292,9 @@ def list_open(study: Study) -> list[str]:
 
 
 def describe_late(level: Row) -> list[str]:
-    found = []
+    found = [*filter(None, [describe_trace(level)])]
+    if growth := describe_growth(level):
+        found.append(f"{growth[0].upper()}{growth[1:]}.")
     if level["ttft_max_s"] is not None:
         found.append(
             f"The longest wait was {seconds(level['ttft_max_s'])}."
@@ -291,10 +312,12 @@ def describe_late(level: Row) -> list[str]:
 
 def describe_sample(levels: Sequence[Row]) -> str:
     """Say of how many requests and measurements a figure is, and how long the replies are."""
-    completed = sum(level["completed"] for level in levels)
+    completed = sum(level["judged_completed"] for level in levels)
     if not completed:
         return "no request completed"
     parts = [count(completed, "request")]
+    if completed < sum(level["completed"] for level in levels):
+        parts[0] += " of the steady part"
     if len(levels) > 1:
         parts[0] += f" in {len(levels)} measurements"
     lengths = [
@@ -345,7 +368,10 @@ def describe_capacity(
             served = n
             continue
         if all(service.may_be_served for service in short):
-            return describe_doubt(n, levels, short[0], served, wish)
+            doubtful = next(
+                one for one in short[0].demands if not one.is_decided
+            )
+            return describe_doubt(n, levels, doubtful, served, wish)
         worst = min(short, key=rank)
         times = ""
         if len(found) > 1:
@@ -357,7 +383,10 @@ def describe_capacity(
             return (
                 f"{name_served(served, levels)} {wish}; with {n}, {missed}."
             )
-        return f"Not even {say_they_get(n, levels)} {wish}: {missed}."
+        gets = say_they_get(n, levels)
+        if worst.has_no_rates:
+            return f"Whether {gets} {wish} cannot be told: {missed}."
+        return f"Not even {gets} {wish}: {missed}."
     if not served:
         return ""
     gets = say_they_get(served, study.levels)
@@ -380,12 +409,12 @@ def name_served(served: int, levels: Sequence[Row]) -> str:
 def describe_doubt(
     n: int,
     levels: Sequence[Row],
-    service: Service,
+    outcome: DemandOutcome,
     served: int,
     wish: str,
 ) -> str:
     """Say that nobody can tell whether a level meets the objectives, and what is known below."""
-    why = f"cannot be told: {describe_undecided(service)}"
+    why = f"cannot be told: {describe_undecided(outcome)}"
     do = "does" if n == 1 else "do"
     if served:
         return (
@@ -395,17 +424,19 @@ def describe_doubt(
     return f"Whether {say_they_get(n, levels)} {wish} {why}."
 
 
-def describe_undecided(service: Service) -> str:
-    was = "was" if service.undecided == 1 else "were"
+def describe_undecided(outcome: Service | DemandOutcome) -> str:
+    was = "was" if outcome.undecided == 1 else "were"
     return (
-        f"{service.undecided} of {service.ended} {was} cut before it showed"
+        f"{outcome.undecided} of {outcome.ended} {was} cut before it showed"
     )
 
 
 def describe_shortfall(service: Service, objectives: Objectives) -> str:
     """Say what kept a level from serving its people: failures, or the objectives it missed."""
     parts = []
-    allowed = (1 - ENOUGH_RATIO) * service.asked
+    short = [one for one in service.demands if not one.is_reached]
+    enough = max((one.demand.enough for one in short), default=ENOUGH_RATIO)
+    allowed = (1 - enough) * service.asked
     failed = service.asked - service.completed
     if failed == service.asked > 0:
         parts.append("it failed" if failed == 1 else f"all {failed} failed")
@@ -415,31 +446,47 @@ def describe_shortfall(service: Service, objectives: Objectives) -> str:
         parts.append(
             f"the context cut the prompt or the reply of {service.cut} of {service.asked}"
         )
-    for name, bound in objectives.items():
-        if (
-            service.completed
-            and service.met[name] < ENOUGH_RATIO * service.completed
-        ):
-            parts.append(describe_missed(name, bound, service))
-    if not service.is_decided:
-        parts.append(describe_undecided(service))
+    for outcome in short:
+        parts += describe_demand(outcome, service, objectives)
     if not parts:
         parts.append(
-            f"only {service.good} of {service.asked} got all of that"
+            f"only {short[0].good} of {short[0].asked} got "
+            f"{describe_bounds(short[0].demand.names, objectives)}"
+            if len(service.demands) > 1
+            else f"only {service.good} of {service.asked} got all of that"
         )
     text = " and ".join(parts)
     # where most were served, it is not plain that this is not enough
     is_close = service.good > service.asked / 2
-    must = f"; {percent(ENOUGH_RATIO)} must get that"
-    return text + must if is_close else text
+    if not is_close or len({one.demand.enough for one in short}) > 1:
+        return text
+    who = "all" if enough == 1 else exact_percent(enough)
+    return f"{text}; {who} must get that"
+
+
+def describe_demand(
+    outcome: DemandOutcome, service: Service, objectives: Objectives
+) -> list[str]:
+    """Say which of the objectives of a demand were missed, each by how many."""
+    names, enough = outcome.demand
+    found = [
+        describe_missed(name, objectives[name].bound, service)
+        for name in objectives
+        if name in names
+        and service.completed
+        and service.met[name] < enough * service.completed
+    ]
+    if not outcome.is_decided:
+        found.append(describe_undecided(outcome))
+    return found
 
 
 def describe_missed(name: str, bound: float, service: Service) -> str:
     """Say how many met an objective, and the worst that was seen."""
     write = digits if name == "tokens_per_s" else seconds
     worst = write(service.worst[name])
-    if service.completed == 1 and service.worst[name] is None:
-        return NO_RATE
+    if service.worst[name] is None:
+        return NO_RATE if service.completed == 1 else NO_RATES
     if service.completed == 1:
         return WORST[name].format(worst)
     extreme = "slowest" if name in ("tokens_per_s", "tpot") else "longest"

@@ -8,15 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ollama_bench.analysis.bottlenecks import (
-    is_cpu_busy,
-    is_short_of_slots,
-    others_cpu_share,
-    server_cpu_share,
-)
+from ollama_bench.analysis.bottlenecks import is_short_of_slots
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
 from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
+from ollama_bench.analysis.machine_caveats import (
+    heat,
+    other_programs,
+    power_saving,
+    unseen_server,
+)
+from ollama_bench.analysis.offered import (
+    LOWER_RATE,
+    NOT_AWAITED,
+    saturated_levels,
+)
 from ollama_bench.analysis.people import broken_law, in_words_of
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
@@ -30,25 +36,26 @@ from ollama_bench.analysis.study import (
     Study,
     read_arguments,
 )
+from ollama_bench.analysis.wasted import wasted_work
 from ollama_bench.analysis.wording import (
     count,
+    join,
     list_levels,
     percent,
     seconds,
     span,
 )
 from ollama_bench.terminal.command_line import name_program
+from ollama_bench.terminal.output import shorten
 
 SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 # of the prompt's tokens; a chat template alone caches a few
 CACHED_RATIO = 0.1
 # longest to shortest reply: beyond this levels do different work
 VARYING_RATIO = 2.0
-# of all cores: what may run beside without being mentioned
-OTHERS_CPU_RATIO = 0.2
 # against requests that ended so
 HELPS = {
-    "not_sent": "Lower --rate, or raise the level",
+    "not_sent": "Lower --rate or --trace-speed, or raise the level",
     "abandoned": "Take fewer people, or raise --patience",
     "cancelled": "Lower the level, or raise --deadline",
     "stalled": "Lower the level, raise --stall, or look into the server's log",
@@ -73,9 +80,9 @@ def failures(study: Study) -> list[Caveat]:
         Caveat(
             describe_failures(concurrency, status, rows),
             "Each counts as an error and in no speed or wait",
-            find_help(status, http_status, rows, is_quick(study)),
+            remedy,
         )
-        for (concurrency, status, http_status), rows in group_failures(
+        for (concurrency, status, remedy), rows in group_failures(
             study
         ).items()
     ]
@@ -94,6 +101,10 @@ def find_help(
         if in_quick_run:
             return START_AGAIN
         return f"{name_program('bench')} --resume sends that level again"
+    if status == "cancelled" and any(
+        (row["example"] or "").startswith(NOT_AWAITED) for row in rows
+    ):
+        return LOWER_RATE
     is_refused = (
         status == "http_error"
         and 400 <= (http_status or 0) < 500
@@ -106,15 +117,14 @@ def find_help(
     return HELPS.get(status, HELPS_ELSE)
 
 
-def group_failures(
-    study: Study,
-) -> dict[tuple[int, str, int | None], list[Row]]:
-    """Group failures by level, status and HTTP status, over the repeats of a level."""
-    groups: dict[tuple[int, str, int | None], list[Row]] = {}
+def group_failures(study: Study) -> dict[tuple[int, str, str], list[Row]]:
+    """Group failures by level, status and what helps, over the repeats of a level."""
+    groups: dict[tuple[int, str, str], list[Row]] = {}
     for row in sorted(study.outcomes, key=lambda row: row["concurrency"]):
-        # cut before and within its reply: the same for who reads it
-        code = None if row["http_status"] == 200 else row["http_status"]
-        key = row["concurrency"], row["status"], code
+        remedy = find_help(
+            row["status"], row["http_status"], [row], is_quick(study)
+        )
+        key = row["concurrency"], row["status"], remedy
         groups.setdefault(key, []).append(row)
     return groups
 
@@ -124,6 +134,9 @@ def describe_failures(
 ) -> str:
     failed = count(sum(row["requests"] for row in rows), "request")
     words = status.replace("_", " ")
+    codes = sorted({row["http_status"] or 0 for row in rows} - {0, 200})
+    if len(codes) > 1:
+        words += f" {join([*map(str, codes)])}"
     example = next(
         (f": {row['example']}" for row in rows if row["example"]), ""
     )
@@ -201,50 +214,6 @@ def client_limits(study: Study) -> list[Caveat]:
     ]
 
 
-def other_programs(study: Study) -> list[Caveat]:
-    """Find what else kept the processor busy; a simulated server's speed does not depend on it."""
-    if study.simulated:
-        return []
-    busy = [level for level in study.levels if is_cpu_busy(level)]
-    shares = [(level, others_cpu_share(study, level)) for level in busy]
-    shares = [
-        (level, share)
-        for level, share in shares
-        if share >= OTHERS_CPU_RATIO
-    ]
-    if not shares:
-        return []
-    how_busy = span([share for _, share in shares], percent)
-    levels = list_levels([level for level, _ in shares])
-    return [
-        Caveat(
-            f"other programs kept {how_busy} of the processor busy at {levels} at once",
-            "Speeds may be lower and watts higher than the machine's own",
-            "Stop them and run it again",
-        )
-    ]
-
-
-def unseen_server(study: Study) -> list[Caveat]:
-    if study.simulated:
-        return []
-    busy = [
-        level
-        for level in study.levels
-        if is_cpu_busy(level) and server_cpu_share(study, level) is None
-    ]
-    if not busy:
-        return []
-    how_busy = span([level["mean_cpu_ratio"] for level in busy], percent)
-    return [
-        Caveat(
-            f"the processor was busy ({how_busy}) at {list_levels(busy)} at once",
-            "The server's part of it is unknown: none of its processes was seen here",
-            "Use --pid N to name the server's process",
-        )
-    ]
-
-
 def other_models(study: Study) -> list[Caveat]:
     """Find levels whose replies name another model than was asked for."""
     groups: dict[str, list[Row]] = {}
@@ -253,8 +222,8 @@ def other_models(study: Study) -> list[Caveat]:
             groups.setdefault(name, []).append(level)
     return [
         Caveat(
-            f"replies at {list_levels(levels)} at once name the model {name!r}, "
-            f"not {study.model!r}",
+            f"replies at {list_levels(levels)} at once name the model {shorten(name)!r}, "
+            f"not {study.name!r}",
             "The figures are those of the model that answered, whatever it was asked for as",
             "Use --model with a name that the server lists",
         )
@@ -321,36 +290,6 @@ def cold_starts(study: Study) -> list[Caveat]:
     ]
 
 
-def heat(study: Study) -> list[Caveat]:
-    hot = [level for level in study.levels if level["hot_samples"]]
-    if not hot:
-        return []
-    return [
-        Caveat(
-            f"the system reported thermal pressure at {list_levels(hot)} at once",
-            "A hot machine runs slower",
-            "Use --cooldown S to pause longer between levels",
-        )
-    ]
-
-
-def power_saving(study: Study) -> list[Caveat]:
-    """Find levels in which this machine saved power."""
-    found = []
-    for column, how, remedy in (
-        ("on_battery", "on battery", "Connect mains power"),
-        ("low_power_mode", "in low power mode", "Turn that off"),
-    ):
-        if levels := [level for level in study.levels if level[column]]:
-            caveat = Caveat(
-                f"this machine ran {how} at {list_levels(levels)} at once",
-                "Many machines are slower then",
-                f"{remedy} and run it again",
-            )
-            found.append(caveat)
-    return found
-
-
 def cache_hits(study: Study) -> list[Caveat]:
     """Find levels whose prompts came from the cache though they were not to."""
     hits = [
@@ -398,6 +337,7 @@ def cut_replies(study: Study) -> list[Caveat]:
         level
         for level in study.levels
         if 0 < (level["cut_by_length"] or 0) < level["completed"]
+        and level["trace"] is None
     ]
     if not cut:
         return []
@@ -420,12 +360,12 @@ def varying_lengths(study: Study) -> list[Caveat]:
     least = [
         level["min_output_tokens"]
         for level in study.levels
-        if level["min_output_tokens"]
+        if level["min_output_tokens"] and level["trace"] is None
     ]
     most = [
         level["max_output_tokens"]
         for level in study.levels
-        if level["max_output_tokens"]
+        if level["max_output_tokens"] and level["trace"] is None
     ]
     if not least or max(most) <= VARYING_RATIO * min(least):
         return []
@@ -442,13 +382,19 @@ def few_requests(study: Study) -> list[Caveat]:
     if is_quick(study):
         return []
     few = [
-        level for level in study.levels if level["completed"] < P95_FLOOR
+        level
+        for level in study.levels
+        if level["judged_completed"] < P95_FLOOR
     ]
     if not few:
         return []
+    is_part = any(
+        level["judged_completed"] < level["completed"] for level in few
+    )
+    part = " in the steady part" if is_part else ""
     return [
         Caveat(
-            f"fewer than {P95_FLOOR} requests completed at {list_levels(few)} at once",
+            f"fewer than {P95_FLOOR} requests completed{part} at {list_levels(few)} at once",
             f"A percentile needs {P95_FLOOR} (p95) or {P99_FLOOR} (p99) requests of one level, "
             "else it is blank",
             "Read the mean and the longest wait there",
@@ -458,6 +404,7 @@ def few_requests(study: Study) -> list[Caveat]:
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     failures,
+    saturated_levels,
     cut_prompts,
     cut_by_context,
     unfinished,
@@ -465,8 +412,10 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     other_models,
     client_limits,
     broken_law,
+    wasted_work,
     other_programs,
     unseen_server,
+)
     spills,
     slots,
     cold_starts,

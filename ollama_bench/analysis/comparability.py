@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from ollama_bench.analysis.bottlenecks import others_cpu_share
-from ollama_bench.analysis.caveats import OTHERS_CPU_RATIO
+from ollama_bench.analysis.machine_caveats import OTHERS_CPU_RATIO
+from ollama_bench.analysis.offered import describe_arrivals
 from ollama_bench.analysis.study import Row, Study, read_arguments
 from ollama_bench.analysis.trends import has_unlike_replies
 from ollama_bench.analysis.wording import digits, join, span
@@ -41,6 +42,10 @@ ASKED = {
     "prompts": "--prompts",
     "prompts_sha256": "the content of --prompts",
     "prompt_tokens": "--prompt-tokens",
+    "trace": "--trace",
+    "trace_sha256": "the content of --trace",
+    "trace_speed": "--trace-speed",
+    "mix": "--mix",
     "think": "--think",
     "requests": "--requests",
     "duration": "--duration",
@@ -177,7 +182,7 @@ def compare_condition(before: Study, after: Study, column: str) -> str:
 
 def compare_arguments(before: Study, after: Study) -> list[str]:
     """Return the options that asked something else on the other side."""
-    old, new = read_arguments(before), read_arguments(after)
+    old, new = read_asked(before), read_asked(after)
     found = []
     for name, option in ASKED.items():
         # what a run does not say is not known, and null is its default
@@ -188,6 +193,17 @@ def compare_arguments(before: Study, after: Study) -> list[str]:
                 f"{option} was {sides[0]} before, {sides[1]} after"
             )
     return found
+
+
+def read_asked(study: Study) -> list[dict[str, object]]:
+    """Return what each run was told; of lengths of prompts only the one that the study is of."""
+    lengths: dict[str, object] = {
+        "prompt_tokens": study.asked_prompt_tokens,
+        "mix": study.prompt_mix,
+    }
+    if not any(lengths.values()):
+        lengths = {}
+    return [{**run, **lengths} for run in read_arguments(study)]
 
 
 def describe_values(runs: Sequence[dict[str, object]], name: str) -> str:
@@ -337,7 +353,8 @@ def describe_loads(study: Study) -> str:
     for level in study.levels:
         more = ""
         if level["load"] == "open" and level["rate_per_s"]:
-            more = f" of {level['rate_per_s']:g} requests/s"
+            more = f" of {level['rate_per_s']:.4g} requests/s"
+            more += describe_arrivals(level)
         elif level["load"] == "people":
             more = f" who think {level['think_time_s']:g} s ({level['think_law']})"
         kinds.add((level["load"], more))

@@ -112,6 +112,8 @@ class Comparison:
     # that did not come to their end, or slept: not compared
     unfinished: frozenset[int] = frozenset()
     changes: list[Change] = field(default_factory=list)
+    # comparisons that are judged together: all share the false alarms
+    reports: int = 1
 
     @property
     def shared(self) -> list[int]:
@@ -141,6 +143,31 @@ def compare_studies(
     asked: the metrics that decide, and whether less of them is worse; they are the first question.
     unlike: levels at which the sides did not do the same, which are shown and not judged.
     history: earlier runs of this machine, a study for each group that was alike.
+    """
+    found = find_changes(before, after, asked, unlike, history)
+    judge_together([found], asked)
+    return found
+
+
+def judge_together(
+    found: Sequence[Comparison], asked: Mapping[str, bool] | None = None
+) -> None:
+    """Judge the changes of one report, which may compare several pairs of studies."""
+    for one in found:
+        one.reports = len(found)
+    changes = [change for one in found for change in one.changes]
+    judge_changes(changes, asked or FIRST_QUESTION)
+
+
+def find_changes(
+    before: Study,
+    after: Study,
+    asked: Mapping[str, bool] | None,
+    unlike: Mapping[int, Sequence[str]] | None,
+    history: Sequence[Study],
+) -> Comparison:
+    """Return what compare_studies does, not yet judged.
+
     Joules of the GPU alone are compared only if they are asked for, or no more is known of a level.
     Levels that were interrupted or in which the machine slept are left out.
     """
@@ -173,7 +200,6 @@ def compare_studies(
                 found.changes.append(change)
     over_all = [compare_all(metric, found, sides) for metric in metrics]
     found.changes += [change for change in over_all if change is not None]
-    judge_changes(found.changes, asked or FIRST_QUESTION)
     return found
 
 

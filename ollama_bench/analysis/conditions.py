@@ -28,10 +28,12 @@ COMPARED = {
 }
 FIGURE_NAMES = """
 requests in_flight in_flight_mean in_flight_peak patience_s abandoned think_time_s think_mean_s
-people_law people_law_low people_law_high
-completed errors error_ratio good_requests good_ratio
-undecided_requests offered_per_s answered_per_s overloaded tokens_per_chunk
-goodput_per_s requests_per_s duration_s peak_streaming pool_waits never_sent rate_per_s
+asked_prompt_tokens people_law people_law_low people_law_high wasted_tokens
+completed judged_completed errors error_ratio good_requests good_ratio
+good_ratio_low good_ratio_high
+undecided_requests offered_per_s answered_per_s saturated tokens_per_chunk
+queue_growth_per_s queue_growth_low_per_s queue_growth_high_per_s
+goodput_per_s requests_per_s duration_s peak_streaming pool_waits never_sent rate_per_s arrival_cv
 ttft_mean_s ttft_p50_s ttft_p95_s ttft_p99_s ttft_max_s ttfat_mean_s ttft_mean_low_s
 ttft_mean_high_s ttft_p95_with_errors_s ttft_p99_with_errors_s
 tokens_per_s_mean tokens_per_s_p50 tokens_per_s_min tokens_per_s_mean_low

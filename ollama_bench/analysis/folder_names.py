@@ -57,3 +57,11 @@ def safe_name(model: str) -> str:
     if not name or RESERVED.fullmatch(name):
         return f"model-{name}"
     return name
+
+
+def name_length_folder(
+    folder: str, tokens: int | None, mix: str | None
+) -> str:
+    """Return the folder of a model's levels of one prompt length; no model's has a tilde."""
+    length = safe_name(f"mix-{mix.replace('*', 'x')}") if mix else "other"
+    return f"{folder}~{tokens or length}"

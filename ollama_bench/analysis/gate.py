@@ -25,7 +25,6 @@ from ollama_bench.statistics.proportions import (
     least_shown,
     one_sided_p,
 )
-from ollama_bench.terminal.output import clean_line
 
 # exit codes; 2 is a wrong command line
 PASSED, FAILED, CANNOT_TELL = 0, 1, 3
@@ -87,6 +86,9 @@ def check_value(
     for study, level in levels:
         value = value_of(level, column)
         place = f"{condition.text} at {level['concurrency']} at once"
+        whose = f" of {study.name}"
+        if study.prompts:
+            place, whose = place + whose, ""
         if value is None and level["completed"] == 0:
             text = f"failed: {place}: no request completed"
             lines.append(Line(FAILED, text))
@@ -96,7 +98,7 @@ def check_value(
             )
         elif value is not None and condition.holds(value):
             shown = "infinite" if value == float("inf") else digits(value)
-            text = f"failed: {place} of {clean_line(study.name)} ({shown})"
+            text = f"failed: {place}{whose} ({shown})"
             lines.append(Line(FAILED, text))
     return lines
 
@@ -132,6 +134,12 @@ def check_changes(
         for condition in conditions
         for line in check_change(condition, found)
     ]
+
+
+def say_where(lines: Sequence[Line], place: str) -> list[Line]:
+    """Return the lines with what they are about, where that is not the only thing compared."""
+    end = f", {place}" if place else ""
+    return [Line(line.code, f"{line.text}{end}") for line in lines]
 
 
 def check_change(condition: Condition, found: Comparison) -> list[Line]:
@@ -173,7 +181,7 @@ def check_likeness(condition: Condition, found: Comparison) -> list[Line]:
 def check_shed_load(condition: Condition, found: Comparison) -> list[Line]:
     """Return the levels that answer fewer now: what the rest got says nothing of the lost ones."""
     lines = []
-    count = len(known_shares(found))
+    count = len(known_shares(found)) * found.reports
     for n, (old, new) in shed_load(found).items():
         place = f"{condition.text} at {n} at once"
         why = (
@@ -247,8 +255,9 @@ def check_error_ratio(
     if len(shares) > 1:
         shares[None] = sum_shares(shares)
     p_values = [fisher_p(old, new) for old, new in shares.values()]
-    levels = holm(p_values, FALSE_ALARM_RATIO)
-    strictest = FALSE_ALARM_RATIO / len(shares)
+    budget = FALSE_ALARM_RATIO / found.reports
+    levels = holm(p_values, budget)
+    strictest = budget / len(shares)
     lines = []
     for (n, (old, new)), p, level in zip(
         shares.items(), p_values, levels, strict=True

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from ollama_bench.analysis import selection
-from ollama_bench.analysis.service import Objectives
 from ollama_bench.analysis.verdict import Verdict, judge
+from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import ResultsError
 

@@ -116,7 +116,7 @@ def independent_means(levels: Sequence[Row], name: str) -> list[Mean]:
     runs: dict[int, list[Mean]] = {}
     for level in levels:
         if level[name] is not None:
-            mean = Mean(level[name], level["completed"])
+            mean = Mean(level[name], level["judged_completed"])
             runs.setdefault(level["run_id"], []).append(mean)
     if len(runs) > 1:
         return [*map(pool, runs.values())]

@@ -21,11 +21,11 @@ from ollama_bench.analysis.intervals import (
 )
 from ollama_bench.analysis.service import (
     NO_SERVICE,
-    Objectives,
     Service,
     judged_part,
 )
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.statistics.intervals import Interval
 
 
@@ -112,7 +112,10 @@ def find_at_once(
         ]
         short = [service for service in found if not service.is_served]
         if short:
-            is_doubtful = all(service.may_be_served for service in short)
+            is_doubtful = all(
+                service.may_be_served or service.has_no_rates
+                for service in short
+            )
             return None if is_doubtful and not served else served
         served = n
     return served

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from ollama_bench.analysis.study import Row
-from ollama_bench.analysis.wording import count, digits
+from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.wording import count, digits, interval
+
+# how the error of a request begins that waited when its level was saturated
+NOT_AWAITED = "not awaited"
+LOWER_RATE = "Lower --rate"
 
 
 def describe_offered(level: Row) -> str:
-    """Say how many requests a second were offered and answered, and whether that is overload."""
+    """Say how many requests a second were offered and answered, and whether it was saturated."""
     rate = level["rate_per_s"]
     offered, answered = level["offered_per_s"], level["answered_per_s"]
-    if offered is None and rate is not None and not level["overloaded"]:
+    if offered is None and rate is not None and not level["saturated"]:
         # too few for a rate of what was answered: the last replies take their time
         return (
             f"{level['completed']} of {level['requests']} requests were answered, "
-            f"offered at {rate:g} requests/s"
+            f"offered at {write_rate(level)} requests/s"
         )
     if offered is None:
         offered, answered = rate, level["requests_per_s"]
-    elif level["overloaded"]:
+    elif level["saturated"]:
         # with what was answered after the last one was due: a full server's rate
         answered = max(answered, level["requests_per_s"] or 0)
     if offered is None:
@@ -26,13 +31,20 @@ def describe_offered(level: Row) -> str:
             f"At no fixed rate, {digits(answered)} requests/s were answered"
         )
     asked = ""
-    if rate is not None and digits(rate) != digits(offered):
+    is_typed = rate is not None and level["trace"] is None
+    if is_typed and digits(rate) != digits(offered):
         asked = f" (--rate {rate:g})"
-    overload = " (overload)" if level["overloaded"] else ""
+    saturated = " (saturated)" if level["saturated"] else ""
     return (
         f"Of {digits(offered)} requests/s offered{asked}, "
-        f"{digits(answered)} were answered{overload}"
+        f"{digits(answered)} were answered{saturated}"
     )
+
+
+def write_rate(level: Row) -> str:
+    """Write the requests a second that were meant to come: as typed, or a trace's mean."""
+    rate: float = level["rate_per_s"]
+    return f"{rate:g}" if level["trace"] is None else digits(rate)
 
 
 def describe_pool_waits(level: Row) -> str:
@@ -45,7 +57,51 @@ def describe_pool_waits(level: Row) -> str:
     )
 
 
-def describe_overload(level: Row) -> str:
-    """Say by how much a level was overloaded, as a line under it."""
-    text = describe_offered(level).replace(" (overload)", "")
-    return f"overload: {text[0].lower()}{text[1:]}"
+def describe_saturation(level: Row) -> str:
+    """Say that a level was saturated, and by how much, as a line under it."""
+    if text := describe_growth(level):
+        return f"saturated: {text}"
+    text = describe_offered(level).replace(" (saturated)", "")
+    return f"saturated: {text[0].lower()}{text[1:]}"
+
+
+def describe_growth(level: Row) -> str:
+    """Say by how much the queue of a saturated level grew; "" where that is not known."""
+    value, low = (
+        level["queue_growth_per_s"],
+        level["queue_growth_low_per_s"],
+    )
+    if not level["saturated"] or low is None or low <= 0:
+        return ""
+    surely = interval(low, level["queue_growth_high_per_s"], digits)
+    grew = f"{digits(value)} requests/s"
+    if surely:
+        grew += f" ({surely})"
+    rate = level["rate_per_s"] or level["offered_per_s"]
+    return (
+        f"the queue grew by {grew}: "
+        f"the server cannot keep up with {digits(rate)} requests/s"
+    )
+
+
+def describe_arrivals(level: Row) -> str:
+    """Say how the times between arrivals vary, after their rate; "" for Poisson arrivals."""
+    cv = level["arrival_cv"]
+    if cv is None or cv == 1:
+        return ""
+    if not cv:
+        return " at even gaps"
+    return f" {'in bursts' if cv > 1 else 'evenly'} (gamma, CV {cv:g})"
+
+
+def saturated_levels(study: Study) -> list[Caveat]:
+    """Return the levels whose queue was seen to grow."""
+    return [
+        Caveat(
+            growth,
+            "The longer such a level, the longer its waits; it was ended early",
+            LOWER_RATE,
+        )
+        for level in study.levels
+        if (growth := describe_growth(level))
+    ]

@@ -7,7 +7,16 @@ import re
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.service import Service
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.wording import digits, name_crowd, seconds
+from ollama_bench.analysis.wasted import describe_wasted
+from ollama_bench.analysis.wording import (
+    describe_bounds,
+    describe_objectives,
+    digits,
+    join,
+    name_crowd,
+    seconds,
+)
+from ollama_bench.inputs.objectives import Objectives
 
 # how texts say what concurrency counts; streams still run at once
 AT_ONCE = re.compile(r"(?<!ran )(?:requests )?\bat once\b")
@@ -20,11 +29,10 @@ def is_people(study: Study) -> bool:
     )
 
 
-def describe_people(level: Row, service: Service, wish: str) -> str:
-    """Say how often people asked, and what they got.
-
-    wish: the objectives, as the end of "each gets ...".
-    """
+def describe_people(
+    level: Row, service: Service, objectives: Objectives
+) -> str:
+    """Say how often people asked, and what they got."""
     n = level["concurrency"]
     asked = digits(level["requests_per_s"])
     verb = "asks" if n == 1 else "ask"
@@ -38,15 +46,34 @@ def describe_people(level: Row, service: Service, wish: str) -> str:
         parts.append(
             f"each gets {digits(level['tokens_per_s_mean'])} tokens/s and waits "
             f"{seconds(level['ttft_mean_s'])} (longest {seconds(level['ttft_max_s'])}; "
-            f"n = {level['completed']})"
+            f"n = {level['judged_completed']})"
         )
     if level["abandoned"]:
         parts.append(
             f"{level['abandoned']} of {level['requests']} left without a first token "
             f"after {seconds(level['patience_s'])}"
         )
-    parts.append(f"{service.good} of {service.ended} got {wish}")
+        parts += filter(None, [describe_wasted(level)])
+    parts.append(describe_good(level, service, objectives))
     return f"{'; '.join(parts)}."
+
+
+def describe_good(
+    level: Row, service: Service, objectives: Objectives
+) -> str:
+    """Say how many of the judged requests of a level got what each demand asks for."""
+    wish = describe_objectives(objectives)
+    ended = level["requests"] - level["in_flight"]
+    part = " of the steady part" if service.ended < ended else ""
+    if len(service.demands) < 2:
+        return f"{service.good} of {service.ended}{part} got {wish}"
+    return join(
+        [
+            f"{outcome.good} of {outcome.ended}{part} got "
+            f"{describe_bounds(outcome.demand.names, objectives)}"
+            for outcome in service.demands
+        ]
+    )
 
 
 def in_words_of(study: Study, text: str) -> str:

@@ -11,6 +11,7 @@ from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.wording import join
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
+from ollama_bench.terminal.output import shorten
 
 LONGEST_NUMBER = 19  # digits of an id
 MOST_LABELS = 20  # that an error names
@@ -34,12 +35,13 @@ WHERE run.id = :id AND run.source = 'bench'
 ORDER BY other.started_unix DESC LIMIT :most"""
 
 
-def find_study(
+def find_side(
     database: Database, name: str, models: Sequence[str]
-) -> Study:
-    """Return the study of a run's number, of all runs of a label or of a model (its newest run).
+) -> list[Study]:
+    """Return the studies of a run's number, of all runs of a label or of a model (its newest run).
 
-    Raises ResultsError if there is none, or several models to choose from.
+    There is one for each length of prompts. Raises ResultsError if there is none, or several
+    models to choose from.
     """
     studies = find_studies(database, name, models)
     machines = {study.place for study in studies}
@@ -48,13 +50,37 @@ def find_study(
             f"{name} was measured on several machines ({join(sorted(machines))}): "
             "name runs of one"
         )
-    if len(studies) > 1:
-        names = ", ".join(study.model for study in studies)
+    names = [*dict.fromkeys(study.model for study in studies)]
+    if len(names) > 1:
         raise ResultsError(
-            f"{name} has several models ({names}): name one, "
-            f"as in {name_program('analyze')} {studies[0].model} --compare ..."
+            f"{name} has several models ({', '.join(names)}): name one, "
+            f"as in {name_program('analyze')} {names[0]} --compare ..."
         )
-    return studies[0]
+    return studies
+
+
+def pair_lengths(
+    before: Sequence[Study], after: Sequence[Study]
+) -> list[tuple[Study, Study]]:
+    """Return the studies of both sides whose prompts have the same length.
+
+    Where each side has one they are a pair, whatever their lengths.
+    """
+    if len(before) == len(after) == 1:
+        return [(before[0], after[0])]
+    return [
+        (old, new)
+        for old in before
+        for new in after
+        if is_same_length(old, new)
+    ]
+
+
+def is_same_length(one: Study, other: Study) -> bool:
+    return (one.asked_prompt_tokens, one.prompt_mix) == (
+        other.asked_prompt_tokens,
+        other.prompt_mix,
+    )
 
 
 def find_studies(
@@ -100,7 +126,9 @@ def look_up(database: Database, name: str) -> list[int]:
 def list_labels(database: Database) -> str:
     labels = [row["label"] for row in database.query(LABELS)]
     return (
-        f"labels are {', '.join(labels)}" if labels else "it has no labels"
+        f"labels are {', '.join(map(shorten, labels))}"
+        if labels
+        else "it has no labels"
     )
 
 
@@ -114,7 +142,7 @@ def find_history(
     compared = {
         run["run_id"] for study in (before, after) for run in study.runs
     }
-    groups: dict[tuple[int, ...], str] = {}
+    groups: dict[tuple[int, ...], Study] = {}
     for study in (before, after):
         for run in study.runs:
             values = {
@@ -123,10 +151,11 @@ def find_history(
                 "most": MOST_HISTORY,
             }
             ids = {row["id"] for row in database.query(EARLIER, values)}
-            groups[tuple(sorted(ids - compared))] = study.model
+            groups[tuple(sorted(ids - compared))] = study
     return [
-        study
-        for ids, model in groups.items()
+        found
+        for ids, study in groups.items()
         if len(ids) > 1
-        for study in selection.choose(database, [model], ids)
+        for found in selection.choose(database, [study.model], ids)
+        if is_same_length(found, study)
     ]

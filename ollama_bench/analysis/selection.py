@@ -4,10 +4,10 @@
     for study in chosen:
         study.model, study.runs, study.levels ...
 
-Every later query joins the TEMP table ``chosen (run_id, model, study)`` that choose() makes, with
-the study's number, and leaves out the levels in ``aside``: the warm twins of --cache both, which
-are not repeats of the cold ones, interrupted levels that --resume has measured again, and the
-controls at the end of a run.
+Every later query joins the TEMP table ``chosen (run_id, model, machine)`` that choose() makes, with
+the number of the machine, and leaves out the levels in ``aside``: the warm twins of --cache both,
+which are not repeats of the cold ones, interrupted levels that --resume has measured again, and
+the controls at the end of a run.
 """
 
 from __future__ import annotations
@@ -16,16 +16,23 @@ from collections.abc import Sequence
 
 from sqlite_utils import Database
 
-from ollama_bench.analysis.folder_names import assign_folders, safe_name
+from ollama_bench.analysis.folder_names import (
+    assign_folders,
+    name_length_folder,
+    safe_name,
+)
 from ollama_bench.analysis.machines import (
     UNKNOWN,
     name_machines,
     number_machines,
 )
-from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.study import IN_STUDY, Row
 from ollama_bench.analysis.study import Study as Study
+from ollama_bench.inputs.objectives import Objective
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
+from ollama_bench.terminal.figures import name_lengths
+from ollama_bench.terminal.output import shorten
 
 MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # that an error names
@@ -51,19 +58,23 @@ LEFT JOIN level_replies AS replies USING (level_id)
 LEFT JOIN level_machine AS machine USING (level_id)
 LEFT JOIN full_load USING (level_id)
 LEFT JOIN level_waiting AS waiting USING (level_id)
-WHERE chosen.study = :study AND {condition}
+WHERE level_summary.model = :model AND {condition} AND {IN_STUDY}
   AND (level_summary.status = 'finished' OR level_summary.completed > 0)
 ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
 LEVELS = FIGURES.format(
-    condition="level_id NOT IN (SELECT level_id FROM aside)"
+    IN_STUDY=IN_STUDY,
+    condition="level_id NOT IN (SELECT level_id FROM aside)",
 )
 CONTROLS = FIGURES.format(
+    IN_STUDY=IN_STUDY,
     condition="""level_id IN (
     SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
-    GROUP BY run_id, model)"""
+    GROUP BY run_id, model)""",
 )
 # the number of a run's machine
 MACHINE_NUMBER = f"coalesce(machine, {UNKNOWN})"
+NUMBERED = """
+CREATE TEMP TABLE numbered (machine_id INTEGER PRIMARY KEY, machine INTEGER)"""
 NEWEST = f"""
 WITH measured AS (
   SELECT DISTINCT level.run_id, level.model, {MACHINE_NUMBER} AS machine, run.source, run.label,
@@ -77,41 +88,47 @@ SELECT other.run_id, other.model, other.machine FROM measured JOIN measured AS o
     OR (other.source = 'import' AND measured.source = 'import' AND other.label IS measured.label))
 WHERE measured.place = 1"""
 CHOSEN = """
-CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, study INTEGER, PRIMARY KEY (run_id, model))"""
+CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, machine INTEGER,
+  PRIMARY KEY (run_id, model))"""
 ASIDE = """
 CREATE TEMP TABLE aside AS
 SELECT warm_level_id AS level_id FROM cache_effect JOIN chosen USING (run_id, model)
 UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model)
   WHERE superseded OR is_control"""
-RUNS = """
+OF_RUNS = f"""chosen.model = :model AND chosen.run_id IN (
+  SELECT run_id FROM level WHERE model = :model AND {IN_STUDY})"""
+LENGTHS = """
+SELECT DISTINCT asked_prompt_tokens, prompt_mix FROM level JOIN chosen USING (run_id, model)
+WHERE model = ? AND machine = ? ORDER BY prompt_mix IS NOT NULL, asked_prompt_tokens, prompt_mix"""
+RUNS = f"""
 SELECT runs.*, run.arguments FROM runs JOIN chosen USING (run_id) JOIN run ON run.id = run_id
-WHERE chosen.study = :study ORDER BY started_utc, run_id"""
-TARGETS = """
-SELECT target.* FROM target JOIN chosen USING (run_id, model) WHERE study = :study ORDER BY id"""
-MACHINE = """
+WHERE {OF_RUNS} ORDER BY started_utc, run_id"""
+TARGETS = f"""
+SELECT target.* FROM target JOIN chosen USING (run_id, model) WHERE {OF_RUNS} ORDER BY id"""
+MACHINE = f"""
 SELECT machine.* FROM machine JOIN run ON machine.id = machine_id
 JOIN chosen ON chosen.run_id = run.id
-WHERE chosen.study = :study ORDER BY run.started_unix DESC LIMIT 1"""
-OUTCOMES = """
+WHERE {OF_RUNS} ORDER BY run.started_unix DESC LIMIT 1"""
+OF_LEVELS = f"level_id IN (SELECT id FROM level WHERE {IN_STUDY})"
+OUTCOMES = f"""
 SELECT outcomes.* FROM outcomes JOIN chosen USING (run_id, model)
-WHERE study = :study AND status NOT IN ('completed', 'in_flight')
+WHERE model = :model AND {OF_LEVELS} AND status NOT IN ('completed', 'in_flight')
   AND level_id NOT IN (SELECT level_id FROM aside)"""
-SOURCES = """
+SOURCES = f"""
 SELECT DISTINCT name, device, scope FROM power_source JOIN chosen USING (run_id)
-WHERE chosen.study = :study
+WHERE {OF_RUNS}
   AND EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id)
 ORDER BY name, device"""
-CACHE_EFFECT = """
+CACHE_EFFECT = f"""
 SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
-WHERE study = :study ORDER BY concurrency"""
-TURNS = """
+WHERE model = :model
+  AND cold_level_id IN (SELECT id FROM level WHERE {IN_STUDY}) ORDER BY concurrency"""
+TURNS = f"""
 SELECT turn_summary.* FROM turn_summary JOIN chosen USING (run_id, model)
-WHERE study = :study AND level_id NOT IN (SELECT level_id FROM aside)
+WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM aside)
   AND level_id IN (SELECT level_id FROM request WHERE turn > 1)
 ORDER BY concurrency, run_id, repeat, turn"""
-NUMBERED = """
-CREATE TEMP TABLE numbered (machine_id INTEGER PRIMARY KEY, machine INTEGER)"""
-OBJECTIVES = "SELECT metric, bound FROM objective WHERE run_id = ?"
+OBJECTIVES = "SELECT metric, bound, share FROM objective WHERE run_id = ?"
 
 
 def choose(
@@ -119,7 +136,9 @@ def choose(
 ) -> list[Study]:
     """Return the studies asked for, by name: each is of one model on one machine.
 
-    Without run_ids it is the newest finished run of each model on each machine.
+    Without run_ids it is the newest finished run of each. Of those a model has a study for each
+    length of its prompts, rising, mixtures last.
+
     An imported run brings its model's other imported runs of the same label with it: other tools
     write a file for each level. Raises ResultsError if the file has no such run or model, or if
     nothing finished in them.
@@ -136,30 +155,28 @@ def choose(
             f"no run with a finished level in this file: run {name_program('bench')} first"
         )
     wanted = [match(name, names) for name in models] or names
-    places = {model: place for place, model in enumerate(wanted)}
-    rows = [row for row in rows if row["model"] in places]
-    # by model in the order asked for, then by machine
-    keys = sorted({(places[row["model"]], row["machine"]) for row in rows})
+    rows = [row for row in rows if row["model"] in wanted]
     make_selection_tables(
         database,
-        [
-            (
-                row["run_id"],
-                row["model"],
-                keys.index((places[row["model"]], row["machine"])),
-            )
-            for row in rows
-        ],
+        [(row["run_id"], row["model"], row["machine"]) for row in rows],
     )
-    studies = read_studies(
-        database, [(wanted[place], machine) for place, machine in keys]
+    keys = sorted(
+        {(row["model"], row["machine"]) for row in rows},
+        # in the order asked for, then by machine
+        key=lambda key: (wanted.index(key[0]), key[1]),
     )
-    if not any(study.levels for study in studies):
+    studies = [
+        study
+        for model, machine in keys
+        for study in read_studies(database, model, machine)
+    ]
+    name_places(database, studies)
+    if not studies:
         numbers = ", ".join(map(str, run_ids))
         raise ResultsError(
             f"nothing finished in run {numbers}: there is nothing to show"
         )
-    return [study for study in studies if study.levels]
+    return studies
 
 
 def make_selection_tables(
@@ -181,6 +198,15 @@ def number_machine_rows(database: Database) -> None:
         "INSERT INTO numbered VALUES (?, ?)",
         number_machines(database).items(),
     )
+
+
+def name_places(database: Database, studies: Sequence[Study]) -> None:
+    """Name the machine of each study where they are of several."""
+    if len({study.machine_number for study in studies}) < 2:
+        return
+    names = name_machines(database)
+    for study in studies:
+        study.place = names[study.machine_number]
 
 
 def find_by_id(database: Database, run_ids: Sequence[int]) -> list[Row]:
@@ -217,36 +243,44 @@ def match(name: str, names: Sequence[str]) -> str:
         if name == safe_name(stored):
             return stored
     raise ResultsError(
-        f"no model {name} in these runs: they have {', '.join(names)}"
+        f"no model {shorten(name)} in these runs: they have {', '.join(map(shorten, names))}"
     )
 
 
 def read_studies(
-    database: Database, keys: Sequence[tuple[str, int]]
+    database: Database, model: str, machine: int
 ) -> list[Study]:
-    """Read the chosen studies; machines are named where there are several."""
-    folders = assign_folders(database)
-    machines = name_machines(database)
-    is_one = len({machine for _, machine in keys}) < 2
-    return [
-        read_study(
-            database,
-            number,
-            model,
-            folders[model, machine],
-            "" if is_one else machines[machine],
-        )
-        for number, (model, machine) in enumerate(keys)
+    """Read a chosen model on a machine: a study for each length of prompts that has levels."""
+    found = [
+        read_study(database, model, machine, *row.values())
+        for row in database.query(LENGTHS, [model, machine])
     ]
+    studies = [study for study in found if study.levels]
+    if len(studies) > 1:
+        for study in studies:
+            lengths = study.asked_prompt_tokens, study.prompt_mix
+            study.prompts = name_lengths(*lengths) or "other prompts"
+            study.folder = name_length_folder(study.folder, *lengths)
+    return studies
 
 
 def read_study(
-    database: Database, number: int, model: str, folder: str, place: str
+    database: Database,
+    model: str,
+    machine: int,
+    tokens: int | None,
+    mix: str | None,
 ) -> Study:
-    """Read one of the chosen studies."""
+    """Read the levels of a chosen model on a machine whose prompts have a length."""
 
     def rows(sql: str) -> list[Row]:
-        return list(database.query(sql, {"study": number}))
+        key = {
+            "model": model,
+            "machine": machine,
+            "prompt_tokens": tokens,
+            "prompt_mix": mix,
+        }
+        return list(database.query(sql, key))
 
     runs, machines = rows(RUNS), rows(MACHINE)
     bounds = database.query(OBJECTIVES, [runs[-1]["run_id"]])
@@ -260,9 +294,13 @@ def read_study(
         sources=rows(SOURCES),
         cache_effect=rows(CACHE_EFFECT),
         turns=rows(TURNS),
-        objectives={row["metric"]: row["bound"] for row in bounds},
-        folder=folder,
-        number=number,
-        place=place,
+        objectives={
+            row["metric"]: Objective(row["bound"], row["share"])
+            for row in bounds
+        },
+        folder=assign_folders(database)[model, machine],
+        machine_number=machine,
         controls=rows(CONTROLS),
+        asked_prompt_tokens=tokens,
+        prompt_mix=mix,
     )

@@ -1,4 +1,7 @@
-"""A study: one model on one machine, the runs chosen for it, and all that is known of them."""
+"""A study: one model on one machine, the runs chosen for it, and all that is known of them.
+
+Levels whose prompts were asked to have another length are a study of their own.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,22 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from ollama_bench.inputs.objectives import Objective
 from ollama_bench.statistics.percentiles import (
     MIN_VALUES_FOR_P95,
     MIN_VALUES_FOR_P99,
 )
+from ollama_bench.terminal.output import LONGEST_NAME, clean_line
 
 # of a view: columns and their units are documented in schema.sql
 Row = dict[str, Any]
 
+# SQL: a level is of the length that a study is of
+OF_LENGTH = (
+    "(asked_prompt_tokens, prompt_mix) IS (:prompt_tokens, :prompt_mix)"
+)
+# SQL: and of the machine that it is of
+IN_STUDY = f"{OF_LENGTH} AND run_id IN (SELECT run_id FROM chosen WHERE machine = :machine)"
 # the throughput that levels are compared by
 FULL_LOAD = "full_load_tokens_per_s"
 # requests of a level that a percentile needs, as in schema.sql
@@ -27,6 +38,7 @@ class Study:
     """One model on one machine with the runs chosen for it.
 
     Levels are by concurrency, repeats together.
+    Its levels have the same asked_prompt_tokens and prompt_mix.
     """
 
     model: str
@@ -39,23 +51,46 @@ class Study:
     sources: list[Row]  # name, device and scope of what measured the power
     # of the view of that name: levels measured cold and warm
     cache_effect: list[Row]
-    # column of request: bound that the newest run was judged by
-    objectives: Mapping[str, float]
+    # column of request: what the newest run was judged by
+    objectives: Mapping[str, Objective]
     # of the view turn_summary: levels of conversations
     turns: list[Row] = field(default_factory=list)
     # of its files: no other model or machine of the results file has it
     folder: str = ""
-    # in the table chosen
-    number: int = 0
-    # which machine, where those that are shown are of several
-    place: str = ""
     # the first level of a run, fired again at its end; figures as of levels
     controls: list[Row] = field(default_factory=list)
+    # of its levels, as stored
+    asked_prompt_tokens: int | None = None
+    prompt_mix: str | None = None
+    # the same in words where the model has other studies beside it; else ""
+    prompts: str = ""
+    # its machine's number in the table chosen, and the machine's name where the
+    # studies that are shown are of several
+    machine_number: int = 0
+    place: str = ""
 
     @property
     def name(self) -> str:
-        """Return the model, and its machine where there are several."""
-        return f"{self.model} on {self.place}" if self.place else self.model
+        """What it is called: the model in one line and bounded, and what tells it from others.
+
+        That is the machine among several, and the length of its prompts.
+        """
+        model = clean_line(self.model)
+        if len(self.model) > LONGEST_NAME:
+            model = f"{self.folder}..."
+        if self.place:
+            model = f"{model} on {clean_line(self.place)[:LONGEST_NAME]}"
+        return ", ".join(filter(None, (model, self.prompts)))
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What its rows are found by: the parameters of IN_STUDY, and the model."""
+        return {
+            "model": self.model,
+            "prompt_tokens": self.asked_prompt_tokens,
+            "prompt_mix": self.prompt_mix,
+            "machine": self.machine_number,
+        }
 
     @property
     def simulated(self) -> bool:

@@ -11,13 +11,13 @@ from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.caveats import find_caveats
 from ollama_bench.analysis.energy import describe_cost
 from ollama_bench.analysis.service import (
-    Objectives,
     default_objectives,
     judged_part,
     measure_service,
     stored_objectives,
 )
 from ollama_bench.analysis.study import Study
+from ollama_bench.inputs.objectives import Objectives
 
 
 @dataclass(frozen=True)

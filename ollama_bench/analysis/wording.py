@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ollama_bench.analysis.study import Row
+from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.terminal.figures import format_duration as short_time
 
 OBJECTIVES = {  # after "gets" and "got"
@@ -99,12 +100,37 @@ def describe_objective(name: str, bound: float) -> str:
     return OBJECTIVES[name].format(digits(bound))
 
 
-def describe_objectives(objectives: Mapping[str, float]) -> str:
-    """Write some objectives as the end of "each gets ...", speed first."""
+def describe_objectives(objectives: Objectives) -> str:
+    """Write objectives as the end of "each gets ...", speed first, and shares of their own."""
     return join(
         [
-            describe_objective(name, objectives[name])
+            describe_objective(name, objectives[name].bound)
+            + describe_share(objectives[name].share)
             for name in OBJECTIVES
             if name in objectives
         ]
     )
+
+
+def describe_bounds(names: Iterable[str], objectives: Objectives) -> str:
+    """Write some of the objectives as the end of "each gets ...", without their shares."""
+    chosen = set(names)
+    return join(
+        [
+            describe_objective(name, objectives[name].bound)
+            for name in OBJECTIVES
+            if name in chosen
+        ]
+    )
+
+
+def describe_share(share: float | None) -> str:
+    """Write the share that an objective has of its own, to follow it."""
+    if share is None:
+        return ""
+    return " (all of them)" if share == 1 else f" ({exact_percent(share)})"
+
+
+def exact_percent(share: float) -> str:
+    """Write a share as it was typed: 99.95 % is not 100 %."""
+    return f"{100 * share:g} %"

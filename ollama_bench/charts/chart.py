@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +18,11 @@ from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
 from ollama_bench.analysis.people import in_words_of, is_people
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import IN_STUDY, Row, Study
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
 from ollama_bench.inputs import objectives as known_objectives
+from ollama_bench.inputs.objectives import Objectives
 
 Spec = dict[str, Any]  # a chart in Vega-Lite's JSON
 
@@ -32,7 +33,8 @@ WORDS_NOTE = (
 )
 
 # What the SQL of a chart ends with: the chosen study, and of views with a level_id its levels.
-OF_STUDY = "JOIN chosen USING (run_id, model) WHERE study = :study"
+OF_MODEL = f"model = :model AND level_id IN (SELECT id FROM level WHERE {IN_STUDY})"
+OF_STUDY = f"JOIN chosen USING (run_id, model) WHERE {OF_MODEL}"
 OF_LEVELS = f"{OF_STUDY} AND level_id NOT IN (SELECT level_id FROM aside)"
 
 
@@ -54,7 +56,7 @@ class Chart:
         self,
         database: Database,
         study: Study,
-        objectives: Mapping[str, float] | None = None,
+        objectives: Objectives | None = None,
     ) -> Spec | None:
         """Return the Vega-Lite spec, or None if the study has nothing to draw.
 
@@ -62,15 +64,13 @@ class Chart:
         """
         if objectives is not None:
             columns = known_objectives.METRICS
-            bounds = {
-                columns[name][0]: bound
-                for name, bound in objectives.items()
+            by_column = {
+                columns[name].column: objective
+                for name, objective in objectives.items()
             }
-            study = replace(study, objectives=bounds)
+            study = replace(study, objectives=by_column)
         rows = list(
-            database.query(
-                self.sql, {"study": study.number, "top": self.top}
-            )
+            database.query(self.sql, {**study.key, "top": self.top})
         )
         with debug_mode(False):
             painted = self.paint(study, rows) if rows else None

@@ -34,6 +34,7 @@ from ollama_bench.charts.marks import (
     write_time,
 )
 from ollama_bench.charts.theme import BLUE, GREEN, GREY, HEIGHT, ORANGE, RED
+from ollama_bench.inputs.objectives import Objective
 
 LABEL_ROOM = 0.09  # of an axis, left free for the label of the last point
 KINDS = ("known", "few", "endless")  # of a wait, the least doubtful first
@@ -236,9 +237,9 @@ def draw_speed_of_one(
 
 def speed_objective(study: Study, rows: list[Row]) -> float | None:
     """Return the objective in tokens/s, if it is near enough to be in the picture."""
-    bound = study.objectives.get(
-        "tokens_per_s"
-    ) or 1 / study.objectives.get("tpot_s", math.inf)
+    slowest = study.objectives.get("tokens_per_s")
+    longest = study.objectives.get("tpot_s", Objective(math.inf))
+    bound = slowest.bound if slowest else 1 / longest.bound
     fastest = max((row["max"] for row in rows), default=0)
     return bound if 0 < bound <= 2 * fastest else None
 

@@ -45,6 +45,14 @@ Job = str  # a spec as JSON, or BUNDLE
 class RenderingError(OSError):
     """A chart cannot be drawn; str() is one line for the user."""
 
+    @classmethod
+    def from_message(
+        cls, message: str, what: str = "a chart"
+    ) -> RenderingError:
+        """Return the error for what a library said in any number of lines."""
+        first = next(iter(message.splitlines()), "")
+        return cls(f"cannot draw {what}: {first}")
+
 
 class Renderers:
     """As many renderers as there are processors, up to MOST_RENDERERS."""
@@ -98,8 +106,7 @@ class Renderers:
         finally:
             self._free.put(child)
         if not worked:
-            message = data.decode(errors="replace").splitlines() or [""]
-            raise RenderingError(f"cannot draw a chart: {message[0]}")
+            raise RenderingError.from_message(data.decode(errors="replace"))
         return data
 
 

@@ -8,6 +8,7 @@ from ollama_bench.analysis.study import Row, Study
 from ollama_bench.charts.axes import time_axis
 from ollama_bench.charts.chart import (
     OF_LEVELS,
+    OF_MODEL,
     OF_STUDY,
     Chart,
     counts_words,
@@ -40,7 +41,7 @@ WITH one AS (
 SELECT 'request' AS kind, run_id, level_id, status, concurrency, number, sent_at_s AS at_s,
   first_text_at_s AS first_s, first_answer_at_s AS answer_s, ended_at_s AS end_s,
   NULL AS name, NULL AS value, chunks, reasoning_chunks
-FROM request_timeline JOIN one USING (run_id) JOIN chosen USING (run_id, model) WHERE study = :study
+FROM request_timeline JOIN one USING (run_id) WHERE {OF_MODEL}
 UNION ALL SELECT 'power', NULL, NULL, NULL, NULL, NULL, avg(end_at_s), NULL, NULL, NULL,
   source || CASE WHEN max(gpu_power_w) IS NOT NULL THEN ' GPU' ELSE '' END,
   coalesce(avg(gpu_power_w), avg(power_w)), NULL, NULL

@@ -68,6 +68,8 @@ def write_level(data: LevelData) -> Iterator[str]:
     """Yield the lines of a level: of each request, then of the level as a whole."""
     level, model = data.level, one_word(data.study.model)
     yield f"concurrency: {level['concurrency']}"
+    if lengths := level["prompt_mix"] or level["asked_prompt_tokens"]:
+        yield f"prompt-tokens: {lengths}"
     for request in data.completed:
         for step, figures in list_steps(request):
             yield f"BenchmarkModel/name={model}/step={step} 1 {figures}"

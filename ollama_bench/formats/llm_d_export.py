@@ -159,7 +159,10 @@ def describe_load(data: LevelData, stage: int) -> Report | None:
         return None
     asked = {
         name: level[name]
-        for name in ("load", "cache", "repeat", "concurrency")
+        for name in (
+            *("load", "cache", "repeat", "concurrency"),
+            *("asked_prompt_tokens", "prompt_mix"),
+        )
     }
     standardized = drop_unknown(
         {
@@ -194,7 +197,8 @@ def find_source(run: Row) -> str:
     asked = read_arguments_of(run)
     if asked.get("prompts"):
         return "sampled"
-    return "random" if asked.get("prompt_tokens") else "unknown"
+    is_random = asked.get("prompt_tokens") or asked.get("mix")
+    return "random" if is_random else "unknown"
 
 
 def describe_requests(data: LevelData) -> Report:

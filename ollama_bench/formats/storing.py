@@ -13,6 +13,11 @@ from ollama_bench.formats.measured import (
     MeasuredRequest,
     MeasuredRun,
 )
+from ollama_bench.statistics.in_flight import (
+    InFlight,
+    Span,
+    find_steady_window,
+)
 from ollama_bench.statistics.percentiles import (
     MIN_VALUES_FOR_P95,
     MIN_VALUES_FOR_P99,
@@ -98,7 +103,7 @@ def make_level_row(
     level: MeasuredLevel, zero_s: float
 ) -> dict[str, object]:
     """Return the row of a level, as far as the requests tell it."""
-    steady = find_steady_window(level)
+    steady = find_steady(level, zero_s)
     return {
         "concurrency": level.concurrency,
         "load": level.load,
@@ -106,31 +111,41 @@ def make_level_row(
         "status": "finished",
         "started_ns": to_ns(level.started_s - zero_s),
         "ended_ns": to_ns(level.ended_s - zero_s),
-        "steady_start_ns": to_ns(steady[0] - zero_s) if steady else None,
-        "steady_end_ns": to_ns(steady[1] - zero_s) if steady else None,
+        "steady_start_ns": steady[0] if steady else None,
+        "steady_end_ns": steady[1] if steady else None,
         **describe_gaps(level.requests),
     }
 
 
-def find_steady_window(level: MeasuredLevel) -> tuple[float, float] | None:
-    """Return the part in which a load is full: closed, all ask; open, a reply has ended."""
-    sent = sorted(
-        request.sent_s
-        for request in level.requests
-        if request.sent_s is not None
-    )
-    starts: list[float] = []
-    if level.load == "closed":
-        starts = sent[level.concurrency - 1 : level.concurrency]
-    elif level.load == "open":
-        starts = sorted(
-            request.ended_s
-            for request in level.requests
-            if request.is_completed and request.ended_s is not None
-        )[:1]
-    if not starts or starts[0] >= sent[-1]:
+def find_steady(level: MeasuredLevel, zero_s: float) -> Span | None:
+    """Return the steady part of a level, as of one of our own, in nanoseconds of the run."""
+    if level.load == "burst":
         return None
-    return starts[0], sent[-1]
+    sent, streaming = InFlight(), InFlight()
+    asked_s, ended_s = [level.started_s], []
+    for request in level.requests:
+        if request.sent_s is None:
+            asked_s.append(request.due_s or level.started_s)
+            continue
+        asked_s.append(request.sent_s)
+        if request.ended_s is None:
+            continue
+        if request.is_completed:
+            ended_s.append(request.ended_s)
+        sent.add(
+            to_ns(request.sent_s - zero_s), to_ns(request.ended_s - zero_s)
+        )
+        if request.first_text_s is not None:
+            streaming.add(
+                to_ns(request.first_text_s - zero_s),
+                to_ns((request.last_text_s or request.ended_s) - zero_s),
+            )
+    return find_steady_window(
+        sent,
+        streaming,
+        (to_ns(level.started_s - zero_s), to_ns(max(asked_s) - zero_s)),
+        to_ns(min(ended_s) - zero_s) if ended_s else None,
+    )
 
 
 def describe_gaps(

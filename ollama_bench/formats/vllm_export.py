@@ -74,6 +74,7 @@ def describe_setup(data: LevelData) -> dict[str, object]:
         "gpu": machine.get("gpu"),
         "chip": machine.get("chip"),
         "load": level["load"],
+        "prompt_tokens": read_lengths(level),
         "simulated": "true" if data.run["simulated"] else None,
     }
     return {
@@ -91,6 +92,13 @@ def describe_setup(data: LevelData) -> dict[str, object]:
         "burstiness": 1.0,
         "max_concurrency": level["concurrency"],
     }
+
+
+def read_lengths(level: Row) -> str | None:
+    """Return the length that made-up prompts were to have, or the lengths of a mixture."""
+    tokens = level["asked_prompt_tokens"]
+    mix: str | None = level["prompt_mix"]
+    return mix or (str(tokens) if tokens else None)
 
 
 def summarize_requests(data: LevelData) -> dict[str, object]:

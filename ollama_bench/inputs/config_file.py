@@ -79,7 +79,7 @@ def to_text(option: Option, value: object) -> str | list[str] | bool:
         return ",".join(level_text(one) for one in as_list(value))
     if option.name == "slo":
         return ",".join(
-            pairs(value)
+            map(unquoted, pairs(value))
             if isinstance(value, dict)
             else texts(option, value)
         )
@@ -110,6 +110,11 @@ def pairs(table: dict[str, Any]) -> list[str]:
         raise ValueError(
             f"expected values that JSON can hold, got {shown(table)}"
         ) from None
+
+
+def unquoted(pair: str) -> str:
+    """Return the pair of an objective with a share: ttft = "2@99"."""
+    return pair.replace('"', "")
 
 
 def texts(option: Option, value: object) -> list[str]:

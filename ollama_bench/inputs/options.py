@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ollama_bench.inputs import objectives, values
+from ollama_bench.inputs import objectives, prompt_mix, values
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import NAMES
 
@@ -104,9 +104,15 @@ REQUEST = Group(
         ),
         Option(
             "--prompt-tokens",
-            "N",
-            "random prompts of N tokens",
-            values.integer(1),
+            "N,...",
+            "random prompts of N tokens; levels of each",
+            values.prompt_lengths,
+        ),
+        Option(
+            "--mix",
+            "N*K,...",
+            "random prompts: 500*9,8000*1 has a long one in ten",
+            prompt_mix.parse,
         ),
         Option(
             "--tokens",
@@ -156,6 +162,23 @@ LOAD = Group(
             "--rate",
             "R",
             "R requests/s at random times; LEVELS limits them",
+            values.positive,
+        ),
+        Option(
+            "--arrivals",
+            "LAW",
+            "of --rate: poisson, constant, or gamma:2 in bursts",
+            values.arrivals,
+        ),
+        Option(
+            "--trace",
+            "FILE",
+            "requests as in a BurstGPT, Azure or Mooncake trace",
+        ),
+        Option(
+            "--trace-speed",
+            "X",
+            "X times as fast as the trace was (1)",
             values.positive,
         ),
         Option(
@@ -236,7 +259,7 @@ JUDGING = Group(
         Option(
             "--slo",
             "NAME=V,...",
-            f"{objectives.DEFAULT}; also ttfat, e2e, tpot",
+            f"{objectives.DEFAULT}; also ttfat, e2e, tpot; ttft=2@99",
         ),
         Option(
             "--find-capacity",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import os
+import stat
 from collections.abc import Iterator
 
 FILE_BYTES = 4 << 30  # ShareGPT's own file has 0.7 GB
@@ -12,6 +14,22 @@ ENTRY_BYTES = 64 << 20  # bounds the memory
 PIECE_BYTES = 1 << 20
 BLANK = " \t\r\n"  # of JSON
 DECODER = json.JSONDecoder()
+
+
+def identify(path: str) -> tuple[int, ...]:
+    """Return what tells whether a file has changed, and who reads it. Raises ValueError."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path}: {getattr(error, 'strerror', error)}"
+        ) from None
+    # what root has read is not for the user it becomes
+    reader = getattr(os, "geteuid", int)()
+    version: tuple[int, ...] = ()
+    if stat.S_ISREG(found.st_mode):
+        version = (found.st_mtime_ns, found.st_size)
+    return reader, found.st_ino, *version
 
 
 def read_entries(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 import random
-import stat
 import sys
 
 from ollama_bench.inputs.prompt_entry import (
@@ -14,7 +12,7 @@ from ollama_bench.inputs.prompt_entry import (
     make_prompt,
     read_entry,
 )
-from ollama_bench.inputs.prompt_file import read_entries
+from ollama_bench.inputs.prompt_file import identify, read_entries
 from ollama_bench.inputs.words import WORDS
 
 __all__ = ["Prompt", "make_prompt", "made_up", "read", "shuffled"]
@@ -25,18 +23,7 @@ def read(path: str) -> list[Prompt]:
 
     A file that has not changed is read once. Raises ValueError that names the damaged entry.
     """
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{path}: {getattr(error, 'strerror', error)}"
-        ) from None
-    # what root has read is not for the user it becomes
-    reader = getattr(os, "geteuid", int)()
-    version: tuple[int, ...] = ()
-    if stat.S_ISREG(found.st_mode):
-        version = (found.st_mtime_ns, found.st_size)
-    return list(_read(path, reader, found.st_ino, *version))
+    return list(_read(path, *identify(path)))
 
 
 # a file is read to be checked, and again to be asked: a pipe reads once

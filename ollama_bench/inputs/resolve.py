@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ollama_bench.inputs import objectives, options, prompts
+from ollama_bench.inputs import objectives, options, prompts, trace
 from ollama_bench.inputs.options import Option
 from ollama_bench.inputs.settings import (
     JudgingSettings,
@@ -17,6 +17,7 @@ from ollama_bench.inputs.settings import (
     ServerAddress,
     Settings,
 )
+from ollama_bench.inputs.values import POISSON_CV, write_arrivals
 from ollama_bench.protocols import ollama_options
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import OLLAMA
@@ -43,6 +44,20 @@ PAUSE_S, DEMO_COOLDOWN_S, DEMO_IDLE_S = 10.0, 1.0, 2.0
 # of a level of people without --duration: each asks about so many times
 THINK_TIMES = 10
 LEAST_PEOPLE_S = 60.0
+# of a trace without LEVELS and without an end
+TRACE_LEVEL, TRACE_S = 256, 600.0
+# what a trace says itself
+TRACE_SAYS = (
+    "rate",
+    "ramp",
+    "think_time",
+    "prompts",
+    "prompt_tokens",
+    "budget",
+    "find_capacity",
+    "find_rate",
+    "mix",
+)
 
 Texts = Mapping[str, "str | list[str] | bool"]
 Values = dict[str, Any]  # option name: converted value; only in this file
@@ -137,6 +152,8 @@ def complete_levels(values: Values) -> tuple[int, ...]:
     if named is None:
         if values["find_capacity"]:
             named = (HIGHEST_PROBE,)
+        elif values["trace"]:
+            named = (TRACE_LEVEL,)
         elif values["demo"] and not values["budget"]:
             named = DEMO_LEVELS
         else:
@@ -144,6 +161,10 @@ def complete_levels(values: Values) -> tuple[int, ...]:
             check_quick(values)
             fill(values, "budget", BUDGET_S)
     values["levels"] = unique(named)
+    if values["trace"]:
+        check_trace(values)
+    elif values["trace_speed"]:
+        raise ValueError("--trace-speed needs --trace FILE")
     return tuple(
         sorted({level for level in named if named.count(level) > 1})
     )
@@ -162,8 +183,37 @@ def check_quick(values: Values) -> None:
         named.append("--cache both")
     if values["self_check"]:
         named.append("--self-check")
+    lengths = values["prompt_tokens"] or ()
+    if len(lengths) > 1:
+        named.append(f"--prompt-tokens {write_lengths(lengths)}")
+    elif lengths and values["mix"]:
+        named.append(f"--mix {values['mix']}")
     if named:
         raise ValueError(f"{named[0]} needs LEVELS: try 1,2,4,8")
+
+
+def check_trace(values: Values) -> None:
+    """Refuse what a trace says itself, and fill in its speed and its end."""
+    for name in TRACE_SAYS:
+        if values.get(name):
+            raise ValueError(
+                f"--trace and {options.BY_NAME[name].flag} exclude each other: "
+                "the trace says what is asked and when"
+            )
+    if values["prompt"] != options.STUDY_PROMPT:
+        raise ValueError("--trace and --prompt exclude each other")
+    if values["cache"] != "cold":
+        raise ValueError(
+            f"--trace and --cache {values['cache']} exclude each other: "
+            "the cache holds what came before in the trace"
+        )
+    fill(values, "trace_speed", 1.0)
+    if not values["requests"]:
+        fill(values, "duration", TRACE_S)
+
+
+def write_lengths(lengths: Iterable[int]) -> str:
+    return ",".join(map(str, lengths))
 
 
 def write_value(value: float | ThinkTime) -> str:
@@ -244,8 +294,11 @@ def check_prompts(values: Values) -> None:
         "--prompt": values["prompt"] != options.STUDY_PROMPT,
         "--prompts": values["prompts"],
         "--prompt-tokens": values["prompt_tokens"],
+        "--mix": values["mix"],
     }
     names = [name for name, value in given.items() if value]
+    if names == ["--prompt-tokens", "--mix"]:
+        return
     if len(names) > 1:
         raise ValueError(f"{' and '.join(names)} exclude each other")
     if values["prompts"]:
@@ -267,6 +320,9 @@ def complete_load(values: Values) -> None:
         raise ValueError(
             "--rate needs an end: --requests N or --duration S"
         )
+    if values["arrivals"] is not None and not rate:
+        raise ValueError("--arrivals needs --rate R")
+    fill(values, "arrivals", POISSON_CV)
     if rate and values["ramp"]:
         raise ValueError("--rate and --ramp exclude each other")
     if values["think_time"]:
@@ -282,10 +338,16 @@ def complete_load(values: Values) -> None:
         raise ValueError(
             f"invalid --requests '{requests}': expected at most {MOST_REQUESTS}"
         )
-    if requests and not rate and requests < highest:
+    is_open = rate or values["trace"]
+    if requests and not is_open and requests < highest:
         raise ValueError(
             f"--requests {requests} never makes {highest} at once: "
             "use more requests or lower LEVELS"
+        )
+    if values["trace"]:
+        # a damaged file is refused before anything begins
+        trace.read(
+            values["trace"], values["trace_speed"], duration, requests
         )
     values["load"] = load_kind(values)
     if values["find_capacity"]:
@@ -298,7 +360,7 @@ def complete_load(values: Values) -> None:
 def load_kind(values: Values) -> LoadKind:
     if values["think_time"]:
         return "people"
-    if values["rate"]:
+    if values["rate"] or values["trace"]:
         return "open"
     return "closed" if values["requests"] or values["duration"] else "burst"
 
@@ -352,7 +414,9 @@ def request_settings(values: Values, named_by: str) -> RequestSettings:
         is_searched=values["is_searched"],
         prompt=values["prompt"],
         prompts_file=values["prompts"],
-        prompt_tokens=values["prompt_tokens"],
+        trace_file=values["trace"],
+        prompt_tokens=values["prompt_tokens"] or (),
+        mix=values["mix"],
         tokens=values["tokens"],
         think=values["think"],
         model_options=values["option"],
@@ -369,6 +433,8 @@ def load_settings(values: Values) -> LoadSettings:
         requests=values["requests"],
         duration_s=values["duration"],
         rate_per_s=values["rate"],
+        trace_speed=values["trace_speed"],
+        arrival_cv=values["arrivals"],
         think_time=values["think_time"],
         patience_s=values["patience"],
         ramp_s=values["ramp"],
@@ -389,6 +455,20 @@ def identity(values: Values) -> dict[str, object]:
         option.name for option in options.ALL if option.is_measured
     } | {"load"}
     found = {name: values[name] for name in sorted(measured)}
+    # as runs before shares of their own
+    found["slo"] = {
+        name: objective.bound
+        if objective.share is None
+        else objectives.write_one(objective)
+        for name, objective in values["slo"].items()
+    }
     if values["think_time"]:
         found["think_time"] = str(values["think_time"])
+    # one length is stored as the number that it is
+    lengths = [*(values["prompt_tokens"] or ())]
+    found["prompt_tokens"] = lengths if len(lengths) > 1 else None
+    if len(lengths) == 1:
+        found["prompt_tokens"] = lengths[0]
+    found["mix"] = str(values["mix"]) if values["mix"] else None
+    found["arrivals"] = write_arrivals(values["arrivals"])
     return found

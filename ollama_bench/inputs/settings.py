@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ollama_bench.inputs.objectives import Objectives
+from ollama_bench.inputs.prompt_mix import PromptMix
 from ollama_bench.statistics.think_time import ThinkTime
 
 Cache = Literal["cold", "warm", "both"]
@@ -36,12 +38,21 @@ class RequestSettings:
     is_searched: bool
     prompt: str
     prompts_file: str | None
-    prompt_tokens: int | None
+    trace_file: str | None
+    # of made-up prompts: lengths that are levels of their own
+    prompt_tokens: tuple[int, ...]
+    mix: PromptMix | None  # beside them, prompts of several lengths
     tokens: int | None  # ceiling of a reply
     think: bool | None  # None: the server's default
     model_options: Mapping[str, object]
     cache: Cache
     pull: bool
+
+    @property
+    def prompt_lengths(self) -> list[int]:
+        """Every length that a made-up prompt may have, rising; none without such prompts."""
+        mixed = self.mix.lengths if self.mix else []
+        return sorted({*self.prompt_tokens, *mixed})
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,9 @@ class LoadSettings:
     requests: int | None
     duration_s: float | None
     rate_per_s: float | None
+    trace_speed: float | None  # times as fast as the trace was
+    # coefficient of variation of the times between arrivals at a rate
+    arrival_cv: float
     think_time: ThinkTime | None  # of people
     patience_s: float | None  # of people, for the first token
     ramp_s: float
@@ -72,7 +86,7 @@ class LoadSettings:
 class JudgingSettings:
     """What counts as served, and what decides the exit code."""
 
-    objectives: Mapping[str, float]
+    objectives: Objectives
     find_capacity: bool
     fail_if: tuple[str, ...]
     report: bool

@@ -14,6 +14,11 @@ from ollama_bench.statistics.think_time import DEFAULT_LAW, LAWS, ThinkTime
 HIGHEST_LEVEL = 4096
 LONGEST_NUMBER = 9  # digits
 
+# coefficient of variation of the times between arrivals
+POISSON_CV = 1.0
+ARRIVALS = {"poisson": POISSON_CV, "constant": 0.0}
+MOST_ARRIVAL_CV = 10.0
+
 
 def levels(text: str) -> tuple[int, ...]:
     """Return every concurrency that LEVELS names, in its order, repeated ones included.
@@ -56,6 +61,16 @@ def is_digits(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
 
 
+def prompt_lengths(text: str) -> tuple[int, ...]:
+    """One length of prompts in tokens, or several, each once."""
+    found = [part.strip() for part in text.split(",")]
+    if not all(is_digits(part) and int(part) for part in found):
+        raise ValueError(
+            "expected integers from 1, e.g. 500 or 500,4000,16000"
+        )
+    return tuple(dict.fromkeys(map(int, found)))
+
+
 def integer(least: int) -> Callable[[str], int]:
     """Return a converter to an integer of at least ``least``."""
 
@@ -86,6 +101,27 @@ def think_time(text: str) -> ThinkTime:
             f"{', '.join(f'30:{known}' for known in LAWS)}"
         )
     return ThinkTime(mean_s, found[0])
+
+
+def arrivals(text: str) -> float:
+    """A law of arrivals, as the coefficient of variation of the times between them."""
+    name, colon, variation = text.partition(":")
+    if not colon and name in ARRIVALS:
+        return ARRIVALS[name]
+    cv = number(variation) if name == "gamma" else None
+    if cv is None or cv > MOST_ARRIVAL_CV:
+        raise ValueError(
+            "expected poisson, constant, or gamma:CV with the coefficient of variation "
+            f"from 0 to {MOST_ARRIVAL_CV:g}, as gamma:2"
+        )
+    return cv
+
+
+def write_arrivals(cv: float) -> str | None:
+    """Return a law of arrivals as it is typed; None for the default, Poisson."""
+    if cv == POISSON_CV:
+        return None
+    return f"gamma:{cv:g}" if cv else "constant"
 
 
 def positive(text: str) -> float:

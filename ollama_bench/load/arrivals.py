@@ -3,6 +3,7 @@
     at_once(19)  # a burst
     at_once(19, ramp_s=10.0)  # a ramp
     poisson(5.0, seed=1)  # an open loop
+    gamma(5.0, cv=2.0, seed=1)  # burstier
 
 An arrival is admitted before it is due, so that a worker can make its request ready: serialize
 it and, where no idle connection is at hand, connect.
@@ -13,12 +14,16 @@ from __future__ import annotations
 import collections
 import heapq
 import itertools
+import math
 import random
 import sys
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ollama_bench.load.events import Ready
 from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight
+
+POISSON_CV = 1.0  # coefficient of variation of an exponential law
 
 
 def at_once(count: int, ramp_s: float = 0.0) -> Iterator[float]:
@@ -28,17 +33,39 @@ def at_once(count: int, ramp_s: float = 0.0) -> Iterator[float]:
 
 def poisson(rate_per_s: float, seed: int) -> Iterator[float]:
     """Yield the due times of an open loop: independent arrivals at a mean rate."""
+    return gamma(rate_per_s, POISSON_CV, seed)
+
+
+def gamma(rate_per_s: float, cv: float, seed: int) -> Iterator[float]:
+    """Yield due times at a mean rate whose gaps have a gamma law.
+
+    cv: their standard deviation by their mean. 1: Poisson; more: bursts; 0: even gaps.
+    """
     draw = random.Random(seed)
-    return itertools.accumulate(
-        draw.expovariate(rate_per_s) for _ in itertools.count()
-    )
+    shape = 1 / cv**2 if cv else math.inf
+
+    def draw_gap() -> float:
+        if math.isinf(shape):
+            return 1 / rate_per_s
+        if cv == POISSON_CV:
+            return draw.expovariate(rate_per_s)
+        return draw.gammavariate(shape, 1 / (shape * rate_per_s))
+
+    return itertools.accumulate(draw_gap() for _ in itertools.count())
+
+
+class QueueCounts(NamedTuple):
+    """Requests that have come so far, and those of them that have ended."""
+
+    arrived: int
+    ended: int
 
 
 class ArrivalQueue:
     """The arrivals of a level that were admitted and have not left.
 
     It has no lock of its own: the dispatcher's gate guards every call and every field, except
-    that the conductor, which alone changes ``next_due_s``, also reads it without the gate.
+    that the conductor, which alone admits, also reads ``next_due_s`` without the gate.
     Due times are seconds since the level's start.
     """
 
@@ -46,6 +73,8 @@ class ArrivalQueue:
         # None: nothing more is to be admitted
         self.next_due_s = next(due_times, None)
         self._due_times = due_times
+        # those after next_due_s that were looked at
+        self._ahead: collections.deque[float] = collections.deque()
         self._admissions = 0
         self._admitted: dict[int, Arrival] = {}  # by their order
         # those that could be sent, a heap by when they are due and their order
@@ -84,8 +113,14 @@ class ArrivalQueue:
         if self.next_due_s is None:
             raise LookupError("no further request is due")
         arrival = self._add(self.next_due_s)
-        self.next_due_s = next(self._due_times, None)
+        self._advance()
         return arrival
+
+    def _advance(self) -> None:
+        if self._ahead:
+            self.next_due_s = self._ahead.popleft()
+        else:
+            self.next_due_s = next(self._due_times, None)
 
     def _add(self, due_s: float) -> Arrival:
         self._admissions += 1
@@ -173,6 +208,21 @@ class ArrivalQueue:
                 flight.cancel(why if flight.is_told else NOT_NEEDED)
         return len(arrivals)
 
+    def count_waiting(self, due_s: float) -> int:
+        """Return how many were due by then and have not left."""
+        count = sum(
+            arrival.due_s <= due_s for arrival in self._admitted.values()
+        )
+        if self.next_due_s is None or self.next_due_s > due_s:
+            return count
+        ahead = self._ahead
+        while not ahead or ahead[-1] <= due_s:
+            following = next(self._due_times, None)
+            if following is None:
+                return count + 1 + len(ahead)
+            ahead.append(following)
+        return count + len(ahead)  # the last one is later
+
     def take_unsent(
         self, due_s: float, most_unadmitted: int | None, is_full: bool
     ) -> Iterator[tuple[float, bool]]:
@@ -190,5 +240,5 @@ class ArrivalQueue:
             and room > 0
         ):
             yield self.next_due_s, is_full
-            self.next_due_s = next(self._due_times, None)
+            self._advance()
             room -= 1

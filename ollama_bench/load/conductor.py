@@ -21,6 +21,7 @@ from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight, Transport
 from ollama_bench.load.heartbeat import Heartbeat
 from ollama_bench.load.interpreter import Interpreter
 from ollama_bench.load.observer import Observer
+from ollama_bench.load.queue_watch import QueueWatch
 from ollama_bench.load.request import Outcome
 from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
@@ -47,7 +48,8 @@ RUN_FAILED = "the run failed"
 class Conductor:
     """Runs one level.
 
-    The thread that calls run() owns every field, and calls the observer.
+    The thread that calls run() owns every field, and calls the observer. Any thread may call
+    end_early().
     """
 
     def __init__(
@@ -76,6 +78,9 @@ class Conductor:
         self._watchdog = Watchdog(
             spec, result, transport, self._dispatcher, heartbeat
         )
+        self._queue_watch = QueueWatch(
+            self._dispatcher, result, self._watchdog
+        )
         self._admissions = 0
         self._preparing = 0  # requests that are being made ready
         self._carried = 0  # arrivals whose workers have not returned
@@ -100,6 +105,10 @@ class Conductor:
         except BaseException:
             self._abandon()
             raise
+
+    def end_early(self, why: str) -> None:
+        """Send nothing more, and let what is in flight end."""
+        self._dispatcher.end_early(why)
 
     # -- before the start
 
@@ -140,6 +149,8 @@ class Conductor:
                 self._tick()
                 next_tick_s = time.perf_counter() + TICK_S
             self._watchdog.patience.cut(time.perf_counter_ns())
+            if self._spec.is_watched:
+                self._queue_watch.look(time.perf_counter_ns())
             self._dispatcher.send_due()
             passed_s = (time.perf_counter_ns() - started_ns) / 1e9
             self._admit_due(passed_s + CONNECT_AHEAD_S, PREPARE_AT_ONCE)
@@ -275,6 +286,8 @@ class Conductor:
         if self._spec.is_burst:
             self._result.outcomes.append(outcome)
         self._result.tally.add(outcome, self._heartbeat.pauses)
+        if self._spec.is_watched:
+            self._queue_watch.note_end(outcome)
         self._observer.ended(outcome)
 
     def _complete_unsent(self, outcome: Outcome, flight: Flight) -> None:

@@ -12,6 +12,7 @@ import math
 import threading
 import time
 
+from ollama_bench.load.arrivals import QueueCounts
 from ollama_bench.load.events import Begun, EventQueue, Ready
 from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight, Transport
 from ollama_bench.load.interpreter import Interpreter
@@ -212,6 +213,30 @@ class Dispatcher:
                 self._keep_unsent(due_by_ns or time.perf_counter_ns())
             self._promised -= self._arrivals.clear(why)
 
+    def count_queue(self) -> QueueCounts | None:
+        """Return how many requests of an open loop have come by now; None once all have."""
+        with self._gate:
+            now_ns = time.perf_counter_ns()
+            if self._is_closing or self.is_time_over(now_ns):
+                return None
+            waiting = self._arrivals.count_waiting(
+                (now_ns - self._started_ns) / 1e9
+            )
+            arrived = self._numbers + waiting
+            if self._total is not None and arrived >= self._total:
+                return None
+            return QueueCounts(arrived, self._numbers - self._in_flight)
+
+    def end_early(self, why: str) -> None:
+        """Send nothing more, before the level is over; any thread may ask."""
+        with self._gate:
+            if self._is_closing or self.is_time_over(
+                time.perf_counter_ns()
+            ):
+                return
+            self._result.ended_early = why
+            self.close()
+
     def _keep_unsent(self, due_by_ns: int) -> None:
         """Keep the requests that were due and not sent.
 
@@ -248,12 +273,17 @@ class Dispatcher:
 
     # -- called by workers
 
-    def take_question(self) -> int | None:
-        """Return the number of the next question; None where nothing more is sent."""
+    def take_question(self, arrival: Arrival) -> int | None:
+        """Return the number of the next question; None where nothing more is sent.
+
+        In an open loop it is that of the arrival: what a trace asks is due when the trace says.
+        """
         with self._gate:
             if self._is_closing:
                 return None
             self._questions += 1
+            if self._is_timed and arrival.person is None:
+                return arrival.order
             return self._questions
 
     def attach(self, arrival: Arrival, flight: Flight) -> None:

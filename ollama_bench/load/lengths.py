@@ -19,6 +19,7 @@ class Lengths:
     prompt: int | None = None  # at least, up to CUT_BELOW_RATIO
     most_output: int | None = None  # as asked for
     context: int | None = None  # of a slot: prompt and reply together
+    asked: int | None = None  # that the prompt was made up to have
 
     def is_prompt_cut(self, summary: StreamSummary) -> bool | None:
         """Tell whether the server counted fewer tokens than were sent, or no more fitted."""

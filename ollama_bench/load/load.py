@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from ollama_bench.load.arrivals import at_once as at_once
+from ollama_bench.load.arrivals import gamma as gamma
 from ollama_bench.load.arrivals import poisson as poisson
 from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.conductor import Conductor
@@ -57,7 +58,8 @@ class Load:
     many requests, ``until_s`` sends none after so many seconds; what is in flight then may
     finish. A reply that has ended is replaced at once (a closed loop), unless ``arrivals`` gives
     the second at which each request is due (an open loop), or ``people`` think before. ``ramp_s``
-    spreads the first requests.
+    spreads the first requests. An open loop that ``is_watched`` must have arrivals of an even
+    rate; it is ended early once its queue grows, and who waits for a first token then is cut.
     ``interrupt`` cancels all when it is set. ``lines`` are connections that other levels use
     as well; without them the level makes its own and closes them.
 
@@ -76,6 +78,7 @@ class Load:
         planned: int | None = None,
         until_s: float | None = None,
         people: People | None = None,
+        is_watched: bool = False,
         interrupt: StopSignal | None = None,
         lines: Lines | None = None,
     ) -> None:
@@ -89,12 +92,15 @@ class Load:
             planned,
             until_s,
             people,
+            is_watched,
         )
         self.result = LevelResult(self.spec)
         self.exchanges: list[Flight] = self.result.exchanges
         self.outcomes: list[Outcome] = self.result.outcomes
         self.tally = self.result.tally
         self._lines = lines
+        self._conductor: Conductor | None = None  # while it runs
+        self._end_why = ""  # what end_early() was told
 
     def run(self, observer: Observer | None = None) -> LevelResult:
         """Send the requests, and wait until every one has ended.
@@ -114,6 +120,16 @@ class Load:
         self.outcomes.sort(key=lambda outcome: outcome.task.number)
         return self.result
 
+    def end_early(self, why: str) -> None:
+        """Send nothing more; what is in flight ends as it does when ``until_s`` is over.
+
+        Any thread may call it, at any time, and so may the observer. ``why`` is kept as
+        ``result.ended_early``, unless the level was ending already.
+        """
+        self._end_why = self._end_why or why
+        if self._conductor is not None:
+            self._conductor.end_early(self._end_why)
+
     def _run(self, stack: contextlib.ExitStack, observer: Observer) -> None:
         stack.enter_context(syscalls.short_ticks())
         transport = self._open_transport(stack)
@@ -121,10 +137,14 @@ class Load:
         pool = stack.enter_context(ThreadPoolExecutor(threads, "stream"))
         heartbeat = Heartbeat()
         try:
-            Conductor(
+            self._conductor = Conductor(
                 self.spec, self.result, transport, pool, heartbeat, observer
-            ).run()
+            )
+            if self._end_why:  # before there was a conductor
+                self._conductor.end_early(self._end_why)
+            self._conductor.run()
         finally:
+            self._conductor = None
             heartbeat.stop()
             self.result.add_heartbeat(heartbeat)
 

@@ -6,8 +6,8 @@ from array import array
 from typing import TypedDict
 
 from ollama_bench.load.duration_pool import NS_PER_S
-from ollama_bench.load.in_flight import Span
 from ollama_bench.load.request import Outcome
+from ollama_bench.statistics.in_flight import Span
 from ollama_bench.statistics.interactive_law import check_law
 
 

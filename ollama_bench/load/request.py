@@ -40,7 +40,7 @@ class Task:
     # text before the prompt, so that it misses the prompt cache
     prefix: str | None = None
     target_id: int | None = None
-    prompt_number: int | None = None  # in a file of prompts
+    prompt_number: int | None = None  # line of a file
     turn: int = 1  # of a conversation
     # makes the next turn, numbered so
     follow: Callable[[int, Outcome], Task] | None = None
@@ -96,6 +96,8 @@ class RequestFigures(TypedDict):
     reply_model: str | None
     draft_tokens: int | None
     draft_accepted_tokens: int | None
+    asked_prompt_tokens: int | None
+    asked_output_tokens: int | None
     prompt_tokens_expected: int | None
     prompt_cut: int | None
     reply_cut: int | None
@@ -200,6 +202,8 @@ class Outcome:
             "reply_model": summary.model,
             "draft_tokens": summary.draft_tokens,
             "draft_accepted_tokens": summary.draft_accepted_tokens,
+            "asked_prompt_tokens": lengths.asked,
+            "asked_output_tokens": lengths.most_output,
             "prompt_tokens_expected": lengths.prompt,
             "prompt_cut": as_flag(lengths.is_prompt_cut(summary)),
             "reply_cut": as_flag(lengths.is_reply_cut(summary)),

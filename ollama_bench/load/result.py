@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.flight import Flight
 from ollama_bench.load.heartbeat import Heartbeat
-from ollama_bench.load.in_flight import Span
 from ollama_bench.load.people_tally import PeopleFigures
 from ollama_bench.load.request import Outcome
 from ollama_bench.load.spec import LevelSpec
 from ollama_bench.load.tally import Tally
+from ollama_bench.statistics.in_flight import Span
+from ollama_bench.statistics.saturation import Slope
 
 
 class UnsentArrivals:
@@ -74,9 +75,15 @@ class LevelResult:
         # how late the heartbeat was while streams came in
         self.beats_late_ns = array("q")
         self.paused_s = 0.0  # this process stood still
+        # by how much the queue of a watched load grew, and whether it did;
+        # None: not watched, or too few requests came
+        self.queue_slope: Slope | None = None
+        self.is_saturated: bool | None = None
         # requests that were due and still not sent at the end
         self.unsent = UnsentArrivals()
         # Guarded by the dispatcher's gate:
+        # why no more was sent before all was; "": it was
+        self.ended_early = ""
         # instant of the last sending: from here on the load only falls
         self.full_ns: int | None = None
         # requests that were due while every place was taken

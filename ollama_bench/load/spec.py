@@ -33,6 +33,8 @@ class LevelSpec:
     planned: int | None = None  # requests to send
     until_s: float | None = None  # nothing is sent after so many seconds
     people: People | None = None  # as many as workers
+    # arrivals of an even rate: ended early once their queue grows
+    is_watched: bool = False
 
     @property
     def is_burst(self) -> bool:

@@ -23,9 +23,13 @@ from ollama_bench.load.client_limits import (
     describe_client_limits,
 )
 from ollama_bench.load.duration_pool import NS_PER_S, DurationPool
-from ollama_bench.load.in_flight import InFlight, Span
 from ollama_bench.load.people_tally import PeopleTally
 from ollama_bench.load.request import Outcome
+from ollama_bench.statistics.in_flight import (
+    InFlight,
+    Span,
+    find_steady_window,
+)
 from ollama_bench.statistics.intervals import (
     LEAST_VALUES,
     batch_means,
@@ -39,9 +43,6 @@ from ollama_bench.statistics.percentiles import nearest_rank as nearest_rank
 
 # after a pause of this process, what arrived meanwhile is read within
 SETTLE_NS = 100_000_000
-
-# requests in which a warm-up can be told from chance
-LEAST_FOR_TREND = 20
 
 
 class ItlFigures(TypedDict):
@@ -105,9 +106,13 @@ class Tally:
         self.ended = 0
         self.completed = 0
         self.tokens = 0  # of all replies
+        # of the completed, and chunks of text of the others
+        self._completed_tokens = self._completed_chunks = 0
+        self._cut_chunks = 0
         # last chunk, or last end of a request without any
         self.last_ns: int | None = None
-        self.first_end_ns: int | None = None  # of a completed request
+        # of a completed request, or one whose person left
+        self.first_end_ns: int | None = None
         self._gaps = DurationPool()
         self._read_lags = DurationPool()
         self.in_flight = InFlight()
@@ -139,8 +144,27 @@ class Tally:
         if outcome.chunk_ns:
             self.streaming.add(outcome.chunk_ns[0], outcome.chunk_ns[-1])
         self.people.add(outcome)
+        if outcome.status in ("completed", "abandoned"):
+            self._note_end(outcome.ended_ns)
         if outcome.status == "completed":
             self._add_completed(outcome, pauses)
+        else:
+            self._cut_chunks += len(outcome.chunk_ns)
+
+    @property
+    def received_tokens(self) -> int | None:
+        """Return the tokens that came; no server counts those of a reply that was cut.
+
+        Its chunks are taken to hold as many as those of the completed replies. None: none did.
+        """
+        if not self._cut_chunks:
+            return self._completed_tokens
+        if not self._completed_chunks:
+            return None
+        per_chunk = self._completed_tokens / self._completed_chunks
+        return self._completed_tokens + round(
+            self._cut_chunks * max(per_chunk, 1.0)
+        )
 
     def add_unsent(self, lags_ns: Iterable[int]) -> None:
         """Add how late requests are that were due, had a place and were never sent."""
@@ -153,15 +177,17 @@ class Tally:
         if last_ns is not None:
             self.last_ns = max(self.last_ns or last_ns, last_ns)
 
+    def _note_end(self, ended_ns: int | None) -> None:
+        if ended_ns is not None:
+            self.first_end_ns = min(self.first_end_ns or ended_ns, ended_ns)
+
     def _add_completed(
         self, outcome: Outcome, pauses: Sequence[Span]
     ) -> None:
         chunk_ns, tokens = outcome.chunk_ns, outcome.output_tokens
         self.completed += 1
-        if outcome.ended_ns is not None:
-            self.first_end_ns = min(
-                self.first_end_ns or outcome.ended_ns, outcome.ended_ns
-            )
+        self._completed_tokens += tokens
+        self._completed_chunks += len(chunk_ns)
         if overlaps_any(chunk_ns[0], chunk_ns[-1], pauses):
             self._gaps.extend(gaps_outside(chunk_ns, pauses))
         else:
@@ -207,21 +233,16 @@ class Tally:
     ) -> Span | None:
         """Return the part of a load that goes on in which it neither fills nor drains.
 
-        It begins where both the requests in flight and those that are being answered have lost
-        their trend (MSER-5; of a few requests nobody can tell a trend), and ends with the last
-        sending, or when the last that was never sent was due. None before any reply has ended.
+        It ends with the last sending, or when the last that was never sent was due. None before
+        any reply has ended, or anybody has left.
         """
         end_ns = max(self.in_flight.sent_ns, default=started_ns)
-        end_ns = max(end_ns, last_due_ns)
-        if self.first_end_ns is None or self.first_end_ns >= end_ns:
-            return None
-        start_ns = started_ns
-        if len(self.in_flight.sent_ns) < LEAST_FOR_TREND:
-            return start_ns, end_ns
-        for series in (self.in_flight, self.streaming):
-            found = series.find_steady((started_ns, end_ns))
-            start_ns = max(start_ns, found[0] if found else 0)
-        return start_ns, end_ns
+        return find_steady_window(
+            self.in_flight,
+            self.streaming,
+            (started_ns, max(end_ns, last_due_ns)),
+            self.first_end_ns,
+        )
 
     def summarize_client(
         self,

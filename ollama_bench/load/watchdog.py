@@ -6,7 +6,7 @@ from ollama_bench.load.dispatcher import Dispatcher
 from ollama_bench.load.errors import LoadError
 from ollama_bench.load.flight import Flight, Transport
 from ollama_bench.load.heartbeat import Heartbeat
-from ollama_bench.load.patience import Patience
+from ollama_bench.load.patience import Patience, has_text
 from ollama_bench.load.result import LevelResult
 from ollama_bench.load.spec import LevelSpec
 
@@ -79,6 +79,12 @@ class Watchdog:
         """Cancel every request in flight."""
         for exchange in list(self._result.exchanges):
             exchange.cancel(reason)
+
+    def cut_waiting(self, reason: str) -> None:
+        """Cancel every request in flight that has no first token."""
+        for flight in list(self._result.exchanges):
+            if flight.ended_ns is None and not has_text(flight):
+                flight.cancel(reason)
 
     def _check_reader(self) -> None:
         reader = self._transport.reader

@@ -108,7 +108,7 @@ class Worker:
         said = arrival.said
         if said is not None and said.task.follow is not None:
             return said.task.follow(said.task.number, said)
-        question = self._dispatcher.take_question()
+        question = self._dispatcher.take_question(arrival)
         return None if question is None else self._spec.source(question)
 
     def _follow(self, outcome: Outcome) -> Task | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -37,6 +38,9 @@ from ollama_bench.privilege.sudo import become_user, parse_sudo_uid
 STARTS = len(SAMPLERS) + 3
 PATIENCE_S = STOP_S + 1  # for the sampler's exit code
 LOOK_S = 0.02  # between two looks for it
+# the first user ID of a person; below are those of services
+FIRST_PERSON = 500 if sys.platform == "darwin" else 1000
+NOBODY = 65_534
 AS_ROOT = "root will own the results file; run with sudo from your own account instead"
 
 
@@ -49,8 +53,9 @@ def split_off(
     """Leave root to a helper and become the user who typed sudo; None if not root.
 
     Call it before starting any thread and before opening anything. Root without sudo stays root,
-    with a warning. sampler=False: only counters, no helper process. commands: what to run instead
-    of powermetrics; for tests, and deliberately not an option of any program.
+    with a warning where there is sudo to use. sampler=False: only counters, no helper process.
+    commands: what to run instead of powermetrics; for tests, and deliberately not an option of
+    any program.
 
     Raises PrivilegeError when SUDO_UID is not a user's, or root cannot be dropped.
     """
@@ -62,7 +67,7 @@ def split_off(
     helper = Helper(
         commands if sampler else None,
         open_rapl(sysfs),
-        warning=AS_ROOT if user is None else None,
+        warning=AS_ROOT if user is None and can_sudo() else None,
     )
     if user is None:
         return helper
@@ -72,6 +77,16 @@ def split_off(
         helper.stop()
         raise
     return helper
+
+
+def can_sudo() -> bool:
+    """Whether somebody could type sudo here; in most containers there is only root."""
+    import pwd  # not on Windows
+
+    return shutil.which("sudo") is not None and any(
+        FIRST_PERSON <= account.pw_uid < NOBODY
+        for account in pwd.getpwall()
+    )
 
 
 class Helper:

@@ -10,7 +10,7 @@ from ollama_bench.analysis.answers import Answer
 from ollama_bench.analysis.key_figures import is_open
 from ollama_bench.analysis.study import Study
 from ollama_bench.terminal import curve
-from ollama_bench.terminal.output import clean, shorten
+from ollama_bench.terminal.output import clean
 
 SIMULATED = "SIMULATED: not a measurement of a real machine"
 INDENT = "  "
@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 def format_name(study: Study, width: int) -> list[str]:
     """Return the model, and beside or below it that it is simulated."""
-    name = shorten(study.name)
+    name = study.name
     if not study.simulated:
         return [name]
     line = f"{name}   {SIMULATED}"

@@ -45,27 +45,74 @@ def compare(
 
     A and B are run numbers, labels or models. Raises ResultsError if there is nothing to compare.
     """
-    before = run_lookup.find_study(database, a, models)
-    after = run_lookup.find_study(database, b, models)
-    refuse_same_runs(before, after)
-    differences = comparability.find_differences(database, before, after)
-    found = comparison.compare_studies(
-        before,
-        after,
-        {
-            condition.metric: condition.below
-            for condition in conditions
-            if condition.is_change
-        },
-        comparability.reasons_by_level(differences),
-        run_lookup.find_history(database, before, after),
-    )
-    if not set(before.by_concurrency()) & set(after.by_concurrency()):
+    sides = [
+        run_lookup.find_side(database, name, models) for name in (a, b)
+    ]
+    pairs = run_lookup.pair_lengths(*sides)
+    for before, after in pairs:
+        refuse_same_runs(before, after)
+    pairs = [pair for pair in pairs if shares_level(*pair)]
+    if not pairs:
         raise ResultsError(
             f"{a} and {b} share no level: nothing to compare"
         )
-    print_comparison(before, after, differences, found)
-    return gate.check_changes(found, conditions)
+    asked = {
+        condition.metric: condition.below
+        for condition in conditions
+        if condition.is_change
+    }
+    differences = [
+        comparability.find_differences(database, *pair) for pair in pairs
+    ]
+    found = [
+        comparison.find_changes(
+            *pair,
+            asked,
+            comparability.reasons_by_level(unlike),
+            run_lookup.find_history(database, *pair),
+        )
+        for pair, unlike in zip(pairs, differences, strict=True)
+    ]
+    comparison.judge_together(found, asked)
+    lines = []
+    for pair, unlike, one in zip(pairs, differences, found, strict=True):
+        print_comparison(*pair, unlike, one)
+        lengths = pair[0].prompts or pair[1].prompts
+        lines += gate.say_where(
+            gate.check_changes(one, conditions), lengths
+        )
+    return lines + check_unpaired(sides, pairs, conditions)
+
+
+def shares_level(before: Study, after: Study) -> bool:
+    return bool(set(before.by_concurrency()) & set(after.by_concurrency()))
+
+
+def check_unpaired(
+    sides: Sequence[Sequence[Study]],
+    pairs: Sequence[tuple[Study, Study]],
+    conditions: Sequence[Condition],
+) -> list[gate.Line]:
+    """Print the lengths that one side lacks; return that those gone fail each condition."""
+    lines = []
+    for word, side, place in (
+        ("before", sides[0], 0),
+        ("after", sides[1], 1),
+    ):
+        for study in side:
+            if any(study is pair[place] for pair in pairs):
+                continue
+            lengths = study.prompts or "its prompts' length"
+            print_wrapped(f"only {word}: {lengths}")
+            if word == "before":
+                lines += [
+                    gate.Line(
+                        gate.FAILED,
+                        f"failed: {condition.text}: not measured now, {lengths}",
+                    )
+                    for condition in conditions
+                ]
+    return lines
 
 
 def refuse_same_runs(before: Study, after: Study) -> None:
@@ -177,7 +224,7 @@ def describe_study(study: Study) -> str:
     ]
     if len(study.runs) > MOST_RUNS_NAMED:
         runs.append(f"{len(study.runs) - MOST_RUNS_NAMED} more")
-    return f"{shorten(study.model)}: {', '.join(runs)}"
+    return f"{study.name}: {', '.join(runs)}"
 
 
 def lines_at(n: int | None, found: Comparison) -> list[str]:

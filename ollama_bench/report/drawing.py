@@ -46,6 +46,8 @@ def draw(
 
     Prints what is not drawn and why. Raises OSError.
     """
+    # before anything is drawn in vain
+    files.make_folder(out)
     with Renderers() as renderers, make_progress() as progress:
         scripts = renderers.bundle_scripts()
         drawing = Drawing(renderers, progress)

@@ -28,7 +28,8 @@ from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import digits
 from ollama_bench.formats.study.export import escape_formula
-from ollama_bench.terminal.output import clean_line
+from ollama_bench.inputs.objectives import list_demands
+from ollama_bench.report.markdown import escape_markdown
 
 SCHEMA = "ollama-bench/levels/1"
 RUN = [
@@ -102,8 +103,16 @@ def describe_study(database: Database, verdict: Verdict) -> dict[str, Any]:
     key = find_key_figures(study, verdict.objectives, services)
     return {
         "model": study.model,
+        "asked_prompt_tokens": study.asked_prompt_tokens,
+        "prompt_mix": study.prompt_mix,
         "simulated": study.simulated,
-        "objectives": dict(verdict.objectives),
+        "objectives": {
+            name: objective.bound
+            for name, objective in verdict.objectives.items()
+        },
+        "demands": [
+            demand._asdict() for demand in list_demands(verdict.objectives)
+        ],
         "answer": [line for line in verdict.answer.lines if line],
         "key_figures": describe_key_figures(key),
         "levels": study.levels,
@@ -146,9 +155,9 @@ def list_markdown(verdict: Verdict) -> list[str]:
         for level in study.levels
     ]
     return [
-        f"**{escape(study.name)}**{simulated}",
+        f"**{escape_markdown(study.name)}**{simulated}",
         "",
-        *map(escape, verdict.answer.first),
+        *map(escape_markdown, verdict.answer.first),
         "",
         write_row(headings),
         write_row(["--:"] * len(headings)),
@@ -159,14 +168,6 @@ def list_markdown(verdict: Verdict) -> list[str]:
 
 def write_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def escape(text: str) -> str:
-    """Return text that Markdown shows as it is, in one line."""
-    return "".join(
-        f"\\{letter}" if letter in "\\`*_{}[]<>#|~" else letter
-        for letter in clean_line(text)
-    )
 
 
 def write_csv(database: Database, verdicts: Sequence[Verdict]) -> str:

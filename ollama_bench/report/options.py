@@ -35,7 +35,9 @@ class Settings:
     # numbers or labels; empty: the newest finished one of each model and machine
     runs: tuple[str, ...]
     db: str
-    objectives: dict[str, float] | None  # None: those of the run
+    objectives: (
+        dict[str, objectives.Objective] | None
+    )  # None: those of the run
     price: EnergyPrice | None
     compared: tuple[str, str] | None  # numbers, labels or models
     conditions: tuple[Condition, ...]

@@ -18,17 +18,17 @@ from typing import Any
 from ollama_bench.analysis.answers import Answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.people import in_words_of
-from ollama_bench.analysis.service import Objectives
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import (
-    describe_objectives,
-    percent,
+    describe_bounds,
+    exact_percent,
+    join,
     seconds,
 )
 from ollama_bench.charts import theme
 from ollama_bench.charts.chart import Spec
-from ollama_bench.inputs.objectives import ENOUGH_RATIO
+from ollama_bench.inputs.objectives import Objectives, list_demands
 from ollama_bench.report.level_table import (
     DEFINITIONS,
     write_intervals,
@@ -283,11 +283,12 @@ def write_commands(study: Study) -> str:
 
 
 def write_definitions(objectives: Objectives) -> str:
-    wish = describe_objectives(objectives)
-    served = (
-        f"{percent(ENOUGH_RATIO)} of the requests of a level got {wish}; "
-        "those that failed did not"
-    )
+    demands = [
+        f"{exact_percent(enough)} of the requests of a level got "
+        + describe_bounds(names, objectives)
+        for names, enough in list_demands(objectives)
+    ]
+    served = f"{join(demands)}; those that failed did not"
     return write_terms([*DEFINITIONS, ("at once get", served)])
 
 

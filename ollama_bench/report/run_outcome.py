@@ -14,14 +14,14 @@ from ollama_bench.analysis.caveats import CACHED_RATIO
 from ollama_bench.analysis.conditions import parse_condition
 from ollama_bench.analysis.headline import headline
 from ollama_bench.analysis.offered import (
-    describe_overload,
     describe_pool_waits,
+    describe_saturation,
 )
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.verdict import judge as judge_study
 from ollama_bench.analysis.wording import count
-from ollama_bench.inputs.objectives import known_ratio
+from ollama_bench.inputs.objectives import find_reach
 from ollama_bench.report.answer_text import (
     format_answer,
     format_curve,
@@ -38,6 +38,7 @@ from ollama_bench.terminal.command_line import (
     name_resuming_command,
     quote_path,
 )
+from ollama_bench.terminal.output import COMMAND_INDENT, break_lines
 from ollama_bench.terminal.rows import (
     format_cache_effect,
     format_host,
@@ -61,6 +62,7 @@ SHOWN_FAILURES = """
 SELECT DISTINCT http_status, example FROM outcomes
 WHERE run_id = ? AND status != 'completed' AND level_id IN (
   SELECT id FROM level WHERE run_id = ? AND status = 'finished' AND id < ?)"""
+DEMANDS = "SELECT * FROM demand_summary WHERE level_id = ?"
 STEADY = "SELECT * FROM steady_summary WHERE level_id = ?"
 CACHE_EFFECT = """
 SELECT * FROM cache_effect WHERE run_id = ? AND NOT EXISTS (
@@ -86,8 +88,7 @@ def show_level(
 ) -> float | None:
     """Show a level's line and what went wrong in it.
 
-    Returns the share of its requests that met the objectives; None if that is not known, too many
-    of them were cut before it could be told, or the machine slept. Raises ResultsError if another
+    Returns how far it reached what is demanded, as find_reach does. Raises ResultsError if another
     program has deleted the level.
     """
     level = record.level(level_id)
@@ -102,7 +103,7 @@ def show_level(
     show_waits(level, screen)
     for row in record.rows(STEADY, [level_id]):
         screen.say(format_steady(row))
-    return known_ratio(level)
+    return find_reach(record.rows(DEMANDS, [level_id]))
 
 
 def show_failures(
@@ -170,8 +171,8 @@ def show_never_begun(
 
 def show_waits(level: Row, screen: Console) -> None:
     """Show what an open loop offered beyond what was answered, and which requests are undecided."""
-    if level["overloaded"]:
-        screen.warn(f"{INDENT}{describe_overload(level)}")
+    if level["saturated"]:
+        screen.warn(f"{INDENT}{describe_saturation(level)}")
     if level["load"] == "open" and level["pool_waits"]:
         screen.warn(f"{INDENT}{describe_pool_waits(level)}")
     if level["undecided_requests"]:
@@ -205,7 +206,8 @@ def show(
         for verdict in found:
             show_answer(verdict, screen)
         is_quick = settings.load.budget_s is not None
-        screen.table(levels, in_any_order=is_quick)
+        if any(map(tells_anything, levels)):
+            screen.table(levels, in_any_order=is_quick)
         for verdict in found:
             for text in format_curve(verdict.study, screen.width):
                 screen.say(text)
@@ -231,9 +233,14 @@ def show(
         commands[name_analysis(path, record.id, status)] = (
             "all sentences, charts and a page"
         )
-    screen.say(describe_next(path, record.id, commands))
+    screen.say(describe_next(path, record.id, commands, screen.width))
     if sharper:
         screen.say(describe_sharper(settings, sharper))
+
+
+def tells_anything(level: Row) -> bool:
+    """Whether a level has a row worth looking at: it finished, or something in it did."""
+    return level["status"] == "finished" or bool(level["completed"])
 
 
 def show_answer(verdict: Verdict, screen: Console) -> None:
@@ -303,15 +310,23 @@ def name_analysis(path: str, run_id: int, status: str) -> str:
 
 
 def describe_next(
-    path: str, run_id: int, commands: Mapping[str, str]
+    path: str, run_id: int, commands: Mapping[str, str], width: int
 ) -> str:
-    """Return what to type next: these commands, with what each does, and what suits every run."""
+    """Return what to type next: these commands, with what each does, and what suits every run.
+
+    What a command does stands below it where a line of this width has no room for both.
+    """
     offered = {
         **commands,
         f"datasette {quote_path(path)}": "browse the raw data",
     }
-    lines = [f"  {command}     {use}" for command, use in offered.items()]
-    return "\n".join([f"\nrun {run_id} is in {path}. Next:", *lines])
+    lines = [f"\nrun {run_id} is in {path}. Next:"]
+    for command, use in offered.items():
+        line = f"{COMMAND_INDENT}{command}     {use}"
+        if len(line) >= width:
+            line = f"{COMMAND_INDENT}{command}\n{COMMAND_INDENT * 2}{use}"
+        lines.append(line)
+    return break_lines("\n".join(lines), width)
 
 
 def judge(settings: Settings, run_id: int) -> int:

@@ -6,7 +6,6 @@ Neither holds a name of a computer or user, a path or a prompt.
 from __future__ import annotations
 
 import ntpath
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,6 +32,8 @@ from ollama_bench.analysis.wording import (
 )
 from ollama_bench.charts.card import WIDTH_PX, Card, CardFigure, draw_card
 from ollama_bench.charts.png import make_png
+from ollama_bench.charts.rendering import RenderingError
+from ollama_bench.report.markdown import escape_markdown
 from ollama_bench.report.shared_command import describe_command
 from ollama_bench.report.terminal_report import print_wrapped
 from ollama_bench.storage import digest, files
@@ -41,9 +42,6 @@ from ollama_bench.terminal.output import clean_line
 
 MOST_LETTERS = 400  # of a text; a file may hold a name of a gigabyte
 PICTURE, TEXT = "card.png", "card.md"
-# what Markdown would take for a mark; within a word a line is none
-MARKS = re.compile(r"[\\`*{}\[\]<>|~#!]|(?<!\w)_|_(?!\w)")
-MENTION, LINK = "&#64;", "&#58;//"
 
 
 def share(
@@ -54,13 +52,20 @@ def share(
     for verdict in verdicts:
         card = make_card(database, verdict, names)
         folder = out / verdict.study.folder
-        picture = make_png(draw_card(card), WIDTH_PX)
-        files.write(folder / PICTURE, picture, out)
+        files.write(folder / PICTURE, draw_picture(card), out)
         text = write_markdown(card, verdict, names)
         files.write(folder / TEXT, text, out)
         print_wrapped(
             f"card to share: {folder / PICTURE}, as text {folder / TEXT}"
         )
+
+
+def draw_picture(card: Card) -> bytes:
+    """Return a card as a PNG. Raises RenderingError."""
+    try:
+        return make_png(draw_card(card), WIDTH_PX)
+    except ValueError as error:
+        raise RenderingError.from_message(str(error), "the card") from None
 
 
 def make_card(
@@ -214,24 +219,24 @@ def write_markdown(
     ]
     run = verdict.study.runs[-1]
     lines = [
-        f"### {escape(card.model)}",
+        f"### {escape_markdown(card.model)}",
         "",
         *(
             ["**SIMULATED: not a measurement of a real machine**", ""]
             if card.is_simulated
             else []
         ),
-        *(f"{escape(fact)}  " for fact in facts if fact),
+        *(f"{escape_markdown(fact)}  " for fact in facts if fact),
         "",
-        *([escape(first), ""] if first else []),
-        *(f"- {escape(figure)}" for figure in figures),
+        *([escape_markdown(first), ""] if first else []),
+        *(f"- {escape_markdown(figure)}" for figure in figures),
         "",
         "| at once | tokens/s of all | tokens/s each | wait | served |",
         "| ---: | ---: | ---: | ---: | :--- |",
         *(write_row(row) for row in card.curve),
         "",
-        f"{escape(card.objectives)}  ",
-        escape(card.origin),
+        f"{escape_markdown(card.objectives)}  ",
+        escape_markdown(card.origin),
         "",
         "```",
         write_command(run["command"], card.model),
@@ -255,9 +260,3 @@ def write_row(row: Row) -> str:
         served[row["is_served"]],
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def escape(text: str) -> str:
-    """Return text that Markdown shows as it is: no mark, no link, nobody mentioned."""
-    marked = MARKS.sub(lambda found: f"\\{found[0]}", text)
-    return marked.replace("@", MENTION).replace("://", LINK)

@@ -13,7 +13,7 @@ from ollama_bench.analysis.intervals import (
     find_intervals,
 )
 from ollama_bench.analysis.people import in_words_of
-from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.study import IN_STUDY, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.answer_text import (
     format_answer,
@@ -33,9 +33,10 @@ from ollama_bench.terminal.rows import (
     name_columns,
 )
 
-HOSTS = """
+HOSTS = f"""
 SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
-WHERE study = ? AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY level_id, host"""
+WHERE model = :model AND level_id IN (SELECT id FROM level WHERE {IN_STUDY})
+  AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY level_id, host"""
 
 
 def print_verdict(database: Database, verdict: Verdict) -> None:
@@ -60,7 +61,7 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
         print_wrapped(f"! {caveat}")
     print()
     print_turns(study, width)
-    print_hosts(database, study.number)
+    print_hosts(database, study)
 
 
 def print_intervals(study: Study) -> None:
@@ -92,9 +93,9 @@ def print_turns(study: Study, width: int) -> None:
     print()
 
 
-def print_hosts(database: Database, number: int) -> None:
+def print_hosts(database: Database, study: Study) -> None:
     """Print each level by host, if there were several."""
-    rows = list(database.query(HOSTS, [number]))
+    rows = list(database.query(HOSTS, study.key))
     if len({row["host"] for row in rows}) < 2:
         return
     for row in rows:

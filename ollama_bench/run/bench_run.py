@@ -6,7 +6,9 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 
+from ollama_bench.inputs import objectives
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.monitor import Monitor
@@ -20,9 +22,11 @@ from ollama_bench.run.levels import (
 )
 from ollama_bench.run.opening import OpenedRun, stored_arguments
 from ollama_bench.run.plan import (
+    AskedLengths,
     Level,
     caches,
     count_levels,
+    list_lengths,
     missing_levels,
     plan_levels,
     titles,
@@ -30,6 +34,7 @@ from ollama_bench.run.plan import (
 from ollama_bench.run.quick import Probe
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets
+from ollama_bench.terminal.figures import name_lengths
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport import capabilities
@@ -211,8 +216,11 @@ class BenchRun:
 
     def measure_levels(self, runner: LevelRunner) -> None:
         if self.settings.judging.find_capacity:
-            for model in self.settings.request.models:
-                self.find_capacity(runner, model)
+            request = self.settings.request
+            for model, lengths in product(
+                request.models, list_lengths(request)
+            ):
+                self.find_capacity(runner, model, lengths)
             return
         if budget_s := self.settings.load.budget_s:
             for model in self.settings.request.models:
@@ -228,7 +236,7 @@ class BenchRun:
     def measure_level(
         self, runner: LevelRunner, level: Level, title: str
     ) -> float | None:
-        """Measure and show a level; return the share of its requests that were good, if known."""
+        """Measure and show a level; return how far it reached what is demanded, if known."""
         level_id = runner.measure(level, title)
         if level_id is None:
             return None
@@ -240,18 +248,19 @@ class BenchRun:
         """Measure levels of a model for as long as the budget of seconds lasts."""
         highest = max(self.settings.load.levels)
         cache = caches(self.settings.request.cache)[0]
+        lengths = list_lengths(self.settings.request)[0]
         probes: list[Probe] = []
         while size := quick.choose_next(probes, budget_s, highest):
             spent_s = sum(probe.seconds for probe in probes)
             repeat = 1 + sum(probe.concurrency == size for probe in probes)
             level_id = runner.measure(
-                Level(model, size, repeat, cache),
+                Level(model, size, repeat, cache, 0, *lengths),
                 f"{spent_s:.0f} of {budget_s:g} s",
-                budget_s * (1 + quick.SLACK) - spent_s,
+                quick.choose_deadline(budget_s, spent_s),
             )
             if level_id is None:
                 break
-            ratio = self.show_level(level_id)
+            reach = self.show_level(level_id)
             row = self.record.level(level_id)
             assert row is not None
             probes.append(
@@ -259,30 +268,32 @@ class BenchRun:
                     size,
                     row["duration_s"] or 0.0,
                     row["output_tokens_per_s"],
-                    ratio,
+                    reach,
                 )
             )
         if probes:
             self.sharper = quick.suggest_levels(probes, highest)
 
-    def find_capacity(self, runner: LevelRunner, model: str) -> None:
+    def find_capacity(
+        self, runner: LevelRunner, model: str, lengths: AskedLengths
+    ) -> None:
         """Search for the highest level of a model that meets the objectives, and say it."""
         cache = caches(self.settings.request.cache)[0]
 
         def measure(concurrency: int, title: str) -> float | None:
-            level = Level(model, concurrency, 1, cache)
+            level = Level(model, concurrency, 1, cache, 0, *lengths)
             if level in self.done:
-                return capacity.stored_ratio(self.record, level)
-            ratio = self.measure_level(runner, level, title)
-            if ratio is None and not self.interrupt.is_set():
+                return capacity.stored_reach(self.record, level)
+            reach = self.measure_level(runner, level, title)
+            if reach is None and not self.interrupt.is_set():
                 self.screen.warn(
                     f"cannot judge {concurrency} at once: the machine slept, or every request was "
                     "cut before it met or missed an objective (use a longer --deadline)"
                 )
-            return ratio
+            return reach
 
         found = capacity.search(max(self.settings.load.levels), measure)
-        bounds = self.settings.judging.objectives.items()
-        wish = ",".join(f"{name}={bound:g}" for name, bound in bounds)
-        if sentence := found.sentence(model, wish):
+        wish = objectives.write(self.settings.judging.objectives)
+        name = ", ".join(filter(None, (model, name_lengths(*lengths))))
+        if sentence := found.sentence(name, wish):
             self.screen.sentence(sentence)

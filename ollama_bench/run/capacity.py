@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ollama_bench.inputs.objectives import ENOUGH_RATIO, known_ratio
+from ollama_bench.inputs.objectives import ENOUGH_RATIO, find_reach
 from ollama_bench.run.plan import Level
 from ollama_bench.run.record import RunRecord
 
-STORED_RATIO = """
-SELECT * FROM level_summary
-WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
-  AND (model, concurrency, repeat, cache, is_control) = (?, ?, ?, ?, ?)
-ORDER BY level_id DESC"""
+STORED = """
+SELECT demand_summary.* FROM demand_summary WHERE level_id = (
+  SELECT level_id FROM level_summary
+  WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
+    AND (model, concurrency, repeat, cache, is_control) = (?, ?, ?, ?, ?)
+    AND (asked_prompt_tokens, prompt_mix) IS (?, ?)
+  ORDER BY level_id DESC LIMIT 1)"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Capacity:
     def sentence(self, model: str, objectives: str) -> str:
         """Say what was found; "" if nothing was."""
         within = f"at once within {objectives}"
+        if "@" not in objectives:
+            within += f" ({ENOUGH_RATIO:.0%} of the requests)"
         if self.is_known:
             many = (
                 f"{self.good} or more"
@@ -42,7 +46,7 @@ class Capacity:
             )
             if not self.good:
                 return f"{model} cannot meet {objectives} even with one request at a time."
-            return f"{model} serves {many} {within} ({ENOUGH_RATIO:.0%} of the requests)."
+            return f"{model} serves {many} {within}."
         if not self.good and self.bad > self.highest:
             return ""
         known = f"between {self.good} and {self.bad - 1}"
@@ -58,27 +62,26 @@ def search(
 ) -> Capacity:
     """Double until the objectives are missed, then bisect.
 
-    measure(concurrency, title) measures a level and returns the share of its requests that met
-    the objectives; None if that cannot be told, which ends the search.
+    measure(concurrency, title) measures a level and returns how far it reached what is demanded,
+    from 1 on all; None if that cannot be told, which ends the search.
     """
     good, bad = 0, highest + 1
     while bad - good > 1:
         size = (good + bad) // 2
         if bad > highest:
             size = min(max(1, 2 * good), highest)
-        ratio = measure(
+        reach = measure(
             size, f"probe between {good} and {min(bad, highest)}"
         )
-        if ratio is None:
+        if reach is None:
             break
-        if ratio >= ENOUGH_RATIO:
+        if reach >= 1:
             good = size
         else:
             bad = size
     return Capacity(good, bad, highest)
 
 
-def stored_ratio(record: RunRecord, level: Level) -> float | None:
-    """Return what a level measured before --resume found."""
-    rows = record.rows(STORED_RATIO, [record.id, *level])
-    return known_ratio(rows[0]) if rows else None
+def stored_reach(record: RunRecord, level: Level) -> float | None:
+    """Return how far a level measured before --resume reached what is demanded."""
+    return find_reach(record.rows(STORED, [record.id, *level]))

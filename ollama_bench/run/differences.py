@@ -10,7 +10,11 @@ from typing import Any
 from ollama_bench.inputs import options
 from ollama_bench.inputs.options import Option
 
-PROMPTS_DIGEST = "prompts_sha256"
+# hash of a file's content: what it holds, the option that names the file
+DIGESTS = {
+    "prompts_sha256": ("prompts", "prompts"),
+    "trace_sha256": ("requests", "trace"),
+}
 
 
 def describe_changed_options(before: str, now: str) -> str:
@@ -28,8 +32,9 @@ def describe_changed_options(before: str, now: str) -> str:
     ]
     if names:
         return f"{name_options(was, names)}; now {name_options(new, names)}"
-    if was.get(PROMPTS_DIGEST) != new.get(PROMPTS_DIGEST):
-        return f"with other prompts in {new.get('prompts')}"
+    for digest, (what, option) in DIGESTS.items():
+        if was.get(digest) != new.get(digest):
+            return f"with other {what} in {new.get(option)}"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -112,8 +113,7 @@ def look_for_openai(url: str, answer_s: float) -> FoundServer | None:
         kind = name_by_port(server.port)
         status, found = server.get_json("/v1/models")
         if status == 503 and isinstance(found, dict):
-            trouble = "still loads its model"
-            return FoundServer(url, OPENAI, "llama-server", trouble=trouble)
+            return describe_loading(url, kind, found)
         if status == 401:
             return FoundServer(
                 url, OPENAI, kind, trouble="needs an API key"
@@ -126,6 +126,14 @@ def look_for_openai(url: str, answer_s: float) -> FoundServer | None:
             kind = "mlx_lm.server"
         kind = OWNERS.get(str(owner), kind)
         return FoundServer(url, OPENAI, kind, tuple(server.list_offers()))
+
+
+def describe_loading(url: str, kind: str, found: object) -> FoundServer:
+    """Return a server that answers 503; what it is called shows in llama-server's words alone."""
+    if "Loading model" in json.dumps(found):
+        kind = "llama-server"
+    trouble = "still loads its model"
+    return FoundServer(url, OPENAI, kind, trouble=trouble)
 
 
 def name_by_port(port: int | None) -> str:

@@ -28,14 +28,17 @@ LONG_RATIO, LONG_S = 10, 300.0
 # but never one that has run for less
 SHORT_S = 30.0
 MEASURED = """
-SELECT model, cache, concurrency, (ended_ns - started_ns) / 1e9 AS seconds,
+SELECT model, cache, asked_prompt_tokens, prompt_mix, concurrency,
+  (ended_ns - started_ns) / 1e9 AS seconds,
   (SELECT avg(output_tokens) FROM request
    WHERE level_id = level.id AND status = 'completed') AS reply_tokens
 FROM level
 WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0
   AND ended_ns > started_ns"""
 
-Kind = tuple[str, str]  # model and cache
+# model, cache, asked_prompt_tokens and prompt_mix
+Kind = tuple[str, str, int | None, str | None]
+KIND = ("model", "cache", "asked_prompt_tokens", "prompt_mix")
 
 
 class Measured(NamedTuple):
@@ -53,8 +56,19 @@ def read_measured(record: RunRecord) -> dict[Kind, list[Measured]]:
         measured = Measured(
             row["concurrency"], row["seconds"], row["reply_tokens"]
         )
-        found[row["model"], row["cache"]].append(measured)
+        model, cache, tokens, mix = (row[column] for column in KIND)
+        found[model, cache, tokens, mix].append(measured)
     return found
+
+
+def find_kind(level: Level) -> Kind:
+    """Return what levels have in common that tell of each other."""
+    return (
+        level.model,
+        level.cache,
+        level.asked_prompt_tokens,
+        level.prompt_mix,
+    )
 
 
 def predict_s(
@@ -164,7 +178,7 @@ class Forecast:
         if settings.rate_per_s and settings.requests:
             ends_s.append(settings.requests / settings.rate_per_s)
         if not ends_s:
-            measured = self.measured.get((level.model, level.cache), [])
+            measured = self.measured.get(find_kind(level), [])
             is_burst = settings.kind == "burst"
             seconds = predict_s(level.concurrency, measured, is_burst)
             if seconds is None:
@@ -191,9 +205,7 @@ class Forecast:
         """Return how long replies are, by the nearest level that was measured."""
         measured = [
             one
-            for one in self.measured.get(
-                (self.level.model, self.level.cache), []
-            )
+            for one in self.measured.get(find_kind(self.level), [])
             if one.reply_tokens
         ]
         nearest = min(

@@ -13,6 +13,10 @@ from ollama_bench.load.result import LevelResult, UnsentArrivals
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.run.model_names import ReplyNames
 from ollama_bench.run.record import RunRecord
+from ollama_bench.statistics.share import (
+    estimate_burst_share,
+    estimate_share,
+)
 from ollama_bench.storage.request_ids import make_request_id
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.interrupt import Interrupt
@@ -26,6 +30,11 @@ NOT_SENT = (
 )
 # of a request in one statement; SQLite unfolds them without Python's lock
 CHUNKS_AT_ONCE = 16_384
+STRAINS = """
+SELECT max(strain) AS strain FROM judged_objective
+JOIN request ON request.id = request_id
+WHERE judged_objective.level_id = ? AND strain IS NOT NULL GROUP BY request_id
+ORDER BY coalesce(due_ns, sent_ns, ended_ns), number"""
 CHUNK_ROWS = """
 INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
 SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01' FROM json_each(?4)"""
@@ -176,6 +185,7 @@ class LevelRecorder(load.Observer):
             "ended_ns": ended_ns and ended_ns - origin_ns,
             "pool_waits": level.pool_waits if is_open else None,
             "never_sent": level.never_sent if is_open else None,
+            **saturation_figures(level.result),
             **steady,
             **tally.summarize_itl(),
             **tally.summarize_intervals(
@@ -188,7 +198,25 @@ class LevelRecorder(load.Observer):
         if self._monitor is not None:
             columns |= self._monitor.conditions_since(level.started_ns)
         self._record.writer.update("level", self._level_id, columns)
+        # from the rows as they are stored: the steady part is among them
+        share = self._estimate_share(level.result.is_burst)
+        self._record.writer.update("level", self._level_id, share)
         self._record.writer.flush()
+
+    def _estimate_share(self, is_burst: bool) -> dict[str, float | None]:
+        """Return the interval of the share of good requests; None where none can be judged."""
+        rows = self._record.rows(STRAINS, [self._level_id])
+        strains = [row["strain"] for row in rows]
+        good = [strain <= 1 for strain in strains]
+        found = (
+            estimate_burst_share([good])
+            if is_burst
+            else estimate_share(good, strain=strains)
+        )
+        return {
+            "good_ratio_low": found.low if found else None,
+            "good_ratio_high": found.high if found else None,
+        }
 
     def _add_unsent(self, level: LevelResult) -> None:
         """Store a row for each arrival that was never sent, numbered after those that were."""
@@ -207,6 +235,17 @@ class LevelRecorder(load.Observer):
     def _mark(self) -> None:
         if self._monitor is not None:
             self._monitor.mark()
+
+
+def saturation_figures(level: LevelResult) -> dict[str, float | None]:
+    """Return by how much the queue of a level grew, and whether; None where nobody can tell."""
+    value, low, high = level.queue_slope or (None, None, None)
+    return {
+        "saturated": level.is_saturated,
+        "queue_growth_per_s": value,
+        "queue_growth_low_per_s": low,
+        "queue_growth_high_per_s": high,
+    }
 
 
 def write_calls(outcome: Outcome) -> str | None:

@@ -6,25 +6,31 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ollama_bench.inputs import trace
 from ollama_bench.inputs.settings import LoadSettings, Settings
 from ollama_bench.load import load
 from ollama_bench.load.attempt import Limits
+from ollama_bench.load.tally import Tally
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.protocols.json_values import read_count
+from ollama_bench.protocols.work import Work
 from ollama_bench.run.forecast import Forecast, read_measured
 from ollama_bench.run.level_recorder import LevelRecorder
-from ollama_bench.run.plan import Level
+from ollama_bench.run.plan import Level, list_lengths
+from ollama_bench.run.quick import CEILING_OPTIONS
 from ollama_bench.run.record import RunRecord
+from ollama_bench.run.replay import Replay
 from ollama_bench.run.targets import Targets
 from ollama_bench.run.tasks import PromptOrder, TaskSource
+from ollama_bench.run.wasted_work import WorkMeter
+from ollama_bench.terminal.figures import format_trace
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport.lines import Lines
 
-# model options that end a reply
-CEILINGS = ("num_predict", "max_tokens", "max_completion_tokens")
 FINISHED = """
-SELECT DISTINCT model, concurrency, repeat, cache, coalesce(is_control, 0) AS is_control
+SELECT DISTINCT model, concurrency, repeat, cache, coalesce(is_control, 0) AS is_control,
+  asked_prompt_tokens, prompt_mix
 FROM level
 WHERE run_id = ? AND status = 'finished' AND coalesce(slept_s, 0) = 0"""
 UNANSWERED = """
@@ -75,6 +81,7 @@ class LevelRunner:
         self._monitor = monitor
         self._order = PromptOrder(settings.request, settings.load.seed)
         self._limits = load_limits(settings)
+        self._work = WorkMeter(targets.servers, interrupt)
         self._has_measured = False
         # the levels after the next one; None: not known
         self._rest: Sequence[Level] | None = None
@@ -92,9 +99,7 @@ class LevelRunner:
 
         deadline_s: cut it after so long.
         """
-        source = TaskSource(
-            level, self._settings.request, self._order, self._targets
-        )
+        source = self._make_source(level)
         if level.cache == "warm":
             self._fill_cache(level, source)
         if self._has_measured or level.cache == "warm":
@@ -112,14 +117,36 @@ class LevelRunner:
             limits = replace(limits, deadline_s=deadline_s)
             ends = replace(ends, deadline_s=deadline_s)
         self._screen.level_started(
-            self._heading(level, title), self._look_ahead(level, ends)
+            self._heading(level, title, source.replay),
+            self._look_ahead(level, ends, source.replay),
         )
         return self._send(level, source, limits)
 
-    def _look_ahead(self, level: Level, ends: LoadSettings) -> Forecast:
+    def _make_source(self, level: Level) -> TaskSource:
+        request = self._settings.request
+        order: PromptOrder | Replay = self._order
+        if (replayed := trace.read_replayed(self._settings)) is not None:
+            context = self._targets.find_context(level.model)
+            order = Replay(
+                replayed, context, request.tokens, self._settings.load.seed
+            )
+            if order.too_long:
+                self._screen.warn(
+                    f"{level.model}: leaving out {order.too_long:,} of "
+                    f"{len(replayed.lines):,} requests of the trace, "
+                    f"longer than the context of {context:,} tokens"
+                )
+        return TaskSource(level, request, order, self._targets)
+
+    def _look_ahead(
+        self, level: Level, ends: LoadSettings, replay: Replay | None
+    ) -> Forecast:
         request = self._settings.request
         ceilings = [request.tokens]
-        for name in CEILINGS:
+        if replay is not None:
+            ceilings.append(replay.longest_reply)
+            ends = replace(ends, duration_s=replay.last_due_s)
+        for name in CEILING_OPTIONS:
             ceilings.append(read_count(request.model_options.get(name)))
         return Forecast(
             ends,
@@ -130,7 +157,9 @@ class LevelRunner:
             self._targets.warmup_tokens.get(level.model),
         )
 
-    def _heading(self, level: Level, title: str) -> str:
+    def _heading(
+        self, level: Level, title: str, replay: Replay | None
+    ) -> str:
         repeat, extra = self._settings.load.repeat, ""
         if repeat > 1:
             extra += f", time {level.repeat} of {repeat}"
@@ -140,9 +169,19 @@ class LevelRunner:
             extra += f", {level.cache} cache"
         if level.is_control:
             extra += ", as at first: did the machine change?"
+        if len(list_lengths(self._settings.request)) > 1:
+            extra += f", {level.prompts}"
         crowd = f"{level.concurrency} at once"
         if self._settings.load.think_time is not None:
             crowd = f"{level.concurrency} people"
+        if replay is not None:
+            came = format_trace(
+                replay.trace.name,
+                replay.trace.kind,
+                replay.rate_per_s,
+                replay.trace.speed,
+            )
+            crowd = f"{len(replay):,} requests as in {came}"
         return f"{level.model}: {title}, {crowd}{extra}"
 
     def _fill_cache(self, level: Level, source: TaskSource) -> None:
@@ -170,7 +209,7 @@ class LevelRunner:
     def _send(
         self, level: Level, source: TaskSource, limits: Limits
     ) -> int | None:
-        level_id = self._insert(level)
+        level_id = self._insert(level, source.replay)
         under_way = self._make_load(level, source, limits)
         recorder = LevelRecorder(
             self._record,
@@ -180,6 +219,7 @@ class LevelRunner:
             self._interrupt,
             self._targets.reply_names,
         )
+        work = self._work.read()
         try:
             under_way.run(recorder)
         except BaseException:
@@ -188,6 +228,7 @@ class LevelRunner:
             )
             raise
         recorder.close(under_way, self._settings.load)
+        self._store_wasted(level_id, work, under_way.tally)
         if not level.is_control:
             self.all_completed_one &= under_way.tally.completed > 0
         if self._monitor is not None:
@@ -196,7 +237,19 @@ class LevelRunner:
             )
         return None if self._interrupt.is_set() else level_id
 
-    def _insert(self, level: Level) -> int:
+    def _store_wasted(
+        self, level_id: int, before: Work | None, tally: Tally
+    ) -> None:
+        was_cut = tally.completed < tally.ended
+        wasted = self._work.count_wasted(
+            before, tally.received_tokens, was_cut
+        )
+        if wasted is not None:
+            columns = {"wasted_tokens": wasted}
+            self._record.writer.update("level", level_id, columns)
+            self._record.writer.flush()
+
+    def _insert(self, level: Level, replay: Replay | None) -> int:
         settings = self._settings.load
         columns = {
             **level._asdict(),
@@ -206,6 +259,9 @@ class LevelRunner:
             if settings.kind == "people"
             else settings.kind,
             "rate_per_s": settings.rate_per_s,
+            "arrival_cv": settings.arrival_cv
+            if settings.rate_per_s
+            else None,
             "think_time_s": settings.think_time
             and settings.think_time.mean_s,
             "think_law": settings.think_time and settings.think_time.law,
@@ -213,16 +269,30 @@ class LevelRunner:
             "ramp_s": settings.ramp_s or None,
             "status": "running",
         }
+        if replay is not None:
+            columns |= {
+                "rate_per_s": replay.rate_per_s,
+                "trace": replay.trace.name,
+                "trace_kind": replay.trace.kind,
+                "trace_speed": replay.trace.speed,
+                "trace_too_long": replay.too_long,
+            }
         return self._record.writer.insert("level", columns)
 
     def _make_load(
         self, level: Level, source: TaskSource, limits: Limits
     ) -> load.Load:
         settings = self._settings.load
+        planned = settings.requests
         arrivals = people = None
+        if source.replay is not None:
+            arrivals = source.replay.due_times()
+            planned = len(source.replay)
         if settings.rate_per_s:
-            arrivals = load.poisson(
-                settings.rate_per_s, settings.seed * 1000 + level.repeat
+            arrivals = load.gamma(
+                settings.rate_per_s,
+                settings.arrival_cv,
+                settings.seed * 1000 + level.repeat,
             )
         if settings.think_time is not None:
             people = load.People(
@@ -236,9 +306,10 @@ class LevelRunner:
             level.concurrency,
             arrivals=arrivals,
             ramp_s=settings.ramp_s,
-            planned=settings.requests,
+            planned=planned,
             until_s=settings.duration_s,
             people=people,
+            is_watched=settings.rate_per_s is not None,
             interrupt=self._interrupt,
             lines=self._lines,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ollama_bench.inputs import trace
 from ollama_bench.inputs.settings import RequestSettings, Settings
 from ollama_bench.privilege.helper import Helper
 from ollama_bench.privilege.variables import DroppedVariables
@@ -34,6 +35,8 @@ def warn_of_settings(
             f"{settings.load.duration_s:g} s, then what was asked may finish{patience}"
         )
     request = settings.request
+    if (replayed := trace.read_replayed(settings)) is not None:
+        warn_of_failed_lines(replayed, screen)
     if "num_ctx" in request.model_options and OPENAI in request.protocols:
         screen.warn(
             "num_ctx has no effect with --api openai: set the context where the server is started"
@@ -41,6 +44,16 @@ def warn_of_settings(
     if settings.judging.report and sys.flags.optimize > 1:
         raise RunError(
             "cannot draw charts with -OO or PYTHONOPTIMIZE=2: start without, or omit --report"
+        )
+
+
+def warn_of_failed_lines(replayed: trace.Trace, screen: Console) -> None:
+    """Say how many requests of a trace failed even then, and are left out."""
+    if replayed.failed:
+        total = replayed.failed + len(replayed.lines)
+        screen.warn(
+            f"{replayed.name}: skipping {replayed.failed:,} of {total:,} requests "
+            "that have no prompt or no reply"
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ollama_bench.inputs import objectives, prompts
+from ollama_bench.inputs import objectives, prompts, trace
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.protocols.text import one_line
 from ollama_bench.run.differences import (
@@ -39,7 +39,8 @@ WHERE source = 'bench' AND arguments = ? AND (
   status IN ('interrupted', 'running')
   OR status = 'finished' AND EXISTS (
     SELECT 1 FROM level WHERE run_id = run.id AND level.status = 'finished'
-    GROUP BY model, concurrency, repeat, cache, is_control HAVING min(coalesce(slept_s, 0)) > 0))
+    GROUP BY model, concurrency, repeat, cache, is_control, asked_prompt_tokens, prompt_mix
+    HAVING min(coalesce(slept_s, 0)) > 0))
 ORDER BY id DESC LIMIT 1"""
 
 NEWEST = """
@@ -106,6 +107,9 @@ def stored_arguments(settings: Settings) -> dict[str, object]:
     if path := settings.request.prompts_file:
         content = repr(prompts.read(path)).encode()
         found["prompts_sha256"] = hashlib.sha256(content).hexdigest()
+    if (replayed := trace.read_replayed(settings)) is not None:
+        content = repr(replayed.lines).encode()
+        found["trace_sha256"] = hashlib.sha256(content).hexdigest()
     return found
 
 
@@ -139,11 +143,11 @@ def insert_run(
         "arguments": arguments,
     }
     run_id = writer.insert("run", columns)
-    for name, bound in settings.judging.objectives.items():
+    for name, objective in settings.judging.objectives.items():
         column = objectives.METRICS[name].column
         writer.add(
             "objective",
-            {"run_id": run_id, "metric": column, "bound": bound},
+            {"run_id": run_id, "metric": column, **objective._asdict()},
         )
     return run_id
 

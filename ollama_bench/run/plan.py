@@ -6,7 +6,11 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ollama_bench.inputs.settings import Cache, Settings
+from ollama_bench.inputs.settings import Cache, RequestSettings, Settings
+from ollama_bench.terminal.figures import name_lengths
+
+# asked_prompt_tokens and prompt_mix of a level
+AskedLengths = tuple[int | None, str | None]
 
 
 class Level(NamedTuple):
@@ -17,6 +21,14 @@ class Level(NamedTuple):
     repeat: int
     cache: str
     is_control: int = 0  # 1: the first one again, at the end
+    # of made-up prompts: their length, or the lengths of a mixture
+    asked_prompt_tokens: int | None = None
+    prompt_mix: str | None = None
+
+    @property
+    def prompts(self) -> str:
+        """What its made-up prompts are called; "" of others."""
+        return name_lengths(self.asked_prompt_tokens, self.prompt_mix)
 
 
 def plan_levels(settings: Settings) -> list[Level]:
@@ -28,7 +40,8 @@ def plan_levels(settings: Settings) -> list[Level]:
     for model in settings.request.models:
         for repeat in range(1, settings.load.repeat + 1):
             block = [
-                Level(model, concurrency, repeat, cache)
+                Level(model, concurrency, repeat, cache, 0, *lengths)
+                for lengths in list_lengths(settings.request)
                 for concurrency in settings.load.levels
                 for cache in caches(settings.request.cache)
             ]
@@ -40,8 +53,19 @@ def plan_levels(settings: Settings) -> list[Level]:
         if has_control(settings):
             first = settings.load.levels[0]
             cache = caches(settings.request.cache)[0]
-            levels.append(Level(model, first, 1, cache, is_control=1))
+            lengths = list_lengths(settings.request)[0]
+            levels.append(Level(model, first, 1, cache, 1, *lengths))
     return levels
+
+
+def list_lengths(request: RequestSettings) -> list[AskedLengths]:
+    """Return each length that made-up prompts have, and their mixture last; neither of others."""
+    found: list[AskedLengths] = [
+        (tokens, None) for tokens in request.prompt_tokens
+    ]
+    if request.mix:
+        found.append((None, str(request.mix)))
+    return found or [(None, None)]
 
 
 def has_control(settings: Settings) -> bool:
@@ -50,7 +74,7 @@ def has_control(settings: Settings) -> bool:
     return (
         load.kind == "burst"
         and load.repeat == 1
-        and len(load.levels) > 1
+        and len(load.levels) * len(list_lengths(settings.request)) > 1
         and load.deadline_s is None
         and not settings.judging.find_capacity
     )

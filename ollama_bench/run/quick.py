@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ollama_bench.inputs.objectives import ENOUGH_RATIO
-
 # doubling the requests must bring so much more of throughput, or it no longer rises
 RISE = 1.1
 # a level of one request may take this part of the budget: room for those that take longer
@@ -34,7 +32,7 @@ class Probe:
     concurrency: int
     seconds: float
     tokens_per_s: float | None  # of all its requests together
-    good_ratio: float | None  # of its requests, met the objectives
+    reach: float | None  # of what is demanded, as find_reach; from 1 on all
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,12 @@ class CurveStep:
     repeats: int
     seconds: float
     tokens_per_s: float | None
-    good_ratio: float | None
+    reach: float | None
 
     @property
     def is_missed(self) -> bool:
         """Whether too few of its requests are known to have met the objectives."""
-        return (
-            self.good_ratio is not None and self.good_ratio < ENOUGH_RATIO
-        )
+        return self.reach is not None and self.reach < 1
 
 
 def choose_ceiling(tokens_per_s: float | None, budget_s: float) -> int:
@@ -64,6 +60,11 @@ def choose_ceiling(tokens_per_s: float | None, budget_s: float) -> int:
         return CEILINGS[2]
     most = tokens_per_s * budget_s / FIRST_PART
     return next((one for one in CEILINGS if one <= most), CEILINGS[-1])
+
+
+def choose_deadline(budget_s: float, spent_s: float) -> float:
+    """Return after how many seconds the next level is cut; to a tenth of one, for it is shown."""
+    return round(budget_s * (1 + SLACK) - spent_s, 1)
 
 
 def choose_next(
@@ -111,7 +112,7 @@ def make_step(concurrency: int, probes: Sequence[Probe]) -> CurveStep:
         len(probes),
         fmean(probe.seconds for probe in probes),
         mean_known(probe.tokens_per_s for probe in probes),
-        mean_known(probe.good_ratio for probe in probes),
+        mean_known(probe.reach for probe in probes),
     )
 
 

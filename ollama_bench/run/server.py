@@ -107,7 +107,22 @@ class Server:
         The body is "" if it is empty, None if it is not JSON. Raises ServerError if no whole answer
         comes in time.
         """
-        within_s = within_s or self.answer_s
+        status, content = self._ask(path, body, within_s or self.answer_s)
+        if not content.strip():
+            return status, ""
+        try:
+            return status, self.secret.mask_json(json.loads(content))
+        except (ValueError, RecursionError):
+            return status, None
+
+    def get_text(self, path: str, within_s: float) -> tuple[int, str]:
+        """Return the HTTP status and the body as text. Raises ServerError as get_json does."""
+        status, content = self._ask(path, None, within_s)
+        return status, content.decode("utf-8", "replace")
+
+    def _ask(
+        self, path: str, body: JsonObject | None, within_s: float
+    ) -> tuple[int, bytes]:
         exchange = Exchange(kernel_stamps=False)
         too_late = f"no whole answer to {path} within {within_s:g} s"
         clock = threading.Timer(within_s, exchange.cancel, [too_late])
@@ -130,12 +145,7 @@ class Server:
             clock.cancel()
         if broken:
             raise self._absent(broken)
-        if not content.strip():
-            return status, ""
-        try:
-            return status, self.secret.mask_json(json.loads(content))
-        except (ValueError, RecursionError):
-            return status, None
+        return status, content
 
     def _exchange(
         self,

@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ollama_bench.inputs.calibration import (
     Calibration,
@@ -32,6 +32,8 @@ from ollama_bench.transport.lines import Lines
 
 # length of a warm-up's reply: loading the model is what takes long
 WARMUP_TOKENS = 8
+# they go on past the end of a reply where they are asked to (ignore_eos)
+GO_ON_SERVERS = ("llama.cpp", "vllm")
 # a server that vanished may take so long to come back: vLLM loads for a minute
 COME_BACK_S = 120.0
 ASK_AGAIN_S = 0.5
@@ -65,6 +67,14 @@ class TargetFacts:
     counts_cached: bool = True  # its count of prompt tokens has them all
     # None: made-up prompts have about a token a word
     calibration: Calibration | None = None
+    # the same, by one more count for each length that is short
+    calibrations: dict[int, Calibration] = field(default_factory=dict)
+    # a reply can be told to go on to its ceiling
+    can_ignore_end: bool = False
+
+    def calibration_of(self, tokens: int) -> Calibration | None:
+        """Return what prompts of so many tokens are made by."""
+        return self.calibrations.get(tokens, self.calibration)
 
 
 class Waiting(load.Observer):
@@ -149,6 +159,14 @@ class Targets:
     def facts(self, model: str, server: Server) -> TargetFacts:
         return self._facts.setdefault((model, server.url), TargetFacts())
 
+    def find_context(self, model: str) -> int | None:
+        """Return the context of a slot, the smallest of all servers; None where none is known."""
+        known = [
+            self.facts(model, server).context_tokens
+            for server in self.servers
+        ]
+        return min(filter(None, known), default=None)
+
     def warm_all(
         self, models: Sequence[str], warmup: int, monitor: Monitor | None
     ) -> None:
@@ -157,8 +175,9 @@ class Targets:
             for server in self.servers:
                 self.warm(server, model, warmup)
                 self._describe(server, model, monitor)
-                if self._request.prompt_tokens:
+                if self._request.prompt_lengths:
                     self._check_context(server, model)
+                if self._request.prompt_lengths or self._request.trace_file:
                     self._calibrate(server, model, warmup)
 
     def warm(self, server: Server, model: str, warmup: int) -> None:
@@ -226,16 +245,15 @@ class Targets:
 
     def _check_context(self, server: Server, model: str) -> None:
         """Raise RunError if made-up prompts cannot fit; warn if a whole reply cannot."""
-        asked, context = (
-            self._request.prompt_tokens or 0,
-            self.facts(model, server).context_tokens,
-        )
+        asked = self._request.prompt_lengths[-1]
+        context = self.facts(model, server).context_tokens
         if context is None:
             return
         if asked >= context:
             raise RunError(
-                f"--prompt-tokens {asked} exceeds the context of {context:,} tokens that {model} "
-                f"has at {server.url}: use fewer, or a larger context{hint_at_context(server)}"
+                f"{self._name_option(asked)} {asked} exceeds the context of {context:,} tokens "
+                f"that {model} has at {server.url}: use fewer, or a larger context"
+                f"{hint_at_context(server)}"
             )
         if asked + (self._request.tokens or 0) > context:
             self._screen.warn(
@@ -243,8 +261,26 @@ class Targets:
                 f"of {context:,} for the reply"
             )
 
+    def _name_option(self, length: int) -> str:
+        """Return the option that asks for prompts of this length."""
+        is_level = length in self._request.prompt_tokens
+        return "--prompt-tokens" if is_level else "--mix: a length of"
+
     def _calibrate(self, server: Server, model: str, warmup: int) -> None:
-        """Learn how many tokens the server makes of words, once a run; say it if it cannot be."""
+        """Learn how many tokens the server makes of words; say it if it cannot be."""
+        self._calibrate_words(server, model, warmup)
+        facts = self.facts(model, server)
+        if facts.calibration is None or not warmup:
+            return
+        for tokens in self._request.prompt_lengths:
+            if tokens < SURE_TOKENS:
+                facts.calibrations[tokens] = self._correct(
+                    server, model, tokens, facts.calibration
+                )
+
+    def _calibrate_words(
+        self, server: Server, model: str, warmup: int
+    ) -> None:
         facts, target_id = (
             self.facts(model, server),
             self.id(model, server),
@@ -280,13 +316,14 @@ class Targets:
             if counted is None:
                 return None
             counts.append(counted)
-        found = solve(counts, PROBE_PREFIXES)
-        asked = self._request.prompt_tokens or 0
-        if found is None or asked >= SURE_TOKENS:
-            return found
-        text = found.make_text(
-            asked, random.Random(), self._request.cache != "warm"
-        )
+        return solve(counts, PROBE_PREFIXES)
+
+    def _correct(
+        self, server: Server, model: str, tokens: int, found: Calibration
+    ) -> Calibration:
+        """Return the calibration by which prompts of so many tokens come out right."""
+        has_prefix = self._request.cache != "warm"
+        text = found.make_text(tokens, random.Random(), has_prefix)
         counted = self._count_tokens(server, model, text)
         return found if counted is None else found.correct(text, counted)
 
@@ -309,6 +346,7 @@ class Targets:
             asked = read_count(self._request.model_options.get("num_ctx"))
             target["context_tokens"] = asked
         facts.context_tokens = target["context_tokens"]
+        facts.can_ignore_end = target["server"] in GO_ON_SERVERS
         facts.counts_cached = server.protocol.counts_cached(
             target["server_version"]
         )

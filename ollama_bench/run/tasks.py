@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import random
+from typing import NamedTuple
 
 from ollama_bench.inputs import prompts
-from ollama_bench.inputs.calibration import Calibration
 from ollama_bench.inputs.settings import LoadSettings, RequestSettings
 from ollama_bench.load.attempt import Outcome, Task
 from ollama_bench.load.lengths import Lengths
 from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.run.plan import Level
+from ollama_bench.run.replay import Replay
 from ollama_bench.run.server import Server
-from ollama_bench.run.targets import Targets, unique_prefix
+from ollama_bench.run.targets import TargetFacts, Targets, unique_prefix
 
 Messages = tuple[JsonObject, ...]
+
+
+class AskedPrompt(NamedTuple):
+    """A prompt, and what tells it from the others of its level."""
+
+    prompt: prompts.Prompt
+    line: int | None = None  # of the file of prompts, from 1
+    tokens: int | None = None  # that it was made up to have
 
 
 class PromptOrder:
@@ -23,7 +32,7 @@ class PromptOrder:
 
     def __init__(self, request: RequestSettings, seed: int) -> None:
         self.seed = seed
-        self.random_tokens = request.prompt_tokens
+        self.mix = request.mix
         self.is_file = request.prompts_file is not None
         self._prompts = (
             prompts.read(request.prompts_file)
@@ -36,21 +45,27 @@ class PromptOrder:
         return len(self._order)
 
     def prompt(
-        self, number: int, level: Level, calibration: Calibration | None
-    ) -> tuple[prompts.Prompt, int | None]:
-        """Return a request's prompt and its line in the file, None without a file."""
-        place = self._order[(number - 1) % len(self._order)]
-        if self.random_tokens:
-            draw = random.Random(
-                f"{self.seed} {level.concurrency} {level.repeat} {number}"
-            )
-            if calibration is None:
-                return prompts.made_up(self.random_tokens, draw), None
-            text = calibration.make_text(
-                self.random_tokens, draw, level.cache == "cold"
-            )
-            return prompts.make_prompt(text), None
-        return self._prompts[place], place + 1 if self.is_file else None
+        self, number: int, level: Level, facts: TargetFacts
+    ) -> AskedPrompt:
+        """Return the prompt of a request's number within a level."""
+        tokens = level.asked_prompt_tokens
+        if level.prompt_mix and self.mix:
+            tokens = self.mix.choose_tokens(self.seed, number)
+        if not tokens:
+            place = self._order[(number - 1) % len(self._order)]
+            line = place + 1 if self.is_file else None
+            return AskedPrompt(self._prompts[place], line)
+        draw = random.Random(
+            f"{self.seed} {level.concurrency} {level.repeat} {number}"
+        )
+        calibration = facts.calibration_of(tokens)
+        if calibration is None:
+            prompt = prompts.made_up(tokens, draw)
+        else:
+            is_cold = level.cache == "cold"
+            text = calibration.make_text(tokens, draw, is_cold)
+            prompt = prompts.make_prompt(text)
+        return AskedPrompt(prompt, tokens=tokens)
 
 
 class TaskSource:
@@ -60,30 +75,36 @@ class TaskSource:
         self,
         level: Level,
         request: RequestSettings,
-        order: PromptOrder,
+        order: PromptOrder | Replay,
         targets: Targets,
     ) -> None:
         self._level, self._request = level, request
         self._order, self._targets = order, targets
+        self.replay = order if isinstance(order, Replay) else None
+        # prompts that begin alike get the same prefix
+        has_shared = self.replay is not None and self.replay.shares_blocks
+        self._shared_prefix = unique_prefix() if has_shared else None
 
     def task(self, number: int) -> Task:
         """Return the task of a request's number within the level, from 1."""
         servers = self._targets.servers
         server = servers[(number - 1) % len(servers)]
         facts = self._targets.facts(self._level.model, server)
-        prompt, line = self._order.prompt(
-            number, self._level, facts.calibration
-        )
+        asked = AskedPrompt(*self._order.prompt(number, self._level, facts))
         conversation = Conversation(
             self._level.model,
             self._request,
             server,
             self._targets,
-            prompt,
-            line,
-            unique_prefix() if self._level.cache == "cold" else None,
+            asked,
+            self._choose_prefix(),
         )
         return conversation.first_turn(number)
+
+    def _choose_prefix(self) -> str | None:
+        if self._level.cache != "cold":
+            return None
+        return self._shared_prefix or unique_prefix()
 
     def first_tasks(self, load: LoadSettings) -> list[Task]:
         """Return the tasks that fill a prompt cache: each body once, but one for each slot."""
@@ -113,14 +134,14 @@ class Conversation:
         request: RequestSettings,
         server: Server,
         targets: Targets,
-        prompt: prompts.Prompt,
-        line: int | None,
+        asked: AskedPrompt,
         prefix: str | None,
     ) -> None:
         self._model, self._request, self._server = model, request, server
         self._target_id = targets.id(model, server)
         self._facts = targets.facts(model, server)
-        self._prompt, self._line, self._prefix = prompt, line, prefix
+        self._prompt, self._line, self._tokens = asked
+        self._prefix = prefix
 
     def first_turn(self, number: int) -> Task:
         system = self._prompt.system
@@ -176,12 +197,13 @@ class Conversation:
         """
         facts = self._facts
         tokens = sum(map(count_words, messages))
-        if self._request.prompt_tokens and facts.calibration:
-            tokens = self._request.prompt_tokens
+        if self._tokens and facts.calibration:
+            tokens = self._tokens
         return Lengths(
             tokens if facts.counts_cached else None,
             self._prompt.tokens or self._request.tokens,
             facts.context_tokens,
+            self._tokens,
         )
 
     def _body(self, messages: Messages) -> JsonObject:
@@ -191,6 +213,8 @@ class Conversation:
             prompt.tokens or request.tokens,
         )
         options = {**request.model_options, **prompt.options}
+        if prompt.fills_reply and self._facts.can_ignore_end:
+            options = {"ignore_eos": True, **options}
         if prompt.is_chat:
             return protocol.build_chat(
                 self._model,

@@ -17,6 +17,10 @@ from ollama_bench.simulator.settings import Settings
 # load_duration of a model that is loaded: never quite zero in a real Ollama
 LOOKUP_S = 0.01
 SHORTEST_STEP_NS = 1000
+# tokens of a prompt that the time of a short one has
+SHORT_PROMPT_TOKENS = 32
+# of prompts, evaluated in one step beside a token of each stream
+BATCH_TOKENS = 512
 
 
 class Job(Protocol):
@@ -33,6 +37,10 @@ class Job(Protocol):
     @property
     def ready_ns(self) -> int:
         """When its model is loaded."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """How long its prompt is."""
 
     def admit(self, admitted_ns: int, load_ns: int) -> None:
         """Note when it got its slot, and how long its model then takes to load."""
@@ -67,8 +75,10 @@ class Machine:
     """Slots, a queue in order of arrival, and continuous batching.
 
     While k requests decode, each gets rate(k) tokens per second: one step gives every one of them
-    a token. Where the profile has no rates, each stream has its own pace. Unlike on a real machine,
-    prefill takes as long beside other requests as alone, and never slows them.
+    a token. Where the profile has no rates, each stream has its own pace. What a prompt has beyond
+    SHORT_PROMPT_TOKENS is evaluated as llama.cpp does it: up to BATCH_TOKENS in a step, first come
+    first served, and the step takes so much longer for all. Unlike on a real machine, the time of a
+    short prompt is the same beside other requests as alone, and never slows them.
     """
 
     def __init__(
@@ -92,6 +102,11 @@ class Machine:
         self._active: set[Job] = set()
         self._waiting: collections.deque[Job] = collections.deque()
         self._decoding: list[Job] = []
+        # tokens left of each prompt that is evaluated, oldest first
+        self._prefilling: dict[Job, int] = {}
+        self._token_ns = 0.0
+        if profile.prefill_tokens_per_s is not None:
+            self._token_ns = 1e9 / profile.prefill_tokens_per_s / speed
         self._stepping = False
 
     @property
@@ -122,6 +137,7 @@ class Machine:
             self._waiting.remove(job)
         if job in self._decoding:
             self._decoding.remove(job)
+        self._prefilling.pop(job, None)
         self._active.discard(job)
         if self._waiting and len(self._active) < self.slots:
             self._admit(self._waiting.popleft(), now_ns)
@@ -153,15 +169,35 @@ class Machine:
     def _join_batch(self, job: Job, due_ns: int) -> None:
         if job.over:
             return
-        self._decoding.append(job)
+        left = max(0, job.prompt_tokens - SHORT_PROMPT_TOKENS)
+        if left and self._token_ns:
+            self._prefilling[job] = left
+        else:
+            self._decoding.append(job)
         if not self._stepping:
             self._stepping = True
             self._step(due_ns)
 
     def _step(self, due_ns: int) -> None:
+        """Write a token of each stream, and begin to evaluate the next part of prompts."""
+        for job, left in list(self._prefilling.items()):
+            if not left:
+                del self._prefilling[job]
+                self._decoding.append(job)
         for job in list(self._decoding):
             job.tick(due_ns)
-        self._stepping = bool(self._decoding)
-        if self._stepping and self._table is not None:
-            rate = self._table.rate(len(self._decoding))
-            self._agenda.at(due_ns + int(1e9 / rate), self._step)
+        self._stepping = bool(self._decoding or self._prefilling)
+        if self._stepping:
+            step_ns = self._evaluate() * self._token_ns
+            if self._decoding and self._table is not None:
+                step_ns += 1e9 / self._table.rate(len(self._decoding))
+            self._agenda.at(due_ns + int(step_ns), self._step)
+
+    def _evaluate(self) -> int:
+        """Take the next batch off the prompts; return how many tokens it has."""
+        room = BATCH_TOKENS
+        for job, left in self._prefilling.items():
+            taken = min(left, room)
+            self._prefilling[job] = left - taken
+            room -= taken
+        return BATCH_TOKENS - room

@@ -24,7 +24,9 @@ class Profile:
     slots: int | None  # requests served at a time; None is unlimited
     # tokens/s of one stream by the number of streams
     rates: Mapping[int, float] | None
-    prefill_s: float
+    prefill_s: float  # of a prompt as short as the study's
+    # evaluated beyond that; None: prompts cost nothing
+    prefill_tokens_per_s: float | None
     load_s: float
     tokens: tuple[int, int]  # shortest and longest reply
     gpu_busy_w: float
@@ -39,6 +41,7 @@ PROFILES = {
         slots=19,
         rates={1: 53.1, 2: 30.7, 4: 19.9, 8: 12.9, 16: 9.8, 19: 9.1},
         prefill_s=0.3,
+        prefill_tokens_per_s=340,
         load_s=2.0,
         tokens=(1250, 2850),
         gpu_busy_w=20.0,
@@ -50,6 +53,7 @@ PROFILES = {
         slots=19,
         rates={1: 130, 2: 90, 4: 64.5, 8: 41.4, 16: 27.5, 19: 26},
         prefill_s=0.12,
+        prefill_tokens_per_s=1500,
         load_s=1.0,
         tokens=(200, 2700),
         gpu_busy_w=14.4,
@@ -62,6 +66,7 @@ PROFILES = {
         slots=None,
         rates=None,
         prefill_s=0,
+        prefill_tokens_per_s=None,
         load_s=0,
         tokens=(100, 100),
         gpu_busy_w=20.0,

@@ -7,6 +7,9 @@ database = connect("results.db", readonly=True)   # write nothing
 from __future__ import annotations
 
 import contextlib
+
+# sqlite_utils imports it at its first use, when root, who alone may read it, may be gone
+import importlib.metadata  # noqa: F401
 import math
 import os
 import pathlib

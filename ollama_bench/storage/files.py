@@ -42,7 +42,7 @@ def write(path: Path, data: str | bytes, top: Path) -> None:
     """Write a file at or below the folder top, which is created if necessary.
 
     A link in the place of the file is replaced. The folder top itself may be a link of the user's.
-    Raises OutputError where a folder on the way is a link, and OSError.
+    Raises OutputError where a folder on the way is a link or none, and OSError.
     """
     data = data.encode() if isinstance(data, str) else data
     folders = path.parent.relative_to(top).parts
@@ -55,9 +55,20 @@ def write(path: Path, data: str | bytes, top: Path) -> None:
         replace(folder, path.name, data)
 
 
+def make_folder(top: Path) -> None:
+    """Create a folder for output if necessary. Raises OutputError and OSError."""
+    with contextlib.ExitStack() as held:
+        open_top(top, held)
+
+
 def open_top(top: Path, held: contextlib.ExitStack) -> int | Path:
     """Return the folder, opened; its path where the system cannot hold it open."""
-    top.mkdir(parents=True, exist_ok=True)
+    try:
+        top.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OutputError(
+            f"{top} is not a folder: choose another"
+        ) from None
     if not CAN_HOLD_FOLDERS:
         return top
     try:

@@ -66,3 +66,30 @@ def format_pace(tokens: int, first_ns: int, last_ns: int) -> str:
     if tokens < 2 or last_ns <= first_ns:
         return UNKNOWN
     return f"{(tokens - 1) * 1e9 / (last_ns - first_ns):.1f}"
+
+
+def format_trace(
+    name: str, kind: str, rate_per_s: float | None, speed: float
+) -> str:
+    """Write which requests of another server come: burst.csv (BurstGPT, 12 a minute on average)."""
+    parts = [kind]
+    if rate_per_s is not None:
+        parts.append(f"{format_arrivals(rate_per_s)} on average")
+    if speed != 1:
+        parts.append(f"at {speed:g} x speed")
+    return f"{name} ({', '.join(parts)})"
+
+
+def format_arrivals(rate_per_s: float) -> str:
+    """Write a rate in the unit in which it is at least one."""
+    for seconds, unit in ((1, "a second"), (60, "a minute")):
+        if rate_per_s * seconds >= 1:
+            return f"{rate_per_s * seconds:.3g} {unit}"
+    return f"{rate_per_s * 3600:.3g} an hour"
+
+
+def name_lengths(tokens: int | None, mix: str | None) -> str:
+    """Return what prompts of a length, or of a mixture, are called; "" of others."""
+    if mix:
+        return f"mix {mix}"
+    return f"prompts of {tokens:,} tokens" if tokens else ""

@@ -12,6 +12,7 @@ from ollama_bench.terminal.figures import (
     format_duration,
     format_number,
     format_speed,
+    name_lengths,
 )
 from ollama_bench.terminal.output import clean_line
 
@@ -130,6 +131,14 @@ def name_level(row: Row) -> str:
     return " ".join(
         [str(row["concurrency"]), *(name for name in marks if marks[name])]
     )
+
+
+def name_group(row: Row) -> str:
+    """Return what levels have in common that stand in one table: model and prompt length."""
+    lengths = name_lengths(
+        row.get("asked_prompt_tokens"), row.get("prompt_mix")
+    )
+    return ", ".join(filter(None, (row["model"], lengths)))
 
 
 def format_power(row: Row, column: str, places: int) -> str:

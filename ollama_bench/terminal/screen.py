@@ -48,6 +48,7 @@ from ollama_bench.terminal.rows import (
     format_result,
     is_gpu_alone,
     name_columns,
+    name_group,
     name_level,
 )
 
@@ -226,14 +227,14 @@ class Console:
     ) -> None:
         """Show all levels in their order, unless they stand on the screen like that.
 
-        in_any_order: as they were measured will do. Of several models, the name stands above
-        each of them.
+        in_any_order: as they were measured will do. Of several models or lengths of prompts, the
+        name stands above each of them.
         """
-        models = list(dict.fromkeys(row["model"] for row in rows))
+        groups = list(dict.fromkeys(map(name_group, rows)))
         ordered = sorted(
             rows,
             key=lambda row: (
-                models.index(row["model"]),
+                groups.index(name_group(row)),
                 row["concurrency"],
                 row["repeat"],
                 row["cache"] or "",
@@ -244,15 +245,13 @@ class Console:
         if in_any_order:
             names, shown = sorted(names), sorted(shown)
         is_shown = self.live and names == shown
-        if not rows or (is_shown and len(models) == 1):
+        if not rows or (is_shown and len(groups) == 1):
             return
         self.say("")
         self._say_heading(rows)
-        for model, levels in itertools.groupby(
-            ordered, lambda row: row["model"]
-        ):
-            if len(models) > 1:
-                self.say(model)
+        for group, levels in itertools.groupby(ordered, name_group):
+            if len(groups) > 1:
+                self.say(group)
             for row in levels:
                 self._say_level(row)
         self._has_gpu_note = False

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ollama_bench.analysis.answers import describe_shortfall
-from ollama_bench.analysis.service import Service
+from ollama_bench.analysis.answers import describe_shortfall, find_answer
+from ollama_bench.analysis.selection import choose
+from ollama_bench.analysis.service import (
+    DemandOutcome,
+    Service,
+    measure_service,
+)
 from ollama_bench.analysis.wording import digits
+from ollama_bench.inputs.objectives import list_demands, parse
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.studies import SLO, read
 
@@ -143,7 +152,60 @@ def test_repeats_that_differ_are_a_range(results):
     ],
 )
 def test_what_was_missed_is_told_with_the_worst(service, said):
+    (demand,) = list_demands(SLO)
+    outcome = DemandOutcome(demand, service.asked, service.good)
+    service = replace(service, demands=(outcome,))
     assert describe_shortfall(service, SLO) == said
+
+
+@pytest.mark.parametrize(
+    "wish, good, met, said",
+    [
+        (
+            "ttft=2@99,tpot=0.1@90",
+            (97, 89),
+            {"ttft": 97, "tpot": 89},
+            "only 97 of 100 got the first token within 2 s (longest 3.5 s) "
+            "and only 89 of 100 got a token every 0.1 s (slowest 200 ms)",
+        ),
+        (
+            "ttft=2@99,tpot=0.1",
+            (94, 99),
+            {"ttft": 99, "tpot": 94},
+            "only 94 of 100 got a token every 0.1 s (slowest 200 ms); 95 % must get that",
+        ),
+        (
+            "ttft=2@100,tpot=0.1@90",
+            (99, 95),
+            {"ttft": 99, "tpot": 95},
+            "only 99 of 100 got the first token within 2 s (longest 3.5 s); all must get that",
+        ),
+    ],
+)
+def test_the_demand_that_was_missed_is_named(wish, good, met, said):
+    objectives = parse(wish)
+    demands = [
+        DemandOutcome(demand, 100, count)
+        for demand, count in zip(
+            list_demands(objectives), good, strict=True
+        )
+    ]
+    service = Service(
+        100, 100, 80, met, {"ttft": 3.5, "tpot": 0.2}, demands=(*demands,)
+    )
+    assert describe_shortfall(service, objectives) == said
+
+
+def test_shares_stand_beside_what_is_promised(results):
+    made_up_results.write(results, levels=(4,), slots=4, rate=160.0)
+    database = connect(results, readonly=True)
+    (study,) = choose(database, [], [])
+    wish = parse("ttft=2@99.5,tokens_per_s=5@100")
+    services = measure_service(database, study, wish)
+    assert find_answer(study, wish, services).first == [
+        "4 at once get at least 5 tokens/s (all of them) and the first token "
+        "within 2 s (99.5 %); more were not measured."
+    ]
 
 
 def test_the_warm_twin_of_a_level_is_no_repeat_of_it(results):
@@ -214,8 +276,21 @@ def test_a_reply_in_one_chunk_has_no_speed(results):
     _, said = read(
         results, "UPDATE request SET first_text_ns = last_text_ns"
     )
+    assert said.startswith(
+        "Whether one at a time gets at least 10 tokens/s and the first token within 10 s"
+        " cannot be told: the reply came in one piece, so that its speed is not known."
+    )
+
+
+def test_what_is_known_below_replies_in_one_chunk_is_said(results):
+    made_up_results.write(results, levels=(1, 2), slots=4)
+    _, said = read(
+        results,
+        "UPDATE request SET first_text_ns = last_text_ns WHERE level_id = 2",
+    )
+    assert said.startswith("One at a time gets at least 10 tokens/s")
     assert (
-        "the reply came in one piece, so that its speed is not known"
+        "with 2, the replies came in one piece, so that their speed is not known."
         in said
     )
 

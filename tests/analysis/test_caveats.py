@@ -131,6 +131,14 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
             "power samples cover too little",
         ),
         (
+            "UPDATE level SET load = 'open', rate_per_s = 4, saturated = 1, "
+            "queue_growth_per_s = 0.8, queue_growth_low_per_s = 0.6, "
+            "queue_growth_high_per_s = 1 WHERE concurrency = 8; "
+            "UPDATE request SET due_ns = sent_ns",
+            "the queue grew by 0.8 requests/s (95 %: 0.6 to 1): "
+            "the server cannot keep up with 4 requests/s",
+        ),
+        (
             "UPDATE run SET simulated = 0",
             "the server answered at most 4 at a time at 8 at once",
         ),
@@ -190,6 +198,25 @@ def test_what_was_cut_before_and_within_a_reply_is_one_caveat(results):
     )
     (caveat,) = failures(study)
     assert caveat.seen.startswith("2 requests at 2 at once failed")
+
+
+def test_what_has_one_remedy_is_one_caveat(results):
+    made_up_results.write(results, levels=(4,))
+    study, _ = read(
+        results,
+        "UPDATE request SET status = 'http_error', http_status = 500,"
+        " error = 'out of memory' WHERE number < 4",
+        "UPDATE request SET http_status = 503 WHERE number = 2",
+        "UPDATE request SET http_status = 400 WHERE number = 3",
+    )
+    broken, refused = sorted(caveat.seen for caveat in failures(study))
+    assert refused == (
+        "2 requests at 4 at once failed (http error 500 and 503: out of memory)"
+    )
+    assert (
+        broken
+        == "1 request at 4 at once failed (http error: out of memory)"
+    )
 
 
 def test_a_simulated_server_does_not_mind_other_programs(results):
@@ -283,6 +310,10 @@ def test_what_was_never_sent_needs_a_lower_rate(results):
         (
             "'cancelled', error = 'interrupted'",
             "bench.py --resume sends that level again",
+        ),
+        (
+            "'cancelled', error = 'not awaited: the queue grew'",
+            "Lower --rate",
         ),
     ],
 )

@@ -133,7 +133,7 @@ def test_too_few_repeats_of_too_few_requests_are_said_to_be(
     once_more(
         study,
         *(
-            {"tokens_per_s_mean": rate, "completed": requests}
+            {"tokens_per_s_mean": rate, "judged_completed": requests}
             for rate in rates
         ),
     )

@@ -161,5 +161,5 @@ def test_machines_are_compared_by_label_and_never_as_one_side(
             with pytest.raises(
                 ResultsError, match="on several machines .*EPYC, H100"
             ):
-                run_lookup.find_study(database, name, [])
+                run_lookup.find_side(database, name, [])
         assert selection.choose(database, [], [2])[0].name == "tiny:7b"

@@ -104,3 +104,46 @@ def test_a_chart_counts_people(people):
     text = json.dumps(chart.draw(database, study))
     database.close()
     assert '"title": "people"' in text and "at once" not in text
+
+
+def test_work_for_who_left_is_said_beside_them(people):
+    with_counter = PEOPLE + ", patience_s = 5, wasted_tokens = 7"
+    left = (
+        "UPDATE request SET status = 'cancelled', abandoned = 1"
+        " WHERE id IN (SELECT max(id) FROM request GROUP BY level_id)"
+    )
+    _, said = read(people, with_counter, left)
+    assert (
+        "1 of 2 left without a first token after 5 s; "
+        "the server generated 7 tokens for nobody" in said
+    )
+
+
+def test_what_is_on_its_way_when_people_leave_is_no_caveat(people):
+    left = (
+        "UPDATE request SET status = 'cancelled', abandoned = 1,"
+        " output_tokens = 0 WHERE number = 1"
+    )
+    for wasted, said in ((10, 0), (60, 3)):
+        with_counter = f"{PEOPLE}, wasted_tokens = {wasted}"
+        study, _ = read(people, with_counter, left)
+        seen = [caveat.seen for caveat in find_caveats(study)]
+        assert sum("for nobody, " in text for text in seen) == said
+
+
+def test_the_numbers_of_a_sentence_are_of_the_same_requests(results):
+    """8 completed, of which 6 were asked in the steady part: waits are of these."""
+    made_up_results.write(results, levels=(8,), slots=8, rate=200.0)
+    study, said = read(
+        results,
+        PEOPLE,
+        "UPDATE request SET due_ns = sent_ns + number",
+        """UPDATE level SET steady_start_ns = started_ns, steady_end_ns =
+        (SELECT due_ns FROM request WHERE level_id = level.id AND number = 6)""",
+    )
+    (level,) = study.levels
+    assert (level["completed"], level["judged_completed"]) == (8, 6)
+    assert "(6 requests of the steady part, replies of" in said
+    assert "; n = 6)" in said
+    assert "6 of 6 of the steady part got at least 10 tokens/s" in said
+    assert "good: 6 of 6" in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_bench.analysis.run_lookup import find_history, find_study
+from ollama_bench.analysis.run_lookup import find_history, find_side
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.comparisons import run
@@ -102,7 +102,7 @@ def test_history_is_of_the_same_machine_arguments_server_and_label(
         "UPDATE target SET server_version = '9' WHERE run_id = 5",
     )
     database = connect(results)
-    sides = [find_study(database, name, []) for name in ("1", "after")]
+    sides = [find_side(database, name, [])[0] for name in ("1", "after")]
     (group,) = find_history(database, *sides)
     database.close()
     assert [row["run_id"] for row in group.runs] == [6, 7]

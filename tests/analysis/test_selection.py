@@ -6,7 +6,7 @@ import pytest
 
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import ResultsError
-from tests.support import made_up_results
+from tests.support import made_up_results, prompt_lengths
 from tests.support.selections import chosen
 from tests.support.studies import change
 
@@ -87,3 +87,58 @@ def test_an_empty_file_says_what_to_do(results):
     connect(results).close()
     with pytest.raises(ResultsError, match="run bench.py first"):
         chosen(results)
+
+
+def test_each_length_of_prompts_is_a_study_of_its_own(results):
+    prompt_lengths.write(results)
+    made_up_results.write(results, model="other:1b", levels=(1,))
+    assert [
+        (study.name, study.folder, sorted(study.by_concurrency()))
+        for study in chosen(results)
+    ] == [
+        ("other:1b", "other-1b", [1]),
+        ("tiny:7b, prompts of 500 tokens", "tiny-7b~500", [1, 4]),
+        ("tiny:7b, prompts of 4,000 tokens", "tiny-7b~4000", [1, 4]),
+    ]
+
+
+def test_runs_of_two_lengths_are_not_repeats_of_each_other(results):
+    made_up_results.write(results, levels=(1,), runs=3)
+    change(
+        results,
+        "UPDATE level SET asked_prompt_tokens = 500 WHERE run_id = 1",
+        "UPDATE level SET prompt_mix = '5*1,8*1' WHERE run_id = 2",
+    )
+    studies = chosen(results, run_ids=[1, 2, 3])
+    assert [
+        (study.prompts, [run["run_id"] for run in study.runs], study.folder)
+        for study in studies
+    ] == [
+        ("other prompts", [3], "tiny-7b~other"),
+        ("prompts of 500 tokens", [1], "tiny-7b~500"),
+        ("mix 5*1,8*1", [2], "tiny-7b~mix-5x1-8x1"),
+    ]
+    assert all(len(study.levels) == 1 for study in studies)
+
+
+def test_one_length_alone_needs_no_name(results):
+    made_up_results.write(results, levels=(1, 2))
+    change(results, "UPDATE level SET asked_prompt_tokens = 500")
+    (study,) = chosen(results)
+    assert (study.name, study.folder) == ("tiny:7b", "tiny-7b")
+    assert study.asked_prompt_tokens == 500
+
+
+def test_warm_twins_and_levels_measured_again_are_of_the_same_length(
+    results,
+):
+    prompt_lengths.write(results, levels=(1, 2))
+    change(
+        results,
+        "UPDATE level SET cache = 'warm' WHERE asked_prompt_tokens = 4000",
+        "UPDATE level SET status = 'interrupted' WHERE concurrency = 2 "
+        "AND asked_prompt_tokens = 500",
+    )
+    short, long = chosen(results)
+    assert not short.cache_effect and len(long.levels) == 2
+    assert [level["superseded"] for level in short.levels] == [0, 0]

@@ -13,6 +13,7 @@ from ollama_bench.analysis.wording import (
     seconds,
     span,
 )
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.terminal.figures import format_duration
 
 
@@ -65,10 +66,10 @@ def test_one_thing_is_no_plural(number, noun, text):
 
 
 def test_objectives_are_what_each_gets_speed_first():
-    assert describe_objectives({"ttft": 2.0, "e2e": 60.0}) == (
+    assert describe_objectives(parse("ttft=2,e2e=60")) == (
         "the first token within 2 s and the whole reply within 60 s"
     )
-    assert describe_objectives({"ttft": 10.0, "tokens_per_s": 10.0}) == (
+    assert describe_objectives(parse("ttft=10,tokens_per_s=10")) == (
         "at least 10 tokens/s and the first token within 10 s"
     )
 

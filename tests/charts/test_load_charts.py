@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ollama_bench.charts.load_charts import slowest_wait
+from ollama_bench.inputs.objectives import parse
 from tests.support.chart_specs import chart, values
 
 
@@ -61,10 +62,10 @@ def test_failures_make_a_p99_endless(p99, longest, requests, kind, wait):
     "limits, dashed",
     [
         (None, []),
-        ({"tokens_per_s": 15.0}, [15.0]),
-        ({"tpot": 0.05}, [20.0]),
-        ({"tokens_per_s": 1e6}, []),
-        ({"ttft": 2.0}, []),
+        (parse("tokens_per_s=15"), [15.0]),
+        (parse("tpot=0.05"), [20.0]),
+        (parse("tokens_per_s=1e6"), []),
+        (parse("ttft=2"), []),
     ],
 )
 def test_the_dashed_line_is_the_objective(file, limits, dashed):

@@ -113,7 +113,7 @@ def test_a_process_is_as_large_as_macos_charges_it_or_as_it_is_resident(
     )
     shown = [
         row["value"]
-        for row in database.query(TIMELINE_SQL, {"study": study.number})
+        for row in database.query(TIMELINE_SQL, study.key)
         if row["kind"] == "memory"
     ]
     assert round(max(shown)) == most

@@ -27,6 +27,12 @@ WRONG = [
         "--duration 9 needs LEVELS",
     ),
     (["--deadline", "9"], "--deadline 9 needs LEVELS"),
+    (["--trace-speed", "2"], "--trace-speed needs --trace FILE"),
+    (["--trace", "f", "--rate", "2"], "--trace and --rate exclude"),
+    (["--trace", "f", "--budget", "9"], "--trace and --budget exclude"),
+    (["1", "--trace", "f", "--prompt", "x"], "--trace and --prompt excl"),
+    (["--trace", "f", "--cache", "warm"], "--trace and --cache warm excl"),
+    (["--trace", "/no/file"], "/no/file: No such file"),
     (["--cache", "both"], "--cache both needs LEVELS"),
     (["--self-check"], "--self-check needs LEVELS"),
     (["0"], "invalid level '0': expected an integer from 1 to 4096"),
@@ -102,6 +108,13 @@ WRONG = [
         "invalid --cache 'hot': expected one of cold, warm, both",
     ),
     (["1", "--rate", "5"], "needs an end"),
+    (["1", "--arrivals", "gamma:2"], "--arrivals needs --rate"),
+    (
+        ["1", "--arrivals", "gamma"],
+        "invalid --arrivals 'gamma': expected poisson, constant, or gamma:CV",
+    ),
+    (["1", "--arrivals", "gamma:11"], "from 0 to 10"),
+    (["1", "--arrivals", "poisson:2"], "invalid --arrivals"),
     (["1", "--rate", "0", "--requests", "3"], "above 0"),
     (["1", "--prompts", "no-such-file"], "No such file"),
     (["1", "--slo", "speed=3"], "invalid objective 'speed=3'"),
@@ -114,6 +127,24 @@ WRONG = [
     (
         ["1", "--prompt", "hi", "--prompt-tokens", "9"],
         "--prompt and --prompt-tokens exclude",
+    ),
+    (
+        ["1", "--prompt", "hi", "--mix", "9,8"],
+        "--prompt and --mix exclude",
+    ),
+    (
+        ["1", "--prompt-tokens", "9,0"],
+        "invalid --prompt-tokens '9,0': expected integers from 1",
+    ),
+    (["1", "--prompt-tokens", "5,"], "invalid --prompt-tokens '5,'"),
+    (
+        ["1", "--mix", "500*9"],
+        "invalid --mix '500*9': expected two lengths",
+    ),
+    (["--prompt-tokens", "9,8"], "--prompt-tokens 9,8 needs LEVELS"),
+    (
+        ["--prompt-tokens", "9", "--mix", "9,8"],
+        "--mix 8*1,9*1 needs LEVELS",
     ),
     (["--demo", "--host", "a"], "exclude each other"),
     (["1,8", "--requests", "7"], "never makes 8 at once"),
@@ -279,7 +310,7 @@ def test_help_fits_a_screen_and_names_every_option(capsys):
     said = capsys.readouterr().out
     lines = said.splitlines()
     assert caught.value.code == 0
-    assert max(map(len, lines)) <= 80 and len(lines) <= 55
+    assert max(map(len, lines)) <= 80 and len(lines) <= 58
     shown = {
         option.flag for option in options.ALL if not option.is_hidden
     } - {"LEVELS"}
@@ -296,6 +327,36 @@ def test_which_kind_of_load_is_meant():
         parse(["1", "--rate", "2", "--duration", "5"]).load.kind == "open"
     )
     assert parse(["--find-capacity"]).load.levels == (256,)
+
+
+def test_a_trace_needs_no_more_than_its_name(tmp_path):
+    file = tmp_path / "trace.csv"
+    file.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+        "2024-05-12 00:00:00+00:00,9,3\n"
+    )
+    load = parse(["--trace", str(file)]).load
+    assert (load.kind, load.levels, load.budget_s) == ("open", (256,), None)
+    assert (load.trace_speed, load.duration_s) == (1.0, 600.0)
+    load = parse(["4", "--trace", str(file), "--requests", "1"]).load
+    assert (load.levels, load.duration_s, load.requests) == ((4,), None, 1)
+
+
+@pytest.mark.parametrize(
+    "typed, cv, stored",
+    [
+        ([], 1.0, None),
+        (["--arrivals", "poisson"], 1.0, None),
+        (["--arrivals", "gamma:1"], 1.0, None),
+        (["--arrivals", "gamma:2.5"], 2.5, "gamma:2.5"),
+        (["--arrivals", "gamma:0"], 0.0, "constant"),
+        (["--arrivals", "constant"], 0.0, "constant"),
+    ],
+)
+def test_laws_of_arrivals_are_told_by_their_variation(typed, cv, stored):
+    settings = parse(["1", "--rate", "2", "--duration", "5", *typed])
+    assert settings.load.arrival_cv == cv
+    assert settings.identity["arrivals"] == stored
 
 
 @pytest.mark.parametrize(
@@ -320,6 +381,13 @@ def test_people_are_watched_for_ten_think_times(
     # it is stored and compared as JSON
     assert json.loads(json.dumps(settings.identity)) == settings.identity
     assert settings.identity["think_time"] == think_time
+
+
+def test_a_share_is_part_of_what_is_measured_and_none_is_as_it_was():
+    plain = parse(["1", "--slo", "ttft=2"]).identity["slo"]
+    assert plain == {"ttft": 2.0}  # as runs before shares have it
+    shared = parse(["1", "--slo", "ttft=2@99"]).identity["slo"]
+    assert shared == {"ttft": "2@99"}
 
 
 def test_what_is_not_measured_does_not_change_the_identity(monkeypatch):

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from ollama_bench.inputs import command_line
+from ollama_bench.inputs.objectives import parse
 
 
 def parse_file(tmp_path, text, *argv):
@@ -29,7 +30,7 @@ num_ctx = 4096
     assert (found.load.cooldown_s, found.monitor.enabled) == (3.0, False)
     assert found.request.model_options == {"num_ctx": 4096}
     assert (
-        found.judging.objectives == {"ttft": 2.0}
+        found.judging.objectives == parse("ttft=2")
         and found.request.named_by == "--config"
     )
     found = parse_file(
@@ -87,13 +88,19 @@ def test_a_list_of_the_file_is_replaced_however_the_option_is_typed(
             "[slo]\nttft = 2\ntokens_per_s = 15",
             "judging",
             "objectives",
-            {"ttft": 2.0, "tokens_per_s": 15.0},
+            parse("ttft=2,tokens_per_s=15"),
+        ),
+        (
+            '[slo]\nttft = "2@99"\ntpot = 0.1',
+            "judging",
+            "objectives",
+            parse("ttft=2@99,tpot=0.1"),
         ),
         (
             'slo = ["ttft=2", "e2e=9"]',
             "judging",
             "objectives",
-            {"ttft": 2.0, "e2e": 9.0},
+            parse("ttft=2,e2e=9"),
         ),
         ("think = true", "request", "think", True),
         ("think = false", "request", "think", False),
@@ -102,7 +109,7 @@ def test_a_list_of_the_file_is_replaced_however_the_option_is_typed(
         ('prompt = "--demo"', "request", "prompt", "--demo"),
         ("plain = true", "output", "plain", True),
         ("plain = false", "output", "plain", False),
-        ("prompt-tokens = 7", "request", "prompt_tokens", 7),
+        ("prompt-tokens = 7", "request", "prompt_tokens", (7,)),
         ('tokens = "7"', "request", "tokens", 7),
         ("rate = 0.5\nrequests = 3", "load", "rate_per_s", 0.5),
         (

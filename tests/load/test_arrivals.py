@@ -1,10 +1,11 @@
 """When requests are due, and what becomes of those that were admitted."""
 
 import itertools
+import statistics
 
 import pytest
 
-from ollama_bench.load.arrivals import ArrivalQueue, at_once, poisson
+from ollama_bench.load.arrivals import ArrivalQueue, at_once, gamma, poisson
 from ollama_bench.load.events import Ready
 from ollama_bench.load.flight import NOT_NEEDED
 
@@ -37,6 +38,27 @@ def test_poisson_arrivals_repeat_with_their_seed_and_have_their_rate():
     assert first != list(itertools.islice(poisson(10.0, seed=2), 1000))
     assert first == sorted(first)
     assert first[-1] == pytest.approx(100.0, rel=0.1)
+
+
+@pytest.mark.parametrize("cv", [0.5, 1.0, 2.0])
+def test_gamma_arrivals_have_their_rate_and_their_variation(cv):
+    due_s = [*itertools.islice(gamma(10.0, cv, seed=1), 20_000)]
+    gaps = [later - due for due, later in itertools.pairwise(due_s)]
+    mean = statistics.fmean(gaps)
+    assert mean == pytest.approx(0.1, rel=0.05)
+    assert statistics.stdev(gaps) / mean == pytest.approx(cv, rel=0.05)
+    again = [*itertools.islice(gamma(10.0, cv, seed=1), 20_000)]
+    assert due_s == again
+
+
+def test_arrivals_without_variation_come_at_even_gaps_and_of_one_are_poisson():
+    assert [*itertools.islice(gamma(4.0, 0.0, seed=1), 3)] == [
+        0.25,
+        0.5,
+        0.75,
+    ]
+    found = itertools.islice(gamma(4.0, 1.0, seed=7), 100)
+    assert [*found] == [*itertools.islice(poisson(4.0, seed=7), 100)]
 
 
 def test_arrivals_leave_in_their_order_however_they_became_ready():

@@ -1,6 +1,7 @@
 """Every end of a request has a status of its own; what a level leaves behind."""
 
 import contextlib
+import dataclasses
 import itertools
 import socket
 import threading
@@ -12,8 +13,10 @@ from ollama_bench.load import attempt
 from ollama_bench.load.arrivals import poisson
 from ollama_bench.load.load import Load
 from ollama_bench.load.observer import Observer
+from ollama_bench.load.people import People
 from ollama_bench.load.request import Limits, Task
 from ollama_bench.protocols.registry import PROTOCOLS
+from ollama_bench.statistics.think_time import ThinkTime
 from tests.load.levels import NEVER, Seen, ask_model, fire_burst
 from tests.load.played_server import SHORT_ANSWER
 
@@ -234,3 +237,137 @@ def test_an_unforeseen_error_is_that_requests_alone(exact, monkeypatch):
     outcome = fire_burst(exact.url).outcomes[0]
     assert outcome.status == "client_error"
     assert "ZeroDivisionError" in outcome.error
+
+
+class Ending(Seen):
+    """Ends its level early at a call of its own: the first tick, or the n-th of its kind."""
+
+    def __init__(self, call, count=1):
+        super().__init__()
+        self.level, self.call, self.left = None, call, count
+
+    def _look(self, call):
+        self.left -= call == self.call
+        if self.level is not None and not self.left:
+            self.level.end_early("enough")
+            self.asked_ns = time.perf_counter_ns()
+            self.call = ""
+
+    def ready(self, tasks):
+        super().ready(tasks)
+        self._look("ready")
+
+    def begun(self, task):
+        super().begun(task)
+        self._look("begun")
+
+    def ended(self, outcome):
+        super().ended(outcome)
+        self._look("ended")
+
+    def tick(self, level):
+        self._look("tick")
+
+
+def run_ending(url, seen, workers=3, source=None, **way):
+    level = Load(source or ask_model(url), NEVER, workers, **way)
+    seen.level = level
+    level.run(seen)
+    return level
+
+
+WAYS = {
+    "closed": lambda: {"until_s": 60},
+    "planned": lambda: {"planned": 5000},
+    "open": lambda: {"arrivals": poisson(30, 1), "until_s": 60},
+    "people": lambda: {
+        "people": People(3, ThinkTime(0.1, "fixed"), "1"),
+        "until_s": 60,
+    },
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "call, count", [("begun", 1), ("ended", 4), ("tick", 1)]
+)
+def test_a_load_that_is_ended_early_lets_what_is_in_flight_finish(
+    exact, way, call, count
+):
+    seen = Ending(call, count)
+    level = run_ending(exact.url, seen, **WAYS[way]())
+    assert level.result.ended_early == "enough"
+    assert seen.outcomes
+    assert {o.status for o in seen.outcomes} == {"completed"}
+    assert max(o.sent_ns for o in seen.outcomes) <= seen.asked_ns
+    # all that left, and nothing that was only made ready
+    numbers = [o.task.number for o in seen.outcomes]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    # a reply takes 0.3 s
+    assert (level.ended_ns - seen.asked_ns) / 1e9 < 5
+
+
+def test_an_open_loop_that_is_ended_early_left_unsent_only_what_was_due(
+    exact,
+):
+    seen = Ending("ended")
+    due_s = [0.01 * n for n in range(10_000)]
+    level = run_ending(exact.url, seen, 1, arrivals=iter(due_s), until_s=90)
+    passed_s = (seen.asked_ns - level.started_ns) / 1e9
+    unsent = level.result.unsent.due_s
+    assert len(unsent) > 5 and max(unsent) <= passed_s
+
+
+def test_a_load_may_be_ended_before_it_has_begun(exact):
+    level = Load(ask_model(exact.url), NEVER, 3, until_s=60)
+    level.end_early("not wanted")
+    seen = Seen()
+    level.run(seen)
+    assert level.result.ended_early == "not wanted"
+    assert seen.outcomes == [] == seen.ready_numbers
+
+
+def test_another_thread_may_end_a_load(exact):
+    begun = threading.Event()
+
+    class Telling(Seen):
+        def begun(self, task):
+            super().begun(task)
+            begun.set()
+
+    level = Load(ask_model(exact.url), NEVER, 3, until_s=60)
+
+    def end():
+        begun.wait(30)
+        level.end_early("another thread")
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    seen = Telling()
+    level.run(seen)
+    thread.join()
+    assert level.result.ended_early == "another thread"
+    assert {o.status for o in seen.outcomes} == {"completed"}
+
+
+def test_a_conversation_that_is_ended_early_asks_no_further_turn(exact):
+    ask = ask_model(exact.url)
+
+    def talk(number, said=None):
+        return dataclasses.replace(ask(number), follow=talk)
+
+    seen = Ending("ended", 4)
+    run_ending(exact.url, seen, source=talk, until_s=60)
+    assert {o.status for o in seen.outcomes} == {"completed"}
+    assert max(o.sent_ns for o in seen.outcomes) <= seen.asked_ns
+
+
+def test_the_first_reason_to_end_a_load_counts(exact):
+    seen = Ending("ended", 3)
+    level = run_ending(exact.url, seen, until_s=60)
+    level.end_early("too late")
+    assert level.result.ended_early == "enough"
+    ended = Load(ask_model(exact.url), NEVER, 1, planned=1)
+    ended.run()
+    ended.end_early("too late")
+    assert ended.result.ended_early == ""

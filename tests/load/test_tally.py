@@ -174,6 +174,22 @@ def test_without_a_reply_that_ended_in_time_nothing_is_steady():
     assert tally_of(*burst).find_steady_window(0) is None
 
 
+def test_where_everybody_leaves_it_is_steady_all_the_same():
+    """Each leaves after 2 s: how many were in flight can be told without a single reply."""
+    outcomes = [
+        outcome_with(
+            status="abandoned", sent_ns=at * S, ended_ns=(at + 2) * S
+        )
+        for at in range(100)
+    ]
+    tally = tally_of(*outcomes)
+    start_ns, end_ns = tally.find_steady_window(0)
+    assert start_ns < 3 * S and end_ns == 99 * S
+    assert tally.in_flight.mean((start_ns, end_ns)) == pytest.approx(
+        2, 0.02
+    )
+
+
 def test_intervals_are_of_what_was_asked_in_the_steady_part():
     slow = [outcome_with(9 * S, 10 * S, sent_ns=0)] * 9
     quick = [
@@ -256,3 +272,12 @@ def test_gaps_in_which_this_process_stood_still_are_left_out():
     assert (figures["itl_max_s"], figures["itl_chunks"]) == (0.02, 3)
     tally.add(outcome_with(6 * S, 7 * S), [pause])
     assert tally.summarize_itl()["itl_max_s"] == 1.0
+
+
+def test_chunks_of_a_cut_reply_hold_as_many_tokens_as_others():
+    whole = outcome_with(1, 2, summary=StreamSummary(output_tokens=5))
+    cut = outcome_with(1, 2, 3, 4, status="cancelled")
+    assert tally_of(whole, cut).received_tokens == 5 + 10
+    assert tally_of(cut).received_tokens is None
+    assert tally_of(whole).received_tokens == 5
+    assert tally_of(outcome_with(status="cancelled")).received_tokens == 0

@@ -34,9 +34,8 @@ from ollama_bench.privilege.variables import PASSED_ON, recover_variables
 SAMPLER = [[sys.executable, os.environ["SAMPLER"], word] for word in ("first", "second", "third")]
 """
 STORING = """
-import concurrent.futures, importlib.metadata, sqlite_utils
+import concurrent.futures
 from ollama_bench.storage.writer import Writer
-sqlite_utils.Database(memory=True).conn.close()  # it imports more when it is first used
 """
 SAMPLER = """
 import json, os, signal, sys, time

@@ -1,6 +1,7 @@
 """What is left of root: counters, a sampler, and no rights."""
 
 import os
+import types
 
 import pytest
 
@@ -91,6 +92,7 @@ def test_root_without_sudo_stays_root_and_says_so(home):
     found = run(
         home,
         """
+root_helper.can_sudo = lambda: True
 helper = split_off(commands=SAMPLER)
 print(json.dumps({"uid": os.getuid(), "warning": helper.warning, "sampler": helper.sampler}))
 helper.stop()
@@ -102,6 +104,27 @@ helper.stop()
         and "root" in found["warning"]
         and found["sampler"]
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no root")
+@pytest.mark.parametrize(
+    "sudo, user_ids, warns",
+    [
+        ("/usr/bin/sudo", (0, 1, 1000, 65534), True),
+        ("/usr/bin/sudo", (0, 1, 65534), False),
+        (None, (0, 1000), False),
+    ],
+)
+def test_where_nobody_can_type_sudo_nobody_is_told_to(
+    monkeypatch, tmp_path, sudo, user_ids, warns
+):
+    accounts = [types.SimpleNamespace(pw_uid=number) for number in user_ids]
+    monkeypatch.setattr("pwd.getpwall", lambda: accounts)
+    monkeypatch.setattr("shutil.which", lambda name: sudo)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    helper = split_off(sampler=False, sysfs=str(tmp_path))
+    assert bool(helper.warning) is warns
 
 
 @as_root

@@ -211,7 +211,8 @@ def test_the_runs_own_objectives_count_unless_others_are_given(
 ):
     database = connect(results)
     database.execute(
-        "INSERT INTO objective VALUES (1, 'ttft_s', 3), (1, 'tokens_per_s', 5)"
+        "INSERT INTO objective (run_id, metric, bound) "
+        "VALUES (1, 'ttft_s', 3), (1, 'tokens_per_s', 5)"
     )
     database.close()
     analyze.main(["--db", str(results), "--charts", "none"])

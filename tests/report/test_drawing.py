@@ -35,13 +35,27 @@ def test_a_run_of_single_tokens_is_drawn(tmp_path, capsys):
     ).exists()
 
 
-def test_it_leaves_a_png_for_each_chart_and_one_page(results, tmp_path):
-    assert (
-        analyze.main(
-            ["--db", str(results), "--out", str(tmp_path / "data")]
-        )
-        == 0
-    )
+@pytest.mark.faults
+def test_each_chart_is_a_png(results, tmp_path):
+    arguments = ["--db", str(results), "--out", str(tmp_path / "data")]
+    assert analyze.main(arguments) == 0
+    pictures = list((tmp_path / "data" / "tiny-7b").glob("*.png"))
+    assert {path.stem for path in pictures} == set(names.OF_MODEL)
+    assert all(is_png(path) for path in pictures)
+
+
+def test_a_chart_is_a_png(results, tmp_path):
+    arguments = ["--db", str(results), "--out", str(tmp_path / "data")]
+    assert analyze.main([*arguments, "--charts", "energy"]) == 0
+    assert is_png(tmp_path / "data" / "tiny-7b" / "energy.png")
+
+
+def is_png(path):
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_leaves_a_file_for_each_chart_and_one_page(results, tmp_path):
+    assert analyze_file(results, tmp_path / "data") == 0
     assert {
         path.stem for path in (tmp_path / "data" / "tiny-7b").glob("*.png")
     } == set(names.OF_MODEL)

@@ -124,6 +124,13 @@ def test_no_name_breaks_the_markdown(tmp_path, capsys):
     assert lines[0].startswith("**a\\|b·\\<script\\>\\*\\_\\`**")
 
 
+def test_the_markdown_mentions_nobody_and_links_nowhere(tmp_path, capsys):
+    path = tmp_path / "results.db"
+    made_up_results.write(path, levels=(1,), model="@you https://a.example")
+    text = show(capsys, path, "markdown")[1]
+    assert text.startswith("**&#64;you https&#58;//a.example**")
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_conditions_are_told_beside_and_the_exit_code_stays(
     results, capsys, form

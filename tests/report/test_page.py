@@ -55,7 +55,7 @@ def page(tmp_path_factory):
         levels=(1, 2, 4),
     )
     made_up_results.write(folder / "results.db", levels=(1, 2, 4))
-    with drawing_nothing():
+    with drawing_nothing(with_scripts=True):
         arguments = ["--db", str(folder / "results.db")]
         arguments += ["--out", str(folder), "--charts", CHARTS]
         assert analyze.main(arguments) == 0

@@ -6,6 +6,7 @@ import types
 
 import pytest
 
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.report import run_outcome
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import ResultsError
@@ -70,7 +71,7 @@ def settings(path, **judging):
         "report": False,
         "fail_if": (),
         "find_capacity": True,
-        "objectives": {"ttft": 10.0},
+        "objectives": parse("ttft=10"),
     }
     return types.SimpleNamespace(
         output=types.SimpleNamespace(db=str(path)),
@@ -84,10 +85,10 @@ def settings(path, **judging):
 
 def show_level(path, level_id):
     screen = Screen()
-    ratio = run_outcome.show_level(
+    reach = run_outcome.show_level(
         settings(path), Record(path), level_id, screen, [Server()]
     )
-    return ratio, screen
+    return reach, screen
 
 
 @pytest.fixture
@@ -106,17 +107,19 @@ def path(tmp_path):
 
 
 def test_a_level_without_failures_is_one_line(path):
-    ratio, screen = show_level(path, 1)
+    reach, screen = show_level(path, 1)
     assert (
-        ratio == 1.0
+        reach > 1
         and screen.said == []
         and [row["level_id"] for row in screen.levels] == [1]
     )
 
 
 def test_failures_are_told_with_advice_once_a_run(path):
-    ratio, screen = show_level(path, 3)
-    assert ratio == 0.75 and [line.strip() for line in screen.said] == [
+    reach, screen = show_level(path, 3)
+    assert reach == pytest.approx(0.75 / 0.95) and [
+        line.strip() for line in screen.said
+    ] == [
         "1 reset: refused",
         "start it",
     ]
@@ -132,7 +135,7 @@ def test_failures_are_told_with_advice_once_a_run(path):
     assert len(show_level(path, 3)[1].said) == 2
 
 
-def test_a_level_in_which_the_machine_slept_has_no_ratio(path):
+def test_a_level_in_which_the_machine_slept_reaches_nothing(path):
     change(path, "UPDATE level SET slept_s = 30 WHERE id = 1")
     assert show_level(path, 1)[0] is None
 
@@ -169,7 +172,8 @@ def test_the_end_has_table_answer_and_what_to_type(path):
     assert said.index("Up to 2 at once") < said.index("AT ONCE  TOKENS/S")
     assert said.index("AT ONCE") < said.index("prompts of 30 tokens")
     assert (
-        "run 1 is in " in screen.said[-1] and "--run 1 " in screen.said[-1]
+        "run 1 is in" in screen.said[-1]
+        and "--run 1\n    all sentences" in screen.said[-1]
     )
 
 
@@ -198,6 +202,20 @@ def test_a_run_in_which_nothing_finished_offers_no_answer(path):
     assert (
         "datasette" in screen.said[-1] and "analyze" not in screen.said[-1]
     )
+    assert screen.tables == []  # it would be empty
+
+
+def test_a_narrow_window_breaks_what_to_type_next_between_words():
+    text = run_outcome.describe_next(
+        "folder/results.db", 7, {"analyze": "all sentences and charts"}, 40
+    )
+    assert text.splitlines() == [
+        "",
+        "run 7 is in folder/results.db. Next:",
+        "  analyze     all sentences and charts",
+        "  datasette folder/results.db",
+        "    browse the raw data",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +245,8 @@ def test_a_report_that_cannot_be_written_is_one_line(
     path, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    # it is found before anything is drawn
+    monkeypatch.setattr("ollama_bench.report.drawing.Drawing", None)
     (tmp_path / "data").write_text("in the way")
     with pytest.raises(ResultsError) as error:
         run_outcome.judge(settings(path, report=True), 1)

@@ -11,6 +11,7 @@ import analyze
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.verdict import judge
 from ollama_bench.charts import card as card_chart
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.report import sharing
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
@@ -58,6 +59,23 @@ def test_each_model_has_a_card_beside_its_charts(
     assert "card to share: " in said and "other/card.md" in said
 
 
+def test_a_card_that_cannot_be_drawn_is_one_line(
+    results, tmp_path, capsys, monkeypatch
+):
+    def fail(*_):
+        raise ValueError(
+            "Vega-Lite to SVG conversion failed:\nTypeError\n  at x"
+        )
+
+    monkeypatch.setattr(sharing, "make_png", fail)
+    arguments = ["--db", str(results), "--out", str(tmp_path / "data")]
+    assert analyze.main([*arguments, "--charts", "none", "--share"]) == 1
+    said = capsys.readouterr().err
+    assert said == (
+        "analyze.py: cannot draw the card: Vega-Lite to SVG conversion failed:\n"
+    )
+
+
 def test_a_comparison_has_no_card(results, capsys):
     with pytest.raises(SystemExit) as caught:
         analyze.main(["--compare", "1", "1", "--share"])
@@ -95,7 +113,7 @@ def test_without_energy_it_says_the_wait(results):
 
 
 def test_what_is_not_served_is_said(results):
-    card, text = make(results, objectives={"ttft": 0.001})
+    card, text = make(results, objectives=parse("ttft=0.001"))
     assert card.figures[0].value == "0"
     assert card.figures[0].interval == "not even 1 at once"
     assert [row["is_served"] for row in card.curve] == [False] * 3

@@ -72,6 +72,14 @@ def test_what_cannot_be_measured_yet_says_why(run_here):
     ]
 
 
+def test_a_server_that_loads_in_other_words_is_called_by_its_port(run_here):
+    run_here({"v1_models": (503, {"detail": "the model is loading"})})
+    (found,) = find()
+    assert (
+        found.kind == "usual" and found.trouble == "still loads its model"
+    )
+
+
 def test_a_llama_server_has_its_own_name(run_here):
     props = {"total_slots": 4, "model_alias": "mine"}
     run_here({"props": props, **openai("path/x.gguf", owner="llamacpp")})

@@ -143,7 +143,8 @@ def test_an_ollama_that_only_embeds(here, settle):
 
 
 def test_a_server_that_still_loads(here, settle):
-    (url,) = here({"v1_models": (503, {"error": {}})})
+    loading = {"error": {"message": "Loading model", "code": 503}}
+    (url,) = here({"v1_models": (503, loading)})
     with pytest.raises(ServerError) as caught:
         settle()
     assert str(caught.value) == (

@@ -26,7 +26,7 @@ LOAD = SimpleNamespace(
     deadline_s=None,
     cooldown_s=10.0,
 )
-KIND = ("m", "cold")
+KIND = ("m", "cold", None, None)
 
 
 def level(concurrency, model="m", cache="cold"):
@@ -226,3 +226,10 @@ def test_a_reply_that_does_not_end_is_said_where_it_has_no_ceiling(
         f"a reply has {reads:,} tokens after {passed_s} s and goes on;"
         " --tokens N gives replies a ceiling"
     )
+
+
+def test_levels_of_another_prompt_length_tell_nothing():
+    long = level(4)._replace(asked_prompt_tokens=4000)
+    found = forecast([Measured(4, 20.0)], rest=[long])
+    assert found.estimate_rest_s() is None
+    assert forecast([Measured(4, 20.0)], rest=[level(4)]).estimate_rest_s()

@@ -93,9 +93,12 @@ def test_made_up_prompts_have_the_length_by_the_servers_count(
         cwd=tmp_path,
     )
     assert (code, err) == (0, "")
-    sql = "SELECT DISTINCT prompt_tokens, prompt_tokens_expected, prompt_cut FROM request"
+    sql = (
+        "SELECT DISTINCT asked_prompt_tokens, prompt_tokens, "
+        "prompt_tokens_expected, prompt_cut FROM request"
+    )
     assert [tuple(row.values()) for row in rows(tmp_path, sql)] == [
-        (200, 200, 0)
+        (200, 200, 200, 0)
     ]
     sql = (
         "SELECT prompt_overhead_tokens, tokens_per_prefix, tokens_per_word, "

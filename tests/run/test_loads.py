@@ -140,8 +140,10 @@ def test_what_an_open_loop_never_sent_has_its_row_and_fails(fast, tmp_path):
     )
     said = " ".join(out.split())
     assert f"{len(found)} not_sent: due and not sent when the level" in said
-    assert f"overload: of {level['offered_per_s']:.3g} requests/s" in said
+    assert f"saturated: of {level['offered_per_s']:.3g} requests/s" in said
     assert level["good_ratio"] <= level["completed"] / level["requests"]
+    assert level["good_ratio_low"] < level["good_ratio"]
+    assert level["good_ratio"] < level["good_ratio_high"] < 1
 
 
 def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(
@@ -253,3 +255,74 @@ def test_a_ramp_spreads_the_first_requests(fast, tmp_path):
     assert all(
         later - earlier > 0.09 for earlier, later in zip(sent, sent[1:])
     )
+
+
+def test_a_level_whose_queue_grows_is_saturated_and_ended_early(
+    module_sim, tmp_path
+):
+    server = module_sim(
+        profile="exact", slots=2, ttft=30, itl=2, tokens=10, queue=512
+    )
+    code, out, err = run(
+        "400",
+        "--rate",
+        "80",
+        "--arrivals",
+        "constant",
+        "--duration",
+        "60",
+        "--host",
+        server.url,
+        *QUICK,
+        cwd=tmp_path,
+    )
+    assert code == 0
+    (level,) = rows(tmp_path, "SELECT * FROM level_summary")
+    assert (level["saturated"], level["arrival_cv"]) == (1, 0)
+    assert level["queue_growth_low_per_s"] > 0
+    assert level["queue_growth_low_per_s"] < level["queue_growth_per_s"]
+    assert level["queue_growth_per_s"] < level["queue_growth_high_per_s"]
+    assert level["duration_s"] < 20
+    said = " ".join(out.split())
+    assert "saturated: the queue grew by " in said
+    assert "the server cannot keep up with 80 requests/s" in said
+    assert "cancelled: not awaited: the queue grew by" in said
+    # who was cut had not missed the objectives by then
+    (cut,) = rows(
+        tmp_path,
+        "SELECT count(*) AS n FROM request WHERE ending = 'cancelled'",
+    )
+    assert level["undecided_requests"] == cut["n"] > 0
+
+
+def test_a_load_at_a_rate_that_the_server_answers_is_not_saturated(
+    fast, tmp_path
+):
+    assert (
+        run(
+            "30",
+            "--rate",
+            "40",
+            "--arrivals",
+            "constant",
+            "--requests",
+            "20",
+            "--host",
+            fast.url,
+            *QUICK,
+            cwd=tmp_path,
+        )[0]
+        == 0
+    )
+    (level,) = rows(tmp_path, "SELECT * FROM level")
+    assert level["saturated"] is level["queue_growth_per_s"] is None
+    due_ns = [
+        row["due_ns"]
+        for row in rows(
+            tmp_path, "SELECT due_ns FROM request ORDER BY due_ns"
+        )
+    ]
+    gaps = {
+        later - due for due, later in zip(due_ns, due_ns[1:], strict=False)
+    }
+    assert max(gaps) - min(gaps) <= 2  # nanoseconds

@@ -41,6 +41,13 @@ def test_people_ask_think_and_are_said_to_be_people(fast, tmp_path):
         # a mean of dozens of exponential times
         assert 0.15 < level["think_mean_s"] < 0.6
         assert level["never_sent"] is level["pool_waits"] is None
+        # those who are served alike are worth fewer
+        assert level["good_ratio"] == level["good_ratio_high"] == 1
+        assert (
+            0.05
+            <= level["good_ratio_low"]
+            < 0.05 ** (1 / level["good_requests"]) + 1e-9
+        )
         # each person lives its own times
         assert 0.6 < level["people_law"] < 1.6
     (first,) = rows(

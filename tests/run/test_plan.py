@@ -52,3 +52,25 @@ def test_the_control_is_no_level_of_so_many():
         "level 2 of 2",
         "control",
     ]
+
+
+def test_levels_of_each_length_follow_one_another():
+    words = ("1,4", "--prompt-tokens", "500,9", "--mix", "9*3,500*1")
+    levels = planned(*words)
+    assert [
+        (level.concurrency, level.prompts, level.is_control)
+        for level in levels
+    ] == [
+        (1, "prompts of 500 tokens", 0),
+        (4, "prompts of 500 tokens", 0),
+        (1, "prompts of 9 tokens", 0),
+        (4, "prompts of 9 tokens", 0),
+        (1, "mix 9*3,500*1", 0),
+        (4, "mix 9*3,500*1", 0),
+        (1, "prompts of 500 tokens", 1),
+    ]
+
+
+def test_one_level_of_two_lengths_has_a_control():
+    levels = planned("4", "--prompt-tokens", "500,9")
+    assert [level.is_control for level in levels] == [0, 0, 1]

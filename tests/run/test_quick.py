@@ -29,6 +29,10 @@ def saturating(slots, each=50.0):
     return lambda level: each * min(level, slots)
 
 
+def test_the_time_left_is_rounded_for_it_is_shown():
+    assert quick.choose_deadline(60.0, 49.5605) == 20.4
+
+
 def test_it_doubles_until_throughput_no_longer_rises_then_repeats_the_knee():
     probes = play(saturating(4), lambda level: float(level < 16))
     found = levels(probes)

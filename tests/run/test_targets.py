@@ -77,7 +77,9 @@ def test_a_resumed_run_makes_prompts_as_it_did_before(stored, expected):
     row = {"id": 1, "model": "m", "host": server.url, "is_measured": 1}
     row |= dict(zip(CALIBRATION_COLUMNS, stored, strict=True))
     record = types.SimpleNamespace(id=1, rows=lambda *_: [row])
-    request = types.SimpleNamespace(models=["m"], prompt_tokens=500)
+    request = types.SimpleNamespace(
+        models=["m"], prompt_lengths=[5000], cache="cold"
+    )
     made = Targets(record, [server], request, None, None, Mock(), None)
     assert made.facts("m", server).calibration == expected
     # measured without one before: it stays so, and nothing is asked

@@ -191,3 +191,31 @@ def test_the_first_request_loads_the_model(sim):
         for _ in range(2)
     ]
     assert loads_ns[0] > 0.15e9 > loads_ns[1]
+
+
+def test_a_long_prompt_takes_longer_and_slows_who_is_answered(sim):
+    """As in llama.cpp: a step evaluates a part of it, beside a token of each stream."""
+    server = sim("--speed", "20", "--tokens", "150")
+    generate(server)
+    long = " ".join(["word"] * 3432)
+
+    def ask(number):
+        return generate(server, prompt=long if number else "why?")
+
+    short_alone = lines_of(generate(server, prompt="why?").body)[-1]
+    before = len(log_of(server, 2))
+    answers = [lines_of(a.body)[-1] for a in at_once(2, ask)]
+    rows = log_of(server, before + 2)[before:]
+    # 3,400 tokens at 340 a second, 20 times as fast
+    long_ns = max(answer["prompt_eval_duration"] for answer in answers)
+    assert 0.5e9 < long_ns < 0.7e9
+    assert short_alone["prompt_eval_duration"] < 0.1e9
+    short = min(rows, key=lambda row: row["due_ns"][0])
+    gaps_ns = [
+        later - early
+        for early, later in itertools.pairwise(short["due_ns"])
+    ]
+    step_ns = 512 / 340 / 20 * 1e9
+    slowed = [gap_ns for gap_ns in gaps_ns if gap_ns > 0.9 * step_ns]
+    assert len(slowed) == 6, "seven steps, the last one not whole"
+    assert sorted(gaps_ns)[len(gaps_ns) // 2] < 0.2 * step_ns

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import types
@@ -36,6 +38,25 @@ def test_a_new_file_has_every_table_and_view_of_the_schema(tmp_path):
         database.conn.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     )
     assert database.conn.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+
+
+def test_opening_reads_no_module_any_more(tmp_path):
+    """Root's Python may be out of reach of the user that root has become by then."""
+    code = (
+        "import sys\n"
+        "from ollama_bench.storage.connection import connect\n"
+        "sys.path[:] = []\n"
+        "connect(sys.argv[1]).close()\n"
+        "connect(sys.argv[1], readonly=True).close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "results.db"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_opening_again_changes_nothing(tmp_path):

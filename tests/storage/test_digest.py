@@ -41,7 +41,7 @@ def results(tmp_path_factory):
     made_up_results.write(path, **SMALL)
     change(
         path,
-        "INSERT INTO objective VALUES (1, 'ttft_s', 10)",
+        "INSERT INTO objective (run_id, metric, bound) VALUES (1, 'ttft_s', 10)",
         "INSERT INTO event (run_id, kind) VALUES (1, 'thermal')",
     )
     return path

@@ -97,6 +97,19 @@ def test_the_folder_that_was_named_may_be_a_link_of_the_users_own(
     assert (victim / "model" / "b.png").read_bytes() == b"ours"
 
 
+@pytest.mark.parametrize("folder", [".", "below"])
+def test_a_file_in_the_place_of_a_folder_is_told_in_plain_words(
+    ways, tmp_path, folder
+):
+    (tmp_path / "a.txt").write_text("precious")
+    out = tmp_path / "a.txt" / folder
+    with pytest.raises(
+        files.OutputError, match=r"is not a folder: choose another$"
+    ):
+        files.write(out / "a.png", b"ours", out)
+    assert (tmp_path / "a.txt").read_text() == "precious"
+
+
 @as_root
 def test_the_folder_that_was_named_may_be_no_link_of_another_user(
     tmp_path, victim
@@ -158,7 +171,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(
 @pytest.mark.parametrize(
     "place, arguments",
     [
-        ("data/tiny-7b", []),
+        ("data/tiny-7b", ["--charts", "energy"]),
         ("ollama", ["--charts", "none", "--export", "study", "."]),
         ("ollama/tiny-7b", ["--charts", "none", "--export", "study", "."]),
     ],
@@ -209,8 +222,8 @@ def home():
 
 
 PRELUDE = """
-import sys, importlib.metadata, sqlite_utils, altair
-sqlite_utils.Database(memory=True).conn.close()  # root's Python may be out of the user's reach
+import sys, altair
+# root's Python may be out of the user's reach
 altair.Chart(altair.Data(values=[{"a": 1}])).mark_line().encode(x="a:Q").to_dict()
 from ollama_bench.formats import import_command as importer
 from ollama_bench.report import drawing

@@ -13,6 +13,8 @@ import pytest
 import analyze
 import bench
 from ollama_bench.analysis.headline import headline
+from ollama_bench.charts import names
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.storage import connection as connection_module
 from ollama_bench.storage import schema
 from ollama_bench.storage.connection import connect
@@ -20,6 +22,7 @@ from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
 from tests.support import made_up_results
+from tests.support.chart_specs import drawing_nothing
 
 ENDLESS = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"
 SLOW = "length(hex(zeroblob(400000000)))"
@@ -330,7 +333,7 @@ def test_text_that_is_none_in_another_run_is_one_line_after_a_run(
 ):
     change(path, "UPDATE level SET model = CAST(x'c328ff' AS TEXT)")
     with pytest.raises(ResultsError, match="results.db: Could not decode"):
-        headline(str(path), 1, {"ttft": 2.0})
+        headline(str(path), 1, parse("ttft=2"))
     assert analyze.main(["--db", str(path), "--charts", "none"]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "results.db: Could not decode" in said
@@ -340,10 +343,28 @@ def test_of_a_name_without_an_end_a_line_is_shown(path, capsys):
     made_up_results.write(path, levels=(1, 2), started_unix=1.9e9)
     change(
         path,
-        "UPDATE run SET label = hex(zeroblob(2000000));"
-        " UPDATE level SET model = hex(zeroblob(1000000))",
+        "UPDATE run SET label = hex(zeroblob(200000));"
+        " UPDATE level SET model = hex(zeroblob(100000))",
     )
-    for arguments in (["--charts", "none"], ["--compare", "1", "2"]):
-        assert analyze.main(["--db", str(path), *arguments]) == 0
+    for code, *arguments in (
+        (0, "--charts", "none"),
+        (0, "--compare", "1", "2"),
+        (0, "--format", "markdown"),
+        (1, "--fail-if", "errors<1", "--charts", "none"),
+        (1, "another"),
+        (1, "--run", "another"),
+    ):
+        assert analyze.main(["--db", str(path), *arguments]) == code
         captured = capsys.readouterr()
         assert len(captured.out + captured.err) < 5000
+
+
+def test_of_a_name_without_an_end_a_page_shows_a_line(path, tmp_path):
+    change(path, "UPDATE level SET model = hex(zeroblob(100000))")
+    made_up_results.write(path, levels=(1, 2), model="other")
+    chosen = ",".join(("timeline", *names.ACROSS_MODELS))
+    arguments = ["--db", str(path), "--out", str(tmp_path / "data")]
+    with drawing_nothing():
+        assert analyze.main([*arguments, "--charts", chosen]) == 0
+    page = (tmp_path / "data" / "report.html").read_text(encoding="utf-8")
+    assert "0" * 100 in page and "0" * 1000 not in page

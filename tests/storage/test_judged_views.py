@@ -6,7 +6,7 @@ import pytest
 
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.service import measure_service
-from ollama_bench.inputs.objectives import METRICS
+from ollama_bench.inputs.objectives import METRICS, parse
 from tests.storage.rows import S, level, one, request
 
 
@@ -59,30 +59,30 @@ def test_what_this_client_cut_is_judged_by_what_was_seen_of_it(database):
     assert row["undecided_requests"] == 3
     (study,) = selection.choose(database, [], [])
     (service,) = measure_service(
-        database, study, {"ttft": 2.0, "e2e": 10.0}
+        database, study, parse("ttft=2,e2e=10")
     ).values()
     assert service.share == pytest.approx(1 / 6)
     assert (service.undecided, service.is_served) == (3, False)
     # 1, 2 and 3 can be judged
-    assert shares(database, study, {"ttft": 3.0}) == {1: 2 / 3}
+    assert shares(database, study, parse("ttft=3")) == {1: 2 / 3}
     # the tokens of nobody are known: not met by the completed
-    assert shares(database, study, {"tokens_per_s": 1.0}) == {1: 0}
+    assert shares(database, study, parse("tokens_per_s=1")) == {1: 0}
 
 
 @pytest.mark.parametrize(
     "objective, tokens, is_missed",
     [
-        ({"tokens_per_s": 10.0}, 39, True),
-        ({"tokens_per_s": 10.0}, 40, False),
-        ({"tpot": 0.1}, 39, True),
-        ({"tpot": 0.1}, 41, False),
+        (parse("tokens_per_s=10"), 39, True),
+        (parse("tokens_per_s=10"), 40, False),
+        (parse("tpot=0.1"), 39, True),
+        (parse("tpot=0.1"), 41, False),
     ],
 )
 def test_a_rate_is_judged_by_the_tokens_until_the_cut(
     database, objective, tokens, is_missed
 ):
     """All tokens seen, the first too: in its place stands the one that was on its way."""
-    ((name, bound),) = objective.items()
+    ((name, (bound, _)),) = objective.items()
     metric = "tpot_s" if name == "tpot" else name
     database["objective"].insert(
         {"run_id": 1, "metric": metric, "bound": bound}
@@ -117,7 +117,7 @@ def test_chunks_of_a_cut_request_count_as_many_tokens_as_others_held(
     assert (row["good_requests"], row["undecided_requests"]) == (1, 1)
     (study,) = selection.choose(database, [], [])
     (service,) = measure_service(
-        database, study, {"tokens_per_s": 10.0}
+        database, study, parse("tokens_per_s=10")
     ).values()
     assert (service.good, service.undecided) == (1, 1)
 
@@ -140,7 +140,7 @@ def test_an_arrival_that_was_never_sent_has_failed(database):
     }
     assert found == {"completed": 1, "not_sent": 2, "cancelled": 1}
     (study,) = selection.choose(database, [], [])
-    (service,) = measure_service(database, study, {"ttft": 2.0}).values()
+    (service,) = measure_service(database, study, parse("ttft=2")).values()
     assert (service.good, service.asked, service.undecided) == (1, 3, 1)
 
 
@@ -162,7 +162,7 @@ def test_a_reply_that_came_at_once_meets_no_rate(database, came):
     request(database, 1, first=1.0, last=1.0, **came)
     assert one(database, "level_summary")["good_ratio"] == 0
     (study,) = selection.choose(database, [], [])
-    assert shares(database, study, {"tokens_per_s": 10.0, "ttft": 2.0}) == {
+    assert shares(database, study, parse("tokens_per_s=10,ttft=2")) == {
         1: 0
     }
 
@@ -179,7 +179,7 @@ def test_a_reply_of_one_token_misses_no_rate(database):
     request(database, 2, first=3.0, last=3.0, tokens=1, **server)
     assert one(database, "level_summary")["good_requests"] == 1
     (study,) = selection.choose(database, [], [])
-    assert shares(database, study, {"tokens_per_s": 10.0, "ttft": 2.0}) == {
+    assert shares(database, study, parse("tokens_per_s=10,ttft=2")) == {
         1: 0.5
     }
 
@@ -304,16 +304,10 @@ def test_what_the_context_cut_is_not_good(database):
     assert (row["good_requests"], row["good_ratio"]) == (2, 0.5)
     assert (row["prompts_cut"], row["replies_cut"]) == (1, 1)
     (study,) = selection.choose(database, [], [])
-    assert shares(database, study, {"ttft": 2.0}) == {1: 0.5}
+    assert shares(database, study, parse("ttft=2")) == {1: 0.5}
 
 
-BOUNDS = {
-    "ttft": 2.0,
-    "ttfat": 2.2,
-    "e2e": 8.0,
-    "tpot": 0.2,
-    "tokens_per_s": 4.0,
-}
+BOUNDS = parse("ttft=2,ttfat=2.2,e2e=8,tpot=0.2,tokens_per_s=4")
 
 
 @pytest.mark.parametrize(
@@ -325,7 +319,7 @@ def test_the_view_and_the_analysis_judge_alike(database, bounds):
     for name, (column, _) in METRICS.items():
         if name in bounds:
             database["objective"].insert(
-                {"run_id": 1, "metric": column, "bound": bounds[name]}
+                {"run_id": 1, "metric": column, "bound": bounds[name].bound}
             )
     level(database)
     for number in range(1, 601):
@@ -393,7 +387,7 @@ def test_of_a_load_that_goes_on_its_steady_part_is_judged(database):
         3.0,
     )
     (study,) = selection.choose(database, [], [])
-    assert shares(database, study, {"ttft": 2.0}) == {1: 2 / 3}
+    assert shares(database, study, parse("ttft=2")) == {1: 2 / 3}
     steady = one(database, "steady_summary")
     assert (steady["requests"], steady["requests_per_s"]) == (3, 3 / 15)
 
@@ -406,3 +400,48 @@ def test_without_a_steady_part_all_are_judged(database):
     request(database, 1, sent=0, first=4, last=5)
     request(database, 2, sent=4, first=5, last=6)
     assert one(database, "level_summary")["good_ratio"] == 0.5
+
+
+def test_each_demand_is_judged_by_itself(database):
+    """Of 20 one waits too long for the first token, one for the last, and one fails."""
+    database["objective"].insert_all(
+        [
+            {"run_id": 1, "metric": "ttft_s", "bound": 2.0, "share": 0.9},
+            {"run_id": 1, "metric": "e2e_s", "bound": 8.0, "share": None},
+            {
+                "run_id": 1,
+                "metric": "tokens_per_s",
+                "bound": 1.0,
+                "share": None,
+            },
+        ]
+    )
+    level(database, concurrency=20)
+    request(database, 1, first=3, last=5, tokens=40)
+    request(database, 2, first=1, last=9, tokens=40)
+    request(database, 3, status="http_error", http_status=503)
+    for number in range(4, 21):
+        request(database, number, first=1, last=5, tokens=40)
+    demands = {
+        row["share"]: row
+        for row in database.query("SELECT * FROM demand_summary")
+    }
+    assert [demands[key]["good_requests"] for key in (0.9, None)] == [
+        18,
+        18,
+    ]
+    assert demands[0.9]["metrics"] == "ttft_s"
+    assert set(demands[None]["metrics"].split(",")) == {
+        "e2e_s",
+        "tokens_per_s",
+    }
+    assert one(database, "level_summary")["good_requests"] == 17
+    (study,) = selection.choose(database, [], [])
+    bounds = parse("ttft=2@90,e2e=8,tokens_per_s=1")
+    (service,) = measure_service(database, study, bounds).values()
+    assert [outcome.good for outcome in service.demands] == [18, 18]
+    assert [one.is_reached for one in service.demands] == [False, True]
+    assert (service.good, service.is_served) == (17, False)
+    bounds = parse("ttft=2@90,e2e=8@90")
+    (service,) = measure_service(database, study, bounds).values()
+    assert (service.good, service.is_served) == (17, True)

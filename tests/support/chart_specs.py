@@ -49,14 +49,16 @@ def chart(name):
 
 
 @contextlib.contextmanager
-def drawing_nothing():
-    """Have every PNG empty at once: for tests that look at other things."""
+def drawing_nothing(with_scripts=False):
+    """Have every PNG and the page's scripts empty: for tests that look at other things."""
 
-    def draw_png(self, spec):
+    def give_nothing(self, spec=None):
         future = Future()
         future.set_result(b"")
         return future
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Renderers, "draw_png", draw_png)
+        patch.setattr(Renderers, "draw_png", give_nothing)
+        if not with_scripts:
+            patch.setattr(Renderers, "bundle_scripts", give_nothing)
         yield

@@ -44,6 +44,7 @@ def level(run_id, n, factor, errors, requests):
         "slept_s": None,
         "errors": errors,
         "completed": requests - errors,
+        "judged_completed": requests - errors,
     }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.answers import find_answer
 from ollama_bench.analysis.service import measure_service
+from ollama_bench.inputs.objectives import parse
 from ollama_bench.storage.connection import connect
 
-SLO = {"ttft": 10.0, "tokens_per_s": 10.0}
+SLO = parse("ttft=10,tokens_per_s=10")
 
 
 # of the published study, 7B and 1.5B: at once, tokens/s of all
@@ -74,6 +75,8 @@ def made_of(rates=None, waits=None, **columns):
             "errors": 0,
             "requests": n,
             "completed": n,
+            "judged_completed": n,
+            "in_flight": 0,
             "output_tokens_per_s": (rates or {}).get(n),
             "full_load_tokens_per_s": (rates or {}).get(n),
             "output_tokens_mean": 60.0,

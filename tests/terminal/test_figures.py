@@ -2,7 +2,12 @@
 
 import pytest
 
-from ollama_bench.terminal.figures import format_about, format_duration
+from ollama_bench.terminal.figures import (
+    format_about,
+    format_duration,
+    format_trace,
+    name_lengths,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +46,22 @@ def test_short_times(value, text):
 )
 def test_an_estimate_has_few_digits(seconds, text):
     assert format_about(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("rate_per_s", "speed", "written"),
+    [
+        (2.5, 1, "t.csv (Azure, 2.5 a second on average)"),
+        (0.2, 1, "t.csv (Azure, 12 a minute on average)"),
+        (0.01, 0.5, "t.csv (Azure, 36 an hour on average, at 0.5 x speed)"),
+        (None, 4, "t.csv (Azure, at 4 x speed)"),
+    ],
+)
+def test_a_trace_is_named_with_its_pace(rate_per_s, speed, written):
+    assert format_trace("t.csv", "Azure", rate_per_s, speed) == written
+
+
+def test_lengths_of_prompts_have_names():
+    assert name_lengths(4000, None) == "prompts of 4,000 tokens"
+    assert name_lengths(None, "5*1,8*1") == "mix 5*1,8*1"
+    assert name_lengths(None, None) == ""

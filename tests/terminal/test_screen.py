@@ -294,3 +294,30 @@ def test_without_a_live_screen_the_signal_itself_has_said_it(capsys):
     made.interrupt = SimpleNamespace(is_set=lambda: True)
     made.draw(level([exchange(1, 1)]), {})
     assert SAVING not in capsys.readouterr().out
+
+
+def test_each_length_of_prompts_stands_above_its_levels(capsys):
+    lengths = [
+        {"model": "m", "asked_prompt_tokens": n} for n in (500, 4000)
+    ]
+    rows = [
+        ROW | length | {"concurrency": n}
+        for length in lengths
+        for n in (1, 4)
+    ]
+    Console(plain=True).table(rows)
+    said = [
+        line.split()[:4] for line in capsys.readouterr().out.splitlines()
+    ]
+    names = [words for words in said if words[:1] == ["m,"]]
+    assert names == [
+        ["m,", "prompts", "of", "500"],
+        ["m,", "prompts", "of", "4,000"],
+    ]
+    assert [words[0] for words in said if words][3:] == [
+        "1",
+        "4",
+        "m,",
+        "1",
+        "4",
+    ]

@@ -24,7 +24,10 @@ Row = Mapping[str, object]
 FOLDER = "ollama"
 
 CHOSEN = """SELECT * FROM {view} JOIN chosen USING (run_id, model)
-    WHERE study = :study AND concurrency = :concurrency
+    WHERE model = :model AND concurrency = :concurrency
+    AND level_id IN (SELECT id FROM level
+      WHERE (asked_prompt_tokens, prompt_mix) IS (:prompt_tokens, :prompt_mix))
+    AND machine = :machine
     AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY run_id, repeat"""
 FILES = {  # name: the SQL that gives its rows
     columns.REQUEST_SUMMARY: CHOSEN.format(view="request_summary")
@@ -48,8 +51,8 @@ class ExportedStudy(Protocol):
     """A model with the runs that were chosen for it."""
 
     @property
-    def number(self) -> int:
-        """Its number in the table chosen."""
+    def key(self) -> Mapping[str, object]:
+        """The model, its machine and the length of its prompts, as parameters of SQL."""
 
     @property
     def folder(self) -> str:
@@ -71,7 +74,7 @@ def write(
             folder = (
                 top / FOLDER / study.folder / f"test_results_{concurrency}"
             )
-            asked = {"study": study.number, "concurrency": concurrency}
+            asked = {**study.key, "concurrency": concurrency}
             for name, sql in FILES.items():
                 rows = database.query(sql, asked)
                 written += write_file(

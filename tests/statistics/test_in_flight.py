@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_bench.load.in_flight import PARTS, InFlight
+from ollama_bench.statistics.in_flight import PARTS, InFlight
 
 S = 1_000_000_000
 

@@ -10,6 +10,8 @@ from ollama_bench.statistics.warm_up import count_warm_up
 Span = tuple[int, int]  # (start, end), instants of time.perf_counter_ns
 # parts of equal length that the number in flight is looked at in
 PARTS = 500
+# requests in which a warm-up can be told from chance
+LEAST_FOR_TREND = 20
 
 
 class InFlight:
@@ -77,3 +79,27 @@ class InFlight:
             return None
         cut = count_warm_up(self.split(span, PARTS)) or 0
         return start_ns + (end_ns - start_ns) * cut // PARTS, end_ns
+
+
+def find_steady_window(
+    sent: InFlight,
+    streaming: InFlight,
+    span: Span,
+    first_end_ns: int | None,
+) -> Span | None:
+    """Return the part of a load that goes on in which it neither fills nor drains.
+
+    It begins where both the requests in flight and those that are being answered have lost their
+    trend (MSER-5; of a few requests nobody can tell a trend).
+
+    span: from the load's start until the last was asked. None before one has ended in it.
+    """
+    start_ns, end_ns = span
+    if first_end_ns is None or first_end_ns >= end_ns:
+        return None
+    if len(sent.sent_ns) < LEAST_FOR_TREND:
+        return span
+    for series in (sent, streaming):
+        found = series.find_steady(span)
+        start_ns = max(start_ns, found[0] if found else 0)
+    return start_ns, end_ns

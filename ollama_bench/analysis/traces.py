@@ -1,0 +1,38 @@
+"""Levels that replayed a trace: which requests came, and how far it is from the original."""
+
+from __future__ import annotations
+
+from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.wording import count, digits
+from ollama_bench.terminal.figures import format_trace
+
+
+def describe_trace(level: Row) -> str:
+    """Say whose requests came and what was unlike them; "" where none were replayed."""
+    if level["trace"] is None:
+        return ""
+    parts = [f"Requests came as in {name_trace(level)}"]
+    if level["trace_too_long"]:
+        parts.append(
+            f"{count(level['trace_too_long'], 'request')} too long for the context "
+            "were left out"
+        )
+    asked, got = (
+        level["asked_output_tokens_mean"],
+        level["output_tokens_mean"],
+    )
+    if None not in (asked, got) and digits(asked) != digits(got):
+        parts.append(
+            f"replies have {digits(got)} tokens on average, {digits(asked)} were asked for"
+        )
+    return f"{'; '.join(parts)}."
+
+
+def name_trace(level: Row) -> str:
+    """Return the file of a level's trace, with its form, its mean rate and its speed."""
+    return format_trace(
+        level["trace"],
+        level["trace_kind"],
+        level["rate_per_s"],
+        level["trace_speed"],
+    )

@@ -1,0 +1,96 @@
+"""Looks whether the queue of an open loop grows, and ends the load early when it does."""
+
+from __future__ import annotations
+
+from array import array
+
+from ollama_bench.load.dispatcher import Dispatcher
+from ollama_bench.load.request import Outcome
+from ollama_bench.load.result import LevelResult
+from ollama_bench.load.watchdog import Watchdog
+from ollama_bench.statistics.saturation import is_growing, measure_slope
+
+SAMPLE_S = 0.05  # at least between two samples
+# each look comes when so much more time has passed
+LOOK_RATIO = 1.05
+# of the first requests, this part may still run when the warm-up is over: a reply without end
+LEFT_RATIO = 0.05
+
+
+class QueueWatch:
+    """The requests of an open loop that have come and have not ended, over time.
+
+    Its warm-up is over when all that had come before the first reply ended have ended as well.
+    Only the conductor's thread calls it.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        result: LevelResult,
+        watchdog: Watchdog,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._result = result
+        self._watchdog = watchdog
+        # requests that had come when the first reply ended; 0: none has
+        self._first = 0
+        self._first_ended = 0
+        self._seconds = array("d")  # since the level's start
+        self._arrived, self._ended = array("q"), array("q")
+        self._next_look_s = 0.0
+        self._is_over = False
+
+    def note_end(self, outcome: Outcome) -> None:
+        """Note a request that has ended."""
+        if not self._first and outcome.status == "completed":
+            counts = self._dispatcher.count_queue()
+            self._first = counts.arrived if counts else 0
+        if outcome.task.number <= self._first:
+            self._first_ended += 1
+
+    def look(self, now_ns: int) -> None:
+        """Take a sample, and end the load where the queue grows."""
+        started_ns = self._result.started_ns
+        if self._is_over or started_ns is None or self._is_warming_up():
+            return
+        now_s = (now_ns - started_ns) / 1e9
+        if self._seconds and now_s < self._seconds[-1] + SAMPLE_S:
+            return
+        counts = self._dispatcher.count_queue()
+        if counts is None:  # nothing more comes
+            self._is_over = True
+            self._judge()
+            return
+        self._seconds.append(now_s)
+        self._arrived.append(counts.arrived)
+        self._ended.append(counts.ended)
+        # as long as the warm-up took
+        is_long_enough = now_s >= 2 * self._seconds[0]
+        if is_long_enough and now_s >= self._next_look_s:
+            self._next_look_s = now_s * LOOK_RATIO
+            self._judge()
+            if self._result.is_saturated:
+                self._end_early()
+
+    def _is_warming_up(self) -> bool:
+        most = self._first * (1 - LEFT_RATIO)
+        return not self._first or self._first_ended < most
+
+    def _judge(self) -> None:
+        samples = self._seconds, self._arrived, self._ended
+        self._result.queue_slope = measure_slope(*samples)
+        if self._result.queue_slope is not None:
+            self._result.is_saturated = is_growing(*samples)
+
+    def _end_early(self) -> None:
+        """Send nothing more; who still waits for a first token is not awaited."""
+        self._is_over = True
+        slope = self._result.queue_slope
+        assert slope is not None
+        why = (
+            f"the queue grew by {slope.value:.2g} requests/s "
+            f"({slope.low:.2g} to {slope.high:.2g})"
+        )
+        self._dispatcher.end_early(why)
+        self._watchdog.cut_waiting(f"not awaited: {why}")

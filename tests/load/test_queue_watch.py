@@ -1,0 +1,75 @@
+"""An open load whose queue grows is ended early; one that the server answers is not."""
+
+import pytest
+
+from ollama_bench.load.arrivals import ArrivalQueue, gamma
+from ollama_bench.load.load import Load
+from tests.load.levels import NEVER, Seen, ask_model
+
+
+@pytest.fixture(scope="module")
+def two_slots(module_sim):
+    """A server that answers 40 requests a second."""
+    return module_sim(
+        profile="exact", slots=2, ttft=30, itl=2, tokens=10, queue=512
+    )
+
+
+def run_watched(url, workers, arrivals, **way):
+    level = Load(
+        ask_model(url),
+        NEVER,
+        workers,
+        arrivals=arrivals,
+        is_watched=True,
+        **way,
+    )
+    seen = Seen()
+    level.run(seen)
+    return level.result, seen
+
+
+@pytest.mark.parametrize("workers", [400, 8], ids=["roomy", "full pool"])
+def test_a_load_whose_queue_grows_is_ended_early(two_slots, workers):
+    result, seen = run_watched(
+        two_slots.url, workers, gamma(80, 0, 1), until_s=60
+    )
+    assert result.is_saturated
+    slope = result.queue_slope
+    assert 0 < slope.low < slope.value < slope.high
+    assert 20 < slope.value < 60  # 80 come and at most 40 are answered
+    assert result.ended_early.startswith("the queue grew by ")
+    assert (result.ended_ns - result.started_ns) / 1e9 < 20
+    statuses = [outcome.status for outcome in seen.outcomes]
+    assert set(statuses) == {"completed", "cancelled"}
+    cut = [o for o in seen.outcomes if o.status == "cancelled"]
+    # who was being answered was answered to the end; the slots may have begun two just then
+    assert sum(bool(o.chunk_ns) for o in cut) <= 2
+    assert all("not awaited: the queue grew by" in o.error for o in cut)
+
+
+def test_a_load_that_the_server_answers_goes_on_to_its_end(two_slots):
+    result, seen = run_watched(
+        two_slots.url, 100, gamma(30, 0, 1), planned=120
+    )
+    assert result.ended_early == ""
+    assert result.is_saturated is False
+    assert result.queue_slope.low <= 0 <= result.queue_slope.high
+    assert len(seen.outcomes) == 120
+
+
+def test_of_a_short_load_nobody_can_tell(two_slots):
+    result, _ = run_watched(two_slots.url, 100, gamma(40, 1, 1), planned=30)
+    assert result.is_saturated is result.queue_slope is None
+
+
+def test_the_waiting_are_counted_admitted_or_not_and_none_is_lost():
+    queue = ArrivalQueue(iter([0.1, 0.2, 0.3, 0.4, 9.0]))
+    queue.admit()
+    assert queue.count_waiting(0.05) == 0
+    assert queue.count_waiting(0.35) == 3
+    assert queue.count_waiting(0.35) == 3
+    assert queue.next_due_s == 0.2
+    assert [queue.admit().due_s for _ in range(4)] == [0.2, 0.3, 0.4, 9.0]
+    assert queue.count_waiting(1.0) == 4
+    assert queue.count_waiting(10.0) == 5
