@@ -415,7 +415,6 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     wasted_work,
     other_programs,
     unseen_server,
-)
     spills,
     slots,
     cold_starts,

@@ -439,17 +439,12 @@ class Dispatcher:
 
     def _must_hold(self) -> bool:
         """Tell whether so much waits to be digested that nothing may be sent: memory is bounded."""
-        if self._is_burst:
-            return False
-        if (
-            self._held_since_ns is None
-            and self._digests.waiting_bytes <= MOST_WAITING_BYTES
-        ):
+        is_held = self._digests.waiting_bytes > MOST_WAITING_BYTES
+        if self._is_burst or not (is_held or self._held_since_ns):
             return False
         now_ns = time.perf_counter_ns()
         if self._held_since_ns is not None:
             self._result.held_s += (now_ns - self._held_since_ns) / 1e9
-        is_held = self._digests.waiting_bytes > MOST_WAITING_BYTES
         self._held_since_ns = now_ns if is_held else None
         return is_held
 
