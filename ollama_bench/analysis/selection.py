@@ -26,7 +26,7 @@ from ollama_bench.analysis.machines import (
     name_machines,
     number_machines,
 )
-from ollama_bench.analysis.study import IN_STUDY, Row
+from ollama_bench.analysis.study import IN_STUDY, OF_LENGTH, Row
 from ollama_bench.analysis.study import Study as Study
 from ollama_bench.inputs.objectives import Objective
 from ollama_bench.storage.results_file import ResultsError
@@ -58,15 +58,16 @@ LEFT JOIN level_replies AS replies USING (level_id)
 LEFT JOIN level_machine AS machine USING (level_id)
 LEFT JOIN full_load USING (level_id)
 LEFT JOIN level_waiting AS waiting USING (level_id)
-WHERE level_summary.model = :model AND {condition} AND {IN_STUDY}
+WHERE level_summary.model = :model AND chosen.machine = :machine
+  AND {condition} AND {OF_LENGTH}
   AND (level_summary.status = 'finished' OR level_summary.completed > 0)
 ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
 LEVELS = FIGURES.format(
-    IN_STUDY=IN_STUDY,
+    OF_LENGTH=OF_LENGTH,
     condition="level_id NOT IN (SELECT level_id FROM aside)",
 )
 CONTROLS = FIGURES.format(
-    IN_STUDY=IN_STUDY,
+    OF_LENGTH=OF_LENGTH,
     condition="""level_id IN (
     SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
     GROUP BY run_id, model)""",

@@ -24,7 +24,7 @@ from tests.support.studies import change
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"levels": (1, 2), "tokens": 3}
 NOT_IN_MADE_UP = (
-    "INSERT INTO objective VALUES (1, 'ttft_s', 10), (2, 'ttft_s', 3)",
+    "INSERT INTO objective (run_id, metric, bound) VALUES (1, 'ttft_s', 10), (2, 'ttft_s', 3)",
     "INSERT INTO event (run_id, kind) VALUES (2, 'thermal'), (1, 'paused')",
 )
 KILLED = """
