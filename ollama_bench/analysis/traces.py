@@ -36,7 +36,7 @@ def describe_trace(level: Row) -> str:
 
 
 def shares_blocks(level: Row) -> bool:
-    """Return whether prompts of a level are meant to come from the cache in part."""
+    """Return whether prompts of a level share text, which the cache holds."""
     return bool(level["trace_kind"] == MOONCAKE)
 
 
