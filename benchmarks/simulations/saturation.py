@@ -46,7 +46,7 @@ LAWS = (
     Law("M/D/64", 64, 1.0, 0.0, 3000),
     Law("log-normal CV 0.6, 4 slots", 4, 1.0, 0.6, 4000),
     Law("log-normal CV 1, 16 slots", 16, 1.0, 1.0, 5000),
-    Law("log-normal CV 1.5, 4 slots", 4, 1.0, 1.5, 8000),
+    Law("log-normal CV 1.5, 4 slots", 4, 1.0, 1.5, 6000),
     Law("bursts of CV 2, log-normal CV 0.6, 4 slots", 4, 2.0, 0.6, 12000),
 )
 
