@@ -16,6 +16,8 @@ LOOK_RATIO = 1.05
 # The warm-up is over when all but one of so many first requests have ended: one reply may have no
 # end. The longest of the others lasts nearly three times the mean of an exponential law.
 FIRST = 20
+# why those are cancelled who wait for a first token when the load is ended
+NOT_AWAITED = "not awaited: the level was saturated"
 
 
 class QueueWatch:
@@ -84,4 +86,4 @@ class QueueWatch:
             f"({slope.low:.2g} to {slope.high:.2g})"
         )
         self._dispatcher.end_early(why)
-        self._watchdog.cut_waiting(f"not awaited: {why}")
+        self._watchdog.cut_waiting(NOT_AWAITED)
