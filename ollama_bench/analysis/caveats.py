@@ -406,8 +406,8 @@ def few_requests(study: Study) -> list[Caveat]:
 
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
-    failures,
     saturated_levels,
+    failures,
     cut_prompts,
     cut_by_context,
     unfinished,
