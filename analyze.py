@@ -124,6 +124,7 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
     else:
         for verdict in verdicts:
             terminal_report.print_verdict(database, verdict)
+        terminal_report.print_machines(database, verdicts)
     if settings.export is not None:
         is_whole = not (runs or settings.models)
         written = export(database, studies, *settings.export, is_whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 
 from sqlite_utils import Database
 
@@ -20,6 +21,7 @@ from ollama_bench.report.answer_text import (
     format_curve,
     format_name,
 )
+from ollama_bench.report.machine_table import format_machines
 from ollama_bench.report.turn_table import describe_estimates, format_turns
 from ollama_bench.terminal.output import clean, embolden, shorten
 from ollama_bench.terminal.rows import (
@@ -62,6 +64,15 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     print()
     print_turns(study, width)
     print_hosts(database, study)
+
+
+def print_machines(database: Database, verdicts: Sequence[Verdict]) -> None:
+    """Print the machines side by side, where a model was measured on several."""
+    lines = list(format_machines(database, verdicts, line_width()))
+    for line in lines:
+        print(line)
+    if lines:
+        print()
 
 
 def print_intervals(study: Study) -> None:
