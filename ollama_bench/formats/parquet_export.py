@@ -136,8 +136,8 @@ def load_duckdb() -> Any:
         return importlib.import_module("duckdb")
     except ImportError:
         raise ResultsError(
-            "Parquet files need DuckDB's package: pip install 'ollama-bench[parquet]', "
-            "or in a clone pip install duckdb"
+            "Parquet files need DuckDB's package: python -m pip install duckdb, "
+            "or pipx inject ollama-bench duckdb"
         ) from None
 
 
