@@ -71,16 +71,19 @@ class Study:
 
     @property
     def name(self) -> str:
-        """What it is called: the model in one line and bounded, and what tells it from others.
+        """What it is called: the model, and what tells it from others beside it.
 
         That is the machine among several, and the length of its prompts.
         """
-        model = clean_line(self.model)
-        if len(self.model) > LONGEST_NAME:
-            model = f"{self.folder}..."
-        if self.place:
-            model = f"{model} on {clean_line(self.place)[:LONGEST_NAME]}"
-        return ", ".join(filter(None, (model, self.prompts)))
+        return ", ".join(filter(None, (self.name_on_machine, self.prompts)))
+
+    @property
+    def name_on_machine(self) -> str:
+        """What its model is called, with the machine among several."""
+        if not self.place:
+            return self.model_name
+        place = clean_line(self.place)[:LONGEST_NAME]
+        return f"{self.model_name} on {place}"
 
     @property
     def key(self) -> dict[str, Any]:
@@ -91,6 +94,13 @@ class Study:
             "prompt_mix": self.prompt_mix,
             "machine": self.machine_number,
         }
+
+    @property
+    def model_name(self) -> str:
+        """The model as it is shown: in one line, and bounded, yet no other's."""
+        if len(self.model) <= LONGEST_NAME:
+            return clean_line(self.model)
+        return f"{self.folder.partition('~')[0]}..."
 
     @property
     def simulated(self) -> bool:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlite_utils import Database
-
 from ollama_bench.analysis.key_figures import Estimate, find_key_figures
-from ollama_bench.analysis.service import measure_service
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.terminal import rows
 from ollama_bench.terminal.figures import (
@@ -28,7 +25,7 @@ LEAST_NAME = 20  # cells for the name of a machine
 
 
 def format_machines(
-    database: Database, verdicts: Sequence[Verdict], width: int
+    verdicts: Sequence[Verdict], width: int
 ) -> Iterator[str]:
     """Yield a table for each model and prompt length that several machines have measured.
 
@@ -39,23 +36,21 @@ def format_machines(
     for verdict in verdicts:
         key = verdict.study.model, verdict.study.prompts
         groups.setdefault(key, []).append(verdict)
-    for (model, prompts), group in groups.items():
+    for (_, prompts), group in groups.items():
         if len(group) < 2:
             continue
+        model = group[0].study.model_name
         what = ", ".join(filter(None, (model, prompts)))
         heading = rows.format_heading(COLUMNS, width - LEAST_NAME)
-        yield f"{clean_line(what)[:width]}: its machines side by side"
+        yield f"{what}: its machines side by side"
         yield f"{heading}  MACHINE"
         for verdict in group:
-            yield format_machine_row(database, verdict, width)
+            yield format_machine_row(verdict, width)
 
 
-def format_machine_row(
-    database: Database, verdict: Verdict, width: int
-) -> str:
+def format_machine_row(verdict: Verdict, width: int) -> str:
     study = verdict.study
-    services = measure_service(database, study, verdict.objectives)
-    key = find_key_figures(study, verdict.objectives, services)
+    key = find_key_figures(study, verdict.objectives, verdict.services)
     together = None
     if key.level is not None:
         together = study.mean("output_tokens_per_s").get(
@@ -66,9 +61,9 @@ def format_machine_row(
         COLUMNS,
         [
             f"{served}+" if key.at_once and key.is_highest else served,
-            format_number(read_value(key.tokens_per_s)),
+            format_number(mean_of_estimate(key.tokens_per_s)),
             format_number(together),
-            format_duration(read_value(key.wait_s)),
+            format_duration(mean_of_estimate(key.wait_s)),
             format_number(key.joules_per_token, 3),
         ],
         width - LEAST_NAME,
@@ -76,5 +71,5 @@ def format_machine_row(
     return f"{line}  {clean_line(study.place)}"[:width].rstrip()
 
 
-def read_value(estimate: Estimate | None) -> float | None:
+def mean_of_estimate(estimate: Estimate | None) -> float | None:
     return estimate.value if estimate else None

@@ -14,6 +14,10 @@ from ollama_bench.analysis.intervals import (
     find_intervals,
 )
 from ollama_bench.analysis.people import in_words_of
+from ollama_bench.analysis.prompt_lengths import (
+    group_by_model,
+    list_lengths,
+)
 from ollama_bench.analysis.study import IN_STUDY, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.answer_text import (
@@ -21,6 +25,7 @@ from ollama_bench.report.answer_text import (
     format_curve,
     format_name,
 )
+from ollama_bench.report.length_table import format_length_table
 from ollama_bench.report.machine_table import format_machines
 from ollama_bench.report.turn_table import describe_estimates, format_turns
 from ollama_bench.terminal.output import clean, embolden, shorten
@@ -66,12 +71,24 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     print_hosts(database, study)
 
 
-def print_machines(database: Database, verdicts: Sequence[Verdict]) -> None:
+def print_machines(verdicts: Sequence[Verdict]) -> None:
     """Print the machines side by side, where a model was measured on several."""
-    lines = list(format_machines(database, verdicts, line_width()))
+    lines = list(format_machines(verdicts, line_width()))
     for line in lines:
         print(line)
     if lines:
+        print()
+
+
+def print_lengths(verdicts: Sequence[Verdict]) -> None:
+    """Print what longer prompts cost each model that was asked several lengths."""
+    for group in group_by_model(verdicts):
+        heading, *lines = format_length_table(
+            list_lengths(group), line_width()
+        )
+        print(embolden(heading))
+        for line in lines:
+            print(line)
         print()
 
 
