@@ -125,6 +125,7 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
         terminal_report.print_lengths(verdicts)
         for verdict in verdicts:
             terminal_report.print_verdict(database, verdict)
+        terminal_report.print_machines(verdicts)
     if settings.export is not None:
         is_whole = not (runs or settings.models)
         written = export(database, studies, *settings.export, is_whole)

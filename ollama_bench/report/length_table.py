@@ -33,7 +33,7 @@ def format_length_table(
         rows.Column(above, "tok/s", 9, 6),
     )
     lines = [
-        f"{lengths[0].study.model_name} by the length of the prompt",
+        f"{lengths[0].study.name_on_machine} by the length of the prompt",
         rows.format_heading(columns, width),
     ]
     for name, one in zip(names, lengths, strict=True):

@@ -133,7 +133,7 @@ def write(
 def write_comparison(lengths: Lengths, figures: Figures) -> str:
     """Return what longer prompts cost one model."""
     found, titled = lengths
-    name = escape(found[0].study.model_name)
+    name = escape(found[0].study.name_on_machine)
     shown = [figures.place(title, spec) for title, spec in titled]
     return (
         f"<section><h2>{name} by the length of the prompt</h2>"

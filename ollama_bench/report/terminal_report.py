@@ -26,6 +26,7 @@ from ollama_bench.report.answer_text import (
     format_name,
 )
 from ollama_bench.report.length_table import format_length_table
+from ollama_bench.report.machine_table import format_machines
 from ollama_bench.report.turn_table import describe_estimates, format_turns
 from ollama_bench.terminal.output import clean, embolden, shorten
 from ollama_bench.terminal.rows import (
@@ -68,6 +69,15 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     print()
     print_turns(study, width)
     print_hosts(database, study)
+
+
+def print_machines(verdicts: Sequence[Verdict]) -> None:
+    """Print the machines side by side, where a model was measured on several."""
+    lines = list(format_machines(verdicts, line_width()))
+    for line in lines:
+        print(line)
+    if lines:
+        print()
 
 
 def print_lengths(verdicts: Sequence[Verdict]) -> None:
