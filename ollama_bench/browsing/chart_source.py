@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
-from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.study import OF_LENGTH, Study
 from ollama_bench.analysis.verdict import judge
 from ollama_bench.browsing.links import Links
 from ollama_bench.charts.catalog import CHARTS
@@ -16,7 +16,8 @@ from ollama_bench.charts.chart import Chart, Spec
 from ollama_bench.storage.results_file import ResultsError
 
 BY_NAME = {chart.name: chart for chart in CHARTS}
-LEVEL = "SELECT run_id, model FROM level WHERE id = ?"
+LEVEL = """
+SELECT run_id, model, asked_prompt_tokens AS tokens, prompt_mix AS mix FROM level WHERE id = ?"""
 OTHER_LEVELS = """
 INSERT INTO aside SELECT id FROM level WHERE run_id = ? AND id NOT IN (SELECT level_id FROM aside)
   AND id <> ?"""
@@ -33,9 +34,14 @@ aside (level_id) AS (
 def draw_for_run(
     database: Database, run_id: int, model: str, name: str
 ) -> Spec | None:
-    """Return the spec of a run's chart; None without data for it. Raises ResultsError."""
-    study = selection.choose(database, [model], [run_id])[0]
-    return draw(database, study, BY_NAME[name])
+    """Return the spec of a run's chart; None without data for it. Raises ResultsError.
+
+    model: its name, or the folder of one of its studies.
+    """
+    for study in selection.choose(database, [], [run_id]):
+        if model in (study.folder, study.model):
+            return draw(database, study, BY_NAME[name])
+    raise ResultsError(f"no model {model} in run {run_id}")
 
 
 def draw_for_level(
@@ -53,12 +59,11 @@ def choose_level(database: Database, level_id: int) -> Study:
     level = next(database.query(LEVEL, [level_id]), None)
     if level is None:
         raise ResultsError(f"no level {level_id} in this file")
-    study = selection.choose(database, [level["model"]], [level["run_id"]])[
-        0
-    ]
+    selection.choose(database, [level["model"]], [level["run_id"]])
     database.execute(OTHER_LEVELS, [level["run_id"], level_id])
     database.execute("DELETE FROM aside WHERE level_id = ?", [level_id])
-    return selection.read_study(database, study.model)
+    lengths = level["tokens"], level["mix"]
+    return selection.read_study(database, level["model"], *lengths)
 
 
 def draw(database: Database, study: Study, chart: Chart) -> Spec | None:
@@ -71,10 +76,21 @@ def draw(database: Database, study: Study, chart: Chart) -> Spec | None:
     return spec
 
 
+def write_length(study: Study) -> str:
+    """Return OF_LENGTH without parameters: an address has none that are NULL."""
+    mix = study.prompt_mix and study.prompt_mix.replace("'", "''")
+    values = (
+        str(study.asked_prompt_tokens or "NULL"),
+        f"'{mix}'" if mix else "NULL",
+    )
+    return f"(asked_prompt_tokens, prompt_mix) IS ({', '.join(values)})"
+
+
 def write_query(chart: Chart, study: Study, links: Links) -> str:
     """Return the address of the rows of a chart, by the SQL that feeds it."""
-    sql = re.sub(r"^\s*WITH ", "", chart.sql.strip())
-    is_with = sql != chart.sql.strip()
+    whole = chart.sql.strip().replace(OF_LENGTH, write_length(study))
+    sql = re.sub(r"^\s*WITH ", "", whole)
+    is_with = sql != whole
     joint = ",\n" if is_with else "\n"
     return links.query(
         f"WITH {SELECTION}{joint}{sql}",
