@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+import jsonschema
 import pytest
 
+import analyze
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.interference import (
     contrast,
@@ -17,6 +21,7 @@ from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.chart_specs import values
 from tests.support.studies import change
+from tools import level_schema
 
 S = 1_000_000_000
 # every 10 s a long prompt is evaluated for 2 s
@@ -186,3 +191,17 @@ def test_gaps_are_within_a_stream():
 def test_who_is_never_beside_a_long_prompt_tells_nothing_of_it():
     events = [(at * S, 0.1) for at in range(0, 60, 10)]
     assert contrast(events, WINDOWS) is None
+
+
+def test_the_json_has_it_as_it_is_documented(results, capsys):
+    code = analyze.main(["--db", str(results), "--format", "json"])
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, level_schema.make_schema())
+    (one,) = found["studies"][0]["interference"]
+    assert code == 0 and one["evaluations"] == 6
+    assert one["wait"]["during"] == {
+        "mean_s": pytest.approx(1.6),
+        "low_s": pytest.approx(1.6),
+        "high_s": pytest.approx(1.6),
+        "stretches": 6,
+    }
