@@ -54,12 +54,12 @@ def write_answer(database: Database, run_id: int) -> str:
     except ResultsError:  # nothing finished in it
         return ""
     return "".join(
-        f"<p>{escape(write_first(database, study))}</p>{draw_curve(study)}"
+        f"<p>{escape(write_sentence(database, study))}</p>{draw_curve(study)}"
         for study in studies
     )
 
 
-def write_first(database: Database, study: Study) -> str:
+def write_sentence(database: Database, study: Study) -> str:
     """Return the answer, after the length of the prompts where there are several."""
     first = " ".join(judge(database, study).answer.first)
     return f"{study.prompts}: {first}" if study.prompts else first
