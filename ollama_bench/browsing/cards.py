@@ -47,14 +47,14 @@ def write_card(database: Database, run: Row, links: Links) -> str:
     )
 
 
-def write_answer(database: Database, run_id: int) -> str:
+def write_card_answer(database: Database, run_id: int) -> str:
     """Return the first sentence and the curve of each model of a run, which fill its card."""
     try:
         studies = selection.choose(database, [], [run_id])
     except ResultsError:  # nothing finished in it
         return ""
     return "".join(
-        f"<p>{escape(write_sentence(database, study))}</p>{draw_curve(study)}"
+        f"<p>{escape(write_sentence(database, study))}</p>{draw_small_curve(study)}"
         for study in studies
     )
 
@@ -65,7 +65,7 @@ def write_sentence(database: Database, study: Study) -> str:
     return f"{study.prompts}: {first}" if study.prompts else first
 
 
-def draw_curve(study: Study) -> str:
+def draw_small_curve(study: Study) -> str:
     """Return throughput over the levels as a small picture; "" for fewer than three of them."""
     points = sorted(study.mean("output_tokens_per_s").items())
     if len(points) < 3:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
-from ollama_bench.analysis.study import OF_LENGTH, Study
+from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import judge
 from ollama_bench.browsing.links import Links
 from ollama_bench.charts.catalog import CHARTS
@@ -17,14 +17,14 @@ from ollama_bench.storage.results_file import ResultsError
 
 BY_NAME = {chart.name: chart for chart in CHARTS}
 LEVEL = """
-SELECT run_id, model, asked_prompt_tokens AS tokens, prompt_mix AS mix FROM level WHERE id = ?"""
+SELECT run_id, model, asked_prompt_tokens, prompt_mix FROM level WHERE id = ?"""
 OTHER_LEVELS = """
 INSERT INTO aside SELECT id FROM level WHERE run_id = ? AND id NOT IN (SELECT level_id FROM aside)
   AND id <> ?"""
 ITS_TIMELINE = """(SELECT * FROM request_timeline
   WHERE level_id NOT IN (SELECT level_id FROM aside))"""
 # the TEMP tables of a selection, as Datasette's own connection can have them
-SELECTION = """chosen (run_id, model) AS (VALUES (:run_id, :model)),
+SELECTION = """chosen (run_id, model, machine) AS (VALUES (:run_id, :model, :machine)),
 aside (level_id) AS (
   SELECT warm_level_id FROM cache_effect WHERE run_id = :run_id AND model = :model
   UNION SELECT level_id FROM level_summary
@@ -32,16 +32,17 @@ aside (level_id) AS (
 
 
 def draw_for_run(
-    database: Database, run_id: int, model: str, name: str
+    database: Database, run_id: int, folder: str, name: str
 ) -> Spec | None:
-    """Return the spec of a run's chart; None without data for it. Raises ResultsError.
+    """Return the spec of a chart of one of a run's studies; None without data for it.
 
-    model: its name, or the folder of one of its studies.
+    folder: that of the study's files. Raises ResultsError.
     """
-    for study in selection.choose(database, [], [run_id]):
-        if model in (study.folder, study.model):
-            return draw(database, study, BY_NAME[name])
-    raise ResultsError(f"no model {model} in run {run_id}")
+    studies = selection.choose(database, [], [run_id])
+    study = next((one for one in studies if one.folder == folder), None)
+    if study is None:
+        raise ResultsError(f"run {run_id} has no {folder}")
+    return draw(database, study, BY_NAME[name])
 
 
 def draw_for_level(
@@ -59,11 +60,17 @@ def choose_level(database: Database, level_id: int) -> Study:
     level = next(database.query(LEVEL, [level_id]), None)
     if level is None:
         raise ResultsError(f"no level {level_id} in this file")
-    selection.choose(database, [level["model"]], [level["run_id"]])
-    database.execute(OTHER_LEVELS, [level["run_id"], level_id])
+    run_id, model = level["run_id"], level["model"]
+    machine = selection.choose(database, [], [run_id])[0].machine_number
+    database.execute(OTHER_LEVELS, [run_id, level_id])
     database.execute("DELETE FROM aside WHERE level_id = ?", [level_id])
-    lengths = level["tokens"], level["mix"]
-    return selection.read_study(database, level["model"], *lengths)
+    return selection.read_study(
+        database,
+        model,
+        machine,
+        level["asked_prompt_tokens"],
+        level["prompt_mix"],
+    )
 
 
 def draw(database: Database, study: Study, chart: Chart) -> Spec | None:
@@ -76,27 +83,19 @@ def draw(database: Database, study: Study, chart: Chart) -> Spec | None:
     return spec
 
 
-def write_length(study: Study) -> str:
-    """Return OF_LENGTH without parameters: an address has none that are NULL."""
-    mix = study.prompt_mix and study.prompt_mix.replace("'", "''")
-    values = (
-        str(study.asked_prompt_tokens or "NULL"),
-        f"'{mix}'" if mix else "NULL",
-    )
-    return f"(asked_prompt_tokens, prompt_mix) IS ({', '.join(values)})"
-
-
 def write_query(chart: Chart, study: Study, links: Links) -> str:
     """Return the address of the rows of a chart, by the SQL that feeds it."""
-    whole = chart.sql.strip().replace(OF_LENGTH, write_length(study))
-    sql = re.sub(r"^\s*WITH ", "", whole)
-    is_with = sql != whole
+    sql = re.sub(r"^\s*WITH ", "", chart.sql.strip())
+    is_with = sql != chart.sql.strip()
     joint = ",\n" if is_with else "\n"
-    return links.query(
-        f"WITH {SELECTION}{joint}{sql}",
-        {
-            "run_id": study.runs[-1]["run_id"],
-            "model": study.model,
-            "top": chart.top,
-        },
-    )
+    parameters = {
+        "run_id": study.runs[-1]["run_id"],
+        "top": chart.top,
+        **study.key,
+    }
+    query = f"WITH {SELECTION}{joint}{sql}"
+    # in an address there is no NULL
+    for name in [key for key, value in parameters.items() if value is None]:
+        query = re.sub(rf":{name}\b", "NULL", query)
+        del parameters[name]
+    return links.query(query, parameters)
