@@ -160,7 +160,7 @@ def test_each_length_of_prompts_has_its_own_charts_and_rows(ask):
     rows = {}
     for tokens in (500, 4000):
         [answer] = ask(
-            "/a+b/-/run/3/chart/combined_metrics?model="
+            "/a+b/-/run/3/chart/combined_metrics?study="
             + waits.format(tokens)
         )
         rows[tokens] = {
