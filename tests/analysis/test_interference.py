@@ -16,6 +16,7 @@ from ollama_bench.analysis.interference import (
     list_gaps,
     merge_windows,
 )
+from ollama_bench.analysis.verdict import judge
 from ollama_bench.charts.interference_chart import draw_interference
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
@@ -164,6 +165,22 @@ def test_too_few_evaluations_tell_nothing_and_it_is_said(results):
 def test_without_the_servers_clock_nothing_is_claimed(results):
     change(results, "UPDATE request SET server_prefill_ns = NULL")
     assert find(results) == [] == describe_interference([])
+
+
+def test_why_nothing_is_known_is_said(results):
+    def said():
+        database = connect(results, readonly=True)
+        (study,) = selection.choose(database, [], [])
+        sentences = judge(database, study).answer.rest
+        database.close()
+        return " ".join(sentences)
+
+    change(results, "UPDATE request SET server_prefill_ns = NULL")
+    assert "cannot be told: the server does not say how long" in said()
+    change(results, "DELETE FROM request WHERE asked_prompt_tokens = 8000")
+    assert "No prompt of 8,000 tokens was asked" in said()
+    change(results, "UPDATE level SET prompt_mix = NULL")
+    assert "8,000" not in said()
 
 
 def test_only_a_mixture_is_asked(results):
