@@ -37,6 +37,7 @@ from ollama_bench.report.markdown import escape_markdown
 from ollama_bench.report.shared_command import describe_command
 from ollama_bench.report.terminal_report import print_wrapped
 from ollama_bench.storage import digest, files
+from ollama_bench.terminal.figures import name_lengths
 from ollama_bench.terminal.masking import find_private_names, mask
 from ollama_bench.terminal.output import clean_line
 
@@ -116,6 +117,7 @@ def describe_build(study: Study) -> str:
         target.get("parameter_size"),
         target.get("quantization"),
         " ".join(str(part) for part in server if part),
+        name_lengths(study.asked_prompt_tokens, study.prompt_mix),
     ]
     return " · ".join(str(part) for part in parts if part)
 
