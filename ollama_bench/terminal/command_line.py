@@ -29,6 +29,7 @@ CLONE_COMMANDS = {
     "simulate": "python -m ollama_bench.simulator",
     "import": "python -m ollama_bench import",
     "export": "python -m ollama_bench export",
+    "merge": "python -m ollama_bench merge",
 }
 
 
@@ -45,6 +46,14 @@ def name_command(word: str) -> str:
     return (
         CLONE_COMMANDS[word] if prefix is None else join_words(prefix, word)
     )
+
+
+def name_command_as_root() -> str:
+    """Return what to type to measure as root, which some machines want for power."""
+    command = name_command("bench")
+    if command == COMMAND:  # sudo has a PATH of its own
+        return f'sudo "$(command -v {command})"'
+    return f"sudo {command}"
 
 
 def name_this_command() -> str:
@@ -104,7 +113,8 @@ def add_choice_of_runs(add: Callable[..., Any]) -> None:
         action="append",
         default=[],
         metavar="RUN",
-        help="these runs, by number or label, instead of the newest finished one of each model",
+        help="these runs, by number or label, instead of the newest finished one of each model "
+        "and machine",
     )
     add(
         "--db",
