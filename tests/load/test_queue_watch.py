@@ -50,12 +50,12 @@ def test_a_load_whose_queue_grows_is_ended_early(two_slots, workers):
 
 def test_a_load_that_the_server_answers_goes_on_to_its_end(two_slots):
     result, seen = run_watched(
-        two_slots.url, 100, gamma(30, 0, 1), planned=120
+        two_slots.url, 100, gamma(30, 0, 1), planned=140
     )
     assert result.ended_early == ""
     assert result.is_saturated is False
     assert result.queue_slope.low <= 0 <= result.queue_slope.high
-    assert len(seen.outcomes) == 120
+    assert len(seen.outcomes) == 140
 
 
 def test_of_a_short_load_nobody_can_tell(two_slots):
