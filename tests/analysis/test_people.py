@@ -146,4 +146,4 @@ def test_the_numbers_of_a_sentence_are_of_the_same_requests(results):
     assert "(6 requests of the steady part, replies of" in said
     assert "; n = 6)" in said
     assert "6 of 6 of the steady part got at least 10 tokens/s" in said
-    assert "good: 6 of 6" in said
+    assert "they are served? 6 of 6" in said
