@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +17,9 @@ import altair as alt
 from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
-from ollama_bench.analysis.people import in_words_of, is_people
+from ollama_bench.analysis.crowd import PEOPLE, noun
 from ollama_bench.analysis.study import OF_LENGTH, Row, Study
+from ollama_bench.charts.axes import CROWD, LEVELS
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
 from ollama_bench.inputs import objectives as known_objectives
@@ -84,9 +85,7 @@ class Chart:
                 any(level["errors"] for level in study.levels),
                 self._notes(study, rows),
             )
-        if is_people(study):
-            spec = json.loads(in_words_of(study, json.dumps(spec)))
-        return spec
+        return name_levels_of(study.levels, spec)
 
     def _notes(self, study: Study, rows: list[Row]) -> Iterable[str]:
         note = (
@@ -105,6 +104,17 @@ class Chart:
         return is_whole or any(
             level["concurrency"] > self.top for level in study.levels
         )
+
+
+def name_levels_of(levels: Sequence[Row], spec: Spec) -> Spec:
+    """Fill in what these levels count."""
+    crowd = noun(levels)
+    above = crowd if crowd == PEOPLE else f"requests {crowd}"
+    text = json.dumps(spec, ensure_ascii=False)
+    named: Spec = json.loads(
+        text.replace(LEVELS, above).replace(CROWD, crowd)
+    )
+    return named
 
 
 def counts_words(study: Study) -> bool:

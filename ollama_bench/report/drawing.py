@@ -111,7 +111,7 @@ class Drawing:
                 self._add(file, spec)
                 # not where a sibling shows the same levels
                 if chart.says_more(verdict.study):
-                    shown.append((chart.title, spec))
+                    shown.append((spec["title"]["text"], spec))
         for name, spec in compare_models(
             [verdict.study for verdict in verdicts]
         ).items():

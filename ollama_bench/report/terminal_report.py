@@ -8,11 +8,11 @@ import textwrap
 
 from sqlite_utils import Database
 
+from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.intervals import (
     describe_intervals,
     find_intervals,
 )
-from ollama_bench.analysis.people import in_words_of
 from ollama_bench.analysis.study import OF_LENGTH, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.answer_text import (
@@ -66,11 +66,11 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
 
 def print_intervals(study: Study) -> None:
     """Print the 95 % intervals of the levels' means, where any is known."""
-    lines = describe_intervals(find_intervals(study))
+    lines = describe_intervals(find_intervals(study), study.levels)
     if lines:
         print("\n95 % intervals of the means")
     for line in lines:
-        print_wrapped(f"  {in_words_of(study, line)}")
+        print_wrapped(f"  {line}")
 
 
 def print_heading(study: Study) -> None:
@@ -99,7 +99,7 @@ def print_hosts(database: Database, study: Study) -> None:
     if len({row["host"] for row in rows}) < 2:
         return
     for row in rows:
-        print(format_host(row))
+        print(format_host(row, noun(study.levels)))
     print()
 
 
