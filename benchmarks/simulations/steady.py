@@ -14,11 +14,17 @@ from ollama_bench.load.request import Outcome, Task
 from ollama_bench.load.tally import Tally
 from ollama_bench.protocols.ollama import Ollama
 from ollama_bench.statistics.interactive_law import check_law
-from ollama_bench.statistics.think_time import ThinkTime
+from ollama_bench.statistics.think_time import (
+    DEFAULT_LAW,
+    LAWS,
+    Law,
+    ThinkTime,
+)
 
 Draw = numpy.random.Generator
 NS = 1e9
 TRIALS = 200
+LEVELS = 1000  # of people
 SLOTS = 10
 PREFILL_S = 3.0  # mean, between half and one and a half of it
 RATE = 12.0  # tokens/s of a stream
@@ -101,24 +107,27 @@ def simulate_window(draw: Draw) -> Iterator[Finding]:
 
 def simulate_people(draw: Draw) -> Iterator[Finding]:
     """Hold people against the interactive law: all of them, and one in ten missing."""
-    for count, missing in ((1, 0), (4, 0), (19, 0), (20, 2)):
+    for count, missing, law in (
+        *((people, 0, law) for people in (1, 4, 19) for law in LAWS),
+        (20, 2, DEFAULT_LAW),
+    ):
         said = 0
-        for _ in range(TRIALS):
-            cycles = think_and_read(draw, count - missing)
+        for _ in range(LEVELS):
+            cycles = think_and_read(draw, count - missing, law)
             found = check_law(count, 400.0, cycles)
             said += found is not None and not found.low <= 1 <= found.high
         yield Finding(
-            f"law broken, {count} people, {missing} of them missing",
-            said / TRIALS,
-            TRIALS,
+            f"law broken, {count} people, {law}, {missing} of them missing",
+            said / LEVELS,
+            LEVELS,
             at_least=0.8 if missing else 0.0,
-            at_most=1.0 if missing else 0.1,
+            at_most=1.0 if missing else 0.05,
         )
 
 
-def think_and_read(draw: Draw, people: int) -> list[float]:
+def think_and_read(draw: Draw, people: int, law: Law) -> list[float]:
     """Return the cycles that end between 100 and 500 s: 30 s of thinking, 5 s of reading."""
-    think_time = ThinkTime(30.0)
+    think_time = ThinkTime(30.0, law)
     cycles = []
     for _ in range(people):
         own = random.Random(int(draw.integers(1 << 60)))

@@ -84,8 +84,9 @@ class Chart:
                 study.simulated,
                 any(level["errors"] for level in study.levels),
                 self._notes(study, rows),
+                study.levels,
             )
-        return name_levels_of(study.levels, spec)
+        return spec
 
     def _notes(self, study: Study, rows: list[Row]) -> Iterable[str]:
         note = (
@@ -129,10 +130,12 @@ def finish(
     simulated: bool,
     has_failures: bool = False,
     notes: Iterable[str] = (),
+    levels: Sequence[Row] = (),
 ) -> Spec:
     """Add the title and a subtitle: whose figures, that they are simulated, and the notes.
 
-    The notes also go into usermeta, where the page finds them.
+    The notes also go into usermeta, where the page finds them. levels: whose kind tells what
+    they count, which is named wherever a chart left it open.
     """
     notes = list(notes)
     lines = [
@@ -149,4 +152,4 @@ def finish(
     spec: Spec = painted.properties(
         usermeta={"notes": notes}, title=heading
     ).to_dict(validate=False)
-    return spec
+    return name_levels_of(levels, spec)

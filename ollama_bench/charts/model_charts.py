@@ -18,7 +18,6 @@ from ollama_bench.charts.chart import (
     Spec,
     counts_words,
     finish,
-    name_levels_of,
 )
 from ollama_bench.charts.marks import make_plot, write_number, write_time
 
@@ -81,11 +80,14 @@ def compare_column(
     shown = [study for study in studies if study.name in models]
     notes = [] if is_time else notes_on_words(shown)
     simulated = any(study.simulated for study in studies)
-    spec = finish(
-        chart, title, "means of the levels' repeats", simulated, notes=notes
+    return finish(
+        chart,
+        title,
+        "means of the levels' repeats",
+        simulated,
+        notes=notes,
+        levels=[level for study in studies for level in study.levels],
     )
-    levels = [level for study in studies for level in study.levels]
-    return name_levels_of(levels, spec)
 
 
 def rows_of_models(

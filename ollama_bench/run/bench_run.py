@@ -26,8 +26,8 @@ from ollama_bench.run.plan import (
     Level,
     caches,
     count_levels,
-    list_lengths,
     missing_levels,
+    plan_lengths,
     plan_levels,
     titles,
 )
@@ -218,7 +218,7 @@ class BenchRun:
         if self.settings.judging.find_capacity:
             request = self.settings.request
             for model, lengths in product(
-                request.models, list_lengths(request)
+                request.models, plan_lengths(request)
             ):
                 self.find_capacity(runner, model, lengths)
             return
@@ -248,7 +248,7 @@ class BenchRun:
         """Measure levels of a model for as long as the budget of seconds lasts."""
         highest = max(self.settings.load.levels)
         cache = caches(self.settings.request.cache)[0]
-        lengths = list_lengths(self.settings.request)[0]
+        lengths = plan_lengths(self.settings.request)[0]
         probes: list[Probe] = []
         while size := quick.choose_next(probes, budget_s, highest):
             spent_s = sum(probe.seconds for probe in probes)
