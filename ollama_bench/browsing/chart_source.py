@@ -16,14 +16,15 @@ from ollama_bench.charts.chart import Chart, Spec
 from ollama_bench.storage.results_file import ResultsError
 
 BY_NAME = {chart.name: chart for chart in CHARTS}
-LEVEL = "SELECT run_id, model FROM level WHERE id = ?"
+LEVEL = """
+SELECT run_id, model, asked_prompt_tokens, prompt_mix FROM level WHERE id = ?"""
 OTHER_LEVELS = """
 INSERT INTO aside SELECT id FROM level WHERE run_id = ? AND id NOT IN (SELECT level_id FROM aside)
   AND id <> ?"""
 ITS_TIMELINE = """(SELECT * FROM request_timeline
   WHERE level_id NOT IN (SELECT level_id FROM aside))"""
 # the TEMP tables of a selection, as Datasette's own connection can have them
-SELECTION = """chosen (run_id, model) AS (VALUES (:run_id, :model)),
+SELECTION = """chosen (run_id, model, machine) AS (VALUES (:run_id, :model, :machine)),
 aside (level_id) AS (
   SELECT warm_level_id FROM cache_effect WHERE run_id = :run_id AND model = :model
   UNION SELECT level_id FROM level_summary
@@ -31,10 +32,16 @@ aside (level_id) AS (
 
 
 def draw_for_run(
-    database: Database, run_id: int, model: str, name: str
+    database: Database, run_id: int, folder: str, name: str
 ) -> Spec | None:
-    """Return the spec of a run's chart; None without data for it. Raises ResultsError."""
-    study = selection.choose(database, [model], [run_id])[0]
+    """Return the spec of a chart of one of a run's studies; None without data for it.
+
+    folder: that of the study's files. Raises ResultsError.
+    """
+    studies = selection.choose(database, [], [run_id])
+    study = next((one for one in studies if one.folder == folder), None)
+    if study is None:
+        raise ResultsError(f"run {run_id} has no {folder}")
     return draw(database, study, BY_NAME[name])
 
 
@@ -53,12 +60,17 @@ def choose_level(database: Database, level_id: int) -> Study:
     level = next(database.query(LEVEL, [level_id]), None)
     if level is None:
         raise ResultsError(f"no level {level_id} in this file")
-    study = selection.choose(database, [level["model"]], [level["run_id"]])[
-        0
-    ]
-    database.execute(OTHER_LEVELS, [level["run_id"], level_id])
+    run_id, model = level["run_id"], level["model"]
+    machine = selection.choose(database, [], [run_id])[0].machine_number
+    database.execute(OTHER_LEVELS, [run_id, level_id])
     database.execute("DELETE FROM aside WHERE level_id = ?", [level_id])
-    return selection.read_study(database, study.model)
+    return selection.read_study(
+        database,
+        model,
+        machine,
+        level["asked_prompt_tokens"],
+        level["prompt_mix"],
+    )
 
 
 def draw(database: Database, study: Study, chart: Chart) -> Spec | None:
@@ -76,11 +88,14 @@ def write_query(chart: Chart, study: Study, links: Links) -> str:
     sql = re.sub(r"^\s*WITH ", "", chart.sql.strip())
     is_with = sql != chart.sql.strip()
     joint = ",\n" if is_with else "\n"
-    return links.query(
-        f"WITH {SELECTION}{joint}{sql}",
-        {
-            "run_id": study.runs[-1]["run_id"],
-            "model": study.model,
-            "top": chart.top,
-        },
-    )
+    parameters = {
+        "run_id": study.runs[-1]["run_id"],
+        "top": chart.top,
+        **study.key,
+    }
+    query = f"WITH {SELECTION}{joint}{sql}"
+    # in an address there is no NULL
+    for name in [key for key, value in parameters.items() if value is None]:
+        query = re.sub(rf":{name}\b", "NULL", query)
+        del parameters[name]
+    return links.query(query, parameters)

@@ -93,6 +93,6 @@ def place_chart(
 ) -> str:
     return write_chart(
         title,
-        links.chart(page, chart.name, study.model),
+        links.chart(page, chart.name, study.folder),
         write_query(chart, study, links),
     )

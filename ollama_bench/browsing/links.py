@@ -31,9 +31,12 @@ class Links:
     def request(self, level_id: int, number: int) -> str:
         return f"{self.level(level_id)}/request/{number}"
 
-    def chart(self, page: str, name: str, model: str) -> str:
-        """Return where the spec of a chart is; page: that of its run or level."""
-        return f"{page}/chart/{name}?{urlencode({'model': model})}"
+    def chart(self, page: str, name: str, study: str) -> str:
+        """Return where the spec of a chart is.
+
+        page: that of its run or level; study: the folder of the study's files.
+        """
+        return f"{page}/chart/{name}?{urlencode({'study': study})}"
 
     def asset(self, name: str) -> str:
         return f"{self.base}{ASSETS}/{name}"

@@ -116,11 +116,11 @@ def make_run_chart(request: Any) -> Make:
         from ollama_bench.browsing.chart_source import draw_for_run
 
         name = request.url_vars["name"]
-        if name not in chart_names.ALL:
+        if name not in chart_names.OF_MODEL:
             return None
-        model = request.args.get("model") or ""
+        study = request.args.get("study") or ""
         run_id = find_number(request, "run")
-        return json.dumps(draw_for_run(database, run_id, model, name))
+        return json.dumps(draw_for_run(database, run_id, study, name))
 
     return make
 
@@ -130,7 +130,7 @@ def make_level_chart(request: Any) -> Make:
         from ollama_bench.browsing.chart_source import draw_for_level
 
         name = request.url_vars["name"]
-        if name not in chart_names.ALL:
+        if name not in chart_names.OF_MODEL:
             return None
         level_id = find_number(request, "level")
         return json.dumps(draw_for_level(database, level_id, name))

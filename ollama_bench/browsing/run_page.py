@@ -122,7 +122,7 @@ def place_chart(
 ) -> str:
     return write_chart(
         chart.title,
-        links.chart(links.run(run_id), chart.name, study.model),
+        links.chart(links.run(run_id), chart.name, study.folder),
         write_query(chart, study, links),
     )
 

@@ -18,7 +18,7 @@ from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
 from ollama_bench.analysis.crowd import PEOPLE, noun
-from ollama_bench.analysis.study import OF_LENGTH, Row, Study
+from ollama_bench.analysis.study import IN_STUDY, Row, Study
 from ollama_bench.charts.axes import CROWD, LEVELS
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
@@ -34,7 +34,7 @@ WORDS_NOTE = (
 )
 
 # What the SQL of a chart ends with: the chosen study, and of views with a level_id its levels.
-OF_MODEL = f"model = :model AND level_id IN (SELECT id FROM level WHERE {OF_LENGTH})"
+OF_MODEL = f"model = :model AND level_id IN (SELECT id FROM level WHERE {IN_STUDY})"
 OF_STUDY = f"JOIN chosen USING (run_id, model) WHERE {OF_MODEL}"
 OF_LEVELS = f"{OF_STUDY} AND level_id NOT IN (SELECT level_id FROM aside)"
 

@@ -110,7 +110,7 @@ def write(
     for verdict in verdicts:
         charts = "".join(
             figures.place(title, spec)
-            for title, spec in drawn[verdict.study.name]
+            for title, spec in drawn[verdict.study.folder]
         )
         parts.append(write_chapter(verdict, charts, is_alone))
     text = read_asset("page.html").format(

@@ -150,7 +150,7 @@ def test_a_chart_of_a_level_shows_that_level_alone(ask):
 
 
 def test_a_chart_without_data_is_null(ask):
-    [answer] = ask("/a+b/-/run/1/chart/server_split?model=tiny:7b")
+    [answer] = ask("/a+b/-/run/1/chart/server_split?study=tiny-7b")
     assert answer.status_code == 200
     assert answer.json() is None or "datasets" in answer.json()
 
@@ -162,8 +162,8 @@ def test_a_chart_without_data_is_null(ask):
         "/a+b/-/run/999999999999999999",
         "/a+b/-/level/99",
         "/a+b/-/level/1/request/99",
-        "/a+b/-/run/1/chart/timeline?model=none",
-        "/a+b/-/run/99/chart/timeline?model=tiny:7b",
+        "/a+b/-/run/1/chart/timeline?study=none",
+        "/a+b/-/run/99/chart/timeline?study=tiny-7b",
         "/a+b/-/level/99/chart/timeline",
         "/a+b/-/run/1/chart/nothing",
         "/cats/-/run/1",
