@@ -23,9 +23,9 @@ def is_people(study: Study) -> bool:
 
 
 def describe_people(
-    level: Row, service: Service, objectives: Objectives
+    level: Row, service: Service, objectives: Objectives, is_told: bool
 ) -> str:
-    """Say how often people asked, and what they got."""
+    """Say how often people asked, and what they got, unless that is told already."""
     n = level["concurrency"]
     asked = digits(level["requests_per_s"])
     verb = "asks" if n == 1 else "ask"
@@ -35,7 +35,7 @@ def describe_people(
             f"{digits(level['in_flight_mean'])} are in flight on average, "
             f"{level['in_flight_peak']} at most"
         )
-    if level["tokens_per_s_mean"] is not None:
+    if level["tokens_per_s_mean"] is not None and not is_told:
         parts.append(
             f"each gets {digits(level['tokens_per_s_mean'])} tokens/s and waits "
             f"{seconds(level['ttft_mean_s'])} (longest {seconds(level['ttft_max_s'])}; "
