@@ -47,7 +47,7 @@ def write_card(database: Database, run: Row, links: Links) -> str:
     )
 
 
-def write_answer(database: Database, run_id: int) -> str:
+def write_card_answer(database: Database, run_id: int) -> str:
     """Return the first sentence and the curve of each model of a run, which fill its card."""
     try:
         studies = selection.choose(database, [], [run_id])
@@ -55,12 +55,12 @@ def write_answer(database: Database, run_id: int) -> str:
         return ""
     return "".join(
         f"<p>{escape(' '.join(judge(database, study).answer.first))}</p>"
-        f"{draw_curve(study)}"
+        f"{draw_small_curve(study)}"
         for study in studies
     )
 
 
-def draw_curve(study: Study) -> str:
+def draw_small_curve(study: Study) -> str:
     """Return throughput over the levels as a small picture; "" for fewer than three of them."""
     points = sorted(study.mean("output_tokens_per_s").items())
     if len(points) < 3:

@@ -23,11 +23,10 @@ from jinja2 import ChoiceLoader, DictLoader
 from markupsafe import Markup
 
 from ollama_bench.analysis.wording import digits
-from ollama_bench.browsing import routes
+from ollama_bench.browsing import answering, routes
 from ollama_bench.browsing.answering import (
     find_path,
     is_datasette_1,
-    read,
 )
 from ollama_bench.storage.results_file import ResultsError
 
@@ -101,7 +100,7 @@ def get_metadata(datasette: Any) -> dict[str, Any]:
 def startup(datasette: Any) -> Callable[[], Awaitable[None]] | None:
     """Describe the files to Datasette 1.0, which keeps descriptions in a database of its own."""
     # what the first page would otherwise wait for
-    threading.Thread(target=routes.preload, daemon=True).start()
+    threading.Thread(target=routes.prepare_pages, daemon=True).start()
     if not is_datasette_1(datasette):
         return None
 
@@ -168,7 +167,7 @@ async def write_cards(datasette: Any, name: str) -> Markup:
     if find_path(datasette, name) is None:
         return Markup("")
     try:
-        text = await read(datasette, name, cards.write_cards)
+        text = await answering.read(datasette, name, cards.write_cards)
     except ResultsError as error:
         text = f"<p>{html.escape(str(error))}</p>"
     return Markup(CARDS_STYLE + (text or ""))

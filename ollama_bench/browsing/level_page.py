@@ -9,7 +9,7 @@ from ollama_bench.browsing.chart_source import choose_level, write_query
 from ollama_bench.browsing.links import Links
 from ollama_bench.browsing.run_page import (
     OF_LEVEL,
-    read_requests,
+    read_first_requests,
     write_places,
 )
 from ollama_bench.browsing.shell import (
@@ -41,7 +41,7 @@ CHARTS = {
 VIEWS = ("level_summary", "level_percentiles", "energy_summary", "outcomes")
 
 
-def write_level(
+def write_level_page(
     database: Database, level_id: int, links: Links
 ) -> str | None:
     """Return the page as HTML; None if the file has no such level."""
@@ -53,7 +53,7 @@ def write_level(
     except ResultsError:  # nothing finished in its run
         study = None
     page = links.level(level_id)
-    requests, count = read_requests(database, OF_LEVEL, level_id)
+    requests, count = read_first_requests(database, OF_LEVEL, level_id)
     rows = {
         view: links.rows(view, level_id=level_id)
         for view in (*VIEWS, "request")

@@ -45,9 +45,9 @@ def write_request_page(
         write_failure(request),
         write_figures(request),
         write_drawing(spec, len(chunks)) if spec else "",
-        write_text("Reasoning", request["reasoning"]),
-        write_text("Answer", request["answer"]),
-        write_text("Tool calls", request["tool_calls"]),
+        write_said("Reasoning", request["reasoning"]),
+        write_said("Answer", request["answer"]),
+        write_said("Tool calls", request["tool_calls"]),
         f"<h2>Rows</h2><p>{write_list(rows.items())}</p>",
     ]
     way = [
@@ -110,7 +110,7 @@ def write_drawing(spec: object, chunks: int) -> str:
     )
 
 
-def write_text(title: str, text: str | None) -> str:
+def write_said(title: str, text: str | None) -> str:
     if not text:
         return ""
     return f"<h2>{title}</h2><pre>{escape(text)}</pre>"

@@ -15,7 +15,8 @@ from typing import Any
 from datasette.utils.asgi import Response
 from sqlite_utils import Database
 
-from ollama_bench.browsing.answering import Make, answer, refuse
+from ollama_bench.browsing import answering
+from ollama_bench.browsing.answering import Make, answer
 from ollama_bench.browsing.links import ASSETS, Links
 from ollama_bench.charts import names as chart_names
 
@@ -45,12 +46,12 @@ def list_routes() -> list[tuple[str, View]]:
     request = rf"{level}/request/(?P<number>\d{{1,18}})"
     chart = r"/chart/(?P<name>\w+)$"
     return [
-        (f"{run}$", make_view(make_run)),
-        (f"{run}/answer$", make_view(make_answer)),
+        (f"{run}$", make_view(make_run_page)),
+        (f"{run}/answer$", make_view(make_card_answer)),
         (f"{run}{chart}", make_view(make_run_chart, JSON)),
-        (f"{level}$", make_view(make_level)),
+        (f"{level}$", make_view(make_level_page)),
         (f"{level}{chart}", make_view(make_level_chart, JSON)),
-        (f"{request}$", make_view(make_request)),
+        (f"{request}$", make_view(make_request_page)),
         (rf"^{ASSETS}/(?P<name>[\w.]+)$", show_asset),
     ]
 
@@ -68,43 +69,45 @@ def make_view(
     return show
 
 
-def find_number(request: Any, name: str) -> int:
+def number_of(request: Any, name: str) -> int:
     return int(request.url_vars[name])
 
 
-def make_run(request: Any) -> Make:
+def make_run_page(request: Any) -> Make:
     def make(database: Database, links: Links) -> str | None:
-        from ollama_bench.browsing.run_page import write_run
+        from ollama_bench.browsing.run_page import write_run_page
 
-        return write_run(database, find_number(request, "run"), links)
+        return write_run_page(database, number_of(request, "run"), links)
 
     return make
 
 
-def make_answer(request: Any) -> Make:
+def make_card_answer(request: Any) -> Make:
     def make(database: Database, links: Links) -> str | None:
-        from ollama_bench.browsing.cards import write_answer
+        from ollama_bench.browsing.cards import write_card_answer
 
-        return write_answer(database, find_number(request, "run"))
+        return write_card_answer(database, number_of(request, "run"))
 
     return make
 
 
-def make_level(request: Any) -> Make:
+def make_level_page(request: Any) -> Make:
     def make(database: Database, links: Links) -> str | None:
-        from ollama_bench.browsing.level_page import write_level
+        from ollama_bench.browsing.level_page import write_level_page
 
-        return write_level(database, find_number(request, "level"), links)
+        return write_level_page(
+            database, number_of(request, "level"), links
+        )
 
     return make
 
 
-def make_request(request: Any) -> Make:
+def make_request_page(request: Any) -> Make:
     def make(database: Database, links: Links) -> str | None:
         from ollama_bench.browsing.request_page import write_request_page
 
         level_id, number = (
-            find_number(request, name) for name in ("level", "number")
+            number_of(request, name) for name in ("level", "number")
         )
         return write_request_page(database, level_id, number, links)
 
@@ -119,7 +122,7 @@ def make_run_chart(request: Any) -> Make:
         if name not in chart_names.OF_MODEL:
             return None
         study = request.args.get("study") or ""
-        run_id = find_number(request, "run")
+        run_id = number_of(request, "run")
         return json.dumps(draw_for_run(database, run_id, study, name))
 
     return make
@@ -132,7 +135,7 @@ def make_level_chart(request: Any) -> Make:
         name = request.url_vars["name"]
         if name not in chart_names.OF_MODEL:
             return None
-        level_id = find_number(request, "level")
+        level_id = number_of(request, "level")
         return json.dumps(draw_for_level(database, level_id, name))
 
     return make
@@ -145,15 +148,15 @@ async def show_asset(datasette: Any, request: Any) -> Response:
         loop = asyncio.get_running_loop()
         text = await loop.run_in_executor(None, bundle_library)
     elif name in ASSET_ROOMS:
-        text = read_asset(name)
+        text = load_asset(name)
     else:
-        return refuse(f"no file {name}")
+        return answering.refuse(f"no file {name}")
     content_type = CSS if name.endswith(".css") else JAVASCRIPT
     return Response(text, headers=KEPT, content_type=content_type)
 
 
 @functools.cache
-def read_asset(name: str) -> str:
+def load_asset(name: str) -> str:
     place = resources.files(f"ollama_bench.{ASSET_ROOMS[name]}") / name
     return place.read_text(encoding="utf-8")
 
@@ -166,7 +169,7 @@ def bundle_library() -> str:
     return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
 
 
-def preload() -> None:
+def prepare_pages() -> None:
     """Read what the first page would wait for: SciPy and Altair take seconds, and so does Vega."""
     from ollama_bench.browsing import (  # noqa: F401
         cards,

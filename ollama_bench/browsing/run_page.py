@@ -41,7 +41,9 @@ SELECT count(*) AS n FROM request JOIN level ON level.id = level_id WHERE {condi
 OF_RUN, OF_LEVEL = "level.run_id = ?", "level_id = ?"
 
 
-def write_run(database: Database, run_id: int, links: Links) -> str | None:
+def write_run_page(
+    database: Database, run_id: int, links: Links
+) -> str | None:
     """Return the page as HTML; None if the file has no such run."""
     run = next(database.query(RUN, [run_id]), None)
     if run is None:
@@ -53,7 +55,7 @@ def write_run(database: Database, run_id: int, links: Links) -> str | None:
         studies = []
     outcomes = [outcome for study in studies for outcome in study.outcomes]
     parts = [
-        write_facts(run),
+        write_run_facts(run),
         write_failures(outcomes, links),
         write_levels(levels, links),
         *(write_study(database, study, run_id, links) for study in studies),
@@ -63,7 +65,7 @@ def write_run(database: Database, run_id: int, links: Links) -> str | None:
     return write_page(title, [], "\n".join(parts), links)
 
 
-def write_facts(run: Row) -> str:
+def write_run_facts(run: Row) -> str:
     """Return what the run was, as terms."""
     words = {
         "models": run["models"],
@@ -131,7 +133,7 @@ def write_run_requests(
     database: Database, studies: list[Study], run_id: int, links: Links
 ) -> str:
     """Return every request on a time line, and the rows that a stretch of it chooses."""
-    requests, count = read_requests(database, OF_RUN, run_id)
+    requests, count = read_first_requests(database, OF_RUN, run_id)
     sql = (
         "SELECT request.* FROM request JOIN level ON level.id = level_id "
         "WHERE run_id = :run_id"
@@ -143,7 +145,7 @@ def write_run_requests(
     return write_requests(timelines, requests, count, all_rows, links)
 
 
-def read_requests(
+def read_first_requests(
     database: Database, condition: str, value: int
 ) -> tuple[list[Row], int]:
     """Return the first requests of a run or a level, and how many there are."""
