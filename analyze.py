@@ -1,4 +1,4 @@
-"""analyze.py - how many people can be served at once, how fast, and at what energy?
+"""analyze.py - how many can be served, how fast, and at what energy?
 
     python analyze.py                                 every model: its newest finished run
     python analyze.py qwen3:8b --run 7                one model, one run

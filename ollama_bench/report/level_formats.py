@@ -19,6 +19,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from ollama_bench import __version__
+from ollama_bench.analysis.crowd import AT_ONCE, noun
 from ollama_bench.analysis.interference import Contrast, Interference
 from ollama_bench.analysis.key_figures import (
     KeyFigures,
@@ -73,7 +74,7 @@ SERVER = [
 ]
 # heading: column of a level
 MARKDOWN = {
-    "at once": "concurrency",
+    AT_ONCE: "concurrency",
     "completed": "completed",
     "failed": "errors",
     "TTFT mean, s": "ttft_mean_s",
@@ -191,7 +192,12 @@ def list_markdown(verdict: Verdict) -> list[str]:
         "",
         *map(escape_markdown, verdict.answer.first),
         "",
-        write_row(headings),
+        write_row(
+            [
+                noun(study.levels) if heading == AT_ONCE else heading
+                for heading in headings
+            ]
+        ),
         write_row(["--:"] * len(headings)),
         *map(write_row, rows),
         "",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from ollama_bench.analysis.crowd import PEOPLE, name_count, noun
 from ollama_bench.analysis.key_figures import (
     Estimate,
     KeyFigures,
@@ -92,6 +93,7 @@ def make_card(
         figures=tuple(list_card_figures(study, key)),
         curve=tuple(list_curve_levels(study, services)),
         is_simulated=study.simulated,
+        crowd=noun(study.levels),
         **{field: show(text, names) for field, text in texts.items()},
     )
 
@@ -148,17 +150,19 @@ def list_card_figures(study: Study, key: KeyFigures) -> list[CardFigure]:
 
 
 def describe_count(study: Study, key: KeyFigures) -> CardFigure:
+    crowd = noun(study.levels)
+    served = "people served" if crowd == PEOPLE else f"served {crowd}"
     if key.at_once is None:
         if is_open(study) and key.level and key.level["rate_per_s"]:
             rate = digits(key.level["rate_per_s"])
             return CardFigure(rate, "requests/s offered")
-        return CardFigure("?", "served at once", "it cannot be told")
+        return CardFigure("?", served, "it cannot be told")
     if not key.at_once:
         fewest = key.level["concurrency"] if key.level else 1
-        why = f"not even {fewest} at once"
-        return CardFigure("0", "served at once", why)
+        why = f"not even {name_count(fewest, study.levels)}"
+        return CardFigure("0", served, why)
     more = "no more were measured" if key.is_highest else ""
-    return CardFigure(str(key.at_once), "served at once", more)
+    return CardFigure(str(key.at_once), served, more)
 
 
 def describe_estimate(
@@ -233,7 +237,7 @@ def write_markdown(
         *([escape_markdown(first), ""] if first else []),
         *(f"- {escape_markdown(figure)}" for figure in figures),
         "",
-        "| at once | tokens/s of all | tokens/s each | wait | served |",
+        f"| {card.crowd} | tokens/s of all | tokens/s each | wait | served |",
         "| ---: | ---: | ---: | ---: | :--- |",
         *(write_row(row) for row in card.curve),
         "",

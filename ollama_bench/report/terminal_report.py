@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from sqlite_utils import Database
 
+from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.intervals import (
     describe_intervals,
     find_intervals,
 )
-from ollama_bench.analysis.people import in_words_of
 from ollama_bench.analysis.prompt_lengths import (
     group_by_model,
     list_lengths,
@@ -94,11 +94,11 @@ def print_lengths(verdicts: Sequence[Verdict]) -> None:
 
 def print_intervals(study: Study) -> None:
     """Print the 95 % intervals of the levels' means, where any is known."""
-    lines = describe_intervals(find_intervals(study))
+    lines = describe_intervals(find_intervals(study), study.levels)
     if lines:
         print("\n95 % intervals of the means")
     for line in lines:
-        print_wrapped(f"  {in_words_of(study, line)}")
+        print_wrapped(f"  {line}")
 
 
 def print_heading(study: Study) -> None:
@@ -127,7 +127,7 @@ def print_hosts(database: Database, study: Study) -> None:
     if len({row["host"] for row in rows}) < 2:
         return
     for row in rows:
-        print(format_host(row))
+        print(format_host(row, noun(study.levels)))
     print()
 
 
