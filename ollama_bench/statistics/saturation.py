@@ -3,9 +3,9 @@
 The requests that have come and have not ended are looked at in batches of equal time. In a queue
 that grows their number is a random walk with a drift, and its increments from batch to batch are
 independent; in one that does not grow it comes back. Whether it drifts is asked again and again
-while the load runs, so it is asked by a sequential test of likelihood ratios, with unknown
-variance: growth by 10 % or more of what comes against a queue that shrinks by 5 %. Sources: Wald
-1945, Sequential Tests of Statistical Hypotheses; for the mixture of alternatives Robbins 1970,
+while the load runs: the interval of the drift must be above zero, and a sequential test of
+likelihood ratios, with unknown variance, must find growth by 10 % or more of what comes likelier
+by far than a queue that shrinks by 5 %. Sources: Wald 1945, Sequential Tests of Statistical Hypotheses; for the mixture of alternatives Robbins 1970,
 Statistical Methods Related to the Law of the Iterated Logarithm; for batches Law 2015, Simulation
 Modeling and Analysis, section 9.5.3. How often it is wrong, and how many requests it takes:
 benchmarks/simulations/saturation.py.
@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 BATCHES = 40
-# Student's t of a 95 % interval of so many; SciPy would take half a second to load under way
-T = 2.0227
+# Half the width of an interval in standard errors: Student's t of so many would be 2.02, but the
+# slope is looked at again and again, and at its largest when the load is ended.
+T = 3.0
 # requests that came: of fewer, batches tell nothing of their variance
 LEAST_ARRIVALS = 100
 # Growth, as a part of what comes. The server that is not to be called saturated has 5 % to spare.
@@ -59,8 +60,11 @@ def measure_slope(
     requests had come and had ended by then.
     """
     batches = make_batches(seconds, arrived, ended)
-    if batches is None:
-        return None
+    return None if batches is None else find_slope(batches)
+
+
+def find_slope(batches: Batches) -> Slope:
+    """Return by how much the queue grows from batch to batch."""
     increments = batches.increments
     count = len(increments)
     mean = sum(increments) / count
@@ -78,7 +82,7 @@ def is_growing(
 ) -> bool:
     """Tell whether the queue grows, as in measure_slope(); it may be asked at any time."""
     batches = make_batches(seconds, arrived, ended)
-    if batches is None:
+    if batches is None or find_slope(batches).low <= 0:
         return False
     shrinking = measure_distance(batches, SPARE)
     logs = []
