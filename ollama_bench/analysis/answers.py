@@ -15,19 +15,17 @@ from ollama_bench.analysis.bottlenecks import (
     describe_gpu,
     find_bottlenecks,
 )
-from ollama_bench.analysis.certainty import describe_certainty
 from ollama_bench.analysis.comparability import (
     describe_unlike_levels,
     undisturbed_part,
 )
+from ollama_bench.analysis.crowd import name_count, name_crowd, say_they_get
 from ollama_bench.analysis.drift import describe_drift
 from ollama_bench.analysis.energy import describe_efficiency
 from ollama_bench.analysis.key_figures import (
-    Estimate,
     KeyFigures,
     find_key_figures,
     is_open,
-    mean_of,
 )
 from ollama_bench.analysis.offered import (
     describe_arrivals,
@@ -41,6 +39,7 @@ from ollama_bench.analysis.people import (
     describe_people,
     is_people,
 )
+from ollama_bench.analysis.questions import StudyQuestion, list_questions
 from ollama_bench.analysis.service import (
     NO_SERVICE,
     DemandOutcome,
@@ -54,8 +53,8 @@ from ollama_bench.analysis.trends import (
     describe_cache,
     describe_law,
     describe_order,
-    describe_throughput,
     describe_waits,
+    is_best_said,
 )
 from ollama_bench.analysis.wording import (
     count,
@@ -64,9 +63,6 @@ from ollama_bench.analysis.wording import (
     describe_objectives,
     digits,
     exact_percent,
-    interval,
-    name_crowd,
-    say_they_get,
     seconds,
     span,
 )
@@ -94,11 +90,11 @@ Services = Mapping[int, Service]  # by level_id
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of a study: first what was asked, in large type, then the rest."""
+    """What is said of a study: first how many, in large type, then the study's questions."""
 
     first: list[str]  # how many at once
     of: str  # whose figures follow: "With 8 at once"; "" if there are none
-    figures: list[tuple[str, str]]  # name, value with its unit
+    questions: list[StudyQuestion]  # those of the study
     find_rest: Callable[[], list[str]]
 
     @cached_property
@@ -108,9 +104,9 @@ class Answer:
 
     @property
     def lines(self) -> list[str]:
-        """Every sentence, the figures as lines."""
-        named = [f"{name}: {value}" for name, value in self.figures]
-        return [*self.first, self.of, *named, *self.rest]
+        """Every sentence, the questions as lines."""
+        asked = [" ".join(filter(None, one)) for one in self.questions]
+        return [*self.first, self.of, *asked, *self.rest]
 
 
 def find_answer(
@@ -124,11 +120,7 @@ def find_answer(
     return Answer(
         first,
         describe_level(key, levels),
-        list_figures(
-            key,
-            levels,
-            describe_certainty(study, levels, services, objectives),
-        ),
+        list_questions(study, key, levels, objectives, services),
         lambda: list_rest(study, key, objectives, services),
     )
 
@@ -156,9 +148,8 @@ def list_rest(
         rest = [
             describe_alone(study, key),
             describe_order(study),
-            describe_throughput(alike),
             describe_waits(study),
-            describe_best(alike),
+            "" if is_best_said(alike) else describe_best(alike),
             describe_unlike_levels(study),
             describe_law(alike),
             describe_drift(alike),
@@ -208,63 +199,6 @@ def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
             arrivals = describe_arrivals(key.level)
             where = f"At {write_rate(key.level)} requests/s{arrivals}"
     return f"{where} ({describe_sample(levels)})"
-
-
-def list_figures(
-    key: KeyFigures, levels: Sequence[Row], certainty: str
-) -> list[tuple[str, str]]:
-    """Return the figures that are known, each with its name."""
-    figures = {
-        "each": write_estimate(key.tokens_per_s, digits, " tokens/s"),
-        "all": describe_together(levels),
-        "wait": write_estimate(key.wait_s, seconds, " for the first token"),
-        "good": certainty,
-        "power": describe_power(key),
-        "limit": key.limit,
-    }
-    return [(name, value) for name, value in figures.items() if value]
-
-
-def describe_together(levels: Sequence[Row]) -> str:
-    """Say what the requests of a level get together; nothing where they came one at a time."""
-    is_several = any(
-        level["concurrency"] > 1 and level["completed"] for level in levels
-    )
-    if not is_several:
-        return ""
-    units = {
-        "output_tokens_per_s": "tokens/s",
-        "requests_per_s": "requests/s",
-    }
-    return ", ".join(
-        f"{digits(mean)} {unit}"
-        for column, unit in units.items()
-        if (mean := mean_of(levels, column)) is not None
-    )
-
-
-def describe_power(key: KeyFigures) -> str:
-    parts = [
-        f"{digits(value)} {unit}"
-        for value, unit in (
-            (key.watts, "W"),
-            (key.joules_per_token, "J/token"),
-        )
-        if value is not None
-    ]
-    of = f" ({key.watts_of} alone)" if parts and key.watts_of else ""
-    return ", ".join(parts) + of
-
-
-def write_estimate(
-    estimate: Estimate | None, write: Callable[[float], str], unit: str
-) -> str:
-    """Write a mean and its 95 % interval, where that is known."""
-    if estimate is None:
-        return ""
-    text = f"{write(estimate.value)}{unit}"
-    surely = interval(estimate.low, estimate.high, write)
-    return f"{text} ({surely})" if surely else text
 
 
 def describe_rate(
@@ -345,7 +279,7 @@ def describe_alone(study: Study, key: KeyFigures) -> str:
         for level in levels
         if level["ttft_mean_s"] is not None
     ]
-    who = f"With {n} at once, the fewest measured, each gets"
+    who = f"With {name_count(n, levels)}, the fewest measured, each gets"
     if n == 1:
         who = "One request alone gets"
     return (

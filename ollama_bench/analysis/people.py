@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.crowd import name_crowd
 from ollama_bench.analysis.service import Service
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wasted import describe_wasted
@@ -13,7 +14,6 @@ from ollama_bench.analysis.wording import (
     describe_objectives,
     digits,
     join,
-    name_crowd,
     seconds,
 )
 from ollama_bench.inputs.objectives import Objectives

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import fmean
 
+from ollama_bench.analysis.crowd import name_count
 from ollama_bench.analysis.drift import could_make, find_drift
 from ollama_bench.analysis.study import FULL_LOAD, Study, read_arguments
 from ollama_bench.analysis.wording import (
@@ -86,21 +87,24 @@ def write_rate(study: Study, n: int) -> str:
 
 
 def describe_throughput(study: Study) -> str:
-    """Say how the throughput of all requests goes: its rise, and what comes after."""
+    """Write the throughput of all requests together: its rise, and what comes after."""
     rates = comparable_rates(study)
     if len(rates) < 2:
         return ""
-    low, top, knee = min(rates), max(rates), find_knee(study, rates)
-    turn = knee if knee is not None and low < knee else top
+    low, top, turn = min(rates), max(rates), find_turn(study, rates)
     start, end = (write_rate(study, n) for n in (low, turn))
-    text = (
-        f"At full load all requests together get {start} with {low} at once "
-        f"and {end} with {turn}"
-    )
+    first = name_count(low, study.levels)
+    text = f"{start} with {first} and {end} with {turn}, at full load"
     if turn == top:
-        return f"{text}."
+        return text
     rest = [rate for n, rate in rates.items() if n >= turn]
-    return f"{text}; from there to {top} at once it is {span(rest)}."
+    return f"{text}; from there to {name_count(top, study.levels)} {span(rest)}"
+
+
+def find_turn(study: Study, rates: ByConcurrency) -> int:
+    """Return the level up to which throughput rises; the highest where that is not seen to end."""
+    knee = find_knee(study, rates)
+    return knee if knee is not None and min(rates) < knee else max(rates)
 
 
 def describe_waits(study: Study) -> str:
@@ -115,9 +119,10 @@ def describe_waits(study: Study) -> str:
         return write_repeats(study, "ttft_mean_s", n, seconds)
 
     start, end = write(low), write(before)
-    parts = [f"is {start} with {low} at once"]
+    parts = [f"is {start} with {name_count(low, study.levels)}"]
     if before > low and start == end:
-        parts[0] = f"is {start} with {low} and with {before} at once"
+        both = f"{low} and with {name_count(before, study.levels)}"
+        parts[0] = f"is {start} with {both}"
     elif before > low:
         parts.append(f"{end} with {before}")
     if after > before:
@@ -161,7 +166,8 @@ def describe_best(study: Study) -> str:
         )
     rate = f"{write_rate(study, best)}{failures_at(study, best)}"
     plateau = describe_plateau(study, rates)
-    text = f"Throughput is best with {best} at once: {rate}{plateau}."
+    crowd = name_count(best, study.levels)
+    text = f"Throughput is best with {crowd}: {rate}{plateau}."
     sound = {
         n: rate for n, rate in rates.items() if not failures_at(study, n)
     }
@@ -170,6 +176,15 @@ def describe_best(study: Study) -> str:
         rate = write_rate(study, best)
         text += f" Of the levels without failures it is best with {best}: {rate}."
     return text
+
+
+def is_best_said(study: Study) -> bool:
+    """Tell whether describe_throughput says all that describe_best would."""
+    rates = comparable_rates(study)
+    if len(rates) < 2:
+        return False
+    best = best_level(rates)
+    return best == find_turn(study, rates) and not failures_at(study, best)
 
 
 def best_level(rates: ByConcurrency) -> int:
@@ -242,7 +257,7 @@ def describe_law(study: Study) -> str:
         f"Universal Scalability Law over {len(rates)} levels: {digits(law.alone)} tokens/s "
         f"alone{measured}, contention {contention}, crosstalk {crosstalk}, "
         f"{describe_peak(law, rates)}; the fit is off by {percent(law.error)} (rms), "
-        f"at most by {percent(errors[worst])}, with {worst} at once."
+        f"at most by {percent(errors[worst])}, with {name_count(worst, study.levels)}."
     )
 
 
@@ -280,5 +295,5 @@ def describe_cache(study: Study) -> str:
     )
     return (
         f"With a warm prompt cache a request waits {warm} instead of {cold}, "
-        f"with {top} at once; all other figures are with a cold cache."
+        f"with {name_count(top, study.levels)}; all other figures are with a cold cache."
     )

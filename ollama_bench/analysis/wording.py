@@ -81,21 +81,6 @@ def list_levels(levels: Sequence[Row]) -> str:
     )
 
 
-def name_crowd(count: int, levels: Sequence[Row]) -> str:
-    """Write what so many of these levels are: at once, or people who think."""
-    think_time_s = levels[0].get("think_time_s") if levels else None
-    if think_time_s is None:
-        return "one at a time" if count == 1 else f"{count} at once"
-    if count == 1:
-        return f"1 person who thinks {seconds(think_time_s)}"
-    return f"{count} people who think {seconds(think_time_s)}"
-
-
-def say_they_get(count: int, levels: Sequence[Row]) -> str:
-    """Write so many of these levels as the subject of "... get replies"."""
-    return f"{name_crowd(count, levels)} {'gets' if count == 1 else 'get'}"
-
-
 def describe_objective(name: str, bound: float) -> str:
     return OBJECTIVES[name].format(digits(bound))
 

@@ -21,6 +21,7 @@ from ollama_bench.protocols.text import one_line
 from ollama_bench.terminal.command_line import (
     add_version,
     name_command,
+    name_command_as_root,
     name_program,
 )
 
@@ -149,9 +150,7 @@ def help_text() -> str:
 def write_examples() -> str:
     """Return the usage and some commands, as this tool was started."""
     command = name_command("bench")
-    as_root = f"sudo {command}"
-    if command == name_program("bench"):  # sudo has a PATH of its own
-        as_root = f'sudo "$(command -v {command})"'
+    as_root = name_command_as_root()
     commands = [
         f"{as_root if 'watts' in use else command} {words}".rstrip()
         for words, use in EXAMPLES.items()

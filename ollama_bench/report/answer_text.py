@@ -34,19 +34,22 @@ def format_name(study: Study, width: int) -> list[str]:
 
 
 def format_answer(answer: Answer, width: int) -> list[Line]:
-    """Return the answer: how many at once, then the figures of that level."""
+    """Return the answer: how many, then the study's questions with the figures of that level."""
     lines = [
         Line(text, True)
         for sentence in answer.first
         for text in wrap(sentence, width, INDENT)
     ]
-    if answer.figures:
+    if answer.questions:
         lines.append(Line("", False))
         of = wrap(f"{answer.of}:", width, INDENT)
         lines += [Line(text, False) for text in of]
-    for name, value in answer.figures:
-        texts = wrap(f"{name:<7}{value}", width, INDENT * 2, " " * 11)
+    for asked, said, command in answer.questions:
+        lines += [Line(text, False) for text in wrap(asked, width, INDENT)]
+        texts = wrap(said, width, INDENT * 2)
         lines += [Line(text, True) for text in texts]
+        if command:  # in one piece, to be copied
+            lines.append(Line(f"{INDENT * 2}{clean(command)}", False))
     return lines
 
 

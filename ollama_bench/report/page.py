@@ -134,7 +134,7 @@ def write_verdict(verdict: Verdict) -> str:
         text = "Simulated server: not a measurement of a real machine."
         simulated = f'<p class="simulated">{text}</p>'
     answer = verdict.answer
-    return f"{simulated}{write_first(answer)}{write_figures(answer)}"
+    return f"{simulated}{write_first(answer)}{write_questions(answer)}"
 
 
 def write_first(answer: Answer) -> str:
@@ -145,13 +145,14 @@ def write_first(answer: Answer) -> str:
     )
 
 
-def write_figures(answer: Answer) -> str:
-    """Return the figures of the level that the answer names."""
-    if not answer.figures:
+def write_questions(answer: Answer) -> str:
+    """Return the study's questions, with the figures of the level that the answer names."""
+    if not answer.questions:
         return ""
     items = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
-        for name, value in answer.figures
+        f"<dt>{escape(asked)}</dt><dd>{escape(said)}"
+        f"{f'<code>{escape(command)}</code>' if command else ''}</dd>"
+        for asked, said, command in answer.questions
     )
     of = f'<p class="hint">{escape(answer.of)}</p>' if answer.of else ""
     return f'{of}<dl class="key">{items}</dl>'

@@ -47,6 +47,14 @@ def name_command(word: str) -> str:
     )
 
 
+def name_command_as_root() -> str:
+    """Return what to type to measure as root, which some machines want for power."""
+    command = name_command("bench")
+    if command == COMMAND:  # sudo has a PATH of its own
+        return f'sudo "$(command -v {command})"'
+    return f"sudo {command}"
+
+
 def name_this_command() -> str:
     """Return the command line of this process, as it can be typed again."""
     prefix = find_prefix()

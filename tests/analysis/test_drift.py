@@ -46,10 +46,13 @@ def test_no_knee_is_said_that_the_drift_could_make():
         "Where throughput is best cannot be told: the machine changed by 20 % "
         "between the first level and the same one at the end."
     )
-    assert "and 104 tokens/s with 8; from there" in describe_throughput(
-        steady
+    assert (
+        "and 104 tokens/s with 8, at full load; from there"
+        in describe_throughput(steady)
     )
-    assert describe_throughput(hot).endswith("and 100 tokens/s with 32.")
+    assert describe_throughput(hot).endswith(
+        "and 100 tokens/s with 32, at full load"
+    )
     assert describe_law(hot) == ""
 
 

@@ -60,14 +60,12 @@ def test_a_best_level_with_failures_is_named_with_them():
 
 def test_the_throughput_is_told_up_to_where_it_turns():
     assert describe_throughput(made_of(THROUGHPUT["7b"])) == (
-        "At full load all requests together get 50.9 tokens/s with 1 at once "
-        "and 115 tokens/s with 16; "
-        "from there to 256 at once it is 103 to 124."
+        "50.9 tokens/s with 1 at once and 115 tokens/s with 16, at full load; "
+        "from there to 256 at once 103 to 124"
     )
     assert (
         describe_throughput(made_of({1: 40.0, 2: 80.0}))
-        == "At full load all requests together get 40 tokens/s with 1 at once "
-        "and 80 tokens/s with 2."
+        == "40 tokens/s with 1 at once and 80 tokens/s with 2, at full load"
     )
 
 
@@ -144,8 +142,8 @@ def repeated(rates):
 def test_the_spread_of_repeats_is_told_with_a_mean():
     """20, 2 and 20 are not 14."""
     said = describe_throughput(repeated((20.0, 2.0, 20.0)))
-    assert "and 14 tokens/s (2 to 20, 3 repeats) with 4." in said
-    assert "get 50 tokens/s (3 repeats) with 1" in said
+    assert "and 14 tokens/s (2 to 20, 3 repeats) with 4, at" in said
+    assert "50 tokens/s (3 repeats) with 1" in said
 
 
 def test_the_order_of_the_levels_is_told():

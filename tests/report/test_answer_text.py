@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ollama_bench.analysis.answers import Answer
+from ollama_bench.analysis.questions import StudyQuestion
 from ollama_bench.report.answer_text import (
     SIMULATED,
     format_answer,
@@ -17,7 +18,15 @@ from tests.support.studies import read
 ANSWER = Answer(
     ["Up to 8 at once get 10 tokens/s and the first token within 10 s."],
     "With 8 at once (8 requests, replies of 62 tokens)",
-    [("each", "13.9 tokens/s (95 %: 13.3 to 14.5)"), ("limit", "the GPU")],
+    [
+        StudyQuestion(
+            "How many tokens/s do I get?",
+            "13.9 tokens/s each (95 %: 13.3 to 14.5)",
+        ),
+        StudyQuestion(
+            "How much power is used?", "not measured", "bench.py 1"
+        ),
+    ],
     lambda: ["more"],
 )
 
@@ -31,8 +40,8 @@ def test_the_sentence_and_the_figures_are_bold_and_in_order():
     lines = format_answer(ANSWER, 80)
     assert [line.text for line in lines if line.is_bold] == [
         "  Up to 8 at once get 10 tokens/s and the first token within 10 s.",
-        "    each   13.9 tokens/s (95 %: 13.3 to 14.5)",
-        "    limit  the GPU",
+        "    13.9 tokens/s each (95 %: 13.3 to 14.5)",
+        "    not measured",
     ]
     assert "more" not in str(lines)
 

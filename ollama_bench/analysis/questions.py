@@ -1,0 +1,266 @@
+"""The four questions of the original study, each with its answer in figures, and how sure it is.
+
+for question in list_questions(study, key, levels, objectives, services):
+    print(question.asked, question.answer, question.command)
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from ollama_bench.analysis.certainty import describe_certainty
+from ollama_bench.analysis.comparability import undisturbed_part
+from ollama_bench.analysis.crowd import name_crowd
+from ollama_bench.analysis.intervals import independent_means, interval_of
+from ollama_bench.analysis.key_figures import (
+    Estimate,
+    KeyFigures,
+    estimate,
+    is_open,
+    mean_of,
+)
+from ollama_bench.analysis.people import is_people
+from ollama_bench.analysis.service import Service
+from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.trends import describe_throughput
+from ollama_bench.analysis.wording import (
+    describe_bounds,
+    digits,
+    interval,
+    seconds,
+)
+from ollama_bench.inputs import objectives as known_objectives
+from ollama_bench.inputs.objectives import Objectives
+from ollama_bench.terminal.command_line import (
+    join_arguments,
+    name_command,
+    name_command_as_root,
+)
+
+SPEEDS = ("tokens_per_s", "tpot")
+# options of a run that name what is measured
+KEPT = ("--host", "--api", "--model", "--config")
+NOT_MEASURED = "not measured"
+CANNOT_BE_TOLD = "cannot be told"
+CURVE = "1,2,4,8"  # levels of a run that shows what concurrency changes
+# requests of a run at a rate, which shows whether they are served
+AT_RATE = 100
+
+
+class StudyQuestion(NamedTuple):
+    """A question as it was asked, and what is known."""
+
+    asked: str
+    answer: str  # figures with their units
+    command: str = ""  # measures what is not known
+
+
+def list_questions(
+    study: Study,
+    key: KeyFigures,
+    levels: Sequence[Row],
+    objectives: Objectives,
+    services: Mapping[int, Service],
+) -> list[StudyQuestion]:
+    """Return the four questions, and how sure the answer is; none of a study without levels.
+
+    key, levels: the figures, and the repeats of the level that they are of.
+    """
+    if not levels:
+        return []
+    return [
+        StudyQuestion(
+            "How many tokens/s do I get?", describe_speed(key, levels)
+        ),
+        ask_rate(study, key, levels, objectives, services),
+        ask_curve(study, key),
+        ask_power(study, key, levels),
+        *ask_certainty(study, levels, objectives, services),
+    ]
+
+
+def describe_speed(key: KeyFigures, levels: Sequence[Row]) -> str:
+    """Say how fast each is answered, how fast all together, and after what wait."""
+    together = mean_of(levels, "output_tokens_per_s")
+    is_several = any(level["concurrency"] > 1 for level in levels)
+    parts = [
+        write_estimate(key.tokens_per_s, digits, " tokens/s each"),
+        f"{digits(together)} all together"
+        if is_several and together is not None
+        else "",
+        write_estimate(key.wait_s, seconds, " until the first token"),
+    ]
+    known = [*filter(None, parts)]
+    return ", ".join(known) if known else "no request completed"
+
+
+def ask_rate(
+    study: Study,
+    key: KeyFigures,
+    levels: Sequence[Row],
+    objectives: Objectives,
+    services: Mapping[int, Service],
+) -> StudyQuestion:
+    """Ask how many requests a second are served; a burst tells only how many it makes."""
+    names = [name for name in SPEEDS if name in objectives]
+    wish = describe_bounds(names or objectives, objectives)
+    asked = (
+        "How many requests/s can I serve with reasonable throughput "
+        f"({wish.removeprefix('at least ')})?"
+    )
+    if is_open(study):
+        return StudyQuestion(asked, describe_rates(study, services))
+    rate = estimate(
+        levels,
+        "requests_per_s",
+        interval_of(independent_means(levels, "requests_per_s")),
+    )
+    if rate is None or not rate.value:
+        return StudyQuestion(asked, "none")
+    if key.at_once is None:
+        return StudyQuestion(asked, CANNOT_BE_TOLD)
+    if not key.at_once:
+        return StudyQuestion(asked, f"fewer than {digits(rate.value)}")
+    made = write_estimate(rate, digits, " requests/s")
+    crowd = name_crowd(key.at_once, levels)
+    if is_people(study):
+        return StudyQuestion(asked, f"{made}, of {crowd}")
+    return StudyQuestion(
+        asked,
+        f"{made} with {crowd}; at random times: {NOT_MEASURED}",
+        name_measuring(
+            study,
+            str(4 * study.levels[-1]["concurrency"]),
+            *("--rate", f"{rate.value:.2g}", "--requests", str(AT_RATE)),
+            *list_slo(objectives),
+        ),
+    )
+
+
+def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
+    """Say which of the rates that were offered are served."""
+    served, missed = [], []
+    for level in study.levels:
+        rate = level["rate_per_s"] or level["requests_per_s"]
+        service = services[level["level_id"]]
+        if service.is_served:
+            served.append(rate)
+        elif not service.may_be_served:
+            missed.append(rate)
+    if served:
+        return f"{digits(max(served))} requests/s"
+    return f"fewer than {digits(min(missed))}" if missed else CANNOT_BE_TOLD
+
+
+def ask_curve(study: Study, key: KeyFigures) -> StudyQuestion:
+    """Ask what more at once changes, and say what limits it."""
+    asked = "How does concurrency change throughput?"
+    limit = f"limited by {key.limit}" if key.limit else ""
+    said = (
+        ""
+        if is_open(study)
+        else describe_throughput(undisturbed_part(study))
+    )
+    if said:
+        return StudyQuestion(asked, "; ".join(filter(None, [said, limit])))
+    if len(study.by_concurrency()) > 1 and not is_open(study):
+        return StudyQuestion(asked, "the levels cannot be compared")
+    return StudyQuestion(
+        asked,
+        "; ".join(filter(None, [NOT_MEASURED, limit])),
+        name_measuring(study, CURVE),
+    )
+
+
+def ask_power(
+    study: Study, key: KeyFigures, levels: Sequence[Row]
+) -> StudyQuestion:
+    asked = "How much power is used?"
+    if said := describe_power(key):
+        return StudyQuestion(asked, said)
+    if any(level["power_source"] for level in levels):
+        said = "not known: samples cover too little of the time"
+        return StudyQuestion(asked, said)
+    machine = study.machine or {}
+    if "--no-monitor" in find_words(study):
+        command = name_measuring(study, CURVE)
+    elif machine.get("virtual"):
+        said = f"{NOT_MEASURED}: a virtual machine has no power sensors"
+        return StudyQuestion(asked, said)
+    elif "Windows" in str(machine.get("os")):
+        # only a GPU's driver tells there, to everybody
+        command = name_command("doctor")
+    else:
+        command = name_measuring(study, CURVE, as_root=True)
+    return StudyQuestion(asked, NOT_MEASURED, command)
+
+
+def ask_certainty(
+    study: Study,
+    levels: Sequence[Row],
+    objectives: Objectives,
+    services: Mapping[int, Service],
+) -> list[StudyQuestion]:
+    """Ask how sure the first sentence is; nothing where that is not known."""
+    said = describe_certainty(study, levels, services, objectives)
+    asked = "How sure is it that they are served?"
+    return [StudyQuestion(asked, said)] if said else []
+
+
+def describe_power(key: KeyFigures) -> str:
+    parts = [
+        f"{digits(value)} {unit}"
+        for value, unit in (
+            (key.watts, "W"),
+            (key.joules_per_token, "J/token"),
+        )
+        if value is not None
+    ]
+    of = f" ({key.watts_of} alone)" if parts and key.watts_of else ""
+    return ", ".join(parts) + of
+
+
+def write_estimate(
+    found: Estimate | None, write: Callable[[float], str], unit: str
+) -> str:
+    """Write a mean and its 95 % interval, where that is known."""
+    if found is None:
+        return ""
+    text = f"{write(found.value)}{unit}"
+    surely = interval(found.low, found.high, write)
+    return f"{text} ({surely})" if surely else text
+
+
+def name_measuring(
+    study: Study, levels: str, *more: str, as_root: bool = False
+) -> str:
+    """Return the command that measures these levels where the newest run measured."""
+    typed = find_words(study)
+    words = [levels, *more]
+    for place, word in enumerate(typed):
+        if word.startswith(tuple(f"{option}=" for option in KEPT)):
+            words.append(word)
+        elif word in KEPT:
+            words += typed[place : place + 2]
+    if "--demo" in typed:
+        words.append("--demo")
+    command = name_command_as_root() if as_root else name_command("bench")
+    return f"{command} {join_arguments(words)}"
+
+
+def find_words(study: Study) -> list[str]:
+    """Return the newest run's command line; an imported run has only its model."""
+    command = study.runs[-1]["command"] if study.runs else None
+    if not command:
+        return ["--model", study.model]
+    try:
+        return shlex.split(command)
+    except ValueError:  # of Windows, or written by another program
+        return str(command).split()
+
+
+def list_slo(objectives: Objectives) -> list[str]:
+    text = known_objectives.write(objectives)
+    return [] if text == known_objectives.DEFAULT else ["--slo", text]
