@@ -122,6 +122,7 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
     if settings.format:
         print(FORMATS[settings.format](database, verdicts), end="")
     else:
+        terminal_report.print_lengths(verdicts)
         for verdict in verdicts:
             terminal_report.print_verdict(database, verdict)
     if settings.export is not None:

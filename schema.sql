@@ -510,6 +510,8 @@ WITH total AS (
     avg(think_s) AS think_mean_s,
     avg(CASE WHEN status = 'completed' THEN prompt_tokens END) AS prompt_tokens_mean,
     avg(CASE WHEN status = 'completed' THEN output_tokens END) AS output_tokens_mean,
+    sum(CASE WHEN is_evaluated THEN prompt_tokens - coalesce(cached_tokens, 0) END) * 1e9
+      / nullif(sum(CASE WHEN is_evaluated THEN server_prefill_ns END), 0) AS prefill_tokens_per_s,
     avg(CASE WHEN status = 'completed' THEN asked_output_tokens END) AS asked_output_tokens_mean,
     sum(CASE WHEN status = 'completed' THEN prompt_cut END) AS prompts_cut,
     sum(CASE WHEN status = 'completed' THEN reply_cut END) AS replies_cut,
@@ -518,7 +520,8 @@ WITH total AS (
       / nullif(sum(CASE WHEN status = 'completed' THEN draft_tokens END), 0) AS draft_acceptance_ratio,
     sum(CASE WHEN status = 'completed' AND tokens_per_chunk IS NOT NULL THEN output_tokens END) * 1.0
       / nullif(sum(CASE WHEN status = 'completed' AND tokens_per_chunk IS NOT NULL THEN chunks END), 0) AS tokens_per_chunk
-  FROM request GROUP BY level_id
+  FROM (SELECT *, status = 'completed' AND prompt_tokens IS NOT NULL AND server_prefill_ns IS NOT NULL
+      AND (cached_tokens IS NOT NULL OR turn = 1 AND prefix IS NOT NULL) AS is_evaluated FROM request) GROUP BY level_id
 ), failing AS (  -- percentiles in which a failure counts as infinitely slow
   SELECT level_id,
     max(CASE WHEN ended >= 20 AND rank = (95 * ended + 99) / 100 THEN ttft_s END) AS ttft_p95_with_errors_s,
@@ -561,6 +564,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   itl_mean_s, itl_p50_s, itl_p95_s, itl_p99_s, itl_max_s, itl_chunks,
   e2e_mean_s, e2e_p50_s, e2e_p95_s, e2e_p99_s, e2e_max_s,
   output_tokens, prompt_tokens, chunks,
+  prefill_tokens_per_s,                          -- prompt tokens that no cache spared / prefill time of their requests, by the server's own clock; NULL where it counts neither
   prompt_tokens_mean, output_tokens_mean, asked_output_tokens_mean, prompts_cut, replies_cut,  -- of the completed requests; those that were cut are not good
   tokens_per_chunk, draft_acceptance_ratio,      -- of the completed requests; NULL where the server does not count
   CASE WHEN completed > 0 THEN output_tokens END * 1e9

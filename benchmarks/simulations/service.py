@@ -49,7 +49,7 @@ def judge(levels: list[tuple[Row, list[Row]]]) -> list[Judgment]:
     with tempfile.TemporaryDirectory() as folder:
         database = connect(pathlib.Path(folder) / "results.db")
         database["run"].insert(RUN)
-        for name, bound in WISH.items():
+        for name, (bound, _) in WISH.items():
             row = {"run_id": 1, "metric": COLUMNS[name], "bound": bound}
             database["objective"].insert(row)
         for level_id, (level, requests) in enumerate(levels, 1):

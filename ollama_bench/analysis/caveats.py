@@ -36,6 +36,7 @@ from ollama_bench.analysis.study import (
     Study,
     read_arguments,
 )
+from ollama_bench.analysis.traces import shares_blocks
 from ollama_bench.analysis.wasted import wasted_work
 from ollama_bench.analysis.wording import (
     count,
@@ -295,7 +296,9 @@ def cache_hits(study: Study) -> list[Caveat]:
     hits = [
         level
         for level in study.levels
-        if level["cache"] != "warm" and is_cached(level)
+        if level["cache"] != "warm"
+        and is_cached(level)
+        and not shares_blocks(level)
     ]
     cold = [level for level in hits if level["cache"] == "cold"]
     shared = [level for level in hits if level["cache"] != "cold"]

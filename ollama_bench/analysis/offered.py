@@ -86,6 +86,8 @@ def describe_growth(level: Row) -> str:
 
 def describe_arrivals(level: Row) -> str:
     """Say how the times between arrivals vary, after their rate; "" for Poisson arrivals."""
+    if level["trace"] is not None:
+        return f" on average, as in {level['trace']}"
     cv = level["arrival_cv"]
     if cv is None or cv == 1:
         return ""

@@ -64,11 +64,8 @@ class Study:
 
     @property
     def name(self) -> str:
-        """What it is called: the model in one line and bounded, and the length among several."""
-        model = clean_line(self.model)
-        if len(self.model) > LONGEST_NAME:
-            model = f"{self.folder}..."
-        return ", ".join(filter(None, (model, self.prompts)))
+        """What it is called: the model, and the length where there are several."""
+        return ", ".join(filter(None, (self.model_name, self.prompts)))
 
     @property
     def key(self) -> dict[str, Any]:
@@ -78,6 +75,13 @@ class Study:
             "prompt_tokens": self.asked_prompt_tokens,
             "prompt_mix": self.prompt_mix,
         }
+
+    @property
+    def model_name(self) -> str:
+        """The model as it is shown: in one line, and bounded, yet no other's."""
+        if len(self.model) <= LONGEST_NAME:
+            return clean_line(self.model)
+        return f"{self.folder.partition('~')[0]}..."
 
     @property
     def simulated(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ollama_bench.analysis.study import Row
-from ollama_bench.analysis.wording import count, digits
+from ollama_bench.analysis.wording import count, digits, percent
+from ollama_bench.inputs.trace import MOONCAKE
 from ollama_bench.terminal.figures import format_trace
 
 
@@ -25,7 +26,20 @@ def describe_trace(level: Row) -> str:
         parts.append(
             f"replies have {digits(got)} tokens on average, {digits(asked)} were asked for"
         )
+    cached = level["cached_tokens"]
+    if (
+        shares_blocks(level)
+        and cached is not None
+        and level["prompt_tokens"]
+    ):
+        share = percent(cached / level["prompt_tokens"])
+        parts.append(f"{share} of the prompts came from the cache")
     return f"{'; '.join(parts)}."
+
+
+def shares_blocks(level: Row) -> bool:
+    """Return whether prompts of a level are meant to come from the cache in part."""
+    return bool(level["trace_kind"] == MOONCAKE)
 
 
 def name_trace(level: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
@@ -10,7 +11,13 @@ from ollama_bench.analysis.answers import Answer, find_answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.caveats import find_caveats
 from ollama_bench.analysis.energy import describe_cost
+from ollama_bench.analysis.interference import (
+    Interference,
+    describe_interference,
+    find_interference,
+)
 from ollama_bench.analysis.service import (
+    Service,
     default_objectives,
     judged_part,
     measure_service,
@@ -36,6 +43,9 @@ class Verdict:
     objectives: Objectives
     answer: Answer
     caveats: list[Caveat]
+    services: Mapping[int, Service]  # by level_id
+    # what long prompts do to the others, of a mixture
+    interference: list[Interference]
 
 
 def judge(
@@ -48,9 +58,14 @@ def judge(
     bounds = objectives or stored_objectives(study) or default_objectives()
     services = measure_service(database, study, bounds)
     answer = find_answer(study, bounds, services)
+    harm = find_interference(database, study)
+    more = describe_interference(harm)
     if price is not None:
         judged = judged_part(study, services)
-        cost = describe_cost(judged, price.per_kwh, price.currency)
+        more.append(describe_cost(judged, price.per_kwh, price.currency))
+    if more:
         rest = answer.find_rest
-        answer = replace(answer, find_rest=lambda: [*rest(), cost])
-    return Verdict(study, bounds, answer, find_caveats(study))
+        answer = replace(answer, find_rest=lambda: [*rest(), *more])
+    return Verdict(
+        study, bounds, answer, find_caveats(study), services, harm
+    )

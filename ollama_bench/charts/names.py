@@ -26,7 +26,8 @@ ACROSS_MODELS = (
     "comparative_wait",
     "comparative_efficiency",
 )
-ALL = OF_MODEL + ACROSS_MODELS
+OF_LENGTHS = ("prompt_lengths", "capacity_by_length", "interference")
+ALL = OF_MODEL + ACROSS_MODELS + OF_LENGTHS
 
 
 def parse(text: str) -> tuple[str, ...]:

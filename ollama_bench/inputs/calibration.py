@@ -3,7 +3,7 @@
     counts = [ask(text) for text in make_probes(draw, prefixes)]   # the server's own counts
     calibration = solve(counts)
     text = calibration.make_text(8000, draw, has_prefix=True)
-    calibration = calibration.correct(text, count)    # by one more count
+    calibration = calibration.correct(8000, text, count)    # by one more count
 
 Half of the words, the other half and all of them: what the halves have more than the whole is the
 chat template, exactly. Words and characters are weighed so that the short half and the long half
@@ -14,8 +14,8 @@ one length are the same words in another order, so that one of them tells for al
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ollama_bench.inputs.words import WORDS
 
@@ -34,6 +34,8 @@ class Calibration:
     per_prefix: float  # of what misses the prompt cache
     per_word: float
     per_character: float  # beside per_word
+    # length: tokens that its prompts have beside what the rest tells
+    corrections: Mapping[int, float] = field(default_factory=dict)
 
     def count_word(self, word: str) -> float:
         """Return how many tokens a word is expected to have."""
@@ -43,7 +45,7 @@ class Calibration:
         self, tokens: int, draw: random.Random, has_prefix: bool
     ) -> str:
         """Return random words that make a prompt of so many tokens; one word at least."""
-        room = tokens - self.overhead
+        room = tokens - self.overhead - self.corrections.get(tokens, 0.0)
         if has_prefix:
             room -= self.per_prefix
         all_words = sum(map(self.count_word, WORDS))
@@ -65,10 +67,14 @@ class Calibration:
                 room -= self.count_word(word)
         return found
 
-    def correct(self, text: str, counted: int) -> Calibration:
-        """Return the calibration by which this text, made by it, has as many tokens as counted."""
+    def correct(self, tokens: int, text: str, counted: int) -> Calibration:
+        """Return the calibration by which prompts of a length come out right.
+
+        text: one that it has made of that length, with so many tokens as counted.
+        """
         expected = self.overhead + sum(map(self.count_word, text.split()))
-        return replace(self, overhead=self.overhead + counted - expected)
+        corrections = {**self.corrections, tokens: counted - expected}
+        return replace(self, corrections=corrections)
 
 
 def make_probes(

@@ -43,6 +43,8 @@ class Prompt:
     options: Mapping[str, object] = field(default_factory=dict)
     is_chat: bool = False  # False: one turn of one text
     tools: tuple[object, ...] = ()  # that the model may call in a chat
+    # tokens that it was made up to have, the template's included
+    made_tokens: int | None = None
     # the reply is to go on to ``tokens``, where the server can be told to
     fills_reply: bool = False
 

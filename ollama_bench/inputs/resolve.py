@@ -187,11 +187,15 @@ def check_quick(values: Values) -> None:
         named.append("--self-check")
     lengths = values["prompt_tokens"] or ()
     if len(lengths) > 1:
-        named.append(f"--prompt-tokens {write_lengths(lengths)}")
+        named.append(f"--prompt-tokens {join_lengths(lengths)}")
     elif lengths and values["mix"]:
         named.append(f"--mix {values['mix']}")
     if named:
         raise ValueError(f"{named[0]} needs LEVELS: try 1,2,4,8")
+
+
+def join_lengths(lengths: Iterable[int]) -> str:
+    return ",".join(map(str, lengths))
 
 
 def check_trace(values: Values) -> None:
@@ -212,10 +216,6 @@ def check_trace(values: Values) -> None:
     fill(values, "trace_speed", 1.0)
     if not values["requests"]:
         fill(values, "duration", TRACE_S)
-
-
-def write_lengths(lengths: Iterable[int]) -> str:
-    return ",".join(map(str, lengths))
 
 
 def write_value(value: float | ThinkTime) -> str:
@@ -408,9 +408,9 @@ def request_settings(values: Values, named_by: str) -> RequestSettings:
         is_searched=values["is_searched"],
         prompt=values["prompt"],
         prompts_file=values["prompts"],
-        trace_file=values["trace"],
         prompt_tokens=values["prompt_tokens"] or (),
         mix=values["mix"],
+        trace_file=values["trace"],
         tokens=values["tokens"],
         think=values["think"],
         model_options=values["option"],

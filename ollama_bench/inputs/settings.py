@@ -38,10 +38,10 @@ class RequestSettings:
     is_searched: bool
     prompt: str
     prompts_file: str | None
-    trace_file: str | None
     # of made-up prompts: lengths that are levels of their own
     prompt_tokens: tuple[int, ...]
     mix: PromptMix | None  # beside them, prompts of several lengths
+    trace_file: str | None
     tokens: int | None  # ceiling of a reply
     think: bool | None  # None: the server's default
     model_options: Mapping[str, object]

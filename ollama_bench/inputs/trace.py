@@ -27,6 +27,7 @@ from typing import NamedTuple
 from ollama_bench.inputs.prompt_file import identify, read_lines
 from ollama_bench.inputs.settings import Settings
 
+MOONCAKE = "Mooncake"  # whose prompts share blocks
 MOST_LINES = 999_999  # as many requests as a level may have
 LINE_BYTES = 1 << 20
 BLOCK_TOKENS = 512  # of Mooncake's blocks
@@ -139,7 +140,7 @@ def recognize(
     """Return the kind of a trace and its lines. Raises ValueError if it is none."""
     start = file.peek(LINE_BYTES)[:LINE_BYTES]
     if start.lstrip().startswith(b"{"):
-        return "Mooncake", read_mooncake(file, path)
+        return MOONCAKE, read_mooncake(file, path)
     rows = csv.reader(decode_lines(file, path))
     names = [name.strip() for name in next(rows, [])]
     for kind, (columns, read_time) in TABLES.items():

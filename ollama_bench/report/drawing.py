@@ -17,6 +17,10 @@ from rich.progress import (
 )
 from sqlite_utils import Database
 
+from ollama_bench.analysis.prompt_lengths import (
+    group_by_model,
+    list_lengths,
+)
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.charts import names
 from ollama_bench.charts.rendering import Renderers
@@ -30,7 +34,12 @@ Pictures = list[tuple[str, Future[bytes]]]  # of files
 
 def preload() -> None:
     """Read what draws now: the user may not be allowed to once root is given up."""
-    from ollama_bench.charts import catalog, model_charts  # noqa: F401
+    from ollama_bench.charts import (  # noqa: F401
+        catalog,
+        interference_chart,
+        length_charts,
+        model_charts,
+    )
 
     for name in ("page.html", "page.css", "page.js"):
         page.read_asset(name)
@@ -59,6 +68,7 @@ def draw(
             verdicts,
             drawing.shown,
             drawing.across,
+            drawing.lengths,
             scripts.result().decode(),
         )
     for needs, absent in drawing.absent.items():
@@ -76,6 +86,8 @@ class Drawing:
     def __init__(self, renderers: Renderers, progress: Progress) -> None:
         self.shown: dict[str, page.TITLED] = {}  # by study
         self.across: dict[str, Spec] = {}
+        # of models with prompts of several lengths
+        self.lengths: list[page.Lengths] = []
         # what the file lacks: the pictures that would need it
         self.absent: dict[str, list[str]] = {}
         self.pictures: Pictures = []
@@ -92,6 +104,8 @@ class Drawing:
         """Make the specs, and have each drawn as soon as it is made."""
         # Altair takes a second to load, while the renderers begin
         from ollama_bench.charts import catalog
+        from ollama_bench.charts.interference_chart import draw_interference
+        from ollama_bench.charts.length_charts import draw_lengths
         from ollama_bench.charts.model_charts import compare_models
 
         charts = [chart for chart in catalog.CHARTS if chart.name in chosen]
@@ -112,12 +126,27 @@ class Drawing:
                 # not where a sibling shows the same levels
                 if chart.says_more(verdict.study):
                     shown.append((chart.title, spec))
+            harm = draw_interference(verdict.study, verdict.interference)
+            if harm is not None and "interference" in chosen:
+                self._add(f"{verdict.study.folder}/interference.png", harm)
+                shown.append((harm["title"]["text"], harm))
         for name, spec in compare_models(
             [verdict.study for verdict in verdicts]
         ).items():
             if name in chosen:
                 self.across[name] = spec
                 self._add(f"{name}.png", spec)
+
+        for group in group_by_model(verdicts):
+            lengths = list_lengths(group)
+            titled = []
+            for name, spec in draw_lengths(lengths).items():
+                if name in chosen:
+                    titled.append((spec["title"]["text"], spec))
+                    self._add(
+                        f"{name_model_folder(group)}/{name}.png", spec
+                    )
+            self.lengths.append((lengths, titled))
 
     def _add(self, file: str, spec: Spec) -> None:
         picture = self._renderers.draw_png(spec)
@@ -128,6 +157,11 @@ class Drawing:
         for file, picture in self.pictures:
             yield file, picture.result()
             self._progress.advance(self._task)
+
+
+def name_model_folder(group: Sequence[Verdict]) -> str:
+    """Return the folder of what is of all lengths of a model."""
+    return group[0].study.folder.partition("~")[0]
 
 
 def make_progress() -> Progress:

@@ -1,6 +1,6 @@
 """One self-contained page: the verdict, the tables, the charts live, how to repeat it.
 
-    page.write(Path("data/report.html"), verdicts, drawn, across, library)
+    page.write(Path("data/report.html"), verdicts, drawn, across, lengths, library)
 
 The page asks no other host for anything: scripts and data are inside, and its own policy forbids
 the rest. Whatever came from a server or a user is escaped.
@@ -18,6 +18,7 @@ from typing import Any
 from ollama_bench.analysis.answers import Answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.people import in_words_of
+from ollama_bench.analysis.prompt_lengths import LengthFigures
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import (
@@ -28,7 +29,11 @@ from ollama_bench.analysis.wording import (
 )
 from ollama_bench.charts import theme
 from ollama_bench.charts.chart import Spec
-from ollama_bench.inputs.objectives import Objectives, list_demands
+from ollama_bench.inputs.objectives import (
+    Objectives,
+    list_demands,
+)
+from ollama_bench.report.length_table import write_length_table
 from ollama_bench.report.level_table import (
     DEFINITIONS,
     write_intervals,
@@ -46,6 +51,8 @@ POLICY = (
 # term: what is known of it, parts that may be empty
 Facts = dict[str, list[Any]]
 TITLED = list[tuple[str, Spec]]  # the charts of a model with their titles
+# the lengths of a model's prompts, and their charts
+Lengths = tuple[Sequence[LengthFigures], TITLED]
 
 
 @functools.cache
@@ -82,24 +89,26 @@ def write(
     verdicts: Sequence[Verdict],
     drawn: Mapping[str, TITLED],
     across: Mapping[str, Spec],
+    lengths: Sequence[Lengths],
     library: str,
 ) -> Path:
-    """Write the page and return its path; drawn has each model's charts, across those of all.
+    """Write the page and return its path; drawn has each model's charts, across those of all,
+    lengths those of models that were asked prompts of several lengths.
 
     library: the scripts that draw them.
     """
     figures = Figures()
     is_alone = len(verdicts) == 1
-    parts = (
-        [] if is_alone else [write_answer(verdict) for verdict in verdicts]
-    )
+    parts = [write_comparison(one, figures) for one in lengths]
+    if not is_alone:
+        parts += [write_answer(verdict) for verdict in verdicts]
     if across:
         shown = [
             figures.place(spec["title"]["text"], spec)
             for spec in across.values()
         ]
         parts.append(
-            f"<section><h2>Models side by side</h2>{''.join(shown)}</section>"
+            f"<section><h2>{name_across(verdicts)}</h2>{''.join(shown)}</section>"
         )
     for verdict in verdicts:
         parts.append(
@@ -119,6 +128,22 @@ def write(
     )
     files.write(path, text, path.parent)
     return path
+
+
+def write_comparison(lengths: Lengths, figures: Figures) -> str:
+    """Return what longer prompts cost one model."""
+    found, titled = lengths
+    name = escape(found[0].study.model_name)
+    shown = [figures.place(title, spec) for title, spec in titled]
+    return (
+        f"<section><h2>{name} by the length of the prompt</h2>"
+        f"{write_length_table(found)}{''.join(shown)}</section>"
+    )
+
+
+def name_across(verdicts: Sequence[Verdict]) -> str:
+    models = {verdict.study.model for verdict in verdicts}
+    return "Models side by side" if len(models) > 1 else "Side by side"
 
 
 def write_answer(verdict: Verdict) -> str:

@@ -17,9 +17,14 @@ from ollama_bench.analysis.offered import (
     describe_pool_waits,
     describe_saturation,
 )
+from ollama_bench.analysis.prompt_lengths import (
+    group_by_model,
+    list_lengths,
+)
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.verdict import judge as judge_study
+from ollama_bench.analysis.wasted import describe_wasted
 from ollama_bench.analysis.wording import count
 from ollama_bench.inputs.objectives import find_reach
 from ollama_bench.report.answer_text import (
@@ -27,7 +32,8 @@ from ollama_bench.report.answer_text import (
     format_curve,
     format_name,
 )
-from ollama_bench.report.terminal_report import print_verdict
+from ollama_bench.report.length_table import format_length_table
+from ollama_bench.report.terminal_report import print_lengths, print_verdict
 from ollama_bench.run.plan import count_levels, plan_levels
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
@@ -98,6 +104,8 @@ def show_level(
         )
     screen.level_finished(level)
     show_failures(record, level_id, screen, servers)
+    if level["errors"] and level["wasted_tokens"]:
+        screen.warn(f"{INDENT}{describe_wasted(level)}")
     show_cuts(level, screen)
     show_never_begun(settings, level, screen)
     show_waits(level, screen)
@@ -203,12 +211,14 @@ def show(
     levels = record.levels()
     screen.say("")
     if not is_judged:
+        show_lengths(found, screen)
         for verdict in found:
             show_answer(verdict, screen)
         is_quick = settings.load.budget_s is not None
         if any(map(tells_anything, levels)):
             screen.table(levels, in_any_order=is_quick)
-        for verdict in found:
+        # of several nobody would know which is whose
+        for verdict in found if len(found) == 1 else ():
             for text in format_curve(verdict.study, screen.width):
                 screen.say(text)
         screen.say("")
@@ -238,6 +248,18 @@ def show(
         screen.say(describe_sharper(settings, sharper))
 
 
+def show_lengths(verdicts: Sequence[Verdict], screen: Console) -> None:
+    """Show what longer prompts cost each model that was asked several lengths."""
+    for group in group_by_model(verdicts):
+        heading, *lines = format_length_table(
+            list_lengths(group), screen.width
+        )
+        screen.say(heading, "bold")
+        for line in lines:
+            screen.say(line)
+        screen.say("")
+
+
 def tells_anything(level: Row) -> bool:
     """Whether a level has a row worth looking at: it finished, or something in it did."""
     return level["status"] == "finished" or bool(level["completed"])
@@ -253,10 +275,15 @@ def show_answer(verdict: Verdict, screen: Console) -> None:
 
 
 def show_caveats(verdicts: Sequence[Verdict], screen: Console) -> None:
+    """Show each caveat once, with whose it is where it is not everyone's."""
+    whose: dict[str, list[str]] = {}
     for verdict in verdicts:
-        name = f"{verdict.study.name}: " if len(verdicts) > 1 else ""
         for caveat in verdict.caveats:
-            screen.sentence(f"! {name}{caveat}")
+            whose.setdefault(str(caveat), []).append(verdict.study.name)
+    for text, names in whose.items():
+        is_shared = len(names) == len(verdicts)
+        name = "" if is_shared else f"{'; '.join(names)}: "
+        screen.sentence(f"! {name}{text}")
 
 
 def describe_misses(row: Row) -> str:
@@ -353,6 +380,7 @@ def judge(settings: Settings, run_id: int) -> int:
 def judge_run(settings: Settings, database: Database, run_id: int) -> int:
     studies = selection.choose(database, [], [run_id])
     verdicts = [judge_study(database, study) for study in studies]
+    print_lengths(verdicts)
     for verdict in verdicts:
         print_verdict(database, verdict)
     if settings.judging.report:

@@ -52,7 +52,7 @@ def share(
     for verdict in verdicts:
         card = make_card(database, verdict, names)
         folder = out / verdict.study.folder
-        files.write(folder / PICTURE, draw_picture(card), out)
+        files.write(folder / PICTURE, make_picture(card), out)
         text = write_markdown(card, verdict, names)
         files.write(folder / TEXT, text, out)
         print_wrapped(
@@ -60,7 +60,7 @@ def share(
         )
 
 
-def draw_picture(card: Card) -> bytes:
+def make_picture(card: Card) -> bytes:
     """Return a card as a PNG. Raises RenderingError."""
     try:
         return make_png(draw_card(card), WIDTH_PX)

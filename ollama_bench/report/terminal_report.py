@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 
 from sqlite_utils import Database
 
@@ -13,6 +14,10 @@ from ollama_bench.analysis.intervals import (
     find_intervals,
 )
 from ollama_bench.analysis.people import in_words_of
+from ollama_bench.analysis.prompt_lengths import (
+    group_by_model,
+    list_lengths,
+)
 from ollama_bench.analysis.study import OF_LENGTH, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.answer_text import (
@@ -20,6 +25,7 @@ from ollama_bench.report.answer_text import (
     format_curve,
     format_name,
 )
+from ollama_bench.report.length_table import format_length_table
 from ollama_bench.report.turn_table import describe_estimates, format_turns
 from ollama_bench.terminal.output import clean, embolden, shorten
 from ollama_bench.terminal.rows import (
@@ -62,6 +68,18 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     print()
     print_turns(study, width)
     print_hosts(database, study)
+
+
+def print_lengths(verdicts: Sequence[Verdict]) -> None:
+    """Print what longer prompts cost each model that was asked several lengths."""
+    for group in group_by_model(verdicts):
+        heading, *lines = format_length_table(
+            list_lengths(group), line_width()
+        )
+        print(embolden(heading))
+        for line in lines:
+            print(line)
+        print()
 
 
 def print_intervals(study: Study) -> None:

@@ -25,8 +25,8 @@ from ollama_bench.run.plan import (
     Level,
     caches,
     count_levels,
-    list_lengths,
     missing_levels,
+    plan_lengths,
     plan_levels,
     titles,
 )
@@ -241,7 +241,7 @@ class BenchRun:
         """Measure levels of a model for as long as the budget of seconds lasts."""
         highest = max(self.settings.load.levels)
         cache = caches(self.settings.request.cache)[0]
-        lengths = list_lengths(self.settings.request)[0]
+        lengths = plan_lengths(self.settings.request)[0]
         probes: list[Probe] = []
         while size := quick.choose_next(probes, budget_s, highest):
             spent_s = sum(probe.seconds for probe in probes)
@@ -272,7 +272,7 @@ class BenchRun:
     ) -> None:
         """Search for the most of each model that meet the objectives, within so many seconds."""
         request = self.settings.request
-        searches = list(product(request.models, list_lengths(request)))
+        searches = list(product(request.models, plan_lengths(request)))
         self.screen.note(
             f"searching for up to {budget_s:g} s (another end: --budget)"
         )

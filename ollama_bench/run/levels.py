@@ -17,7 +17,7 @@ from ollama_bench.protocols.work import Work
 from ollama_bench.run.forecast import Forecast, read_measured
 from ollama_bench.run.level_probe import LevelProbe
 from ollama_bench.run.level_recorder import LevelRecorder
-from ollama_bench.run.plan import Level, list_lengths
+from ollama_bench.run.plan import Level, plan_lengths
 from ollama_bench.run.quick import CEILING_OPTIONS
 from ollama_bench.run.record import RunRecord
 from ollama_bench.run.replay import Replay
@@ -179,7 +179,7 @@ class LevelRunner:
             extra += f", {level.cache} cache"
         if level.is_control:
             extra += ", as at first: did the machine change?"
-        if len(list_lengths(self._settings.request)) > 1:
+        if len(plan_lengths(self._settings.request)) > 1:
             extra += f", {level.prompts}"
         crowd = self._name_crowd(level, settings)
         if replay is not None:

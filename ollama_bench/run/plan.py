@@ -41,7 +41,7 @@ def plan_levels(settings: Settings) -> list[Level]:
         for repeat in range(1, settings.load.repeat + 1):
             block = [
                 Level(model, concurrency, repeat, cache, 0, *lengths)
-                for lengths in list_lengths(settings.request)
+                for lengths in plan_lengths(settings.request)
                 for concurrency in settings.load.levels
                 for cache in caches(settings.request.cache)
             ]
@@ -53,12 +53,12 @@ def plan_levels(settings: Settings) -> list[Level]:
         if has_control(settings):
             first = settings.load.levels[0]
             cache = caches(settings.request.cache)[0]
-            lengths = list_lengths(settings.request)[0]
+            lengths = plan_lengths(settings.request)[0]
             levels.append(Level(model, first, 1, cache, 1, *lengths))
     return levels
 
 
-def list_lengths(request: RequestSettings) -> list[AskedLengths]:
+def plan_lengths(request: RequestSettings) -> list[AskedLengths]:
     """Return each length that made-up prompts have, and their mixture last; neither of others."""
     found: list[AskedLengths] = [
         (tokens, None) for tokens in request.prompt_tokens
@@ -74,7 +74,7 @@ def has_control(settings: Settings) -> bool:
     return (
         load.kind == "burst"
         and load.repeat == 1
-        and len(load.levels) * len(list_lengths(settings.request)) > 1
+        and len(load.levels) * len(plan_lengths(settings.request)) > 1
         and load.deadline_s is None
         and settings.judging.search_budget_s is None
     )

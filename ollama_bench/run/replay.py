@@ -2,7 +2,7 @@
 
     replay = Replay(trace, context_tokens=8192, most_tokens=None, seed=1)
     Load(source, ..., arrivals=replay.due_times(), planned=len(replay))
-    prompt, line, tokens = replay.prompt(number, level, facts)
+    prompt, line = replay.prompt(number, level, calibration)
 
 Nobody knows what was said, so the texts are made up. Blocks that several prompts of a trace share
 are the same words in each, so that a prompt cache finds what it found then.
@@ -20,7 +20,6 @@ from ollama_bench.inputs.trace import BLOCK_TOKENS, Trace, TraceLine
 from ollama_bench.inputs.words import WORDS
 from ollama_bench.run.error import RunError
 from ollama_bench.run.plan import Level
-from ollama_bench.run.targets import TargetFacts
 
 
 class Replay:
@@ -84,16 +83,17 @@ class Replay:
         return (line.due_s for line in self._lines)
 
     def prompt(
-        self, number: int, level: Level, facts: TargetFacts
-    ) -> tuple[Prompt, int, int]:
-        """Return the prompt of the n-th request, from 1, the number of its line and its tokens."""
+        self, number: int, level: Level, calibration: Calibration | None
+    ) -> tuple[Prompt, int]:
+        """Return the prompt of the n-th request, from 1, and the number of its line."""
         line = self._lines[number - 1]
         prompt = replace(
-            make_prompt(self._make_text(line, facts.calibration)),
+            make_prompt(self._make_text(line, calibration)),
             tokens=self._limit_reply(line),
+            made_tokens=line.prompt_tokens,
             fills_reply=True,
         )
-        return prompt, line.number, line.prompt_tokens
+        return prompt, line.number
 
     def _limit_reply(self, line: TraceLine) -> int:
         return min(

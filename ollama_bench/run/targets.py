@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ollama_bench.inputs.calibration import (
     Calibration,
@@ -67,14 +67,8 @@ class TargetFacts:
     counts_cached: bool = True  # its count of prompt tokens has them all
     # None: made-up prompts have about a token a word
     calibration: Calibration | None = None
-    # the same, by one more count for each length that is short
-    calibrations: dict[int, Calibration] = field(default_factory=dict)
     # a reply can be told to go on to its ceiling
     can_ignore_end: bool = False
-
-    def calibration_of(self, tokens: int) -> Calibration | None:
-        """Return what prompts of so many tokens are made by."""
-        return self.calibrations.get(tokens, self.calibration)
 
 
 class Waiting(load.Observer):
@@ -280,7 +274,7 @@ class Targets:
             return
         for tokens in self._request.prompt_lengths:
             if tokens < SURE_TOKENS:
-                facts.calibrations[tokens] = self._correct(
+                facts.calibration = self._correct(
                     server, model, tokens, facts.calibration
                 )
 
@@ -331,7 +325,11 @@ class Targets:
         has_prefix = self._request.cache != "warm"
         text = found.make_text(tokens, random.Random(), has_prefix)
         counted = self._count_tokens(server, model, text)
-        return found if counted is None else found.correct(text, counted)
+        return (
+            found
+            if counted is None
+            else found.correct(tokens, text, counted)
+        )
 
     def _count_tokens(
         self, server: Server, model: str, prompt: str

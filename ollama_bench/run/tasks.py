@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from typing import NamedTuple
+from dataclasses import replace
 
 from ollama_bench.inputs import prompts
+from ollama_bench.inputs.calibration import Calibration
 from ollama_bench.inputs.settings import LoadSettings, RequestSettings
 from ollama_bench.load.attempt import Outcome, Task
 from ollama_bench.load.lengths import Lengths
@@ -14,17 +15,9 @@ from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.run.plan import Level
 from ollama_bench.run.replay import Replay
 from ollama_bench.run.server import Server
-from ollama_bench.run.targets import TargetFacts, Targets, unique_prefix
+from ollama_bench.run.targets import Targets, unique_prefix
 
 Messages = tuple[JsonObject, ...]
-
-
-class AskedPrompt(NamedTuple):
-    """A prompt, and what tells it from the others of its level."""
-
-    prompt: prompts.Prompt
-    line: int | None = None  # of the file of prompts, from 1
-    tokens: int | None = None  # that it was made up to have
 
 
 class PromptOrder:
@@ -45,27 +38,25 @@ class PromptOrder:
         return len(self._order)
 
     def prompt(
-        self, number: int, level: Level, facts: TargetFacts
-    ) -> AskedPrompt:
-        """Return the prompt of a request's number within a level."""
+        self, number: int, level: Level, calibration: Calibration | None
+    ) -> tuple[prompts.Prompt, int | None]:
+        """Return a request's prompt and its line in the file, None without a file."""
         tokens = level.asked_prompt_tokens
         if level.prompt_mix and self.mix:
             tokens = self.mix.choose_tokens(self.seed, number)
         if not tokens:
             place = self._order[(number - 1) % len(self._order)]
-            line = place + 1 if self.is_file else None
-            return AskedPrompt(self._prompts[place], line)
+            return self._prompts[place], place + 1 if self.is_file else None
         draw = random.Random(
             f"{self.seed} {level.concurrency} {level.repeat} {number}"
         )
-        calibration = facts.calibration_of(tokens)
         if calibration is None:
             prompt = prompts.made_up(tokens, draw)
         else:
             is_cold = level.cache == "cold"
             text = calibration.make_text(tokens, draw, is_cold)
             prompt = prompts.make_prompt(text)
-        return AskedPrompt(prompt, tokens=tokens)
+        return replace(prompt, made_tokens=tokens), None
 
 
 class TaskSource:
@@ -90,13 +81,16 @@ class TaskSource:
         servers = self._targets.servers
         server = servers[(number - 1) % len(servers)]
         facts = self._targets.facts(self._level.model, server)
-        asked = AskedPrompt(*self._order.prompt(number, self._level, facts))
+        prompt, line = self._order.prompt(
+            number, self._level, facts.calibration
+        )
         conversation = Conversation(
             self._level.model,
             self._request,
             server,
             self._targets,
-            asked,
+            prompt,
+            line,
             self._choose_prefix(),
         )
         return conversation.first_turn(number)
@@ -134,14 +128,14 @@ class Conversation:
         request: RequestSettings,
         server: Server,
         targets: Targets,
-        asked: AskedPrompt,
+        prompt: prompts.Prompt,
+        line: int | None,
         prefix: str | None,
     ) -> None:
         self._model, self._request, self._server = model, request, server
         self._target_id = targets.id(model, server)
         self._facts = targets.facts(model, server)
-        self._prompt, self._line, self._tokens = asked
-        self._prefix = prefix
+        self._prompt, self._line, self._prefix = prompt, line, prefix
 
     def first_turn(self, number: int) -> Task:
         system = self._prompt.system
@@ -197,13 +191,14 @@ class Conversation:
         """
         facts = self._facts
         tokens = sum(map(count_words, messages))
-        if self._tokens and facts.calibration:
-            tokens = self._tokens
+        made = self._prompt.made_tokens
+        if made and facts.calibration:
+            tokens = made
         return Lengths(
             tokens if facts.counts_cached else None,
             self._prompt.tokens or self._request.tokens,
             facts.context_tokens,
-            self._tokens,
+            made,
         )
 
     def _body(self, messages: Messages) -> JsonObject:

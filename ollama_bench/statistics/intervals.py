@@ -79,3 +79,28 @@ def batch_means(values: Sequence[float], least: int) -> list[float]:
         sum(values[start : start + length]) / length
         for start in range(first, len(values), length)
     ]
+
+
+def ratio_interval(
+    parts: Sequence[tuple[float, float]],
+) -> tuple[float, Interval | None] | None:
+    """Return the sum of the firsts / that of the seconds, with its 95 % interval.
+
+    The parts are independent of each other, what is summed in one is not. By linearization:
+    Cochran 1977, Sampling Techniques, section 6.4, with Student's t. No interval of fewer than
+    LEAST_VALUES parts; None where the seconds sum up to nothing.
+    """
+    whole = sum(second for _, second in parts)
+    if whole <= 0:
+        return None
+    ratio = sum(first for first, _ in parts) / whole
+    if len(parts) < LEAST_VALUES:
+        return ratio, None
+    mean = whole / len(parts)
+    values = [
+        ratio + (first - ratio * second) / mean for first, second in parts
+    ]
+    found = mean_interval(values)
+    if found is None:
+        return ratio, None
+    return ratio, Interval(max(0.0, found.low), found.high)

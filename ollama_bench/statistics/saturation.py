@@ -5,10 +5,10 @@ that grows their number is a random walk with a drift, and its increments from b
 independent; in one that does not grow it comes back. Whether it drifts is asked again and again
 while the load runs: the interval of the drift must be above zero, and a sequential test of
 likelihood ratios, with unknown variance, must find growth by 10 % or more of what comes likelier
-by far than a queue that shrinks by 5 %. Sources: Wald 1945, Sequential Tests of Statistical Hypotheses; for the mixture of alternatives Robbins 1970,
-Statistical Methods Related to the Law of the Iterated Logarithm; for batches Law 2015, Simulation
-Modeling and Analysis, section 9.5.3. How often it is wrong, and how many requests it takes:
-benchmarks/simulations/saturation.py.
+by far than a queue that shrinks by 5 %. Sources: Wald 1945, Sequential Tests of Statistical
+Hypotheses; for the mixture of alternatives Robbins 1970, Statistical Methods Related to the Law of
+the Iterated Logarithm; for batches Law 2015, Simulation Modeling and Analysis, section 9.5.3. How
+often it is wrong, and how many requests it takes: benchmarks/simulations/saturation.py.
 """
 
 from __future__ import annotations

@@ -68,6 +68,13 @@ def format_pace(tokens: int, first_ns: int, last_ns: int) -> str:
     return f"{(tokens - 1) * 1e9 / (last_ns - first_ns):.1f}"
 
 
+def name_lengths(tokens: int | None, mix: str | None) -> str:
+    """Return what prompts of a length, or of a mixture, are called; "" of others."""
+    if mix:
+        return f"mix {mix}"
+    return f"prompts of {tokens:,} tokens" if tokens else ""
+
+
 def format_trace(
     name: str, kind: str, rate_per_s: float | None, speed: float
 ) -> str:
@@ -86,10 +93,3 @@ def format_arrivals(rate_per_s: float) -> str:
         if rate_per_s * seconds >= 1:
             return f"{rate_per_s * seconds:.3g} {unit}"
     return f"{rate_per_s * 3600:.3g} an hour"
-
-
-def name_lengths(tokens: int | None, mix: str | None) -> str:
-    """Return what prompts of a length, or of a mixture, are called; "" of others."""
-    if mix:
-        return f"mix {mix}"
-    return f"prompts of {tokens:,} tokens" if tokens else ""

@@ -30,6 +30,9 @@ def test_the_answer_says_whose_requests_came(replayed):
         "replies have 55 tokens on average, 90 were asked for." in said
     )
     assert "--rate" not in said
+    assert (
+        "At 0.2 requests/s on average, as in burst.csv (8 requests" in said
+    )
 
 
 def test_what_is_as_it_was_is_not_said(replayed):
@@ -49,3 +52,20 @@ def test_lengths_that_differ_are_the_traces_own(replayed):
         for one in (study, other)
     ]
     assert found == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_meant"), [("Mooncake", 1), ("Azure", 0)]
+)
+def test_blocks_that_came_from_the_cache_are_told(replayed, kind, is_meant):
+    study, said = read(
+        replayed,
+        TRACE.format(speed=1, long=0).replace("BurstGPT", kind),
+        "UPDATE request SET prompt_tokens = 100, cached_tokens = 40",
+    )
+    assert (
+        "; 40 % of the prompts came from the cache." in said
+    ) == is_meant
+    seen = [caveat.seen for caveat in find_caveats(study)]
+    by_chance = "a part of the prompts came from the cache at 8 at once"
+    assert (by_chance in seen) != is_meant

@@ -37,7 +37,7 @@ def test_prompts_have_the_length_by_the_count_of_the_server(
     probes = make_probes(random.Random(1), PREFIXES)
     calibration = solve([count(probe) for probe in probes], len(PREFIXES))
     text = calibration.make_text(tokens, random.Random(0), bool(prefix))
-    calibration = calibration.correct(text, count(text))
+    calibration = calibration.correct(tokens, text, count(text))
     for seed in range(20):
         text = calibration.make_text(
             tokens, random.Random(seed), prefix is not None

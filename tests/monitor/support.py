@@ -21,7 +21,7 @@ from tests.power.documents import TEXT_11 as TEXT_11
 from tests.power.documents import document as document
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PATIENCE_S = 20.0  # for something to happen on a loaded machine
+PATIENCE_S = 60.0  # for something to happen on a loaded machine
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 
 FAKE = """

@@ -115,6 +115,7 @@ def test_a_child_that_was_just_forked_is_not_judged_yet(monkeypatch):
 @posix
 def test_server_that_restarts_is_found_again(watch, tmp_path, monkeypatch):
     monkeypatch.setattr(monitor, "RESCAN_S", 0.1)
+    monkeypatch.setattr(process_tree, "SEARCH_S", 0.1)
     port = free_port()
     monkeypatch.setattr(
         server_search,
@@ -128,7 +129,6 @@ def test_server_that_restarts_is_found_again(watch, tmp_path, monkeypatch):
         watched.until(lambda: watched.rows("process", pid=first.pid))
     with ollama(tmp_path) as (second, _):
         current[:] = [second.pid]
-        monkeypatch.setattr(process_tree, "SEARCH_S", 0.1)
         watched.until(
             lambda: watched.rows("process", pid=second.pid, role="serve")
         )
@@ -140,6 +140,7 @@ def test_the_servers_on_all_ports_are_watched_each_through_its_restarts(
     watch, monkeypatch
 ):
     monkeypatch.setattr(monitor, "RESCAN_S", 0.1)
+    monkeypatch.setattr(process_tree, "SEARCH_S", 0.1)
     with listener() as (first, first_port):
         with listener() as (second, second_port):
             watched = watch(ports=[first_port, second_port])
@@ -155,7 +156,6 @@ def test_the_servers_on_all_ports_are_watched_each_through_its_restarts(
         watched.until(
             lambda: watched.rows("event", kind="process_vanished")
         )
-        monkeypatch.setattr(process_tree, "SEARCH_S", 0.1)
         with listener(second_port) as (again, _):
             watched.until(
                 lambda: watched.rows("process", pid=again.pid, role="serve")

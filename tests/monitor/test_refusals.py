@@ -50,8 +50,13 @@ PROCESS_CALLS = {
 BLIND = {"pids", "Process"}  # without them there is no process to be seen
 ERRORS = [
     OSError(102, "Operation not supported on socket"),
-    RuntimeError("proc_pidinfo: 0 bytes"),
-    psutil.Error("refused"),
+    *(
+        pytest.param(error, marks=pytest.mark.faults)
+        for error in (
+            RuntimeError("proc_pidinfo: 0 bytes"),
+            psutil.Error("refused"),
+        )
+    ),
 ]
 LISTENER = (
     "import socket, sys; server = socket.create_server(('127.0.0.1', 0));"
@@ -203,7 +208,7 @@ def test_a_machine_whose_memory_is_not_told_is_a_row_without_it(
     watch, monkeypatch
 ):
     monkeypatch.setattr(darwin, "find_libc", lambda: None)
-    monkeypatch.setattr(psutil, "virtual_memory", refusing(ERRORS[1]))
+    monkeypatch.setattr(psutil, "virtual_memory", refusing(ERRORS[0]))
     stored = watch()
     assert [row["memory_bytes"] for row in stored["machine"]] == [None]
     assert (

@@ -10,7 +10,6 @@ from ollama_bench.inputs.calibration import Calibration
 from ollama_bench.run.error import RunError
 from ollama_bench.run.plan import Level
 from ollama_bench.run.replay import Replay
-from ollama_bench.run.targets import TargetFacts
 from tests.run.programs import QUICK, rows, run
 
 LEVEL = Level("m", 8, 1, "cold")
@@ -46,8 +45,7 @@ def replay_of(path, **limits):
 
 
 def text_of(replay, number, calibration=CALIBRATION):
-    facts = TargetFacts(calibration=calibration)
-    prompt, _, _ = replay.prompt(number, LEVEL, facts)
+    prompt, _ = replay.prompt(number, LEVEL, calibration)
     return prompt.turns[0][0]["content"]
 
 
@@ -63,8 +61,8 @@ def test_prompts_have_the_length_of_the_trace(tmp_path, tokens):
     first, second = text_of(replay, 1), text_of(replay, 2)
     assert count_tokens(first) == pytest.approx(tokens, abs=2)
     assert first != second and first == text_of(replay_of(path), 1)
-    asked = replay.prompt(2, LEVEL, TargetFacts(calibration=CALIBRATION))
-    assert (asked[0].tokens, asked[1:]) == (9, (2, tokens))
+    prompt, line = replay.prompt(2, LEVEL, CALIBRATION)
+    assert (prompt.tokens, prompt.made_tokens, line) == (9, tokens, 2)
 
 
 def test_a_block_is_the_same_text_wherever_it_is(tmp_path):

@@ -9,7 +9,7 @@ from ollama_bench.inputs.prompt_entry import read_entry
 from ollama_bench.load.attempt import Outcome
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run.targets import TargetFacts
-from ollama_bench.run.tasks import AskedPrompt, Conversation
+from ollama_bench.run.tasks import Conversation
 
 URL = "http://127.0.0.1:1"
 TALK = {"turns": ["a", "b"], "system": "s", "tokens": 5}
@@ -23,6 +23,7 @@ def converse(entry, api="ollama", prefix=None):
         tokens=9,
         think=None,
         model_options={"seed": 1},
+        prompt_tokens=None,
     )
     server = SimpleNamespace(
         protocol=PROTOCOLS[api], url=URL, headers={}, secret=None
@@ -36,9 +37,7 @@ def converse(entry, api="ollama", prefix=None):
         if isinstance(entry, str)
         else read_entry(entry, "here")
     )
-    return Conversation(
-        "m", request, server, targets, AskedPrompt(prompt, 1), prefix
-    )
+    return Conversation("m", request, server, targets, prompt, 1, prefix)
 
 
 def replied(task, answer, tool_calls=()):

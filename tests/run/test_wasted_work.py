@@ -83,6 +83,7 @@ def test_what_is_generated_for_people_who_left_is_said(deaf, tmp_path):
     said = " ".join(out.split())
     wasted = f"the server generated {TOKENS * left} tokens for nobody"
     assert f"at 2 people {wasted}, 100 % of all that it generated" in said
+    assert f"\n        {wasted}\n" in out
 
 
 def test_where_nothing_counts_nothing_is_known(fast, tmp_path):

@@ -41,13 +41,13 @@ def write(
         zip((run_id, *others), rates, strict=True)
     ):
         of_run = f"(SELECT id FROM level WHERE run_id = {number})"
-        shift_ns = place * APART_NS
+        shift_ns = (place + 1) * APART_NS
         prefill_ns = int(waits_s[tokens] * 1e9)
         database.execute(
             f"UPDATE request SET asked_prompt_tokens = {tokens}, "
             f"prompt_tokens = {tokens}, server_prefill_ns = {prefill_ns}, "
             f"target_id = (SELECT id FROM target WHERE run_id = {run_id}), "
-            f"sent_ns = max(1, sent_ns - {prefill_ns}) "
+            f"sent_ns = sent_ns - {prefill_ns} "
             f"WHERE level_id IN {of_run}"
         )
         for table, names in INSTANTS.items():

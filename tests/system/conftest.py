@@ -14,6 +14,12 @@ def slow(module_sim):
 
 
 @pytest.fixture(scope="module")
+def slower(module_sim):
+    """Each reply takes three seconds: what is done meanwhile may take its time."""
+    return module_sim(profile="exact", ttft=20, itl=50, tokens=60)
+
+
+@pytest.fixture(scope="module")
 def short(module_sim):
     return module_sim(
         "--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "10"

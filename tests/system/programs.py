@@ -5,11 +5,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.uncontrolled import hide_controls
+
+PATIENCE_S = 20.0  # for something to happen on a loaded machine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,6 +105,13 @@ def wait_for(process, words):
     raise AssertionError(
         f"{words!r} was never said: {process.stderr.read()}"
     )
+
+
+def wait_until(condition):
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s, "it never was so"
+        time.sleep(0.02)
 
 
 IMPATIENT = """

@@ -23,6 +23,7 @@ from tests.system.programs import (
     start,
     start_impatient,
     wait_for,
+    wait_until,
 )
 
 pytestmark = pytest.mark.faults
@@ -128,12 +129,17 @@ def test_a_run_that_another_program_deletes_ends_in_one_line(
 @posix
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_file_that_is_moved_or_replaced_ends_the_run_in_one_line_and_keeps_all_of_it(
-    slow, tmp_path, is_replaced
+    slower, tmp_path, is_replaced
 ):
     path = tmp_path / "results.db"
-    process = start("1,2,3", "--host", slow.url, *QUICK, cwd=tmp_path)
+    process = start("1,2,3", "--host", slower.url, *QUICK, cwd=tmp_path)
     wait_for(process, "level 2 of 3")
-    time.sleep(0.3)
+    wait_until(
+        lambda: (
+            query(path, "SELECT count(*) FROM request WHERE level_id = 2")
+            == [(2,)]
+        )
+    )
     path.rename(tmp_path / "moved.db")
     if is_replaced:
         path.write_text("something else")

@@ -61,17 +61,20 @@ def list_definitions(path, *kinds):
     return [node for node in tree.body if isinstance(node, kinds)]
 
 
-MESSAGES = [
-    (f"{path.relative_to(ROOT)}:{line}", text)
-    for path in SOURCES
-    for line, text in list_messages(path)
-]
+@pytest.fixture(scope="module")
+def messages():
+    """Place and text of every string of the product."""
+    return [
+        (f"{path.relative_to(ROOT)}:{line}", text)
+        for path in SOURCES
+        for line, text in list_messages(path)
+    ]
 
 
-def test_an_invalid_value_is_told_with_what_is_expected():
+def test_an_invalid_value_is_told_with_what_is_expected(messages):
     told = [
         (where, text)
-        for where, text in MESSAGES
+        for where, text in messages
         if re.search(r"\binvalid [^ ]* ?'?\{\}", text)
     ]
     assert len(told) > 20
@@ -84,9 +87,9 @@ def test_an_invalid_value_is_told_with_what_is_expected():
     ]
 
 
-def test_no_text_is_in_dialect():
+def test_no_text_is_in_dialect(messages):
     texts = [
-        *MESSAGES,
+        *messages,
         *((path.name, path.read_text("utf-8")) for path in TEXTS),
     ]
     found = {
@@ -98,9 +101,9 @@ def test_no_text_is_in_dialect():
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_a_term_of_the_field_has_one_spelling(term):
+def test_a_term_of_the_field_has_one_spelling(messages, term):
     texts = [
-        *MESSAGES,
+        *messages,
         *((path.name, path.read_text("utf-8")) for path in TEXTS),
     ]
     assert any(term in text.lower() for _, text in texts)

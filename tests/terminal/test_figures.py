@@ -48,6 +48,12 @@ def test_an_estimate_has_few_digits(seconds, text):
     assert format_about(seconds) == text
 
 
+def test_lengths_of_prompts_have_names():
+    assert name_lengths(4000, None) == "prompts of 4,000 tokens"
+    assert name_lengths(None, "5*1,8*1") == "mix 5*1,8*1"
+    assert name_lengths(None, None) == ""
+
+
 @pytest.mark.parametrize(
     ("rate_per_s", "speed", "written"),
     [
@@ -59,9 +65,3 @@ def test_an_estimate_has_few_digits(seconds, text):
 )
 def test_a_trace_is_named_with_its_pace(rate_per_s, speed, written):
     assert format_trace("t.csv", "Azure", rate_per_s, speed) == written
-
-
-def test_lengths_of_prompts_have_names():
-    assert name_lengths(4000, None) == "prompts of 4,000 tokens"
-    assert name_lengths(None, "5*1,8*1") == "mix 5*1,8*1"
-    assert name_lengths(None, None) == ""

@@ -16,6 +16,7 @@ from ollama_bench.transport.session import Session
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 GAP_S = 0.03
+PATIENCE_S = 20.0  # for a read on a loaded machine
 CLOSE = object()
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
@@ -26,7 +27,7 @@ BODY = b'{"x": "0\r\n\r\n", "y": 1}\n'
 def server(*answers, tls=False):
     """Play one answer for each request, in turn; yield the URL.
 
-    An answer is a list of bytes, pauses in seconds and CLOSE.
+    An answer is a list of bytes, pauses in seconds, what is called for a pause, and CLOSE.
     """
     listener = socket.create_server(("127.0.0.1", 0))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -58,15 +59,40 @@ def server(*answers, tls=False):
                     for step in waiting.get():
                         if step is CLOSE:
                             return
-                        time.sleep(step) if isinstance(
-                            step, float
-                        ) else connection.sendall(step)
+                        play(step, connection)
 
     threading.Thread(target=serve, daemon=True).start()
     try:
         yield f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}/"
     finally:
         listener.close()
+
+
+def play(step, connection):
+    if isinstance(step, float):
+        time.sleep(step)
+    elif callable(step):
+        step()
+    else:
+        connection.sendall(step)
+
+
+class Reads:
+    """Pauses that begin when the client has read what came before, however late that is."""
+
+    def __init__(self, exchange):
+        self._exchange = exchange
+
+    def after(self, count):
+        """Return a pause that begins with so many reads."""
+
+        def pause():
+            end_s = time.monotonic() + PATIENCE_S
+            while self._exchange.reads < count and time.monotonic() < end_s:
+                time.sleep(0.001)
+            time.sleep(GAP_S)
+
+        return pause
 
 
 def read_request(connection):
@@ -108,13 +134,15 @@ EXPECTED = {
 }
 
 
-def exchange_with(url, kernel_stamps=True, session=None, **options):
+def exchange_with(
+    url, kernel_stamps=True, session=None, exchange=None, **options
+):
     """Make one exchange; return its (instant, bytes) and itself.
 
     It fires itself, unless it has an on_ready.
     """
     session = session or Session()
-    exchange = Exchange(kernel_stamps=kernel_stamps, **options)
+    exchange = exchange or Exchange(kernel_stamps=kernel_stamps, **options)
     prepared = session.prepare_request(
         requests.Request("POST", url, json={"a": 1})
     )

@@ -17,6 +17,7 @@ from tests.transport.scripted_server import (
     END,
     GAP_S,
     HEAD,
+    Reads,
     chunk,
     exchange_with,
     gaps_s,
@@ -27,17 +28,19 @@ from tests.transport.scripted_server import (
 
 @pytest.mark.parametrize("kernel_stamps", [True, False])
 def test_each_piece_has_the_instant_of_its_own_read(kernel_stamps):
+    exchange = Exchange(kernel_stamps=kernel_stamps)
+    reads = Reads(exchange)
     with server(
         [
             GAP_S,
             HEAD + chunk(b"a\n"),
-            GAP_S,
+            reads.after(1),
             chunk(b"b\n"),
-            GAP_S,
+            reads.after(2),
             chunk(b"c\n") + END,
         ]
     ) as url:
-        pieces, exchange = exchange_with(url, kernel_stamps)
+        pieces, _ = exchange_with(url, exchange=exchange)
     assert [data for _, data in pieces] == [b"a\n", b"b\n", b"c\n"]
     instants = [exchange.sent_ns, *(at for at, _ in pieces)]
     assert min(gaps_s(instants)) > GAP_S * 0.8
@@ -176,16 +179,18 @@ def test_cancelling_ends_a_silent_stream():
 def test_without_a_place_to_record_it_reads_live(monkeypatch, hold):
     monkeypatch.setattr(capabilities, "RECORDS", False)
     ready = queue.SimpleQueue()
+    exchange = Exchange(
+        kernel_stamps=True, on_ready=ready.put if hold else None
+    )
+    again = Reads(exchange).after(1)
     with server(
-        [GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n") + END]
+        [GAP_S, HEAD + chunk(b"a\n"), again, chunk(b"b\n") + END]
     ) as url:
         if hold:
             threading.Thread(
                 target=lambda: ready.get(timeout=10).fire(), daemon=True
             ).start()
-        pieces, exchange = exchange_with(
-            url, on_ready=ready.put if hold else None
-        )
+        pieces, _ = exchange_with(url, exchange=exchange)
     assert (
         text(pieces) == b"a\nb\n"
         and exchange.recorder is None

@@ -1,0 +1,188 @@
+"""What long prompts do to the others: in the time of a token, and in the wait."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_bench.analysis import selection
+from ollama_bench.analysis.interference import (
+    contrast,
+    describe_interference,
+    find_interference,
+    list_gaps,
+    merge_windows,
+)
+from ollama_bench.charts.interference_chart import draw_interference
+from ollama_bench.storage.connection import connect
+from tests.support import made_up_results
+from tests.support.chart_specs import values
+from tests.support.studies import change
+
+S = 1_000_000_000
+# every 10 s a long prompt is evaluated for 2 s
+WINDOWS = [((10 * k + 4) * S, (10 * k + 6) * S) for k in range(6)]
+
+
+def is_inside(at_ns):
+    return any(start <= at_ns < end for start, end in WINDOWS)
+
+
+def stream(first_ns, end_ns, slow_s):
+    """Instants of a stream: a token every 0.1 s, and slow_s beside a long prompt."""
+    at_ns = first_ns
+    while at_ns < end_ns:
+        yield at_ns
+        at_ns += int((slow_s if is_inside(at_ns) else 0.1) * S)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A level of a mixture, whose others get a token in 0.5 s beside a long prompt."""
+    path = tmp_path / "results.db"
+    made_up_results.write(path, levels=(1,), chunks=False)
+    change(
+        path,
+        "DELETE FROM chunk",
+        "DELETE FROM reply",
+        "DELETE FROM request",
+        "UPDATE level SET prompt_mix = '500*9,8000*1', load = 'closed'",
+    )
+    database = connect(path)
+
+    def add(number, tokens, sent_ns, first_ns, last_ns, **more):
+        return made_up_results.insert(
+            database,
+            "request",
+            level_id=1,
+            number=number,
+            status="completed",
+            asked_prompt_tokens=tokens,
+            sent_ns=sent_ns,
+            first_text_ns=first_ns,
+            last_text_ns=last_ns,
+            ended_ns=last_ns,
+            output_tokens=60,
+            **more,
+        )
+
+    for k, (start_ns, end_ns) in enumerate(WINDOWS):
+        # it waited 1 s for a slot before
+        add(
+            10 * k + 1,
+            8000,
+            start_ns - S,
+            end_ns,
+            end_ns + S,
+            server_prefill_ns=end_ns - start_ns,
+        )
+        # asked before, and while, the long prompt is evaluated
+        for place, (sent_s, wait_s) in enumerate(((1, 0.2), (4.5, 1.6))):
+            sent_ns = (10 * k) * S + int(sent_s * S)
+            first_ns = sent_ns + int(wait_s * S)
+            instants = [*stream(first_ns, (10 * k + 9) * S, 0.5)]
+            request_id = add(
+                10 * k + 2 + place, 500, sent_ns, first_ns, instants[-1]
+            )
+            for number, at_ns in enumerate(instants):
+                made_up_results.insert(
+                    database,
+                    "chunk",
+                    request_id=request_id,
+                    number=number,
+                    at_ns=at_ns,
+                    is_reasoning=0,
+                )
+    database.close()
+    return path
+
+
+def find(path):
+    database = connect(path, readonly=True)
+    try:
+        (study,) = selection.choose(database, [], [])
+        return find_interference(database, study)
+    finally:
+        database.close()
+
+
+def test_the_time_of_a_token_and_the_wait_are_held_against_the_rest(
+    results,
+):
+    (one,) = find(results)
+    assert (one.long_tokens, one.evaluations) == (8000, 6)
+    assert one.token.during.value_s == pytest.approx(0.5)
+    assert one.token.otherwise.value_s == pytest.approx(0.1)
+    assert one.token.ratio == pytest.approx(5)
+    assert one.wait.during.value_s == pytest.approx(1.6)
+    assert one.wait.otherwise.value_s == pytest.approx(0.2)
+    assert one.token.during.stretches == one.wait.during.stretches == 6
+    (said,) = describe_interference([one])
+    assert said == (
+        "While a prompt of 8,000 tokens was evaluated (one at a time), a token of "
+        "the others took 500 ms (n = 6), else 100 ms (n = 7); who asked then "
+        "waited 1.6 s (n = 6), else 200 ms (n = 6)."
+    )
+
+
+def test_it_is_drawn_with_its_intervals(results):
+    database = connect(results, readonly=True)
+    (study,) = selection.choose(database, [], [])
+    spec = draw_interference(study, find_interference(database, study))
+    database.close()
+    assert [
+        panel["layer"][0]["encoding"]["y"]["title"]
+        for panel in spec["vconcat"]
+    ] == [
+        "between two chunks (logarithmic)",
+        "wait of who asks (logarithmic)",
+    ]
+    rows = values(spec)
+    assert {row["kind"] for row in rows} == {
+        "beside a long prompt",
+        "otherwise",
+    }
+    assert all(row["low"] <= row["y"] <= row["high"] for row in rows)
+    assert draw_interference(study, []) is None
+
+
+def test_too_few_evaluations_tell_nothing_and_it_is_said(results):
+    change(
+        results,
+        "UPDATE request SET server_prefill_ns = NULL WHERE number > 30",
+    )
+    (one,) = find(results)
+    assert (one.evaluations, one.token, one.wait) == (3, None, None)
+    (said,) = describe_interference([one])
+    assert "cannot be told: at most 3 were evaluated" in said
+
+
+def test_without_the_servers_clock_nothing_is_claimed(results):
+    change(results, "UPDATE request SET server_prefill_ns = NULL")
+    assert find(results) == [] == describe_interference([])
+
+
+def test_only_a_mixture_is_asked(results):
+    change(results, "UPDATE level SET prompt_mix = NULL")
+    assert find(results) == []
+
+
+def test_evaluations_that_overlap_are_one():
+    assert merge_windows([(5, 9), (1, 3), (8, 12), (3, 4)]) == [
+        (1, 4),
+        (5, 12),
+    ]
+
+
+def test_gaps_are_within_a_stream():
+    chunks = [
+        {"request_id": 1, "at_ns": 0},
+        {"request_id": 1, "at_ns": S},
+        {"request_id": 2, "at_ns": 9 * S},
+        {"request_id": 2, "at_ns": 12 * S},
+    ]
+    assert list_gaps(chunks) == [(S / 2, 1.0), (10.5 * S, 3.0)]
+
+
+def test_who_is_never_beside_a_long_prompt_tells_nothing_of_it():
+    events = [(at * S, 0.1) for at in range(0, 60, 10)]
+    assert contrast(events, WINDOWS) is None
