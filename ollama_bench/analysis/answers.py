@@ -16,8 +16,8 @@ from ollama_bench.analysis.bottlenecks import (
     find_bottlenecks,
 )
 from ollama_bench.analysis.capacity import (
-    describe_searches,
-    find_searches,
+    describe_search,
+    find_search,
 )
 from ollama_bench.analysis.comparability import (
     describe_unlike_levels,
@@ -170,8 +170,8 @@ def summarize(
     """Say how many can be served; of requests that came at a rate, how many were."""
     if not study.levels:
         return [NOTHING_JUDGED]
-    if searches := find_searches(study):
-        return describe_searches(searches, objectives)
+    if search := find_search(study):
+        return [describe_search(search, objectives)]
     if not is_open(study):
         return [describe_capacity(study, objectives, services)]
     return [
@@ -222,7 +222,7 @@ def describe_rate(
 
 def list_open(study: Study) -> list[str]:
     """Say of each level of an open loop what came, how long it waited, and what was late."""
-    if not is_open(study) or find_searches(study):
+    if not is_open(study) or find_search(study):
         return []
     return [
         sentence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ollama_bench.analysis.crowd import name_crowd, say_they_get
@@ -23,7 +22,6 @@ from ollama_bench.statistics.capacity_search import (
     RateScale,
     restore_trial,
 )
-from ollama_bench.terminal.figures import name_lengths
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,19 @@ class CapacityAnswer:
         """Tell whether it is in requests/s, not in people or requests at once."""
         return bool(self.levels[0]["load"] == "open")
 
+    @property
+    def count(self) -> int | None:
+        """Return how many people, or requests at once, are served; None: unknown, or a rate."""
+        found = self.capacity
+        is_known = found.value is not None or found.likely
+        if self.is_rate or not is_known:
+            return None
+        return int(found.value or found.likely)
+
     def find_level(self) -> Row:
         """Return the last try of the highest load that was served, else of the lowest."""
         sizes = [find_size(level) for level in self.levels]
-        size = self.capacity.low or min(sizes)
+        size = self.capacity.likely or min(sizes)
         tried = [one for one in self.levels if find_size(one) == size]
         return tried[-1]
 
@@ -52,23 +59,14 @@ def find_size(level: Row) -> float:
     return float(json.loads(level["trial"])["size"])
 
 
-def find_searches(study: Study) -> list[CapacityAnswer]:
-    """Return what the newest search of a study has found, for each length of prompts."""
+def find_search(study: Study) -> CapacityAnswer | None:
+    """Return what the newest search of a study has found; None: there was none."""
     tried = [level for level in study.levels if level.get("trial")]
-    newest = max((level["run_id"] for level in tried), default=None)
-    by_lengths: dict[str, list[Row]] = {}
-    for level in sorted(tried, key=lambda level: int(level["level_id"])):
-        if level["run_id"] == newest:
-            by_lengths.setdefault(name_prompts(level), []).append(level)
-    return [repeat_search(levels) for levels in by_lengths.values()]
-
-
-def name_prompts(level: Row) -> str:
-    return name_lengths(level["asked_prompt_tokens"], level["prompt_mix"])
-
-
-def repeat_search(levels: list[Row]) -> CapacityAnswer:
-    """Return what a search found that tried these levels, in this order."""
+    if not tried:
+        return None
+    newest = max(level["run_id"] for level in tried)
+    levels = [level for level in tried if level["run_id"] == newest]
+    levels.sort(key=lambda level: int(level["level_id"]))
     trials = [restore_trial(json.loads(one["trial"])) for one in levels]
     sizes = [trial.size for trial in trials]
     load = levels[0]["load"]
@@ -80,19 +78,6 @@ def repeat_search(levels: list[Row]) -> CapacityAnswer:
     for trial in trials:
         search.add(trial)
     return CapacityAnswer(search.find_capacity(), levels, len(trials))
-
-
-def describe_searches(
-    answers: Sequence[CapacityAnswer], objectives: Objectives
-) -> list[str]:
-    """Say what each search has found; of several, for which prompts."""
-    found = []
-    for answer in answers:
-        text = describe_search(answer, objectives)
-        if len(answers) > 1:
-            text = f"{name_prompts(answer.levels[0])}: {text}"
-        found.append(text)
-    return found
 
 
 def describe_search(answer: CapacityAnswer, objectives: Objectives) -> str:
