@@ -23,11 +23,11 @@ from ollama_bench.statistics.capacity_search import (
     RateScale,
     SearchStep,
     Trial,
+    is_late,
 )
 from ollama_bench.statistics.probe import ProbePlan, ShareProbe
 
 BOUND = 0.95
-RESERVED = 0.4  # as in run/capacity.py
 LONG = 1_000_000  # requests of a long run
 PAUSE_S = 0.05  # between two bursts
 
@@ -161,17 +161,19 @@ class Found(NamedTuple):
     trials: list[Trial]
 
 
+def make_scale(queue: Queue) -> CountScale | RateScale:
+    """Return the loads to choose from, as run/capacity.py does."""
+    if queue.kind == "rate":
+        return RateScale(1 / queue.service_s)
+    return CountScale(256, STEP if queue.kind == "people" else 0.0)
+
+
 def search(queue: Queue, budget_s: float, seed: int) -> Found:
     """Search as the product does, with virtual seconds."""
-    scale: CountScale | RateScale = CountScale(256)
-    if queue.kind == "people":
-        scale = CountScale(256, STEP)
-    if queue.kind == "rate":
-        scale = RateScale(1 / queue.service_s)
-    searching = CapacitySearch(scale)
+    searching = CapacitySearch(make_scale(queue))
     spent_s = 0.0
     while step := searching.choose_next(
-        budget_s - spent_s, budget_s - spent_s < RESERVED * budget_s
+        budget_s - spent_s, is_late(budget_s - spent_s, budget_s)
     ):
         left_s = budget_s - spent_s
         if make_plan(queue, left_s).find_least_s(step) > left_s:
@@ -224,3 +226,36 @@ def try_step(
         count=probe.count,
         more_s=probe.expect_more_s(now_s),
     )
+
+
+class FoundPlainly(NamedTuple):
+    """What doubling and bisection found, and the seconds that it took."""
+
+    size: float
+    seconds: float
+
+
+def search_plainly(queue: Queue, requests: int, seed: int) -> FoundPlainly:
+    """Double and bisect with so many requests at each load; the tenth that comes first warms up."""
+    scale = make_scale(queue)
+    low, high, size, spent_s = 0.0, 0.0, scale.first, 0.0
+    while size:
+        run = queue.run(size, f"plain {seed} {size}")
+        served = [next(run) for _ in range(requests)]
+        spent_s += max(one.ended_s for one in served)
+        judged = served[requests // 10 :]
+        share = sum(map(queue.is_good, judged)) / len(judged)
+        if share >= BOUND:
+            low = size
+        else:
+            high = size
+        size = choose_plainly(scale, low, high) or 0.0
+    return FoundPlainly(low, spent_s)
+
+
+def choose_plainly(
+    scale: CountScale | RateScale, low: float, high: float
+) -> float | None:
+    if not high:
+        return scale.double(low)
+    return scale.split(low, high) if low else scale.halve(high)

@@ -22,6 +22,7 @@ from ollama_bench.statistics.capacity_search import (
     RateScale,
     SearchStep,
     Trial,
+    is_late,
     restore_trial,
 )
 from ollama_bench.statistics.probe import ProbePlan
@@ -38,8 +39,6 @@ CLIENT = "SELECT slept_s, client_send_lag_max_s FROM level WHERE id = ?"
 MOST_DISTURBED = 3
 # of the shortest wait that is allowed: a client that late is to blame for what was missed
 LATE_RATIO = 0.1
-# of the budget, to make sure of what was served
-RESERVED = 0.4
 CANNOT_JUDGE = (
     "cannot judge a level of {}: the machine slept, or every request was cut "
     "before it met or missed an objective (use a longer --deadline)"
@@ -85,8 +84,8 @@ class CapacityRun:
         while not self.interrupt.is_set() and disturbed < MOST_DISTURBED:
             spent_s = before_s + time.monotonic() - began_s
             left_s = self.budget_s - spent_s
-            is_late = left_s < RESERVED * self.budget_s
-            step = self._search.choose_next(left_s, is_late)
+            late = is_late(left_s, self.budget_s)
+            step = self._search.choose_next(left_s, late)
             if step is None:
                 return
             plan = self._make_plan(left_s)

@@ -37,7 +37,13 @@ STEP = 0.05
 FIRST_COUNT = 4.0
 # of the rate that a saturated server answers: what it may sustain
 SUSTAINED = 0.95
+RESERVED = 0.4  # of a budget
 LEAST_RATE_RATIO = 1 / 256  # of the first rate: the lowest that is tried
+
+
+def is_late(left_s: float, budget_s: float) -> bool:
+    """Tell whether so little of a budget is left that what was served is made sure first."""
+    return left_s < RESERVED * budget_s
 
 
 class Scale(Protocol):

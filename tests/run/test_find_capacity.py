@@ -36,6 +36,19 @@ def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
     assert set(found) == {4, 8, 6, 7}
     # the two at the end are tried again
     assert found[6] == ["above"] * 2 and found[7] == ["below"] * 2
+    # the views judge the requests as the search did
+    judged = {
+        (row["concurrency"], row["repeat"]): row
+        for row in rows(
+            tmp_path,
+            "SELECT concurrency, repeat, requests, good_ratio, trial FROM level_summary",
+        )
+    }
+    assert len(judged) == 6
+    for row in judged.values():
+        trial = json.loads(row["trial"])
+        assert trial["count"] == row["requests"]
+        assert trial["reach"] * 0.95 == pytest.approx(row["good_ratio"])
     # bursts are repeated within a level, all at the same instant
     bursts = rows(
         tmp_path,
