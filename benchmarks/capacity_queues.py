@@ -28,7 +28,7 @@ from ollama_bench.statistics.capacity_search import (
 from ollama_bench.statistics.probe import ProbePlan, ShareProbe
 
 BOUND = 0.95
-LONG = 1_000_000  # requests of a long run
+LONG = 300_000  # requests of a long run
 PAUSE_S = 0.05  # between two bursts
 
 
@@ -111,7 +111,7 @@ class Queue:
     def is_good(self, served: Served) -> bool:
         return served.begun_s - served.asked_s <= self.bound_s
 
-    def share(self, size: float, count: int = 100_000) -> float:
+    def share(self, size: float, count: int = 50_000) -> float:
         """Return the share of good requests in a long run."""
         run = self.run(size, "truth")
         good = 0

@@ -39,6 +39,8 @@ CLIENT = "SELECT slept_s, client_send_lag_max_s FROM level WHERE id = ?"
 MOST_DISTURBED = 3
 # of the shortest wait that is allowed: a client that late is to blame for what was missed
 LATE_RATIO = 0.1
+# of the first rate, in the whole budget: some of them in the time of a load
+FIRST_REQUESTS = 300
 CANNOT_JUDGE = (
     "cannot judge a level of {}: the machine slept, or every request was cut "
     "before it met or missed an objective (use a longer --deadline)"
@@ -72,7 +74,10 @@ class CapacityRun:
 
     def _make_scale(self) -> CountScale | RateScale:
         if self._kind == "open":
-            return RateScale(1 / self.alone_s if self.alone_s else 1.0)
+            # the first must fit into the budget many times
+            least = FIRST_REQUESTS / self.budget_s
+            alone = 1 / self.alone_s if self.alone_s else 1.0
+            return RateScale(max(least, alone))
         highest = max(self.settings.load.levels)
         return CountScale(highest, STEP if self._kind == "people" else 0.0)
 
