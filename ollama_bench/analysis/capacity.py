@@ -108,7 +108,7 @@ def describe_search(answer: CapacityAnswer, objectives: Objectives) -> str:
     surely = write_interval(answer)
     missed = describe_missing(answer, objectives)
     return (
-        f"Up to {name(answer, found.value or found.low)} {wish} ({surely}); "
+        f"{name_most(answer)} {wish} ({surely}); "
         f"with {name_number(answer, found.missed)}, {missed} ({took})."
         f"{describe_unresolved(answer)}"
     )
@@ -167,6 +167,14 @@ def name(answer: CapacityAnswer, size: float) -> str:
     if answer.is_rate:
         return f"{digits(size)} requests/s get"
     return say_they_get(int(size), answer.levels)
+
+
+def name_most(answer: CapacityAnswer) -> str:
+    """Write what was found as the subject of a sentence that it begins."""
+    text = name(answer, answer.capacity.value or answer.capacity.low or 0.0)
+    if answer.count == 1:
+        return f"{text[0].upper()}{text[1:]}"
+    return f"Up to {text}"
 
 
 def name_size(answer: CapacityAnswer, size: float) -> str:

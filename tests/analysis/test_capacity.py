@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ollama_bench.analysis.capacity import describe_search, find_search
+from ollama_bench.analysis.certainty import describe_certainty
 from ollama_bench.analysis.study import Study
 from ollama_bench.inputs.objectives import parse
 from ollama_bench.statistics.capacity_search import Trial
@@ -114,3 +115,8 @@ def test_the_figures_are_those_of_the_highest_that_was_served():
     assert answer.find_level()["level_id"] == 4
     assert answer.count == 9
     assert find_search(make_study(levels=[])) is None
+
+
+def test_how_sure_it_is_stands_in_the_answer_alone():
+    study = searched(BOTH_ENDS)
+    assert describe_certainty(study, study.levels, {}, SLO) == ""
