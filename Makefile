@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n 4 --dist loadfile  # a file's tests stay together: they share servers
 
-.PHONY: demo lint test test-faults check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-statistics bench-capacity bench-storage bench-soak real clean
+.PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-statistics bench-capacity bench-storage bench-soak real clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -20,7 +20,11 @@ test: .venv/tests-installed
 test-faults: .venv/tests-installed
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m faults
 
-check: lint test test-faults
+test-web: .venv/tests-installed  # on Debian it installs chromium where there is none
+	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
+	$(BIN)/python -m pytest -q -m web
+
+check: lint test test-faults test-web
 
 fuzz: .venv/tests-installed  # Linux, Python 3.11 to 3.13: ten minutes for each parser
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0

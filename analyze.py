@@ -126,7 +126,8 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
         for verdict in verdicts:
             terminal_report.print_verdict(database, verdict)
     if settings.export is not None:
-        written = export(database, studies, *settings.export)
+        is_whole = not (runs or settings.models)
+        written = export(database, studies, *settings.export, is_whole)
         print(written, file=sys.stderr if settings.format else sys.stdout)
     if settings.charts:
         # the answer is first

@@ -33,6 +33,7 @@ HELP = """ollama-bench: how many people a local model serves, how fast, at what 
   ollama-bench simulate         start the simulated server
   ollama-bench import PATH      read what vLLM, GuideLLM or the study measured
   ollama-bench export vllm DIR  write files for other tools
+  ollama-bench merge A B -o C   join results files of several machines
 
   datasette results.db          browse the raw data
 
@@ -44,6 +45,7 @@ COMMANDS = {
     "simulate": "ollama_bench.simulator.__main__",
     "import": "ollama_bench.formats.import_command",
     "export": "ollama_bench.formats.export_command",
+    "merge": "ollama_bench.formats.merge_command",
 }
 OLD_NAMES = {
     "bench.py": "ollama-bench LEVELS",

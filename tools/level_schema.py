@@ -167,7 +167,7 @@ def make_schema() -> dict[str, Any]:
                 "schema": {"const": level_formats.SCHEMA},
                 "tool_version": {"type": "string"},
                 "studies": make_list(
-                    study, "one for each model and prompt length"
+                    study, "one for each model, machine and prompt length"
                 ),
             }
         ),
@@ -219,9 +219,14 @@ def list_level_columns() -> list[str]:
     connection = sqlite3.connect(":memory:")
     for statement in schema.statements():
         connection.execute(statement)
-    connection.execute("CREATE TEMP TABLE chosen (run_id, model)")
+    connection.execute("CREATE TEMP TABLE chosen (run_id, model, machine)")
     connection.execute("CREATE TEMP TABLE aside (level_id)")
-    key = {"model": "", "prompt_tokens": None, "prompt_mix": None}
+    key = {
+        "model": "",
+        "machine": 0,
+        "prompt_tokens": None,
+        "prompt_mix": None,
+    }
     rows = connection.execute(selection.LEVELS, key)
     names = [column[0] for column in rows.description]
     connection.close()

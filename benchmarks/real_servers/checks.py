@@ -238,7 +238,10 @@ def check_chats(bench: Bench) -> Iterator[Row]:
         "avg(cached_tokens) AS cached, avg(server_prefill_ns) / 1e9 AS prefill_s "
         "FROM request WHERE status = 'completed' GROUP BY turn ORDER BY turn"
     )
-    yield equal("chats", "turns", [row["n"] for row in turns], [2, 2, 2])
+    counts = [row["n"] for row in turns]
+    # a chat that ends first makes room for a third one
+    is_right = counts == [2, 2, 2] or counts == [3, 2, 1]
+    yield Row("chats", "turns", counts, "2 2 2, or 3 2 1", is_right)
     for before, row in itertools.pairwise(turns):
         if row["cached"] is None:
             continue

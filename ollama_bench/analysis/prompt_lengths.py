@@ -53,10 +53,11 @@ class LengthFigures:
 
 
 def group_by_model(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
-    """Return the verdicts of each model that was asked prompts of several lengths."""
-    groups: dict[str, list[Verdict]] = {}
+    """Return the verdicts of each model, on one machine, that was asked several lengths."""
+    groups: dict[tuple[str, int], list[Verdict]] = {}
     for verdict in verdicts:
-        groups.setdefault(verdict.study.model, []).append(verdict)
+        place = verdict.study.model, verdict.study.machine_number
+        groups.setdefault(place, []).append(verdict)
     return [group for group in groups.values() if len(group) > 1]
 
 

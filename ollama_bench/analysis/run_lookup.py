@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Study
+from ollama_bench.analysis.wording import join
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import shorten
@@ -43,6 +44,12 @@ def find_side(
     models to choose from.
     """
     studies = find_studies(database, name, models)
+    machines = {study.place for study in studies}
+    if len(machines) > 1:
+        raise ResultsError(
+            f"{name} was measured on several machines ({join(sorted(machines))}): "
+            "name runs of one"
+        )
     names = [*dict.fromkeys(study.model for study in studies)]
     if len(names) > 1:
         raise ResultsError(

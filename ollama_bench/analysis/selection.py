@@ -4,9 +4,10 @@
     for study in chosen:
         study.model, study.runs, study.levels ...
 
-Every later query joins the TEMP table ``chosen (run_id, model)`` that choose() makes, and leaves
-out the levels in ``aside``: the warm twins of --cache both, which are not repeats of the cold ones,
-interrupted levels that --resume has measured again, and the controls at the end of a run.
+Every later query joins the TEMP table ``chosen (run_id, model, machine)`` that choose() makes, with
+the number of the machine, and leaves out the levels in ``aside``: the warm twins of --cache both,
+which are not repeats of the cold ones, interrupted levels that --resume has measured again, and
+the controls at the end of a run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from ollama_bench.analysis.folder_names import (
     name_length_folder,
     safe_name,
 )
-from ollama_bench.analysis.study import OF_LENGTH, Row
+from ollama_bench.analysis.machines import (
+    UNKNOWN,
+    name_machines,
+    number_machines,
+)
+from ollama_bench.analysis.study import IN_STUDY, OF_LENGTH, Row
 from ollama_bench.analysis.study import Study as Study
 from ollama_bench.inputs.objectives import Objective
 from ollama_bench.storage.results_file import ResultsError
@@ -52,7 +58,8 @@ LEFT JOIN level_replies AS replies USING (level_id)
 LEFT JOIN level_machine AS machine USING (level_id)
 LEFT JOIN full_load USING (level_id)
 LEFT JOIN level_waiting AS waiting USING (level_id)
-WHERE level_summary.model = :model AND {condition} AND {OF_LENGTH}
+WHERE level_summary.model = :model AND chosen.machine = :machine
+  AND {condition} AND {OF_LENGTH}
   AND (level_summary.status = 'finished' OR level_summary.completed > 0)
 ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
 LEVELS = FIGURES.format(
@@ -65,29 +72,35 @@ CONTROLS = FIGURES.format(
     SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
     GROUP BY run_id, model)""",
 )
-NEWEST = """
+# the number of a run's machine
+MACHINE_NUMBER = f"coalesce(machine, {UNKNOWN})"
+NUMBERED = """
+CREATE TEMP TABLE numbered (machine_id INTEGER PRIMARY KEY, machine INTEGER)"""
+NEWEST = f"""
 WITH measured AS (
-  SELECT DISTINCT level.run_id, level.model, run.source, run.label, row_number() OVER (
-    PARTITION BY level.model
+  SELECT DISTINCT level.run_id, level.model, {MACHINE_NUMBER} AS machine, run.source, run.label,
+    row_number() OVER (PARTITION BY level.model, {MACHINE_NUMBER}
     ORDER BY run.status = 'finished' DESC, run.started_unix DESC, run.id DESC) AS place
   FROM (SELECT DISTINCT run_id, model FROM level WHERE status = 'finished') AS level
-  JOIN run ON run.id = level.run_id)
-SELECT other.run_id, other.model FROM measured JOIN measured AS other
-  ON other.model = measured.model AND (other.run_id = measured.run_id
+  JOIN run ON run.id = level.run_id LEFT JOIN numbered USING (machine_id))
+SELECT other.run_id, other.model, other.machine FROM measured JOIN measured AS other
+  ON other.model = measured.model AND other.machine = measured.machine
+    AND (other.run_id = measured.run_id
     OR (other.source = 'import' AND measured.source = 'import' AND other.label IS measured.label))
 WHERE measured.place = 1"""
 CHOSEN = """
-CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, PRIMARY KEY (run_id, model))"""
+CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, machine INTEGER,
+  PRIMARY KEY (run_id, model))"""
 ASIDE = """
 CREATE TEMP TABLE aside AS
 SELECT warm_level_id AS level_id FROM cache_effect JOIN chosen USING (run_id, model)
 UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model)
   WHERE superseded OR is_control"""
 OF_RUNS = f"""chosen.model = :model AND chosen.run_id IN (
-  SELECT run_id FROM level WHERE model = :model AND {OF_LENGTH})"""
+  SELECT run_id FROM level WHERE model = :model AND {IN_STUDY})"""
 LENGTHS = """
 SELECT DISTINCT asked_prompt_tokens, prompt_mix FROM level JOIN chosen USING (run_id, model)
-WHERE model = ? ORDER BY prompt_mix IS NOT NULL, asked_prompt_tokens, prompt_mix"""
+WHERE model = ? AND machine = ? ORDER BY prompt_mix IS NOT NULL, asked_prompt_tokens, prompt_mix"""
 RUNS = f"""
 SELECT runs.*, run.arguments FROM runs JOIN chosen USING (run_id) JOIN run ON run.id = run_id
 WHERE {OF_RUNS} ORDER BY started_utc, run_id"""
@@ -97,7 +110,7 @@ MACHINE = f"""
 SELECT machine.* FROM machine JOIN run ON machine.id = machine_id
 JOIN chosen ON chosen.run_id = run.id
 WHERE {OF_RUNS} ORDER BY run.started_unix DESC LIMIT 1"""
-OF_LEVELS = f"level_id IN (SELECT id FROM level WHERE {OF_LENGTH})"
+OF_LEVELS = f"level_id IN (SELECT id FROM level WHERE {IN_STUDY})"
 OUTCOMES = f"""
 SELECT outcomes.* FROM outcomes JOIN chosen USING (run_id, model)
 WHERE model = :model AND {OF_LEVELS} AND status NOT IN ('completed', 'in_flight')
@@ -110,7 +123,7 @@ ORDER BY name, device"""
 CACHE_EFFECT = f"""
 SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
 WHERE model = :model
-  AND cold_level_id IN (SELECT id FROM level WHERE {OF_LENGTH}) ORDER BY concurrency"""
+  AND cold_level_id IN (SELECT id FROM level WHERE {IN_STUDY}) ORDER BY concurrency"""
 TURNS = f"""
 SELECT turn_summary.* FROM turn_summary JOIN chosen USING (run_id, model)
 WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM aside)
@@ -122,34 +135,43 @@ OBJECTIVES = "SELECT metric, bound, share FROM objective WHERE run_id = ?"
 def choose(
     database: Database, models: Sequence[str], run_ids: Sequence[int]
 ) -> list[Study]:
-    """Return the studies asked for, by name; without run_ids the newest finished run of each model.
+    """Return the studies asked for, by name: each is of one model on one machine.
 
-    A model has a study for each length of its prompts, rising, mixtures last.
+    Without run_ids it is the newest finished run of each. Of those a model has a study for each
+    length of its prompts, rising, mixtures last.
 
     An imported run brings its model's other imported runs of the same label with it: other tools
     write a file for each level. Raises ResultsError if the file has no such run or model, or if
     nothing finished in them.
     """
+    number_machine_rows(database)
     rows = (
         find_by_id(database, run_ids)
         if run_ids
         else list(database.query(NEWEST))
     )
-    pairs = [(row["run_id"], row["model"]) for row in rows]
-    names = sorted({model for _, model in pairs})
+    names = sorted({row["model"] for row in rows})
     if not names:
         raise ResultsError(
             f"no run with a finished level in this file: run {name_program('bench')} first"
         )
     wanted = [match(name, names) for name in models] or names
+    rows = [row for row in rows if row["model"] in wanted]
     make_selection_tables(
-        database, [pair for pair in pairs if pair[1] in wanted]
+        database,
+        [(row["run_id"], row["model"], row["machine"]) for row in rows],
+    )
+    keys = sorted(
+        {(row["model"], row["machine"]) for row in rows},
+        # in the order asked for, then by machine
+        key=lambda key: (wanted.index(key[0]), key[1]),
     )
     studies = [
         study
-        for model in dict.fromkeys(wanted)
-        for study in read_studies(database, model)
+        for model, machine in keys
+        for study in read_studies(database, model, machine)
     ]
+    name_places(database, studies)
     if not studies:
         numbers = ", ".join(map(str, run_ids))
         raise ResultsError(
@@ -159,22 +181,45 @@ def choose(
 
 
 def make_selection_tables(
-    database: Database, pairs: list[tuple[int, str]]
+    database: Database, chosen: list[tuple[int, str, int]]
 ) -> None:
     """Make the TEMP tables that every later query joins."""
     database.execute("DROP TABLE IF EXISTS temp.chosen")
     database.execute(CHOSEN)
-    database.conn.executemany("INSERT INTO chosen VALUES (?, ?)", pairs)
+    database.conn.executemany("INSERT INTO chosen VALUES (?, ?, ?)", chosen)
     database.execute("DROP TABLE IF EXISTS temp.aside")
     database.execute(ASIDE)
 
 
+def number_machine_rows(database: Database) -> None:
+    """Make the TEMP table that says which rows of machine are one machine."""
+    database.execute("DROP TABLE IF EXISTS temp.numbered")
+    database.execute(NUMBERED)
+    database.conn.executemany(
+        "INSERT INTO numbered VALUES (?, ?)",
+        number_machines(database).items(),
+    )
+
+
+def name_places(database: Database, studies: Sequence[Study]) -> None:
+    """Name the machine of each study where they are of several."""
+    if len({study.machine_number for study in studies}) < 2:
+        return
+    names = name_machines(database)
+    for study in studies:
+        study.place = names[study.machine_number]
+
+
 def find_by_id(database: Database, run_ids: Sequence[int]) -> list[Row]:
-    """Return run_id and model of some runs. Raises ResultsError if one is not there."""
+    """Return run_id, model and machine of some runs. Raises ResultsError if one is not there."""
     found: list[Row] = []
     for run_id in run_ids:
         bounded = max(min(run_id, MOST_ROWS), 0)
-        sql = "SELECT DISTINCT run_id, model FROM level WHERE run_id = ?"
+        sql = (
+            f"SELECT DISTINCT run_id, model, {MACHINE_NUMBER} AS machine FROM level "
+            "JOIN run ON run.id = run_id LEFT JOIN numbered USING (machine_id) "
+            "WHERE run_id = ?"
+        )
         rows = list(database.query(sql, [bounded]))
         if not rows:
             there = ", ".join(list_runs(database)) or "none"
@@ -203,11 +248,13 @@ def match(name: str, names: Sequence[str]) -> str:
     )
 
 
-def read_studies(database: Database, model: str) -> list[Study]:
-    """Read one of the chosen models: a study for each length of prompts that has levels."""
+def read_studies(
+    database: Database, model: str, machine: int
+) -> list[Study]:
+    """Read a chosen model on a machine: a study for each length of prompts that has levels."""
     found = [
-        read_study(database, model, *row.values())
-        for row in database.query(LENGTHS, [model])
+        read_study(database, model, machine, *row.values())
+        for row in database.query(LENGTHS, [model, machine])
     ]
     studies = [study for study in found if study.levels]
     if len(studies) > 1:
@@ -219,12 +266,21 @@ def read_studies(database: Database, model: str) -> list[Study]:
 
 
 def read_study(
-    database: Database, model: str, tokens: int | None, mix: str | None
+    database: Database,
+    model: str,
+    machine: int,
+    tokens: int | None,
+    mix: str | None,
 ) -> Study:
-    """Read the levels of one of the chosen models whose prompts have a length."""
+    """Read the levels of a chosen model on a machine whose prompts have a length."""
 
     def rows(sql: str) -> list[Row]:
-        key = {"model": model, "prompt_tokens": tokens, "prompt_mix": mix}
+        key = {
+            "model": model,
+            "machine": machine,
+            "prompt_tokens": tokens,
+            "prompt_mix": mix,
+        }
         return list(database.query(sql, key))
 
     runs, machines = rows(RUNS), rows(MACHINE)
@@ -243,7 +299,8 @@ def read_study(
             row["metric"]: Objective(row["bound"], row["share"])
             for row in bounds
         },
-        folder=assign_folders(database)[model],
+        folder=assign_folders(database)[model, machine],
+        machine_number=machine,
         controls=rows(CONTROLS),
         asked_prompt_tokens=tokens,
         prompt_mix=mix,

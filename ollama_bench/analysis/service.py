@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
-from ollama_bench.analysis.study import OF_LENGTH, Row, Study
+from ollama_bench.analysis.study import IN_STUDY, Row, Study
 from ollama_bench.inputs import objectives as known_objectives
 from ollama_bench.inputs.objectives import (
     Demand,
@@ -236,7 +236,7 @@ def make_query(objectives: Objectives) -> str:
 SELECT {", ".join(columns)} FROM ({REQUESTS}) AS request
 JOIN level ON level.id = request.level_id JOIN chosen USING (run_id, model)
 JOIN judged_request ON request_id = request.id
-WHERE level.model = :model AND level.id IN (SELECT id FROM level WHERE {OF_LENGTH})
+WHERE level.model = :model AND level.id IN (SELECT id FROM level WHERE {IN_STUDY})
   AND level.status = 'finished' AND coalesce(level.slept_s, 0) = 0
   AND request.status <> 'in_flight'
 GROUP BY request.level_id"""

@@ -1,4 +1,4 @@
-"""A study: one model with the runs chosen for it, and everything that is known of them.
+"""A study: one model on one machine, the runs chosen for it, and all that is known of them.
 
 Levels whose prompts were asked to have another length are a study of their own.
 """
@@ -25,6 +25,8 @@ Row = dict[str, Any]
 OF_LENGTH = (
     "(asked_prompt_tokens, prompt_mix) IS (:prompt_tokens, :prompt_mix)"
 )
+# SQL: and of the machine that it is of
+IN_STUDY = f"{OF_LENGTH} AND run_id IN (SELECT run_id FROM chosen WHERE machine = :machine)"
 # the throughput that levels are compared by
 FULL_LOAD = "full_load_tokens_per_s"
 # requests of a level that a percentile needs, as in schema.sql
@@ -33,8 +35,9 @@ P95_FLOOR, P99_FLOOR = MIN_VALUES_FOR_P95, MIN_VALUES_FOR_P99
 
 @dataclass
 class Study:
-    """One model with the runs chosen for it; levels by concurrency, repeats together.
+    """One model on one machine with the runs chosen for it.
 
+    Levels are by concurrency, repeats together.
     Its levels have the same asked_prompt_tokens and prompt_mix.
     """
 
@@ -52,7 +55,7 @@ class Study:
     objectives: Mapping[str, Objective]
     # of the view turn_summary: levels of conversations
     turns: list[Row] = field(default_factory=list)
-    # of its files: no other model of the results file has it
+    # of its files: no other model or machine of the results file has it
     folder: str = ""
     # the first level of a run, fired again at its end; figures as of levels
     controls: list[Row] = field(default_factory=list)
@@ -61,19 +64,30 @@ class Study:
     prompt_mix: str | None = None
     # the same in words where the model has other studies beside it; else ""
     prompts: str = ""
+    # its machine's number in the table chosen, and the machine's name where the
+    # studies that are shown are of several
+    machine_number: int = 0
+    place: str = ""
 
     @property
     def name(self) -> str:
-        """What it is called: the model, and the length where there are several."""
-        return ", ".join(filter(None, (self.model_name, self.prompts)))
+        """What it is called: the model, and what tells it from others beside it.
+
+        That is the machine among several, and the length of its prompts.
+        """
+        model = self.model_name
+        if self.place:
+            model = f"{model} on {clean_line(self.place)[:LONGEST_NAME]}"
+        return ", ".join(filter(None, (model, self.prompts)))
 
     @property
     def key(self) -> dict[str, Any]:
-        """What its rows are found by: the parameters of OF_LENGTH, and the model."""
+        """What its rows are found by: the parameters of IN_STUDY, and the model."""
         return {
             "model": self.model,
             "prompt_tokens": self.asked_prompt_tokens,
             "prompt_mix": self.prompt_mix,
+            "machine": self.machine_number,
         }
 
     @property

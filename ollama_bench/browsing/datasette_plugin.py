@@ -1,4 +1,4 @@
-"""Datasette plugin: describe each results file, and round its figures to what they carry.
+"""Datasette plugin: the pages of each results file, what its columns mean, figures rounded.
 
 Installed with the package, so that `datasette results.db` alone shows what
 `-m metadata.yaml` shows in a clone, whatever the file is called. The names in the
@@ -13,13 +13,22 @@ import functools
 import html
 import pathlib
 import re
+import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import yaml
 from datasette import hookimpl
+from jinja2 import ChoiceLoader, DictLoader
 from markupsafe import Markup
 
 from ollama_bench.analysis.wording import digits
+from ollama_bench.browsing import answering, routes
+from ollama_bench.browsing.answering import (
+    find_path,
+    is_datasette_1,
+)
+from ollama_bench.storage.results_file import ResultsError
 
 PACKAGED = pathlib.Path(__file__).parents[1] / "storage" / "metadata.yaml"
 METADATA = (
@@ -29,9 +38,25 @@ METADATA = (
 )
 # end of a column's name: the unit of its figures
 UNITS = {"_per_s": "/s", "_s": " s", "_w": " W", "_j": " J", "_mhz": " MHz"}
-# marks a results file, at this place in SQLite's header
-APPLICATION_ID = b"olbe"
-APPLICATION_ID_AT = 68
+# Datasette's page of a database, before 1.0 gave it a place for this
+DATABASE_PAGE = """{% extends "default:database.html" %}
+{% block description_source_license %}{{ cards_of_runs(database) }}{{ super() }}{% endblock %}"""
+CARDS_STYLE = """<style>
+.ob-cards { list-style: none; padding: 0; display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)) }
+.ob-cards li { list-style: none; border: 1px solid #b6bcc3; border-radius: 4px; padding: .7rem }
+.ob-cards li > a { font-weight: bold; display: block }
+.ob-cards span { color: #59636e; font-size: .85rem }
+.ob-cards p { margin: .4rem 0 }
+</style>"""
+# of the page of a file: each card asks for its own answer
+FILL_CARDS = """
+for (const place of document.querySelectorAll(".ob-cards [data-source]")) {
+  fetch(place.dataset.source)
+    .then(answer => answer.ok ? answer.text() : "")
+    .then(text => { place.innerHTML = text; });
+}
+"""
 # of a table's page; without scripts the list stays open
 FOLD_COLUMNS = """
 const columns = document.querySelector("dl.column-descriptions");
@@ -54,17 +79,6 @@ def descriptions() -> dict[str, Any]:
     return found
 
 
-@functools.cache
-def is_results_file(path: str) -> bool:
-    """Tell whether a database is a results file; one that cannot be read is none."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(APPLICATION_ID_AT)
-            return file.read(len(APPLICATION_ID)) == APPLICATION_ID
-    except OSError:
-        return False
-
-
 @hookimpl  # type: ignore[untyped-decorator]
 def get_metadata(datasette: Any) -> dict[str, Any]:
     """Return the descriptions for each database that is a results file."""
@@ -83,17 +97,95 @@ def get_metadata(datasette: Any) -> dict[str, Any]:
 
 
 @hookimpl  # type: ignore[untyped-decorator]
+def startup(datasette: Any) -> Callable[[], Awaitable[None]] | None:
+    """Describe the files to Datasette 1.0, which keeps descriptions in a database of its own."""
+    # what the first page would otherwise wait for
+    threading.Thread(target=routes.prepare_pages, daemon=True).start()
+    if not is_datasette_1(datasette):
+        return None
+
+    async def describe() -> None:
+        for name, found in (
+            get_metadata(datasette).get("databases", {}).items()
+        ):
+            for key in ("title", "description_html", "source", "license"):
+                if found.get(key):
+                    await datasette.set_database_metadata(
+                        name, key, found[key]
+                    )
+            for table, about in found["tables"].items():
+                await describe_table(datasette, name, table, about)
+
+    return describe
+
+
+async def describe_table(
+    datasette: Any, database: str, table: str, about: dict[str, Any]
+) -> None:
+    if about.get("description"):
+        await datasette.set_resource_metadata(
+            database, table, "description", about["description"]
+        )
+    for column, meaning in about.get("columns", {}).items():
+        await datasette.set_column_metadata(
+            database, table, column, "description", meaning
+        )
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def register_routes() -> list[tuple[str, routes.View]]:
+    return routes.list_routes()
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def prepare_jinja2_environment(env: Any, datasette: Any) -> None:
+    """Put the cards of the runs on the page of a file, where Datasette is older than 1.0."""
+    if is_datasette_1(datasette):
+        return
+
+    async def cards_of_runs(database: str) -> Markup:
+        return await write_cards(datasette, database)
+
+    env.globals["cards_of_runs"] = cards_of_runs
+    env.loader = ChoiceLoader(
+        [DictLoader({"database.html": DATABASE_PAGE}), env.loader]
+    )
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def top_database(
+    datasette: Any, database: str
+) -> Callable[[], Awaitable[Markup]]:
+    """Put the cards of the runs on the page of a file, in Datasette 1.0."""
+    return lambda: write_cards(datasette, database)
+
+
+async def write_cards(datasette: Any, name: str) -> Markup:
+    """Return the runs of a results file as cards; nothing for any other file."""
+    from ollama_bench.browsing import cards
+
+    if find_path(datasette, name) is None:
+        return Markup("")
+    try:
+        text = await answering.read(datasette, name, cards.write_cards)
+    except ResultsError as error:
+        text = f"<p>{html.escape(str(error))}</p>"
+    return Markup(CARDS_STYLE + (text or ""))
+
+
+@hookimpl  # type: ignore[untyped-decorator]
 def extra_body_script(datasette: Any, database: str | None) -> str:
-    """Return the script that folds the meanings of the columns of a results file."""
-    return FOLD_COLUMNS if database in list_results(datasette) else ""
+    """Return the scripts of the pages of a results file."""
+    is_ours = database in list_results(datasette)
+    return FOLD_COLUMNS + FILL_CARDS if is_ours else ""
 
 
 def list_results(datasette: Any) -> list[str]:
     """Return the names of the databases that are results files."""
     return [
         name
-        for name, database in datasette.databases.items()
-        if database.path and is_results_file(str(database.path))
+        for name in datasette.databases
+        if find_path(datasette, name) is not None
     ]
 
 
@@ -121,10 +213,9 @@ def render_cell(
 
     Pointing at it shows it whole; JSON and CSV have it whole. A moment in time is left alone.
     """
-    path = datasette.databases[database].path
     if not isinstance(value, float) or column.endswith("_unix"):
         return None
-    if not path or not is_results_file(str(path)):
+    if find_path(datasette, database) is None:
         return None
     unit = next((UNITS[end] for end in UNITS if column.endswith(end)), "")
     return Markup('<span title="{}">{}{}</span>').format(

@@ -18,7 +18,7 @@ from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
 from ollama_bench.analysis.people import in_words_of, is_people
-from ollama_bench.analysis.study import OF_LENGTH, Row, Study
+from ollama_bench.analysis.study import IN_STUDY, Row, Study
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
 from ollama_bench.inputs import objectives as known_objectives
@@ -33,7 +33,7 @@ WORDS_NOTE = (
 )
 
 # What the SQL of a chart ends with: the chosen study, and of views with a level_id its levels.
-OF_MODEL = f"model = :model AND level_id IN (SELECT id FROM level WHERE {OF_LENGTH})"
+OF_MODEL = f"model = :model AND level_id IN (SELECT id FROM level WHERE {IN_STUDY})"
 OF_STUDY = f"JOIN chosen USING (run_id, model) WHERE {OF_MODEL}"
 OF_LEVELS = f"{OF_STUDY} AND level_id NOT IN (SELECT level_id FROM aside)"
 

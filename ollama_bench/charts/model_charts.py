@@ -15,6 +15,8 @@ from ollama_bench.charts.axes import (
 from ollama_bench.charts.chart import WORDS_NOTE, Spec, counts_words, finish
 from ollama_bench.charts.marks import make_plot, write_number, write_time
 
+LONG_NAME = 45  # letters: two such names have no room side by side
+
 
 def compare_models(studies: list[Study]) -> dict[str, Spec]:
     """Return the charts across models by file name; none for fewer than two models."""
@@ -67,7 +69,10 @@ def compare_column(
     colour = alt.Color(
         "model:N",
         scale=alt.Scale(domain=models),
-        legend=alt.Legend(columns=2, labelLimit=320),
+        legend=alt.Legend(
+            columns=1 if max(map(len, models)) > LONG_NAME else 2,
+            labelLimit=640,
+        ),
     )
     lines = make_plot(rows).mark_line(point=True, strokeWidth=2.5)
     chart = lines.encode(x=level_axis(), y=y, color=colour, tooltip=tooltip)

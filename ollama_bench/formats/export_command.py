@@ -67,7 +67,10 @@ def write(arguments: argparse.Namespace) -> str:
         refuse_damage(database)
         runs = run_lookup.find_runs(database, arguments.run)
         studies = selection.choose(database, arguments.models, runs)
-        return export(database, studies, arguments.form, arguments.folder)
+        is_whole = not (runs or arguments.models)
+        return export(
+            database, studies, arguments.form, arguments.folder, is_whole
+        )
     finally:
         database.close()
 

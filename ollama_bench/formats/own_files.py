@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ollama_bench.storage import files
 
-LONGEST_HEAD = 1 << 16  # bytes in which a file says what wrote it
+LONGEST_HEAD = (
+    1 << 16
+)  # bytes at either end in which a file says what wrote it
 # a named pipe must not be waited for
 HEAD_FLAGS = (
     os.O_RDONLY
@@ -18,8 +20,8 @@ HEAD_FLAGS = (
 )
 
 
-def write_own(path: Path, text: str, top: Path, mark: str) -> None:
-    """Write a file at or below top; `mark` is what such a file says near its start.
+def write_own(path: Path, data: str | bytes, top: Path, mark: str) -> None:
+    """Write a file at or below top; `mark` is what such a file says near its start or end.
 
     Raises OutputError where a file without the mark stands there, and as files.write does.
     """
@@ -27,7 +29,7 @@ def write_own(path: Path, text: str, top: Path, mark: str) -> None:
         raise files.OutputError(
             f"{path} was not written by this export: move it, or choose another folder"
         )
-    files.write(path, text, top)
+    files.write(path, data, top)
 
 
 def is_free(path: Path, mark: str) -> bool:
@@ -41,4 +43,6 @@ def is_free(path: Path, mark: str) -> bool:
     if not stat.S_ISREG(found.st_mode):
         return False
     with os.fdopen(os.open(path, HEAD_FLAGS), "rb") as file:
-        return mark.encode() in file.read(LONGEST_HEAD)
+        head = file.read(LONGEST_HEAD)
+        file.seek(-min(LONGEST_HEAD, found.st_size), os.SEEK_END)
+        return mark.encode() in head or mark.encode() in file.read()

@@ -41,7 +41,7 @@ def preload() -> None:
         model_charts,
     )
 
-    for name in ("page.html", "page.css", "page.js"):
+    for name in ("page.html", "page.css", "charts.js", "page.js"):
         page.read_asset(name)
 
 
@@ -84,7 +84,7 @@ class Drawing:
     """The charts of a page: their specs, and their pictures while they are drawn."""
 
     def __init__(self, renderers: Renderers, progress: Progress) -> None:
-        self.shown: dict[str, page.TITLED] = {}  # by study
+        self.shown: dict[str, page.TITLED] = {}  # by folder
         self.across: dict[str, Spec] = {}
         # of models with prompts of several lengths
         self.lengths: list[page.Lengths] = []
@@ -112,7 +112,7 @@ class Drawing:
         total = len(charts) * len(verdicts)
         self._progress.update(self._task, total=total)
         for verdict in verdicts:
-            shown = self.shown.setdefault(verdict.study.name, [])
+            shown = self.shown.setdefault(verdict.study.folder, [])
             for chart in charts:
                 file = f"{verdict.study.folder}/{chart.name}.png"
                 spec = chart.draw(

@@ -32,7 +32,7 @@ class Settings:
     """Everything one start of analyze.py was told."""
 
     models: tuple[str, ...]  # empty: all
-    # numbers or labels; empty: the newest finished one of each model
+    # numbers or labels; empty: the newest finished one of each model and machine
     runs: tuple[str, ...]
     db: str
     objectives: (

@@ -57,7 +57,7 @@ Lengths = tuple[Sequence[LengthFigures], TITLED]
 
 @functools.cache
 def read_asset(name: str) -> str:
-    """Return page.html, page.css or page.js."""
+    """Return page.html, page.css, charts.js or page.js."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
@@ -111,11 +111,11 @@ def write(
             f"<section><h2>{name_across(verdicts)}</h2>{''.join(shown)}</section>"
         )
     for verdict in verdicts:
-        parts.append(
-            write_chapter(
-                verdict, drawn[verdict.study.name], figures, is_alone
-            )
+        charts = "".join(
+            figures.place(title, spec)
+            for title, spec in drawn[verdict.study.folder]
         )
+        parts.append(write_chapter(verdict, charts, is_alone))
     text = read_asset("page.html").format(
         policy=escape(POLICY, quote=False),
         style=read_asset("page.css"),
@@ -124,7 +124,7 @@ def write(
         specs=in_script(figures.specs),
         look=in_script({**theme.config(), "padding": 4}),
         library=library,
-        script=read_asset("page.js"),
+        script=read_asset("charts.js") + read_asset("page.js"),
     )
     files.write(path, text, path.parent)
     return path
@@ -192,9 +192,9 @@ def write_rest(answer: Answer) -> str:
 
 
 def write_chapter(
-    verdict: Verdict, drawn: TITLED, figures: Figures, has_verdict: bool
+    verdict: Verdict, charts: str, has_verdict: bool = True
 ) -> str:
-    """Return everything about one model."""
+    """Return everything about one model. charts: as HTML."""
     study = verdict.study
     name = escape(study.name) + (
         "" if has_verdict else ": tables and charts"
@@ -207,7 +207,7 @@ def write_chapter(
         write_intervals(study),
         write_rest(verdict.answer),
         write_caveats(verdict.caveats),
-        "".join(figures.place(title, spec) for title, spec in drawn),
+        charts,
         f"<h3>What was measured</h3>{write_facts(study)}",
         f"<h3>How to repeat it</h3>{write_commands(study)}</section>",
     ]

@@ -18,7 +18,7 @@ from ollama_bench.analysis.prompt_lengths import (
     group_by_model,
     list_lengths,
 )
-from ollama_bench.analysis.study import OF_LENGTH, Study
+from ollama_bench.analysis.study import IN_STUDY, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.answer_text import (
     format_answer,
@@ -41,7 +41,7 @@ from ollama_bench.terminal.rows import (
 
 HOSTS = f"""
 SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
-WHERE model = :model AND level_id IN (SELECT id FROM level WHERE {OF_LENGTH})
+WHERE model = :model AND level_id IN (SELECT id FROM level WHERE {IN_STUDY})
   AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY level_id, host"""
 
 

@@ -17,13 +17,11 @@ from ollama_bench.statistics.share import (
     estimate_burst_share,
     estimate_share,
 )
+from ollama_bench.storage.request_ids import make_request_id
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 
-# a request's id is its level's times this, plus its number
-REQUEST_IDS = 1_000_000
-FAR_IDS, FAR_BITS = 1 << 30, 32  # of numbers that do not fit in there
 UNSENT_AT_ONCE = 50_000  # rows in one transaction
 UNSENT_COLUMNS = ("id", "level_id", "number", "status", "error", "due_ns")
 NOT_SENT = (
@@ -90,13 +88,6 @@ class UnsentRows:
                 NOT_SENT[self._unsent.has_waited[place]],
                 self._start_ns + int(self._unsent.due_s[place] * 1e9),
             )
-
-
-def make_request_id(level_id: int, number: int) -> int:
-    """Return the id of a request by its number within its level."""
-    if number < REQUEST_IDS:
-        return level_id * REQUEST_IDS + number
-    return ((FAR_IDS + level_id) << FAR_BITS) + number
 
 
 class LevelRecorder(load.Observer):

@@ -56,11 +56,13 @@ def read_tables(path: pathlib.Path) -> dict[str, Table]:
     return {table.name: table for table in found if table}
 
 
-def read_stored_tables(connection: sqlite3.Connection) -> dict[str, Table]:
-    """Return the tables of the file that have the names of ours."""
+def read_stored_tables(
+    connection: sqlite3.Connection, file: str = "main"
+) -> dict[str, Table]:
+    """Return the tables of the file, or of an attached one, that have the names of ours."""
     ours = tables()
     rows = connection.execute(
-        "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND sql IS NOT NULL"
+        f"SELECT sql FROM {file}.sqlite_master WHERE type = 'table' AND sql IS NOT NULL"
     )
     found = [parse_table(sql) for (sql,) in rows.fetchall()]
     return {

@@ -29,6 +29,7 @@ CLONE_COMMANDS = {
     "simulate": "python -m ollama_bench.simulator",
     "import": "python -m ollama_bench import",
     "export": "python -m ollama_bench export",
+    "merge": "python -m ollama_bench merge",
 }
 
 
@@ -112,7 +113,8 @@ def add_choice_of_runs(add: Callable[..., Any]) -> None:
         action="append",
         default=[],
         metavar="RUN",
-        help="these runs, by number or label, instead of the newest finished one of each model",
+        help="these runs, by number or label, instead of the newest finished one of each model "
+        "and machine",
     )
     add(
         "--db",

@@ -27,7 +27,9 @@ NO_CHUNKS = "DELETE FROM chunk"
 def say(results, *changes):
     """What the answer says of how sure it is."""
     said = read(results, *changes)[1]
-    return said.partition("that they are served? ")[2].partition(" One request")[0]
+    return said.partition("that they are served? ")[2].partition(
+        " One request"
+    )[0]
 
 
 def test_eight_of_eight_prove_a_share_of_69_percent(results):

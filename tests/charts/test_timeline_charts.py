@@ -63,12 +63,8 @@ def test_failures_without_a_time_are_counted_and_not_dated(file):
 
 
 def test_a_timeline_begins_with_its_model_and_names_levels_and_power(file):
-    database, study = file(levels=(1, 8), runs=2)
-    database.execute(
-        "INSERT INTO chosen SELECT run_id, model FROM level_summary WHERE true ON CONFLICT DO "
-        "NOTHING"
-    )
-    study = selection.read_study(database, study.model, None, None)
+    database, _ = file(levels=(1, 8), runs=2)
+    study = selection.choose(database, [], [1, 2])[0]
     database.execute(
         "UPDATE request SET sent_ns = sent_ns + 900000000000, first_text_ns = first_text_ns + "
         "900000000000, "

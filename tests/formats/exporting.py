@@ -1,9 +1,26 @@
 """Start the export as a user does, and read what it wrote."""
 
+import importlib.util
 import json
 
+import pytest
+
 import analyze
+from ollama_bench.formats.export import FORMS
 from tests.support import made_up_results
+
+# those whose packages are there
+FORMS_HERE = [
+    pytest.param(
+        form,
+        marks=pytest.mark.skipif(
+            form == "parquet"
+            and importlib.util.find_spec("duckdb") is None,
+            reason="DuckDB is not installed",
+        ),
+    )
+    for form in FORMS
+]
 
 
 def export(folder, form, *more, **made_up):

@@ -7,11 +7,11 @@ import pytest
 import analyze
 from ollama_bench.formats import export_command
 from ollama_bench.formats.export import FORMS
-from tests.formats.exporting import export
+from tests.formats.exporting import FORMS_HERE, export
 from tests.support import made_up_results
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMS_HERE)
 def test_a_file_that_no_export_wrote_is_kept(form, tmp_path, capsys):
     export(tmp_path, form, levels=(2,))
     written = [
@@ -49,7 +49,7 @@ def test_a_named_pipe_in_the_way_is_not_waited_for(tmp_path, capsys):
     assert "was not written by this export" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMS_HERE)
 def test_the_command_writes_the_same_files(form, tmp_path, capsys):
     made_up_results.write(tmp_path / "results.db", levels=(1, 2))
     one, other = tmp_path / "one", tmp_path / "other"
@@ -85,7 +85,8 @@ def test_the_command_writes_the_same_files(form, tmp_path, capsys):
         ),
         (
             ["--export", "xml", "."],
-            "invalid --export 'xml': expected study, vllm, llm-d or benchstat, and then a folder",
+            "invalid --export 'xml': expected study, vllm, llm-d, benchstat or parquet, "
+            "and then a folder",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from ollama_bench.formats.export import FORMS
 from ollama_bench.formats.json_file import MOST_BYTES
 from ollama_bench.formats.vllm_export import describe_draft
 from ollama_bench.report.level_formats import FORMATS, SCHEMA
-from tests.formats.exporting import export, read_vllm
+from tests.formats.exporting import FORMS_HERE, export, read_vllm
 from tools.describe import described
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -27,15 +27,17 @@ def section(name):
 def test_every_form_has_a_section_and_its_folder(tmp_path):
     for form, (_, folder) in FORMS.items():
         assert f"\n## {form}\n" in PAGE
-        assert f"| `{form}` | `{folder}/<model>" in PAGE
+        what = "table" if form == "parquet" else "model"
+        assert f"| `{form}` | `{folder}/<{what}>" in PAGE
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMS_HERE)
 def test_files_stand_where_the_page_says(form, tmp_path):
     [pattern] = re.findall(rf"^\| `{form}` \| `(.+?)`", PAGE, re.M)
     export(tmp_path, form, levels=(4,))
     for placeholder, value in {
         "<model>": "tiny-7b",
+        "<table>": "*",
         "<N>": "4",
         "<run>": "1",
         "<id>": "1",

@@ -105,7 +105,7 @@ def test_the_dark_screen_recolours_what_charts_are_drawn_with():
         "page.css"
     ).replace(
         "@media screen and (prefers-color-scheme: dark)", ""
-    ) and RED in read_asset("page.js")
+    ) and RED in read_asset("charts.js")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")

@@ -7,9 +7,11 @@ import time
 
 import pytest
 
+from ollama_bench.formats import merge_command
 from ollama_bench.storage import writer as storage_writer
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
+from tests.support import made_up_results
 from tests.system.programs import (
     QUICK,
     as_root,
@@ -162,3 +164,24 @@ def test_a_run_that_fills_the_disk_ends_in_one_line(steady, tmp_path):
             tmp_path / "small" / "full.db",
             "SELECT count(*) > 0 FROM request WHERE status = 'completed'",
         ) == [(1,)]
+
+
+@linux
+@as_root
+def test_a_merge_into_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path, capsys
+):
+    made_up_results.write(tmp_path / "a.db", levels=(32,))
+    with mounted(tmp_path / "small", "size=1m"):
+        filler = tmp_path / "small" / "filler"
+        filler.write_bytes(b"x" * 700_000)
+        output = tmp_path / "small" / "all.db"
+        assert (
+            merge_command.main([str(tmp_path / "a.db"), "-o", str(output)])
+            == 1
+        )
+        said = capsys.readouterr().err
+        assert said == (
+            f"ollama-bench merge: {output}: database or disk is full\n"
+        )
+        assert os.listdir(tmp_path / "small") == ["filler"]

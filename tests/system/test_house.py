@@ -18,7 +18,14 @@ MOST_LINES_OF_A_DOOR = 300
 MOST_CHARACTERS = 36  # in a line of code, on average
 MOST_COLUMNS = 100
 ROOMS = {  # room -> the rooms that it may import
-    "browsing": {"analysis"},  # how figures are written
+    "browsing": {
+        "analysis",
+        "charts",
+        "report",
+        "statistics",
+        "storage",
+        "terminal",
+    },
     "platforms": set(),
     "protocols": set(),
     "simulator": set(),  # a witness: it asks nobody
@@ -365,7 +372,13 @@ def find_docstring_lines(tree):
     numbers = set()
     for node in ast.walk(tree):
         if isinstance(
-            node, (ast.Module, ast.FunctionDef, ast.ClassDef)
+            node,
+            (
+                ast.Module,
+                ast.FunctionDef,
+                ast.AsyncFunctionDef,
+                ast.ClassDef,
+            ),
         ) and ast.get_docstring(node):
             text = node.body[0]
             numbers |= {*range(text.lineno, text.end_lineno + 1)}

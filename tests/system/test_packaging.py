@@ -27,6 +27,9 @@ DATA_FILES = {
     "ollama_bench/report/page.css",
     "ollama_bench/report/page.html",
     "ollama_bench/report/page.js",
+    "ollama_bench/report/charts.js",
+    "ollama_bench/browsing/browse.js",
+    "ollama_bench/browsing/browse.css",
     "ollama_bench/storage/metadata.yaml",
     "ollama_bench/storage/schema.sql",
 }

@@ -27,6 +27,7 @@ CHOSEN = """SELECT * FROM {view} JOIN chosen USING (run_id, model)
     WHERE model = :model AND concurrency = :concurrency
     AND level_id IN (SELECT id FROM level
       WHERE (asked_prompt_tokens, prompt_mix) IS (:prompt_tokens, :prompt_mix))
+    AND machine = :machine
     AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY run_id, repeat"""
 FILES = {  # name: the SQL that gives its rows
     columns.REQUEST_SUMMARY: CHOSEN.format(view="request_summary")
@@ -51,7 +52,7 @@ class ExportedStudy(Protocol):
 
     @property
     def key(self) -> Mapping[str, object]:
-        """The model and the length of its prompts, as parameters of SQL."""
+        """The model, its machine and the length of its prompts, as parameters of SQL."""
 
     @property
     def folder(self) -> str:

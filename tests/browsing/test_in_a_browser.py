@@ -1,0 +1,182 @@
+"""The pages of a results file in a real browser: drawn, filtered, followed, and for everybody."""
+
+import re
+import shutil
+
+import pytest
+
+from tests.support import made_up_results
+from tests.support.datasette_server import serving
+
+pytestmark = pytest.mark.web
+playwright = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = next(
+    filter(
+        None,
+        map(
+            shutil.which, ("chromium", "chromium-browser", "google-chrome")
+        ),
+    ),
+    None,
+)
+if CHROMIUM is None:
+    pytest.skip("no chromium here", allow_module_level=True)
+
+HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
+LONGEST_MS = 20_000
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A Datasette of results.db: run 1 is of three levels, run 2 has hostile names and failures."""
+    file = tmp_path_factory.mktemp("browser") / "results.db"
+    made_up_results.write(file, levels=(1, 2, 4))
+    made_up_results.write(
+        file,
+        levels=(1, 4),
+        model=HOSTILE,
+        label="<b>label</b>",
+        failures=1,
+        error="<script>alert(2)</script>",
+    )
+    with serving([file]) as found:
+        yield f"{found}/results"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page that fails its test by an error in its console, or by asking another host."""
+    wrong = []
+    host = address.split("/results")[0]
+    found = browser.new_page(viewport={"width": 1100, "height": 900})
+    found.set_default_timeout(LONGEST_MS)
+    found.on(
+        "console",
+        lambda said: wrong.append(said.text) if said.type == "error" else 0,
+    )
+    found.on("pageerror", lambda error: wrong.append(str(error)))
+    found.on(
+        "request",
+        lambda asked: (
+            None
+            if asked.url.startswith((host, "data:", "blob:"))
+            else wrong.append(asked.url)
+        ),
+    )
+    found.on("dialog", lambda dialog: wrong.append(dialog.message))
+    yield found
+    found.close()
+    assert not wrong
+
+
+def draw_all(page):
+    """Look at every chart until it is drawn or gone; return how many are drawn."""
+    page.wait_for_function("""() => {
+      const next = document.querySelector('.chart:not([data-drawn])');
+      next?.scrollIntoView();
+      return !next;
+    }""")
+    return page.locator(".chart[data-drawn] svg.marks").count()
+
+
+def find_level(page, address, concurrency):
+    page.goto(f"{address}/-/run/1")
+    return page.get_by_role("link", name=str(concurrency), exact=True).first
+
+
+@pytest.mark.parametrize("run", [1, 2])
+def test_every_chart_of_a_run_is_drawn(page, address, run):
+    page.goto(f"{address}/-/run/{run}")
+    assert draw_all(page) > 10
+    assert HOSTILE not in page.title() or run == 2
+
+
+def test_the_cards_lead_to_a_run_a_level_and_a_request(page, address):
+    page.goto(address)
+    page.get_by_text("tokens/s").first.wait_for()
+    page.get_by_role("link", name=re.compile("^Run 1")).click()
+    page.get_by_role("link", name="4", exact=True).first.click()
+    assert "Level 4" in page.inner_text("h1")
+    page.locator("#requests tbody tr").first.get_by_role("link").nth(
+        1
+    ).click()
+    assert "Request" in page.inner_text("h1")
+    assert draw_all(page) == 1
+
+
+def test_a_stretch_of_the_timeline_filters_the_requests(page, address):
+    find_level(page, address, 4).click()
+    draw_all(page)
+    bars = page.locator('.chart[data-source*="timeline"] svg.marks').first
+    bars.scroll_into_view_if_needed()
+    box = bars.bounding_box()
+    y = box["y"] + 60
+    page.mouse.move(box["x"] + box["width"] - 40, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 25, y, steps=5)
+    page.mouse.up()
+    page.wait_for_function("document.getElementById('from').value !== ''")
+    shown = page.locator("#requests tbody tr:visible").count()
+    everything = page.locator("#requests tbody tr").count()
+    assert shown < everything == 4
+    assert f"{shown} of 4" in page.inner_text("#shown")
+    page.click("#whole")
+    assert page.locator("#requests tbody tr:visible").count() == 4
+
+
+def test_the_times_can_be_typed(page, address):
+    page.goto(f"{address}/-/run/1")
+    page.fill("#to", "0.01")
+    assert page.locator("#requests tbody tr:visible").count() == 0
+    page.fill("#to", "")
+    assert page.locator("#requests tbody tr:visible").count() == 7
+
+
+def test_a_mark_leads_to_what_it_shows(page, address):
+    find_level(page, address, 4).click()
+    draw_all(page)
+    bar = page.locator(
+        '.chart[data-source*="timeline"] path[fill="#2f7ed8"]'
+    ).first
+    bar.scroll_into_view_if_needed()
+    bar.click(force=True)
+    page.wait_for_url("**/request/*")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1100, 400])
+def test_nothing_serious_for_who_cannot_see(page, address, scheme, width):
+    axe = pytest.importorskip("axe_core_python.sync_playwright")
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    find_level(page, address, 2).wait_for()
+    level = find_level(page, address, 2).get_attribute("href")
+    host = address.split("/results")[0]
+    for place in (
+        f"{address}/-/run/2",
+        f"{host}{level}",
+        f"{host}{level}/request/1",
+    ):
+        page.goto(place)
+        draw_all(page)
+        found = axe.Axe().run(page)["violations"]
+        serious = {
+            one["id"]: one["nodes"][0]["html"][:200]
+            for one in found
+            if one["impact"] in SERIOUS
+        }
+        assert not serious, place
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, place
