@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n 4 --dist loadfile  # a file's tests stay together: they share servers
 
-.PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-statistics bench-storage bench-soak real clean
+.PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-statistics bench-capacity bench-storage bench-soak real clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -65,6 +65,9 @@ bench-storage: .venv/installed
 
 bench-statistics: .venv/installed  # some minutes
 	$(BIN)/python benchmarks/bench_statistics.py
+
+bench-capacity: .venv/installed  # some minutes
+	$(BIN)/python benchmarks/bench_capacity.py
 
 bench-monitor: .venv/installed
 	$(BIN)/python benchmarks/bench_monitor.py

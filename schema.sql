@@ -152,6 +152,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   people_law_low REAL,               -- 95 % interval of people_law, lower end
   people_law_high REAL,              -- 95 % interval of people_law, upper end; a level whose interval leaves out 1 is marked
   wasted_tokens INTEGER,             -- tokens that the servers generated, by their own counters, and that reached no client: work for those who had left; NULL where no counter tells (vLLM has one, llama-server with --metrics)
+  trial TEXT,                        -- a search for the capacity: what this load came to, as JSON: its size, verdict (above or below the share that is enough, saturated, unresolved), evidence, seconds, missed objectives; the search goes on from these
   client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
   client_limited_why TEXT            -- which limit of bench.py was passed, with the figure
 ) STRICT;
@@ -585,7 +586,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   coalesce(abandoned, 0) AS abandoned,           -- requests whose people left before a first token; they are among the errors
   think_mean_s,                                  -- people: the mean of what they thought, seconds
   people_law, people_law_low, people_law_high,
-  level.wasted_tokens,
+  level.wasted_tokens, level.trial,
   level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people
   level.rate_per_s, level.trace, level.trace_kind, level.trace_speed, level.trace_too_long, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   level.arrival_cv, level.queue_growth_per_s, level.queue_growth_low_per_s, level.queue_growth_high_per_s,

@@ -177,8 +177,21 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "`demand_summary` each demand"
     ),
     "--find-capacity": (
-        "95 % of the requests must meet them. Doubling, then bisection; "
-        "each level once"
+        "Doubling, then bisection. A load is tried, in bursts without "
+        "pauses, until 95 % of its requests meet the objectives or do not, "
+        "with 95 % confidence, or until that takes too long (not resolved); "
+        "the two loads at the end are tried twice. With `--think-time` it "
+        "counts people (in steps of 5 % above 20), with `--requests` or "
+        "`--duration` requests of a closed loop"
+    ),
+    "--find-rate": (
+        "As --find-capacity, with requests that come at random, in steps "
+        "of 5 %; `--arrivals gamma:CV` makes them burstier, LEVELS limits "
+        "those in flight"
+    ),
+    "--budget": (
+        "A search that it ends says what stayed open, and how much longer "
+        "that would take"
     ),
     "--fail-if": (
         "`<`, `<=`, `>`, `>=` and a mean (`ttft`, `tokens_per_s`, `e2e`, "

@@ -15,6 +15,10 @@ from ollama_bench.analysis.bottlenecks import (
     describe_gpu,
     find_bottlenecks,
 )
+from ollama_bench.analysis.capacity import (
+    describe_search,
+    find_search,
+)
 from ollama_bench.analysis.comparability import (
     describe_unlike_levels,
     undisturbed_part,
@@ -167,6 +171,8 @@ def summarize(
     """Say how many can be served; of requests that came at a rate, how many were."""
     if not study.levels:
         return [NOTHING_JUDGED]
+    if search := find_search(study):
+        return [describe_search(search, objectives)]
     if not is_open(study):
         return [describe_capacity(study, objectives, services)]
     return [
@@ -217,7 +223,7 @@ def describe_rate(
 
 def list_open(study: Study) -> list[str]:
     """Say of each level of an open loop what came, how long it waited, and what was late."""
-    if not is_open(study):
+    if not is_open(study) or find_search(study):
         return []
     return [
         sentence

@@ -59,8 +59,11 @@ def describe_certainty(
 ) -> str:
     """Say how many requests of a level were good, and how sure their share is.
 
-    Of several demands, it is said of the one that is shown least.
+    Of several demands, it is said of the one that is shown least. Of a search the answer itself
+    says how sure it is.
     """
+    if any(level.get("trial") for level in levels):
+        return ""
     demands = [
         services[level["level_id"]].demands
         for level in levels

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from ollama_bench.analysis.bottlenecks import name_limits
+from ollama_bench.analysis.capacity import CapacityAnswer, find_search
 from ollama_bench.analysis.comparability import undisturbed_part
 from ollama_bench.analysis.energy import leave_out_moved
 from ollama_bench.analysis.intervals import (
@@ -71,7 +72,10 @@ def find_key_figures(
             None, False, None, None, None, None, None, "", limit
         )
     at_once = find_at_once(study, services)
-    levels = choose_levels(study, at_once, services)
+    if search := find_search(study):
+        levels = find_tries(study, search)
+    else:
+        levels = choose_levels(study, at_once, services)
     n = levels[0]["concurrency"]
     intervals = next(
         (one for one in find_intervals(study) if one.concurrency == n),
@@ -94,6 +98,14 @@ def find_key_figures(
     )
 
 
+def find_tries(study: Study, search: CapacityAnswer) -> list[Row]:
+    """Return the levels of the highest load that a search found to be served."""
+    chosen = search.find_level()
+    if search.is_rate:
+        return [chosen]
+    return study.by_concurrency()[chosen["concurrency"]]
+
+
 def is_open(study: Study) -> bool:
     """Return whether requests arrived at a rate: then concurrency is only a limit, not the load."""
     return any(level["load"] == "open" for level in study.levels)
@@ -103,6 +115,8 @@ def find_at_once(
     study: Study, services: Mapping[int, Service]
 ) -> int | None:
     """Return the highest level below which none misses the objectives, as KeyFigures.at_once."""
+    if search := find_search(study):
+        return search.count
     if is_open(study):
         return None
     served = 0

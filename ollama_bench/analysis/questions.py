@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from ollama_bench.analysis.capacity import find_search, write_interval
 from ollama_bench.analysis.certainty import describe_certainty
 from ollama_bench.analysis.comparability import undisturbed_part
 from ollama_bench.analysis.crowd import name_crowd
@@ -46,9 +47,6 @@ NOT_MEASURED = "not measured"
 CANNOT_BE_TOLD = "cannot be told"
 CURVE = "1,2,4,8"  # levels of a run that shows what concurrency changes
 # requests of a run at a rate, which shows whether they are served
-AT_RATE = 100
-# requests at once that a rate may take, for each that is served: none waits for a place
-PLACES = 4
 
 
 class StudyQuestion(NamedTuple):
@@ -134,8 +132,7 @@ def ask_rate(
         f"{made} with {crowd}; at random times: {NOT_MEASURED}",
         name_measuring(
             study,
-            str(PLACES * key.at_once),
-            *("--rate", f"{rate.value:.2g}", "--requests", str(AT_RATE)),
+            "--find-rate",
             *list_slo(objectives),
         ),
     )
@@ -143,6 +140,10 @@ def ask_rate(
 
 def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
     """Say which of the rates that were offered are served."""
+    search = find_search(study)
+    if search is not None and search.capacity.value:
+        rate = digits(search.capacity.value)
+        return f"{rate} requests/s ({write_interval(search)})"
     served, missed = [], []
     for level in study.levels:
         rate = level["rate_per_s"] or level["requests_per_s"]

@@ -52,6 +52,8 @@ def describe_order(study: Study) -> str:
     counts = [*map(len, groups.values())]
     if max(counts) > 1:
         times = span(counts, str)
+        if any(level.get("trial") for level in study.levels):
+            return ""  # a search chose them
         if any(run.get("budget") for run in read_arguments(study)):
             return f"Each level was sent {times} times, those around the knee more often."
         return f"Each level was sent {times} times, in an order drawn at random."

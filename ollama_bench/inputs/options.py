@@ -196,7 +196,7 @@ LOAD = Group(
         Option(
             "--budget",
             "S",
-            "without LEVELS: so many seconds of load (60)",
+            "seconds of load without LEVELS (60), or of a search (600)",
             values.positive,
         ),
         Option(
@@ -264,7 +264,12 @@ JUDGING = Group(
         Option(
             "--find-capacity",
             "",
-            "the highest level that meets --slo, up to LEVELS (256)",
+            "the most at once, or people, that meet --slo (256)",
+        ),
+        Option(
+            "--find-rate",
+            "",
+            "the most requests/s that meet --slo",
         ),
         Option(
             "--fail-if",

@@ -7,6 +7,7 @@ from typing import Any
 
 from ollama_bench.inputs import objectives, options, prompts, trace
 from ollama_bench.inputs.options import Option
+from ollama_bench.inputs.search import check_search, complete_search
 from ollama_bench.inputs.settings import (
     JudgingSettings,
     LoadKind,
@@ -97,6 +98,8 @@ def resolve(
         judging=JudgingSettings(
             objectives=values["slo"],
             find_capacity=values["find_capacity"],
+            find_rate=values["find_rate"],
+            search_budget_s=values["search_budget"],
             fail_if=tuple(values["fail_if"]),
             report=values["report"],
         ),
@@ -143,14 +146,13 @@ def unique(found: Iterable[Any]) -> list[Any]:
 def complete_levels(values: Values) -> tuple[int, ...]:
     """Fill in LEVELS, or the budget of a run that finds them; return repeated ones."""
     named = values["levels"]
-    for option in ("levels", "find_capacity"):
-        if values[option] and values["budget"]:
-            raise ValueError(
-                f"--budget and {options.BY_NAME[option].flag} exclude each other: "
-                "a budget finds its own levels"
-            )
+    complete_search(values)
+    if named and values["budget"]:
+        raise ValueError(
+            "--budget and LEVELS exclude each other: a budget finds its own levels"
+        )
     if named is None:
-        if values["find_capacity"]:
+        if values["search_budget"]:
             named = (HIGHEST_PROBE,)
         elif values["trace"]:
             named = (TRACE_LEVEL,)
@@ -338,8 +340,8 @@ def complete_load(values: Values) -> None:
         raise ValueError(
             f"invalid --requests '{requests}': expected at most {MOST_REQUESTS}"
         )
-    is_open = rate or values["trace"]
-    if requests and not is_open and requests < highest:
+    is_free = rate or values["trace"] or values["search_budget"]
+    if requests and not is_free and requests < highest:
         raise ValueError(
             f"--requests {requests} never makes {highest} at once: "
             "use more requests or lower LEVELS"
@@ -350,17 +352,18 @@ def complete_load(values: Values) -> None:
             values["trace"], values["trace_speed"], duration, requests
         )
     values["load"] = load_kind(values)
-    if values["find_capacity"]:
-        check_capacity(values)
-    fill(values, "warmup", QUICK_WARMUP if values["budget"] else 1)
-    pause_s = QUICK_PAUSE_S if values["budget"] else PAUSE_S
+    if values["search_budget"]:
+        check_search(values)
+    is_short = values["budget"] or values["search_budget"]
+    fill(values, "warmup", QUICK_WARMUP if is_short else 1)
+    pause_s = QUICK_PAUSE_S if is_short else PAUSE_S
     fill(values, "cooldown", DEMO_COOLDOWN_S if values["demo"] else pause_s)
 
 
 def load_kind(values: Values) -> LoadKind:
     if values["think_time"]:
         return "people"
-    if values["rate"] or values["trace"]:
+    if values["rate"] or values["trace"] or values["find_rate"]:
         return "open"
     return "closed" if values["requests"] or values["duration"] else "burst"
 
@@ -373,19 +376,10 @@ def check_people(values: Values) -> None:
                 f"--think-time and --{name} exclude each other: "
                 "people ask when they have thought, until --duration is over"
             )
+    if values["search_budget"]:  # ends each by itself
+        return
     mean_s = values["think_time"].mean_s
     fill(values, "duration", max(LEAST_PEOPLE_S, THINK_TIMES * mean_s))
-
-
-def check_capacity(values: Values) -> None:
-    if values["repeat"] > 1:
-        raise ValueError(
-            f"--find-capacity sends each level once: --repeat {values['repeat']} is for LEVELS"
-        )
-    if values["cache"] == "both":
-        raise ValueError(
-            "--find-capacity needs one cache: use --cache cold or --cache warm"
-        )
 
 
 def complete_monitor(values: Values) -> None:

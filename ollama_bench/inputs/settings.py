@@ -87,7 +87,10 @@ class JudgingSettings:
     """What counts as served, and what decides the exit code."""
 
     objectives: Objectives
-    find_capacity: bool
+    find_capacity: bool  # of people, or requests at once
+    find_rate: bool  # the most requests/s
+    # seconds of a search; None: none is asked for
+    search_budget_s: float | None
     fail_if: tuple[str, ...]
     report: bool
 

@@ -13,6 +13,7 @@ import threading
 import time
 
 from ollama_bench.load.arrivals import QueueCounts
+from ollama_bench.load.bursts import Bursts
 from ollama_bench.load.events import Begun, EventQueue, Ready
 from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight, Transport
 from ollama_bench.load.interpreter import Interpreter
@@ -52,6 +53,7 @@ class Dispatcher:
         self._interpreter = interpreter
         self._gate = threading.RLock()
         self._arrivals = spec.make_queue()
+        self._bursts = Bursts(spec, self._arrivals)
         self._started_ns = 0  # 0: not yet
         self._until_ns = math.inf  # nothing is sent from this instant on
         self._last_end_ns = 0  # of a reply
@@ -190,6 +192,7 @@ class Dispatcher:
             can_send = (
                 self._in_flight < self._workers
                 and self._held_since_ns is None
+                and self._bursts.may_send(self._in_flight)
             )
             if ready is not None and can_send:
                 due_s.append(ready.due_s)
@@ -435,7 +438,8 @@ class Dispatcher:
         arrival = self._arrivals.next_ready
         if arrival is None or self._to_instant(arrival.due_s) > now_ns:
             return False
-        return not self._must_hold()
+        may_send = self._bursts.may_send(self._in_flight)
+        return may_send and not self._must_hold()
 
     def _must_hold(self) -> bool:
         """Tell whether so much waits to be digested that nothing may be sent: memory is bounded."""
@@ -451,6 +455,8 @@ class Dispatcher:
     def _fire(self, event: Ready, line: ServerLine | None) -> None:
         arrival, flight = event.arrival, event.flight
         due_ns = self._to_instant(arrival.due_s)
+        if self._bursts.count_sent():
+            self._freed_ns.clear()  # nobody waited for these places
         freed_ns = self._freed_ns.popleft() if self._freed_ns else 0
         flight.due_ns = due_ns
         flight.intended_ns = max(due_ns, freed_ns)
@@ -468,26 +474,8 @@ class Dispatcher:
             self._digests.delay(self._digest_delay_s)
         if not flight.is_told:
             self._events.put(Begun(flight))
-        flight.fire(self._choose_line(flight, line))
+        flight.fire(flight.choose_line(self._lines, line))
         self._result.full_ns = flight.sent_ns or time.perf_counter_ns()
-
-    def _choose_line(
-        self, flight: Flight, freed: ServerLine | None
-    ) -> ServerLine | None:
-        """Choose the line that has just become free, where its server keeps lines.
-
-        None: the flight takes its own, or a new one.
-        """
-        lines, key = self._lines, flight.key
-        if freed is not None:
-            if freed.key == key and lines.keeps(key) and freed.is_open():
-                return freed
-            lines.put(freed)
-        return (
-            lines.take(key)
-            if flight.line is None and key is not None
-            else None
-        )
 
     def _number(self, flight: Flight) -> None:
         """Number a request: they are numbered as they leave."""

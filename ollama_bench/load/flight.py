@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ollama_bench.load.request import Outcome, Task
 from ollama_bench.transport.digest_queue import DigestQueue
 from ollama_bench.transport.exchange import Exchange
-from ollama_bench.transport.lines import Lines
+from ollama_bench.transport.lines import Lines, ServerLine
 from ollama_bench.transport.reader import Reader
 
 # why a request that was made ready and never sent is cancelled
@@ -90,6 +90,22 @@ class Flight(Exchange):
         """Number the request within its level."""
         self.task = dataclasses.replace(self.task, number=number)
         self.is_numbered = True
+
+    def choose_line(
+        self, lines: Lines, freed: ServerLine | None
+    ) -> ServerLine | None:
+        """Choose the line that has just become free, where its server keeps lines.
+
+        None: it takes its own, or a new one.
+        """
+        if freed is not None:
+            is_kept = freed.key == self.key and lines.keeps(freed.key)
+            if is_kept and freed.is_open():
+                return freed
+            lines.put(freed)
+        if self.line is None and self.key is not None:
+            return lines.take(self.key)
+        return None
 
     def let_go(self) -> None:
         """Break the reference cycles of a flight that is over.

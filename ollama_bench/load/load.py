@@ -58,6 +58,7 @@ class Load:
     many requests, ``until_s`` sends none after so many seconds; what is in flight then may
     finish. A reply that has ended is replaced at once (a closed loop), unless ``arrivals`` gives
     the second at which each request is due (an open loop), or ``people`` think before. ``ramp_s``
+    spreads the first requests. ``in_bursts``: nothing is replaced before all have ended.
     spreads the first requests. An open loop that ``is_watched`` must have arrivals of an even
     rate; it is ended early once its queue grows, and who waits for a first token then is cut.
     ``interrupt`` cancels all when it is set. ``lines`` are connections that other levels use
@@ -78,6 +79,7 @@ class Load:
         planned: int | None = None,
         until_s: float | None = None,
         people: People | None = None,
+        in_bursts: bool = False,
         is_watched: bool = False,
         interrupt: StopSignal | None = None,
         lines: Lines | None = None,
@@ -92,6 +94,7 @@ class Load:
             planned,
             until_s,
             people,
+            in_bursts,
             is_watched,
         )
         self.result = LevelResult(self.spec)

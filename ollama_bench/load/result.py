@@ -113,7 +113,7 @@ class LevelResult:
 
     def find_steady(self) -> Span | None:
         """Return the part of a load that goes on in which it was steady; None of a burst."""
-        if self.is_burst or self.started_ns is None:
+        if self.kind == "burst" or self.started_ns is None:
             return None
         last_due_s = max(self.unsent.due_s, default=0.0)
         return self.tally.find_steady_window(
@@ -126,7 +126,7 @@ class LevelResult:
 
     def client_figures(self) -> ClientFigures:
         """Return how exact this client was, and whether it was the limit of the level."""
-        return self.tally.summarize_client(
+        figures = self.tally.summarize_client(
             self.kind,
             self.workers,
             self._measure_wall_s(),
@@ -138,6 +138,9 @@ class LevelResult:
             self.slept_s,
             self.find_steady(),
         )
+        if not self.is_burst:  # several have no first and last sending
+            figures["client_send_skew_s"] = None
+        return figures
 
     def _measure_wall_s(self) -> float:
         """Return how long the level took so far; 0 where every request had failed before."""

@@ -33,6 +33,8 @@ class LevelSpec:
     planned: int | None = None  # requests to send
     until_s: float | None = None  # nothing is sent after so many seconds
     people: People | None = None  # as many as workers
+    # all workers ask at the same instant, and again when the last reply has ended
+    in_bursts: bool = False
     # arrivals of an even rate: ended early once their queue grows
     is_watched: bool = False
 
@@ -49,7 +51,7 @@ class LevelSpec:
     @property
     def kind(self) -> LoadKind:
         """What the results call such a load."""
-        if self.is_burst:
+        if self.is_burst or self.in_bursts:
             return "burst"
         if self.people is not None:
             return "people"

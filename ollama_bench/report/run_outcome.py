@@ -303,7 +303,8 @@ def describe_kept(settings: Settings, record: RunRecord) -> str:
     kept = record.rows(KEPT, [record.id])[0]
     levels = count(kept["levels"], "level")
     is_quick = settings.load.budget_s is not None
-    if not (settings.judging.find_capacity or is_quick):
+    is_search = settings.judging.search_budget_s is not None
+    if not (is_search or is_quick):
         planned = count_levels(plan_levels(settings))
         levels = f"{kept['levels']} of {count(planned, 'level')}"
     requests = count(kept["requests"], "request")

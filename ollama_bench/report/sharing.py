@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
+from ollama_bench.analysis.capacity import find_search, write_interval
 from ollama_bench.analysis.crowd import PEOPLE, name_count, noun
 from ollama_bench.analysis.key_figures import (
     Estimate,
@@ -152,6 +153,10 @@ def list_card_figures(study: Study, key: KeyFigures) -> list[CardFigure]:
 def describe_count(study: Study, key: KeyFigures) -> CardFigure:
     crowd = noun(study.levels)
     served = "people served" if crowd == PEOPLE else f"served {crowd}"
+    if (search := find_search(study)) and search.capacity.value:
+        value = digits(search.capacity.value)
+        unit = "requests/s served" if search.is_rate else served
+        return CardFigure(value, unit, write_interval(search))
     if key.at_once is None:
         if is_open(study) and key.level and key.level["rate_per_s"]:
             rate = digits(key.level["rate_per_s"])

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 
-from ollama_bench.inputs import objectives
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.power.sources import find_sources
 from ollama_bench.privilege.helper import Helper
-from ollama_bench.run import capacity, demo, quick
+from ollama_bench.run import demo, quick
+from ollama_bench.run.capacity import CapacityRun
 from ollama_bench.run.levels import (
     LevelRunner,
     finished_levels,
@@ -22,7 +22,6 @@ from ollama_bench.run.levels import (
 )
 from ollama_bench.run.opening import OpenedRun, stored_arguments
 from ollama_bench.run.plan import (
-    AskedLengths,
     Level,
     caches,
     count_levels,
@@ -34,7 +33,6 @@ from ollama_bench.run.plan import (
 from ollama_bench.run.quick import Probe
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets
-from ollama_bench.terminal.figures import name_lengths
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport import capabilities
@@ -102,7 +100,7 @@ class BenchRun:
                     self.interrupt,
                     monitor,
                 )
-                self.measure_levels(runner)
+                self.measure_levels(runner, targets)
                 self.is_served = runner.all_completed_one
                 if not self.interrupt.is_set():
                     self.status = "finished"
@@ -114,12 +112,11 @@ class BenchRun:
         if not self.is_resumed:
             return
         planned = count_levels(plan_levels(self.settings))
-        there = f"{count_levels(self.done)} of {planned} levels"
-        if self.settings.judging.find_capacity:
-            there = f"{len(self.done)} probes"
-        self.screen.say(
-            f"resuming run {self.record.id}: {there} are measured"
-        )
+        there = f"{count_levels(self.done)} of {planned} levels are"
+        if self.settings.judging.search_budget_s:
+            probes = len(self.done)
+            there = "1 probe is" if probes == 1 else f"{probes} probes are"
+        self.screen.say(f"resuming run {self.record.id}: {there} measured")
 
     @contextlib.contextmanager
     def watching(self, helper: Helper | None) -> Iterator[Monitor | None]:
@@ -214,13 +211,9 @@ class BenchRun:
             f"{budget_s:g} s (another end: --tokens, --budget)"
         )
 
-    def measure_levels(self, runner: LevelRunner) -> None:
-        if self.settings.judging.find_capacity:
-            request = self.settings.request
-            for model, lengths in product(
-                request.models, plan_lengths(request)
-            ):
-                self.find_capacity(runner, model, lengths)
+    def measure_levels(self, runner: LevelRunner, targets: Targets) -> None:
+        if search_s := self.settings.judging.search_budget_s:
+            self.find_capacity(runner, targets, search_s)
             return
         if budget_s := self.settings.load.budget_s:
             for model in self.settings.request.models:
@@ -275,25 +268,24 @@ class BenchRun:
             self.sharper = quick.suggest_levels(probes, highest)
 
     def find_capacity(
-        self, runner: LevelRunner, model: str, lengths: AskedLengths
+        self, runner: LevelRunner, targets: Targets, budget_s: float
     ) -> None:
-        """Search for the highest level of a model that meets the objectives, and say it."""
-        cache = caches(self.settings.request.cache)[0]
-
-        def measure(concurrency: int, title: str) -> float | None:
-            level = Level(model, concurrency, 1, cache, 0, *lengths)
-            if level in self.done:
-                return capacity.stored_reach(self.record, level)
-            reach = self.measure_level(runner, level, title)
-            if reach is None and not self.interrupt.is_set():
-                self.screen.warn(
-                    f"cannot judge {concurrency} at once: the machine slept, or every request was "
-                    "cut before it met or missed an objective (use a longer --deadline)"
-                )
-            return reach
-
-        found = capacity.search(max(self.settings.load.levels), measure)
-        wish = objectives.write(self.settings.judging.objectives)
-        name = ", ".join(filter(None, (model, name_lengths(*lengths))))
-        if sentence := found.sentence(name, wish):
-            self.screen.sentence(sentence)
+        """Search for the most of each model that meet the objectives, within so many seconds."""
+        request = self.settings.request
+        searches = list(product(request.models, plan_lengths(request)))
+        self.screen.note(
+            f"searching for up to {budget_s:g} s (another end: --budget)"
+        )
+        for model, lengths in searches:
+            CapacityRun(
+                self.settings,
+                self.record,
+                runner,
+                self.screen,
+                self.interrupt,
+                self.show_level,
+                model,
+                lengths,
+                budget_s / len(searches),
+                targets.find_alone_s(model),
+            ).run()

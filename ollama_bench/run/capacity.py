@@ -1,87 +1,206 @@
-"""Search for the highest level that meets the objectives."""
+"""Searches for the highest load that meets the objectives: sends each that the search chooses."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ollama_bench.inputs.objectives import ENOUGH_RATIO, find_reach
-from ollama_bench.run.plan import Level
+from ollama_bench.inputs.settings import LoadSettings, Settings
+from ollama_bench.run.judging import RequestJudge
+from ollama_bench.run.level_probe import LevelProbe
+from ollama_bench.run.levels import LevelRunner
+from ollama_bench.run.plan import AskedLengths, Level, caches
 from ollama_bench.run.record import RunRecord
+from ollama_bench.statistics.capacity_search import (
+    STEP,
+    CapacitySearch,
+    CountScale,
+    RateScale,
+    SearchStep,
+    Trial,
+    is_late,
+    restore_trial,
+)
+from ollama_bench.statistics.probe import ProbePlan
+from ollama_bench.terminal.figures import format_about
+from ollama_bench.terminal.interrupt import Interrupt
+from ollama_bench.terminal.screen import Console
 
 STORED = """
-SELECT demand_summary.* FROM demand_summary WHERE level_id = (
-  SELECT level_id FROM level_summary
-  WHERE status = 'finished' AND coalesce(slept_s, 0) = 0 AND run_id = ?
-    AND (model, concurrency, repeat, cache, is_control) = (?, ?, ?, ?, ?)
-    AND (asked_prompt_tokens, prompt_mix) IS (?, ?)
-  ORDER BY level_id DESC LIMIT 1)"""
+SELECT trial FROM level WHERE run_id = ? AND (model, asked_prompt_tokens) IS (?, ?)
+  AND prompt_mix IS ? AND trial IS NOT NULL
+ORDER BY id"""
+CLIENT = "SELECT slept_s, client_send_lag_max_s FROM level WHERE id = ?"
+# tries in which the machine slept, or this client was late
+MOST_DISTURBED = 3
+# of the shortest wait that is allowed: a client that late is to blame for what was missed
+LATE_RATIO = 0.1
+# of the first rate, in the whole budget: some of them in the time of a load
+FIRST_REQUESTS = 300
+CANNOT_JUDGE = (
+    "cannot judge a level of {}: the machine slept, or every request was cut "
+    "before it met or missed an objective (use a longer --deadline)"
+)
 
 
-@dataclass(frozen=True)
-class Capacity:
-    """What a search found: the highest level that met the objectives, the lowest that missed.
+@dataclass
+class CapacityRun:
+    """The search for the capacity of one model."""
 
-    They are more than 1 apart if the search was interrupted, or a probe could not be judged.
-    """
+    settings: Settings
+    record: RunRecord
+    runner: LevelRunner
+    screen: Console
+    interrupt: Interrupt
+    # shows a level by its id
+    show_level: Callable[[int], object]
+    model: str
+    lengths: AskedLengths
+    budget_s: float
+    # how long a request took alone; None: unknown
+    alone_s: float | None = None
 
-    good: int
-    bad: int
-    highest: int  # the highest level to try
+    def __post_init__(self) -> None:
+        self._judge = RequestJudge(self.settings.judging.objectives)
+        self._kind = self.settings.load.kind
+        self._search = CapacitySearch(self._make_scale())
+        key = [self.record.id, self.model, *self.lengths]
+        for row in self.record.rows(STORED, key):
+            self._search.add(restore_trial(json.loads(row["trial"])))
 
-    @property
-    def is_known(self) -> bool:
-        return self.bad - self.good == 1
+    def _make_scale(self) -> CountScale | RateScale:
+        if self._kind == "open":
+            # the first must fit into the budget many times
+            least = FIRST_REQUESTS / self.budget_s
+            alone = 1 / self.alone_s if self.alone_s else 1.0
+            return RateScale(max(least, alone))
+        highest = max(self.settings.load.levels)
+        return CountScale(highest, STEP if self._kind == "people" else 0.0)
 
-    def sentence(self, model: str, objectives: str) -> str:
-        """Say what was found; "" if nothing was."""
-        within = f"at once within {objectives}"
-        if "@" not in objectives:
-            within += f" ({ENOUGH_RATIO:.0%} of the requests)"
-        if self.is_known:
-            many = (
-                f"{self.good} or more"
-                if self.good == self.highest
-                else str(self.good)
-            )
-            if not self.good:
-                return f"{model} cannot meet {objectives} even with one request at a time."
-            return f"{model} serves {many} {within}."
-        if not self.good and self.bad > self.highest:
-            return ""
-        known = f"between {self.good} and {self.bad - 1}"
-        if self.bad > self.highest:
-            known = f"{self.good} or more"
-        return (
-            f"The search was interrupted: {model} serves {known} {within}."
+    def run(self) -> None:
+        """Try one load after another until the end is known or the budget is spent."""
+        began_s = time.monotonic()
+        before_s = sum(trial.seconds for trial in self._search.trials)
+        disturbed = 0
+        while not self.interrupt.is_set() and disturbed < MOST_DISTURBED:
+            spent_s = before_s + time.monotonic() - began_s
+            left_s = self.budget_s - spent_s
+            late = is_late(left_s, self.budget_s)
+            step = self._search.choose_next(left_s, late)
+            if step is None:
+                return
+            plan = self._make_plan(left_s)
+            if plan.find_least_s(step) > left_s:
+                self._tell_spent(step, plan)
+                return
+            trial = self._try(step, plan, spent_s)
+            if trial is None:
+                disturbed += 1
+                continue
+            self._search.add(trial)
+            if not trial.count:
+                self.screen.warn(CANNOT_JUDGE.format(f"{step.size:g}"))
+                return
+
+    def _tell_spent(self, step: SearchStep, plan: ProbePlan) -> None:
+        more = format_about(plan.find_least_s(step))
+        self.screen.say(
+            f"the budget of {self.budget_s:g} s is spent; the next probe, of "
+            f"{self._name(step.size)}, needs {more} or more"
         )
 
-
-def search(
-    highest: int, measure: Callable[[int, str], float | None]
-) -> Capacity:
-    """Double until the objectives are missed, then bisect.
-
-    measure(concurrency, title) measures a level and returns how far it reached what is demanded,
-    from 1 on all; None if that cannot be told, which ends the search.
-    """
-    good, bad = 0, highest + 1
-    while bad - good > 1:
-        size = (good + bad) // 2
-        if bad > highest:
-            size = min(max(1, 2 * good), highest)
-        reach = measure(
-            size, f"probe between {good} and {min(bad, highest)}"
+    def _make_plan(self, left_s: float) -> ProbePlan:
+        think_time = self.settings.load.think_time
+        cycle_s = 0.0
+        if think_time is not None:
+            cycle_s = think_time.mean_s + (self.alone_s or 0.0)
+        return ProbePlan(
+            left_s, self._kind == "burst", self._judge.wait_s, cycle_s
         )
-        if reach is None:
-            break
-        if reach >= 1:
-            good = size
+
+    def _try(
+        self, step: SearchStep, plan: ProbePlan, spent_s: float
+    ) -> Trial | None:
+        """Try a load; None if it was interrupted, or this machine disturbed it."""
+        began_s = time.monotonic()
+        probe = LevelProbe(
+            self._judge, step, plan, self._make_load(step, plan)
+        )
+        level_id = self.runner.measure(
+            self._make_level(step),
+            f"{spent_s:.0f} of {self.budget_s:g} s",
+            probe=probe,
+        )
+        if level_id is None:
+            return None
+        trial = probe.make_trial(time.monotonic() - began_s)
+        if is_disturbed := self._is_disturbed(level_id, trial):
+            text = f"{self._name(trial.size)}: disturbed by this machine"
         else:
-            bad = size
-    return Capacity(good, bad, highest)
+            text = self._describe(trial)
+            columns = {"trial": write_trial(trial)}
+            self.record.writer.update("level", level_id, columns)
+        self.show_level(level_id)
+        self.screen.say(f"        {text}")
+        return None if is_disturbed else trial
+
+    def _is_disturbed(self, level_id: int, trial: Trial) -> bool:
+        """Tell whether the machine slept, or requests were missed that this client sent late."""
+        row = self.record.rows(CLIENT, [level_id])[0]
+        late_s = row["client_send_lag_max_s"] or 0.0
+        is_late = late_s > LATE_RATIO * (self._judge.wait_s or math.inf)
+        is_missed = trial.verdict in ("below", "saturated")
+        return bool(row["slept_s"]) or is_late and is_missed
+
+    def _make_level(self, step: SearchStep) -> Level:
+        """Return a level that none in the file is: each try is a repeat."""
+        cache = caches(self.settings.request.cache)[0]
+        tried = self._search.trials
+        if self._kind == "open":
+            places = max(self.settings.load.levels)
+            return Level(
+                self.model, places, 1 + len(tried), cache, 0, *self.lengths
+            )
+        repeat = 1 + sum(trial.size == step.size for trial in tried)
+        return Level(
+            self.model, int(step.size), repeat, cache, 0, *self.lengths
+        )
+
+    def _make_load(self, step: SearchStep, plan: ProbePlan) -> LoadSettings:
+        settings, most_s = self.settings.load, plan.find_most_s(step)
+        return replace(
+            settings,
+            duration_s=min(settings.duration_s or most_s, most_s),
+            requests=None,
+            rate_per_s=step.size if self._kind == "open" else None,
+        )
+
+    def _name(self, size: float) -> str:
+        if self._kind == "open":
+            return f"{size:g} requests/s"
+        if self._kind == "people":
+            return "1 person" if size == 1 else f"{size:g} people"
+        return f"{size:g} at once"
+
+    def _describe(self, trial: Trial) -> str:
+        name = self._name(trial.size)
+        if trial.verdict == "unresolved":
+            more = ""
+            if trial.more_s:
+                more = f": {format_about(trial.more_s)} more would tell"
+            return f"{name}: not resolved{more}"
+        words = {
+            "above": "served",
+            "below": f"missed ({', '.join(trial.binding)})",
+            "saturated": "saturated: the queue grows",
+        }
+        return f"{name}: {words[trial.verdict]}"
 
 
-def stored_reach(record: RunRecord, level: Level) -> float | None:
-    """Return how far a level measured before --resume reached what is demanded."""
-    return find_reach(record.rows(STORED, [record.id, *level]))
+def write_trial(trial: Trial) -> str:
+    """Return a trial as it is stored."""
+    return json.dumps(dataclasses.asdict(trial))

@@ -15,6 +15,7 @@ from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.protocols.json_values import read_count
 from ollama_bench.protocols.work import Work
 from ollama_bench.run.forecast import Forecast, read_measured
+from ollama_bench.run.level_probe import LevelProbe
 from ollama_bench.run.level_recorder import LevelRecorder
 from ollama_bench.run.plan import Level, plan_lengths
 from ollama_bench.run.quick import CEILING_OPTIONS
@@ -93,34 +94,39 @@ class LevelRunner:
         self._rest = rest
 
     def measure(
-        self, level: Level, title: str, deadline_s: float | None = None
+        self,
+        level: Level,
+        title: str,
+        deadline_s: float | None = None,
+        probe: LevelProbe | None = None,
     ) -> int | None:
         """Measure a level and return its id; None if it was interrupted.
 
-        deadline_s: cut it after so long.
+        deadline_s: cut it after so long. probe: of a search; it tells how to send, and ends it.
         """
         source = self._make_source(level)
+        ends = probe.settings if probe else self._settings.load
         if level.cache == "warm":
             self._fill_cache(level, source)
         if self._has_measured or level.cache == "warm":
             self._screen.count_down(
-                f"cooldown before {title}, {self._name_crowd(level)}",
-                self._settings.load.cooldown_s,
+                f"cooldown before {title}, {self._name_crowd(level, ends)}",
+                ends.cooldown_s,
                 self._interrupt,
             )
         self._has_measured = True
         if self._interrupt.is_set():
             return None
         self._targets.wait_for(level.model, self._settings.load.warmup)
-        limits, ends = self._limits, self._settings.load
+        limits = self._limits
         if deadline_s is not None:
             limits = replace(limits, deadline_s=deadline_s)
             ends = replace(ends, deadline_s=deadline_s)
         self._screen.level_started(
-            self._heading(level, title, source.replay),
+            self._heading(level, title, ends, source.replay),
             self._look_ahead(level, ends, source.replay),
         )
-        return self._send(level, source, limits)
+        return self._send(level, source, limits, probe)
 
     def _make_source(self, level: Level) -> TaskSource:
         request = self._settings.request
@@ -157,17 +163,17 @@ class LevelRunner:
             self._targets.warmup_tokens.get(level.model),
         )
 
-    def _name_crowd(self, level: Level) -> str:
-        is_people = self._settings.load.think_time is not None
-        return f"{level.concurrency} {'people' if is_people else 'at once'}"
-
     def _heading(
-        self, level: Level, title: str, replay: Replay | None
+        self,
+        level: Level,
+        title: str,
+        settings: LoadSettings,
+        replay: Replay | None,
     ) -> str:
         repeat, extra = self._settings.load.repeat, ""
         if repeat > 1:
             extra += f", time {level.repeat} of {repeat}"
-        elif level.repeat > 1:
+        elif level.repeat > 1 and not self._settings.judging.find_rate:
             extra += ", again"
         if self._settings.request.cache == "both":
             extra += f", {level.cache} cache"
@@ -175,7 +181,7 @@ class LevelRunner:
             extra += ", as at first: did the machine change?"
         if len(plan_lengths(self._settings.request)) > 1:
             extra += f", {level.prompts}"
-        crowd = self._name_crowd(level)
+        crowd = self._name_crowd(level, settings)
         if replay is not None:
             came = format_trace(
                 replay.trace.name,
@@ -185,6 +191,14 @@ class LevelRunner:
             )
             crowd = f"{len(replay):,} requests as in {came}"
         return f"{level.model}: {title}, {crowd}{extra}"
+
+    def _name_crowd(self, level: Level, settings: LoadSettings) -> str:
+        if self._settings.judging.find_rate:
+            return f"{settings.rate_per_s:g} requests/s"
+        if settings.kind == "people":
+            n = level.concurrency
+            return "1 person" if n == 1 else f"{n} people"
+        return f"{level.concurrency} at once"
 
     def _fill_cache(self, level: Level, source: TaskSource) -> None:
         """Send a warm level's own requests once, so that the prompt cache can hit."""
@@ -209,10 +223,17 @@ class LevelRunner:
             tasks = tasks[at_once:]
 
     def _send(
-        self, level: Level, source: TaskSource, limits: Limits
+        self,
+        level: Level,
+        source: TaskSource,
+        limits: Limits,
+        probe: LevelProbe | None,
     ) -> int | None:
-        level_id = self._insert(level, source.replay)
-        under_way = self._make_load(level, source, limits)
+        settings = probe.settings if probe else self._settings.load
+        level_id = self._insert(level, settings, source.replay)
+        under_way = self._make_load(
+            level, source, limits, settings, in_bursts=probe is not None
+        )
         recorder = LevelRecorder(
             self._record,
             level_id,
@@ -222,14 +243,18 @@ class LevelRunner:
             self._targets.reply_names,
         )
         work = self._work.read()
+        observer: load.Observer = recorder
+        if probe is not None:
+            probe.watch(under_way, recorder)
+            observer = probe
         try:
-            under_way.run(recorder)
+            under_way.run(observer)
         except BaseException:
             self._record.writer.update(
                 "level", level_id, {"status": "interrupted"}
             )
             raise
-        recorder.close(under_way, self._settings.load)
+        recorder.close(under_way, settings)
         self._store_wasted(level_id, work, under_way.tally)
         if not level.is_control:
             self.all_completed_one &= under_way.tally.completed > 0
@@ -251,8 +276,9 @@ class LevelRunner:
             self._record.writer.update("level", level_id, columns)
             self._record.writer.flush()
 
-    def _insert(self, level: Level, replay: Replay | None) -> int:
-        settings = self._settings.load
+    def _insert(
+        self, level: Level, settings: LoadSettings, replay: Replay | None
+    ) -> int:
         columns = {
             **level._asdict(),
             "run_id": self._record.id,
@@ -282,9 +308,13 @@ class LevelRunner:
         return self._record.writer.insert("level", columns)
 
     def _make_load(
-        self, level: Level, source: TaskSource, limits: Limits
+        self,
+        level: Level,
+        source: TaskSource,
+        limits: Limits,
+        settings: LoadSettings,
+        in_bursts: bool,
     ) -> load.Load:
-        settings = self._settings.load
         planned = settings.requests
         arrivals = people = None
         if source.replay is not None:
@@ -311,6 +341,7 @@ class LevelRunner:
             planned=planned,
             until_s=settings.duration_s,
             people=people,
+            in_bursts=in_bursts and settings.kind == "burst",
             is_watched=settings.rate_per_s is not None,
             interrupt=self._interrupt,
             lines=self._lines,

@@ -30,9 +30,12 @@ def warn_of_settings(
             patience = (
                 f"; who has no first token after {patience_s:g} s leaves"
             )
+        lasts = "each level lasts until it is decided"
+        if settings.load.duration_s is not None:
+            lasts = f"each level lasts {settings.load.duration_s:g} s"
         screen.say(
-            f"people who think {think_time.mean_s:g} s ({think_time.law}): each level lasts "
-            f"{settings.load.duration_s:g} s, then what was asked may finish{patience}"
+            f"people who think {think_time.mean_s:g} s ({think_time.law}): {lasts}, "
+            f"then what was asked may finish{patience}"
         )
     request = settings.request
     if (replayed := trace.read_replayed(settings)) is not None:

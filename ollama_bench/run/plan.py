@@ -76,7 +76,7 @@ def has_control(settings: Settings) -> bool:
         and load.repeat == 1
         and len(load.levels) * len(plan_lengths(settings.request)) > 1
         and load.deadline_s is None
-        and not settings.judging.find_capacity
+        and settings.judging.search_budget_s is None
     )
 
 
@@ -107,7 +107,7 @@ def missing_levels(settings: Settings, done: set[Level]) -> list[Level]:
     Where a level is missing, so is the control of its model: it belongs to the end.
     """
     planned = plan_levels(settings)
-    if settings.judging.find_capacity:
+    if settings.judging.search_budget_s is not None:
         return planned
     models = {
         level.model

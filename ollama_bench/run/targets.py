@@ -174,6 +174,12 @@ class Targets:
                 if self._request.prompt_lengths or self._request.trace_file:
                     self._calibrate(server, model, warmup)
 
+    def find_alone_s(self, model: str) -> float | None:
+        """Return about how long a request takes alone; None: unknown."""
+        rate = self.tokens_per_s.get(model)
+        tokens = self._request.tokens or self.warmup_tokens.get(model)
+        return tokens / rate if rate and tokens else None
+
     def warm(self, server: Server, model: str, warmup: int) -> None:
         """Load the model with the run's own options. Raises RunError."""
         for number in range(warmup):

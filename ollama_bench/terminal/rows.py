@@ -122,7 +122,12 @@ def format_result(row: Row) -> str:
 
 
 def name_level(row: Row) -> str:
-    """Return how many requests at once, and what sets a level apart: "4", "4 #2 warm"."""
+    """Return how many requests at once, and what sets a level apart: "4", "4 #2 warm".
+
+    The rate of a search for one: "2.5/s".
+    """
+    if row.get("trial") and row["load"] == "open":
+        return f"{row['rate_per_s']:g}/s"
     marks = {
         f"#{row['repeat']}": row["repeat"] > 1,
         "warm": row["cache"] == "warm",

@@ -15,7 +15,14 @@ parse = command_line.parse
 
 WRONG = [
     (["1", "--budget", "9"], "--budget and LEVELS exclude each other"),
-    (["--find-capacity", "--budget", "9"], "--budget and --find-capacity"),
+    (["1", "--budget", "9"], "--budget and LEVELS"),
+    (
+        ["--find-rate", "--find-capacity"],
+        "--find-rate and --find-capacity",
+    ),
+    (["--find-rate", "--rate", "2"], "--find-rate and --rate"),
+    (["--find-rate", "--think-time", "2"], "--find-rate and --think-time"),
+    (["--find-rate", "--repeat", "3"], "--find-rate repeats"),
     (["--budget", "0"], "invalid --budget '0': expected a number above 0"),
     (["--repeat", "3"], "--repeat 3 needs LEVELS: try 1,2,4,8"),
     (["--requests", "30"], "--requests 30 needs LEVELS"),
@@ -148,7 +155,6 @@ WRONG = [
     ),
     (["--demo", "--host", "a"], "exclude each other"),
     (["1,8", "--requests", "7"], "never makes 8 at once"),
-    (["--find-capacity", "--requests", "100"], "256 at once"),
     (
         [
             "1",
@@ -214,9 +220,31 @@ def test_a_run_without_levels_has_a_budget_and_short_pauses():
     assert parse(["--budget", "20"]).load.budget_s == 20.0
     assert parse(["--demo"]).load.levels == (1, 2, 4, 8, 19, 32)
     assert parse(["--demo", "--budget", "20"]).load.levels[-1] == 256
-    for argv in (["1"], ["--demo"], ["--find-capacity"]):
+    for argv in (["1"], ["--demo"]):
         assert parse(argv).load.budget_s is None
         assert parse(argv).load.warmup == 1
+
+
+def test_a_search_has_a_budget_of_its_own():
+    for flag in ("--find-capacity", "--find-rate"):
+        found = parse([flag])
+        assert found.judging.search_budget_s == 600.0
+        # it is not that of a run that finds its own levels
+        assert found.load.budget_s is None
+        assert found.load.levels == (256,)
+        assert (found.load.cooldown_s, found.load.warmup) == (1.0, 2)
+        found = parse(["64", flag, "--budget", "30"])
+        assert found.judging.search_budget_s == 30.0
+        assert found.load.levels == (64,)
+    assert parse(["1"]).judging.search_budget_s is None
+    # how a rate or people are sent
+    assert parse(["--find-rate"]).load.kind == "open"
+    people = parse(["--find-capacity", "--think-time", "5"])
+    assert (people.load.kind, people.load.duration_s) == ("people", None)
+    # the budget may grow when a search is resumed
+    assert parse(["--find-rate"]).identity == (
+        parse(["--find-rate", "--budget", "30"]).identity
+    )
 
 
 @pytest.mark.parametrize(
@@ -310,7 +338,7 @@ def test_help_fits_a_screen_and_names_every_option(capsys):
     said = capsys.readouterr().out
     lines = said.splitlines()
     assert caught.value.code == 0
-    assert max(map(len, lines)) <= 80 and len(lines) <= 58
+    assert max(map(len, lines)) <= 80 and len(lines) <= 59
     shown = {
         option.flag for option in options.ALL if not option.is_hidden
     } - {"LEVELS"}

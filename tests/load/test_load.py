@@ -371,3 +371,20 @@ def test_the_first_reason_to_end_a_load_counts(exact):
     ended.run()
     ended.end_early("too late")
     assert ended.result.ended_early == ""
+
+
+def test_a_burst_is_sent_again_when_its_last_reply_has_ended(exact):
+    level = Load(ask_model(exact.url), NEVER, 3, in_bursts=True, planned=8)
+    seen = Seen()
+    level.run(seen)
+    outcomes = sorted(seen.outcomes, key=lambda o: o.task.number)
+    assert [o.status for o in outcomes] == ["completed"] * 8
+    bursts = [outcomes[:3], outcomes[3:6], outcomes[6:]]
+    for earlier, later in itertools.pairwise(bursts):
+        ended_ns = max(o.ended_ns for o in earlier)
+        assert min(o.sent_ns for o in later) >= ended_ns
+        sent_ns = [o.sent_ns for o in later]
+        assert max(sent_ns) - min(sent_ns) < 50e6
+    # all of them are judged: nothing fills and nothing drains
+    assert level.steady_figures() == {}
+    assert level.client_figures()["client_limited"] == 0

@@ -70,7 +70,7 @@ def settings(path, **judging):
     defaults = {
         "report": False,
         "fail_if": (),
-        "find_capacity": True,
+        "search_budget_s": 600.0,
         "objectives": parse("ttft=10"),
     }
     return types.SimpleNamespace(

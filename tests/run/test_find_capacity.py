@@ -1,43 +1,139 @@
-"""--find-capacity from the outside."""
+"""--find-capacity and --find-rate from the outside."""
+
+import contextlib
+import json
+import sqlite3
 
 import pytest
 
-from tests.run.programs import (
-    QUICK,
-    rows,
-    run,
-)
+from tests.run.programs import QUICK, rows, run
+
+SLO = ("--slo", "ttft=0.2,tokens_per_s=1")
+TRIALS = "SELECT load, trial FROM level WHERE trial IS NOT NULL ORDER BY id"
+
+
+def read_trials(folder):
+    return [
+        {**json.loads(row["trial"]), "load": row["load"]}
+        for row in rows(folder, TRIALS)
+    ]
 
 
 def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
-    six = module_sim(profile="exact", ttft=20, itl=10, tokens=20, slots=6)
+    six = module_sim(profile="exact", ttft=10, itl=10, tokens=30, slots=6)
+    arguments = ("32", "--find-capacity", *SLO, "--host", six.url, *QUICK)
+    code, out, _ = run(*arguments, "--budget", "60", cwd=tmp_path)
+    text = " ".join(out.split())
+    assert code == 0
+    assert "Up to 6 at once get at least 1 tokens/s" in text
+    assert "(95 %: 6); with 7, too few got the first token" in text
+    assert "searching for up to 60 s" in text
+    assert max(map(len, out.splitlines())) <= 100
+    found = {}
+    for trial in read_trials(tmp_path):
+        found.setdefault(trial["size"], []).append(trial["verdict"])
+        assert trial["load"] == "burst"
+    assert set(found) == {4, 8, 6, 7}
+    # the two at the end are tried again
+    assert found[6] == ["above"] * 2 and found[7] == ["below"] * 2
+    # the views judge the requests as the search did
+    judged = {
+        (row["concurrency"], row["repeat"]): row
+        for row in rows(
+            tmp_path,
+            "SELECT concurrency, repeat, requests, good_ratio, trial FROM level_summary",
+        )
+    }
+    assert len(judged) == 6
+    for row in judged.values():
+        trial = json.loads(row["trial"])
+        assert trial["count"] == row["requests"]
+        assert trial["reach"] * 0.95 == pytest.approx(row["good_ratio"])
+    # bursts are repeated within a level, all at the same instant
+    bursts = rows(
+        tmp_path,
+        "SELECT count(*) AS n, count(due_ns) AS due FROM request "
+        "JOIN level ON level.id = level_id WHERE concurrency = 4",
+    )[0]
+    assert bursts["n"] >= 30 and bursts["n"] % 4 == 0 and not bursts["due"]
+
+
+def test_a_spent_budget_is_said_and_nothing_is_made_up(
+    module_sim, tmp_path
+):
+    slow = module_sim(profile="exact", ttft=10, itl=10, tokens=30, slots=2)
+    arguments = ("8", "--find-capacity", *SLO, "--host", slow.url, *QUICK)
+    code, out, _ = run(*arguments, "--budget", "1", cwd=tmp_path)
+    text = " ".join(out.split())
+    assert code == 0
+    assert "not resolved" in text and "more would tell" in text
+    assert "Up to" not in text
+
+
+@pytest.mark.faults
+def test_find_rate_finds_what_the_slots_can_answer(module_sim, tmp_path):
+    four = module_sim(profile="exact", ttft=5, itl=5, tokens=20, slots=4)
+    arguments = ("--find-rate", *SLO, "--host", four.url, *QUICK)
     code, out, _ = run(
-        "32",
-        "--find-capacity",
-        "--slo",
-        "ttft=0.15,tokens_per_s=1",
+        *arguments, "--tokens", "20", "--budget", "45", cwd=tmp_path
+    )
+    text = " ".join(out.split())
+    assert code == 0 and "requests/s get at least 1 tokens/s" in text
+    trials = read_trials(tmp_path)
+    assert {trial["load"] for trial in trials} == {"open"}
+    # 4 slots of 0.1 s
+    sizes = {
+        verdict: [
+            one["size"] for one in trials if one["verdict"] == verdict
+        ]
+        for verdict in ("above", "below", "saturated")
+    }
+    assert max(sizes["above"]) > 4
+    assert max(sizes["below"] + sizes["saturated"]) > 40
+
+
+@pytest.mark.faults
+def test_find_capacity_of_people_says_people(module_sim, tmp_path):
+    two = module_sim(profile="exact", ttft=10, itl=10, tokens=30, slots=2)
+    arguments = ("16", "--find-capacity", "--think-time", "0.3", *SLO)
+    code, out, _ = run(
+        *arguments,
         "--host",
-        six.url,
+        two.url,
+        "--budget",
+        "40",
         *QUICK,
         cwd=tmp_path,
     )
-    assert (
-        code == 0
-        and "serves 6 at once within ttft=0.15,tokens_per_s=1" in out
-        and max(map(len, out.splitlines())) <= 100
-    )
-    probes = [
-        r["concurrency"]
-        for r in rows(tmp_path, "SELECT concurrency FROM level ORDER BY id")
-    ]
-    assert probes == [1, 2, 4, 8, 6, 7]
-    good = {
-        r["concurrency"]: r["good_ratio"]
-        for r in rows(
-            tmp_path, "SELECT concurrency, good_ratio FROM level_summary"
+    assert code == 0
+    answer = " ".join(out.split())
+    assert "people who think 300 ms get" in answer
+    assert "4 people: " in answer and "at once get" not in answer
+
+
+@pytest.mark.faults
+def test_a_search_goes_on_where_it_was_interrupted(module_sim, tmp_path):
+    six = module_sim(profile="exact", ttft=10, itl=10, tokens=30, slots=6)
+    arguments = ("16", "--find-capacity", *SLO, "--host", six.url, *QUICK)
+    run(*arguments, "--budget", "60", cwd=tmp_path)
+    before = read_trials(tmp_path)
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "results.db")
+    ) as database:
+        database.execute("UPDATE run SET status = 'interrupted'")
+        database.execute(
+            "UPDATE level SET status = 'interrupted', trial = NULL "
+            "WHERE id = (SELECT max(id) FROM level)"
         )
-    }
-    assert good[6] == 1.0 and good[7] < 0.95
+        database.commit()
+    code, out, _ = run(
+        *arguments, "--resume", "--budget", "60", cwd=tmp_path
+    )
+    after = read_trials(tmp_path)
+    assert code == 0 and "probes are measured" in out
+    assert len(after) == len(before)
+    assert after[:-1] == before[:-1]
+    assert "Up to 6 at once" in " ".join(out.split())
 
 
 @pytest.mark.faults

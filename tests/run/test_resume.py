@@ -403,13 +403,10 @@ def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing
     bench.main([*search, *QUICK])
     out = capsys.readouterr().out
     assert "do not trust this level: the machine slept for 30.0 s" in out
-    assert (
-        "cannot judge 1 at once: the machine slept" in out
-        and "serves" not in out
-    )
-    assert ask(path, "SELECT concurrency, slept_s FROM level") == [
-        (1, 30.0)
-    ]
+    assert out.count("4 at once: disturbed by this machine") == 3
+    assert "Up to" not in out and "At least" not in out
+    tried = "SELECT concurrency, slept_s, trial FROM level"
+    assert ask(path, tried) == [(4, 30.0, None)] * 3
 
 
 def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(
@@ -463,12 +460,14 @@ def test_a_search_goes_on_with_the_probes_that_it_has(
     search = ["4", "--find-capacity", "--slo", "ttft=60", *QUICK]
     search += ["--host", server.url, "--db", str(path)]
     assert bench.main(search) == 0
-    ask(path, "DELETE FROM level WHERE id = 3")
+    ask(path, "DELETE FROM level WHERE id = 2")
     ask(path, "UPDATE run SET status = 'interrupted'")
     capsys.readouterr()
     assert bench.main([*search, "--resume"]) == 0
     out = capsys.readouterr().out
-    assert "resuming run 1: 2 probes are measured" in out
-    assert "serves 4 or more at once within ttft=60" in out
-    probes = ask(path, "SELECT concurrency FROM level ORDER BY id")
-    assert probes == [(1,), (2,), (4,)]
+    assert "resuming run 1: 1 probe is measured" in out
+    assert "At least 4 at once get the first token within 60 s" in (
+        " ".join(out.split())
+    )
+    probes = ask(path, "SELECT concurrency, repeat FROM level ORDER BY id")
+    assert probes == [(4, 1), (4, 2)]

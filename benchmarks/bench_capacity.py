@@ -1,0 +1,136 @@
+"""bench_capacity.py - how near searches for the capacity come to it, and how long they take.
+
+    # or: make bench-capacity; some minutes
+    python benchmarks/bench_capacity.py
+    python benchmarks/bench_capacity.py --seeds 20 --only rates
+
+Queues of known slots and service times, in virtual time (capacity_queues.py): the product's own
+search and tests choose and judge. The truth is a long simulation. The plain way is doubling and
+bisection with as many requests at each load as it needs for the same mean error. Then what is
+called saturated (simulations/saturation.py). The tables in docs/statistics.md are what this
+prints; the exit code is 1 when a promise is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from statistics import fmean
+from typing import NamedTuple
+
+# the programs are files, not an installed package
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from benchmarks.bench_statistics import run
+from benchmarks.capacity_queues import Queue, search, search_plainly
+from benchmarks.simulations import saturation
+from ollama_bench.statistics.capacity_search import Capacity
+
+NEAR = 0.05
+# of 20 seeds, of 100 searches
+LEAST_NEAR, LEAST_HELD = 0.95, 0.9
+# requests at each load of the plain way
+PLAIN = (50, 100, 200, 400, 800, 1600, 3200, 6400)
+PLAIN_SEEDS = 10
+
+
+class Case(NamedTuple):
+    """A server, and how long may be searched, seconds of its time."""
+
+    name: str
+    queue: Queue
+    budget_s: float
+
+
+CASES = {
+    "at-once": Case(
+        "at once: 12 slots, replies of 4 s ± 30 %, wait up to 6 s",
+        Queue(12, 4.0, 0.3, 6.0, kind="burst"),
+        3600.0,
+    ),
+    "people": Case(
+        "people who think 10 s: 8 slots, replies of 1 s ± 30 %, wait up to 1 s",
+        Queue(8, 1.0, 0.3, 1.0, think_s=10.0, kind="people"),
+        14400.0,
+    ),
+    "rates": Case(
+        "requests/s: 8 slots, replies of 1 s ± 30 %, wait up to 1 s",
+        Queue(8, 1.0, 0.3, 1.0, kind="rate"),
+        14400.0,
+    ),
+}
+
+
+def main() -> int:
+    """Search each server with each seed; return 1 when a promise is not kept."""
+    options = make_parser().parse_args()
+    print(
+        "| a server, and its budget | capacity | within 5 % | interval holds it "
+        "| mean time | the plain way |"
+    )
+    print("|---|---|---|---|---|---|")
+    is_kept = True
+    for name in options.only:
+        is_kept &= judge(CASES[name], options.seeds)
+    print("\n| simulation | truth | share | promised | trials | |")
+    print("|---|---|---|---|---|---|")
+    for simulation in (
+        saturation.SIMULATIONS if options.only == [*CASES] else ()
+    ):
+        is_kept &= run(simulation, 1)
+    return 0 if is_kept else 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bench_capacity.py",
+        description="how near searches for the capacity come to it, and how long they take.",
+    )
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument(
+        "--only", nargs="+", choices=[*CASES], default=[*CASES]
+    )
+    return parser
+
+
+def judge(case: Case, seeds: int) -> bool:
+    """Print how the searches of one server went; tell whether the promises are kept."""
+    queue, truth = case.queue, case.queue.truth
+    found = [search(queue, case.budget_s, seed) for seed in range(seeds)]
+    errors = [abs((one.capacity.value or 0.0) / truth - 1) for one in found]
+    near = sum(error <= NEAR for error in errors)
+    held = sum(holds(one.capacity, truth) for one in found)
+    seconds = fmean(one.seconds for one in found)
+    print(
+        f"| {case.name}; {case.budget_s:.0f} s | {truth:.3g} "
+        f"| {near} of {seeds} | {held} of {seeds} | {seconds:.0f} s "
+        f"| {compare_plainly(queue, truth, fmean(errors))} |",
+        flush=True,
+    )
+    return near >= LEAST_NEAR * seeds and held >= LEAST_HELD * seeds
+
+
+def holds(capacity: Capacity, truth: float) -> bool:
+    low, missed = capacity.low or 0.0, capacity.missed
+    # as exactly as the truth is known
+    blur = 0.002 * truth
+    return low <= truth + blur and (missed is None or truth < missed + blur)
+
+
+def compare_plainly(queue: Queue, truth: float, error: float) -> str:
+    """Return how long doubling and bisection takes for the same mean error."""
+    for requests in PLAIN:
+        found = [
+            search_plainly(queue, requests, seed)
+            for seed in range(PLAIN_SEEDS)
+        ]
+        mean = fmean(abs(one.size / truth - 1) for one in found)
+        if mean <= error:
+            seconds = fmean(one.seconds for one in found)
+            return f"{seconds:.0f} s, {requests} requests each"
+    return f"not with {PLAIN[-1]} requests each"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

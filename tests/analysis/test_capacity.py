@@ -1,0 +1,122 @@
+"""What a search has found, again from the loads that it tried."""
+
+import json
+
+import pytest
+
+from ollama_bench.analysis.capacity import describe_search, find_search
+from ollama_bench.analysis.certainty import describe_certainty
+from ollama_bench.analysis.study import Study
+from ollama_bench.inputs.objectives import parse
+from ollama_bench.statistics.capacity_search import Trial
+from ollama_bench.statistics.sequential import Evidence
+
+SLO = parse("ttft=2,tokens_per_s=10")
+LIKELY, SURE, MISSED = (
+    Evidence(1.5, -3.0),
+    Evidence(3.5, -4.0),
+    Evidence(-3.0, 3.5),
+)
+OPEN = Evidence(0.1, -0.1)
+
+
+def make_study(levels):
+    return Study("m", [], levels, [], None, [], [], [], SLO)
+
+
+def served(size, evidence=SURE):
+    return Trial(size, "above", evidence, 1.05, 60, 20.0)
+
+
+def missed(size):
+    return Trial(size, "below", MISSED, 0.8, 30, 10.0, ("ttft",))
+
+
+def unresolved(size):
+    return Trial(size, "unresolved", OPEN, 0.99, 80, 30.0, more_s=240.0)
+
+
+def searched(trials, load="burst", think_time_s=None):
+    levels = [
+        {
+            "run_id": 1,
+            "level_id": number,
+            "concurrency": 64 if load == "open" else int(trial.size),
+            "rate_per_s": trial.size if load == "open" else None,
+            "load": load,
+            "think_time_s": think_time_s,
+            "trial": json.dumps(trial.__dict__),
+        }
+        for number, trial in enumerate(trials, 1)
+    ]
+    return make_study(levels=levels)
+
+
+def say(trials, **more):
+    answer = find_search(searched(trials, **more))
+    assert answer is not None
+    return describe_search(answer, SLO)
+
+
+BOTH_ENDS = [
+    served(8),
+    missed(10),
+    served(9, LIKELY),
+    served(9),
+    missed(10),
+]
+
+
+def test_the_number_its_interval_what_was_missed_and_the_time():
+    said = say(BOTH_ENDS)
+    assert said == (
+        "Up to 9 at once get at least 10 tokens/s and the first token "
+        "within 2 s (95 %: 9); with 10, too few got the first token "
+        "within 2 s (5 probes, 1:20)."
+    )
+
+
+def test_people_and_rates_are_called_so():
+    people = say(BOTH_ENDS, load="people", think_time_s=30.0)
+    assert people.startswith("Up to 9 people who think 30 s get ")
+    rates = [served(2.0), missed(2.2), missed(2.2), served(2.1)]
+    said = say(rates, load="open")
+    assert said.startswith("Up to 2.1")
+    assert "requests/s get at least" in said
+    assert "(95 %: 2.1 to 2.2); with 2.2, too few" in said
+    assert "at once" not in said
+
+
+def test_what_is_not_resolved_is_said_and_how_long_it_would_take():
+    said = say([served(8), unresolved(9), missed(10), missed(10)])
+    assert "(95 %: 8 to 9)" in said
+    assert said.endswith("Not resolved: 9: about 4:00 more would tell.")
+
+
+@pytest.mark.parametrize(
+    "trials, words",
+    [
+        ([missed(1), missed(1)], "Not even one at a time gets"),
+        ([served(8), served(8)], "At least 8 at once get"),
+        ([served(8, LIKELY), missed(16)], "as far as was seen"),
+        ([missed(4)], "Fewer than 4 at once get"),
+        ([unresolved(4)], "was not resolved"),
+    ],
+)
+def test_what_is_known_of_less(trials, words):
+    said = say(trials)
+    assert words in said
+    assert "Up to" not in said
+
+
+def test_the_figures_are_those_of_the_highest_that_was_served():
+    answer = find_search(searched(BOTH_ENDS))
+    assert answer is not None
+    assert answer.find_level()["level_id"] == 4
+    assert answer.count == 9
+    assert find_search(make_study(levels=[])) is None
+
+
+def test_how_sure_it_is_stands_in_the_answer_alone():
+    study = searched(BOTH_ENDS)
+    assert describe_certainty(study, study.levels, {}, SLO) == ""

@@ -1,0 +1,156 @@
+"""Which load a search tries next, and what it has found."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_bench.statistics.capacity_search import (
+    STEP,
+    CapacitySearch,
+    CountScale,
+    RateScale,
+    SearchStep,
+    Trial,
+    Weighted,
+    make_falling,
+    restore_trial,
+)
+from ollama_bench.statistics.sequential import Evidence
+
+ABOVE, BELOW, OPEN = (
+    Evidence(1.5, -3.0),
+    Evidence(-3.0, 3.5),
+    Evidence(0.2, -0.2),
+)
+SURE = Evidence(3.5, -3.0)
+
+
+def answer(
+    step: SearchStep, capacity: float, unresolved: float = 0.0
+) -> Trial:
+    """Return what a server of a known capacity gives; nothing certain close to it."""
+    size = step.size
+    if abs(size - capacity) < unresolved:
+        return Trial(size, "unresolved", OPEN, 1.0, 50, 10.0, more_s=99.0)
+    if size <= capacity:
+        found = ABOVE if step.is_quick else SURE
+        return Trial(size, "above", found, 1.05, 50, 5.0)
+    return Trial(size, "below", BELOW, 0.8, 20, 5.0, ("ttft",))
+
+
+def search(
+    scale: CountScale | RateScale, capacity: float, unresolved: float = 0.0
+):
+    found = CapacitySearch(scale)
+    while step := found.choose_next():
+        found.add(answer(step, capacity, unresolved))
+        assert len(found.trials) < 60
+    return found
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 3, 4, 5, 19, 31, 64])
+def test_counts_are_found_exactly(capacity):
+    found = search(CountScale(256), capacity).find_capacity()
+    assert (found.low, found.missed) == (capacity, capacity + 1)
+    assert found.is_complete and found.binding == ("ttft",)
+    assert found.value == capacity
+
+
+def test_it_doubles_then_bisects_and_tries_both_ends_again():
+    sizes = [one.size for one in search(CountScale(256), 11).trials]
+    assert sizes == [4, 8, 16, 12, 10, 11, 12]
+    quick = search(CountScale(256), 11).trials[3]
+    assert quick.evidence == BELOW
+
+
+@pytest.mark.parametrize("capacity", [0.3, 0.9, 7.7, 120.0])
+def test_rates_are_found_within_their_step(capacity):
+    found = search(RateScale(1.0), capacity).find_capacity()
+    assert found.low is not None and found.missed is not None
+    assert found.low <= capacity < found.missed
+    assert found.missed / found.low <= 1.06
+
+
+def test_people_in_steps_of_a_twentieth():
+    found = search(CountScale(256, STEP), 100).find_capacity()
+    assert found.low is not None and found.missed is not None
+    assert found.low <= 100 < found.missed <= found.low * 1.06
+
+
+def test_a_hiccup_is_not_the_capacity():
+    found = CapacitySearch(CountScale(32))
+    hiccups = 0
+    while step := found.choose_next():
+        trial = answer(step, 32)
+        if step.size == 4 and not hiccups:
+            hiccups += 1
+            trial = Trial(4, "below", BELOW, 0.5, 10, 1.0, ("ttft",))
+        elif step.size == 4:  # it saw how good the load is, for longer
+            trial = Trial(4, "above", Evidence(5.0, -6.0), 1.05, 90, 9.0)
+        found.add(trial)
+    capacity = found.find_capacity()
+    assert (capacity.low, capacity.missed) == (32, None)
+
+
+def test_what_is_not_resolved_is_neither_and_is_in_the_interval():
+    found = search(CountScale(256), 20, unresolved=1.5)
+    capacity = found.find_capacity()
+    assert capacity.low == 18 and capacity.missed == 22
+    assert capacity.unresolved == (19, 20, 21)
+    assert capacity.low <= (capacity.value or 0) < capacity.missed
+    assert capacity.more_s == 3 * 99.0
+    # where there is time, the one that is decided soonest
+    step = found.choose_next(left_s=100.0)
+    assert step is not None and step.size in capacity.unresolved
+
+
+def test_what_was_served_is_made_sure_before_the_time_is_over():
+    found = CapacitySearch(CountScale(64))
+    for _ in range(2):
+        step = found.choose_next()
+        assert step is not None
+        found.add(answer(step, 64))
+    late = found.choose_next(is_late=True)
+    assert late is not None
+    assert (late.size, late.is_quick) == (8, False)
+    assert late.evidence == ABOVE
+
+
+def test_nobody_is_served():
+    capacity = search(CountScale(256), 0).find_capacity()
+    assert (capacity.low, capacity.missed, capacity.likely) == (0, 1, 0)
+
+
+def test_the_highest_is_served():
+    capacity = search(CountScale(50), 99).find_capacity()
+    assert (capacity.low, capacity.missed, capacity.value) == (50, None, 50)
+
+
+def test_a_saturated_server_tells_what_it_sustains():
+    found = CapacitySearch(RateScale(1.0))
+    found.add(Trial(1.0, "above", ABOVE, 1.05, 50, 5.0))
+    found.add(
+        Trial(8.0, "saturated", BELOW, 0.2, 50, 5.0, answered_per_s=4.0)
+    )
+    step = found.choose_next()
+    assert step is not None and step.size == 3.8
+
+
+def test_a_search_goes_on_from_what_was_stored():
+    first = search(CountScale(256), 11)
+    again = CapacitySearch(CountScale(256))
+    for trial in first.trials:
+        stored = {
+            **trial.__dict__,
+            "evidence": list(trial.evidence),
+            "binding": list(trial.binding),
+        }
+        again.add(restore_trial(stored))
+    assert again.trials == first.trials
+    assert again.find_capacity() == first.find_capacity()
+
+
+def test_means_that_rise_are_averaged():
+    means = [Weighted(1.0, 10), Weighted(0.9, 10), Weighted(1.0, 30)]
+    assert make_falling(means) == [1.0, 0.975, 0.975]
+    assert make_falling([]) == []
