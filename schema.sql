@@ -96,8 +96,8 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   arrival_cv REAL,                   -- open load: coefficient of variation of the times between arrivals; 1: Poisson, more: bursts (a gamma law), 0: even
   saturated INTEGER CHECK (saturated IN (0, 1)),  -- open load: 1: its queue was seen to grow and the level was ended early; 0: it was not; NULL: too few requests came to tell
   queue_growth_per_s REAL,           -- open load: by how much the requests that had come and had not ended grew, from the end of the warm-up on, requests per second
-  queue_growth_low_per_s REAL,       -- its 95 % interval, lower end, from increments in batches of equal time
-  queue_growth_high_per_s REAL,      -- its 95 % interval, upper end
+  queue_growth_low_per_s REAL,       -- 95 % interval of queue_growth_per_s, lower end, from its increments in batches of equal time, requests per second
+  queue_growth_high_per_s REAL,      -- 95 % interval of queue_growth_per_s, upper end, requests per second
   think_time_s REAL,                 -- people: seconds that each was meant to think between a reply's end and the next question, mean; NULL: nobody thinks
   think_law TEXT CHECK (think_law IN ('lognormal', 'exponential', 'fixed')),  -- people: the law that their think times are drawn from
   patience_s REAL,                   -- people: seconds after which who had no first token left; NULL: nobody leaves

@@ -20,7 +20,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis.crowd import name_crowd
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import interval, seconds
-from ollama_bench.inputs.prompt_mix import parse
+from ollama_bench.inputs import prompt_mix
 from ollama_bench.statistics.intervals import Interval, ratio_interval
 
 NS_PER_S = 1e9
@@ -184,7 +184,7 @@ def describe_interference(found: Sequence[Interference]) -> list[str]:
 def describe_unknown(database: Database, study: Study) -> list[str]:
     """Say why nothing is known of a mixture: nobody asked a long prompt, or no clock tells."""
     try:
-        longest = max(parse(study.prompt_mix or "").lengths)
+        longest = max(prompt_mix.parse(study.prompt_mix or "").lengths)
     except ValueError:  # no mixture, or what another program wrote
         return []
     asked = [

@@ -37,6 +37,7 @@ NO_FIGURES = {
     "asked_output_tokens_mean",
     "think_law",
     "prompt_mix",
+    "trial",
     "source",
     "superseded",
     "net_energy_j",

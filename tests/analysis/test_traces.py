@@ -67,5 +67,7 @@ def test_blocks_that_came_from_the_cache_are_told(replayed, kind, is_meant):
         "; 40 % of the prompts came from the cache." in said
     ) == is_meant
     seen = [caveat.seen for caveat in find_caveats(study)]
-    by_chance = "a part of the prompts came from the cache at 8 at once"
+    by_chance = (
+        "a part of the prompts came from the cache at 0.2 requests/s"
+    )
     assert (by_chance in seen) != is_meant
