@@ -275,7 +275,7 @@ def heat(draw: Draw) -> Iterator[Finding]:
                     seen[:-1], seen[-1] if has_control else None
                 )
                 said = describe_best(study)
-                wrong += "best at" in said and "best at 32" not in said
+                wrong += "best with " in said and "best with 32 " not in said
             how = "with a control" if has_control else "without a control"
             case = f"best at 32, {loss:.0%} lost by heat, {how}"
             most = 0.05 if has_control else 1.0
@@ -293,7 +293,7 @@ def small_drift(draw: Draw) -> Iterator[Finding]:
                 1, noise, len(truth) + 1
             )
             said = describe_best(make_study(seen[:-1], seen[-1]))
-            silent += "best at 8 " not in said
+            silent += "best with 8 " not in said
         case = (
             f"best at 8 by 6 %, no drift, levels that vary by {noise:.1%}"
         )
