@@ -47,6 +47,8 @@ CANNOT_BE_TOLD = "cannot be told"
 CURVE = "1,2,4,8"  # levels of a run that shows what concurrency changes
 # requests of a run at a rate, which shows whether they are served
 AT_RATE = 100
+# requests at once that a rate may take, for each that is served: none waits for a place
+PLACES = 4
 
 
 class StudyQuestion(NamedTuple):
@@ -132,7 +134,7 @@ def ask_rate(
         f"{made} with {crowd}; at random times: {NOT_MEASURED}",
         name_measuring(
             study,
-            str(4 * study.levels[-1]["concurrency"]),
+            str(PLACES * key.at_once),
             *("--rate", f"{rate.value:.2g}", "--requests", str(AT_RATE)),
             *list_slo(objectives),
         ),

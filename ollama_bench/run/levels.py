@@ -104,7 +104,7 @@ class LevelRunner:
             self._fill_cache(level, source)
         if self._has_measured or level.cache == "warm":
             self._screen.count_down(
-                f"cooldown before {title}, {level.concurrency} at once",
+                f"cooldown before {title}, {self._name_crowd(level)}",
                 self._settings.load.cooldown_s,
                 self._interrupt,
             )
@@ -157,6 +157,10 @@ class LevelRunner:
             self._targets.warmup_tokens.get(level.model),
         )
 
+    def _name_crowd(self, level: Level) -> str:
+        is_people = self._settings.load.think_time is not None
+        return f"{level.concurrency} {'people' if is_people else 'at once'}"
+
     def _heading(
         self, level: Level, title: str, replay: Replay | None
     ) -> str:
@@ -171,9 +175,7 @@ class LevelRunner:
             extra += ", as at first: did the machine change?"
         if len(plan_lengths(self._settings.request)) > 1:
             extra += f", {level.prompts}"
-        crowd = f"{level.concurrency} at once"
-        if self._settings.load.think_time is not None:
-            crowd = f"{level.concurrency} people"
+        crowd = self._name_crowd(level)
         if replay is not None:
             came = format_trace(
                 replay.trace.name,

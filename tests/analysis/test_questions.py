@@ -67,7 +67,7 @@ def test_a_burst_is_no_rate_and_the_command_measures_one(ask):
     )
     rate = said.split()[0]
     assert command == (
-        f"python bench.py 32 --rate {float(rate):.2g} --requests 100 "
+        f"python bench.py 8 --rate {float(rate):.2g} --requests 100 "
         "--model tiny:7b"
     )
 
