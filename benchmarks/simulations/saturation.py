@@ -32,9 +32,8 @@ class Law(NamedTuple):
     name: str
     slots: int
     arrival_cv: float
-    service_cv: (
-        float  # of the log-normal law of a reply's time; 0: all alike
-    )
+    # of the log-normal law of a reply's time; 0: all alike
+    service_cv: float
     requests: int  # of a level that is to be called saturated
     is_exponential: bool = False
     is_promised: bool = True
