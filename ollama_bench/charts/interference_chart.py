@@ -16,6 +16,7 @@ from ollama_bench.charts.axes import level_axis, log_time_axis
 from ollama_bench.charts.chart import Spec, finish
 from ollama_bench.charts.marks import make_plot, stack_panels, write_time
 from ollama_bench.charts.theme import BLUE, ORANGE
+from ollama_bench.terminal.figures import name_lengths
 
 BESIDE, ELSE = "beside a long prompt", "otherwise"
 COLOURS = {BESIDE: ORANGE, ELSE: BLUE}
@@ -44,10 +45,13 @@ def draw_interference(
         return None
     painted = stack_panels(panels).resolve_scale(color="shared")
     title = "What long prompts do to the others"
+    subject = study.name
+    if not study.prompts:
+        subject += f", {name_lengths(None, study.prompt_mix)}"
     return finish(
         painted,
         title,
-        study.name,
+        subject,
         study.simulated,
         notes=[NOTE],
         levels=study.levels,

@@ -142,6 +142,7 @@ def test_it_is_drawn_with_its_intervals(results):
         "between two chunks (logarithmic)",
         "wait of who asks (logarithmic)",
     ]
+    assert "tiny:7b, mix 500*9,8000*1" in spec["title"]["subtitle"]
     rows = values(spec)
     assert {row["kind"] for row in rows} == {
         "beside a long prompt",
