@@ -1,6 +1,6 @@
 """bench_clock.py - the offset of a clock that is truly another, over a slow and unequal relay.
 
-    python benchmarks/bench_clock.py            # Linux, as root: about two minutes
+    python benchmarks/bench_clock.py            # Linux, as root: some minutes
     python benchmarks/bench_clock.py --tries 20
 
 The worker runs in a network and a time namespace of its own, whose monotonic clock is 1,000 s
