@@ -1,4 +1,4 @@
-"""analyze.py - how many people can be served at once, how fast, and at what energy?
+"""analyze.py - how many can be served, how fast, and at what energy?
 
     python analyze.py                                 every model: its newest finished run
     python analyze.py qwen3:8b --run 7                one model, one run
@@ -125,6 +125,7 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
         terminal_report.print_lengths(verdicts)
         for verdict in verdicts:
             terminal_report.print_verdict(database, verdict)
+        terminal_report.print_machines(verdicts)
     if settings.export is not None:
         is_whole = not (runs or settings.models)
         written = export(database, studies, *settings.export, is_whole)

@@ -31,7 +31,7 @@ VIEWS = (
 TEXTS = """
 model status interval_basis client_read_lag_source client_stamps client_limited_why cache load
 power_source other_model label source started_utc command tool_version chip gpu os host api
-server server_version family parameter_size quantization digest
+server server_version family parameter_size quantization digest prompt_mix think_law
 """
 RENAMED = {"power_source": ("energy_summary", "source")}
 ESTIMATE = {
@@ -126,6 +126,10 @@ def make_schema() -> dict[str, Any]:
                     for name, said in KEY_FIGURES.items()
                 }
             ),
+            "interference": make_list(
+                make_interference(),
+                "of each level of a mixture (--mix): what its longest prompts did to the others",
+            ),
             "levels": make_list(
                 make_columns(list_level_columns(), views, VIEWS),
                 "a row for each level and repeat, as in level_summary",
@@ -172,6 +176,56 @@ def make_schema() -> dict[str, Any]:
             }
         ),
     }
+
+
+def make_interference() -> dict[str, Any]:
+    mean = make_object(
+        {
+            "mean_s": {"type": "number", "description": "mean, seconds"},
+            "low_s": {
+                "type": "number",
+                "description": "of the 95 % interval",
+            },
+            "high_s": {
+                "type": "number",
+                "description": "of the 95 % interval",
+            },
+            "stretches": {
+                "type": "integer",
+                "description": "independent parts that it is made of",
+            },
+        }
+    )
+    contrast = {
+        "anyOf": [
+            make_object({"during": mean, "otherwise": mean}),
+            {"type": "null"},
+        ]
+    }
+    times = {
+        "token": "time between two chunks of the others",
+        "wait": "wait for the first token of the others",
+    }
+    return make_object(
+        {
+            "level_id": {"type": "integer"},
+            "long_tokens": {
+                "type": "integer",
+                "description": "length of the longest prompts",
+            },
+            "evaluations": {
+                "type": "integer",
+                "description": "stretches in which such prompts were evaluated",
+            },
+            **{
+                name: {
+                    **contrast,
+                    "description": f"{said}, during these and otherwise; null: cannot be told",
+                }
+                for name, said in times.items()
+            },
+        }
+    )
 
 
 def make_object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -316,91 +316,70 @@ def find_gates_of_equals(chance: Generator) -> Iterator[Finding]:
 def find_gate_alarms(chance: Generator) -> Iterator[Finding]:
     """Hold equal servers to a bound, and one that sheds its load."""
     for requests in (20, 100, 400):
-
-        def make(requests: int = requests) -> tuple[Study, Study]:
-            one, other = (
-                make_study(
-                    chance, 1, 1, 0.02, failing=0.01, requests=requests
-                )
-                for _ in range(2)
-            )
-            return one, other
-
-        case = f"equal servers, 1 % of {requests} requests a level fail"
-        bound = "error_ratio>0.01"
-        yield Finding(
-            f"{case}: exit 1 of {bound}",
-            count(GATE_TRIALS, make, fails(bound)),
-            GATE_TRIALS,
-            at_most=0.05,
-        )
-        yield Finding(
-            f"{case}: exit 1 or 3",
-            1 - count(GATE_TRIALS, make, passes(bound)),
-            GATE_TRIALS,
-            at_most=0.05,
-        )
-        for failing in (0.1, 0.2):
-
-            def rise(
-                requests: int = requests, failing: float = failing
-            ) -> tuple[Study, Study]:
-                one, other = (
-                    make_study(
-                        chance, 1, 1, 0.02, failing=ratio, requests=requests
-                    )
-                    for ratio in (0.01, failing)
-                )
-                return one, other
-
-            yield Finding(
-                f"1 % of {requests} requests a level fail, then {failing:.0%}: passes {bound}",
-                count(GATE_TRIALS, rise, passes(bound)),
-                GATE_TRIALS,
-                # 2 more of 20 are what chance gives
-                at_most=0.05 if requests >= 100 or failing > 0.1 else 1.0,
-            )
-
+        yield from find_alarms_on_errors(chance, requests)
     for requests, failing in ((8, 0.01), (8, 0.05), (20, 0.05)):
-
-        def few(
-            requests: int = requests, failing: float = failing
-        ) -> tuple[Study, Study]:
-            one, other = (
-                make_study(
-                    chance,
-                    1,
-                    1,
-                    0.02,
-                    failing=failing,
-                    requests=requests,
-                )
-                for _ in range(2)
-            )
-            return one, other
-
         bound = "ttft>900%"
+        equal = make_pairs(chance, requests, failing, failing)
         yield Finding(
             f"equal servers, {failing:.0%} of {requests} requests a level fail: "
             f"exit 1 or 3 of {bound}",
-            1 - count(GATE_TRIALS, few, passes(bound)),
+            1 - count(GATE_TRIALS, equal, passes(bound)),
             GATE_TRIALS,
             # two more of eight are a quarter of the load
             at_most=0.05 if failing < 0.05 else 0.25,
         )
-
-    def shed() -> tuple[Study, Study]:
-        return (
-            make_study(chance, 1, 1, 0.02, requests=32),
-            make_study(chance, 1, 1, 0.02, failing=0.47, requests=32),
-        )
-
+    shed = make_pairs(chance, 32, 0.0, 0.47)
     yield Finding(
         "47 % of the load is shed: passes ttft>10%",
         count(GATE_TRIALS, shed, passes("ttft>10%")),
         GATE_TRIALS,
         at_most=0.0,
     )
+
+
+def find_alarms_on_errors(
+    chance: Generator, requests: int
+) -> Iterator[Finding]:
+    """Bound the error ratio of servers that fail alike, and of one that fails more."""
+    bound = "error_ratio>0.01"
+    equal = make_pairs(chance, requests, 0.01, 0.01)
+    case = f"equal servers, 1 % of {requests} requests a level fail"
+    yield Finding(
+        f"{case}: exit 1 of {bound}",
+        count(GATE_TRIALS, equal, fails(bound)),
+        GATE_TRIALS,
+        at_most=0.05,
+    )
+    yield Finding(
+        f"{case}: exit 1 or 3",
+        1 - count(GATE_TRIALS, equal, passes(bound)),
+        GATE_TRIALS,
+        at_most=0.05,
+    )
+    for failing in (0.1, 0.2):
+        risen = make_pairs(chance, requests, 0.01, failing)
+        yield Finding(
+            f"1 % of {requests} requests a level fail, then {failing:.0%}: passes {bound}",
+            count(GATE_TRIALS, risen, passes(bound)),
+            GATE_TRIALS,
+            # 2 more of 20 are what chance gives
+            at_most=0.05 if requests >= 100 or failing > 0.1 else 1.0,
+        )
+
+
+def make_pairs(
+    chance: Generator, requests: int, before: float, after: float
+) -> Callable[[], tuple[Study, Study]]:
+    """Return what makes two studies of servers that fail so large a part of a level's requests."""
+
+    def make() -> tuple[Study, Study]:
+        one, other = (
+            make_study(chance, 1, 1, 0.02, failing=ratio, requests=requests)
+            for ratio in (before, after)
+        )
+        return one, other
+
+    return make
 
 
 SIMULATIONS = (

@@ -143,6 +143,7 @@ def make_level(
         "status": "finished",
         "slept_s": None,
         "completed": len(waits_s),
+        "judged_completed": len(waits_s),
         "ttft_mean_s": float(numpy.mean(waits_s)),
         "tokens_per_s_mean": None,
     }

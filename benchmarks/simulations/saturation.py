@@ -16,7 +16,7 @@ import numpy
 
 from benchmarks.simulations import Finding, Simulation
 from ollama_bench.load.arrivals import gamma
-from ollama_bench.load.queue_watch import LEFT_RATIO, LOOK_RATIO
+from ollama_bench.load.queue_watch import FIRST, LOOK_RATIO
 from ollama_bench.statistics.saturation import is_growing, measure_slope
 
 TRIALS = 200
@@ -41,12 +41,12 @@ class Law(NamedTuple):
 
 LAWS = (
     Law("M/M/4", 4, 1.0, 1.0, 5000, is_exponential=True),
-    Law("M/M/64", 64, 1.0, 1.0, 5000, is_exponential=True),
+    Law("M/M/64", 64, 1.0, 1.0, 6000, is_exponential=True),
     Law("M/D/4", 4, 1.0, 0.0, 3000),
     Law("M/D/64", 64, 1.0, 0.0, 3000),
     Law("log-normal CV 0.6, 4 slots", 4, 1.0, 0.6, 4000),
     Law("log-normal CV 1, 16 slots", 16, 1.0, 1.0, 5000),
-    Law("log-normal CV 1.5, 4 slots", 4, 1.0, 1.5, 8000),
+    Law("log-normal CV 1.5, 4 slots", 4, 1.0, 1.5, 6000),
     Law("bursts of CV 2, log-normal CV 0.6, 4 slots", 4, 2.0, 0.6, 12000),
 )
 
@@ -91,7 +91,7 @@ def draw_services(random: Random, law: Law) -> Instants:
 
 def watch(due_s: Instants, ended_s: Instants, growth: float) -> Seen:
     """Look at a level again and again, until it is called saturated or its last request comes."""
-    start_s, end_s = find_warm_up(due_s, ended_s), float(due_s[-1])
+    start_s, end_s = find_warm_up(ended_s), float(due_s[-1])
     at_s = 2 * start_s
     ended_s = numpy.sort(ended_s)
     while at_s < end_s:
@@ -108,11 +108,9 @@ def watch(due_s: Instants, ended_s: Instants, growth: float) -> Seen:
     return Seen(math.inf, holds_truth=False)
 
 
-def find_warm_up(due_s: Instants, ended_s: Instants) -> float:
-    """Return when those that had come before the first end have ended."""
-    first = int(numpy.searchsorted(due_s, ended_s.min(), "right"))
-    ended = numpy.sort(ended_s[:first])
-    return float(ended[math.ceil(first * (1 - LEFT_RATIO)) - 1])
+def find_warm_up(ended_s: Instants) -> float:
+    """Return when all but one of the first requests have ended."""
+    return float(numpy.sort(ended_s[:FIRST])[-2])
 
 
 def simulate_spare(random: Random) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Who was served: requests that a deadline cut, overload, tokens that share chunks.
+"""Who was served: requests that a deadline cut, saturation, tokens that share chunks.
 
 Each server here has a known rate or capacity; the tool judges the rows that it would have left.
 """
@@ -204,11 +204,11 @@ def offer(
     return level, requests
 
 
-def simulate_overload(random: Random) -> Iterator[Finding]:
+def simulate_rates(random: Random) -> Iterator[Finding]:
     """Offer a server less and more than it can answer."""
     for load in (0.3, 0.6, 0.8, 0.9):
         for count in (12, 30, 100, 300):
-            share = share_overloaded(random, load, count)
+            share = share_saturated(random, load, count)
             yield Finding(
                 name_load(load, count), share, TRIALS, at_most=0.05
             )
@@ -217,21 +217,23 @@ def simulate_overload(random: Random) -> Iterator[Finding]:
         for count in (12, 30, enough):
             yield Finding(
                 name_load(load, count),
-                share_overloaded(random, load, count),
+                share_saturated(random, load, count),
                 TRIALS,
                 at_least=0.95 if count == enough else 0.0,
             )
 
 
-def share_overloaded(random: Random, load: float, count: int) -> float:
-    """Return how often overload is said where so much of a server's most is offered."""
+def share_saturated(random: Random, load: float, count: int) -> float:
+    """Return how often a level is called saturated where so much of a server's most is offered."""
     found = judge([offer(random, load, count, None) for _ in range(TRIALS)])
-    said = sum(judged.level["overloaded"] == 1 for judged in found)
+    said = sum(judged.level["saturated"] == 1 for judged in found)
     return said / TRIALS
 
 
 def name_load(load: float, count: int) -> str:
-    return f"overload said, {load:g} of the most offered, {count} requests"
+    return (
+        f"called saturated, {load:g} of the most offered, {count} requests"
+    )
 
 
 def simulate_unsent(random: Random) -> Iterator[Finding]:
@@ -307,7 +309,7 @@ def simulate_chunks(random: Random) -> Iterator[Finding]:
 
 SIMULATIONS = (
     Simulation("requests that a deadline cut", simulate_deadline),
-    Simulation("overload of an open loop", simulate_overload),
+    Simulation("rates offered and answered", simulate_rates),
     Simulation("arrivals that were never sent", simulate_unsent),
     Simulation("chunks of several tokens", simulate_chunks),
 )

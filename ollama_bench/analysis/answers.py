@@ -145,6 +145,7 @@ def list_rest(
                 level,
                 services.get(level["level_id"], NO_SERVICE),
                 objectives,
+                is_told=level is key.level,
             )
             for level in study.levels
         ]

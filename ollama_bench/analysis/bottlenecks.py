@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ollama_bench.analysis.crowd import name_count, name_loads
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.trends import comparable_rates, find_knee
 from ollama_bench.analysis.wording import percent
@@ -89,13 +90,15 @@ def describe_gpu(study: Study) -> str:
         return ""
     if is_gpu_limit(study):
         return (
-            f"The GPU is the limit: {percent(busy[stop])} busy with {stop} at once, "
+            f"The GPU is the limit: {percent(busy[stop])} busy "
+            f"with {name_count(stop, study.levels)}, "
             "where throughput stops rising."
         )
     early = min(n for n in busy if busy[n] >= GPU_BUSY_RATIO)
     return (
-        f"That the GPU is the limit is not shown: it was {percent(busy[stop])} busy with {stop} "
-        f"at once, where throughput stops rising, but {percent(busy[early])} busy already with "
+        f"That the GPU is the limit is not shown: it was {percent(busy[stop])} busy "
+        f"with {name_count(stop, study.levels)}, where throughput stops rising, "
+        f"but {percent(busy[early])} busy already with "
         f"{early}, where throughput still rose."
     )
 
@@ -119,7 +122,7 @@ def describe_busy_processor(study: Study, level: Row) -> str:
         return ""
     return (
         f"The processor is the limit: {percent(level['mean_cpu_ratio'])} busy "
-        f"with {level['concurrency']} at once, {percent(share)} by the server."
+        f"with {name_loads([level])}, {percent(share)} by the server."
     )
 
 
@@ -128,7 +131,7 @@ def describe_swap(level: Row) -> str:
     if swapped < SWAP_BYTES:
         return ""
     gib = f"{swapped / 2**30:.1f} GiB"
-    return f"Memory is the limit: swap changed by {gib} with {level['concurrency']} at once."
+    return f"Memory is the limit: swap changed by {gib} with {name_loads([level])}."
 
 
 def describe_client(level: Row) -> str:

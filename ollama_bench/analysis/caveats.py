@@ -6,10 +6,10 @@ for caveat in find_caveats(study): caveat.seen, caveat.meaning, caveat.remedy
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ollama_bench.analysis.bottlenecks import is_short_of_slots
 from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.crowd import name_place, name_places
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
 from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
 from ollama_bench.analysis.machine_caveats import (
@@ -23,7 +23,7 @@ from ollama_bench.analysis.offered import (
     NOT_AWAITED,
     saturated_levels,
 )
-from ollama_bench.analysis.people import broken_law, in_words_of
+from ollama_bench.analysis.people import broken_law
 from ollama_bench.analysis.slot_advice import (
     advise_slots,
     is_on_this_machine,
@@ -41,7 +41,6 @@ from ollama_bench.analysis.wasted import wasted_work
 from ollama_bench.analysis.wording import (
     count,
     join,
-    list_levels,
     percent,
     seconds,
     span,
@@ -69,17 +68,13 @@ BUSY_STATUSES = (408, 429)
 
 def find_caveats(study: Study) -> list[Caveat]:
     """Return what to know before trusting the figures, gravest first."""
-    return [
-        replace(caveat, seen=in_words_of(study, caveat.seen))
-        for check in CHECKS
-        for caveat in check(study)
-    ]
+    return [caveat for check in CHECKS for caveat in check(study)]
 
 
 def failures(study: Study) -> list[Caveat]:
     return [
         Caveat(
-            describe_failures(concurrency, status, rows),
+            describe_failures(study, concurrency, status, rows),
             "Each counts as an error and in no speed or wait",
             remedy,
         )
@@ -131,7 +126,7 @@ def group_failures(study: Study) -> dict[tuple[int, str, str], list[Row]]:
 
 
 def describe_failures(
-    concurrency: int, status: str, rows: list[Row]
+    study: Study, concurrency: int, status: str, rows: list[Row]
 ) -> str:
     failed = count(sum(row["requests"] for row in rows), "request")
     words = status.replace("_", " ")
@@ -141,7 +136,8 @@ def describe_failures(
     example = next(
         (f": {row['example']}" for row in rows if row["example"]), ""
     )
-    return f"{failed} at {concurrency} at once failed ({words}{example})"
+    place = name_places(concurrency, study.levels)
+    return f"{failed} {place} failed ({words}{example})"
 
 
 def cut_prompts(study: Study) -> list[Caveat]:
@@ -152,7 +148,7 @@ def cut_prompts(study: Study) -> list[Caveat]:
     prompts = count(sum(level["prompts_cut"] for level in cut), "prompt")
     return [
         Caveat(
-            f"the server cut {prompts} at {list_levels(cut)} at once "
+            f"the server cut {prompts} {name_place(cut)} "
             f"(it counted {span(lengths)} tokens)",
             "Waits and speeds are those of shorter prompts, which do not count as served",
             "Use a larger context (--option num_ctx=N) or shorter prompts",
@@ -167,7 +163,7 @@ def cut_by_context(study: Study) -> list[Caveat]:
     replies = count(sum(level["replies_cut"] for level in cut), "reply")
     return [
         Caveat(
-            f"{replies} ended at the end of the context at {list_levels(cut)} at once",
+            f"{replies} ended at the end of the context {name_place(cut)}",
             "Shorter than the model's own, and not counted as served",
             "Use a larger context (--option num_ctx=N), shorter prompts or a lower --tokens",
         )
@@ -192,7 +188,7 @@ def sleeps(study: Study) -> list[Caveat]:
     return [
         Caveat(
             f"the machine slept for {seconds(level['slept_s'])} "
-            f"in the level at {level['concurrency']} at once",
+            f"in the level {name_place([level])}",
             "None of its figures can be trusted, and it does not count as served",
             "Leave the lid open, connect mains power; "
             f"{name_program('bench')} --resume measures it again",
@@ -205,7 +201,7 @@ def sleeps(study: Study) -> list[Caveat]:
 def client_limits(study: Study) -> list[Caveat]:
     return [
         Caveat(
-            f"at {level['concurrency']} at once this client was the bottleneck "
+            f"{name_place([level])} this client was the bottleneck "
             f"({level['client_limited_why']})",
             "The server may be faster than shown",
             f"Run {name_program('bench')} on another machine, or with a lower level",
@@ -223,7 +219,7 @@ def other_models(study: Study) -> list[Caveat]:
             groups.setdefault(name, []).append(level)
     return [
         Caveat(
-            f"replies at {list_levels(levels)} at once name the model {shorten(name)!r}, "
+            f"replies {name_place(levels)} name the model {shorten(name)!r}, "
             f"not {study.name!r}",
             "The figures are those of the model that answered, whatever it was asked for as",
             "Use --model with a name that the server lists",
@@ -266,7 +262,7 @@ def slots(study: Study) -> list[Caveat]:
     most = max(level["peak_streaming"] for level in short)
     return [
         Caveat(
-            f"the server answered at most {most} at a time at {list_levels(short)} at once",
+            f"the server answered at most {most} at a time {name_place(short)}",
             "It has fewer slots than were asked for; the other requests wait in its queue",
             advise_slots(study, most),
         )
@@ -284,7 +280,7 @@ def cold_starts(study: Study) -> list[Caveat]:
     longest = seconds(max(level["max_load_s"] for level in cold))
     return [
         Caveat(
-            f"a request waited {longest} for the model to load at {list_levels(cold)} at once",
+            f"a request waited {longest} for the model to load {name_place(cold)}",
             "The model was loaded during the level, or another one had replaced it",
             "Use --warmup N to load it before",
         )
@@ -316,7 +312,7 @@ def cache_hits(study: Study) -> list[Caveat]:
     ]
     return [
         Caveat(
-            f"a part of the prompts came from the cache at {list_levels(levels)} at once",
+            f"a part of the prompts came from the cache {name_place(levels)}",
             meaning,
             remedy,
         )
@@ -346,7 +342,7 @@ def cut_replies(study: Study) -> list[Caveat]:
         return []
     return [
         Caveat(
-            f"some replies, not all, were cut at the token limit at {list_levels(cut)} at once",
+            f"some replies, not all, were cut at the token limit {name_place(cut)}",
             "Short and long replies share a level",
             "Use a lower --tokens to make them alike",
         )
@@ -397,7 +393,7 @@ def few_requests(study: Study) -> list[Caveat]:
     part = " in the steady part" if is_part else ""
     return [
         Caveat(
-            f"fewer than {P95_FLOOR} requests completed{part} at {list_levels(few)} at once",
+            f"fewer than {P95_FLOOR} requests completed{part} {name_place(few)}",
             f"A percentile needs {P95_FLOOR} (p95) or {P99_FLOOR} (p99) requests of one level, "
             "else it is blank",
             "Read the mean and the longest wait there",
@@ -406,8 +402,8 @@ def few_requests(study: Study) -> list[Caveat]:
 
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
-    failures,
     saturated_levels,
+    failures,
     cut_prompts,
     cut_by_context,
     unfinished,

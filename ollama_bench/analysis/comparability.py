@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from ollama_bench.analysis.bottlenecks import others_cpu_share
+from ollama_bench.analysis.crowd import name_count, name_places
 from ollama_bench.analysis.machine_caveats import OTHERS_CPU_RATIO
 from ollama_bench.analysis.offered import describe_arrivals
 from ollama_bench.analysis.study import Row, Study, read_arguments
@@ -227,11 +228,12 @@ def find_cut_levels(word: str, study: Study) -> list[Difference]:
         if level["slept_s"]:
             text = (
                 f"{word}: the machine slept for {level['slept_s']:.0f} s "
-                f"at {n} at once, which is not compared"
+                f"{name_places(n, study.levels)}, which is not compared"
             )
         elif level["status"] != "finished":
             text = (
-                f"{word}: {n} at once was interrupted, and is not compared"
+                f"{word}: {name_count(n, study.levels)} was interrupted, "
+                "and is not compared"
             )
         else:
             continue
@@ -247,7 +249,7 @@ def find_disturbances(word: str, study: Study) -> list[Difference]:
             found.setdefault(reason, set()).add(level["concurrency"])
     return [
         Difference(
-            f"{word}: {reason} at {join([str(n) for n in sorted(levels)])} at once",
+            f"{word}: {reason} {name_places(sorted(levels), study.levels)}",
             frozenset(levels),
         )
         for reason, levels in found.items()

@@ -120,6 +120,12 @@ class Comparison:
         return sorted(set(self.before) & set(self.after))
 
     @property
+    def rows(self) -> list[Row]:
+        """All levels of both sides."""
+        groups = [*self.before.values(), *self.after.values()]
+        return [level for levels in groups for level in levels]
+
+    @property
     def dead(self) -> list[int]:
         """Levels that had replies, and have none now or are not there."""
         return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ollama_bench.analysis.crowd import name_loads
 from ollama_bench.analysis.study import FULL_LOAD, Row, Study
 from ollama_bench.analysis.wording import digits, percent
 
@@ -69,7 +70,7 @@ def describe_drift(study: Study) -> str:
         return ""
     before, after = drift.before, drift.after
     text = (
-        f"The first level, {before['concurrency']} at once, was sent again at the end as a "
+        f"The first level, {name_loads([before])}, was sent again at the end as a "
         f"control: {digits(after[drift.column])} tokens/s instead of "
         f"{digits(before[drift.column])} ({write_change(drift.change)})"
     )

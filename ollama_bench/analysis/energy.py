@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from ollama_bench.analysis.crowd import name_count
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.trends import failures_at
 from ollama_bench.analysis.wording import digits, join
@@ -88,7 +89,7 @@ def describe_efficiency(study: Study) -> str:
         for source in study.sources
     ]
     return (
-        f"Energy efficiency is best with {best} at once: "
+        f"Energy efficiency is best with {name_count(best, study.levels)}: "
         f"{digits(per_joule[best])} tokens per joule "
         f"at {digits(watts[best])} W{idle_part}{failures_at(study, best)}. "
         f"Power source: {'; '.join(scopes)}.{describe_whole_machine(study)}"
@@ -103,7 +104,8 @@ def describe_whole_machine(study: Study) -> str:
     best = min(means, key=lambda n: means[n])
     watts = study.mean("system_power_w")[best]
     return (
-        f" The whole machine takes {digits(means[best])} J per token with {best} at once, "
+        f" The whole machine takes {digits(means[best])} J per token "
+        f"with {name_count(best, study.levels)}, "
         f"at {digits(watts)} W."
     )
 
@@ -119,7 +121,7 @@ def describe_gpu_efficiency(study: Study) -> str:
     )
     watts = study.mean("gpu_power_w").get(best)
     return (
-        f"Energy efficiency of the GPU alone is best with {best} at once: "
+        f"Energy efficiency of the GPU alone is best with {name_count(best, study.levels)}: "
         f"{digits(1 / found.joules_per_token)} tokens per joule "
         f"at {digits(watts)} W of the GPU{failures_at(study, best)}; "
         f"{CPU_UNKNOWN}. Power source: {names}."
@@ -146,7 +148,7 @@ def describe_cost(study: Study, price_per_kwh: float, currency: str) -> str:
         million = cost_of_million(1 / per_joule[best], price_per_kwh)
         return (
             f"{price} a million output tokens cost {digits(million)} {currency} "
-            f"with {best} at once{describe_scopes(study)}."
+            f"with {name_count(best, study.levels)}{describe_scopes(study)}."
         )
     found = find_gpu_best(study)
     if found is None:
@@ -157,7 +159,8 @@ def describe_cost(study: Study, price_per_kwh: float, currency: str) -> str:
     million = cost_of_million(found.joules_per_token, price_per_kwh)
     return (
         f"{price} the GPU's energy alone for a million output tokens costs "
-        f"{digits(million)} {currency} with {found.concurrency} at once; {CPU_UNKNOWN}."
+        f"{digits(million)} {currency} "
+        f"with {name_count(found.concurrency, study.levels)}; {CPU_UNKNOWN}."
     )
 
 

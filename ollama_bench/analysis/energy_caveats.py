@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.crowd import name_place
 from ollama_bench.analysis.energy import find_moved_levels, is_of_gpu
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.wording import digits, list_levels, percent, span
+from ollama_bench.analysis.wording import digits, percent, span
 
 # of a level's joules: what a gap can hide without being mentioned
 HIDDEN_RATIO = 0.01
@@ -17,7 +18,7 @@ def uncovered_energy(study: Study) -> list[Caveat]:
         return []
     return [
         Caveat(
-            f"power samples cover too little of the time at {list_levels(bare)} at once"
+            f"power samples cover too little of the time {name_place(bare)}"
             f"{describe_hidden(bare)}",
             "Below 95 % a level has neither watts nor energy",
             "Use longer replies (--tokens) for longer levels with more samples",
@@ -48,7 +49,7 @@ def energy_gaps(study: Study) -> list[Caveat]:
         return []
     return [
         Caveat(
-            f"power samples have a gap at {list_levels(open_levels)} at once"
+            f"power samples have a gap {name_place(open_levels)}"
             f"{describe_hidden(open_levels)}",
             "The gap is counted at the level's mean watts",
             "Measure that level again if so much matters",
@@ -87,7 +88,7 @@ def idle_above_level(study: Study) -> list[Caveat]:
     return [
         Caveat(
             f"the idle baseline took {span([level['idle_w'] for level in found])} W, "
-            f"more than the levels at {list_levels(found)} at once "
+            f"more than the levels {name_place(found)} "
             f"({span([level['mean_w'] for level in found])} W)",
             "Something else ran during the baseline: energy less idle power is not known there",
             "Stop other programs and run it again",
@@ -101,7 +102,7 @@ def gpu_alone(study: Study) -> list[Caveat]:
         return []
     return [
         Caveat(
-            f"watts and joules are of the GPU alone at {list_levels(levels)} at once",
+            f"watts and joules are of the GPU alone {name_place(levels)}",
             "The CPU's share could not be read",
             "Started with sudo, it can be read on most machines",
         )
@@ -120,7 +121,7 @@ def moved_work(study: Study) -> list[Caveat]:
     )
     return [
         Caveat(
-            f"part of the work moved to the CPU at {list_levels(moved)} at once: the server took "
+            f"part of the work moved to the CPU {name_place(moved)}: the server took "
             f"{span(cores)} cores there and {digits(least)} elsewhere, at fewer watts of the GPU",
             "The joules are of the GPU alone and miss that part: they cannot be compared with "
             "those of the other levels",
@@ -150,7 +151,7 @@ def uncounted_tokens(study: Study) -> list[Caveat]:
     ]
     return [
         Caveat(
-            f"{span(shares, percent)} of the tokens at {list_levels(found)} at once were counted "
+            f"{span(shares, percent)} of the tokens {name_place(found)} were counted "
             "by their chunks, not by the server",
             "A chunk may hold several tokens: joules per token may be lower than shown",
             "A reply that is not cut (--deadline, --duration) has the server's count",

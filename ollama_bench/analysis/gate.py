@@ -15,8 +15,9 @@ from ollama_bench.analysis.comparison import (
     shed_load,
 )
 from ollama_bench.analysis.conditions import COLUMNS, Condition
+from ollama_bench.analysis.crowd import name_place, name_places
 from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row, Study
-from ollama_bench.analysis.wording import digits, join, percent
+from ollama_bench.analysis.wording import digits, percent
 from ollama_bench.statistics.multiplicity import holm
 from ollama_bench.statistics.proportions import (
     Share,
@@ -85,7 +86,7 @@ def check_value(
     lines = []
     for study, level in levels:
         value = value_of(level, column)
-        place = f"{condition.text} at {level['concurrency']} at once"
+        place = f"{condition.text} {name_place([level])}"
         whose = f" of {study.name}"
         if study.prompts:
             place, whose = place + whose, ""
@@ -146,11 +147,12 @@ def check_change(condition: Condition, found: Comparison) -> list[Line]:
     lines = []
     for n in found.dead:
         now = "none" if n in found.after else "not measured"
-        text = f"{condition.text} at {n} at once: had replies, now {now}"
+        text = f"{condition.text} {name_places(n, found.rows)}: had replies, now {now}"
         lines.append(Line(FAILED, f"failed: {text}"))
     for n in sorted(found.unfinished - set(found.shared)):
         text = (
-            f"{condition.text} at {n} at once: it has not come to its end"
+            f"{condition.text} {name_places(n, found.rows)}: "
+            "it has not come to its end"
         )
         lines.append(Line(CANNOT_TELL, f"cannot check {text}"))
     lines += check_likeness(condition, found)
@@ -165,14 +167,15 @@ def check_change(condition: Condition, found: Comparison) -> list[Line]:
 
 def check_likeness(condition: Condition, found: Comparison) -> list[Line]:
     """Return a line for each reason why some levels are not two measurements of one thing."""
-    places: dict[str, list[str]] = {}
+    places: dict[str, list[int]] = {}
     for n in found.shared:
         for reason in found.unlike.get(n, ()):
-            places.setdefault(reason, []).append(str(n))
+            places.setdefault(reason, []).append(n)
     return [
         Line(
             CANNOT_TELL,
-            f"cannot check {condition.text} at {join(levels)} at once: {reason}",
+            f"cannot check {condition.text} "
+            f"{name_places(levels, found.rows)}: {reason}",
         )
         for reason, levels in places.items()
     ]
@@ -183,7 +186,7 @@ def check_shed_load(condition: Condition, found: Comparison) -> list[Line]:
     lines = []
     count = len(known_shares(found)) * found.reports
     for n, (old, new) in shed_load(found).items():
-        place = f"{condition.text} at {n} at once"
+        place = f"{condition.text} {name_places(n, found.rows)}"
         why = (
             f"{percent(new.ratio)} of the requests failed, "
             f"before {percent(old.ratio)}"
@@ -213,7 +216,7 @@ def check_metric(condition: Condition, found: Comparison) -> list[Line]:
         return [] if is_said else [on_no_level(condition)]
     lines = []
     for change in changes:
-        place = f"{condition.text} {describe_place(change)}"
+        place = f"{condition.text} {describe_place(change.at, found)}"
         if change.verdict == "gone":
             text = f"failed: {place}: had values, now none"
             lines.append(Line(FAILED, text))
@@ -264,7 +267,7 @@ def check_error_ratio(
     ):
         if not condition.holds(new.ratio - old.ratio):
             continue
-        place = "over all levels" if n is None else f"at {n} at once"
+        place = describe_place(n, found)
         text = f"{condition.text} {place} ({digits(old.ratio)} to {digits(new.ratio)})"
         if p < level:
             lines.append(Line(FAILED, f"failed: {text}"))
@@ -321,12 +324,8 @@ def on_no_level(condition: Condition) -> Line:
     return Line(CANNOT_TELL, text)
 
 
-def describe_place(change: Change) -> str:
-    return (
-        "over all levels"
-        if change.at is None
-        else f"at {change.at} at once"
-    )
+def describe_place(n: int | None, found: Comparison) -> str:
+    return "over all levels" if n is None else name_places(n, found.rows)
 
 
 def signed(ratio: float) -> str:

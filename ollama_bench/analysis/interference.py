@@ -20,6 +20,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis.crowd import name_crowd
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import interval, seconds
+from ollama_bench.inputs.prompt_mix import parse
 from ollama_bench.statistics.intervals import Interval, ratio_interval
 
 NS_PER_S = 1e9
@@ -28,6 +29,9 @@ SELECT id, asked_prompt_tokens AS tokens, coalesce(due_ns, sent_ns) AS asked_ns,
   first_text_ns, server_prefill_ns, ttft_s
 FROM request
 WHERE level_id = ? AND status = 'completed' AND asked_prompt_tokens IS NOT NULL"""
+ASKED = """
+SELECT max(asked_prompt_tokens) AS most, count(server_prefill_ns) AS timed
+FROM request WHERE level_id = ?"""
 CHUNKS = """
 SELECT request_id, at_ns FROM chunk JOIN request ON request.id = request_id
 WHERE level_id = ? AND status = 'completed' AND asked_prompt_tokens < ?
@@ -175,6 +179,30 @@ def describe_interference(found: Sequence[Interference]) -> list[str]:
             "--requests N or --duration S asks more."
         )
     return sentences
+
+
+def describe_unknown(database: Database, study: Study) -> list[str]:
+    """Say why nothing is known of a mixture: nobody asked a long prompt, or no clock tells."""
+    try:
+        longest = max(parse(study.prompt_mix or "").lengths)
+    except ValueError:  # no mixture, or what another program wrote
+        return []
+    asked = [
+        next(database.query(ASKED, [level["level_id"]]))
+        for level in study.levels
+    ]
+    lengths = [row["most"] for row in asked if row["most"]]
+    if max(lengths, default=0) < longest:
+        return [
+            f"No prompt of {longest:,} tokens was asked: a level of fewer requests than "
+            "the mixture has may lack them; --requests N asks more."
+        ]
+    if any(row["timed"] for row in asked):
+        return []
+    return [
+        f"What prompts of {longest:,} tokens do to the others cannot be told: the server "
+        "does not say how long it evaluates a prompt."
+    ]
 
 
 def describe_level(one: Interference) -> str:

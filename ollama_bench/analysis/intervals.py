@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import NamedTuple, TypeGuard
 
+from ollama_bench.analysis.crowd import name_count
 from ollama_bench.analysis.study import Row, Study, is_whole
 from ollama_bench.analysis.wording import digits, join, seconds, span
 from ollama_bench.statistics.intervals import (
@@ -44,8 +45,8 @@ class LevelIntervals:
     def of(self) -> str:
         return f"{self.n:,} {self.basis}"
 
-    def describe(self) -> str:
-        """Return one line: the intervals, and n."""
+    def describe(self, crowd: str) -> str:
+        """Return one line: of how many, the intervals, and n."""
         parts = [
             f"{name} {write_interval(interval, write)}"
             for name, interval, write in (
@@ -54,19 +55,28 @@ class LevelIntervals:
             )
             if tells(interval)
         ]
-        return f"{self.concurrency} at once: {', '.join(parts)} ({self.of})"
+        return f"{crowd}: {', '.join(parts)} ({self.of})"
 
 
-def describe_intervals(found: Sequence[LevelIntervals]) -> list[str]:
-    """Return a line for each level, then those that too few repeats tell nothing of."""
-    lines = [level.describe() for level in found if level.is_known]
+def describe_intervals(
+    found: Sequence[LevelIntervals], levels: Sequence[Row]
+) -> list[str]:
+    """Return a line for each level, then those that too few repeats tell nothing of.
+
+    levels: those of the study, which tell what a concurrency counts.
+    """
+    lines = [
+        one.describe(name_count(one.concurrency, levels))
+        for one in found
+        if one.is_known
+    ]
     unknown: dict[str, list[str]] = {}
-    for level in found:
-        if not level.is_known:
-            unknown.setdefault(level.of, []).append(str(level.concurrency))
+    for one in found:
+        if not one.is_known:
+            unknown.setdefault(one.of, []).append(str(one.concurrency))
     return lines + [
-        f"{join(levels)} at once: too few to tell ({of})"
-        for of, levels in unknown.items()
+        f"{name_count(join(numbers), levels)}: too few to tell ({of})"
+        for of, numbers in unknown.items()
     ]
 
 

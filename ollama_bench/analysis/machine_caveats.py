@@ -8,8 +8,9 @@ from ollama_bench.analysis.bottlenecks import (
     server_cpu_share,
 )
 from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.crowd import name_place
 from ollama_bench.analysis.study import Study
-from ollama_bench.analysis.wording import list_levels, percent, span
+from ollama_bench.analysis.wording import percent, span
 
 # of all cores: what may run beside without being mentioned
 OTHERS_CPU_RATIO = 0.2
@@ -29,10 +30,10 @@ def other_programs(study: Study) -> list[Caveat]:
     if not shares:
         return []
     how_busy = span([share for _, share in shares], percent)
-    levels = list_levels([level for level, _ in shares])
+    where = name_place([level for level, _ in shares])
     return [
         Caveat(
-            f"other programs kept {how_busy} of the processor busy at {levels} at once",
+            f"other programs kept {how_busy} of the processor busy {where}",
             "Speeds may be lower and watts higher than the machine's own",
             "Stop them and run it again",
         )
@@ -52,7 +53,7 @@ def unseen_server(study: Study) -> list[Caveat]:
     how_busy = span([level["mean_cpu_ratio"] for level in busy], percent)
     return [
         Caveat(
-            f"the processor was busy ({how_busy}) at {list_levels(busy)} at once",
+            f"the processor was busy ({how_busy}) {name_place(busy)}",
             "The server's part of it is unknown: none of its processes was seen here",
             "Use --pid N to name the server's process",
         )
@@ -65,7 +66,7 @@ def heat(study: Study) -> list[Caveat]:
         return []
     return [
         Caveat(
-            f"the system reported thermal pressure at {list_levels(hot)} at once",
+            f"the system reported thermal pressure {name_place(hot)}",
             "A hot machine runs slower",
             "Use --cooldown S to pause longer between levels",
         )
@@ -81,7 +82,7 @@ def power_saving(study: Study) -> list[Caveat]:
     ):
         if levels := [level for level in study.levels if level[column]]:
             caveat = Caveat(
-                f"this machine ran {how} at {list_levels(levels)} at once",
+                f"this machine ran {how} {name_place(levels)}",
                 "Many machines are slower then",
                 f"{remedy} and run it again",
             )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from ollama_bench.analysis.caveat import Caveat
-from ollama_bench.analysis.crowd import name_crowd
+from ollama_bench.analysis.crowd import PEOPLE, name_crowd, noun
 from ollama_bench.analysis.service import Service
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wasted import describe_wasted
@@ -18,21 +16,16 @@ from ollama_bench.analysis.wording import (
 )
 from ollama_bench.inputs.objectives import Objectives
 
-# how texts say what concurrency counts; streams still run at once
-AT_ONCE = re.compile(r"(?<!ran )(?:requests )?\bat once\b")
-
 
 def is_people(study: Study) -> bool:
     """Return whether concurrency counts people, not requests at once."""
-    return bool(study.levels) and all(
-        level["load"] == "people" for level in study.levels
-    )
+    return noun(study.levels) == PEOPLE
 
 
 def describe_people(
-    level: Row, service: Service, objectives: Objectives
+    level: Row, service: Service, objectives: Objectives, is_told: bool
 ) -> str:
-    """Say how often people asked, and what they got."""
+    """Say how often people asked, and what they got, unless that is told already."""
     n = level["concurrency"]
     asked = digits(level["requests_per_s"])
     verb = "asks" if n == 1 else "ask"
@@ -42,7 +35,7 @@ def describe_people(
             f"{digits(level['in_flight_mean'])} are in flight on average, "
             f"{level['in_flight_peak']} at most"
         )
-    if level["tokens_per_s_mean"] is not None:
+    if level["tokens_per_s_mean"] is not None and not is_told:
         parts.append(
             f"each gets {digits(level['tokens_per_s_mean'])} tokens/s and waits "
             f"{seconds(level['ttft_mean_s'])} (longest {seconds(level['ttft_max_s'])}; "
@@ -73,15 +66,6 @@ def describe_good(
             f"{describe_bounds(outcome.demand.names, objectives)}"
             for outcome in service.demands
         ]
-    )
-
-
-def in_words_of(study: Study, text: str) -> str:
-    """Return a text of a study, in which people are not called at once."""
-    if not is_people(study):
-        return text
-    return AT_ONCE.sub(
-        "people", text.replace("at 1 at once", "at 1 person")
     )
 
 

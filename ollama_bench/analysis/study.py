@@ -75,10 +75,15 @@ class Study:
 
         That is the machine among several, and the length of its prompts.
         """
-        model = self.model_name
-        if self.place:
-            model = f"{model} on {clean_line(self.place)[:LONGEST_NAME]}"
-        return ", ".join(filter(None, (model, self.prompts)))
+        return ", ".join(filter(None, (self.name_on_machine, self.prompts)))
+
+    @property
+    def name_on_machine(self) -> str:
+        """What its model is called, with the machine among several."""
+        if not self.place:
+            return self.model_name
+        place = clean_line(self.place)[:LONGEST_NAME]
+        return f"{self.model_name} on {place}"
 
     @property
     def key(self) -> dict[str, Any]:

@@ -14,10 +14,8 @@ def describe_trace(level: Row) -> str:
         return ""
     parts = [f"Requests came as in {name_trace(level)}"]
     if level["trace_too_long"]:
-        parts.append(
-            f"{count(level['trace_too_long'], 'request')} too long for the context "
-            "were left out"
-        )
+        longer = count(level["trace_too_long"], "request")
+        parts.append(f"left out: {longer}, too long for the context")
     asked, got = (
         level["asked_output_tokens_mean"],
         level["output_tokens_mean"],
@@ -38,7 +36,7 @@ def describe_trace(level: Row) -> str:
 
 
 def shares_blocks(level: Row) -> bool:
-    """Return whether prompts of a level are meant to come from the cache in part."""
+    """Return whether prompts of a level share text, which the cache holds."""
     return bool(level["trace_kind"] == MOONCAKE)
 
 

@@ -14,6 +14,7 @@ from ollama_bench.analysis.energy import describe_cost
 from ollama_bench.analysis.interference import (
     Interference,
     describe_interference,
+    describe_unknown,
     find_interference,
 )
 from ollama_bench.analysis.service import (
@@ -59,7 +60,7 @@ def judge(
     services = measure_service(database, study, bounds)
     answer = find_answer(study, bounds, services)
     harm = find_interference(database, study)
-    more = describe_interference(harm)
+    more = describe_interference(harm) or describe_unknown(database, study)
     if price is not None:
         judged = judged_part(study, services)
         more.append(describe_cost(judged, price.per_kwh, price.currency))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.crowd import name_place
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import count, percent
 
@@ -30,7 +31,7 @@ def wasted_work(study: Study) -> list[Caveat]:
             share = f"{percent(wasted / made)} of all that it generated"
             found.append(
                 Caveat(
-                    f"at {level['concurrency']} at once {describe_wasted(level)}, {share}",
+                    f"{name_place([level])} {describe_wasted(level)}, {share}",
                     "It goes on for clients that have left, or serves others beside these",
                     "Let nobody else use it; "
                     "a lower --tokens bounds what is lost with each who leaves",

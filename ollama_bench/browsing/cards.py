@@ -54,10 +54,15 @@ def write_card_answer(database: Database, run_id: int) -> str:
     except ResultsError:  # nothing finished in it
         return ""
     return "".join(
-        f"<p>{escape(' '.join(judge(database, study).answer.first))}</p>"
-        f"{draw_small_curve(study)}"
+        f"<p>{escape(write_sentence(database, study))}</p>{draw_small_curve(study)}"
         for study in studies
     )
+
+
+def write_sentence(database: Database, study: Study) -> str:
+    """Return the answer, after the length of the prompts where there are several."""
+    first = " ".join(judge(database, study).answer.first)
+    return f"{study.prompts}: {first}" if study.prompts else first
 
 
 def draw_small_curve(study: Study) -> str:

@@ -25,7 +25,7 @@ from ollama_bench.charts.timeline_charts import TIMELINE
 from ollama_bench.report.level_table import write_terms
 from ollama_bench.report.page import write_chapter
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.terminal.rows import name_level
+from ollama_bench.terminal.rows import name_group, name_level
 
 RUN = "SELECT * FROM runs WHERE run_id = ?"
 LEVELS = "SELECT * FROM level_summary WHERE run_id = ? ORDER BY level_id"
@@ -83,8 +83,14 @@ def write_levels(levels: list[Row], links: Links) -> str:
     """Return a link to each level; "" without any."""
     if not levels:
         return '<p class="hint">This run has no levels.</p>'
+    has_several = len(set(map(name_group, levels))) > 1
     pairs = [
-        (name_level(level), links.level(level["level_id"]))
+        (
+            f"{name_level(level)} ({name_group(level)})"
+            if has_several
+            else name_level(level),
+            links.level(level["level_id"]),
+        )
         for level in levels
     ]
     return (

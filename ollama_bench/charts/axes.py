@@ -66,9 +66,14 @@ MSS = (
 SECONDS_OR_MSS = f"datum.value >= 60 ? {MSS} : datum.value + ' s'"
 
 
+# what the levels count, named when a chart is finished: Chart.draw fills them in
+LEVELS = "\ue000"  # above them: "requests at once", "people"
+CROWD = "\ue001"  # after a number: "at once", "people"
+
+
 def level_axis(**more: Any) -> alt.X:
     """Space levels evenly: they double, and a linear axis would press the small ones together."""
-    return alt.X("concurrency:O", title="requests at once", **more)
+    return alt.X("concurrency:O", title=LEVELS, **more)
 
 
 def time_axis(

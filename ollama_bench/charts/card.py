@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 from altair.utils.schemapi import debug_mode
 
+from ollama_bench.analysis.crowd import AT_ONCE, PEOPLE
 from ollama_bench.analysis.study import Row
 from ollama_bench.charts.chart import Spec
 from ollama_bench.charts.marks import write_number
@@ -61,6 +62,8 @@ class Card:
     objectives: str
     origin: str  # date, tool and digest
     is_simulated: bool
+    # what the levels count
+    crowd: str = AT_ONCE
 
 
 def draw_card(card: Card) -> Spec:
@@ -72,7 +75,7 @@ def draw_card(card: Card) -> Spec:
             write(LEFT, 126, card.build, 25, QUIET),
             write(LEFT, 161, card.machine, 25, QUIET),
             *draw_figures(card.figures),
-            *draw_curve(card.curve),
+            *draw_curve(card.curve, card.crowd),
             draw_rule(547, LEFT, RIGHT, FAINT, 2),
             write(LEFT, 578, card.objectives, 21, QUIET),
             write(LEFT, 608, card.origin, 21, QUIET),
@@ -150,12 +153,13 @@ def draw_figures(figures: tuple[CardFigure, ...]) -> list[alt.Chart]:
     return layers
 
 
-def draw_curve(levels: tuple[Row, ...]) -> list[alt.Chart]:
+def draw_curve(levels: tuple[Row, ...], crowd: str) -> list[alt.Chart]:
     """Draw the throughput over the levels: filled points are served, hollow ones are not."""
     levels = tuple(level for level in levels if level["y"] is not None)
     if not levels:
         return []
-    title = "tokens/s of all, by requests at once"
+    by = crowd if crowd == PEOPLE else f"requests {crowd}"
+    title = f"tokens/s of all, by {by}"
     if any(level["is_served"] is False for level in levels):
         title += "; hollow: the objectives are not met"
     top = max(level["y"] for level in levels) or 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +17,9 @@ import altair as alt
 from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
-from ollama_bench.analysis.people import in_words_of, is_people
+from ollama_bench.analysis.crowd import PEOPLE, noun
 from ollama_bench.analysis.study import IN_STUDY, Row, Study
+from ollama_bench.charts.axes import CROWD, LEVELS
 from ollama_bench.charts.marks import ALL_LEVELS
 from ollama_bench.charts.theme import AMBER, GREY
 from ollama_bench.inputs import objectives as known_objectives
@@ -83,9 +84,8 @@ class Chart:
                 study.simulated,
                 any(level["errors"] for level in study.levels),
                 self._notes(study, rows),
+                study.levels,
             )
-        if is_people(study):
-            spec = json.loads(in_words_of(study, json.dumps(spec)))
         return spec
 
     def _notes(self, study: Study, rows: list[Row]) -> Iterable[str]:
@@ -107,6 +107,17 @@ class Chart:
         )
 
 
+def name_levels_of(levels: Sequence[Row], spec: Spec) -> Spec:
+    """Fill in what these levels count."""
+    crowd = noun(levels)
+    above = crowd if crowd == PEOPLE else f"requests {crowd}"
+    text = json.dumps(spec, ensure_ascii=False)
+    named: Spec = json.loads(
+        text.replace(LEVELS, above).replace(CROWD, crowd)
+    )
+    return named
+
+
 def counts_words(study: Study) -> bool:
     """Return whether a run was imported: the original tool counted words, not tokens."""
     return any(run["source"] == "import" for run in study.runs)
@@ -119,10 +130,12 @@ def finish(
     simulated: bool,
     has_failures: bool = False,
     notes: Iterable[str] = (),
+    levels: Sequence[Row] = (),
 ) -> Spec:
     """Add the title and a subtitle: whose figures, that they are simulated, and the notes.
 
-    The notes also go into usermeta, where the page finds them.
+    The notes also go into usermeta, where the page finds them. levels: whose kind tells what
+    they count, which is named wherever a chart left it open.
     """
     notes = list(notes)
     lines = [
@@ -139,4 +152,4 @@ def finish(
     spec: Spec = painted.properties(
         usermeta={"notes": notes}, title=heading
     ).to_dict(validate=False)
-    return spec
+    return name_levels_of(levels, spec)

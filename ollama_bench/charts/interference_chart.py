@@ -44,7 +44,14 @@ def draw_interference(
         return None
     painted = stack_panels(panels).resolve_scale(color="shared")
     title = "What long prompts do to the others"
-    return finish(painted, title, study.name, study.simulated, notes=[NOTE])
+    return finish(
+        painted,
+        title,
+        study.name,
+        study.simulated,
+        notes=[NOTE],
+        levels=study.levels,
+    )
 
 
 def list_contrasts(

@@ -8,7 +8,7 @@ import altair as alt
 
 from ollama_bench.analysis.prompt_lengths import LengthFigures
 from ollama_bench.analysis.study import Row
-from ollama_bench.charts.axes import log_time_axis, quantity_axis
+from ollama_bench.charts.axes import CROWD, log_time_axis, quantity_axis
 from ollama_bench.charts.chart import Spec, finish
 from ollama_bench.charts.marks import (
     make_plot,
@@ -45,6 +45,7 @@ def draw_lengths(lengths: Sequence[LengthFigures]) -> dict[str, Spec]:
             known[0].study.model_name,
             simulated,
             notes=[painted[2]],
+            levels=known[0].study.levels,
         )
         for name, painted in found.items()
         if painted
@@ -116,13 +117,13 @@ def draw_panel(rows: list[Row], title: str, is_time: bool) -> alt.Chart:
         y = log_time_axis([row["y"] for row in rows], title)
     colour = alt.Color(
         "concurrency:N",
-        title="at once",
+        title=CROWD,
         sort="ascending",
         legend=alt.Legend(orient="top"),
     )
     tooltip = [
         alt.Tooltip("tokens:Q", title="prompt tokens", format=",d"),
-        alt.Tooltip("concurrency:O", title="at once"),
+        alt.Tooltip("concurrency:O", title=CROWD),
         alt.Tooltip("text:N", title=title),
     ]
     lines = make_plot(rows).mark_line(point=True, strokeWidth=2.5)
@@ -146,11 +147,11 @@ def draw_capacity(
     ]
     if len(rows) < 2:
         return None
-    x, y = length_axis(rows), quantity_axis("served at once", rows, "y")
+    x, y = length_axis(rows), quantity_axis(f"served {CROWD}", rows, "y")
     y = y.axis(tickMinStep=1)
     tooltip = [
         alt.Tooltip("tokens:Q", title="prompt tokens", format=",d"),
-        alt.Tooltip("text:N", title="served at once"),
+        alt.Tooltip("text:N", title=f"served {CROWD}"),
     ]
     line = make_plot(rows).mark_line(
         point=alt.OverlayMarkDef(color=BLUE), strokeWidth=2.5, color=BLUE

@@ -11,6 +11,7 @@ import altair as alt
 from ollama_bench.analysis.study import P99_FLOOR, Row, Study
 from ollama_bench.analysis.wording import digits
 from ollama_bench.charts.axes import (
+    LEVELS,
     headroom,
     log_domain,
     log_time_axis,
@@ -255,7 +256,7 @@ def note_on_speed(study: Study, rows: list[Row]) -> str:
 
 
 LOAD_NOTE = (
-    "Number: requests at once. Line through the means of the levels, "
+    f"Number: {LEVELS}. Line through the means of the levels, "
     "faint points: their repeats."
 )
 COMBINED = Chart(

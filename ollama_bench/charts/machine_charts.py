@@ -7,6 +7,7 @@ import altair as alt
 from ollama_bench.analysis.energy import is_of_gpu
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.charts.axes import (
+    CROWD,
     aggregate_axis,
     level_axis,
     quantity_axis,
@@ -194,7 +195,7 @@ def note_on_processes(study: Study, rows: list[Row]) -> str:
     if not bare:
         return loaded
     levels = ", ".join(map(str, bare))
-    return f"Not shown, too short for a sample: {levels} at once. {loaded}".strip()
+    return f"Not shown, too short for a sample: {levels} {CROWD}. {loaded}".strip()
 
 
 ENERGY = Chart(

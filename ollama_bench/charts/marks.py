@@ -10,7 +10,7 @@ import altair as alt
 
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import seconds
-from ollama_bench.charts.axes import aggregate_axis, level_axis
+from ollama_bench.charts.axes import CROWD, aggregate_axis, level_axis
 from ollama_bench.charts.labels import place_numbers
 from ollama_bench.charts.theme import (
     AMBER,
@@ -78,7 +78,7 @@ def mark_failures(study: Study, top: int = ALL_LEVELS) -> list[alt.Chart]:
         {**row, "text": f"{row['failed']}{between}failed"} for row in rows
     ]
     tooltip = [
-        alt.Tooltip("concurrency:O", title="at once"),
+        alt.Tooltip("concurrency:O", title=CROWD),
         alt.Tooltip("failed:Q"),
         alt.Tooltip("of:Q"),
     ]
@@ -243,7 +243,7 @@ def make_tooltip(name: str, is_float: bool) -> alt.Tooltip:
 
 def range_tooltips() -> list[alt.Tooltip]:
     return [
-        alt.Tooltip("concurrency:O", title="at once"),
+        alt.Tooltip("concurrency:O", title=CROWD),
         alt.Tooltip("min(min):Q", title="least", format=",.4~g"),
         alt.Tooltip("mean(mean):Q", title="mean", format=",.4~g"),
         alt.Tooltip("max(max):Q", title="most", format=",.4~g"),

@@ -8,11 +8,17 @@ import altair as alt
 
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.charts.axes import (
+    CROWD,
     level_axis,
     log_time_axis,
     quantity_axis,
 )
-from ollama_bench.charts.chart import WORDS_NOTE, Spec, counts_words, finish
+from ollama_bench.charts.chart import (
+    WORDS_NOTE,
+    Spec,
+    counts_words,
+    finish,
+)
 from ollama_bench.charts.marks import make_plot, write_number, write_time
 
 LONG_NAME = 45  # letters: two such names have no room side by side
@@ -63,7 +69,7 @@ def compare_column(
         y = log_time_axis([row["y"] for row in rows], y_title)
     tooltip = [
         "model:N",
-        alt.Tooltip("concurrency:O", title="at once"),
+        alt.Tooltip("concurrency:O", title=CROWD),
         alt.Tooltip("text:N", title=y_title),
     ]
     colour = alt.Color(
@@ -80,7 +86,12 @@ def compare_column(
     notes = [] if is_time else notes_on_words(shown)
     simulated = any(study.simulated for study in studies)
     return finish(
-        chart, title, "means of the levels' repeats", simulated, notes=notes
+        chart,
+        title,
+        "means of the levels' repeats",
+        simulated,
+        notes=notes,
+        levels=[level for study in studies for level in study.levels],
     )
 
 

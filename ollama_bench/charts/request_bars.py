@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 
 from ollama_bench.analysis.study import Row
+from ollama_bench.charts.axes import CROWD
 from ollama_bench.charts.labels import Box
 from ollama_bench.charts.marks import make_plot, thin, write_text
 from ollama_bench.charts.theme import (
@@ -123,7 +124,7 @@ def bars_of_request(
     common = {
         "index": index,
         "below": below,
-        "level": f"{row['concurrency']} at once",
+        "level": f"{row['concurrency']} {CROWD}",
         "number": row["number"],
         "status": row["status"],
     }
@@ -196,12 +197,12 @@ def name_levels(
     found: list[Row] = []
     taken: list[Box] = []
     for top in sorted(tops.values(), key=lambda top: -top["concurrency"]):
-        text = str(top["concurrency"]) + ("" if found else " at once")
+        text = str(top["concurrency"]) + ("" if found else f" {CROWD}")
         x = WIDTH * (top["x"] - start) / (end - start)
         y = height * (top["index"] + above) / (len(requests) + above)
         align, width = (
             ("right" if x > WIDTH * 0.9 else "left"),
-            8 * len(text) + 4,
+            8 * len(text.replace(CROWD, "at once")) + 4,
         )
         middle = x + (width / 2 if align == "left" else -width / 2)
         box = Box(middle, y - 8, width, 13)

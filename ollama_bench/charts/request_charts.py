@@ -5,7 +5,12 @@ from __future__ import annotations
 import altair as alt
 
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.charts.axes import log_time_axis, quantity_axis, time_axis
+from ollama_bench.charts.axes import (
+    CROWD,
+    log_time_axis,
+    quantity_axis,
+    time_axis,
+)
 from ollama_bench.charts.chart import OF_LEVELS, Chart
 from ollama_bench.charts.marks import (
     draw_dots,
@@ -85,7 +90,7 @@ DURATION_NOTE = (
 )
 WAITS_TO_32 = Chart(
     "ttfb_analysis_32",
-    "Wait of every request, up to 32 at once",
+    f"Wait of every request, up to 32 {CROWD}",
     WAIT_SQL,
     draw_waits,
     "waits up to 32 at once",
@@ -102,7 +107,7 @@ WAITS = Chart(
 )
 DURATIONS_TO_32 = Chart(
     "duration_metrics_32",
-    "How long a reply streams, up to 32 at once",
+    f"How long a reply streams, up to 32 {CROWD}",
     DURATION_SQL,
     draw_durations,
     "durations up to 32 at once",

@@ -6,7 +6,7 @@ import altair as alt
 
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import seconds
-from ollama_bench.charts.axes import level_axis
+from ollama_bench.charts.axes import CROWD, level_axis
 from ollama_bench.charts.chart import OF_LEVELS, Chart
 from ollama_bench.charts.marks import (
     draw_across_level,
@@ -86,7 +86,7 @@ def draw_server_split(
         domain=list(SPLIT_COLOURS), range=list(SPLIT_COLOURS.values())
     )
     tooltip = [
-        alt.Tooltip("concurrency:O", title="at once"),
+        alt.Tooltip("concurrency:O", title=CROWD),
         "part:N",
         alt.Tooltip("mean(y):Q", title="seconds", format=",.3f"),
     ]
@@ -130,7 +130,7 @@ def draw_gaps(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
         ),
     )
     tooltip = [
-        alt.Tooltip("concurrency:O", title="at once"),
+        alt.Tooltip("concurrency:O", title=CROWD),
         alt.Tooltip("y:Q", title="from ms", format=".3~g"),
         alt.Tooltip("y2:Q", title="to ms", format=".3~g"),
         alt.Tooltip("share:Q", format=".1%"),

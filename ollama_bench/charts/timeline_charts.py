@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.charts.axes import time_axis
+from ollama_bench.charts.axes import CROWD, time_axis
 from ollama_bench.charts.chart import (
     OF_LEVELS,
     OF_MODEL,
@@ -192,7 +192,7 @@ def note_on_timeline(study: Study, rows: list[Row]) -> str:
         if len(study.runs) > 1
         else ""
     )
-    note += "A number is a level: that many at once."
+    note += f"A number is a level: that many {CROWD}."
     if not counts_words(
         study
     ):  # an import has neither baseline nor warm-up
@@ -226,7 +226,7 @@ def draw_evolution(
     count = alt.Y(
         "y:Q",
         stack="zero",
-        title=f"requests of the level with {rows[0]['concurrency']} at once",
+        title=f"requests of the level with {rows[0]['concurrency']} {CROWD}",
         axis=alt.Axis(tickMinStep=1, format="d"),
         scale=alt.Scale(domain=[0, most], nice=False),
     )

@@ -32,17 +32,26 @@ VIEWS = ("level_summary", "energy_summary")
 KINDS = {"INTEGER": "BIGINT", "REAL": "DOUBLE", "TEXT": "VARCHAR"}
 # columns of views that no table has and that count something
 COUNTS = """
-abandoned completed errors good_requests in_flight overloaded peak_streaming prompts_cut
-replies_cut requests superseded uncounted_tokens undecided_requests
+abandoned completed errors good_requests in_flight
+overloaded peak_streaming prompts_cut replies_cut
+requests superseded uncounted_tokens
+undecided_requests
 """
 BATCH_ROWS = 10_000
 LONGEST_ROW = 1 << 30  # bytes as JSON; a reply may be long
 RUNS = "SELECT id FROM run ORDER BY id"
-MACHINE = "SELECT {} FROM machine AS own WHERE id = (SELECT machine_id FROM run WHERE id = :run)"
+MACHINE = """
+SELECT {} FROM machine AS own
+WHERE id = (SELECT machine_id FROM run WHERE id = :run)"""
 WRITE = """
-COPY (SELECT * FROM read_json({source}, columns = {columns}, format = 'newline_delimited',
+COPY (SELECT * FROM read_json({source},
+  columns = {columns},
+  format = 'newline_delimited',
   maximum_object_size = {longest}))
-TO {target} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{written_by: '{mark} {version}'}})"""
+TO {target} (
+  FORMAT parquet,
+  COMPRESSION zstd,
+  KV_METADATA {{written_by: '{mark} {version}'}})"""
 
 Rows = Iterable[Sequence[object]]
 Columns = dict[str, str]  # name: type of DuckDB
@@ -136,8 +145,8 @@ def load_duckdb() -> Any:
         return importlib.import_module("duckdb")
     except ImportError:
         raise ResultsError(
-            "Parquet files need DuckDB's package: pip install 'ollama-bench[parquet]', "
-            "or in a clone pip install duckdb"
+            "Parquet files need DuckDB's package: python -m pip install duckdb, "
+            "or pipx inject ollama-bench duckdb"
         ) from None
 
 

@@ -89,9 +89,17 @@ def describe_setup(data: LevelData) -> dict[str, object]:
         "num_prompts": len(data.requests),
         **{key: text for key, text in metadata.items() if text is not None},
         "request_rate": level["rate_per_s"] or "inf",
-        "burstiness": 1.0,
+        "burstiness": read_burstiness(level),
         "max_concurrency": level["concurrency"],
     }
+
+
+def read_burstiness(level: Row) -> float | str:
+    """Return the shape of the gamma law of arrivals: 1 is Poisson, less comes in bursts."""
+    cv = level["arrival_cv"]
+    if cv == 0:
+        return "inf"
+    return 1.0 if cv is None else 1 / cv**2
 
 
 def read_lengths(level: Row) -> str | None:

@@ -13,14 +13,16 @@ from ollama_bench.statistics.saturation import is_growing, measure_slope
 SAMPLE_S = 0.05  # at least between two samples
 # each look comes when so much more time has passed
 LOOK_RATIO = 1.05
-# of the first requests, this part may still run when the warm-up is over: a reply without end
-LEFT_RATIO = 0.05
+# The warm-up is over when all but one of so many first requests have ended: one reply may have no
+# end. The longest of the others lasts nearly three times the mean of an exponential law.
+FIRST = 20
+# why those are cancelled who wait for a first token when the load is ended
+NOT_AWAITED = "not awaited: the level was saturated"
 
 
 class QueueWatch:
     """The requests of an open loop that have come and have not ended, over time.
 
-    Its warm-up is over when all that had come before the first reply ended have ended as well.
     Only the conductor's thread calls it.
     """
 
@@ -33,9 +35,7 @@ class QueueWatch:
         self._dispatcher = dispatcher
         self._result = result
         self._watchdog = watchdog
-        # requests that had come when the first reply ended; 0: none has
-        self._first = 0
-        self._first_ended = 0
+        self._first_ended = 0  # of the first requests
         self._seconds = array("d")  # since the level's start
         self._arrived, self._ended = array("q"), array("q")
         self._next_look_s = 0.0
@@ -43,16 +43,13 @@ class QueueWatch:
 
     def note_end(self, outcome: Outcome) -> None:
         """Note a request that has ended."""
-        if not self._first and outcome.status == "completed":
-            counts = self._dispatcher.count_queue()
-            self._first = counts.arrived if counts else 0
-        if outcome.task.number <= self._first:
-            self._first_ended += 1
+        self._first_ended += outcome.task.number <= FIRST
 
     def look(self, now_ns: int) -> None:
         """Take a sample, and end the load where the queue grows."""
         started_ns = self._result.started_ns
-        if self._is_over or started_ns is None or self._is_warming_up():
+        is_warm = self._first_ended >= FIRST - 1
+        if self._is_over or started_ns is None or not is_warm:
             return
         now_s = (now_ns - started_ns) / 1e9
         if self._seconds and now_s < self._seconds[-1] + SAMPLE_S:
@@ -73,10 +70,6 @@ class QueueWatch:
             if self._result.is_saturated:
                 self._end_early()
 
-    def _is_warming_up(self) -> bool:
-        most = self._first * (1 - LEFT_RATIO)
-        return not self._first or self._first_ended < most
-
     def _judge(self) -> None:
         samples = self._seconds, self._arrived, self._ended
         self._result.queue_slope = measure_slope(*samples)
@@ -93,4 +86,4 @@ class QueueWatch:
             f"({slope.low:.2g} to {slope.high:.2g})"
         )
         self._dispatcher.end_early(why)
-        self._watchdog.cut_waiting(f"not awaited: {why}")
+        self._watchdog.cut_waiting(NOT_AWAITED)

@@ -7,6 +7,7 @@ import textwrap
 from typing import NamedTuple
 
 from ollama_bench.analysis.answers import Answer
+from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.key_figures import is_open
 from ollama_bench.analysis.study import Study
 from ollama_bench.terminal import curve
@@ -65,7 +66,7 @@ def format_curve(study: Study, width: int) -> list[str]:
         curve.Point(n, rates.get(n), waits_s.get(n))
         for n in study.by_concurrency()
     ]
-    return curve.draw(points, width, mark)
+    return curve.draw(points, width, mark, noun(study.levels))
 
 
 def wrap(

@@ -22,6 +22,7 @@ from ollama_bench.analysis.comparison import (
     failed_share,
 )
 from ollama_bench.analysis.conditions import COMPARED, Condition
+from ollama_bench.analysis.crowd import name_count, name_places, noun
 from ollama_bench.analysis.gate import signed
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.wording import digits, join, percent
@@ -29,7 +30,9 @@ from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, shorten
 
-HEADING = "\nat once  what            before    after   change  interval         verdict"
+HEADING = (
+    "  what            before    after   change  interval         verdict"
+)
 LINE_CELLS = 79
 MOST_RUNS_NAMED = 5
 
@@ -142,7 +145,7 @@ def print_comparison(
         print_wrapped(f"! {text}")
     for difference in differences:
         print_wrapped(f"! {difference.text}")
-    print(HEADING)
+    print(f"\n{noun(found.rows):>7}{HEADING}")
     for n in [*found.shared, None]:
         for line in lines_at(n, found):
             print(line)
@@ -153,7 +156,7 @@ def print_comparison(
 def describe_shed_load(found: Comparison) -> list[str]:
     """Return where fewer of the requests were answered than before."""
     return [
-        f"{percent(new.ratio)} of the requests at {n} at once failed after, "
+        f"{percent(new.ratio)} of the requests {name_places(n, found.rows)} failed after, "
         f"{percent(old.ratio)} before: waits and speeds are those of the rest"
         for n, (old, new) in comparison.shed_load(found).items()
     ]
@@ -280,7 +283,7 @@ def print_unshared(found: Comparison) -> None:
     ):
         if only := sorted(set(own) - set(other)):
             print_wrapped(
-                f"only {word}: {', '.join(map(str, only))} at once"
+                f"only {word}: {name_count(', '.join(map(str, only)), found.rows)}"
             )
 
 

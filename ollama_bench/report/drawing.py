@@ -125,7 +125,7 @@ class Drawing:
                 self._add(file, spec)
                 # not where a sibling shows the same levels
                 if chart.says_more(verdict.study):
-                    shown.append((chart.title, spec))
+                    shown.append((spec["title"]["text"], spec))
             harm = draw_interference(verdict.study, verdict.interference)
             if harm is not None and "interference" in chosen:
                 self._add(f"{verdict.study.folder}/interference.png", harm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ollama_bench.analysis.crowd import name_count, noun
 from ollama_bench.analysis.prompt_lengths import (
     Figures,
     LengthFigures,
@@ -27,13 +28,13 @@ def format_length_table(
     above = "" if shared is None else f"WITH {shared}"
     columns = (
         rows.Column("PROMPT", "tokens", cells, 9),
-        rows.Column("SERVED", "at once", 12, 8),
+        rows.Column("SERVED", noun(lengths[0].study.levels), 12, 8),
         rows.Column(above, "wait", 9, 7),
         rows.Column(above, "prefill/s", 11, 5),
         rows.Column(above, "tok/s", 9, 6),
     )
     lines = [
-        f"{lengths[0].study.model_name} by the length of the prompt",
+        f"{lengths[0].study.name_on_machine} by the length of the prompt",
         rows.format_heading(columns, width),
     ]
     for name, one in zip(names, lengths, strict=True):
@@ -62,10 +63,11 @@ def find_level(one: LengthFigures, shared: int | None) -> Figures:
 def write_length_table(lengths: Sequence[LengthFigures]) -> str:
     """Return the page's table as HTML."""
     shared = find_shared_level(lengths)
-    at = "" if shared is None else f", {shared} at once"
+    levels = lengths[0].study.levels
+    at = "" if shared is None else f", {name_count(shared, levels)}"
     headings = [
         "prompt tokens",
-        "served at once",
+        f"served {noun(levels)}",
         f"wait, mean{at}",
         f"prefill tokens/s{at}",
         f"tokens/s each{at}",

@@ -19,6 +19,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from ollama_bench import __version__
+from ollama_bench.analysis.crowd import AT_ONCE, noun
+from ollama_bench.analysis.interference import Contrast, Interference
 from ollama_bench.analysis.key_figures import (
     KeyFigures,
     find_key_figures,
@@ -72,7 +74,7 @@ SERVER = [
 ]
 # heading: column of a level
 MARKDOWN = {
-    "at once": "concurrency",
+    AT_ONCE: "concurrency",
     "completed": "completed",
     "failed": "errors",
     "TTFT mean, s": "ttft_mean_s",
@@ -115,11 +117,42 @@ def describe_study(database: Database, verdict: Verdict) -> dict[str, Any]:
         ],
         "answer": [line for line in verdict.answer.lines if line],
         "key_figures": describe_key_figures(key),
+        "interference": [
+            pick_interference(one) for one in verdict.interference
+        ],
         "levels": study.levels,
         "caveats": [asdict(caveat) for caveat in verdict.caveats],
         "runs": [pick(run, RUN) for run in study.runs],
         "machine": pick(study.machine, MACHINE) if study.machine else None,
         "servers": [pick(target, SERVER) for target in study.targets],
+    }
+
+
+def pick_interference(one: Interference) -> dict[str, Any]:
+    """Return what long prompts did to the others in a level."""
+    return {
+        "level_id": one.level["level_id"],
+        "long_tokens": one.long_tokens,
+        "evaluations": one.evaluations,
+        **{
+            name: found and describe_contrast(found)
+            for name, found in (("token", one.token), ("wait", one.wait))
+        },
+    }
+
+
+def describe_contrast(found: Contrast) -> dict[str, Any]:
+    return {
+        name: {
+            "mean_s": mean.value_s,
+            "low_s": mean.interval.low,
+            "high_s": mean.interval.high,
+            "stretches": mean.stretches,
+        }
+        for name, mean in (
+            ("during", found.during),
+            ("otherwise", found.otherwise),
+        )
     }
 
 
@@ -159,7 +192,12 @@ def list_markdown(verdict: Verdict) -> list[str]:
         "",
         *map(escape_markdown, verdict.answer.first),
         "",
-        write_row(headings),
+        write_row(
+            [
+                noun(study.levels) if heading == AT_ONCE else heading
+                for heading in headings
+            ]
+        ),
         write_row(["--:"] * len(headings)),
         *map(write_row, rows),
         "",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.intervals import find_intervals, write_interval
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import digits, seconds
@@ -154,13 +155,21 @@ def write_table(levels: Sequence[Row]) -> str:
         for column in COLUMNS
         if is_shown(column.name, levels, has_gpu)
     ]
-    return write_columns(columns, levels)
+    return write_columns(columns, levels, noun(levels))
 
 
-def write_columns(columns: Sequence[Column], levels: Sequence[Row]) -> str:
-    """Return rows of levels, or of parts of them, under these columns as HTML."""
+def write_columns(
+    columns: Sequence[Column], levels: Sequence[Row], crowd: str
+) -> str:
+    """Return rows of levels, or of parts of them, under these columns as HTML.
+
+    crowd: what a level counts, above its number.
+    """
     return join_table(
-        [column.heading for column in columns],
+        [
+            crowd if column.name == "concurrency" else column.heading
+            for column in columns
+        ],
         [write_row(level, columns) for level in levels],
     )
 
@@ -170,7 +179,13 @@ def write_intervals(study: Study) -> str:
     found = find_intervals(study)
     if not found:
         return ""
-    headings = ["at once", "wait, mean", "tokens/s each, mean", "n", "of"]
+    headings = [
+        noun(study.levels),
+        "wait, mean",
+        "tokens/s each, mean",
+        "n",
+        "of",
+    ]
     rows = [
         write_cells(
             [

@@ -17,7 +17,7 @@ from typing import Any
 
 from ollama_bench.analysis.answers import Answer
 from ollama_bench.analysis.caveat import Caveat
-from ollama_bench.analysis.people import in_words_of
+from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.prompt_lengths import LengthFigures
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict
@@ -29,10 +29,7 @@ from ollama_bench.analysis.wording import (
 )
 from ollama_bench.charts import theme
 from ollama_bench.charts.chart import Spec
-from ollama_bench.inputs.objectives import (
-    Objectives,
-    list_demands,
-)
+from ollama_bench.inputs.objectives import list_demands
 from ollama_bench.report.length_table import write_length_table
 from ollama_bench.report.level_table import (
     DEFINITIONS,
@@ -120,7 +117,7 @@ def write(
         policy=escape(POLICY, quote=False),
         style=read_asset("page.css"),
         body="".join(parts),
-        definitions=write_definitions(verdicts[0].objectives),
+        definitions=write_definitions(verdicts[0]),
         specs=in_script(figures.specs),
         look=in_script({**theme.config(), "padding": 4}),
         library=library,
@@ -133,7 +130,7 @@ def write(
 def write_comparison(lengths: Lengths, figures: Figures) -> str:
     """Return what longer prompts cost one model."""
     found, titled = lengths
-    name = escape(found[0].study.model_name)
+    name = escape(found[0].study.name_on_machine)
     shown = [figures.place(title, spec) for title, spec in titled]
     return (
         f"<section><h2>{name} by the length of the prompt</h2>"
@@ -203,7 +200,7 @@ def write_chapter(
         f'<section class="chapter" id="{escape(study.folder)}"><h2>{name}</h2>',
         write_verdict(verdict) if has_verdict else "",
         write_table(study.levels),
-        write_turns(study.turns),
+        write_turns(study.turns, noun(study.levels)),
         write_intervals(study),
         write_rest(verdict.answer),
         write_caveats(verdict.caveats),
@@ -211,7 +208,7 @@ def write_chapter(
         f"<h3>What was measured</h3>{write_facts(study)}",
         f"<h3>How to repeat it</h3>{write_commands(study)}</section>",
     ]
-    return in_words_of(study, "\n".join(parts))
+    return "\n".join(parts)
 
 
 def write_caveats(caveats: Sequence[Caveat]) -> str:
@@ -308,14 +305,17 @@ def write_commands(study: Study) -> str:
     )
 
 
-def write_definitions(objectives: Objectives) -> str:
+def write_definitions(verdict: Verdict) -> str:
+    objectives = verdict.objectives
     demands = [
         f"{exact_percent(enough)} of the requests of a level got "
         + describe_bounds(names, objectives)
         for names, enough in list_demands(objectives)
     ]
     served = f"{join(demands)}; those that failed did not"
-    return write_terms([*DEFINITIONS, ("at once get", served)])
+    return write_terms(
+        [*DEFINITIONS, (f"{noun(verdict.study.levels)} get", served)]
+    )
 
 
 def in_script(data: object) -> str:

@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis import gate, selection
 from ollama_bench.analysis.caveats import CACHED_RATIO
 from ollama_bench.analysis.conditions import parse_condition
+from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.headline import headline
 from ollama_bench.analysis.offered import (
     describe_pool_waits,
@@ -209,6 +210,7 @@ def show(
         settings.judging.report or settings.judging.fail_if
     )
     levels = record.levels()
+    crowd = noun(levels)
     screen.say("")
     if not is_judged:
         show_lengths(found, screen)
@@ -226,10 +228,12 @@ def show(
         screen.say(lengths)
     if settings.request.cache == "both":
         for row in record.rows(CACHE_EFFECT, [record.id]):
-            screen.say(format_cache_effect(row) + describe_misses(row))
+            screen.say(
+                format_cache_effect(row, crowd) + describe_misses(row)
+            )
     if len(servers) > 1:
         for row in record.rows(HOSTS, [record.id]):
-            screen.say(format_host(row))
+            screen.say(format_host(row, crowd))
     if record.writer.rejected:
         screen.warn(
             f"rows that were rejected and are not in {path}: {record.writer.rejected}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from ollama_bench.analysis.capacity import find_search, write_interval
+from ollama_bench.analysis.crowd import PEOPLE, name_count, noun
 from ollama_bench.analysis.key_figures import (
     Estimate,
     KeyFigures,
@@ -38,6 +39,7 @@ from ollama_bench.report.markdown import escape_markdown
 from ollama_bench.report.shared_command import describe_command
 from ollama_bench.report.terminal_report import print_wrapped
 from ollama_bench.storage import digest, files
+from ollama_bench.terminal.figures import name_lengths
 from ollama_bench.terminal.masking import find_private_names, mask
 from ollama_bench.terminal.output import clean_line
 
@@ -92,6 +94,7 @@ def make_card(
         figures=tuple(list_card_figures(study, key)),
         curve=tuple(list_curve_levels(study, services)),
         is_simulated=study.simulated,
+        crowd=noun(study.levels),
         **{field: show(text, names) for field, text in texts.items()},
     )
 
@@ -117,6 +120,7 @@ def describe_build(study: Study) -> str:
         target.get("parameter_size"),
         target.get("quantization"),
         " ".join(str(part) for part in server if part),
+        name_lengths(study.asked_prompt_tokens, study.prompt_mix),
     ]
     return " · ".join(str(part) for part in parts if part)
 
@@ -147,21 +151,23 @@ def list_card_figures(study: Study, key: KeyFigures) -> list[CardFigure]:
 
 
 def describe_count(study: Study, key: KeyFigures) -> CardFigure:
+    crowd = noun(study.levels)
+    served = "people served" if crowd == PEOPLE else f"served {crowd}"
     if (search := find_search(study)) and search.capacity.value:
         value = digits(search.capacity.value)
-        unit = "requests/s served" if search.is_rate else "served at once"
+        unit = "requests/s served" if search.is_rate else served
         return CardFigure(value, unit, write_interval(search))
     if key.at_once is None:
         if is_open(study) and key.level and key.level["rate_per_s"]:
             rate = digits(key.level["rate_per_s"])
             return CardFigure(rate, "requests/s offered")
-        return CardFigure("?", "served at once", "it cannot be told")
+        return CardFigure("?", served, "it cannot be told")
     if not key.at_once:
         fewest = key.level["concurrency"] if key.level else 1
-        why = f"not even {fewest} at once"
-        return CardFigure("0", "served at once", why)
+        why = f"not even {name_count(fewest, study.levels)}"
+        return CardFigure("0", served, why)
     more = "no more were measured" if key.is_highest else ""
-    return CardFigure(str(key.at_once), "served at once", more)
+    return CardFigure(str(key.at_once), served, more)
 
 
 def describe_estimate(
@@ -236,7 +242,7 @@ def write_markdown(
         *([escape_markdown(first), ""] if first else []),
         *(f"- {escape_markdown(figure)}" for figure in figures),
         "",
-        "| at once | tokens/s of all | tokens/s each | wait | served |",
+        f"| {card.crowd} | tokens/s of all | tokens/s each | wait | served |",
         "| ---: | ---: | ---: | ---: | :--- |",
         *(write_row(row) for row in card.curve),
         "",

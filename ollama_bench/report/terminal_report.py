@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from sqlite_utils import Database
 
+from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.intervals import (
     describe_intervals,
     find_intervals,
 )
-from ollama_bench.analysis.people import in_words_of
 from ollama_bench.analysis.prompt_lengths import (
     group_by_model,
     list_lengths,
@@ -26,6 +26,7 @@ from ollama_bench.report.answer_text import (
     format_name,
 )
 from ollama_bench.report.length_table import format_length_table
+from ollama_bench.report.machine_table import format_machines
 from ollama_bench.report.turn_table import describe_estimates, format_turns
 from ollama_bench.terminal.output import clean, embolden, shorten
 from ollama_bench.terminal.rows import (
@@ -70,6 +71,15 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
     print_hosts(database, study)
 
 
+def print_machines(verdicts: Sequence[Verdict]) -> None:
+    """Print the machines side by side, where a model was measured on several."""
+    lines = list(format_machines(verdicts, line_width()))
+    for line in lines:
+        print(line)
+    if lines:
+        print()
+
+
 def print_lengths(verdicts: Sequence[Verdict]) -> None:
     """Print what longer prompts cost each model that was asked several lengths."""
     for group in group_by_model(verdicts):
@@ -84,11 +94,11 @@ def print_lengths(verdicts: Sequence[Verdict]) -> None:
 
 def print_intervals(study: Study) -> None:
     """Print the 95 % intervals of the levels' means, where any is known."""
-    lines = describe_intervals(find_intervals(study))
+    lines = describe_intervals(find_intervals(study), study.levels)
     if lines:
         print("\n95 % intervals of the means")
     for line in lines:
-        print_wrapped(f"  {in_words_of(study, line)}")
+        print_wrapped(f"  {line}")
 
 
 def print_heading(study: Study) -> None:
@@ -117,7 +127,7 @@ def print_hosts(database: Database, study: Study) -> None:
     if len({row["host"] for row in rows}) < 2:
         return
     for row in rows:
-        print(format_host(row))
+        print(format_host(row, noun(study.levels)))
     print()
 
 

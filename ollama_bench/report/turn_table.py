@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from ollama_bench.analysis.crowd import AT_ONCE
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.wording import digits, percent, seconds
 from ollama_bench.report.level_table import (
@@ -73,8 +74,11 @@ def format_turn(turn: Row, width: int) -> str:
     )
 
 
-def write_turns(turns: Sequence[Row]) -> str:
-    """Return the page's table as HTML; "" without conversations."""
+def write_turns(turns: Sequence[Row], crowd: str = AT_ONCE) -> str:
+    """Return the page's table as HTML; "" without conversations.
+
+    crowd: what a level counts.
+    """
     if not turns:
         return ""
     shown = [{**turn, "cached": describe_cached(turn)} for turn in turns]
@@ -85,7 +89,7 @@ def write_turns(turns: Sequence[Row]) -> str:
     ]
     note = describe_estimates(turns)
     hint = f"<p class=hint>{escape(note)}.</p>" if note else ""
-    return f"<h3>By turn</h3>{write_columns(columns, shown)}{hint}"
+    return f"<h3>By turn</h3>{write_columns(columns, shown, crowd)}{hint}"
 
 
 def describe_estimates(turns: Sequence[Row]) -> str | None:

@@ -20,6 +20,9 @@ from typing import NamedTuple
 
 from ollama_bench.statistics.student_t import t_quantile
 
+# of a bound; a drift of less brings no request near to it
+FINENESS = 0.02
+
 
 class ShareEstimate(NamedTuple):
     """A share of good requests, from 0 to 1, with its interval."""
@@ -45,7 +48,7 @@ def estimate_share(
         return None
     time = autocorrelation_time(good)
     if strain is not None:
-        time = max(time, autocorrelation_time(strain))
+        time = max(time, autocorrelation_time(coarsen(strain)))
     count = len(good)
     if time > 1:
         time *= 1 + math.sqrt(2 * (2 * time + 1) / count)
@@ -70,7 +73,7 @@ def estimate_burst_share(
         return None
     likeness = measure_likeness(bursts)
     if strains is not None:
-        likeness = max(likeness, measure_likeness(strains))
+        likeness = max(likeness, measure_likeness([*map(coarsen, strains)]))
     freedom = (len(bursts) if len(bursts) > 1 else count) - 1
     if likeness > 1:
         likeness *= 1 + math.sqrt(2 / freedom)
@@ -81,6 +84,11 @@ def estimate_burst_share(
         freedom,
         alpha,
     )
+
+
+def coarsen(strain: Sequence[float]) -> list[float]:
+    """Return strains in steps of FINENESS."""
+    return [one if math.isinf(one) else one // FINENESS for one in strain]
 
 
 def share_interval(

@@ -101,9 +101,10 @@ def add_unknown_columns(
 
 
 def make_map(connection: sqlite3.Connection, name: str) -> None:
-    connection.execute(
-        f"CREATE TEMP TABLE [new {name}] (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)"
-    )
+    connection.execute(f"""
+        CREATE TEMP TABLE [new {name}] (
+          old INTEGER PRIMARY KEY,
+          new INTEGER NOT NULL)""")
 
 
 def copy_table(connection: sqlite3.Connection, table: Table) -> None:
@@ -131,23 +132,27 @@ def map_machines(connection: sqlite3.Connection, table: Table) -> None:
     make_map(connection, SHARED)
     names = [name for name in list_stored(table) if name != "id"]
     listed = ", ".join(f"[{name}]" for name in names)
-    connection.execute(
-        f"INSERT INTO merged.machine ({listed}) SELECT {listed} FROM main.machine "
-        "WHERE id IN (SELECT machine_id FROM main.run JOIN temp.[new run] ON old = run.id) "
-        "AND fingerprint NOT IN (SELECT fingerprint FROM merged.machine) ORDER BY id"
-    )
+    connection.execute(f"""
+        INSERT INTO merged.machine ({listed})
+        SELECT {listed} FROM main.machine
+        WHERE id IN (
+          SELECT machine_id FROM main.run
+          JOIN temp.[new run] ON old = run.id)
+        AND fingerprint NOT IN (
+          SELECT fingerprint FROM merged.machine)
+        ORDER BY id""")
     learned = ", ".join(
         f"[{name}] = coalesce(machine.[{name}], other.[{name}])"
         for name in names
     )
-    connection.execute(
-        f"UPDATE merged.machine SET {learned} FROM main.machine AS other "
-        "WHERE other.fingerprint = machine.fingerprint"
-    )
-    connection.execute(
-        "INSERT INTO temp.[new machine] SELECT own.id, other.id FROM main.machine AS own "
-        "JOIN merged.machine AS other USING (fingerprint)"
-    )
+    connection.execute(f"""
+        UPDATE merged.machine SET {learned}
+        FROM main.machine AS other
+        WHERE other.fingerprint = machine.fingerprint""")
+    connection.execute("""
+        INSERT INTO temp.[new machine]
+        SELECT own.id, other.id FROM main.machine AS own
+        JOIN merged.machine AS other USING (fingerprint)""")
 
 
 def map_rows(table: Table) -> str:
@@ -159,11 +164,13 @@ def map_rows(table: Table) -> str:
     )
     if table.name == "request":
         new = select_request_id("parent.new", "own.number")
-    return (
-        f"INSERT INTO temp.[new {table.name}] SELECT own.id, {new} "
-        f"FROM temp.[new {parent}] AS parent "
-        f"JOIN main.[{table.name}] AS own ON own.[{column}] = parent.old ORDER BY own.id"
-    )
+    return f"""
+        INSERT INTO temp.[new {table.name}]
+        SELECT own.id, {new}
+        FROM temp.[new {parent}] AS parent
+        JOIN main.[{table.name}] AS own
+          ON own.[{column}] = parent.old
+        ORDER BY own.id"""
 
 
 def insert_rows(table: Table) -> str:
@@ -185,12 +192,15 @@ def insert_rows(table: Table) -> str:
             f"ON [of {name}].old = own.[{name}]"
         )
     # CROSS JOIN: in the order of the ids, so that rows are appended
-    return (
-        f"INSERT INTO merged.[{table.name}] ({', '.join(f'[{name}]' for name in names)}) "
-        f"SELECT {', '.join(shown[name] for name in names)} "
-        f"FROM temp.[new {owner}] AS owner "
-        f"CROSS JOIN main.[{table.name}] AS own ON own.[{key}] = owner.old {' '.join(joins)}"
-    )
+    listed = ", ".join(f"[{name}]" for name in names)
+    values = ", ".join(shown[name] for name in names)
+    return f"""
+        INSERT INTO merged.[{table.name}] ({listed})
+        SELECT {values}
+        FROM temp.[new {owner}] AS owner
+        CROSS JOIN main.[{table.name}] AS own
+          ON own.[{key}] = owner.old
+        {" ".join(joins)}"""
 
 
 def find_parent(table: Table) -> tuple[str, str]:

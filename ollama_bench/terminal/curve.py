@@ -26,18 +26,23 @@ GAP = "  "
 
 
 class Point(NamedTuple):
-    """A level: requests at once, tokens/s of all, seconds to the first token."""
+    """A level: requests at once or people, tokens/s of all, seconds to the first token."""
 
-    at_once: int
+    number: int
     tokens_per_s: float | None
     wait_s: float | None
 
 
-def draw(points: Sequence[Point], width: int, mark: str = "") -> list[str]:
+def draw(
+    points: Sequence[Point],
+    width: int,
+    mark: str = "",
+    crowd: str = "at once",
+) -> list[str]:
     """Return the lines; none for fewer than three known levels, or where there is no room.
 
-    mark stands after the title: what the levels are. The longest bar of each half is its greatest
-    value, an unknown value has no bar.
+    mark stands after the title: what the levels are; crowd, what they count, above their numbers.
+    The longest bar of each half is its greatest value, an unknown value has no bar.
     """
     cells = (width - LEVEL_CELLS - 1) // 2 - len(GAP) - VALUE_CELLS
     known = [point for point in points if point[1:] != (None, None)]
@@ -54,9 +59,9 @@ def draw(points: Sequence[Point], width: int, mark: str = "") -> list[str]:
         [point.wait_s for point in points], cells, blocks, format_duration
     )
     half = cells + VALUE_CELLS
-    lines = [("AT ONCE", "TOKENS/S of all", "WAIT, first token")]
+    lines = [(crowd.upper(), "TOKENS/S of all", "WAIT, first token")]
     lines += [
-        (str(point.at_once), rate, wait)
+        (str(point.number), rate, wait)
         for point, rate, wait in zip(points, rates, waits, strict=True)
     ]
     return [

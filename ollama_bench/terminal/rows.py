@@ -174,22 +174,22 @@ def format_steady(row: Row) -> str:
     )
 
 
-def format_cache_effect(row: Row) -> str:
-    """Return a row of cache_effect."""
+def format_cache_effect(row: Row, crowd: str = "at once") -> str:
+    """Return a row of cache_effect; crowd: what its level counts."""
     ratio = row["ttft_saved_ratio"]
     # a zero without its sign
     saved = UNKNOWN if ratio is None else f"{round(ratio, 2) + 0.0:.0%}"
     return (
-        f"  {row['model']}, {row['concurrency']} at once:"
+        f"  {row['model']}, {row['concurrency']} {crowd}:"
         f" TTFT {format_duration(row['cold_ttft_mean_s'])} cold,"
         f" {format_duration(row['warm_ttft_mean_s'])} warm: the prompt cache saves {saved}"
     )
 
 
-def format_host(row: Row) -> str:
-    """Return a row of host_summary."""
+def format_host(row: Row, crowd: str = "at once") -> str:
+    """Return a row of host_summary; crowd: what its level counts."""
     return (
-        f"  {clean_line(row['model'])}, {name_level(row)} at once, {clean_line(row['host'])}:"
+        f"  {clean_line(row['model'])}, {name_level(row)} {crowd}, {clean_line(row['host'])}:"
         f" {row['completed']}/{row['requests']} requests,"
         f" TTFT {format_duration(row['ttft_mean_s'])},"
         f" {format_speed(row['tokens_per_s_mean'])} tokens/s each,"

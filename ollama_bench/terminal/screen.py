@@ -28,7 +28,7 @@ from rich.text import Text
 
 from ollama_bench.terminal import output
 from ollama_bench.terminal.command_line import name_program
-from ollama_bench.terminal.figures import format_clock
+from ollama_bench.terminal.figures import format_clock, name_lengths
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.picture import (
     Level,
@@ -109,6 +109,8 @@ class Console:
         self._has_table = False
         # names of the levels whose lines were shown
         self._shown: list[str] = []
+        # of the prompts of the last level on a terminal
+        self._lengths = ""
         self._has_gpu_note = False
 
     @property
@@ -212,6 +214,7 @@ class Console:
             if not self._has_table:
                 self._has_table = True
                 self._say_heading([row])
+            self._tell_lengths(row)
             self._say_level(row)
             self._tell_gpu_alone([row])
         if not row.get("is_control"):
@@ -221,6 +224,15 @@ class Console:
             self.warn(
                 f"        {name}do not trust this level: {row['client_limited_why']}"
             )
+
+    def _tell_lengths(self, row: Row) -> None:
+        """Say above a level how long its prompts are, where the last one's were not."""
+        lengths = name_lengths(
+            row.get("asked_prompt_tokens"), row.get("prompt_mix")
+        )
+        if lengths != self._lengths:
+            self._lengths = lengths
+            self.say(lengths or "other prompts")
 
     def table(
         self, rows: Sequence[Row], in_any_order: bool = False

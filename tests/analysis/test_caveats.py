@@ -312,7 +312,7 @@ def test_what_was_never_sent_needs_a_lower_rate(results):
             "bench.py --resume sends that level again",
         ),
         (
-            "'cancelled', error = 'not awaited: the queue grew'",
+            "'cancelled', error = 'not awaited: the level was saturated'",
             "Lower --rate",
         ),
     ],

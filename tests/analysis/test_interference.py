@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+import jsonschema
 import pytest
 
+import analyze
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.interference import (
     contrast,
@@ -12,11 +16,13 @@ from ollama_bench.analysis.interference import (
     list_gaps,
     merge_windows,
 )
+from ollama_bench.analysis.verdict import judge
 from ollama_bench.charts.interference_chart import draw_interference
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.chart_specs import values
 from tests.support.studies import change
+from tools import level_schema
 
 S = 1_000_000_000
 # every 10 s a long prompt is evaluated for 2 s
@@ -161,6 +167,22 @@ def test_without_the_servers_clock_nothing_is_claimed(results):
     assert find(results) == [] == describe_interference([])
 
 
+def test_why_nothing_is_known_is_said(results):
+    def said():
+        database = connect(results, readonly=True)
+        (study,) = selection.choose(database, [], [])
+        sentences = judge(database, study).answer.rest
+        database.close()
+        return " ".join(sentences)
+
+    change(results, "UPDATE request SET server_prefill_ns = NULL")
+    assert "cannot be told: the server does not say how long" in said()
+    change(results, "DELETE FROM request WHERE asked_prompt_tokens = 8000")
+    assert "No prompt of 8,000 tokens was asked" in said()
+    change(results, "UPDATE level SET prompt_mix = NULL")
+    assert "8,000" not in said()
+
+
 def test_only_a_mixture_is_asked(results):
     change(results, "UPDATE level SET prompt_mix = NULL")
     assert find(results) == []
@@ -186,3 +208,17 @@ def test_gaps_are_within_a_stream():
 def test_who_is_never_beside_a_long_prompt_tells_nothing_of_it():
     events = [(at * S, 0.1) for at in range(0, 60, 10)]
     assert contrast(events, WINDOWS) is None
+
+
+def test_the_json_has_it_as_it_is_documented(results, capsys):
+    code = analyze.main(["--db", str(results), "--format", "json"])
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, level_schema.make_schema())
+    (one,) = found["studies"][0]["interference"]
+    assert code == 0 and one["evaluations"] == 6
+    assert one["wait"]["during"] == {
+        "mean_s": pytest.approx(1.6),
+        "low_s": pytest.approx(1.6),
+        "high_s": pytest.approx(1.6),
+        "stretches": 6,
+    }

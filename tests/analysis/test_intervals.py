@@ -41,7 +41,8 @@ def study_of(basis: str | None, load: str = "burst") -> Study:
     ],
 )
 def test_without_repeats_it_says_what_it_speaks_of(basis, load, said):
-    found = describe_intervals(find_intervals(study_of(basis, load)))
+    study = study_of(basis, load)
+    found = describe_intervals(find_intervals(study), study.levels)
     assert found == [
         f"4 at once: wait 300 to 500 ms, tokens/s each 20 to 22 ({said})"
     ]
@@ -115,7 +116,7 @@ def test_an_interval_from_nothing_on_says_that_too_little_was_measured():
     }
     (level,) = find_intervals(study)
     assert write_interval(level.tokens_per_s, str) == "–"
-    assert describe_intervals([level]) == [
+    assert describe_intervals([level], study.levels) == [
         "4 at once: too few to tell (4 requests of this burst)"
     ]
 
@@ -140,14 +141,14 @@ def test_too_few_repeats_of_too_few_requests_are_said_to_be(
     (level,) = found = find_intervals(study)
     assert (level.tokens_per_s is not None) == is_known
     said = f"4 at once: too few to tell ({repeats} repeats)"
-    assert (describe_intervals(found) == [said]) != is_known
+    assert (describe_intervals(found, study.levels) == [said]) != is_known
 
 
 def test_levels_of_too_few_repeats_share_a_line():
     study = made_of({1: 50.0, 4: 80.0, 8: 90.0}, {1: 0.3, 4: 0.4, 8: 0.5})
     one, four, eight = study.levels
     study.levels = [one, one, four, four, eight, eight, eight]
-    assert describe_intervals(find_intervals(study)) == [
+    assert describe_intervals(find_intervals(study), study.levels) == [
         "8 at once: wait 500 ms (3 repeats)",
         "1 and 4 at once: too few to tell (2 repeats)",
     ]

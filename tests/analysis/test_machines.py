@@ -106,7 +106,9 @@ def test_the_answer_names_the_machines(results, capsys):
     assert analyze.main(["--db", str(results), "--charts", "none"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [
-        line.split("   ")[0] for line in lines if line[:6] == "tiny:7"
+        line.split("   ")[0]
+        for line in lines
+        if line.startswith("tiny:7b on")
     ] == (NAMES)
     arguments = ["--db", str(results), "--charts", "none"]
     assert analyze.main([*arguments, "--format", "json"]) == 0
@@ -115,6 +117,21 @@ def test_the_answer_names_the_machines(results, capsys):
         "Apple M9 <Pro>",
         "EPYC",
     ]
+
+
+def test_machines_stand_side_by_side(results, capsys):
+    made_up_results.write(results, model="other", levels=(1,), tokens=3)
+    assert analyze.main(["--db", str(results), "--charts", "none"]) == 0
+    said = capsys.readouterr().out
+    table = said[said.index("tiny:7b: its machines side by side") :]
+    lines = table.rstrip().splitlines()
+    assert [line.split()[:2] for line in lines[3:]] == [
+        ["2", "19.4"],
+        ["4+", "20.1"],
+    ]
+    assert lines[3].endswith("Apple M9 <Pro>, Apple M9")
+    assert lines[4].endswith("EPYC, H100")
+    assert said.count("side by side") == 1
 
 
 def test_a_chart_has_a_line_for_each_machine(results):

@@ -1,12 +1,14 @@
 """People in words: the answer, and the law that they keep or break."""
 
 import json
+import re
 
 import pytest
 
+import analyze
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.caveats import find_caveats
-from ollama_bench.analysis.people import in_words_of
+from ollama_bench.analysis.crowd import name_count, name_place, name_places
 from ollama_bench.charts.catalog import CHARTS
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
@@ -33,6 +35,9 @@ def test_the_answer_counts_people(people):
     )
     assert "1 person who thinks 30 s asks" in said
     assert "0.5 are in flight on average, 2 at most" in said
+    # of the 2 the questions say it
+    assert said.count("each gets") == 2
+    assert said.count("20.5 tokens/s each") == 1
     assert "With 2 people who think 30 s (" in said
     assert (
         "2 of 2 got at least 10 tokens/s and the first token within 10 s"
@@ -82,18 +87,74 @@ def test_who_left_is_counted(people):
     assert "1 of 1 left without a first token after 100 ms" in said
     assert "0 of 1 got at least 10 tokens/s" in said
     (found,) = [c for c in find_caveats(study) if "abandoned" in c.seen]
-    assert found.seen == "1 request at 1 person failed (abandoned)"
+    assert found.seen == "1 request with 1 person failed (abandoned)"
     assert found.remedy == "Take fewer people, or raise --patience"
 
 
-def test_what_runs_at_once_still_does(people):
-    study, _ = read(people, PEOPLE)
-    said = "requests at once; ran at once; at 1 at once, at 2 at once"
-    assert in_words_of(study, said) == (
-        "people; ran at once; at 1 person, at 2 people"
+@pytest.mark.parametrize(
+    "levels, named",
+    [
+        ([{"load": "burst"}], ("4 at once", "at 1 and 4 at once")),
+        ([{"load": "people"}], ("4 people", "with 1 and 4 people")),
+        (
+            [{"load": "open"}],
+            ("up to 4 at once", "at up to 1 and 4 at once"),
+        ),
+        (
+            [{"load": "people"}, {"load": "burst"}],
+            ("4 at once", "at 1 and 4 at once"),
+        ),
+        ([], ("4 at once", "at 1 and 4 at once")),
+    ],
+)
+def test_what_a_number_counts_is_known_in_one_place(levels, named):
+    assert (name_count(4, levels), name_places([1, 4], levels)) == named
+
+
+def test_a_place_is_named_by_its_rate_where_it_has_one():
+    rate = {"load": "open", "concurrency": 64, "rate_per_s": 0.5}
+    assert name_place([rate, {**rate, "rate_per_s": 2.0}]) == (
+        "at 0.5 and 2 requests/s"
     )
-    bursts, _ = read(people, "UPDATE level SET think_time_s = NULL")
-    assert in_words_of(bursts, said) == said
+    assert (
+        name_place([{**rate, "rate_per_s": None}]) == "at up to 64 at once"
+    )
+    one = {"load": "people", "concurrency": 1}
+    assert name_place([one]) == "with 1 person"
+
+
+def test_people_are_people_wherever_they_are_shown(
+    people, tmp_path, capsys, monkeypatch
+):
+    """Only what streamed at once, which the server's slots bound, is called so."""
+    database = connect(people)
+    for sql in (PEOPLE, "UPDATE level SET slept_s = 0"):
+        database.execute(sql)
+    database.close()
+    monkeypatch.chdir(tmp_path)
+    db = ["--db", str(people)]
+    names = (
+        "average_throughput,ttfb_analysis_32,timeline,performance_metrics"
+    )
+    assert analyze.main([*db, "--charts", names, "--share"]) == 0
+    assert (
+        analyze.main([*db, "--charts", "none", "--fail-if", "ttft>0.001"])
+        == 1
+    )
+    assert analyze.main([*db, "--format", "markdown"]) == 0
+    said = capsys.readouterr().out
+    said += (
+        (tmp_path / "data" / "report.html").read_text().split("<script>")[0]
+    )
+    said += next((tmp_path / "data").rglob("card.md")).read_text()
+    lower = said.lower()
+    for known in ("ran at once", "requests at once, people"):
+        lower = lower.replace(known, "")
+    found = re.findall(".{40}at once.{20}", lower)
+    assert found == []
+    assert "people  TOKENS/S of all".lower() in lower
+    assert "failed: ttft>0.001 with 8 people" in lower
+    assert "people served" in lower and "| people | " in lower
 
 
 def test_a_chart_counts_people(people):
@@ -144,6 +205,5 @@ def test_the_numbers_of_a_sentence_are_of_the_same_requests(results):
     (level,) = study.levels
     assert (level["completed"], level["judged_completed"]) == (8, 6)
     assert "(6 requests of the steady part, replies of" in said
-    assert "; n = 6)" in said
     assert "6 of 6 of the steady part got at least 10 tokens/s" in said
-    assert "good: 6 of 6" in said
+    assert "they are served? 6 of 6" in said

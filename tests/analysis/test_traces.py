@@ -26,7 +26,7 @@ def test_the_answer_says_whose_requests_came(replayed):
     _, said = read(replayed, TRACE.format(speed=2, long=3), SHORTER)
     assert (
         "Requests came as in burst.csv (BurstGPT, 12 a minute on average, "
-        "at 2 x speed); 3 requests too long for the context were left out; "
+        "at 2 x speed); left out: 3 requests, too long for the context; "
         "replies have 55 tokens on average, 90 were asked for." in said
     )
     assert "--rate" not in said

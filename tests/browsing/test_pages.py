@@ -11,7 +11,7 @@ import pytest
 
 from ollama_bench.browsing import routes
 from ollama_bench.browsing.policy import POLICY
-from tests.support import made_up_results
+from tests.support import made_up_results, prompt_lengths
 from tests.support.datasette_server import Datasette, plugged_in
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
@@ -30,6 +30,9 @@ def ask(tmp_path_factory):
         label="<b>label</b>",
         failures=1,
         error=ERROR,
+    )
+    prompt_lengths.write(
+        folder / "a b.db", model="lengths:1b", started_unix=1.6e9
     )
     with contextlib.closing(sqlite3.connect(folder / "cats.db")) as other:
         other.execute("CREATE TABLE run (id)")
@@ -147,6 +150,33 @@ def test_a_chart_of_a_level_shows_that_level_alone(ask):
         if "level" in row
     }
     assert shown == {f"{levels[1]['concurrency']} at once"}
+
+
+def test_each_length_of_prompts_has_its_own_charts_and_rows(ask):
+    [page] = ask("/a+b/-/run/3")
+    assert "lengths:1b, prompts of 4,000 tokens" in page.text
+    assert ">4 (lengths:1b, prompts of 500 tokens)</a>" in page.text
+    waits = "lengths-1b~{}"
+    rows = {}
+    for tokens in (500, 4000):
+        [answer] = ask(
+            "/a+b/-/run/3/chart/combined_metrics?study="
+            + waits.format(tokens)
+        )
+        rows[tokens] = {
+            row["ttft_mean_s"]
+            for shown in answer.json()["datasets"].values()
+            for row in shown
+            if "ttft_mean_s" in row
+        }
+    assert max(rows[500]) < 1 < min(rows[4000])
+    queries = {
+        html.unescape(one).removeprefix("/lab")
+        for one in re.findall(r'href="([^"]*\?sql=WITH[^"]*)"', page.text)
+    }
+    combined = [one for one in queries if "duration_s" in one]
+    found = ask(*(one.replace("?", ".json?") for one in sorted(combined)))
+    assert sorted(len(answer.json()["rows"]) for answer in found) == [2, 2]
 
 
 def test_a_chart_without_data_is_null(ask):

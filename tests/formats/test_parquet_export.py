@@ -163,6 +163,6 @@ def test_without_duckdb_it_is_one_line(
     said = capsys.readouterr().err
     assert said == (
         "ollama-bench export: Parquet files need DuckDB's package: "
-        "pip install 'ollama-bench[parquet]', or in a clone pip install duckdb\n"
+        "python -m pip install duckdb, or pipx inject ollama-bench duckdb\n"
     )
     assert not list(tmp_path.iterdir())

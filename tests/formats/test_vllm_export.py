@@ -156,7 +156,11 @@ def test_an_open_load_has_its_rate_and_the_wait_in_this_client(tmp_path):
         "UPDATE request SET due_ns = sent_ns - 500000000",
     )
     found = read_vllm(export(tmp_path, "vllm"), 4)
-    assert found["request_rate"] == 2.5
+    assert (found["request_rate"], found["burstiness"]) == (2.5, 1)
+    for cv, burstiness in ((2, 0.25), (0, "inf")):
+        change(tmp_path, f"UPDATE level SET arrival_cv = {cv}")
+        found = read_vllm(export(tmp_path, "vllm"), 4)
+        assert found["burstiness"] == burstiness
     assert found["queue_times"] == pytest.approx([0.5] * 4)
     assert found["ttfts"] == pytest.approx([0.2] * 4)
 

@@ -51,6 +51,27 @@ def test_an_open_loop_waits_for_no_digest(monkeypatch):
     assert max(o.sent_ns - o.due_ns for o in level.seen) < 0.09e9
 
 
+def test_an_open_loop_asks_each_question_when_it_is_due(monkeypatch):
+    """Also where the thread of the first is slower than that of the second."""
+    take, has_taken = dispatcher.Dispatcher.take_question, threading.Event()
+
+    def take_second_first(self, arrival):
+        if arrival.order == 1:
+            has_taken.wait(5)
+        number = take(self, arrival)
+        if arrival.order == 2:
+            has_taken.set()
+        return number
+
+    monkeypatch.setattr(
+        dispatcher.Dispatcher, "take_question", take_second_first
+    )
+    with Played(ANSWER) as server:
+        level = fire(server.url, 4, arrivals=iter([0.0, 0.05]), planned=2)
+    asked = sorted(level.seen, key=lambda outcome: outcome.due_ns)
+    assert [o.task.body["number"] for o in asked] == [1, 2]
+
+
 def test_a_full_pool_is_counted_and_not_called_the_clients_lateness(exact):
     level = Load(
         ask_model(exact.url),

@@ -106,6 +106,18 @@ def test_the_card_says_figures_machine_and_where_they_are_from(results):
     assert "| 4 | " in text and text.count("```") == 2
 
 
+def test_it_says_which_length_its_prompts_had(results):
+    assert "prompts" not in make(results)[0].build
+    card, text = make(
+        results, "UPDATE level SET asked_prompt_tokens = 4000"
+    )
+    assert card.build.endswith(" · prompts of 4,000 tokens")
+    assert "prompts of 4,000 tokens" in text
+    mix = "asked_prompt_tokens = NULL, prompt_mix = '5*1,8*1'"
+    card, _ = make(results, f"UPDATE level SET {mix}")
+    assert card.build.endswith(" · mix 5*1,8*1")
+
+
 def test_without_energy_it_says_the_wait(results):
     card, _ = make(results, "DELETE FROM power_sample")
     assert card.figures[2].label == "wait for the first token"

@@ -61,3 +61,17 @@ def test_options_that_differ_are_named_as_they_are_typed(
 @pytest.mark.parametrize("before", ["{}", "[1]", "not JSON", ""])
 def test_arguments_that_cannot_be_read_differ_in_nothing(before):
     assert describe_changed_options(before, '{"tokens": 9}') == ""
+
+
+def test_a_trace_that_was_edited_is_named(tmp_path):
+    path = tmp_path / "t.csv"
+    typed = []
+    for prompt_tokens in (9, 10):
+        path.write_text(
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+            f"2024-05-12 00:00:00+00:00,{prompt_tokens},3\n"
+        )
+        settings = command_line.parse(["--trace", str(path)])
+        typed.append(json.dumps(stored_arguments(settings)))
+    words = describe_changed_options(*typed)
+    assert words == f"with other requests in {path}"

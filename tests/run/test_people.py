@@ -11,9 +11,11 @@ def test_people_ask_think_and_are_said_to_be_people(fast, tmp_path):
     code, out, err = run(
         "3,6",
         "--think-time",
-        "0.3:exponential",
+        "0.1:exponential",
+        "--tokens",
+        "10",
         "--duration",
-        "4",
+        "2",
         "--host",
         fast.url,
         *QUICK,
@@ -22,11 +24,11 @@ def test_people_ask_think_and_are_said_to_be_people(fast, tmp_path):
     assert (code, err) == (0, "")
     said = " ".join(out.split())
     assert (
-        "people who think 0.3 s (exponential): each level lasts 4 s" in said
+        "people who think 0.1 s (exponential): each level lasts 2 s" in said
     )
     assert "level 1 of 2, 3 people" in said
     assert "PEOPLE" in out and "LEVEL" not in out and "3 people: " in out
-    assert "6 people who think 300 ms get at least 10 tokens/s and" in said
+    assert "6 people who think 100 ms get at least 10 tokens/s and" in said
     assert " at once" not in said and "steady for " in said
     levels = rows(tmp_path, "SELECT * FROM level_summary")
     for level, people in zip(levels, (3, 6), strict=True):
@@ -35,11 +37,11 @@ def test_people_ask_think_and_are_said_to_be_people(fast, tmp_path):
         assert level["completed"] == level["requests"] > 4 * people
         assert level["in_flight_mean"] < level["in_flight_peak"] <= people
         assert (level["think_time_s"], level["think_law"]) == (
-            0.3,
+            0.1,
             "exponential",
         )
         # a mean of dozens of exponential times
-        assert 0.15 < level["think_mean_s"] < 0.6
+        assert 0.05 < level["think_mean_s"] < 0.2
         assert level["never_sent"] is level["pool_waits"] is None
         # those who are served alike are worth fewer
         assert level["good_ratio"] == level["good_ratio_high"] == 1
@@ -72,7 +74,7 @@ def test_each_turn_of_a_conversation_is_due_when_its_person_has_thought(
         "--think-time",
         "0.2:fixed",
         "--duration",
-        "4",
+        "2",
         "--prompts",
         prompts,
         "--host",
@@ -135,9 +137,9 @@ def test_who_leaves_is_counted_and_never_good(sim, tmp_path):
         "--profile",
         "exact",
         "--ttft",
-        "100",
+        "50",
         "--itl",
-        "20",
+        "10",
         "--tokens",
         "40",
         "--slots",
@@ -146,11 +148,11 @@ def test_who_leaves_is_counted_and_never_good(sim, tmp_path):
     code, out, _ = run(
         "4",
         "--think-time",
-        "0.2:fixed",
+        "0.1:fixed",
         "--patience",
-        "0.5",
+        "0.25",
         "--duration",
-        "4",
+        "2",
         "--host",
         slow.url,
         *QUICK,
@@ -160,7 +162,7 @@ def test_who_leaves_is_counted_and_never_good(sim, tmp_path):
     (level,) = rows(tmp_path, "SELECT * FROM level_summary")
     assert level["abandoned"] > 3 and level["completed"] > 2
     assert level["abandoned"] == level["errors"]
-    assert level["patience_s"] == 0.5
+    assert level["patience_s"] == 0.25
     (judged,) = rows(
         tmp_path,
         "SELECT count(*) AS n, sum(status = 'completed') AS completed,"
@@ -177,5 +179,5 @@ def test_who_leaves_is_counted_and_never_good(sim, tmp_path):
     )
     assert sum(row["requests"] for row in left) == level["abandoned"]
     said = " ".join(out.split())
-    assert "who has no first token after 0.5 s leaves" in said
+    assert "who has no first token after 0.25 s leaves" in said
     assert "Take fewer people, or raise --patience" in said

@@ -88,3 +88,8 @@ def test_bursts_of_unlike_strain_are_worth_little_though_all_are_good():
     good = [[True] * 4] * 4
     assert estimate_burst_share(good, strains=same).independent == 16
     assert estimate_burst_share(good, strains=moving).independent < 4
+
+
+def test_a_drift_far_from_the_bound_makes_nobody_alike():
+    strain = [0.1001 + place * 1e-6 for place in range(100)]
+    assert estimate_share([True] * 100, strain=strain).independent == 100

@@ -56,6 +56,7 @@ ROOMS = {  # room -> the rooms that it may import
         "storage",
         "terminal",
     },
+    "fleet": set(),
     "load": {"platforms", "protocols", "statistics", "transport"},
     "analysis": {"inputs", "statistics", "storage", "terminal"},
     "charts": {"analysis", "inputs"},

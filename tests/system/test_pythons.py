@@ -20,6 +20,7 @@ PACKAGES_OF_OURS = [
     "ollama_bench.doctor",
     "ollama_bench.simulator",
     "ollama_bench.formats.import_command",
+    "ollama_bench.formats.merge_command",
 ]
 LOCKS = ["requirements.lock", "tests/requirements.lock"]
 OLD = """

@@ -69,3 +69,9 @@ def test_the_first_screen_is_one():
     first = read(ROOT / "README.md").partition("\n## ")[0]
     assert len(first.splitlines()) <= LINES_OF_FIRST_SCREEN
     assert "simulated" not in first
+
+
+def test_the_first_screen_says_people_only_where_they_were_measured():
+    first = read(ROOT / "README.md").partition("\n## ")[0].lower()
+    measured = read(ROOT / "docs" / "sample" / "card.md")
+    assert "people" not in first or "people served" in measured

@@ -25,6 +25,7 @@ PROGRAMS = [
     "analyze.py",
     "ollama_bench.simulator",
     "ollama_bench.formats.import_command",
+    "ollama_bench.formats.merge_command",
     "ollama_bench.doctor",
 ]
 BENCHMARKS = [

@@ -321,3 +321,18 @@ def test_each_length_of_prompts_stands_above_its_levels(capsys):
         "1",
         "4",
     ]
+
+
+def test_on_a_terminal_each_length_stands_above_its_levels():
+    shown = create_screen()
+    for tokens in (500, 500, 4000):
+        shown.level_finished(ROW | {"asked_prompt_tokens": tokens})
+    shown.level_finished(ROW | {"prompt_mix": "5*1,8*1"})
+    text = shown._rich.file.getvalue()
+    names = (
+        "prompts of 500 tokens",
+        "prompts of 4,000 tokens",
+        "mix 5*1,8*1",
+    )
+    assert [text.count(name) for name in names] == [1, 1, 1]
+    assert sorted(names, key=text.index) == [*names]

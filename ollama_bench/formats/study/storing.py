@@ -42,18 +42,7 @@ def store_run(
     notes: Notes,
 ) -> None:
     zero = run[0].started_unix
-    last = max(level.ended_unix for level in run)
-    levels = [level.concurrency for level in run]
-    run_row = {
-        "label": f"{model} (imported)",
-        "source": "import",
-        "status": "finished",
-        "started_unix": zero,
-        "ended_ns": to_ns(last - zero),
-        "tool_version": ORIGINAL_TOOL,
-        "import_key": key,
-        "arguments": json.dumps({"model": model, "levels": levels}),
-    }
+    run_row = describe_run(model, run, key)
     run_id = insert(database, "run", run_row)
     target = {
         "run_id": run_id,
@@ -71,14 +60,11 @@ def store_run(
     repeats: Counter[int] = Counter()
     for level in run:
         repeats[level.concurrency] += 1
-        level_row = {
+        level_row = make_level_row(level, zero)
+        level_row |= {
             "run_id": run_id,
             "model": model,
-            "concurrency": level.concurrency,
             "repeat": repeats[level.concurrency],
-            "status": "finished",
-            "started_ns": to_ns(level.started_unix - zero),
-            "ended_ns": to_ns(level.ended_unix - zero),
         }
         level_id = insert(database, "level", level_row)
         store_requests(database, level_id, target_id, level, zero)
@@ -91,6 +77,33 @@ def store_run(
             "detail": detail,
         }
         insert(database, "event", event)
+
+
+def describe_run(
+    model: str, run: list[Level], key: str
+) -> dict[str, object]:
+    last = max(level.ended_unix for level in run)
+    levels = [level.concurrency for level in run]
+    return {
+        "label": f"{model} (imported)",
+        "source": "import",
+        "status": "finished",
+        "started_unix": run[0].started_unix,
+        "ended_ns": to_ns(last - run[0].started_unix),
+        "tool_version": ORIGINAL_TOOL,
+        "import_key": key,
+        "arguments": json.dumps({"model": model, "levels": levels}),
+    }
+
+
+def make_level_row(level: Level, zero: float) -> dict[str, object]:
+    """Return the row of a level of a run that began at zero, in seconds since 1970."""
+    return {
+        "concurrency": level.concurrency,
+        "status": "finished",
+        "started_ns": to_ns(level.started_unix - zero),
+        "ended_ns": to_ns(level.ended_unix - zero),
+    }
 
 
 def store_power_source(

@@ -1,0 +1,1 @@
+"""One load from several processes or machines: their clocks as one."""
