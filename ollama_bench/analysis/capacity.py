@@ -94,7 +94,7 @@ def describe_search(answer: CapacityAnswer, objectives: Objectives) -> str:
     if not found.low:
         lowest = found.missed or 0.0
         missed = describe_missing(answer, objectives)
-        if found.low == 0 or answer.is_rate:
+        if found.low == 0:
             return f"Not even {name(answer, lowest)} {wish}: {missed} ({took})."
         return (
             f"Fewer than {name_size(answer, lowest)} "

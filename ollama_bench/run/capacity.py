@@ -116,6 +116,8 @@ class CapacityRun:
     def _make_plan(self, left_s: float) -> ProbePlan:
         think_time = self.settings.load.think_time
         cycle_s = 0.0
+        if self._kind == "closed":
+            cycle_s = self.alone_s or 1.0
         if think_time is not None:
             cycle_s = think_time.mean_s + (self.alone_s or 0.0)
         return ProbePlan(

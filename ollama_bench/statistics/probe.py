@@ -46,7 +46,8 @@ class ProbePlan:
     is_grouped: bool = False
     # the longest wait that is allowed; None: no objective bounds it
     wait_s: float | None = None
-    cycle_s: float = 0.0  # of people: from one question to the next
+    # of people and of closed loops: from one question to the next
+    cycle_s: float = 0.0
 
     def find_clear_s(self, step: SearchStep) -> float:
         """Return the time before which nothing is said.

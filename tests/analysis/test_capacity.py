@@ -109,6 +109,12 @@ def test_what_is_known_of_less(trials, words):
     assert "Up to" not in said
 
 
+def test_a_rate_that_was_missed_is_more_than_what_is_served():
+    said = say([missed(5.5), unresolved(2.7)], load="open")
+    assert said.startswith("Fewer than 5.5")
+    assert "requests/s get at least 10 tokens/s" in said
+
+
 def test_the_figures_are_those_of_the_highest_that_was_served():
     answer = find_search(searched(BOTH_ENDS))
     assert answer is not None
