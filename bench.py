@@ -171,7 +171,9 @@ def bench(
 
 def prepare_system(settings: Settings) -> None:
     """Allow as many connections and threads as the levels need. Raises RunError."""
-    system_limits.raise_file_limit(system_limits.most_connections(settings))
+    system_limits.raise_file_limit(
+        system_limits.most_connections(settings)
+    )
     system_limits.refuse_too_many_threads(max(settings.load.levels))
 
 

@@ -98,7 +98,9 @@ def judge(case: Case, seeds: int) -> bool:
     """Print how the searches of one server went; tell whether the promises are kept."""
     queue, truth = case.queue, case.queue.truth
     found = [search(queue, case.budget_s, seed) for seed in range(seeds)]
-    errors = [abs((one.capacity.value or 0.0) / truth - 1) for one in found]
+    errors = [
+        abs((one.capacity.value or 0.0) / truth - 1) for one in found
+    ]
     near = sum(error <= NEAR for error in errors)
     held = sum(holds(one.capacity, truth) for one in found)
     seconds = fmean(one.seconds for one in found)
@@ -115,7 +117,9 @@ def holds(capacity: Capacity, truth: float) -> bool:
     low, missed = capacity.low or 0.0, capacity.missed
     # as exactly as the truth is known
     blur = 0.002 * truth
-    return low <= truth + blur and (missed is None or truth < missed + blur)
+    return low <= truth + blur and (
+        missed is None or truth < missed + blur
+    )
 
 
 def compare_plainly(queue: Queue, truth: float, error: float) -> str:

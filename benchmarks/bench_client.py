@@ -114,7 +114,9 @@ class ClientError(Exception):
     """A client ended badly; str() is one line for the user."""
 
 
-def measure_levels(wanted: argparse.Namespace, protocol: str) -> list[dict]:
+def measure_levels(
+    wanted: argparse.Namespace, protocol: str
+) -> list[dict]:
     """Either way at every number of streams."""
     rows = []
     for streams in wanted.streams:

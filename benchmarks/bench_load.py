@@ -291,7 +291,9 @@ def measure(
 def shorter(options: list[str]) -> list[str]:
     """The same for a third of the time."""
     place = (
-        options.index("--duration") + 1 if "--duration" in options else None
+        options.index("--duration") + 1
+        if "--duration" in options
+        else None
     )
     return [
         f"{float(part) / 3:g}" if number == place else part
@@ -463,7 +465,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=1,
         help="of each; the median is shown (default %(default)s)",
     )
-    add("--only", metavar="NAME", help="one line of the table, e.g. 256x50")
+    add(
+        "--only", metavar="NAME", help="one line of the table, e.g. 256x50"
+    )
     add(
         "--client",
         metavar="COMMAND",

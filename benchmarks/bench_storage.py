@@ -176,7 +176,11 @@ def analysis(folder: pathlib.Path):
             str(folder / "data"),
         ]
     )
-    yield f"analyze.py on {ANALYSIS_CHUNKS:,} chunks, s", took_s, ANALYSIS_S
+    yield (
+        f"analyze.py on {ANALYSIS_CHUNKS:,} chunks, s",
+        took_s,
+        ANALYSIS_S,
+    )
     yield "its largest memory, MB", peak / MB, ANALYSIS_BYTES / MB
 
 
@@ -191,7 +195,11 @@ def help_text(_folder: pathlib.Path):
         )
         for _ in range(5)
     ]
-    yield "bench.py --help, median of 5, s", statistics.median(took), HELP_S
+    yield (
+        "bench.py --help, median of 5, s",
+        statistics.median(took),
+        HELP_S,
+    )
 
 
 PARTS = {

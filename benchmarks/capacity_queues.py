@@ -205,7 +205,9 @@ def try_step(
     size = int(step.size)
     for number, served in enumerate(queue.run(step.size, seed), 1):
         good = queue.is_good(served)
-        known_s = served.ended_s if good else served.asked_s + queue.bound_s
+        known_s = (
+            served.ended_s if good else served.asked_s + queue.bound_s
+        )
         now_s = max(now_s, known_s)
         drained_s = max(drained_s, served.ended_s)
         wait_s = served.begun_s - served.asked_s

@@ -136,9 +136,9 @@ def stored(path: str) -> dict:
         "WHERE level_id = ? AND status = 'completed' ORDER BY request_id, chunk.number",
         [level["id"]],
     ):
-        streams.setdefault(row["prefix"], (row["sent_ns"] + origin_ns, []))[
-            1
-        ].append(row["at_ns"] + origin_ns)
+        streams.setdefault(
+            row["prefix"], (row["sent_ns"] + origin_ns, [])
+        )[1].append(row["at_ns"] + origin_ns)
     database.conn.close()
     return {
         "streams": streams,

@@ -169,7 +169,8 @@ def described() -> dict[str, tuple[str, dict[str, str]]]:
             match[3],
             {
                 column: with_unit(
-                    column, own.get(column) or words(name, column, comments)
+                    column,
+                    own.get(column) or words(name, column, comments),
                 )
                 for column in names
             },

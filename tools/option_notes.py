@@ -97,7 +97,9 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "ones do to the short ones. Beside `--prompt-tokens` its levels "
         "follow those of the lengths"
     ),
-    "--tokens": ("A ceiling only: Ollama has no way to make a model go on"),
+    "--tokens": (
+        "A ceiling only: Ollama has no way to make a model go on"
+    ),
     "--option": ("For example `num_ctx=4096`"),
     "--cache": (
         "cold: prefill is real work; warm: prompts come again, and each "

@@ -93,7 +93,11 @@ def check_burst(bench: Bench) -> Iterator[Row]:
     yield from hold_counters("burst", done, before, after)
     peak = done.value("SELECT max(peak_streaming) FROM level_summary") or 0
     yield Row(
-        "burst", "answered at once", peak, f"at most {slots}", peak <= slots
+        "burst",
+        "answered at once",
+        peak,
+        f"at most {slots}",
+        peak <= slots,
     )
     yield from check_parts("burst", done)
     yield from check_chunks("burst", done)
@@ -158,7 +162,9 @@ def check_budget(bench: Bench) -> Iterator[Row]:
     levels = [row[0] for row in done.rows(LEVELS)]
     doubled = [2**power for power in range(max(2, len(levels)))]
     yield equal("budget", "levels", levels, doubled)
-    spent_s = done.value("SELECT sum(duration_s) FROM level_summary") or 0.0
+    spent_s = (
+        done.value("SELECT sum(duration_s) FROM level_summary") or 0.0
+    )
     most_s = BUDGET_S * (1 + SLACK) + 1
     yield Row(
         "budget",
@@ -215,7 +221,9 @@ def check_open_loop(bench: Bench) -> Iterator[Row]:
     early = done.value(
         "SELECT count(*) FROM request WHERE sent_ns < due_ns"
     )
-    yield equal("open loop", "requests sent before they were due", early, 0)
+    yield equal(
+        "open loop", "requests sent before they were due", early, 0
+    )
 
 
 def check_chats(bench: Bench) -> Iterator[Row]:
@@ -274,19 +282,32 @@ def check_cut_prompt(bench: Bench) -> Iterator[Row]:
     yield equal("cut prompt", "good requests", good, 0)
     says = "context" in done.text
     yield Row(
-        "cut prompt", "text", done.last_line[:60], "names the context", says
+        "cut prompt",
+        "text",
+        done.last_line[:60],
+        "names the context",
+        says,
     )
 
 
 def check_warm_cache(bench: Bench) -> Iterator[Row]:
     """Fire a level with a cache that misses and one that hits."""
     done = bench.run(
-        "cache", 1, "--cache", "both", "--prompt-tokens", 400, "--tokens", 8
+        "cache",
+        1,
+        "--cache",
+        "both",
+        "--prompt-tokens",
+        400,
+        "--tokens",
+        8,
     )
     yield exit_row("warm cache", done, 0)
     found = {
         row["cache"]: row["ttft_mean_s"]
-        for row in done.rows("SELECT cache, ttft_mean_s FROM level_summary")
+        for row in done.rows(
+            "SELECT cache, ttft_mean_s FROM level_summary"
+        )
     }
     cold, warm = found.get("cold"), found.get("warm")
     is_right = bool(cold and warm and warm < cold)

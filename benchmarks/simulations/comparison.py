@@ -374,7 +374,9 @@ def make_pairs(
 
     def make() -> tuple[Study, Study]:
         one, other = (
-            make_study(chance, 1, 1, 0.02, failing=ratio, requests=requests)
+            make_study(
+                chance, 1, 1, 0.02, failing=ratio, requests=requests
+            )
             for ratio in (before, after)
         )
         return one, other

@@ -20,7 +20,11 @@ Draw = numpy.random.Generator
 
 
 def make_events(
-    draw: Draw, start_s: float, length_s: float, mean_s: float, apart: float
+    draw: Draw,
+    start_s: float,
+    length_s: float,
+    mean_s: float,
+    apart: float,
 ) -> Iterator[Event]:
     """Yield the gaps of a stretch: their number varies, and all share what is its own."""
     own = draw.lognormal(-(apart**2) / 2, apart)

@@ -195,7 +195,9 @@ def cover_repeats(draw: Draw) -> Iterator[Finding]:
             for sigma in (0.1, 0.6, 1.0):
 
                 def make(
-                    repeats: int = repeats, n: int = n, sigma: float = sigma
+                    repeats: int = repeats,
+                    n: int = n,
+                    sigma: float = sigma,
                 ) -> list[Row]:
                     return make_repeats(draw, repeats, n, sigma)
 
@@ -256,7 +258,9 @@ def make_study(rates: Sequence[float], control: float | None) -> Study:
     ]
     study = Study("made-up", [], levels, [], None, [], [], [], {})
     if control is not None:
-        study.controls = [{**levels[0], "level_id": 99, FULL_LOAD: control}]
+        study.controls = [
+            {**levels[0], "level_id": 99, FULL_LOAD: control}
+        ]
     return study
 
 
@@ -275,7 +279,9 @@ def heat(draw: Draw) -> Iterator[Finding]:
                     seen[:-1], seen[-1] if has_control else None
                 )
                 said = describe_best(study)
-                wrong += "best with " in said and "best with 32 " not in said
+                wrong += (
+                    "best with " in said and "best with 32 " not in said
+                )
             how = "with a control" if has_control else "without a control"
             case = f"best at 32, {loss:.0%} lost by heat, {how}"
             most = 0.05 if has_control else 1.0
@@ -355,9 +361,7 @@ def slots(draw: Draw) -> Iterator[Finding]:
                 (study,) = selection.choose(database, [], [])
                 database.close()
             said += "slots" in describe_slots(study.levels[-1])
-        case = (
-            f"{n} at once, {places} slots, {prefill_s} s of prefill, serial"
-        )
+        case = f"{n} at once, {places} slots, {prefill_s} s of prefill, serial"
         if load_s:
             case += f", after {load_s:g} s of loading"
         yield Finding(case, said / trials, trials, least, most)

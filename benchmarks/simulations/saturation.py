@@ -47,7 +47,9 @@ LAWS = (
     Law("log-normal CV 0.6, 4 slots", 4, 1.0, 0.6, 4000),
     Law("log-normal CV 1, 16 slots", 16, 1.0, 1.0, 5000),
     # a few long replies hold the queue up: nothing is promised
-    Law("log-normal CV 1.5, 4 slots", 4, 1.0, 1.5, 6000, is_promised=False),
+    Law(
+        "log-normal CV 1.5, 4 slots", 4, 1.0, 1.5, 6000, is_promised=False
+    ),
     Law("bursts of CV 2, log-normal CV 0.6, 4 slots", 4, 2.0, 0.6, 12000),
 )
 

@@ -225,7 +225,9 @@ def simulate_rates(random: Random) -> Iterator[Finding]:
 
 def share_saturated(random: Random, load: float, count: int) -> float:
     """Return how often a level is called saturated where so much of a server's most is offered."""
-    found = judge([offer(random, load, count, None) for _ in range(TRIALS)])
+    found = judge(
+        [offer(random, load, count, None) for _ in range(TRIALS)]
+    )
     said = sum(judged.level["saturated"] == 1 for judged in found)
     return said / TRIALS
 

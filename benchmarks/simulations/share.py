@@ -141,7 +141,8 @@ def simulate_independent(draw: Draw) -> Iterator[Finding]:
         ]
         yield Finding(
             f"taken as independent, 85% load, {truth:.0%} good, 300 requests",
-            sum(one.low <= truth <= one.high for one in found) / len(found),
+            sum(one.low <= truth <= one.high for one in found)
+            / len(found),
             len(found),
         )
 

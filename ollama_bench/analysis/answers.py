@@ -23,7 +23,11 @@ from ollama_bench.analysis.comparability import (
     describe_unlike_levels,
     undisturbed_part,
 )
-from ollama_bench.analysis.crowd import name_count, name_crowd, say_they_get
+from ollama_bench.analysis.crowd import (
+    name_count,
+    name_crowd,
+    say_they_get,
+)
 from ollama_bench.analysis.drift import describe_drift
 from ollama_bench.analysis.energy import describe_efficiency
 from ollama_bench.analysis.key_figures import (
@@ -82,7 +86,9 @@ WORST = {  # of a single request: after "at 1, "
 
 # of replies in one chunk
 NO_RATE = "the reply came in one piece, so that its speed is not known"
-NO_RATES = "the replies came in one piece, so that their speed is not known"
+NO_RATES = (
+    "the replies came in one piece, so that their speed is not known"
+)
 
 NOTHING_JUDGED = (
     "Nothing can be said of how many can be served: no level came to its end "
@@ -321,9 +327,7 @@ def describe_capacity(
             times += "at worst "
         missed = f"{times}{describe_shortfall(worst, objectives)}"
         if served:
-            return (
-                f"{name_served(served, levels)} {wish}; with {n}, {missed}."
-            )
+            return f"{name_served(served, levels)} {wish}; with {n}, {missed}."
         gets = say_they_get(n, levels)
         if worst.has_no_rates:
             return f"Whether {gets} {wish} cannot be told: {missed}."
@@ -367,20 +371,22 @@ def describe_doubt(
 
 def describe_undecided(outcome: Service | DemandOutcome) -> str:
     was = "was" if outcome.undecided == 1 else "were"
-    return (
-        f"{outcome.undecided} of {outcome.ended} {was} cut before it showed"
-    )
+    return f"{outcome.undecided} of {outcome.ended} {was} cut before it showed"
 
 
 def describe_shortfall(service: Service, objectives: Objectives) -> str:
     """Say what kept a level from serving its people: failures, or the objectives it missed."""
     parts = []
     short = [one for one in service.demands if not one.is_reached]
-    enough = max((one.demand.enough for one in short), default=ENOUGH_RATIO)
+    enough = max(
+        (one.demand.enough for one in short), default=ENOUGH_RATIO
+    )
     allowed = (1 - enough) * service.asked
     failed = service.asked - service.completed
     if failed == service.asked > 0:
-        parts.append("it failed" if failed == 1 else f"all {failed} failed")
+        parts.append(
+            "it failed" if failed == 1 else f"all {failed} failed"
+        )
     elif failed > allowed:
         parts.append(f"{failed} of {service.asked} failed")
     if service.cut > allowed:

@@ -142,7 +142,9 @@ def write_interval(answer: CapacityAnswer) -> str:
     return f"95 %: {ends}"
 
 
-def describe_missing(answer: CapacityAnswer, objectives: Objectives) -> str:
+def describe_missing(
+    answer: CapacityAnswer, objectives: Objectives
+) -> str:
     """Say which objective was missed just above the capacity."""
     names = [one for one in answer.capacity.binding if one in objectives]
     if not names:
@@ -171,7 +173,9 @@ def name(answer: CapacityAnswer, size: float) -> str:
 
 def name_most(answer: CapacityAnswer) -> str:
     """Write what was found as the subject of a sentence that it begins."""
-    text = name(answer, answer.capacity.value or answer.capacity.low or 0.0)
+    text = name(
+        answer, answer.capacity.value or answer.capacity.low or 0.0
+    )
     if answer.count == 1:
         return f"{text[0].upper()}{text[1:]}"
     return f"Up to {text}"

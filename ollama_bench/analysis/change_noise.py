@@ -97,7 +97,9 @@ class Sides:
             return Noise((part,), runs, ratio, "history")
         single = self.single_variance(metric, places)
         taken = sum(
-            run.part / len(side) ** 2 for side in (old, new) for run in side
+            run.part / len(side) ** 2
+            for side in (old, new)
+            for run in side
         )
         parts: tuple[VariancePart, ...] = (
             VariancePart(RUN_RATIO**2 * share, math.inf),
@@ -111,7 +113,9 @@ class Sides:
     def earlier_variance(
         self, metric: str, places: Sequence[int]
     ) -> VariancePart:
-        groups = [means_of(group, metric, places) for group in self.history]
+        groups = [
+            means_of(group, metric, places) for group in self.history
+        ]
         return pool_variance(
             [run.value for run in group] for group in groups
         )

@@ -53,7 +53,10 @@ ASKED = {
     "ramp": "--ramp",
 }
 # column of a level: their mean tokens
-LENGTHS = {"replies": "output_tokens_mean", "prompts": "prompt_tokens_mean"}
+LENGTHS = {
+    "replies": "output_tokens_mean",
+    "prompts": "prompt_tokens_mean",
+}
 # the mean lengths of two levels, longer to shorter: beyond this it is told
 UNLIKE_LENGTH_RATIO = 1.25
 LONGEST_VALUE = 30  # characters

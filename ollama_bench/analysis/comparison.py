@@ -13,7 +13,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ollama_bench.analysis.change_noise import Noise, Run, Sides, logarithms
+from ollama_bench.analysis.change_noise import (
+    Noise,
+    Run,
+    Sides,
+    logarithms,
+)
 from ollama_bench.analysis.conditions import COMPARED
 from ollama_bench.analysis.study import Row, Study, is_whole
 from ollama_bench.statistics.multiplicity import holm
@@ -285,7 +290,9 @@ def judge_changes(
         is_less_worse = asked[change.metric]
         worse = FIRST_WORSE_ALPHA / len(firsts)
         better = FIRST_BETTER_ALPHA / len(firsts)
-        falls, rises = (worse, better) if is_less_worse else (better, worse)
+        falls, rises = (
+            (worse, better) if is_less_worse else (better, worse)
+        )
         change.judge(falls, rises, is_less_worse)
     others = [
         change
@@ -341,7 +348,9 @@ def total(levels: Sequence[Row], column: str) -> int:
 def failed_share(levels: Sequence[Row]) -> Share | None:
     """Return how many requests failed over all repeats and runs; None if none ended."""
     errors, completed = total(levels, "errors"), total(levels, "completed")
-    return Share(errors, errors + completed) if errors + completed else None
+    return (
+        Share(errors, errors + completed) if errors + completed else None
+    )
 
 
 def known_shares(found: Comparison) -> dict[int, tuple[Share, Share]]:

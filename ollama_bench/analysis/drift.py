@@ -78,7 +78,10 @@ def describe_drift(study: Study) -> str:
         return f"{text}, so the machine stayed the same."
     parts = [f"{text}, so the machine changed"]
     clocks = before["mean_gpu_mhz"], after["mean_gpu_mhz"]
-    if all(clocks) and abs(clocks[1] / clocks[0] - 1) >= LEAST_CLOCK_CHANGE:
+    if (
+        all(clocks)
+        and abs(clocks[1] / clocks[0] - 1) >= LEAST_CLOCK_CHANGE
+    ):
         parts.append(
             f"the GPU's clock was {digits(clocks[1])} MHz instead of {digits(clocks[0])}"
         )

@@ -117,7 +117,10 @@ def describe_gpu_efficiency(study: Study) -> str:
         return ""
     best = found.concurrency
     names = join(
-        [f"{source['name']} {source['device']}" for source in study.sources]
+        [
+            f"{source['name']} {source['device']}"
+            for source in study.sources
+        ]
     )
     watts = study.mean("gpu_power_w").get(best)
     return (
@@ -137,7 +140,9 @@ def find_gpu_best(study: Study) -> GpuBest | None:
     return GpuBest(best, known[best])
 
 
-def describe_cost(study: Study, price_per_kwh: float, currency: str) -> str:
+def describe_cost(
+    study: Study, price_per_kwh: float, currency: str
+) -> str:
     """Say what the energy of a million tokens costs at the most efficient level."""
     study = leave_out_moved(study)
     price = f"At {digits(price_per_kwh)} {currency}/kWh"
@@ -164,7 +169,9 @@ def describe_cost(study: Study, price_per_kwh: float, currency: str) -> str:
     )
 
 
-def cost_of_million(joules_per_token: float, price_per_kwh: float) -> float:
+def cost_of_million(
+    joules_per_token: float, price_per_kwh: float
+) -> float:
     return 1e6 * joules_per_token / JOULES_PER_KWH * price_per_kwh
 
 

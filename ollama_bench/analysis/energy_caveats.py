@@ -62,7 +62,8 @@ def describe_hidden(levels: list[Row]) -> str:
     known = [
         level
         for level in levels
-        if level["coverage_ratio"] and level["uncovered_most_j"] is not None
+        if level["coverage_ratio"]
+        and level["uncovered_most_j"] is not None
     ]
     if not known:
         return ""

@@ -57,7 +57,8 @@ class Line(NamedTuple):
 def exit_code(lines: Sequence[Line]) -> int:
     """Return 1 if a condition failed, 3 if nobody can tell of one, else 0."""
     return min(
-        (line.code for line in lines if line.code != PASSED), default=PASSED
+        (line.code for line in lines if line.code != PASSED),
+        default=PASSED,
     )
 
 
@@ -75,7 +76,9 @@ def check_values(
 def check_value(
     condition: Condition, studies: Sequence[Study]
 ) -> list[Line]:
-    levels = [(study, level) for study in studies for level in study.levels]
+    levels = [
+        (study, level) for study in studies for level in study.levels
+    ]
     column = COLUMNS.get(condition.metric, condition.metric)
     if all(
         value_of(level, column) is None and level["completed"]

@@ -93,7 +93,8 @@ def measure_level(database: Database, level: Row) -> Interference | None:
     windows = merge_windows(
         find_window(row)
         for row in requests
-        if row["tokens"] == longest and row["server_prefill_ns"] is not None
+        if row["tokens"] == longest
+        and row["server_prefill_ns"] is not None
     )
     others = [row for row in requests if row["tokens"] < longest]
     if not windows or not others:
@@ -222,7 +223,9 @@ def describe_level(one: Interference) -> str:
 
 
 def write_contrast(found: Contrast) -> str:
-    return f"{write_mean(found.during)}, else {write_mean(found.otherwise)}"
+    return (
+        f"{write_mean(found.during)}, else {write_mean(found.otherwise)}"
+    )
 
 
 def write_mean(mean: MeanTime) -> str:

@@ -90,13 +90,17 @@ def find_intervals(study: Study) -> list[LevelIntervals]:
     """
     whole = replace(study, levels=[*filter(is_whole, study.levels)])
     found = [
-        over_repeats(n, levels) if len(levels) > 1 else of_one(n, levels[0])
+        over_repeats(n, levels)
+        if len(levels) > 1
+        else of_one(n, levels[0])
         for n, levels in whole.by_concurrency().items()
     ]
     return [level for level in found if level.n]
 
 
-def over_repeats(concurrency: int, levels: Sequence[Row]) -> LevelIntervals:
+def over_repeats(
+    concurrency: int, levels: Sequence[Row]
+) -> LevelIntervals:
     basis = "repeats"
     if len({level["run_id"] for level in levels}) > 1:
         basis = "runs"

@@ -92,7 +92,9 @@ def find_key_figures(
         estimate(levels, "tokens_per_s_mean", intervals.tokens_per_s),
         estimate(levels, "ttft_mean_s", intervals.wait_s),
         mean_of(levels, "gpu_power_w" if watts_of else "mean_w"),
-        mean_of([row for row in levels if row["level_id"] in kept], joules),
+        mean_of(
+            [row for row in levels if row["level_id"] in kept], joules
+        ),
         watts_of,
         limit,
     )

@@ -27,9 +27,7 @@ def describe_offered(level: Row) -> str:
         # with what was answered after the last one was due: a full server's rate
         answered = max(answered, level["requests_per_s"] or 0)
     if offered is None:
-        return (
-            f"At no fixed rate, {digits(answered)} requests/s were answered"
-        )
+        return f"At no fixed rate, {digits(answered)} requests/s were answered"
     asked = ""
     is_typed = rate is not None and level["trace"] is None
     if is_typed and digits(rate) != digits(offered):

@@ -154,7 +154,9 @@ def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
             missed.append(rate)
     if served:
         return f"{digits(max(served))} requests/s"
-    return f"fewer than {digits(min(missed))}" if missed else CANNOT_BE_TOLD
+    return (
+        f"fewer than {digits(min(missed))}" if missed else CANNOT_BE_TOLD
+    )
 
 
 def ask_curve(study: Study, key: KeyFigures) -> StudyQuestion:

@@ -186,7 +186,9 @@ def make_selection_tables(
     """Make the TEMP tables that every later query joins."""
     database.execute("DROP TABLE IF EXISTS temp.chosen")
     database.execute(CHOSEN)
-    database.conn.executemany("INSERT INTO chosen VALUES (?, ?, ?)", chosen)
+    database.conn.executemany(
+        "INSERT INTO chosen VALUES (?, ?, ?)", chosen
+    )
     database.execute("DROP TABLE IF EXISTS temp.aside")
     database.execute(ASIDE)
 

@@ -175,7 +175,8 @@ def judged_part(study: Study, services: Mapping[int, Service]) -> Study:
     effects = [
         pair
         for pair in study.cache_effect
-        if {pair["cold_level_id"], pair["warm_level_id"]} <= services.keys()
+        if {pair["cold_level_id"], pair["warm_level_id"]}
+        <= services.keys()
     ]
     return replace(study, levels=levels, cache_effect=effects)
 
@@ -261,7 +262,9 @@ def measure_strain(names: Iterable[str]) -> str:
         if not less_is_better:
             ratio = f":{name} / {column}"
         alone = (
-            f"CASE WHEN {HAS_NO_RATE} THEN 0 END, " if name in RATES else ""
+            f"CASE WHEN {HAS_NO_RATE} THEN 0 END, "
+            if name in RATES
+            else ""
         )
         strains.append(f"coalesce({ratio}, {alone}{FAILED_STRAIN})")
         missed.append(f"coalesce({missed_when_cut(name)}, 0)")

@@ -75,7 +75,9 @@ class Study:
 
         That is the machine among several, and the length of its prompts.
         """
-        return ", ".join(filter(None, (self.name_on_machine, self.prompts)))
+        return ", ".join(
+            filter(None, (self.name_on_machine, self.prompts))
+        )
 
     @property
     def name_on_machine(self) -> str:

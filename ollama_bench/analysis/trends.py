@@ -151,7 +151,9 @@ def find_jump(mean: ByConcurrency) -> tuple[int, int] | None:
 
 
 def is_jump(before_s: float, after_s: float) -> bool:
-    return after_s >= JUMP_RATIO * before_s and after_s - before_s >= JUMP_S
+    return (
+        after_s >= JUMP_RATIO * before_s and after_s - before_s >= JUMP_S
+    )
 
 
 def describe_best(study: Study) -> str:
@@ -290,7 +292,9 @@ def describe_cache(study: Study) -> str:
     warm, cold = (
         seconds(
             fmean(
-                pair[column] for pair in known if pair["concurrency"] == top
+                pair[column]
+                for pair in known
+                if pair["concurrency"] == top
             )
         )
         for column in columns

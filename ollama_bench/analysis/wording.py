@@ -77,7 +77,10 @@ def count(number: int, noun: str) -> str:
 def list_levels(levels: Sequence[Row]) -> str:
     """Write the concurrencies of some levels, such as "1, 2 and 4"."""
     return join(
-        [str(n) for n in sorted({level["concurrency"] for level in levels})]
+        [
+            str(n)
+            for n in sorted({level["concurrency"] for level in levels})
+        ]
     )
 
 

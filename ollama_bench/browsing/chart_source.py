@@ -95,7 +95,9 @@ def write_query(chart: Chart, study: Study, links: Links) -> str:
     }
     query = f"WITH {SELECTION}{joint}{sql}"
     # in an address there is no NULL
-    for name in [key for key, value in parameters.items() if value is None]:
+    for name in [
+        key for key, value in parameters.items() if value is None
+    ]:
         query = re.sub(rf":{name}\b", "NULL", query)
         del parameters[name]
     return links.query(query, parameters)

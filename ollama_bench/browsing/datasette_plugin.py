@@ -37,7 +37,13 @@ METADATA = (
     else pathlib.Path(__file__).parents[2] / "metadata.yaml"
 )
 # end of a column's name: the unit of its figures
-UNITS = {"_per_s": "/s", "_s": " s", "_w": " W", "_j": " J", "_mhz": " MHz"}
+UNITS = {
+    "_per_s": "/s",
+    "_s": " s",
+    "_w": " W",
+    "_j": " J",
+    "_mhz": " MHz",
+}
 # Datasette's page of a database, before 1.0 gave it a place for this
 DATABASE_PAGE = """{% extends "default:database.html" %}
 {% block description_source_license %}{{ cards_of_runs(database) }}{{ super() }}{% endblock %}"""

@@ -38,7 +38,12 @@ CHARTS = {
     stream_charts.GAPS: stream_charts.GAPS.title,
 }
 # views whose rows speak of a level
-VIEWS = ("level_summary", "level_percentiles", "energy_summary", "outcomes")
+VIEWS = (
+    "level_summary",
+    "level_percentiles",
+    "energy_summary",
+    "outcomes",
+)
 
 
 def write_level_page(
@@ -60,7 +65,9 @@ def write_level_page(
     }
     timeline = ""
     if study and study.levels:
-        timeline = place_chart(TIMELINE, TIMELINE.title, study, page, links)
+        timeline = place_chart(
+            TIMELINE, TIMELINE.title, study, page, links
+        )
     parts = [
         write_places([level], links),
         write_study(study, page, links) if study else "",

@@ -43,7 +43,9 @@ class Links:
 
     def rows(self, table: str, **equal: object) -> str:
         """Return Datasette's page of the rows whose columns have these values."""
-        filters = {f"{name}__exact": value for name, value in equal.items()}
+        filters = {
+            f"{name}__exact": value for name, value in equal.items()
+        }
         return f"{self.root}/{quote(table)}?{urlencode(filters)}"
 
     def query(self, sql: str, parameters: Mapping[str, object]) -> str:

@@ -78,7 +78,10 @@ def write_figures(request: Row) -> str:
         "of them cached": (request["cached_tokens"], digits),
         "tokens out": (request["output_tokens"], digits),
         "chunks": (request["chunks"], digits),
-        "queue, by the server": (to_s(request["server_queue_ns"]), seconds),
+        "queue, by the server": (
+            to_s(request["server_queue_ns"]),
+            seconds,
+        ),
         "prefill, by the server": (
             to_s(request["server_prefill_ns"]),
             seconds,

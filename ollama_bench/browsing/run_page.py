@@ -58,7 +58,10 @@ def write_run_page(
         write_run_facts(run),
         write_failures(outcomes, links),
         write_levels(levels, links),
-        *(write_study(database, study, run_id, links) for study in studies),
+        *(
+            write_study(database, study, run_id, links)
+            for study in studies
+        ),
         write_run_requests(database, studies, run_id, links),
     ]
     title = f"Run {run_id}: {run['label']}"
@@ -158,5 +161,7 @@ def read_first_requests(
     rows = database.query(
         REQUESTS.format(condition=condition), [value, MOST_REQUESTS]
     )
-    count = next(database.query(COUNT.format(condition=condition), [value]))
+    count = next(
+        database.query(COUNT.format(condition=condition), [value])
+    )
     return list(rows), count["n"]

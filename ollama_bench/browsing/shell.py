@@ -25,7 +25,10 @@ Way = Sequence[tuple[str, str]]  # names and addresses, from the file on
 
 def write_page(title: str, way: Way, body: str, links: Links) -> str:
     """Return a page as HTML. way: the pages above it."""
-    above = [("results files", links.base or "/"), (links.file, links.root)]
+    above = [
+        ("results files", links.base or "/"),
+        (links.file, links.root),
+    ]
     crumbs = " / ".join(
         f'<a href="{escape(address)}">{escape(name)}</a>'
         for name, address in [*above, *way]

@@ -60,9 +60,7 @@ ONE_TWO_FIVE_S = (
     *(60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000, 36000),
 )
 FINE_DIGITS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
-MSS = (
-    "floor(datum.value / 60) + ':' + format(floor(datum.value % 60), '02d')"
-)
+MSS = "floor(datum.value / 60) + ':' + format(floor(datum.value % 60), '02d')"
 SECONDS_OR_MSS = f"datum.value >= 60 ? {MSS} : datum.value + ' s'"
 
 
@@ -142,7 +140,8 @@ def log_ticks(low: float, high: float) -> list[float]:
         [tick for tick in ticks if low <= tick <= high] for ticks in steps
     ]
     return next(
-        (ticks for ticks in choices if len(ticks) >= FEW_TICKS), choices[-1]
+        (ticks for ticks in choices if len(ticks) >= FEW_TICKS),
+        choices[-1],
     )
 
 

@@ -139,7 +139,9 @@ def finish(
     """
     notes = list(notes)
     lines = [
-        line for note in notes for line in textwrap.wrap(note, NOTE_LETTERS)
+        line
+        for note in notes
+        for line in textwrap.wrap(note, NOTE_LETTERS)
     ]
     subtitle = [subject, *([SIMULATED] if simulated else []), *lines]
     heading = alt.TitleParams(

@@ -146,7 +146,9 @@ def place_labels(
             box for box in boxes if is_inside(box) and box.is_free(taken)
         ]
         if free:
-            best = next((box for box in free if box.is_free(path)), free[0])
+            best = next(
+                (box for box in free if box.is_free(path)), free[0]
+            )
             row["offset"] = [best.x - x, best.y - y]
             taken.append(best)
 
@@ -190,5 +192,7 @@ def group_by_offset(
     for row in rows:
         if "offset" in row:
             dx, dy = row["offset"]
-            groups.setdefault((dx, dy, bool(row["failed"])), []).append(row)
+            groups.setdefault((dx, dy, bool(row["failed"])), []).append(
+                row
+            )
     return groups

@@ -34,7 +34,14 @@ from ollama_bench.charts.marks import (
     write_text,
     write_time,
 )
-from ollama_bench.charts.theme import BLUE, GREEN, GREY, HEIGHT, ORANGE, RED
+from ollama_bench.charts.theme import (
+    BLUE,
+    GREEN,
+    GREY,
+    HEIGHT,
+    ORANGE,
+    RED,
+)
 from ollama_bench.inputs.objectives import Objective
 
 LABEL_ROOM = 0.09  # of an axis, left free for the label of the last point
@@ -137,7 +144,9 @@ def slowest_wait(level: Row) -> Row:
     }
 
 
-def draw_trade_off(rows: list[Row], title: str) -> alt.TopLevelMixin | None:
+def draw_trade_off(
+    rows: list[Row], title: str
+) -> alt.TopLevelMixin | None:
     """Draw the speed of all over the wait: a path through the levels' means, repeats faint."""
     rows = [
         {**row, "x": row["wait_s"], "y": row["output_tokens_per_s"]}

@@ -22,7 +22,10 @@ from ollama_bench.charts.marks import (
     stack_panels,
     write_number,
 )
-from ollama_bench.charts.memory import describe_loaded, name_resident_memory
+from ollama_bench.charts.memory import (
+    describe_loaded,
+    name_resident_memory,
+)
 from ollama_bench.charts.theme import BLUE, GREEN, GREY, ORANGE, PURPLE
 
 ENERGY_SQL = f"""

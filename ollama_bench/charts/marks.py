@@ -66,7 +66,9 @@ def mark_failures(study: Study, top: int = ALL_LEVELS) -> list[alt.Chart]:
     """Write a red count above each level, up to top, in which requests failed."""
     groups = study.by_concurrency()
     rows = [
-        failure_count(n, levels) for n, levels in groups.items() if n <= top
+        failure_count(n, levels)
+        for n, levels in groups.items()
+        if n <= top
     ]
     rows = [row for row in rows if row["failed"]]
     if not rows:

@@ -33,4 +33,6 @@ def describe_loaded(study: Study) -> str:
     if not sizes:
         return ""
     most = max(sizes) / GIB
-    return f"The server itself reports {most:.1f} GiB for the loaded model."
+    return (
+        f"The server itself reports {most:.1f} GiB for the loaded model."
+    )

@@ -81,7 +81,9 @@ def compare_column(
         ),
     )
     lines = make_plot(rows).mark_line(point=True, strokeWidth=2.5)
-    chart = lines.encode(x=level_axis(), y=y, color=colour, tooltip=tooltip)
+    chart = lines.encode(
+        x=level_axis(), y=y, color=colour, tooltip=tooltip
+    )
     shown = [study for study in studies if study.name in models]
     notes = [] if is_time else notes_on_words(shown)
     simulated = any(study.simulated for study in studies)

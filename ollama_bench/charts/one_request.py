@@ -61,7 +61,9 @@ def draw_request(request: Row, chunks: Sequence[Row]) -> Spec | None:
     y = alt.Y("clock:N", title=None, sort=rows)
     color = alt.Color(
         "stage:N",
-        scale=alt.Scale(domain=list(colours), range=list(colours.values())),
+        scale=alt.Scale(
+            domain=list(colours), range=list(colours.values())
+        ),
     )
     seconds_format = ".3f"
     drawn = make_plot(bars).mark_bar(size=26)

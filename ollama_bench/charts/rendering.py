@@ -106,7 +106,9 @@ class Renderers:
         finally:
             self._free.put(child)
         if not worked:
-            raise RenderingError.from_message(data.decode(errors="replace"))
+            raise RenderingError.from_message(
+                data.decode(errors="replace")
+            )
         return data
 
 

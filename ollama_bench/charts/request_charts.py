@@ -70,7 +70,9 @@ def draw_durations(
     return alt.layer(ranges, *mark_failures(study, highest))
 
 
-def draw_lengths(study: Study, rows: list[Row]) -> alt.TopLevelMixin | None:
+def draw_lengths(
+    study: Study, rows: list[Row]
+) -> alt.TopLevelMixin | None:
     """Draw the length of every reply, and the mean of each level."""
     rows = [{**row, "y": row["tokens"]} for row in rows if row["tokens"]]
     if not rows:

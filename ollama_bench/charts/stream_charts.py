@@ -148,7 +148,10 @@ def draw_percentiles(study: Study, y: alt.Y) -> list[alt.Chart]:
     for percentile, left in PERCENTILES:
         column = f"itl_{percentile}_s"
         known = [
-            {"concurrency": level["concurrency"], "y": level[column] * 1000}
+            {
+                "concurrency": level["concurrency"],
+                "y": level[column] * 1000,
+            }
             for level in study.levels
             if level[column]
         ]

@@ -14,7 +14,10 @@ from ollama_bench.charts.chart import (
     counts_words,
 )
 from ollama_bench.charts.marks import make_plot, make_zoom, thin
-from ollama_bench.charts.memory import describe_loaded, name_resident_memory
+from ollama_bench.charts.memory import (
+    describe_loaded,
+    name_resident_memory,
+)
 from ollama_bench.charts.request_bars import TIMELESS, draw_request_bars
 from ollama_bench.charts.theme import (
     BLUE,
@@ -70,7 +73,10 @@ def draw_timeline(
         kind: samples_within(rows, kind, start, end)
         for kind in ("power", "memory")
     }
-    kinds = ["request", *(kind for kind, known in samples.items() if known)]
+    kinds = [
+        "request",
+        *(kind for kind, known in samples.items() if known),
+    ]
     axes = {
         kind: time_axis([end], None, alt.X, "x", start)
         for kind in kinds[:-1]
@@ -236,7 +242,9 @@ def draw_evolution(
         "state:N",
         alt.Tooltip("y:Q", title="requests"),
     ]
-    areas = make_plot(points).mark_area(interpolate="step-after", clip=True)
+    areas = make_plot(points).mark_area(
+        interpolate="step-after", clip=True
+    )
     return areas.encode(
         x=time_axis(
             [row["at_s"] for row in rows],

@@ -63,7 +63,9 @@ def check_packages() -> Iterator[Finding]:
 def read_lock() -> dict[str, str]:
     """Return the version of each package that the lock names for this Python and system."""
     found = {}
-    for name, version, condition in LOCKED.findall(LOCK.read_text("utf-8")):
+    for name, version, condition in LOCKED.findall(
+        LOCK.read_text("utf-8")
+    ):
         if applies(condition.strip()):
             found[name] = version
     return found
@@ -160,7 +162,10 @@ def check_disk() -> Iterator[Finding]:
         yield Finding("wrong", "disk", text, "cd to a folder of yours")
     elif free < LEAST_DISK_BYTES:
         yield Finding(
-            "wrong", "disk", f"only {text}", f"df -h {os.path.abspath('.')}"
+            "wrong",
+            "disk",
+            f"only {text}",
+            f"df -h {os.path.abspath('.')}",
         )
     else:
         yield Finding("ok", "disk", text)

@@ -110,7 +110,9 @@ def fit_clock(
     return ClockLine(
         zero_ns=start_ns,
         offset_ns=reference + middle * NS_PER_US,
-        drift=(middle_end - middle) * NS_PER_US / max(end_ns - start_ns, 1),
+        drift=(middle_end - middle)
+        * NS_PER_US
+        / max(end_ns - start_ns, 1),
         uncertainty_ns=uncertainty_us * NS_PER_US,
         bent_ns=bent_us * NS_PER_US,
     )

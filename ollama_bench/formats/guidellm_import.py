@@ -103,7 +103,9 @@ def read_level(benchmark: Fields) -> MeasuredLevel:
         for request in groups.fields_of(group)
     ]
     requests.sort(key=lambda request: request.sent_s or 0.0)
-    streams = strategy.count("streams") or strategy.count("max_concurrency")
+    streams = strategy.count("streams") or strategy.count(
+        "max_concurrency"
+    )
     concurrency = 1 if kind == "synchronous" else streams
     concurrency = concurrency or peak_in_flight(requests)
     load = "closed" if len(requests) > concurrency else "burst"

@@ -28,7 +28,9 @@ class LevelData:
     run: Row
     # instant of its first request; None: it has none
     started_ns: int | None
-    targets: list[Row]  # the model on its servers, as described in that run
+    targets: list[
+        Row
+    ]  # the model on its servers, as described in that run
     level: Row  # as in Study.levels
     requests: list[Row]  # those that ended; answer is the text
     # request: the instants of its chunks; empty where none were stored
@@ -75,7 +77,9 @@ def read_levels(database: Database, study: Study) -> Iterator[LevelData]:
     for level in study.levels:
         chunks_ns: dict[int, list[int]] = {}
         for row in database.query(CHUNKS, [level["level_id"]]):
-            chunks_ns.setdefault(row["request_id"], []).append(row["at_ns"])
+            chunks_ns.setdefault(row["request_id"], []).append(
+                row["at_ns"]
+            )
         run_id = level["run_id"]
         yield LevelData(
             study,

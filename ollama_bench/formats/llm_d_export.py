@@ -267,7 +267,9 @@ def report_throughput(data: LevelData) -> Report:
         else None
     )
     all_per_s = (
-        prompts_per_s + answers_per_s if prompts_per_s is not None else None
+        prompts_per_s + answers_per_s
+        if prompts_per_s is not None
+        else None
     )
     rates = {
         "input_token_rate": ("tokens/s", prompts_per_s),
@@ -326,7 +328,9 @@ def report_power(level: Row) -> Report:
         ]
     joules = {
         "energy_per_output_token": level["joules_per_output_token"],
-        "gpu_energy_per_output_token": level["gpu_joules_per_output_token"],
+        "gpu_energy_per_output_token": level[
+            "gpu_joules_per_output_token"
+        ],
     }
     for name, value in joules.items():
         if value is not None:

@@ -87,7 +87,9 @@ def describe_setup(data: LevelData) -> dict[str, object]:
         "model_id": data.study.model,
         "tokenizer_id": None,
         "num_prompts": len(data.requests),
-        **{key: text for key, text in metadata.items() if text is not None},
+        **{
+            key: text for key, text in metadata.items() if text is not None
+        },
         "request_rate": level["rate_per_s"] or "inf",
         "burstiness": read_burstiness(level),
         "max_concurrency": level["concurrency"],
@@ -153,7 +155,8 @@ def list_requests(data: LevelData) -> dict[str, object]:
     found: dict[str, object] = {
         "input_lens": [row["prompt_tokens"] for row in rows],
         "output_lens": [
-            row["output_tokens"] if is_completed(row) else 0 for row in rows
+            row["output_tokens"] if is_completed(row) else 0
+            for row in rows
         ],
         "ttfts": [since_sent_s(row, "first_text_ns") for row in rows],
     }

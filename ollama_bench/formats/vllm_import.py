@@ -126,7 +126,8 @@ def read_requests(fields: Fields, is_open: bool) -> list[MeasuredRequest]:
     if not is_open or len(queues) != count:
         queues = [None] * count
     return [
-        read_request(*values) for values in zip(*lists, queues, strict=True)
+        read_request(*values)
+        for values in zip(*lists, queues, strict=True)
     ]
 
 

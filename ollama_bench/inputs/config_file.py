@@ -30,7 +30,9 @@ def read(
 ) -> dict[str, str | list[str] | bool]:
     """Return the texts that the file sets, by the options' names. Raises ValueError."""
     known = {
-        option.name: option for option in options if option.name != "config"
+        option.name: option
+        for option in options
+        if option.name != "config"
     }
     found: dict[str, str | list[str] | bool] = {}
     for key, value in load_toml(path).items():

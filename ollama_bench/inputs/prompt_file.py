@@ -94,10 +94,13 @@ class JsonText:
         """Return the next character that is not blank; "" at the end of the file."""
         while True:
             while (
-                self._at < len(self._text) and self._text[self._at] in BLANK
+                self._at < len(self._text)
+                and self._text[self._at] in BLANK
             ):
                 self._at += 1
-            if self._at < len(self._text) or not self._read_on(PIECE_BYTES):
+            if self._at < len(self._text) or not self._read_on(
+                PIECE_BYTES
+            ):
                 return self._text[self._at : self._at + 1]
 
     def skip(self, character: str) -> None:

@@ -22,7 +22,9 @@ class PromptMix:
     parts: tuple[tuple[int, int], ...]  # (tokens, prompts), rising
 
     def __str__(self) -> str:
-        return ",".join(f"{tokens}*{count}" for tokens, count in self.parts)
+        return ",".join(
+            f"{tokens}*{count}" for tokens, count in self.parts
+        )
 
     @property
     def lengths(self) -> list[int]:
@@ -54,7 +56,9 @@ def parse(text: str) -> PromptMix:
     if len(counts) < 2:
         raise ValueError("expected two lengths or more, e.g. 500*9,8000*1")
     if sum(counts.values()) > LARGEST_BLOCK:
-        raise ValueError(f"expected at most {LARGEST_BLOCK} prompts in all")
+        raise ValueError(
+            f"expected at most {LARGEST_BLOCK} prompts in all"
+        )
     return PromptMix(tuple(sorted(counts.items())))
 
 

@@ -104,7 +104,10 @@ def resolve(
             report=values["report"],
         ),
         output=OutputSettings(
-            values["db"], values["label"], values["resume"], values["plain"]
+            values["db"],
+            values["label"],
+            values["resume"],
+            values["plain"],
         ),
         monitor=MonitorSettings(not values["no_monitor"], values["pid"]),
         demo=values["demo"],
@@ -334,7 +337,9 @@ def complete_load(values: Values) -> None:
             "--patience needs people, who can leave: use --think-time S"
         )
     if duration == 0:
-        raise ValueError("invalid --duration '0': expected seconds above 0")
+        raise ValueError(
+            "invalid --duration '0': expected seconds above 0"
+        )
     highest = max(values["levels"])
     if requests and requests > MOST_REQUESTS:
         raise ValueError(
@@ -357,7 +362,9 @@ def complete_load(values: Values) -> None:
     is_short = values["budget"] or values["search_budget"]
     fill(values, "warmup", QUICK_WARMUP if is_short else 1)
     pause_s = QUICK_PAUSE_S if is_short else PAUSE_S
-    fill(values, "cooldown", DEMO_COOLDOWN_S if values["demo"] else pause_s)
+    fill(
+        values, "cooldown", DEMO_COOLDOWN_S if values["demo"] else pause_s
+    )
 
 
 def load_kind(values: Values) -> LoadKind:
@@ -365,7 +372,9 @@ def load_kind(values: Values) -> LoadKind:
         return "people"
     if values["rate"] or values["trace"] or values["find_rate"]:
         return "open"
-    return "closed" if values["requests"] or values["duration"] else "burst"
+    return (
+        "closed" if values["requests"] or values["duration"] else "burst"
+    )
 
 
 def check_people(values: Values) -> None:

@@ -181,14 +181,18 @@ def read_table(
             for place in places
         ]
         values = [read_time(texts[0]), *map(read_tokens, texts[1:])]
-        for column, text, value in zip(columns, texts, values, strict=True):
+        for column, text, value in zip(
+            columns, texts, values, strict=True
+        ):
             if value is None:
                 raise ValueError(
                     f"{path}, line {number}: invalid {column} {text[:40]!r}: "
                     f"expected {EXPECTED[column]}"
                 )
         at_s, prompt, reply = values
-        assert at_s is not None and prompt is not None and reply is not None
+        assert (
+            at_s is not None and prompt is not None and reply is not None
+        )
         yield FileLine(at_s, int(prompt), int(reply))
 
 
@@ -219,7 +223,9 @@ def read_instant(text: str) -> float | None:
     return whole + float(fraction or 0)
 
 
-def read_mooncake(file: io.BufferedReader, path: str) -> Iterator[FileLine]:
+def read_mooncake(
+    file: io.BufferedReader, path: str
+) -> Iterator[FileLine]:
     """Yield the lines of a JSON lines file."""
     for found, where in read_lines(file, path):
         if not isinstance(found, dict):

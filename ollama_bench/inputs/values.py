@@ -58,7 +58,9 @@ def level(text: str) -> int:
 
 
 def is_digits(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+    return (
+        text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+    )
 
 
 def prompt_lengths(text: str) -> tuple[int, ...]:

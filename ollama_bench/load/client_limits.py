@@ -91,7 +91,9 @@ def describe_client_limits(
     if exceeds(
         read_lag_s := measured["client_read_lag_p99_s"], max_read_lag_s
     ):
-        found.append(f"answers were read up to {to_ms(read_lag_s)} ms late")
+        found.append(
+            f"answers were read up to {to_ms(read_lag_s)} ms late"
+        )
     if held_s := measured["client_held_s"]:
         digest_lag_s = measured["client_digest_lag_max_s"] or 0
         found.append(

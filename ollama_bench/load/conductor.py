@@ -129,7 +129,9 @@ class Conductor:
                     self._early.append(event)
                 case event:
                     self._handle(event)
-        if self._spec.is_timed:  # a request that is ready may never be sent
+        if (
+            self._spec.is_timed
+        ):  # a request that is ready may never be sent
             return
         first = self._dispatcher.number_first()
         self._result.exchanges.extend(first)

@@ -370,7 +370,9 @@ class Dispatcher:
                     and flight.ended_ns is not None
                 )
                 freed_ns = flight.ended_ns if was_sent else None
-                self._free_place(flight, freed_ns or time.perf_counter_ns())
+                self._free_place(
+                    flight, freed_ns or time.perf_counter_ns()
+                )
                 self._send_due(None)
 
     def note_digested(self, flight: Flight) -> None:

@@ -47,7 +47,9 @@ class Heartbeat:
             now_ns = time.perf_counter_ns()
             late_ns = now_ns - before_ns - beat_ns
             continuous_late_ns = (
-                sleep_clock.continuous_ns() - continuous_before_ns - beat_ns
+                sleep_clock.continuous_ns()
+                - continuous_before_ns
+                - beat_ns
             )
             pause_ns = max(late_ns, continuous_late_ns)
             if pause_ns > STOOD_STILL_S * 1e9:

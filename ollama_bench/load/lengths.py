@@ -45,4 +45,6 @@ class Lengths:
             return counted + COUNT_SLACK < self.most_output
         if self.context is None or summary.prompt_tokens is None:
             return None
-        return summary.prompt_tokens + counted + COUNT_SLACK >= self.context
+        return (
+            summary.prompt_tokens + counted + COUNT_SLACK >= self.context
+        )

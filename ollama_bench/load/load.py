@@ -133,7 +133,9 @@ class Load:
         if self._conductor is not None:
             self._conductor.end_early(self._end_why)
 
-    def _run(self, stack: contextlib.ExitStack, observer: Observer) -> None:
+    def _run(
+        self, stack: contextlib.ExitStack, observer: Observer
+    ) -> None:
         stack.enter_context(syscalls.short_ticks())
         transport = self._open_transport(stack)
         threads = self.spec.workers + self.spec.ready_ahead + SPARE_THREADS
@@ -141,7 +143,12 @@ class Load:
         heartbeat = Heartbeat()
         try:
             self._conductor = Conductor(
-                self.spec, self.result, transport, pool, heartbeat, observer
+                self.spec,
+                self.result,
+                transport,
+                pool,
+                heartbeat,
+                observer,
             )
             if self._end_why:  # before there was a conductor
                 self._conductor.end_early(self._end_why)

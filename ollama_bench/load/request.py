@@ -36,7 +36,9 @@ class Task:
     protocol: ServerProtocol
     url: str
     body: JsonObject
-    headers: dict[str, str] = field(default_factory=dict)  # e.g. an API key
+    headers: dict[str, str] = field(
+        default_factory=dict
+    )  # e.g. an API key
     # text before the prompt, so that it misses the prompt cache
     prefix: str | None = None
     target_id: int | None = None

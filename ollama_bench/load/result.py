@@ -122,7 +122,9 @@ class LevelResult:
 
     def people_figures(self) -> PeopleFigures:
         """Return how people and their requests fit together; all None of other loads."""
-        return self.tally.people.summarize(self.workers, self.find_steady())
+        return self.tally.people.summarize(
+            self.workers, self.find_steady()
+        )
 
     def client_figures(self) -> ClientFigures:
         """Return how exact this client was, and whether it was the limit of the level."""

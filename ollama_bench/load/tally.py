@@ -39,7 +39,9 @@ from ollama_bench.statistics.percentiles import (
     MIN_VALUES_FOR_P95,
     MIN_VALUES_FOR_P99,
 )
-from ollama_bench.statistics.percentiles import nearest_rank as nearest_rank
+from ollama_bench.statistics.percentiles import (
+    nearest_rank as nearest_rank,
+)
 
 # after a pause of this process, what arrived meanwhile is read within
 SETTLE_NS = 100_000_000
@@ -179,7 +181,9 @@ class Tally:
 
     def _note_end(self, ended_ns: int | None) -> None:
         if ended_ns is not None:
-            self.first_end_ns = min(self.first_end_ns or ended_ns, ended_ns)
+            self.first_end_ns = min(
+                self.first_end_ns or ended_ns, ended_ns
+            )
 
     def _add_completed(
         self, outcome: Outcome, pauses: Sequence[Span]
@@ -288,7 +292,9 @@ class Tally:
         keeps_failing = (
             self._could_not_connect > 0 or 2 * self.completed < self.ended
         )
-        why = describe_client_limits(measured, load, workers, keeps_failing)
+        why = describe_client_limits(
+            measured, load, workers, keeps_failing
+        )
         return {
             **measured,
             "client_limited": int(bool(why)),

@@ -44,7 +44,9 @@ class ClockWatch:
             )
         if abs(moved_s) <= self._tolerance_s:
             return bool(slept_s)
-        if slept_s is None:  # this system has no two clocks that would tell
+        if (
+            slept_s is None
+        ):  # this system has no two clocks that would tell
             detail = f"the machine slept, or its clock was set, by {moved_s:.0f} s"
             self._journal.note("sleep", detail)
             return True

@@ -130,7 +130,9 @@ class Feed:
         if why:
             self._give_up(f"{why}, and it cannot be restarted")
         else:
-            self._give_up(self.source.complaint() or "it cannot be started")
+            self._give_up(
+                self.source.complaint() or "it cannot be started"
+            )
 
     def _give_up(self, why: str) -> None:
         """End the source for the run; follow another from now on that knows the same."""

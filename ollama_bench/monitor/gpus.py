@@ -74,7 +74,9 @@ def describe_nvidia_gpu(nvml: Any, index: int) -> Gpu | None:
         return None
     try:
         return Gpu(name, nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    except Exception:  # GB10 shares the computer's memory and has no figure
+    except (
+        Exception
+    ):  # GB10 shares the computer's memory and has no figure
         return Gpu(name)
 
 
@@ -82,7 +84,8 @@ def find_sysfs_gpus(sysfs: str) -> list[Gpu]:
     """Return each AMD and Intel GPU that Linux shows."""
     return [
         Gpu(
-            read_gpu_name(card, MAKERS[vendor]), read_own_memory_bytes(card)
+            read_gpu_name(card, MAKERS[vendor]),
+            read_own_memory_bytes(card),
         )
         for card, vendor in graphics_cards(sysfs)
         if vendor in MAKERS

@@ -158,7 +158,8 @@ def describe_other(sysfs: str) -> Computer:
         memory_bytes=read_memory_bytes(),
         gpu=join_names(gpus),
         gpu_cores=None,
-        gpu_memory_bytes=sum(gpu.memory_bytes or 0 for gpu in gpus) or None,
+        gpu_memory_bytes=sum(gpu.memory_bytes or 0 for gpu in gpus)
+        or None,
         os=system_name(),
     )
 

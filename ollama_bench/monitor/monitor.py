@@ -139,16 +139,15 @@ class Monitor:
         for track in self.tracks:
             if not track.live:
                 self._journal.tell(
-                    track.source.name, f"power: {track.name} {track.status}"
+                    track.source.name,
+                    f"power: {track.name} {track.status}",
                 )
         if not self.tracks:
             self._journal.tell(
                 "power", "power: found no readable sensor on this machine"
             )
         if self._server is None:
-            text = (
-                "processes: not watched, the server runs on another machine"
-            )
+            text = "processes: not watched, the server runs on another machine"
             self._journal.tell("remote", text)
         self._start_thread(self._poll, "monitor")
         for feed in self._feeds:

@@ -71,7 +71,9 @@ class Rails:
 
     @property
     def dead_parts(self) -> set[Part]:
-        return {rail.part for rail in self._rails if rail.is_alive is False}
+        return {
+            rail.part for rail in self._rails if rail.is_alive is False
+        }
 
     def sift(self, sample: Sample) -> list[Sample]:
         """Return the samples that can be stored now."""

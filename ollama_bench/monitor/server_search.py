@@ -28,7 +28,9 @@ class Socket(Protocol):
         """Return (ip, port), () without an address."""
 
 
-def find_servers(port: int | None, pid: int | None) -> list[psutil.Process]:
+def find_servers(
+    port: int | None, pid: int | None
+) -> list[psutil.Process]:
     """Return the process with this pid, else the processes that serve on the port.
 
     Ollama goes first, then any other program that listens on the port. Where the system does not
@@ -57,7 +59,8 @@ def listens(process: psutil.Process, port: int) -> bool:
     try:
         # psutil 6 renamed connections() to net_connections()
         find_sockets = (
-            getattr(process, "net_connections", None) or process.connections
+            getattr(process, "net_connections", None)
+            or process.connections
         )
         sockets = find_sockets(kind="tcp")
         return any(is_listening(socket, port) for socket in sockets)

@@ -200,7 +200,9 @@ class Track:
         self, now_s: float, limit_s: float | None = None
     ) -> float | None:
         """Return the limit in seconds when nothing was heard for longer, else None."""
-        limit_s = limit_s or max(STALL_INTERVALS * self.interval_s, STALL_S)
+        limit_s = limit_s or max(
+            STALL_INTERVALS * self.interval_s, STALL_S
+        )
         return (
             limit_s
             if self.live and now_s - self.heard_s > limit_s

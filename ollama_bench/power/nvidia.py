@@ -35,7 +35,9 @@ class Nvml(Protocol):
     ) -> int: ...
     def nvmlDeviceGetPowerUsage(self, handle: object) -> int: ...
     def nvmlDeviceGetUtilizationRates(self, handle: object) -> Any: ...
-    def nvmlDeviceGetClockInfo(self, handle: object, clock: int) -> int: ...
+    def nvmlDeviceGetClockInfo(
+        self, handle: object, clock: int
+    ) -> int: ...
     def nvmlDeviceGetMemoryInfo(self, handle: object) -> Any: ...
     def nvmlDeviceGetTemperature(
         self, handle: object, sensor: int
@@ -143,7 +145,9 @@ def list_calls(nvml: Nvml, handle: object) -> Calls:
             nvml.nvmlDeviceGetMemoryInfo(handle).used
         ),
         "temperature_c": lambda: float(
-            nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
+            nvml.nvmlDeviceGetTemperature(
+                handle, nvml.NVML_TEMPERATURE_GPU
+            )
         ),
         "thermal": describe_throttling,
     }

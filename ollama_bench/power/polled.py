@@ -6,7 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from ollama_bench.power.source import DeviceReading, Kind, Part, PowerSample
+from ollama_bench.power.source import (
+    DeviceReading,
+    Kind,
+    Part,
+    PowerSample,
+)
 
 # between two readings: NVML's counter steps every 0.1 s, less would be noise
 MIN_SPAN_S = 0.2
@@ -111,7 +116,9 @@ class Polled:
             return False
         return reading.get("watts") is not None
 
-    def _measure(self, last: LastReading, now: LastReading) -> float | None:
+    def _measure(
+        self, last: LastReading, now: LastReading
+    ) -> float | None:
         """Return the joules between two readings."""
         span_s = (now.at_ns - last.at_ns) / 1e9
         if self.kind == "gauge":

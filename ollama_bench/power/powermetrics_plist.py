@@ -99,7 +99,9 @@ class GpuRail:
         )
 
     @staticmethod
-    def _find_moving(pair: tuple[float | None, float | None]) -> int | None:
+    def _find_moving(
+        pair: tuple[float | None, float | None],
+    ) -> int | None:
         for place, energy_j in enumerate(pair):
             if (energy_j or 0) > ROUNDING_J:
                 return place

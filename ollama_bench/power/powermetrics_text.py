@@ -61,10 +61,14 @@ def parse_text(log: str) -> list[SamplerReading]:
     ]
 
 
-def parse_block(block: str, header: re.Match[str] | None) -> SamplerReading:
+def parse_block(
+    block: str, header: re.Match[str] | None
+) -> SamplerReading:
     """Parse what follows one header."""
     elapsed_ns = (
-        as_number((parse_decimal(header[3]) or 0) * 1e6) if header else None
+        as_number((parse_decimal(header[3]) or 0) * 1e6)
+        if header
+        else None
     )
     elapsed_s = elapsed_ns / 1e9 if elapsed_ns else None
     cpu_j = find_joules(CPU_MW, block, elapsed_s, per_watt=1e3)
@@ -108,7 +112,9 @@ def find_busy_ratio(block: str) -> float | None:
     return None if busy_percent is None else busy_percent / 100
 
 
-def find_number(patterns: list[re.Pattern[str]], text: str) -> float | None:
+def find_number(
+    patterns: list[re.Pattern[str]], text: str
+) -> float | None:
     """Return the number of the first pattern that matches."""
     for pattern in patterns:
         if found := pattern.search(text):

@@ -165,9 +165,7 @@ def find_linux_sources(
             counters.pop().close()
         return [*gpus]
     if not counters and glob.glob(f"{sysfs}/class/powercap/intel-rapl:*"):
-        why = (
-            "not read: Linux requires root to read CPU power; run with sudo"
-        )
+        why = "not read: Linux requires root to read CPU power; run with sudo"
         if helper or os.geteuid() == 0:
             why = "not read: this machine has no counter of a CPU package"
         return [*gpus, Absent("rapl", "package-0", "counter", why)]

@@ -21,7 +21,9 @@ CHIP_SCOPE = (
 )
 # an M2 Ultra's is 65 KB; more than this is not powermetrics
 MAX_DOCUMENT_BYTES = 8_000_000
-REFUSED = re.compile(r"unrecognized sampler|invalid sampler|exit code 64\b")
+REFUSED = re.compile(
+    r"unrecognized sampler|invalid sampler|exit code 64\b"
+)
 
 
 class Stream:

@@ -24,7 +24,10 @@ HIGHEST_DESCRIPTOR = 65536
 
 
 def obey(
-    commands: list[list[str]], control: int, outputs: list[int], errors: int
+    commands: list[list[str]],
+    control: int,
+    outputs: list[int],
+    errors: int,
 ) -> None:
     """Obey commands from the pipe `control` until it closes: the whole life of the process."""
     sampler = RootSampler(commands, outputs, errors)

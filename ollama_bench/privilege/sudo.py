@@ -84,7 +84,10 @@ def become_user(user: pwd.struct_passwd) -> None:
         raise PrivilegeError(
             "cannot drop root privileges; run without sudo"
         )
-    users, groups = {os.getuid(), os.geteuid()}, {os.getgid(), os.getegid()}
+    users, groups = (
+        {os.getuid(), os.geteuid()},
+        {os.getgid(), os.getegid()},
+    )
     if users != {user.pw_uid} or groups != {user.pw_gid}:
         raise PrivilegeError(
             "cannot drop all root privileges; run without sudo"

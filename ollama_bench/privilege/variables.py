@@ -38,7 +38,9 @@ class UserEnvironment:
     """The environment from which the user started sudo."""
 
     variables: dict[str, str]
-    is_complete: bool  # whether a variable that is missing here was not set
+    is_complete: (
+        bool  # whether a variable that is missing here was not set
+    )
 
 
 def recover_variables() -> DroppedVariables:

@@ -31,7 +31,9 @@ class StreamSummary:
     server_load_ns: int | None = None
     server_prefill_ns: int | None = None
     server_decode_ns: int | None = None
-    error_is_from_server: bool = False  # False: we describe a broken stream
+    error_is_from_server: bool = (
+        False  # False: we describe a broken stream
+    )
 
     def record_broken_stream(self, description: str) -> None:
         """Note what is wrong with the stream itself, unless an error is already known."""

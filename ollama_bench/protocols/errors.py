@@ -13,7 +13,9 @@ from ollama_bench.protocols.json_values import (
 from ollama_bench.protocols.secret import NO_SECRET, Secret
 from ollama_bench.protocols.text import one_line
 
-QUOTED_BYTES = 4096  # how much of an unreadable line is decoded to quote it
+QUOTED_BYTES = (
+    4096  # how much of an unreadable line is decoded to quote it
+)
 QUOTED_CHARS = 100
 # A tag of a proxy's HTML page. [^>]* would scan to the end of the text at every "<".
 MARKUP_TAG = re.compile(r"<[^<>]*>")
@@ -71,7 +73,9 @@ def describe_too_long(error: JsonObject) -> str | None:
     )
     if prompt is None or context is None:
         return None
-    return f"prompt of {prompt:,} tokens exceeds the context of {context:,}"
+    return (
+        f"prompt of {prompt:,} tokens exceeds the context of {context:,}"
+    )
 
 
 def dump_masked(value: object, secret: Secret) -> str:

@@ -62,7 +62,9 @@ class EventStream(LineStream):
         if self._after_cr or CR in data:
             data = self._normalize_line_ends(data)
         kinds = super().feed(data)
-        is_inside_line = self._partial or self._skips_line or self._after_cr
+        is_inside_line = (
+            self._partial or self._skips_line or self._after_cr
+        )
         is_inside_event = self._name or self._parts or self._object
         self._is_between_events = (
             self._has_begun and not is_inside_line and not is_inside_event

@@ -16,7 +16,8 @@ from ollama_bench.protocols.target import is_same_model
 
 # in the names of models that turn text into numbers, or rank it
 EMBEDDING_NAME = re.compile(
-    r"embed|minilm|rerank|paraphrase-|(^|[/_-])(bge|gte|e5)-", re.IGNORECASE
+    r"embed|minilm|rerank|paraphrase-|(^|[/_-])(bge|gte|e5)-",
+    re.IGNORECASE,
 )
 CLOUD_NAME = re.compile(r"[:-]cloud$")
 EMBEDDING_FAMILY = "bert"  # bert, nomic-bert, xlm-roberta has its name

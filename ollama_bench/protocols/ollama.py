@@ -124,7 +124,9 @@ class Ollama:
     def generates_text(self, get_json: GetJson, model: str) -> bool:
         """Ask /api/show whether a model can complete text; an old version does not say it."""
         _, shown = get_json("/api/show", {"model": model, "name": model})
-        can = shown.get("capabilities") if isinstance(shown, dict) else None
+        can = (
+            shown.get("capabilities") if isinstance(shown, dict) else None
+        )
         return "completion" in can if isinstance(can, list) else True
 
     def fetch_own_name(self, get_json: GetJson) -> None:

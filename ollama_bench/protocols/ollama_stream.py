@@ -112,7 +112,9 @@ class OllamaStream(LineStream):
             message.get("done_reason"), self._secret
         )
         summary.output_tokens = read_count(message.get("eval_count"))
-        summary.prompt_tokens = read_count(message.get("prompt_eval_count"))
+        summary.prompt_tokens = read_count(
+            message.get("prompt_eval_count")
+        )
         summary.cached_tokens = read_count(
             message.get("prompt_eval_cached_count")
         )

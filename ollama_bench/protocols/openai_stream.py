@@ -19,7 +19,10 @@ from ollama_bench.protocols.json_values import (
     scale,
     update_count,
 )
-from ollama_bench.protocols.line_stream import MAX_USUAL_LINE_BYTES, UNUSUAL
+from ollama_bench.protocols.line_stream import (
+    MAX_USUAL_LINE_BYTES,
+    UNUSUAL,
+)
 
 MAX_CONTENT_DEPTH = 4  # of content parts inside content parts
 NS_PER_MS = 1e6

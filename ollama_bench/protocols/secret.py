@@ -138,7 +138,9 @@ def visible_character(unit: str) -> str:
         code = unit.lstrip("\\")
         is_number = len(code) > 2 and ESCAPED.fullmatch(unit)
         unit = (
-            chr(min(int(code[1:], 16), sys.maxunicode)) if is_number else ""
+            chr(min(int(code[1:], 16), sys.maxunicode))
+            if is_number
+            else ""
         )
     return "" if INVISIBLE_RUN.fullmatch(unit) else unit
 

@@ -77,5 +77,6 @@ def list_function_calls(calls: object) -> list[JsonObject]:
     return [
         call
         for call in calls
-        if isinstance(call, dict) and isinstance(call.get("function"), dict)
+        if isinstance(call, dict)
+        and isinstance(call.get("function"), dict)
     ]

@@ -195,7 +195,9 @@ def describe_noise(change: Change) -> str:
     sides = "two runs" if old == new == 1 else f"{old} and {new} runs"
     what = COMPARED[change.metric]
     if change.noise.known_by == "runs":
-        return f"Between {sides}: {what} varies by {ratio} from run to run."
+        return (
+            f"Between {sides}: {what} varies by {ratio} from run to run."
+        )
     if change.noise.known_by == "history":
         return (
             f"Between {sides}: earlier runs of this machine vary by {ratio} "
@@ -288,4 +290,6 @@ def print_unshared(found: Comparison) -> None:
 
 
 def print_wrapped(text: str) -> None:
-    print(textwrap.fill(clean(text), LINE_CELLS, subsequent_indent="     "))
+    print(
+        textwrap.fill(clean(text), LINE_CELLS, subsequent_indent="     ")
+    )

@@ -104,11 +104,15 @@ class Drawing:
         """Make the specs, and have each drawn as soon as it is made."""
         # Altair takes a second to load, while the renderers begin
         from ollama_bench.charts import catalog
-        from ollama_bench.charts.interference_chart import draw_interference
+        from ollama_bench.charts.interference_chart import (
+            draw_interference,
+        )
         from ollama_bench.charts.length_charts import draw_lengths
         from ollama_bench.charts.model_charts import compare_models
 
-        charts = [chart for chart in catalog.CHARTS if chart.name in chosen]
+        charts = [
+            chart for chart in catalog.CHARTS if chart.name in chosen
+        ]
         total = len(charts) * len(verdicts)
         self._progress.update(self._task, total=total)
         for verdict in verdicts:

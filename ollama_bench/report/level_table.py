@@ -118,7 +118,10 @@ DEFINITIONS = (
         "completed requests whose prompt the server cut, or whose reply ended with the context: "
         "they do not count as served; blank where unknown",
     ),
-    ("p95, p99", "nearest rank; blank below 20 and 100 completed requests"),
+    (
+        "p95, p99",
+        "nearest rank; blank below 20 and 100 completed requests",
+    ),
     (
         "W, J/token",
         "mean watts during the level, and its energy / its output tokens; blank where samples "

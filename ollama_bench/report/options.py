@@ -197,7 +197,9 @@ def add_answers(add: Add) -> None:
 class Renamed(argparse.Action):
     """An option of former versions: it ends with the line that names its new form."""
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, *_: object
+    ) -> None:
         parser.error("--export-csv DIR is now: --export study DIR")
 
 

@@ -34,7 +34,10 @@ from ollama_bench.report.answer_text import (
     format_name,
 )
 from ollama_bench.report.length_table import format_length_table
-from ollama_bench.report.terminal_report import print_lengths, print_verdict
+from ollama_bench.report.terminal_report import (
+    print_lengths,
+    print_verdict,
+)
 from ollama_bench.run.plan import count_levels, plan_levels
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage

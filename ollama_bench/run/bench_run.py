@@ -211,7 +211,9 @@ class BenchRun:
             f"{budget_s:g} s (another end: --tokens, --budget)"
         )
 
-    def measure_levels(self, runner: LevelRunner, targets: Targets) -> None:
+    def measure_levels(
+        self, runner: LevelRunner, targets: Targets
+    ) -> None:
         if search_s := self.settings.judging.search_budget_s:
             self.find_capacity(runner, targets, search_s)
             return

@@ -172,7 +172,9 @@ class CapacityRun:
             self.model, int(step.size), repeat, cache, 0, *self.lengths
         )
 
-    def _make_load(self, step: SearchStep, plan: ProbePlan) -> LoadSettings:
+    def _make_load(
+        self, step: SearchStep, plan: ProbePlan
+    ) -> LoadSettings:
         settings, most_s = self.settings.load, plan.find_most_s(step)
         return replace(
             settings,

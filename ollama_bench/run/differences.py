@@ -31,7 +31,9 @@ def describe_changed_options(before: str, now: str) -> str:
         if name in was | new and was.get(name) != new.get(name)
     ]
     if names:
-        return f"{name_options(was, names)}; now {name_options(new, names)}"
+        return (
+            f"{name_options(was, names)}; now {name_options(new, names)}"
+        )
     for digest, (what, option) in DIGESTS.items():
         if was.get(digest) != new.get(digest):
             return f"with other {what} in {new.get(option)}"

@@ -68,7 +68,8 @@ def settle_server(
     server, choice = taken
     settled = take(settings, server, choice.offer.name, named_url)
     settled = replace(
-        settled, words=(*settings.words, *name_again(server, choice, found))
+        settled,
+        words=(*settings.words, *name_again(server, choice, found)),
     )
     name_servers(settled.request, dropped, screen)
     for other in found:

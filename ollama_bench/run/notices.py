@@ -85,7 +85,9 @@ def warn_of_dropped(
         and request.protocols == (OLLAMA,),
         "OPENAI_API_KEY": OPENAI in request.protocols
         and not request.is_searched,
-        "REQUESTS_CA_BUNDLE": any(url.startswith("https:") for url in urls),
+        "REQUESTS_CA_BUNDLE": any(
+            url.startswith("https:") for url in urls
+        ),
     }
     names = [name for name in matters if matters[name]]
     if hint := dropped.suggest_preserving(*names):

@@ -32,7 +32,9 @@ class Probe:
     concurrency: int
     seconds: float
     tokens_per_s: float | None  # of all its requests together
-    reach: float | None  # of what is demanded, as find_reach; from 1 on all
+    reach: (
+        float | None
+    )  # of what is demanded, as find_reach; from 1 on all
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,9 @@ def expect_s(curve: Sequence[CurveStep]) -> float:
     before = curve[-2].tokens_per_s if len(curve) > 1 else None
     if not before or not last.tokens_per_s:
         return last.seconds
-    return last.seconds * min(2.0, max(1.0, 2 * before / last.tokens_per_s))
+    return last.seconds * min(
+        2.0, max(1.0, 2 * before / last.tokens_per_s)
+    )
 
 
 def near_knee(curve: Sequence[CurveStep]) -> list[CurveStep]:

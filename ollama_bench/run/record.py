@@ -69,9 +69,7 @@ class RunRecord:
 
     def levels(self) -> list[Row]:
         """Return the figures of every level that counts, in the order they were measured."""
-        condition = (
-            "level_summary.run_id = ? AND NOT superseded AND NOT is_control"
-        )
+        condition = "level_summary.run_id = ? AND NOT superseded AND NOT is_control"
         return self.rows(
             f"{LEVEL_ROWS} WHERE {condition} ORDER BY level_id", [self.id]
         )

@@ -156,7 +156,9 @@ class Witness:
         )
 
 
-def errors(streams: Mapping[Any, Any], truth: Sequence[Figures]) -> Figures:
+def errors(
+    streams: Mapping[Any, Any], truth: Sequence[Figures]
+) -> Figures:
     """Return reported minus true of streams (prefix -> Stream), joined by their prompts' prefix.
 
     Both have the same clock, so that ``lag`` (noted minus written; ``first_lag`` of first

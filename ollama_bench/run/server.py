@@ -129,7 +129,9 @@ class Server:
         clock.daemon = True
         clock.start()
         try:
-            status, content = self._exchange(exchange, path, body, within_s)
+            status, content = self._exchange(
+                exchange, path, body, within_s
+            )
             broken = exchange.cancelled
         except (
             requests.RequestException,
@@ -300,7 +302,8 @@ def make_servers(
     addresses = list(request.servers)
     if simulator_url is not None:
         addresses = [
-            ServerAddress(simulator_url, name) for name in request.protocols
+            ServerAddress(simulator_url, name)
+            for name in request.protocols
         ]
     servers = []
     for address in addresses:

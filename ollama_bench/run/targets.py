@@ -120,7 +120,9 @@ class Targets:
     def _remember(self) -> None:
         rows = self._record.rows(STORED, [self._record.id])
         self._measured = {row["id"] for row in rows if row["is_measured"]}
-        self._ids = {(row["model"], row["host"]): row["id"] for row in rows}
+        self._ids = {
+            (row["model"], row["host"]): row["id"] for row in rows
+        }
         for row in rows:
             fields = {
                 field: row[column]
@@ -171,7 +173,10 @@ class Targets:
                 self._describe(server, model, monitor)
                 if self._request.prompt_lengths:
                     self._check_context(server, model)
-                if self._request.prompt_lengths or self._request.trace_file:
+                if (
+                    self._request.prompt_lengths
+                    or self._request.trace_file
+                ):
                     self._calibrate(server, model, warmup)
 
     def find_alone_s(self, model: str) -> float | None:
@@ -186,7 +191,9 @@ class Targets:
             if self._interrupt.is_set():
                 return
             if number == 0:
-                where = f" at {server.url}" if len(self.servers) > 1 else ""
+                where = (
+                    f" at {server.url}" if len(self.servers) > 1 else ""
+                )
                 self._screen.say(f"warming up {model}{where} ...")
             self._warm_once(server, model)
         self._screen.end_progress()
@@ -396,4 +403,6 @@ class Targets:
 
 
 def hint_at_context(server: Server) -> str:
-    return " (--option num_ctx=N)" if server.protocol.name == OLLAMA else ""
+    return (
+        " (--option num_ctx=N)" if server.protocol.name == OLLAMA else ""
+    )

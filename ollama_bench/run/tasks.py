@@ -46,7 +46,9 @@ class PromptOrder:
             tokens = self.mix.choose_tokens(self.seed, number)
         if not tokens:
             place = self._order[(number - 1) % len(self._order)]
-            return self._prompts[place], place + 1 if self.is_file else None
+            return self._prompts[
+                place
+            ], place + 1 if self.is_file else None
         draw = random.Random(
             f"{self.seed} {level.concurrency} {level.repeat} {number}"
         )

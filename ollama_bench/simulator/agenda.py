@@ -8,7 +8,9 @@ import itertools
 import time
 from collections.abc import Callable
 
-LONGEST_TURN_NS = 5_000_000  # of writing, before the sockets get their turn
+LONGEST_TURN_NS = (
+    5_000_000  # of writing, before the sockets get their turn
+)
 
 Action = Callable[[int], None]
 

@@ -10,7 +10,9 @@ from ollama_bench.simulator.openai import format_error
 from ollama_bench.simulator.settings import complete_name
 from ollama_bench.simulator.simulation import Simulation
 
-OLLAMA_VERSION = "0.24.0"  # the behaviour simulated is that of this version
+OLLAMA_VERSION = (
+    "0.24.0"  # the behaviour simulated is that of this version
+)
 CONTEXT_TOKENS = 4096  # of one slot
 FILE_BYTES = 4_683_075_271  # size of the model's file
 # of /v1/models: status, content type and body
@@ -160,7 +162,9 @@ def get_models(connection: Connection, request: Request) -> None:
     common = {"object": "model", "created": 1761498924, "owned_by": "sim"}
     names = list_openai_models(connection.simulation)
     models = [{"id": name, **common} for name in names if kind == "whole"]
-    connection.answer_json(request, 200, {"object": "list", "data": models})
+    connection.answer_json(
+        request, 200, {"object": "list", "data": models}
+    )
 
 
 def list_openai_models(simulation: Simulation) -> list[str]:

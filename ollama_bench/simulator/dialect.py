@@ -38,7 +38,9 @@ class Dialect(abc.ABC):
             content_type if streams else "application/json; charset=utf-8"
         )
         self.counter_changes: list[CounterChange] = []
-        self._answer: list[str] = []  # kept where the reply is not streamed
+        self._answer: list[
+            str
+        ] = []  # kept where the reply is not streamed
         self._reasoning: list[str] = []
 
     def token(self, text: str, reasoning: bool) -> bytes:

@@ -84,7 +84,8 @@ def answer_load(
     else:
         delay_s = (
             max(
-                0, simulation.load(model, request.read_ns) - request.read_ns
+                0,
+                simulation.load(model, request.read_ns) - request.read_ns,
             )
             / 1e9
         )
@@ -100,7 +101,9 @@ def answer_load(
     )
 
 
-def post_chat_completions(connection: Connection, request: Request) -> None:
+def post_chat_completions(
+    connection: Connection, request: Request
+) -> None:
     if not is_authorized(connection, request):
         return
     body = request.json()
@@ -128,7 +131,10 @@ def post_chat_completions(connection: Connection, request: Request) -> None:
     thinks = connection.simulation.settings.thinks and bool(wanted)
     dialect = OpenAIDialect(request.number, body)
     start_reply(
-        connection, request, dialect, Question(model, prompt, thinks, limit)
+        connection,
+        request,
+        dialect,
+        Question(model, prompt, thinks, limit),
     )
 
 

@@ -96,7 +96,9 @@ def get_object(body: JsonObject, name: str) -> JsonObject:
     """Return a member that is an object; empty when it is missing. Raises TypeError."""
     value = body.get(name) or {}
     if not isinstance(value, dict):
-        raise TypeError(f"invalid {name} {value!r}: expected a JSON object")
+        raise TypeError(
+            f"invalid {name} {value!r}: expected a JSON object"
+        )
     return value
 
 

@@ -18,7 +18,9 @@ def format_second(unix: int) -> str:
 def format_now() -> str:
     """Return the wall clock as Go writes it: nine digits without trailing zeros."""
     second, ns = divmod(time.time_ns(), 1_000_000_000)
-    return f"{format_second(second)}.{ns:09d}".rstrip("0").rstrip(".") + "Z"
+    return (
+        f"{format_second(second)}.{ns:09d}".rstrip("0").rstrip(".") + "Z"
+    )
 
 
 class OllamaDialect(Dialect):

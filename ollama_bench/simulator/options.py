@@ -28,7 +28,9 @@ def parse_args(argv: list[str]) -> Settings:
         parser.exit()
     profile = PROFILES[args.profile]
     try:
-        tokens = parse_range(args.tokens) if args.tokens else profile.tokens
+        tokens = (
+            parse_range(args.tokens) if args.tokens else profile.tokens
+        )
         for fault in args.fault:
             registry.parse_fault(fault)
     except ValueError as error:

@@ -176,7 +176,9 @@ class Reply:
         first_ns = self._writes_ns[0] if self._writes_ns else end_ns
         last_ns = self._writes_ns[-1] if self._writes_ns else end_ns
         admitted_ns = (
-            self.read_ns if self._admitted_ns is None else self._admitted_ns
+            self.read_ns
+            if self._admitted_ns is None
+            else self._admitted_ns
         )
         return Ending(
             done_reason=self.done_reason,
@@ -235,5 +237,7 @@ class Words:
         """Return the text of token n."""
         return (
             " "
-            + VOCABULARY[(self._first + n * self._stride) % len(VOCABULARY)]
+            + VOCABULARY[
+                (self._first + n * self._stride) % len(VOCABULARY)
+            ]
         )

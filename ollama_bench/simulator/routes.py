@@ -36,7 +36,10 @@ def respond(connection: Connection, request: Request) -> None:
         return
     try:
         handle(connection, request)
-    except (ValueError, TypeError) as error:  # of what the client asked for
+    except (
+        ValueError,
+        TypeError,
+    ) as error:  # of what the client asked for
         body: JsonObject = {"error": str(error)}
         if request.path.startswith("/v1/"):
             body = format_error(str(error))
@@ -50,4 +53,6 @@ def refuse(connection: Connection, request: Request) -> None:
             request, 405, "text/plain", b"405 method not allowed"
         )
     else:
-        connection.answer(request, 404, "text/plain", b"404 page not found")
+        connection.answer(
+            request, 404, "text/plain", b"404 page not found"
+        )

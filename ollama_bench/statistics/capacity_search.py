@@ -345,7 +345,9 @@ class CapacitySearch:
             return None
         size = min(found)[1]
         higher = [*(one for one in between if one > size), missed]
-        return SearchStep(size, False, higher[0] / size, self._add_up(size))
+        return SearchStep(
+            size, False, higher[0] / size, self._add_up(size)
+        )
 
     # -- what is known of each load
 
@@ -430,7 +432,9 @@ class CapacitySearch:
             and self._add_up(trial.size).above >= SURE
         ]
         low = max(sure, default=None)
-        is_lowest = missed is not None and self._scale.halve(missed) is None
+        is_lowest = (
+            missed is not None and self._scale.halve(missed) is None
+        )
         if not served and not between and is_lowest:
             low = 0.0
         binding = [

@@ -212,7 +212,9 @@ class ShareProbe:
     @property
     def reach(self) -> float:
         """Return the share of good requests / the share that is enough, of the worst demand."""
-        return min((test.share or 0.0) / test.bound for test in self._tests)
+        return min(
+            (test.share or 0.0) / test.bound for test in self._tests
+        )
 
     @property
     def missed(self) -> list[int]:

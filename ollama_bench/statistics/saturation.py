@@ -72,7 +72,9 @@ def find_slope(batches: Batches) -> Slope:
     error = math.sqrt(squares / (count - 1) / count)
     half = T * error
     per_s = count / batches.seconds
-    return Slope(mean * per_s, (mean - half) * per_s, (mean + half) * per_s)
+    return Slope(
+        mean * per_s, (mean - half) * per_s, (mean + half) * per_s
+    )
 
 
 def is_growing(

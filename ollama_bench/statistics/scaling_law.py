@@ -104,7 +104,8 @@ def is_capped(points: Sequence[Point], error: float) -> bool:
         alone, contention, _ = fit(low, has_crosstalk=False)
         cap = sum(x for _, x in high) / len(high)
         capped = [
-            min(law_at((alone, contention, 0.0), n), cap) for n, _ in rising
+            min(law_at((alone, contention, 0.0), n), cap)
+            for n, _ in rising
         ]
         if error_ratio(capped, rising) <= error:
             return True

@@ -132,7 +132,8 @@ class ShareTest:
         above = [(bound + part * left, weight) for part, weight in ABOVE]
         below = [(bound * (1 - part), weight) for part, weight in BELOW]
         return Evidence(
-            mix(above, bound, good, missed), mix(below, bound, good, missed)
+            mix(above, bound, good, missed),
+            mix(below, bound, good, missed),
         )
 
 

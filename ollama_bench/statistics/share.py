@@ -73,7 +73,9 @@ def estimate_burst_share(
         return None
     likeness = measure_likeness(bursts)
     if strains is not None:
-        likeness = max(likeness, measure_likeness([*map(coarsen, strains)]))
+        likeness = max(
+            likeness, measure_likeness([*map(coarsen, strains)])
+        )
     freedom = (len(bursts) if len(bursts) > 1 else count) - 1
     if likeness > 1:
         likeness *= 1 + math.sqrt(2 / freedom)

@@ -32,7 +32,9 @@ OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 # how long opening waits for a lock of another program
 OPEN_PATIENCE_S = 10.0
 CHECK_S = 5.0  # how long the check of a file may take, plus ...
-CHECKED_BYTES_PER_S = 10_000_000  # ... one second for this many bytes of it
+CHECKED_BYTES_PER_S = (
+    10_000_000  # ... one second for this many bytes of it
+)
 # steps of SQLite's virtual machine between looks at the clock and at Ctrl-C
 CHECK_INSTRUCTIONS = 10_000
 LOCK_PAUSE_S = 0.02  # between tries to get a lock
@@ -230,7 +232,9 @@ def refuse_unwritable(path: str) -> None:
     )
 
 
-def open_connection(path: str, uri: str | None = None) -> ResultsConnection:
+def open_connection(
+    path: str, uri: str | None = None
+) -> ResultsConnection:
     """Open the file of this path, by its URI if there is one."""
     connection = sqlite3.connect(
         uri or path,

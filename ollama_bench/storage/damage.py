@@ -58,7 +58,9 @@ def list_impossible(table: Table) -> list[str]:
         if name.endswith("_unix")
     ]
     if table.name == "request":
-        span = f"sent_ns - {CLOCK_DOUBT_NS} AND ended_ns + {CLOCK_DOUBT_NS}"
+        span = (
+            f"sent_ns - {CLOCK_DOUBT_NS} AND ended_ns + {CLOCK_DOUBT_NS}"
+        )
         conditions += [
             f"{name} NOT BETWEEN {span}" for name in REPLY_INSTANTS
         ]

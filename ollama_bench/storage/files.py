@@ -76,7 +76,9 @@ def open_top(top: Path, held: contextlib.ExitStack) -> int | Path:
     except OSError:
         if not top.is_symlink():
             raise
-        folder = os.open(follow_own_link(top), os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(
+            follow_own_link(top), os.O_RDONLY | os.O_DIRECTORY
+        )
     held.callback(os.close, folder)
     return folder
 

@@ -119,7 +119,9 @@ def list_kinds(path: pathlib.Path) -> dict[str, str]:
 
 def is_what_it_claims(kind: str, name: str, sql: str) -> bool:
     """Whether a stored statement creates what its row says, and nothing else."""
-    words = [token[0] for token in itertools.islice(iterate_tokens(sql), 5)]
+    words = [
+        token[0] for token in itertools.islice(iterate_tokens(sql), 5)
+    ]
     if len(words) > 1 and words[1].upper() in ("UNIQUE", "VIRTUAL"):
         del words[1]
     if len(words) < 4 or "\0" in sql:

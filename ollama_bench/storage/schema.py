@@ -66,7 +66,9 @@ def read_stored_tables(
     )
     found = [parse_table(sql) for (sql,) in rows.fetchall()]
     return {
-        table.name: table for table in found if table and table.name in ours
+        table.name: table
+        for table in found
+        if table and table.name in ours
     }
 
 
@@ -113,7 +115,9 @@ def list_missing(table: Table, stored: Table) -> list[ColumnDeclaration]:
         for name, column in table.columns.items()
         if name not in stored.columns
     ]
-    return sorted(missing, key=lambda column: column.expression is not None)
+    return sorted(
+        missing, key=lambda column: column.expression is not None
+    )
 
 
 def create_temp_views(connection: sqlite3.Connection) -> None:

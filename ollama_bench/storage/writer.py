@@ -113,7 +113,9 @@ class Writer:
 
     def update(self, table: str, row_id: int, changes: Row) -> None:
         """Change a row, in order with what was added before; an absent one counts as rejected."""
-        self._queue.put(Entry(self._update, (table, row_id, dict(changes))))
+        self._queue.put(
+            Entry(self._update, (table, row_id, dict(changes)))
+        )
 
     def insert(self, table: str, row: Row) -> int:
         """Store a row now and return its id. Raises ResultsError, like all that return a result."""
@@ -159,7 +161,9 @@ class Writer:
         self._queue.put(Entry(action, arguments, future))
         while not wait([future], ALIVE_EVERY_S).done:
             if not self._thread.is_alive():
-                raise self.failure or ResultsError(f"{self.path} is closed")
+                raise self.failure or ResultsError(
+                    f"{self.path} is closed"
+                )
         return future.result()
 
     # Actions, run by the writer's thread within a transaction.

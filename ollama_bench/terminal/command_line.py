@@ -44,7 +44,9 @@ def name_command(word: str) -> str:
     """Return what to type to start a program: bench, analyze, monitor, simulate, ..."""
     prefix = find_prefix()
     return (
-        CLONE_COMMANDS[word] if prefix is None else join_words(prefix, word)
+        CLONE_COMMANDS[word]
+        if prefix is None
+        else join_words(prefix, word)
     )
 
 
@@ -83,7 +85,9 @@ def find_prefix() -> str | None:
         and started.resolve().parent == PACKAGE
     ):
         return "python -m ollama_bench"
-    return None if (PACKAGE.parent / SCRIPTS["bench"]).exists() else COMMAND
+    return (
+        None if (PACKAGE.parent / SCRIPTS["bench"]).exists() else COMMAND
+    )
 
 
 def join_words(prefix: str, word: str) -> str:

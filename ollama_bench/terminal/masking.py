@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-HOMES = re.compile(r"(?:/Users|/home|[A-Za-z]:\\+Users)[/\\]+[^/\\\s:'\"]+")
+HOMES = re.compile(
+    r"(?:/Users|/home|[A-Za-z]:\\+Users)[/\\]+[^/\\\s:'\"]+"
+)
 USER_VARIABLES = ("USER", "LOGNAME", "USERNAME", "SUDO_USER")
 EVERYBODYS_NAMES = ("root", "localhost")
 

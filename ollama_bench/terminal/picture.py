@@ -180,7 +180,9 @@ def count_requests(level: Level) -> Counts:
 
 def count_tokens(level: Level) -> int:
     """Return about how many tokens have come so far: in flight, each read counts as one."""
-    tokens = sum(max(exchange.reads - 1, 0) for exchange in level.exchanges)
+    tokens = sum(
+        max(exchange.reads - 1, 0) for exchange in level.exchanges
+    )
     return tokens if level.is_burst else tokens + level.tally.tokens
 
 

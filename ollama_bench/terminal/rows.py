@@ -87,7 +87,9 @@ def format_row(columns: Columns, values: Sequence[str], width: int) -> str:
 
 def format_heading(columns: Columns, width: int) -> str:
     """Return the names of the columns, in one or two lines."""
-    above = format_row(columns, [column.above for column in columns], width)
+    above = format_row(
+        columns, [column.above for column in columns], width
+    )
     names = format_row(columns, [column.name for column in columns], width)
     return f"{above}\n{names}" if above else names
 
@@ -207,7 +209,9 @@ def format_lengths(rows: Sequence[Row]) -> str:
     for column, text in words.items():
         means = [row[column] for row in rows if row[column] is not None]
         ends = (
-            dict.fromkeys(f"{end:,.0f}" for end in (min(means), max(means)))
+            dict.fromkeys(
+                f"{end:,.0f}" for end in (min(means), max(means))
+            )
             if means
             else {}
         )

@@ -9,7 +9,9 @@ from typing import TypeAlias
 
 HEAD_BYTES = 1 << 20  # a longer head is not HTTP
 MOST_HEADERS = 100  # http.client accepts no more
-LONGEST_LENGTH = 15  # digits of a length or a chunk's size; more is invalid
+LONGEST_LENGTH = (
+    15  # digits of a length or a chunk's size; more is invalid
+)
 NEVER = b"\0never\0"  # an ending that no body comes to
 UNTIL_CLOSE = -1  # end of a body that lasts until the end of file
 FORGOTTEN = -1  # end of a head that was dropped with an earlier episode

@@ -115,7 +115,9 @@ class Lines:
                 self._judge_oldest(key, idle)
             return self._keeps.get(key, False)
 
-    def _judge_oldest(self, key: ServerKey, idle: list[ServerLine]) -> None:
+    def _judge_oldest(
+        self, key: ServerKey, idle: list[ServerLine]
+    ) -> None:
         """Learn from the line that has been idle longest; close it unless it can be used."""
         oldest = idle[0]
         if oldest.has_served and oldest.is_open():

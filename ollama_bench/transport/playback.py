@@ -69,7 +69,9 @@ class Playback:
         if self._position < self._head_end < read_end:
             end = self._head_end
         taken = min(len(buffer), end - self._position)
-        buffer[:taken] = self._data[self._position : self._position + taken]
+        buffer[:taken] = self._data[
+            self._position : self._position + taken
+        ]
         instant = self.instants[self._read]
         self._position += taken
         if self._position == read_end:

@@ -69,7 +69,9 @@ class Reader:
         # what a callback raised when a stream had ended
         self.failure: BaseException | None = None
         self._stamps = stamps and capabilities.KERNEL_STAMPS
-        self._poll: Poll = Epoll() if hasattr(select, "epoll") else Kqueue()
+        self._poll: Poll = (
+            Epoll() if hasattr(select, "epoll") else Kqueue()
+        )
         self._streams: dict[int, ReceivedStream] = {}  # by descriptor
         self._lines: dict[
             int, ServerLine
@@ -142,7 +144,9 @@ class Reader:
         naps = Naps()
         while True:
             has_ended = False
-            numbers = wait(self._time_to_close() if self._closing else None)
+            numbers = wait(
+                self._time_to_close() if self._closing else None
+            )
             for number in numbers:
                 stream = streams.get(number)
                 if stream is None:

@@ -160,7 +160,9 @@ class Recorder:
                 for mark in self._marks:
                     found = data.find(
                         mark,
-                        start - LONGEST_MARK if start > LONGEST_MARK else 0,
+                        start - LONGEST_MARK
+                        if start > LONGEST_MARK
+                        else 0,
                     )
                     if found >= 0:
                         self._look_for_last(start, found)
@@ -197,7 +199,8 @@ class Recorder:
         data = self.data
         begin = (
             max(
-                data.rfind(b"\n", 0, mark_at), data.rfind(b"\r", 0, mark_at)
+                data.rfind(b"\n", 0, mark_at),
+                data.rfind(b"\r", 0, mark_at),
             )
             + 1
         )
@@ -298,7 +301,9 @@ class Recorder:
         if self.end_read is None:
             return self._stopped_ns
         ours = self._log[2 * self.end_read]
-        if not self._stamped or not stamps.is_clock_steady(self._offset_ns):
+        if not self._stamped or not stamps.is_clock_steady(
+            self._offset_ns
+        ):
             return ours
         place = self.end_read * TIMESPEC.size
         timespec = self._kernel[place : place + TIMESPEC.size]

@@ -14,7 +14,9 @@ SO_TIMESTAMPNS = 35  # Linux, asm-generic/socket.h
 STEP_NS = 20_000
 SECOND_NS = 1_000_000_000
 ANCILLARY_BYTES = (
-    socket.CMSG_SPACE(TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
+    socket.CMSG_SPACE(TIMESPEC.size)
+    if hasattr(socket, "CMSG_SPACE")
+    else 0
 )
 
 

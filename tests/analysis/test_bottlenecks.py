@@ -59,9 +59,13 @@ def test_the_processor_limits_only_if_the_server_keeps_it_busy(results):
     made_up_results.write(results, levels=(1, 4))
     assert (
         "processor"
-        not in read(results, "UPDATE system_sample SET cpu_ratio = 0.97")[1]
+        not in read(results, "UPDATE system_sample SET cpu_ratio = 0.97")[
+            1
+        ]
     )  # the server: half a core of 12
-    study, said = read(results, "UPDATE process_sample SET cpu_ratio = 9.6")
+    study, said = read(
+        results, "UPDATE process_sample SET cpu_ratio = 9.6"
+    )
     assert (
         "The processor is the limit: 97 % busy with 4 at once, 80 % by the server."
         in said

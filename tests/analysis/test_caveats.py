@@ -231,7 +231,9 @@ def test_a_machine_without_a_gpu_leaves_nothing_outside_it(results):
     study, _ = read(results, alone, "UPDATE machine SET gpu = NULL")
     assert spills(study) == []
     # another machine may have one
-    study, _ = read(results, "UPDATE target SET host = 'http://10.0.0.7:1'")
+    study, _ = read(
+        results, "UPDATE target SET host = 'http://10.0.0.7:1'"
+    )
     assert spills(study)[0].seen.startswith("0 % of the model")
 
 

@@ -50,7 +50,9 @@ def test_repeated_bursts_are_clusters(results):
         "UPDATE request SET first_text_ns = sent_ns + level_id * 1000000000",
         "UPDATE request SET last_text_ns = first_text_ns + 1000000000",
     )
-    assert said.startswith("24 of 24, worth 1 independent one: a share of ")
+    assert said.startswith(
+        "24 of 24, worth 1 independent one: a share of "
+    )
     assert "--repeat" in said
     assert " in this burst" not in said
 
@@ -110,7 +112,9 @@ def test_the_share_is_of_what_counts(results):
 def test_how_many_would_show_it(share, needed):
     found = count_needed(share)
     assert (
-        found is None if needed is None else needed <= found <= needed * 1.1
+        found is None
+        if needed is None
+        else needed <= found <= needed * 1.1
     )
 
 

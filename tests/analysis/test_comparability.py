@@ -272,7 +272,9 @@ def test_another_machine_or_server_is_told_and_judged(
     assert row(told, 8, "tokens/s all").endswith("changed")
 
 
-def test_each_simulator_has_its_own_address_which_is_not_told(pair, capsys):
+def test_each_simulator_has_its_own_address_which_is_not_told(
+    pair, capsys
+):
     change(
         pair, "UPDATE target SET host = 'http://[::1]:1' WHERE run_id = 2"
     )

@@ -123,7 +123,9 @@ def test_the_metric_that_decides_is_asked_first():
 
 def test_an_unlike_level_is_shown_and_not_judged():
     after = ONCE | {8: [0.1]}
-    found = compare_studies(side(ONCE), side(after), unlike={8: ["longer"]})
+    found = compare_studies(
+        side(ONCE), side(after), unlike={8: ["longer"]}
+    )
     assert verdicts(found)[8] == "unlike"
     assert "changed" not in verdicts(found).values()
 
@@ -213,9 +215,9 @@ def test_joules_of_the_gpu_alone_are_compared_under_their_name_where_no_more_is_
         pair, "UPDATE power_sample SET energy_j = NULL WHERE source_id = 2"
     )
     said = lines(pair, capsys)
-    assert row(said, 8, "GPU J/token") and row(said, 8, "J/token").endswith(
-        "gone"
-    )
+    assert row(said, 8, "GPU J/token") and row(
+        said, 8, "J/token"
+    ).endswith("gone")
     assert (
         run(pair, "--run", "2", "--fail-if", "gpu_joules_per_token>0") == 1
     )

@@ -19,7 +19,12 @@ def controlled(rate, rates=FLAT, **columns):
     study = made_of(rates)
     first = study.levels[0]
     study.controls = [
-        {**first, "level_id": 99, "full_load_tokens_per_s": rate, **columns}
+        {
+            **first,
+            "level_id": 99,
+            "full_load_tokens_per_s": rate,
+            **columns,
+        }
     ]
     return study
 

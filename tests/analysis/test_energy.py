@@ -6,7 +6,10 @@ import pytest
 
 import analyze
 from ollama_bench.analysis.energy import describe_cost
-from ollama_bench.analysis.energy_caveats import gpu_alone, uncovered_energy
+from ollama_bench.analysis.energy_caveats import (
+    gpu_alone,
+    uncovered_energy,
+)
 from ollama_bench.analysis.wording import digits
 from ollama_bench.terminal.rows import GPU_NOTE
 from tests.support import made_up_results
@@ -36,7 +39,8 @@ def test_watts_of_the_gpu_alone_are_told_as_such(results, capsys):
     made_up_results.write(results, levels=(1, 2))
     study, said = read(results, GPU_ALONE)
     best = min(
-        study.levels, key=lambda level: level["gpu_joules_per_output_token"]
+        study.levels,
+        key=lambda level: level["gpu_joules_per_output_token"],
     )
     n = best["concurrency"]
     assert best["mean_w"] is None and best["gpu_power_w"] == pytest.approx(

@@ -24,14 +24,16 @@ MOVED = (
 )
 
 
-def test_joules_of_the_gpu_alone_are_not_compared_where_work_moved(results):
+def test_joules_of_the_gpu_alone_are_not_compared_where_work_moved(
+    results,
+):
     made_up_results.write(results, levels=(1, 2, 4))
     study, said = read(results, *MOVED)
     joules = study.mean("gpu_joules_per_output_token")
     assert min(joules, key=joules.get) == 4  # it would be best
-    assert [level["concurrency"] for level in find_moved_levels(study)] == [
-        4
-    ]
+    assert [
+        level["concurrency"] for level in find_moved_levels(study)
+    ] == [4]
     crowned = min((1, 2), key=joules.get)
     assert f"GPU alone is best with {crowned} at once" in said
     assert f"with {crowned} at once" in describe_cost(study, 0.3, "EUR")
@@ -76,7 +78,10 @@ def test_the_whole_machine_is_told_beside_the_chip(results):
 def test_an_idle_baseline_above_the_level_is_warned_of(results):
     made_up_results.write(results, levels=(1, 2), watts=(30.0, 20.0))
     study, _ = read(results)
-    assert [level["net_energy_j"] for level in study.levels] == [None, None]
+    assert [level["net_energy_j"] for level in study.levels] == [
+        None,
+        None,
+    ]
     (caveat,) = idle_above_level(study)
     assert caveat.seen == (
         "the idle baseline took 30 W, more than the levels at 1 and 2 at once (20 W)"

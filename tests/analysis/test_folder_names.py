@@ -27,7 +27,9 @@ def test_a_folder_name_is_safe_everywhere(model, folder):
     assert safe_name(model) == folder
 
 
-def test_models_whose_names_would_be_one_folder_have_two(results, tmp_path):
+def test_models_whose_names_would_be_one_folder_have_two(
+    results, tmp_path
+):
     """Such as deepseek-r1:7b of a run and deepseek-r1-7b of an imported tree.
 
     On macOS and Windows names that differ only in case would share a folder, too.

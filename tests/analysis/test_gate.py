@@ -128,7 +128,9 @@ def test_fail_if(write, condition, code):
     )
 
 
-def test_a_bound_passed_by_what_may_be_chance_cannot_be_told(write, capsys):
+def test_a_bound_passed_by_what_may_be_chance_cannot_be_told(
+    write, capsys
+):
     """Between two runs a tenth less may be chance: exit 3, with what would have been seen."""
     write("before", rate=90.0, levels=LEVELS)
     results = write("after", rate=82.0, levels=LEVELS)
@@ -158,7 +160,10 @@ def test_a_bound_passed_by_what_may_be_chance_cannot_be_told(write, capsys):
             "UPDATE level SET cache = iif(run_id = 1, 'cold', 'warm')",
             "cold cache",
         ),
-        ("UPDATE level SET client_limited = run_id - 1", "this client was"),
+        (
+            "UPDATE level SET client_limited = run_id - 1",
+            "this client was",
+        ),
         (
             "UPDATE request SET output_tokens = 10 WHERE level_id IN "
             "(SELECT id FROM level WHERE run_id = 1)",
@@ -215,7 +220,9 @@ def test_a_level_that_was_interrupted_keeps_no_bound(write, capsys):
     compared = ("--compare", "before", "after", "--fail-if", "ttft>900%")
     assert run(results, *compared) == 3
     said = capsys.readouterr().out
-    assert "! after: 8 at once was interrupted, and is not compared" in said
+    assert (
+        "! after: 8 at once was interrupted, and is not compared" in said
+    )
     assert "at 8 at once: it has not come to its end" in said
 
 
@@ -334,7 +341,9 @@ def test_a_bound_on_what_no_level_has_cannot_be_told(
     database = connect(tmp_path / "dark.db")
     database.execute("DELETE FROM power_sample")
     database.close()
-    assert run(tmp_path / "dark.db", "--fail-if", "joules_per_token>1") == 3
+    assert (
+        run(tmp_path / "dark.db", "--fail-if", "joules_per_token>1") == 3
+    )
     assert (
         run(
             tmp_path / "dark.db",

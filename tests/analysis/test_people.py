@@ -58,7 +58,9 @@ def test_not_even_one_person(people):
 
 def test_a_level_that_breaks_the_law_is_marked(people):
     study, _ = read(people, PEOPLE)
-    assert not [c for c in find_caveats(study) if "response time" in c.seen]
+    assert not [
+        c for c in find_caveats(study) if "response time" in c.seen
+    ]
     study, _ = read(
         people,
         PEOPLE,
@@ -144,7 +146,9 @@ def test_people_are_people_wherever_they_are_shown(
     assert analyze.main([*db, "--format", "markdown"]) == 0
     said = capsys.readouterr().out
     said += (
-        (tmp_path / "data" / "report.html").read_text().split("<script>")[0]
+        (tmp_path / "data" / "report.html")
+        .read_text()
+        .split("<script>")[0]
     )
     said += next((tmp_path / "data").rglob("card.md")).read_text()
     lower = said.lower()

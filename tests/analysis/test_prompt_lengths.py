@@ -61,7 +61,9 @@ def test_the_gate_names_the_length(results, capsys):
     )
 
 
-def test_a_length_that_is_gone_fails_and_a_new_one_is_told(results, capsys):
+def test_a_length_that_is_gone_fails_and_a_new_one_is_told(
+    results, capsys
+):
     add(results, "before", {500: 40.0, 4000: 40.0}, 1e9)
     add(results, "after", {500: 40.0, 8000: 40.0}, 2e9)
     assert run(results, "--compare", "before", "after", *BOUND) == 1

@@ -111,7 +111,11 @@ def test_runs_of_two_lengths_are_not_repeats_of_each_other(results):
     )
     studies = chosen(results, run_ids=[1, 2, 3])
     assert [
-        (study.prompts, [run["run_id"] for run in study.runs], study.folder)
+        (
+            study.prompts,
+            [run["run_id"] for run in study.runs],
+            study.folder,
+        )
         for study in studies
     ] == [
         ("other prompts", [3], "tiny-7b~other"),

@@ -46,9 +46,14 @@ def test_what_is_as_it_was_is_not_said(replayed):
 def test_lengths_that_differ_are_the_traces_own(replayed):
     study, _ = read(replayed, SHORTER)
     other, _ = read(replayed, TRACE.format(speed=1, long=0))
-    alike = ("Use a lower --tokens to make them alike", "Use --tokens N or")
+    alike = (
+        "Use a lower --tokens to make them alike",
+        "Use --tokens N or",
+    )
     found = [
-        sum(caveat.remedy.startswith(alike) for caveat in find_caveats(one))
+        sum(
+            caveat.remedy.startswith(alike) for caveat in find_caveats(one)
+        )
         for one in (study, other)
     ]
     assert found == [2, 0]
@@ -57,7 +62,9 @@ def test_lengths_that_differ_are_the_traces_own(replayed):
 @pytest.mark.parametrize(
     ("kind", "is_meant"), [("Mooncake", 1), ("Azure", 0)]
 )
-def test_blocks_that_came_from_the_cache_are_told(replayed, kind, is_meant):
+def test_blocks_that_came_from_the_cache_are_told(
+    replayed, kind, is_meant
+):
     study, said = read(
         replayed,
         TRACE.format(speed=1, long=0).replace("BurstGPT", kind),

@@ -101,7 +101,10 @@ def test_no_level_is_the_best_where_replies_are_unlike():
             {1: 0.01, 2: 0.09, 4: 0.1},
             "is 10 ms with 1 at once and 100 ms with 4.",
         ),  # nine times more, and nobody notices
-        ({1: 1.0, 2: 2.0, 4: 4.0}, "is 1 s with 1 at once and 4 s with 4."),
+        (
+            {1: 1.0, 2: 2.0, 4: 4.0},
+            "is 1 s with 1 at once and 4 s with 4.",
+        ),
     ],
 )
 def test_where_the_wait_jumps(waits, said):
@@ -119,7 +122,8 @@ def test_the_law_is_told_with_its_ranges_or_not_at_all():
     assert said.startswith("Universal Scalability Law over 7 levels: ")
     assert "tokens/s alone (measured 50.5), contention 0.1" in said
     assert (
-        "crosstalk 0.00195 (0.00178 to" in said and "a peak near 21" in said
+        "crosstalk 0.00195 (0.00178 to" in said
+        and "a peak near 21" in said
     )
     # flat from 16 on: slots, no crosstalk
     assert describe_law(made_of(THROUGHPUT["7b"])) == ""

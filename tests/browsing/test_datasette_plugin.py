@@ -73,4 +73,6 @@ def test_the_names_to_start_with_are_links(pages):
 
 def test_a_file_that_is_none_of_ours_gets_nothing(pages):
     for name in ("/cats", "/cats/level_summary"):
-        assert FOLDED not in pages[name] and "Start with" not in pages[name]
+        assert (
+            FOLDED not in pages[name] and "Start with" not in pages[name]
+        )

@@ -64,7 +64,9 @@ def page(browser, address):
     found.set_default_timeout(LONGEST_MS)
     found.on(
         "console",
-        lambda said: wrong.append(said.text) if said.type == "error" else 0,
+        lambda said: (
+            wrong.append(said.text) if said.type == "error" else 0
+        ),
     )
     found.on("pageerror", lambda error: wrong.append(str(error)))
     found.on(
@@ -93,7 +95,9 @@ def draw_all(page):
 
 def find_level(page, address, concurrency):
     page.goto(f"{address}/-/run/1")
-    return page.get_by_role("link", name=str(concurrency), exact=True).first
+    return page.get_by_role(
+        "link", name=str(concurrency), exact=True
+    ).first
 
 
 @pytest.mark.parametrize("run", [1, 2])

@@ -46,7 +46,10 @@ def ask(tmp_path_factory):
 
         return loop.run_until_complete(get_all())
 
-    with plugged_in(), contextlib.closing(asyncio.new_event_loop()) as loop:
+    with (
+        plugged_in(),
+        contextlib.closing(asyncio.new_event_loop()) as loop,
+    ):
         server = Datasette(
             [str(folder / "a b.db"), str(folder / "cats.db")],
             settings={"base_url": "/lab/"},
@@ -135,7 +138,9 @@ def test_the_sql_behind_a_chart_gives_its_rows(ask):
         for one in re.findall(r'href="([^"]*\?sql=WITH[^"]*)"', page.text)
     ]
     assert len(queries) > 10
-    for answer in ask(*(query.replace("?", ".json?") for query in queries)):
+    for answer in ask(
+        *(query.replace("?", ".json?") for query in queries)
+    ):
         assert answer.json()["rows"], answer.json().get("error")
 
 

@@ -29,7 +29,9 @@ def test_a_logarithmic_time_axis_has_ticks_to_read_by(shortest, ratio):
         assert ticks[-1] > high / 3.4
 
 
-@pytest.mark.parametrize("longest", [0.3, 1.48, 7, 12.2, 12.7, 42, 99, 119])
+@pytest.mark.parametrize(
+    "longest", [0.3, 1.48, 7, 12.2, 12.7, 42, 99, 119]
+)
 def test_the_labels_of_a_time_axis_are_evenly_spaced(longest):
     rows = [{"x": 0, "y": 1}, {"x": longest, "y": 2}]
     spec = (
@@ -46,7 +48,9 @@ def test_the_labels_of_a_time_axis_are_evenly_spaced(longest):
         vl_convert.vegalite_to_svg(spec, config=theme.config()),
     )
     shown = [
-        float(label) for look, label in labels if ' opacity="0"' not in look
+        float(label)
+        for look, label in labels
+        if ' opacity="0"' not in look
     ]
     steps = [b - a for a, b in zip(shown, shown[1:], strict=False)]
     assert len(shown) >= 4 and steps == pytest.approx(

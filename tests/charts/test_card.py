@@ -82,7 +82,9 @@ def test_every_text_of_it_is_there():
     for text in texts:
         assert f">{text}</text>" in svg
     assert "SIMULATED" not in svg
-    assert ">SIMULATED</text>" in draw_svg(replace(CARD, is_simulated=True))
+    assert ">SIMULATED</text>" in draw_svg(
+        replace(CARD, is_simulated=True)
+    )
 
 
 def test_a_hostile_name_is_text_and_ends_inside(huge):

@@ -17,7 +17,8 @@ from tests.support.chart_specs import axes
 def test_every_chart_is_drawn_and_says_that_it_is_simulated(drawn):
     assert len(drawn) == 17 and all(drawn.values())
     assert all(
-        spec["title"]["subtitle"][1] == SIMULATED for spec in drawn.values()
+        spec["title"]["subtitle"][1] == SIMULATED
+        for spec in drawn.values()
     )
 
 
@@ -36,7 +37,9 @@ def test_every_spec_is_held_against_the_schema():
 
 def test_every_quantity_has_a_title_and_every_time_its_unit(drawn):
     for name, spec in drawn.items():
-        titled = [axis["title"] for axis in axes(spec) if axis.get("title")]
+        titled = [
+            axis["title"] for axis in axes(spec) if axis.get("title")
+        ]
         assert titled, name
         for title in titled:
             assert (

@@ -71,7 +71,9 @@ def test_failures_make_a_p99_endless(p99, longest, requests, kind, wait):
 def test_the_dashed_line_is_the_objective(file, limits, dashed):
     database, study = file(levels=(1, 4), chunks=False)
     spec = chart("average_throughput").draw(database, study, limits)
-    assert [row["y"] for row in values(spec) if set(row) == {"y"}] == dashed
+    assert [
+        row["y"] for row in values(spec) if set(row) == {"y"}
+    ] == dashed
     assert any(
         "Dashed" in line for line in spec["title"]["subtitle"]
     ) == bool(dashed)

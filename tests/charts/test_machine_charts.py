@@ -51,7 +51,9 @@ def test_energy_of_the_gpu_alone_is_drawn_as_such_where_no_more_is_known(
     database.execute(
         f"UPDATE power_sample SET energy_j = NULL WHERE {where}"
     )
-    (chart,) = [chart for chart in catalog.CHARTS if chart.name == "energy"]
+    (chart,) = [
+        chart for chart in catalog.CHARTS if chart.name == "energy"
+    ]
     spec = chart.draw(database, selection.choose(database, [], [])[0])
     database.close()
     assert (

@@ -93,9 +93,13 @@ def test_watts_say_what_they_include():
         )
         == "GPU power (W)"
     )
-    assert power_title([{"name": "rapl package-0"}]) == "rapl package-0 (W)"
     assert (
-        power_title([{"name": "rapl package-0"}, {"name": "nvml gpu0 GPU"}])
+        power_title([{"name": "rapl package-0"}]) == "rapl package-0 (W)"
+    )
+    assert (
+        power_title(
+            [{"name": "rapl package-0"}, {"name": "nvml gpu0 GPU"}]
+        )
         == "power (W)"
     )
 
@@ -141,7 +145,9 @@ def test_a_reply_that_never_came_to_its_answer_is_reasoning(file):
         ("Linux 6.8 x86_64", "NULL", "resident memory (GiB)"),
     ],
 )
-def test_the_servers_memory_says_what_it_is(file, system, footprint, title):
+def test_the_servers_memory_says_what_it_is(
+    file, system, footprint, title
+):
     database, study = file(
         [
             f"UPDATE machine SET os = '{system}'",

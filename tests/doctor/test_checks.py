@@ -233,7 +233,9 @@ def test_a_package_that_is_missing_is_wrong_and_an_old_one_is_noted(
     assert finding.text == f"rich {installed} is older than 9999.1"
     assert finding.mend.startswith(f"{sys.executable} -m pip install -r ")
     monkeypatch.setattr(
-        machine_checks, "read_lock", lambda: wanted | {"no-such-thing": "1"}
+        machine_checks,
+        "read_lock",
+        lambda: wanted | {"no-such-thing": "1"},
     )
     (finding,) = machine_checks.check_packages()
     assert finding.mark == "wrong"

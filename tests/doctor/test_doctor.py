@@ -63,7 +63,9 @@ def test_one_page_says_what_is_asked_of_a_stranger(
     monkeypatch.setattr(
         details,
         "find_sources",
-        lambda helper: [create_macmon_source([sys.executable, "-c", code])],
+        lambda helper: [
+            create_macmon_source([sys.executable, "-c", code])
+        ],
     )
     said = page(capsys)
     for word in (
@@ -190,7 +192,9 @@ def test_every_call_of_psutil_that_the_tool_makes_is_tried():
                 used.add(node.attr)
             elif owner in ("process", "child", "root"):
                 of_a_process.add(node.attr)
-    known = {name for name in of_a_process if hasattr(psutil.Process, name)}
+    known = {
+        name for name in of_a_process if hasattr(psutil.Process, name)
+    }
     assert used and used <= set(details.CALLS)
     assert known - {
         "pid",

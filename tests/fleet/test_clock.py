@@ -62,7 +62,9 @@ def test_a_clock_that_runs_faster_is_followed(drift):
     assert line.drift == pytest.approx(drift / (1 + drift), abs=1e-8)
     for instant in (0, 7 * S, 19 * S):
         shown = instant + AWAY + round(drift * instant)
-        assert line.to_coordinator(shown) == pytest.approx(instant, abs=500)
+        assert line.to_coordinator(shown) == pytest.approx(
+            instant, abs=500
+        )
 
 
 def test_a_clock_that_is_set_right_is_told_and_less_sure():

@@ -47,7 +47,9 @@ def test_what_the_server_does_not_tell_has_no_line(tmp_path):
         for line in lines(export(tmp_path, "benchstat"))
         if "/step=" in line
     ]
-    assert [re.sub(r".*/step=(\w+) .*", r"\1", line) for line in found] == [
+    assert [
+        re.sub(r".*/step=(\w+) .*", r"\1", line) for line in found
+    ] == [
         "generate",
         "ttft",
     ]

@@ -101,7 +101,9 @@ def test_a_run_that_fails_half_way_is_not_stored(
     tmp_path, database, monkeypatch, capsys
 ):
     import_file(tmp_path, make_guidellm(), database)
-    monkeypatch.setattr("ollama_bench.formats.storing.store_requests", fail)
+    monkeypatch.setattr(
+        "ollama_bench.formats.storing.store_requests", fail
+    )
     assert import_file(tmp_path, make_vllm(), database) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert len(rows(database, "SELECT * FROM run")) == 1
@@ -174,7 +176,9 @@ def test_no_junk_is_a_traceback(data):
     record = data.draw(st.sampled_from([make_vllm(), make_guidellm()]))
     inner = record
     while True:
-        keys = list(inner) if isinstance(inner, dict) else range(len(inner))
+        keys = (
+            list(inner) if isinstance(inner, dict) else range(len(inner))
+        )
         key = data.draw(st.sampled_from(list(keys)))
         value = inner[key]
         if not value or not isinstance(value, (dict, list)):

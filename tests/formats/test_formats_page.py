@@ -19,9 +19,13 @@ PAGE = (DOCS / "formats.md").read_text("utf-8")
 
 def section(name):
     """The tables of a section: the texts of the first column, in backquotes."""
-    [text] = re.findall(rf"^## {name}\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)
+    [text] = re.findall(
+        rf"^## {name}\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S
+    )
     cells = re.findall(r"^\| (`[^|]+) \|", text, re.M)
-    return [name for cell in cells for name in re.findall(r"`(.+?)`", cell)]
+    return [
+        name for cell in cells for name in re.findall(r"`(.+?)`", cell)
+    ]
 
 
 def test_every_form_has_a_section_and_its_folder(tmp_path):
@@ -76,7 +80,9 @@ def test_every_column_that_is_named_exists():
     columns = {
         column for _, names in described().values() for column in names
     }
-    named = set(re.findall(r"`([a-z0-9_]+_(?:s|w|per_s|token))`", PAGE)) - {
+    named = set(
+        re.findall(r"`([a-z0-9_]+_(?:s|w|per_s|token))`", PAGE)
+    ) - {
         *section("llm-d"),
         "inter_token_latency",
     }

@@ -70,7 +70,8 @@ def test_arguments_of_another_program_tell_no_source(
 ):
     made_up_results.write(tmp_path / "results.db", levels=(2,))
     change(
-        tmp_path / "results.db", f"UPDATE run SET arguments = '{arguments}'"
+        tmp_path / "results.db",
+        f"UPDATE run SET arguments = '{arguments}'",
     )
     [report] = read(export(tmp_path, "llm-d"))
     validator.validate(report)

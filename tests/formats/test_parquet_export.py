@@ -103,7 +103,9 @@ def test_a_column_has_the_type_of_its_table(folder, name):
 
 
 @pytest.mark.parametrize("name", parquet_export.VIEWS)
-def test_a_figure_of_a_view_has_the_type_that_its_values_have(folder, name):
+def test_a_figure_of_a_view_has_the_type_that_its_values_have(
+    folder, name
+):
     """A DOUBLE may hold whole numbers, a BIGINT no fractions, whatever run it is of."""
     found = read_back(folder, name)
     kinds = dict(zip(found.columns, map(str, found.types)))

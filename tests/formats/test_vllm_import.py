@@ -216,7 +216,9 @@ def test_runs_of_one_folder_stand_together_and_others_apart(
         assert main([str(folder), "--db", database]) == 0
     capsys.readouterr()
     assert (
-        analyze.main(["--db", database, "--format", "json", "--run", "old"])
+        analyze.main(
+            ["--db", database, "--format", "json", "--run", "old"]
+        )
         == 0
     )
     [study] = json.loads(capsys.readouterr().out)["studies"]

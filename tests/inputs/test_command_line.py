@@ -214,7 +214,10 @@ def test_defaults_are_those_of_the_study(monkeypatch):
 
 def test_a_run_without_levels_has_a_budget_and_short_pauses():
     found = parse([])
-    assert (found.load.budget_s, found.load.levels[:3]) == (60.0, (1, 2, 4))
+    assert (found.load.budget_s, found.load.levels[:3]) == (
+        60.0,
+        (1, 2, 4),
+    )
     pauses = (found.load.cooldown_s, found.load.idle_s, found.load.warmup)
     assert pauses == (1.0, 3.0, 2)
     assert parse(["--budget", "20"]).load.budget_s == 20.0
@@ -271,7 +274,10 @@ def test_settings_are_frozen():
 
 def test_repeated_levels_are_measured_once_and_named():
     found = parse(["2,1,2,1,4"])
-    assert (found.load.levels, found.repeated_levels) == ((2, 1, 4), (1, 2))
+    assert (found.load.levels, found.repeated_levels) == (
+        (2, 1, 4),
+        (1, 2),
+    )
 
 
 def test_ollamas_own_variable_is_obeyed_and_host_overrides_it(monkeypatch):
@@ -285,7 +291,10 @@ def test_ollamas_own_variable_is_obeyed_and_host_overrides_it(monkeypatch):
         "http://10.0.0.7:11434",
         "--host",
     )
-    assert asked("--api", "openai") == ("http://127.0.0.1:11434", "default")
+    assert asked("--api", "openai") == (
+        "http://127.0.0.1:11434",
+        "default",
+    )
 
 
 @pytest.mark.parametrize(
@@ -309,7 +318,9 @@ def test_ollamas_own_variable_is_obeyed_and_host_overrides_it(monkeypatch):
         ),
     ],
 )
-def test_each_server_is_measured_once_by_its_protocol(hosts, apis, servers):
+def test_each_server_is_measured_once_by_its_protocol(
+    hosts, apis, servers
+):
     argv = [f"--host={host}" for host in hosts.split()] + [
         f"--api={api}" for api in apis.split()
     ]
@@ -321,7 +332,12 @@ def test_each_server_is_measured_once_by_its_protocol(hosts, apis, servers):
 
 
 def test_model_options_have_json_values():
-    texts = ("num_ctx=4096", "temperature=0.5", "stop=END", "use_mmap=true")
+    texts = (
+        "num_ctx=4096",
+        "temperature=0.5",
+        "stop=END",
+        "use_mmap=true",
+    )
     found = parse(["1", *(f"--option={text}" for text in texts)])
     expected = {
         "num_ctx": 4096,
@@ -364,7 +380,11 @@ def test_a_trace_needs_no_more_than_its_name(tmp_path):
         "2024-05-12 00:00:00+00:00,9,3\n"
     )
     load = parse(["--trace", str(file)]).load
-    assert (load.kind, load.levels, load.budget_s) == ("open", (256,), None)
+    assert (load.kind, load.levels, load.budget_s) == (
+        "open",
+        (256,),
+        None,
+    )
     assert (load.trace_speed, load.duration_s) == (1.0, 600.0)
     load = parse(["4", "--trace", str(file), "--requests", "1"]).load
     assert (load.levels, load.duration_s, load.requests) == ((4,), None, 1)
@@ -449,7 +469,9 @@ def test_what_is_not_measured_does_not_change_the_identity(monkeypatch):
 
 
 def test_every_option_says_whether_it_is_measured():
-    measured = {option.name for option in options.ALL if option.is_measured}
+    measured = {
+        option.name for option in options.ALL if option.is_measured
+    }
     kept = {
         "db",
         "label",

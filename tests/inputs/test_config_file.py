@@ -26,7 +26,10 @@ host = "h"
 num_ctx = 4096
 """
     found = parse_file(tmp_path, text)
-    assert (found.load.levels, found.request.models) == ((1, 2), ("a", "b"))
+    assert (found.load.levels, found.request.models) == (
+        (1, 2),
+        ("a", "b"),
+    )
     assert (found.load.cooldown_s, found.monitor.enabled) == (3.0, False)
     assert found.request.model_options == {"num_ctx": 4096}
     assert (
@@ -128,7 +131,9 @@ def test_a_list_of_the_file_is_replaced_however_the_option_is_typed(
     ],
 )
 def test_what_a_file_says(tmp_path, text, part, name, value):
-    found = parse_file(tmp_path, text, *([] if "levels" in text else ["1"]))
+    found = parse_file(
+        tmp_path, text, *([] if "levels" in text else ["1"])
+    )
     assert getattr(getattr(found, part), name) == value
 
 

@@ -43,7 +43,10 @@ def test_a_block_has_an_end():
 def test_every_block_has_the_exact_shares_in_an_order_of_its_own():
     mix = parse("500*9,8000*1")
     blocks = [
-        [mix.choose_tokens(3, 10 * block + place) for place in range(1, 11)]
+        [
+            mix.choose_tokens(3, 10 * block + place)
+            for place in range(1, 11)
+        ]
         for block in range(20)
     ]
     assert all(sorted(block) == [500] * 9 + [8000] for block in blocks)

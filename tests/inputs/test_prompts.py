@@ -301,7 +301,9 @@ def test_an_array_is_read_the_same_wherever_it_is_cut(
         + json.dumps(entries, ensure_ascii=False, indent=2).encode()
         + b"\n \n"
     )
-    assert [texts(prompt)[0][:1] for prompt in prompts.read(str(path))] == [
+    assert [
+        texts(prompt)[0][:1] for prompt in prompts.read(str(path))
+    ] == [
         "é",
         "a",
         "x",
@@ -313,7 +315,9 @@ def test_a_changed_file_is_read_again(tmp_path):
     assert texts(read(tmp_path, "another")[0]) == ("another",)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.skipif(
+    not hasattr(os, "mkfifo"), reason="no named pipes here"
+)
 def test_a_pipe_that_gives_its_text_once_is_enough(tmp_path):
     path = str(tmp_path / "pipe")
     os.mkfifo(path)

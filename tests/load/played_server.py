@@ -43,7 +43,9 @@ class Played:
         )
 
     def __enter__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._listener = socket.create_server(
+            ("127.0.0.1", 0), backlog=256
+        )
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/x"
         threading.Thread(target=self._serve, daemon=True).start()
         return self

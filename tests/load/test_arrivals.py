@@ -5,7 +5,12 @@ import statistics
 
 import pytest
 
-from ollama_bench.load.arrivals import ArrivalQueue, at_once, gamma, poisson
+from ollama_bench.load.arrivals import (
+    ArrivalQueue,
+    at_once,
+    gamma,
+    poisson,
+)
 from ollama_bench.load.events import Ready
 from ollama_bench.load.flight import NOT_NEEDED
 

@@ -53,7 +53,10 @@ def test_an_open_loop_waits_for_no_digest(monkeypatch):
 
 def test_an_open_loop_asks_each_question_when_it_is_due(monkeypatch):
     """Also where the thread of the first is slower than that of the second."""
-    take, has_taken = dispatcher.Dispatcher.take_question, threading.Event()
+    take, has_taken = (
+        dispatcher.Dispatcher.take_question,
+        threading.Event(),
+    )
 
     def take_second_first(self, arrival):
         if arrival.order == 1:
@@ -168,5 +171,7 @@ def test_a_server_that_hangs_up_after_each_answer_without_a_word_is_no_reset(
     """No request is written on a line that is not known to be kept."""
     with Played([*ANSWER, CLOSE]) as server:
         level = fire(server.url, workers, planned=6 * workers)
-        assert [o.status for o in level.seen] == ["completed"] * 6 * workers
+        assert [o.status for o in level.seen] == [
+            "completed"
+        ] * 6 * workers
         assert server.connections >= 6 * workers

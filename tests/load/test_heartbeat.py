@@ -56,7 +56,9 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(
     assert len(heart.pauses) == 1
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGSTOP"), reason="no such signal"
+)
 @pytest.mark.faults
 def test_a_client_that_was_stopped_says_so_and_its_gaps_count_to_no_server(
     module_sim, tmp_path

@@ -120,7 +120,9 @@ def test_every_fault_is_one_outcome_of_its_own(
     short, fault, statuses, http_status
 ):
     outcome = fire_burst(
-        short.url, limits=Limits(stall_s=20), headers={"X-Sim-Fault": fault}
+        short.url,
+        limits=Limits(stall_s=20),
+        headers={"X-Sim-Fault": fault},
     ).outcomes[0]
     assert outcome.status in statuses, outcome
     if http_status is not None:
@@ -223,7 +225,9 @@ def test_an_observer_that_fails_leaves_nobody_waiting(module_sim, way):
 
 
 def test_slots_and_queue_show(module_sim):
-    slots = module_sim(profile="exact", ttft=20, itl=10, tokens=20, slots=2)
+    slots = module_sim(
+        profile="exact", ttft=20, itl=10, tokens=20, slots=2
+    )
     level = fire_burst(slots.url, 4)
     waits = sorted(
         (o.chunk_ns[0] - o.sent_ns) / 1e9 for o in level.outcomes
@@ -312,7 +316,9 @@ def test_an_open_loop_that_is_ended_early_left_unsent_only_what_was_due(
 ):
     seen = Ending("ended")
     due_s = [0.01 * n for n in range(10_000)]
-    level = run_ending(exact.url, seen, 1, arrivals=iter(due_s), until_s=90)
+    level = run_ending(
+        exact.url, seen, 1, arrivals=iter(due_s), until_s=90
+    )
     passed_s = (seen.asked_ns - level.started_ns) / 1e9
     unsent = level.result.unsent.due_s
     assert len(unsent) > 5 and max(unsent) <= passed_s

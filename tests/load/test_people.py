@@ -84,7 +84,9 @@ def test_who_would_ask_too_late_is_dropped_and_who_reads_comes_again():
 def test_each_person_asks_a_think_time_after_its_reply_has_ended(exact):
     people = People(3, FIXED, "1")
     seen = Seen()
-    level = Load(ask_model(exact.url), NEVER, 3, people=people, until_s=1.6)
+    level = Load(
+        ask_model(exact.url), NEVER, 3, people=people, until_s=1.6
+    )
     level.run(seen)
     assert {o.status for o in seen.outcomes} == {"completed"}
     by_person = {}

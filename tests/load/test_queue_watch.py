@@ -61,7 +61,9 @@ def test_a_load_that_the_server_answers_goes_on_to_its_end(two_slots):
 
 
 def test_of_a_short_load_nobody_can_tell(two_slots):
-    result, _ = run_watched(two_slots.url, 100, gamma(40, 1, 1), planned=30)
+    result, _ = run_watched(
+        two_slots.url, 100, gamma(40, 1, 1), planned=30
+    )
     assert result.is_saturated is result.queue_slope is None
 
 

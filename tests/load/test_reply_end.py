@@ -83,9 +83,9 @@ class FakeKqueue:
         if not most:
             return []
         found = self._epoll.poll(timeout)
-        return [types.SimpleNamespace(ident=number) for number, _ in found][
-            :most
-        ]
+        return [
+            types.SimpleNamespace(ident=number) for number, _ in found
+        ][:most]
 
     def close(self):
         self._epoll.close()

@@ -15,7 +15,11 @@ def test_figures_count_instants_from_the_origin():
     outcome.chunk_ns.extend([200, 300, 400])
     outcome.chunk_is_reasoning += b"\1\0\0"
     figures = outcome.to_figures(origin_ns=50)
-    assert (figures["due_ns"], figures["sent_ns"], figures["ended_ns"]) == (
+    assert (
+        figures["due_ns"],
+        figures["sent_ns"],
+        figures["ended_ns"],
+    ) == (
         None,
         50,
         450,

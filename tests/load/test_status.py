@@ -19,7 +19,9 @@ def test_server_that_reports_an_error_and_then_stalls_has_reported_an_error():
 
 def test_finished_stream_without_text_is_empty():
     outcome = Outcome(Task(1, Ollama(), "", {}), http_status=200)
-    status = determine_status(outcome, StreamSummary(done=True), None, None)
+    status = determine_status(
+        outcome, StreamSummary(done=True), None, None
+    )
     assert status == ("empty", "finished without any text")
 
 

@@ -101,7 +101,8 @@ def test_intervals_enclose_the_means():
     figures = tally.summarize_intervals()
     assert figures["ttft_mean_low_s"] < 2.0 < figures["ttft_mean_high_s"]
     assert (
-        figures["tokens_per_s_mean_low"] < figures["tokens_per_s_mean_high"]
+        figures["tokens_per_s_mean_low"]
+        < figures["tokens_per_s_mean_high"]
     )
     assert (figures["interval_basis"], figures["interval_n"]) == (
         "requests",
@@ -224,7 +225,9 @@ def test_send_lags_and_mean_in_flight():
         == figures["client_send_lag_max_s"]
         == 0.2
     )
-    assert figures["in_flight_mean"] == pytest.approx((2 + 3 + 1.8 + 1) / 4)
+    assert figures["in_flight_mean"] == pytest.approx(
+        (2 + 3 + 1.8 + 1) / 4
+    )
     why = figures["client_limited_why"]
     assert (
         "requests were sent up to 200 ms late" in why

@@ -73,9 +73,9 @@ def test_a_stalled_stream_is_told_from_a_waiting_one(module_sim):
     stalling = module_sim(
         profile="exact", ttft=10, itl=5, tokens=10, fault="stall:4"
     )
-    outcome = fire_burst(stalling.url, limits=Limits(stall_s=0.4)).outcomes[
-        0
-    ]
+    outcome = fire_burst(
+        stalling.url, limits=Limits(stall_s=0.4)
+    ).outcomes[0]
     assert (outcome.status, outcome.error) == (
         "stalled",
         "nothing for 0.4 s",

@@ -24,7 +24,9 @@ def test_the_next_turn_follows_at_once_and_its_gap_is_measured():
         )
 
     with Played(ANSWER) as server:
-        level = fire(server.url, 2, source=lambda n: turn(n, 1), planned=12)
+        level = fire(
+            server.url, 2, source=lambda n: turn(n, 1), planned=12
+        )
     assert [o.task.number for o in level.seen] == list(range(1, 13))
     assert {o.status for o in level.seen} == {"completed"}
     later = [o for o in level.seen if o.task.turn > 1]
@@ -88,6 +90,8 @@ def test_turns_of_a_conversation_use_up_no_question(exact):
     level, seen = Load(source, NEVER, 2, planned=8), Seen()
     level.run(seen)
     assert sorted(asked) == [1, 2, 3, 4]
-    assert sorted(o.task.number for o in seen.outcomes) == list(range(1, 9))
+    assert sorted(o.task.number for o in seen.outcomes) == list(
+        range(1, 9)
+    )
     # what is measured until the last stream's end was measured
     assert level.result.cpu_s > 0

@@ -22,7 +22,9 @@ from tests.power.documents import document as document
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0  # for something to happen on a loaded machine
-posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+posix = pytest.mark.skipif(
+    os.name != "posix", reason="needs a POSIX shell"
+)
 
 FAKE = """
 import os, sys, time
@@ -115,7 +117,9 @@ class Watched:
 
     def samples(self, count):
         return self.until(
-            lambda: len(rows := self.rows("power_sample")) >= count and rows
+            lambda: (
+                len(rows := self.rows("power_sample")) >= count and rows
+            )
         )
 
 

@@ -66,7 +66,9 @@ def test_no_root(watch, fake):
         == "powermetrics must be invoked as the superuser exit code 1"
     )
     assert len([line for line in watched.said if "superuser" in line]) == 1
-    watched.until(lambda: watched.rows("system_sample"))  # the rest goes on
+    watched.until(
+        lambda: watched.rows("system_sample")
+    )  # the rest goes on
     assert watched.rows("event", kind="sampler_failed")
 
 
@@ -180,7 +182,9 @@ def test_second_death_within_a_minute_rests_and_stop_does_not_wait(
 ):
     watched = watch([fake("die")])
     watched.samples(4)
-    watched.until(lambda: watched.monitor.tracks[0].heard_s == float("inf"))
+    watched.until(
+        lambda: watched.monitor.tracks[0].heard_s == float("inf")
+    )
     assert (
         len((tmp_path / "starts").read_text().split()) == 2
         and watched.monitor.tracks[0].live

@@ -48,4 +48,6 @@ def test_whatever_fails_is_one_line(capsys):
     for _ in range(2):
         journal.guard("machine", lambda: 1 / 0)
     said = capsys.readouterr().err
-    assert said == "monitor: machine: ZeroDivisionError: division by zero\n"
+    assert (
+        said == "monitor: machine: ZeroDivisionError: division by zero\n"
+    )

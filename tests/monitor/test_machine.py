@@ -45,7 +45,10 @@ Model\t\t: Raspberry Pi 5 Model B Rev 1.0
             "POWER9 (raw), altivec supported",
         ),
         ("isa\t: rv64imafdc\nuarch\t: sifive,u74-mc\n", "sifive,u74-mc"),
-        ("CPU implementer\t: 0x41\nCPU part\t: 0xd4f\n", "ARM Neoverse-V2"),
+        (
+            "CPU implementer\t: 0x41\nCPU part\t: 0xd4f\n",
+            "ARM Neoverse-V2",
+        ),
         ("CPU implementer\t: 0x41\nCPU part\t: 0xfff\n", None),
         ("", None),
     ],
@@ -64,7 +67,9 @@ def test_a_mac(monkeypatch):
     )
     monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(
-        machine.platform, "mac_ver", lambda: ("16.0", ("", "", ""), "arm64")
+        machine.platform,
+        "mac_ver",
+        lambda: ("16.0", ("", "", ""), "arm64"),
     )
     answers = {
         "machdep.cpu.brand_string": "Apple M2 Pro\n",
@@ -91,7 +96,14 @@ def test_a_mac(monkeypatch):
             "gpu_memory_bytes",
             "gpu_working_set_bytes",
         )
-    ] == ["Apple M2 Pro", "Mac14,10", "Apple M2 Pro", 19, None, 22906503168]
+    ] == [
+        "Apple M2 Pro",
+        "Mac14,10",
+        "Apple M2 Pro",
+        19,
+        None,
+        22906503168,
+    ]
     assert all(
         command[0].startswith("/usr/sbin/") or command[0] == sys.executable
         for command in asked
@@ -123,9 +135,9 @@ def test_a_machine_of_an_older_file_stays_the_same_row(
         writer.flush()
         database = connect(tmp_path / "results.db", readonly=True)
         with contextlib.closing(database.conn):
-            assert [row["virtual"] for row in database["machine"].rows] == [
-                1
-            ]
+            assert [
+                row["virtual"] for row in database["machine"].rows
+            ] == [1]
 
 
 def test_linux_cards(tmp_path, monkeypatch):
@@ -141,7 +153,9 @@ def test_linux_cards(tmp_path, monkeypatch):
     }.items():
         (device / name).write_text(f"{content}\n")
     (tmp_path / "class/dmi/id").mkdir(parents=True)
-    (tmp_path / "class/dmi/id/product_name").write_text("ThinkStation P3\n")
+    (tmp_path / "class/dmi/id/product_name").write_text(
+        "ThinkStation P3\n"
+    )
     nvml = types.SimpleNamespace(
         nvmlDeviceGetCount=lambda: 2,
         nvmlDeviceGetHandleByIndex=lambda index: index,
@@ -161,7 +175,9 @@ def test_linux_cards(tmp_path, monkeypatch):
 
 def test_this_machine_without_the_names_of_host_and_user():
     described = machine.describe()
-    assert described["cpu_cores"] >= 1 and described["memory_bytes"] > 10**8
+    assert (
+        described["cpu_cores"] >= 1 and described["memory_bytes"] > 10**8
+    )
     assert platform.machine() in described["os"]
     assert json.loads(described["fingerprint"]) == {
         key: value

@@ -58,7 +58,9 @@ def test_wait_covered_lasts_until_the_samples_reach_the_instant(
 
 
 def test_wait_covered_waits_for_nothing_that_is_not_there(watch):
-    watched = watch([Absent("powermetrics", "soc", "interval", "not read")])
+    watched = watch(
+        [Absent("powermetrics", "soc", "interval", "not read")]
+    )
     assert watched.monitor.wait_covered(10**18)
 
 
@@ -109,7 +111,9 @@ def test_battery_and_low_power_mode_are_told_once_noted_at_each_change_and_known
     watch, monkeypatch
 ):
     plugged, mode = [True], [False]
-    monkeypatch.setattr(conditions, "is_on_battery", lambda: not plugged[0])
+    monkeypatch.setattr(
+        conditions, "is_on_battery", lambda: not plugged[0]
+    )
     monkeypatch.setattr(
         conditions, "is_in_low_power_mode", lambda *_: mode[0]
     )
@@ -170,7 +174,9 @@ def test_a_source_that_raises_is_one_line_and_the_rest_goes_on(watch):
     watched = watch([source, other])
     watched.samples(2)
     source.broken = True
-    watched.until(lambda: any("fell over" in line for line in watched.said))
+    watched.until(
+        lambda: any("fell over" in line for line in watched.said)
+    )
     reads = len(other.reads_ns)
     watched.until(lambda: len(other.reads_ns) > reads + 2)
     seen = len(watched.rows("system_sample"))
@@ -224,7 +230,9 @@ def test_bench_stores_how_the_machine_ran_with_each_level(
 ):
     server = sim("--profile", "exact", "--itl", "2", "--tokens", "10")
     monkeypatch.setattr(conditions, "is_on_battery", lambda: True)
-    monkeypatch.setattr(conditions, "is_in_low_power_mode", lambda *_: None)
+    monkeypatch.setattr(
+        conditions, "is_in_low_power_mode", lambda *_: None
+    )
     path = str(tmp_path / "results.db")
     options = [
         "1",

@@ -30,7 +30,10 @@ def test_a_log_that_a_user_hands_in(tmp_path, log, samples):
     )
     assert done.returncode == 0, done.stderr
     source = only_row(tmp_path / "other.db", "power_source")
-    assert (source["samples"], source["dropped"]) == (samples, samples // 3)
+    assert (source["samples"], source["dropped"]) == (
+        samples,
+        samples // 3,
+    )
     database = connect(tmp_path / "other.db", readonly=True)
     with contextlib.closing(database.conn):
         rows = list(database["power_sample"].rows)
@@ -94,11 +97,15 @@ def test_damaged_headers_of_a_log_are_counted(tmp_path):
         ("1000.00", 1000),
     )
     assert rows == [(None, None, 0.5), (1.0, 1.5, 0.5)]
-    assert only_row(tmp_path / "results.db", "power_source")["dropped"] == 2
+    assert (
+        only_row(tmp_path / "results.db", "power_source")["dropped"] == 2
+    )
 
 
 def test_a_log_without_watts_says_so(tmp_path):
-    header = "*** Sampled system activity (Sat Feb 14 00:42:06 2026 -0500) "
+    header = (
+        "*** Sampled system activity (Sat Feb 14 00:42:06 2026 -0500) "
+    )
     header += "(1000.00ms elapsed) ***\n"
     clock = "GPU HW active frequency: 1398 MHz\nGPU HW active residency: 97.00%\n"
     (tmp_path / "log").write_text(2 * (header + clock))

@@ -7,7 +7,10 @@ import time
 
 import psutil
 
-from ollama_bench.monitor.process_sample import ProcessSample, ServerProcess
+from ollama_bench.monitor.process_sample import (
+    ProcessSample,
+    ServerProcess,
+)
 from ollama_bench.monitor.processes import is_alive
 from tests.monitor.support import (
     PATIENCE_S,

@@ -66,7 +66,9 @@ def test_tree_with_roles_through_the_life_of_a_runner(watch, tmp_path):
             row["rss_bytes"] > 0 and row["threads"] == 1 and row["fds"] > 0
             for row in looks
         )
-        assert watched.monitor.latest()["rss_bytes"] > looks[0]["rss_bytes"]
+        assert (
+            watched.monitor.latest()["rss_bytes"] > looks[0]["rss_bytes"]
+        )
         tell("stop")
         watched.until(
             lambda: watched.rows("event", kind="process_vanished")
@@ -158,7 +160,9 @@ def test_the_servers_on_all_ports_are_watched_each_through_its_restarts(
         )
         with listener(second_port) as (again, _):
             watched.until(
-                lambda: watched.rows("process", pid=again.pid, role="serve")
+                lambda: watched.rows(
+                    "process", pid=again.pid, role="serve"
+                )
             )
         assert len(watched.rows("process", pid=first.pid)) == 1
 
@@ -173,7 +177,8 @@ def test_slots_are_those_of_the_server_on_the_port():
         }
         for port, process in ((1, first), (2, second)):
             found = [
-                found.process.pid for found in tree._walk(tree._roots[port])
+                found.process.pid
+                for found in tree._walk(tree._roots[port])
             ]
             assert found == [process.pid]
     assert tree.find_slots(1) == (None, None)

@@ -98,7 +98,12 @@ def test_cpu_energy_that_comes_in_steps_is_kept(watch, fake, monkeypatch):
     monkeypatch.setattr(rails, "DEAD_RAIL_S", 0.3)
     watched = watch([fake("slow_cpu")])
     rows = watched.samples(6)
-    assert [row["cpu_energy_j"] for row in rows[:4]] == [2.0, 0.0, 2.0, 0.0]
+    assert [row["cpu_energy_j"] for row in rows[:4]] == [
+        2.0,
+        0.0,
+        2.0,
+        0.0,
+    ]
     assert [row["energy_j"] for row in rows[:2]] == pytest.approx(
         [8.01, 6.01]
     )

@@ -131,9 +131,9 @@ def check(stored, server, name, column):
         )
     if column:
         table, column = column
-        assert stored[table] and {row[column] for row in stored[table]} == {
-            None
-        }
+        assert stored[table] and {
+            row[column] for row in stored[table]
+        } == {None}
 
 
 def test_what_is_unknown_below_is_known_where_nothing_refuses(watch):
@@ -218,8 +218,12 @@ def test_a_machine_whose_memory_is_not_told_is_a_row_without_it(
     )
 
 
-@pytest.mark.parametrize("name", ["__init__", "cmdline", "net_connections"])
-def test_one_process_that_refuses_hides_no_other(monkeypatch, server, name):
+@pytest.mark.parametrize(
+    "name", ["__init__", "cmdline", "net_connections"]
+)
+def test_one_process_that_refuses_hides_no_other(
+    monkeypatch, server, name
+):
     """psutil#2116: one of another kind on the same Mac ended every search."""
     asked = getattr(psutil.Process, name)
 

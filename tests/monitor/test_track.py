@@ -63,7 +63,9 @@ def test_samples_without_any_energy_are_told_once_with_the_reason(
     (tmp_path / "document").write_bytes(document(processor=None, gpu=None))
     asked = []
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(system_sample, "read_memory_pressure", lambda: None)
+    monkeypatch.setattr(
+        system_sample, "read_memory_pressure", lambda: None
+    )
     monkeypatch.setattr(
         conditions,
         "output_of",

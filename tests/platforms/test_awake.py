@@ -176,7 +176,9 @@ def test_windows_is_told_and_told_again(monkeypatch):
 def test_what_cannot_be_held_is_one_line_and_no_error(
     tool, monkeypatch, script, why
 ):
-    log = tool("systemd-inhibit" if script else "other", script or REFUSING)
+    log = tool(
+        "systemd-inhibit" if script else "other", script or REFUSING
+    )
     monkeypatch.setattr(
         awake, "HOLD_PATIENCE_S", 2.0 if script == REFUSING else 0.2
     )
@@ -185,7 +187,9 @@ def test_what_cannot_be_held_is_one_line_and_no_error(
         monkeypatch.setenv("PATH", str(log.parent / "bin"))
     children = psutil.Process().children()
     (line,) = held(monkeypatch, "linux")
-    assert why in line and "it may fall asleep" in line and "\n" not in line
+    assert (
+        why in line and "it may fall asleep" in line and "\n" not in line
+    )
     assert psutil.Process().children() == children
 
 
@@ -230,7 +234,9 @@ def test_who_may_fall_asleep(
     if scope:
         (tmp_path / "scope").write_text(scope + "\n")
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(awake.glob, "glob", lambda pattern: [str(tmp_path)])
+    monkeypatch.setattr(
+        awake.glob, "glob", lambda pattern: [str(tmp_path)]
+    )
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("DISPLAY", display)
     assert awake.may_sleep() is sleeps

@@ -137,7 +137,9 @@ def test_a_mac_is_asked_for_its_mode_twice_a_minute_at_most(monkeypatch):
 def test_what_is_not_known_for_a_moment_is_as_it_was(monkeypatch):
     answers = iter([True, None, True, False])
     monkeypatch.setattr(conditions, "is_on_battery", lambda: next(answers))
-    monkeypatch.setattr(conditions, "is_in_low_power_mode", lambda *_: None)
+    monkeypatch.setattr(
+        conditions, "is_in_low_power_mode", lambda *_: None
+    )
     history = conditions.ConditionHistory()
     assert [history.check(second) for second in range(4)] == [
         [ConditionChange("on_battery", True)],

@@ -298,7 +298,9 @@ def test_metal_is_asked_in_its_own_form(
 # -- what becomes of it -----------------------------------------------------------------
 
 
-def test_memory_is_known_where_psutil_knows_none_of_it(kernel, monkeypatch):
+def test_memory_is_known_where_psutil_knows_none_of_it(
+    kernel, monkeypatch
+):
     kernel(statistics=62, strict=True)
     refuse(monkeypatch, "virtual_memory", "swap_memory")
     assert (

@@ -86,7 +86,9 @@ def test_cancelling_ends_a_silent_stream(winsock, tls):
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_stream_slower_than_the_looks_is_whole(winsock, monkeypatch, tls):
+def test_a_stream_slower_than_the_looks_is_whole(
+    winsock, monkeypatch, tls
+):
     monkeypatch.setattr(recorder, "CUT_LOOK_S", GAP_S / 5)
     with wire_server(
         [GAP_S, HEAD + chunk(b"a\n"), GAP_S, chunk(b"b\n"), GAP_S, END],

@@ -55,9 +55,7 @@ def document(
             for name in ("idle_ns", "idle_ratio")
             if name in gpu
         }
-        parts += (
-            f"<key>gpu</key><dict>{keys(gpu)}{states}{keys(twice)}</dict>\n"
-        )
+        parts += f"<key>gpu</key><dict>{keys(gpu)}{states}{keys(twice)}</dict>\n"
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" '

@@ -186,7 +186,9 @@ def test_overlapping_samples_of_a_source_cover_a_moment_once(results):
 def test_the_whole_machine_has_its_own_joules(results):
     for second in range(20, 30):
         add_sample(results, second, second + 1, 10.0, system_power_w=25.0)
-    for second in range(40, 50):  # the sensor repeats the sum of the others
+    for second in range(
+        40, 50
+    ):  # the sensor repeats the sum of the others
         add_sample(results, second, second + 1, 10.0, system_power_w=10.0)
     add_requests(results, 40, 10)
     first, second = rows(results, "energy_summary")

@@ -29,7 +29,9 @@ def test_amd_card(tmp_path):
 
 def test_amd_card_that_answers_with_an_error(tmp_path):
     files = {
-        name: content for name, content in AMD.items() if "busy" not in name
+        name: content
+        for name, content in AMD.items()
+        if "busy" not in name
     }
     root = tree(tmp_path, files)
     (
@@ -94,9 +96,9 @@ def test_intel_card_counts_with_the_counter_that_moves(tmp_path, hwmon):
     )
     source.read(S)
     moving = max(hwmon, key=hwmon.get)
-    (tmp_path / f"class/drm/card0/device/hwmon/hwmon2/{moving}").write_text(
-        "65000000\n"
-    )
+    (
+        tmp_path / f"class/drm/card0/device/hwmon/hwmon2/{moving}"
+    ).write_text("65000000\n")
     sample = source.read(2 * S)
     assert (
         sample["energy_j"],

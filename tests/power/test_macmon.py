@@ -22,7 +22,10 @@ def test_macmon_watts_become_energy_since_the_last_line():
         b'{"all_power": 10.0, "cpu_power": 4.0, "gpu_power": 6.0, "sys_power": 20.0,'
         b' "gpu_freq_mhz": 461, "gpu_active_ratio": 0.09, "temp": {"gpu_temp_avg": 36.5}}\n'
     )
-    (first,), (second,) = source.feed(line, 5 * S), source.feed(line, 7 * S)
+    (first,), (second,) = (
+        source.feed(line, 5 * S),
+        source.feed(line, 7 * S),
+    )
     assert (first["start_ns"], first["end_ns"], first["energy_j"]) == (
         4 * S,
         5 * S,
@@ -59,7 +62,11 @@ def test_macmon_lines_read_late_and_together_share_the_time():
     source.feed(line, 5 * S)
     samples = source.feed(line * 4, 9 * S)
     assert [
-        (sample["start_ns"] // S, sample["end_ns"] // S, sample["energy_j"])
+        (
+            sample["start_ns"] // S,
+            sample["end_ns"] // S,
+            sample["energy_j"],
+        )
         for sample in samples
     ] == [(5, 6, 10.0), (6, 7, 10.0), (7, 8, 10.0), (8, 9, 10.0)]
 

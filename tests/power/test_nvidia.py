@@ -109,7 +109,8 @@ def test_nvidia_counter_that_fails_at_first_is_taken_when_it_works():
     assert source.read(2 * S)["energy_j"] == 250.0
     del nvml.raises["energy"]
     assert (
-        source.read(3 * S)["energy_j"] == 250.0 and source.kind == "counter"
+        source.read(3 * S)["energy_j"] == 250.0
+        and source.kind == "counter"
     )  # watts at both ends
     assert source.read(4 * S)["energy_j"] == 300.0
     asked = nvml.calls.count("power")

@@ -14,7 +14,11 @@ def test_plist_gives_the_processors_energies_and_the_gpus_clock():
     assert (sample["cpu_energy_j"], sample["gpu_energy_j"]) == (2.0, 6.0)
     assert sample["gpu_mhz"] == 1360.85  # freq_hz of the GPU is in MHz
     assert sample["gpu_busy_ratio"] == 0.75
-    assert (sample["thermal"], sample["elapsed_ns"], sample["at_unix"]) == (
+    assert (
+        sample["thermal"],
+        sample["elapsed_ns"],
+        sample["at_unix"],
+    ) == (
         "Nominal",
         2 * S,
         1751778915,
@@ -27,7 +31,9 @@ def test_plist_gives_the_processors_energies_and_the_gpus_clock():
 )
 def test_plist_without_any_one_key_still_parses(name):
     def without(entries):
-        return {key: value for key, value in entries.items() if key != name}
+        return {
+            key: value for key, value in entries.items() if key != name
+        }
 
     sample = parse_plist(
         document(without(TOP), without(PROCESSOR), without(GPU))

@@ -15,7 +15,9 @@ def test_counters_that_an_apu_makes_superfluous_are_closed(tmp_path):
     root = tree(
         tmp_path,
         {
-            **{name: AMD[name] for name in AMD if "power1_cap" not in name},
+            **{
+                name: AMD[name] for name in AMD if "power1_cap" not in name
+            },
             **RAPL,
         },
     )

@@ -134,5 +134,6 @@ def test_windows_never_overlap_nor_vanish():
     ]
     assert all(start < end for start, end in spans)
     assert all(
-        before[1] <= after[0] for before, after in itertools.pairwise(spans)
+        before[1] <= after[0]
+        for before, after in itertools.pairwise(spans)
     )

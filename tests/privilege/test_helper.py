@@ -118,7 +118,9 @@ helper.stop()
 def test_where_nobody_can_type_sudo_nobody_is_told_to(
     monkeypatch, tmp_path, sudo, user_ids, warns
 ):
-    accounts = [types.SimpleNamespace(pw_uid=number) for number in user_ids]
+    accounts = [
+        types.SimpleNamespace(pw_uid=number) for number in user_ids
+    ]
     monkeypatch.setattr("pwd.getpwall", lambda: accounts)
     monkeypatch.setattr("shutil.which", lambda name: sudo)
     monkeypatch.setattr(os, "geteuid", lambda: 0)

@@ -5,7 +5,13 @@ import os
 import pytest
 
 from ollama_bench.privilege.sudo import PrivilegeError, parse_sudo_uid
-from tests.privilege.programs import PATIENCE_S, as_root, nobody, run, start
+from tests.privilege.programs import (
+    PATIENCE_S,
+    as_root,
+    nobody,
+    run,
+    start,
+)
 
 
 def test_root_itself_has_nobody_to_become():
@@ -77,7 +83,9 @@ def test_a_false_user_stops_before_anything_is_started(home):
         home, "split_off(commands=SAMPLER)", SUDO_UID="4000000001"
     ) as process:
         _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1 and "SUDO_UID" in errors.splitlines()[-1]
+    assert (
+        process.returncode == 1 and "SUDO_UID" in errors.splitlines()[-1]
+    )
 
 
 @as_root

@@ -163,7 +163,8 @@ def test_a_command_line(capsys, argv):
     st.binary()
     | st.lists(
         st.tuples(
-            st.sampled_from([*KEYS, "prompt-tokens"]) | st.text(max_size=5),
+            st.sampled_from([*KEYS, "prompt-tokens"])
+            | st.text(max_size=5),
             VALUES.map(json.dumps) | TYPED | TYPED.map(json.dumps),
         ).map(" = ".join),
         max_size=5,

@@ -13,7 +13,12 @@ from ollama_bench.protocols.protocol import ModelListError, ProtocolError
 from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.protocols.slot_memory import estimate_slot_bytes
 from ollama_bench.protocols.text import MAX_ERROR_CHARS
-from tests.properties.values import NUMBERS, VALUES, can_be_stored, one_line
+from tests.properties.values import (
+    NUMBERS,
+    VALUES,
+    can_be_stored,
+    one_line,
+)
 
 
 @given(VALUES)

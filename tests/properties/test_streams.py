@@ -285,7 +285,9 @@ def test_what_is_read_quickly_is_read_as_slowly(lines):
         (OllamaStream, b"\n".join(lines) + b"\n"),
         (
             OpenAIStream,
-            b"".join(b"data: %s\n\n" % line for line in [USUAL[3], *lines]),
+            b"".join(
+                b"data: %s\n\n" % line for line in [USUAL[3], *lines]
+            ),
         ),
     ]:
         pieces = (

@@ -71,7 +71,9 @@ def result_of(stream):
 
 def json_lines(*objects):
     """A stream of Ollama's protocol."""
-    return b"".join(json.dumps(entry).encode() + b"\n" for entry in objects)
+    return b"".join(
+        json.dumps(entry).encode() + b"\n" for entry in objects
+    )
 
 
 def event(**fields):

@@ -41,7 +41,9 @@ def test_recorded_stream_reads_the_same_wherever_it_is_cut(
     if reasoning is not None:
         assert sum(kinds) == reasoning
     for cut in range(len(body) + 1):
-        cut_kinds, cut_stream = read(stream_class(), body[:cut], body[cut:])
+        cut_kinds, cut_stream = read(
+            stream_class(), body[:cut], body[cut:]
+        )
         assert (cut_kinds, *result_of(cut_stream)) == (
             kinds,
             *result_of(stream),

@@ -2,7 +2,10 @@ import pytest
 
 from ollama_bench.protocols.ollama import Ollama
 from ollama_bench.protocols.openai import OpenAI
-from ollama_bench.protocols.protocol import KeyRequiredError, ModelListError
+from ollama_bench.protocols.protocol import (
+    KeyRequiredError,
+    ModelListError,
+)
 from ollama_bench.protocols.target import Target
 from tests.protocols.helpers import answers_of
 
@@ -161,7 +164,9 @@ def test_body_of_a_chat():
         {"role": "assistant", "content": "a"},
         {"role": "user", "content": "p"},
     ]
-    body = OpenAI().build_chat("m", messages, think=False, tools=[{"f": 1}])
+    body = OpenAI().build_chat(
+        "m", messages, think=False, tools=[{"f": 1}]
+    )
     assert (body["messages"], body["tools"]) == (messages, [{"f": 1}])
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     assert "tools" not in OpenAI().build_chat("m", messages)

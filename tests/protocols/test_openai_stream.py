@@ -138,7 +138,10 @@ def test_last_usage_counts_where_each_event_has_one():
         OpenAIStream(), b"".join(events) + last + DONE_EVENT
     )
     assert len(kinds) == 3
-    assert (stream.summary.output_tokens, stream.summary.prompt_tokens) == (
+    assert (
+        stream.summary.output_tokens,
+        stream.summary.prompt_tokens,
+    ) == (
         4,
         9,
     )

@@ -73,7 +73,8 @@ def test_every_invisible_character_of_unicode_is_known():
     invisible = [
         chr(code)
         for code in range(sys.maxunicode + 1)
-        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+        if unicodedata.category(chr(code))
+        in ("Cc", "Cf", "Zs", "Zl", "Zp")
     ]
     assert [
         hex(ord(character))

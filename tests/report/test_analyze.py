@@ -171,7 +171,9 @@ def test_it_writes_nothing_into_the_file(results, tmp_path):
 )
 def test_failures_are_one_line_and_1(results, capsys, arguments, said):
     assert (
-        analyze.main(["--db", str(results), "--charts", "none", *arguments])
+        analyze.main(
+            ["--db", str(results), "--charts", "none", *arguments]
+        )
         == 1
     )
     captured = capsys.readouterr()
@@ -403,7 +405,14 @@ def test_what_a_cache_saves_is_not_told_by_a_level_that_slept(
     tmp_path, sim, capsys, slept
 ):
     server = sim(
-        "--profile", "exact", "--ttft", "20", "--itl", "2", "--tokens", "10"
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "2",
+        "--tokens",
+        "10",
     )
     path = tmp_path / "results.db"
     asked = [

@@ -50,7 +50,9 @@ def test_the_sentence_and_the_figures_are_bold_and_in_order():
 def test_no_line_is_too_wide_or_ends_between_a_number_and_its_unit(width):
     texts = [line.text for line in format_answer(ANSWER, width)]
     assert max(map(len, texts)) < width
-    assert not any(text.endswith((" 10", " 13.9", "(95")) for text in texts)
+    assert not any(
+        text.endswith((" 10", " 13.9", "(95")) for text in texts
+    )
 
 
 def test_a_simulated_model_is_marked_however_narrow_the_window(results):

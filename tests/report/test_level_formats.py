@@ -79,7 +79,8 @@ def test_a_figure_is_that_of_level_summary_and_what_is_unknown_is_null(
     )
     database.close()
     assert [
-        {name: level[name] for name in rows[0]} for level in study["levels"]
+        {name: level[name] for name in rows[0]}
+        for level in study["levels"]
     ] == rows
     assert study["levels"][0]["ttft_p95_s"] is None
     assert study["key_figures"]["at_once"] == 2
@@ -126,7 +127,9 @@ def test_no_name_breaks_the_markdown(tmp_path, capsys):
 
 def test_the_markdown_mentions_nobody_and_links_nowhere(tmp_path, capsys):
     path = tmp_path / "results.db"
-    made_up_results.write(path, levels=(1,), model="@you https://a.example")
+    made_up_results.write(
+        path, levels=(1,), model="@you https://a.example"
+    )
     text = show(capsys, path, "markdown")[1]
     assert text.startswith("**&#64;you https&#58;//a.example**")
 

@@ -29,7 +29,9 @@ def test_watts_of_the_gpu_alone_have_columns_of_their_own():
     }
     whole = write_table([level])
     assert (
-        "20.5" in whole and "GPU alone" not in whole and "18.2" not in whole
+        "20.5" in whole
+        and "GPU alone" not in whole
+        and "18.2" not in whole
     )
     alone = write_table(
         [

@@ -141,7 +141,9 @@ def test_paper_is_white_though_the_screen_is_dark(page, tmp_path):
 def pdf_fills(pdf):
     """Every colour that the pages are filled with, as bytes."""
     found = set()
-    for packed in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.S):
+    for packed in re.findall(
+        rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.S
+    ):
         try:
             drawing = zlib.decompressobj().decompress(packed)
         except zlib.error:  # a font or a picture

@@ -37,7 +37,9 @@ class Record:
 
     def level(self, level_id):
         return next(
-            iter(self.rows(f"{LEVEL_ROWS} WHERE level_id = ?", [level_id])),
+            iter(
+                self.rows(f"{LEVEL_ROWS} WHERE level_id = ?", [level_id])
+            ),
             None,
         )
 
@@ -186,7 +188,9 @@ def test_what_the_judgment_says_is_not_said_twice(path):
         screen,
         [Server()],
     )
-    assert screen.tables == [] and "at once get" not in "".join(screen.said)
+    assert screen.tables == [] and "at once get" not in "".join(
+        screen.said
+    )
 
 
 def test_a_run_in_which_nothing_finished_offers_no_answer(path):
@@ -233,7 +237,11 @@ def test_a_warm_level_without_hits_is_called_so(cold, warm, text):
 
 @pytest.mark.parametrize(
     "fail_if, code, said",
-    [((), 0, ""), (("ttft>100",), 0, "run 1"), (("ttft>0",), 1, "failed:")],
+    [
+        ((), 0, ""),
+        (("ttft>100",), 0, "run 1"),
+        (("ttft>0",), 1, "failed:"),
+    ],
 )
 def test_the_judgment_is_the_exit_code(path, capsys, fail_if, code, said):
     assert run_outcome.judge(settings(path, fail_if=fail_if), 1) == code

@@ -33,9 +33,7 @@ def test_only_what_is_nobodys_secret_is_shown(typed, shown):
 
 
 def test_what_was_measured_is_shown():
-    typed = (
-        "bench.py x2:256 --duration=60 --slo ttft=2 --repeat 3 --self-check"
-    )
+    typed = "bench.py x2:256 --duration=60 --slo ttft=2 --repeat 3 --self-check"
     assert describe_command(typed, "a b") == (
         "ollama-bench x2:256 --duration 60 --slo ttft=2 --repeat 3 --self-check "
         "--model 'a b'"

@@ -44,7 +44,9 @@ def run(*arguments, cwd, env=None):
     os.chdir(cwd)
     try:
         with (
-            mock.patch.dict(os.environ, clean_environment(env), clear=True),
+            mock.patch.dict(
+                os.environ, clean_environment(env), clear=True
+            ),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):

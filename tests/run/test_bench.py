@@ -40,9 +40,9 @@ def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
     tracemalloc.start()
     try:
         record = types.SimpleNamespace(origin_ns=100, writer=writer)
-        LevelRecorder(record, 2, None, None, None, ReplyNames(print)).ended(
-            outcome
-        )
+        LevelRecorder(
+            record, 2, None, None, None, ReplyNames(print)
+        ).ended(outcome)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
@@ -53,7 +53,9 @@ def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
             "CREATE TABLE chunk (request_id, number, at_ns, is_reasoning)"
         )
         database.executemany(*added[0])
-        made = list(database.execute("SELECT * FROM chunk ORDER BY number"))
+        made = list(
+            database.execute("SELECT * FROM chunk ORDER BY number")
+        )
         assert (
             len(made) == 100_000
             and made[0] == (2_000_007, 0, 900, 1)
@@ -144,9 +146,9 @@ def test_a_run_end_to_end(fast, tmp_path):
 def test_the_simulators_own_log_agrees(fast, tmp_path):
     before = len(fast.log())
     assert (
-        run("5", "--host", fast.url, *QUICK, "--warmup", "0", cwd=tmp_path)[
-            0
-        ]
+        run(
+            "5", "--host", fast.url, *QUICK, "--warmup", "0", cwd=tmp_path
+        )[0]
         == 0
     )
     deadline = time.monotonic() + 5

@@ -72,7 +72,9 @@ def test_what_cannot_be_measured_yet_says_why(run_here):
     ]
 
 
-def test_a_server_that_loads_in_other_words_is_called_by_its_port(run_here):
+def test_a_server_that_loads_in_other_words_is_called_by_its_port(
+    run_here,
+):
     run_here({"v1_models": (503, {"detail": "the model is loading"})})
     (found,) = find()
     assert (
@@ -89,7 +91,9 @@ def test_a_llama_server_has_its_own_name(run_here):
 
 
 def test_mlx_names_no_owner_of_its_model(run_here, monkeypatch):
-    (server,) = run_here({"v1_models": {"data": [{"id": "/home/me/tiny"}]}})
+    (server,) = run_here(
+        {"v1_models": {"data": [{"id": "/home/me/tiny"}]}}
+    )
     monkeypatch.setattr(discovery, "MLX_PORT", server.server_address[1])
     (found,) = find()
     assert found.kind == "mlx_lm.server"

@@ -9,7 +9,9 @@ import pytest
 from tests.run.programs import QUICK, rows, run
 
 SLO = ("--slo", "ttft=0.2,tokens_per_s=1")
-TRIALS = "SELECT load, trial FROM level WHERE trial IS NOT NULL ORDER BY id"
+TRIALS = (
+    "SELECT load, trial FROM level WHERE trial IS NOT NULL ORDER BY id"
+)
 
 
 def read_trials(folder):

@@ -63,7 +63,9 @@ def test_the_only_server_and_its_loaded_model(here, settle):
     (url,) = here(ollama("a:1b", "b:1b", loaded=["b:1b"]))
     settings, said = settle()
     assert taken(settings) == (url, "ollama", "b:1b")
-    assert said[0] == f"server: {url} (Ollama 0.32.15; another: --host URL)"
+    assert (
+        said[0] == f"server: {url} (Ollama 0.32.15; another: --host URL)"
+    )
     assert said[1].startswith("model: b:1b (loaded; another: --host ")
     # what --resume compares, and what names it again
     assert settings.identity["host"] == [url]

@@ -67,7 +67,9 @@ def test_kill_9_then_resume(slow, tmp_path):
         "SELECT request.* FROM request JOIN level ON level.id = level_id "
         "WHERE concurrency < 3 ORDER BY id",
     )
-    assert len(first) == 3 and {r["status"] for r in first} == {"completed"}
+    assert len(first) == 3 and {r["status"] for r in first} == {
+        "completed"
+    }
     assert {
         r["status"]
         for r in rows(
@@ -102,7 +104,8 @@ def test_kill_9_then_resume(slow, tmp_path):
     ]
     assert (
         rows(
-            tmp_path, "SELECT * FROM request WHERE level_id < 3 ORDER BY id"
+            tmp_path,
+            "SELECT * FROM request WHERE level_id < 3 ORDER BY id",
         )
         == first
     )
@@ -113,7 +116,8 @@ def test_kill_9_then_resume(slow, tmp_path):
         "1", "--host", slow.url, "--resume", *QUICK, cwd=tmp_path
     )
     assert (
-        code == 0 and "no interrupted run of these options to resume" in out
+        code == 0
+        and "no interrupted run of these options to resume" in out
     )
 
 
@@ -274,7 +278,9 @@ def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(
         and "4 probes are measured" in out
         and "warming up m:1b" in out
     )
-    assert "m:1b serves 6 at once" in out and "n:1b serves 6 at once" in out
+    assert (
+        "m:1b serves 6 at once" in out and "n:1b serves 6 at once" in out
+    )
     found = [
         tuple(r.values())
         for r in rows(

@@ -42,7 +42,9 @@ def test_a_prompt_that_was_cut_in_silence_is_not_served(
     ]
 
 
-def test_a_prompt_that_does_not_fit_fails_in_one_line(module_sim, tmp_path):
+def test_a_prompt_that_does_not_fit_fails_in_one_line(
+    module_sim, tmp_path
+):
     _, out, err = ask(
         server(module_sim, "context:40"), tmp_path, "--warmup", "0"
     )
@@ -80,7 +82,8 @@ def test_what_fits_is_neither(fast, tmp_path):
     )
     assert (code, err) == (0, "")
     assert {
-        (row["prompt_cut"], row["reply_cut"]) for row in rows(tmp_path, CUT)
+        (row["prompt_cut"], row["reply_cut"])
+        for row in rows(tmp_path, CUT)
     } == {(0, 0)}
 
 
@@ -128,7 +131,9 @@ def test_made_up_prompts_that_cannot_fit_are_refused_before_the_level(
         cwd=tmp_path,
     )
     assert code == 1
-    assert "--prompt-tokens 8000 exceeds the context of 4,096 tokens" in err
+    assert (
+        "--prompt-tokens 8000 exceeds the context of 4,096 tokens" in err
+    )
     assert "--option num_ctx=N" in err
     assert rows(tmp_path, "SELECT * FROM level") == []
     _, out, _ = run(

@@ -56,7 +56,13 @@ def test_a_closed_loop_replaces_who_is_done(fast, tmp_path):
 def test_a_duration_lets_what_is_in_flight_finish(fast, tmp_path):
     assert (
         run(
-            "2", "--duration", "1", "--host", fast.url, *QUICK, cwd=tmp_path
+            "2",
+            "--duration",
+            "1",
+            "--host",
+            fast.url,
+            *QUICK,
+            cwd=tmp_path,
         )[0]
         == 0
     )
@@ -110,7 +116,9 @@ def test_an_open_loop_counts_latency_from_when_a_request_was_due(
 
 
 @pytest.mark.faults
-def test_what_an_open_loop_never_sent_has_its_row_and_fails(fast, tmp_path):
+def test_what_an_open_loop_never_sent_has_its_row_and_fails(
+    fast, tmp_path
+):
     code, out, _ = run(
         "1",
         "--rate",
@@ -139,7 +147,9 @@ def test_what_an_open_loop_never_sent_has_its_row_and_fails(fast, tmp_path):
         for r in found
     )
     said = " ".join(out.split())
-    assert f"{len(found)} not_sent: due and not sent when the level" in said
+    assert (
+        f"{len(found)} not_sent: due and not sent when the level" in said
+    )
     assert f"saturated: of {level['offered_per_s']:.3g} requests/s" in said
     assert level["good_ratio"] <= level["completed"] / level["requests"]
     assert level["good_ratio_low"] < level["good_ratio"]
@@ -185,7 +195,9 @@ def test_an_open_loop_that_ends_by_time_leaves_no_row_of_what_was_never_sent(
 )
 def test_a_server_that_is_gone_in_every_load(sim, tmp_path, mode):
     dying = sim(profile="exact", ttft=20, itl=20, tokens=30)
-    process = start("1,3", *mode, "--host", dying.url, *QUICK, cwd=tmp_path)
+    process = start(
+        "1,3", *mode, "--host", dying.url, *QUICK, cwd=tmp_path
+    )
     wait_for(process, "level 1 of 2")
     time.sleep(0.3)
     dying.process.kill()
@@ -241,9 +253,9 @@ def test_the_same_seed_arrives_at_the_same_times(fast, tmp_path):
 @pytest.mark.faults
 def test_a_ramp_spreads_the_first_requests(fast, tmp_path):
     assert (
-        run("4", "--ramp", "0.4", "--host", fast.url, *QUICK, cwd=tmp_path)[
-            0
-        ]
+        run(
+            "4", "--ramp", "0.4", "--host", fast.url, *QUICK, cwd=tmp_path
+        )[0]
         == 0
     )
     sent = [

@@ -10,7 +10,16 @@ from tests.run.programs import rows
 from tests.support.studies import change, read
 
 QUICK = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor"]
-EXACT = ["--profile", "exact", "--ttft", "5", "--itl", "1", "--tokens", "5"]
+EXACT = [
+    "--profile",
+    "exact",
+    "--ttft",
+    "5",
+    "--itl",
+    "1",
+    "--tokens",
+    "5",
+]
 STORED = """
 SELECT DISTINCT level.model, target.model AS target, reply_model, request.status
 FROM request JOIN level ON level.id = level_id JOIN target ON target.id = target_id
@@ -207,9 +216,7 @@ def test_the_counts_of_a_draft_are_stored(run, sim, tmp_path):
         rows(tmp_path, sql)
         == [{"draft_tokens": 8, "draft_accepted_tokens": 4}] * 2
     )
-    sql = (
-        "SELECT draft_acceptance_ratio, tokens_per_chunk FROM level_summary"
-    )
+    sql = "SELECT draft_acceptance_ratio, tokens_per_chunk FROM level_summary"
     assert rows(tmp_path, sql) == [
         {"draft_acceptance_ratio": 0.5, "tokens_per_chunk": 1.0}
     ]

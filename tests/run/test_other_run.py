@@ -9,7 +9,14 @@ from tests.run.test_resume import QUICK, ask, content
 @pytest.fixture(scope="module")
 def server(module_sim):
     return module_sim(
-        "--profile", "exact", "--ttft", "20", "--itl", "5", "--tokens", "20"
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "5",
+        "--tokens",
+        "20",
     )
 
 

@@ -24,7 +24,8 @@ def test_people_ask_think_and_are_said_to_be_people(fast, tmp_path):
     assert (code, err) == (0, "")
     said = " ".join(out.split())
     assert (
-        "people who think 0.1 s (exponential): each level lasts 2 s" in said
+        "people who think 0.1 s (exponential): each level lasts 2 s"
+        in said
     )
     assert "level 1 of 2, 3 people" in said
     assert "PEOPLE" in out and "LEVEL" not in out and "3 people: " in out

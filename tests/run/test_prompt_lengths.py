@@ -72,7 +72,9 @@ def test_the_longest_must_fit_whatever_stands_first(fast, tmp_path):
     words = ("1", "--prompt-tokens", "9000,20")
     code, _, err = ask(fast, tmp_path, *words)
     assert code == 1
-    assert "--prompt-tokens 9000 exceeds the context of 4,096 tokens" in err
+    assert (
+        "--prompt-tokens 9000 exceeds the context of 4,096 tokens" in err
+    )
     code, _, err = ask(fast, tmp_path, "1", "--mix", "20*9,9000*1")
     assert code == 1
     assert "--mix: a length of 9000 exceeds the context of 4,096" in err

@@ -76,7 +76,14 @@ def test_made_up_prompts_have_about_the_length_and_are_unique(
 @pytest.mark.faults
 def test_several_hosts_share_a_level(fast, module_sim, tmp_path):
     other = module_sim(
-        "--profile", "exact", "--ttft", "10", "--itl", "2", "--tokens", "10"
+        "--profile",
+        "exact",
+        "--ttft",
+        "10",
+        "--itl",
+        "2",
+        "--tokens",
+        "10",
     )
     code, out, _ = run(
         "6",
@@ -93,7 +100,8 @@ def test_several_hosts_share_a_level(fast, module_sim, tmp_path):
     )
     assert (
         code == 0
-        and f"  deepseek-r1:7b, 6 at once, {other.url}: 3/3 requests" in out
+        and f"  deepseek-r1:7b, 6 at once, {other.url}: 3/3 requests"
+        in out
     )
     found = rows(
         tmp_path,

@@ -82,7 +82,9 @@ def test_a_block_is_the_same_text_wherever_it_is(tmp_path):
     assert count_tokens(shared) == pytest.approx(1024, abs=6)
     assert third[:20] != first[:20]
     for words, tokens in ((first, 1200), (second, 1324), (third, 1024)):
-        assert count_tokens(" ".join(words)) == pytest.approx(tokens, abs=6)
+        assert count_tokens(" ".join(words)) == pytest.approx(
+            tokens, abs=6
+        )
 
 
 def test_what_is_too_long_for_the_context_is_left_out(tmp_path):

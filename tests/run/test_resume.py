@@ -43,7 +43,14 @@ RUN = {
 @pytest.fixture(scope="module")
 def server(module_sim):
     return module_sim(
-        "--profile", "exact", "--ttft", "20", "--itl", "5", "--tokens", "20"
+        "--profile",
+        "exact",
+        "--ttft",
+        "20",
+        "--itl",
+        "5",
+        "--tokens",
+        "20",
     )
 
 
@@ -112,7 +119,8 @@ def test_a_run_is_alive_by_its_signs_and_not_by_its_pid(tmp_path):
             "run", RUN | {"seen_unix": time.time(), "pid": absent}
         )
         writer.insert(
-            "run", RUN | {"seen_unix": time.time() - 60, "pid": os.getpid()}
+            "run",
+            RUN | {"seen_unix": time.time() - 60, "pid": os.getpid()},
         )
         writer.insert(
             "run", RUN | {"seen_unix": time.time() + 600, "pid": absent}

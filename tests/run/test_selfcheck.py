@@ -66,7 +66,8 @@ def test_an_error_below_zero_counts_by_its_size():
 
 def test_skew_is_first_to_last_request():
     truth = [
-        record(f"[{number}]", 0, [10 * MS, 20 * MS]) for number in (1, 2, 3)
+        record(f"[{number}]", 0, [10 * MS, 20 * MS])
+        for number in (1, 2, 3)
     ]
     streams = {
         f"[{number}]": (number * MS, [10 * MS, 20 * MS])

@@ -353,7 +353,9 @@ LEAKS = [
 def test_a_server_that_repeats_the_key_is_not_repeated(raw):
     said = []
     questions = (
-        lambda made: made.check_model("m", False, said.append, said.append),
+        lambda made: made.check_model(
+            "m", False, said.append, said.append
+        ),
         lambda made: made.describe("m"),
         lambda made: made.get_json("/x"),
         lambda made: made._pull("m", said.append),

@@ -40,7 +40,9 @@ def test_a_server_that_comes_back_is_warmed_again(monkeypatch):
     server = Fickle(False, False, True)
     made, said, warmed = make_targets(server, monkeypatch)
     made.wait_for("m", 1)
-    assert said[-1] == "the server is back" and warmed == [(server, "m", 1)]
+    assert said[-1] == "the server is back" and warmed == [
+        (server, "m", 1)
+    ]
 
 
 def test_a_server_that_is_gone_for_good_is_waited_for_once(monkeypatch):

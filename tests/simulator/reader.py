@@ -61,7 +61,11 @@ def receive(sock, until_s=PATIENCE_S):
         reads.append((time.perf_counter_ns(), len(raw) + len(data)))
         raw += data
         how = (
-            "eof" if not data else "whole" if is_whole(bytes(raw)) else None
+            "eof"
+            if not data
+            else "whole"
+            if is_whole(bytes(raw))
+            else None
         )
     head, _, rest = bytes(raw).partition(b"\r\n\r\n")
     status = int(head.split()[1]) if head.count(b" ") > 1 else None

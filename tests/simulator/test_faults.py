@@ -30,7 +30,9 @@ FAULTS = {
     "accept_silence": lambda a: a.how == "silence" and a.raw == b"",
     "reset_before_headers": lambda a: a.how == "reset" and a.raw == b"",
     "reset_after_headers": lambda a: (
-        a.how == "reset" and a.raw.endswith(b"\r\n\r\n") and a.status == 200
+        a.how == "reset"
+        and a.raw.endswith(b"\r\n\r\n")
+        and a.status == 200
     ),
     "reset_mid_line": lambda a: (
         a.how == "reset"
@@ -100,7 +102,9 @@ FAULTS = {
         all("\x1b" in line["model"] for line in lines_of(a.body))
         and len(done_lines(a)) == 1
     ),
-    "escape_codes:error": lambda a: "\x1b" in lines_of(a.body)[-1]["error"],
+    "escape_codes:error": lambda a: (
+        "\x1b" in lines_of(a.body)[-1]["error"]
+    ),
     "cut_prompt:2": lambda a: done_lines(a)[0]["prompt_eval_count"] == 2,
     "context:3": lambda a: (
         # truncate is on where a request does not say

@@ -120,10 +120,13 @@ def test_a_full_queue_answers_503(sim):
 
 
 @pytest.mark.parametrize(
-    "streams, rate", [(1, 53.1), (2, 30.7), (3, 25.3), (19, 9.1), (25, 9.1)]
+    "streams, rate",
+    [(1, 53.1), (2, 30.7), (3, 25.3), (19, 9.1), (25, 9.1)],
 )
 def test_rates_are_the_profiles(sim, streams, rate):
-    server = sim("--profile", "m2pro-7b", "--speed", "20", "--tokens", "80")
+    server = sim(
+        "--profile", "m2pro-7b", "--speed", "20", "--tokens", "80"
+    )
     generate(server, prompt="")
     at_once(streams, lambda i: generate(server))
     rows = log_of(server, streams)

@@ -113,7 +113,11 @@ def test_empty_prompt_loads_and_unloads(quick):
         ([], 400),
         ({}, 404),
         (
-            {"model": MODEL, "prompt": "x", "options": {"num_predict": []}},
+            {
+                "model": MODEL,
+                "prompt": "x",
+                "options": {"num_predict": []},
+            },
             200,
         ),
         (
@@ -170,7 +174,10 @@ def test_ollama_chat_stream(quick):
 
 def test_ollama_chat_without_messages_loads_the_model(quick):
     (line,) = lines_of(chat(quick, path="/api/chat", messages=[]).body)
-    assert (line["done_reason"], line["message"]["content"]) == ("load", "")
+    assert (line["done_reason"], line["message"]["content"]) == (
+        "load",
+        "",
+    )
 
 
 def test_ollama_chat_that_is_not_streamed(quick):

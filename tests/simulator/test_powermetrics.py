@@ -148,11 +148,20 @@ def test_powermetrics_shows_the_busy_clock(sim):
             ).out
         )
         text = powermetrics(
-            "--port", str(server.port), "-f", "text", "-i", "100", "-n", "1"
+            "--port",
+            str(server.port),
+            "-f",
+            "text",
+            "-i",
+            "100",
+            "-n",
+            "1",
         ).out.decode()
     gpu = sample["gpu"]
     assert gpu["freq_hz"] == 1396 and gpu["idle_ratio"] == 0
-    assert sample["processor"]["gpu_power"] == pytest.approx(20e3, rel=0.01)
+    assert sample["processor"]["gpu_power"] == pytest.approx(
+        20e3, rel=0.01
+    )
     assert sum(
         s["freq"] * s["used_ratio"] for s in gpu["dvfm_states"]
     ) == pytest.approx(1396)

@@ -37,7 +37,9 @@ def test_the_log_agrees_with_the_socket(sim):
         next(at_ns for at_ns, end in answer.reads if end >= token_end)
         for token_end in token_ends
     ]
-    assert len(seen_ns) == len(row["writes_ns"]) == len(row["due_ns"]) == 20
+    assert (
+        len(seen_ns) == len(row["writes_ns"]) == len(row["due_ns"]) == 20
+    )
     assert (
         before_ns < row["read_ns"] < row["writes_ns"][0]
         and row["writes_ns"][-1] <= row["end_ns"]

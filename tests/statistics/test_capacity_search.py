@@ -123,7 +123,11 @@ def test_nobody_is_served():
 
 def test_the_highest_is_served():
     capacity = search(CountScale(50), 99).find_capacity()
-    assert (capacity.low, capacity.missed, capacity.value) == (50, None, 50)
+    assert (capacity.low, capacity.missed, capacity.value) == (
+        50,
+        None,
+        50,
+    )
 
 
 def test_a_saturated_server_tells_what_it_sustains():

@@ -25,7 +25,9 @@ def points(alone, contention, crosstalk, levels=LEVELS):
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.floats(1, 1000), st.floats(0, 0.9), st.floats(0, 0.01))
-def test_the_law_is_found_again_in_exact_data(alone, contention, crosstalk):
+def test_the_law_is_found_again_in_exact_data(
+    alone, contention, crosstalk
+):
     assume(contention > 1e-3 or crosstalk > 1e-5)
     law = fit_law(points(alone, contention, crosstalk))
     assert (law.alone, law.contention, law.crosstalk) == (

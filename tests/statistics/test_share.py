@@ -42,7 +42,9 @@ def test_independent_requests_count_whole():
 def test_clusters_of_bad_ones_are_worth_fewer():
     # ten in a row fare alike
     draw = random.Random(1)
-    good = [good for _ in range(100) for good in [draw.random() < 0.8] * 10]
+    good = [
+        good for _ in range(100) for good in [draw.random() < 0.8] * 10
+    ]
     found = estimate_share(good)
     assert 50 < found.independent < 200
     assert found.high - found.low > 0.12
@@ -71,7 +73,10 @@ def test_alternating_ones_are_not_worth_more_than_they_are():
 
 def test_a_single_burst_speaks_of_itself():
     found = estimate_burst_share([[True] * 8])
-    assert (found.independent, found.low) == (8, pytest.approx(0.05**0.125))
+    assert (found.independent, found.low) == (
+        8,
+        pytest.approx(0.05**0.125),
+    )
 
 
 def test_bursts_that_differ_are_worth_little():

@@ -20,7 +20,8 @@ def test_a_warm_up_is_cut_and_its_bias_with_it():
     cuts = [count_warm_up(make_series(seed, 100)) for seed in range(40)]
     assert 60 <= median(cuts) <= 130
     means = [
-        fmean(make_series(seed, 100)[cut:]) for seed, cut in enumerate(cuts)
+        fmean(make_series(seed, 100)[cut:])
+        for seed, cut in enumerate(cuts)
     ]
     assert abs(fmean(means) - 10) < 0.15
     assert abs(fmean(make_series(0, 100)) - 10) > 0.7

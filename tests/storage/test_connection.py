@@ -109,7 +109,9 @@ def test_reading_lays_its_own_views_over_and_writes_nothing(tmp_path):
     reader = connect(path, readonly=True)
     names = [
         row[0]
-        for row in reader.conn.execute("SELECT * FROM outcomes").description
+        for row in reader.conn.execute(
+            "SELECT * FROM outcomes"
+        ).description
     ]
     assert "status" in names
     with pytest.raises(sqlite3.OperationalError):
@@ -193,7 +195,9 @@ def test_a_new_file_is_opened_by_several_at_once(tmp_path):
         with ThreadPoolExecutor(4) as pool:
             return list(pool.map(open_one, range(4)))
 
-    assert [open_together(number) for number in range(40)] == [[0] * 4] * 40
+    assert [open_together(number) for number in range(40)] == [
+        [0] * 4
+    ] * 40
 
 
 def test_a_run_that_died_is_interrupted(tmp_path):

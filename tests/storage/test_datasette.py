@@ -29,7 +29,9 @@ with warnings.catch_warnings():
 def folder(tmp_path_factory):
     """Where a results file lies."""
     folder = tmp_path_factory.mktemp("datasette")
-    made_up_results.write(folder / "results.db", failures=2, label="a name")
+    made_up_results.write(
+        folder / "results.db", failures=2, label="a name"
+    )
     made_up_results.write(folder / "results.db", levels=(1, 2))
     return folder
 
@@ -85,7 +87,9 @@ def pages(folder):
 
 def find_broken(pages):
     return {
-        path: status for path, (status, _) in pages.items() if status != 200
+        path: status
+        for path, (status, _) in pages.items()
+        if status != 200
     }
 
 
@@ -143,7 +147,8 @@ def test_figures_are_rounded_with_their_unit_and_whole_in_the_json(pages):
     ]
     assert speeds
     assert all(
-        f'<span title="{speed}">{digits(speed)}' in page for speed in speeds
+        f'<span title="{speed}">{digits(speed)}' in page
+        for speed in speeds
     )
 
 

@@ -58,7 +58,9 @@ def digest_file(path, *run_ids):
 def test_it_is_sha_256_of_the_rows_of_each_table(results):
     database = connect(results, readonly=True)
     texts = {
-        name: "".join(digest.write_rows(database, schema.tables()[name], 1))
+        name: "".join(
+            digest.write_rows(database, schema.tables()[name], 1)
+        )
         for name in OF_RUN
     }
     database.close()

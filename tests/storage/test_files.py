@@ -23,7 +23,9 @@ links = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=[True, False] if files.CAN_HOLD_FOLDERS else [False])
+@pytest.fixture(
+    params=[True, False] if files.CAN_HOLD_FOLDERS else [False]
+)
 def ways(request, monkeypatch):
     """As where a system can open a folder, and as where it cannot."""
     monkeypatch.setattr(files, "CAN_HOLD_FOLDERS", request.param)
@@ -37,9 +39,9 @@ def victim(tmp_path):
 
 
 def untouched(victim):
-    return [(path.name, path.read_text()) for path in victim.iterdir()] == [
-        ("a.png", "precious")
-    ]
+    return [
+        (path.name, path.read_text()) for path in victim.iterdir()
+    ] == [("a.png", "precious")]
 
 
 def test_a_file_is_written_into_new_folders_and_replaces_the_old_one(
@@ -75,7 +77,9 @@ def test_a_link_in_the_place_of_a_file_is_replaced(ways, tmp_path, victim):
 
 @links
 @pytest.mark.parametrize("inside", ["model/a.png", "model/deep/a.png"])
-def test_a_folder_that_is_a_link_is_refused(ways, tmp_path, victim, inside):
+def test_a_folder_that_is_a_link_is_refused(
+    ways, tmp_path, victim, inside
+):
     path = tmp_path / "out" / inside
     path.parent.parent.mkdir(parents=True)
     path.parent.symlink_to(victim)
@@ -202,7 +206,9 @@ def test_analyze_replaces_links_in_the_place_of_its_files(
         Path(link).symlink_to(victim / "a.png")
     assert analyze.main([]) == 0 and untouched(victim)
     assert not [
-        path for path in (tmp_path / "data").rglob("*") if path.is_symlink()
+        path
+        for path in (tmp_path / "data").rglob("*")
+        if path.is_symlink()
     ]
 
 

@@ -319,7 +319,11 @@ def test_the_view_and_the_analysis_judge_alike(database, bounds):
     for name, (column, _) in METRICS.items():
         if name in bounds:
             database["objective"].insert(
-                {"run_id": 1, "metric": column, "bound": bounds[name].bound}
+                {
+                    "run_id": 1,
+                    "metric": column,
+                    "bound": bounds[name].bound,
+                }
             )
     level(database)
     for number in range(1, 601):

@@ -251,7 +251,9 @@ def test_a_column_that_calls_a_function_is_refused(files, tmp_path):
         files[1],
         "ALTER TABLE event ADD COLUMN slow TEXT AS (hex(zeroblob(9)))",
     )
-    with pytest.raises(ResultsError, match="b.db cannot be used: .*'slow'"):
+    with pytest.raises(
+        ResultsError, match="b.db cannot be used: .*'slow'"
+    ):
         merged(files)
     assert list_names(tmp_path) == ["a.db", "b.db"]
 
@@ -291,7 +293,9 @@ def test_the_log_of_another_file_is_not_read_as_the_outputs(
     files, tmp_path
 ):
     (tmp_path / "all.db-wal").write_bytes(b"of another file")
-    with pytest.raises(ResultsError, match="all.db-wal belongs to another"):
+    with pytest.raises(
+        ResultsError, match="all.db-wal belongs to another"
+    ):
         merged(files)
 
 

@@ -142,9 +142,9 @@ def test_two_that_open_an_old_file_at_once_add_each_column_once(
         thread.start()
     for thread in threads:
         thread.join()
-    assert said == [] and rows(old, "SELECT sum(late_ns) FROM request") == [
-        (7 * 14,)
-    ]
+    assert said == [] and rows(
+        old, "SELECT sum(late_ns) FROM request"
+    ) == [(7 * 14,)]
 
 
 def test_every_program_works_with_a_file_of_the_first_version(

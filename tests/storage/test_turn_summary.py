@@ -7,7 +7,9 @@ from tests.storage.rows import level, request
 
 def turns(database):
     return list(
-        database.query("SELECT * FROM turn_summary ORDER BY level_id, turn")
+        database.query(
+            "SELECT * FROM turn_summary ORDER BY level_id, turn"
+        )
     )
 
 

@@ -28,7 +28,11 @@ def test_generated_columns(database):
         row["e2e_s"],
         row["active_s"],
     ) == (0.5, 1.0, 2.5, 2.0)
-    assert (row["tpot_s"], row["tokens_per_s"], row["server_queue_ns"]) == (
+    assert (
+        row["tpot_s"],
+        row["tokens_per_s"],
+        row["server_queue_ns"],
+    ) == (
         0.1,
         10.0,
         100,
@@ -59,7 +63,9 @@ def test_level_summary(database):
     request(database, 1, first=1, last=3, tokens=21)  # 10 tokens/s
     request(database, 2, first=2, last=6, tokens=81)  # 20 tokens/s
     request(database, 3, first=7, last=9, tokens=5, status="truncated")
-    request(database, 4, status="http_error", http_status=503, error="busy")
+    request(
+        database, 4, status="http_error", http_status=503, error="busy"
+    )
     row = one(database, "level_summary")
     assert (
         row["requests"],
@@ -110,7 +116,13 @@ def test_tokens_of_failed_requests_make_no_throughput_beside_none_completed(
 ):
     level(database, steady_start_ns=0, steady_end_ns=8 * S)
     request(
-        database, 1, first=1, last=3, tokens=40, status="stalled", chunks=40
+        database,
+        1,
+        first=1,
+        last=3,
+        tokens=40,
+        status="stalled",
+        chunks=40,
     )
     request(
         database, 2, first=1, last=3, tokens=60, status="reset", chunks=60
@@ -201,8 +213,12 @@ def test_outcomes_and_server_split(database):
         server_prefill_ns=S // 2,
         server_decode_ns=S,
     )
-    request(database, 2, status="http_error", http_status=503, error="busy")
-    request(database, 3, status="http_error", http_status=503, error="busy")
+    request(
+        database, 2, status="http_error", http_status=503, error="busy"
+    )
+    request(
+        database, 3, status="http_error", http_status=503, error="busy"
+    )
     assert [
         (r["status"], r["requests"], r["example"])
         for r in database.query("SELECT * FROM outcomes ORDER BY 5")
@@ -318,7 +334,13 @@ def test_the_studys_views_have_the_studys_columns(database):
         database, 1, sent=0.25, first=1, last=3, tokens=21, http_status=200
     )
     database["process"].insert(
-        {"id": 1, "run_id": 1, "pid": 77, "role": "serve", "name": "ollama"}
+        {
+            "id": 1,
+            "run_id": 1,
+            "pid": 77,
+            "role": "serve",
+            "name": "ollama",
+        }
     )
     database["process_sample"].insert(
         {
@@ -459,7 +481,9 @@ def test_full_load_reads_the_chunks_outside_alone(database):
         database, 1, first=1.0, last=200.0, tokens=99_501, chunks=99_501
     )
     rows = [(1, i, S + i * 2_000_000, 0) for i in range(99_501)]
-    database.conn.executemany("INSERT INTO chunk VALUES (?, ?, ?, ?)", rows)
+    database.conn.executemany(
+        "INSERT INTO chunk VALUES (?, ?, ?, ?)", rows
+    )
     steps = []  # of a thousand instructions each
     database.conn.set_progress_handler(lambda: steps.append(1), 1000)
     assert one(database, "full_load")["output_tokens"] == 99_500

@@ -19,7 +19,8 @@ def lines(results, capsys, *more):
 
 def row(lines, at, what):
     return next(
-        (line for line in lines if line.startswith(f"{at:>7}  {what} ")), ""
+        (line for line in lines if line.startswith(f"{at:>7}  {what} ")),
+        "",
     )
 
 

@@ -122,7 +122,9 @@ def check(level, count, statuses, http_status=None):
                 <= row["last_text_ns"]
                 <= row["ended_ns"]
             )
-    assert {"client_limited", "client_cpu_s"} <= set(level.client_figures())
+    assert {"client_limited", "client_cpu_s"} <= set(
+        level.client_figures()
+    )
 
 
 @contextlib.contextmanager

@@ -111,7 +111,11 @@ def test_a_disk_that_stays_full_ends_in_one_line(tmp_path, monkeypatch):
             for _ in range(1000):
                 writer.insert(
                     "event",
-                    {"run_id": run_id, "kind": "x", "detail": "y" * 20_000},
+                    {
+                        "run_id": run_id,
+                        "kind": "x",
+                        "detail": "y" * 20_000,
+                    },
                 )
         assert "\n" not in str(caught.value)
         with contextlib.suppress(ResultsError):
@@ -125,7 +129,9 @@ def test_a_read_only_disk_is_said_in_one_line(steady, tmp_path):
     with mounted(tmp_path / "fixed", "size=4m") as remount:
         assert remount(1) == 0  # MS_RDONLY
         code, _, err = finish(
-            start("1", "--host", steady.url, *QUICK, cwd=tmp_path / "fixed")
+            start(
+                "1", "--host", steady.url, *QUICK, cwd=tmp_path / "fixed"
+            )
         )
         assert (
             code == 1

@@ -136,7 +136,9 @@ def test_a_server_that_repeats_the_key_in_all_it_says(tmp_path):
             for path in tmp_path.rglob("*")
             if path.is_file()
         )
-        + (done.stdout + done.stderr + other.stdout + other.stderr).encode()
+        + (
+            done.stdout + done.stderr + other.stdout + other.stderr
+        ).encode()
     )
     assert (
         done.returncode == 0
@@ -185,7 +187,9 @@ def test_a_redirect_is_not_followed_with_the_key(tmp_path):
     assert asked == []
 
 
-def test_a_key_that_no_header_can_hold_stops_only_who_needs_it(monkeypatch):
+def test_a_key_that_no_header_can_hold_stops_only_who_needs_it(
+    monkeypatch,
+):
     monkeypatch.setenv("OPENAI_API_KEY", "schlüssel")
     words = ["1", "--host", "127.0.0.1:9"]
     asked = command_line.parse(words).request

@@ -162,7 +162,9 @@ def test_a_file_that_is_moved_or_replaced_ends_the_run_in_one_line_and_keeps_all
 
 
 def test_requests_that_another_program_deletes_are_told_of(slow, tmp_path):
-    process = start_impatient("2", "--host", slow.url, *QUICK, cwd=tmp_path)
+    process = start_impatient(
+        "2", "--host", slow.url, *QUICK, cwd=tmp_path
+    )
     wait_for(process, "2 streaming")
     with contextlib.closing(
         sqlite3.connect(
@@ -195,7 +197,12 @@ def test_an_error_before_the_first_level_closes_the_run(
     ]
     code, _, err = finish(
         start_impatient(
-            "1", "--host", steady.url, *arguments, cwd=tmp_path, more=broken
+            "1",
+            "--host",
+            steady.url,
+            *arguments,
+            cwd=tmp_path,
+            more=broken,
         )
     )
     assert (code, err) == (1, "bench.py: no such luck\n")
@@ -205,7 +212,9 @@ def test_an_error_before_the_first_level_closes_the_run(
 
 
 # LOCKED_S=30: by hand
-@pytest.mark.parametrize("locked_s", [float(os.environ.get("LOCKED_S", 3))])
+@pytest.mark.parametrize(
+    "locked_s", [float(os.environ.get("LOCKED_S", 3))]
+)
 def test_a_locked_file_is_waited_for_and_nothing_is_lost(
     slow, tmp_path, locked_s
 ):

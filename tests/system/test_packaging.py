@@ -202,7 +202,8 @@ def test_without_a_word_it_measures(monkeypatch, words, expected):
 def test_an_old_name_is_answered_by_the_new_one(capsys, name, words):
     assert cli.main([name]) == 2
     assert (
-        capsys.readouterr().err == f"ollama-bench: {name} is now: {words}\n"
+        capsys.readouterr().err
+        == f"ollama-bench: {name} is now: {words}\n"
     )
 
 

@@ -114,7 +114,9 @@ RAW = [  # name, answer, statuses
     (
         "two Content-Lengths",
         saying(
-            HEAD + b"Content-Length: 1\r\nContent-Length: 99\r\n\r\n" + WORD
+            HEAD
+            + b"Content-Length: 1\r\nContent-Length: 99\r\n\r\n"
+            + WORD
         ),
         {"reset", "stream_error", "truncated"},
     ),
@@ -322,7 +324,8 @@ def test_tls_that_cannot_be_trusted_or_is_none(short, count):
     assert {outcome.status for outcome in level.outcomes} == {
         "refused"
     } and all(
-        "certificate" in outcome.error.lower() for outcome in level.outcomes
+        "certificate" in outcome.error.lower()
+        for outcome in level.outcomes
     )
     with nothing_left():
         level = fire(short.url.replace("http:", "https:"), count)

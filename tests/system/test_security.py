@@ -190,7 +190,10 @@ def test_a_name_that_the_terminal_cannot_write_is_no_traceback(
     assert (
         "??"
         in run(
-            "analyze.py", *arguments, cwd=tmp_path, PYTHONIOENCODING="ascii"
+            "analyze.py",
+            *arguments,
+            cwd=tmp_path,
+            PYTHONIOENCODING="ascii",
         ).stdout
     )
 
@@ -316,7 +319,9 @@ def test_a_name_is_never_sql(sim, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (
-        run("analyze.py", name, "--charts", "none", cwd=tmp_path).returncode
+        run(
+            "analyze.py", name, "--charts", "none", cwd=tmp_path
+        ).returncode
         == 0
     )
     with contextlib.closing(

@@ -29,7 +29,8 @@ PROGRAMS = [
     "ollama_bench.doctor",
 ]
 BENCHMARKS = [
-    f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")
+    f"benchmarks/{path.name}"
+    for path in (ROOT / "benchmarks").glob("*.py")
 ]
 
 
@@ -293,7 +294,9 @@ def test_a_nul_character_in_a_file_of_settings_is_one_line(
         (monitor.parse_args, ["--powermetrics-log", "a\0b"]),
     ],
 )
-def test_a_nul_character_in_an_option_is_one_line(parse, arguments, capsys):
+def test_a_nul_character_in_an_option_is_one_line(
+    parse, arguments, capsys
+):
     with pytest.raises(SystemExit) as caught:
         parse(arguments)
     said = capsys.readouterr().err
@@ -313,7 +316,9 @@ def test_the_commands_that_are_printed_can_be_typed(
 ):
     monkeypatch.chdir(tmp_path)
     name = "it's my results.db"
-    assert bench.main(["1", "--demo", *QUICK, "--plain", "--db", name]) == 0
+    assert (
+        bench.main(["1", "--demo", *QUICK, "--plain", "--db", name]) == 0
+    )
     commands = [
         line.split("     ")[0]
         for line in capsys.readouterr().out.splitlines()

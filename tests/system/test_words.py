@@ -52,7 +52,9 @@ def list_messages(path):
                     for part in node.values
                 ),
             )
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        elif isinstance(node, ast.Constant) and isinstance(
+            node.value, str
+        ):
             yield node.lineno, node.value
 
 

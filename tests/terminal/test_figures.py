@@ -59,7 +59,11 @@ def test_lengths_of_prompts_have_names():
     [
         (2.5, 1, "t.csv (Azure, 2.5 a second on average)"),
         (0.2, 1, "t.csv (Azure, 12 a minute on average)"),
-        (0.01, 0.5, "t.csv (Azure, 36 an hour on average, at 0.5 x speed)"),
+        (
+            0.01,
+            0.5,
+            "t.csv (Azure, 36 an hour on average, at 0.5 x speed)",
+        ),
         (None, 4, "t.csv (Azure, at 4 x speed)"),
     ],
 )

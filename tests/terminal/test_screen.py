@@ -58,7 +58,9 @@ def test_a_narrow_window_drops_columns_and_cuts_none(width):
     assert ("J/TOK" in lines[1]) == (width >= 60) and len(
         lines[1].split()
     ) >= 2
-    rows = made._picture(level([exchange(1, 1, (2, 3, 4))]), {}).split("\n")
+    rows = made._picture(level([exchange(1, 1, (2, 3, 4))]), {}).split(
+        "\n"
+    )
     assert max(map(len, rows)) <= width and (
         width < 25
         or rows[2].split()[-1] == "STATUS"
@@ -150,7 +152,11 @@ def test_piped_levels_are_lines_and_then_one_table_in_order(capsys):
     shown.table(rows)
     lines = capsys.readouterr().out.splitlines()
     assert sum("LEVEL" in line for line in lines) == 1
-    assert [line[:11].strip() for line in lines[-3:]] == ["4", "4 #2", "19"]
+    assert [line[:11].strip() for line in lines[-3:]] == [
+        "4",
+        "4 #2",
+        "19",
+    ]
 
 
 def test_a_table_that_stands_on_the_screen_is_not_shown_again():
@@ -259,7 +265,9 @@ def test_a_pause_counts_down_and_leaves_nothing(clock):
     made = create_screen(width=60)
     made.count_down("cooldown", 2.5, MadeUpInterrupt(clock))
     shown = made._rich.file.getvalue()
-    places = [shown.index(f"cooldown: {left} s left") for left in (3, 2, 1)]
+    places = [
+        shown.index(f"cooldown: {left} s left") for left in (3, 2, 1)
+    ]
     assert places == sorted(places) and clock[0] == 102.5
     assert made._screen is None and shown.endswith("\x1b[2K")
 

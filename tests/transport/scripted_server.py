@@ -88,7 +88,9 @@ class Reads:
 
         def pause():
             end_s = time.monotonic() + PATIENCE_S
-            while self._exchange.reads < count and time.monotonic() < end_s:
+            while (
+                self._exchange.reads < count and time.monotonic() < end_s
+            ):
                 time.sleep(0.001)
             time.sleep(GAP_S)
 

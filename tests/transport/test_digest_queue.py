@@ -60,5 +60,7 @@ def test_an_answer_is_held_back_until_its_time_or_until_nobody_streams(
         else:
             time.sleep(2 * later_s)
             digests.look()
-        assert text(order.get(timeout=10)[0]) == b"a\n" and not len(digests)
+        assert text(order.get(timeout=10)[0]) == b"a\n" and not len(
+            digests
+        )
         thread.join()

@@ -171,7 +171,8 @@ def test_cancelling_ends_a_silent_stream():
             )
             list(exchange.pieces(response))
         assert (
-            exchange.cancelled == "enough" and exchange.ended_ns is not None
+            exchange.cancelled == "enough"
+            and exchange.ended_ns is not None
         )
 
 

@@ -16,9 +16,9 @@ def test_the_end_is_found_wherever_the_bytes_are_cut(name):
     raw = FRAMINGS[name]
     for cut in range(1, len(raw)):
         framing, data = Framing(), bytearray(raw[:cut])
-        assert not (data.endswith(framing.ending) and framing.ends(data)), (
-            f"{name}: too early at {cut}"
-        )
+        assert not (
+            data.endswith(framing.ending) and framing.ends(data)
+        ), f"{name}: too early at {cut}"
         data += raw[cut:]
         assert (
             data.endswith(framing.ending)
@@ -44,5 +44,7 @@ def test_the_end_is_found_wherever_the_bytes_are_cut(name):
         (parse_status, b"HTTP/1.1 1000 x", None),
     ],
 )
-def test_numbers_are_read_as_http_client_reads_them(parse, value, expected):
+def test_numbers_are_read_as_http_client_reads_them(
+    parse, value, expected
+):
     assert parse(value) == expected

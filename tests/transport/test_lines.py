@@ -17,7 +17,9 @@ from tests.transport.scripted_server import (
 
 
 @pytest.mark.parametrize("name", FRAMINGS)
-def test_every_framing_ends_by_itself_and_the_connection_serves_again(name):
+def test_every_framing_ends_by_itself_and_the_connection_serves_again(
+    name,
+):
     session, lines = Session(), Lines()
     with server([FRAMINGS[name]], [FRAMINGS["length"]]) as url:
         assert (

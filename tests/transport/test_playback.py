@@ -29,7 +29,8 @@ def test_the_head_is_handed_out_alone_and_never_two_reads_at_once():
     assert read(playback, 5) == (b"1\r\na\r", 1)
     assert read(playback) == (b"\n2\r", 1) and not playback.is_finished
     assert (
-        read(playback) == (b"\nbc\r\n0\r\n\r\n", 2) and playback.is_finished
+        read(playback) == (b"\nbc\r\n0\r\n\r\n", 2)
+        and playback.is_finished
     )
 
 

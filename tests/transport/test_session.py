@@ -55,7 +55,8 @@ def test_a_post_is_prepared_once_for_each_url_and_its_headers():
     second = session.prepare_post(url, {"a": "longer"}, {"X-Y": "1"})
     other = session.prepare_post(url, {}, {"X-Y": "2"})
     assert (
-        first.body == b'{"a": 1}' and first.headers["Content-Length"] == "8"
+        first.body == b'{"a": 1}'
+        and first.headers["Content-Length"] == "8"
     )
     assert (
         second.body == b'{"a": "longer"}'

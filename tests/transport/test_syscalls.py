@@ -61,8 +61,8 @@ def test_bytes_the_end_and_nothing_at_all(stamps):
                     if (got := receive(near.fileno())) > 0:
                         data += bytes(receive.view[:got])
                         if stamps and any(receive.stamp()):
-                            seconds, nanoseconds = syscalls.TIMESPEC.unpack(
-                                receive.stamp()
+                            seconds, nanoseconds = (
+                                syscalls.TIMESPEC.unpack(receive.stamp())
                             )
                             assert (
                                 before - 10**6

@@ -75,7 +75,8 @@ def report_copies(copies: list[Path]) -> None:
 
 def report_files(model: str, read: Counter[str]) -> None:
     counts = ", ".join(
-        f"{count:,} lines of {name}" for name, count in sorted(read.items())
+        f"{count:,} lines of {name}"
+        for name, count in sorted(read.items())
     )
     say(f"{model}: read {counts}")
 

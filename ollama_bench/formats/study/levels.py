@@ -42,9 +42,7 @@ IDLE_GPU_W = 0.1
 # durations of three decimals are the same within this
 SAME_DURATION_S = 0.0015
 
-ALWAYS_BUSY = (
-    "GPU usage of 100 % stored as unknown: it reads 100.00 even below 0.1 W"
-)
+ALWAYS_BUSY = "GPU usage of 100 % stored as unknown: it reads 100.00 even below 0.1 W"
 REPEATED = (
     "level that another folder holds too, with as many samples or more"
 )
@@ -90,7 +88,9 @@ def read_model(folders: list[Path], notes: Notes) -> list[Level]:
     is_always_busy = usage_is_constant(all_gpu)
     for folder in folders:
         here = read_levels(folder, notes)
-        assign_power_samples(here, gpu_lines[folder], is_always_busy, notes)
+        assign_power_samples(
+            here, gpu_lines[folder], is_always_busy, notes
+        )
         for lines in read_process_lines(folder, notes):
             assign_process_samples(here, lines, notes)
         levels += here
@@ -298,7 +298,8 @@ def split_into_runs(levels: list[Level]) -> list[list[Level]]:
 def follows(last: Level, level: Level) -> bool:
     pause_s = level.started_unix - last.ended_unix
     return (
-        level.concurrency >= last.concurrency and pause_s <= LONGEST_PAUSE_S
+        level.concurrency >= last.concurrency
+        and pause_s <= LONGEST_PAUSE_S
     )
 
 

@@ -18,7 +18,10 @@ POWER_SCOPE = "the GPU alone, as powermetrics estimates it; processor and memory
 
 
 def store(
-    path: str, model: str, runs: list[tuple[list[Level], str]], notes: Notes
+    path: str,
+    model: str,
+    runs: list[tuple[list[Level], str]],
+    notes: Notes,
 ) -> None:
     """Store runs with their keys in one transaction: all of a model or nothing."""
     database = connect(path)

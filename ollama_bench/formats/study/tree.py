@@ -68,7 +68,9 @@ def find_models(top: Path) -> dict[str, list[Path]]:
         raise ImportTreeError(f"{top} is not a folder: {expected}")
     models: dict[str, list[Path]] = {}
     for depth in ("", "*/", "*/*/"):
-        for folder in sorted(top.resolve().glob(f"{depth}{LEVEL_PREFIX}*")):
+        for folder in sorted(
+            top.resolve().glob(f"{depth}{LEVEL_PREFIX}*")
+        ):
             if folder.is_dir() and LEVEL_FOLDER.fullmatch(folder.name):
                 models.setdefault(
                     make_visible(folder.parent.name), []

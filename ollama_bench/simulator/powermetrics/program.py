@@ -92,7 +92,8 @@ def refuse(options: Options) -> int:
     """Print why the real one would refuse to run, and return its exit code; 0 if it would run."""
     if options.fault == "no_root":
         print(
-            "powermetrics must be invoked as the superuser", file=sys.stderr
+            "powermetrics must be invoked as the superuser",
+            file=sys.stderr,
         )
         return 1
     unknown = [name for name in options.samplers if name not in SAMPLERS]

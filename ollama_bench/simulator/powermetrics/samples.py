@@ -83,8 +83,12 @@ class Sampler:
     def take(self) -> PowerWindow:
         before, now, first = self._state, self._source.read(), self._first
         self._state = now
-        cpu_mj = round((now["cpu_energy_j"] - first["cpu_energy_j"]) * 1000)
-        gpu_mj = round((now["gpu_energy_j"] - first["gpu_energy_j"]) * 1000)
+        cpu_mj = round(
+            (now["cpu_energy_j"] - first["cpu_energy_j"]) * 1000
+        )
+        gpu_mj = round(
+            (now["gpu_energy_j"] - first["gpu_energy_j"]) * 1000
+        )
         sample = PowerWindow(
             elapsed_ns=now["t_ns"] - before["t_ns"],
             busy_ns=now["busy_ns"] - before["busy_ns"],

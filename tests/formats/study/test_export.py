@@ -45,7 +45,9 @@ def test_what_goes_out_comes_back(tmp_path):
         "request_summary.csv",
     ]
     assert (
-        import_command.main([str(tmp_path), "--db", str(tmp_path / "b.db")])
+        import_command.main(
+            [str(tmp_path), "--db", str(tmp_path / "b.db")]
+        )
         == 0
     )
     back = rows(tmp_path / "b.db", NUMBERS)

@@ -42,7 +42,8 @@ def tree(tmp_path):
         "2025-02-02T10:00:07-03:00,42,1.00,14.50,18,41,10"
     )
     (two / "duration_metrics.csv").write_text(
-        DURATION + "2025-02-02T10:00:40-03:00,2,10.000,0.000,5.000,10.000\n"
+        DURATION
+        + "2025-02-02T10:00:40-03:00,2,10.000,0.000,5.000,10.000\n"
     )
     (two / "request_summary.csv").write_text(
         REQUEST
@@ -177,7 +178,9 @@ def test_cut_lines_are_reported_and_left_out(tree, tmp_path, capsys):
     assert f"{outside} (1/gpu_metrics.csv:4)" in said
 
 
-def test_a_dry_run_says_the_same_and_writes_nothing(tree, tmp_path, capsys):
+def test_a_dry_run_says_the_same_and_writes_nothing(
+    tree, tmp_path, capsys
+):
     run_import(tree, tmp_path / "r.db", "--dry-run")
     dry = capsys.readouterr().out.splitlines()
     assert not (tmp_path / "r.db").exists()
@@ -188,7 +191,9 @@ def test_a_dry_run_says_the_same_and_writes_nothing(tree, tmp_path, capsys):
 def test_twice_is_once_from_anywhere(tree, tmp_path, capsys):
     for folder in (tree, tree / "ollama", tree / "ollama" / "tiny-7b"):
         assert run_import(folder, tmp_path / "r.db") == 0
-    assert rows(tmp_path / "r.db", "SELECT count(*) FROM request") == [(4,)]
+    assert rows(tmp_path / "r.db", "SELECT count(*) FROM request") == [
+        (4,)
+    ]
     assert capsys.readouterr().out.count("(stored before)") == 4
 
 
@@ -282,7 +287,9 @@ def test_requests_without_a_time_are_told_and_not_guessed(
 ):
     one = tree / "ollama" / "tiny-7b" / "test_results_1"
     lines = (
-        (one / "duration_metrics.csv").read_text().splitlines(keepends=True)
+        (one / "duration_metrics.csv")
+        .read_text()
+        .splitlines(keepends=True)
     )
     # the first start's line is lost
     (one / "duration_metrics.csv").write_text(lines[0] + lines[2])
