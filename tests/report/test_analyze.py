@@ -66,7 +66,7 @@ def test_a_narrow_terminal_shows_what_fits(results, capsys, monkeypatch):
     lines = out.splitlines()
     # a command is in one piece, to be copied
     wide = [line for line in lines if len(line) > 60]
-    assert len(wide) == 1 and wide[0].startswith("    python bench.py ")
+    assert all(line.startswith("    python bench.py ") for line in wide)
     assert "         32     30/32" in out
     assert "SIMULATED: not a measurement of a real machine" in out
 

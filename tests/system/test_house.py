@@ -59,7 +59,7 @@ ROOMS = {  # room -> the rooms that it may import
     "fleet": set(),
     "load": {"platforms", "protocols", "statistics", "transport"},
     "analysis": {"inputs", "statistics", "storage", "terminal"},
-    "charts": {"analysis", "inputs"},
+    "charts": {"analysis", "inputs", "terminal"},
     "monitor": {"platforms", "power", "storage", "terminal"},
     "run": {
         "inputs",
