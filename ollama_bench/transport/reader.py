@@ -101,7 +101,9 @@ class Reader:
     def register(self, line: ServerLine) -> None:
         """Wait for what comes on this line, from now on until it is closed."""
         self._lines[line.number] = line
-        self._poll.register(line.number)
+        # both the reader and who sends may find that it is not waited for
+        with contextlib.suppress(FileExistsError):
+            self._poll.register(line.number)
 
     def watch(
         self, line: ServerLine, recorder: Recorder, exchange: Receiving
@@ -200,6 +202,9 @@ class Reader:
         if line is not None:
             line.note_idle_event()
         self._unregister(number)
+        # a request has come onto it meanwhile
+        if (stream := self._streams.get(number)) is not None:
+            self.register(stream.line)
 
     def _end(self, stream: ReceivedStream) -> None:
         number = stream.line.number

@@ -86,11 +86,6 @@ def test_the_capacity_is_searched_for_each_length(fast, tmp_path):
     code, out, _ = ask(fast, tmp_path, *words)
     said = " ".join(out.split())
     assert code == 0
-    assert ", prompts of 20 tokens serves 2 or more at once" in said
-    assert ", prompts of 80 tokens serves 2 or more at once" in said
-    assert [tuple(row.values())[:2] for row in rows(tmp_path, LEVELS)] == [
-        (1, 20),
-        (2, 20),
-        (1, 80),
-        (2, 80),
-    ]
+    assert said.count("At least 2 at once get at least 10 tokens/s") == 2
+    found = {tuple(row.values())[:2] for row in rows(tmp_path, LEVELS)}
+    assert found == {(2, 20), (2, 80)}

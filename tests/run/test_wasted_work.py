@@ -82,7 +82,9 @@ def test_what_is_generated_for_people_who_left_is_said(deaf, tmp_path):
     assert code == 1  # nobody got a reply
     said = " ".join(out.split())
     wasted = f"the server generated {TOKENS * left} tokens for nobody"
-    assert f"at 2 people {wasted}, 100 % of all that it generated" in said
+    assert (
+        f"with 2 people {wasted}, 100 % of all that it generated" in said
+    )
     assert f"\n        {wasted}\n" in out
 
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import queue
+import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -99,3 +101,33 @@ def test_one_reader_serves_many_streams_and_a_bad_one_harms_no_other():
     assert not any(
         thread.name == "reader" for thread in threading.enumerate()
     )
+
+
+def test_a_request_on_a_line_that_just_hung_up_is_not_forgotten(
+    monkeypatch,
+):
+    """It comes between the look at the line and the end of waiting for it."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    ended = threading.Event()
+    line = SimpleNamespace(
+        number=ours.fileno(), sock=ours, note_idle_event=lambda: None
+    )
+    recorder = SimpleNamespace(
+        note=lambda *_: True,
+        fail=lambda _: True,
+        leaves_line=False,
+        says_last=False,
+    )
+    exchange = SimpleNamespace(finish=ended.set)
+
+    class Lines(dict):
+        def pop(self, number, default=None):
+            if not reader._streams:
+                reader.watch(line, recorder, exchange)
+            return super().pop(number, default)
+
+    with ours, Reader(stamps=False) as reader:
+        monkeypatch.setattr(reader, "_lines", Lines())
+        reader.register(line)
+        assert ended.wait(5)
