@@ -4,7 +4,7 @@
     python benchmarks/bench_capacity.py
     python benchmarks/bench_capacity.py --seeds 20 --only rates
 
-Queues of known slots and service times, in virtual time (capacity_queues.py): the product's own
+Queues of known slots and service times, in virtual time (simulations/): the product's own
 search and tests choose and judge. The truth is a long simulation. The plain way is doubling and
 bisection with as many requests at each load as it needs for the same mean error. Then what is
 called saturated (simulations/saturation.py). The tables in docs/statistics.md are what this
@@ -23,8 +23,12 @@ from typing import NamedTuple
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.bench_statistics import run
-from benchmarks.capacity_queues import Queue, search, search_plainly
 from benchmarks.simulations import saturation
+from benchmarks.simulations.capacity_queues import (
+    Queue,
+    search,
+    search_plainly,
+)
 from ollama_bench.statistics.capacity_search import Capacity
 
 NEAR = 0.05

@@ -263,24 +263,20 @@ def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(
         *QUICK,
     ]
     process = start(*arguments, cwd=tmp_path)
-    wait_for(process, "probe between 4 and 8, 6 at once")
+    wait_for(process, " of 300 s, 6 at once")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err
-    assert (
-        "The search was interrupted: m:1b serves between 4 and 7 at once within ttft=0.15"
-        in " ".join(out.split())
-    )
-    assert "n:1b serves" not in out  # who was never asked
+    assert "interrupted; kept: 2 levels" in out
     code, out, _ = run(*arguments, "--resume", cwd=tmp_path)
     assert (
         code == 0
-        and "4 probes are measured" in out
+        and "2 probes are measured" in out
         and "warming up m:1b" in out
     )
-    assert (
-        "m:1b serves 6 at once" in out and "n:1b serves 6 at once" in out
-    )
+    said = " ".join(out.split())
+    answer = "Up to 6 at once get the first token within 0.15 s (95 %: 6)"
+    assert said.count(answer) == 2
     found = [
         tuple(r.values())
         for r in rows(
@@ -288,12 +284,11 @@ def test_a_search_that_is_interrupted_says_how_far_it_came_and_goes_on_there(
             "SELECT model, concurrency, status FROM level ORDER BY id",
         )
     ]
-    assert found[:7] == [
-        *(("m:1b", n, "finished") for n in (1, 2, 4, 8)),
+    assert found[:5] == [
+        *(("m:1b", n, "finished") for n in (4, 8)),
         ("m:1b", 6, "interrupted"),
         ("m:1b", 6, "finished"),
         ("m:1b", 7, "finished"),
     ]
-    assert [(model, n) for model, n, _ in found[7:]] == [
-        ("n:1b", n) for n in (1, 2, 4, 8, 6, 7)
-    ]
+    of_other = [n for model, n, _ in found if model == "n:1b"]
+    assert of_other[:4] == [4, 8, 6, 7]
