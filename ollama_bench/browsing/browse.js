@@ -29,7 +29,7 @@ async function draw(place, spec) {
   const {view} = await vegaEmbed(place, own, {config: look, ast: true, renderer: 'svg', actions});
   declutter(place);
   describe(place);
-  view.addEventListener('click', (event, item) => { if (item && item.datum) follow(item.datum); });
+  if (place.dataset.source) view.addEventListener('click', (event, item) => { if (item && item.datum) follow(item.datum, place); });
   if (isTimeline && document.getElementById('requests'))
     view.addSignalListener('zoom', (name, region) => filter(region));
   place.dataset.drawn = 'yes';
@@ -42,12 +42,13 @@ function brush(spec) {  // dragging chooses a stretch of time instead of moving 
   }
 }
 const levels = JSON.parse(document.getElementById('levels')?.textContent || '[]');
-function follow(datum) {
-  const concurrency = parseInt(datum.level ?? datum.concurrency);
-  const level = levels.find(one => one.concurrency === concurrency && (datum.repeat ?? one.repeat) === one.repeat
-    && (!datum.level_id || datum.level_id === one.level_id));
-  if (!level) return;
-  location.href = datum.number ? `${level.page}/request/${datum.number}` : level.page;
+function follow(datum, place) {  // to the one level that a mark shows, or its request
+  const study = new URL(place.dataset.source, location).searchParams.get('study');
+  const shown = levels.filter(one => datum.level_id === undefined
+    ? one.study === study && one.concurrency === datum.concurrency && one.repeat === (datum.repeat ?? one.repeat)
+    : one.level_id === datum.level_id);
+  if (shown.length !== 1) return;
+  location.href = datum.number ? `${shown[0].page}/request/${datum.number}` : shown[0].page;
 }
 const rows = [...document.querySelectorAll('#requests tbody tr')], controls = document.querySelector('#requests .filter');
 const from = document.getElementById('from'), to = document.getElementById('to');

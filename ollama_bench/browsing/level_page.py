@@ -69,7 +69,7 @@ def write_level_page(
             TIMELINE, TIMELINE.title, study, page, links
         )
     parts = [
-        write_places([level], links),
+        write_places([level], [study] if study else [], links),
         write_study(study, page, links) if study else "",
         write_requests(timeline, requests, count, rows["request"], links),
         f"<h2>Rows</h2><p>{write_list(rows.items())}</p>",

@@ -58,6 +58,7 @@ def write_run_page(
         write_run_facts(run),
         write_failures(outcomes, links),
         write_levels(levels, links),
+        write_places(levels, studies, links),
         *(
             write_study(database, study, run_id, links)
             for study in studies
@@ -96,16 +97,22 @@ def write_levels(levels: list[Row], links: Links) -> str:
         )
         for level in levels
     ]
-    return (
-        f"<p>Levels: {write_list(pairs)}</p>{write_places(levels, links)}"
-    )
+    return f"<p>Levels: {write_list(pairs)}</p>"
 
 
-def write_places(levels: list[Row], links: Links) -> str:
-    """Return where the page of each level is, for the marks of the charts."""
+def write_places(
+    levels: list[Row], studies: list[Study], links: Links
+) -> str:
+    """Return where the page of each level is, for the marks of the charts of its study."""
+    folders = {
+        level["level_id"]: study.folder
+        for study in studies
+        for level in study.levels
+    }
     places = [
         {
             "level_id": level["level_id"],
+            "study": folders.get(level["level_id"]),
             "concurrency": level["concurrency"],
             "repeat": level["repeat"],
             "page": links.level(level["level_id"]),

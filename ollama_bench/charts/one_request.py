@@ -30,21 +30,64 @@ def draw_request(request: Row, chunks: Sequence[Row]) -> Spec | None:
     chunks: at_ns and is_reasoning of each. The server's stages have no instant of their own: they
     are drawn from when the request was written on.
     """
-    start_ns = request["due_ns"] or request["sent_ns"]
     if request["sent_ns"] is None:
         return None
-    stages = list_client_stages(request) + list_server_stages(request)
-    bars = [
+    start_ns = request["due_ns"] or request["sent_ns"]
+    bars = list_bars(request, start_ns)
+    marks = list_marks(chunks, start_ns)
+    seen = {one["stage"] for one in [*bars, *marks]}
+    colours = {
+        stage: colour for stage, colour in COLOURS.items() if stage in seen
+    }
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    encoding = {
+        "x": alt.X("x:Q", title="seconds since it was asked"),
+        "y": alt.Y("clock:N", title=None, sort=[CLIENT, SERVER, TOKENS]),
+        "color": alt.Color("stage:N", scale=scale),
+    }
+    layers: list[alt.Chart] = [
+        make_plot(bars)
+        .mark_bar(size=26)
+        .encode(
+            **encoding,
+            x2="x2:Q",
+            tooltip=[
+                *("clock:N", "stage:N"),
+                alt.Tooltip("x:Q", title="from s", format=".3f"),
+                alt.Tooltip("x2:Q", title="to s", format=".3f"),
+            ],
+        )
+    ]
+    if marks:
+        tooltip = alt.Tooltip("x:Q", title="s", format=".3f")
+        ticks = make_plot(marks).mark_tick(thickness=1, size=26)
+        layers.append(ticks.encode(**encoding, tooltip=tooltip))
+    chart = alt.layer(*layers).properties(height=150)
+    spec: Spec = chart.to_dict(validate=False)
+    spec.pop("config", None)
+    return spec
+
+
+def list_bars(request: Row, start_ns: int) -> list[Row]:
+    """Return the stages that took time, in seconds since the request was asked."""
+    return [
         {
             "clock": clock,
             "stage": stage,
             "x": (from_ns - start_ns) / 1e9,
             "x2": (to_ns - start_ns) / 1e9,
         }
-        for clock, stage, from_ns, to_ns in stages
+        for clock, stage, from_ns, to_ns in (
+            *list_client_stages(request),
+            *list_server_stages(request),
+        )
         if to_ns > from_ns
     ]
-    marks = [
+
+
+def list_marks(chunks: Sequence[Row], start_ns: int) -> list[Row]:
+    """Return when each chunk came, in seconds since the request was asked."""
+    return [
         {
             "clock": TOKENS,
             "stage": "reasoning" if chunk["is_reasoning"] else "answering",
@@ -52,43 +95,6 @@ def draw_request(request: Row, chunks: Sequence[Row]) -> Spec | None:
         }
         for chunk in thin(list(chunks), MOST_MARKS)
     ]
-    seen = {one["stage"] for one in [*bars, *marks]}
-    colours = {
-        stage: colour for stage, colour in COLOURS.items() if stage in seen
-    }
-    rows = [CLIENT, SERVER, TOKENS]
-    x = alt.X("x:Q", title="seconds since it was asked")
-    y = alt.Y("clock:N", title=None, sort=rows)
-    color = alt.Color(
-        "stage:N",
-        scale=alt.Scale(
-            domain=list(colours), range=list(colours.values())
-        ),
-    )
-    seconds_format = ".3f"
-    drawn = make_plot(bars).mark_bar(size=26)
-    layers: list[alt.Chart] = [
-        drawn.encode(
-            x=x,
-            x2="x2:Q",
-            y=y,
-            color=color,
-            tooltip=[
-                *("clock:N", "stage:N"),
-                alt.Tooltip("x:Q", title="from s", format=seconds_format),
-                alt.Tooltip("x2:Q", title="to s", format=seconds_format),
-            ],
-        )
-    ]
-    if marks:
-        ticks = make_plot(marks).mark_tick(thickness=1, size=26)
-        tooltip = alt.Tooltip("x:Q", title="s", format=seconds_format)
-        layers.append(ticks.encode(x=x, y=y, color=color, tooltip=tooltip))
-    spec: Spec = (
-        alt.layer(*layers).properties(height=150).to_dict(validate=False)
-    )
-    spec.pop("config", None)
-    return spec
 
 
 def list_client_stages(request: Row) -> list[tuple[str, str, int, int]]:

@@ -125,6 +125,7 @@ def bars_of_request(
         "index": index,
         "below": below,
         "level": f"{row['concurrency']} {CROWD}",
+        "level_id": row["level_id"],
         "number": row["number"],
         "status": row["status"],
     }

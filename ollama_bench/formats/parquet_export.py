@@ -30,7 +30,7 @@ FILE = "data.parquet"
 MARK = "ollama-bench"  # in the footer of each file
 VIEWS = ("level_summary", "energy_summary")
 KINDS = {"INTEGER": "BIGINT", "REAL": "DOUBLE", "TEXT": "VARCHAR"}
-# columns of views that no table has and that count something
+# whole numbers that only a view has
 COUNTS = """
 abandoned completed errors good_requests in_flight
 overloaded peak_streaming prompts_cut replies_cut

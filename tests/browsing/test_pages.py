@@ -184,6 +184,23 @@ def test_each_length_of_prompts_has_its_own_charts_and_rows(ask):
     assert sorted(len(answer.json()["rows"]) for answer in found) == [2, 2]
 
 
+def test_a_mark_of_the_timeline_knows_its_level(ask):
+    """Another model of the run may have a level of as many, and a level its repeats."""
+    levels = first_level(ask, 1)
+    [page] = ask("/a+b/-/run/1/chart/timeline?study=tiny-7b")
+    known = {
+        (row["level"], row["level_id"])
+        for rows in page.json()["datasets"].values()
+        for row in rows
+        if "level" in row
+    }
+    assert known == {
+        (f"{level['concurrency']} at once", level["level_id"])
+        for level in levels
+    }
+    assert {level["study"] for level in levels} == {"tiny-7b"}
+
+
 def test_a_chart_without_data_is_null(ask):
     [answer] = ask("/a+b/-/run/1/chart/server_split?study=tiny-7b")
     assert answer.status_code == 200
