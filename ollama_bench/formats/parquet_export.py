@@ -33,7 +33,7 @@ KINDS = {"INTEGER": "BIGINT", "REAL": "DOUBLE", "TEXT": "VARCHAR"}
 # whole numbers that only a view has
 COUNTS = """
 abandoned completed errors good_requests in_flight
-overloaded peak_streaming prompts_cut replies_cut
+judged_completed peak_streaming prompts_cut replies_cut
 requests superseded uncounted_tokens
 undecided_requests
 """

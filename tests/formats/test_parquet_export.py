@@ -168,3 +168,23 @@ def test_without_duckdb_it_is_one_line(
         "python -m pip install duckdb, or pipx inject ollama-bench duckdb\n"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_view_counts_is_whole_and_every_such_column_is_there(
+    folder,
+):
+    counted = set()
+    with contextlib.closing(
+        connect(folder / "results.db", readonly=True)
+    ) as database:
+        for view in parquet_export.VIEWS:
+            kinds = parquet_export.list_view_columns(database, view)
+            rows = list(database.query(f"SELECT * FROM {view}"))
+            whole = {
+                column
+                for column in kinds
+                if any(isinstance(row[column], int) for row in rows)
+            }
+            assert {kinds[column] for column in whole} == {"BIGINT"}
+            counted |= kinds.keys()
+    assert set(parquet_export.COUNTS.split()) <= counted
