@@ -172,12 +172,8 @@ def search(queue: Queue, budget_s: float, seed: int) -> Found:
     """Search as the product does, with virtual seconds."""
     searching = CapacitySearch(make_scale(queue))
     spent_s = 0.0
-    while step := searching.choose_next(
-        budget_s - spent_s, is_late(budget_s - spent_s, budget_s)
-    ):
+    while step := choose_step(queue, searching, budget_s, spent_s):
         left_s = budget_s - spent_s
-        if make_plan(queue, left_s).find_least_s(step) > left_s:
-            break
         trial = try_step(
             queue,
             step,
@@ -187,6 +183,21 @@ def search(queue: Queue, budget_s: float, seed: int) -> Found:
         spent_s += trial.seconds
         searching.add(trial)
     return Found(searching.find_capacity(), spent_s, searching.trials)
+
+
+def choose_step(
+    queue: Queue,
+    searching: CapacitySearch,
+    budget_s: float,
+    spent_s: float,
+) -> SearchStep | None:
+    """Choose the next load as run/capacity.py does; None: the end, or the budget is spent."""
+    left_s = budget_s - spent_s
+    find_least_s = make_plan(queue, left_s).find_least_s
+    step = searching.choose_next(
+        left_s, is_late(left_s, budget_s), find_least_s
+    )
+    return step if step and find_least_s(step) <= left_s else None
 
 
 def make_plan(queue: Queue, left_s: float) -> ProbePlan:
