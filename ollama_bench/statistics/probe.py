@@ -172,8 +172,10 @@ class ShareProbe:
         if self._is_saturated:
             return Evidence(0.0, SURE)
         found = [test.weigh() for test in self._tests]
+        # what a quick look saw may be luck, and chose what is tried again
+        most = LIKELY if self._step.is_quick else math.inf
         return Evidence(
-            min(one.above for one in found),
+            min(most, *(one.above for one in found)),
             # any of them may be missed by chance
             max(one.below for one in found) - math.log(len(found)),
         )
