@@ -91,7 +91,7 @@ class CapacityRun:
             left_s = self.budget_s - spent_s
             plan = self._make_plan(left_s)
             step = self._search.choose_next(
-                left_s, is_late(left_s, self.budget_s), plan.find_least_s
+                left_s, plan.is_late, plan.find_least_s
             )
             if step is None:
                 return
@@ -122,7 +122,11 @@ class CapacityRun:
         if think_time is not None:
             cycle_s = think_time.mean_s + (self.alone_s or 0.0)
         return ProbePlan(
-            left_s, self._kind == "burst", self._judge.wait_s, cycle_s
+            left_s,
+            is_late(left_s, self.budget_s),
+            self._kind == "burst",
+            self._judge.wait_s,
+            cycle_s,
         )
 
     def _try(

@@ -5,11 +5,13 @@
         search.add(try_it(step))  # a Trial of step.size
     search.find_capacity()
 
-It doubles until a load is missed, then bisects between the highest that was served and the lowest
-that was missed. Loads on the way are tried quickly. The two at the end decide, so that they are
-tried again: the one that was served until that is sure, the one that was missed a second time,
-since a hiccup may have been the reason; the evidence of both times adds up. A load that could not
-be decided is neither: the search goes on below and above it, and the interval holds it.
+A load is looked at quickly, and looks good or bad, sure or not. The search doubles until one looks
+bad, then bisects between the highest that looks good and the lowest that looks bad, in steps as
+small as the budget can tell apart. The two at the edge are tried again until each is sure: the
+good one is shown to be served, the bad one to be missed, and a hiccup is not taken for the
+capacity. What cannot be sure gives way to the next load below, or above. In the second half of the
+budget what looks good is shown first, the highest that can still be. The evidence of all tries of
+a load adds up, that of a quick look little. What is shown and what is missed are the interval.
 """
 
 from __future__ import annotations
@@ -38,9 +40,11 @@ STEP = 0.05
 FIRST_COUNT = 4.0
 # of the rate that a saturated server answers: what it may sustain
 SUSTAINED = 0.95
-RESERVED = 0.4  # of a budget
-# of what is left: a load that needs more is not tried on the way
+RESERVED = 0.5  # of a budget
+# of what is left: what needs more is tried last
 MOST_PART = 0.5
+# the lowest that is missed / the highest that is shown, where nothing is said of what is between
+WIDE = 1.2
 # loads from the highest that is shown to the lowest that is missed
 NARROW = 2
 LEAST_RATE_RATIO = 1 / 256  # of the first rate: the lowest that is tried
@@ -179,9 +183,9 @@ class Capacity:
     The highest load that is served lies from ``low`` on and below ``missed``.
     """
 
-    # the highest that was served, sure or not; 0: none was
+    # the highest that looks good, shown or not; 0: none does
     likely: float
-    # where the share that is enough is crossed, as far as was seen
+    # the best guess between low and missed, where they are near; else what is shown
     value: float | None
     # the highest that surely was; 0: not even the lowest was
     low: float | None
@@ -227,6 +231,12 @@ class Edge(NamedTuple):
     missed: float | None  # the lowest that surely was missed; None: none
 
 
+def make_new(size: float, higher: float | None = None) -> SearchStep:
+    """Return a step to a load that was not tried, below another that was."""
+    margin = 2.0 if higher is None else higher / size
+    return SearchStep(size, is_quick=True, margin=margin)
+
+
 class CapacitySearch:
     """Chooses one load after the other."""
 
@@ -254,12 +264,18 @@ class CapacitySearch:
         edge = self._find_edge()
         if self._is_narrow(edge):
             return None
-        if is_late and (step := self._show_good(edge, left_s)):
-            return step
-        step = self._approach(edge)
-        if step and find_least_s(step) <= MOST_PART * left_s:
-            return step
-        return self._show_good(edge, left_s) or self._show_bad(edge)
+        on, good = self._approach(edge), self._show_good(edge, left_s)
+        first = [*good, *on] if is_late else [*on, *good]
+        steps = [*first, *self._show_bad(edge)]
+        least_s = [find_least_s(step) for step in steps]
+        for step, one_s in zip(steps, least_s, strict=True):
+            if one_s <= MOST_PART * left_s:
+                return step
+        for step, one_s in zip(steps, least_s, strict=True):
+            # a new one must leave time to try it again
+            if one_s <= left_s and not step.is_quick:
+                return step
+        return None
 
     def _is_narrow(self, edge: Edge) -> bool:
         """Tell whether nothing but what was tried in vain is between the two sure ends."""
@@ -277,20 +293,14 @@ class CapacitySearch:
 
     # -- towards the edge
 
-    def _approach(self, edge: Edge) -> SearchStep | None:
-        """Return a load beyond or between those at the edge."""
+    def _approach(self, edge: Edge) -> list[SearchStep]:
+        """Return a load beyond or between those at the edge, if there is one."""
         good, bad = edge.good, edge.bad
         if bad is None:
             higher = self._scale.double(good)
-            return (
-                SearchStep(higher, is_quick=True)
-                if higher > good
-                else None
-            )
+            return [make_new(higher)] if higher > good else []
         size = self._find_hint(good, bad) or self._split(good, bad)
-        if size is None:
-            return None
-        return SearchStep(size, is_quick=True, margin=bad / size)
+        return [make_new(size, bad)] if size else []
 
     def _split(self, low: float, high: float) -> float | None:
         if not low:
@@ -318,58 +328,56 @@ class CapacitySearch:
 
     # -- at the edge
 
-    def _show_good(self, edge: Edge, left_s: float) -> SearchStep | None:
-        """Return the highest load that looks good and can be shown in time, else the soonest.
+    def _show_good(self, edge: Edge, left_s: float) -> list[SearchStep]:
+        """Return what may show a higher load to be served, the best first.
 
-        Where none can, one below them; None: the highest is shown.
+        That is the highest that looks good and can be shown in time; then a new one below them;
+        then what takes least.
         """
         unsure = self._list_sizes(edge.shown, edge.good)
         if not unsure:
-            return None
-        more = {
-            size: self._find_more_s(size) or math.inf
-            for size in unsure
+            return []
+        again = [
+            self._try_again(size, edge.bad / size if edge.bad else 2.0)
+            for size in reversed(unsure)
             if self._count(size) < MOST_TRIES
+        ]
+        more_s = {
+            step: self._find_more_s(step.size) or math.inf
+            for step in again
         }
-        if more:
-            soon = [size for size in more if more[size] <= left_s]
-            size = max(soon, default=min(more, key=more.__getitem__))
-            return self._try_again(
-                size, edge.bad / size if edge.bad else 2.0
-            )
+        soon = [step for step in again if more_s[step] <= left_s]
+        slow = sorted(again, key=more_s.__getitem__)
         lower = self._split(edge.shown, unsure[0])
-        return (
-            SearchStep(lower, True, unsure[0] / lower) if lower else None
-        )
+        new = [make_new(lower, unsure[0])] if lower else []
+        # while nothing is shown: rather again than far down
+        return [*soon, *new, *slow] if edge.shown else [*soon, *slow, *new]
 
-    def _show_bad(self, edge: Edge) -> SearchStep | None:
-        """Return the lowest load that looks bad and is not sure, where none can be, one above."""
+    def _show_bad(self, edge: Edge) -> list[SearchStep]:
+        """Return what may show a lower load to be missed, the best first.
+
+        That is the lowest that looks bad, until it is sure; then a new one above it.
+        """
         if edge.bad is None:
-            return None
-        unsure = self._list_sizes(
-            edge.good, math.inf if edge.missed is None else edge.missed
-        )
-        for size in unsure:
-            is_sure = self._add_up(size).below >= SURE
-            tries = self._count(size)
-            if tries < (MISSES if is_sure else MOST_TRIES):
-                margin = size / edge.good if edge.good else 2.0
-                return self._try_again(size, margin)
+            return []
+        unsure = self._list_sizes(edge.good, edge.missed or math.inf)
+        again = [
+            self._try_again(size, size / edge.good if edge.good else 2.0)
+            for size in unsure
+            if self._count(size) < self._find_most_tries(size)
+        ]
+        *lower, highest = unsure
         if edge.missed is None:
-            higher = self._scale.double(unsure[-1])
-            return (
-                SearchStep(higher, is_quick=True)
-                if higher > unsure[-1]
-                else None
-            )
-        if len(unsure) < 2:
-            return None
-        higher_one = self._scale.split(unsure[-2], unsure[-1])
-        return (
-            SearchStep(higher_one, True, unsure[-1] / higher_one)
-            if higher_one
-            else None
-        )
+            higher = self._scale.double(highest)
+            new = [make_new(higher)] if higher > highest else []
+        else:
+            between = lower and self._scale.split(lower[-1], highest)
+            new = [make_new(between, highest)] if between else []
+        return [*again, *new]
+
+    def _find_most_tries(self, size: float) -> int:
+        is_sure = self._add_up(size).below >= SURE
+        return MISSES if is_sure else MOST_TRIES
 
     def _try_again(self, size: float, margin: float) -> SearchStep:
         return SearchStep(size, False, margin, self._add_up(size))
@@ -467,14 +475,13 @@ class CapacitySearch:
         )
 
     def _find_value(self, edge: Edge) -> float | None:
-        """Return where the share of good requests crosses what is enough.
+        """Return where the share of good requests crosses what is enough; if wide, what is shown.
 
         A higher load is served no better: what chance has turned round is averaged.
         """
-        highest = edge.missed or edge.bad
-        if not edge.good or highest is None:
-            return edge.good or None
-        lowest = edge.shown or self._sizes[0]
+        lowest, highest = edge.shown, edge.missed
+        if not lowest or highest is None or highest > WIDE * lowest:
+            return lowest or None
         sizes = [lowest, *self._list_sizes(lowest, highest)]
         reaches = make_falling([self._measure_reach(one) for one in sizes])
         for place, reach in enumerate(reaches[1:], 1):

@@ -1,6 +1,6 @@
 """Judges one load while it runs, and tells as soon as it is decided.
 
-probe = ShareProbe([0.95], step, ProbePlan(most_s=60.0, wait_s=10.0))
+probe = ShareProbe([0.95], step, ProbePlan(left_s=60.0, wait_s=10.0))
 probe.add(asked_s, [True], [0.3])  # each request, in the order in which they were asked
 probe.look(now_s)  # None: go on
 """
@@ -43,6 +43,8 @@ class ProbePlan:
     """How long a load is looked at; seconds."""
 
     left_s: float  # of the whole search
+    # what looks good is to be shown, with all that is left
+    is_late: bool = False
     # requests come in groups that are sent together: nothing fills and nothing drains
     is_grouped: bool = False
     # the longest wait that is allowed; None: no objective bounds it
@@ -77,8 +79,10 @@ class ProbePlan:
 
     def find_most_s(self, step: SearchStep) -> float:
         """Return the time after which it is given up."""
-        allotted = ALLOTTED_QUICK if step.is_quick else ALLOTTED
-        most_s = max(allotted * self.left_s, self.find_least_s(step))
+        part = ALLOTTED_QUICK if step.is_quick else ALLOTTED
+        if self.is_late and not step.is_quick:
+            part = 1.0
+        most_s = max(part * self.left_s, self.find_least_s(step))
         return min(most_s, self.left_s)
 
 

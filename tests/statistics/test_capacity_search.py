@@ -218,3 +218,29 @@ def test_means_that_rise_are_averaged():
     means = [Weighted(1.0, 10), Weighted(0.9, 10), Weighted(1.0, 30)]
     assert make_falling(means) == [1.0, 0.975, 0.975]
     assert make_falling([]) == []
+
+
+def test_a_wide_interval_has_no_guess_within_it():
+    def find_value(high: float) -> float | None:
+        found = CapacitySearch(RateScale(1.0))
+        found.add(Trial(4.0, "above", SURE, 1.05, 90, 9.0))
+        found.add(Trial(high, "below", BELOW, 0.95, 90, 9.0))
+        return found.find_capacity().value
+
+    assert find_value(8.0) == 4.0
+    near = find_value(4.4)
+    assert near is not None and 4.1 < near < 4.3
+
+
+def test_what_needs_most_of_the_time_left_is_tried_last():
+    found = CapacitySearch(RateScale(1.0))
+    for size, reach in ((4.0, 1.05), (7.34, 1.05), (8.0, 0.8)):
+        found.add(look(size, reach))
+
+    def find_least_s(step: SearchStep) -> float:
+        return 3.0 / (step.margin - 1) ** 2
+
+    # 7.34 is so near to 8 that it needs 371 s
+    for left_s, size in ((800.0, 7.34), (400.0, 4.0)):
+        step = found.choose_next(left_s, True, find_least_s)
+        assert step is not None and step.size == size
