@@ -41,6 +41,7 @@ doctor: .venv/installed  # what to paste where you ask for help
 docs: .venv/installed
 	$(BIN)/python tools/describe.py
 	$(BIN)/python tools/describe_options.py
+	$(BIN)/python tools/describe_metrics.py
 	$(BIN)/python tools/level_schema.py
 	rm -rf .venv/docs && mkdir .venv/docs
 	$(BIN)/python bench.py --demo --db .venv/docs/results.db
