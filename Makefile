@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PARALLEL := -n 4 --dist loadfile  # a file's tests stay together: they share servers
 
-.PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-statistics bench-capacity bench-storage bench-soak real clean
+.PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-scrapes bench-statistics bench-capacity bench-storage bench-soak real clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -72,6 +72,9 @@ bench-capacity: .venv/installed  # some minutes
 
 bench-monitor: .venv/installed
 	$(BIN)/python benchmarks/bench_monitor.py
+
+bench-scrapes: .venv/installed  # a minute
+	$(BIN)/python benchmarks/bench_scrapes.py
 
 .venv/installed: requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) is there: make PYTHON=python3.12' >&2; exit 1; }

@@ -69,23 +69,29 @@ class Bench:
         }
         return self.writer.insert("level", row)
 
-    def begin(self, *numbers, level=None, target=True):
-        level = level or self.level
+    def begin(self, *numbers, **more):
         for number in numbers:
-            row = {
-                "id": make_request_id(level, number),
-                "level_id": level,
-                "target_id": self.target if target else None,
-                "number": number,
-            }
-            self.writer.add("request", row)
+            self.add(number, **more)
         self.writer.flush()
 
-    def end(self, *numbers, level=None, **changes):
+    def add(self, number, level=None, target=True):
+        level = level or self.level
+        row = {
+            "id": make_request_id(level, number),
+            "level_id": level,
+            "target_id": self.target if target else None,
+            "number": number,
+        }
+        self.writer.add("request", row)
+
+    def end(self, *numbers, **more):
         for number in numbers:
-            row_id = make_request_id(level or self.level, number)
-            self.writer.update("request", row_id, {**REPLY, **changes})
+            self.change(number, **more)
         self.writer.flush()
+
+    def change(self, number, level=None, **changes):
+        row_id = make_request_id(level or self.level, number)
+        self.writer.update("request", row_id, {**REPLY, **changes})
 
     def end_level(self, level=None):
         changes = {"status": "finished"}
