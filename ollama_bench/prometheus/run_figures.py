@@ -27,6 +27,7 @@ from ollama_bench.prometheus import families
 from ollama_bench.prometheus.distribution import Histograms, LabelValues
 from ollama_bench.prometheus.families import AnyFamily, MetricSpec
 from ollama_bench.storage.connection import DEAD_AFTER_S, connect
+from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.output import shorten
 
 COMPLETED = "completed"
@@ -173,13 +174,22 @@ class RunFigures:
         }
         self._levels: dict[int, OpenLevel] = {}
         self._in_flight: Counter[LabelValues] = Counter()
-        self._newest = self._fetch_number(NEWEST_LEVEL)
+        try:
+            self._newest = self._begin()
+        except sqlite3.Error as error:
+            self.close()
+            raise ResultsError(f"{path}: {error}") from None
+
+    def _begin(self) -> int:
+        """Follow the levels that go on; return the newest before."""
+        newest = self._fetch_number(NEWEST_LEVEL)
         for row in self._fetch(RUNNING_LEVELS):
             self._adopt(row)
         for level in self._levels.values():
             # what has ended by now is not counted
             while not level.follow(self._look(level)):
                 pass
+        return newest
 
     def close(self) -> None:
         self._connection.close()

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from ollama_bench.prometheus import run_figures
+from ollama_bench.storage.results_file import ResultsError
 from tests.prometheus.support import Bench, Scraped, Shown
 
 ENDED = "ollama_bench_requests_total"
@@ -134,6 +135,36 @@ def test_a_new_start_counts_nothing_twice(bench, scraped, monkeypatch):
     bench.end(3, 7)
     assert restarted.scrape().value(ENDED) == 2
     restarted.figures.close()
+
+
+def test_a_level_that_begins_while_the_file_is_opened_is_counted(
+    bench, monkeypatch
+):
+    fetch = run_figures.RunFigures._fetch
+
+    def begin_another(figures, sql, *values):
+        rows = fetch(figures, sql, *values)
+        if sql == run_figures.RUNNING_LEVELS:
+            level = bench.begin_level(8)
+            bench.begin(1, level=level)
+            bench.end(1, level=level)
+        return rows
+
+    monkeypatch.setattr(run_figures.RunFigures, "_fetch", begin_another)
+    scraped = Scraped(bench.path)
+    assert scraped.scrape().value(ENDED) == 1
+    scraped.figures.close()
+
+
+def test_a_file_that_cannot_be_read_is_an_error_of_its_own(
+    bench, monkeypatch
+):
+    def fail(*_):
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(run_figures.RunFigures, "_fetch", fail)
+    with pytest.raises(ResultsError, match="results.db: database is lock"):
+        Scraped(bench.path)
 
 
 def test_imports_and_earlier_runs_are_not_counted(bench, scraped):
