@@ -68,8 +68,9 @@ class Endpoint:
         server = MetricsServerOfIpv6 if ":" in host else MetricsServer
         try:
             self._server: WSGIServer = server((host, port), Handler)
-        except OSError as error:
-            why = error.strerror or error
+        except (OSError, ValueError) as error:
+            # ValueError: of a name that cannot be one of a host
+            why = getattr(error, "strerror", None) or error
             raise EndpointError(
                 f"--prometheus {write_address(host, port)}: {why}"
             ) from None

@@ -51,7 +51,9 @@ def test_a_taken_address_is_refused_whole():
             Endpoint("127.0.0.1", first.port)
 
 
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+@pytest.mark.parametrize(
+    "host", ["no.such.host.invalid", "192.0.2.1", "a..b"]
+)
 def test_an_address_of_nobody_here_is_refused(host):
     with pytest.raises(EndpointError, match=f"--prometheus {host}:9464: "):
         Endpoint(host, 9464)
