@@ -132,11 +132,9 @@ class ServerProcess:
         """Return the CPU seconds that were not taken yet, at first since the process started."""
         if self._last_cpu is None:
             return None
-        taken_s, self._taken_cpu_s = (
-            self._taken_cpu_s,
-            self._last_cpu.cpu_s,
-        )
-        return max(self._last_cpu.cpu_s - taken_s, 0)
+        taken_s = self._taken_cpu_s
+        self._taken_cpu_s = max(taken_s, self._last_cpu.cpu_s)
+        return self._taken_cpu_s - taken_s
 
     def _count_fds(self) -> int | None:
         """Return the number of open files, on Windows of handles."""

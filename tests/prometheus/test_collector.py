@@ -157,13 +157,16 @@ def test_the_time_of_a_process_counts_from_its_start_to_its_last_look():
     journal = Journal(rows, 1, 0, lambda _: None)
     server = ServerWatch(tree, rows, journal, run_id=1, origin_ns=0)
     used = []
-    for pid, looks in enumerate([(100.0, 103.0), (2.0, 2.0), (1.0, 4.0)]):
+    for pid, looks in enumerate(
+        [(100.0, 103.0), (2.0, 2.0), (5.0, 4.0, 6.0)]
+    ):
         process = ServerProcess(Sampled(*looks), "runner", "llama")
         tree.members = {pid: process}
         for _ in range(len(looks) + 1):
             server.sample(None)
             used.append(server.cpu_s["runner", "llama"])
-    assert used == [100, 103, 103, 105, 105, 105, 106, 109, 109]
+    # a clock that reads less than before counts nothing
+    assert used == [100, 103, 103, 105, 105, 105, 110, 110, 111, 111]
 
 
 def test_a_process_that_refuses_has_no_time():
