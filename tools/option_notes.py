@@ -30,8 +30,9 @@ PROGRAMS = (
     ),
     Program(
         "monitor",
-        "Watches the server's processes, the machine and its power without "
-        "sending anything.",
+        "Watches the server's processes, the machine and its power. It sends "
+        "nothing, but for asking the server's own page of metrics with "
+        "`--prometheus`.",
         monitor_parser,
     ),
     Program(
