@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 
 from ollama_bench import __version__
 from ollama_bench.fleet import versions
-from ollama_bench.fleet.agent import DOOR, open_door
+from ollama_bench.fleet.agent import open_door
+from ollama_bench.fleet.link import Link
 from ollama_bench.fleet.member import Member, WorkerGoneError
 from ollama_bench.inputs.fleet_settings import (
     FleetAddress,
@@ -29,7 +30,7 @@ from ollama_bench.inputs.fleet_settings import (
 
 CONNECT_S = 15.0
 ALIVE_S = 5.0
-INSTALL = "pip install ollama-bench[fleet]"
+INSTALL = "pip install 'ollama-bench[fleet]'"
 
 Found = TypeVar("Found")
 
@@ -153,11 +154,10 @@ def open_fleet(settings: FleetSettings) -> Iterator[Fleet]:
     """Start or find the workers, and compare what runs there with this. Raises FleetError."""
     address = settings.address
     dask = import_dask()
-    # its warnings would stand in the middle of the screen
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    silence_dask()
     with contextlib.ExitStack() as stack:
         client = connect_client(dask, address, stack)
-        members = list_members(client)
+        members = list_members(client, stack)
         if not members:
             raise FleetError(
                 f"no worker at {address.scheduler}: start dask worker {address.scheduler}"
@@ -182,6 +182,13 @@ def import_dask() -> Any:
             f"--fleet needs Dask ({error}): {INSTALL}"
         ) from None
     return distributed
+
+
+def silence_dask() -> None:
+    """Keep what Dask says of a lost link off the screen: it is told in one line."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def connect_client(
@@ -225,25 +232,19 @@ def start_local(dask: Any, address: FleetAddress) -> Any:
     )
 
 
-def list_members(client: Any) -> list[Member]:
-    """Return the workers that the scheduler knows, by name."""
-
-    def make(address: str, name: str) -> Member:
-        async def ask_door(**message: object) -> dict[str, Any]:
-            link = client.rpc(address)
-            return dict(await getattr(link, DOOR)(**message))
-
-        return Member(name, address, ask_door)
-
+def list_members(client: Any, stack: contextlib.ExitStack) -> list[Member]:
+    """Return the workers that the scheduler knows, by name; the stack hangs up."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     members = []
     for address, facts in workers.items():
         name = facts.get("name", address)
         # of processes that this one has started, from 0
         is_number = isinstance(name, int)
-        members.append(
-            make(address, f"local-{name + 1}" if is_number else name)
-        )
+        if is_number:
+            name = f"local-{name + 1}"
+        link = Link(address, client.connection_args)
+        stack.callback(client.sync, link.close)
+        members.append(Member(name, address, link.ask))
     return sorted(
         members, key=lambda member: (len(member.name), member.name)
     )

@@ -13,13 +13,17 @@ from __future__ import annotations
 import pickle
 import queue
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 
 from ollama_bench.fleet.clock_track import ClockReport, ClockTrack
 from ollama_bench.fleet.fleet import Fleet, FleetError, WorkerLostError
-from ollama_bench.fleet.member import Member, WorkerGoneError
+from ollama_bench.fleet.member import (
+    STALLED_S,
+    Member,
+    WorkerGoneError,
+)
 from ollama_bench.fleet.messages import Batch, MakeLoad, Order, PartEnd
 from ollama_bench.fleet.one_clock import shift_outcome
 from ollama_bench.fleet.sights import Sights
@@ -100,8 +104,7 @@ class FleetLevel:
             self._give_up(observer, str(error))
             raise
         finally:
-            for pump in self._pumps:
-                pump.cancel()
+            self._end_pumps()
             self._fleet.tell(self._find_there(), "stop")
         observer.tick(self._result)
 
@@ -145,6 +148,7 @@ class FleetLevel:
         ]
         self._tell("prepare", orders)
         for player in self._players:
+            player.member.is_wanted, player.member.is_behind = True, False
             put = partial(self._put, player)
             pump = self._fleet.schedule(player.member.pump(put))
             self._pumps.append(pump)
@@ -226,6 +230,7 @@ class FleetLevel:
                 f"worker {player.member.name}: {batch.failure}"
             )
         player.ending = batch.ending
+        player.member.is_wanted = batch.ending is None
 
     def _end(
         self,
@@ -281,10 +286,8 @@ class FleetLevel:
 
     def _finish(self) -> None:
         """Fill the result from what each worker says of its part."""
-        there = self._find_there()
-        for pump in self._pumps:
-            pump.cancel()
-        self._fleet.compare_clocks(there)
+        self._end_pumps()
+        self._fleet.compare_clocks(self._find_there())
         endings = []
         for player in self._players:
             clock = self._settle(player)
@@ -301,6 +304,12 @@ class FleetLevel:
             )
         if endings:
             add_endings(self._load, endings)
+
+    def _end_pumps(self) -> None:
+        """Let no question be under way any more: two at a time would confuse a link."""
+        for player in self._players:
+            player.member.is_wanted = False
+        wait(self._pumps, STALLED_S)
 
     def _settle(self, player: Player) -> ClockReport:
         track, ending = player.member.track, player.ending

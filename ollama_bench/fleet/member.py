@@ -32,7 +32,9 @@ class Member:
     ask_door: AskDoor
     machine: int | None = None  # row of the table machine, once stored
     track: ClockTrack = field(default_factory=ClockTrack)
-    # a batch has come that nobody has looked at: no other is fetched
+    # of pump(): batches are fetched as long as they are wanted, and none while
+    # nobody has looked at the last one
+    is_wanted: bool = False
     is_behind: bool = False
 
     async def ask(self, word: str, content: bytes = b"") -> bytes:
@@ -65,17 +67,15 @@ class Member:
     async def pump(
         self, put: Callable[[bytes | WorkerGoneError], None]
     ) -> None:
-        """Fetch batches, four a second, until the worker has no more or is gone."""
+        """Fetch batches, four a second, until they are not wanted or the worker is gone."""
         try:
-            while True:
+            while self.is_wanted:
                 await self.ask("clock")
                 content = await self.ask("take")
-                if not content:
-                    return
                 self.is_behind = True
                 put(content)
                 await asyncio.sleep(EVERY_S)
-                while self.is_behind:
+                while self.is_behind and self.is_wanted:
                     await asyncio.sleep(LOOK_S)
         except WorkerGoneError as error:
             put(error)
