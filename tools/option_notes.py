@@ -161,6 +161,11 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "nobody is counted where it tells (vLLM; llama-server with "
         "`--metrics`): `wasted_tokens`"
     ),
+    "--fleet": (
+        "A worker sends every n-th request, arrival or person. It needs the "
+        "extra `ollama-bench[fleet]`; see [fleet.md](fleet.md)"
+    ),
+    "--fleet-insecure": "Who writes to a worker can run code there",
     "--seed": ("The same seed, the same run"),
     "--warmup": ("With the run's own options"),
     "--deadline": (

@@ -53,6 +53,7 @@ SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 CACHED_RATIO = 0.1
 # longest to shortest reply: beyond this levels do different work
 VARYING_RATIO = 2.0
+MOST_UNSURE_S = 1e-3  # of the clocks of several processes
 # against requests that ended so
 HELPS = {
     "not_sent": "Lower --rate or --trace-speed, or raise the level",
@@ -207,6 +208,20 @@ def client_limits(study: Study) -> list[Caveat]:
         )
         for level in study.levels
         if level["client_limited"] and not level["slept_s"]
+    ]
+
+
+def unsure_clocks(study: Study) -> list[Caveat]:
+    """Find levels of several processes whose clocks are not one to a millisecond."""
+    return [
+        Caveat(
+            f"{name_place([level])} the clocks of the workers are one to "
+            f"{level['clock_uncertainty_s'] * 1e3:.1f} ms only",
+            "Waits and speeds are right, but not which of two requests came first",
+            "Use workers nearer to this machine, or a network that is less busy",
+        )
+        for level in study.levels
+        if (level["clock_uncertainty_s"] or 0) > MOST_UNSURE_S
     ]
 
 
@@ -409,6 +424,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     sleeps,
     other_models,
     client_limits,
+    unsure_clocks,
     broken_law,
     wasted_work,
     other_programs,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ollama_bench.inputs import objectives, prompt_mix, values
+from ollama_bench.inputs.fleet_settings import FleetAddress
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import NAMES
 
@@ -205,6 +206,19 @@ LOAD = Group(
             "spread a level's first requests over S seconds",
             values.seconds,
             0.0,
+        ),
+        Option(
+            "--fleet",
+            "WHERE",
+            "by processes: local:N, or of a Dask cluster tls://HOST:8786",
+            FleetAddress.parse,
+            is_measured=False,
+        ),
+        Option(
+            "--fleet-insecure",
+            "",
+            "also tcp:// to another machine: anyone may read and write it",
+            is_measured=False,
         ),
         Option(
             "--repeat",

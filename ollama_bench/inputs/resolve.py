@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ollama_bench.inputs import objectives, options, prompts, trace
+from ollama_bench.inputs.fleet_settings import choose_fleet
 from ollama_bench.inputs.options import Option
 from ollama_bench.inputs.search import check_search, complete_search
 from ollama_bench.inputs.settings import (
@@ -114,6 +115,7 @@ def resolve(
         self_check=values["self_check"],
         repeated_levels=repeated,
         identity=identity(values),
+        fleet=choose_fleet(values),
     )
 
 

@@ -62,7 +62,8 @@ class Load:
     spreads the first requests. An open loop that ``is_watched`` must have arrivals of an even
     rate; it is ended early once its queue grows, and who waits for a first token then is cut.
     ``interrupt`` cancels all when it is set. ``lines`` are connections that other levels use
-    as well; without them the level makes its own and closes them.
+    as well; without them the level makes its own and closes them. ``gate`` is called once all
+    that leaves at first is ready: the level starts when it returns.
 
     ``result``, ``exchanges`` (those in flight; in a burst all) and ``tally`` may be looked at
     while it runs. ``outcomes`` holds those of a burst, by their number; other loads keep none.
@@ -83,6 +84,7 @@ class Load:
         is_watched: bool = False,
         interrupt: StopSignal | None = None,
         lines: Lines | None = None,
+        gate: Callable[[], None] | None = None,
     ) -> None:
         self.spec = LevelSpec(
             source,
@@ -96,6 +98,7 @@ class Load:
             people,
             in_bursts,
             is_watched,
+            gate,
         )
         self.result = LevelResult(self.spec)
         self.exchanges: list[Flight] = self.result.exchanges
@@ -141,6 +144,7 @@ class Load:
         threads = self.spec.workers + self.spec.ready_ahead + SPARE_THREADS
         pool = stack.enter_context(ThreadPoolExecutor(threads, "stream"))
         heartbeat = Heartbeat()
+        self.result.pauses = heartbeat.pauses
         try:
             self._conductor = Conductor(
                 self.spec,

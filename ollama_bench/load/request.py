@@ -49,6 +49,7 @@ class Task:
     # an API key, masked wherever the server repeats it
     secret: Secret = NO_SECRET
     lengths: Lengths = Lengths()
+    worker: str | None = None  # who sends it, of several processes
 
 
 class StopSignal(Protocol):

@@ -130,6 +130,7 @@ class LevelRecorder(load.Observer):
             "prompt_number": task.prompt_number,
             "turn": task.turn,
             "prefix": task.prefix,
+            "worker": task.worker,
         }
         self._record.writer.add("request", columns)
 
@@ -179,10 +180,11 @@ class LevelRecorder(load.Observer):
         is_open = settings.kind == "open"
         columns = {
             "status": "interrupted"
-            if self._interrupt.is_set()
+            if self._interrupt.is_set() or level.result.lost_worker
             else "finished",
             "started_ns": level.started_ns - origin_ns,
             "ended_ns": ended_ns and ended_ns - origin_ns,
+            "lost_worker": level.result.lost_worker or None,
             "pool_waits": level.pool_waits if is_open else None,
             "never_sent": level.never_sent if is_open else None,
             **saturation_figures(level.result),
