@@ -49,6 +49,7 @@ class Task:
     # an API key, masked wherever the server repeats it
     secret: Secret = NO_SECRET
     lengths: Lengths = Lengths()
+    host: int = 0  # place of its server among those of the level
 
 
 class StopSignal(Protocol):

@@ -241,6 +241,7 @@ class LevelRunner:
             self._screen,
             self._interrupt,
             self._targets.reply_names,
+            self._targets.list_hosts(level.model),
         )
         work = self._work.read()
         observer: load.Observer = recorder
@@ -295,6 +296,7 @@ class LevelRunner:
             "think_law": settings.think_time and settings.think_time.law,
             "patience_s": settings.patience_s,
             "ramp_s": settings.ramp_s or None,
+            "balance": settings.balance,
             "status": "running",
         }
         if replay is not None:
@@ -332,8 +334,17 @@ class LevelRunner:
                 settings.think_time,
                 f"{settings.seed} {level.concurrency} {level.repeat}",
             )
+        balancer = load.Balancer(
+            len(self._targets.servers),
+            settings.balance or "least-in-flight",
+            f"{settings.seed} {level.concurrency} {level.repeat}",
+        )
+
+        def make_task(number: int) -> load.Task:
+            return source.task(number, balancer.choose(number))
+
         return load.Load(
-            source.task,
+            make_task,
             limits,
             level.concurrency,
             arrivals=arrivals,
@@ -343,6 +354,7 @@ class LevelRunner:
             people=people,
             in_bursts=in_bursts and settings.kind == "burst",
             is_watched=settings.rate_per_s is not None,
+            balancer=balancer,
             interrupt=self._interrupt,
             lines=self._lines,
         )
