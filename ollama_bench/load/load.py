@@ -223,4 +223,7 @@ class Burst(Load):
             len(tasks),
             interrupt=interrupt,
             lines=lines,
+            balancer=Balancer(
+                1 + max((task.host for task in tasks), default=0)
+            ),
         )

@@ -78,7 +78,7 @@ class LevelSpec:
     def make_queue(self) -> ArrivalQueue:
         """Return the arrivals, none of them admitted."""
         if self.people is not None:
-            return PeopleQueue(self.people)
+            return PeopleQueue(self.people, self.balancer.rank)
         return ArrivalQueue(self._due_times(), self.balancer.rank)
 
     def _due_times(self) -> Iterator[float]:

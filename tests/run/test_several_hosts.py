@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -93,6 +94,42 @@ def test_least_in_flight_is_the_default_and_a_seed_repeats_chance(
         for level in levels
     ]
     assert drawn[0] == [2, 2] and drawn[1] == drawn[2]
+
+
+def test_people_stay_with_their_conversations_on_one_host(
+    small, large, tmp_path
+):
+    turns = '{"turns": ["a", "b", "c"]}\n'
+    (tmp_path / "talks.jsonl").write_text(turns * 4)
+    code, _, said = bench(
+        tmp_path,
+        (small, large),
+        *("4", "--think-time", "0.1:fixed", "--duration", "3"),
+        *("--prompts", "talks.jsonl"),
+    )
+    assert (code, said) == (0, "")
+    found = rows(
+        tmp_path,
+        """SELECT person, turn, target_id FROM request
+        WHERE status = 'completed' ORDER BY person, sent_ns""",
+    )
+    places = {row["target_id"] for row in found}
+    assert len(places) == 2 and max(row["turn"] for row in found) == 3
+    for before, after in pairwise(found):
+        if after["turn"] > 1:
+            assert after["target_id"] == before["target_id"]
+
+
+def test_a_warm_level_fills_the_cache_of_every_host(sim, large, tmp_path):
+    other = sim(**EXACT, slots=8)
+    before = {one.url: len(one.log()) for one in (large, other)}
+    code, _, said = bench(tmp_path, (large, other), "4", "--cache", "warm")
+    assert (code, said) == (0, "")
+    (level,) = rows(tmp_path, LEVELS)
+    assert level["completed"] == 4
+    for one in (large, other):
+        # a warm-up, each of four bodies, half of the level
+        assert len(one.log()) - before[one.url] == 1 + 4 + 2
 
 
 def test_a_balance_needs_several_servers(small, tmp_path):
