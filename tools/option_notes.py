@@ -61,10 +61,19 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "(`request.reply_model`)"
     ),
     "--host": (
-        "`OLLAMA_HOST` is read in all its forms. Repeated, requests go to "
-        "the hosts in turn, and `host_summary` has a row for each. A "
-        "self-signed certificate is trusted through "
-        "`REQUESTS_CA_BUNDLE=cert.pem`"
+        "`OLLAMA_HOST` is read in all its forms. Repeated, the hosts are "
+        "one service: its requests are spread over them (`--balance`), "
+        "each must have the same model, and `host_summary` has a row for "
+        "each level and host. A self-signed certificate is trusted "
+        "through `REQUESTS_CA_BUNDLE=cert.pem`"
+    ),
+    "--balance": (
+        "least-in-flight: to the host with the fewest requests in flight or "
+        "made ready, among equals to the one that was sent the fewest; "
+        "round-robin: in turn; random: by chance, from the seed. A "
+        "conversation stays on its host, which has it in its prompt cache. "
+        "A host that cannot be connected to is left out for 10 s. "
+        "[Several servers](fleet.md#several-servers-as-one-service)"
     ),
     "--api": (
         "Once for all hosts or once for each, beside them (`--host "

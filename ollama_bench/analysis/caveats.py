@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ollama_bench.analysis.bottlenecks import is_short_of_slots
+from ollama_bench.analysis.bottlenecks import (
+    THE_SERVER,
+    is_short_of_slots,
+    name_service,
+)
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.crowd import name_place
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
+from ollama_bench.analysis.hosts import lost_hosts, mixed_hosts
 from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
 from ollama_bench.analysis.machine_caveats import (
     heat,
@@ -274,10 +279,13 @@ def slots(study: Study) -> list[Caveat]:
     if not short:
         return []
     most = max(level["peak_streaming"] for level in short)
+    who = max(map(name_service, short), key=len)
     return [
         Caveat(
-            f"the server answered at most {most} at a time {name_place(short)}",
-            "It has fewer slots than were asked for; the other requests wait in its queue",
+            f"{who} answered at most {most} at a time {name_place(short)}",
+            "It has fewer slots than were asked for; the other requests wait in its queue"
+            if who == THE_SERVER
+            else "They have fewer slots than were asked for; the others wait in their queues",
             advise_slots(study, most),
         )
     ]
@@ -417,6 +425,8 @@ def few_requests(study: Study) -> list[Caveat]:
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     saturated_levels,
+    mixed_hosts,
+    lost_hosts,
     failures,
     cut_prompts,
     cut_by_context,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 from ollama_bench.inputs import objectives, prompt_mix, values
 from ollama_bench.inputs.fleet_settings import FleetAddress
+from ollama_bench.inputs.settings import Balance
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import NAMES
 
@@ -193,6 +195,12 @@ LOAD = Group(
             "S",
             "people who have no first token after S seconds leave",
             values.positive,
+        ),
+        Option(
+            "--balance",
+            "POLICY",
+            "over hosts: least-in-flight (default), round-robin, random",
+            choices=get_args(Balance),
         ),
         Option(
             "--budget",

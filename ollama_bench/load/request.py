@@ -50,6 +50,7 @@ class Task:
     secret: Secret = NO_SECRET
     lengths: Lengths = Lengths()
     worker: str | None = None  # who sends it, of several processes
+    host: int = 0  # place of its server among those of the level
 
 
 class StopSignal(Protocol):

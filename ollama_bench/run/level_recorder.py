@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ollama_bench.inputs.settings import LoadSettings
 from ollama_bench.load import load
@@ -101,7 +101,9 @@ class LevelRecorder(load.Observer):
         screen: Console,
         interrupt: Interrupt,
         reply_names: ReplyNames,
+        hosts: Mapping[int, str] | None = None,
     ) -> None:
+        """hosts: the server of each target, where there are several: errors name it."""
         self._record, self._level_id, self._monitor = (
             record,
             level_id,
@@ -109,6 +111,7 @@ class LevelRecorder(load.Observer):
         )
         self._screen, self._interrupt = screen, interrupt
         self._reply_names = reply_names
+        self._hosts = hosts or {}
         self._begun: set[int] = set()
 
     def ready(self, tasks: list[Task]) -> None:
@@ -138,6 +141,9 @@ class LevelRecorder(load.Observer):
         if outcome.task.number not in self._begun:
             self.begun(outcome.task)  # it failed before it could be sent
         self._reply_names.note(outcome)
+        host = self._hosts.get(outcome.task.target_id or 0)
+        if host and outcome.error:
+            outcome.error = f"{host}: {outcome.error}"
         writer, origin_ns = self._record.writer, self._record.origin_ns
         request_id = self._id(outcome.task)
         writer.update("request", request_id, outcome.to_figures(origin_ns))
