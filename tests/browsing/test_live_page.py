@@ -14,6 +14,7 @@ from ollama_bench.browsing import answering, live_rows
 from ollama_bench.browsing.links import Links
 from ollama_bench.browsing.policy import POLICY
 from ollama_bench.storage import connection
+from ollama_bench.storage.results_file import ResultsError
 from tests.support import made_up_results, running_run
 from tests.support.datasette_server import Datasette, plugged_in
 
@@ -194,7 +195,7 @@ def test_a_file_that_vanishes_or_is_replaced_is_a_message(file, ask):
     assert "no such page" in refused(ask, run_id + 1)
 
 
-def test_a_file_that_is_held_is_a_message(file, ask, monkeypatch):
+def test_a_file_that_is_held_is_a_message(file, monkeypatch):
     monkeypatch.setattr(connection, "OPEN_PATIENCE_S", 0.1)
     run_id = running_run.write(file)
     with contextlib.closing(
@@ -202,7 +203,8 @@ def test_a_file_that_is_held_is_a_message(file, ask, monkeypatch):
     ) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        assert "locked" in refused(ask, run_id)
+        with pytest.raises(ResultsError, match="locked"):
+            read(file, run_id)
 
 
 def test_damage_that_a_query_meets_is_a_message(file, ask, monkeypatch):
