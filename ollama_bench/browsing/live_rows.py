@@ -25,8 +25,9 @@ LEVEL = "SELECT * FROM level WHERE run_id = ? ORDER BY id DESC LIMIT 1"
 FINISHED = """
 SELECT count(*) AS n FROM level WHERE run_id = ? AND status = 'finished'"""
 REQUESTS = """
-SELECT number, coalesce(due_ns, sent_ns) / 1e9 AS asked_s, first_text_ns / 1e9 AS first_s,
-  coalesce(ended_ns, last_text_ns) / 1e9 AS ended_s, ending
+SELECT number, round(coalesce(due_ns, sent_ns) / 1e9, 3) AS asked_s,
+  round(first_text_ns / 1e9, 3) AS first_s,
+  round(coalesce(ended_ns, last_text_ns) / 1e9, 3) AS ended_s, ending
 FROM request WHERE level_id = ? ORDER BY number DESC LIMIT ?"""
 # the newest sample of each source, unless it has become silent
 FRESH_S = 10

@@ -45,7 +45,8 @@ def give_way() -> None:
     if sys.platform == "win32":
         psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)
     else:
-        os.nice(19)
+        # whatever the measurement itself has
+        os.setpriority(os.PRIO_PROCESS, 0, 19)
 
 
 async def serve_run(path: str, run_id: int) -> None:
