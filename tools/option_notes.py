@@ -213,7 +213,7 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "free one) that shows each request as it begins and ends; it is the "
         "run's page in `datasette results.db`, which shows a running run in "
         "the same way. Datasette runs as a process of its own with the "
-        "lowest priority, as the user who typed sudo. In a terminal the page "
+        "low priority, as the user who typed sudo. In a terminal the page "
         "stays after the run until Ctrl-C, else it ends with the run. A "
         "browser on the measured machine takes some of its watts"
     ),

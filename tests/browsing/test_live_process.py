@@ -133,7 +133,7 @@ def test_the_page_answers_and_gives_way_to_all_others(tmp_path):
         assert '"running"' in get(f"{address}/live")
         pid = page._process.pid
         if os.name == "posix":
-            assert psutil.Process(pid).nice() == 19
+            assert psutil.Process(pid).nice() == live_server.NICENESS
     assert ends(pid)
 
 
