@@ -36,7 +36,7 @@ function complain(text) {
 }
 function show(state) {
   last = state;
-  complain(state.silent_s > SILENT_S ? `The run has given no sign of life for ${Math.round(state.silent_s)} s` : '');
+  complain(state.silent_s > SILENT_S ? `The run has given no sign of life for more than ${SILENT_S} s` : '');
   put(find('doing'), state.doing || 'Preparing');
   put(find('said'), state.said);
   put(find('counts'), [state.counts, state.failed ? `${state.failed} failed` : '', state.left].filter(Boolean).join(', '));

@@ -7,7 +7,7 @@ from html import escape
 from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
-from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.study import Row, Study
 from ollama_bench.browsing.cards import draw_small_curve, write_sentence
 from ollama_bench.browsing.links import Links
 from ollama_bench.browsing.shell import write_page
@@ -54,8 +54,14 @@ def write_levels_so_far(database: Database, run_id: int) -> str:
         studies = selection.choose(database, [], [run_id])
     except ResultsError:  # nothing finished in it
         return ""
-    return "".join(
+    return "".join(write_study_so_far(database, one) for one in studies)
+
+
+def write_study_so_far(database: Database, study: Study) -> str:
+    levels = [one for one in study.levels if one["status"] == "finished"]
+    if not levels:
+        return ""
+    return (
         f"<p>{escape(write_sentence(database, study))}</p>"
-        f"{draw_small_curve(study)}{write_table(study.levels)}"
-        for study in studies
+        f"{draw_small_curve(study)}{write_table(levels)}"
     )

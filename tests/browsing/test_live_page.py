@@ -177,6 +177,12 @@ def test_a_run_that_has_ended_has_the_finished_page(file, ask):
     assert "live.js" not in page.text and "vega.js" in page.text
 
 
+def test_the_level_that_runs_is_not_among_those_so_far(file, ask):
+    run_id = running_run.write(file)
+    so_far = ask(f"/results/-/run/{run_id}/so-far").text
+    assert so_far.count("<tr>") == 2
+
+
 def refused(ask, run_id):
     answer = ask(f"/results/-/run/{run_id}/live")
     assert answer.status_code == 404
