@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from sqlite_utils import Database
 
 from ollama_bench.analysis.study import Study
@@ -69,6 +71,8 @@ def write_level_page(
             TIMELINE, TIMELINE.title, study, page, links
         )
     parts = [
+        f'<p><a href="{escape(links.playback(level_id))}">'
+        "Play it back in real time</a></p>",
         write_places([level], [study] if study else [], links),
         write_study(study, page, links) if study else "",
         write_requests(timeline, requests, count, rows["request"], links),

@@ -88,16 +88,19 @@ def write_levels(levels: list[Row], links: Links) -> str:
     if not levels:
         return '<p class="hint">This run has no levels.</p>'
     has_several = len(set(map(name_group, levels))) > 1
-    pairs = [
-        (
-            f"{name_level(level)} ({name_group(level)})"
-            if has_several
-            else name_level(level),
-            links.level(level["level_id"]),
-        )
+    names = [
+        f"{name_level(level)} ({name_group(level)})"
+        if has_several
+        else name_level(level)
         for level in levels
     ]
-    return f"<p>Levels: {write_list(pairs)}</p>"
+    ids = [level["level_id"] for level in levels]
+    pages = zip(names, map(links.level, ids), strict=True)
+    playbacks = zip(names, map(links.playback, ids), strict=True)
+    return (
+        f"<p>Levels: {write_list(pages)}</p>"
+        f"<p>Played back in real time: {write_list(playbacks)}</p>"
+    )
 
 
 def write_places(

@@ -1,7 +1,6 @@
 """The pages of a results file in a real browser: drawn, filtered, followed, and for everybody."""
 
 import re
-import shutil
 
 import pytest
 
@@ -9,22 +8,8 @@ from tests.support import made_up_results
 from tests.support.datasette_server import serving
 
 pytestmark = pytest.mark.web
-playwright = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = next(
-    filter(
-        None,
-        map(
-            shutil.which, ("chromium", "chromium-browser", "google-chrome")
-        ),
-    ),
-    None,
-)
-if CHROMIUM is None:
-    pytest.skip("no chromium here", allow_module_level=True)
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
-LONGEST_MS = 20_000
 SERIOUS = {"serious", "critical"}
 
 
@@ -43,44 +28,6 @@ def address(tmp_path_factory):
     )
     with serving([file]) as found:
         yield f"{found}/results"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def page(browser, address):
-    """A page that fails its test by an error in its console, or by asking another host."""
-    wrong = []
-    host = address.split("/results")[0]
-    found = browser.new_page(viewport={"width": 1100, "height": 900})
-    found.set_default_timeout(LONGEST_MS)
-    found.on(
-        "console",
-        lambda said: (
-            wrong.append(said.text) if said.type == "error" else 0
-        ),
-    )
-    found.on("pageerror", lambda error: wrong.append(str(error)))
-    found.on(
-        "request",
-        lambda asked: (
-            None
-            if asked.url.startswith((host, "data:", "blob:"))
-            else wrong.append(asked.url)
-        ),
-    )
-    found.on("dialog", lambda dialog: wrong.append(dialog.message))
-    yield found
-    found.close()
-    assert not wrong
 
 
 def draw_all(page):
