@@ -30,6 +30,8 @@ ASSET_ROOMS = {
     "browse.css": "browsing",
     "charts.js": "report",
     "browse.js": "browsing",
+    "datasette.css": "browsing",
+    "datasette.js": "browsing",
     "playback.css": "browsing",
     "playback.js": "browsing",
 }
