@@ -32,7 +32,7 @@ from ollama_bench.report.level_table import write_table
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.rows import name_level
 
-LEVEL = "SELECT * FROM level_summary WHERE level_id = ?"
+LEVEL = "SELECT *, id AS level_id FROM level WHERE id = ?"
 # what tells something of a single level
 CHARTS = {
     timeline_charts.EVOLUTION: "Requests over time",

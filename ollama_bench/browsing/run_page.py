@@ -28,7 +28,7 @@ from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.rows import name_group, name_level
 
 RUN = "SELECT * FROM runs WHERE run_id = ?"
-LEVELS = "SELECT * FROM level_summary WHERE run_id = ? ORDER BY level_id"
+LEVELS = "SELECT *, id AS level_id FROM level WHERE run_id = ? ORDER BY id"
 # failed ones first, then as they were asked
 REQUESTS = """
 SELECT level_id, level.concurrency, number, ending, ttft_s, e2e_s, output_tokens,
