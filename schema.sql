@@ -249,6 +249,7 @@ CREATE TABLE IF NOT EXISTS chunk (  -- one piece of streamed text; several token
   number INTEGER NOT NULL,           -- number of the chunk within its request, from 0
   at_ns INTEGER NOT NULL,            -- instant at which the last byte of the chunk was read
   is_reasoning INTEGER NOT NULL,     -- 1: reasoning, 0: answer
+  characters INTEGER,                -- Unicode characters of reply's reasoning or answer that came with it; 0: a call of a tool; NULL: not known, as before 1.1 and where an API key was masked
   PRIMARY KEY (request_id, number)
 ) STRICT, WITHOUT ROWID;
 

@@ -136,6 +136,8 @@ class Outcome:
     chunk_ns: array[int] = field(default_factory=lambda: array("q"))
     # a kind for each chunk
     chunk_is_reasoning: bytearray = field(default_factory=bytearray)
+    # of each chunk; None: not known
+    chunk_characters: array[int] | None = None
     read_lags_ns: array[int] = field(default_factory=lambda: array("q"))
 
     @property
