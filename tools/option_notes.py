@@ -25,7 +25,7 @@ PROGRAMS = (
         "analyze",
         "The answer, the charts and the report from results.db. Exit code: "
         "0 done, 1 it could not or `--fail-if` holds, 2 wrong command "
-        "line, 3 `--fail-if` cannot be told.",
+        "line or `--verify` of no page, 3 `--fail-if` cannot be told.",
         analyze_parser,
     ),
     Program(
@@ -236,6 +236,7 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "Also of one that slept; one that was killed is waited for 15 s"
     ),
     "--demo": ("Marked as simulated wherever it is shown"),
+    "--verify": ("What that proves: [proof](proof.md)"),
     "analyze --compare": (
         "The run is the unit: no repeat within a run shows what differs "
         "between runs. See [statistics](statistics.md)"
