@@ -238,7 +238,7 @@ class RunFigures:
                     level.labels: value
                     for level in alive
                     for value in level.live[place : place + 1]
-                    if isinstance(value, (int, float))
+                    if isinstance(value, float)
                 },
             )
         for histograms in self._histograms.values():
@@ -256,7 +256,7 @@ class RunFigures:
             is_open[row[0]] = bool(row[1])
             level = self._levels[row[0]]
             level.is_alive = time.time() - row[2] < DEAD_AFTER_S
-            level.live = tuple(json.loads(row[-1])) if row[-1] else ()
+            level.live = read_live(row[-1])
         self._newest = max([self._newest, *is_open])
         for level in list(self._levels.values()):
             look = self._look(level)
@@ -345,6 +345,11 @@ def fill_family(
     for labels, value in values.items():
         family.add_metric(labels, value)
     return family
+
+
+def read_live(text: str | None) -> tuple[object, ...]:
+    """Return the values of LIVE; numbers are floats, what else stands there is unknown."""
+    return tuple(json.loads(text, parse_int=float)) if text else ()
 
 
 def make_target_labels(api: str, model: str, host: str) -> LabelValues:

@@ -1,6 +1,7 @@
 """What is counted of the runs in results.db: each request once, and nothing that is unknown."""
 
 import json
+import math
 import sqlite3
 import time
 
@@ -222,6 +223,11 @@ def test_what_no_run_of_ours_tells_is_absent(bench, scraped, text):
     for name in (WAITING, STREAMING, PACE):
         assert not shown.values(name)
     assert shown.value(LEVEL) == 4
+
+
+def test_a_number_without_end_breaks_no_scrape(bench, scraped):
+    tell(bench, f'{{"level": {{"waiting": {"9" * 500}}}}}')
+    assert scraped.scrape().value(WAITING) == math.inf
 
 
 def test_people_are_a_load_of_their_own(bench, scraped):
