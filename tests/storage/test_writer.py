@@ -14,7 +14,8 @@ from ollama_bench.storage import connection
 from ollama_bench.storage import writer as writer_module
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
-from tests.storage.rows import RUN, count
+from tests.storage.rows import count
+from tests.support.beginnings import RUN
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("closed")
