@@ -45,6 +45,7 @@ import contextlib
 
 from ollama_bench.analysis import conditions
 from ollama_bench.browsing.live_process import LivePage
+from ollama_bench.fleet.fleet import FleetError, open_fleet
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.load import load
 from ollama_bench.platforms import awake
@@ -74,6 +75,7 @@ ERRORS = (
     load.LoadError,
     ResultsError,
     PrivilegeError,
+    FleetError,
 )
 
 
@@ -143,6 +145,11 @@ def bench(
         for server in servers:
             stack.enter_context(server)
         settings = settle_models(settings, servers, screen)
+        fleet = (
+            stack.enter_context(open_fleet(settings.fleet))
+            if settings.fleet
+            else None
+        )
         writer = stack.enter_context(
             Writer(settings.output.db, say=screen.warn)
         )
@@ -163,6 +170,7 @@ def bench(
             screen,
             interrupt,
             show_level,
+            fleet,
         )
         bench_run.measure(helper)
         run_outcome.show(

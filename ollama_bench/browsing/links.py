@@ -36,6 +36,9 @@ class Links:
     def level(self, level_id: int) -> str:
         return f"{self.root}/-/level/{level_id}"
 
+    def playback(self, level_id: int) -> str:
+        return f"{self.level(level_id)}/playback"
+
     def request(self, level_id: int, number: int) -> str:
         return f"{self.level(level_id)}/request/{number}"
 

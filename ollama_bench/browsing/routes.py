@@ -31,6 +31,10 @@ ASSET_ROOMS = {
     "charts.js": "report",
     "browse.js": "browsing",
     "live.js": "browsing",
+    "datasette.css": "browsing",
+    "datasette.js": "browsing",
+    "playback.css": "browsing",
+    "playback.js": "browsing",
 }
 LIBRARY = "vega.js"  # made by vl-convert
 # a browser may keep them so many seconds
@@ -54,6 +58,8 @@ def list_routes() -> list[tuple[str, View]]:
         (f"{run}{chart}", make_view(make_run_chart, JSON)),
         (f"{level}$", make_view(make_level_page)),
         (f"{level}{chart}", make_view(make_level_chart, JSON)),
+        (f"{level}/playback$", make_view(make_playback_page)),
+        (f"{level}/playback/data$", make_view(make_playback, JSON)),
         (f"{request}$", make_view(make_request_page)),
         (rf"^{ASSETS}/(?P<name>[\w.]+)$", show_asset),
     ]
@@ -131,6 +137,25 @@ def make_request_page(request: Any) -> Make:
             number_of(request, name) for name in ("level", "number")
         )
         return write_request_page(database, level_id, number, links)
+
+    return make
+
+
+def make_playback_page(request: Any) -> Make:
+    def make(database: Database, links: Links) -> str | None:
+        from ollama_bench.browsing.playback_page import write_playback_page
+
+        level_id = number_of(request, "level")
+        return write_playback_page(database, level_id, links)
+
+    return make
+
+
+def make_playback(request: Any) -> Make:
+    def make(database: Database, links: Links) -> str | None:
+        from ollama_bench.browsing.playback import write_playback
+
+        return write_playback(database, number_of(request, "level"), links)
 
     return make
 

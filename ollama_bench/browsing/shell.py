@@ -28,8 +28,13 @@ SCRIPTS = {
         ('type="module"', "browse.js"),
     ),
     "live": (('type="module"', "live.js"),),
+    "playback": (('type="module"', "playback.js"),),
 }
-MORE_STYLES = {OF_CHARTS: (), "live": ("live.css",)}
+MORE_STYLES = {
+    OF_CHARTS: (),
+    "live": ("live.css",),
+    "playback": ("playback.css",),
+}
 
 Way = Sequence[tuple[str, str]]  # names and addresses, from the file on
 
