@@ -44,6 +44,7 @@ if __name__ == "__main__" and "SUDO_UID" not in os.environ:
 import contextlib
 
 from ollama_bench.analysis import conditions
+from ollama_bench.fleet.fleet import FleetError, open_fleet
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.load import load
 from ollama_bench.platforms import awake
@@ -72,6 +73,7 @@ ERRORS = (
     load.LoadError,
     ResultsError,
     PrivilegeError,
+    FleetError,
 )
 
 
@@ -135,6 +137,11 @@ def bench(
         for server in servers:
             stack.enter_context(server)
         settings = settle_models(settings, servers, screen)
+        fleet = (
+            stack.enter_context(open_fleet(settings.fleet))
+            if settings.fleet
+            else None
+        )
         writer = stack.enter_context(
             Writer(settings.output.db, say=screen.warn)
         )
@@ -153,6 +160,7 @@ def bench(
             screen,
             interrupt,
             show_level,
+            fleet,
         )
         bench_run.measure(helper)
         run_outcome.show(

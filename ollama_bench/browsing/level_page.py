@@ -28,6 +28,7 @@ from ollama_bench.charts import (
 )
 from ollama_bench.charts.chart import Chart
 from ollama_bench.charts.timeline_charts import TIMELINE
+from ollama_bench.report.host_table import write_hosts
 from ollama_bench.report.level_table import write_table
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.rows import name_level
@@ -91,6 +92,7 @@ def write_study(study: Study, page: str, links: Links) -> str:
         [
             write_failures(study.outcomes, links),
             write_table(study.levels),
+            write_hosts(study),
             *(
                 place_chart(chart, title, study, page, links)
                 for chart, title in CHARTS.items()

@@ -49,6 +49,8 @@ class Task:
     # an API key, masked wherever the server repeats it
     secret: Secret = NO_SECRET
     lengths: Lengths = Lengths()
+    worker: str | None = None  # who sends it, of several processes
+    host: int = 0  # place of its server among those of the level
 
 
 class StopSignal(Protocol):

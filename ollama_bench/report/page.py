@@ -30,6 +30,7 @@ from ollama_bench.analysis.wording import (
 from ollama_bench.charts import theme
 from ollama_bench.charts.chart import Spec
 from ollama_bench.inputs.objectives import list_demands
+from ollama_bench.report.host_table import write_hosts
 from ollama_bench.report.length_table import write_length_table
 from ollama_bench.report.level_table import (
     DEFINITIONS,
@@ -201,6 +202,7 @@ def write_chapter(
         write_verdict(verdict) if has_verdict else "",
         write_table(study.levels),
         write_turns(study.turns, noun(study.levels)),
+        write_hosts(study),
         write_intervals(study),
         write_rest(verdict.answer),
         write_caveats(verdict.caveats),

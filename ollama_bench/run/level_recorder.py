@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ollama_bench.inputs.settings import LoadSettings
 from ollama_bench.load import load
@@ -120,7 +120,9 @@ class LevelRecorder(load.Observer):
         screen: Console,
         interrupt: Interrupt,
         reply_names: ReplyNames,
+        hosts: Mapping[int, str] | None = None,
     ) -> None:
+        """hosts: the server of each target, where there are several: errors name it."""
         self._record, self._level_id, self._monitor = (
             record,
             level_id,
@@ -128,6 +130,7 @@ class LevelRecorder(load.Observer):
         )
         self._screen, self._interrupt = screen, interrupt
         self._reply_names = reply_names
+        self._hosts = hosts or {}
         self._begun: set[int] = set()
 
     def ready(self, tasks: list[Task]) -> None:
@@ -149,6 +152,7 @@ class LevelRecorder(load.Observer):
             "prompt_number": task.prompt_number,
             "turn": task.turn,
             "prefix": task.prefix,
+            "worker": task.worker,
         }
         self._record.writer.add("request", columns)
 
@@ -156,6 +160,9 @@ class LevelRecorder(load.Observer):
         if outcome.task.number not in self._begun:
             self.begun(outcome.task)  # it failed before it could be sent
         self._reply_names.note(outcome)
+        host = self._hosts.get(outcome.task.target_id or 0)
+        if host and outcome.error:
+            outcome.error = f"{host}: {outcome.error}"
         writer, origin_ns = self._record.writer, self._record.origin_ns
         request_id = self._id(outcome.task)
         writer.update("request", request_id, outcome.to_figures(origin_ns))
@@ -198,10 +205,11 @@ class LevelRecorder(load.Observer):
         is_open = settings.kind == "open"
         columns = {
             "status": "interrupted"
-            if self._interrupt.is_set()
+            if self._interrupt.is_set() or level.result.lost_worker
             else "finished",
             "started_ns": level.started_ns - origin_ns,
             "ended_ns": ended_ns and ended_ns - origin_ns,
+            "lost_worker": level.result.lost_worker or None,
             "pool_waits": level.pool_waits if is_open else None,
             "never_sent": level.never_sent if is_open else None,
             **saturation_figures(level.result),
