@@ -38,6 +38,7 @@ from ollama_bench.report.level_table import (
     write_table,
     write_terms,
 )
+from ollama_bench.report.option_text import keep_options
 from ollama_bench.report.turn_table import write_turns
 from ollama_bench.storage import files
 from ollama_bench.terminal.command_line import name_command
@@ -184,7 +185,7 @@ def write_questions(answer: Answer) -> str:
 def write_rest(answer: Answer) -> str:
     """Return what else is said."""
     items = "".join(
-        f"<li>{escape(sentence)}</li>" for sentence in answer.rest
+        f"<li>{keep_options(sentence)}</li>" for sentence in answer.rest
     )
     return f'<ul class="verdict">{items}</ul>' if items else ""
 
@@ -217,8 +218,8 @@ def write_caveats(caveats: Sequence[Caveat]) -> str:
     if not caveats:
         return ""
     items = [
-        f"<li><strong>{escape(caveat.seen)}.</strong> "
-        f"{escape(caveat.meaning)}. {escape(caveat.remedy)}.</li>"
+        f"<li><strong>{keep_options(caveat.seen)}.</strong> "
+        f"{keep_options(caveat.meaning)}. {keep_options(caveat.remedy)}.</li>"
         for caveat in caveats
     ]
     summary = f"<summary>{len(caveats)} to consider before trusting these figures</summary>"
@@ -302,7 +303,7 @@ def write_commands(study: Study) -> str:
         for run in study.runs
     ]
     return "".join(
-        f"<pre>{escape(command)}</pre>"
+        f"<pre>{keep_options(command)}</pre>"
         for command in dict.fromkeys(commands)
     )
 
