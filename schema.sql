@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS run (  -- one start of bench.py or monitor.py, or one
   monitor_cpu_s REAL,                -- CPU seconds the monitor's threads took
   sampler_cpu_s REAL,                -- CPU seconds the power samplers took
   clock_step_s REAL,                 -- how far the wall clock moved against the monotonic one during the run, seconds
+  live TEXT,                         -- while the run runs: what goes on now, as JSON, renewed twice a second; instants in seconds since the run began. NULL once it has ended
   import_key TEXT UNIQUE,            -- what an imported run was read from; NULL otherwise
   title TEXT AS (coalesce(label, source || ' ' || id))  -- name of the run: the label, or what wrote it with its number
 ) STRICT;

@@ -11,6 +11,7 @@ from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import judge
 from ollama_bench.browsing.chart_source import write_query
 from ollama_bench.browsing.links import Links
+from ollama_bench.browsing.live_page import is_live, write_live_page
 from ollama_bench.browsing.shell import (
     MOST_REQUESTS,
     write_chart,
@@ -48,6 +49,8 @@ def write_run_page(
     run = next(database.query(RUN, [run_id]), None)
     if run is None:
         return None
+    if is_live(run):
+        return write_live_page(run, write_run_facts(run), links)
     levels = list(database.query(LEVELS, [run_id]))
     try:
         studies = selection.choose(database, [], [run_id])

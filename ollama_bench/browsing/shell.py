@@ -27,9 +27,14 @@ SCRIPTS = {
         ("defer", "charts.js"),
         ('type="module"', "browse.js"),
     ),
+    "live": (('type="module"', "live.js"),),
     "playback": (('type="module"', "playback.js"),),
 }
-MORE_STYLES = {OF_CHARTS: (), "playback": ("playback.css",)}
+MORE_STYLES = {
+    OF_CHARTS: (),
+    "live": ("live.css",),
+    "playback": ("playback.css",),
+}
 
 Way = Sequence[tuple[str, str]]  # names and addresses, from the file on
 

@@ -355,6 +355,12 @@ OUTPUT = Group(
             is_measured=False,
         ),
         Option(
+            "--live",
+            "",
+            "show the run as a page while it runs (loopback only)",
+            is_measured=False,
+        ),
+        Option(
             "--plain",
             "",
             "plain lines instead of a live screen",

@@ -112,6 +112,7 @@ def resolve(
             values["label"],
             values["resume"],
             values["plain"],
+            values["live"],
         ),
         monitor=MonitorSettings(not values["no_monitor"], values["pid"]),
         demo=values["demo"],

@@ -107,6 +107,7 @@ class OutputSettings:
     label: str | None
     resume: bool
     plain: bool
+    live: bool  # the page of the run is shown while it runs
 
 
 @dataclass(frozen=True)

@@ -68,11 +68,11 @@ class ChunkRows:
                 self._origin_ns,
                 instants,
                 kinds,
-                write_counts(self._characters, part),
+                pack_counts(self._characters, part),
             )
 
 
-def write_counts(counts: array[int] | None, part: slice) -> bytes | None:
+def pack_counts(counts: array[int] | None, part: slice) -> bytes | None:
     """Return counts as text of ten digits each, where SQLite finds each at once."""
     if counts is None:
         return None
