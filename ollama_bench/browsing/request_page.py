@@ -26,7 +26,7 @@ SELECT request.*, reply.reasoning, reply.answer, reply.tool_calls, target.host
 FROM request LEFT JOIN reply ON request_id = request.id
 LEFT JOIN target ON target.id = target_id WHERE level_id = ? AND number = ?"""
 CHUNKS = "SELECT at_ns, is_reasoning FROM chunk WHERE request_id = ? ORDER BY number"
-LEVEL = "SELECT * FROM level_summary WHERE level_id = ?"
+LEVEL = "SELECT *, id AS level_id FROM level WHERE id = ?"
 
 
 def write_request_page(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ollama_bench.inputs import objectives, prompt_mix, values
+from ollama_bench.inputs.fleet_settings import FleetAddress
 from ollama_bench.inputs.settings import Balance
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import NAMES
@@ -215,6 +216,19 @@ LOAD = Group(
             0.0,
         ),
         Option(
+            "--fleet",
+            "WHERE",
+            "by processes: local:N, or of a Dask cluster tls://HOST:8786",
+            FleetAddress.parse,
+            is_measured=False,
+        ),
+        Option(
+            "--fleet-insecure",
+            "",
+            "also tcp:// to another machine: anyone may read and write it",
+            is_measured=False,
+        ),
+        Option(
             "--repeat",
             "N",
             "every level N times, in random order",
@@ -338,6 +352,12 @@ OUTPUT = Group(
             "--no-monitor",
             "",
             "watch no processes and no power",
+            is_measured=False,
+        ),
+        Option(
+            "--live",
+            "",
+            "show the run as a page while it runs (loopback only)",
             is_measured=False,
         ),
         Option(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ollama_bench.inputs import objectives, options, prompts, trace
+from ollama_bench.inputs.fleet_settings import choose_fleet
 from ollama_bench.inputs.options import Option
 from ollama_bench.inputs.search import check_search, complete_search
 from ollama_bench.inputs.settings import (
@@ -111,12 +112,14 @@ def resolve(
             values["label"],
             values["resume"],
             values["plain"],
+            values["live"],
         ),
         monitor=MonitorSettings(not values["no_monitor"], values["pid"]),
         demo=values["demo"],
         self_check=values["self_check"],
         repeated_levels=repeated,
         identity=identity(values),
+        fleet=choose_fleet(values),
     )
 
 

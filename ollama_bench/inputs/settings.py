@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ollama_bench.inputs.fleet_settings import FleetSettings
 from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.inputs.prompt_mix import PromptMix
 from ollama_bench.statistics.think_time import ThinkTime
@@ -106,6 +107,7 @@ class OutputSettings:
     label: str | None
     resume: bool
     plain: bool
+    live: bool  # the page of the run is shown while it runs
 
 
 @dataclass(frozen=True)
@@ -133,3 +135,4 @@ class Settings:
     identity: Mapping[str, object]
     # of the command line, and what names the server and model that were found
     words: tuple[str, ...] = ()
+    fleet: FleetSettings | None = None  # None: this process

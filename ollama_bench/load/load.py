@@ -65,7 +65,8 @@ class Load:
     ``balancer`` is told where requests are, and which server cannot be connected to; ``source``
     asks it for the server of each.
     ``interrupt`` cancels all when it is set. ``lines`` are connections that other levels use
-    as well; without them the level makes its own and closes them.
+    as well; without them the level makes its own and closes them. ``gate`` is called once all
+    that leaves at first is ready: the level starts when it returns.
 
     ``result``, ``exchanges`` (those in flight; in a burst all) and ``tally`` may be looked at
     while it runs. ``outcomes`` holds those of a burst, by their number; other loads keep none.
@@ -87,6 +88,7 @@ class Load:
         balancer: Balancer | None = None,
         interrupt: StopSignal | None = None,
         lines: Lines | None = None,
+        gate: Callable[[], None] | None = None,
     ) -> None:
         self.spec = LevelSpec(
             source,
@@ -100,6 +102,7 @@ class Load:
             people,
             in_bursts,
             is_watched,
+            gate,
             balancer or Balancer(),
         )
         self.result = LevelResult(self.spec)
@@ -146,6 +149,7 @@ class Load:
         threads = self.spec.workers + self.spec.ready_ahead + SPARE_THREADS
         pool = stack.enter_context(ThreadPoolExecutor(threads, "stream"))
         heartbeat = Heartbeat()
+        self.result.pauses = heartbeat.pauses
         try:
             self._conductor = Conductor(
                 self.spec,

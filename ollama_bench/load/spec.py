@@ -38,6 +38,8 @@ class LevelSpec:
     in_bursts: bool = False
     # arrivals of an even rate: ended early once their queue grows
     is_watched: bool = False
+    # called when all is ready; the level starts when it returns
+    gate: Callable[[], None] | None = None
     # whom source has chosen each task's server by
     balancer: Balancer = field(default_factory=Balancer)
 

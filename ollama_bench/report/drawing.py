@@ -25,6 +25,7 @@ from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.charts import names
 from ollama_bench.charts.rendering import Renderers
 from ollama_bench.report import page
+from ollama_bench.report.instant_rows import read_instants
 from ollama_bench.report.terminal_report import print_wrapped
 from ollama_bench.storage import files
 
@@ -42,7 +43,7 @@ def preload() -> None:
         model_charts,
     )
 
-    for name in ("page.html", "page.css", "charts.js", "page.js"):
+    for name in ("page.html", "page.css", *page.SCRIPTS):
         page.read_asset(name)
 
 
@@ -64,13 +65,15 @@ def draw(
         drawing.make_all(database, verdicts, chosen)
         for file, picture in drawing.wait():
             files.write(out / file, picture, out)
-        path = page.write(
-            out / "report.html",
+        path = out / "report.html"
+        digest = page.write(
+            path,
             verdicts,
             drawing.shown,
             drawing.across,
             drawing.lengths,
             scripts.result().decode(),
+            read_instants(database, verdicts),
         )
     for needs, absent in drawing.absent.items():
         print_wrapped(
@@ -79,6 +82,7 @@ def draw(
     print_wrapped(
         f"{len(drawing.pictures)} charts in {out}/, all on one page: {path}"
     )
+    print(f"digest of the page: {digest}")
 
 
 class Drawing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from array import array
 from collections.abc import Iterator, Mapping
 
 from ollama_bench.inputs.settings import LoadSettings
@@ -36,8 +37,9 @@ JOIN request ON request.id = request_id
 WHERE judged_objective.level_id = ? AND strain IS NOT NULL GROUP BY request_id
 ORDER BY coalesce(due_ns, sent_ns, ended_ns), number"""
 CHUNK_ROWS = """
-INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
-SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01' FROM json_each(?4)"""
+INSERT INTO chunk (request_id, number, at_ns, is_reasoning, characters)
+SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01',
+  CAST(substr(?6, 10 * key + 1, 10) AS INTEGER) FROM json_each(?4)"""
 
 
 class ChunkRows:
@@ -51,13 +53,30 @@ class ChunkRows:
             outcome.chunk_ns,
             outcome.chunk_is_reasoning,
         )
+        self._characters = outcome.chunk_characters
 
-    def __iter__(self) -> Iterator[tuple[int, int, int, str, bytes]]:
+    def __iter__(
+        self,
+    ) -> Iterator[tuple[int, int, int, str, bytes, bytes | None]]:
         for start in range(0, len(self._at_ns), CHUNKS_AT_ONCE):
             part = slice(start, start + CHUNKS_AT_ONCE)
             instants = f"[{','.join(map(str, self._at_ns[part]))}]"
             kinds = bytes(self._kinds[part])
-            yield self._request_id, start, self._origin_ns, instants, kinds
+            yield (
+                self._request_id,
+                start,
+                self._origin_ns,
+                instants,
+                kinds,
+                pack_counts(self._characters, part),
+            )
+
+
+def pack_counts(counts: array[int] | None, part: slice) -> bytes | None:
+    """Return counts as text of ten digits each, where SQLite finds each at once."""
+    if counts is None:
+        return None
+    return b"".join([b"%10d" % count for count in counts[part]])
 
 
 class UnsentRows:
@@ -133,6 +152,7 @@ class LevelRecorder(load.Observer):
             "prompt_number": task.prompt_number,
             "turn": task.turn,
             "prefix": task.prefix,
+            "worker": task.worker,
         }
         self._record.writer.add("request", columns)
 
@@ -185,10 +205,11 @@ class LevelRecorder(load.Observer):
         is_open = settings.kind == "open"
         columns = {
             "status": "interrupted"
-            if self._interrupt.is_set()
+            if self._interrupt.is_set() or level.result.lost_worker
             else "finished",
             "started_ns": level.started_ns - origin_ns,
             "ended_ns": ended_ns and ended_ns - origin_ns,
+            "lost_worker": level.result.lost_worker or None,
             "pool_waits": level.pool_waits if is_open else None,
             "never_sent": level.never_sent if is_open else None,
             **saturation_figures(level.result),

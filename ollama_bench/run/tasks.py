@@ -15,8 +15,12 @@ from ollama_bench.load.lengths import Lengths
 from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.run.plan import Level
 from ollama_bench.run.replay import Replay
-from ollama_bench.run.server import Server
-from ollama_bench.run.targets import Targets, unique_prefix
+from ollama_bench.run.targets import unique_prefix
+from ollama_bench.run.task_targets import (
+    AskedServer,
+    TargetsCopy,
+    TaskTargets,
+)
 
 Messages = tuple[JsonObject, ...]
 
@@ -70,7 +74,7 @@ class TaskSource:
         level: Level,
         request: RequestSettings,
         order: PromptOrder | Replay,
-        targets: Targets,
+        targets: TaskTargets,
     ) -> None:
         self._level, self._request = level, request
         self._order, self._targets = order, targets
@@ -78,6 +82,16 @@ class TaskSource:
         # prompts that begin alike get the same prefix
         has_shared = self.replay is not None and self.replay.shares_blocks
         self._shared_prefix = unique_prefix() if has_shared else None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave behind what only this process has: connections, screen and results file."""
+        targets = TargetsCopy(self._targets, self._level.model)
+        return {**vars(self), "_targets": targets}
+
+    @property
+    def server_count(self) -> int:
+        """Return how many servers are asked."""
+        return len(self._targets.servers)
 
     def task(self, number: int, host: int = 0) -> Task:
         """Return the task of a request's number within the level, from 1.
@@ -134,8 +148,8 @@ class Conversation:
         self,
         model: str,
         request: RequestSettings,
-        server: Server,
-        targets: Targets,
+        server: AskedServer,
+        targets: TaskTargets,
         prompt: prompts.Prompt,
         line: int | None,
         prefix: str | None,
@@ -192,7 +206,7 @@ class Conversation:
             follow if turn < len(self._prompt.turns) else None,
             server.secret,
             self._lengths(messages),
-            self._host,
+            host=self._host,
         )
 
     def _lengths(self, messages: Messages) -> Lengths:
