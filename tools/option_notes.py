@@ -236,7 +236,7 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "Also of one that slept; one that was killed is waited for 15 s"
     ),
     "--demo": ("Marked as simulated wherever it is shown"),
-    "--verify": ("What that proves: [proof](proof.md)"),
+    "analyze --verify": ("What that proves: [proof](proof.md)"),
     "analyze --compare": (
         "The run is the unit: no repeat within a run shows what differs "
         "between runs. See [statistics](statistics.md)"

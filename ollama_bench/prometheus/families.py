@@ -157,12 +157,32 @@ IN_FLIGHT = MetricSpec(
     "Requests that have begun and not ended, of runs that go on.",
     TARGET_LABELS,
 )
+LEVEL_LABELS = ("run", "load", MODEL)
 CONCURRENCY = MetricSpec(
     "ollama_bench_level_concurrency",
     "gauge",
     "The level that is being measured: requests at the same instant, or"
     " people. load: burst, closed, open or people.",
-    ("run", "load", MODEL),
+    LEVEL_LABELS,
+)
+UNANSWERED = MetricSpec(
+    "ollama_bench_level_requests_waiting",
+    "gauge",
+    "Requests of the level that wait for their first token.",
+    LEVEL_LABELS,
+)
+STREAMING = MetricSpec(
+    "ollama_bench_level_requests_streaming",
+    "gauge",
+    "Requests of the level that are being answered.",
+    LEVEL_LABELS,
+)
+PACE = MetricSpec(
+    "ollama_bench_level_tokens_per_second",
+    "gauge",
+    "Tokens of the last 5 s, a second; of a reply that still comes in each"
+    " read counts as one.",
+    LEVEL_LABELS,
 )
 DURATION = MetricSpec(
     "gen_ai_client_operation_duration_seconds",
@@ -210,7 +230,8 @@ GROUPS = {
     ),
     "Power": (POWER, ENERGY, TEMPERATURE, GPU_BUSY, GPU_CLOCK, GPU_MEMORY),
     "Runs": (
-        *(REQUESTS, IN_FLIGHT, CONCURRENCY),
+        *(REQUESTS, IN_FLIGHT),
+        *(CONCURRENCY, UNANSWERED, STREAMING, PACE),
         *(DURATION, FIRST_CHUNK, TIME_PER_TOKEN, TOKENS),
     ),
     "The program": (BUILD,),

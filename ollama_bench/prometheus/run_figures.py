@@ -41,7 +41,9 @@ LEVELS = """
 SELECT level.id, level.status = 'running' AND run.status = 'running' AS is_open,
   coalesce(run.seen_unix, run.started_unix) AS seen_unix, run.id AS run_id, level.model,
   level.concurrency,
-  CASE WHEN think_time_s IS NOT NULL THEN 'people' ELSE coalesce(load, '') END AS load
+  CASE WHEN think_time_s IS NOT NULL THEN 'people' ELSE coalesce(load, '') END AS load,
+  CASE WHEN json_valid(run.live) THEN json_extract(run.live, '$.level.waiting',
+    '$.level.streaming', '$.level.tokens_per_s') END AS live
 FROM level JOIN run ON run.id = run_id
 WHERE source = 'bench'"""
 # of the level's row, not of a view: the control level counts as well
@@ -63,6 +65,10 @@ NUMBERS = f"SELECT number FROM request WHERE {IN_RANGE}"
 DONE = f"SELECT number FROM request WHERE {IN_LIST} AND {ENDED}"
 COUNT_IN_FLIGHT = f"""
 SELECT target_id, count(*) FROM request WHERE {IN_LIST} AND NOT {ENDED} GROUP BY target_id"""
+
+
+# what a run tells of its level while it goes on, in the order of LEVELS
+LIVE = (families.UNANSWERED, families.STREAMING, families.PACE)
 
 
 class Measure(NamedTuple):
@@ -133,6 +139,12 @@ class OpenLevel:
     # labels of the run's targets, by their id
     targets: dict[int | None, LabelValues] = field(default_factory=dict)
     is_alive: bool = True  # its run gives signs of life
+    # values of LIVE as the run told them last
+    live: tuple[object, ...] = ()
+
+    @property
+    def labels(self) -> LabelValues:
+        return str(self.run_id), self.load, self.model
 
     def follow(self, look: Look) -> bool:
         """Note how far the look came; return whether that is all there is."""
@@ -214,18 +226,21 @@ class RunFigures:
         """Yield the families of what was found last."""
         yield fill_family(families.REQUESTS, self._requests)
         yield fill_family(families.IN_FLIGHT, self._in_flight)
+        alive = [one for one in self._levels.values() if one.is_alive]
         yield fill_family(
             families.CONCURRENCY,
-            {
-                (
-                    str(level.run_id),
-                    level.load,
-                    level.model,
-                ): level.concurrency
-                for level in self._levels.values()
-                if level.is_alive
-            },
+            {level.labels: level.concurrency for level in alive},
         )
+        for place, metric in enumerate(LIVE):
+            yield fill_family(
+                metric,
+                {
+                    level.labels: value
+                    for level in alive
+                    for value in level.live[place : place + 1]
+                    if isinstance(value, float)
+                },
+            )
         for histograms in self._histograms.values():
             yield histograms.make_family()
 
@@ -239,8 +254,9 @@ class RunFigures:
             if row[0] not in self._levels:
                 self._adopt(row)
             is_open[row[0]] = bool(row[1])
-            age_s = time.time() - row[2]
-            self._levels[row[0]].is_alive = age_s < DEAD_AFTER_S
+            level = self._levels[row[0]]
+            level.is_alive = time.time() - row[2] < DEAD_AFTER_S
+            level.live = read_live(row[-1])
         self._newest = max([self._newest, *is_open])
         for level in list(self._levels.values()):
             look = self._look(level)
@@ -252,7 +268,7 @@ class RunFigures:
 
     def _adopt(self, row: Sequence[Any]) -> None:
         """Follow a level from now on; its series are there, at 0, before a request ends."""
-        level_id, _, _, run_id, model, concurrency, load = row
+        level_id, _, _, run_id, model, concurrency, load, _ = row
         level = OpenLevel(
             level_id, run_id, shorten(model), concurrency, load
         )
@@ -329,6 +345,11 @@ def fill_family(
     for labels, value in values.items():
         family.add_metric(labels, value)
     return family
+
+
+def read_live(text: str | None) -> tuple[object, ...]:
+    """Return the values of LIVE; numbers are floats, what else stands there is unknown."""
+    return tuple(json.loads(text, parse_int=float)) if text else ()
 
 
 def make_target_labels(api: str, model: str, host: str) -> LabelValues:

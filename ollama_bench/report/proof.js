@@ -78,9 +78,14 @@ const proof = (() => {
         if (says(one, name, written)) continue;
         one.place.classList.add('altered');
         one.place.title = `its instants give ${written[0]}`;
-        found.push(`${one.text.slice(0, 80)} should be ${written[0]}`);
+        found.push(`${nameFigure(one, levels)} is ${written[0]}, not ${one.text.slice(0, 80)}`);
       }
     return found;
+  }
+  function nameFigure({place, levels: ids}, levels) {
+    if (place.tagName !== 'TD') return 'a figure of the answer';
+    const heading = place.closest('table').rows[0].cells[place.cellIndex].textContent;
+    return `${heading} of level ${levels.get(ids[0]).level.concurrency}`;
   }
   async function prove() {
     const packed = content('instants');

@@ -45,9 +45,9 @@ def verify(path: Path, results: str) -> int:
     else:
         print(f"{path} is as it was written")
         print(describe_figures(found))
-    print(f"digest of the page: {clean(found.digest)}")
-    if not problems and found.rows is not None:
-        problems = compare_with(found.rows, results)
+        print(f"digest of the page: {clean(found.digest)}")
+        if found.rows is not None:
+            problems = compare_with(found.rows, results)
     for problem in problems[:MOST_PROBLEMS]:
         print(f"  {clean(problem)}")
     if len(problems) > MOST_PROBLEMS:

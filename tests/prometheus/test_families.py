@@ -38,6 +38,8 @@ COUNTED = (
     "requests",
     "running",
     "waiting",
+    "streaming",
+    "tokens_per_second",
     "in_flight",
     "concurrency",
     "usage",

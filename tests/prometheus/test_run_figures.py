@@ -1,5 +1,7 @@
 """What is counted of the runs in results.db: each request once, and nothing that is unknown."""
 
+import json
+import math
 import sqlite3
 import time
 
@@ -12,6 +14,9 @@ from tests.prometheus.support import Bench, Scraped, Shown
 ENDED = "ollama_bench_requests_total"
 IN_FLIGHT = "ollama_bench_requests_in_flight"
 LEVEL = "ollama_bench_level_concurrency"
+WAITING = "ollama_bench_level_requests_waiting"
+STREAMING = "ollama_bench_level_requests_streaming"
+PACE = "ollama_bench_level_tokens_per_second"
 TTFT = "gen_ai_client_operation_time_to_first_chunk_seconds"
 TPOT = "gen_ai_server_time_per_output_token_seconds"
 DURATION = "gen_ai_client_operation_duration_seconds"
@@ -186,6 +191,43 @@ def test_a_run_without_signs_of_life_is_not_shown_as_running(
     shown = scraped.scrape()
     assert not shown.values(IN_FLIGHT) and not shown.values(LEVEL)
     assert shown.value(ENDED) == 1
+
+
+def tell(bench, text):
+    bench.writer.update("run", bench.run, {"live": text})
+    bench.writer.flush()
+
+
+def test_what_the_run_tells_of_now_is_shown(bench, scraped):
+    level = {"waiting": 3, "streaming": 0, "tokens_per_s": 12.5}
+    tell(bench, json.dumps({"level": level}))
+    shown = scraped.scrape()
+    assert shown.value(WAITING, run="1", load="closed") == 3
+    assert shown.value(STREAMING) == 0 and shown.value(PACE) == 12.5
+    tell(bench, None)
+    shown = scraped.scrape()
+    assert not shown.values(WAITING) and not shown.values(PACE)
+    assert shown.value(LEVEL) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", '{"level": null}', '{"level": 7}'),
+        '{"level": {"waiting": null, "streaming": "5", "tokens_per_s": []}}',
+    ],
+)
+def test_what_no_run_of_ours_tells_is_absent(bench, scraped, text):
+    tell(bench, text)
+    shown = scraped.scrape()
+    for name in (WAITING, STREAMING, PACE):
+        assert not shown.values(name)
+    assert shown.value(LEVEL) == 4
+
+
+def test_a_number_without_end_breaks_no_scrape(bench, scraped):
+    tell(bench, f'{{"level": {{"waiting": {"9" * 500}}}}}')
+    assert scraped.scrape().value(WAITING) == math.inf
 
 
 def test_people_are_a_load_of_their_own(bench, scraped):

@@ -98,10 +98,22 @@ def test_the_page_agrees_with_itself(report, show):
 @pytest.mark.parametrize(
     ("pattern", "replacement", "said"),
     [
-        (r'(data-figures="ttft_p95_s"[^>]*>)\d', r"\g<1>7", "should be"),
-        (r'(data-figures="good"[^>]*>)\d', r"\g<1>7", "should be"),
-        (r'(<p class="answer" data[^>]*>\D*)\d', r"\g<1>9", "should be"),
-        (r"(<dd data[^>]*>)\d+", r"\g<1>77", "should be"),
+        (
+            r'(data-figures="ttft_p95_s"[^>]*>)\d',
+            r"\g<1>7",
+            "p95 of level 32 is",
+        ),
+        (
+            r'(data-figures="good"[^>]*>)\d',
+            r"\g<1>7",
+            "good of level 1 is",
+        ),
+        (
+            r'(<p class="answer" data[^>]*>\D*)\d',
+            r"\g<1>9",
+            "a figure of the answer is",
+        ),
+        (r"(<dd data[^>]*>)\d+", r"\g<1>77", "a figure of the answer is"),
         ("Apple M9", "Apple M8", "the text changed"),
         (r'"datasets"', '"datasetz"', "the data of the charts changed"),
         (r'(id="instants">[^<]{400,}?)[a-m]', r"\g<1>n", "cannot be read"),
