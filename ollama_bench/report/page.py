@@ -299,6 +299,7 @@ def write_facts(study: Study) -> str:
     facts = {
         **list_machine_facts(study.machine or {}),
         **list_target_facts(study.targets[-1] if study.targets else {}),
+        **list_hosts_facts(study),
         "power from": sorted(source for source in sources if source),
         **list_run_facts(study.runs),
     }
@@ -340,6 +341,33 @@ def list_target_facts(target: Row) -> Facts:
             amount(gib(target.get("vram_bytes")), "of it on the GPU"),
         ],
         "slots": [amount(target.get("slots"), slots_source)],
+    }
+
+
+def list_hosts_facts(study: Study) -> Facts:
+    """Return the servers of the newest run with their slots, where there are several."""
+    targets = [
+        target
+        for target in study.targets
+        if target["run_id"] == study.targets[-1]["run_id"]
+    ]
+    if len(targets) < 2:
+        return {}
+    hosts = [
+        " with ".join(
+            filter(
+                None,
+                [target["host"], amount(target["slots"], "slots")],
+            )
+        )
+        for target in targets
+    ]
+    balance = {level["balance"] for level in study.levels} - {None}
+    return {
+        "servers": hosts,
+        "balance": sorted(balance),
+        "server": [targets[-1]["server"], targets[-1]["server_version"]],
+        "slots": [],
     }
 
 
