@@ -18,12 +18,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import accumulate, chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ollama_bench.statistics.student_t import t_quantile
 
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
 # of a bound; a drift of less brings no request near to it
-FINENESS = 0.1
+FINENESS = 0.02
 # of the requests: those that came nearest to their bound
 NEAREST = 0.2
 
@@ -119,7 +123,7 @@ def share_interval(
 
 
 def measure_design_effect(
-    good: Sequence[bool], strain: Sequence[float] | None = None
+    good: Sequence[int], strain: Sequence[float] | None = None
 ) -> float:
     """Return how many requests of a load that goes on tell as much as one independent request."""
     time = autocorrelation_time(good)
@@ -130,21 +134,21 @@ def measure_design_effect(
     return time
 
 
-def find_nearest(strain: Sequence[float]) -> Sequence[bool]:
+def find_nearest(strain: Sequence[float]) -> NDArray[numpy.bool_]:
     """Tell which requests came nearest to their bound, or beyond it."""
     import numpy
 
-    steps = numpy.asarray(coarsen(strain))
+    steps = numpy.floor(numpy.asarray(strain, dtype=float) / FINENESS)
     # not interpolated: beside an infinite one that is no number
     bound = numpy.quantile(steps, 1 - NEAREST, method="lower")
+    nearest: NDArray[numpy.bool_] = steps >= bound
     # of steps that are all alike none is
-    nearest: list[bool] = (
-        (steps >= bound) if bound > steps.min() else (steps > bound)
-    ).tolist()
-    return nearest
+    return nearest if bound > steps.min() else steps > bound
 
 
-def autocorrelation_time(values: Sequence[float]) -> float:
+def autocorrelation_time(
+    values: Sequence[float] | NDArray[numpy.bool_],
+) -> float:
     """Return over how many neighbours they are alike: 1 where they are independent."""
     import numpy
 
