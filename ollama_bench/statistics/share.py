@@ -2,15 +2,15 @@
 
 Requests near each other share the server's state, so that n of them are worth fewer independent
 ones: n over the integrated autocorrelation time, by Geyer's initial monotone sequence (1992,
-Practical Markov Chain Monte Carlo, Statistical Science 7(4), section 3.3), taken longer by its
-standard error (Sokal 1997, Monte Carlo Methods in Statistical Mechanics, section 3). Good and bad
-alone do not show it: a queue whose bad hour has not come yet is all good. Which requests came
-nearest to their bound shows it before: the same time of the fifth of them that did, as the
+Practical Markov Chain Monte Carlo, Statistical Science 7(4), section 3.3), taken longer by 1.5
+of its standard errors (Sokal 1997, Monte Carlo Methods in Statistical Mechanics, section 3). Good
+and bad alone do not show it: a queue whose bad hour has not come yet is all good. Which requests
+came nearest to their bound shows it before: the same time of the fifth of them that did, as the
 effective sample size of a quantile is found (Vehtari et al. 2021, Rank-Normalization, Folding, and
-Localization, Bayesian Analysis 16(2), section 4.3; Raftery and Lewis 1992). The interval is
-Wilson's at that many requests (1927, Probable Inference, the Law of Succession, and Statistical
-Inference, JASA 22), with Student's t; where all are good or none, the exact one-sided one (Clopper
-and Pearson 1934, Biometrika 26). How often it holds the truth: benchmarks/bench_statistics.py.
+Localization, Bayesian Analysis 16(2), section 4.3). The interval is Wilson's at that many requests
+(1927, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22), with
+Student's t; where all are good or none, the exact one-sided one (Clopper and Pearson 1934,
+Biometrika 26). How often it holds the truth: benchmarks/bench_statistics.py.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 FINENESS = 0.02
 # of the requests: those that came nearest to their bound
 NEAREST = 0.2
+ERRORS = (
+    1.5  # standard errors by which an autocorrelation time is taken longer
+)
 
 
 class ShareEstimate(NamedTuple):
@@ -130,7 +133,7 @@ def measure_design_effect(
     if strain is not None:
         time = max(time, autocorrelation_time(find_nearest(strain)))
     if time > 1:
-        time *= 1 + math.sqrt(2 * (2 * time + 1) / len(good))
+        time *= 1 + ERRORS * math.sqrt(2 * (2 * time + 1) / len(good))
     return time
 
 
