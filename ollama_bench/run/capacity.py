@@ -16,15 +16,13 @@ from ollama_bench.run.levels import LevelRunner
 from ollama_bench.run.plan import AskedLengths, Level, caches
 from ollama_bench.run.record import RunRecord
 from ollama_bench.statistics.capacity_search import (
-    STEP,
     CapacitySearch,
-    CountScale,
-    RateScale,
     SearchStep,
     Trial,
     is_late,
     restore_trial,
 )
+from ollama_bench.statistics.load_scales import STEP, CountScale, RateScale
 from ollama_bench.statistics.probe import ProbePlan
 from ollama_bench.terminal.figures import format_about
 from ollama_bench.terminal.interrupt import Interrupt

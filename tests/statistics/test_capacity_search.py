@@ -6,16 +6,14 @@ import pytest
 
 from ollama_bench.statistics.capacity_search import (
     MOST_TRIES,
-    STEP,
     CapacitySearch,
-    CountScale,
-    RateScale,
     SearchStep,
     Trial,
     Weighted,
     make_falling,
     restore_trial,
 )
+from ollama_bench.statistics.load_scales import STEP, CountScale, RateScale
 from ollama_bench.statistics.sequential import Evidence
 
 ABOVE, BELOW, OPEN = (
