@@ -62,7 +62,7 @@ class SearchStep:
     """A load to try."""
 
     size: float
-    # a quick look is enough: it will not be an end of the interval
+    # the first look at a load: it tells where to go on
     is_quick: bool
     # the nearest higher load that was missed or not decided / size; 2 where there is none
     margin: float = 2.0
