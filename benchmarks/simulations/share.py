@@ -28,6 +28,7 @@ FILLING = 20_000  # of them, before the server is as full as it gets
 # requests of a stretch, and how often its interval is to hold: few show too little of how alike
 # they are
 LENGTHS = {50: 0.88, 100: 0.91, 300: 0.93, 1000: 0.93}
+PREFILL_S = 0.3
 SHORT = 72  # requests of a short run that are all good
 SLOTS = 4
 SPREAD = 0.6  # sigma of log-normal service times; their mean is 1 s
@@ -114,9 +115,14 @@ def judge(
 def simulate_open(draw: Draw) -> Iterator[Finding]:
     """Offer four slots less and nearly as much as they can serve."""
     for load in (0.5, 0.7, 0.85, 0.95):
-        for law in ("exponential", "log-normal"):
+        for law in ("log-normal", "exponential"):
             waits = serve_arrivals(draw, load, law)
             yield from hold_stretches(f"{load:.0%} load, {law}", waits)
+        # a reply begins when its prompt has been read
+        yield from hold_stretches(
+            f"{load:.0%} load, exponential, waits from {PREFILL_S:g} s on",
+            waits + PREFILL_S,
+        )
 
 
 def simulate_closed(draw: Draw) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ of its standard errors (Sokal 1997, Monte Carlo Methods in Statistical Mechanics
 and bad alone do not show it: a queue whose bad hour has not come yet is all good. Which requests
 came nearest to their bound shows it before: the same time of the fifth of them that did, as the
 effective sample size of a quantile is found (Vehtari et al. 2021, Rank-Normalization, Folding, and
-Localization, Bayesian Analysis 16(2), section 4.3). The interval is Wilson's at that many requests
+Localization, Bayesian Analysis 16(2), section 4.3); where what all differ by is small beside the
+way to their bound, it says nothing of misses. The interval is Wilson's at that many requests
 (1927, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22), with
 Student's t; where all are good or none, the exact one-sided one (Clopper and Pearson 1934,
 Biometrika 26). How often it holds the truth: benchmarks/bench_statistics.py.
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 FINENESS = 0.02
 # of the requests: those that came nearest to their bound
 NEAREST = 0.2
-ERRORS = (
-    1.5  # standard errors by which an autocorrelation time is taken longer
-)
+# times the span from the best to the worst: what drifts so far from its bound misses none
+FAR = 1.5
+# standard errors by which an autocorrelation time is taken longer
+ERRORS = 1.5
 
 
 class ShareEstimate(NamedTuple):
@@ -130,11 +132,17 @@ def measure_design_effect(
 ) -> float:
     """Return how many requests of a load that goes on tell as much as one independent request."""
     time = autocorrelation_time(good)
-    if strain is not None:
+    if strain is not None and not is_far(strain):
         time = max(time, autocorrelation_time(find_nearest(strain)))
     if time > 1:
         time *= 1 + ERRORS * math.sqrt(2 * (2 * time + 1) / len(good))
     return time
+
+
+def is_far(strain: Sequence[float]) -> bool:
+    """Tell whether the bound is further from all than FAR times what they differ by, as ratios."""
+    best, worst = min(strain), max(strain)
+    return best > 0 and worst < 1 and worst * (worst / best) ** FAR <= 1
 
 
 def find_nearest(strain: Sequence[float]) -> NDArray[numpy.bool_]:

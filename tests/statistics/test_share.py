@@ -95,6 +95,24 @@ def test_bursts_of_unlike_strain_are_worth_little_though_all_are_good():
     assert estimate_burst_share(good, strains=moving).independent < 4
 
 
+def test_a_drift_that_stays_far_from_the_bound_makes_nobody_alike():
+    def measure(scale: float) -> float:
+        # speeds that wander by a third, as a real server's do
+        strain = [
+            scale * (1 + 0.15 * math.sin(place / 10))
+            for place in range(72)
+        ]
+        return measure_design_effect([True] * 72, strain)
+
+    assert measure(0.3) == 1
+    assert measure(0.8) > 10
+    # from nearly nothing on, it may rise on
+    assert (
+        measure_design_effect([True] * 40, [0.001 * n for n in range(40)])
+        > 5
+    )
+
+
 def test_a_drift_far_from_the_bound_makes_nobody_alike():
     strain = [0.1001 + place * 1e-6 for place in range(100)]
     assert estimate_share([True] * 100, strain=strain).independent == 100
