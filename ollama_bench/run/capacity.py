@@ -38,7 +38,7 @@ MOST_DISTURBED = 3
 # of the shortest wait that is allowed: a client that late is to blame for what was missed
 LATE_RATIO = 0.1
 # of the first rate, in the whole budget: some of them in the time of a load
-FIRST_REQUESTS = 300
+FIRST_REQUESTS = 100
 CANNOT_JUDGE = (
     "cannot judge a level of {}: the machine slept, or every request was cut "
     "before it met or missed an objective (use a longer --deadline)"

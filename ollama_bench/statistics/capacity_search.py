@@ -47,7 +47,7 @@ RESERVED = 0.5  # of a budget
 # of what is left: what needs more is tried last
 MOST_PART = 0.5
 # the lowest that is missed / the highest that is shown, where nothing is said of what is between
-WIDE = 1.2
+WIDE = 1.3
 # loads from the highest that is shown to the lowest that is missed
 NARROW = 2
 
