@@ -280,8 +280,10 @@ class CapacitySearch:
         slow = sorted(again, key=more_s.__getitem__)
         lower = self._split(edge.shown, unsure[0])
         new = [make_new(lower, unsure[0])] if lower else []
-        # while nothing is shown: rather again than far down
-        return [*soon, *new, *slow] if edge.shown else [*soon, *slow, *new]
+        # while nothing is shown: again, not far down
+        return (
+            [*soon, *new, *slow] if edge.shown else [*soon, *slow] or new
+        )
 
     def _show_bad(self, edge: Edge) -> list[SearchStep]:
         """Return what may show a lower load to be missed, the best first.
