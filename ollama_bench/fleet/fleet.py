@@ -200,8 +200,7 @@ def connect_client(
     if address.is_local:
         where = stack.enter_context(start_local(dask, address))
     elif where.startswith("tls:"):
-        # certificates and keys are in Dask's own configuration
-        security = dask.Security(require_encryption=True)
+        security = read_certificates(dask)
     try:
         client = dask.Client(
             where,
@@ -209,13 +208,29 @@ def connect_client(
             security=security,
             set_as_default=False,
         )
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
+    except (OSError, asyncio.TimeoutError, TimeoutError) as error:
         text = str(error).splitlines() or [type(error).__name__]
         raise FleetError(
             f"cannot reach the scheduler {address.scheduler}: {text[0]}"
         ) from None
     stack.callback(client.close)
     return client
+
+
+def read_certificates(dask: Any) -> Any:
+    """Return what Dask's own configuration says of certificates. Raises FleetError."""
+    try:
+        security = dask.Security(require_encryption=True)
+        found = security.get_connection_args("client")
+    except (OSError, ValueError) as error:
+        raise FleetError(
+            f"tls:// cannot use its certificates: {error}"
+        ) from None
+    if found.get("ssl_context") is None:
+        raise FleetError(
+            "tls:// needs certificates, and Dask's configuration names none: see docs/fleet.md"
+        )
+    return security
 
 
 def start_local(dask: Any, address: FleetAddress) -> Any:

@@ -14,9 +14,12 @@ from ollama_bench.fleet.fleet import (
     FleetError,
     compare_versions,
     import_dask,
+    open_fleet,
+    read_certificates,
     refuse_exposed,
 )
 from ollama_bench.fleet.member import Member, WorkerGoneError
+from ollama_bench.inputs.fleet_settings import FleetAddress, FleetSettings
 
 HERE = "3.11.7.final.0"
 
@@ -177,3 +180,40 @@ def test_a_worker_that_is_gone_says_so_once():
     member.is_wanted = True
     asyncio.run(member.pump(got.append))
     assert [type(one) for one in got] == [WorkerGoneError]
+
+
+def test_tls_without_certificates_is_one_line():
+    import distributed
+
+    with pytest.raises(FleetError, match="tls:// needs certificates"):
+        read_certificates(distributed)
+
+
+def test_tls_with_a_certificate_that_is_not_there_is_one_line():
+    import dask
+    import distributed
+
+    names = {
+        "distributed.comm.tls.ca-file": "/nowhere/ca.pem",
+        "distributed.comm.tls.client.cert": "/nowhere/fleet.pem",
+        "distributed.comm.tls.client.key": "/nowhere/fleet.key",
+    }
+    with (
+        dask.config.set(names),
+        pytest.raises(FleetError, match="cannot use its certificates"),
+    ):
+        read_certificates(distributed)
+
+
+@pytest.mark.faults
+def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr(fleets, "CONNECT_S", 0.5)
+    settings = FleetSettings(FleetAddress(scheduler="tcp://127.0.0.1:1"))
+    with (
+        pytest.raises(
+            FleetError,
+            match="cannot reach the scheduler tcp://127.0.0.1:1",
+        ),
+        open_fleet(settings),
+    ):
+        raise AssertionError("nobody answers there")
