@@ -30,6 +30,7 @@ from ollama_bench.inputs.fleet_settings import (
 
 CONNECT_S = 15.0
 ALIVE_S = 5.0
+MOST_NAME_CHARS = 100
 INSTALL = "pip install 'ollama-bench[fleet]'"
 
 Found = TypeVar("Found")
@@ -157,7 +158,7 @@ def open_fleet(settings: FleetSettings) -> Iterator[Fleet]:
     silence_dask()
     with contextlib.ExitStack() as stack:
         client = connect_client(dask, address, stack)
-        members = list_members(client, stack)
+        members = list_members(client, address.is_local, stack)
         if not members:
             raise FleetError(
                 f"no worker at {address.scheduler}: start dask worker {address.scheduler}"
@@ -247,22 +248,28 @@ def start_local(dask: Any, address: FleetAddress) -> Any:
     )
 
 
-def list_members(client: Any, stack: contextlib.ExitStack) -> list[Member]:
+def list_members(
+    client: Any, is_local: bool, stack: contextlib.ExitStack
+) -> list[Member]:
     """Return the workers that the scheduler knows, by name; the stack hangs up."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     members = []
     for address, facts in workers.items():
-        name = facts.get("name", address)
-        # of processes that this one has started, from 0
-        is_number = isinstance(name, int)
-        if is_number:
-            name = f"local-{name + 1}"
         link = Link(address, client.connection_args)
         stack.callback(client.sync, link.close)
+        name = name_worker(facts.get("name", address), is_local)
         members.append(Member(name, address, link.ask))
     return sorted(
         members, key=lambda member: (len(member.name), member.name)
     )
+
+
+def name_worker(name: object, is_local: bool) -> str:
+    """Return how a worker is called: as the cluster does, or by its number, from 1."""
+    if isinstance(name, int):
+        return f"{'local' if is_local else 'worker'}-{name + 1}"
+    shown = str(name)[:MOST_NAME_CHARS]
+    return "".join(one if one.isprintable() else "?" for one in shown)
 
 
 def refuse_exposed(members: Sequence[Member]) -> None:

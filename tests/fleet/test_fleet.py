@@ -14,6 +14,7 @@ from ollama_bench.fleet.fleet import (
     FleetError,
     compare_versions,
     import_dask,
+    name_worker,
     open_fleet,
     read_certificates,
     refuse_exposed,
@@ -217,3 +218,16 @@ def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch):
         open_fleet(settings),
     ):
         raise AssertionError("nobody answers there")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_local", "shown"),
+    [
+        (0, True, "local-1"),
+        (0, False, "worker-1"),
+        ("mac", False, "mac"),
+        ("\x1b[2J" + "x" * 200, False, "?[2J" + "x" * 96),
+    ],
+)
+def test_a_worker_is_called_as_the_cluster_calls_it(name, is_local, shown):
+    assert name_worker(name, is_local) == shown
