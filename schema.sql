@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS run (  -- one start of bench.py or monitor.py, or one
   monitor_cpu_s REAL,                -- CPU seconds the monitor's threads took
   sampler_cpu_s REAL,                -- CPU seconds the power samplers took
   clock_step_s REAL,                 -- how far the wall clock moved against the monotonic one during the run, seconds
+  live TEXT,                         -- while the run runs: what goes on now, as JSON, renewed twice a second; instants in seconds since the run began. NULL once it has ended
   import_key TEXT UNIQUE,            -- what an imported run was read from; NULL otherwise
   title TEXT AS (coalesce(label, source || ' ' || id))  -- name of the run: the label, or what wrote it with its number
 ) STRICT;
@@ -103,6 +104,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   patience_s REAL,                   -- people: seconds after which who had no first token left; NULL: nobody leaves
   asked_prompt_tokens INTEGER,       -- tokens that each prompt was made up to have (--prompt-tokens), template and prefix included; NULL: other prompts, or several lengths
   prompt_mix TEXT,                   -- prompts of several lengths: how many of each in a block (--mix), as 500*9,8000*1; NULL: not a mixture
+  balance TEXT CHECK (balance IN ('least-in-flight', 'round-robin', 'random')),  -- how requests were spread over several servers: least-in-flight, round-robin or random; NULL: there was one, or (before 1.1) they were sent in turn
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   trace TEXT,                        -- open load: name of the file whose requests were replayed (--trace); NULL: none
   trace_kind TEXT,                   -- whose form that file has: BurstGPT, Azure or Mooncake
@@ -247,6 +249,7 @@ CREATE TABLE IF NOT EXISTS chunk (  -- one piece of streamed text; several token
   number INTEGER NOT NULL,           -- number of the chunk within its request, from 0
   at_ns INTEGER NOT NULL,            -- instant at which the last byte of the chunk was read
   is_reasoning INTEGER NOT NULL,     -- 1: reasoning, 0: answer
+  characters INTEGER,                -- Unicode characters of reply's reasoning or answer that came with it; 0: a call of a tool; NULL: not known, as before 1.1 and where an API key was masked
   PRIMARY KEY (request_id, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -597,6 +600,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
   client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, clock_uncertainty_s, client_limited, client_limited_why,
   in_flight_mean, in_flight_peak, level.on_battery, level.low_power_mode,
+  (SELECT count(*) FROM target WHERE target.run_id = level.run_id AND target.model = level.model) AS hosts,  -- servers that the requests were spread over
+  level.balance,
   level.think_time_s, level.think_law, level.patience_s,
   level.asked_prompt_tokens, level.prompt_mix,
   coalesce(abandoned, 0) AS abandoned,           -- requests whose people left before a first token; they are among the errors
@@ -622,8 +627,18 @@ LEFT JOIN latency ON latency.level_id = level.id
 LEFT JOIN level_streaming ON level_streaming.level_id = level.id;
 
 DROP VIEW IF EXISTS host_summary;
-CREATE VIEW host_summary AS  -- each level by host: is one more server better than one more slot?
+CREATE VIEW host_summary AS  -- each level by host: is one more server better than one more slot? The level's own figures are those of all hosts
+WITH edge (level_id, target_id, at_ns, step) AS (
+  SELECT level_id, target_id, sent_ns, 1 FROM request WHERE sent_ns IS NOT NULL
+  UNION ALL SELECT level_id, target_id, ended_ns, -1 FROM request WHERE sent_ns IS NOT NULL AND ended_ns IS NOT NULL
+), flying AS (
+  SELECT level_id, target_id, sum(step) OVER (PARTITION BY level_id, target_id ORDER BY at_ns, step
+    ROWS UNBOUNDED PRECEDING) AS in_flight FROM edge
+), peak AS (
+  SELECT level_id, target_id, max(in_flight) AS in_flight_peak FROM flying GROUP BY level_id, target_id
+)
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated, target.host, target.api,
+  target.slots,
   count(*) AS requests, sum(request.status = 'completed') AS completed,
   sum(request.status NOT IN ('completed', 'in_flight')) AS errors,
   avg(CASE WHEN request.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
@@ -631,8 +646,11 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   sum(output_tokens) AS output_tokens,
   CASE WHEN sum(request.status = 'completed') > 0 THEN sum(output_tokens) END * 1e9
     / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- as in level_summary
+  max(peak.in_flight_peak) AS in_flight_peak,    -- requests in flight there at a time, the most
+  sum(request.status IN ('refused', 'reset')) AS lost,  -- requests that could not be sent or whose line broke, as of a server that died
   level.cache, level.id AS level_id
-FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id JOIN target ON target.id = target_id
+FROM request JOIN level ON level.id = request.level_id JOIN run ON run.id = level.run_id JOIN target ON target.id = request.target_id
+LEFT JOIN peak ON peak.level_id = level.id AND peak.target_id = target.id
 GROUP BY level.id, target.id;
 
 DROP VIEW IF EXISTS steady_summary;

@@ -106,6 +106,7 @@ class Answer:
     of: str  # whose figures follow: "With 8 at once"; "" if there are none
     questions: list[StudyQuestion]  # those of the study
     find_rest: Callable[[], list[str]]
+    levels: Sequence[Row] = ()  # those that the figures are of
 
     @cached_property
     def rest(self) -> list[str]:
@@ -132,6 +133,7 @@ def find_answer(
         describe_level(key, levels),
         list_questions(study, key, levels, objectives, services),
         lambda: list_rest(study, key, objectives, services),
+        levels,
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 from ollama_bench.inputs import objectives, prompt_mix, values
 from ollama_bench.inputs.fleet_settings import FleetAddress
+from ollama_bench.inputs.settings import Balance
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import NAMES
 
@@ -195,6 +197,12 @@ LOAD = Group(
             values.positive,
         ),
         Option(
+            "--balance",
+            "POLICY",
+            "over hosts: least-in-flight (default), round-robin, random",
+            choices=get_args(Balance),
+        ),
+        Option(
             "--budget",
             "S",
             "seconds of load without LEVELS (60), or of a search (600)",
@@ -344,6 +352,12 @@ OUTPUT = Group(
             "--no-monitor",
             "",
             "watch no processes and no power",
+            is_measured=False,
+        ),
+        Option(
+            "--live",
+            "",
+            "show the run as a page while it runs (loopback only)",
             is_measured=False,
         ),
         Option(

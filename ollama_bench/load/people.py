@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ollama_bench.load.arrivals import ArrivalQueue
+from ollama_bench.load.balancer import Rank
 from ollama_bench.load.flight import NOT_NEEDED, Arrival
 from ollama_bench.load.part import WHOLE, Part
 from ollama_bench.load.request import Outcome
@@ -68,8 +69,12 @@ class PeopleQueue(ArrivalQueue):
     The dispatcher's gate guards it, as it does every ArrivalQueue.
     """
 
-    def __init__(self, people: People) -> None:
-        super().__init__(iter(()))
+    def __init__(
+        self,
+        people: People,
+        rank: Callable[[int], Rank] | None = None,
+    ) -> None:
+        super().__init__(iter(()), rank)
         self._people = people
         self._thinkers = [
             Thinker(due_s, person, think_s)

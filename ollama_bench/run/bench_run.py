@@ -22,6 +22,7 @@ from ollama_bench.run.levels import (
     finished_levels,
     load_limits,
 )
+from ollama_bench.run.live_state import LiveState
 from ollama_bench.run.opening import OpenedRun, stored_arguments
 from ollama_bench.run.plan import (
     Level,
@@ -78,6 +79,9 @@ class BenchRun:
     def measure(self, helper: Helper | None) -> None:
         """Measure every missing level; however it ends, the run is closed with its status."""
         lines = Lines()
+        self.record.writer.describe_now = LiveState(
+            self.screen, self.record.origin_ns
+        ).describe
         try:
             self.done = finished_levels(self.record)
             self.tell_what_is_there()

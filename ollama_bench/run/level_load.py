@@ -75,8 +75,16 @@ def make_load(
             part,
         )
 
+    # a process balances its own part
+    balancer = load.Balancer(
+        source.server_count,
+        settings.balance or "least-in-flight",
+        f"{settings.seed} {level.concurrency} {level.repeat}",
+    )
+
     def ask(own_number: int) -> Task:
-        return source.task(part.number(own_number))
+        number = part.number(own_number)
+        return source.task(number, balancer.choose(number))
 
     return load.Load(
         ask,
@@ -89,6 +97,7 @@ def make_load(
         people=people,
         in_bursts=in_bursts and settings.kind == "burst",
         is_watched=settings.rate_per_s is not None and part == WHOLE,
+        balancer=balancer,
         interrupt=interrupt,
         lines=lines,
         gate=gate,

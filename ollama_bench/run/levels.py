@@ -258,6 +258,7 @@ class LevelRunner:
             self._screen,
             self._interrupt,
             self._targets.reply_names,
+            self._targets.list_hosts(level.model),
         )
         work = self._work.read()
         observer: load.Observer = recorder
@@ -333,6 +334,7 @@ class LevelRunner:
             "think_law": settings.think_time and settings.think_time.law,
             "patience_s": settings.patience_s,
             "ramp_s": settings.ramp_s or None,
+            "balance": settings.balance,
             "status": "running",
         }
         if replay is not None:

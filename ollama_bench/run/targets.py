@@ -140,6 +140,14 @@ class Targets:
     def id(self, model: str, server: AskedServer) -> int:
         return self._ids[model, server.url]
 
+    def list_hosts(self, model: str) -> dict[int, str]:
+        """Return the server of each of a model's targets by its id; {} where there is only one."""
+        if len(self.servers) < 2:
+            return {}
+        return {
+            self.id(model, server): server.url for server in self.servers
+        }
+
     def facts(self, model: str, server: AskedServer) -> TargetFacts:
         return self._facts.setdefault((model, server.url), TargetFacts())
 

@@ -50,6 +50,7 @@ def test_every_option_says_whether_it_is_measured():
         "label",
         "resume",
         "plain",
+        "live",
         "pid",
         "no_monitor",
         "demo",

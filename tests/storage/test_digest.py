@@ -69,7 +69,13 @@ def test_it_is_sha_256_of_the_rows_of_each_table(results):
     assert all(texts.values()), "a table without rows proves nothing"
     name, columns, *rows = json.loads(texts["chunk"])
     assert name == "chunk" and rows[0][columns.index("request_id")] == 0
-    assert columns == ["at_ns", "is_reasoning", "number", "request_id"]
+    assert columns == [
+        "at_ns",
+        "characters",
+        "is_reasoning",
+        "number",
+        "request_id",
+    ]
     assert len(digest_file(results)) == 64
 
 

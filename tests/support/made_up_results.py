@@ -7,6 +7,7 @@ from ollama_bench.storage.connection import connect
 
 S = 1_000_000_000
 GIB = 1 << 30
+REASONING, ANSWER = "Hm.", "Time is <what> clocks show."
 
 
 def write(
@@ -281,8 +282,8 @@ def write_level(
             database,
             "reply",
             request_id=request_id,
-            reasoning="Hm.",
-            answer="Time is <what> clocks show.",
+            reasoning=REASONING,
+            answer=ANSWER,
         )
         for place in range(tokens if chunks else 0):
             insert(
@@ -292,12 +293,24 @@ def write_level(
                 number=place,
                 at_ns=first + gap * place + chance.randrange(gap // 4),
                 is_reasoning=int(place < tokens // 3),
+                characters=count_characters(place, tokens),
             )
     end = max(max(free), now + S)
     database.execute(
         "UPDATE level SET ended_ns = ? WHERE id = ?", [end, level_id]
     )
     return end
+
+
+def count_characters(place, tokens):
+    """One in each chunk, until the reasoning or the answer is over; its last has the rest."""
+    begin, end = 0, tokens // 3
+    text = REASONING
+    if place >= end:
+        begin, end, text = end, tokens, ANSWER
+    if place == end - 1:
+        return max(0, len(text) - (place - begin))
+    return int(place - begin < len(text))
 
 
 def insert(database, table, **row):

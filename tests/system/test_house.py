@@ -27,6 +27,7 @@ ROOMS = {  # room -> the rooms that it may import
         "terminal",
     },
     "platforms": set(),
+    "prometheus": {"monitor", "protocols", "storage", "terminal"},
     "protocols": set(),
     "simulator": set(),  # a witness: it asks nobody
     "statistics": set(),

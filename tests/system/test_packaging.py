@@ -28,6 +28,8 @@ DATA_FILES = {
     "ollama_bench/report/page.html",
     "ollama_bench/report/page.js",
     "ollama_bench/report/charts.js",
+    "ollama_bench/report/recompute.js",
+    "ollama_bench/report/proof.js",
     "ollama_bench/browsing/browse.js",
     "ollama_bench/browsing/browse.css",
     "ollama_bench/storage/metadata.yaml",
