@@ -48,12 +48,13 @@ from ollama_bench.storage.results_file import TOOL_VERSION  # noqa: E402
 from ollama_bench.storage.writer import Writer  # noqa: E402
 
 LOADS = {"512x50": (512, 50, 400), "2048x20": (2048, 20, 160)}
-FLEET = ["--fleet", "local:2"]
 WORKERS = (1, 2, 4)
 ROWS = (4000, 250)  # requests, chunks of each
 GAPS = """
-SELECT at_ns - lag(at_ns) OVER (PARTITION BY request_id ORDER BY number) AS gap_ns
-FROM chunk JOIN request ON request.id = request_id WHERE status = 'completed'"""
+SELECT at_ns - lag(at_ns)
+  OVER (PARTITION BY request_id ORDER BY chunk.number) AS gap_ns
+FROM chunk JOIN request ON request.id = request_id
+WHERE status = 'completed'"""
 CLOCK = """
 SELECT max(clock_uncertainty_s), max(abs(clock_offset_s)) FROM level_worker"""
 HEADING = (
@@ -72,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
             for load in LOADS:
                 if wanted.only in (None, load):
                     for sender in ("alone", "local:2") * wanted.runs:
-                        print(compare(program, folder, load, sender))
+                        line = compare(program, folder, load, sender)
+                        print(line, flush=True)
         if wanted.only in (None, "rows"):
             for workers in WORKERS:
                 print(measure_rows(folder, workers), flush=True)
@@ -106,7 +108,6 @@ def compare(
     by_prefix = {reply.prefix: reply for reply in log}
     errors_ms = []
     for row in requests:
-        # the control level is among them
         reply = by_prefix.get((row["prefix"] or "").strip("[]"))
         if reply is not None:
             true_ms = (reply.first_ns - reply.read_ns) / 1e6
