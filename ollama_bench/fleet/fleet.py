@@ -31,7 +31,7 @@ from ollama_bench.inputs.fleet_settings import (
 CONNECT_S = 15.0
 ALIVE_S = 5.0
 MOST_NAME_CHARS = 100
-INSTALL = "pip install 'ollama-bench[fleet]'"
+INSTALL = "python -m pip install 'ollama-bench[fleet]'"
 
 Found = TypeVar("Found")
 
@@ -153,25 +153,39 @@ class Fleet:
 @contextlib.contextmanager
 def open_fleet(settings: FleetSettings) -> Iterator[Fleet]:
     """Start or find the workers, and compare what runs there with this. Raises FleetError."""
-    address = settings.address
     dask = import_dask()
     silence_dask()
     with contextlib.ExitStack() as stack:
-        client = connect_client(dask, address, stack)
-        members = list_members(client, address.is_local, stack)
-        if not members:
+        try:
+            fleet = make_fleet(dask, settings, stack)
+        except (OSError, asyncio.TimeoutError, RuntimeError) as error:
+            text = str(error).splitlines() or [type(error).__name__]
             raise FleetError(
-                f"no worker at {address.scheduler}: start dask worker {address.scheduler}"
-            )
-        if not settings.admits_plain:
-            refuse_exposed(members)
-        compare_versions(client, members)
-        client.run(
-            open_door,
-            ignores_interrupts=address.is_local,
-            workers=[member.address for member in members],
+                f"the fleet does not start: {text[0]}"
+            ) from None
+        yield fleet
+
+
+def make_fleet(
+    dask: Any, settings: FleetSettings, stack: contextlib.ExitStack
+) -> Fleet:
+    """Return the fleet, which the stack closes. Raises FleetError, and what a lost link raises."""
+    address = settings.address
+    client = connect_client(dask, address, stack)
+    members = list_members(client, address.is_local, stack)
+    if not members:
+        raise FleetError(
+            f"no worker at {address.scheduler}: start dask worker {address.scheduler}"
         )
-        yield Fleet(client, members)
+    if not settings.admits_plain:
+        refuse_exposed(members)
+    compare_versions(client, members)
+    client.run(
+        open_door,
+        ignores_interrupts=address.is_local,
+        workers=[member.address for member in members],
+    )
+    return Fleet(client, members)
 
 
 def import_dask() -> Any:
@@ -235,13 +249,19 @@ def read_certificates(dask: Any) -> Any:
 
 
 def start_local(dask: Any, address: FleetAddress) -> Any:
-    """Return processes of this machine, which no other machine can reach."""
+    """Return processes of this machine, which no other machine can reach. Raises FleetError."""
+    from dask import config
+
+    # of Dask's own tasks, of which there are none
+    config.set({"distributed.worker.profile.enabled": False})
     return dask.LocalCluster(
         n_workers=address.local_workers,
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
+        # any free port, also of what only says that it is well
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
         # Dask would pause or kill a worker for the memory of its replies
         memory_limit=0,
         silence_logs=logging.CRITICAL,

@@ -231,3 +231,20 @@ def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch):
 )
 def test_a_worker_is_called_as_the_cluster_calls_it(name, is_local, shown):
     assert name_worker(name, is_local) == shown
+
+
+def test_workers_that_cannot_be_started_are_one_line(monkeypatch):
+    class Broken:
+        @staticmethod
+        def LocalCluster(**_):
+            raise RuntimeError("Nanny failed to start\nworker process")
+
+    monkeypatch.setattr(fleets, "import_dask", lambda: Broken)
+    settings = FleetSettings(FleetAddress(2))
+    with (
+        pytest.raises(FleetError) as error,
+        open_fleet(settings),
+    ):
+        raise AssertionError("nothing runs there")
+    said = "the fleet does not start: Nanny failed to start"
+    assert str(error.value) == said

@@ -8,6 +8,8 @@ import time
 import psutil
 import pytest
 
+from ollama_bench.fleet.fleet import open_fleet
+from ollama_bench.inputs.fleet_settings import FleetAddress, FleetSettings
 from ollama_bench.storage.connection import connect
 from tests.run.programs import (
     QUICK,
@@ -215,6 +217,18 @@ def test_the_only_worker_is_killed(steady, tmp_path):
     assert rows(tmp_path, "SELECT DISTINCT status FROM request") == [
         {"status": "client_error"}
     ]
+
+
+def test_no_other_machine_reaches_processes_of_this_one():
+    with open_fleet(FleetSettings(FleetAddress(1))):
+        own = psutil.Process()
+        listening = {
+            link.laddr.ip
+            for process in [own, *own.children(recursive=True)]
+            for link in process.net_connections("tcp")
+            if link.status == psutil.CONN_LISTEN
+        }
+    assert listening == {"127.0.0.1"}
 
 
 def test_ctrl_c_and_resume(steady, tmp_path):
