@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 
+from ollama_bench.storage.connection import connect
 from tests.run import programs
 from tests.support import running_run
 from tests.support.datasette_server import serving
@@ -58,6 +59,7 @@ def page(browser, wrong):
     """A page that fails its test by an error in its console or by asking another host."""
     found = browser.new_page(viewport={"width": 1100, "height": 900})
     found.set_default_timeout(60_000)
+    playwright.expect.set_options(timeout=20_000)
     found.on(
         "console",
         lambda said: (
@@ -102,46 +104,50 @@ def tell(file, run_id, **changes):
 def test_the_page_of_a_real_run_grows_and_ends_as_the_finished_page(
     page, file, sim
 ):
-    server = sim(profile="exact", ttft=300, itl=40, tokens=60, slots=3)
-    with programs.start(
-        *("2,6", "--host", server.url, "--db", file, "--idle", "0"),
-        *("--cooldown", "2", "--plain"),
-        cwd=file.parent,
-    ) as process:
-        for line in process.stdout:
-            if "1 of 2" in line:
-                break
-        with showing(page, file, 1):
-            doing = page.locator("#doing")
-            playwright.expect(doing).to_contain_text("1 of 2")
-            page.wait_for_function(f"({COUNT_BLUE})() > 500")
-            before = page.evaluate(COUNT_BLUE)
-            playwright.expect(doing).to_contain_text("cooldown")
-            assert page.inner_text("#said").startswith("cooldown")
-            assert " s left" not in page.inner_text("#said")
-            playwright.expect(doing).to_contain_text("2 of 2")
-            counts = page.locator("#counts")
-            playwright.expect(counts).to_contain_text("3 waiting")
-            playwright.expect(page.locator("#figures")).to_contain_text(
-                "tokens/s"
-            )
-            # the first level has ended: its row stands below
-            table = page.locator("#levels-so-far tbody tr")
-            playwright.expect(table).to_have_count(1)
-            page.wait_for_function(f"({COUNT_BLUE})() > {before}")
-            page.locator(".answer", has_text="at once get").wait_for(
-                timeout=60_000
-            )
-            assert page.locator("#live").count() == 0
-            chart = page.locator(".chart").first
-            chart.scroll_into_view_if_needed()
-            chart.locator("svg.marks").wait_for()
-            asked = []
-            page.on("request", lambda one: asked.append(one.url))
-            page.wait_for_timeout(1500)
-            assert not [url for url in asked if url.endswith("/live")]
-        process.stdout.read()
-        assert process.wait(60) == 0
+    server = sim(profile="exact", ttft=300, itl=40, tokens=80, slots=3)
+    connect(file).close()  # Datasette is there before the run
+    with serving([file]) as address:
+        with programs.start(
+            *("2,6", "--host", server.url, "--db", file, "--idle", "0"),
+            *("--cooldown", "3", "--plain"),
+            cwd=file.parent,
+        ) as process:
+            next(line for line in process.stdout if "1 of 2" in line)
+            page.goto(f"{address}/results/-/run/1")
+            watch_it_grow(page)
+            process.stdout.read()
+            assert process.wait(60) == 0
+        page.locator(".answer", has_text="at once get").wait_for()
+        assert page.locator("#live").count() == 0
+        page.wait_for_function("""() => {
+          document.querySelector('.chart:not([data-drawn])')?.scrollIntoView();
+          return document.querySelector('.chart[data-drawn] svg.marks');
+        }""")
+        asked = []
+        page.on("request", lambda one: asked.append(one.url))
+        page.wait_for_timeout(1200)
+        assert not [url for url in asked if url.endswith("/live")]
+        page.goto("about:blank")
+
+
+def watch_it_grow(page):
+    """See two levels begin and go on, with what comes between."""
+    doing = page.locator("#doing")
+    playwright.expect(doing).to_contain_text("1 of 2")
+    page.wait_for_function(f"() => ({COUNT_BLUE})() > 500")
+    playwright.expect(doing).to_contain_text("cooldown")
+    said = page.inner_text("#said")
+    assert said.startswith("cooldown") and "s left" not in said
+    # the first level has ended: its row stands below
+    table = page.locator("#levels-so-far tbody tr")
+    playwright.expect(table).to_have_count(1)
+    before = page.evaluate(COUNT_BLUE)
+    playwright.expect(doing).to_contain_text("2 of 2")
+    counts = page.locator("#counts")
+    playwright.expect(counts).to_contain_text("3 waiting")
+    figures = page.locator("#figures")
+    playwright.expect(figures).to_contain_text("tokens/s")
+    page.wait_for_function(f"() => ({COUNT_BLUE})() > {before}")
 
 
 def test_a_change_shows_within_a_second_and_pause_holds_it(page, file):

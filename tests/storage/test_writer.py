@@ -305,7 +305,7 @@ def read_live(path):
 
 def test_what_goes_on_is_stored_again_and_again(tmp_path, monkeypatch):
     monkeypatch.setattr(writer_module, "COMMIT_EVERY_S", 0.05)
-    monkeypatch.setattr(writer_module, "TELL_EVERY_S", 0.05)
+    monkeypatch.setattr(writer_module, "LIVE_EVERY_S", 0.05)
     path, told = tmp_path / "results.db", itertools.count()
     with Writer(path) as writer:
         writer.run_id = writer.insert("run", RUN)
