@@ -20,7 +20,8 @@ from ollama_bench.storage.results_file import (
     is_results_file,
 )
 from ollama_bench.storage.writer import Writer
-from tests.storage.rows import RUN, count
+from tests.storage.rows import count
+from tests.support.beginnings import RUN
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("closed")
