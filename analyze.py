@@ -138,7 +138,7 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
     else:
         terminal_report.print_lengths(verdicts)
         for verdict in verdicts:
-            terminal_report.print_verdict(database, verdict)
+            terminal_report.print_verdict(verdict)
         terminal_report.print_machines(verdicts)
     if settings.export is not None:
         is_whole = not (runs or settings.models)

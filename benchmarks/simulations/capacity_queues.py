@@ -172,34 +172,48 @@ def search(queue: Queue, budget_s: float, seed: int) -> Found:
     """Search as the product does, with virtual seconds."""
     searching = CapacitySearch(make_scale(queue))
     spent_s = 0.0
-    while step := searching.choose_next(
-        budget_s - spent_s, is_late(budget_s - spent_s, budget_s)
-    ):
-        left_s = budget_s - spent_s
-        if make_plan(queue, left_s).find_least_s(step) > left_s:
-            break
+    while step := choose_step(queue, searching, budget_s, spent_s):
+        plan = make_plan(queue, budget_s, spent_s)
         trial = try_step(
-            queue,
-            step,
-            left_s,
-            f"{seed} {len(searching.trials)}",
+            queue, step, plan, f"{seed} {len(searching.trials)}"
         )
         spent_s += trial.seconds
         searching.add(trial)
     return Found(searching.find_capacity(), spent_s, searching.trials)
 
 
-def make_plan(queue: Queue, left_s: float) -> ProbePlan:
-    is_people = queue.kind == "people"
-    cycle_s = queue.think_s + queue.service_s if is_people else 0.0
-    return ProbePlan(left_s, queue.kind == "burst", queue.bound_s, cycle_s)
+def choose_step(
+    queue: Queue,
+    searching: CapacitySearch,
+    budget_s: float,
+    spent_s: float,
+) -> SearchStep | None:
+    """Choose the next load as run/capacity.py does; None: the end, or the budget is spent."""
+    plan = make_plan(queue, budget_s, spent_s)
+    step = searching.choose_next(
+        plan.left_s, plan.is_late, plan.find_least_s
+    )
+    return (
+        step if step and plan.find_least_s(step) <= plan.left_s else None
+    )
+
+
+def make_plan(queue: Queue, budget_s: float, spent_s: float) -> ProbePlan:
+    left_s, is_people = budget_s - spent_s, queue.kind == "people"
+    return ProbePlan(
+        left_s,
+        is_late(left_s, budget_s),
+        queue.kind == "burst",
+        queue.bound_s,
+        queue.think_s + queue.service_s if is_people else 0.0,
+    )
 
 
 def try_step(
-    queue: Queue, step: SearchStep, left_s: float, seed: str
+    queue: Queue, step: SearchStep, plan: ProbePlan, seed: str
 ) -> Trial:
-    """Try one load, with so many seconds left."""
-    probe = ShareProbe([BOUND], step, make_plan(queue, left_s))
+    """Try one load."""
+    probe = ShareProbe([BOUND], step, plan)
     now_s = drained_s = 0.0
     verdict = None
     size = int(step.size)

@@ -47,9 +47,13 @@ class CapacityAnswer:
         return int(found.value or found.likely)
 
     def find_level(self) -> Row:
-        """Return the last try of the highest load that was served, else of the lowest."""
+        """Return the last try of the highest load that was shown to be served.
+
+        Else of the highest that looks good, else of the lowest.
+        """
         sizes = [find_size(level) for level in self.levels]
-        size = self.capacity.likely or min(sizes)
+        found = self.capacity
+        size = found.low or found.likely or min(sizes)
         tried = [one for one in self.levels if find_size(one) == size]
         return tried[-1]
 
@@ -117,16 +121,19 @@ def describe_search(answer: CapacityAnswer, objectives: Objectives) -> str:
 def describe_likely(
     answer: CapacityAnswer, objectives: Objectives, took: str
 ) -> str:
-    """Say what was served as far as was seen, where the budget was spent before that was sure."""
+    """Say what looks good, where the budget was spent before anything was shown."""
     found = answer.capacity
     wish = describe_objectives(objectives)
+    more = "a longer --budget"
+    if found.more_s:
+        more = f"about {seconds(found.more_s)} more"
     higher = "more were not tried"
     if found.missed is not None:
         missed = describe_missing(answer, objectives)
         higher = f"with {name_number(answer, found.missed)}, {missed}"
     return (
-        f"{name(answer, found.likely)} {wish} as far as was seen, "
-        f"which is not sure ({took}); {higher}. A longer --budget makes it sure."
+        f"{name(answer, found.likely)} {wish} as far as was seen, which is "
+        f"not shown at 95 % ({took}): {more} would show it; {higher}."
     )
 
 

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ollama_bench.analysis.bottlenecks import is_short_of_slots
+from ollama_bench.analysis.bottlenecks import (
+    THE_SERVER,
+    is_short_of_slots,
+    name_service,
+)
 from ollama_bench.analysis.caveat import Caveat
-from ollama_bench.analysis.crowd import name_place, name_places
+from ollama_bench.analysis.crowd import name_place
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
+from ollama_bench.analysis.hosts import lost_hosts, mixed_hosts
 from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
 from ollama_bench.analysis.machine_caveats import (
     heat,
@@ -53,6 +58,7 @@ SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 CACHED_RATIO = 0.1
 # longest to shortest reply: beyond this levels do different work
 VARYING_RATIO = 2.0
+MOST_UNSURE_S = 1e-3  # of the clocks of several processes
 # against requests that ended so
 HELPS = {
     "not_sent": "Lower --rate or --trace-speed, or raise the level",
@@ -74,7 +80,7 @@ def find_caveats(study: Study) -> list[Caveat]:
 def failures(study: Study) -> list[Caveat]:
     return [
         Caveat(
-            describe_failures(study, concurrency, status, rows),
+            describe_failures(study, status, rows),
             "Each counts as an error and in no speed or wait",
             remedy,
         )
@@ -125,9 +131,7 @@ def group_failures(study: Study) -> dict[tuple[int, str, str], list[Row]]:
     return groups
 
 
-def describe_failures(
-    study: Study, concurrency: int, status: str, rows: list[Row]
-) -> str:
+def describe_failures(study: Study, status: str, rows: list[Row]) -> str:
     failed = count(sum(row["requests"] for row in rows), "request")
     words = status.replace("_", " ")
     codes = sorted({row["http_status"] or 0 for row in rows} - {0, 200})
@@ -136,8 +140,9 @@ def describe_failures(
     example = next(
         (f": {row['example']}" for row in rows if row["example"]), ""
     )
-    place = name_places(concurrency, study.levels)
-    return f"{failed} {place} failed ({words}{example})"
+    ids = {row["level_id"] for row in rows}
+    levels = [one for one in study.levels if one["level_id"] in ids]
+    return f"{failed} {name_place(levels)} failed ({words}{example})"
 
 
 def cut_prompts(study: Study) -> list[Caveat]:
@@ -211,6 +216,20 @@ def client_limits(study: Study) -> list[Caveat]:
     ]
 
 
+def unsure_clocks(study: Study) -> list[Caveat]:
+    """Find levels of several processes whose clocks are not one to a millisecond."""
+    return [
+        Caveat(
+            f"{name_place([level])} the clocks of the workers are one to "
+            f"{level['clock_uncertainty_s'] * 1e3:.1f} ms only",
+            "Waits and speeds are right, but not which of two requests came first",
+            "Use workers nearer to this machine, or a network that is less busy",
+        )
+        for level in study.levels
+        if (level["clock_uncertainty_s"] or 0) > MOST_UNSURE_S
+    ]
+
+
 def other_models(study: Study) -> list[Caveat]:
     """Find levels whose replies name another model than was asked for."""
     groups: dict[str, list[Row]] = {}
@@ -260,10 +279,13 @@ def slots(study: Study) -> list[Caveat]:
     if not short:
         return []
     most = max(level["peak_streaming"] for level in short)
+    who = max(map(name_service, short), key=len)
     return [
         Caveat(
-            f"the server answered at most {most} at a time {name_place(short)}",
-            "It has fewer slots than were asked for; the other requests wait in its queue",
+            f"{who} answered at most {most} at a time {name_place(short)}",
+            "It has fewer slots than were asked for; the other requests wait in its queue"
+            if who == THE_SERVER
+            else "They have fewer slots than were asked for; the others wait in their queues",
             advise_slots(study, most),
         )
     ]
@@ -403,6 +425,8 @@ def few_requests(study: Study) -> list[Caveat]:
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     saturated_levels,
+    mixed_hosts,
+    lost_hosts,
     failures,
     cut_prompts,
     cut_by_context,
@@ -410,6 +434,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     sleeps,
     other_models,
     client_limits,
+    unsure_clocks,
     broken_law,
     wasted_work,
     other_programs,

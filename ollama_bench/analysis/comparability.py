@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from ollama_bench.analysis.bottlenecks import others_cpu_share
-from ollama_bench.analysis.crowd import name_count, name_places
+from ollama_bench.analysis.crowd import name_loads, name_place
 from ollama_bench.analysis.machine_caveats import OTHERS_CPU_RATIO
 from ollama_bench.analysis.offered import describe_arrivals
 from ollama_bench.analysis.study import Row, Study, read_arguments
@@ -227,15 +227,14 @@ def find_cut_levels(word: str, study: Study) -> list[Difference]:
     """Return the levels that are not compared, because they slept or have no end."""
     found = []
     for level in study.levels:
-        n = level["concurrency"]
         if level["slept_s"]:
             text = (
                 f"{word}: the machine slept for {level['slept_s']:.0f} s "
-                f"{name_places(n, study.levels)}, which is not compared"
+                f"{name_place([level])}, which is not compared"
             )
         elif level["status"] != "finished":
             text = (
-                f"{word}: {name_count(n, study.levels)} was interrupted, "
+                f"{word}: {name_loads([level])} was interrupted, "
                 "and is not compared"
             )
         else:
@@ -246,14 +245,14 @@ def find_cut_levels(word: str, study: Study) -> list[Difference]:
 
 def find_disturbances(word: str, study: Study) -> list[Difference]:
     """Return what disturbed the levels of one side."""
-    found: dict[str, set[int]] = {}
+    found: dict[str, list[Row]] = {}
     for level in study.levels:
         for reason in disturbances(study, level):
-            found.setdefault(reason, set()).add(level["concurrency"])
+            found.setdefault(reason, []).append(level)
     return [
         Difference(
-            f"{word}: {reason} {name_places(sorted(levels), study.levels)}",
-            frozenset(levels),
+            f"{word}: {reason} {name_place(levels)}",
+            frozenset(level["concurrency"] for level in levels),
         )
         for reason, levels in found.items()
     ]

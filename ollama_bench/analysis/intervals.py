@@ -36,10 +36,18 @@ class LevelIntervals:
     tokens_per_s: Interval | None
     n: int  # values that they are made of
     basis: str  # what these are: "runs", "repeats"
+    # of requests that came at one; None: at none
+    rate_per_s: float | None = None
 
     @property
     def is_known(self) -> bool:
         return tells(self.wait_s) or tells(self.tokens_per_s)
+
+    @property
+    def number(self) -> str:
+        """Write the rate, else the concurrency."""
+        rate = self.rate_per_s
+        return f"{rate:g}" if rate else str(self.concurrency)
 
     @property
     def of(self) -> str:
@@ -65,35 +73,48 @@ def describe_intervals(
 
     levels: those of the study, which tell what a concurrency counts.
     """
+
+    def name(number: str) -> str:
+        has_rates = any(one.rate_per_s for one in found)
+        if has_rates:
+            return f"{number} requests/s"
+        return name_count(number, levels)
+
     lines = [
-        one.describe(name_count(one.concurrency, levels))
-        for one in found
-        if one.is_known
+        one.describe(name(one.number)) for one in found if one.is_known
     ]
     unknown: dict[str, list[str]] = {}
     for one in found:
         if not one.is_known:
-            unknown.setdefault(one.of, []).append(str(one.concurrency))
+            unknown.setdefault(one.of, []).append(one.number)
     return lines + [
-        f"{name_count(join(numbers), levels)}: too few to tell ({of})"
+        f"{name(join(numbers))}: too few to tell ({of})"
         for of, numbers in unknown.items()
     ]
 
 
 def find_intervals(study: Study) -> list[LevelIntervals]:
-    """Return the intervals of the levels that have one or were repeated, by concurrency.
+    """Return the intervals of the levels that have one or were repeated, by concurrency and rate.
 
     The requests of one burst share the state of the machine, so their interval speaks of that
     burst; only repeats tell what another time would give. Repeats of one run share its state too:
     of several runs each is one value. Too few values have no interval. What was interrupted or
     slept through counts for nothing.
     """
-    whole = replace(study, levels=[*filter(is_whole, study.levels)])
+    loads: dict[tuple[int, float], list[Row]] = {}
+    for level in filter(is_whole, study.levels):
+        load = level["concurrency"], level.get("rate_per_s") or 0.0
+        loads.setdefault(load, []).append(level)
     found = [
-        over_repeats(n, levels)
-        if len(levels) > 1
-        else of_one(n, levels[0])
-        for n, levels in whole.by_concurrency().items()
+        replace(
+            over_repeats(n, levels)
+            if len(levels) > 1
+            else of_one(n, levels[0]),
+            rate_per_s=rate or None,
+        )
+        for (n, rate), levels in sorted(
+            loads.items(), key=lambda item: item[0]
+        )
     ]
     return [level for level in found if level.n]
 

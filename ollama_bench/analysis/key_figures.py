@@ -7,7 +7,7 @@ if key.tokens_per_s is not None: print(key.at_once, key.tokens_per_s.value, key.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from ollama_bench.analysis.bottlenecks import name_limits
@@ -78,7 +78,7 @@ def find_key_figures(
         levels = choose_levels(study, at_once, services)
     n = levels[0]["concurrency"]
     intervals = next(
-        (one for one in find_intervals(study) if one.concurrency == n),
+        iter(find_intervals(replace(study, levels=levels))),
         LevelIntervals(n, None, None, 0, ""),
     )
     watts_of = "GPU" if is_of_gpu_alone(levels) else ""

@@ -42,7 +42,7 @@ from ollama_bench.terminal.command_line import (
 
 SPEEDS = ("tokens_per_s", "tpot")
 # options of a run that name what is measured
-KEPT = ("--host", "--api", "--model", "--config")
+KEPT = ("--host", "--balance", "--api", "--model", "--config")
 NOT_MEASURED = "not measured"
 CANNOT_BE_TOLD = "cannot be told"
 CURVE = "1,2,4,8"  # levels of a run that shows what concurrency changes
@@ -144,6 +144,9 @@ def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
     if search is not None and search.capacity.value:
         rate = digits(search.capacity.value)
         return f"{rate} requests/s ({write_interval(search)})"
+    if search is not None and search.capacity.likely:
+        rate = digits(search.capacity.likely)
+        return f"{rate} requests/s as far as was seen, not shown at 95 %"
     served, missed = [], []
     for level in study.levels:
         rate = level["rate_per_s"] or level["requests_per_s"]

@@ -37,6 +37,7 @@ def preload() -> None:
     """Read what draws now: the user may not be allowed to once root is given up."""
     from ollama_bench.charts import (  # noqa: F401
         catalog,
+        host_charts,
         interference_chart,
         length_charts,
         model_charts,
@@ -108,6 +109,7 @@ class Drawing:
         """Make the specs, and have each drawn as soon as it is made."""
         # Altair takes a second to load, while the renderers begin
         from ollama_bench.charts import catalog
+        from ollama_bench.charts.host_charts import draw_scaling
         from ollama_bench.charts.interference_chart import (
             draw_interference,
         )
@@ -138,6 +140,11 @@ class Drawing:
             if harm is not None and "interference" in chosen:
                 self._add(f"{verdict.study.folder}/interference.png", harm)
                 shown.append((harm["title"]["text"], harm))
+            servers = draw_scaling(verdict.study, verdict.scaling)
+            if servers is not None and "host_scaling" in chosen:
+                folder = verdict.study.folder
+                self._add(f"{folder}/host_scaling.png", servers)
+                shown.append((servers["title"]["text"], servers))
         for name, spec in compare_models(
             [verdict.study for verdict in verdicts]
         ).items():

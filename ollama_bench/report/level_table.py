@@ -191,8 +191,9 @@ def write_intervals(study: Study) -> str:
     found = find_intervals(study)
     if not found:
         return ""
+    has_rates = any(level.rate_per_s for level in found)
     headings = [
-        noun(study.levels),
+        "requests/s" if has_rates else noun(study.levels),
         "wait, mean",
         "tokens/s each, mean",
         "n",
@@ -201,7 +202,7 @@ def write_intervals(study: Study) -> str:
     rows = [
         write_cells(
             [
-                str(level.concurrency),
+                level.number,
                 write_interval(level.wait_s, seconds),
                 write_interval(level.tokens_per_s, digits),
                 digits(level.n),

@@ -89,11 +89,12 @@ class CapacityRun:
         while not self.interrupt.is_set() and disturbed < MOST_DISTURBED:
             spent_s = before_s + time.monotonic() - began_s
             left_s = self.budget_s - spent_s
-            late = is_late(left_s, self.budget_s)
-            step = self._search.choose_next(left_s, late)
+            plan = self._make_plan(left_s)
+            step = self._search.choose_next(
+                left_s, plan.is_late, plan.find_least_s
+            )
             if step is None:
                 return
-            plan = self._make_plan(left_s)
             if plan.find_least_s(step) > left_s:
                 self._tell_spent(step, plan)
                 return
@@ -121,7 +122,11 @@ class CapacityRun:
         if think_time is not None:
             cycle_s = think_time.mean_s + (self.alone_s or 0.0)
         return ProbePlan(
-            left_s, self._kind == "burst", self._judge.wait_s, cycle_s
+            left_s,
+            is_late(left_s, self.budget_s),
+            self._kind == "burst",
+            self._judge.wait_s,
+            cycle_s,
         )
 
     def _try(
@@ -193,10 +198,11 @@ class CapacityRun:
     def _describe(self, trial: Trial) -> str:
         name = self._name(trial.size)
         if trial.verdict == "unresolved":
-            more = ""
+            looks = "served" if trial.reach >= 1 else "missed"
+            more = "not resolved"
             if trial.more_s:
-                more = f": {format_about(trial.more_s)} more would tell"
-            return f"{name}: not resolved{more}"
+                more += f", {format_about(trial.more_s)} more would tell"
+            return f"{name}: looks {looks} ({more})"
         words = {
             "above": "served",
             "below": f"missed ({', '.join(trial.binding)})",

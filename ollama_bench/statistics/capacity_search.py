@@ -5,17 +5,20 @@
         search.add(try_it(step))  # a Trial of step.size
     search.find_capacity()
 
-It doubles until a load is missed, then bisects between the highest that was served and the lowest
-that was missed. Loads on the way are tried quickly. The two at the end decide, so that they are
-tried again: the one that was served until that is sure, the one that was missed a second time,
-since a hiccup may have been the reason; the evidence of both times adds up. A load that could not
-be decided is neither: the search goes on below and above it, and the interval holds it.
+A load is looked at quickly, and looks good or bad, sure or not. The search doubles until one looks
+bad, then bisects between the highest that looks good and the lowest that looks bad, in steps as
+small as the budget can tell apart. The two at the edge are tried again until each is sure: the
+good one is shown to be served, the bad one to be missed, and a hiccup is not taken for the
+capacity. What cannot be sure gives way to the next load below, or above. In the second half of the
+budget what looks good is shown first, the highest that can still be. The evidence of all tries of
+a load adds up, that of a quick look little. What is shown and what is missed are the interval.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -24,20 +27,26 @@ from ollama_bench.statistics.sequential import NO_EVIDENCE, Evidence
 # saturated: missed, since what is in flight grows without end
 TrialVerdict = Literal["above", "below", "saturated", "unresolved"]
 
-ALPHA = 0.05  # 95 % confidence at either end
+ALPHA = 0.025  # at either end: 95 % confidence of both
 # of a load on the way: wrong ones show when the end is tried again
 QUICK_ALPHA = 0.25
 SURE = math.log(1 / ALPHA)
 LIKELY = math.log(1 / QUICK_ALPHA)
 MOST_EVIDENCE = 2 * SURE  # of one trial
-MOST_TRIES = 4  # of one load
+MOST_TRIES = 3  # of one load
 MISSES = 2  # that are sure
 STEP = 0.05
 # of one alone so many requests take long, and tell little
 FIRST_COUNT = 4.0
 # of the rate that a saturated server answers: what it may sustain
 SUSTAINED = 0.95
-RESERVED = 0.4  # of a budget
+RESERVED = 0.5  # of a budget
+# of what is left: what needs more is tried last
+MOST_PART = 0.5
+# the lowest that is missed / the highest that is shown, where nothing is said of what is between
+WIDE = 1.2
+# loads from the highest that is shown to the lowest that is missed
+NARROW = 2
 LEAST_RATE_RATIO = 1 / 256  # of the first rate: the lowest that is tried
 
 
@@ -174,16 +183,14 @@ class Capacity:
     The highest load that is served lies from ``low`` on and below ``missed``.
     """
 
-    # the highest that was served, sure or not; 0: none was
+    # the highest that looks good, shown or not; 0: none does
     likely: float
-    # where the share that is enough is crossed, as far as was seen
+    # the best guess between low and missed, where they are near; else what is shown
     value: float | None
     # the highest that surely was; 0: not even the lowest was
     low: float | None
     # the lowest above it that was not; None: none was
     missed: float | None
-    # both ends are sure, and nothing is left to try
-    is_complete: bool
     binding: tuple[str, ...]  # what was missed there
     seconds: float  # of all trials
     unresolved: tuple[float, ...] = ()  # loads between the two
@@ -215,6 +222,21 @@ def make_falling(means: Sequence[Weighted]) -> list[float]:
     return [pool.mean for pool, size in pools for _ in range(size)]
 
 
+class Edge(NamedTuple):
+    """Where the loads that were tried turn from good to bad: shown <= good < bad <= missed."""
+
+    shown: float  # the highest that surely was served; 0: none
+    good: float  # the highest that looks good; 0: none
+    bad: float | None  # the lowest above it that does not; None: none
+    missed: float | None  # the lowest that surely was missed; None: none
+
+
+def make_new(size: float, higher: float | None = None) -> SearchStep:
+    """Return a step to a load that was not tried, below another that was."""
+    margin = 2.0 if higher is None else higher / size
+    return SearchStep(size, is_quick=True, margin=margin)
+
+
 class CapacitySearch:
     """Chooses one load after the other."""
 
@@ -227,48 +249,65 @@ class CapacitySearch:
         self.trials.append(trial)
 
     def choose_next(
-        self, left_s: float = 0.0, is_late: bool = False
+        self,
+        left_s: float = math.inf,
+        is_late: bool = False,
+        find_least_s: Callable[[SearchStep], float] = lambda _: 0.0,
     ) -> SearchStep | None:
         """Return the load to try next; None: the search is at its end.
 
-        left_s: what could not be decided is tried again where so many seconds will do. is_late:
-        what was served is made sure before higher loads are tried.
+        left_s: of the budget. is_late: what looks good is shown before other loads are tried.
+        find_least_s: how long a step takes at least.
         """
         if not self.trials:
             return SearchStep(self._scale.first, is_quick=True)
-        served, missed = self._find_ends()
-        between = self._list_between(served, missed)
-        if is_late and (step := self._assure(served, missed, between)):
-            return step
-        size = self._choose_size(served, missed, between)
-        if size is not None:
-            return self._make_step(size, missed, between)
-        step = self._confirm(served, missed, between)
-        return step or self._resolve(missed, between, left_s)
+        edge = self._find_edge()
+        if self._is_narrow(edge):
+            return None
+        on, good = self._approach(edge), self._show_good(edge, left_s)
+        first = [*good, *on] if is_late else [*on, *good]
+        steps = [*first, *self._show_bad(edge)]
+        least_s = [find_least_s(step) for step in steps]
+        for step, one_s in zip(steps, least_s, strict=True):
+            if one_s <= MOST_PART * left_s:
+                return step
+        for step, one_s in zip(steps, least_s, strict=True):
+            # a new one must leave time to try it again
+            if one_s <= left_s and not step.is_quick:
+                return step
+        return None
 
-    def _choose_size(
-        self,
-        served: float,
-        missed: float | None,
-        between: Sequence[float],
-    ) -> float | None:
-        if missed is None:
-            highest = max(served, *between) if between else served
-            higher = self._scale.double(highest)
-            return higher if higher > highest else None
-        if hint := self._find_hint(served, missed):
-            return hint
-        found = self._split(served, between[0] if between else missed)
-        if found is None and between:
-            found = self._split(between[-1], missed)
-        return found
+    def _is_narrow(self, edge: Edge) -> bool:
+        """Tell whether nothing but what was tried in vain is between the two sure ends."""
+        if not edge.shown or edge.missed is None:
+            return False
+        sizes = self._list_sizes(edge.shown, edge.missed)
+        return (
+            len(sizes) <= NARROW
+            and not any(
+                self._split(*pair)
+                for pair in itertools.pairwise([edge.shown, *sizes])
+            )
+            and min(map(self._count, sizes)) >= MISSES
+        )
+
+    # -- towards the edge
+
+    def _approach(self, edge: Edge) -> list[SearchStep]:
+        """Return a load beyond or between those at the edge, if there is one."""
+        good, bad = edge.good, edge.bad
+        if bad is None:
+            higher = self._scale.double(good)
+            return [make_new(higher)] if higher > good else []
+        size = self._find_hint(good, bad) or self._split(good, bad)
+        return [make_new(size, bad)] if size else []
 
     def _split(self, low: float, high: float) -> float | None:
         if not low:
             return self._scale.halve(high)
         return self._scale.split(low, high)
 
-    def _find_hint(self, served: float, missed: float) -> float | None:
+    def _find_hint(self, good: float, bad: float) -> float | None:
         """Return what the saturated server may sustain, if that is not known better."""
         if not isinstance(self._scale, RateScale):
             return None
@@ -281,130 +320,169 @@ class CapacitySearch:
             return None
         hint = round_rate(SUSTAINED * answered[-1])
         apart = 1 + STEP
-        is_between = served * apart < hint < missed / apart
+        is_between = good * apart < hint < bad / apart
         is_known = any(
-            hint / apart < trial.size < hint * apart
-            for trial in self.trials
+            hint / apart < size < hint * apart for size in self._sizes
         )
         return hint if is_between and not is_known else None
 
-    def _make_step(
-        self, size: float, missed: float | None, between: Sequence[float]
-    ) -> SearchStep:
-        higher = [one for one in between if one > size]
-        bound = min(higher, default=missed)
-        if bound is None:
-            return SearchStep(size, is_quick=True)
-        # if it is served, nothing is tried between the two
-        is_last = self._split(size, bound) is None
-        return SearchStep(size, not is_last, bound / size)
+    # -- at the edge
 
-    def _confirm(
-        self,
-        served: float,
-        missed: float | None,
-        between: Sequence[float],
-    ) -> SearchStep | None:
-        """Return the end that is not sure."""
-        if step := self._assure(served, missed, between):
-            return step
-        if missed is None or self._count(missed) >= MISSES:
-            return None
-        lower = between[-1] if between else served
-        margin = missed / lower if lower else 2.0
-        return SearchStep(missed, False, margin, self._add_up(missed))
+    def _show_good(self, edge: Edge, left_s: float) -> list[SearchStep]:
+        """Return what may show a higher load to be served, the best first.
 
-    def _assure(
-        self,
-        served: float,
-        missed: float | None,
-        between: Sequence[float],
-    ) -> SearchStep | None:
-        """Return the load that was served, where that is not sure."""
-        if (
-            not served
-            or self._add_up(served).above >= SURE
-            or self._count(served) >= MOST_TRIES
-        ):
-            return None
-        bound = between[0] if between else missed
-        margin = bound / served if bound else 2.0
-        return SearchStep(served, False, margin, self._add_up(served))
+        That is the highest that looks good and can be shown in time; then a new one below them;
+        then what takes least.
+        """
+        unsure = self._list_sizes(edge.shown, edge.good)
+        if not unsure:
+            return []
+        again = [
+            self._try_again(size, edge.bad / size if edge.bad else 2.0)
+            for size in reversed(unsure)
+            if self._count(size) < MOST_TRIES
+        ]
+        more_s = {
+            step: self._find_more_s(step.size) or math.inf
+            for step in again
+        }
+        soon = [step for step in again if more_s[step] <= left_s]
+        slow = sorted(again, key=more_s.__getitem__)
+        lower = self._split(edge.shown, unsure[0])
+        new = [make_new(lower, unsure[0])] if lower else []
+        # while nothing is shown: rather again than far down
+        return [*soon, *new, *slow] if edge.shown else [*soon, *slow, *new]
 
-    def _resolve(
-        self, missed: float | None, between: Sequence[float], left_s: float
-    ) -> SearchStep | None:
-        """Return the load between the ends that is decided soonest, if that is soon enough."""
-        found = []
-        for size in between:
-            tried = [one for one in self.trials if one.size == size]
-            more_s = tried[-1].more_s
-            if len(tried) < MOST_TRIES and more_s and more_s < left_s:
-                found.append((more_s, size))
-        if not found or missed is None:
-            return None
-        size = min(found)[1]
-        higher = [*(one for one in between if one > size), missed]
-        return SearchStep(
-            size, False, higher[0] / size, self._add_up(size)
-        )
+    def _show_bad(self, edge: Edge) -> list[SearchStep]:
+        """Return what may show a lower load to be missed, the best first.
+
+        That is the lowest that looks bad, until it is sure; then a new one above it.
+        """
+        if edge.bad is None:
+            return []
+        unsure = self._list_sizes(edge.good, edge.missed or math.inf)
+        again = [
+            self._try_again(size, size / edge.good if edge.good else 2.0)
+            for size in unsure
+            if self._count(size) < self._find_most_tries(size)
+        ]
+        *lower, highest = unsure
+        if edge.missed is None:
+            higher = self._scale.double(highest)
+            new = [make_new(higher)] if higher > highest else []
+        else:
+            between = lower and self._scale.split(lower[-1], highest)
+            new = [make_new(between, highest)] if between else []
+        return [*again, *new]
+
+    def _find_most_tries(self, size: float) -> int:
+        is_sure = self._add_up(size).below >= SURE
+        return MISSES if is_sure else MOST_TRIES
+
+    def _try_again(self, size: float, margin: float) -> SearchStep:
+        return SearchStep(size, False, margin, self._add_up(size))
 
     # -- what is known of each load
 
+    @property
+    def _sizes(self) -> list[float]:
+        return sorted({trial.size for trial in self.trials})
+
+    def _list_sizes(self, above: float, up_to: float) -> list[float]:
+        return [size for size in self._sizes if above < size <= up_to]
+
+    def _find_trials(self, size: float) -> list[Trial]:
+        return [trial for trial in self.trials if trial.size == size]
+
     def _count(self, size: float) -> int:
-        return sum(trial.size == size for trial in self.trials)
+        return len(self._find_trials(size))
+
+    def _find_more_s(self, size: float) -> float | None:
+        return self._find_trials(size)[-1].more_s
 
     def _add_up(self, size: float) -> Evidence:
         """Add up the trials of a load: none of them alone outweighs all others."""
-        found = [one.evidence for one in self.trials if one.size == size]
+        found = [one.evidence for one in self._find_trials(size)]
         return Evidence(
             sum(min(one.above, MOST_EVIDENCE) for one in found),
             sum(min(one.below, MOST_EVIDENCE) for one in found),
         )
 
-    def _judge(self, size: float) -> TrialVerdict:
-        evidence = self._add_up(size)
-        if evidence.below >= SURE:
-            return "below"
-        is_tried = self._count(size) >= MOST_TRIES
-        needed = SURE if is_tried else LIKELY
-        return "above" if evidence.above >= needed else "unresolved"
+    def _looks_good(self, size: float) -> bool:
+        """Tell whether enough of its requests were good, though that may be chance."""
+        last = self._find_trials(size)[-1]
+        is_growing = last.verdict == "saturated"
+        return not is_growing and self._measure_reach(size).mean >= 1
 
-    def _find_ends(self) -> tuple[float, float | None]:
-        """Return the highest load that was served below the lowest that was missed, and that.
+    def _find_edge(self) -> Edge:
+        sizes = self._sizes
+        missed = next(
+            (one for one in sizes if self._add_up(one).below >= SURE), None
+        )
+        lower = [one for one in sizes if missed is None or one < missed]
+        shown = max(
+            (one for one in lower if self._add_up(one).above >= SURE),
+            default=0.0,
+        )
+        bad = next(
+            (
+                one
+                for one in lower
+                if one > shown and not self._looks_good(one)
+            ),
+            missed,
+        )
+        good = max(
+            (one for one in lower if bad is None or one < bad),
+            default=0.0,
+        )
+        return Edge(shown, good, bad, missed)
 
-        0: none was served. None: none was missed.
-        """
-        served, missed = 0.0, None
-        for size in sorted({trial.size for trial in self.trials}):
-            verdict = self._judge(size)
-            if verdict == "below":
-                missed = size
-                break
-            if verdict == "above":
-                served = size
-        return served, missed
+    def _measure_reach(self, size: float) -> Weighted:
+        found = self._find_trials(size)
+        count = sum(one.count for one in found)
+        total = sum(one.reach * one.count for one in found)
+        return Weighted(total / count if count else 0.0, count)
 
-    def _list_between(
-        self, served: float, missed: float | None
-    ) -> list[float]:
-        sizes = {trial.size for trial in self.trials}
-        return sorted(
+    # -- what was found
+
+    def find_capacity(self) -> Capacity:
+        """Return what is known by now."""
+        edge = self._find_edge()
+        missed = edge.missed
+        is_lowest = missed is not None and not self._split(0.0, missed)
+        has_none = not edge.good and is_lowest and edge.bad == missed
+        unresolved = [
             size
-            for size in sizes
-            if size > served and (missed is None or size < missed)
+            for size in self._list_sizes(edge.shown, missed or math.inf)
+            if size != missed
+        ]
+        binding = [
+            trial.binding
+            for trial in self.trials
+            if trial.size == missed and trial.binding
+        ]
+        more = [self._find_more_s(one) for one in unresolved]
+        return Capacity(
+            edge.good,
+            self._find_value(edge),
+            edge.shown or (0.0 if has_none else None),
+            missed,
+            binding[-1] if binding else (),
+            sum(trial.seconds for trial in self.trials),
+            tuple(unresolved),
+            sum(filter(None, more)) or None,
         )
 
-    def _find_value(
-        self, low: float | None, missed: float | None
-    ) -> float | None:
-        """Return where the share of good requests crosses what is enough, between the two ends.
+    def _find_value(self, edge: Edge) -> float | None:
+        """Return where the share of good requests crosses what is enough; if wide, what is shown.
 
         A higher load is served no better: what chance has turned round is averaged.
         """
-        if low is None or missed is None:
-            return low
-        sizes = [low, *self._list_between(low, missed), missed]
+        lowest, highest = edge.shown, edge.missed
+        if not lowest or highest is None or highest > WIDE * lowest:
+            return lowest or None
+        sizes = [lowest, *self._list_sizes(lowest, highest)]
         reaches = make_falling([self._measure_reach(one) for one in sizes])
         for place, reach in enumerate(reaches[1:], 1):
             if reach < 1:
@@ -412,47 +490,5 @@ class CapacitySearch:
                 part = (above - 1) / (above - reach) if above > 1 else 0.0
                 step = sizes[place] - sizes[place - 1]
                 size = sizes[place - 1] + part * step
-                return max(low, self._scale.round_down(size))
+                return max(lowest, self._scale.round_down(size))
         return sizes[-2]
-
-    def _measure_reach(self, size: float) -> Weighted:
-        found = [one for one in self.trials if one.size == size]
-        count = sum(one.count for one in found)
-        total = sum(one.reach * one.count for one in found)
-        return Weighted(total / count if count else 0.0, count)
-
-    def find_capacity(self) -> Capacity:
-        """Return what is known by now."""
-        served, missed = self._find_ends()
-        between = self._list_between(served, missed)
-        sure = [
-            trial.size
-            for trial in self.trials
-            if trial.size <= served
-            and self._add_up(trial.size).above >= SURE
-        ]
-        low = max(sure, default=None)
-        is_lowest = (
-            missed is not None and self._scale.halve(missed) is None
-        )
-        if not served and not between and is_lowest:
-            low = 0.0
-        binding = [
-            trial.binding
-            for trial in self.trials
-            if trial.size == missed and trial.binding
-        ]
-        more = [
-            trial.more_s for trial in self.trials if trial.size in between
-        ]
-        return Capacity(
-            served,
-            self._find_value(low, missed),
-            low,
-            missed,
-            self.choose_next() is None and low == served,
-            binding[-1] if binding else (),
-            sum(trial.seconds for trial in self.trials),
-            tuple(between),
-            sum(one for one in more if one is not None) if more else None,
-        )

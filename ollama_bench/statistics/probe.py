@@ -1,6 +1,6 @@
 """Judges one load while it runs, and tells as soon as it is decided.
 
-probe = ShareProbe([0.95], step, ProbePlan(most_s=60.0, wait_s=10.0))
+probe = ShareProbe([0.95], step, ProbePlan(left_s=60.0, wait_s=10.0))
 probe.add(asked_s, [True], [0.3])  # each request, in the order in which they were asked
 probe.look(now_s)  # None: go on
 """
@@ -8,30 +8,31 @@ probe.look(now_s)  # None: go on
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ollama_bench.statistics.capacity_search import (
     ALPHA,
     LIKELY,
+    SURE,
     SearchStep,
     TrialVerdict,
 )
 from ollama_bench.statistics.sequential import Evidence, ShareTest
-from ollama_bench.statistics.share import autocorrelation_time
 
 # so many times what a rate that is too high by the margin needs to show it
 SHOWS = 1.5
 LEAST_EXCESS = 0.04
-# standard deviations of a count of arrivals that the margin must be
-CLEAR = 2.0
-JUDGED_RATIO = 0.75  # of the least time; what comes before is warm-up
+# standard deviations of a count of arrivals that the margin must be: to say anything, and to show
+# that a load is served (a queue near its capacity is good for long before it is not)
+CLEAR, CLEAR_SURE = 2.0, 4.0
+# of the least time of a quick look; what comes before is warm-up
+JUDGED_RATIO = 0.75
 LEAST_S = 2.0
 # that is shown of what all requests are to meet
 MOST_SHARE = 0.999
-# of the time that is left, for one load
-ALLOTTED = 1 / 4
+# of the time that is left: for a load on the way, and for one at the edge
+ALLOTTED_QUICK, ALLOTTED = 1 / 6, 1 / 2
 # of the time allotted; where a verdict is then far, it is given up
 EARLY_RATIO, FAR_RATIO = 1 / 4, 2.0
 LEAST_TO_FORESEE = 60  # requests
@@ -42,6 +43,8 @@ class ProbePlan:
     """How long a load is looked at; seconds."""
 
     left_s: float  # of the whole search
+    # what looks good is to be shown, with all that is left
+    is_late: bool = False
     # requests come in groups that are sent together: nothing fills and nothing drains
     is_grouped: bool = False
     # the longest wait that is allowed; None: no objective bounds it
@@ -49,7 +52,9 @@ class ProbePlan:
     # of people and of closed loops: from one question to the next
     cycle_s: float = 0.0
 
-    def find_clear_s(self, step: SearchStep) -> float:
+    def find_clear_s(
+        self, step: SearchStep, clear: float = CLEAR
+    ) -> float:
         """Return the time before which nothing is said.
 
         Until then so many random arrivals may be as many more than meant as the margin is.
@@ -57,7 +62,7 @@ class ProbePlan:
         if self.is_grouped:
             return 0.0
         per_s = step.size / (self.cycle_s or 1.0)
-        return (CLEAR / find_excess(step)) ** 2 / per_s / JUDGED_RATIO
+        return (clear / find_excess(step)) ** 2 / per_s / JUDGED_RATIO
 
     def find_least_s(self, step: SearchStep) -> float:
         """Return the time before which nothing is said to be served.
@@ -69,11 +74,15 @@ class ProbePlan:
         shown_s = 2 * self.cycle_s
         if not self.cycle_s:
             shown_s = SHOWS * (self.wait_s or 0.0) / find_excess(step)
-        return max(LEAST_S, shown_s, self.find_clear_s(step))
+        clear = CLEAR if step.is_quick else CLEAR_SURE
+        return max(LEAST_S, shown_s, self.find_clear_s(step, clear))
 
     def find_most_s(self, step: SearchStep) -> float:
         """Return the time after which it is given up."""
-        most_s = max(ALLOTTED * self.left_s, self.find_least_s(step))
+        part = ALLOTTED_QUICK if step.is_quick else ALLOTTED
+        if self.is_late and not step.is_quick:
+            part = 1.0
+        most_s = max(part * self.left_s, self.find_least_s(step))
         return min(most_s, self.left_s)
 
 
@@ -92,11 +101,11 @@ class ShareProbe:
         self._clear_s = plan.find_clear_s(step)
         self._least_s = plan.find_least_s(step)
         self._most_s = plan.find_most_s(step)
-        self._warm_up_s = (1 - JUDGED_RATIO) * self._least_s
+        settled_s = plan.find_least_s(replace(step, is_quick=True))
+        self._warm_up_s = (1 - JUDGED_RATIO) * settled_s
         self._tests = [
             ShareTest(min(share, MOST_SHARE), ALPHA) for share in enough
         ]
-        self._strains = [array("d") for _ in enough]
         self._next_look = 0
         self._is_saturated = False
 
@@ -104,7 +113,7 @@ class ShareProbe:
         self,
         asked_s: float,
         good: Sequence[bool],
-        strains: Sequence[float] | None = None,
+        strains: Sequence[float | None] | None = None,
     ) -> None:
         """Add a request: whether it met each demand.
 
@@ -113,11 +122,11 @@ class ShareProbe:
         """
         if asked_s < self._warm_up_s:
             return
-        for test, is_good in zip(self._tests, good, strict=True):
-            test.add(is_good)
-        if strains is not None and not self._plan.is_grouped:
-            for kept, strain in zip(self._strains, strains, strict=True):
-                kept.append(strain)
+        found = strains or [None] * len(good)
+        for test, is_good, strain in zip(
+            self._tests, good, found, strict=True
+        ):
+            test.add(is_good, strain)
 
     def end_group(self) -> None:
         """Close a group of requests that were sent together."""
@@ -132,7 +141,10 @@ class ShareProbe:
         """Return the verdict, as soon as there is one; "unresolved": it is given up."""
         if self._is_saturated:
             return "saturated"
-        if self._is_new() and (side := self._judge(now_s)):
+        if not self._is_new():
+            is_over = now_s >= self._most_s
+            return "unresolved" if is_over else None
+        if side := self._judge(now_s):
             return side
         return "unresolved" if self._must_give_up(now_s) else None
 
@@ -149,43 +161,28 @@ class ShareProbe:
         if now_s < self._clear_s:
             return None
         needed, before = self._step.needed, self._step.evidence
-        found = self._weigh_alone()
+        found = self.weigh()
         is_missed = found.below + before.below >= needed.below
         # what an earlier trial saw may have been a hiccup
         if is_missed and found.below >= LIKELY:
             return "below"
-        if (
-            now_s >= self._least_s
-            and found.above + before.above >= needed.above
-            and self.weigh().above + before.above >= needed.above
-        ):
+        is_long = now_s >= self._least_s
+        if is_long and found.above + before.above >= needed.above:
             return "above"
         return None
 
-    def _weigh_alone(self) -> Evidence:
+    def weigh(self) -> Evidence:
+        """Return the evidence that all demands are met, and that one is not."""
+        if self._is_saturated:
+            return Evidence(0.0, SURE)
         found = [test.weigh() for test in self._tests]
+        # what a quick look saw may be luck, and chose what is tried again
+        most = LIKELY if self._step.is_quick else math.inf
         return Evidence(
-            min(one.above for one in found),
+            min(most, *(one.above for one in found)),
             # any of them may be missed by chance
             max(one.below for one in found) - math.log(len(found)),
         )
-
-    def weigh(self) -> Evidence:
-        """Return the evidence that all demands are met, and that one is not.
-
-        Neighbours are taken to be as alike as their strains: a queue whose bad hours have not come
-        yet is all good.
-        """
-        if self._is_saturated:
-            return Evidence(0.0, math.log(1 / ALPHA))
-        above = [
-            test.weigh(autocorrelation_time(strains) if strains else 1.0)
-            for test, strains in zip(
-                self._tests, self._strains, strict=True
-            )
-        ]
-        least = min(one.above for one in above)
-        return Evidence(least, self._weigh_alone().below)
 
     def _must_give_up(self, now_s: float) -> bool:
         most_s = self._most_s

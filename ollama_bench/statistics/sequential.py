@@ -8,15 +8,18 @@ a mixture of them. By Ville's inequality it ever reaches 1/alpha with a probabil
 alpha, however often it is looked at. The other side likewise.
 
 Requests that share a machine are not independent: what delays one delays its neighbours. The
-exponents are divided by the design effect, how much more the counts of batches vary than those of
-independent requests would (Kish 1965): the exponents then count independent requests. That it
-holds for queues is shown by benchmarks/bench_capacity.py.
+exponents are divided by the design effect (Kish 1965), so that they count independent requests:
+that of neighbours (share.py), or how much more the shares of groups vary that were sent together.
+That it holds for queues is shown by benchmarks/bench_capacity.py.
 """
 
 from __future__ import annotations
 
 import math
+from array import array
 from typing import Literal, NamedTuple
+
+from ollama_bench.statistics.share import measure_design_effect
 
 Side = Literal["above", "below"]
 
@@ -26,9 +29,8 @@ ABOVE = ((1.0, 0.4), (0.9, 0.2), (0.8, 0.15), (0.6, 0.15), (0.4, 0.1))
 BELOW = tuple(
     (part, 1 / 8) for part in (0.02, 0.05, 0.1, 0.16, 0.3, 0.5, 0.75, 0.95)
 )
-# Fewer requests than this, or a single batch, may all have met the same hiccup.
+# Fewer requests than this, or a single group, may all have met the same hiccup.
 LEAST_REQUESTS = 10
-LEAST_BATCHES = 8  # that tell how much batches vary
 LEAST_GROUPS = 2  # of requests that were sent together
 # expect_more() looks no further
 MOST_EXPECTED = 1_000_000
@@ -54,15 +56,21 @@ class ShareTest:
     def __init__(self, bound: float = 0.95, alpha: float = 0.05) -> None:
         self.bound, self.alpha = bound, alpha
         self.good = self.missed = 0
-        self._batches = [BatchSizes(2**power) for power in range(1, 12)]
+        # in the order in which they were asked
+        self._found: list[bool] = []
+        self._strains = array("d")
         self._groups = Groups()
 
-    def add(self, good: bool) -> None:
-        """Add an observation, in the order in which they were asked."""
+    def add(self, good: bool, strain: float | None = None) -> None:
+        """Add an observation, in the order in which they were asked.
+
+        strain: how near to its bound it came, 1 is at it; of all of them, or of none.
+        """
         self.good += good
         self.missed += not good
-        for batches in self._batches:
-            batches.add(good)
+        self._found.append(good)
+        if strain is not None:
+            self._strains.append(strain)
         self._groups.add(good)
 
     def end_group(self) -> None:
@@ -79,30 +87,32 @@ class ShareTest:
         """Return the share that was good; None if there are none."""
         return self.good / self.count if self.count else None
 
-    @property
-    def design_effect(self) -> float:
-        """Return how many of these requests tell as much as one independent request."""
-        if not self.good or not self.missed:
-            return 1.0
-        share = (self.good + 0.5) / (self.count + 1)
-        variance = share * (1 - share)
-        effects = [batches.compare(variance) for batches in self._batches]
-        return max(1.0, *effects, self._groups.compare(variance))
+    def measure_design_effect(self, is_strained: bool = False) -> float:
+        """Return how many of these requests tell as much as one independent request.
+
+        is_strained: by their strains as well; a queue whose bad hours have not come yet is all
+        good.
+        """
+        if self._groups.count:
+            share = (self.good + 0.5) / (self.count + 1)
+            return max(1.0, self._groups.compare(share * (1 - share)))
+        strains = self._strains if is_strained and self._strains else None
+        return measure_design_effect(self._found, strains)
 
     @property
     def verdict(self) -> Side | None:
         """Tell on which side of the bound the share is; None: not known yet."""
         return self.judge(self.weigh())
 
-    def weigh(self, effect: float = 1.0) -> Evidence:
-        """Return how much there is for either side, if ``effect`` of them tell as much as one.
-
-        It is at least the design effect. None yet of too few requests.
-        """
+    def weigh(self) -> Evidence:
+        """Return how much there is for either side. None yet of too few requests."""
         if self.count < LEAST_REQUESTS or self._groups.is_single:
             return NO_EVIDENCE
-        effect = max(effect, self.design_effect)
-        return self._weigh(self.good / effect, self.missed / effect)
+        found = self._weigh(self.measure_design_effect())
+        if found.above <= 0:
+            return found
+        above = self._weigh(self.measure_design_effect(is_strained=True))
+        return Evidence(above.above, found.below)
 
     def judge(self, evidence: Evidence) -> Side | None:
         """Return the side that there is enough evidence for."""
@@ -118,17 +128,20 @@ class ShareTest:
             return 0
         if not self.count:
             return None
-        effect, more = self.design_effect, 1
+        effect, more = self.measure_design_effect(is_strained=True), 1
         while more <= MOST_EXPECTED:
-            grown = (self.count + more) / self.count / effect
-            evidence = self._weigh(self.good * grown, self.missed * grown)
+            evidence = self._weigh(
+                effect * self.count / (self.count + more)
+            )
             if self.judge(evidence):
                 return more
             more += max(1, more // 10)
         return None
 
-    def _weigh(self, good: float, missed: float) -> Evidence:
+    def _weigh(self, effect: float) -> Evidence:
+        """Return the evidence, if ``effect`` of the requests tell as much as one."""
         bound, left = self.bound, 1 - self.bound
+        good, missed = self.good / effect, self.missed / effect
         above = [(bound + part * left, weight) for part, weight in ABOVE]
         below = [(bound * (1 - part), weight) for part, weight in BELOW]
         return Evidence(
@@ -176,28 +189,6 @@ class Spread:
         return max(0.0, self._squares - square) / (self.count - 1)
 
 
-class BatchSizes:
-    """How the counts of batches of one size vary."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._filled = self._good = 0
-        self._counts = Spread()
-
-    def add(self, good: bool) -> None:
-        self._filled += 1
-        self._good += good
-        if self._filled == self._size:
-            self._counts.add(self._good)
-            self._filled = self._good = 0
-
-    def compare(self, variance: float) -> float:
-        """Return the variance of a batch / that of independent requests; 0: too few batches."""
-        if self._counts.count < LEAST_BATCHES:
-            return 0.0
-        return self._counts.variance / self._size / variance
-
-
 class Groups:
     """How the shares of groups that were sent together vary, where there are such groups."""
 
@@ -214,6 +205,11 @@ class Groups:
             self._shares.add(self._good / self._filled)
             self._grouped += self._filled
         self._good = self._filled = 0
+
+    @property
+    def count(self) -> int:
+        """Return how many groups there were."""
+        return self._shares.count
 
     @property
     def is_single(self) -> bool:

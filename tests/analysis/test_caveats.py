@@ -328,3 +328,16 @@ def test_what_helps_follows_from_how_a_request_ended(
     )
     (caveat,) = failures(study)
     assert caveat.remedy.startswith(remedy)
+
+
+def test_what_failed_at_a_rate_is_named_by_that_rate(results):
+    """All loads of a search for the rate have as many places."""
+    made_up_results.write(results, levels=(256, 256), runs=1)
+    study, _ = read(
+        results,
+        "UPDATE level SET load = 'open', rate_per_s = 1.5 * id",
+        "UPDATE request SET status = 'http_error', error = 'busy' "
+        "WHERE number = 1 AND level_id = 2",
+    )
+    (caveat,) = failures(study)
+    assert caveat.seen.startswith("1 request at 3 requests/s failed")

@@ -152,3 +152,11 @@ def test_levels_of_too_few_repeats_share_a_line():
         "8 at once: wait 500 ms (3 repeats)",
         "1 and 4 at once: too few to tell (2 repeats)",
     ]
+
+
+def test_each_rate_is_a_load_of_its_own():
+    study = study_of("batches", "open")
+    once_more(study, {"rate_per_s": 1.5}, {"rate_per_s": 3.0})
+    first, second = describe_intervals(find_intervals(study), study.levels)
+    assert first.startswith("1.5 requests/s: ")
+    assert second.startswith("3 requests/s: ")

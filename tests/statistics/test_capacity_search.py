@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ollama_bench.statistics.capacity_search import (
+    MOST_TRIES,
     STEP,
     CapacitySearch,
     CountScale,
@@ -19,10 +20,10 @@ from ollama_bench.statistics.sequential import Evidence
 
 ABOVE, BELOW, OPEN = (
     Evidence(1.5, -3.0),
-    Evidence(-3.0, 3.5),
+    Evidence(-3.0, 4.0),
     Evidence(0.2, -0.2),
 )
-SURE = Evidence(3.5, -3.0)
+SURE = Evidence(4.0, -3.0)
 
 
 def answer(
@@ -52,13 +53,13 @@ def search(
 def test_counts_are_found_exactly(capacity):
     found = search(CountScale(256), capacity).find_capacity()
     assert (found.low, found.missed) == (capacity, capacity + 1)
-    assert found.is_complete and found.binding == ("ttft",)
+    assert found.binding == ("ttft",) and not found.unresolved
     assert found.value == capacity
 
 
 def test_it_doubles_then_bisects_and_tries_both_ends_again():
     sizes = [one.size for one in search(CountScale(256), 11).trials]
-    assert sizes == [4, 8, 16, 12, 10, 11, 12]
+    assert sizes == [4, 8, 16, 12, 10, 11, 11, 12]
     quick = search(CountScale(256), 11).trials[3]
     assert quick.evidence == BELOW
 
@@ -96,12 +97,71 @@ def test_what_is_not_resolved_is_neither_and_is_in_the_interval():
     found = search(CountScale(256), 20, unresolved=1.5)
     capacity = found.find_capacity()
     assert capacity.low == 18 and capacity.missed == 22
-    assert capacity.unresolved == (19, 20, 21)
+    assert capacity.unresolved and {*capacity.unresolved} <= {19, 20, 21}
     assert capacity.low <= (capacity.value or 0) < capacity.missed
-    assert capacity.more_s == 3 * 99.0
-    # where there is time, the one that is decided soonest
-    step = found.choose_next(left_s=100.0)
-    assert step is not None and step.size in capacity.unresolved
+    assert capacity.more_s == 99.0 * len(capacity.unresolved)
+    assert max(map(found._count, found._sizes)) <= MOST_TRIES
+
+
+def look(size: float, reach: float, more_s: float = 30.0) -> Trial:
+    """Return a trial that looks like this, and shows nothing."""
+    return Trial(size, "unresolved", OPEN, reach, 65, 20.0, more_s=more_s)
+
+
+SATURATED = Trial(
+    5.92, "saturated", BELOW, 0.4, 60, 20.0, ("ttft",), more_s=0.0
+)
+
+
+def test_it_goes_on_from_what_looks_good_up_not_down():
+    found = CapacitySearch(RateScale(5.92))
+    found.add(SATURATED)
+    found.add(look(2.96, 1.05))
+    for reach, nearer in ((1.05, 4.19), (0.9, 4.98), (1.02, 4.57)):
+        step = found.choose_next()
+        assert step is not None and step.size == nearer
+        found.add(look(nearer, reach))
+    capacity = found.find_capacity()
+    assert (capacity.likely, capacity.low) == (4.57, None)
+    assert capacity.missed == 5.92
+    assert capacity.unresolved == (2.96, 4.19, 4.57, 4.98)
+
+
+def test_what_a_budget_cannot_tell_apart_is_not_tried():
+    found = CapacitySearch(RateScale(5.92))
+    found.add(SATURATED)
+    found.add(look(2.96, 1.05))
+
+    def find_least_s(step: SearchStep) -> float:
+        return 1.0 / (step.margin - 1) ** 2
+
+    # half of what is left
+    between = found.choose_next(15.0, find_least_s=find_least_s)
+    assert between is not None and between.size == 4.19
+    again = found.choose_next(10.0, find_least_s=find_least_s)
+    assert again is not None
+    assert (again.size, again.is_quick) == (2.96, False)
+
+
+def test_late_it_shows_the_highest_that_can_still_be_shown():
+    found = CapacitySearch(RateScale(5.92))
+    found.add(SATURATED)
+    found.add(look(2.96, 1.05, more_s=25.0))
+    found.add(look(4.19, 1.02, more_s=300.0))
+    for left_s, size in ((60.0, 2.96), (400.0, 4.19), (10.0, 2.96)):
+        step = found.choose_next(left_s, is_late=True)
+        assert step is not None and step.size == size
+
+
+def test_what_looks_bad_by_chance_is_tried_again():
+    found = CapacitySearch(CountScale(8))
+    found.add(look(4, 0.9))
+    sizes = []
+    while step := found.choose_next():
+        sizes.append(step.size)
+        found.add(answer(step, 8))
+    assert sizes == [2, 3, 3, 4, 8, 8]
+    assert found.find_capacity().low == 8
 
 
 def test_what_was_served_is_made_sure_before_the_time_is_over():
@@ -158,3 +218,29 @@ def test_means_that_rise_are_averaged():
     means = [Weighted(1.0, 10), Weighted(0.9, 10), Weighted(1.0, 30)]
     assert make_falling(means) == [1.0, 0.975, 0.975]
     assert make_falling([]) == []
+
+
+def test_a_wide_interval_has_no_guess_within_it():
+    def find_value(high: float) -> float | None:
+        found = CapacitySearch(RateScale(1.0))
+        found.add(Trial(4.0, "above", SURE, 1.05, 90, 9.0))
+        found.add(Trial(high, "below", BELOW, 0.95, 90, 9.0))
+        return found.find_capacity().value
+
+    assert find_value(8.0) == 4.0
+    near = find_value(4.4)
+    assert near is not None and 4.1 < near < 4.3
+
+
+def test_what_needs_most_of_the_time_left_is_tried_last():
+    found = CapacitySearch(RateScale(1.0))
+    for size, reach in ((4.0, 1.05), (7.34, 1.05), (8.0, 0.8)):
+        found.add(look(size, reach))
+
+    def find_least_s(step: SearchStep) -> float:
+        return 3.0 / (step.margin - 1) ** 2
+
+    # 7.34 is so near to 8 that it needs 371 s
+    for left_s, size in ((800.0, 7.34), (400.0, 4.0)):
+        step = found.choose_next(left_s, True, find_least_s)
+        assert step is not None and step.size == size

@@ -8,6 +8,8 @@ import pytest
 
 from ollama_bench.statistics.sequential import ShareTest
 
+EACH = 5  # requests from look to look
+
 
 def count_until(good: bool) -> tuple[int, str | None]:
     test = ShareTest()
@@ -17,10 +19,11 @@ def count_until(good: bool) -> tuple[int, str | None]:
 
 
 def follow(share: float, seed: int, most: int = 600) -> str | None:
-    """Return the verdict on independent requests, looked at after each of them."""
+    """Return the verdict on independent requests, looked at after every few of them."""
     draw, test = random.Random(seed), ShareTest()
     while test.verdict is None and test.count < most:
-        test.add(draw.random() < share)
+        for _ in range(EACH):
+            test.add(draw.random() < share)
     return test.verdict
 
 
@@ -38,7 +41,7 @@ def test_a_few_that_all_miss_are_enough():
 @pytest.mark.parametrize(
     "share, wrong", [(0.9, "above"), (0.95, "below"), (0.98, "below")]
 )
-def test_a_verdict_is_rarely_wrong_though_it_is_looked_at_each_time(
+def test_a_verdict_is_rarely_wrong_though_it_is_looked_at_again_and_again(
     share, wrong
 ):
     verdicts = [follow(share, seed) for seed in range(100)]
@@ -77,7 +80,7 @@ def test_a_hiccup_counts_once_not_for_each_request_that_it_hit():
         test.add(not 20 <= number < 28)
     # independent misses, so many of so many, would say it
     assert test.verdict is None
-    assert test.design_effect > 3
+    assert test.measure_design_effect() > 3
 
 
 def test_one_group_is_no_verdict_and_two_unlike_ones_neither():
@@ -105,3 +108,14 @@ def test_two_groups_alike_are_a_verdict():
 def test_nothing_is_known_of_no_request():
     test = ShareTest()
     assert (test.verdict, test.expect_more(), test.share) == (None,) * 3
+
+
+def test_who_comes_near_the_bound_together_counts_once():
+    spread, together = ShareTest(), ShareTest()
+    for number in range(200):
+        spread.add(True, 0.9 if number % 5 == 0 else 0.2)
+        together.add(True, 0.9 if number % 100 < 20 else 0.2)
+    assert spread.verdict == "above"
+    assert spread.measure_design_effect(is_strained=True) < 1.5
+    assert together.measure_design_effect(is_strained=True) > 10
+    assert together.verdict is None and together.expect_more()

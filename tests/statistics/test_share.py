@@ -6,9 +6,9 @@ import random
 import pytest
 
 from ollama_bench.statistics.share import (
-    autocorrelation_time,
     estimate_burst_share,
     estimate_share,
+    measure_design_effect,
 )
 
 
@@ -64,7 +64,7 @@ def test_a_request_that_failed_is_infinitely_strained():
     draw = random.Random(1)
     strain = [draw.random() for _ in range(200)]
     strain[100] = math.inf
-    assert autocorrelation_time(strain) < 1.5
+    assert measure_design_effect([True] * 200, strain) < 1.5
 
 
 def test_alternating_ones_are_not_worth_more_than_they_are():
