@@ -66,13 +66,18 @@ class Heartbeat:
         return self._late_ns[first:last]
 
     def measure_paused_s(self, start_ns: int, end_ns: int) -> float:
-        """Return how long this process stood still between two instants, in seconds."""
+        """Return how long this process stood still between two instants, in seconds.
+
+        It can be more than the time between them: of a sleep that their clock does not see.
+        """
         paused_ns = 0
         for (pause_start_ns, pause_end_ns), pause_ns in zip(
             self.pauses, self._pauses_ns, strict=False
         ):
-            if pause_end_ns >= start_ns and pause_start_ns <= end_ns:
-                paused_ns += pause_ns
+            if pause_end_ns > start_ns and pause_start_ns < end_ns:
+                before_ns = max(0, start_ns - pause_start_ns)
+                after_ns = max(0, pause_end_ns - end_ns)
+                paused_ns += max(0, pause_ns - before_ns - after_ns)
         return paused_ns / 1e9
 
     def stop(self) -> None:

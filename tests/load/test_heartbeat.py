@@ -56,6 +56,23 @@ def test_the_heart_knows_of_a_sleep_that_the_clock_of_instants_does_not_see(
     assert len(heart.pauses) == 1
 
 
+def test_only_the_part_of_a_pause_within_a_level_counts_to_it():
+    heart = heartbeat.Heartbeat()
+    heart.stop()
+    second = 1_000_000_000
+    heart.pauses[:] = [(10 * second, 20 * second)]
+    heart._pauses_ns[:] = [10 * second]
+
+    def measure(start_s, end_s):
+        return heart.measure_paused_s(start_s * second, end_s * second)
+
+    assert measure(0, 30) == 10
+    assert measure(12, 15) == 3
+    assert measure(0, 12) == 2
+    assert measure(18, 30) == 2
+    assert measure(20, 30) == measure(0, 10) == 0
+
+
 @pytest.mark.skipif(
     not hasattr(signal, "SIGSTOP"), reason="no such signal"
 )
