@@ -378,14 +378,18 @@ FROM ranked GROUP BY level_id, metric;
 
 DROP VIEW IF EXISTS level_streaming;
 CREATE VIEW level_streaming AS  -- how many requests the server really answered at once
-WITH edge (level_id, at_ns, step) AS (
-  SELECT level_id, first_text_ns, 1 FROM request WHERE first_text_ns IS NOT NULL
-  UNION ALL SELECT level_id, last_text_ns, -1 FROM request WHERE first_text_ns IS NOT NULL
+WITH edge (level_id, at_ns, step) AS (  -- a reply in one piece has no length: nobody knows beside whom it was made
+  SELECT level_id, first_text_ns, 1 FROM request WHERE last_text_ns > first_text_ns
+  UNION ALL SELECT level_id, last_text_ns, -1 FROM request WHERE last_text_ns > first_text_ns
 ), running AS (
   SELECT level_id, sum(step) OVER (PARTITION BY level_id ORDER BY at_ns, step DESC
     ROWS UNBOUNDED PRECEDING) AS streaming FROM edge
+), unknown AS (  -- a single token, that the server counted, is no reply in one piece
+  SELECT level_id FROM request WHERE status = 'completed' AND first_text_ns IS NOT NULL GROUP BY level_id
+  HAVING 10 * sum(last_text_ns = first_text_ns AND (output_tokens > 1 OR output_tokens_source IS 'chunks')) > count(*)
 )
-SELECT level_id, max(streaming) AS peak_streaming FROM running GROUP BY level_id;
+SELECT level_id, CASE WHEN level_id NOT IN (SELECT level_id FROM unknown) THEN max(streaming) END AS peak_streaming  -- NULL where more than a tenth of the replies came in one piece
+FROM running GROUP BY level_id;
 
 DROP VIEW IF EXISTS open_load;
 CREATE VIEW open_load AS  -- what was offered and what was answered in each open load, from the first end of a reply until the last request was due
@@ -438,8 +442,8 @@ FROM running JOIN level ON level.id = running.level_id JOIN run ON run.id = leve
 DROP VIEW IF EXISTS full_load;
 CREATE VIEW full_load AS  -- tokens of all streams per second while the load was full: a burst's plain figure measures its longest reply
 WITH edge (level_id, at_ns, step) AS (
-  SELECT level_id, first_text_ns, 1 FROM request WHERE first_text_ns IS NOT NULL
-  UNION ALL SELECT level_id, last_text_ns, -1 FROM request WHERE first_text_ns IS NOT NULL
+  SELECT level_id, first_text_ns, 1 FROM request WHERE last_text_ns > first_text_ns
+  UNION ALL SELECT level_id, last_text_ns, -1 FROM request WHERE last_text_ns > first_text_ns
 ), running AS (
   SELECT level_id, at_ns, lead(at_ns) OVER sofar AS until_ns, sum(step) OVER sofar AS streaming FROM edge
   WINDOW sofar AS (PARTITION BY level_id ORDER BY at_ns, step DESC)
@@ -467,7 +471,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   (end_ns - start_ns) / 1e9 AS duration_s,       -- of that part: the steady one of a load that goes on; else from the first to the last instant with at least 90 % of the peak of streams
   sum(inside_tokens) AS output_tokens,
   CASE WHEN 10 * sum(inside_tokens) >= sum(output_tokens) THEN sum(inside_tokens) * 1e9 / nullif(end_ns - start_ns, 0)
-    END AS full_load_tokens_per_s,               -- output tokens of that part / its duration; NULL where it has less than a tenth of the level's tokens
+    END AS full_load_tokens_per_s,               -- output tokens of that part / its duration; NULL where it has less than a tenth of the level's tokens, or of a burst whose peak_streaming is unknown
   level.id AS level_id
 FROM inside JOIN level ON level.id = inside.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id;

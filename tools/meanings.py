@@ -32,7 +32,7 @@ WORDS = {  # columns that views compute, and keys
     "max": "the most, in the metric's unit",
     "peak_streaming": (
         "the most requests that were answered at the same time: the server's slots seen "
-        "from outside"
+        "from outside; NULL where more than a tenth of the replies came in one piece"
     ),
     "in_flight": "requests that have not ended",
     "completed": "requests that ended with a whole answer",
@@ -95,7 +95,8 @@ WORDS = {  # columns that views compute, and keys
     "replies_cut": "completed requests whose reply ended with the context; none of them is good",
     "full_load_tokens_per_s": (
         "tokens per second of all streams together while at least 90 % of the most streams "
-        "were active, or in the steady part of a load that goes on"
+        "were active, or in the steady part of a load that goes on; NULL in a burst whose "
+        "replies came in one piece"
     ),
     "requests_per_s": "completed requests per second",
     "abandoned": "requests whose people left before a first token; they are among the errors",

@@ -138,7 +138,9 @@ const recompute = (() => {
   function findWindow(level, streams) {  // the steady part, or from the first to the last instant with 90 % of the streams
     const start = level.steady_start_ns, end = level.steady_end_ns;
     if (start !== null && end !== null && end > start) return [start, end];
-    const edges = [...streams.map(one => [one.first_text_ns, -1]), ...streams.map(one => [one.last_text_ns ?? 0, 1])];
+    if (areInOnePiece(streams)) return null;
+    const lasting = streams.filter(one => one.last_text_ns > one.first_text_ns);
+    const edges = [...lasting.map(one => [one.first_text_ns, -1]), ...lasting.map(one => [one.last_text_ns, 1])];
     edges.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
     const sums = [];
     let running = 0, peak = 0;
@@ -154,6 +156,12 @@ const recompute = (() => {
     let last = sums.length - 1;
     while (!isFull(sums[last])) last -= 1;
     return [sums[first][0], sums[Math.min(last + 1, sums.length - 1)][0]];
+  }
+  function areInOnePiece(streams) {  // so many that nobody knows what ran at once
+    const done = streams.filter(one => one.ending === 'completed');
+    const pieces = done.filter(one => one.last_text_ns === one.first_text_ns
+      && (one.output_tokens > 1 || one.output_tokens_source === 'chunks'));
+    return 10 * pieces.length > done.length;
   }
   function countInside(level, requests, [start, end], every) {
     if (every > 1 && level.inside) return level.inside;

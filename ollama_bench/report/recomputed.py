@@ -366,8 +366,14 @@ def find_full_window(
     start_ns, end_ns = level["steady_start_ns"], level["steady_end_ns"]
     if None not in (start_ns, end_ns) and end_ns > start_ns:
         return start_ns, end_ns
-    edges = [(one.first_text_ns or 0, -1) for one in streams]
-    edges += [(one.last_text_ns or 0, 1) for one in streams]
+    if are_in_one_piece(streams):
+        return None
+    spans = [
+        (one.first_text_ns or 0, one.last_text_ns or 0) for one in streams
+    ]
+    lasting = [(first, last) for first, last in spans if last > first]
+    edges = [(first, -1) for first, _ in lasting]
+    edges += [(last, 1) for _, last in lasting]
     edges.sort()
     running, peak, sums = 0, 0, []
     for (at_ns, step), group in groupby(edges):
@@ -383,6 +389,21 @@ def find_full_window(
         return None
     last = min(full[-1] + 1, len(sums) - 1)
     return sums[full[0]][0], sums[last][0]
+
+
+def are_in_one_piece(streams: Sequence[Asked]) -> bool:
+    """Tell whether so many replies came in one piece that nobody knows what ran at once."""
+    done = [one for one in streams if one.ending == "completed"]
+    pieces = [
+        one
+        for one in done
+        if one.last_text_ns == one.first_text_ns
+        and (
+            (one.output_tokens or 0) > 1
+            or one.output_tokens_source == "chunks"
+        )
+    ]
+    return 10 * len(pieces) > len(done)
 
 
 def count_inside(

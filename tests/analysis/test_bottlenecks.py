@@ -123,6 +123,17 @@ def test_slots_are_not_blamed_for_what_prefill_may_have_done(
     assert study.levels[0]["peak_streaming"] == 4 and "slots" not in said
 
 
+def test_replies_in_one_piece_show_no_slots_and_no_full_load(results):
+    made_up_results.write(results, levels=(4, 8), slots=4)
+    study, said = read(
+        results,
+        "UPDATE target SET slots = NULL",
+        "UPDATE request SET first_text_ns = last_text_ns",
+    )
+    assert {level["peak_streaming"] for level in study.levels} == {None}
+    assert "slots" not in said and "at full load" not in said
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -72,3 +72,54 @@ def test_full_load_is_unknown_where_little_came_then(database):
     request(database, 1, first=1.0, last=50.0, tokens=500)
     request(database, 2, first=49.9, last=100.0, tokens=500)
     assert one(database, "full_load")["full_load_tokens_per_s"] is None
+
+
+def test_replies_in_one_piece_have_no_speed_and_nobody_ran_beside_another(
+    database,
+):
+    """A buffering proxy: each reply came whole, a few milliseconds after the one before."""
+    level(database, concurrency=4)
+    for number in range(4):
+        at = 5 + number / 1000
+        request(database, number, first=at, last=at, tokens=40)
+    assert one(database, "full_load")["full_load_tokens_per_s"] is None
+    assert one(database, "level_summary")["peak_streaming"] is None
+
+
+def test_two_reads_of_a_few_replies_make_no_speed_of_the_others(database):
+    level(database, concurrency=4)
+    request(database, 1, first=5.0, last=5.001, tokens=40)
+    for number in (2, 3, 4):
+        request(database, number, first=5.0, last=5.0, tokens=40)
+    assert one(database, "full_load")["full_load_tokens_per_s"] is None
+    assert one(database, "level_summary")["peak_streaming"] is None
+
+
+def test_whole_replies_count_in_the_steady_part_of_a_load(database):
+    """Its length is known: what came in it is a throughput."""
+    level(
+        database,
+        concurrency=1,
+        load="closed",
+        ended_ns=10 * S,
+        steady_start_ns=2 * S,
+        steady_end_ns=8 * S,
+    )
+    request(database, 1, first=4.0, last=4.0, tokens=12)
+    request(database, 2, first=7.0, last=7.0, tokens=12)
+    assert one(database, "full_load")["full_load_tokens_per_s"] == 4.0
+
+
+def test_a_single_token_among_streams_hides_no_speed(database):
+    level(database, concurrency=2)
+    request(database, 1, first=1.0, last=6.0, tokens=51)
+    request(
+        database,
+        2,
+        first=1.0,
+        last=1.0,
+        tokens=1,
+        output_tokens_source="server",
+    )
+    found = one(database, "full_load")["full_load_tokens_per_s"]
+    assert found == pytest.approx(10.2)
