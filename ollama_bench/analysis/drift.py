@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from ollama_bench.analysis.change_noise import LEVEL_RATIO
 from ollama_bench.analysis.crowd import name_loads
 from ollama_bench.analysis.study import FULL_LOAD, Row, Study
 from ollama_bench.analysis.wording import digits, percent
 
-# single levels of an unchanged machine differ by as much
+# a drift this small makes no knee
 LEAST_DRIFT = 0.03
+SURELY = 1.96  # standard deviations within which 95 % of chance is
 # of the GPU's clock, in what is said beside a drift
 LEAST_CLOCK_CHANGE = 0.03
 
@@ -31,6 +34,19 @@ class Drift:
     @property
     def is_seen(self) -> bool:
         return abs(self.change) >= LEAST_DRIFT
+
+    @property
+    def is_shown(self) -> bool:
+        """Tell whether it is more than single levels of an unchanged machine differ by.
+
+        A level is assumed to vary as a comparison of runs assumes, and each of its requests
+        as much again.
+        """
+        variance = sum(
+            LEVEL_RATIO**2 * (1 + 1 / max(1, level["completed"]))
+            for level in (self.before, self.after)
+        )
+        return abs(math.log1p(self.change)) > SURELY * math.sqrt(variance)
 
 
 def find_drift(study: Study) -> Drift | None:
@@ -74,8 +90,8 @@ def describe_drift(study: Study) -> str:
         f"control: {digits(after[drift.column])} tokens/s instead of "
         f"{digits(before[drift.column])} ({write_change(drift.change)})"
     )
-    if not drift.is_seen:
-        return f"{text}, so the machine stayed the same."
+    if not drift.is_shown:
+        return f"{text}, which shows no change of the machine."
     parts = [f"{text}, so the machine changed"]
     clocks = before["mean_gpu_mhz"], after["mean_gpu_mhz"]
     if (

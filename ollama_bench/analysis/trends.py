@@ -165,8 +165,8 @@ def describe_best(study: Study) -> str:
     drift = find_drift(study)
     if drift and could_make(study, rates, best):
         return (
-            "Where throughput is best cannot be told: the machine changed by "
-            f"{percent(abs(drift.change))} between the first level and the same one at the end."
+            "Where throughput is best cannot be told: the first level and the same one "
+            f"at the end differ by {percent(abs(drift.change))}."
         )
     rate = f"{write_rate(study, best)}{failures_at(study, best)}"
     plateau = describe_plateau(study, rates)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import random
+
+import pytest
+
 from ollama_bench.analysis.drift import describe_drift
 from ollama_bench.analysis.trends import (
     describe_best,
@@ -39,17 +44,57 @@ def test_a_drift_is_told_with_its_size_the_clock_and_the_heat():
         "the system reported thermal pressure."
     )
     assert describe_drift(controlled(39.8)).endswith(
-        "instead of 40 (-0.5 %), so the machine stayed the same."
+        "instead of 40 (-0.5 %), which shows no change of the machine."
     )
     assert describe_drift(made_of(FLAT)) == ""
+
+
+@pytest.mark.parametrize(
+    ("rate", "requests", "is_shown"),
+    [
+        (38.4, 2, False),  # -4.1 %
+        (38.4, 100, False),
+        (34.0, 2, False),
+        (34.0, 100, True),  # -15 %
+        (32.0, 1, True),
+        (46.0, 2, False),
+        (48.0, 2, True),
+    ],
+)
+def test_the_machine_changed_where_single_levels_do_not_differ_by_as_much(
+    rate, requests, is_shown
+):
+    """Of few requests it takes more."""
+    study = controlled(rate, completed=requests)
+    study.levels[0]["completed"] = requests
+    said = describe_drift(study)
+    assert ("so the machine changed" in said) == is_shown
+    assert ("which shows no change of the machine." in said) != is_shown
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_unchanged_machine_is_said_to_change_in_one_of_twenty(seed):
+    """Levels vary by 5 %, and each request by as much again."""
+    chance = random.Random(seed)
+    rounds, found = 1000, 0
+    for _ in range(rounds):
+        study = controlled(40.0, completed=2)
+        study.levels[0]["completed"] = 2
+        for level in (study.levels[0], study.controls[0]):
+            spread = 0.05 * math.sqrt(1 + 1 / 2)
+            level["full_load_tokens_per_s"] = 40 * math.exp(
+                chance.gauss(0, spread)
+            )
+        found += "so the machine changed" in describe_drift(study)
+    assert 0.03 < found / rounds < 0.07
 
 
 def test_no_knee_is_said_that_the_drift_could_make():
     hot, steady = controlled(32.0), controlled(39.8)
     assert "best with 8 at once" in describe_best(steady)
     assert describe_best(hot) == (
-        "Where throughput is best cannot be told: the machine changed by 20 % "
-        "between the first level and the same one at the end."
+        "Where throughput is best cannot be told: the first level and the same one "
+        "at the end differ by 20 %."
     )
     assert (
         "and 104 tokens/s with 8, at full load; from there"
