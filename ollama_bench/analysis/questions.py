@@ -23,7 +23,7 @@ from ollama_bench.analysis.key_figures import (
     mean_of,
 )
 from ollama_bench.analysis.people import is_people
-from ollama_bench.analysis.service import Service
+from ollama_bench.analysis.service import NO_SERVICE, Service
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.trends import describe_throughput
 from ollama_bench.analysis.wording import (
@@ -213,6 +213,11 @@ def ask_certainty(
 ) -> list[StudyQuestion]:
     """Ask how sure the first sentence is; nothing where that is not known."""
     said = describe_certainty(study, levels, services, objectives)
+    if said and any(
+        services.get(level["level_id"], NO_SERVICE).has_no_rates
+        for level in levels
+    ):
+        said = CANNOT_BE_TOLD
     asked = "How sure is it that they are served?"
     return [StudyQuestion(asked, said)] if said else []
 

@@ -109,7 +109,8 @@ DEFINITIONS = (
     ),
     (
         "good",
-        "requests that met every objective, of those of which it can be told",
+        "requests that met every objective, of those of which it can be told; blank where the "
+        "replies came in one piece and only their speed is missing",
     ),
     (
         "undecided",

@@ -269,11 +269,11 @@ def write_chapter(
 
 
 def add_good(verdict: Verdict) -> list[Row]:
-    """Return the levels with how many of their requests met every objective."""
-    services = verdict.services
+    """Return the levels with how many of their requests met every objective; None: not known."""
     goods = {
         level_id: f"{service.good} of {service.asked}"
-        for level_id, service in services.items()
+        for level_id, service in verdict.services.items()
+        if not service.has_no_rates
     }
     return [
         {**level, "good": goods.get(level["level_id"])}

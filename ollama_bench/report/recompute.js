@@ -3,7 +3,7 @@ const recompute = (() => {
   const MOMENTS = ['due_ns', 'sent_ns', 'first_text_ns', 'first_answer_ns', 'last_text_ns', 'ended_ns'];
   const COUNTS = ['chunks', 'output_tokens', 'output_tokens_source', 'cut'];
   const FLOORS = {95: 20, 99: 100}, SPEEDS = ['tpot', 'tokens_per_s'];  // values that a percentile needs
-  const MOST_UNDECIDED_RATIO = 0.05;
+  const MOST_UNDECIDED_RATIO = 0.05, ENOUGH_RATIO = 0.95;
 
   function decode(steps, start) {
     return steps.map(step => step === null ? null : start += step);
@@ -87,7 +87,13 @@ const recompute = (() => {
       const [met, unknown] = countGood(ended, names, bounds, seen), asked = ended.length - unknown;
       return (asked ? met / asked : 0) >= enough && unknown <= Math.min(MOST_UNDECIDED_RATIO, 1 - enough) * ended.length;
     });
-    return {good: `${good} of ${ended.length - undecided}`, served};
+    return {good: haveNoRates(ended, bounds) ? null : `${good} of ${ended.length - undecided}`, served};
+  }
+  function haveNoRates(ended, bounds) {  // all that is missed are speeds that nobody knows
+    if (ended.some(one => one.ending !== 'completed' || one.cut)) return false;
+    const isMissed = name => ended.filter(one => meets(one, name, bounds[name])).length < ENOUGH_RATIO * ended.length;
+    const missed = Object.keys(bounds).filter(isMissed);
+    return missed.length > 0 && missed.every(name => SPEEDS.includes(name)) && ended.every(one => rate(one) === null);
   }
   function tokensOfChunk(requests) {
     const counted = requests.filter(one => one.ending === 'completed' && perChunk(one) !== null);

@@ -19,7 +19,7 @@ from itertools import groupby
 from typing import Any
 
 from ollama_bench.analysis.study import P95_FLOOR, P99_FLOOR, Row
-from ollama_bench.inputs.objectives import is_decided
+from ollama_bench.inputs.objectives import ENOUGH_RATIO, is_decided
 from ollama_bench.report.instants import (
     Asked,
     list_asked,
@@ -236,10 +236,27 @@ def judge_all(
         share = met / asked if asked else 0.0
         decided = is_decided(unknown, len(ended), enough)
         served = served and share >= enough and decided
+    told = f"{good} of {len(ended) - undecided}"
     return {
-        "good": f"{good} of {len(ended) - undecided}",
+        "good": None if have_no_rates(ended, bounds) else told,
         "served": served,
     }
+
+
+def have_no_rates(
+    ended: Sequence[Asked], bounds: dict[str, float]
+) -> bool:
+    """Tell whether all that is missed are speeds that nobody knows, as analysis/service.py does."""
+    if any(one.ending != "completed" or one.cut for one in ended):
+        return False
+    enough = ENOUGH_RATIO * len(ended)
+    missed = {
+        name
+        for name, bound in bounds.items()
+        if sum(has_met(one, name, bound) for one in ended) < enough
+    }
+    unknown = all(rate(one) is None for one in ended)
+    return unknown and bool(missed) and missed <= {"tpot", "tokens_per_s"}
 
 
 def tokens_of_chunk(requests: Sequence[Asked]) -> float:

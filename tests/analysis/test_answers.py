@@ -280,6 +280,7 @@ def test_a_reply_in_one_chunk_has_no_speed(results):
         "Whether one at a time gets at least 10 tokens/s and the first token within 10 s"
         " cannot be told: the reply came in one piece, so that its speed is not known."
     )
+    assert "How sure is it that they are served? cannot be told" in said
 
 
 @pytest.mark.parametrize("slo", ["tokens_per_s=10", "tpot=0.1"])

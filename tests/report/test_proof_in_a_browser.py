@@ -1,6 +1,7 @@
 """A report.html that proves itself to its reader: Python's figures, and what was changed."""
 
 import re
+from functools import partial
 
 import pytest
 
@@ -197,10 +198,14 @@ def test_both_languages_make_the_same_figures_bit_for_bit(
 ):
     monkeypatch.setattr(instant_rows, "MOST_CHUNKS", most_chunks)
     page = show_scripts(show)
-    for seed in range(10, 14):
-        folder = tmp_path / str(seed)
+    writers = [
+        partial(random_results.write, seed=seed) for seed in range(10, 14)
+    ]
+    writers.append(random_results.write_in_one_piece)
+    for number, write in enumerate(writers):
+        folder = tmp_path / str(number)
         folder.mkdir()
-        random_results.write(folder / "results.db", seed)
+        write(folder / "results.db")
         rows = instant_rows.read_instants(
             *judge_file(folder / "results.db")
         )
@@ -209,7 +214,7 @@ def test_both_languages_make_the_same_figures_bit_for_bit(
             FIGURES_OF, [instants.write_instants(rows), names]
         )
         found = Recomputed(rows)
-        assert len(made) > 5
+        assert len(made) > 1
         for level_id, figures in made:
             for name, figure in zip(names, figures, strict=True):
                 assert figure == found.find(name, [level_id]), name

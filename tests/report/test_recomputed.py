@@ -59,6 +59,17 @@ def test_every_figure_of_every_level_is_that_of_the_views(
             )
 
 
+def test_nobody_knows_how_many_replies_in_one_piece_are_good(tmp_path):
+    random_results.write_in_one_piece(tmp_path / "results.db")
+    database, verdicts = judge_file(tmp_path / "results.db")
+    levels = add_good(verdicts[0])
+    assert {level["good"] for level in levels} == {None}
+    found = Recomputed(
+        carry(instant_rows.read_instants(database, verdicts))
+    )
+    assert not list(list_other_figures(levels, found))
+
+
 def list_other_figures(levels, found):
     for level in levels:
         for name in FIGURES:

@@ -48,6 +48,14 @@ def write(path, seed, levels=7, requests=30):
     database.close()
 
 
+def write_in_one_piece(path):
+    """Write a run whose replies came in one piece: their speed is not known."""
+    made_up_results.write(path, levels=(1, 4), tokens=9)
+    database = connect(path)
+    database.execute("UPDATE request SET first_text_ns = last_text_ns")
+    database.close()
+
+
 def write_level(database, chance, concurrency, now, requests):
     length = chance.randint(S, 9 * S)
     steady = {}
