@@ -225,7 +225,7 @@ LOAD = Group(
         Option(
             "--fleet-insecure",
             "",
-            "also tcp:// to other machines: anyone may read and write it",
+            "tcp:// to other machines too, which anyone can read",
             is_measured=False,
         ),
         Option(
