@@ -63,7 +63,7 @@ class RateScale:
         self.first = round_rate(first)
 
     def double(self, size: float) -> float:
-        return 2 * size
+        return round_rate(2 * size)
 
     def halve(self, size: float) -> float | None:
         half = round_rate(size / 2)

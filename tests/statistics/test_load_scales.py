@@ -37,6 +37,6 @@ def test_rates_have_steps_of_a_twentieth():
     assert scale.first == 5.92
     assert scale.split(2.96, 5.92) == 4.19
     assert scale.split(4.0, 4.2) is None
-    assert scale.halve(5.92) == 2.96
+    assert (scale.halve(5.92), scale.double(0.912)) == (2.96, 1.82)
     assert scale.halve(5.92 / 256) is None
     assert round_rate(0.18512) == 0.185
