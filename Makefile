@@ -1,9 +1,10 @@
 # make demo: set up, and measure a simulated machine    make check: set up, and pass all checks
 PYTHON ?= python3
 BIN := .venv/bin
-PARALLEL := -n 4 --dist loadfile  # a file's tests stay together: they share servers
+# a file's tests stay together: they share servers; in the order of tests/conftest.py
+BY_FILE := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-parts bench-monitor bench-statistics bench-capacity bench-storage bench-soak real clean
+.PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-live bench-parts bench-monitor bench-scrapes bench-statistics bench-capacity bench-storage bench-soak real clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -15,10 +16,10 @@ lint: .venv/tests-installed
 	$(BIN)/mypy
 
 test: .venv/tests-installed
-	$(BIN)/python -m pytest -q $(PARALLEL)
+	$(BIN)/python -m pytest -q -n 6 $(BY_FILE)
 
 test-faults: .venv/tests-installed
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m faults
+	$(BIN)/python -m pytest -q -n 4 $(BY_FILE) -m faults
 
 test-web: .venv/tests-installed  # on Debian it installs chromium where there is none
 	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
@@ -41,6 +42,7 @@ doctor: .venv/installed  # what to paste where you ask for help
 docs: .venv/installed
 	$(BIN)/python tools/describe.py
 	$(BIN)/python tools/describe_options.py
+	$(BIN)/python tools/describe_metrics.py
 	$(BIN)/python tools/level_schema.py
 	rm -rf .venv/docs && mkdir .venv/docs
 	$(BIN)/python bench.py --demo --db .venv/docs/results.db
@@ -60,6 +62,9 @@ bench-parts: .venv/installed
 bench-load: .venv/installed  # Linux with a C compiler: some minutes
 	$(BIN)/python benchmarks/bench_load.py
 
+bench-live: .venv/tests-installed  # Linux with a C compiler and chromium: some minutes
+	$(BIN)/python benchmarks/bench_live.py
+
 bench-storage: .venv/installed
 	$(BIN)/python benchmarks/bench_storage.py
 
@@ -71,6 +76,9 @@ bench-capacity: .venv/installed  # some minutes
 
 bench-monitor: .venv/installed
 	$(BIN)/python benchmarks/bench_monitor.py
+
+bench-scrapes: .venv/installed  # a minute
+	$(BIN)/python benchmarks/bench_scrapes.py
 
 .venv/installed: requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo 'no $(PYTHON) is there: make PYTHON=python3.12' >&2; exit 1; }

@@ -8,6 +8,7 @@
     python analyze.py --format json                   the levels for a program; also markdown, csv
     python analyze.py --export vllm .                 files that other tools read
     python analyze.py --share                         a card to show, as a picture and as text
+    python analyze.py --verify data/report.html       is the page as it was written?
 
 Reads results.db, prints the answer, and leaves data/<model>/*.png and data/report.html.
 """
@@ -45,9 +46,14 @@ from ollama_bench.privilege.sudo import (
     drop_root,
     find_sudo_user,
 )
-from ollama_bench.report import comparison_report, terminal_report
+from ollama_bench.report import (
+    comparison_report,
+    terminal_report,
+    verification,
+)
 from ollama_bench.report.level_formats import FORMATS
 from ollama_bench.report.options import Settings, parse_args
+from ollama_bench.report.proof import NoProofError
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
@@ -60,11 +66,16 @@ def main(argv: list[str] | None = None) -> int:
     prepare_streams()
     settings = parse_args(argv)
     try:
+        if settings.page is not None:
+            drop_root()
+            return verification.verify(settings.page, settings.db)
         prepare_charts(settings)
         drop_root()
         database = connect(settings.db, readonly=True)
         try:
             refuse_damage(database)
+            # of a run that goes on, every query sees the same rows
+            database.execute("BEGIN")
             lines = analyze(database, settings)
             for line in lines:
                 print(
@@ -79,6 +90,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except sqlite3.Error as error:
         return fail(f"{settings.db}: {error}")
+    except NoProofError as error:
+        fail(f"{settings.page} cannot be verified: {error}")
+        return 2
     except (ResultsError, PrivilegeError, OSError) as error:
         return fail(str(error))
     except KeyboardInterrupt:
@@ -124,7 +138,7 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
     else:
         terminal_report.print_lengths(verdicts)
         for verdict in verdicts:
-            terminal_report.print_verdict(database, verdict)
+            terminal_report.print_verdict(verdict)
         terminal_report.print_machines(verdicts)
     if settings.export is not None:
         is_whole = not (runs or settings.models)

@@ -44,6 +44,8 @@ if __name__ == "__main__" and "SUDO_UID" not in os.environ:
 import contextlib
 
 from ollama_bench.analysis import conditions
+from ollama_bench.browsing.live_process import LivePage
+from ollama_bench.fleet.fleet import FleetError, open_fleet
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.load import load
 from ollama_bench.platforms import awake
@@ -66,12 +68,14 @@ from ollama_bench.storage.writer import Writer
 from ollama_bench.terminal.interrupt import on_interrupt
 from ollama_bench.terminal.screen import SAVING, Console
 
+INTERRUPTED = 130  # exit code after Ctrl-C
 ERRORS = (
     RunError,
     ServerError,
     load.LoadError,
     ResultsError,
     PrivilegeError,
+    FleetError,
 )
 
 
@@ -88,7 +92,12 @@ def main(argv: list[str] | None = None) -> int:
         conditions.check_conditions(settings.judging.fail_if)
         needs_sampler = settings.monitor.enabled and not settings.demo
         helper = split_off(sampler=needs_sampler)
-        return bench(settings, helper, dropped)
+        with LivePage() as page:
+            code = bench(settings, helper, dropped, page)
+            # Ctrl-C has ended it already
+            if code != INTERRUPTED:
+                page.keep()
+        return code
     except ERRORS as error:
         tell_error(f"{name_program('bench')}: {error}")
         return 2 if isinstance(error, OtherRunError) else 1
@@ -98,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     finally:
         if helper is not None:
             helper.stop()
@@ -108,8 +117,9 @@ def bench(
     settings: Settings,
     helper: Helper | None,
     dropped: DroppedVariables,
+    page: LivePage,
 ) -> int:
-    """Measure a whole run and return the exit code."""
+    """Measure a whole run and return the exit code. page: opened if that is asked for."""
     with contextlib.ExitStack() as stack:
         screen = stack.enter_context(Console(settings.output.plain))
         # a live screen says it itself: a line written into it would stay
@@ -135,10 +145,25 @@ def bench(
         for server in servers:
             stack.enter_context(server)
         settings = settle_models(settings, servers, screen)
+        fleet = (
+            stack.enter_context(open_fleet(settings.fleet))
+            if settings.fleet
+            else None
+        )
+        if fleet is not None:
+            names = ", ".join(member.name for member in fleet.members)
+            screen.say(f"fleet: {names}")
         writer = stack.enter_context(
             Writer(settings.output.db, say=screen.warn)
         )
         opened = open_run(settings, servers, writer, screen.say)
+        if settings.output.live:
+            page.open(
+                writer.path,
+                opened.record.id,
+                screen.say,
+                interrupt.is_set,
+            )
 
         def show_level(level_id: int) -> float | None:
             return run_outcome.show_level(
@@ -153,6 +178,7 @@ def bench(
             screen,
             interrupt,
             show_level,
+            fleet,
         )
         bench_run.measure(helper)
         run_outcome.show(
@@ -164,7 +190,7 @@ def bench(
             bench_run.sharper,
         )
     if bench_run.status == "interrupted":
-        return 130
+        return INTERRUPTED
     code = run_outcome.judge(settings, opened.record.id)
     return code if bench_run.is_served else 1
 

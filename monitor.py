@@ -3,6 +3,7 @@
     python monitor.py                          # Ollama on port 11434, until Ctrl-C
     sudo python monitor.py --duration 60       # with power; root is dropped after the start
     python monitor.py --pid 4711 --interval 0.5
+    python monitor.py --prometheus 9464        # and serve it as metrics to Prometheus
     python monitor.py --powermetrics-log log   # store what powermetrics wrote elsewhere
 
 What it does, from top to bottom: read the command line, give up root, watch, show what is seen,
@@ -11,10 +12,12 @@ and say where it is stored. The watching itself is `ollama_bench/monitor/monitor
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 if (
     "SUDO_UID" in os.environ
@@ -36,18 +39,22 @@ from ollama_bench.monitor import machine
 from ollama_bench.monitor.journal import print_line
 from ollama_bench.monitor.live_view import show
 from ollama_bench.monitor.monitor import Monitor
-from ollama_bench.monitor.options import Settings, parse_args
+from ollama_bench.monitor.options import Address, Settings, parse_args
 from ollama_bench.monitor.powermetrics_log import LogError, import_log
 from ollama_bench.monitor.run_row import make_run_row
 from ollama_bench.platforms import awake
 from ollama_bench.power.sources import find_sources
 from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError
+from ollama_bench.prometheus.error import EndpointError
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.interrupt import on_interrupt
 from ollama_bench.terminal.output import prepare_streams, silence
+
+if TYPE_CHECKING:
+    from ollama_bench.prometheus.endpoint import Endpoint
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +74,12 @@ def main(argv: list[str] | None = None) -> int:
         return watch(settings, helper)
     except KeyboardInterrupt:
         return 130
-    except (ResultsError, PrivilegeError, LogError) as error:
+    except (
+        ResultsError,
+        PrivilegeError,
+        LogError,
+        EndpointError,
+    ) as error:
         print_line(f"{name_program('monitor')}: {error}")
         return 1
     finally:
@@ -81,6 +93,7 @@ def watch(settings: Settings, helper: Helper | None) -> int:
     with (
         on_interrupt() as interrupt,
         awake.kept(print_line),
+        open_endpoint(settings.prometheus) as endpoint,
         Writer(settings.db) as writer,
     ):
         origin_ns, started_unix = time.perf_counter_ns(), time.time()
@@ -100,7 +113,8 @@ def watch(settings: Settings, helper: Helper | None) -> int:
         )
         try:
             monitor.start()
-            show(monitor, settings.duration, interrupt)
+            with published(endpoint, monitor, settings):
+                show(monitor, settings.duration, interrupt)
             status = "interrupted" if interrupt.is_set() else "finished"
         except OSError as error:
             # `monitor.py | head` has ended, or the disk is full
@@ -122,6 +136,30 @@ def watch(settings: Settings, helper: Helper | None) -> int:
         f" CPU, samplers {cost['sampler_cpu_s']:.2f} s"
     )
     return 130 if status == "interrupted" else 0
+
+
+def open_endpoint(
+    address: Address | None,
+) -> contextlib.AbstractContextManager[Endpoint | None]:
+    """Return what holds the address for Prometheus, nothing where none is asked for."""
+    if address is None:
+        return contextlib.nullcontext()
+    # only here: it takes time to import
+    from ollama_bench.prometheus.endpoint import Endpoint
+
+    return Endpoint(*address)
+
+
+def published(
+    endpoint: Endpoint | None, monitor: Monitor, settings: Settings
+) -> contextlib.AbstractContextManager[None]:
+    """Return what answers Prometheus as long as the monitor watches."""
+    if endpoint is None:
+        return contextlib.nullcontext()
+    from ollama_bench.prometheus import publishing
+
+    port = settings.port if settings.pid is None else None
+    return publishing.published(endpoint, monitor, settings.db, port)
 
 
 def import_powermetrics_log(path: str, db_path: str) -> int:

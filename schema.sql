@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS run (  -- one start of bench.py or monitor.py, or one
   monitor_cpu_s REAL,                -- CPU seconds the monitor's threads took
   sampler_cpu_s REAL,                -- CPU seconds the power samplers took
   clock_step_s REAL,                 -- how far the wall clock moved against the monotonic one during the run, seconds
+  live TEXT,                         -- while the run runs: what goes on now, as JSON, renewed twice a second; instants in seconds since the run began. NULL once it has ended
   import_key TEXT UNIQUE,            -- what an imported run was read from; NULL otherwise
   title TEXT AS (coalesce(label, source || ' ' || id))  -- name of the run: the label, or what wrote it with its number
 ) STRICT;
@@ -103,6 +104,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   patience_s REAL,                   -- people: seconds after which who had no first token left; NULL: nobody leaves
   asked_prompt_tokens INTEGER,       -- tokens that each prompt was made up to have (--prompt-tokens), template and prefix included; NULL: other prompts, or several lengths
   prompt_mix TEXT,                   -- prompts of several lengths: how many of each in a block (--mix), as 500*9,8000*1; NULL: not a mixture
+  balance TEXT CHECK (balance IN ('least-in-flight', 'round-robin', 'random')),  -- how requests were spread over several servers: least-in-flight, round-robin or random; NULL: there was one, or (before 1.1) they were sent in turn
   ramp_s REAL,                       -- the first requests were spread evenly over so many seconds
   trace TEXT,                        -- open load: name of the file whose requests were replayed (--trace); NULL: none
   trace_kind TEXT,                   -- whose form that file has: BurstGPT, Azure or Mooncake
@@ -132,15 +134,15 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   itl_p95_s REAL,                    -- inter-token latency, 95th percentile, seconds
   itl_p99_s REAL,                    -- inter-token latency, 99th percentile, seconds
   itl_max_s REAL,                    -- inter-token latency, the longest gap, seconds
-  client_send_skew_s REAL,           -- first to last request of the burst leaving the client, seconds
+  client_send_skew_s REAL,           -- first to last request of the burst leaving the client, seconds; of several processes at most, with the uncertainty of their clocks
   client_send_lag_p50_s REAL,        -- from when a request should have left until it left, median, seconds; it should when it is due and a place is free, in a closed load with the last byte of the reply that it replaces
   client_send_lag_p99_s REAL,        -- the same, nearest-rank p99 (or worst below 100), seconds
   client_send_lag_max_s REAL,        -- the same, the longest, seconds
   client_read_lag_p99_s REAL,        -- how late bench.py noted an arrival, p99 (or worst below 100), seconds
   client_read_lag_source TEXT,       -- how client_read_lag_p99_s is known: kernel, by the kernel's receive stamps; heartbeat, estimated
   client_stamps TEXT CHECK (client_stamps IN ('kernel', 'user')),  -- whose clock readings the chunks carry
-  client_cpu_s REAL,                 -- CPU seconds of bench.py during the level
-  client_cpu_ratio REAL,             -- CPU seconds of bench.py per second of the level; 1 is one core
+  client_cpu_s REAL,                 -- CPU seconds of bench.py during the level, or of all workers of a fleet
+  client_cpu_ratio REAL,             -- CPU seconds of bench.py, or of the busiest worker of a fleet, per second of the level; 1 is one core
   client_stall_p99_s REAL,           -- how late a heartbeat thread of bench.py woke, p99, seconds
   client_paused_s REAL,              -- bench.py itself stood still for so long (stopped, or the machine slept), seconds; such gaps are in no inter-token latency
   slept_s REAL,                      -- the machine slept for so long during the level: do not trust it, seconds; 0 it did not, NULL not known
@@ -154,7 +156,9 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   wasted_tokens INTEGER,             -- tokens that the servers generated, by their own counters, and that reached no client: work for those who had left; NULL where no counter tells (vLLM has one, llama-server with --metrics)
   trial TEXT,                        -- a search for the capacity: what this load came to, as JSON: its size, verdict (above or below the share that is enough, saturated, unresolved), evidence, seconds, missed objectives; the search goes on from these
   client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
-  client_limited_why TEXT            -- which limit of bench.py was passed, with the figure
+  client_limited_why TEXT,           -- which limit of bench.py was passed, with the figure
+  clock_uncertainty_s REAL,          -- several processes sent the level (--fleet): the instants of their requests are this near to one clock, the worst of them, seconds; NULL: one process, or not known
+  lost_worker TEXT                   -- the worker of the fleet that was lost in the middle: the level is interrupted and was measured again; NULL: none was lost
 ) STRICT;
 CREATE INDEX IF NOT EXISTS level_run ON level (run_id);
 
@@ -175,6 +179,7 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   abandoned INTEGER CHECK (abandoned IN (0, 1)),  -- 1: the person who asked left, since no first token had come within the level's patience_s
   person INTEGER,                    -- who asked, from 1 on; people only
   think_s REAL,                      -- how long that person had thought, seconds; of a first question as if the thinking had begun before the level
+  worker TEXT,                       -- which worker of a fleet sent it (--fleet), by its name in level_worker; NULL: bench.py itself
   due_ns INTEGER,                    -- when the request should have been sent; latency counts from here; open load and people only
   sent_ns INTEGER,                   -- t0: just before the request was written to the socket
   first_byte_ns INTEGER,             -- first byte of the answer, headers included
@@ -219,6 +224,19 @@ CREATE TABLE IF NOT EXISTS request (  -- one streaming request
   UNIQUE (level_id, number)
 ) STRICT;
 
+CREATE TABLE IF NOT EXISTS level_worker (  -- a process of a fleet that sent a share of a level (--fleet), and how well its clock is known
+  level_id INTEGER NOT NULL REFERENCES level (id),
+  worker TEXT NOT NULL,              -- name of the worker in the fleet
+  machine_id INTEGER REFERENCES machine (id),  -- the computer that it ran on
+  requests INTEGER NOT NULL,         -- requests that it sent, or should have sent
+  cpu_s REAL,                        -- CPU seconds of the process during the level; NULL: it was lost
+  clock_offset_s REAL,               -- clock of the worker less that of bench.py when the level began, seconds; either counts from any instant, such as its machine's start
+  clock_drift REAL,                  -- seconds by which that grew in a second
+  clock_uncertainty_s REAL,          -- the instants of its requests are this near to the clock of bench.py, seconds; NULL: not known
+  clock_trip_s REAL,                 -- the fastest question and answer between both, seconds
+  PRIMARY KEY (level_id, worker)
+) STRICT;
+
 CREATE TABLE IF NOT EXISTS reply (  -- the text of one request
   request_id INTEGER PRIMARY KEY REFERENCES request (id),
   reasoning TEXT,                    -- what the model thought
@@ -231,6 +249,7 @@ CREATE TABLE IF NOT EXISTS chunk (  -- one piece of streamed text; several token
   number INTEGER NOT NULL,           -- number of the chunk within its request, from 0
   at_ns INTEGER NOT NULL,            -- instant at which the last byte of the chunk was read
   is_reasoning INTEGER NOT NULL,     -- 1: reasoning, 0: answer
+  characters INTEGER,                -- Unicode characters of reply's reasoning or answer that came with it; 0: a call of a tool; NULL: not known, as before 1.1 and where an API key was masked
   PRIMARY KEY (request_id, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -579,8 +598,10 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
     ELSE level.ended_ns - level.started_ns END, 0) AS goodput_per_s,
   ttft_mean_low_s, ttft_mean_high_s, tokens_per_s_mean_low, tokens_per_s_mean_high, interval_basis, interval_n,
   client_send_skew_s, client_send_lag_p50_s, client_send_lag_p99_s, client_send_lag_max_s, client_read_lag_p99_s, client_read_lag_source,
-  client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, client_limited, client_limited_why,
+  client_stamps, client_stall_p99_s, client_paused_s, slept_s, client_held_s, client_digest_lag_max_s, client_cpu_ratio, clock_uncertainty_s, client_limited, client_limited_why,
   in_flight_mean, in_flight_peak, level.on_battery, level.low_power_mode,
+  (SELECT count(*) FROM target WHERE target.run_id = level.run_id AND target.model = level.model) AS hosts,  -- servers that the requests were spread over
+  level.balance,
   level.think_time_s, level.think_law, level.patience_s,
   level.asked_prompt_tokens, level.prompt_mix,
   coalesce(abandoned, 0) AS abandoned,           -- requests whose people left before a first token; they are among the errors
@@ -606,8 +627,18 @@ LEFT JOIN latency ON latency.level_id = level.id
 LEFT JOIN level_streaming ON level_streaming.level_id = level.id;
 
 DROP VIEW IF EXISTS host_summary;
-CREATE VIEW host_summary AS  -- each level by host: is one more server better than one more slot?
+CREATE VIEW host_summary AS  -- each level by host: is one more server better than one more slot? The level's own figures are those of all hosts
+WITH edge (level_id, target_id, at_ns, step) AS (
+  SELECT level_id, target_id, sent_ns, 1 FROM request WHERE sent_ns IS NOT NULL
+  UNION ALL SELECT level_id, target_id, ended_ns, -1 FROM request WHERE sent_ns IS NOT NULL AND ended_ns IS NOT NULL
+), flying AS (
+  SELECT level_id, target_id, sum(step) OVER (PARTITION BY level_id, target_id ORDER BY at_ns, step
+    ROWS UNBOUNDED PRECEDING) AS in_flight FROM edge
+), peak AS (
+  SELECT level_id, target_id, max(in_flight) AS in_flight_peak FROM flying GROUP BY level_id, target_id
+)
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated, target.host, target.api,
+  target.slots,
   count(*) AS requests, sum(request.status = 'completed') AS completed,
   sum(request.status NOT IN ('completed', 'in_flight')) AS errors,
   avg(CASE WHEN request.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
@@ -615,8 +646,11 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   sum(output_tokens) AS output_tokens,
   CASE WHEN sum(request.status = 'completed') > 0 THEN sum(output_tokens) END * 1e9
     / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- as in level_summary
+  max(peak.in_flight_peak) AS in_flight_peak,    -- requests in flight there at a time, the most
+  sum(request.status IN ('refused', 'reset')) AS lost,  -- requests that could not be sent or whose line broke, as of a server that died
   level.cache, level.id AS level_id
-FROM request JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id JOIN target ON target.id = target_id
+FROM request JOIN level ON level.id = request.level_id JOIN run ON run.id = level.run_id JOIN target ON target.id = request.target_id
+LEFT JOIN peak ON peak.level_id = level.id AND peak.target_id = target.id
 GROUP BY level.id, target.id;
 
 DROP VIEW IF EXISTS steady_summary;

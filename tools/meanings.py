@@ -44,6 +44,8 @@ WORDS = {  # columns that views compute, and keys
     "error_ratio": "errors / (completed + errors), 0 to 1",
     "prompt_tokens": "tokens of the prompts",
     "chunks": "chunks with text",
+    "hosts": "servers that the requests were spread over",
+    "lost": "requests that could not be sent there or whose line broke, as of a server that died",
     "not_sent": "requests of the level that were due and never sent",
     "due": "requests that came due from the first end of a reply until the last one was due",
     "answered": "requests that were completed in that time",
@@ -256,6 +258,7 @@ HERE = {
         "burst: all at once; closed: a finished one is replaced at once; open: they come at a "
         "rate; people: each thinks think_time_s between a reply and the next question"
     ),
+    "host_summary.in_flight_peak": "requests in flight there at the same time, the most",
     "level_waiting.waiting_s": "how long at least one request waited for its first text, seconds",
     "level_waiting.waiting_for_slot_s": (
         "how long at least one request waited while no prompt was evaluated, by the server's own "

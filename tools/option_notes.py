@@ -25,13 +25,14 @@ PROGRAMS = (
         "analyze",
         "The answer, the charts and the report from results.db. Exit code: "
         "0 done, 1 it could not or `--fail-if` holds, 2 wrong command "
-        "line, 3 `--fail-if` cannot be told.",
+        "line or `--verify` of no page, 3 `--fail-if` cannot be told.",
         analyze_parser,
     ),
     Program(
         "monitor",
-        "Watches the server's processes, the machine and its power without "
-        "sending anything.",
+        "Watches the server's processes, the machine and its power. It sends "
+        "nothing, but for asking the server's own page of metrics with "
+        "`--prometheus`.",
         monitor_parser,
     ),
     Program(
@@ -60,10 +61,19 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "(`request.reply_model`)"
     ),
     "--host": (
-        "`OLLAMA_HOST` is read in all its forms. Repeated, requests go to "
-        "the hosts in turn, and `host_summary` has a row for each. A "
-        "self-signed certificate is trusted through "
-        "`REQUESTS_CA_BUNDLE=cert.pem`"
+        "`OLLAMA_HOST` is read in all its forms. Repeated, the hosts are "
+        "one service: its requests are spread over them (`--balance`), "
+        "each must have the same model, and `host_summary` has a row for "
+        "each level and host. A self-signed certificate is trusted "
+        "through `REQUESTS_CA_BUNDLE=cert.pem`"
+    ),
+    "--balance": (
+        "least-in-flight: to the host with the fewest requests in flight or "
+        "made ready, among equals to the one that was sent the fewest; "
+        "round-robin: in turn; random: by chance, from the seed. A "
+        "conversation stays on its host, which has it in its prompt cache. "
+        "A host that cannot be connected to is left out for 10 s. "
+        "[Several servers](fleet.md#several-servers-as-one-service)"
     ),
     "--api": (
         "Once for all hosts or once for each, beside them (`--host "
@@ -160,6 +170,11 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "nobody is counted where it tells (vLLM; llama-server with "
         "`--metrics`): `wasted_tokens`"
     ),
+    "--fleet": (
+        "A worker sends every n-th request, arrival or person. It needs the "
+        "extra `ollama-bench[fleet]`; see [fleet.md](fleet.md)"
+    ),
+    "--fleet-insecure": "Who writes to a worker can run code there",
     "--seed": ("The same seed, the same run"),
     "--warmup": ("With the run's own options"),
     "--deadline": (
@@ -210,10 +225,20 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "true`, a table `[slo]` or `[option]`; what the command line names "
         "goes first"
     ),
+    "--live": (
+        "Prints the address of a page of this machine alone (port 8001, or a "
+        "free one) that shows each request as it begins and ends; it is the "
+        "run's page in `datasette results.db`, which shows a running run in "
+        "the same way. Datasette runs as a process of its own with the "
+        "low priority, as the user who typed sudo. In a terminal the page "
+        "stays after the run until Ctrl-C, else it ends with the run. A "
+        "browser on the measured machine takes some of its watts"
+    ),
     "--resume": (
         "Also of one that slept; one that was killed is waited for 15 s"
     ),
     "--demo": ("Marked as simulated wherever it is shown"),
+    "analyze --verify": ("What that proves: [proof](proof.md)"),
     "analyze --compare": (
         "The run is the unit: no repeat within a run shows what differs "
         "between runs. See [statistics](statistics.md)"

@@ -84,22 +84,19 @@ class Program:
             text=True,
         )
 
-    def wait_until_answered(self, within_s: float = 60.0) -> bool:
-        """Wait until requests are in flight; False when the run ended before."""
+    def wait_until(self, sql: str, within_s: float = 60.0) -> None:
+        """Wait until the query's number is not 0, or the run has ended."""
         until_s = time.monotonic() + within_s
-        sql = "SELECT count(*) FROM level WHERE status = 'running'"
         while time.monotonic() < until_s and self._process.poll() is None:
-            if self._is_running(sql):
-                time.sleep(1.0)  # its requests are on their way
-                return True
+            if self._look(sql):
+                return
             time.sleep(LOOK_AGAIN_S)
-        return False
 
-    def _is_running(self, sql: str) -> bool:
+    def _look(self, sql: str) -> Any:
         try:
-            return bool(Finished(0, "", self.db).value(sql))
+            return Finished(0, "", self.db).value(sql)
         except sqlite3.OperationalError:
-            return False  # the tables are being made
+            return None  # the tables are being made
 
     def interrupt(self) -> None:
         self._process.send_signal(signal.SIGINT)

@@ -13,6 +13,7 @@ SERVER_CPU_RATIO = 0.5
 GPU_BUSY_RATIO = 0.95  # a GPU this busy has nothing left
 # of the time in which requests waited: so much without any prompt under evaluation is for a slot
 FOR_SLOT_RATIO = 0.5
+THE_SERVER, ALL_SERVERS = "the server", "the servers together"
 SWAP_BYTES = 256 << 20  # more swap than this during one level is not noise
 
 
@@ -35,7 +36,8 @@ def name_limits(study: Study, alike: Study) -> list[str]:
     if not study.levels:
         return []
     top = study.levels[-1]
-    slots = f"the server's slots ({top['peak_streaming']} at a time)"
+    whose = "server's" if name_service(top) == THE_SERVER else "servers'"
+    slots = f"the {whose} slots ({top['peak_streaming']} at a time)"
     is_seen = {
         "this client": describe_client(top),
         slots: is_short_of_slots(top),
@@ -49,13 +51,21 @@ def name_limits(study: Study, alike: Study) -> list[str]:
 def describe_slots(level: Row) -> str:
     if not is_short_of_slots(level):
         return ""
-    why = "it reports no more slots"
+    whose, who, report = "server's", "it", "it reports"
+    if name_service(level) == ALL_SERVERS:
+        whose, who, report = "servers'", "they", "they report"
+    why = f"{report} no more slots"
     if not says_its_slots(level):
         why = "the others waited though no prompt was being evaluated"
     return (
-        f"The server's slots are the limit: of {level['concurrency']} requests at once "
-        f"it answered {level['peak_streaming']} at a time; {why}."
+        f"The {whose} slots are the limit: of {level['concurrency']} requests at once "
+        f"{who} answered {level['peak_streaming']} at a time; {why}."
     )
+
+
+def name_service(level: Row) -> str:
+    """Return what answered the requests of a level."""
+    return ALL_SERVERS if (level.get("hosts") or 1) > 1 else THE_SERVER
 
 
 def is_short_of_slots(level: Row) -> bool:

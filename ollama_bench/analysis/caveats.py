@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ollama_bench.analysis.bottlenecks import is_short_of_slots
+from ollama_bench.analysis.bottlenecks import (
+    THE_SERVER,
+    is_short_of_slots,
+    name_service,
+)
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.crowd import name_place
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
+from ollama_bench.analysis.hosts import lost_hosts, mixed_hosts
 from ollama_bench.analysis.import_caveats import IMPORT_CHECKS
 from ollama_bench.analysis.machine_caveats import (
     heat,
@@ -53,6 +58,7 @@ SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 CACHED_RATIO = 0.1
 # longest to shortest reply: beyond this levels do different work
 VARYING_RATIO = 2.0
+MOST_UNSURE_S = 1e-3  # of the clocks of several processes
 # against requests that ended so
 HELPS = {
     "not_sent": "Lower --rate or --trace-speed, or raise the level",
@@ -210,6 +216,20 @@ def client_limits(study: Study) -> list[Caveat]:
     ]
 
 
+def unsure_clocks(study: Study) -> list[Caveat]:
+    """Find levels of several processes whose clocks are not one to a millisecond."""
+    return [
+        Caveat(
+            f"{name_place([level])} the clocks of the workers are one to "
+            f"{level['clock_uncertainty_s'] * 1e3:.1f} ms only",
+            "Waits and speeds are right, but not which of two requests came first",
+            "Use workers nearer to this machine, or a network that is less busy",
+        )
+        for level in study.levels
+        if (level["clock_uncertainty_s"] or 0) > MOST_UNSURE_S
+    ]
+
+
 def other_models(study: Study) -> list[Caveat]:
     """Find levels whose replies name another model than was asked for."""
     groups: dict[str, list[Row]] = {}
@@ -259,10 +279,13 @@ def slots(study: Study) -> list[Caveat]:
     if not short:
         return []
     most = max(level["peak_streaming"] for level in short)
+    who = max(map(name_service, short), key=len)
     return [
         Caveat(
-            f"the server answered at most {most} at a time {name_place(short)}",
-            "It has fewer slots than were asked for; the other requests wait in its queue",
+            f"{who} answered at most {most} at a time {name_place(short)}",
+            "It has fewer slots than were asked for; the other requests wait in its queue"
+            if who == THE_SERVER
+            else "They have fewer slots than were asked for; the others wait in their queues",
             advise_slots(study, most),
         )
     ]
@@ -402,6 +425,8 @@ def few_requests(study: Study) -> list[Caveat]:
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     saturated_levels,
+    mixed_hosts,
+    lost_hosts,
     failures,
     cut_prompts,
     cut_by_context,
@@ -409,6 +434,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     sleeps,
     other_models,
     client_limits,
+    unsure_clocks,
     broken_law,
     wasted_work,
     other_programs,

@@ -129,6 +129,11 @@ SELECT turn_summary.* FROM turn_summary JOIN chosen USING (run_id, model)
 WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM aside)
   AND level_id IN (SELECT level_id FROM request WHERE turn > 1)
 ORDER BY concurrency, run_id, repeat, turn"""
+HOSTS = f"""
+SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
+WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM aside)
+  AND level_id IN (SELECT level_id FROM level_summary WHERE hosts > 1)
+ORDER BY concurrency, run_id, repeat, host"""
 OBJECTIVES = "SELECT metric, bound, share FROM objective WHERE run_id = ?"
 
 
@@ -297,6 +302,7 @@ def read_study(
         sources=rows(SOURCES),
         cache_effect=rows(CACHE_EFFECT),
         turns=rows(TURNS),
+        hosts=rows(HOSTS),
         objectives={
             row["metric"]: Objective(row["bound"], row["share"])
             for row in bounds

@@ -55,6 +55,8 @@ class Study:
     objectives: Mapping[str, Objective]
     # of the view turn_summary: levels of conversations
     turns: list[Row] = field(default_factory=list)
+    # of the view host_summary: levels that several hosts share
+    hosts: list[Row] = field(default_factory=list)
     # of its files: no other model or machine of the results file has it
     folder: str = ""
     # the first level of a run, fired again at its end; figures as of levels

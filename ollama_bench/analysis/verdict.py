@@ -11,6 +11,12 @@ from ollama_bench.analysis.answers import Answer, find_answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.caveats import find_caveats
 from ollama_bench.analysis.energy import describe_cost
+from ollama_bench.analysis.host_scaling import (
+    HostCount,
+    describe_scaling,
+    find_scaling,
+)
+from ollama_bench.analysis.hosts import describe_hosts
 from ollama_bench.analysis.interference import (
     Interference,
     describe_interference,
@@ -47,6 +53,8 @@ class Verdict:
     services: Mapping[int, Service]  # by level_id
     # what long prompts do to the others, of a mixture
     interference: list[Interference]
+    # the newest run of each number of servers; none without two numbers
+    scaling: list[HostCount]
 
 
 def judge(
@@ -61,6 +69,8 @@ def judge(
     answer = find_answer(study, bounds, services)
     harm = find_interference(database, study)
     more = describe_interference(harm) or describe_unknown(database, study)
+    scaling = find_scaling(database, study)
+    more += [*describe_hosts(study), *describe_scaling(scaling)]
     if price is not None:
         judged = judged_part(study, services)
         more.append(describe_cost(judged, price.per_kwh, price.currency))
@@ -68,5 +78,11 @@ def judge(
         rest = answer.find_rest
         answer = replace(answer, find_rest=lambda: [*rest(), *more])
     return Verdict(
-        study, bounds, answer, find_caveats(study), services, harm
+        study,
+        bounds,
+        answer,
+        find_caveats(study),
+        services,
+        harm,
+        scaling,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
+import sqlite3
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -20,6 +22,8 @@ from ollama_bench.storage.results_file import (
     is_results_file,
 )
 
+JSON = "application/json"
+
 # makes a text of an open file; None: there is no such thing in it
 Make = Callable[[Database, Links], "str | None"]
 
@@ -30,18 +34,21 @@ async def answer(
     """Return what make gives of the file that a request names; 404 where it gives nothing."""
     name = tilde_decode(request.url_vars["database"])
     if find_path(datasette, name) is None:
-        return refuse(f"{name} is no results file here")
+        return refuse(f"{name} is no results file here", content_type)
     await check_allowed(datasette, request, name)
     try:
         text = await read(datasette, name, make)
     except ResultsError as error:
-        return refuse(str(error))
+        return refuse(str(error), content_type)
     if text is None:
-        return refuse(f"{name} has no such page")
+        return refuse(f"{name} has no such page", content_type)
     return Response(text, headers=HEADERS, content_type=content_type)
 
 
-def refuse(why: str) -> Response:
+def refuse(why: str, content_type: str = "text/html") -> Response:
+    if content_type == JSON:
+        text = json.dumps({"error": why})
+        return Response(text, 404, HEADERS, JSON)
     return Response.html(f"<p>{escape(why)}</p>", 404, headers=HEADERS)
 
 
@@ -74,6 +81,8 @@ def read_file(path: str, make: Make, links: Links) -> str | None:
     database = connect(path, readonly=True)
     try:
         return make(database, links)
+    except sqlite3.Error as error:
+        raise ResultsError(f"{links.file}: {error}") from None
     finally:
         database.close()
 

@@ -2,8 +2,8 @@
 
 Installed with the package, so that `datasette results.db` alone shows what
 `-m metadata.yaml` shows in a clone, whatever the file is called. The names in the
-text about a file are links, and the meanings of a table's columns, some of which are
-eighty lines, are folded so that its rows come first.
+text about a file are links, views stand before tables, and the meanings of a table's
+columns, some of which are eighty lines, are folded so that its rows come first.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ollama_bench.browsing.answering import (
     find_path,
     is_datasette_1,
 )
+from ollama_bench.browsing.links import ASSETS
 from ollama_bench.storage.results_file import ResultsError
 
 PACKAGED = pathlib.Path(__file__).parents[1] / "storage" / "metadata.yaml"
@@ -47,33 +48,6 @@ UNITS = {
 # Datasette's page of a database, before 1.0 gave it a place for this
 DATABASE_PAGE = """{% extends "default:database.html" %}
 {% block description_source_license %}{{ cards_of_runs(database) }}{{ super() }}{% endblock %}"""
-CARDS_STYLE = """<style>
-.ob-cards { list-style: none; padding: 0; display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)) }
-.ob-cards li { list-style: none; border: 1px solid #b6bcc3; border-radius: 4px; padding: .7rem }
-.ob-cards li > a { font-weight: bold; display: block }
-.ob-cards span { color: #59636e; font-size: .85rem }
-.ob-cards p { margin: .4rem 0 }
-</style>"""
-# of the page of a file: each card asks for its own answer
-FILL_CARDS = """
-for (const place of document.querySelectorAll(".ob-cards [data-source]")) {
-  fetch(place.dataset.source)
-    .then(answer => answer.ok ? answer.text() : "")
-    .then(text => { place.innerHTML = text; });
-}
-"""
-# of a table's page; without scripts the list stays open
-FOLD_COLUMNS = """
-const columns = document.querySelector("dl.column-descriptions");
-if (columns) {
-  const folded = document.createElement("details");
-  const heading = document.createElement("summary");
-  heading.textContent = "What the columns mean";
-  columns.replaceWith(folded);
-  folded.append(heading, columns);
-}
-"""
 
 
 @functools.cache
@@ -176,14 +150,32 @@ async def write_cards(datasette: Any, name: str) -> Markup:
         text = await answering.read(datasette, name, cards.write_cards)
     except ResultsError as error:
         text = f"<p>{html.escape(str(error))}</p>"
-    return Markup(CARDS_STYLE + (text or ""))
+    return Markup(text or "")
 
 
 @hookimpl  # type: ignore[untyped-decorator]
-def extra_body_script(datasette: Any, database: str | None) -> str:
-    """Return the scripts of the pages of a results file."""
-    is_ours = database in list_results(datasette)
-    return FOLD_COLUMNS + FILL_CARDS if is_ours else ""
+def extra_css_urls(datasette: Any, database: str | None) -> list[str]:
+    """Return the style of Datasette's own pages of a results file; none for any other."""
+    return list_assets(datasette, database, "datasette.css")
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def extra_js_urls(
+    datasette: Any, database: str | None
+) -> list[dict[str, object]]:
+    """Return the script of Datasette's own pages of a results file; none for any other."""
+    return [
+        {"url": address, "module": True}
+        for address in list_assets(datasette, database, "datasette.js")
+    ]
+
+
+def list_assets(
+    datasette: Any, database: str | None, name: str
+) -> list[str]:
+    if database not in list_results(datasette):
+        return []
+    return [str(datasette.urls.path(f"{ASSETS}/{name}"))]
 
 
 def list_results(datasette: Any) -> list[str]:

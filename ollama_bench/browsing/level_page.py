@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from sqlite_utils import Database
 
 from ollama_bench.analysis.study import Study
@@ -26,11 +28,12 @@ from ollama_bench.charts import (
 )
 from ollama_bench.charts.chart import Chart
 from ollama_bench.charts.timeline_charts import TIMELINE
+from ollama_bench.report.host_table import write_hosts
 from ollama_bench.report.level_table import write_table
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.rows import name_level
 
-LEVEL = "SELECT * FROM level_summary WHERE level_id = ?"
+LEVEL = "SELECT *, id AS level_id FROM level WHERE id = ?"
 # what tells something of a single level
 CHARTS = {
     timeline_charts.EVOLUTION: "Requests over time",
@@ -69,6 +72,8 @@ def write_level_page(
             TIMELINE, TIMELINE.title, study, page, links
         )
     parts = [
+        f'<p><a href="{escape(links.playback(level_id))}">'
+        "Play it back in real time</a></p>",
         write_places([level], [study] if study else [], links),
         write_study(study, page, links) if study else "",
         write_requests(timeline, requests, count, rows["request"], links),
@@ -87,6 +92,7 @@ def write_study(study: Study, page: str, links: Links) -> str:
         [
             write_failures(study.outcomes, links),
             write_table(study.levels),
+            write_hosts(study),
             *(
                 place_chart(chart, title, study, page, links)
                 for chart, title in CHARTS.items()

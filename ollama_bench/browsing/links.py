@@ -25,8 +25,19 @@ class Links:
     def answer(self, run_id: int) -> str:
         return f"{self.run(run_id)}/answer"
 
+    def live(self, run_id: int) -> str:
+        """Return where the state of a running run is, as JSON."""
+        return f"{self.run(run_id)}/live"
+
+    def so_far(self, run_id: int) -> str:
+        """Return where the finished levels of a running run are."""
+        return f"{self.run(run_id)}/so-far"
+
     def level(self, level_id: int) -> str:
         return f"{self.root}/-/level/{level_id}"
+
+    def playback(self, level_id: int) -> str:
+        return f"{self.level(level_id)}/playback"
 
     def request(self, level_id: int, number: int) -> str:
         return f"{self.level(level_id)}/request/{number}"

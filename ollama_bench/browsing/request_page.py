@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from html import escape
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -20,10 +22,11 @@ from ollama_bench.report.level_table import write_terms
 from ollama_bench.terminal.rows import name_level
 
 REQUEST = """
-SELECT request.*, reply.reasoning, reply.answer, reply.tool_calls
-FROM request LEFT JOIN reply ON request_id = request.id WHERE level_id = ? AND number = ?"""
+SELECT request.*, reply.reasoning, reply.answer, reply.tool_calls, target.host
+FROM request LEFT JOIN reply ON request_id = request.id
+LEFT JOIN target ON target.id = target_id WHERE level_id = ? AND number = ?"""
 CHUNKS = "SELECT at_ns, is_reasoning FROM chunk WHERE request_id = ? ORDER BY number"
-LEVEL = "SELECT * FROM level_summary WHERE level_id = ?"
+LEVEL = "SELECT *, id AS level_id FROM level WHERE id = ?"
 
 
 def write_request_page(
@@ -69,7 +72,8 @@ def write_failure(request: Row) -> str:
 
 def write_figures(request: Row) -> str:
     """Return the figures that are known, by this client's clock and by the server's."""
-    known = {
+    known: dict[str, tuple[Any, Callable[[Any], str]]] = {
+        "server": (request["host"], str),
         "wait, first token": (request["ttft_s"], seconds),
         "first answer token": (request["ttfat_s"], seconds),
         "end to end": (request["e2e_s"], seconds),

@@ -16,20 +16,25 @@ from datasette.utils.asgi import Response
 from sqlite_utils import Database
 
 from ollama_bench.browsing import answering
-from ollama_bench.browsing.answering import Make, answer
+from ollama_bench.browsing.answering import JSON, Make, answer
 from ollama_bench.browsing.links import ASSETS, Links
 from ollama_bench.charts import names as chart_names
 
 HTML = "text/html; charset=utf-8"
 CSS = "text/css; charset=utf-8"
 JAVASCRIPT = "text/javascript; charset=utf-8"
-JSON = "application/json"
 # files that a page asks for: the room that has each
 ASSET_ROOMS = {
     "page.css": "report",
     "browse.css": "browsing",
+    "live.css": "browsing",
     "charts.js": "report",
     "browse.js": "browsing",
+    "live.js": "browsing",
+    "datasette.css": "browsing",
+    "datasette.js": "browsing",
+    "playback.css": "browsing",
+    "playback.js": "browsing",
 }
 LIBRARY = "vega.js"  # made by vl-convert
 # a browser may keep them so many seconds
@@ -48,9 +53,13 @@ def list_routes() -> list[tuple[str, View]]:
     return [
         (f"{run}$", make_view(make_run_page)),
         (f"{run}/answer$", make_view(make_card_answer)),
+        (f"{run}/live$", make_view(make_live_state, JSON)),
+        (f"{run}/so-far$", make_view(make_levels_so_far)),
         (f"{run}{chart}", make_view(make_run_chart, JSON)),
         (f"{level}$", make_view(make_level_page)),
         (f"{level}{chart}", make_view(make_level_chart, JSON)),
+        (f"{level}/playback$", make_view(make_playback_page)),
+        (f"{level}/playback/data$", make_view(make_playback, JSON)),
         (f"{request}$", make_view(make_request_page)),
         (rf"^{ASSETS}/(?P<name>[\w.]+)$", show_asset),
     ]
@@ -78,6 +87,24 @@ def make_run_page(request: Any) -> Make:
         from ollama_bench.browsing.run_page import write_run_page
 
         return write_run_page(database, number_of(request, "run"), links)
+
+    return make
+
+
+def make_live_state(request: Any) -> Make:
+    def make(database: Database, links: Links) -> str | None:
+        from ollama_bench.browsing.live_rows import write_state
+
+        return write_state(database, number_of(request, "run"))
+
+    return make
+
+
+def make_levels_so_far(request: Any) -> Make:
+    def make(database: Database, links: Links) -> str | None:
+        from ollama_bench.browsing.live_page import write_levels_so_far
+
+        return write_levels_so_far(database, number_of(request, "run"))
 
     return make
 
@@ -110,6 +137,25 @@ def make_request_page(request: Any) -> Make:
             number_of(request, name) for name in ("level", "number")
         )
         return write_request_page(database, level_id, number, links)
+
+    return make
+
+
+def make_playback_page(request: Any) -> Make:
+    def make(database: Database, links: Links) -> str | None:
+        from ollama_bench.browsing.playback_page import write_playback_page
+
+        level_id = number_of(request, "level")
+        return write_playback_page(database, level_id, links)
+
+    return make
+
+
+def make_playback(request: Any) -> Make:
+    def make(database: Database, links: Links) -> str | None:
+        from ollama_bench.browsing.playback import write_playback
+
+        return write_playback(database, number_of(request, "level"), links)
 
     return make
 

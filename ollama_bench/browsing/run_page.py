@@ -11,6 +11,7 @@ from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import judge
 from ollama_bench.browsing.chart_source import write_query
 from ollama_bench.browsing.links import Links
+from ollama_bench.browsing.live_page import is_live, write_live_page
 from ollama_bench.browsing.shell import (
     MOST_REQUESTS,
     write_chart,
@@ -28,7 +29,7 @@ from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.rows import name_group, name_level
 
 RUN = "SELECT * FROM runs WHERE run_id = ?"
-LEVELS = "SELECT * FROM level_summary WHERE run_id = ? ORDER BY level_id"
+LEVELS = "SELECT *, id AS level_id FROM level WHERE run_id = ? ORDER BY id"
 # failed ones first, then as they were asked
 REQUESTS = """
 SELECT level_id, level.concurrency, number, ending, ttft_s, e2e_s, output_tokens,
@@ -48,6 +49,8 @@ def write_run_page(
     run = next(database.query(RUN, [run_id]), None)
     if run is None:
         return None
+    if is_live(run):
+        return write_live_page(run, write_run_facts(run), links)
     levels = list(database.query(LEVELS, [run_id]))
     try:
         studies = selection.choose(database, [], [run_id])
@@ -88,16 +91,19 @@ def write_levels(levels: list[Row], links: Links) -> str:
     if not levels:
         return '<p class="hint">This run has no levels.</p>'
     has_several = len(set(map(name_group, levels))) > 1
-    pairs = [
-        (
-            f"{name_level(level)} ({name_group(level)})"
-            if has_several
-            else name_level(level),
-            links.level(level["level_id"]),
-        )
+    names = [
+        f"{name_level(level)} ({name_group(level)})"
+        if has_several
+        else name_level(level)
         for level in levels
     ]
-    return f"<p>Levels: {write_list(pairs)}</p>"
+    ids = [level["level_id"] for level in levels]
+    pages = zip(names, map(links.level, ids), strict=True)
+    playbacks = zip(names, map(links.playback, ids), strict=True)
+    return (
+        f"<p>Levels: {write_list(pages)}</p>"
+        f"<p>Played back in real time: {write_list(playbacks)}</p>"
+    )
 
 
 def write_places(

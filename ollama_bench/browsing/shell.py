@@ -20,11 +20,29 @@ HEADINGS = (
     *("tokens", "end to end", "ended"),
 )
 
+OF_CHARTS = "charts"
+SCRIPTS = {
+    OF_CHARTS: (
+        ("defer", "vega.js"),
+        ("defer", "charts.js"),
+        ('type="module"', "browse.js"),
+    ),
+    "live": (('type="module"', "live.js"),),
+    "playback": (('type="module"', "playback.js"),),
+}
+MORE_STYLES = {
+    OF_CHARTS: (),
+    "live": ("live.css",),
+    "playback": ("playback.css",),
+}
+
 Way = Sequence[tuple[str, str]]  # names and addresses, from the file on
 
 
-def write_page(title: str, way: Way, body: str, links: Links) -> str:
-    """Return a page as HTML. way: the pages above it."""
+def write_page(
+    title: str, way: Way, body: str, links: Links, of: str = OF_CHARTS
+) -> str:
+    """Return a page as HTML. way: the pages above it; of: what its scripts are for."""
     above = [
         ("results files", links.base or "/"),
         (links.file, links.root),
@@ -37,15 +55,11 @@ def write_page(title: str, way: Way, body: str, links: Links) -> str:
     # a module has names of its own, beside those of the library
     scripts = "".join(
         f'<script {kind} src="{escape(links.asset(name))}"></script>'
-        for kind, name in (
-            ("defer", "vega.js"),
-            ("defer", "charts.js"),
-            ('type="module"', "browse.js"),
-        )
+        for kind, name in SCRIPTS[of]
     )
     styles = "".join(
         f'<link rel="stylesheet" href="{escape(links.asset(name))}">'
-        for name in ("page.css", "browse.css")
+        for name in ("page.css", "browse.css", *MORE_STYLES[of])
     )
     return f"""<!doctype html>
 <html lang="en">

@@ -27,7 +27,8 @@ ACROSS_MODELS = (
     "comparative_efficiency",
 )
 OF_LENGTHS = ("prompt_lengths", "capacity_by_length", "interference")
-ALL = OF_MODEL + ACROSS_MODELS + OF_LENGTHS
+OF_HOSTS = ("host_scaling",)
+ALL = OF_MODEL + ACROSS_MODELS + OF_LENGTHS + OF_HOSTS
 
 
 def parse(text: str) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from ollama_bench.formats.measured import (
 )
 
 TOOL = "guidellm"
+# strategies of an open load whose arrivals follow a known law
+ARRIVAL_CVS = {"constant": 0.0, "poisson": 1.0}
 CLOSED = ("synchronous", "concurrent", "throughput")
 GROUPS = ("successful", "errored", "incomplete")
 
@@ -116,6 +118,7 @@ def read_level(benchmark: Fields) -> MeasuredLevel:
         started_s=benchmark.needed("start_time"),
         ended_s=benchmark.needed("end_time"),
         requests=requests,
+        arrival_cv=ARRIVAL_CVS.get(kind),
     )
 
 

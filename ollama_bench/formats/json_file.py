@@ -98,6 +98,10 @@ class Fields:
     def __contains__(self, key: str) -> bool:
         return self._values.get(key) is not None
 
+    def get(self, key: str) -> object:
+        """Return a member as it stands; None where it is null or absent."""
+        return self._values.get(key)
+
     def fields(self, key: str) -> Fields:
         """Return an object; an empty one where it is null or absent."""
         return Fields(self._values.get(key) or {}, self.path(key))

@@ -69,6 +69,7 @@ class MeasuredLevel:
     started_s: float
     ended_s: float
     requests: list[MeasuredRequest]
+    arrival_cv: float | None = None  # of an open load
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ def make_level_row(
         "concurrency": level.concurrency,
         "load": level.load,
         "rate_per_s": level.rate_per_s,
+        "arrival_cv": level.arrival_cv,
         "status": "finished",
         "started_ns": to_ns(level.started_s - zero_s),
         "ended_ns": to_ns(level.ended_s - zero_s),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # strptime imports it late, when root may be given up and its Python unreadable
 import _strptime  # type: ignore[import-not-found]  # noqa: F401
+import math
 from datetime import datetime
 from itertools import accumulate
 
@@ -40,6 +41,8 @@ DETAILS = (
     "generated_texts",
     "errors",
 )
+# burstiness of arrivals at even gaps: as vLLM writes it, and as our export does
+EVEN = (math.inf, "inf")
 LOADS = ("burst", "closed", "open")
 APIS = ("ollama", "openai")
 
@@ -72,6 +75,7 @@ def read(record: Record, label: str) -> MeasuredRun:
         started_s=started_s,
         ended_s=started_s + duration_s,
         requests=requests,
+        arrival_cv=read_arrival_cv(fields) if is_open else None,
     )
     if not level.concurrency:
         raise expected("max_concurrency", 0, "1 or more")
@@ -102,6 +106,16 @@ def find_load(fields: Fields, is_open: bool, requests: int) -> str:
         return "open"
     most = fields.count("max_concurrency")
     return "burst" if most is None or most >= requests else "closed"
+
+
+def read_arrival_cv(fields: Fields) -> float | None:
+    """Return how the times between arrivals vary, of the shape of their gamma law."""
+    if fields.get("burstiness") in EVEN:
+        return 0.0
+    shape = fields.number("burstiness")
+    if shape == 0:
+        raise expected("burstiness", shape, "a number above 0")
+    return None if shape is None else 1 / math.sqrt(shape)
 
 
 def find_end_unix(fields: Fields) -> float:

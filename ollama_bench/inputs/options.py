@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
 from ollama_bench.inputs import objectives, prompt_mix, values
+from ollama_bench.inputs.fleet_settings import FleetAddress
+from ollama_bench.inputs.settings import Balance
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import NAMES
 
@@ -194,6 +197,12 @@ LOAD = Group(
             values.positive,
         ),
         Option(
+            "--balance",
+            "POLICY",
+            "over hosts: least-in-flight (default), round-robin, random",
+            choices=get_args(Balance),
+        ),
+        Option(
             "--budget",
             "S",
             "seconds of load without LEVELS (60), or of a search (600)",
@@ -205,6 +214,19 @@ LOAD = Group(
             "spread a level's first requests over S seconds",
             values.seconds,
             0.0,
+        ),
+        Option(
+            "--fleet",
+            "WHERE",
+            "by processes: local:N, or a Dask cluster, tls://HOST:8786",
+            FleetAddress.parse,
+            is_measured=False,
+        ),
+        Option(
+            "--fleet-insecure",
+            "",
+            "tcp:// to other machines too, which anyone can read",
+            is_measured=False,
         ),
         Option(
             "--repeat",
@@ -330,6 +352,12 @@ OUTPUT = Group(
             "--no-monitor",
             "",
             "watch no processes and no power",
+            is_measured=False,
+        ),
+        Option(
+            "--live",
+            "",
+            "show the run as a page while it runs (loopback only)",
             is_measured=False,
         ),
         Option(

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ollama_bench.inputs import objectives, options, prompts, trace
+from ollama_bench.inputs.fleet_settings import choose_fleet
 from ollama_bench.inputs.options import Option
 from ollama_bench.inputs.search import check_search, complete_search
 from ollama_bench.inputs.settings import (
+    Balance,
     JudgingSettings,
     LoadKind,
     LoadSettings,
@@ -40,6 +42,8 @@ NEED_LEVELS = (
     "ramp",
     "deadline",
 )
+# what gets the most out of unequal servers
+DEFAULT_BALANCE: Balance = "least-in-flight"
 MOST_REQUESTS = 999_999  # a request's id is level * 1,000,000 + number
 PAUSE_S, DEMO_COOLDOWN_S, DEMO_IDLE_S = 10.0, 1.0, 2.0
 # of a level of people without --duration: each asks about so many times
@@ -108,12 +112,14 @@ def resolve(
             values["label"],
             values["resume"],
             values["plain"],
+            values["live"],
         ),
         monitor=MonitorSettings(not values["no_monitor"], values["pid"]),
         demo=values["demo"],
         self_check=values["self_check"],
         repeated_levels=repeated,
         identity=identity(values),
+        fleet=choose_fleet(values),
     )
 
 
@@ -248,6 +254,7 @@ def complete_request(
     if not hosts and not values["demo"]:
         hosts, named_by = default_hosts(values["api"], environment)
     values["host"], values["api"] = pair(hosts, values["api"])
+    check_balance(values)
     values["option"] = dict(values["option"])
     if OLLAMA in values["api"]:
         ollama_options.check_names(values["option"])
@@ -257,6 +264,16 @@ def complete_request(
     values["slo"] = objectives.parse(values["slo"] or objectives.DEFAULT)
     check_prompts(values)
     return named_by
+
+
+def check_balance(values: Values) -> None:
+    """Refuse a balance of one server, and fill in that of several."""
+    if len(values["host"]) > 1:
+        fill(values, "balance", DEFAULT_BALANCE)
+    elif values["balance"]:
+        raise ValueError(
+            "--balance needs several servers: use --host URL for each"
+        )
 
 
 def default_hosts(
@@ -436,6 +453,7 @@ def load_settings(values: Values) -> LoadSettings:
         requests=values["requests"],
         duration_s=values["duration"],
         rate_per_s=values["rate"],
+        balance=values["balance"],
         trace_speed=values["trace_speed"],
         arrival_cv=values["arrivals"],
         think_time=values["think_time"],

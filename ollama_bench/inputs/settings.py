@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ollama_bench.inputs.fleet_settings import FleetSettings
 from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.inputs.prompt_mix import PromptMix
 from ollama_bench.statistics.think_time import ThinkTime
 
 Cache = Literal["cold", "warm", "both"]
+Balance = Literal["least-in-flight", "round-robin", "random"]
 LoadKind = Literal["burst", "closed", "open", "people"]
 
 
@@ -66,6 +68,8 @@ class LoadSettings:
     requests: int | None
     duration_s: float | None
     rate_per_s: float | None
+    # how requests are spread over several servers; None: there is one
+    balance: Balance | None
     trace_speed: float | None  # times as fast as the trace was
     # coefficient of variation of the times between arrivals at a rate
     arrival_cv: float
@@ -103,6 +107,7 @@ class OutputSettings:
     label: str | None
     resume: bool
     plain: bool
+    live: bool  # the page of the run is shown while it runs
 
 
 @dataclass(frozen=True)
@@ -130,3 +135,4 @@ class Settings:
     identity: Mapping[str, object]
     # of the command line, and what names the server and model that were found
     words: tuple[str, ...] = ()
+    fleet: FleetSettings | None = None  # None: this process

@@ -12,16 +12,17 @@ it and, where no idle connection is at hand, connect.
 from __future__ import annotations
 
 import collections
-import heapq
 import itertools
 import math
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from ollama_bench.load.balancer import Balancer, Rank
 from ollama_bench.load.events import Ready
 from ollama_bench.load.flight import NOT_NEEDED, Arrival, Flight
+from ollama_bench.load.ready_queue import ReadyQueue
 
 POISSON_CV = 1.0  # coefficient of variation of an exponential law
 
@@ -69,7 +70,11 @@ class ArrivalQueue:
     Due times are seconds since the level's start.
     """
 
-    def __init__(self, due_times: Iterator[float]) -> None:
+    def __init__(
+        self,
+        due_times: Iterator[float],
+        rank: Callable[[int], Rank] | None = None,
+    ) -> None:
         # None: nothing more is to be admitted
         self.next_due_s = next(due_times, None)
         self._due_times = due_times
@@ -77,8 +82,7 @@ class ArrivalQueue:
         self._ahead: collections.deque[float] = collections.deque()
         self._admissions = 0
         self._admitted: dict[int, Arrival] = {}  # by their order
-        # those that could be sent, a heap by when they are due and their order
-        self._ready: list[tuple[float, int, Ready]] = []
+        self._ready = ReadyQueue(rank or Balancer().rank)
         # Of an open loop: not known yet whether they find every place taken when they are due.
         self._undecided: collections.deque[Arrival] = collections.deque()
 
@@ -101,7 +105,8 @@ class ArrivalQueue:
     @property
     def next_ready(self) -> Arrival | None:
         """The arrival to send next, if one is ready."""
-        return self._ready[0][2].arrival if self._ready else None
+        event = self._ready.first
+        return event.arrival if event else None
 
     @property
     def next_undecided(self) -> Arrival | None:
@@ -145,21 +150,18 @@ class ArrivalQueue:
 
     def put_ready(self, event: Ready) -> None:
         """Accept an arrival that could be sent."""
-        arrival = event.arrival
-        heapq.heappush(self._ready, (arrival.due_s, arrival.order, event))
+        self._ready.put(event)
 
     def pop_ready(self) -> Ready:
         """Take out the arrival to send next. Raises IndexError when none is ready."""
-        _, _, event = heapq.heappop(self._ready)
+        event = self._ready.pop()
         del self._admitted[event.arrival.order]
         return event
 
     def first_ready(self, last_order: int) -> list[Flight]:
         """Return the flights that are ready, up to an order."""
         return [
-            event.flight
-            for _, order, event in sorted(self._ready)
-            if order <= last_order
+            event.flight for event in self._ready.list_up_to(last_order)
         ]
 
     def discard(self, arrival: Arrival) -> None:
@@ -177,14 +179,7 @@ class ArrivalQueue:
     def drop(self, arrival: Arrival) -> bool:
         """Cancel an arrival; tell whether it was still to be sent."""
         was_admitted = self._admitted.pop(arrival.order, None) is not None
-        kept = [
-            entry
-            for entry in self._ready
-            if entry[2].arrival is not arrival
-        ]
-        if len(kept) < len(self._ready):
-            heapq.heapify(kept)
-            self._ready = kept
+        self._ready.remove(arrival)
         if arrival.flight is not None:
             arrival.flight.cancel(NOT_NEEDED)
         return was_admitted

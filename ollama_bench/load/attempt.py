@@ -10,6 +10,7 @@ A request ends in exactly one of the ways that ``Status`` lists.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable
 
 import requests
@@ -73,6 +74,7 @@ def make_request(
         stream.answer,
         stream.reasoning,
     )
+    outcome.chunk_characters = count_characters(outcome, stream)
     outcome.tool_calls = stream.tool_calls
     outcome.sent_ns = exchange.sent_ns
     outcome.first_byte_ns = exchange.first_read_ns
@@ -141,6 +143,15 @@ def read_stream(
     new_kinds = stream.close()
     kinds += new_kinds
     chunk_ns.extend([instant_ns] * len(new_kinds))
+
+
+def count_characters(
+    outcome: Outcome, stream: ChunkStream
+) -> array[int] | None:
+    """Return how many characters of its texts each chunk has; None where an API key is masked."""
+    counts = stream.count_characters(bytes(outcome.chunk_is_reasoning))
+    is_whole = sum(counts) == len(outcome.answer) + len(outcome.reasoning)
+    return counts if is_whole else None
 
 
 def read_error_body(

@@ -167,6 +167,8 @@ class Conductor:
 
     def _start(self) -> int:
         """Let requests leave; return the instant from which they are due."""
+        if self._spec.gate is not None:
+            self._spec.gate()
         self._slept_before_ns = sleep_clock.slept_ns()
         started_ns = time.perf_counter_ns()
         self._result.started_ns = started_ns

@@ -46,6 +46,7 @@ class Dispatcher:
         self._workers, self._ready_ahead = spec.workers, spec.ready_ahead
         self._total, self._until_s = spec.total, spec.until_s
         self._digest_delay_s = spec.digest_delay_s
+        self._balancer = spec.balancer
         self._result = result
         self._lines = transport.lines
         self._digests = transport.digests
@@ -356,6 +357,7 @@ class Dispatcher:
             if previous.holds_place:
                 previous.holds_place = False
                 self._in_flight -= 1
+                self._balancer.note_ended(previous.task.host)
             self._launch(flight, None)
 
     def free_unless_done(self, flight: Flight) -> None:
@@ -364,6 +366,9 @@ class Dispatcher:
         It was never on the wire, or its conversation does not go on.
         """
         with self._gate:
+            if flight.is_awaited:  # never sent
+                flight.is_awaited = False
+                self._balancer.note_dropped(flight.task.host)
             if flight.holds_place:
                 was_sent = (
                     flight.sent_ns is not None
@@ -415,6 +420,7 @@ class Dispatcher:
     def _free_place(self, flight: Flight, freed_ns: int) -> None:
         flight.holds_place = False
         self._in_flight -= 1
+        self._balancer.note_ended(flight.task.host)
         self._freed_ns.append(freed_ns)
         if not self._in_flight and self._arrivals.is_exhausted:
             self._digests.hurry()
@@ -468,8 +474,9 @@ class Dispatcher:
         self._launch(flight, line)
 
     def _launch(self, flight: Flight, line: ServerLine | None) -> None:
-        flight.holds_place = True
+        flight.holds_place, flight.is_awaited = True, False
         self._in_flight += 1
+        self._balancer.note_sent(flight.task.host)
         if not self._is_live:  # the next turn of a conversation of a burst
             self._is_live = True
             self._interpreter.favor_streams()

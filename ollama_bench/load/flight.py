@@ -83,6 +83,8 @@ class Flight(Exchange):
         self.due_ns: int | None = None
         self.is_replacement = False  # of a reply that has ended
         self.holds_place = False
+        # its server's balancer counts it as made ready
+        self.is_awaited = True
         self.is_numbered = False
         self.is_told = False  # the observer knew it before it was fired
 

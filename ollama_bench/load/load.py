@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ollama_bench.load.arrivals import at_once as at_once
 from ollama_bench.load.arrivals import gamma as gamma
 from ollama_bench.load.arrivals import poisson as poisson
+from ollama_bench.load.balancer import Balancer as Balancer
 from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.conductor import Conductor
 from ollama_bench.load.errors import LoadError as LoadError
@@ -61,8 +62,11 @@ class Load:
     spreads the first requests. ``in_bursts``: nothing is replaced before all have ended.
     spreads the first requests. An open loop that ``is_watched`` must have arrivals of an even
     rate; it is ended early once its queue grows, and who waits for a first token then is cut.
+    ``balancer`` is told where requests are, and which server cannot be connected to; ``source``
+    asks it for the server of each.
     ``interrupt`` cancels all when it is set. ``lines`` are connections that other levels use
-    as well; without them the level makes its own and closes them.
+    as well; without them the level makes its own and closes them. ``gate`` is called once all
+    that leaves at first is ready: the level starts when it returns.
 
     ``result``, ``exchanges`` (those in flight; in a burst all) and ``tally`` may be looked at
     while it runs. ``outcomes`` holds those of a burst, by their number; other loads keep none.
@@ -81,8 +85,10 @@ class Load:
         people: People | None = None,
         in_bursts: bool = False,
         is_watched: bool = False,
+        balancer: Balancer | None = None,
         interrupt: StopSignal | None = None,
         lines: Lines | None = None,
+        gate: Callable[[], None] | None = None,
     ) -> None:
         self.spec = LevelSpec(
             source,
@@ -96,6 +102,8 @@ class Load:
             people,
             in_bursts,
             is_watched,
+            gate,
+            balancer or Balancer(),
         )
         self.result = LevelResult(self.spec)
         self.exchanges: list[Flight] = self.result.exchanges
@@ -141,6 +149,7 @@ class Load:
         threads = self.spec.workers + self.spec.ready_ahead + SPARE_THREADS
         pool = stack.enter_context(ThreadPoolExecutor(threads, "stream"))
         heartbeat = Heartbeat()
+        self.result.pauses = heartbeat.pauses
         try:
             self._conductor = Conductor(
                 self.spec,
@@ -218,4 +227,7 @@ class Burst(Load):
             len(tasks),
             interrupt=interrupt,
             lines=lines,
+            balancer=Balancer(
+                1 + max((task.host for task in tasks), default=0)
+            ),
         )

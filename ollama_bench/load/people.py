@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ollama_bench.load.arrivals import ArrivalQueue
+from ollama_bench.load.balancer import Rank
 from ollama_bench.load.flight import NOT_NEEDED, Arrival
+from ollama_bench.load.part import WHOLE, Part
 from ollama_bench.load.request import Outcome
 from ollama_bench.statistics.think_time import ThinkTime
 
@@ -25,13 +27,18 @@ class People:
     """So many people, and the think times of each: the same for the same seed."""
 
     def __init__(
-        self, count: int, think_time: ThinkTime, seed: str
+        self,
+        count: int,
+        think_time: ThinkTime,
+        seed: str,
+        part: Part = WHOLE,
     ) -> None:
-        self.count = count
+        """Take those of ``count`` people who are in the part; each keeps the think times."""
+        self.count = part.count(count)
         self._think_time = think_time
         self._draws = [
             random.Random(f"{seed} {person}")
-            for person in range(1, count + 1)
+            for person in part.pick(range(1, count + 1))
         ]
 
     def draw_first(self) -> list[tuple[float, float]]:
@@ -62,8 +69,12 @@ class PeopleQueue(ArrivalQueue):
     The dispatcher's gate guards it, as it does every ArrivalQueue.
     """
 
-    def __init__(self, people: People) -> None:
-        super().__init__(iter(()))
+    def __init__(
+        self,
+        people: People,
+        rank: Callable[[int], Rank] | None = None,
+    ) -> None:
+        super().__init__(iter(()), rank)
         self._people = people
         self._thinkers = [
             Thinker(due_s, person, think_s)

@@ -49,6 +49,8 @@ class Task:
     # an API key, masked wherever the server repeats it
     secret: Secret = NO_SECRET
     lengths: Lengths = Lengths()
+    worker: str | None = None  # who sends it, of several processes
+    host: int = 0  # place of its server among those of the level
 
 
 class StopSignal(Protocol):
@@ -134,6 +136,8 @@ class Outcome:
     chunk_ns: array[int] = field(default_factory=lambda: array("q"))
     # a kind for each chunk
     chunk_is_reasoning: bytearray = field(default_factory=bytearray)
+    # of each chunk; None: not known
+    chunk_characters: array[int] | None = None
     read_lags_ns: array[int] = field(default_factory=lambda: array("q"))
 
     @property

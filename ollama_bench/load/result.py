@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ollama_bench.load.client_limits import ClientFigures
 from ollama_bench.load.flight import Flight
@@ -75,12 +75,16 @@ class LevelResult:
         # how late the heartbeat was while streams came in
         self.beats_late_ns = array("q")
         self.paused_s = 0.0  # this process stood still
+        # when it did so, from and to; it grows while the level runs
+        self.pauses: Sequence[Span] = ()
         # by how much the queue of a watched load grew, and whether it did;
         # None: not watched, or too few requests came
         self.queue_slope: Slope | None = None
         self.is_saturated: bool | None = None
         # requests that were due and still not sent at the end
         self.unsent = UnsentArrivals()
+        # of several processes that send it: who was lost; "": nobody
+        self.lost_worker = ""
         # Guarded by the dispatcher's gate:
         # why no more was sent before all was; "": it was
         self.ended_early = ""

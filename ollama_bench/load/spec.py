@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ollama_bench.load.arrivals import ArrivalQueue, at_once
+from ollama_bench.load.balancer import Balancer
 from ollama_bench.load.client_limits import LoadKind
 from ollama_bench.load.people import People, PeopleQueue
 from ollama_bench.load.request import Limits, StopSignal, Task
@@ -37,6 +38,10 @@ class LevelSpec:
     in_bursts: bool = False
     # arrivals of an even rate: ended early once their queue grows
     is_watched: bool = False
+    # called when all is ready; the level starts when it returns
+    gate: Callable[[], None] | None = None
+    # whom source has chosen each task's server by
+    balancer: Balancer = field(default_factory=Balancer)
 
     @property
     def is_burst(self) -> bool:
@@ -75,8 +80,8 @@ class LevelSpec:
     def make_queue(self) -> ArrivalQueue:
         """Return the arrivals, none of them admitted."""
         if self.people is not None:
-            return PeopleQueue(self.people)
-        return ArrivalQueue(self._due_times())
+            return PeopleQueue(self.people, self.balancer.rank)
+        return ArrivalQueue(self._due_times(), self.balancer.rank)
 
     def _due_times(self) -> Iterator[float]:
         """Yield when each request is due, seconds since the start."""

@@ -105,23 +105,28 @@ class Worker:
 
         A person's conversation goes on with its next turn.
         """
-        said = arrival.said
-        if said is not None and said.task.follow is not None:
-            return said.task.follow(said.task.number, said)
+        if (said := arrival.said) is not None:
+            return self._go_on(said)
         question = self._dispatcher.take_question(arrival)
         return None if question is None else self._spec.source(question)
 
     def _follow(self, outcome: Outcome) -> Task | None:
         """Return the next turn of a conversation, if there is one and it may be sent."""
-        follow = outcome.task.follow
         if (
-            follow is None
+            outcome.task.follow is None
             or outcome.status != "completed"
             or not self._dispatcher.claim_turn()
         ):
             return None
-        # the next turn gets a number of its own when it is sent
-        return follow(outcome.task.number, outcome)
+        return self._go_on(outcome)
+
+    def _go_on(self, said: Outcome) -> Task | None:
+        """Return the next turn, on the server that has the conversation in its cache."""
+        if said.task.follow is None:
+            return None
+        self._spec.balancer.stay(said.task.host)
+        # it gets a number of its own when it is sent
+        return said.task.follow(said.task.number, said)
 
     def _create_flight(
         self, task: Task, arrival: Arrival | None, previous: Flight | None
@@ -167,6 +172,8 @@ class Worker:
             outcome.status = "client_error"
             words = describe_failure(error, flight.task.secret)
             outcome.error = f"{type(error).__name__}: {words}"
+        if outcome.status == "refused":
+            self._spec.balancer.leave_out(flight.task.host)
         # a reply that was read live has just ended
         if flight.recorder is None and flight.ended_ns is None:
             flight.ended_ns = time.perf_counter_ns()

@@ -167,6 +167,11 @@ class Monitor:
         """The server's processes that were seen last."""
         return self._server.processes if self._server else []
 
+    @property
+    def cpu_s(self) -> dict[tuple[str, str], float]:
+        """CPU seconds of the server's processes, ended ones too, by role and name."""
+        return dict(self._server.cpu_s) if self._server else {}
+
     def wait_first_sample(
         self, timeout_s: float = FIRST_DOCUMENT_S
     ) -> bool:
@@ -236,16 +241,11 @@ class Monitor:
 
     def latest(self) -> LatestFigures:
         """Return what was seen last of all sources and processes."""
-        now_ns = time.perf_counter_ns()
-        fresh = []
-        for track in self.tracks:
-            sample = track.latest
-            if (
-                sample
-                and now_ns - sample.end_ns
-                < (STALL_S + track.interval_s) * 1e9
-            ):
-                fresh.append(sample)
+        fresh = [
+            track.latest
+            for track in self.tracks
+            if track.latest and track.is_fresh(track.latest)
+        ]
         processes = [
             process.latest for process in self.processes if process.latest
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ollama_bench import __version__
 from ollama_bench.monitor.monitor import INTERVAL_S, PORT
@@ -13,7 +14,15 @@ from ollama_bench.terminal.command_line import (
     refuse_nul,
 )
 
+LOOPBACK = "127.0.0.1"
 SHORTEST_S = 0.05  # an interval or a duration
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,7 @@ class Settings:
     duration: float | None
     db: str
     powermetrics_log: str | None
+    prometheus: Address | None
 
 
 def parse_args(argv: list[str] | None) -> Settings:
@@ -70,7 +80,30 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="store what powermetrics wrote into FILE, and exit",
     )
+    parser.add_argument(
+        "--prometheus",
+        metavar="PORT",
+        type=parse_address,
+        help="serve metrics to Prometheus on 127.0.0.1:PORT, or on HOST:PORT",
+    )
     return parser
+
+
+def parse_address(text: str) -> Address:
+    """Return the address of PORT, HOST:PORT or [IPV6]:PORT."""
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host = LOOPBACK
+    elif host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    number = int(port) if port.isascii() and port.isdecimal() else 0
+    if not host or not 0 < number < 65536:
+        raise argparse.ArgumentTypeError(
+            f"invalid address {text!r}: expected PORT or HOST:PORT, the port from 1 to 65535"
+        )
+    return Address(host, number)
 
 
 def parse_port(text: str) -> int:

@@ -46,6 +46,10 @@ class Sample:
     def gpu_power_w(self) -> float | None:
         return self._watts(self.gpu_energy_j)
 
+    @property
+    def cpu_power_w(self) -> float | None:
+        return self._watts(self.cpu_energy_j)
+
     def _watts(self, energy_j: float | None) -> float | None:
         return (
             None

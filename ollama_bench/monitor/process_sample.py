@@ -57,6 +57,12 @@ class ServerProcess:
         self.latest: ProcessSample | None = None
         self.fds_denied = False
         self._last_cpu: CpuReading | None = None
+        self._taken_cpu_s = 0.0
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Return its role and its name, as all of its kind have them."""
+        return self.role, self.name or "?"
 
     @property
     def title(self) -> str:
@@ -121,6 +127,14 @@ class ServerProcess:
         if last is None or at_ns <= last.at_ns:
             return None
         return max(cpu_s - last.cpu_s, 0) * 1e9 / (at_ns - last.at_ns)
+
+    def take_cpu_s(self) -> float | None:
+        """Return the CPU seconds that were not taken yet, at first since the process started."""
+        if self._last_cpu is None:
+            return None
+        taken_s = self._taken_cpu_s
+        self._taken_cpu_s = max(taken_s, self._last_cpu.cpu_s)
+        return self._taken_cpu_s - taken_s
 
     def _count_fds(self) -> int | None:
         """Return the number of open files, on Windows of handles."""

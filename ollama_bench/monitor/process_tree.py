@@ -39,8 +39,9 @@ from ollama_bench.monitor.server_search import find_servers
 
 # between two searches for a missing server: they walk all processes and sockets
 SEARCH_S = 10.0
-# a younger child with its parent's command line is about to become another program
-FORK_S = 1.0
+# a younger child with its parent's command line, or with none, is about to become another
+# program; Linux rounds the machine's start to a second, so a start can read a second too early
+FORK_S = 2.0
 # a property of Ollama: no setting changes it
 MLX_ENGINE = "MLX engine: one request at a time"
 
@@ -185,7 +186,8 @@ class ProcessTree:
                 words = read_command_line(child)
                 if child.pid == os.getpid() or not is_alive(child):
                     continue
-                if words == root_words and was_just_forked(child):
+                is_own_program = words and words != root_words
+                if not is_own_program and was_just_forked(child):
                     continue
                 yield FoundProcess(
                     child, "runner" if is_runner(words) else "helper"

@@ -23,6 +23,8 @@ class ServerWatch:
         origin_ns: int,
     ) -> None:
         self.tree = tree
+        # CPU seconds of all processes that were seen, by role and name
+        self.cpu_s: dict[tuple[str, str], float] = {}
         self._store = store
         self._journal = journal
         self._run_id = run_id
@@ -54,6 +56,12 @@ class ServerWatch:
             text = f"processes: cannot read the open-file count of {denied} {noun}"
             self._journal.tell("fds", f"{text} (permission denied)")
 
+    def _add_up_cpu(self, process: ServerProcess) -> None:
+        used_s = process.take_cpu_s()
+        if used_s is not None:
+            before_s = self.cpu_s.get(process.kind, 0.0)
+            self.cpu_s[process.kind] = before_s + used_s
+
     def _sample_guarded(
         self, process: ServerProcess, memory_bytes: int | None
     ) -> None:
@@ -66,6 +74,7 @@ class ServerWatch:
     ) -> None:
         at_ns = time.perf_counter_ns() - self._origin_ns
         sample = process.sample(at_ns, memory_bytes)
+        self._add_up_cpu(process)
         if sample is None:
             self.tree.remove(process)
             self._journal.note("process_vanished", process.title)

@@ -55,6 +55,9 @@ class Track:
         self.status = source.status
         self.samples = 0  # stored
         self.latest: Sample | None = None
+        # the last that was stored, and the joules of all that were, by rail
+        self.stored: Sample | None = None
+        self.joules: dict[str, float] = {}
         # end of the last stored sample; latest may be held back
         self.stored_end_ns = 0
         self.heard_s = time.monotonic()  # infinity: nothing is expected
@@ -87,6 +90,11 @@ class Track:
         M5's CPU counter shows no sooner that it is alive.
         """
         return (4 if self._rails.holds else 2) * self.interval_s
+
+    def is_fresh(self, sample: Sample) -> bool:
+        """Return whether the sample still tells of now."""
+        age_ns = time.perf_counter_ns() - sample.end_ns
+        return age_ns < (STALL_S + self.interval_s) * 1e9
 
     def keep(self, columns: Columns, has_slept: bool = False) -> None:
         """Check a sample, whose instants are perf_counter_ns, and store it.
@@ -176,12 +184,24 @@ class Track:
         for sample in samples:
             self.samples += 1
             self.stored_end_ns = sample.end_ns
-            self.latest = sample
+            self.latest = self.stored = sample
+            self._add_up(sample)
             row = {
                 **sample.to_row(self._origin_ns),
                 "source_id": self._row_id,
             }
             self._store.add("power_sample", row)
+
+    def _add_up(self, sample: Sample) -> None:
+        rails = {
+            "total": sample.energy_j,
+            "cpu": sample.cpu_energy_j,
+            "gpu": sample.gpu_energy_j,
+        }
+        for rail, energy_j in rails.items():
+            if energy_j is not None:
+                before_j = self.joules.get(rail, 0.0)
+                self.joules[rail] = before_j + energy_j
 
     def release(self) -> None:
         """Store what is held back: nothing more is waited for."""

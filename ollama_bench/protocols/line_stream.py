@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from array import array
 
 import msgspec
 
@@ -81,6 +82,12 @@ class LineStream(ABC):
         """End the stream, whose last line may lack its line feed; return what feed returns."""
         return self._end_line()
 
+    def count_characters(self, kinds: bytes) -> array[int]:
+        """Return how many characters each chunk so far has, as received; kinds: of all of them."""
+        # by kind, as ANSWER and REASONING count
+        lengths = map(len, self._answer), map(len, self._reasoning)
+        return array("L", (next(lengths[kind], 0) for kind in kinds))
+
     @abstractmethod
     def _parse_line(self, line: bytes) -> bytes:
         """Parse a whole line; return the kinds of the chunks in it."""
@@ -123,6 +130,11 @@ class LineStream(ABC):
         texts = self._reasoning if kind is REASONING else self._answer
         texts.append(replace_surrogates(text))
         return kind
+
+    def _add_wordless(self) -> bytes:
+        """Add a chunk of the answer without text, as a call of a tool is."""
+        self._answer.append("")
+        return ANSWER
 
     def _add_tagged(self, text: object) -> bytes:
         """Add text of the answer field, in which some servers also send the reasoning."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ollama_bench.protocols.chunks import ANSWER, REASONING
+from ollama_bench.protocols.chunks import REASONING
 from ollama_bench.protocols.errors import is_error
 from ollama_bench.protocols.json_values import (
     JsonObject,
@@ -101,7 +101,7 @@ class OllamaStream(LineStream):
         kinds = self._add_text(said.get("thinking"), REASONING)
         kinds += self._add_tagged(said.get("content"))
         if self._tool_calls.add_whole(said.get("tool_calls")):
-            kinds += ANSWER
+            kinds += self._add_wordless()
         return kinds
 
     def _finish(self, message: JsonObject) -> None:

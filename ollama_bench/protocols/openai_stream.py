@@ -113,7 +113,7 @@ class OpenAIStream(EventStream):
                 delta.get("content"), is_reasoning=False
             )
             if self._tool_calls.add_fragments(delta.get("tool_calls")):
-                kinds += ANSWER
+                kinds += self._add_wordless()
         if choice.get("error"):
             self._record_server_error(choice)
         if reason := read_word(choice.get("finish_reason"), self._secret):

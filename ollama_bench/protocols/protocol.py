@@ -7,6 +7,7 @@ then list the class in ``registry.PROTOCOLS``. Neither may read a clock or open 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -62,6 +63,9 @@ class ChunkStream(Protocol):
 
     def close(self) -> bytes:
         """End the stream; return the kinds of the last chunks."""
+
+    def count_characters(self, kinds: bytes) -> array[int]:
+        """Return how many characters each chunk so far has, as received; kinds: of all of them."""
 
 
 class ServerProtocol(Protocol):

@@ -25,6 +25,7 @@ from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.charts import names
 from ollama_bench.charts.rendering import Renderers
 from ollama_bench.report import page
+from ollama_bench.report.instant_rows import read_instants
 from ollama_bench.report.terminal_report import print_wrapped
 from ollama_bench.storage import files
 
@@ -36,12 +37,13 @@ def preload() -> None:
     """Read what draws now: the user may not be allowed to once root is given up."""
     from ollama_bench.charts import (  # noqa: F401
         catalog,
+        host_charts,
         interference_chart,
         length_charts,
         model_charts,
     )
 
-    for name in ("page.html", "page.css", "charts.js", "page.js"):
+    for name in ("page.html", "page.css", *page.SCRIPTS):
         page.read_asset(name)
 
 
@@ -63,13 +65,15 @@ def draw(
         drawing.make_all(database, verdicts, chosen)
         for file, picture in drawing.wait():
             files.write(out / file, picture, out)
-        path = page.write(
-            out / "report.html",
+        path = out / "report.html"
+        digest = page.write(
+            path,
             verdicts,
             drawing.shown,
             drawing.across,
             drawing.lengths,
             scripts.result().decode(),
+            read_instants(database, verdicts),
         )
     for needs, absent in drawing.absent.items():
         print_wrapped(
@@ -78,6 +82,7 @@ def draw(
     print_wrapped(
         f"{len(drawing.pictures)} charts in {out}/, all on one page: {path}"
     )
+    print(f"digest of the page: {digest}")
 
 
 class Drawing:
@@ -104,6 +109,7 @@ class Drawing:
         """Make the specs, and have each drawn as soon as it is made."""
         # Altair takes a second to load, while the renderers begin
         from ollama_bench.charts import catalog
+        from ollama_bench.charts.host_charts import draw_scaling
         from ollama_bench.charts.interference_chart import (
             draw_interference,
         )
@@ -134,6 +140,11 @@ class Drawing:
             if harm is not None and "interference" in chosen:
                 self._add(f"{verdict.study.folder}/interference.png", harm)
                 shown.append((harm["title"]["text"], harm))
+            servers = draw_scaling(verdict.study, verdict.scaling)
+            if servers is not None and "host_scaling" in chosen:
+                folder = verdict.study.folder
+                self._add(f"{folder}/host_scaling.png", servers)
+                shown.append((servers["title"]["text"], servers))
         for name, spec in compare_models(
             [verdict.study for verdict in verdicts]
         ).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.intervals import find_intervals, write_interval
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import digits, seconds
+from ollama_bench.report.recomputed import FIGURES, mark
 from ollama_bench.terminal.rows import GPU_COLUMNS, is_gpu_alone
 
 
@@ -31,6 +32,7 @@ COLUMNS = (
     Column("repeat", "repeat", str),
     Column("done", "completed", str),
     Column("failed", "errors", str),
+    Column("good", "good", str),
     Column("tokens in", "prompt_tokens_mean", digits),
     Column("tokens out", "output_tokens_mean", digits),
     Column("prompts cut", "prompts_cut", str),
@@ -106,6 +108,10 @@ DEFINITIONS = (
         "it counts in no wait and no speed",
     ),
     (
+        "good",
+        "requests that met every objective, of those of which it can be told",
+    ),
+    (
         "undecided",
         "requests that this client cut before they had missed an objective",
     ),
@@ -158,22 +164,25 @@ def write_table(levels: Sequence[Row]) -> str:
         for column in COLUMNS
         if is_shown(column.name, levels, has_gpu)
     ]
-    return write_columns(columns, levels, noun(levels))
+    return write_columns(columns, levels, noun(levels), FIGURES)
 
 
 def write_columns(
-    columns: Sequence[Column], levels: Sequence[Row], crowd: str
+    columns: Sequence[Column],
+    levels: Sequence[Row],
+    crowd: str,
+    marked: Collection[str] = (),
 ) -> str:
     """Return rows of levels, or of parts of them, under these columns as HTML.
 
-    crowd: what a level counts, above its number.
+    crowd: what a level counts, above its number. marked: figures that the page makes anew.
     """
     return join_table(
         [
             crowd if column.name == "concurrency" else column.heading
             for column in columns
         ],
-        [write_row(level, columns) for level in levels],
+        [write_row(level, columns, marked) for level in levels],
     )
 
 
@@ -221,7 +230,7 @@ def join_table(headings: Iterable[str], rows: Iterable[str]) -> str:
 
 
 def is_shown(name: str, levels: Sequence[Row], has_gpu: bool) -> bool:
-    values = {level[name] for level in levels}
+    values = {level.get(name) for level in levels}
     if values == {None}:
         return False
     if name in GPU_COLUMNS.values():
@@ -233,17 +242,24 @@ def is_shown(name: str, levels: Sequence[Row], has_gpu: bool) -> bool:
     return name not in ("run_id", "repeat") or len(values) > 1
 
 
-def write_row(level: Row, columns: Iterable[Column]) -> str:
+def write_row(
+    level: Row, columns: Iterable[Column], marked: Collection[str]
+) -> str:
     cells = "".join(
-        write_cell(column, level[column.name]) for column in columns
+        write_cell(column, level, column.name in marked)
+        for column in columns
     )
     return f"<tr>{cells}</tr>"
 
 
-def write_cell(column: Column, value: Any) -> str:
+def write_cell(column: Column, level: Row, is_marked: bool) -> str:
+    value = level.get(column.name)
     bad = ' class="bad"' if column.name == "errors" and value else ""
+    made_anew = (
+        mark([column.name], [level["level_id"]]) if is_marked else ""
+    )
     text = "–" if value is None else escape(column.write(value))
-    return f"<td{bad}>{text}</td>"
+    return f"<td{bad}{made_anew}>{text}</td>"
 
 
 def write_terms(pairs: Iterable[tuple[str, str]]) -> str:

@@ -46,6 +46,7 @@ class Settings:
     out: Path  # the folder of charts, page and card
     charts: tuple[str, ...]  # names
     is_shared: bool  # a card is made
+    page: Path | None  # one that is verified, and nothing else is done
 
 
 def parse_args(argv: list[str] | None) -> Settings:
@@ -77,6 +78,17 @@ def parse_args(argv: list[str] | None) -> Settings:
         )
     if arguments.compare and arguments.share:
         parser.error("--compare has no card: omit --share")
+    if arguments.verify and (
+        arguments.models
+        or arguments.run
+        or arguments.compare
+        or arguments.format
+        or arguments.export
+        or arguments.share
+    ):
+        parser.error(
+            "--verify takes one page, and nothing but --db beside"
+        )
     price = None
     if arguments.price is not None:
         price = EnergyPrice(arguments.price, arguments.currency)
@@ -99,6 +111,7 @@ def parse_args(argv: list[str] | None) -> Settings:
         out=Path(arguments.out),
         charts=charts,
         is_shared=arguments.share,
+        page=Path(arguments.verify) if arguments.verify else None,
     )
 
 
@@ -191,6 +204,12 @@ def add_answers(add: Add) -> None:
         "--share",
         action="store_true",
         help="write a card to show elsewhere: card.png and card.md beside the charts",
+    )
+    add(
+        "--verify",
+        metavar="PAGE",
+        help="only say whether a report.html is as it was written, and whether --db is what it "
+        "was made from; exit 1 if not, 2 if it is no such page",
     )
 
 

@@ -1,6 +1,6 @@
 """One self-contained page: the verdict, the tables, the charts live, how to repeat it.
 
-    page.write(Path("data/report.html"), verdicts, drawn, across, lengths, library)
+    page.write(Path("data/report.html"), verdicts, drawn, across, lengths, library, rows)
 
 The page asks no other host for anything: scripts and data are inside, and its own policy forbids
 the rest. Whatever came from a server or a user is escaped.
@@ -12,13 +12,21 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 from ollama_bench.analysis.answers import Answer
+from ollama_bench.analysis.capacity import find_search
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.crowd import noun
+from ollama_bench.analysis.key_figures import (
+    find_at_once,
+    is_open,
+    mean_of,
+)
 from ollama_bench.analysis.prompt_lengths import LengthFigures
+from ollama_bench.analysis.service import judged_part
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import (
@@ -30,6 +38,8 @@ from ollama_bench.analysis.wording import (
 from ollama_bench.charts import theme
 from ollama_bench.charts.chart import Spec
 from ollama_bench.inputs.objectives import list_demands
+from ollama_bench.report import instants, proof
+from ollama_bench.report.host_table import write_hosts
 from ollama_bench.report.length_table import write_length_table
 from ollama_bench.report.level_table import (
     DEFINITIONS,
@@ -37,6 +47,9 @@ from ollama_bench.report.level_table import (
     write_table,
     write_terms,
 )
+from ollama_bench.report.option_text import keep_options
+from ollama_bench.report.proof_text import describe_carried, write_proof
+from ollama_bench.report.recomputed import MOST_SERVED, mark
 from ollama_bench.report.turn_table import write_turns
 from ollama_bench.storage import files
 from ollama_bench.terminal.command_line import name_command
@@ -45,16 +58,22 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
 )
+SCRIPTS = ("charts.js", "recompute.js", "proof.js", "page.js")
 # term: what is known of it, parts that may be empty
 Facts = dict[str, list[Any]]
 TITLED = list[tuple[str, Spec]]  # the charts of a model with their titles
+# figures that the first two questions are answered with
+SAID = (
+    ("tokens_per_s_mean", "output_tokens_per_s", "ttft_mean_s"),
+    ("requests_per_s",),
+)
 # the lengths of a model's prompts, and their charts
 Lengths = tuple[Sequence[LengthFigures], TITLED]
 
 
 @functools.cache
 def read_asset(name: str) -> str:
-    """Return page.html, page.css, charts.js or page.js."""
+    """Return page.html, page.css or one of SCRIPTS."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
@@ -88,11 +107,12 @@ def write(
     across: Mapping[str, Spec],
     lengths: Sequence[Lengths],
     library: str,
-) -> Path:
-    """Write the page and return its path; drawn has each model's charts, across those of all,
+    rows: Row | None,
+) -> str:
+    """Write the page and return its digest; drawn has each model's charts, across those of all,
     lengths those of models that were asked prompts of several lengths.
 
-    library: the scripts that draw them.
+    library: the scripts that draw them. rows: what its figures are made of, None: too much.
     """
     figures = Figures()
     is_alone = len(verdicts) == 1
@@ -116,15 +136,21 @@ def write(
     text = read_asset("page.html").format(
         policy=escape(POLICY, quote=False),
         style=read_asset("page.css"),
+        carried=describe_carried(rows),
         body="".join(parts),
         definitions=write_definitions(verdicts[0]),
+        proof=write_proof(rows),
         specs=in_script(figures.specs),
         look=in_script({**theme.config(), "padding": 4}),
+        instants=instants.pack(instants.write_instants(rows))
+        if rows
+        else "",
         library=library,
-        script=read_asset("charts.js") + read_asset("page.js"),
+        script="".join(map(read_asset, SCRIPTS)),
     )
-    files.write(path, text, path.parent)
-    return path
+    sealed, digest = proof.seal(text)
+    files.write(path, sealed, path.parent)
+    return digest
 
 
 def write_comparison(lengths: Lengths, figures: Figures) -> str:
@@ -146,7 +172,7 @@ def name_across(verdicts: Sequence[Verdict]) -> str:
 def write_answer(verdict: Verdict) -> str:
     """Return a model's verdict above the chapters of several, with a link to its own."""
     study = verdict.study
-    link = f'<a href="#{escape(study.folder)}">{escape(study.name)}</a>'
+    link = f'<a href="#of-{escape(study.folder)}">{escape(study.name)}</a>'
     return f"<section><h2>{link}</h2>{write_verdict(verdict)}</section>"
 
 
@@ -155,16 +181,32 @@ def write_verdict(verdict: Verdict) -> str:
     if verdict.study.simulated:
         text = "Simulated server: not a measurement of a real machine."
         simulated = f'<p class="simulated">{text}</p>'
-    answer = verdict.answer
-    return f"{simulated}{write_first(answer)}{write_questions(answer)}"
-
-
-def write_first(answer: Answer) -> str:
-    """Return how many can be served, in large type."""
-    return "".join(
-        f'<p class="answer">{escape(sentence)}</p>'
-        for sentence in answer.first
+    return (
+        f"{simulated}{write_first(verdict)}"
+        f"{write_questions(verdict.answer)}"
     )
+
+
+def write_first(verdict: Verdict) -> str:
+    """Return how many can be served, in large type."""
+    marks = mark_most_served(verdict)
+    return "".join(
+        f'<p class="answer"{marks}>{escape(sentence)}</p>'
+        for sentence in verdict.answer.first
+    )
+
+
+def mark_most_served(verdict: Verdict) -> str:
+    """Return the attributes of the first sentence, where the levels alone tell how many."""
+    study = judged_part(verdict.study, verdict.services)
+    if is_open(study) or find_search(study) or not study.levels:
+        return ""
+    served = find_at_once(study, verdict.services)
+    sentence = "".join(verdict.answer.first)
+    if not served or not proof.says(sentence, MOST_SERVED, served):
+        return ""
+    levels = [level["level_id"] for level in study.levels]
+    return mark([MOST_SERVED], levels)
 
 
 def write_questions(answer: Answer) -> str:
@@ -172,18 +214,32 @@ def write_questions(answer: Answer) -> str:
     if not answer.questions:
         return ""
     items = "".join(
-        f"<dt>{escape(asked)}</dt><dd>{escape(said)}"
-        f"{f'<code>{escape(command)}</code>' if command else ''}</dd>"
-        for asked, said, command in answer.questions
+        f"<dt>{escape(asked)}</dt>"
+        f"<dd{mark_said(answer, said, names)}>{keep_options(said)}"
+        f"{f'<code>{keep_options(command)}</code>' if command else ''}</dd>"
+        for (asked, said, command), names in zip(
+            answer.questions, chain(SAID, repeat(())), strict=False
+        )
     )
     of = f'<p class="hint">{escape(answer.of)}</p>' if answer.of else ""
     return f'{of}<dl class="key">{items}</dl>'
 
 
+def mark_said(answer: Answer, said: str, names: Sequence[str]) -> str:
+    """Return the attributes of a sentence that says some figures of the answer's levels."""
+    values = {name: mean_of(answer.levels, name) for name in names}
+    found = [
+        name
+        for name, value in values.items()
+        if value is not None and proof.says(said, name, value)
+    ]
+    return mark(found, [level["level_id"] for level in answer.levels])
+
+
 def write_rest(answer: Answer) -> str:
     """Return what else is said."""
     items = "".join(
-        f"<li>{escape(sentence)}</li>" for sentence in answer.rest
+        f"<li>{keep_options(sentence)}</li>" for sentence in answer.rest
     )
     return f'<ul class="verdict">{items}</ul>' if items else ""
 
@@ -197,10 +253,11 @@ def write_chapter(
         "" if has_verdict else ": tables and charts"
     )
     parts = [
-        f'<section class="chapter" id="{escape(study.folder)}"><h2>{name}</h2>',
+        f'<section class="chapter" id="of-{escape(study.folder)}"><h2>{name}</h2>',
         write_verdict(verdict) if has_verdict else "",
-        write_table(study.levels),
+        write_table(add_good(verdict)),
         write_turns(study.turns, noun(study.levels)),
+        write_hosts(study),
         write_intervals(study),
         write_rest(verdict.answer),
         write_caveats(verdict.caveats),
@@ -211,12 +268,25 @@ def write_chapter(
     return "\n".join(parts)
 
 
+def add_good(verdict: Verdict) -> list[Row]:
+    """Return the levels with how many of their requests met every objective."""
+    services = verdict.services
+    goods = {
+        level_id: f"{service.good} of {service.asked}"
+        for level_id, service in services.items()
+    }
+    return [
+        {**level, "good": goods.get(level["level_id"])}
+        for level in verdict.study.levels
+    ]
+
+
 def write_caveats(caveats: Sequence[Caveat]) -> str:
     if not caveats:
         return ""
     items = [
-        f"<li><strong>{escape(caveat.seen)}.</strong> "
-        f"{escape(caveat.meaning)}. {escape(caveat.remedy)}.</li>"
+        f"<li><strong>{keep_options(caveat.seen)}.</strong> "
+        f"{keep_options(caveat.meaning)}. {keep_options(caveat.remedy)}.</li>"
         for caveat in caveats
     ]
     summary = f"<summary>{len(caveats)} to consider before trusting these figures</summary>"
@@ -229,6 +299,7 @@ def write_facts(study: Study) -> str:
     facts = {
         **list_machine_facts(study.machine or {}),
         **list_target_facts(study.targets[-1] if study.targets else {}),
+        **list_hosts_facts(study),
         "power from": sorted(source for source in sources if source),
         **list_run_facts(study.runs),
     }
@@ -273,6 +344,33 @@ def list_target_facts(target: Row) -> Facts:
     }
 
 
+def list_hosts_facts(study: Study) -> Facts:
+    """Return the servers of the newest run with their slots, where there are several."""
+    targets = [
+        target
+        for target in study.targets
+        if target["run_id"] == study.targets[-1]["run_id"]
+    ]
+    if len(targets) < 2:
+        return {}
+    hosts = [
+        " with ".join(
+            filter(
+                None,
+                [target["host"], amount(target["slots"], "slots")],
+            )
+        )
+        for target in targets
+    ]
+    balance = {level["balance"] for level in study.levels} - {None}
+    return {
+        "servers": hosts,
+        "balance": sorted(balance),
+        "server": [targets[-1]["server"], targets[-1]["server_version"]],
+        "slots": [],
+    }
+
+
 def list_run_facts(runs: Sequence[Row]) -> Facts:
     return {
         f"run {run['run_id']}": [
@@ -300,7 +398,7 @@ def write_commands(study: Study) -> str:
         for run in study.runs
     ]
     return "".join(
-        f"<pre>{escape(command)}</pre>"
+        f"<pre>{keep_options(command)}</pre>"
         for command in dict.fromkeys(commands)
     )
 

@@ -14,6 +14,10 @@ from ollama_bench.analysis.caveats import CACHED_RATIO
 from ollama_bench.analysis.conditions import parse_condition
 from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.headline import headline
+from ollama_bench.analysis.hosts import (
+    describe_imbalance,
+    describe_lost,
+)
 from ollama_bench.analysis.offered import (
     describe_pool_waits,
     describe_saturation,
@@ -33,6 +37,7 @@ from ollama_bench.report.answer_text import (
     format_curve,
     format_name,
 )
+from ollama_bench.report.host_table import format_hosts
 from ollama_bench.report.length_table import format_length_table
 from ollama_bench.report.terminal_report import (
     print_lengths,
@@ -51,7 +56,6 @@ from ollama_bench.terminal.command_line import (
 from ollama_bench.terminal.output import COMMAND_INDENT, break_lines
 from ollama_bench.terminal.rows import (
     format_cache_effect,
-    format_host,
     format_lengths,
     format_steady,
 )
@@ -72,6 +76,9 @@ SHOWN_FAILURES = """
 SELECT DISTINCT http_status, example FROM outcomes
 WHERE run_id = ? AND status != 'completed' AND level_id IN (
   SELECT id FROM level WHERE run_id = ? AND status = 'finished' AND id < ?)"""
+HOSTS_OF_LEVEL = (
+    "SELECT * FROM host_summary WHERE level_id = ? ORDER BY host"
+)
 DEMANDS = "SELECT * FROM demand_summary WHERE level_id = ?"
 STEADY = "SELECT * FROM steady_summary WHERE level_id = ?"
 CACHE_EFFECT = """
@@ -84,9 +91,6 @@ SELECT count(DISTINCT CASE
   count(request.id) AS requests
 FROM level LEFT JOIN request ON level_id = level.id AND sent_ns IS NOT NULL
 WHERE run_id = ?"""
-HOSTS = """
-SELECT * FROM host_summary WHERE run_id = ?
-  AND level_id NOT IN (SELECT id FROM level WHERE is_control = 1)"""
 
 
 def show_level(
@@ -113,6 +117,7 @@ def show_level(
     show_cuts(level, screen)
     show_never_begun(settings, level, screen)
     show_waits(level, screen)
+    show_hosts(level, record.rows(HOSTS_OF_LEVEL, [level_id]), screen)
     for row in record.rows(STEADY, [level_id]):
         screen.say(format_steady(row))
     return find_reach(record.rows(DEMANDS, [level_id]))
@@ -194,6 +199,16 @@ def show_waits(level: Row, screen: Console) -> None:
         )
 
 
+def show_hosts(level: Row, hosts: Sequence[Row], screen: Console) -> None:
+    """Show which of several hosts were lost in a level, and how unlike the others were."""
+    if len(hosts) < 2:
+        return
+    if lost := describe_lost(hosts):
+        screen.warn(f"{INDENT}{lost}")
+    elif said := describe_imbalance(level, hosts):
+        screen.say(f"{INDENT}{said}")
+
+
 def show(
     settings: Settings,
     record: RunRecord,
@@ -216,17 +231,8 @@ def show(
     crowd = noun(levels)
     screen.say("")
     if not is_judged:
-        show_lengths(found, screen)
-        for verdict in found:
-            show_answer(verdict, screen)
         is_quick = settings.load.budget_s is not None
-        if any(map(tells_anything, levels)):
-            screen.table(levels, in_any_order=is_quick)
-        # of several nobody would know which is whose
-        for verdict in found if len(found) == 1 else ():
-            for text in format_curve(verdict.study, screen.width):
-                screen.say(text)
-        screen.say("")
+        show_verdicts(found, levels, is_quick, screen)
     if lengths := format_lengths(levels):
         screen.say(lengths)
     if settings.request.cache == "both":
@@ -234,9 +240,8 @@ def show(
             screen.say(
                 format_cache_effect(row, crowd) + describe_misses(row)
             )
-    if len(servers) > 1:
-        for row in record.rows(HOSTS, [record.id]):
-            screen.say(format_host(row, crowd))
+    for verdict in found if not is_judged else ():
+        show_host_table(verdict, screen)
     if record.writer.rejected:
         screen.warn(
             f"rows that were rejected and are not in {path}: {record.writer.rejected}"
@@ -253,6 +258,34 @@ def show(
     screen.say(describe_next(path, record.id, commands, screen.width))
     if sharper:
         screen.say(describe_sharper(settings, sharper))
+
+
+def show_verdicts(
+    verdicts: Sequence[Verdict],
+    levels: list[Row],
+    is_quick: bool,
+    screen: Console,
+) -> None:
+    """Show the answers, the table of the levels and, of a single study, its curve."""
+    show_lengths(verdicts, screen)
+    for verdict in verdicts:
+        show_answer(verdict, screen)
+    if any(map(tells_anything, levels)):
+        screen.table(levels, in_any_order=is_quick)
+    # of several nobody would know which is whose
+    for verdict in verdicts if len(verdicts) == 1 else ():
+        for text in format_curve(verdict.study, screen.width):
+            screen.say(text)
+    screen.say("")
+
+
+def show_host_table(verdict: Verdict, screen: Console) -> None:
+    """Show each level by host, if there were several."""
+    lines = format_hosts(verdict.study, screen.width)
+    if lines:
+        screen.say("")
+    for line in lines:
+        screen.say(line)
 
 
 def show_lengths(verdicts: Sequence[Verdict], screen: Console) -> None:
@@ -389,7 +422,7 @@ def judge_run(settings: Settings, database: Database, run_id: int) -> int:
     verdicts = [judge_study(database, study) for study in studies]
     print_lengths(verdicts)
     for verdict in verdicts:
-        print_verdict(database, verdict)
+        print_verdict(verdict)
     if settings.judging.report:
         # Altair takes two seconds to load
         from ollama_bench.report import drawing

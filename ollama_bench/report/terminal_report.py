@@ -7,9 +7,6 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from sqlite_utils import Database
-
-from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.intervals import (
     describe_intervals,
     find_intervals,
@@ -18,13 +15,14 @@ from ollama_bench.analysis.prompt_lengths import (
     group_by_model,
     list_lengths,
 )
-from ollama_bench.analysis.study import IN_STUDY, Study
+from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.report.answer_text import (
     format_answer,
     format_curve,
     format_name,
 )
+from ollama_bench.report.host_table import format_hosts
 from ollama_bench.report.length_table import format_length_table
 from ollama_bench.report.machine_table import format_machines
 from ollama_bench.report.turn_table import describe_estimates, format_turns
@@ -34,19 +32,13 @@ from ollama_bench.terminal.rows import (
     LEAST_WIDTH,
     WIDTH,
     format_heading,
-    format_host,
     format_level,
     is_gpu_alone,
     name_columns,
 )
 
-HOSTS = f"""
-SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
-WHERE model = :model AND level_id IN (SELECT id FROM level WHERE {IN_STUDY})
-  AND level_id NOT IN (SELECT level_id FROM aside) ORDER BY level_id, host"""
 
-
-def print_verdict(database: Database, verdict: Verdict) -> None:
+def print_verdict(verdict: Verdict) -> None:
     """Print everything that is said of a study, the answer first."""
     study, width = verdict.study, line_width()
     print_heading(study)
@@ -68,7 +60,10 @@ def print_verdict(database: Database, verdict: Verdict) -> None:
         print_wrapped(f"! {caveat}")
     print()
     print_turns(study, width)
-    print_hosts(database, study)
+    for text in format_hosts(study, width):
+        print(text)
+    if study.hosts:
+        print()
 
 
 def print_machines(verdicts: Sequence[Verdict]) -> None:
@@ -118,16 +113,6 @@ def print_turns(study: Study, width: int) -> None:
         print(line)
     if note := describe_estimates(study.turns):
         print_wrapped(note)
-    print()
-
-
-def print_hosts(database: Database, study: Study) -> None:
-    """Print each level by host, if there were several."""
-    rows = list(database.query(HOSTS, study.key))
-    if len({row["host"] for row in rows}) < 2:
-        return
-    for row in rows:
-        print(format_host(row, noun(study.levels)))
     print()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 
+from ollama_bench.fleet.fleet import Fleet
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.monitor import machine
 from ollama_bench.monitor.monitor import Monitor
@@ -15,11 +16,13 @@ from ollama_bench.power.sources import find_sources
 from ollama_bench.privilege.helper import Helper
 from ollama_bench.run import demo, quick
 from ollama_bench.run.capacity import CapacityRun
+from ollama_bench.run.fleet_rows import remember_machines
 from ollama_bench.run.levels import (
     LevelRunner,
     finished_levels,
     load_limits,
 )
+from ollama_bench.run.live_state import LiveState
 from ollama_bench.run.opening import OpenedRun, stored_arguments
 from ollama_bench.run.plan import (
     Level,
@@ -57,7 +60,9 @@ class BenchRun:
         screen: Console,
         interrupt: Interrupt,
         show_level: ShowLevel,
+        fleet: Fleet | None = None,
     ) -> None:
+        self.fleet = fleet
         self.settings, self.servers = settings, servers
         self.record, self.simulator = opened.record, simulator
         self.screen, self.interrupt = screen, interrupt
@@ -74,6 +79,9 @@ class BenchRun:
     def measure(self, helper: Helper | None) -> None:
         """Measure every missing level; however it ends, the run is closed with its status."""
         lines = Lines()
+        self.record.writer.describe_now = LiveState(
+            self.screen, self.record.origin_ns
+        ).describe
         try:
             self.done = finished_levels(self.record)
             self.tell_what_is_there()
@@ -86,6 +94,8 @@ class BenchRun:
                 self.screen,
                 self.interrupt,
             )
+            if self.fleet is not None:
+                remember_machines(self.fleet, self.record.writer)
             with self.watching(helper) as monitor:
                 self.prepare(targets, monitor)
                 self.limit_replies(targets)
@@ -99,6 +109,7 @@ class BenchRun:
                     self.screen,
                     self.interrupt,
                     monitor,
+                    self.fleet,
                 )
                 self.measure_levels(runner, targets)
                 self.is_served = runner.all_completed_one

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
 
 from ollama_bench.inputs.settings import LoadSettings
 from ollama_bench.load import load
@@ -36,8 +37,9 @@ JOIN request ON request.id = request_id
 WHERE judged_objective.level_id = ? AND strain IS NOT NULL GROUP BY request_id
 ORDER BY coalesce(due_ns, sent_ns, ended_ns), number"""
 CHUNK_ROWS = """
-INSERT INTO chunk (request_id, number, at_ns, is_reasoning)
-SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01' FROM json_each(?4)"""
+INSERT INTO chunk (request_id, number, at_ns, is_reasoning, characters)
+SELECT ?1, ?2 + key, value - ?3, substr(?5, key + 1, 1) = x'01',
+  CAST(substr(?6, 10 * key + 1, 10) AS INTEGER) FROM json_each(?4)"""
 
 
 class ChunkRows:
@@ -51,13 +53,30 @@ class ChunkRows:
             outcome.chunk_ns,
             outcome.chunk_is_reasoning,
         )
+        self._characters = outcome.chunk_characters
 
-    def __iter__(self) -> Iterator[tuple[int, int, int, str, bytes]]:
+    def __iter__(
+        self,
+    ) -> Iterator[tuple[int, int, int, str, bytes, bytes | None]]:
         for start in range(0, len(self._at_ns), CHUNKS_AT_ONCE):
             part = slice(start, start + CHUNKS_AT_ONCE)
             instants = f"[{','.join(map(str, self._at_ns[part]))}]"
             kinds = bytes(self._kinds[part])
-            yield self._request_id, start, self._origin_ns, instants, kinds
+            yield (
+                self._request_id,
+                start,
+                self._origin_ns,
+                instants,
+                kinds,
+                pack_counts(self._characters, part),
+            )
+
+
+def pack_counts(counts: array[int] | None, part: slice) -> bytes | None:
+    """Return counts as text of ten digits each, where SQLite finds each at once."""
+    if counts is None:
+        return None
+    return b"".join([b"%10d" % count for count in counts[part]])
 
 
 class UnsentRows:
@@ -101,7 +120,9 @@ class LevelRecorder(load.Observer):
         screen: Console,
         interrupt: Interrupt,
         reply_names: ReplyNames,
+        hosts: Mapping[int, str] | None = None,
     ) -> None:
+        """hosts: the server of each target, where there are several: errors name it."""
         self._record, self._level_id, self._monitor = (
             record,
             level_id,
@@ -109,6 +130,7 @@ class LevelRecorder(load.Observer):
         )
         self._screen, self._interrupt = screen, interrupt
         self._reply_names = reply_names
+        self._hosts = hosts or {}
         self._begun: set[int] = set()
 
     def ready(self, tasks: list[Task]) -> None:
@@ -130,6 +152,7 @@ class LevelRecorder(load.Observer):
             "prompt_number": task.prompt_number,
             "turn": task.turn,
             "prefix": task.prefix,
+            "worker": task.worker,
         }
         self._record.writer.add("request", columns)
 
@@ -137,6 +160,9 @@ class LevelRecorder(load.Observer):
         if outcome.task.number not in self._begun:
             self.begun(outcome.task)  # it failed before it could be sent
         self._reply_names.note(outcome)
+        host = self._hosts.get(outcome.task.target_id or 0)
+        if host and outcome.error:
+            outcome.error = f"{host}: {outcome.error}"
         writer, origin_ns = self._record.writer, self._record.origin_ns
         request_id = self._id(outcome.task)
         writer.update("request", request_id, outcome.to_figures(origin_ns))
@@ -179,10 +205,11 @@ class LevelRecorder(load.Observer):
         is_open = settings.kind == "open"
         columns = {
             "status": "interrupted"
-            if self._interrupt.is_set()
+            if self._interrupt.is_set() or level.result.lost_worker
             else "finished",
             "started_ns": level.started_ns - origin_ns,
             "ended_ns": ended_ns and ended_ns - origin_ns,
+            "lost_worker": level.result.lost_worker or None,
             "pool_waits": level.pool_waits if is_open else None,
             "never_sent": level.never_sent if is_open else None,
             **saturation_figures(level.result),

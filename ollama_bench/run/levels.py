@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+from ollama_bench.fleet.fleet import Fleet, WorkerLostError
+from ollama_bench.fleet.level import FleetLevel
 from ollama_bench.inputs import trace
 from ollama_bench.inputs.settings import LoadSettings, Settings
 from ollama_bench.load import load
@@ -14,7 +17,9 @@ from ollama_bench.load.tally import Tally
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.protocols.json_values import read_count
 from ollama_bench.protocols.work import Work
+from ollama_bench.run.fleet_rows import store_workers
 from ollama_bench.run.forecast import Forecast, read_measured
+from ollama_bench.run.level_load import make_load, make_part
 from ollama_bench.run.level_probe import LevelProbe
 from ollama_bench.run.level_recorder import LevelRecorder
 from ollama_bench.run.plan import Level, plan_lengths
@@ -68,7 +73,9 @@ class LevelRunner:
         screen: Console,
         interrupt: Interrupt,
         monitor: Monitor | None,
+        fleet: Fleet | None = None,
     ) -> None:
+        self._fleet = fleet
         self._settings, self._record, self._targets = (
             settings,
             record,
@@ -126,7 +133,11 @@ class LevelRunner:
             self._heading(level, title, ends, source.replay),
             self._look_ahead(level, ends, source.replay),
         )
-        return self._send(level, source, limits, probe)
+        try:
+            return self._send(level, source, limits, probe)
+        except WorkerLostError as error:
+            self._screen.warn(f"{error}: measuring it again")
+            return self._send(level, source, limits, probe)
 
     def _make_source(self, level: Level) -> TaskSource:
         request = self._settings.request
@@ -231,8 +242,14 @@ class LevelRunner:
     ) -> int | None:
         settings = probe.settings if probe else self._settings.load
         level_id = self._insert(level, settings, source.replay)
-        under_way = self._make_load(
-            level, source, limits, settings, in_bursts=probe is not None
+        under_way = make_load(
+            level,
+            source,
+            limits,
+            settings,
+            in_bursts=probe is not None,
+            interrupt=self._interrupt,
+            lines=self._lines,
         )
         recorder = LevelRecorder(
             self._record,
@@ -241,20 +258,32 @@ class LevelRunner:
             self._screen,
             self._interrupt,
             self._targets.reply_names,
+            self._targets.list_hosts(level.model),
         )
         work = self._work.read()
         observer: load.Observer = recorder
         if probe is not None:
             probe.watch(under_way, recorder)
             observer = probe
+        together: FleetLevel | None = None
         try:
-            under_way.run(observer)
+            if self._fleet is None:
+                under_way.run(observer)
+            else:
+                together = FleetLevel(
+                    self._fleet,
+                    under_way,
+                    partial(make_part, level, source, limits, settings),
+                )
+                together.run(observer)
         except BaseException:
             self._record.writer.update(
                 "level", level_id, {"status": "interrupted"}
             )
             raise
         recorder.close(under_way, settings)
+        if together is not None:
+            self._finish_together(level_id, together, under_way)
         self._store_wasted(level_id, work, under_way.tally)
         if not level.is_control:
             self.all_completed_one &= under_way.tally.completed > 0
@@ -263,6 +292,16 @@ class LevelRunner:
                 time.perf_counter_ns(), self._interrupt
             )
         return None if self._interrupt.is_set() else level_id
+
+    def _finish_together(
+        self, level_id: int, together: FleetLevel, under_way: load.Load
+    ) -> None:
+        """Store what each worker did. Raises WorkerLostError where one was lost."""
+        skew_s = under_way.client_figures()["client_send_skew_s"]
+        store_workers(
+            self._record.writer, level_id, together.reports, skew_s
+        )
+        together.refuse_lost()
 
     def _store_wasted(
         self, level_id: int, before: Work | None, tally: Tally
@@ -295,6 +334,7 @@ class LevelRunner:
             "think_law": settings.think_time and settings.think_time.law,
             "patience_s": settings.patience_s,
             "ramp_s": settings.ramp_s or None,
+            "balance": settings.balance,
             "status": "running",
         }
         if replay is not None:
@@ -306,43 +346,3 @@ class LevelRunner:
                 "trace_too_long": replay.too_long,
             }
         return self._record.writer.insert("level", columns)
-
-    def _make_load(
-        self,
-        level: Level,
-        source: TaskSource,
-        limits: Limits,
-        settings: LoadSettings,
-        in_bursts: bool,
-    ) -> load.Load:
-        planned = settings.requests
-        arrivals = people = None
-        if source.replay is not None:
-            arrivals = source.replay.due_times()
-            planned = len(source.replay)
-        if settings.rate_per_s:
-            arrivals = load.gamma(
-                settings.rate_per_s,
-                settings.arrival_cv,
-                settings.seed * 1000 + level.repeat,
-            )
-        if settings.think_time is not None:
-            people = load.People(
-                level.concurrency,
-                settings.think_time,
-                f"{settings.seed} {level.concurrency} {level.repeat}",
-            )
-        return load.Load(
-            source.task,
-            limits,
-            level.concurrency,
-            arrivals=arrivals,
-            ramp_s=settings.ramp_s,
-            planned=planned,
-            until_s=settings.duration_s,
-            people=people,
-            in_bursts=in_bursts and settings.kind == "burst",
-            is_watched=settings.rate_per_s is not None,
-            interrupt=self._interrupt,
-            lines=self._lines,
-        )

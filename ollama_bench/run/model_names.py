@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.load.attempt import Outcome
@@ -12,6 +13,9 @@ from ollama_bench.protocols.target import is_same_model
 from ollama_bench.run.finding import choose_installed
 from ollama_bench.run.server import Say, Server, ServerError
 from ollama_bench.terminal.screen import Console
+
+# what tells models of one name apart, by column of target
+IDENTITY = ("digest", "parameter_size", "quantization")
 
 
 def settle_models(
@@ -22,7 +26,8 @@ def settle_models(
     Without a name the model of a single Ollama is chosen among those that it has; other servers
     must have one model, the same everywhere. A server that answers to
     any name has its own, which is then asked for, stored and compared by --resume; where servers
-    differ in that, the name asked for stays. Raises ServerError.
+    differ in that, the name asked for stays. Raises ServerError, also where a name does not mean
+    the same model on all servers.
     """
     named, words = settings.request.models, settings.words
     for server in servers:
@@ -39,12 +44,34 @@ def settle_models(
             choose_name(model, own_names, screen.warn) for model in named
         )
     )
+    if len(servers) > 1:
+        for model in models:
+            refuse_unlike(model, servers)
     return replace(
         settings,
         request=replace(settings.request, models=tuple(models)),
         identity={**settings.identity, "model": models},
         words=words,
     )
+
+
+def refuse_unlike(model: str, servers: Sequence[Server]) -> None:
+    """Raise ServerError if two servers of one kind are known to have different models by a name."""
+    told = [(server, server.describe(model)) for server in servers]
+    for (one, first), (other, second) in combinations(told, 2):
+        for column in IDENTITY:
+            values = first[column], second[column]
+            if (
+                one.protocol.name == other.protocol.name
+                and None not in values
+                and values[0] != values[1]
+            ):
+                words = column.replace("_", " ")
+                raise ServerError(
+                    f"{model} is another model at {other.url} than at {one.url} "
+                    f"({words} {values[1]}, not {values[0]}): "
+                    "several servers are one service of the same model"
+                )
 
 
 def choose_model(

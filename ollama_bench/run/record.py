@@ -79,8 +79,10 @@ class RunRecord:
         now_ns = self.now_ns()
         # the clock was set meanwhile
         moved_s = time.time() - self.started_unix - now_ns / 1e9
+        self.writer.describe_now = None
         columns = {
             "status": status,
+            "live": None,
             "ended_ns": now_ns,
             "seen_unix": time.time(),
         }

@@ -7,7 +7,6 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ollama_bench.inputs.calibration import (
     Calibration,
@@ -25,6 +24,7 @@ from ollama_bench.run.error import RunError
 from ollama_bench.run.model_names import ReplyNames
 from ollama_bench.run.record import RunRecord
 from ollama_bench.run.server import Server
+from ollama_bench.run.task_targets import AskedServer, TargetFacts
 from ollama_bench.terminal.figures import format_clock
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
@@ -57,18 +57,6 @@ FROM target WHERE run_id = ?"""
 def unique_prefix() -> str:
     """Put before a prompt, it misses every prompt cache and makes prefill real work."""
     return f"[{os.urandom(6).hex()}]"
-
-
-@dataclass
-class TargetFacts:
-    """What making and judging requests needs to know of a model on a server."""
-
-    context_tokens: int | None = None  # of a slot
-    counts_cached: bool = True  # its count of prompt tokens has them all
-    # None: made-up prompts have about a token a word
-    calibration: Calibration | None = None
-    # a reply can be told to go on to its ceiling
-    can_ignore_end: bool = False
 
 
 class Waiting(load.Observer):
@@ -149,10 +137,18 @@ class Targets:
             "target", {"run_id": self._record.id, **columns}
         )
 
-    def id(self, model: str, server: Server) -> int:
+    def id(self, model: str, server: AskedServer) -> int:
         return self._ids[model, server.url]
 
-    def facts(self, model: str, server: Server) -> TargetFacts:
+    def list_hosts(self, model: str) -> dict[int, str]:
+        """Return the server of each of a model's targets by its id; {} where there is only one."""
+        if len(self.servers) < 2:
+            return {}
+        return {
+            self.id(model, server): server.url for server in self.servers
+        }
+
+    def facts(self, model: str, server: AskedServer) -> TargetFacts:
         return self._facts.setdefault((model, server.url), TargetFacts())
 
     def find_context(self, model: str) -> int | None:

@@ -1,10 +1,11 @@
-"""The tasks of a level: servers in turn, prompts in the seed's order, prefixes where asked."""
+"""The tasks of a level: prompts in the seed's order, prefixes where asked."""
 
 from __future__ import annotations
 
 import json
 import random
 from dataclasses import replace
+from itertools import product
 
 from ollama_bench.inputs import prompts
 from ollama_bench.inputs.calibration import Calibration
@@ -14,8 +15,12 @@ from ollama_bench.load.lengths import Lengths
 from ollama_bench.protocols.json_values import JsonObject
 from ollama_bench.run.plan import Level
 from ollama_bench.run.replay import Replay
-from ollama_bench.run.server import Server
-from ollama_bench.run.targets import Targets, unique_prefix
+from ollama_bench.run.targets import unique_prefix
+from ollama_bench.run.task_targets import (
+    AskedServer,
+    TargetsCopy,
+    TaskTargets,
+)
 
 Messages = tuple[JsonObject, ...]
 
@@ -69,7 +74,7 @@ class TaskSource:
         level: Level,
         request: RequestSettings,
         order: PromptOrder | Replay,
-        targets: Targets,
+        targets: TaskTargets,
     ) -> None:
         self._level, self._request = level, request
         self._order, self._targets = order, targets
@@ -78,10 +83,22 @@ class TaskSource:
         has_shared = self.replay is not None and self.replay.shares_blocks
         self._shared_prefix = unique_prefix() if has_shared else None
 
-    def task(self, number: int) -> Task:
-        """Return the task of a request's number within the level, from 1."""
-        servers = self._targets.servers
-        server = servers[(number - 1) % len(servers)]
+    def __getstate__(self) -> dict[str, object]:
+        """Leave behind what only this process has: connections, screen and results file."""
+        targets = TargetsCopy(self._targets, self._level.model)
+        return {**vars(self), "_targets": targets}
+
+    @property
+    def server_count(self) -> int:
+        """Return how many servers are asked."""
+        return len(self._targets.servers)
+
+    def task(self, number: int, host: int = 0) -> Task:
+        """Return the task of a request's number within the level, from 1.
+
+        host: the server's place among those of the run, from 0.
+        """
+        server = self._targets.servers[host]
         facts = self._targets.facts(self._level.model, server)
         prompt, line = self._order.prompt(
             number, self._level, facts.calibration
@@ -94,6 +111,7 @@ class TaskSource:
             prompt,
             line,
             self._choose_prefix(),
+            host,
         )
         return conversation.first_turn(number)
 
@@ -103,17 +121,19 @@ class TaskSource:
         return self._shared_prefix or unique_prefix()
 
     def first_tasks(self, load: LoadSettings) -> list[Task]:
-        """Return the tasks that fill a prompt cache: each body once, but one for each slot."""
+        """Return the tasks that fill a prompt cache: each body once, but one for each slot.
+
+        Any server may get any of them.
+        """
         count = load.requests or self._level.concurrency
         # a load that ends by time may get through all prompts
         if load.duration_s and not load.requests:
-            count = max(
-                count, len(self._order) * len(self._targets.servers)
-            )
+            count = max(count, len(self._order))
         found: list[Task] = []
         seen: set[tuple[str, str]] = set()
-        for number in range(1, count + 1):
-            task = self.task(number)
+        hosts = range(len(self._targets.servers))
+        for number, host in product(range(1, count + 1), hosts):
+            task = self.task(number, host)
             key = task.url, json.dumps(task.body)
             if number <= self._level.concurrency or key not in seen:
                 found.append(task)
@@ -122,22 +142,24 @@ class TaskSource:
 
 
 class Conversation:
-    """One prompt's turns; each later turn is sent with everything that was said before."""
+    """One prompt's turns, all on one server, whose cache then has what was said before."""
 
     def __init__(
         self,
         model: str,
         request: RequestSettings,
-        server: Server,
-        targets: Targets,
+        server: AskedServer,
+        targets: TaskTargets,
         prompt: prompts.Prompt,
         line: int | None,
         prefix: str | None,
+        host: int = 0,
     ) -> None:
         self._model, self._request, self._server = model, request, server
         self._target_id = targets.id(model, server)
         self._facts = targets.facts(model, server)
         self._prompt, self._line, self._prefix = prompt, line, prefix
+        self._host = host
 
     def first_turn(self, number: int) -> Task:
         system = self._prompt.system
@@ -184,6 +206,7 @@ class Conversation:
             follow if turn < len(self._prompt.turns) else None,
             server.secret,
             self._lengths(messages),
+            host=self._host,
         )
 
     def _lengths(self, messages: Messages) -> Lengths:

@@ -268,6 +268,8 @@ def open_for_writing(path: str) -> ResultsConnection:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
+            # other programs know the file by its first bytes
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         mark_dead_runs(connection)
         # no signal reaches the thread that uses it
         connection.set_progress_handler(None, 0)
@@ -332,6 +334,7 @@ def mark_dead_runs(connection: sqlite3.Connection) -> None:
         dead,
     )
     connection.executemany(
-        "UPDATE run SET status = 'interrupted' WHERE id = ?", dead
+        "UPDATE run SET status = 'interrupted', live = NULL WHERE id = ?",
+        dead,
     )
     connection.execute("COMMIT")

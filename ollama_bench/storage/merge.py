@@ -28,6 +28,13 @@ from ollama_bench.storage.request_ids import select_request_id
 from ollama_bench.storage.results_file import ResultsError
 
 CACHE_KIB = 65_536  # of the output
+MACHINES_OF_RUNS = """
+SELECT machine_id FROM main.run
+JOIN temp.[new run] ON old = run.id"""
+MACHINES_OF_WORKERS = """
+SELECT level_worker.machine_id FROM main.level_worker
+JOIN main.level ON level.id = level_id
+JOIN temp.[new run] ON old = run_id"""
 
 
 def merge(paths: Sequence[str], output: Path) -> list[PlannedRun]:
@@ -132,12 +139,13 @@ def map_machines(connection: sqlite3.Connection, table: Table) -> None:
     make_map(connection, SHARED)
     names = [name for name in list_stored(table) if name != "id"]
     listed = ", ".join(f"[{name}]" for name in names)
+    used = MACHINES_OF_RUNS
+    if "level_worker" in schema.read_stored_tables(connection):
+        used += f" UNION {MACHINES_OF_WORKERS}"
     connection.execute(f"""
         INSERT INTO merged.machine ({listed})
         SELECT {listed} FROM main.machine
-        WHERE id IN (
-          SELECT machine_id FROM main.run
-          JOIN temp.[new run] ON old = run.id)
+        WHERE id IN ({used})
         AND fingerprint NOT IN (
           SELECT fingerprint FROM merged.machine)
         ORDER BY id""")

@@ -30,7 +30,9 @@ LAST_TRY_S = 5.0  # how long close() then looks for what still fits
 READER_PATIENCE_MS = 500
 # a kill -9 costs at most this much, and what was in the queue
 COMMIT_EVERY_S = 0.5
-ALIVE_EVERY_S = 2.0  # how often run.seen_unix is renewed
+# how often run.live is renewed: with each batch, unless it came early
+LIVE_EVERY_S = 0.4
+ALIVE_EVERY_S = 2.0  # how often run.seen_unix is renewed at least
 
 Row = Mapping[str, object]
 Parameters = ParamSpec("Parameters")
@@ -62,6 +64,8 @@ class Writer:
     ) -> None:
         self.path = os.fspath(path)
         self.run_id: int | None = None  # its seen_unix is kept fresh
+        # returns what goes on now, for run.live; None: nobody tells
+        self.describe_now: Callable[[], str] | None = None
         # rows that broke a rule of the schema, and changes of absent rows
         self.rejected = 0
         self.failure: ResultsError | None = None  # why it gave up
@@ -225,12 +229,18 @@ class Writer:
     # The writer's thread.
 
     def _work(self) -> None:
-        alive_at, is_last = 0.0, False
+        alive_at = told_at = 0.0
+        is_last = False
         while not is_last:
             batch, is_last = self._collect()
-            if time.monotonic() - alive_at > ALIVE_EVERY_S:
-                alive_at = time.monotonic()
+            now = time.monotonic()
+            is_due = now - alive_at > ALIVE_EVERY_S
+            if is_due:
+                alive_at = now
                 self._retry_kept()
+            tells = self.describe_now and now - told_at > LIVE_EVERY_S
+            if is_due or tells:
+                told_at = now
                 batch += self._list_signs_of_life()
             if batch:
                 self._store(batch)
@@ -249,12 +259,12 @@ class Writer:
         """Return the entry that says that the run was seen now, if there is a run."""
         if self.run_id is None or self.failure:
             return []
-        return [
-            Entry(
-                self._update,
-                ("run", self.run_id, {"seen_unix": time.time()}),
-            )
-        ]
+        changes: dict[str, object] = {"seen_unix": time.time()}
+        if describe_now := self.describe_now:
+            # nothing that is merely shown may stop the writing
+            with contextlib.suppress(Exception):
+                changes["live"] = describe_now()
+        return [Entry(self._update, ("run", self.run_id, changes))]
 
     def _collect(self) -> tuple[list[Entry], bool]:
         """Return what comes within the next half second, and whether it is the last.

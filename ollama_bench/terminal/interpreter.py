@@ -12,6 +12,7 @@ import sys
 OLDEST = (3, 10)
 PACKAGES = [
     "rich",
+    "prometheus_client",
     "requests",
     "urllib3",
     "msgspec",

@@ -14,7 +14,6 @@ from ollama_bench.terminal.figures import (
     format_speed,
     name_lengths,
 )
-from ollama_bench.terminal.output import clean_line
 
 Row = Mapping[str, Any]  # a row of a view of results.db: column -> value
 
@@ -185,17 +184,6 @@ def format_cache_effect(row: Row, crowd: str = "at once") -> str:
         f"  {row['model']}, {row['concurrency']} {crowd}:"
         f" TTFT {format_duration(row['cold_ttft_mean_s'])} cold,"
         f" {format_duration(row['warm_ttft_mean_s'])} warm: the prompt cache saves {saved}"
-    )
-
-
-def format_host(row: Row, crowd: str = "at once") -> str:
-    """Return a row of host_summary; crowd: what its level counts."""
-    return (
-        f"  {clean_line(row['model'])}, {name_level(row)} {crowd}, {clean_line(row['host'])}:"
-        f" {row['completed']}/{row['requests']} requests,"
-        f" TTFT {format_duration(row['ttft_mean_s'])},"
-        f" {format_speed(row['tokens_per_s_mean'])} tokens/s each,"
-        f" {format_speed(row['output_tokens_per_s'])} all"
     )
 
 

@@ -97,6 +97,10 @@ class Console:
         self.live = self._rich.is_terminal and not plain and not is_dumb
         self.on_left = on_left
         self._screen: Live | None = None
+        # what goes on now, for other threads to read: in a line, and the
+        # level that runs
+        self.doing = ""
+        self.level: Level | None = None
         self._heading = ""
         self._next_draw = 0.0
         self._next_look = 0.0
@@ -160,6 +164,7 @@ class Console:
 
         Without a live screen it is a line, and only where nothing was said for TELL_EVERY_S.
         """
+        self.doing = text
         if not self.live:
             if time.monotonic() - self._said_s >= TELL_EVERY_S:
                 self.say(f"  {text}")
@@ -173,6 +178,7 @@ class Console:
 
     def end_progress(self) -> None:
         """Remove what ``show_progress`` has shown."""
+        self.doing = ""
         self._close_screen()
 
     def count_down(
@@ -193,6 +199,7 @@ class Console:
         self, heading: str, outlook: Outlook | None = None
     ) -> None:
         """Show the level's heading, and open the live screen on a terminal."""
+        self.doing, self.level = heading, None
         self._outlook, self._next_look = outlook, 0.0
         self._heading, self._told, self._next_draw = (
             output.clean(heading),
@@ -207,6 +214,7 @@ class Console:
     def level_finished(self, row: Row) -> None:
         """Show what a level gave: on a terminal its line of the table, after the heading."""
         self._close_screen()
+        self.doing, self.level = "", None
         style = "bold red" if row["errors"] else None
         if not self.live:
             self.say(format_result(row), style)
@@ -277,6 +285,7 @@ class Console:
 
     def draw(self, level: Level, sample: Mapping[str, Any]) -> None:
         """Draw if the budget allows; called four times a second at most."""
+        self.level = level
         self._tell_interrupt()
         began = time.monotonic()
         if began >= self._next_look:
@@ -319,12 +328,13 @@ class Console:
             f"{counts.streaming} streaming",
             f"{counts.ended} ended",
             f"{tokens:,} tokens" if tokens else "",
-            self._describe_left(level),
+            self.describe_left(level),
         ]
         text = ", ".join(filter(None, parts))
         self.say(f"  {format_clock(measure_elapsed(level))}  {text}")
 
-    def _describe_left(self, level: Level) -> str:
+    def describe_left(self, level: Level) -> str:
+        """Return about how long a level still takes; "" where it is not known."""
         return self._outlook.describe_left(level) if self._outlook else ""
 
     def _warn_of_long_reply(self, level: Level) -> None:
@@ -347,7 +357,7 @@ class Console:
             sample,
             self._heading,
             Size(width, height),
-            self._describe_left(level),
+            self.describe_left(level),
         )
 
     def _say_heading(self, rows: Sequence[Row]) -> None:

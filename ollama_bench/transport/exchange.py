@@ -432,7 +432,9 @@ class Exchange:
 
     def free_line(self) -> ServerLine | None:
         """Take the line for the next request; None, and closed, where it cannot be used again."""
-        line, self.line = self.line, None
+        # not while the request is still being written on it
+        with self._state:
+            line, self.line = self.line, None
         if line is None:
             return None
         if self.cancelled or not self._recorder.leaves_line:

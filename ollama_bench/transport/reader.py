@@ -76,6 +76,8 @@ class Reader:
         self._lines: dict[
             int, ServerLine
         ] = {}  # registered ones, by descriptor
+        # of a registration: a closed line's number is the next line's
+        self._registering = threading.Lock()
         self._waker, self._woken = socket.socketpair()
         self._poll.register(self._woken.fileno())
         # streams whose last line has come, the end of their framing has not; and until when
@@ -100,9 +102,9 @@ class Reader:
 
     def register(self, line: ServerLine) -> None:
         """Wait for what comes on this line, from now on until it is closed."""
-        self._lines[line.number] = line
         # both the reader and who sends may find that it is not waited for
-        with contextlib.suppress(FileExistsError):
+        with self._registering, contextlib.suppress(FileExistsError):
+            self._lines[line.number] = line
             self._poll.register(line.number)
 
     def watch(
@@ -198,10 +200,12 @@ class Reader:
 
     def _note_idle_event(self, number: int) -> None:
         """Something came, or the end of file, on a line that no request is on."""
-        line = self._lines.pop(number, None)
+        with self._registering:
+            line = self._lines.pop(number, None)
+            self._unregister(number)
+        # from here on others may close it
         if line is not None:
             line.note_idle_event()
-        self._unregister(number)
         # a request has come onto it meanwhile
         if (stream := self._streams.get(number)) is not None:
             self.register(stream.line)

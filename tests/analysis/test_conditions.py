@@ -28,6 +28,7 @@ NO_FIGURES = {
     "client_limited_why",
     "interval_basis",
     "is_control",
+    "balance",
     "cache",
     "load",
     "trace",

@@ -20,7 +20,8 @@ with warnings.catch_warnings():
 
     gc.collect()  # it leaves a connection open when it is imported
 
-FOLDED = "What the columns mean"
+SCRIPT = "/-/ollama-bench/datasette.js"
+STYLE = "/-/ollama-bench/datasette.css"
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,9 @@ def pages(tmp_path_factory):
     return found
 
 
-def test_the_rows_come_before_what_their_columns_mean(pages):
-    assert FOLDED in pages["/a+b/level_summary"]
+def test_a_table_has_its_style_its_script_and_what_its_columns_mean(pages):
+    assert SCRIPT in pages["/a+b/level_summary"]
+    assert STYLE in pages["/a+b/level_summary"]
     assert "first token, mean, seconds" in pages["/a+b/level_summary"]
 
 
@@ -74,5 +76,5 @@ def test_the_names_to_start_with_are_links(pages):
 def test_a_file_that_is_none_of_ours_gets_nothing(pages):
     for name in ("/cats", "/cats/level_summary"):
         assert (
-            FOLDED not in pages[name] and "Start with" not in pages[name]
+            SCRIPT not in pages[name] and "Start with" not in pages[name]
         )

@@ -94,7 +94,13 @@ def test_a_run_begins_with_its_failures_and_its_answer(ask):
 def test_nothing_of_a_file_becomes_markup(ask):
     [level, *_] = first_level(ask, 2)
     inside = level["page"].removeprefix("/lab")
-    for page in ask("/a+b", "/a+b/-/run/2", inside, f"{inside}/request/1"):
+    for page in ask(
+        "/a+b",
+        "/a+b/-/run/2",
+        inside,
+        f"{inside}/request/1",
+        f"{inside}/playback",
+    ):
         assert page.status_code == 200
         assert "<img src=x" not in page.text
         assert ERROR not in page.text and "<b>label" not in page.text
@@ -103,7 +109,9 @@ def test_nothing_of_a_file_becomes_markup(ask):
 def test_every_page_forbids_all_but_its_own_server(ask):
     [level, *_] = first_level(ask, 1)
     inside = level["page"].removeprefix("/lab")
-    for page in ask("/a+b/-/run/1", inside, f"{inside}/request/1"):
+    for page in ask(
+        "/a+b/-/run/1", inside, f"{inside}/request/1", f"{inside}/playback"
+    ):
         assert page.headers["content-security-policy"] == POLICY
         assert not re.search(
             r"(src|href|action)=[\"']?(https?:)?//", page.text
@@ -217,6 +225,9 @@ def test_a_chart_without_data_is_null(ask):
         "/a+b/-/run/1/chart/timeline?study=none",
         "/a+b/-/run/99/chart/timeline?study=tiny-7b",
         "/a+b/-/level/99/chart/timeline",
+        "/a+b/-/level/99/playback",
+        "/a+b/-/level/99/playback/data",
+        "/cats/-/level/1/playback/data",
         "/a+b/-/run/1/chart/nothing",
         "/cats/-/run/1",
         "/none/-/run/1",
@@ -227,6 +238,17 @@ def test_what_is_not_there_is_a_line(ask, address):
     [answer] = ask(address)
     assert answer.status_code == 404
     assert len(answer.text) < 300
+
+
+def test_what_plays_a_level_back_is_plain_json(ask):
+    [level, *_] = first_level(ask, 2)
+    inside = level["page"].removeprefix("/lab")
+    [answer] = ask(f"{inside}/playback/data")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    found = answer.json()
+    assert found["page"] == level["page"]
+    assert HOSTILE in found["name"]
 
 
 def test_each_asset_is_of_its_kind(ask):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import dataclasses
 import sqlite3
 
 import pytest
@@ -12,7 +14,12 @@ from hypothesis import strategies as st
 from ollama_bench.analysis import selection
 from ollama_bench.charts import catalog
 from ollama_bench.charts.png import make_png
-from ollama_bench.charts.stream_charts import EDGES_NS, cell_of_ns
+from ollama_bench.charts.stream_charts import (
+    EDGES_NS,
+    GAPS,
+    MOST_GAPS,
+    cell_of_ns,
+)
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.chart_specs import values
@@ -67,3 +74,30 @@ def test_gaps_are_drawn_without_their_percentiles(tmp_path):
     chart = next(chart for chart in catalog.CHARTS if chart.name == "itl")
     assert make_png(chart.draw(database, study)).startswith(b"\x89PNG")
     database.conn.close()
+
+
+def draw_at_most(database, gaps):
+    """Draw the gaps where so many are enough; return the chart and how many count by level."""
+    sql = GAPS.sql.replace(str(MOST_GAPS), str(gaps))
+    chart = dataclasses.replace(GAPS, sql=sql)
+    study = selection.choose(database, [], [])[0]
+    counted = collections.Counter()
+    for row in database.query(sql, {**study.key, "top": GAPS.top}):
+        counted[row["concurrency"]] += row["gaps"]
+    return chart.draw(database, study), counted
+
+
+def test_of_too_many_gaps_a_part_counts_and_it_is_said(tmp_path):
+    path = tmp_path / "results.db"
+    made_up_results.write(path, levels=(1, 8, 32), slots=32, rate=600)
+    with contextlib.closing(connect(path, readonly=True)) as database:
+        whole, every = draw_at_most(database, MOST_GAPS)
+        thin, counted = draw_at_most(database, 500)
+    assert every == {n: n * 59 for n in (1, 8, 32)}
+    # 2,460 chunks: of five gaps one
+    assert all(
+        counted[n] == pytest.approx(every[n] / 5, rel=0.2, abs=2)
+        for n in every
+    )
+    assert "(1 in 5 counted)" in str(thin)
+    assert "counted)" not in str(whole)

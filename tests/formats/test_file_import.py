@@ -46,6 +46,14 @@ from tests.formats.json_samples import (
             "invalid ttfts NaN: expected a number",
         ),
         (make_vllm(ttfts=[10**400, 1, 1]), "invalid ttfts 1000"),
+        (
+            make_vllm(request_rate=1.0, burstiness=0),
+            "invalid burstiness 0.0: expected a number above 0",
+        ),
+        (
+            make_vllm(request_rate=1.0, burstiness="x"),
+            'invalid burstiness "x": expected a number of 0 or more',
+        ),
         (make_vllm(duration=True), "invalid duration true"),
         (make_vllm(duration=None), "invalid duration null"),
         (make_vllm(output_lens=[1.5, 1, 1]), "expected a whole number"),

@@ -63,6 +63,17 @@ def test_the_strategy_is_the_load(
     assert level["ttft_mean_s"] == pytest.approx(wait, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    "kind, cv", [("constant", 0), ("poisson", 1), ("trace", None)]
+)
+def test_the_strategy_tells_how_arrivals_vary(
+    tmp_path, database, kind, cv
+):
+    strategy = {"type_": kind, "rate": 1.5}
+    import_file(tmp_path, make_guidellm(strategy), database)
+    assert read_level(database)["arrival_cv"] == cv
+
+
 def test_a_sample_of_the_requests_is_left_out(tmp_path, database, capsys):
     report = make_guidellm()
     whole = make_guidellm()["benchmarks"][0]

@@ -1,6 +1,7 @@
 """The JSON of `vllm bench serve` in results.db, that of our own export too."""
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -18,10 +19,11 @@ from tests.formats.json_samples import (
 from tests.support import made_up_results
 
 # of a level, what the export of vLLM's form keeps
-KEPT = """concurrency, load, rate_per_s, requests, completed, errors, ttft_mean_s, ttft_p50_s,
-ttft_p95_s, ttft_p99_s, ttft_max_s, tokens_per_s_mean, tokens_per_s_min, tpot_mean_s, e2e_mean_s,
-e2e_p95_s, e2e_max_s, output_tokens, prompt_tokens, chunks, tokens_per_chunk, output_tokens_per_s,
-requests_per_s, duration_s, peak_streaming, offered_per_s, answered_per_s"""
+KEPT = """concurrency, load, rate_per_s, arrival_cv, requests, completed, errors, ttft_mean_s,
+ttft_p50_s, ttft_p95_s, ttft_p99_s, ttft_max_s, tokens_per_s_mean, tokens_per_s_min,
+tpot_mean_s, e2e_mean_s, e2e_p95_s, e2e_max_s, output_tokens, prompt_tokens, chunks,
+tokens_per_chunk, output_tokens_per_s, requests_per_s, duration_s, peak_streaming,
+offered_per_s, answered_per_s"""
 
 # of a level: what no such file tells
 UNKNOWN = (
@@ -52,8 +54,8 @@ def test_what_goes_out_as_vllm_s_comes_back(
     made_up_results.write(path, levels=(1, 8, 128), failures=3)
     changed = connect(str(path))
     changed.execute(
-        "UPDATE level SET load = ?, rate_per_s = ?",
-        [load, None if load == "burst" else 4.5],
+        "UPDATE level SET load = ?, rate_per_s = ?, arrival_cv = ?",
+        [load, *((None, None) if load == "burst" else (4.5, 0.5))],
     )
     if load == "open":
         changed.execute(
@@ -168,6 +170,30 @@ def test_the_load_follows_from_what_was_asked(
     level = read_level(database)
     assert level["load"] == load and level["rate_per_s"] == rate
     assert level["concurrency"] == concurrency
+
+
+@pytest.mark.parametrize(
+    "burstiness, cv",
+    [
+        (1.0, 1),
+        (0.25, 2),
+        (4, 0.5),
+        ("inf", 0),
+        (math.inf, 0),
+        (None, None),
+    ],
+)
+def test_the_burstiness_of_arrivals_is_their_variation(
+    tmp_path, database, burstiness, cv
+):
+    record = make_vllm(request_rate=2.5, burstiness=burstiness)
+    import_file(tmp_path, record, database)
+    assert read_level(database)["arrival_cv"] == cv
+
+
+def test_a_burst_has_no_arrivals_that_vary(tmp_path, database):
+    import_file(tmp_path, make_vllm(burstiness=0.25), database)
+    assert read_level(database)["arrival_cv"] is None
 
 
 def test_of_an_open_load_the_wait_counts_from_when_it_was_due(

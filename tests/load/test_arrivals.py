@@ -2,6 +2,7 @@
 
 import itertools
 import statistics
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,8 @@ from ollama_bench.load.flight import NOT_NEEDED
 
 
 class FakeFlight:
-    def __init__(self):
+    def __init__(self, host=0):
+        self.task = SimpleNamespace(host=host)
         self.cancelled = None
         self.is_told = False
 

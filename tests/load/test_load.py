@@ -112,6 +112,8 @@ def test_times_and_counts_are_the_simulators(
         assert streaming_s >= 0.7 * 19 * 0.010
         assert list(outcome.chunk_ns) == sorted(outcome.chunk_ns)
         assert outcome.answer or outcome.reasoning
+        characters = len(outcome.answer) + len(outcome.reasoning)
+        assert sum(outcome.chunk_characters) == characters
     assert level.started_ns <= min(o.sent_ns for o in level.outcomes)
 
 

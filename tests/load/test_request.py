@@ -1,3 +1,6 @@
+import json
+
+from ollama_bench.load.attempt import count_characters
 from ollama_bench.load.request import Outcome, Task
 from ollama_bench.protocols.ollama import Ollama
 from ollama_bench.protocols.secret import Secret
@@ -37,3 +40,16 @@ def test_figures_count_instants_from_the_origin():
         3,
         "chunks",
     )
+
+
+def test_where_a_key_is_masked_nobody_knows_whose_characters_are_left():
+    outcome = Outcome(Task(1, Ollama(), "", {}))
+    stream = Ollama().create_stream(Secret("sk-secret-4711"))
+    for word in ("It is ", "sk-secret", "-4711", "."):
+        line = json.dumps({"response": word}).encode() + b"\n"
+        outcome.chunk_is_reasoning += stream.feed(line)
+    outcome.answer = "".join(("It is ", "sk-secret", "-4711", "."))
+    assert list(count_characters(outcome, stream)) == [6, 9, 5, 1]
+    outcome.answer = stream.answer
+    assert outcome.answer == "It is ***."
+    assert count_characters(outcome, stream) is None

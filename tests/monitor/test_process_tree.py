@@ -115,6 +115,38 @@ def test_a_child_that_was_just_forked_is_not_judged_yet(monkeypatch):
 
 
 @posix
+@pytest.mark.parametrize("words", ([], None))
+def test_a_child_between_two_programs_has_no_role_yet(monkeypatch, words):
+    """Without words: while the new program replaces the old; None: the words of its parent."""
+    with forking() as (process, child):
+        own_words = process_tree.read_command_line(
+            psutil.Process(process.pid)
+        )
+        read = {
+            process.pid: own_words,
+            child: own_words if words is None else words,
+        }
+        monkeypatch.setattr(
+            process_tree,
+            "read_command_line",
+            lambda asked: read[asked.pid],
+        )
+        # Linux rounds the machine's start: a start reads up to a second too early
+        start_s = process_tree.read_start_time
+        monkeypatch.setattr(
+            process_tree,
+            "read_start_time",
+            lambda asked: start_s(asked) - 0.99,
+        )
+        tree = ProcessTree((), process.pid)
+        tree.rescan(0.0)
+        assert list(tree.members) == [process.pid]
+        read[child] = ["ollama", "runner", "--model", "m"]
+        (appeared,) = tree.rescan(0.0).appeared
+        assert appeared.role == "runner"
+
+
+@posix
 def test_server_that_restarts_is_found_again(watch, tmp_path, monkeypatch):
     monkeypatch.setattr(monitor, "RESCAN_S", 0.1)
     monkeypatch.setattr(process_tree, "SEARCH_S", 0.1)

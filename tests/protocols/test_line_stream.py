@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -54,6 +55,31 @@ def test_recorded_stream_reads_the_same_wherever_it_is_cut(
         kinds,
         *result_of(stream),
     )
+
+
+@pytest.mark.parametrize(
+    "name, stream_class", [case[:2] for case in RECORDED]
+)
+def test_the_characters_of_the_chunks_are_those_of_the_texts(
+    name, stream_class
+):
+    kinds, texts = b"", []
+    stream = stream_class()
+    for byte in read_recorded(name):
+        found = stream.feed(bytes([byte]))
+        if found:
+            kinds += found
+            texts.append(len(stream.answer) + len(stream.reasoning))
+    counts = stream.count_characters(kinds)
+    assert list(itertools.accumulate(counts)) == texts
+    assert len(counts) == len(kinds) > 0
+
+
+def test_a_call_of_a_tool_is_a_chunk_without_characters():
+    kinds, stream = read(
+        OllamaStream(), read_recorded("ollama-chat-tool-call.http")
+    )
+    assert list(stream.count_characters(kinds)) == [0]
 
 
 def test_unicode_line_separators_do_not_end_a_line():

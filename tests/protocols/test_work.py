@@ -2,7 +2,12 @@
 
 import pytest
 
-from ollama_bench.protocols.work import Work, read_work
+from ollama_bench.protocols.work import (
+    ServerQueue,
+    Work,
+    read_server_queue,
+    read_work,
+)
 
 VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
@@ -40,3 +45,16 @@ llamacpp:requests_deferred 0
 )
 def test_pages_of_metrics(text, expected):
     assert read_work(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (VLLM, ServerQueue(running=0, waiting=1)),
+        (LLAMA, ServerQueue(running=0, waiting=0)),
+        ("sglang:num_running_reqs 3", ServerQueue(running=3)),
+        ("404 page not found", ServerQueue()),
+    ],
+)
+def test_requests_of_this_instant(text, expected):
+    assert read_server_queue(text) == expected

@@ -40,4 +40,4 @@ def test_the_terminal_and_the_page_begin_with_the_lengths(
     for name in CHARTS.split(","):
         assert (tmp_path / f"data/tiny-7b/{name}.png").exists()
     for folder in ("tiny-7b~500", "tiny-7b~4000"):
-        assert f'<section class="chapter" id="{folder}">' in page
+        assert f'<section class="chapter" id="of-{folder}">' in page

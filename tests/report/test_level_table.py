@@ -11,6 +11,7 @@ def test_rows_of_the_same_level_are_told_apart():
             **{name: 1 for _, name, _ in COLUMNS},
             "run_id": run,
             "repeat": repeat,
+            "level_id": 1,
         }
         for run, repeat in ((1, 1), (2, 1), (2, 2))
     ]
@@ -26,6 +27,7 @@ def test_watts_of_the_gpu_alone_have_columns_of_their_own():
     level = {name: 1 for _, name, _ in COLUMNS} | {
         "mean_w": 20.5,
         "gpu_power_w": 18.25,
+        "level_id": 1,
     }
     whole = write_table([level])
     assert (

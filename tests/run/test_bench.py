@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 import types
+from array import array
 
 import pytest
 
@@ -32,6 +33,7 @@ def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
     outcome, added = Outcome(Task(7, None, "", {})), []
     outcome.chunk_ns.extend(range(1000, 101_000))
     outcome.chunk_is_reasoning = bytearray([1]) + bytearray(99_999)
+    outcome.chunk_characters = array("L", [7]) + array("L", [4]) * 99_999
     writer = types.SimpleNamespace(
         add=lambda *_: None,
         update=lambda *_: None,
@@ -50,7 +52,7 @@ def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
     for _ in range(2):  # a full disk makes the writer try again
         database.executescript(
             "DROP TABLE IF EXISTS chunk;"
-            "CREATE TABLE chunk (request_id, number, at_ns, is_reasoning)"
+            "CREATE TABLE chunk (request_id, number, at_ns, is_reasoning, characters)"
         )
         database.executemany(*added[0])
         made = list(
@@ -58,8 +60,8 @@ def test_the_rows_of_a_long_answer_are_made_as_they_are_written():
         )
         assert (
             len(made) == 100_000
-            and made[0] == (2_000_007, 0, 900, 1)
-            and made[-1] == (2_000_007, 99_999, 100_899, 0)
+            and made[0] == (2_000_007, 0, 900, 1, 7)
+            and made[-1] == (2_000_007, 99_999, 100_899, 0, 4)
         )
     database.close()
 
@@ -119,6 +121,16 @@ def test_a_run_end_to_end(fast, tmp_path):
             "SELECT count(*) AS n FROM reply WHERE answer IS NOT NULL OR reasoning IS NOT NULL",
         )[0]["n"]
         == 14
+    )
+    assert (
+        rows(
+            tmp_path,
+            "SELECT count(*) AS n FROM reply WHERE"
+            " coalesce(length(reasoning), 0) + coalesce(length(answer), 0)"
+            " <> (SELECT sum(characters) FROM chunk"
+            " WHERE chunk.request_id = reply.request_id)",
+        )[0]["n"]
+        == 0
     )
     (kept,) = rows(tmp_path, "SELECT * FROM run")
     assert (kept["label"], kept["status"], kept["simulated"]) == (

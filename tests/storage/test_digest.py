@@ -22,6 +22,7 @@ CHANGED = {
     "chunk": "at_ns = at_ns + 1 WHERE number = 0 AND request_id = 1",
     "event": "kind = 'other'",
     "level": "concurrency = 3 WHERE concurrency = 2",
+    "level_worker": "requests = 4",
     "objective": "bound = bound + 1",
     "power_sample": "energy_j = energy_j + 1",
     "power_source": "device = 'other'",
@@ -43,6 +44,7 @@ def results(tmp_path_factory):
         path,
         "INSERT INTO objective (run_id, metric, bound) VALUES (1, 'ttft_s', 10)",
         "INSERT INTO event (run_id, kind) VALUES (1, 'thermal')",
+        "INSERT INTO level_worker (level_id, worker, requests) VALUES (1, 'one', 3)",
     )
     return path
 
@@ -67,7 +69,13 @@ def test_it_is_sha_256_of_the_rows_of_each_table(results):
     assert all(texts.values()), "a table without rows proves nothing"
     name, columns, *rows = json.loads(texts["chunk"])
     assert name == "chunk" and rows[0][columns.index("request_id")] == 0
-    assert columns == ["at_ns", "is_reasoning", "number", "request_id"]
+    assert columns == [
+        "at_ns",
+        "characters",
+        "is_reasoning",
+        "number",
+        "request_id",
+    ]
     assert len(digest_file(results)) == 64
 
 

@@ -26,6 +26,9 @@ SMALL = {"levels": (1, 2), "tokens": 3}
 NOT_IN_MADE_UP = (
     "INSERT INTO objective (run_id, metric, bound) VALUES (1, 'ttft_s', 10), (2, 'ttft_s', 3)",
     "INSERT INTO event (run_id, kind) VALUES (2, 'thermal'), (1, 'paused')",
+    "INSERT INTO machine (fingerprint, chip) VALUES ('of a worker', 'M9')",
+    "INSERT INTO level_worker (level_id, worker, requests, machine_id) "
+    "SELECT 1, 'far', 3, id FROM machine WHERE chip = 'M9'",
 )
 KILLED = """
 import os, signal, sys

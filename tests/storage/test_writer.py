@@ -1,5 +1,7 @@
 """The writer: what it promises when the file is shared, locked, full or killed."""
 
+import contextlib
+import itertools
 import os
 import sqlite3
 import subprocess
@@ -10,11 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from ollama_bench.run.record import RunRecord
 from ollama_bench.storage import connection
 from ollama_bench.storage import writer as writer_module
-from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.storage.results_file import (
+    ResultsError,
+    is_results_file,
+)
 from ollama_bench.storage.writer import Writer
-from tests.storage.rows import RUN, count
+from tests.storage.rows import count
+from tests.support.beginnings import RUN
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("closed")
@@ -289,3 +296,55 @@ def test_a_full_disk_is_one_line_and_loses_nothing_committed(
         connection.close()
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def read_live(path):
+    with contextlib.closing(sqlite3.connect(path)) as reader:
+        return reader.execute("SELECT live FROM run").fetchone()[0]
+
+
+def test_what_goes_on_is_stored_again_and_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "COMMIT_EVERY_S", 0.05)
+    monkeypatch.setattr(writer_module, "LIVE_EVERY_S", 0.05)
+    path, told = tmp_path / "results.db", itertools.count()
+    with Writer(path) as writer:
+        writer.run_id = writer.insert("run", RUN)
+        began = time.monotonic()
+        writer.describe_now = lambda: str(next(told))
+        for _ in range(100):  # not with every flush
+            writer.flush()
+        soon(lambda: int(read_live(path) or 0) >= 4)
+        assert time.monotonic() - began >= 0.2
+
+
+def test_an_error_in_what_is_told_stops_no_row(tmp_path):
+    path, asked = tmp_path / "results.db", threading.Event()
+
+    def fail():
+        asked.set()
+        raise RuntimeError
+
+    with Writer(path) as writer:
+        writer.run_id = writer.insert("run", RUN)
+        writer.describe_now = fail
+        assert asked.wait(20)
+        writer.insert("run", RUN)
+    assert count(path, "run") == 2 and writer.rejected == 0
+
+
+def test_a_run_that_has_ended_tells_nothing(tmp_path):
+    path = tmp_path / "results.db"
+    with Writer(path) as writer:
+        run_id = writer.run_id = writer.insert("run", RUN)
+        writer.describe_now = lambda: "now"
+        soon(lambda: read_live(path) == "now")
+        RunRecord(run_id, writer, str(path), 0, 0.0).close("finished")
+        assert read_live(path) is None
+    assert read_live(path) is None
+
+
+def test_a_new_file_is_known_by_its_first_bytes_while_it_is_written(
+    tmp_path,
+):
+    with Writer(tmp_path / "results.db") as writer:
+        assert is_results_file(writer.path)

@@ -27,6 +27,7 @@ ROOMS = {  # room -> the rooms that it may import
         "terminal",
     },
     "platforms": set(),
+    "prometheus": {"monitor", "protocols", "storage", "terminal"},
     "protocols": set(),
     "simulator": set(),  # a witness: it asks nobody
     "statistics": set(),
@@ -56,12 +57,13 @@ ROOMS = {  # room -> the rooms that it may import
         "storage",
         "terminal",
     },
-    "fleet": set(),
+    "fleet": {"inputs", "load"},
     "load": {"platforms", "protocols", "statistics", "transport"},
     "analysis": {"inputs", "statistics", "storage", "terminal"},
     "charts": {"analysis", "inputs", "terminal"},
     "monitor": {"platforms", "power", "storage", "terminal"},
     "run": {
+        "fleet",
         "inputs",
         "load",
         "monitor",

@@ -28,6 +28,8 @@ DATA_FILES = {
     "ollama_bench/report/page.html",
     "ollama_bench/report/page.js",
     "ollama_bench/report/charts.js",
+    "ollama_bench/report/recompute.js",
+    "ollama_bench/report/proof.js",
     "ollama_bench/browsing/browse.js",
     "ollama_bench/browsing/browse.css",
     "ollama_bench/storage/metadata.yaml",
@@ -144,7 +146,7 @@ def test_the_installed_analysis_draws_the_page(installed, demo):
     done = run(installed / "ollama-bench", "analyze", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     page = (folder / "data" / "report.html").read_text(encoding="utf-8")
-    assert "<pre>ollama-bench 1,2 --demo" in page
+    assert '<pre>ollama-bench 1,2 <span class="option">--demo' in page
 
 
 @pytest.mark.faults

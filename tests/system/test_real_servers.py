@@ -73,3 +73,15 @@ def test_the_battery_finds_a_wrong_number_of_slots(
     assert found == bool(wrong)
     # the other figures may be off on a busy machine
     assert any("answered at once" in line for line in wrong) is is_wrong
+
+
+@pytest.mark.faults
+def test_the_battery_presses_ctrl_c_once_a_reply_has_ended(
+    tmp_path, capsys, sim
+):
+    served = sim("--slots", "2", "--ttft", "1500", "--itl", "2")
+    path = tmp_path / "servers.toml"
+    path.write_text(SERVER.format(url=served.url, slots=2))
+    assert bench_real.main([str(path), "--only", "interrupt"]) == 0
+    out = capsys.readouterr().out
+    assert "WRONG" not in out and "| Ctrl-C | completed |" in out

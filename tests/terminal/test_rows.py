@@ -7,7 +7,6 @@ from ollama_bench.terminal.rows import (
     WIDTH,
     format_cache_effect,
     format_heading,
-    format_host,
     format_level,
     name_level,
 )
@@ -89,26 +88,6 @@ def test_the_table_has_eight_columns_and_all_of_them_at_80():
 def test_what_sets_a_level_apart_is_a_word(changes, name):
     row = {"concurrency": 4, "repeat": 1, "cache": "cold"}
     assert name_level(row | changes) == name
-
-
-def test_a_host_whose_speed_is_not_known_has_none():
-    row = {
-        "model": "m",
-        "concurrency": 2,
-        "repeat": 1,
-        "cache": None,
-        "host": "h",
-        "completed": 0,
-        "requests": 2,
-        "ttft_mean_s": None,
-        "tokens_per_s_mean": None,
-        "output_tokens_per_s": 0.0,
-    }
-    assert format_host(row).endswith("TTFT -, - tokens/s each, 0.0 all")
-    assert format_host(row).startswith("  m, 2 at once, h: 0/2 requests")
-    assert format_host(row | {"repeat": 3, "cache": "warm"}).startswith(
-        "  m, 2 #3 warm at once, h: "
-    )  # else repeats look like one line twice
 
 
 @pytest.mark.parametrize(

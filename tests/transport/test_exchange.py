@@ -9,8 +9,9 @@ import pytest
 import requests
 import urllib3
 
-from ollama_bench.transport import capabilities
+from ollama_bench.transport import capabilities, sending
 from ollama_bench.transport.exchange import Exchange
+from ollama_bench.transport.reader import Reader
 from ollama_bench.transport.session import Session
 from tests.transport.scripted_server import (
     CLOSE,
@@ -174,6 +175,29 @@ def test_cancelling_ends_a_silent_stream():
             exchange.cancelled == "enough"
             and exchange.ended_ns is not None
         )
+
+
+def test_a_request_is_not_written_on_a_line_that_was_closed(monkeypatch):
+    """Its number may be another connection's: it leaves as its server hangs up."""
+    over, descriptors = threading.Event(), []
+
+    class HungUp(Reader):
+        def watch(self, line, recorder, exchange):
+            super().watch(line, recorder, exchange)
+            line.shut_down()
+            over.wait(0.1)
+
+    def send(line, *_):
+        descriptors.append(line.sock.fileno())
+
+    monkeypatch.setattr(sending, "send_at_once", send)
+    with server() as url, HungUp() as reader:
+        exchange = Exchange(
+            reader=reader, on_over=lambda e: (e.free_line(), over.set())
+        )
+        with pytest.raises(requests.ConnectionError):
+            exchange_with(url, exchange=exchange)
+    assert len(descriptors) == 1 and descriptors != [-1]
 
 
 @pytest.mark.parametrize("hold", [False, True])

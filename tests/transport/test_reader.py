@@ -1,6 +1,7 @@
 """One thread receives for many streams: each has its own bytes, times and errors."""
 
 import contextlib
+import os
 import queue
 import socket
 import threading
@@ -103,31 +104,82 @@ def test_one_reader_serves_many_streams_and_a_bad_one_harms_no_other():
     )
 
 
+class End:
+    """A request whose answer only ends."""
+
+    leaves_line = says_last = False
+
+    def __init__(self):
+        self.ended = threading.Event()
+
+    def note(self, *_):
+        return True
+
+    def fail(self, _):
+        return True
+
+    def finish(self):
+        self.ended.set()
+
+
+def line_of(sock):
+    return SimpleNamespace(
+        number=sock.fileno(), sock=sock, note_idle_event=lambda: None
+    )
+
+
 def test_a_request_on_a_line_that_just_hung_up_is_not_forgotten(
     monkeypatch,
 ):
     """It comes between the look at the line and the end of waiting for it."""
     ours, theirs = socket.socketpair()
     theirs.close()
-    ended = threading.Event()
-    line = SimpleNamespace(
-        number=ours.fileno(), sock=ours, note_idle_event=lambda: None
-    )
-    recorder = SimpleNamespace(
-        note=lambda *_: True,
-        fail=lambda _: True,
-        leaves_line=False,
-        says_last=False,
-    )
-    exchange = SimpleNamespace(finish=ended.set)
+    line, end = line_of(ours), End()
 
     class Lines(dict):
         def pop(self, number, default=None):
             if not reader._streams:
-                reader.watch(line, recorder, exchange)
+                reader.watch(line, end, end)
             return super().pop(number, default)
 
     with ours, Reader(stamps=False) as reader:
         monkeypatch.setattr(reader, "_lines", Lines())
         reader.register(line)
-        assert ended.wait(5)
+        assert end.ended.wait(5)
+
+
+def test_a_connection_with_the_number_of_a_closed_one_is_waited_for():
+    """It is made while the reader ends its waiting for the closed one."""
+    ours, theirs = socket.socketpair()
+    number, end = ours.fileno(), End()
+    made = threading.Event()
+
+    def connect_anew():
+        ours.close()
+        os.dup2(new.fileno(), number)
+        reader.register(line)
+        made.set()
+
+    with Reader(stamps=False) as reader:
+        unregister = reader._poll.unregister
+
+        def unregister_late(number):
+            """Another thread works while this one lets the interpreter go."""
+            reader._poll.unregister = unregister
+            threading.Thread(target=connect_anew).start()
+            made.wait(0.05)
+            unregister(number)
+
+        new, peer = socket.socketpair()
+        line = SimpleNamespace(
+            number=number, sock=new, note_idle_event=lambda: None
+        )
+        reader._poll.unregister = unregister_late
+        reader.register(line_of(ours))
+        theirs.close()
+        assert made.wait(5)
+        with new:
+            reader.watch(line, end, end)
+            peer.close()
+            assert end.ended.wait(5)
+        os.close(number)

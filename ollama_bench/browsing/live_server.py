@@ -1,0 +1,96 @@
+"""The process that shows a run while it runs: Datasette on this machine alone, out of the way.
+
+    python -c "from ollama_bench.browsing.live_server import main; main()" results.db 7
+
+It prints one line, "listening on URL", the address of the run's page, once that answers at once.
+It ends when its standard input ends: when who started it closes it, or is no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+from typing import Any
+
+import psutil
+import uvicorn
+from datasette.app import Datasette
+from datasette.plugins import pm
+
+from ollama_bench.browsing import datasette_plugin, routes
+
+HOST, PORT = "127.0.0.1", 8001  # Datasette's own, where it is free
+# beside a model that keeps every core busy it still gets a tenth of one:
+# what the page asks twice a second takes some 20 ms
+NICENESS = 10
+PLUGIN = "ollama_bench"  # its entry point, where the package is installed
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    path, run_id = sys.argv[-2:]
+    give_way()
+    if not pm.has_plugin(PLUGIN):
+        pm.register(datasette_plugin, PLUGIN)
+    try:
+        asyncio.run(serve_run(path, int(run_id)))
+    except Exception as error:
+        # who started this one reads it in place of the address
+        print(" ".join(f"{error}".split()), flush=True)
+        raise
+
+
+def give_way() -> None:
+    """Let everything else on this machine come first."""
+    if sys.platform == "win32":
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        # whatever the measurement itself has
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+
+
+async def serve_run(path: str, run_id: int) -> None:
+    datasette = Datasette([path])
+    await datasette.invoke_startup()
+    config = uvicorn.Config(datasette.app(), log_level="error")
+    server = uvicorn.Server(config)
+    threading.Thread(target=end_with_input, daemon=True).start()
+    with open_usual_port() as listening:
+        # before the run measures anything: it takes seconds of a core
+        routes.prepare_pages()
+        say_address(datasette, listening, run_id)
+        await server.serve(sockets=[listening])
+
+
+def open_usual_port() -> socket.socket:
+    """Return a socket that listens: on the usual port, or where that is taken a free one."""
+    try:
+        return socket.create_server((HOST, PORT))
+    except OSError:
+        return socket.create_server((HOST, 0))
+
+
+def say_address(
+    datasette: Any, listening: socket.socket, run_id: int
+) -> None:
+    port = listening.getsockname()[1]
+    name = next(
+        name
+        for name in datasette.databases
+        if answers_for(datasette.databases[name])
+    )
+    page = f"{datasette.urls.database(name)}/-/run/{run_id}"
+    print(f"listening on http://{HOST}:{port}{page}", flush=True)
+
+
+def answers_for(database: Any) -> bool:
+    """Tell whether it is the file that was named, and none of Datasette's own."""
+    return bool(database.path)
+
+
+def end_with_input() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""What monitor.py shows to Prometheus."""
