@@ -54,6 +54,8 @@ def test_every_option_says_whether_it_is_measured():
         "pid",
         "no_monitor",
         "demo",
+        "fleet",
+        "fleet_insecure",
         "pull",
         "config",
     }
