@@ -158,7 +158,12 @@ def bench(
         )
         opened = open_run(settings, servers, writer, screen.say)
         if settings.output.live:
-            page.open(writer.path, opened.record.id, screen.say)
+            page.open(
+                writer.path,
+                opened.record.id,
+                screen.say,
+                interrupt.is_set,
+            )
 
         def show_level(level_id: int) -> float | None:
             return run_outcome.show_level(

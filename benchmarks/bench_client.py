@@ -232,25 +232,13 @@ def one_run(
         tempfile.TemporaryDirectory() as folder,
     ):
         out = pathlib.Path(folder, "result.json")
+        words = ["--url", witness.url, "--server-pid", witness.pid]
+        words += ["--api", protocol, "--streams", streams]
+        words += ["--tokens", ",".join(map(str, tokens))]
+        words += ["--parts", ",".join(sorted(parts)), "--out", out]
+        words += ["--user-stamps"] * user_stamps
         run_client(
-            [
-                way,
-                "--url",
-                witness.url,
-                "--server-pid",
-                str(witness.pid),
-                "--api",
-                protocol,
-                "--streams",
-                str(streams),
-                "--tokens",
-                ",".join(map(str, tokens)),
-                "--parts",
-                ",".join(sorted(parts)),
-                "--out",
-                str(out),
-            ]
-            + ["--user-stamps"] * user_stamps,
+            [way, *map(str, words)],
             PATIENCE_S + SLOWEST_RATIO * len(tokens) * wanted.seconds,
         )
         result = json.loads(out.read_text(encoding="utf-8"))

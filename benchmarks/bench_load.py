@@ -311,6 +311,13 @@ def figures(
     """What was reported, and what the server knows."""
     by_prefix = {reply.prefix: reply for reply in log}
     origin_ns = zero_of(requests, by_prefix)
+    pairs = [
+        (row, by_prefix[row["prefix"].strip("[]")]) for row in requests
+    ]
+    ttft = [
+        row["ttft_s"] * 1e3 - (reply.first_ns - reply.read_ns) / 1e6
+        for row, reply in pairs
+    ]
     found = {
         "tokens": sum(reply.tokens for reply in log),
         "cpu_s": cpu_s,
@@ -322,45 +329,31 @@ def figures(
         "gap_p99_ms": None,
         "late_p99_ms": None,
         "tokens_per_s_ratio": None,
-    }
-    pairs = [
-        (row, by_prefix[row["prefix"].strip("[]")]) for row in requests
-    ]
-    ttft = [
-        row["ttft_s"] * 1e3 - (reply.first_ns - reply.read_ns) / 1e6
-        for row, reply in pairs
-    ]
-    found |= {
         "ttft_mean_ms": statistics.fmean(ttft),
         "ttft_p99_ms": percentile([abs(value) for value in ttft], 99),
     }
-    true_per_s = (
-        found["tokens"]
-        * 1e9
-        / (
-            max(reply.last_ns for reply in log)
-            - min(reply.read_ns for reply in log)
-        )
-    )
-    if level["load"] != "open":
-        found["tokens_per_s_ratio"] = (
-            level["output_tokens_per_s"] / true_per_s
-        )
+    if level["load"] == "open":
+        late_ms = [
+            (reply.read_ns - origin_ns - row["due_ns"]) / 1e6
+            for row, reply in pairs
+        ]
+        return found | {"late_p99_ms": percentile(late_ms, 99)}
+    found["tokens_per_s_ratio"] = level[
+        "output_tokens_per_s"
+    ] / true_tokens_per_s(log)
     if level["load"] == "closed":
         found |= {
             "in_flight": in_flight(log, case.levels) / case.levels,
             "gap_p50_ms": level["client_send_lag_p50_s"] * 1e3,
             "gap_p99_ms": level["client_send_lag_p99_s"] * 1e3,
         }
-    if level["load"] == "open":
-        found["late_p99_ms"] = percentile(
-            [
-                (reply.read_ns - origin_ns - row["due_ns"]) / 1e6
-                for row, reply in pairs
-            ],
-            99,
-        )
     return found
+
+
+def true_tokens_per_s(log: list[Reply]) -> float:
+    tokens = sum(reply.tokens for reply in log)
+    first_ns = min(reply.read_ns for reply in log)
+    return tokens * 1e9 / (max(reply.last_ns for reply in log) - first_ns)
 
 
 def zero_of(requests: list[dict], by_prefix: dict[str, Reply]) -> int:

@@ -277,41 +277,51 @@ def make_up_level(
             + chance.randrange(JITTER_NS)
             for index in range(CHUNKS)
         ]
-        request_id = writer.insert(
-            "request",
-            {
-                "level_id": level_id,
-                "target_id": target_id,
-                "number": request,
-                "status": "completed",
-                "http_status": 200,
-                "sent_ns": now_ns,
-                "first_byte_ns": at_ns[0],
-                "first_text_ns": at_ns[0],
-                "first_answer_ns": at_ns[0],
-                "last_text_ns": at_ns[-1],
-                "ended_ns": at_ns[-1],
-                "chunks": CHUNKS,
-                "reasoning_chunks": 0,
-                "output_tokens": CHUNKS,
-                "output_tokens_source": "server",
-            },
-        )
-        writer.add_many(
-            "chunk",
-            ("request_id", "number", "at_ns", "is_reasoning"),
-            list(
-                zip(
-                    [request_id] * CHUNKS,
-                    range(CHUNKS),
-                    at_ns,
-                    [0] * CHUNKS,
-                )
-            ),
+        make_up_request(
+            writer, level_id, target_id, request, now_ns, at_ns
         )
         end_ns = max(end_ns, at_ns[-1])
     writer.update("level", level_id, {"ended_ns": end_ns})
     return end_ns
+
+
+def make_up_request(
+    writer: Writer,
+    level_id: int,
+    target_id: int,
+    number: int,
+    sent_ns: int,
+    at_ns: list[int],
+) -> None:
+    """Store one request and its chunks, which came at these instants."""
+    request_id = writer.insert(
+        "request",
+        {
+            "level_id": level_id,
+            "target_id": target_id,
+            "number": number,
+            "status": "completed",
+            "http_status": 200,
+            "sent_ns": sent_ns,
+            "first_byte_ns": at_ns[0],
+            "first_text_ns": at_ns[0],
+            "first_answer_ns": at_ns[0],
+            "last_text_ns": at_ns[-1],
+            "ended_ns": at_ns[-1],
+            "chunks": CHUNKS,
+            "reasoning_chunks": 0,
+            "output_tokens": CHUNKS,
+            "output_tokens_source": "server",
+        },
+    )
+    writer.add_many(
+        "chunk",
+        ("request_id", "number", "at_ns", "is_reasoning"),
+        [
+            (request_id, place, instant, 0)
+            for place, instant in enumerate(at_ns)
+        ],
+    )
 
 
 def make_up_samples(writer: Writer, run_id: int, end_ns: int) -> None:

@@ -11,14 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-if (
-    "SUDO_UID" in os.environ
-    and hasattr(os, "geteuid")
-    and os.geteuid() == 0
-):
-    # a __pycache__ owned by root would be in the user's way
-    sys.dont_write_bytecode = True
-
 from ollama_bench.terminal import interpreter
 
 CLONE = Path(__file__).resolve().parents[1]

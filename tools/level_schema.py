@@ -80,8 +80,27 @@ def text() -> str:
 
 
 def make_schema() -> dict[str, Any]:
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What analyze.py --format json prints",
+        "description": "null is unknown, 0 is zero. Within a version members are added, and "
+        "none is removed or changes its meaning.",
+        **make_object(
+            {
+                "schema": {"const": level_formats.SCHEMA},
+                "tool_version": {"type": "string"},
+                "studies": make_list(
+                    make_study(),
+                    "one for each model, machine and prompt length",
+                ),
+            }
+        ),
+    }
+
+
+def make_study() -> dict[str, Any]:
     views = described()
-    study = make_object(
+    return make_object(
         {
             "model": {"type": "string"},
             "asked_prompt_tokens": {
@@ -161,21 +180,6 @@ def make_schema() -> dict[str, Any]:
             ),
         }
     )
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "What analyze.py --format json prints",
-        "description": "null is unknown, 0 is zero. Within a version members are added, and "
-        "none is removed or changes its meaning.",
-        **make_object(
-            {
-                "schema": {"const": level_formats.SCHEMA},
-                "tool_version": {"type": "string"},
-                "studies": make_list(
-                    study, "one for each model, machine and prompt length"
-                ),
-            }
-        ),
-    }
 
 
 def make_interference() -> dict[str, Any]:

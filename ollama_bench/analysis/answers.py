@@ -433,12 +433,20 @@ def describe_demand(
 def describe_missed(name: str, bound: float, service: Service) -> str:
     """Say how many met an objective, and the worst that was seen."""
     write = digits if name == "tokens_per_s" else seconds
-    worst = write(service.worst[name])
-    if service.worst[name] is None:
+    worst_seen = service.worst[name]
+    worst = write(worst_seen)
+    if worst_seen is None:
         return NO_RATE if service.completed == 1 else NO_RATES
     if service.completed == 1:
         return WORST[name].format(worst)
     extreme = "slowest" if name in ("tokens_per_s", "tpot") else "longest"
     met = service.met[name]
+    if met and extreme == "slowest" and not service.cut:
+        sign = 1 if name == "tpot" else -1
+        if sign * worst_seen <= sign * bound:  # all that are known
+            return (
+                f"the replies of {service.completed - met} of {service.completed} "
+                "came in one piece, so that their speed is not known"
+            )
     got = f"only {met} of {service.completed} got" if met else "none got"
     return f"{got} {describe_objective(name, bound)} ({extreme} {worst})"

@@ -36,7 +36,8 @@ def name_limits(study: Study, alike: Study) -> list[str]:
     if not study.levels:
         return []
     top = study.levels[-1]
-    slots = f"the server's slots ({top['peak_streaming']} at a time)"
+    whose = "server's" if name_service(top) == THE_SERVER else "servers'"
+    slots = f"the {whose} slots ({top['peak_streaming']} at a time)"
     is_seen = {
         "this client": describe_client(top),
         slots: is_short_of_slots(top),

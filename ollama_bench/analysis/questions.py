@@ -42,7 +42,7 @@ from ollama_bench.terminal.command_line import (
 
 SPEEDS = ("tokens_per_s", "tpot")
 # options of a run that name what is measured
-KEPT = ("--host", "--api", "--model", "--config")
+KEPT = ("--host", "--balance", "--api", "--model", "--config")
 NOT_MEASURED = "not measured"
 CANNOT_BE_TOLD = "cannot be told"
 CURVE = "1,2,4,8"  # levels of a run that shows what concurrency changes

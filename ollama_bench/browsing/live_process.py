@@ -6,14 +6,17 @@ cannot outlive this one: it reads a pipe that ends with us, whatever ends us.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 START_PATIENCE_S = 60.0
+LOOK_S = 0.1  # how soon an interrupt is noticed
 END_PATIENCE_S = 5.0
 PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 # without the working directory, where a file may have the name of a module
@@ -38,7 +41,11 @@ class LivePage:
         self.close()
 
     def open(
-        self, path: str, run_id: int, say: Callable[[str], object]
+        self,
+        path: str,
+        run_id: int,
+        say: Callable[[str], object],
+        is_interrupted: Callable[[], bool],
     ) -> None:
         """Start it and say its address; where that fails, say why."""
         say("starting the page of the run ...")
@@ -47,7 +54,9 @@ class LivePage:
         except OSError as error:
             say(f"no live page: cannot start it ({error.strerror})")
             return
-        line = read_line(self._process, START_PATIENCE_S)
+        line = read_line(self._process, is_interrupted)
+        if is_interrupted():
+            return
         if not line.startswith("listening on "):
             why = line.strip() or "Datasette did not start"
             say(f"no live page: {why}")
@@ -102,18 +111,21 @@ def start_datasette(path: str, run_id: int) -> subprocess.Popen[str]:
     )
 
 
-def read_line(process: subprocess.Popen[str], patience_s: float) -> str:
-    """Return the first line that it prints; "" if it ends or takes longer."""
+def read_line(
+    process: subprocess.Popen[str], is_interrupted: Callable[[], bool]
+) -> str:
+    """Return the first line that it prints; "" if it ends, takes too long or nobody waits."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     output = process.stdout
     assert output is not None
     threading.Thread(
         target=lambda: lines.put(output.readline()), daemon=True
     ).start()
-    try:
-        return lines.get(timeout=patience_s)
-    except queue.Empty:
-        return ""
+    until_s = time.monotonic() + START_PATIENCE_S
+    while time.monotonic() < until_s and not is_interrupted():
+        with contextlib.suppress(queue.Empty):
+            return lines.get(timeout=LOOK_S)
+    return ""
 
 
 def is_attended() -> bool:

@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.wording import digits, seconds
 from ollama_bench.browsing.shell import write_known
+from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.rows import name_level
 
 MOST_SHOWN = 400  # requests of the timeline: the newest
@@ -40,39 +41,59 @@ NOT_FAILED = {"completed", "in_flight", "not_sent"}
 
 
 def write_state(database: Database, run_id: int) -> str | None:
-    """Return the state of a run as JSON; None if the file has no such run."""
+    """Return the state of a run as JSON; None if the file has no such run.
+
+    Raises ResultsError where run.live is not what a run tells.
+    """
     run = next(database.query(RUN, [run_id]), None)
     if run is None:
         return None
-    state = json.loads(run["live"] or "{}")
+    try:
+        state = json.loads(run["live"] or "{}")
+        told = describe_state(database, run_id, state)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):
+        raise ResultsError(
+            f"run.live of run {run_id} cannot be read"
+        ) from None
+    silent_s = max(0.0, time.time() - run["seen_unix"])
+    return json.dumps(
+        {"status": run["status"], "silent_s": silent_s, **told}
+    )
+
+
+def describe_state(
+    database: Database, run_id: int, state: Row
+) -> dict[str, object]:
+    """Return what the page shows. state: run.live."""
     level = next(database.query(LEVEL, [run_id]), None)
     # of no level while the run waits between two
     now = state.get("level") or {}
     requests = read_newest(database, level, now) if level else []
     watts = next(database.query(WATTS, [run_id, find_fresh_ns(state)]))
-    finished = next(database.query(FINISHED, [run_id]))["n"]
     doing = state.get("doing") or ""
-    return json.dumps(
-        {
-            "status": run["status"],
-            "silent_s": max(0.0, time.time() - run["seen_unix"]),
-            "doing": doing,
-            # what changes every second is not to be read aloud
-            "said": doing if now else doing.rpartition(": ")[0] or doing,
-            "progress": measure_done(state, now),
-            "counts": write_counts(now),
-            "left": now.get("left") or "",
-            "figures": write_figures(state, now, requests, watts),
-            "failed": count_failed(requests),
-            "level": level
-            and f"{name_level(level)} at once, {level['model']}",
-            "from_s": find_from_s(now, requests),
-            "to_s": find_to_s(state, now, requests),
-            "requests": requests,
-            "count": max((row["number"] for row in requests), default=0),
-            "finished": finished,
-        }
-    )
+    return {
+        "doing": doing,
+        # what changes every second is not to be read aloud
+        "said": doing if now else doing.rpartition(": ")[0] or doing,
+        "progress": measure_done(state, now),
+        "counts": write_counts(now),
+        "left": now.get("left") or "",
+        "figures": write_figures(state, now, requests, watts),
+        "failed": count_failed(requests),
+        "level": level
+        and f"{name_level(level)} at once, {level['model']}",
+        "from_s": find_from_s(now, requests),
+        "to_s": find_to_s(state, now, requests),
+        "requests": requests,
+        "count": max((row["number"] for row in requests), default=0),
+        "finished": next(database.query(FINISHED, [run_id]))["n"],
+    }
 
 
 def read_newest(database: Database, level: Row, now: Row) -> list[Row]:

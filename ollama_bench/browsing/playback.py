@@ -48,9 +48,9 @@ ORDER BY step.number"""
 # and has what came since the one before, in characters and in chunks
 TEXT_STEPS = """
 SELECT step.at_ns, step.number,
-  sum(part.characters * part.is_reasoning) AS reasoning,
-  sum(part.characters * (1 - part.is_reasoning)) AS answer,
-  sum(part.is_reasoning) AS reasoning_chunks, sum(1 - part.is_reasoning) AS answer_chunks
+  sum(part.characters * (part.is_reasoning <> 0)) AS reasoning,
+  sum(part.characters * (part.is_reasoning = 0)) AS answer,
+  sum(part.is_reasoning <> 0) AS reasoning_chunks, sum(part.is_reasoning = 0) AS answer_chunks
 FROM chunk AS step JOIN chunk AS part ON part.request_id = step.request_id
   AND part.number BETWEEN step.number / :size * :size AND step.number
 WHERE step.request_id = :id AND ((step.number + 1) % :size = 0 OR step.number = :last)

@@ -47,7 +47,7 @@ def cell_of_ns(first: int, last: int) -> str:
 
 # SQLite makes the histogram where the chunks are: millions become a few hundred rows.
 # Of more gaps than these each :step-th of a stream counts, an odd number since tokens may come
-# in pairs; the streams begin at different ones.
+# in pairs; the streams begin at different ones. CROSS JOIN: only chunks of what is shown are read.
 MOST_GAPS = 200_000
 GAP_SQL = f"""
 WITH shown AS MATERIALIZED (
@@ -56,8 +56,8 @@ WITH shown AS MATERIALIZED (
   SELECT 1 + coalesce(sum(chunks), 0) / {MOST_GAPS} | 1 AS step FROM shown
 ), gap AS (
   SELECT concurrency, step, later.at_ns - earlier.at_ns AS ns
-  FROM thinning JOIN shown JOIN chunk AS later USING (request_id)
-  JOIN chunk AS earlier
+  FROM thinning CROSS JOIN shown CROSS JOIN chunk AS later USING (request_id)
+  CROSS JOIN chunk AS earlier
     ON earlier.request_id = later.request_id AND earlier.number = later.number - 1
   WHERE (later.number + later.request_id) % step = 0
 ), placed AS (

@@ -8,16 +8,7 @@ folders; then a line for each check: ok, a note, or what is wrong and the comman
 Nothing is stored, and no request is sent to a model. What fails is a line, too.
 """
 
-import os
 import sys
-
-if (
-    "SUDO_UID" in os.environ
-    and hasattr(os, "geteuid")
-    and os.geteuid() == 0
-):
-    # a __pycache__ that belongs to root would be in the user's way
-    sys.dont_write_bytecode = True
 
 from ollama_bench.terminal import interpreter
 

@@ -7,16 +7,7 @@ import ollama             the original study's <model>/test_results_<level>/ bel
 
 from __future__ import annotations
 
-import os
 import sys
-
-if (
-    "SUDO_UID" in os.environ
-    and hasattr(os, "geteuid")
-    and os.geteuid() == 0
-):
-    # a __pycache__ owned by root would be in the user's way
-    sys.dont_write_bytecode = True
 
 from ollama_bench.terminal import interpreter
 

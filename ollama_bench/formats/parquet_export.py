@@ -32,7 +32,7 @@ VIEWS = ("level_summary", "energy_summary")
 KINDS = {"INTEGER": "BIGINT", "REAL": "DOUBLE", "TEXT": "VARCHAR"}
 # whole numbers that only a view has
 COUNTS = """
-abandoned completed errors good_requests in_flight
+abandoned completed errors good_requests hosts in_flight
 judged_completed peak_streaming prompts_cut replies_cut
 requests superseded uncounted_tokens
 undecided_requests

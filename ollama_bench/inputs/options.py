@@ -218,14 +218,14 @@ LOAD = Group(
         Option(
             "--fleet",
             "WHERE",
-            "by processes: local:N, or a Dask cluster: tls://HOST:8786",
+            "by processes: local:N, or a Dask cluster, tls://HOST:8786",
             FleetAddress.parse,
             is_measured=False,
         ),
         Option(
             "--fleet-insecure",
             "",
-            "also tcp:// to others, who can read and write it",
+            "tcp:// to other machines too, which anyone can read",
             is_measured=False,
         ),
         Option(

@@ -35,8 +35,11 @@ class Balancer:
         hosts: int = 1,
         policy: Balance = "least-in-flight",
         seed: str = "",
+        first: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """first: its place among the servers, modulo their number, is taken first among equals."""
+        self._first = first
         self._policy, self._seed, self._clock = policy, seed, clock
         self._lock = threading.Lock()
         # of each server, all guarded by the lock:
@@ -102,7 +105,7 @@ class Balancer:
         return (
             self._in_flight[host] + ready,
             self._sent[host] + ready,
-            host,
+            (host - self._first) % len(self._ready),
         )
 
     def _is_out(self, host: int) -> bool:

@@ -16,7 +16,8 @@ class ReadyQueue:
     """The dispatcher's gate guards it.
 
     First whatever is due first. Of those due at the same time, as all are that replace a reply,
-    the one whose server has the lowest rank; then as they were admitted.
+    those that the observer was told of; then the one whose server has the lowest rank; then as they
+    were admitted.
     """
 
     def __init__(self, rank: Callable[[int], Rank]) -> None:
@@ -53,9 +54,10 @@ class ReadyQueue:
         if len(heaps) < 2:
             return next(iter(heaps), None)
 
-        def order(host: int) -> tuple[float, Rank, int]:
-            due_s, place, _ = heaps[host][0]
-            return due_s, self._rank(host), place
+        def order(host: int) -> tuple[float, bool, Rank, int]:
+            due_s, place, event = heaps[host][0]
+            is_late = not event.flight.is_told
+            return due_s, is_late, self._rank(host), place
 
         return min(heaps, key=order)
 

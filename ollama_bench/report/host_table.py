@@ -77,7 +77,7 @@ def list_hosts(study: Study) -> list[Row]:
 
 def write_hosts(study: Study) -> str:
     """Return the page's table as HTML; "" where there was one host."""
-    found = list_hosts(study)
+    found = [{**row, "host": name_host(row)} for row in list_hosts(study)]
     if not found:
         return ""
     columns = [

@@ -47,6 +47,7 @@ from ollama_bench.report.level_table import (
     write_table,
     write_terms,
 )
+from ollama_bench.report.option_text import keep_options
 from ollama_bench.report.proof_text import describe_carried, write_proof
 from ollama_bench.report.recomputed import MOST_SERVED, mark
 from ollama_bench.report.turn_table import write_turns
@@ -214,8 +215,8 @@ def write_questions(answer: Answer) -> str:
         return ""
     items = "".join(
         f"<dt>{escape(asked)}</dt>"
-        f"<dd{mark_said(answer, said, names)}>{escape(said)}"
-        f"{f'<code>{escape(command)}</code>' if command else ''}</dd>"
+        f"<dd{mark_said(answer, said, names)}>{keep_options(said)}"
+        f"{f'<code>{keep_options(command)}</code>' if command else ''}</dd>"
         for (asked, said, command), names in zip(
             answer.questions, chain(SAID, repeat(())), strict=False
         )
@@ -238,7 +239,7 @@ def mark_said(answer: Answer, said: str, names: Sequence[str]) -> str:
 def write_rest(answer: Answer) -> str:
     """Return what else is said."""
     items = "".join(
-        f"<li>{escape(sentence)}</li>" for sentence in answer.rest
+        f"<li>{keep_options(sentence)}</li>" for sentence in answer.rest
     )
     return f'<ul class="verdict">{items}</ul>' if items else ""
 
@@ -284,8 +285,8 @@ def write_caveats(caveats: Sequence[Caveat]) -> str:
     if not caveats:
         return ""
     items = [
-        f"<li><strong>{escape(caveat.seen)}.</strong> "
-        f"{escape(caveat.meaning)}. {escape(caveat.remedy)}.</li>"
+        f"<li><strong>{keep_options(caveat.seen)}.</strong> "
+        f"{keep_options(caveat.meaning)}. {keep_options(caveat.remedy)}.</li>"
         for caveat in caveats
     ]
     summary = f"<summary>{len(caveats)} to consider before trusting these figures</summary>"
@@ -298,6 +299,7 @@ def write_facts(study: Study) -> str:
     facts = {
         **list_machine_facts(study.machine or {}),
         **list_target_facts(study.targets[-1] if study.targets else {}),
+        **list_hosts_facts(study),
         "power from": sorted(source for source in sources if source),
         **list_run_facts(study.runs),
     }
@@ -342,6 +344,33 @@ def list_target_facts(target: Row) -> Facts:
     }
 
 
+def list_hosts_facts(study: Study) -> Facts:
+    """Return the servers of the newest run with their slots, where there are several."""
+    targets = [
+        target
+        for target in study.targets
+        if target["run_id"] == study.targets[-1]["run_id"]
+    ]
+    if len(targets) < 2:
+        return {}
+    hosts = [
+        " with ".join(
+            filter(
+                None,
+                [target["host"], amount(target["slots"], "slots")],
+            )
+        )
+        for target in targets
+    ]
+    balance = {level["balance"] for level in study.levels} - {None}
+    return {
+        "servers": hosts,
+        "balance": sorted(balance),
+        "server": [targets[-1]["server"], targets[-1]["server_version"]],
+        "slots": [],
+    }
+
+
 def list_run_facts(runs: Sequence[Row]) -> Facts:
     return {
         f"run {run['run_id']}": [
@@ -369,7 +398,7 @@ def write_commands(study: Study) -> str:
         for run in study.runs
     ]
     return "".join(
-        f"<pre>{escape(command)}</pre>"
+        f"<pre>{keep_options(command)}</pre>"
         for command in dict.fromkeys(commands)
     )
 

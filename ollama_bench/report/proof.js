@@ -95,19 +95,19 @@ const proof = (() => {
       rows = packed && JSON.parse(instants);
       if (rows) problems = listWrong(rows);
     } catch (error) {
-      if (!globalThis.DecompressionStream) return tell('This browser cannot unpack the instants of this page: analyze.py --verify does it.', false);
+      if (!globalThis.DecompressionStream) return tell('This browser cannot unpack the instants of this page: analyze.py --verify does it.', 'unknown');
       problems = ['the instants cannot be read'];
     }
     problems.push(...await listBroken(instants));
-    if (problems.length) return tell(`This page was changed: ${problems.slice(0, 5).join('; ')}${problems.length > 5 ? ' ...' : ''}.`, true);
-    if (!rows) return tell(`${document.getElementById('checked').textContent} It is as it was written.`, false);
-    tell(`Recomputed from ${recompute.countInstants(rows).toLocaleString('en')} instants: all ${count.toLocaleString('en')} figures agree.`, false);
+    if (problems.length) return tell(`This page was changed: ${problems.slice(0, 5).join('; ')}${problems.length > 5 ? ' ...' : ''}.`, 'changed');
+    if (!rows) return tell(`${document.getElementById('checked').textContent} It is as it was written.`, 'agrees');
+    tell(`Recomputed from ${recompute.countInstants(rows).toLocaleString('en')} instants: all ${count.toLocaleString('en')} figures agree.`, 'agrees');
   }
-  function tell(said, isBad) {
+  function tell(said, verdict) {
     const place = document.getElementById('checked');
     place.textContent = said;
-    place.classList.toggle('altered', isBad);
-    document.documentElement.dataset.proof = isBad ? 'changed' : 'agrees';
+    place.classList.toggle('altered', verdict === 'changed');
+    document.documentElement.dataset.proof = verdict;
   }
   return {done: prove(), sha256};
 })();

@@ -231,17 +231,8 @@ def show(
     crowd = noun(levels)
     screen.say("")
     if not is_judged:
-        show_lengths(found, screen)
-        for verdict in found:
-            show_answer(verdict, screen)
         is_quick = settings.load.budget_s is not None
-        if any(map(tells_anything, levels)):
-            screen.table(levels, in_any_order=is_quick)
-        # of several nobody would know which is whose
-        for verdict in found if len(found) == 1 else ():
-            for text in format_curve(verdict.study, screen.width):
-                screen.say(text)
-        screen.say("")
+        show_verdicts(found, levels, is_quick, screen)
     if lengths := format_lengths(levels):
         screen.say(lengths)
     if settings.request.cache == "both":
@@ -267,6 +258,25 @@ def show(
     screen.say(describe_next(path, record.id, commands, screen.width))
     if sharper:
         screen.say(describe_sharper(settings, sharper))
+
+
+def show_verdicts(
+    verdicts: Sequence[Verdict],
+    levels: list[Row],
+    is_quick: bool,
+    screen: Console,
+) -> None:
+    """Show the answers, the table of the levels and, of a single study, its curve."""
+    show_lengths(verdicts, screen)
+    for verdict in verdicts:
+        show_answer(verdict, screen)
+    if any(map(tells_anything, levels)):
+        screen.table(levels, in_any_order=is_quick)
+    # of several nobody would know which is whose
+    for verdict in verdicts if len(verdicts) == 1 else ():
+        for text in format_curve(verdict.study, screen.width):
+            screen.say(text)
+    screen.say("")
 
 
 def show_host_table(verdict: Verdict, screen: Console) -> None:

@@ -20,7 +20,7 @@ LEFT_OUT = (
     "--resume",
 )
 # what a reader should know of, and not see
-UNSEEN = ("--prompt", "--prompts", "--config")
+UNSEEN: tuple[str, ...] = ("--prompt", "--prompts", "--config")
 # numbers, names of things, conditions; neither blanks nor paths
 LEVELS = re.compile(r"[\dx][\d,x:-]{0,200}")
 PLAIN = re.compile(r"[\w.,:=<>%+-]{1,80}")
@@ -46,6 +46,9 @@ def describe_command(command: str | None, model: str) -> str:
 
 def list_shown(words: list[str]) -> Iterator[str]:
     flags = {option.flag: option for option in options.ALL}
+    unseen = UNSEEN
+    if sum(word.partition("=")[0] == "--host" for word in words) > 1:
+        unseen += ("--host",)  # how many there are is what was measured
     rest = iter(words)
     for word in rest:
         flag, is_joined, value = word.partition("=")
@@ -60,7 +63,7 @@ def list_shown(words: list[str]) -> Iterator[str]:
             continue
         if not is_joined:
             value = next(rest, "")
-        if flag in UNSEEN:
+        if flag in unseen:
             yield from (flag, option.placeholder)
         elif flag not in (*LEFT_OUT, "--model") and PLAIN.fullmatch(value):
             yield from (flag, value)

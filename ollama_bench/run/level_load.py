@@ -75,11 +75,12 @@ def make_load(
             part,
         )
 
-    # a process balances its own part
+    # a process balances its own part, each beginning with another server
     balancer = load.Balancer(
         source.server_count,
         settings.balance or "least-in-flight",
         f"{settings.seed} {level.concurrency} {level.repeat}",
+        part.place,
     )
 
     def ask(own_number: int) -> Task:

@@ -117,6 +117,7 @@ def list_kinds(path: pathlib.Path) -> dict[str, str]:
     return {name.lower(): kind.lower() for kind, name in found}
 
 
+@functools.lru_cache(maxsize=512)
 def is_what_it_claims(kind: str, name: str, sql: str) -> bool:
     """Whether a stored statement creates what its row says, and nothing else."""
     words = [

@@ -31,7 +31,7 @@ READER_PATIENCE_MS = 500
 # a kill -9 costs at most this much, and what was in the queue
 COMMIT_EVERY_S = 0.5
 # how often run.live is renewed: with each batch, unless it came early
-TELL_EVERY_S = 0.4
+LIVE_EVERY_S = 0.4
 ALIVE_EVERY_S = 2.0  # how often run.seen_unix is renewed at least
 
 Row = Mapping[str, object]
@@ -238,7 +238,7 @@ class Writer:
             if is_due:
                 alive_at = now
                 self._retry_kept()
-            tells = self.describe_now and now - told_at > TELL_EVERY_S
+            tells = self.describe_now and now - told_at > LIVE_EVERY_S
             if is_due or tells:
                 told_at = now
                 batch += self._list_signs_of_life()

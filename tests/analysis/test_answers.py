@@ -282,6 +282,25 @@ def test_a_reply_in_one_chunk_has_no_speed(results):
     )
 
 
+@pytest.mark.parametrize("slo", ["tokens_per_s=10", "tpot=0.1"])
+def test_some_replies_in_one_chunk_are_not_called_slow(results, slo):
+    made_up_results.write(results, levels=(4,), slots=4, rate=100.0)
+    database = connect(results)
+    database.execute(
+        "UPDATE request SET first_text_ns = last_text_ns WHERE number = 1"
+    )
+    (study,) = choose(database, [], [])
+    bounds = parse(slo)
+    services = measure_service(database, study, bounds)
+    said = " ".join(find_answer(study, bounds, services).lines)
+    database.close()
+    assert (
+        "the replies of 1 of 4 came in one piece, so that their speed "
+        "is not known" in said
+    )
+    assert "slowest" not in said.partition(";")[0]
+
+
 def test_what_is_known_below_replies_in_one_chunk_is_said(results):
     made_up_results.write(results, levels=(1, 2), slots=4)
     _, said = read(

@@ -3,7 +3,7 @@
 import pytest
 
 from ollama_bench.analysis import hosts, selection
-from ollama_bench.analysis.bottlenecks import describe_slots
+from ollama_bench.analysis.bottlenecks import describe_slots, name_limits
 from ollama_bench.analysis.caveats import find_caveats
 from ollama_bench.storage.connection import connect
 from tests.support import several_hosts
@@ -154,7 +154,8 @@ def test_a_lost_host_and_runs_of_other_numbers_of_hosts_are_caveats(
 def test_the_slots_are_those_of_all_servers(tmp_path):
     path = tmp_path / "results.db"
     several_hosts.write(path, levels=(16,), slots=4, chunks=False)
-    (level,) = read(path).levels
+    study = read(path)
+    (level,) = study.levels
     assert level["slots"] == 8 and level["peak_streaming"] == 4
     # the servers have more than were seen
     assert describe_slots(level) == ""
@@ -162,3 +163,5 @@ def test_the_slots_are_those_of_all_servers(tmp_path):
         "The servers' slots are the limit: of 16 requests at once "
         "they answered 4 at a time; they report no more slots."
     )
+    study.levels = [level | {"slots": 4}]
+    assert "the servers' slots (4 at a time)" in name_limits(study, study)

@@ -71,12 +71,12 @@ def test_a_burst_is_no_rate_and_the_command_measures_one(ask):
 def test_the_command_names_the_server_and_the_objectives(ask):
     elsewhere = (
         "UPDATE run SET command = "
-        "'python bench.py 1,2 --host http://b:8080 --api=openai'"
+        "'python bench.py 1,2 --host http://b:8080 --host http://c --balance random --api=openai'"
     )
     asked = RATE.replace("10 tokens/s", "5 tokens/s")
     _, command = ask(elsewhere, slo="tokens_per_s=5@99")[asked]
     assert command.endswith(
-        "--slo tokens_per_s=5@99 --host http://b:8080 --api=openai"
+        "--slo tokens_per_s=5@99 --host http://b:8080 --host http://c --balance random --api=openai"
     )
     _, command = ask("UPDATE run SET command = 'python bench.py --demo'")[
         RATE

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from tests.run import programs
-from tests.support import running_run
+from tests.support import made_up_results, running_run
 from tests.support.datasette_server import serving
 
 pytestmark = pytest.mark.web
@@ -28,13 +28,21 @@ if CHROMIUM is None:
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
 SERIOUS = {"serious", "critical"}
-# the pixels of the timeline that are of a colour: streams that are answered
-COUNT_BLUE = """() => {
-  const canvas = document.getElementById('timeline');
-  const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-  let count = 0;
-  for (let at = 0; at < data.length; at += 4) count += data[at + 2] > data[at] + 80;
-  return count;
+# notes what the page shows, whenever it changes; blue: pixels of streams that are answered
+NOTE_CHANGES = """() => {
+  const text = name => document.getElementById(name).textContent;
+  const note = () => {
+    const canvas = document.getElementById('timeline');
+    const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let blue = 0;
+    for (let at = 0; at < data.length; at += 4) blue += data[at + 2] > data[at] + 80;
+    window.noteChange({
+      doing: text('doing'), said: text('said'), counts: text('counts'), figures: text('figures'),
+      levels: document.querySelectorAll('#levels-so-far tbody tr').length, blue,
+    });
+  };
+  new MutationObserver(note).observe(
+    document.querySelector('main'), {childList: true, subtree: true, characterData: true});
 }"""
 
 
@@ -58,6 +66,7 @@ def page(browser, wrong):
     """A page that fails its test by an error in its console or by asking another host."""
     found = browser.new_page(viewport={"width": 1100, "height": 900})
     found.set_default_timeout(60_000)
+    playwright.expect.set_options(timeout=20_000)
     found.on(
         "console",
         lambda said: (
@@ -103,45 +112,50 @@ def test_the_page_of_a_real_run_grows_and_ends_as_the_finished_page(
     page, file, sim
 ):
     server = sim(profile="exact", ttft=300, itl=40, tokens=60, slots=3)
-    with programs.start(
-        *("2,6", "--host", server.url, "--db", file, "--idle", "0"),
-        *("--cooldown", "2", "--plain"),
-        cwd=file.parent,
-    ) as process:
-        for line in process.stdout:
-            if "1 of 2" in line:
-                break
-        with showing(page, file, 1):
-            doing = page.locator("#doing")
-            playwright.expect(doing).to_contain_text("1 of 2")
-            page.wait_for_function(f"({COUNT_BLUE})() > 500")
-            before = page.evaluate(COUNT_BLUE)
-            playwright.expect(doing).to_contain_text("cooldown")
-            assert page.inner_text("#said").startswith("cooldown")
-            assert " s left" not in page.inner_text("#said")
-            playwright.expect(doing).to_contain_text("2 of 2")
-            counts = page.locator("#counts")
-            playwright.expect(counts).to_contain_text("3 waiting")
-            playwright.expect(page.locator("#figures")).to_contain_text(
-                "tokens/s"
-            )
-            # the first level has ended: its row stands below
-            table = page.locator("#levels-so-far tbody tr")
-            playwright.expect(table).to_have_count(1)
-            page.wait_for_function(f"({COUNT_BLUE})() > {before}")
-            page.locator(".answer", has_text="at once get").wait_for(
-                timeout=60_000
-            )
-            assert page.locator("#live").count() == 0
-            chart = page.locator(".chart").first
-            chart.scroll_into_view_if_needed()
-            chart.locator("svg.marks").wait_for()
-            asked = []
-            page.on("request", lambda one: asked.append(one.url))
-            page.wait_for_timeout(1500)
-            assert not [url for url in asked if url.endswith("/live")]
-        process.stdout.read()
-        assert process.wait(60) == 0
+    made_up_results.write(file, levels=(1,))
+    noted = []
+    page.expose_function("noteChange", lambda one: noted.append(one))
+    with serving([file]) as address:
+        # what the first page waits for
+        page.goto(f"{address}/results/-/run/1")
+        with programs.start(
+            *("2,6", "--host", server.url, "--db", file, "--idle", "0"),
+            *("--cooldown", "3", "--plain"),
+            cwd=file.parent,
+        ) as process:
+            next(line for line in process.stdout if "1 of 2" in line)
+            page.goto(f"{address}/results/-/run/2")
+            page.evaluate(NOTE_CHANGES)
+            process.stdout.read()
+            assert process.wait(60) == 0
+        page.locator(".answer", has_text="at once get").wait_for()
+        check_growth(noted)
+        assert page.locator("#live").count() == 0
+        page.wait_for_function("""() => {
+          document.querySelector('.chart:not([data-drawn])')?.scrollIntoView();
+          return document.querySelector('.chart[data-drawn] svg.marks');
+        }""")
+        asked = []
+        page.on("request", lambda one: asked.append(one.url))
+        page.wait_for_timeout(1200)
+        assert not [url for url in asked if url.endswith("/live")]
+        page.goto("about:blank")
+
+
+def check_growth(noted):
+    """See that two levels began, went on and ended, with what comes between."""
+    first, between, second = (
+        [one for one in noted if text in one["doing"]]
+        for text in ("level 1 of 2", "cooldown", "level 2 of 2")
+    )
+    assert first and between and second
+    assert {one["said"] for one in between} >= {
+        "cooldown before level 2 of 2, 6 at once"
+    }
+    assert 1 in {one["levels"] for one in second}
+    assert any("3 waiting" in one["counts"] for one in second)
+    assert any("tokens/s" in one["figures"] for one in second)
+    assert len({one["blue"] for one in second}) > 3
 
 
 def test_a_change_shows_within_a_second_and_pause_holds_it(page, file):

@@ -213,6 +213,26 @@ def test_a_file_that_is_held_is_a_message(file, monkeypatch):
             read(file, run_id)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"at_s": 1e999, "level": null}',
+        '{"at_s": "x"}',
+        '{"at_s": 1, "level": {"streams": [[1]]}}',
+        '{"at_s": 1, "level": {"planned": "x"}}',
+        '{"at_s": 1, "doing": 7}',
+    ],
+)
+def test_a_run_that_tells_nonsense_is_a_message(file, text):
+    run_id = running_run.write(file)
+    with contextlib.closing(sqlite3.connect(file)) as opened, opened:
+        opened.execute("UPDATE run SET live = ?", [text])
+    with pytest.raises(ResultsError, match="run.live of run 1"):
+        read(file, run_id)
+
+
 def test_damage_that_a_query_meets_is_a_message(file, ask, monkeypatch):
     run_id = running_run.write(file)
     monkeypatch.setattr(live_rows, "RUN", "SELECT 1 FROM absent WHERE ?")

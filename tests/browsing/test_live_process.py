@@ -51,7 +51,7 @@ def wrong(monkeypatch):
         monkeypatch.setattr(live_process, "START", code)
         said = []
         with LivePage() as page:
-            page.open("results.db", 1, said.append)
+            page.open("results.db", 1, said.append, lambda: False)
             page.keep()
         return said[-1]
 
@@ -77,11 +77,25 @@ def test_what_starts_too_slowly_is_ended(wrong, monkeypatch):
     assert line == "no live page: Datasette did not start"
 
 
+def test_an_interrupt_does_not_wait_for_it(monkeypatch):
+    monkeypatch.setattr(
+        live_process, "START", "import time; time.sleep(60)"
+    )
+    monkeypatch.setattr(live_process, "END_PATIENCE_S", 0.1)
+    said = []
+    began = time.monotonic()
+    with LivePage() as page:
+        page.open("results.db", 1, said.append, lambda: True)
+        page.keep()
+    assert time.monotonic() - began < 30
+    assert said == ["starting the page of the run ..."]
+
+
 def test_a_python_that_cannot_be_reached_is_a_line(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     said = []
     with LivePage() as page:
-        page.open("results.db", 1, said.append)
+        page.open("results.db", 1, said.append, lambda: False)
     assert "No such file" in said[-1]
 
 
@@ -126,7 +140,9 @@ def test_the_page_answers_and_gives_way_to_all_others(tmp_path):
     run_id = running_run.write(tmp_path / "r 1.db")
     said = []
     with LivePage() as page:
-        page.open(str(tmp_path / "r 1.db"), run_id, said.append)
+        page.open(
+            str(tmp_path / "r 1.db"), run_id, said.append, lambda: False
+        )
         address = said[-1].removeprefix("live: ")
         assert address.startswith("http://127.0.0.1:")
         assert "live.js" in get(address)
@@ -143,7 +159,7 @@ def test_it_outlives_nobody_who_was_killed(tmp_path):
     run_id = running_run.write(tmp_path / "results.db")
     code = (
         "import sys; from ollama_bench.browsing.live_process import LivePage; "
-        "page = LivePage(); page.open(sys.argv[1], int(sys.argv[2]), print); "
+        "page = LivePage(); page.open(sys.argv[1], int(sys.argv[2]), print, lambda: False); "
         "print(page._process.pid, flush=True); sys.stdin.read()"
     )
     started = subprocess.Popen(

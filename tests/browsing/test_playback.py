@@ -109,6 +109,14 @@ def test_texts_that_do_not_fit_their_chunks_are_blocks(file):
     assert "A block stands for each chunk" in found["notes"][0]
 
 
+def test_a_file_with_odd_kinds_asks_no_browser_for_endless_blocks(file):
+    file.execute(
+        "UPDATE chunk SET characters = NULL, is_reasoning = 1000000000000"
+    )
+    row = load(file, 1)["requests"][0]
+    assert sum(row["reasoning"]["sizes"]) == 60
+
+
 def test_few_streams_have_texts_and_each_has_its_instants(file):
     rows = load(file, 2)["requests"]
     texts = [row for row in rows if "answer" in row]

@@ -229,3 +229,15 @@ def test_a_page_leads_to_its_playback(page, address):
     page.get_by_role("link", name="level 40", exact=True).click()
     page.get_by_role("link", name="Play it back in real time").click()
     page.wait_for_url("**/playback")
+
+
+def test_on_paper_it_is_what_had_come_without_its_controls(page, address):
+    open_level(page, address, 3)
+    move_to(page, 2)
+    page.emulate_media(media="print", color_scheme="light")
+    assert not page.locator(".controls").is_visible()
+    assert page.locator(".stream").first.is_visible()
+    colour = page.locator(".cell[data-state=answering]").first.evaluate(
+        "cell => getComputedStyle(cell).color"
+    )
+    assert colour == "rgb(32, 38, 45)"

@@ -51,6 +51,8 @@ def test_every_option_says_whether_it_is_measured():
         "resume",
         "plain",
         "live",
+        "fleet",
+        "fleet_insecure",
         "pid",
         "no_monitor",
         "demo",

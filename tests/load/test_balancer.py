@@ -45,6 +45,15 @@ def test_a_burst_is_spread_evenly():
     ]
 
 
+def test_several_processes_begin_with_a_server_of_their_own():
+    """Else a few requests from each would all go to the first server."""
+    firsts = [
+        Balancer(3, "least-in-flight", first=place).choose(1)
+        for place in range(5)
+    ]
+    assert firsts == [0, 1, 2, 0, 1]
+
+
 def test_the_one_that_has_answered_gets_the_next():
     balancer = Balancer(2, "least-in-flight")
     assert [send(balancer, n) for n in (1, 2, 3, 4)] == [0, 1, 0, 1]
@@ -81,7 +90,7 @@ def test_the_next_turn_of_a_conversation_counts_where_it_stays():
 )
 def test_a_server_that_cannot_be_reached_is_left_out_for_a_while(policy):
     clock = Clock()
-    balancer = Balancer(2, policy, "1", clock)
+    balancer = Balancer(2, policy, "1", clock=clock)
     balancer.leave_out(0)
     assert {send(balancer, n) for n in range(1, 20)} == {1}
     assert balancer.rank(1) < balancer.rank(0)

@@ -9,9 +9,10 @@ from ollama_bench.load.flight import Arrival
 from ollama_bench.load.ready_queue import ReadyQueue
 
 
-def ready(order, host=0, due_s=0.0):
+def ready(order, host=0, due_s=0.0, is_told=False):
     task = SimpleNamespace(host=host)
-    return Ready(Arrival(order, due_s), SimpleNamespace(task=task))
+    flight = SimpleNamespace(task=task, is_told=is_told)
+    return Ready(Arrival(order, due_s), flight)
 
 
 def fill(rank, *events):
@@ -54,6 +55,14 @@ def test_who_is_due_first_leaves_first_whatever_the_rank():
         *(ready(1, 0, due_s=0.1), ready(2, 1, due_s=0.2)),
     )
     assert drain(queue) == [1, 2]
+
+
+def test_what_the_observer_was_told_of_leaves_before_the_rest():
+    queue = fill(
+        lambda host: (-host,),
+        *(ready(1, 0, is_told=True), ready(2, 0), ready(3, 1)),
+    )
+    assert drain(queue) == [1, 3, 2]
 
 
 def test_what_is_taken_out_does_not_leave():

@@ -77,7 +77,7 @@ def test_it_holds_verdict_table_definitions_and_how_to_repeat(page):
         "Definitions",
         "to consider before trusting",
         "tokens/s each",
-        "bench.py 1,2,4 --model tiny:7b",
+        'bench.py 1,2,4 <span class="option">--model</span> tiny:7b',
         "Apple M9 &lt;Pro&gt;",
         "Simulated server",
     ):

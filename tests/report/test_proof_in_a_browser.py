@@ -19,6 +19,7 @@ if CHROMIUM is None:
 
 LONGEST_MS = 20_000
 VERDICT = "document.documentElement.dataset.proof"
+LACKING = "Object.defineProperty(globalThis, '{}', {{value: undefined}})"
 # runs the page's own functions on rows that the page does not have
 FIGURES_OF = """([rows, names]) => {
   const levels = recompute.makeAll(JSON.parse(rows));
@@ -62,12 +63,14 @@ def show(browser, tmp_path):
     """Open a page and return what it says of itself once it has looked."""
     opened, asked = [], []
 
-    def look(text, verdict, **options):
+    def look(text, verdict, without="", **options):
         file = tmp_path / "report.html"
         file.write_bytes(text.encode())
         context = browser.new_context(offline=True, **options)
         opened.append(context)
         page = context.new_page()
+        if without:
+            page.add_init_script(LACKING.format(without))
         page.set_default_timeout(LONGEST_MS)
         page.on("request", lambda request: asked.append(request.url))
         page.on("dialog", lambda dialog: asked.append(dialog.message))
@@ -159,6 +162,20 @@ def test_without_scripts_the_figures_stand_there(report, show):
     assert "This page carries the" in said and "tokens/s each" in said
 
 
+def test_an_address_that_is_not_trusted_changes_nothing(report, show):
+    page = show(report.read_bytes().decode(), "agrees", without="crypto")
+    assert "figures agree" in page.inner_text("#checked")
+
+
+def test_a_browser_that_cannot_unpack_names_who_can(report, show):
+    page = show(
+        report.read_bytes().decode(),
+        "unknown",
+        without="DecompressionStream",
+    )
+    assert "analyze.py --verify does it" in page.inner_text("#checked")
+
+
 def show_scripts(show):
     """A page without anything to prove, whose functions a test calls."""
     page = show("<p id=report></p><p id=checked></p>", None)
@@ -168,7 +185,7 @@ def show_scripts(show):
     return page
 
 
-def test_without_a_trusted_address_the_page_has_its_own_digest(show):
+def test_its_own_digest_is_sha_256(show):
     page = show_scripts(show)
     for text in ("", "abc", "é" * 55, "x" * 64, "y" * 1000):
         assert page.evaluate(SHA256, text) == proof.hash_text(text)

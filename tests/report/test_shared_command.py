@@ -18,6 +18,10 @@ from ollama_bench.report.shared_command import describe_command
         ("bench.py 1-8 --label 'Eva and Max' --seed 4", None),
         ("bench.py 1 --prompt 'who is Eva?'", "1 --prompt TEXT --model m"),
         ("bench.py 1 --prompts=/home/eva/p", "1 --prompts FILE --model m"),
+        (
+            "bench.py 8 --host eva:1 --host=eva:2 --balance random",
+            "8 --host URL --host URL --balance random --model m",
+        ),
         ("bench.py 1 --option stop='a b'", "1 --model m"),
         ("bench.py --demo --plain", "--demo"),
         ("bench.py 1 --unknown secret", "1 --model m"),

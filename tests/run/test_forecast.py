@@ -15,7 +15,7 @@ from ollama_bench.run.forecast import (
 )
 from ollama_bench.run.plan import Level
 from ollama_bench.storage.writer import Writer
-from tests.run.test_resume import QUICK
+from tests.support.beginnings import QUICK
 from tests.terminal.made_up import exchange
 
 LOAD = SimpleNamespace(

@@ -3,7 +3,8 @@
 import pytest
 
 import bench
-from tests.run.test_resume import QUICK, ask, content
+from tests.run.test_resume import ask, content
+from tests.support.beginnings import QUICK
 
 
 @pytest.fixture(scope="module")

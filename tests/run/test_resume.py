@@ -19,25 +19,9 @@ from ollama_bench.run import opening, targets
 from ollama_bench.storage import connection as storage_connection
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.writer import Writer
+from tests.support.beginnings import QUICK, RUN
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = [
-    "--cooldown",
-    "0",
-    "--idle",
-    "0",
-    "--plain",
-    "--no-monitor",
-    "--warmup",
-    "0",
-]
-RUN = {
-    "source": "bench",
-    "status": "running",
-    "started_unix": 1e9,
-    "arguments": "{}",
-    "tool_version": "0",
-}
 
 
 @pytest.fixture(scope="module")

@@ -193,6 +193,10 @@ def test_a_host_that_dies_fails_its_own_requests_and_the_rest_goes_on(
     assert len(failed) < 30 and len(found) == 120
     lost = {row["host"]: row["lost"] for row in rows(tmp_path, HOSTS)}
     assert lost == {dying.url: len(failed), large.url: 0}
+    # said of the level, and in a caveat of the answer
+    name = dying.url.removeprefix("http://")
+    said = " ".join(out.split())
+    assert said.count(f"{name} lost {len(failed)} of its") == 2
 
 
 def test_a_run_is_resumed_with_its_hosts_and_its_balance(

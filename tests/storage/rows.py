@@ -2,14 +2,6 @@
 
 import sqlite3
 
-RUN = {
-    "source": "bench",
-    "status": "running",
-    "started_unix": 1e9,
-    "arguments": "{}",
-    "tool_version": "0",
-}
-
 
 def count(path, table):
     with sqlite3.connect(path) as connection:

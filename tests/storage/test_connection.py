@@ -17,7 +17,8 @@ from ollama_bench.storage import schema
 from ollama_bench.storage.connection import DEAD_AFTER_S, connect
 from ollama_bench.storage.results_file import VERSION, ResultsError
 from ollama_bench.storage.writer import Writer
-from tests.storage.rows import RUN, count
+from tests.storage.rows import count
+from tests.support.beginnings import RUN
 
 pytestmark = pytest.mark.usefixtures("closed")
 

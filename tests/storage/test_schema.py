@@ -12,17 +12,7 @@ import analyze
 import bench
 from ollama_bench.storage import declarations, schema
 from ollama_bench.storage.connection import connect
-
-QUICK = [
-    "--cooldown",
-    "0",
-    "--idle",
-    "0",
-    "--plain",
-    "--no-monitor",
-    "--warmup",
-    "0",
-]
+from tests.support.beginnings import QUICK
 
 
 def rows(path, sql):

@@ -20,7 +20,8 @@ from ollama_bench.storage.results_file import (
     is_results_file,
 )
 from ollama_bench.storage.writer import Writer
-from tests.storage.rows import RUN, count
+from tests.storage.rows import count
+from tests.support.beginnings import RUN
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("closed")
@@ -304,7 +305,7 @@ def read_live(path):
 
 def test_what_goes_on_is_stored_again_and_again(tmp_path, monkeypatch):
     monkeypatch.setattr(writer_module, "COMMIT_EVERY_S", 0.05)
-    monkeypatch.setattr(writer_module, "TELL_EVERY_S", 0.05)
+    monkeypatch.setattr(writer_module, "LIVE_EVERY_S", 0.05)
     path, told = tmp_path / "results.db", itertools.count()
     with Writer(path) as writer:
         writer.run_id = writer.insert("run", RUN)

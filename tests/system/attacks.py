@@ -48,18 +48,6 @@ def run(script, *arguments, cwd, **environment):
     return done
 
 
-QUICK = [
-    "--cooldown",
-    "0",
-    "--idle",
-    "0",
-    "--plain",
-    "--no-monitor",
-    "--warmup",
-    "0",
-]
-
-
 @contextlib.contextmanager
 def server(answer):
     """answer(method, path, headers) -> (status, headers, body); the URL and what was asked."""

@@ -17,18 +17,6 @@ PATIENCE_S = 20.0  # for something to happen on a loaded machine
 ROOT = Path(__file__).resolve().parents[2]
 
 
-QUICK = [
-    "--cooldown",
-    "0",
-    "--idle",
-    "0",
-    "--plain",
-    "--no-monitor",
-    "--warmup",
-    "0",
-]
-
-
 linux = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="needs Linux"
 )

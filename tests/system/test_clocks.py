@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from tests.support.beginnings import QUICK
 from tests.system.programs import (
-    QUICK,
     assert_sound,
     finish,
     long_dead,

@@ -8,8 +8,8 @@ import pytest
 
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.writer import Writer
+from tests.support.beginnings import QUICK, RUN
 from tests.system.programs import (
-    QUICK,
     assert_sound,
     finish,
     long_dead,
@@ -115,16 +115,7 @@ def kill_one(folder, steady, after_s):
 def test_a_row_that_cannot_be_stored_is_no_end_of_the_writer(tmp_path):
     said = []
     with Writer(tmp_path / "results.db", say=said.append) as writer:
-        run_id = writer.insert(
-            "run",
-            {
-                "source": "bench",
-                "status": "running",
-                "started_unix": 1.0,
-                "arguments": "{}",
-                "tool_version": "1",
-            },
-        )
+        run_id = writer.insert("run", RUN)
         for detail in ("a", "\ud800", 10**30, object(), "b"):
             writer.add(
                 "event", {"run_id": run_id, "kind": "x", "detail": detail}

@@ -12,8 +12,8 @@ from ollama_bench.storage import writer as storage_writer
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
 from tests.support import made_up_results
+from tests.support.beginnings import QUICK, RUN
 from tests.system.programs import (
-    QUICK,
     as_root,
     assert_one_line,
     assert_sound,
@@ -55,16 +55,7 @@ def test_a_full_disk_is_said_and_waited_for(tmp_path, monkeypatch):
         with Writer(
             tmp_path / "small" / "results.db", say=said.append
         ) as writer:
-            run_id = writer.insert(
-                "run",
-                {
-                    "source": "bench",
-                    "status": "running",
-                    "started_unix": 1.0,
-                    "arguments": "{}",
-                    "tool_version": "1",
-                },
-            )
+            run_id = writer.insert("run", RUN)
             filler = tmp_path / "small" / "filler"
             with (
                 contextlib.suppress(OSError),
@@ -97,16 +88,7 @@ def test_a_disk_that_stays_full_ends_in_one_line(tmp_path, monkeypatch):
         writer = Writer(
             tmp_path / "small" / "results.db", say=lambda text: None
         )
-        run_id = writer.insert(
-            "run",
-            {
-                "source": "bench",
-                "status": "running",
-                "started_unix": 1.0,
-                "arguments": "{}",
-                "tool_version": "1",
-            },
-        )
+        run_id = writer.insert("run", RUN)
         with pytest.raises(ResultsError, match="full") as caught:
             for _ in range(1000):
                 writer.insert(

@@ -7,9 +7,9 @@ import pytest
 from ollama_bench.inputs import command_line
 from ollama_bench.run.error import RunError
 from ollama_bench.run.server import make_servers
+from tests.support.beginnings import QUICK
 from tests.system.attacks import (
     KEY,
-    QUICK,
     run,
     server,
 )

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from tests.support.beginnings import QUICK
 from tests.system.programs import (
     IMPATIENT,
-    QUICK,
     ROOT,
     assert_one_line,
     assert_sound,

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from tests.support.beginnings import QUICK
 from tests.system.programs import (
-    QUICK,
     ROOT,
     assert_one_line,
     finish,

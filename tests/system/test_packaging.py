@@ -146,7 +146,7 @@ def test_the_installed_analysis_draws_the_page(installed, demo):
     done = run(installed / "ollama-bench", "analyze", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     page = (folder / "data" / "report.html").read_text(encoding="utf-8")
-    assert "<pre>ollama-bench 1,2 --demo" in page
+    assert '<pre>ollama-bench 1,2 <span class="option">--demo' in page
 
 
 @pytest.mark.faults

@@ -14,10 +14,10 @@ import pytest
 
 import analyze
 from tests.support import made_up_results
+from tests.support.beginnings import QUICK
 from tests.system.attacks import (
     CONTROL,
     ESCAPES,
-    QUICK,
     run,
     server,
 )
