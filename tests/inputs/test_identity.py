@@ -56,8 +56,6 @@ def test_every_option_says_whether_it_is_measured():
         "pid",
         "no_monitor",
         "demo",
-        "fleet",
-        "fleet_insecure",
         "pull",
         "config",
     }
