@@ -150,6 +150,9 @@ def bench(
             if settings.fleet
             else None
         )
+        if fleet is not None:
+            names = ", ".join(member.name for member in fleet.members)
+            screen.say(f"fleet: {names}")
         writer = stack.enter_context(
             Writer(settings.output.db, say=screen.warn)
         )

@@ -194,10 +194,12 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "`demand_summary` each demand"
     ),
     "--find-capacity": (
-        "Doubling, then bisection. A load is tried, in bursts without "
-        "pauses, until 95 % of its requests meet the objectives or do not, "
-        "with 95 % confidence, or until that takes too long (not resolved); "
-        "the two loads at the end are tried twice. With `--think-time` it "
+        "Doubling, then bisection by what looks good, in steps as small as "
+        "the budget can tell apart; then the two loads at the edge are "
+        "tried again, in bursts without pauses, until it is 95 % sure that "
+        "95 % of the requests of one meet the objectives and of the other "
+        "do not. What is not sure gives way to the next load and is named. "
+        "With `--think-time` it "
         "counts people (in steps of 5 % above 20), with `--requests` or "
         "`--duration` requests of a closed loop"
     ),

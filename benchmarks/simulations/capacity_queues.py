@@ -16,15 +16,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ollama_bench.statistics.capacity_search import (
-    STEP,
     Capacity,
     CapacitySearch,
-    CountScale,
-    RateScale,
     SearchStep,
     Trial,
     is_late,
 )
+from ollama_bench.statistics.load_scales import STEP, CountScale, RateScale
 from ollama_bench.statistics.probe import ProbePlan, ShareProbe
 
 BOUND = 0.95

@@ -15,13 +15,11 @@ from ollama_bench.analysis.wording import (
 )
 from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.statistics.capacity_search import (
-    STEP,
     Capacity,
     CapacitySearch,
-    CountScale,
-    RateScale,
     restore_trial,
 )
+from ollama_bench.statistics.load_scales import STEP, CountScale, RateScale
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from ollama_bench.inputs.fleet_settings import (
 
 CONNECT_S = 15.0
 ALIVE_S = 5.0
-INSTALL = "pip install 'ollama-bench[fleet]'"
+MOST_NAME_CHARS = 100
+INSTALL = "python -m pip install 'ollama-bench[fleet]'"
 
 Found = TypeVar("Found")
 
@@ -152,25 +153,39 @@ class Fleet:
 @contextlib.contextmanager
 def open_fleet(settings: FleetSettings) -> Iterator[Fleet]:
     """Start or find the workers, and compare what runs there with this. Raises FleetError."""
-    address = settings.address
     dask = import_dask()
     silence_dask()
     with contextlib.ExitStack() as stack:
-        client = connect_client(dask, address, stack)
-        members = list_members(client, stack)
-        if not members:
+        try:
+            fleet = make_fleet(dask, settings, stack)
+        except (OSError, asyncio.TimeoutError, RuntimeError) as error:
+            text = str(error).splitlines() or [type(error).__name__]
             raise FleetError(
-                f"no worker at {address.scheduler}: start dask worker {address.scheduler}"
-            )
-        if not settings.admits_plain:
-            refuse_exposed(members)
-        compare_versions(client, members)
-        client.run(
-            open_door,
-            ignores_interrupts=address.is_local,
-            workers=[member.address for member in members],
+                f"the fleet does not start: {text[0]}"
+            ) from None
+        yield fleet
+
+
+def make_fleet(
+    dask: Any, settings: FleetSettings, stack: contextlib.ExitStack
+) -> Fleet:
+    """Return the fleet, which the stack closes. Raises FleetError, and what a lost link raises."""
+    address = settings.address
+    client = connect_client(dask, address, stack)
+    members = list_members(client, address.is_local, stack)
+    if not members:
+        raise FleetError(
+            f"no worker at {address.scheduler}: start dask worker {address.scheduler}"
         )
-        yield Fleet(client, members)
+    if not settings.admits_plain:
+        refuse_exposed(members)
+    compare_versions(client, members)
+    client.run(
+        open_door,
+        ignores_interrupts=address.is_local,
+        workers=[member.address for member in members],
+    )
+    return Fleet(client, members)
 
 
 def import_dask() -> Any:
@@ -200,8 +215,7 @@ def connect_client(
     if address.is_local:
         where = stack.enter_context(start_local(dask, address))
     elif where.startswith("tls:"):
-        # certificates and keys are in Dask's own configuration
-        security = dask.Security(require_encryption=True)
+        security = read_certificates(dask)
     try:
         client = dask.Client(
             where,
@@ -209,7 +223,7 @@ def connect_client(
             security=security,
             set_as_default=False,
         )
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
+    except (OSError, asyncio.TimeoutError, TimeoutError) as error:
         text = str(error).splitlines() or [type(error).__name__]
         raise FleetError(
             f"cannot reach the scheduler {address.scheduler}: {text[0]}"
@@ -218,36 +232,64 @@ def connect_client(
     return client
 
 
+def read_certificates(dask: Any) -> Any:
+    """Return what Dask's own configuration says of certificates. Raises FleetError."""
+    try:
+        security = dask.Security(require_encryption=True)
+        found = security.get_connection_args("client")
+    except (OSError, ValueError) as error:
+        raise FleetError(
+            f"tls:// cannot use its certificates: {error}"
+        ) from None
+    if found.get("ssl_context") is None:
+        raise FleetError(
+            "tls:// needs certificates, and Dask's configuration names none: see docs/fleet.md"
+        )
+    return security
+
+
 def start_local(dask: Any, address: FleetAddress) -> Any:
-    """Return processes of this machine, which no other machine can reach."""
+    """Return processes of this machine, which no other machine can reach. Raises FleetError."""
+    from dask import config
+
+    # of Dask's own tasks, of which there are none
+    config.set({"distributed.worker.profile.enabled": False})
     return dask.LocalCluster(
         n_workers=address.local_workers,
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
+        # any free port, also of what only says that it is well
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
         # Dask would pause or kill a worker for the memory of its replies
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )
 
 
-def list_members(client: Any, stack: contextlib.ExitStack) -> list[Member]:
+def list_members(
+    client: Any, is_local: bool, stack: contextlib.ExitStack
+) -> list[Member]:
     """Return the workers that the scheduler knows, by name; the stack hangs up."""
     workers = client.scheduler_info(n_workers=-1)["workers"]
     members = []
     for address, facts in workers.items():
-        name = facts.get("name", address)
-        # of processes that this one has started, from 0
-        is_number = isinstance(name, int)
-        if is_number:
-            name = f"local-{name + 1}"
         link = Link(address, client.connection_args)
         stack.callback(client.sync, link.close)
+        name = name_worker(facts.get("name", address), is_local)
         members.append(Member(name, address, link.ask))
     return sorted(
         members, key=lambda member: (len(member.name), member.name)
     )
+
+
+def name_worker(name: object, is_local: bool) -> str:
+    """Return how a worker is called: as the cluster does, or by its number, from 1."""
+    if isinstance(name, int):
+        return f"{'local' if is_local else 'worker'}-{name + 1}"
+    shown = str(name)[:MOST_NAME_CHARS]
+    return "".join(one if one.isprintable() else "?" for one in shown)
 
 
 def refuse_exposed(members: Sequence[Member]) -> None:

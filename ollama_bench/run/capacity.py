@@ -16,15 +16,13 @@ from ollama_bench.run.levels import LevelRunner
 from ollama_bench.run.plan import AskedLengths, Level, caches
 from ollama_bench.run.record import RunRecord
 from ollama_bench.statistics.capacity_search import (
-    STEP,
     CapacitySearch,
-    CountScale,
-    RateScale,
     SearchStep,
     Trial,
     is_late,
     restore_trial,
 )
+from ollama_bench.statistics.load_scales import STEP, CountScale, RateScale
 from ollama_bench.statistics.probe import ProbePlan
 from ollama_bench.terminal.figures import format_about
 from ollama_bench.terminal.interrupt import Interrupt
@@ -40,7 +38,7 @@ MOST_DISTURBED = 3
 # of the shortest wait that is allowed: a client that late is to blame for what was missed
 LATE_RATIO = 0.1
 # of the first rate, in the whole budget: some of them in the time of a load
-FIRST_REQUESTS = 300
+FIRST_REQUESTS = 100
 CANNOT_JUDGE = (
     "cannot judge a level of {}: the machine slept, or every request was cut "
     "before it met or missed an objective (use a longer --deadline)"

@@ -45,6 +45,8 @@ class LevelProbe(load.Observer):
         self._missed: Counter[str] = Counter()
         self._next = 1  # number of the request to judge next
         self.verdict = ""
+        # without the time in which what was asked finishes
+        self._decided_s: float | None = None
 
     def watch(self, under_way: load.Load, recorder: load.Observer) -> None:
         """Take the load that is about to run, and who else is told of it."""
@@ -91,7 +93,7 @@ class LevelProbe(load.Observer):
             return
         now_s = (time.perf_counter_ns() - under_way.started_ns) / 1e9
         if verdict := self.probe.look(now_s):
-            self.verdict = verdict
+            self.verdict, self._decided_s = verdict, now_s
             under_way.end_early(DECIDED)
 
     def make_trial(self, seconds: float) -> Trial:
@@ -113,7 +115,9 @@ class LevelProbe(load.Observer):
                 "seconds": seconds,
                 "binding": self._find_binding(),
                 "answered_per_s": answered_per_s,
-                "more_s": self.probe.expect_more_s(seconds),
+                "more_s": self.probe.expect_more_s(
+                    self._decided_s or seconds
+                ),
             }
         )
 

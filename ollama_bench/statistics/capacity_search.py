@@ -20,8 +20,14 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
+from ollama_bench.statistics.load_scales import (
+    STEP,
+    RateScale,
+    Scale,
+    round_rate,
+)
 from ollama_bench.statistics.sequential import NO_EVIDENCE, Evidence
 
 # saturated: missed, since what is in flight grows without end
@@ -35,19 +41,15 @@ LIKELY = math.log(1 / QUICK_ALPHA)
 MOST_EVIDENCE = 2 * SURE  # of one trial
 MOST_TRIES = 3  # of one load
 MISSES = 2  # that are sure
-STEP = 0.05
-# of one alone so many requests take long, and tell little
-FIRST_COUNT = 4.0
 # of the rate that a saturated server answers: what it may sustain
 SUSTAINED = 0.95
 RESERVED = 0.5  # of a budget
 # of what is left: what needs more is tried last
 MOST_PART = 0.5
 # the lowest that is missed / the highest that is shown, where nothing is said of what is between
-WIDE = 1.2
+WIDE = 1.3
 # loads from the highest that is shown to the lowest that is missed
 NARROW = 2
-LEAST_RATE_RATIO = 1 / 256  # of the first rate: the lowest that is tried
 
 
 def is_late(left_s: float, budget_s: float) -> bool:
@@ -55,84 +57,12 @@ def is_late(left_s: float, budget_s: float) -> bool:
     return left_s < RESERVED * budget_s
 
 
-class Scale(Protocol):
-    """The loads that a search chooses from."""
-
-    @property
-    def first(self) -> float:
-        """The load to try first."""
-
-    def double(self, size: float) -> float:
-        """Return the load to try after one that was served; the same: there is no higher one."""
-
-    def halve(self, size: float) -> float | None:
-        """Return a load below the lowest tried, which was missed; None: there is none."""
-
-    def split(self, low: float, high: float) -> float | None:
-        """Return a load between two; None: they are as near as they need be."""
-
-    def round_down(self, size: float) -> float:
-        """Return the highest load there is up to a size."""
-
-
-class CountScale:
-    """People, or requests at once: from 1 to the highest, in steps of 1.
-
-    step: of larger counts, as a part of them.
-    """
-
-    def __init__(self, highest: int, step: float = 0.0) -> None:
-        self.highest = float(highest)
-        self.first = min(FIRST_COUNT, self.highest)
-        self._step = step
-
-    def double(self, size: float) -> float:
-        return min(2 * size, self.highest)
-
-    def halve(self, size: float) -> float | None:
-        return self.split(0.0, size)
-
-    def split(self, low: float, high: float) -> float | None:
-        is_near = high - low <= max(1.0, self._step * low)
-        return None if is_near else (low + high) // 2
-
-    def round_down(self, size: float) -> float:
-        return size // 1
-
-
-class RateScale:
-    """Requests per second, in steps of 5 %."""
-
-    def __init__(self, first: float) -> None:
-        self.first = round_rate(first)
-
-    def double(self, size: float) -> float:
-        return 2 * size
-
-    def halve(self, size: float) -> float | None:
-        half = round_rate(size / 2)
-        return half if half >= self.first * LEAST_RATE_RATIO else None
-
-    def split(self, low: float, high: float) -> float | None:
-        if high <= low * (1 + STEP) * (1 + 1e-9):
-            return None
-        return round_rate(math.sqrt(low * high))
-
-    def round_down(self, size: float) -> float:
-        return size
-
-
-def round_rate(rate: float) -> float:
-    """Return a rate with three significant digits."""
-    return float(f"{rate:.3g}")
-
-
 @dataclass(frozen=True)
 class SearchStep:
     """A load to try."""
 
     size: float
-    # a quick look is enough: it will not be an end of the interval
+    # the first look at a load: it tells where to go on
     is_quick: bool
     # the nearest higher load that was missed or not decided / size; 2 where there is none
     margin: float = 2.0
@@ -350,8 +280,10 @@ class CapacitySearch:
         slow = sorted(again, key=more_s.__getitem__)
         lower = self._split(edge.shown, unsure[0])
         new = [make_new(lower, unsure[0])] if lower else []
-        # while nothing is shown: rather again than far down
-        return [*soon, *new, *slow] if edge.shown else [*soon, *slow, *new]
+        # while nothing is shown: again, not far down
+        return (
+            [*soon, *new, *slow] if edge.shown else [*soon, *slow] or new
+        )
 
     def _show_bad(self, edge: Edge) -> list[SearchStep]:
         """Return what may show a lower load to be missed, the best first.

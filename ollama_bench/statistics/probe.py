@@ -36,6 +36,7 @@ ALLOTTED_QUICK, ALLOTTED = 1 / 6, 1 / 2
 # of the time allotted; where a verdict is then far, it is given up
 EARLY_RATIO, FAR_RATIO = 1 / 4, 2.0
 LEAST_TO_FORESEE = 60  # requests
+LOOKS = 10  # while the requests double, about
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class ShareProbe:
             return True
         if self.count < self._next_look:
             return False
-        self._next_look = self.count + max(1, self.count // 20)
+        self._next_look = self.count + max(1, self.count // LOOKS)
         return True
 
     def _judge(self, now_s: float) -> TrialVerdict | None:

@@ -57,9 +57,12 @@ class ShareTest:
         self.bound, self.alpha = bound, alpha
         self.good = self.missed = 0
         # in the order in which they were asked
-        self._found: list[bool] = []
+        self._found = array("b")
         self._strains = array("d")
         self._groups = Groups()
+        # design effects, of so many requests and groups
+        self._measured = 0, 0
+        self._effects: dict[bool, float] = {}
 
     def add(self, good: bool, strain: float | None = None) -> None:
         """Add an observation, in the order in which they were asked.
@@ -93,6 +96,15 @@ class ShareTest:
         is_strained: by their strains as well; a queue whose bad hours have not come yet is all
         good.
         """
+        known = self.count, self._groups.count
+        if known != self._measured:
+            self._measured, self._effects = known, {}
+        if is_strained not in self._effects:
+            effect = self._measure_design_effect(is_strained)
+            self._effects[is_strained] = effect
+        return self._effects[is_strained]
+
+    def _measure_design_effect(self, is_strained: bool) -> float:
         if self._groups.count:
             share = (self.good + 0.5) / (self.count + 1)
             return max(1.0, self._groups.compare(share * (1 - share)))

@@ -2,15 +2,16 @@
 
 Requests near each other share the server's state, so that n of them are worth fewer independent
 ones: n over the integrated autocorrelation time, by Geyer's initial monotone sequence (1992,
-Practical Markov Chain Monte Carlo, Statistical Science 7(4), section 3.3), taken longer by its
-standard error (Sokal 1997, Monte Carlo Methods in Statistical Mechanics, section 3). Good and bad
-alone do not show it: a queue whose bad hour has not come yet is all good. Which requests came
-nearest to their bound shows it before: the same time of the fifth of them that did, as the
+Practical Markov Chain Monte Carlo, Statistical Science 7(4), section 3.3), taken longer by 1.5
+of its standard errors (Sokal 1997, Monte Carlo Methods in Statistical Mechanics, section 3). Good
+and bad alone do not show it: a queue whose bad hour has not come yet is all good. Which requests
+came nearest to their bound shows it before: the same time of the fifth of them that did, as the
 effective sample size of a quantile is found (Vehtari et al. 2021, Rank-Normalization, Folding, and
-Localization, Bayesian Analysis 16(2), section 4.3; Raftery and Lewis 1992). The interval is
-Wilson's at that many requests (1927, Probable Inference, the Law of Succession, and Statistical
-Inference, JASA 22), with Student's t; where all are good or none, the exact one-sided one (Clopper
-and Pearson 1934, Biometrika 26). How often it holds the truth: benchmarks/bench_statistics.py.
+Localization, Bayesian Analysis 16(2), section 4.3); where what all differ by is small beside the
+way to their bound, it says nothing of misses. The interval is Wilson's at that many requests
+(1927, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22), with
+Student's t; where all are good or none, the exact one-sided one (Clopper and Pearson 1934,
+Biometrika 26). How often it holds the truth: benchmarks/bench_statistics.py.
 """
 
 from __future__ import annotations
@@ -18,14 +19,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import accumulate, chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ollama_bench.statistics.student_t import t_quantile
 
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
 # of a bound; a drift of less brings no request near to it
-FINENESS = 0.1
+FINENESS = 0.02
 # of the requests: those that came nearest to their bound
 NEAREST = 0.2
+# times the span from the best to the worst: what drifts so far from its bound misses none
+FAR = 1.5
+# standard errors by which an autocorrelation time is taken longer
+ERRORS = 1.5
 
 
 class ShareEstimate(NamedTuple):
@@ -119,32 +128,38 @@ def share_interval(
 
 
 def measure_design_effect(
-    good: Sequence[bool], strain: Sequence[float] | None = None
+    good: Sequence[int], strain: Sequence[float] | None = None
 ) -> float:
     """Return how many requests of a load that goes on tell as much as one independent request."""
     time = autocorrelation_time(good)
-    if strain is not None:
+    if strain is not None and not is_far(strain):
         time = max(time, autocorrelation_time(find_nearest(strain)))
     if time > 1:
-        time *= 1 + math.sqrt(2 * (2 * time + 1) / len(good))
+        time *= 1 + ERRORS * math.sqrt(2 * (2 * time + 1) / len(good))
     return time
 
 
-def find_nearest(strain: Sequence[float]) -> Sequence[bool]:
+def is_far(strain: Sequence[float]) -> bool:
+    """Tell whether the bound is further from all than FAR times what they differ by, as ratios."""
+    best, worst = min(strain), max(strain)
+    return best > 0 and worst < 1 and worst * (worst / best) ** FAR <= 1
+
+
+def find_nearest(strain: Sequence[float]) -> NDArray[numpy.bool_]:
     """Tell which requests came nearest to their bound, or beyond it."""
     import numpy
 
-    steps = numpy.asarray(coarsen(strain))
+    steps = numpy.floor(numpy.asarray(strain, dtype=float) / FINENESS)
     # not interpolated: beside an infinite one that is no number
     bound = numpy.quantile(steps, 1 - NEAREST, method="lower")
+    nearest: NDArray[numpy.bool_] = steps >= bound
     # of steps that are all alike none is
-    nearest: list[bool] = (
-        (steps >= bound) if bound > steps.min() else (steps > bound)
-    ).tolist()
-    return nearest
+    return nearest if bound > steps.min() else steps > bound
 
 
-def autocorrelation_time(values: Sequence[float]) -> float:
+def autocorrelation_time(
+    values: Sequence[float] | NDArray[numpy.bool_],
+) -> float:
     """Return over how many neighbours they are alike: 1 where they are independent."""
     import numpy
 

@@ -66,7 +66,14 @@ def test_a_load_that_goes_on_is_worth_less_where_neighbours_are_alike(
         """UPDATE run SET arguments = '{"requests": 64, "levels": [64]}'""",
         IN_TURN,
     )
-    free = say(results, *loop)
+    end = "UPDATE request SET last_text_ns = first_text_ns + 1000000000"
+    free = say(
+        results,
+        *loop,
+        NO_CHUNKS,
+        "UPDATE request SET first_text_ns = due_ns + 100000000",
+        end,
+    )
     assert "64 of 64: a share of at least " in free
     # waits rise slowly, none of them too far
     slow = say(
@@ -74,7 +81,7 @@ def test_a_load_that_goes_on_is_worth_less_where_neighbours_are_alike(
         *loop,
         NO_CHUNKS,
         "UPDATE request SET first_text_ns = due_ns + number * 100000000",
-        "UPDATE request SET last_text_ns = first_text_ns + 1000000000",
+        end,
     )
     assert "worth" in slow and "--requests" in slow
 

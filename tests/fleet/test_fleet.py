@@ -14,9 +14,13 @@ from ollama_bench.fleet.fleet import (
     FleetError,
     compare_versions,
     import_dask,
+    name_worker,
+    open_fleet,
+    read_certificates,
     refuse_exposed,
 )
 from ollama_bench.fleet.member import Member, WorkerGoneError
+from ollama_bench.inputs.fleet_settings import FleetAddress, FleetSettings
 
 HERE = "3.11.7.final.0"
 
@@ -177,3 +181,70 @@ def test_a_worker_that_is_gone_says_so_once():
     member.is_wanted = True
     asyncio.run(member.pump(got.append))
     assert [type(one) for one in got] == [WorkerGoneError]
+
+
+def test_tls_without_certificates_is_one_line():
+    import distributed
+
+    with pytest.raises(FleetError, match="tls:// needs certificates"):
+        read_certificates(distributed)
+
+
+def test_tls_with_a_certificate_that_is_not_there_is_one_line():
+    import dask
+    import distributed
+
+    names = {
+        "distributed.comm.tls.ca-file": "/nowhere/ca.pem",
+        "distributed.comm.tls.client.cert": "/nowhere/fleet.pem",
+        "distributed.comm.tls.client.key": "/nowhere/fleet.key",
+    }
+    with (
+        dask.config.set(names),
+        pytest.raises(FleetError, match="cannot use its certificates"),
+    ):
+        read_certificates(distributed)
+
+
+@pytest.mark.faults
+def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr(fleets, "CONNECT_S", 0.5)
+    settings = FleetSettings(FleetAddress(scheduler="tcp://127.0.0.1:1"))
+    with (
+        pytest.raises(
+            FleetError,
+            match="cannot reach the scheduler tcp://127.0.0.1:1",
+        ),
+        open_fleet(settings),
+    ):
+        raise AssertionError("nobody answers there")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_local", "shown"),
+    [
+        (0, True, "local-1"),
+        (0, False, "worker-1"),
+        ("mac", False, "mac"),
+        ("\x1b[2J" + "x" * 200, False, "?[2J" + "x" * 96),
+    ],
+)
+def test_a_worker_is_called_as_the_cluster_calls_it(name, is_local, shown):
+    assert name_worker(name, is_local) == shown
+
+
+def test_workers_that_cannot_be_started_are_one_line(monkeypatch):
+    class Broken:
+        @staticmethod
+        def LocalCluster(**_):
+            raise RuntimeError("Nanny failed to start\nworker process")
+
+    monkeypatch.setattr(fleets, "import_dask", lambda: Broken)
+    settings = FleetSettings(FleetAddress(2))
+    with (
+        pytest.raises(FleetError) as error,
+        open_fleet(settings),
+    ):
+        raise AssertionError("nothing runs there")
+    said = "the fleet does not start: Nanny failed to start"
+    assert str(error.value) == said

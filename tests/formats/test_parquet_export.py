@@ -32,6 +32,8 @@ def folder(tmp_path_factory):
         "INSERT INTO system_sample (run_id, at_ns, cpu_ratio) VALUES (3, 5, 0.1)",
         "INSERT INTO objective (run_id, metric, bound) VALUES (1, 'ttft_s', 10.5)",
         "INSERT INTO event (run_id, kind) VALUES (2, 'thermal')",
+        "INSERT INTO level_worker (level_id, worker, requests, cpu_s) "
+        "VALUES (1, 'a', 3, 0.5)",
         "UPDATE request SET prompt_tokens = NULL, cached_tokens = 0 WHERE number = 1",
     )
     with contextlib.closing(connect(path)) as database:

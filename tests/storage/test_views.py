@@ -439,6 +439,7 @@ def test_chunks_fit_in_24_bytes(database):
             for i in range(1500)
         ]
         database.conn.executemany(
-            "INSERT INTO chunk VALUES (?, ?, ?, ?)", rows
+            "INSERT INTO chunk (request_id, number, at_ns, is_reasoning) VALUES (?, ?, ?, ?)",
+            rows,
         )
     assert (file_bytes(database) - before) / (128 * 1500) <= 24
