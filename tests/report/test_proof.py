@@ -232,8 +232,9 @@ def test_it_takes_one_page_and_nothing_else(capsys, more):
     assert "--verify takes one page" in capsys.readouterr().err
 
 
-def test_a_page_that_is_absent_is_one_line(tmp_path, capsys):
-    assert verify(tmp_path / "no.html") == 1
+@pytest.mark.parametrize("name", ["no.html", "", "."])
+def test_a_page_that_is_absent_is_one_line(capsys, name):
+    assert verify(name) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
