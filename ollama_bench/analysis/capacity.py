@@ -87,7 +87,7 @@ def describe_search(answer: CapacityAnswer, objectives: Objectives) -> str:
     found = answer.capacity
     wish = describe_objectives(objectives)
     took = f"{answer.probes} probes, {seconds(found.seconds)}"
-    if not found.low and found.missed is None:
+    if not found.low and not found.likely and found.missed is None:
         return (
             f"Whether {name(answer, 1)} {wish} was not resolved ({took})."
         )
@@ -126,6 +126,9 @@ def describe_likely(
     if found.more_s:
         more = f"about {seconds(found.more_s)} more"
     higher = "more were not tried"
+    above = [one for one in found.unresolved if one > found.likely]
+    if above:
+        higher = f"{name_number(answer, above[0])} looks missed"
     if found.missed is not None:
         missed = describe_missing(answer, objectives)
         higher = f"with {name_number(answer, found.missed)}, {missed}"

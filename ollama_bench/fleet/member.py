@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ollama_bench.fleet.clock import EVERY_S, TRIPS_ASIDE, RoundTrip
+from ollama_bench.fleet.clock import TRIPS_ASIDE, RoundTrip
 from ollama_bench.fleet.clock_track import ClockTrack
 
 # a worker that does not answer for so long is taken for dead
 STALLED_S = 10.0
 LOOK_S = 0.02
+# with what digesting and storing take, a row is there within a second
+FETCH_EVERY_S = 0.1
 
 # asks the door of a worker: an answer with the worker's two readings of its clock
 AskDoor = Callable[..., Awaitable[dict[str, Any]]]
@@ -67,14 +69,14 @@ class Member:
     async def pump(
         self, put: Callable[[bytes | WorkerGoneError], None]
     ) -> None:
-        """Fetch batches, four a second, until they are not wanted or the worker is gone."""
+        """Fetch batches, ten a second, until they are not wanted or the worker is gone."""
         try:
             while self.is_wanted:
                 await self.ask("clock")
                 content = await self.ask("take")
                 self.is_behind = True
                 put(content)
-                await asyncio.sleep(EVERY_S)
+                await asyncio.sleep(FETCH_EVERY_S)
                 while self.is_behind and self.is_wanted:
                     await asyncio.sleep(LOOK_S)
         except WorkerGoneError as error:

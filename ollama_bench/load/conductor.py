@@ -277,6 +277,8 @@ class Conductor:
                 if not arrival.is_ready:
                     self._preparing -= 1
                 self._dispatcher.discard(arrival)
+                if event.error is not None:
+                    raise event.error
 
     def _handle_end(self, event: Ended) -> None:
         outcome, flight = event.outcome, event.flight

@@ -37,6 +37,8 @@ class Returned:
     """The worker of an arrival is done with it and with all turns that followed."""
 
     arrival: Arrival
+    # a defect, or no memory: the level cannot go on
+    error: BaseException | None = None
 
 
 Event = Ready | Begun | Ended | Returned

@@ -117,7 +117,7 @@ class Load:
         """Send the requests, and wait until every one has ended.
 
         Raises LoadError when the system gives no threads or the receiving thread has died, and
-        whatever the observer raises.
+        whatever the observer or the source of the tasks raises.
         """
         try:
             with contextlib.ExitStack() as stack:

@@ -61,14 +61,18 @@ class Worker:
         with self._lock:
             self._threads += 1
         session = self._take_session()
+        error: BaseException | None = None
         try:
             self._carry_turns(arrival, session)
+        # nobody asks the pool for it: who conducts the level raises it
+        except BaseException as caught:
+            error = caught
         finally:
             self._dispatcher.detach(arrival)
             self._sessions.append(session)
             with self._lock:
                 self._threads -= 1
-            self._events.put(Returned(arrival))
+            self._events.put(Returned(arrival, error))
 
     def _carry_turns(self, arrival: Arrival, session: Session) -> None:
         task = self._ask(arrival)

@@ -78,7 +78,7 @@ def parse_args(argv: list[str] | None) -> Settings:
         )
     if arguments.compare and arguments.share:
         parser.error("--compare has no card: omit --share")
-    if arguments.verify and (
+    if arguments.verify is not None and (
         arguments.models
         or arguments.run
         or arguments.compare
@@ -111,7 +111,7 @@ def parse_args(argv: list[str] | None) -> Settings:
         out=Path(arguments.out),
         charts=charts,
         is_shared=arguments.share,
-        page=Path(arguments.verify) if arguments.verify else None,
+        page=None if arguments.verify is None else Path(arguments.verify),
     )
 
 

@@ -70,8 +70,8 @@ class Shown(NamedTuple):
     """Figures that stand in an element of the page: their names, the levels they are of."""
 
     tag: str
-    names: tuple[str, ...]
-    levels: tuple[int, ...]
+    names: list[str]
+    levels: list[str]  # their numbers
     text: str
 
 
@@ -82,9 +82,8 @@ class Inspection:
     problems: list[str]  # what is not as it was made
     digest: str  # the one that the page shows
     figures: int  # that were made anew
-    rows: (
-        Row | None
-    )  # what they were made of; None: none is carried, or can be read
+    # what they were made of; None: none is carried, or can be read
+    rows: Row | None
 
 
 class MainText(HTMLParser):
@@ -95,8 +94,11 @@ class MainText(HTMLParser):
         self.shown: list[Shown] = []
         self._texts: list[str] = []
         self._open: Shown | None = None
-        self.feed(main)
-        self.close()
+        try:
+            self.feed(main)
+            self.close()
+        except AssertionError:  # markup that is none, before Python 3.14
+            raise NoProofError("its text cannot be read") from None
         self.text = "".join(self._texts)
 
     def handle_starttag(
@@ -106,8 +108,8 @@ class MainText(HTMLParser):
         if "data-figures" in given:
             self._open = Shown(
                 tag,
-                tuple(given["data-figures"].split()),
-                tuple(map(int, given.get("data-levels", "").split())),
+                given["data-figures"].split(),
+                given.get("data-levels", "").split(),
                 "",
             )
 
@@ -217,10 +219,11 @@ def list_wrong(
 ) -> Iterator[str]:
     """Yield each figure that is not what the instants give."""
     for one in shown:
+        levels = [*map(int, one.levels)]
         for name in one.names:
-            value = figures.find(name, one.levels)
+            value = figures.find(name, levels)
             if not says(one.text, name, value, one.tag == "td"):
-                place = figures.describe(one.levels)
+                place = figures.describe(levels)
                 given = write_figure(name, value)[0]
                 yield (
                     f"{place}, {HEADINGS.get(name, 'most served')}: "

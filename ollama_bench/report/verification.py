@@ -99,6 +99,8 @@ def compare_with(rows: Row, results: str) -> list[str]:
                 database, level, level_id, rows["every"]
             )
         ]
+    except proof.UNREADABLE:
+        problems = ["the instants cannot be read"]
     finally:
         database.close()
     print(

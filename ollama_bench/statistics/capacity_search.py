@@ -124,7 +124,8 @@ class Capacity:
     binding: tuple[str, ...]  # what was missed there
     seconds: float  # of all trials
     unresolved: tuple[float, ...] = ()  # loads between the two
-    more_s: float | None = None  # that these would have taken
+    # that these would have taken; where nothing is shown, what looks good
+    more_s: float | None = None
 
 
 class Weighted(NamedTuple):
@@ -394,7 +395,9 @@ class CapacitySearch:
             for trial in self.trials
             if trial.size == missed and trial.binding
         ]
-        more = [self._find_more_s(one) for one in unresolved]
+        is_open = edge.good and not edge.shown
+        open_sizes = [edge.good] if is_open else unresolved
+        more = [self._find_more_s(one) for one in open_sizes]
         return Capacity(
             edge.good,
             self._find_value(edge),

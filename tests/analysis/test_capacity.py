@@ -124,6 +124,12 @@ def test_what_looks_good_is_said_with_what_would_show_it():
         "(2 probes, 35 s): about 20 s more would show it; with 5.92, "
         "too few got the first token within 2 s."
     )
+    open_above = say([looks, unresolved(4.2)], load="open")
+    assert open_above.startswith("2.96 requests/s get")
+    assert open_above.endswith(
+        "20 s more would show it; 4.2 looks missed."
+    )
+    assert say([looks], load="open").endswith("; more were not tried.")
     answer = find_search(searched(trials, load="open"))
     assert answer is not None
     assert answer.find_level()["rate_per_s"] == 2.96

@@ -147,7 +147,7 @@ def test_one_batch_is_fetched_until_it_was_looked_at():
 
     member = make_member(answer)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(members, "EVERY_S", 0.01)
+        patch.setattr(members, "FETCH_EVERY_S", 0.01)
         asyncio.run(pump())
     assert got == [b"x", b"x"]
 

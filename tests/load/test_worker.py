@@ -1,5 +1,7 @@
 """The turns of a conversation follow in the place of the one before."""
 
+import pytest
+
 from ollama_bench.load.load import Load
 from ollama_bench.load.request import Task
 from ollama_bench.protocols.registry import PROTOCOLS
@@ -95,3 +97,26 @@ def test_turns_of_a_conversation_use_up_no_question(exact):
     )
     # what is measured until the last stream's end was measured
     assert level.result.cpu_s > 0
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {},
+        {"planned": 6},
+        {"arrivals": [0.0, 0.1, 0.2], "planned": 3},
+    ],
+)
+@pytest.mark.parametrize("broken", [1, 3])
+def test_a_task_that_cannot_be_made_ends_the_level_aloud(way, broken):
+    """It is a defect of ours: 0 of 0 finished would be a lie."""
+
+    def make(number):
+        if number == broken:
+            raise KeyError("a defect")
+        return Task(number, PROTOCOLS["ollama"], server.url, {})
+
+    with Played(ANSWER) as server, pytest.raises(KeyError, match="defect"):
+        if "arrivals" in way:
+            way = way | {"arrivals": iter(way["arrivals"])}
+        fire(server.url, 3, source=make, **way)

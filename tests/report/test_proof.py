@@ -232,8 +232,9 @@ def test_it_takes_one_page_and_nothing_else(capsys, more):
     assert "--verify takes one page" in capsys.readouterr().err
 
 
-def test_a_page_that_is_absent_is_one_line(tmp_path, capsys):
-    assert verify(tmp_path / "no.html") == 1
+@pytest.mark.parametrize("name", ["no.html", "", "."])
+def test_a_page_that_is_absent_is_one_line(capsys, name):
+    assert verify(name) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
@@ -281,6 +282,44 @@ def test_a_page_made_to_grow_is_refused(monkeypatch):
     monkeypatch.setattr(instants, "LONGEST_TEXT", 1000)
     with pytest.raises(ValueError, match="too long"):
         instants.unpack(instants.pack("0" * 2000))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "code"),
+    [
+        ('data-levels="', r"\g<0>x", 1),
+        ('data-levels="', r"\g<0>99", 1),
+        ('data-figures="', r"\g<0>x", 1),
+        ("<table>", "<![x<table>", 2),
+        ("</main>", "", 2),
+        (r'(id="seal">).*?</', r"\g<1>[3]</", 1),
+    ],
+)
+def test_markup_of_another_kind_is_no_traceback(
+    folder, tmp_path, pattern, replacement, code
+):
+    page = change(folder, tmp_path, pattern, replacement)
+    assert verify(page, folder / "results.db") in (1, code)
+
+
+def test_a_forged_page_without_names_is_no_traceback(
+    folder, tmp_path, capsys
+):
+    text = (folder / "report.html").read_bytes().decode()
+    rows = proof.inspect(text).rows
+    for study in rows["studies"]:
+        del study["model"]
+    packed = instants.pack(instants.write_instants(rows))
+    text = re.sub(
+        '(id="instants">)[^<]*', lambda found: found[1] + packed, text
+    )
+    forged, _ = proof.seal(
+        re.sub('(id="(?:seal|digest)">)[^<]*', r"\g<1>", text)
+    )
+    (tmp_path / "report.html").write_bytes(forged.encode())
+    assert verify(tmp_path / "report.html") == 0
+    assert verify(tmp_path / "report.html", folder / "results.db") == 1
+    assert "cannot be read" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

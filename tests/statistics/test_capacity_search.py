@@ -123,6 +123,8 @@ def test_it_goes_on_from_what_looks_good_up_not_down():
     assert (capacity.likely, capacity.low) == (4.57, None)
     assert capacity.missed == 5.92
     assert capacity.unresolved == (2.96, 4.19, 4.57, 4.98)
+    # of what looks good, where nothing is shown
+    assert capacity.more_s == 30.0
 
 
 def test_what_a_budget_cannot_tell_apart_is_not_tried():
@@ -255,5 +257,5 @@ def test_what_cannot_be_shown_in_time_sends_nobody_far_down():
     # rather is a load looked for that is surely missed
     higher = found.choose_next(46.0, True, find_least_s)
     assert higher is not None and higher.size == 2.58
-    again = found.choose_next(200.0, True, find_least_s)
+    again = found.choose_next(400.0, True, find_least_s)
     assert again is not None and again.size == 0.912

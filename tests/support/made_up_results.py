@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+from ollama_bench.storage import schema
 from ollama_bench.storage.connection import connect
 
 S = 1_000_000_000
@@ -11,7 +12,8 @@ GIB = 1 << 30
 REASONING, ANSWER = "Hm.", "Time is <what> clocks show."
 
 
-_written = {}  # the arguments of a new file: its bytes, and ids of its runs
+# the schema and arguments of a new file: its bytes, and ids of its runs
+_written = {}
 
 
 def write(path, *arguments, **options):
@@ -22,7 +24,7 @@ def write(path, *arguments, **options):
     path = Path(path)
     if path.exists():
         return add_runs(path, *arguments, **options)
-    key = repr((arguments, options))
+    key = repr((schema.SCHEMA, arguments, options))
     if key not in _written:
         ids = add_runs(path, *arguments, **options)
         _written[key] = path.read_bytes(), ids
