@@ -12,7 +12,8 @@ from ollama_bench.analysis.wording import digits, percent
 
 # a drift this small makes no knee
 LEAST_DRIFT = 0.03
-SURELY = 1.96  # standard deviations within which 95 % of chance is
+# within so many standard deviations 95 % of chance is
+SURELY = 1.96
 # of the GPU's clock, in what is said beside a drift
 LEAST_CLOCK_CHANGE = 0.03
 
@@ -46,7 +47,8 @@ class Drift:
             LEVEL_RATIO**2 * (1 + 1 / max(1, level["completed"]))
             for level in (self.before, self.after)
         )
-        return abs(math.log1p(self.change)) > SURELY * math.sqrt(variance)
+        spread = SURELY * math.sqrt(variance)
+        return abs(math.log1p(self.change)) > spread
 
 
 def find_drift(study: Study) -> Drift | None:

@@ -256,7 +256,8 @@ def have_no_rates(
         if sum(has_met(one, name, bound) for one in ended) < enough
     }
     unknown = all(rate(one) is None for one in ended)
-    return unknown and bool(missed) and missed <= {"tpot", "tokens_per_s"}
+    speeds = {"tpot", "tokens_per_s"}
+    return unknown and bool(missed) and missed <= speeds
 
 
 def tokens_of_chunk(requests: Sequence[Asked]) -> float:
@@ -385,12 +386,12 @@ def find_full_window(
         return start_ns, end_ns
     if are_in_one_piece(streams):
         return None
-    spans = [
-        (one.first_text_ns or 0, one.last_text_ns or 0) for one in streams
-    ]
-    lasting = [(first, last) for first, last in spans if last > first]
-    edges = [(first, -1) for first, _ in lasting]
-    edges += [(last, 1) for _, last in lasting]
+    edges: list[tuple[int, int]] = []
+    for one in streams:
+        first_ns = one.first_text_ns or 0
+        last_ns = one.last_text_ns or 0
+        if last_ns > first_ns:
+            edges += (first_ns, -1), (last_ns, 1)
     edges.sort()
     running, peak, sums = 0, 0, []
     for (at_ns, step), group in groupby(edges):
