@@ -58,7 +58,11 @@ from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
-from ollama_bench.terminal.output import prepare_streams, tell_error
+from ollama_bench.terminal.output import (
+    describe_failure,
+    prepare_streams,
+    tell_error,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,7 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if settings.page is not None:
             drop_root()
-            return verification.verify(settings.page, settings.db)
+            return verification.verify(
+                settings.page, settings.db, settings.is_db_named
+            )
         prepare_charts(settings)
         drop_root()
         database = connect(settings.db, readonly=True)
@@ -94,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         fail(f"{settings.page} cannot be verified: {error}")
         return 2
     except (ResultsError, PrivilegeError, OSError) as error:
-        return fail(str(error))
+        return fail(describe_failure(error))
     except KeyboardInterrupt:
         return 130
 
