@@ -54,6 +54,7 @@ from ollama_bench.report import (
 from ollama_bench.report.level_formats import FORMATS
 from ollama_bench.report.options import Settings, parse_args
 from ollama_bench.report.proof import NoProofError
+from ollama_bench.storage import files
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
@@ -139,6 +140,9 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
         judge(database, study, settings.objectives, settings.price)
         for study in studies
     ]
+    # before anything is said in vain
+    for folder in settings.folders:
+        files.make_folder(folder)
     if settings.format:
         print(FORMATS[settings.format](database, verdicts), end="")
     else:

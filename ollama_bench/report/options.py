@@ -50,6 +50,13 @@ class Settings:
     is_shared: bool  # a card is made
     page: Path | None  # one that is verified, and nothing else is done
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that are written."""
+        has_output = self.charts or self.is_shared
+        shown = [self.out] if has_output else []
+        return [*shown, self.export[1]] if self.export else shown
+
 
 def parse_args(argv: list[str] | None) -> Settings:
     """Parse the command line; end with code 2 and one line if it is wrong."""
