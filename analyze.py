@@ -60,9 +60,9 @@ from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import (
-    describe_failure,
     prepare_streams,
     tell_error,
+    word_error,
 )
 
 
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         fail(f"{settings.page} cannot be verified: {error}")
         return 2
     except (ResultsError, PrivilegeError, OSError) as error:
-        return fail(describe_failure(error))
+        return fail(word_error(error))
     except KeyboardInterrupt:
         return 130
 

@@ -29,8 +29,8 @@ from ollama_bench.terminal.command_line import (
 )
 from ollama_bench.terminal.output import (
     clean,
-    describe_failure,
     prepare_streams,
+    word_error,
 )
 
 
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     except sqlite3.Error as error:
         return fail(f"{arguments.db}: {error}")
     except (ResultsError, PrivilegeError, OSError) as error:
-        return fail(describe_failure(error))
+        return fail(word_error(error))
     except KeyboardInterrupt:
         return 130
     return 0

@@ -30,8 +30,8 @@ from ollama_bench.terminal.command_line import (
 )
 from ollama_bench.terminal.output import (
     clean,
-    describe_failure,
     prepare_streams,
+    word_error,
 )
 
 PROGRAM = "ollama-bench import"
@@ -52,9 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         sqlite3.Error,
         OSError,
     ) as error:
-        print(
-            clean(f"{PROGRAM}: {describe_failure(error)}"), file=sys.stderr
-        )
+        print(clean(f"{PROGRAM}: {word_error(error)}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

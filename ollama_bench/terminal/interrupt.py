@@ -17,7 +17,7 @@ LOOK_S = 0.05  # how soon wait() notices it
 # the signal of a closed terminal; Windows has none
 HANG_UP = getattr(signal, "SIGHUP", None)
 EXIT_CODE = 130
-INTERRUPTED = b"\ninterrupted\n"  # nothing is kept, for nothing has begun
+AT_ONCE = b"\ninterrupted\n"  # nothing is kept, for nothing has begun
 
 
 class Interrupt:
@@ -72,13 +72,13 @@ def tell(message: bytes) -> None:
 
 def leave_at_once(*_: object) -> None:
     """Handle Ctrl-C before there is anything to put in order."""
-    tell(INTERRUPTED)
+    tell(AT_ONCE)
     os._exit(EXIT_CODE)
 
 
 def leave_in_order(*_: object) -> None:
     """Handle Ctrl-C where a finally has something to end, as a KeyboardInterrupt."""
-    tell(INTERRUPTED)
+    tell(AT_ONCE)
     raise KeyboardInterrupt
 
 
@@ -99,7 +99,7 @@ def on_interrupt(message: str = "") -> Iterator[Interrupt]:
                 return
             os._exit(EXIT_CODE)
         interrupt.set()
-        tell(message.encode() if heeded else INTERRUPTED)
+        tell(message.encode() if heeded else AT_ONCE)
         if not heeded and not interrupt.is_held:
             raise KeyboardInterrupt
 

@@ -93,7 +93,7 @@ def tell_error(text: str) -> None:
     print(clean(text), file=sys.stderr)
 
 
-def describe_failure(error: Exception) -> str:
+def word_error(error: Exception) -> str:
     """Return what failed in one line, of the system's errors without number and brackets."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"

@@ -186,20 +186,16 @@ def test_failures_are_one_line_and_1(results, capsys, arguments, said):
 
 @pytest.mark.parametrize("more", [["--out"], ["--export", "vllm"]])
 def test_a_folder_that_cannot_be_is_told_before_the_answer(
-    results, tmp_path, capsys, more
+    results, tmp_path, monkeypatch, capsys, more
 ):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    charts = "timeline" if more == ["--out"] else "none"
-    asked = ["--db", str(results), "--charts", charts, *more]
-    for path, said in (
-        (tmp_path / "file", "is not a folder: choose another"),
-        (tmp_path / ("x" * 300), "File name too long"),
-    ):
+    asked = ["--db", str(results), "--charts", "timeline", *more]
+    for path in (tmp_path / "file", tmp_path / ("x" * 300)):
         assert analyze.main([*asked, str(path)]) == 1
-        captured = capsys.readouterr()
-        assert captured.out == "" and "Errno" not in captured.err
-        assert said in captured.err and str(path) in captured.err
-        assert captured.err.count("\n") == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1
+        assert f"analyze.py: {path}" in err
 
 
 def test_a_file_of_somebody_else_is_refused(tmp_path, capsys):
