@@ -1,7 +1,7 @@
 """Datasette plugin: the pages of each results file, what its columns mean, figures rounded.
 
-Installed with the package, so that `datasette results.db` alone shows what
-`-m metadata.yaml` shows in a clone, whatever the file is called. The names in the
+Installed with the package, so that `datasette results.db` alone shows them, whatever the file
+is called; in a clone `--plugins-dir ollama_bench/browsing/plugins` does. The names in the
 text about a file are links, views stand before tables, and the meanings of a table's
 columns, some of which are eighty lines, are folded so that its rows come first.
 """
