@@ -28,7 +28,7 @@ HELP = """ollama-bench: how many people a local model serves, how fast, at what 
   ollama-bench export vllm DIR  write files for other tools
   ollama-bench merge A B -o C   join results files of several machines
 
-  datasette results.db          browse the raw data
+  datasette results.db          browse runs, levels and requests
 
 Each word takes --help, all take --version. Results are kept in results.db in the current folder.
 """
