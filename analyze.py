@@ -54,11 +54,16 @@ from ollama_bench.report import (
 from ollama_bench.report.level_formats import FORMATS
 from ollama_bench.report.options import Settings, parse_args
 from ollama_bench.report.proof import NoProofError
+from ollama_bench.storage import files
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
-from ollama_bench.terminal.output import prepare_streams, tell_error
+from ollama_bench.terminal.output import (
+    prepare_streams,
+    tell_error,
+    word_error,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,7 +73,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if settings.page is not None:
             drop_root()
-            return verification.verify(settings.page, settings.db)
+            return verification.verify(
+                settings.page, settings.db, settings.is_db_named
+            )
         prepare_charts(settings)
         drop_root()
         database = connect(settings.db, readonly=True)
@@ -94,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         fail(f"{settings.page} cannot be verified: {error}")
         return 2
     except (ResultsError, PrivilegeError, OSError) as error:
-        return fail(str(error))
+        return fail(word_error(error))
     except KeyboardInterrupt:
         return 130
 
@@ -133,6 +140,9 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
         judge(database, study, settings.objectives, settings.price)
         for study in studies
     ]
+    # before anything is said in vain
+    for folder in settings.folders:
+        files.make_folder(folder)
     if settings.format:
         print(FORMATS[settings.format](database, verdicts), end="")
     else:

@@ -14,9 +14,6 @@ import os
 import signal
 import sys
 
-# Ctrl-C before main begins: there is nothing to put in order
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 if (
     "SUDO_UID" in os.environ
     and hasattr(os, "geteuid")
@@ -27,10 +24,18 @@ if (
 
 try:
     from ollama_bench.terminal import interpreter
+    from ollama_bench.terminal.interrupt import (
+        leave_at_once,
+        leave_in_order,
+        on_interrupt,
+    )
 except ModuleNotFoundError as error:
     sys.exit(
         f"{error}: start without PYTHONSAFEPATH, -P and -I, which hide this tool's files"
     )
+if __name__ == "__main__":
+    # until main begins
+    signal.signal(signal.SIGINT, leave_at_once)
 # Python's version and the packages, before anything needs them
 interpreter.check()
 from ollama_bench.inputs import command_line
@@ -65,7 +70,6 @@ from ollama_bench.run.opening import open_run
 from ollama_bench.run.server import ServerError, make_servers
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
-from ollama_bench.terminal.interrupt import on_interrupt
 from ollama_bench.terminal.screen import SAVING, Console
 
 INTERRUPTED = 130  # exit code after Ctrl-C
@@ -84,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     helper = None
     prepare_streams()
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, leave_in_order)
         dropped = recover_variables()
         with act_as_user():
             settings = command_line.parse(argv)
@@ -96,6 +100,8 @@ def main(argv: list[str] | None = None) -> int:
             code = bench(settings, helper, dropped, page)
             # Ctrl-C has ended it already
             if code != INTERRUPTED:
+                # which ends nothing but the page
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 page.keep()
         return code
     except ERRORS as error:
@@ -145,11 +151,12 @@ def bench(
         for server in servers:
             stack.enter_context(server)
         settings = settle_models(settings, servers, screen)
-        fleet = (
-            stack.enter_context(open_fleet(settings.fleet))
-            if settings.fleet
-            else None
-        )
+        with interrupt.held():
+            fleet = (
+                stack.enter_context(open_fleet(settings.fleet))
+                if settings.fleet
+                else None
+            )
         if fleet is not None:
             names = ", ".join(member.name for member in fleet.members)
             screen.say(f"fleet: {names}")

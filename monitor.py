@@ -41,6 +41,7 @@ from ollama_bench.monitor.live_view import show
 from ollama_bench.monitor.monitor import Monitor
 from ollama_bench.monitor.options import Address, Settings, parse_args
 from ollama_bench.monitor.powermetrics_log import LogError, import_log
+from ollama_bench.monitor.processes import exists
 from ollama_bench.monitor.run_row import make_run_row
 from ollama_bench.platforms import awake
 from ollama_bench.power.sources import find_sources
@@ -63,6 +64,11 @@ def main(argv: list[str] | None = None) -> int:
     settings = parse_args(argv)
     helper = None
     try:
+        if settings.pid is not None and not exists(settings.pid):
+            print_line(
+                f"{name_program('monitor')}: no process has the pid {settings.pid}"
+            )
+            return 1
         # root is given up before any file is opened
         helper = split_off(sampler=not settings.powermetrics_log)
         if helper and helper.warning:

@@ -637,9 +637,11 @@ WITH edge (level_id, target_id, at_ns, step) AS (
   UNION ALL SELECT level_id, target_id, ended_ns, -1 FROM request WHERE sent_ns IS NOT NULL AND ended_ns IS NOT NULL
 ), flying AS (
   SELECT level_id, target_id, sum(step) OVER (PARTITION BY level_id, target_id ORDER BY at_ns, step
-    ROWS UNBOUNDED PRECEDING) AS in_flight FROM edge
+    ROWS UNBOUNDED PRECEDING) AS in_flight,
+    lead(at_ns) OVER (PARTITION BY level_id, target_id ORDER BY at_ns, step) - at_ns AS lasted_ns FROM edge
 ), peak AS (
-  SELECT level_id, target_id, max(in_flight) AS in_flight_peak FROM flying GROUP BY level_id, target_id
+  SELECT level_id, target_id, max(in_flight) AS in_flight_peak,
+    sum(CASE WHEN in_flight > 0 THEN lasted_ns END) / 1e9 AS busy_s FROM flying GROUP BY level_id, target_id
 )
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated, target.host, target.api,
   target.slots,
@@ -649,7 +651,10 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   avg(CASE WHEN request.status = 'completed' THEN stream_tokens_per_s END) AS tokens_per_s_mean,
   sum(output_tokens) AS output_tokens,
   CASE WHEN sum(request.status = 'completed') > 0 THEN sum(output_tokens) END * 1e9
-    / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- as in level_summary
+    / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- of this host / the time of the whole level: its part of the level's
+  max(peak.busy_s) AS busy_s,                    -- how long the host had at least one request in flight, seconds
+  CASE WHEN sum(request.status = 'completed') > 0 THEN sum(output_tokens) END
+    / nullif(max(peak.busy_s), 0) AS busy_tokens_per_s,  -- output tokens of this host / busy_s: how fast it is itself
   max(peak.in_flight_peak) AS in_flight_peak,    -- requests in flight there at a time, the most
   sum(request.status IN ('refused', 'reset')) AS lost,  -- requests that could not be sent or whose line broke, as of a server that died
   level.cache, level.id AS level_id

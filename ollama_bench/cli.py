@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ollama_bench.terminal import interpreter
+from ollama_bench.terminal.interrupt import leave_at_once
 
 CLONE = Path(__file__).resolve().parents[1]
 HELP = """ollama-bench: how many people a local model serves, how fast, at what energy
@@ -27,7 +28,7 @@ HELP = """ollama-bench: how many people a local model serves, how fast, at what 
   ollama-bench export vllm DIR  write files for other tools
   ollama-bench merge A B -o C   join results files of several machines
 
-  datasette results.db          browse the raw data
+  datasette results.db          browse runs, levels and requests
 
 Each word takes --help, all take --version. Results are kept in results.db in the current folder.
 """
@@ -69,9 +70,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def bench(words: list[str]) -> int:
-    """Measure, as bench.py does; before its slow imports Ctrl-C and wrong options end quietly."""
+    """Measure, as bench.py does; before its slow imports Ctrl-C and wrong options are one line."""
     # until main begins
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.signal(signal.SIGINT, leave_at_once)
     interpreter.check()
     if "SUDO_UID" not in os.environ:
         importlib.import_module("ollama_bench.inputs.command_line").parse(

@@ -259,6 +259,14 @@ HERE = {
         "burst: all at once; closed: a finished one is replaced at once; open: they come at a "
         "rate; people: each thinks think_time_s between a reply and the next question"
     ),
+    "host_summary.output_tokens_per_s": (
+        "output tokens of this host per second of the whole level: its part of the level's"
+    ),
+    "host_summary.busy_s": "how long the host had at least one request in flight, seconds",
+    "host_summary.busy_tokens_per_s": (
+        "output tokens per second of busy_s: how fast the host is itself, however long the level "
+        "was; NULL where no request completed"
+    ),
     "host_summary.in_flight_peak": "requests in flight there at the same time, the most",
     "level_waiting.waiting_s": "how long at least one request waited for its first text, seconds",
     "level_waiting.waiting_for_slot_s": (

@@ -1,7 +1,7 @@
 """Datasette plugin: the pages of each results file, what its columns mean, figures rounded.
 
-Installed with the package, so that `datasette results.db` alone shows what
-`-m metadata.yaml` shows in a clone, whatever the file is called. The names in the
+Installed with the package, so that `datasette results.db` alone shows them, whatever the file
+is called; in a clone `--plugins-dir ollama_bench/browsing/plugins` does. The names in the
 text about a file are links, views stand before tables, and the meanings of a table's
 columns, some of which are eighty lines, are folded so that its rows come first.
 """
@@ -79,6 +79,7 @@ def get_metadata(datasette: Any) -> dict[str, Any]:
 @hookimpl  # type: ignore[untyped-decorator]
 def startup(datasette: Any) -> Callable[[], Awaitable[None]] | None:
     """Describe the files to Datasette 1.0, which keeps descriptions in a database of its own."""
+    print_errors_plainly()
     # what the first page would otherwise wait for
     threading.Thread(target=routes.prepare_pages, daemon=True).start()
     if not is_datasette_1(datasette):
@@ -97,6 +98,18 @@ def startup(datasette: Any) -> Callable[[], Awaitable[None]] | None:
                 await describe_table(datasette, name, table, about)
 
     return describe
+
+
+def print_errors_plainly() -> None:
+    """Keep Datasette's pages of errors from failing where rich is installed, as it is with us.
+
+    Datasette prints each error with rich if it can, and rich refuses where no exception is
+    being handled: a wrong address was "Internal Server Error" instead of 404.
+    """
+    from datasette import handle_exception
+
+    if hasattr(handle_exception, "rich"):
+        handle_exception.rich = None
 
 
 async def describe_table(

@@ -104,7 +104,9 @@ class PlayedRequest {
       return known.text === null ? known.block.repeat(length) : known.text.slice(0, length);
     });
   }
-  speedBy(ms) {  // tokens/s after its first chunk; null before there are two
+  speedBy(ms) {  // tokens/s after its first chunk, once all came the request's own; null before there are two
+    const isDone = this.ended !== null && ms >= this.ended || this.chunks > 0 && this.chunksBy(ms) === this.chunks;
+    if (isDone && this.rate !== null) return this.rate;
     const steps = countUpTo(this.instants, ms), took = this.instants[steps - 1] - this.first;
     return took > 0 ? (this.chunksBy(ms) - 1) * this.tokensPerChunk * 1000 / took : null;
   }
@@ -157,7 +159,8 @@ class Panel {
       if (this.grid) this.showCell(this.cells[number], request, state, ms);
       if (number < this.cards.length) this.showCard(this.cards[number], request, state, ms);
     });
-    const rate = ms > 0 ? tokens * 1000 / (ms - before) : 0;
+    // of a full second always: a level's first instants are no rate
+    const rate = tokens * 1000 / STEP_MS;
     const failed = counts.failed ? ` · ${counts.failed} failed` : '';
     write(this.sum, `${counts.waiting} waiting · ${counts.answering} answering · ${counts.done} done${failed} · ${perSecond(rate)} in the last second`);
   }

@@ -27,7 +27,7 @@ MS = 1_000_000  # ns
 
 LEVEL = "SELECT * FROM level WHERE id = ?"
 REQUESTS = """
-SELECT request.id, number, ending, output_tokens, first_text_ns AS first_ns,
+SELECT request.id, number, ending, output_tokens, stream_tokens_per_s, first_text_ns AS first_ns,
   coalesce(due_ns, sent_ns) AS asked_ns, coalesce(request.ended_ns, last_text_ns) AS ended_ns
 FROM request WHERE level_id = ? AND asked_ns IS NOT NULL
 ORDER BY asked_ns, number LIMIT ?"""
@@ -152,6 +152,7 @@ def trace_request(
         "ending": request["ending"],
         "chunks": 0 if last is None else last + 1,
         "tokens": request["output_tokens"],
+        "rate": request["stream_tokens_per_s"],
         "size": size,
         "gaps": [after - before for before, after in pairwise(instants)],
     }

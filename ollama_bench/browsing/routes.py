@@ -61,6 +61,7 @@ def list_routes() -> list[tuple[str, View]]:
         (f"{level}/playback$", make_view(make_playback_page)),
         (f"{level}/playback/data$", make_view(make_playback, JSON)),
         (f"{request}$", make_view(make_request_page)),
+        (rf"{file}/(run|level|request)(/.*)?$", make_view(make_nothing)),
         (rf"^{ASSETS}/(?P<name>[\w.]+)$", show_asset),
     ]
 
@@ -89,6 +90,11 @@ def make_run_page(request: Any) -> Make:
         return write_run_page(database, number_of(request, "run"), links)
 
     return make
+
+
+def make_nothing(request: Any) -> Make:
+    """Return what answers a mistyped address of a page: there is none."""
+    return lambda database, links: None
 
 
 def make_live_state(request: Any) -> Make:

@@ -75,7 +75,7 @@ def draw_timeline(
     }
     kinds = [
         "request",
-        *(kind for kind, known in samples.items() if known),
+        *(kind for kind, known in samples.items() if has_line(known)),
     ]
     axes = {
         kind: time_axis([end], None, alt.X, "x", start)
@@ -125,6 +125,11 @@ def samples_within(
         and row["value"] is not None
         and start <= row["at_s"] <= end
     ]
+
+
+def has_line(rows: list[Row]) -> bool:
+    """Tell whether a line can be seen: a single sample of each source or process is none."""
+    return len(rows) > len({row["name"] for row in rows})
 
 
 def power_title(rows: list[Row]) -> str:

@@ -58,6 +58,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "swap_memory": lambda: psutil.swap_memory(),
     "cpu_times": lambda: psutil.cpu_times(),
     "pids": lambda: psutil.pids(),
+    "pid_exists": lambda: psutil.pid_exists(os.getpid()),
     "net_connections": lambda: psutil.net_connections(kind="tcp"),
     "sensors_battery": lambda: psutil.sensors_battery(),
 }

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import platform
+import signal
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from ollama_bench import __version__
@@ -254,7 +257,8 @@ def start_local(dask: Any, address: FleetAddress) -> Any:
 
     # of Dask's own tasks, of which there are none
     config.set({"distributed.worker.profile.enabled": False})
-    return dask.LocalCluster(
+    start = functools.partial(
+        dask.LocalCluster,
         n_workers=address.local_workers,
         threads_per_worker=1,
         processes=True,
@@ -266,6 +270,17 @@ def start_local(dask: Any, address: FleetAddress) -> Any:
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )
+    if hasattr(signal, "pthread_sigmask"):
+        # it unblocks signals where it is started
+        resource_tracker.ensure_running()
+    with ThreadPoolExecutor(1, initializer=block_interrupts) as pool:
+        return pool.submit(start).result()
+
+
+def block_interrupts() -> None:
+    """Have what this thread starts never see the Ctrl-C that a terminal sends to all."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
 def list_members(

@@ -27,7 +27,11 @@ from ollama_bench.terminal.command_line import (
     name_program,
     refuse_nul,
 )
-from ollama_bench.terminal.output import clean, prepare_streams
+from ollama_bench.terminal.output import (
+    clean,
+    prepare_streams,
+    word_error,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     except sqlite3.Error as error:
         return fail(f"{arguments.db}: {error}")
     except (ResultsError, PrivilegeError, OSError) as error:
-        return fail(str(error))
+        return fail(word_error(error))
     except KeyboardInterrupt:
         return 130
     return 0

@@ -28,7 +28,11 @@ from ollama_bench.terminal.command_line import (
     quote_path,
     refuse_nul,
 )
-from ollama_bench.terminal.output import clean, prepare_streams
+from ollama_bench.terminal.output import (
+    clean,
+    prepare_streams,
+    word_error,
+)
 
 PROGRAM = "ollama-bench import"
 
@@ -48,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         sqlite3.Error,
         OSError,
     ) as error:
-        print(clean(f"{PROGRAM}: {error}"), file=sys.stderr)
+        print(clean(f"{PROGRAM}: {word_error(error)}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -29,7 +29,11 @@ from ollama_bench.terminal.command_line import (
     quote_path,
     refuse_nul,
 )
-from ollama_bench.terminal.output import clean, prepare_streams
+from ollama_bench.terminal.output import (
+    clean,
+    prepare_streams,
+    word_error,
+)
 
 # how errors of a file end where the user has chosen it with an option
 REMEDIES = ("; choose another with --db", ": choose another with --db")
@@ -48,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     except sqlite3.Error as error:
         return fail(f"{arguments.output}: {error}")
     except (ResultsError, PrivilegeError, OSError) as error:
-        return fail(str(error))
+        return fail(word_error(error))
     except KeyboardInterrupt:
         return 130
     for line in describe(paths, planned):

@@ -25,11 +25,16 @@ def levels(text: str) -> tuple[int, ...]:
 
     1,2,4 or 1-8 (every number) or x2:256 (1, 2, 4 ... 256), also mixed; blanks are allowed.
     """
-    found: list[int] = []
-    for part in text.replace(",", " ").split():
-        found += level_range(part)
-    if not found:
+    if not text.strip():
         raise ValueError("LEVELS is empty: try 1,2,4,8")
+    found: list[int] = []
+    for part in text.split(","):
+        if not part.strip():
+            raise ValueError(
+                f"invalid LEVELS {text!r}: expected a number between commas, e.g. 1,2,4"
+            )
+        for one in part.split():
+            found += level_range(one)
     return tuple(found)
 
 

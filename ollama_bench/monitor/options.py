@@ -59,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--port",
         type=parse_port,
         default=PORT,
-        help="the server's port (%(default)s)",
+        help="the server's port (%(default)s), which may open later",
     )
     parser.add_argument(
         "--interval",

@@ -13,6 +13,16 @@ def find_process(pid: int) -> psutil.Process | None:
     return ask(lambda: psutil.Process(pid)) if pid >= 0 else None
 
 
+def exists(pid: int) -> bool:
+    """Return whether a process has this pid; True where the system does not tell."""
+    try:
+        return psutil.pid_exists(pid)
+    except OverflowError:
+        return False
+    except REFUSALS:
+        return True
+
+
 def iterate_processes() -> Iterator[psutil.Process]:
     """Yield every process; one that the system refuses to describe hides no other."""
     for pid in ask(psutil.pids) or []:

@@ -9,11 +9,14 @@ endpoint.close()
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry
@@ -27,6 +30,10 @@ from ollama_bench.prometheus.error import EndpointError
 
 SILENCE_S = 10.0  # after which a client that sends nothing is left
 LOOK_EVERY_S = 0.1  # how long the end waits for the thread that accepts
+METRICS = "/metrics"
+INDEX = f'<!doctype html><title>ollama-bench</title><a href="{METRICS}">metrics</a>'
+
+App = Callable[[dict[str, Any], Callable[..., Any]], list[bytes]]
 
 
 class Handler(WSGIRequestHandler):
@@ -75,7 +82,9 @@ class Endpoint:
                 f"--prometheus {write_address(host, port)}: {why}"
             ) from None
         self.port: int = self._server.server_port
-        self.url = f"http://{write_address(host, self.port)}/metrics"
+        self.url = f"http://{write_address(host, self.port)}{METRICS}"
+        self.is_open = not is_loopback(host)
+        self._host = host
 
     def __enter__(self) -> Endpoint:
         return self
@@ -88,7 +97,8 @@ class Endpoint:
         """Answer each request with what the collector gives then."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(collector)
-        self._server.set_app(make_wsgi_app(registry))
+        metrics = make_wsgi_app(registry)
+        self._server.set_app(make_pages(metrics, self._host))
         thread = threading.Thread(
             target=self._server.serve_forever,
             args=[LOOK_EVERY_S],
@@ -110,3 +120,65 @@ class Endpoint:
 def write_address(host: str, port: int) -> str:
     """Return an address as it stands in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def make_pages(metrics: App, host: str) -> App:
+    """Return what answers /metrics, and / with a link to it, and nothing else.
+
+    host: the name that this address was asked for by. Any other name is refused: a page
+    of another site could give its own name this address, and read what is here.
+    """
+
+    def answer(
+        environ: dict[str, Any], begin: Callable[..., Any]
+    ) -> list[bytes]:
+        named = environ.get("HTTP_HOST", "")
+        if not is_own_name(named, host):
+            why = "expected localhost or an IP address as Host"
+            return say(begin, "403 Forbidden", why)
+        path = environ.get("PATH_INFO")
+        if path == METRICS:
+            return metrics(environ, begin)
+        if path == "/":
+            return say(begin, "200 OK", INDEX, "text/html")
+        return say(begin, "404 Not Found", f"see {METRICS}")
+
+    return answer
+
+
+def say(
+    begin: Callable[..., Any],
+    status: str,
+    text: str,
+    kind: str = "text/plain",
+) -> list[bytes]:
+    begin(status, [("Content-Type", f"{kind}; charset=utf-8")])
+    return [text.encode()]
+
+
+def is_own_name(named: str, host: str) -> bool:
+    """Tell whether a Host header names this address: localhost, an IP address or host."""
+    try:
+        name = urlsplit(f"//{named}").hostname
+    except ValueError:
+        return False
+    # an old client names none, no browser does
+    if not name:
+        return True
+    own = ("localhost", host.lower())
+    return name in own or is_ip_address(name)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches the address."""
+    if is_ip_address(host):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def is_ip_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

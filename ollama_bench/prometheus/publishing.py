@@ -12,6 +12,9 @@ from ollama_bench.prometheus.endpoint import Endpoint
 from ollama_bench.prometheus.run_figures import RunFigures
 from ollama_bench.prometheus.server_page import ServerPage
 
+# of an address that is not this machine's alone
+OPEN = " (open to every machine that reaches this one, without a password)"
+
 
 @contextlib.contextmanager
 def published(
@@ -25,5 +28,6 @@ def published(
     page = ServerPage(port) if port is not None else None
     collector = MonitorCollector(monitor, RunFigures(path), page)
     with contextlib.closing(collector), endpoint.serve(collector):
-        print_line(f"metrics: {endpoint.url}")
+        who = OPEN if endpoint.is_open else ""
+        print_line(f"metrics: {endpoint.url}{who}")
         yield

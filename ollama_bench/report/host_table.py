@@ -31,7 +31,8 @@ COLUMNS = (
     Column("failed", "errors", str),
     Column("wait, mean", "ttft_mean_s", seconds),
     Column("tokens/s each", "tokens_per_s_mean", digits),
-    Column("tokens/s all", "output_tokens_per_s", digits),
+    Column("tokens/s all, while busy", "busy_tokens_per_s", digits),
+    Column("busy", "busy_s", seconds),
     Column("in flight, most", "in_flight_peak", str),
 )
 
@@ -49,7 +50,7 @@ def format_hosts(study: Study, width: int) -> list[str]:
         rows.Column("", "OK", 10, 8),
         rows.Column("WAIT", "mean", 9, 7),
         rows.Column("TOK/S", "each", 9, 6),
-        rows.Column("TOK/S", "all", 9, 5),
+        rows.Column("TOK/S", "busy", 9, 5),
         rows.Column("FLIGHT", "most", 8, 8),
     )
     lines = [
@@ -66,7 +67,7 @@ def list_cells_of(row: Row, name: str) -> Sequence[str]:
         f"{row['completed']}/{row['requests']}",
         format_duration(row["ttft_mean_s"]),
         format_speed(row["tokens_per_s_mean"]),
-        format_speed(row["output_tokens_per_s"]),
+        format_speed(row["busy_tokens_per_s"]),
         format_number(row["in_flight_peak"], 0),
     ]
 

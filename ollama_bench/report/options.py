@@ -23,6 +23,7 @@ from ollama_bench.terminal.command_line import (
 )
 
 MOST_MONEY = 1e12
+RESULTS = "results.db"
 Value = TypeVar("Value")
 Add = Callable[..., Any]  # a parser's add_argument
 
@@ -35,6 +36,7 @@ class Settings:
     # numbers or labels; empty: the newest finished one of each model and machine
     runs: tuple[str, ...]
     db: str
+    is_db_named: bool  # on the command line
     objectives: (
         dict[str, objectives.Objective] | None
     )  # None: those of the run
@@ -47,6 +49,13 @@ class Settings:
     charts: tuple[str, ...]  # names
     is_shared: bool  # a card is made
     page: Path | None  # one that is verified, and nothing else is done
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that are written."""
+        has_output = self.charts or self.is_shared
+        shown = [self.out] if has_output else []
+        return [*shown, self.export[1]] if self.export else shown
 
 
 def parse_args(argv: list[str] | None) -> Settings:
@@ -89,6 +98,7 @@ def parse_args(argv: list[str] | None) -> Settings:
         parser.error(
             "--verify takes one page, and nothing but --db beside"
         )
+    is_db_named = arguments.db is not None
     price = None
     if arguments.price is not None:
         price = EnergyPrice(arguments.price, arguments.currency)
@@ -99,7 +109,8 @@ def parse_args(argv: list[str] | None) -> Settings:
     return Settings(
         models=tuple(arguments.models),
         runs=tuple(arguments.run),
-        db=arguments.db,
+        db=arguments.db if is_db_named else RESULTS,
+        is_db_named=is_db_named,
         objectives=arguments.slo,
         price=price,
         compared=tuple(arguments.compare) if arguments.compare else None,
@@ -122,6 +133,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_version(parser, __version__)
     add_files(parser.add_argument)
+    # which tells whether it is named
+    parser.set_defaults(db=None)
     add_judging(parser.add_argument)
     add_answers(parser.add_argument)
     return parser
@@ -208,8 +221,9 @@ def add_answers(add: Add) -> None:
     add(
         "--verify",
         metavar="PAGE",
-        help="only say whether a report.html is as it was written, and whether --db is what it "
-        "was made from; exit 1 if not, 2 if it is no such page",
+        help="only say whether a report.html is as it was written, and whether --db, or a "
+        "results.db that has its levels, is what it was made from; exit 1 if not, 2 if it is no "
+        "such page",
     )
 
 

@@ -49,6 +49,7 @@ from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import (
     join_arguments,
+    name_browser,
     name_command,
     name_resuming_command,
     quote_path,
@@ -386,7 +387,7 @@ def describe_next(
     """
     offered = {
         **commands,
-        f"datasette {quote_path(path)}": "browse the raw data",
+        name_browser(path): "browse runs, levels and requests",
     }
     lines = [f"\nrun {run_id} is in {path}. Next:"]
     for command, use in offered.items():

@@ -1,6 +1,6 @@
 """Say whether a page is as it was written, and whether a results file is what it was made from.
 
-code = verify(Path("data/report.html"), "results.db")    # prints what it found
+code = verify(Path("data/report.html"), "results.db", is_named=True)  # prints what it found
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ LONGEST_PAGE = 256 << 20  # bytes
 MOST_PROBLEMS = 20  # that are printed
 
 
-def verify(path: Path, results: str) -> int:
+def verify(path: Path, results: str, is_named: bool) -> int:
     """Print what became of a page and return 0, or 1 where anything is not as it was.
 
-    results: the results file that it is compared with, where it is there.
+    results: the results file that it is compared with. One that nobody named need not be there
+    nor have levels of the page.
 
     Raises proof.NoProofError where the file is no page that can be verified, ResultsError where
     the results file cannot be read, and OSError.
@@ -47,7 +48,9 @@ def verify(path: Path, results: str) -> int:
         print(describe_figures(found))
         print(f"digest of the page: {clean(found.digest)}")
         if found.rows is not None:
-            problems = compare_with(found.rows, results)
+            problems = compare_with(found.rows, results, is_named)
+        elif is_named:
+            problems = [f"it cannot be compared with {results}"]
     for problem in problems[:MOST_PROBLEMS]:
         print(f"  {clean(problem)}")
     if len(problems) > MOST_PROBLEMS:
@@ -74,9 +77,9 @@ def describe_figures(found: proof.Inspection) -> str:
     )
 
 
-def compare_with(rows: Row, results: str) -> list[str]:
+def compare_with(rows: Row, results: str, is_named: bool) -> list[str]:
     """Print whether the rows are those of a results file; return what differs."""
-    if not os.path.exists(results):
+    if not is_named and not os.path.exists(results):
         print(f"not compared with {results}, which is not there")
         return []
     database = connect(results, readonly=True)
@@ -88,6 +91,8 @@ def compare_with(rows: Row, results: str) -> list[str]:
             for level in study["levels"]
         ]
         if all(level_id is None for _, level_id in pairs):
+            if is_named:
+                return [f"{results} has none of its levels"]
             print(
                 f"not compared with {results}, which has none of its levels"
             )

@@ -50,6 +50,22 @@ def name_command(word: str) -> str:
     )
 
 
+def name_browser(path: str) -> str:
+    """Return what to type to see the pages of a results file; a clone's are no plugin yet."""
+    command = f"datasette {quote_path(path)}"
+    if not is_clone():
+        return command
+    folder = PACKAGE / "browsing" / "plugins"
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
+    return f"{command} --plugins-dir {quote_path(folder.as_posix())}"
+
+
+def is_clone() -> bool:
+    """Return whether this is a folder of sources, not an installed package."""
+    return (PACKAGE.parent / SCRIPTS["bench"]).exists()
+
+
 def name_command_as_root() -> str:
     """Return what to type to measure as root, which some machines want for power."""
     command = name_command("bench")
@@ -85,9 +101,7 @@ def find_prefix() -> str | None:
         and started.resolve().parent == PACKAGE
     ):
         return "python -m ollama_bench"
-    return (
-        None if (PACKAGE.parent / SCRIPTS["bench"]).exists() else COMMAND
-    )
+    return None if is_clone() else COMMAND
 
 
 def join_words(prefix: str, word: str) -> str:

@@ -93,6 +93,13 @@ def tell_error(text: str) -> None:
     print(clean(text), file=sys.stderr)
 
 
+def word_error(error: Exception) -> str:
+    """Return what failed in one line, of the system's errors without number and brackets."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def embolden(text: str) -> str:
     """Return text in bold where standard output is a terminal that has it."""
     has_bold = os.name != "nt" and os.environ.get("TERM", "dumb") != "dumb"

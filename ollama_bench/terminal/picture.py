@@ -103,6 +103,8 @@ class Level(Protocol):
     @property
     def started_ns(self) -> int | None: ...
     @property
+    def ended_ns(self) -> int | None: ...
+    @property
     def until_s(self) -> float | None: ...
 
 
@@ -178,8 +180,15 @@ def count_requests(level: Level) -> Counts:
     return Counts(max(sent - streaming, 0), streaming, ended)
 
 
+def is_digesting(level: Level) -> bool:
+    """Whether replies have ended whose tokens are not counted yet."""
+    return count_requests(level).ended > level.tally.ended
+
+
 def count_tokens(level: Level) -> int:
-    """Return about how many tokens have come so far: in flight, each read counts as one."""
+    """Return how many tokens have come, of an ended level exactly; until then a read is one."""
+    if level.ended_ns is not None and not is_digesting(level):
+        return level.tally.tokens
     tokens = sum(
         max(exchange.reads - 1, 0) for exchange in level.exchanges
     )

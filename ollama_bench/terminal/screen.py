@@ -36,6 +36,7 @@ from ollama_bench.terminal.picture import (
     count_requests,
     count_tokens,
     draw_picture,
+    is_digesting,
     measure_elapsed,
 )
 from ollama_bench.terminal.rows import (
@@ -108,8 +109,8 @@ class Console:
         self.interrupt: Interrupt | None = None
         self._has_told_interrupt = False
         self._said_s = time.monotonic()
-        # steps of streaming and ended that were told
-        self._told: tuple[int, int] | None = None
+        # steps of streaming and ended, and whether all had ended, as told
+        self._told: tuple[int, int, bool] | None = None
         self._has_table = False
         # names of the levels whose lines were shown
         self._shown: list[str] = []
@@ -313,13 +314,19 @@ class Console:
     def _tell_changes(self, level: Level) -> None:
         """Show a plain line when the requests that stream or have ended changed by a tenth.
 
-        And where nothing was said for TELL_EVERY_S.
+        And where nothing was said for TELL_EVERY_S. The last line is of all that came.
         """
         counts = count_requests(level)
         step = max(1, (level.planned or level.workers) // 10)
-        told = (counts.streaming // step, counts.ended // step)
+        has_ended = level.ended_ns is not None
+        told = (
+            counts.streaming // step,
+            counts.ended // step,
+            has_ended,
+        )
         is_silent = time.monotonic() - self._said_s >= TELL_EVERY_S
-        if told == self._told and not is_silent:
+        is_early = has_ended and is_digesting(level)
+        if (told == self._told or is_early) and not is_silent:
             return
         self._told = told
         tokens = count_tokens(level)

@@ -5,7 +5,10 @@ import contextlib
 import gc
 import re
 import sqlite3
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +81,21 @@ def test_a_file_that_is_none_of_ours_gets_nothing(pages):
         assert (
             SCRIPT not in pages[name] and "Start with" not in pages[name]
         )
+
+
+@pytest.mark.faults
+def test_a_clone_shows_the_pages_from_any_folder(tmp_path):
+    made_up_results.write(tmp_path / "results.db", levels=(1,))
+    plugins = Path(datasette_plugin.__file__).parent / "plugins"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "datasette", "results.db"),
+            *("--plugins-dir", str(plugins), "--get", "/results/-/run/1"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "<h1>Run 1" in done.stdout

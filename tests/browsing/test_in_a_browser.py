@@ -106,6 +106,24 @@ def test_a_mark_leads_to_what_it_shows(page, address):
     page.wait_for_url("**/request/*")
 
 
+def test_the_menu_of_a_chart_lies_on_no_word(page, address):
+    page.set_viewport_size({"width": 400, "height": 900})
+    find_level(page, address, 1).click()
+    page.locator("#requests tbody tr").first.get_by_role("link").nth(
+        1
+    ).click()
+    draw_all(page)
+    gap = page.evaluate("""() => {
+      const words = document.createRange(), figure = document.querySelector('figure');
+      words.selectNodeContents(figure.querySelector('h2'));
+      const menu = figure.querySelector('summary').getBoundingClientRect();
+      return Math.min(...[...words.getClientRects()]
+        .filter(line => line.bottom > menu.top && line.top < menu.bottom)
+        .map(line => menu.left - line.right));
+    }""")
+    assert gap >= 0
+
+
 def test_views_stand_before_tables_and_columns_are_folded(page, address):
     page.goto(address)
     headings = page.locator("h2").all_inner_texts()

@@ -257,3 +257,28 @@ def test_each_asset_is_of_its_kind(ask):
     for name, answer in zip(names, answers):
         kind = "css" if name.endswith(".css") else "javascript"
         assert kind in answer.headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/a+b/-/run/abc",
+        "/a+b/-/run/99",
+        "/a+b/-/run",
+        "/a+b/-/run/1/nothing",
+        "/a+b/-/level/x/playback",
+        "/a+b/-/level/1/request/one",
+        "/a+b/-/request/1",
+        "/nothing/-/run/x",
+        "/cats/-/request/1",
+        # Datasette's own page
+        "/-/ollama-bench/no/such/file",
+        "/nothing",
+        "/a+b/nothing",
+    ],
+)
+def test_a_mistyped_address_is_not_found(ask, address):
+    [page] = ask(address)
+    assert page.status_code == 404
+    assert "Internal Server Error" not in page.text
+    assert len(page.text) > 20

@@ -63,6 +63,7 @@ def assert_as_sql_says(database, level_id, seconds):
     compared = 0
     for row, request in zip(rows, requests):
         assert row["number"] == request["number"]
+        assert row["rate"] == request["stream_tokens_per_s"]
         if row["stream"] >= playback.TEXT_STREAMS:
             continue
         for at_s in seconds:

@@ -171,6 +171,40 @@ def test_a_waiting_stream_counts_its_wait(page, address):
     )
 
 
+def test_a_stream_that_has_come_has_the_rate_of_its_request(
+    page, address, file
+):
+    open_level(page, address, 1)
+    move_to(page, 1e6)
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        rates = database.execute(
+            "SELECT stream_tokens_per_s FROM request WHERE level_id = 1 "
+            "AND status = 'completed' ORDER BY number"
+        ).fetchall()
+    done = page.locator(".stream[data-state=done] .figures")
+    shown = [
+        re.search(r"([\d.]+) tokens/s", one)[1]
+        for one in done.all_inner_texts()
+    ]
+    assert shown == [f"{rate:.1f}" for (rate,) in rates]
+
+
+def test_the_first_instants_are_not_taken_for_a_second(
+    page, address, file
+):
+    open_level(page, address, 3)
+    move_to(page, 0.5)
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        ((came,),) = database.execute(
+            "SELECT count(*) FROM chunk JOIN request ON request.id = request_id "
+            "WHERE level_id = 3 AND at_ns <= 5e8 + (SELECT min(sent_ns) "
+            "FROM request WHERE level_id = 3)"
+        ).fetchall()
+    assert came > 0
+    shown = re.search(r"([\d.]+) tokens/s", page.inner_text(".sum"))[1]
+    assert float(shown) == pytest.approx(came, abs=0.06)
+
+
 def test_another_run_is_played_beside_it(page, address, file):
     open_level(page, address, 1)
     page.get_by_label("Beside it").select_option(

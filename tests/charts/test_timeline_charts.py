@@ -86,6 +86,21 @@ def test_a_timeline_begins_with_its_model_and_names_levels_and_power(file):
     }
 
 
+def test_a_single_sample_has_no_empty_panel(file):
+    database, study = file([], levels=(1, 8))
+    spec = chart("timeline").draw(database, study)
+    assert len(spec["vconcat"]) == 3
+    database.execute(
+        "DELETE FROM process_sample WHERE at_ns > (SELECT min(at_ns) "
+        "FROM process_sample JOIN request WHERE at_ns > sent_ns)"
+    )
+    database.execute(
+        "DELETE FROM process_sample WHERE at_ns < (SELECT min(sent_ns) FROM request)"
+    )
+    spec = chart("timeline").draw(database, study)
+    assert len(spec["vconcat"]) == 2
+
+
 def test_watts_say_what_they_include():
     assert (
         power_title(

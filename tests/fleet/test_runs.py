@@ -261,6 +261,21 @@ def test_ctrl_c_and_resume(steady, tmp_path):
     assert not any(one.is_running() for one in workers)
 
 
+def test_ctrl_c_while_the_processes_start_is_one_line(steady, tmp_path):
+    process = start("2", "--host", steady.url, *LOCAL, cwd=tmp_path)
+    wait_for(process, "model:")
+    while not (workers := find_workers(process)):
+        assert process.poll() is None
+        time.sleep(0.01)
+    # as a terminal does: everybody gets it
+    for one in [*workers, process]:
+        one.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "\ninterrupted\n"), out
+    psutil.wait_procs(workers, timeout=10)
+    assert not any(one.is_running() for one in workers)
+
+
 def test_kill_9_of_the_coordinator_costs_a_second(steady, tmp_path):
     asked = ["8", "--requests", "400", "--tokens", "5"]
     asked += ["--prompt", "of a fleet that is killed."]

@@ -17,7 +17,6 @@ from ollama_bench.inputs import values
         ("x2:256", [1, 2, 4, 8, 16, 32, 64, 128, 256]),
         ("1,3-5,x2:4", [1, 3, 4, 5, 1, 2, 4]),
         ("4096", [4096]),
-        (",1,", [1]),
     ],
 )
 def test_levels(text, expected):
@@ -34,6 +33,10 @@ def test_levels(text, expected):
         "4097",
         "",
         ",",
+        " , ",
+        ",1",
+        "1,",
+        "1,,2",
         "1e3",
         "5-1",
         "1-",
@@ -48,6 +51,13 @@ def test_invalid_levels(text):
     with pytest.raises(ValueError) as caught:
         values.levels(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_comma_too_many_may_be_a_level_that_is_missing():
+    with pytest.raises(
+        ValueError, match="invalid LEVELS '1,,2': expected"
+    ):
+        values.levels("1,,2")
 
 
 def test_a_range_that_is_the_wrong_way_round_is_asked_about():

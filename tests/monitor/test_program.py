@@ -11,6 +11,7 @@ import sys
 import psutil
 import pytest
 
+import monitor
 from ollama_bench.monitor.processes import read_name
 from ollama_bench.storage.connection import connect
 from tests.monitor.support import (
@@ -109,6 +110,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
         "stored as run 1" in said.splitlines()[-1] and "Error" not in said
     )
     check_interrupted(tmp_path)
+
+
+@pytest.mark.parametrize("pid", ["99999999", "-1", "1" + "0" * 30])
+def test_a_pid_of_nobody_is_one_line_and_no_run(
+    tmp_path, monkeypatch, capsys, pid
+):
+    monkeypatch.chdir(tmp_path)
+    assert monitor.main(["--pid", pid, "--duration", "1"]) == 1
+    said = f"monitor.py: no process has the pid {pid}\n"
+    assert capsys.readouterr().err == said
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

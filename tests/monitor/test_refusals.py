@@ -27,6 +27,7 @@ SYSTEM_CALLS = {  # of the module: and the column that is not known then
     "swap_memory": ("system_sample", "swap_used_bytes"),
     "cpu_times": ("system_sample", "cpu_ratio"),
     "pids": None,
+    "pid_exists": None,
     "net_connections": None,
     "Process": None,
     "sensors_battery": None,

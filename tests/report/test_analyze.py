@@ -184,6 +184,20 @@ def test_failures_are_one_line_and_1(results, capsys, arguments, said):
     )
 
 
+@pytest.mark.parametrize("more", [["--out"], ["--export", "vllm"]])
+def test_a_folder_that_cannot_be_is_told_before_the_answer(
+    results, tmp_path, monkeypatch, capsys, more
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    asked = ["--db", str(results), "--charts", "timeline", *more]
+    for path in (tmp_path / "file", tmp_path / ("x" * 300)):
+        assert analyze.main([*asked, str(path)]) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1
+        assert f"analyze.py: {path}" in err
+
+
 def test_a_file_of_somebody_else_is_refused(tmp_path, capsys):
     with sqlite3.connect(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE cats (name TEXT)")

@@ -38,13 +38,39 @@ def verdict(database):
 def test_on_the_terminal(verdict):
     heading, *lines = format_hosts(verdict.study, 80)
     assert heading.splitlines()[1].split() == [
-        *("LEVEL", "HOST", "OK", "mean", "each", "all", "most")
+        *("LEVEL", "HOST", "OK", "mean", "each", "busy", "most")
     ]
     assert [line.split()[:3] for line in lines] == [
         ["8", "127.0.0.1:9000", "4/4"],
         ["8", "127.0.0.1:9001", "4/4"],
     ]
     assert all(line.endswith(" 4") and len(line) < 80 for line in lines)
+
+
+def test_each_host_has_the_throughput_of_its_own_time(tmp_path):
+    path = tmp_path / "results.db"
+    several_hosts.write(path, levels=(8,), slots=8, chunks=False)
+    opened = connect(path)
+    fast = "target_id = (SELECT min(id) FROM target)"
+    began = "SELECT min(sent_ns) FROM request"
+    # one after the other in the first second, the other host all the time
+    opened.execute(
+        f"UPDATE request SET sent_ns = ({began}) + number * 1e8, "
+        f"ended_ns = ({began}) + (number + 2) * 1e8 WHERE {fast}"
+    )
+    (study,) = selection.choose(opened, [], [])
+    first, second = study.hosts
+    tokens, level = first["output_tokens"], study.levels[0]
+    assert first["busy_s"] == pytest.approx(0.8)
+    assert first["busy_tokens_per_s"] == pytest.approx(tokens / 0.8)
+    assert second["busy_s"] > 3
+    assert first["output_tokens_per_s"] == second["output_tokens_per_s"]
+    both = first["output_tokens_per_s"] + second["output_tokens_per_s"]
+    assert both == pytest.approx(level["output_tokens_per_s"])
+    _, line, _ = format_hosts(study, 80)
+    assert line.split()[-2] == f"{tokens / 0.8:.1f}"
+    assert "tokens/s all, while busy" in write_hosts(study)
+    opened.close()
 
 
 def test_one_host_has_no_table(database, verdict):

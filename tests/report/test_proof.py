@@ -46,8 +46,9 @@ def write_report(results, *more):
     return results.parent / "report.html"
 
 
-def verify(page, results="absent.db"):
-    return analyze.main(["--verify", str(page), "--db", str(results)])
+def verify(page, results=None):
+    named = ["--db", str(results)] if results else []
+    return analyze.main(["--verify", str(page), *named])
 
 
 def change(folder, tmp_path, pattern, replacement):
@@ -163,12 +164,31 @@ def copy(folder, tmp_path):
     return tmp_path / "other.db"
 
 
-def test_a_file_of_other_runs_is_not_compared(folder, tmp_path, capsys):
-    made_up_results.write(
-        tmp_path / "other.db", levels=(1,), started_unix=1.7e9
-    )
-    assert verify(folder / "report.html", tmp_path / "other.db") == 0
-    assert "which has none of its levels" in capsys.readouterr().out
+def test_a_page_was_not_made_from_a_file_of_other_runs(
+    folder, tmp_path, monkeypatch, capsys
+):
+    other = tmp_path / "results.db"
+    made_up_results.write(other, levels=(1,), started_unix=1.7e9)
+    assert verify(folder / "report.html", other) == 1
+    assert f"  {other} has none of its levels\n" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert verify(folder / "report.html", "results.db") == 1
+    capsys.readouterr()
+    # which nobody named
+    assert verify(folder / "report.html") == 0
+    note = "not compared with results.db, which has none of its levels\n"
+    assert note in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_missed_where_it_is_named(
+    folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert verify(folder / "report.html") == 0
+    note = "not compared with results.db, which is not there\n"
+    assert note in capsys.readouterr().out
+    assert verify(folder / "report.html", "absent.db") == 1
+    assert "absent.db is not there" in capsys.readouterr().err
 
 
 def test_a_file_that_was_joined_with_others_is_its_own(folder, tmp_path):
@@ -249,6 +269,8 @@ def test_too_many_requests_are_said_and_the_rest_is_verified(
     assert "This page carries no instants" in page.read_text()
     assert verify(page) == 0
     assert "figures were not recomputed" in capsys.readouterr().out
+    # nor can anybody say whether they are those of a file
+    assert verify(page, tmp_path / "results.db") == 1
 
 
 def test_no_model_takes_the_place_of_a_part_of_the_page(tmp_path):

@@ -10,6 +10,7 @@ from ollama_bench.inputs.objectives import parse
 from ollama_bench.report import run_outcome
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.terminal import command_line
 from tests.support import made_up_results
 from tests.support.studies import change
 
@@ -209,7 +210,24 @@ def test_a_run_in_which_nothing_finished_offers_no_answer(path):
     assert screen.tables == []  # it would be empty
 
 
-def test_a_narrow_window_breaks_what_to_type_next_between_words():
+def test_in_a_clone_datasette_is_told_where_the_pages_are(
+    monkeypatch, tmp_path
+):
+    root = command_line.PACKAGE.parent
+    monkeypatch.chdir(root)
+    folder = "ollama_bench/browsing/plugins"
+    command = command_line.name_browser("results.db")
+    assert command == f"datasette results.db --plugins-dir {folder}"
+    assert command in run_outcome.describe_next("results.db", 7, {}, 200)
+    monkeypatch.chdir(tmp_path)
+    command = command_line.name_browser("results.db")
+    assert command.endswith(f" --plugins-dir {root / folder}")
+
+
+def test_a_narrow_window_breaks_what_to_type_next_between_words(
+    monkeypatch,
+):
+    monkeypatch.setattr(command_line, "is_clone", lambda: False)
     text = run_outcome.describe_next(
         "folder/results.db", 7, {"analyze": "all sentences and charts"}, 40
     )
@@ -218,7 +236,7 @@ def test_a_narrow_window_breaks_what_to_type_next_between_words():
         "run 7 is in folder/results.db. Next:",
         "  analyze     all sentences and charts",
         "  datasette folder/results.db",
-        "    browse the raw data",
+        "    browse runs, levels and requests",
     ]
 
 

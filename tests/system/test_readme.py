@@ -17,6 +17,7 @@ OTHERS = {
     "--from",
     "--help",
     "--include-deps",
+    "--plugins-dir",
     "--preserve-env",
     "--require-hashes",
     "--spec",

@@ -53,7 +53,9 @@ def level(exchanges, planned=None):
         planned=planned or len(exchanges),
         workers=len(exchanges),
         started_ns=time.perf_counter_ns(),
+        ended_ns=None,
         until_s=None,
+        tally=SimpleNamespace(ended=0, tokens=0),
     )
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C before a run is under way: bench.py leaves at once, with 130 and without a traceback."""
+"""Ctrl-C before a run is under way: bench.py leaves with 130 and one line."""
 
 import os
 import signal
@@ -6,12 +6,38 @@ import time
 
 import pytest
 
+from ollama_bench.terminal.interrupt import on_interrupt
 from tests.run.programs import QUICK, start, wait_for
 from tests.run.test_server import dripping, raw_server, saying
 
 pytestmark = pytest.mark.skipif(
     os.name == "nt", reason="Windows has no SIGINT for one process"
 )
+
+
+SAID = "\ninterrupted\n"
+
+
+def test_what_must_not_stop_halfway_ends_first(capfd):
+    done = []
+    with (
+        pytest.raises(KeyboardInterrupt),
+        on_interrupt() as interrupt,
+        interrupt.held(),
+    ):
+        signal.raise_signal(signal.SIGINT)
+        done.append("the fleet has started")
+    assert done and capfd.readouterr().err == SAID
+
+
+def test_a_start_that_the_interrupt_broke_is_no_failure():
+    with (
+        pytest.raises(KeyboardInterrupt),
+        on_interrupt() as interrupt,
+        interrupt.held(),
+    ):
+        signal.raise_signal(signal.SIGINT)
+        raise OSError("a process has ended")
 
 
 def interrupt(process):
@@ -30,7 +56,7 @@ def test_during_the_imports(tmp_path):
         "1", *QUICK, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}
     )
     wait_for(process, "importing")
-    assert interrupt(process)[:2] == (130, "")
+    assert interrupt(process)[:2] == (130, SAID)
 
 
 def test_while_a_server_accepts_and_is_silent(tmp_path):
@@ -47,7 +73,7 @@ def test_while_a_server_accepts_and_is_silent(tmp_path):
         time.sleep(0.2)
         code, err, took_s = interrupt(process)
     assert (
-        (code, err) == (130, "")
+        (code, err) == (130, SAID)
         and took_s < 30
         and not (tmp_path / "results.db").exists()
     )
@@ -67,4 +93,4 @@ def test_while_a_model_is_pulled(tmp_path):
         process = start("1", "--host", url, "--pull", *QUICK, cwd=tmp_path)
         wait_for(process, "pulling manifest")
         code, err, took_s = interrupt(process)
-    assert (code, err) == (130, "") and took_s < 30
+    assert (code, err) == (130, SAID) and took_s < 30

@@ -227,6 +227,20 @@ def test_plain_lines_come_every_30_s_with_what_has_come(clock, capsys):
     assert capsys.readouterr().out.splitlines() == ["level"] + [line] * 3
 
 
+def test_the_last_plain_line_is_of_all_that_came(clock, capsys):
+    made = Console(plain=True)
+    made.level_started("level")
+    ended = [exchange(n, 1, (1, 2, 3), ended=4) for n in range(1, 3)]
+    shown = level(ended)
+    shown.ended_ns = 4
+    for digested in range(3):
+        shown.tally.ended, shown.tally.tokens = digested, 30 * digested
+        made.draw(shown, {})
+    made.draw(shown, {})
+    line = "  0:00  0 waiting, 0 streaming, 2 ended, 60 tokens"
+    assert capsys.readouterr().out.splitlines() == ["level", line]
+
+
 def test_a_long_reply_is_said_once_a_level(clock, capsys):
     made = Console(plain=True)
     for _ in range(2):
