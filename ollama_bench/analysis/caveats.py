@@ -6,6 +6,7 @@ for caveat in find_caveats(study): caveat.seen, caveat.meaning, caveat.remedy
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 from ollama_bench.analysis.bottlenecks import (
     THE_SERVER,
@@ -201,6 +202,24 @@ def sleeps(study: Study) -> list[Caveat]:
         for level in study.levels
         if level["slept_s"]
     ]
+
+
+def other_runs(study: Study) -> list[Caveat]:
+    """Find runs of the same file that loaded the server while it was measured."""
+    return [
+        Caveat(
+            f"run {row['run_id']} loaded the same server from "
+            f"{write_time(row['from_unix'])} to {write_time(row['to_unix'])} UTC",
+            "Waits and speeds are those of both loads together",
+            "Measure again when the other run has ended",
+        )
+        for row in study.other_runs
+    ]
+
+
+def write_time(unix_s: float) -> str:
+    moment = datetime.fromtimestamp(unix_s, timezone.utc)
+    return f"{moment:%H:%M:%S}"
 
 
 def client_limits(study: Study) -> list[Caveat]:
@@ -432,6 +451,7 @@ CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
     cut_by_context,
     unfinished,
     sleeps,
+    other_runs,
     other_models,
     client_limits,
     unsure_clocks,

@@ -57,6 +57,8 @@ class Study:
     turns: list[Row] = field(default_factory=list)
     # of the view host_summary: levels that several hosts share
     hosts: list[Row] = field(default_factory=list)
+    # run_id, from_unix, to_unix: runs beside it that loaded the same server
+    other_runs: list[Row] = field(default_factory=list)
     # of its files: no other model or machine of the results file has it
     folder: str = ""
     # the first level of a run, fired again at its end; figures as of levels

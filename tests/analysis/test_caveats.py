@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ollama_bench.analysis import selection
 from ollama_bench.analysis.caveats import (
     cache_hits,
     failures,
@@ -13,6 +14,7 @@ from ollama_bench.analysis.caveats import (
     unseen_server,
 )
 from ollama_bench.analysis.energy_caveats import uncovered_energy
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.studies import GPU_ALONE, read
 
@@ -345,3 +347,64 @@ def test_what_failed_at_a_rate_is_named_by_that_rate(results):
     )
     (caveat,) = failures(study)
     assert caveat.seen.startswith("1 request at 3 requests/s failed")
+
+
+def see_other_runs(results, *changes, run_id=1):
+    """Add a run of another process at the same time; return what is said of it."""
+    for started_unix in (1.76e9, 1.77e9):
+        made_up_results.write(
+            results, levels=(1,), started_unix=started_unix
+        )
+    begin = (
+        "UPDATE run SET pid = id, machine_id = 1, started_unix = 1.76e9"
+    )
+    database = connect(results)
+    for sql in (begin, *changes):
+        database.execute(sql)
+    study = selection.choose(database, [], [run_id])[0]
+    database.close()
+    return [one.seen for one in find_caveats(study) if "same" in one.seen]
+
+
+@pytest.mark.parametrize("run_id, other", [(1, 2), (2, 1)])
+def test_a_run_that_loaded_the_same_server_is_told(results, run_id, other):
+    (seen,) = see_other_runs(
+        results,
+        "UPDATE run SET started_unix = 1760000000 + id - 1",
+        "UPDATE level SET started_ns = 0, ended_ns = 5000000000",
+        run_id=run_id,
+    )
+    assert seen == (
+        f"run {other} loaded the same server from 08:53:21 to 08:53:25 UTC"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE run SET started_unix = started_unix + 1000 WHERE id = 2",
+        "UPDATE target SET host = 'http://b:1' WHERE run_id = 2",
+        # read from another tool's file
+        "UPDATE run SET pid = NULL WHERE id = 2",
+    ],
+)
+def test_a_run_elsewhere_or_at_another_time_is_not(results, change):
+    assert see_other_runs(results, change) == []
+
+
+@pytest.mark.parametrize("seen_after_s, is_told", [(1, 0), (99, 1)])
+@pytest.mark.parametrize("status", ["running", "interrupted"])
+def test_a_killed_run_counts_while_it_lived(
+    results, seen_after_s, is_told, status
+):
+    ended = seen_after_s * 1_000_000_000
+    seen = see_other_runs(
+        results,
+        "UPDATE level SET started_ns = 5000000000, ended_ns = 9000000000",
+        "UPDATE level SET started_ns = 0 WHERE run_id = 2",
+        f"UPDATE level SET status = '{status}', ended_ns = NULL WHERE run_id = 2",
+        f"UPDATE run SET status = '{status}', "
+        f"seen_unix = 1760000000 + {seen_after_s} WHERE id = 2",
+        f"UPDATE request SET ended_ns = {ended} WHERE level_id = 2",
+    )
+    assert len(seen) == is_told
