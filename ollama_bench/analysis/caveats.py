@@ -209,7 +209,7 @@ def other_runs(study: Study) -> list[Caveat]:
     return [
         Caveat(
             f"run {row['run_id']} loaded the same server from "
-            f"{write_time(row['from_unix'])} to {write_time(row['to_unix'])} UTC",
+            f"{write_clock(row['from_unix'])} to {write_clock(row['to_unix'])} UTC",
             "Waits and speeds are those of both loads together",
             "Measure again when the other run has ended",
         )
@@ -217,7 +217,7 @@ def other_runs(study: Study) -> list[Caveat]:
     ]
 
 
-def write_time(unix_s: float) -> str:
+def write_clock(unix_s: float) -> str:
     moment = datetime.fromtimestamp(unix_s, timezone.utc)
     return f"{moment:%H:%M:%S}"
 
