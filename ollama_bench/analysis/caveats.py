@@ -208,8 +208,9 @@ def other_runs(study: Study) -> list[Caveat]:
     """Find runs of the same file that loaded the server while it was measured."""
     return [
         Caveat(
-            f"run {row['run_id']} loaded the same server from "
-            f"{write_clock(row['from_unix'])} to {write_clock(row['to_unix'])} UTC",
+            f"run {row['run_id']} loaded the same server "
+            f"from {clock_time(row['from_unix'])} "
+            f"to {clock_time(row['to_unix'])} UTC",
             "Waits and speeds are those of both loads together",
             "Measure again when the other run has ended",
         )
@@ -217,7 +218,7 @@ def other_runs(study: Study) -> list[Caveat]:
     ]
 
 
-def write_clock(unix_s: float) -> str:
+def clock_time(unix_s: float) -> str:
     moment = datetime.fromtimestamp(unix_s, timezone.utc)
     return f"{moment:%H:%M:%S}"
 

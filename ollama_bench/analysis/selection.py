@@ -138,23 +138,52 @@ ORDER BY concurrency, run_id, repeat, host"""
 # that runs, else where its last request ended. One process has one run at a time.
 OTHER_RUNS = f"""
 WITH loaded AS (
-  SELECT level.id AS level_id, level.run_id, pid, {MACHINE_NUMBER} AS machine,
+  SELECT
+    level.id AS level_id,
+    level.run_id,
+    pid,
+    {MACHINE_NUMBER} AS machine,
     replace(host, '//localhost:', '//127.0.0.1:') AS host,
     started_unix + level.started_ns / 1e9 AS from_unix,
-    CASE WHEN level.ended_ns IS NULL AND level.status = 'running' AND run.status = 'running'
-      THEN seen_unix ELSE started_unix + coalesce(level.ended_ns,
-        (SELECT max(ended_ns) FROM request WHERE level_id = level.id)) / 1e9 END AS to_unix
-  FROM level JOIN run ON run.id = level.run_id LEFT JOIN numbered USING (machine_id)
-  JOIN target ON target.run_id = run.id AND target.model = level.model)
-SELECT other.run_id, min(max(own.from_unix, other.from_unix)) AS from_unix,
+    CASE WHEN level.ended_ns IS NULL
+      AND level.status = 'running'
+      AND run.status = 'running'
+    THEN seen_unix
+    ELSE started_unix + coalesce(
+      level.ended_ns,
+      (SELECT max(ended_ns) FROM request
+        WHERE level_id = level.id)
+    ) / 1e9 END AS to_unix
+  FROM level
+  JOIN run ON run.id = level.run_id
+  LEFT JOIN numbered USING (machine_id)
+  JOIN target ON target.run_id = run.id
+    AND target.model = level.model
+)
+SELECT
+  other.run_id,
+  min(max(own.from_unix, other.from_unix)) AS from_unix,
   max(min(own.to_unix, other.to_unix)) AS to_unix
-FROM loaded AS own JOIN loaded AS other ON other.host = own.host AND other.pid <> own.pid
+FROM loaded AS own
+JOIN loaded AS other
+  ON other.host = own.host
+  AND other.pid <> own.pid
   AND other.run_id <> own.run_id
-  AND (other.machine = own.machine OR own.host NOT LIKE '%//127.%')
-  AND other.from_unix < own.to_unix AND own.from_unix < other.to_unix
-WHERE own.level_id IN (SELECT level.id FROM level JOIN chosen USING (run_id, model)
-  WHERE model = :model AND {IN_STUDY} AND level.id NOT IN (SELECT level_id FROM aside))
-GROUP BY other.run_id ORDER BY other.run_id"""
+  AND (
+    other.machine = own.machine
+    OR own.host NOT LIKE '%//127.%'
+  )
+  AND other.from_unix < own.to_unix
+  AND own.from_unix < other.to_unix
+WHERE own.level_id IN (
+  SELECT level.id
+  FROM level JOIN chosen USING (run_id, model)
+  WHERE model = :model
+    AND {IN_STUDY}
+    AND level.id NOT IN (SELECT level_id FROM aside)
+)
+GROUP BY other.run_id
+ORDER BY other.run_id"""
 OBJECTIVES = "SELECT metric, bound, share FROM objective WHERE run_id = ?"
 
 

@@ -135,18 +135,18 @@ def make_pages(metrics: App, host: str) -> App:
         named = environ.get("HTTP_HOST", "")
         if not is_own_name(named, host):
             why = "expected localhost or an IP address as Host"
-            return answer_with(begin, "403 Forbidden", why)
+            return send_text(begin, "403 Forbidden", why)
         path = environ.get("PATH_INFO")
         if path == METRICS:
             return metrics(environ, begin)
         if path == "/":
-            return answer_with(begin, "200 OK", INDEX, "text/html")
-        return answer_with(begin, "404 Not Found", f"see {METRICS}")
+            return send_text(begin, "200 OK", INDEX, "text/html")
+        return send_text(begin, "404 Not Found", f"see {METRICS}")
 
     return answer
 
 
-def answer_with(
+def send_text(
     begin: Callable[..., Any],
     status: str,
     text: str,
