@@ -324,10 +324,8 @@ def test_the_commands_that_are_printed_can_be_typed(
         for line in capsys.readouterr().out.splitlines()
         if line.startswith(("  python", "  datasette"))
     ]
-    assert [shlex.split(command)[-1] for command in commands] == [
-        name,
-        name,
-    ]
+    assert len(commands) == 2
+    assert all(name in shlex.split(command) for command in commands)
     assert (
         analyze.main(
             ["--db", name, "--charts", "none", "--export", "study", "."]
