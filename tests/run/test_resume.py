@@ -282,9 +282,8 @@ def test_ctrl_c_ends_the_waiting(asked, tmp_path):
     assert any("gave a sign of life" in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
-    assert (process.returncode, err) == (130, "") and ask(
-        path, "SELECT status FROM run"
-    ) == [("running",)]
+    assert (process.returncode, err) == (130, "\ninterrupted\n")
+    assert ask(path, "SELECT status FROM run") == [("running",)]
 
 
 @pytest.mark.parametrize(
