@@ -25,7 +25,11 @@ import tempfile
 import threading
 from typing import Any
 
-import bench_load
+HERE = pathlib.Path(__file__).resolve().parent
+# the programs are files, not an installed package
+sys.path[:0] = [str(HERE)]
+
+import bench_load  # noqa: E402
 
 STREAMS, RATE = 256, 50  # tokens/s of each
 MOST_MORE_MS = 0.2

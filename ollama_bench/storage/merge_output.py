@@ -32,7 +32,8 @@ def replacing(output: Path, inputs: Sequence[str]) -> Iterator[Path]:
         f"{hide(output.name)}{secrets.token_hex(8)}.part"
     )
     try:
-        connect(part).close()
+        with naming(output, part):
+            connect(part).close()
         yield part
         flush(part)
         if is_input:
@@ -44,6 +45,16 @@ def replacing(output: Path, inputs: Sequence[str]) -> Iterator[Path]:
         for suffix in ("", "-wal", "-shm", "-journal"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{part}{suffix}")
+
+
+@contextlib.contextmanager
+def naming(output: Path, part: Path) -> Iterator[None]:
+    """Have an error name the output, not what is made in its place."""
+    try:
+        yield
+    except ResultsError as error:
+        text = str(error).replace(str(part), str(output))
+        raise ResultsError(text) from error
 
 
 def hide(name: str) -> str:

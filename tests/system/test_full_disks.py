@@ -156,13 +156,14 @@ def test_a_run_that_fills_the_disk_ends_in_one_line(steady, tmp_path):
 
 @linux
 @as_root
+@pytest.mark.parametrize("filled", [700_000, 900_000])
 def test_a_merge_into_a_full_disk_is_one_line_and_leaves_nothing(
-    tmp_path, capsys
+    tmp_path, capsys, filled
 ):
     made_up_results.write(tmp_path / "a.db", levels=(32,))
     with mounted(tmp_path / "small", "size=1m"):
         filler = tmp_path / "small" / "filler"
-        filler.write_bytes(b"x" * 700_000)
+        filler.write_bytes(b"x" * filled)
         output = tmp_path / "small" / "all.db"
         assert (
             merge_command.main([str(tmp_path / "a.db"), "-o", str(output)])

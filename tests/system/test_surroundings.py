@@ -31,6 +31,7 @@ PROGRAMS = [
 BENCHMARKS = [
     f"benchmarks/{path.name}"
     for path in (ROOT / "benchmarks").glob("*.py")
+    if "__main__" in path.read_text("utf-8")
 ]
 
 
