@@ -3,24 +3,32 @@
     # or: make bench-capacity; some minutes
     python benchmarks/bench_capacity.py
     python benchmarks/bench_capacity.py --seeds 20 --only rates
+    # bench.py itself at a server in real time, on a machine that has nothing else to do
+    python benchmarks/bench_capacity.py --real-time --seeds 1
 
 Queues of known slots and service times, in virtual time (simulations/): the product's own
 search and tests choose and judge. The truth is a long simulation. The plain way is doubling and
 bisection with as many requests at each load as it needs for the same mean error. Then what is
-called saturated (simulations/saturation.py). The tables in docs/statistics.md are what this
-prints; the exit code is 1 when a promise is not kept.
+called saturated (simulations/saturation.py). ``--real-time``: bench.py with two minutes for each
+search, at a plain server with such slots (simulations/slot_server.py). The tables in
+docs/statistics.md are what this prints; the exit code is 1 when a promise is not kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import pathlib
+import subprocess
 import sys
+import tempfile
+import time
 from statistics import fmean
 from typing import NamedTuple
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 # the programs are files, not an installed package
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(ROOT))
 
 from benchmarks.bench_statistics import run
 from benchmarks.simulations import saturation
@@ -29,7 +37,11 @@ from benchmarks.simulations.capacity_queues import (
     search,
     search_plainly,
 )
+from benchmarks.simulations.slot_server import SlotServer
+from ollama_bench.analysis import selection
+from ollama_bench.analysis.capacity import find_search
 from ollama_bench.statistics.capacity_search import Capacity
+from ollama_bench.storage.connection import connect
 
 NEAR = 0.05
 # the rules were made with other seeds
@@ -67,10 +79,23 @@ CASES = {
     ),
 }
 
+# the same queues, so much faster, and what bench.py is asked
+REAL_TIME = {
+    "at-once": (0.1, ["--find-capacity"]),
+    "people": (
+        0.1,
+        ["--find-capacity", "--think-time", "1:exponential"],
+    ),
+    "rates": (0.2, ["--find-rate"]),
+}
+REAL_TIME_BUDGET_S = 120
+
 
 def main() -> int:
     """Search each server with each seed; return 1 when a promise is not kept."""
     options = make_parser().parse_args()
+    if options.real_time:
+        return search_in_real_time(options.only, options.seeds)
     print(
         "| a server, and its budget | capacity | within 5 % | interval holds it "
         "| mean time | the plain way |"
@@ -94,6 +119,11 @@ def make_parser() -> argparse.ArgumentParser:
         description="how near searches for the capacity come to it, and how long they take.",
     )
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument(
+        "--real-time",
+        action="store_true",
+        help="bench.py itself at a server, two minutes for each search",
+    )
     parser.add_argument(
         "--only", nargs="+", choices=[*CASES], default=[*CASES]
     )
@@ -120,6 +150,63 @@ def judge(case: Case, seeds: int) -> bool:
         flush=True,
     )
     return near >= LEAST_NEAR * seeds and held >= LEAST_HELD * seeds
+
+
+def search_in_real_time(kinds: list[str], seeds: int) -> int:
+    """Print what bench.py finds; return 1 where an interval does not hold the truth."""
+    print(
+        "| a server in real time | capacity | found | interval | holds it | time |"
+    )
+    print("|---|---|---|---|---|---|")
+    is_kept = True
+    for kind in kinds:
+        factor, words = REAL_TIME[kind]
+        slow = CASES[kind].queue
+        queue = slow.faster(factor)
+        truth = slow.truth / (factor if kind == "rates" else 1)
+        for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+            started_s = time.monotonic()
+            found = run_bench(queue, words, seed)
+            is_held = holds(found, truth)
+            is_kept &= is_held
+            print(
+                f"| {CASES[kind].name}, {1 / factor:g} times as fast "
+                f"| {truth:.3g} | {found.value or found.likely or 0:.3g} "
+                f"| {found.low or 0:.3g} to {found.missed or float('inf'):.3g} "
+                f"| {'yes' if is_held else 'NO'} "
+                f"| {time.monotonic() - started_s:.0f} s |",
+                flush=True,
+            )
+    return 0 if is_kept else 1
+
+
+def run_bench(queue: Queue, words: list[str], seed: int) -> Capacity:
+    """Search with bench.py at a server in real time."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        SlotServer(queue, seed) as server,
+    ):
+        results = pathlib.Path(folder) / "results.db"
+        command = [
+            *(sys.executable, str(ROOT / "bench.py"), *words),
+            *("--budget", str(REAL_TIME_BUDGET_S), "--seed", str(seed)),
+            *("--host", server.url, "--api", "openai", "--no-monitor"),
+            *("--slo", f"ttft={queue.bound_s}", "--tokens", "2"),
+            *("--idle", "0", "--cooldown", "0", "--db", str(results)),
+        ]
+        subprocess.run(
+            command, check=True, stdout=subprocess.DEVNULL, timeout=600
+        )
+        with contextlib.closing(
+            connect(str(results), readonly=True)
+        ) as database:
+            (study,) = selection.choose(database, [], [1])
+    found = find_search(study)
+    if found is None:
+        raise SystemExit(
+            "bench_capacity.py: bench.py has searched nothing"
+        )
+    return found.capacity
 
 
 def holds(capacity: Capacity, truth: float) -> bool:

@@ -224,15 +224,19 @@ def clock_time(unix_s: float) -> str:
 
 
 def client_limits(study: Study) -> list[Caveat]:
+    groups: dict[str, list[Row]] = {}
+    for level in study.levels:
+        if level["client_limited"] and not level["slept_s"]:
+            groups.setdefault(level["client_limited_why"], []).append(
+                level
+            )
     return [
         Caveat(
-            f"{name_place([level])} this client was the bottleneck "
-            f"({level['client_limited_why']})",
+            f"{name_place(levels)} this client was the bottleneck ({why})",
             "The server may be faster than shown",
             f"Run {name_program('bench')} on another machine, or with a lower level",
         )
-        for level in study.levels
-        if level["client_limited"] and not level["slept_s"]
+        for why, levels in groups.items()
     ]
 
 

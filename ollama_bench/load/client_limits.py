@@ -14,6 +14,8 @@ MAX_SEND_LAG_S: dict[LoadKind, float] = {
     "open": 0.002,  # from when a request was due
     "people": 0.005,  # from when a person had thought
 }
+# of a load whose waits count from when a request was due: lateness is a part of them
+MAX_SEND_LAG_OF_WAIT = 0.05
 # share of a closed loop's workers in flight; below, this client did not keep up
 MIN_IN_FLIGHT_RATIO = 0.98
 # p99; stamps of our own that are later spoil inter-token latency
@@ -56,9 +58,11 @@ def describe_client_limits(
     load: LoadKind,
     workers: int,
     keeps_failing: bool,
+    wait_s: float | None = None,
 ) -> str | None:
     """Return which limits of the client a level exceeded, with the figures; None if none.
 
+    ``wait_s`` is the mean wait for the first token, None where no reply came.
     ``keeps_failing`` says that most requests failed: these are in flight for no time, which is
     not the client's fault.
     """
@@ -69,7 +73,7 @@ def describe_client_limits(
         found.append(f"the client used {cpu_ratio:.0%} of a core")
     if exceeds(
         send_lag_s := measured["client_send_lag_p99_s"],
-        MAX_SEND_LAG_S[load],
+        find_max_send_lag_s(load, wait_s),
     ):
         found.append(
             f"requests were sent up to {to_ms(send_lag_s)} ms late"
@@ -101,6 +105,14 @@ def describe_client_limits(
             f"the last for {digest_lag_s:.1f} s"
         )
     return "; ".join(found) or None
+
+
+def find_max_send_lag_s(load: LoadKind, wait_s: float | None) -> float:
+    """Return how late requests may leave; long waits are not spoiled by a few milliseconds."""
+    limit_s = MAX_SEND_LAG_S[load]
+    if load in ("open", "people") and wait_s is not None:
+        return max(limit_s, MAX_SEND_LAG_OF_WAIT * wait_s)
+    return limit_s
 
 
 def describe_pauses(paused_s: float, slept_s: float | None) -> list[str]:

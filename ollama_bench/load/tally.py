@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from operator import sub
+from statistics import fmean
 from typing import Literal, TypedDict
 
 from ollama_bench.load.client_limits import (
@@ -292,8 +293,13 @@ class Tally:
         keeps_failing = (
             self._could_not_connect > 0 or 2 * self.completed < self.ended
         )
+        waits_s = [wait_s for _, wait_s in self._ttft_s]
         why = describe_client_limits(
-            measured, load, workers, keeps_failing
+            measured,
+            load,
+            workers,
+            keeps_failing,
+            fmean(waits_s) if waits_s else None,
         )
         return {
             **measured,

@@ -317,10 +317,11 @@ def show_answer(verdict: Verdict, screen: Console) -> None:
 
 def show_caveats(verdicts: Sequence[Verdict], screen: Console) -> None:
     """Show each caveat once, with whose it is where it is not everyone's."""
-    whose: dict[str, list[str]] = {}
+    whose: dict[str, dict[str, None]] = {}
     for verdict in verdicts:
         for caveat in verdict.caveats:
-            whose.setdefault(str(caveat), []).append(verdict.study.name)
+            names = whose.setdefault(str(caveat), {})
+            names[verdict.study.name] = None
     for text, names in whose.items():
         is_shared = len(names) == len(verdicts)
         name = "" if is_shared else f"{'; '.join(names)}: "

@@ -78,3 +78,25 @@ def test_waking_up_from_a_sleep_is_not_a_stop_of_the_client():
         measured, "closed", workers=8, keeps_failing=False
     )
     assert found == "the machine slept for 30.0 s"
+
+
+@pytest.mark.parametrize(
+    "load, wait_s, is_limited",
+    [
+        ("open", 0.02, True),
+        ("open", None, True),
+        ("open", 0.4, False),
+        ("people", 0.4, False),
+        # the gap between two requests is no part of a wait
+        ("closed", 0.4, True),
+        ("open", 0.1, True),
+    ],
+)
+def test_lateness_counts_beside_the_wait_that_it_is_a_part_of(
+    load, wait_s, is_limited
+):
+    measured = EXACT | {"client_send_lag_p99_s": 0.007}
+    found = describe_client_limits(
+        measured, load, workers=8, keeps_failing=False, wait_s=wait_s
+    )
+    assert bool(found) == is_limited
