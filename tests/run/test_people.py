@@ -7,20 +7,33 @@ import pytest
 from tests.run.programs import QUICK, rows, run
 
 
+def run_people(fast, folder):
+    """A run of 3 and 6 people of which each request left before its level ended."""
+    # on a busy machine this client may be too late for the last one, and says so
+    for number in range(4):
+        path = folder / str(number)
+        path.mkdir()
+        code, out, err = run(
+            "3,6",
+            "--think-time",
+            "0.1:exponential",
+            "--tokens",
+            "10",
+            "--duration",
+            "2",
+            "--host",
+            fast.url,
+            *QUICK,
+            cwd=path,
+        )
+        unsent = "SELECT 1 FROM request WHERE sent_ns IS NULL"
+        if code or not rows(path, unsent):
+            break
+    return path, code, out, err
+
+
 def test_people_ask_think_and_are_said_to_be_people(fast, tmp_path):
-    code, out, err = run(
-        "3,6",
-        "--think-time",
-        "0.1:exponential",
-        "--tokens",
-        "10",
-        "--duration",
-        "2",
-        "--host",
-        fast.url,
-        *QUICK,
-        cwd=tmp_path,
-    )
+    tmp_path, code, out, err = run_people(fast, tmp_path)
     assert (code, err) == (0, "")
     said = " ".join(out.split())
     assert (
