@@ -74,7 +74,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body.encode())
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
         begun_s, ended_s = self.server.take_slot()
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -83,7 +83,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for instant_s, word in ((begun_s, "a"), (ended_s, " b")):
             time.sleep(max(0.0, instant_s - time.monotonic()))
             self._send({"choices": [{"delta": {"content": word}}]})
-        usage = {"prompt_tokens": 5, "completion_tokens": 2}
+        # at least its words, else the prompt was cut
+        prompt = len(body.split())
+        usage = {"prompt_tokens": prompt, "completion_tokens": 2}
         self._send({"choices": [], "usage": usage})
         self._write(b"data: [DONE]\n\n")
         self.wfile.write(b"0\r\n\r\n")
