@@ -50,7 +50,7 @@ import contextlib
 
 from ollama_bench.analysis import conditions
 from ollama_bench.browsing.live_process import LivePage
-from ollama_bench.fleet.fleet import FleetError, open_fleet
+from ollama_bench.fleet.fleet import Fleet, FleetError, open_fleet
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.load import load
 from ollama_bench.platforms import awake
@@ -152,14 +152,7 @@ def bench(
             stack.enter_context(server)
         settings = settle_models(settings, servers, screen)
         with interrupt.held():
-            fleet = (
-                stack.enter_context(open_fleet(settings.fleet))
-                if settings.fleet
-                else None
-            )
-        if fleet is not None:
-            names = ", ".join(member.name for member in fleet.members)
-            screen.say(f"fleet: {names}")
+            fleet = gather_fleet(settings, screen, stack)
         writer = stack.enter_context(
             Writer(settings.output.db, say=screen.warn)
         )
@@ -200,6 +193,17 @@ def bench(
         return INTERRUPTED
     code = run_outcome.judge(settings, opened.record.id)
     return code if bench_run.is_served else 1
+
+
+def gather_fleet(
+    settings: Settings, screen: Console, stack: contextlib.ExitStack
+) -> Fleet | None:
+    """Open the fleet that is asked for, until the stack is left, and name its workers."""
+    if settings.fleet is None:
+        return None
+    fleet = stack.enter_context(open_fleet(settings.fleet))
+    screen.say(f"fleet: {', '.join(one.name for one in fleet.members)}")
+    return fleet
 
 
 def prepare_system(settings: Settings) -> None:

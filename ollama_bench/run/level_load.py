@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ollama_bench.inputs.settings import LoadSettings
 from ollama_bench.load import load
@@ -56,30 +56,20 @@ def make_load(
 
     Several processes do not watch whether the queue grows: none of them sees all of it.
     """
-    planned = settings.requests
-    arrivals = people = None
-    if source.replay is not None:
-        arrivals = source.replay.due_times()
-        planned = len(source.replay)
-    if settings.rate_per_s:
-        arrivals = load.gamma(
-            settings.rate_per_s,
-            settings.arrival_cv,
-            settings.seed * 1000 + level.repeat,
-        )
+    replay = source.replay
+    planned = settings.requests if replay is None else len(replay)
+    arrivals = find_arrivals(level, source, settings)
+    seed = f"{settings.seed} {level.concurrency} {level.repeat}"
+    people = None
     if settings.think_time is not None:
         people = load.People(
-            level.concurrency,
-            settings.think_time,
-            f"{settings.seed} {level.concurrency} {level.repeat}",
-            part,
+            level.concurrency, settings.think_time, seed, part
         )
-
     # a process balances its own part, each beginning with another server
     balancer = load.Balancer(
         source.server_count,
         settings.balance or "least-in-flight",
-        f"{settings.seed} {level.concurrency} {level.repeat}",
+        seed,
         part.place,
     )
 
@@ -103,3 +93,16 @@ def make_load(
         lines=lines,
         gate=gate,
     )
+
+
+def find_arrivals(
+    level: Level, source: TaskSource, settings: LoadSettings
+) -> Iterator[float] | None:
+    """Return when each request of the whole level is due, seconds; None: when another ends."""
+    if settings.rate_per_s:
+        return load.gamma(
+            settings.rate_per_s,
+            settings.arrival_cv,
+            settings.seed * 1000 + level.repeat,
+        )
+    return None if source.replay is None else source.replay.due_times()
