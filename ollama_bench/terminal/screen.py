@@ -111,6 +111,7 @@ class Console:
         self._said_s = time.monotonic()
         # steps of streaming and ended, and whether all had ended, as told
         self._told: tuple[int, int, bool] | None = None
+        self._told_line = ""
         self._has_table = False
         # names of the levels whose lines were shown
         self._shown: list[str] = []
@@ -338,7 +339,10 @@ class Console:
             self.describe_left(level),
         ]
         text = ", ".join(filter(None, parts))
-        self.say(f"  {format_clock(measure_elapsed(level))}  {text}")
+        line = f"  {format_clock(measure_elapsed(level))}  {text}"
+        if line != self._told_line or is_silent:
+            self.say(line)
+        self._told_line = line
 
     def describe_left(self, level: Level) -> str:
         """Return about how long a level still takes; "" where it is not known."""

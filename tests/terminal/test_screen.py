@@ -241,6 +241,23 @@ def test_the_last_plain_line_is_of_all_that_came(clock, capsys):
     assert capsys.readouterr().out.splitlines() == ["level", line]
 
 
+def test_the_end_of_a_level_that_has_said_all_is_not_said_again(
+    clock, capsys
+):
+    """The processes of a fleet have counted everything before the level has ended."""
+    made = Console(plain=True)
+    made.level_started("level")
+    shown = level(
+        [exchange(n, 1, (1, 2, 3), ended=4) for n in range(1, 3)]
+    )
+    shown.tally.ended, shown.tally.tokens = 2, 4
+    made.draw(shown, {})
+    shown.ended_ns = 4
+    made.draw(shown, {})
+    line = "  0:00  0 waiting, 0 streaming, 2 ended, 4 tokens"
+    assert capsys.readouterr().out.splitlines() == ["level", line]
+
+
 def test_a_long_reply_is_said_once_a_level(clock, capsys):
     made = Console(plain=True)
     for _ in range(2):
