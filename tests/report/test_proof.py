@@ -325,8 +325,10 @@ def test_markup_of_another_kind_is_no_traceback(
 
 
 def test_a_forged_page_without_names_is_no_traceback(
-    folder, tmp_path, capsys
+    folder, tmp_path, capsys, monkeypatch
 ):
+    # where no results.db stands
+    monkeypatch.chdir(tmp_path)
     text = (folder / "report.html").read_bytes().decode()
     rows = proof.inspect(text).rows
     for study in rows["studies"]:
