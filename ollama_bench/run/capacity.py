@@ -16,6 +16,7 @@ from ollama_bench.run.levels import LevelRunner
 from ollama_bench.run.plan import AskedLengths, Level, caches
 from ollama_bench.run.record import RunRecord
 from ollama_bench.statistics.capacity_search import (
+    LONG_S,
     CapacitySearch,
     SearchStep,
     Trial,
@@ -197,16 +198,22 @@ class CapacityRun:
         name = self._name(trial.size)
         if trial.verdict == "unresolved":
             looks = "served" if trial.reach >= 1 else "missed"
-            more = "not resolved"
-            if trial.more_s:
-                more += f", {format_about(trial.more_s)} more would tell"
-            return f"{name}: looks {looks} ({more})"
+            return f"{name}: looks {looks} (not resolved{say_more(trial)})"
         words = {
             "above": "served",
             "below": f"missed ({', '.join(trial.binding)})",
             "saturated": "saturated: the queue grows",
         }
         return f"{name}: {words[trial.verdict]}"
+
+
+def say_more(trial: Trial) -> str:
+    """Say how much longer a load would have taken, if that is known."""
+    if not trial.more_s:
+        return ""
+    if trial.more_s > LONG_S:
+        return ", an hour more would not tell"
+    return f", {format_about(trial.more_s)} more would tell"
 
 
 def write_trial(trial: Trial) -> str:

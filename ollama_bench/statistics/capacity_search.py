@@ -50,6 +50,8 @@ MOST_PART = 0.5
 WIDE = 1.3
 # loads from the highest that is shown to the lowest that is missed
 NARROW = 2
+# that a verdict would take: nobody waits for it
+LONG_S = 3600.0
 
 
 def is_late(left_s: float, budget_s: float) -> bool:
