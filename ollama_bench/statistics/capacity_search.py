@@ -46,6 +46,8 @@ SUSTAINED = 0.95
 RESERVED = 0.5  # of a budget
 # of what is left: what needs more is tried last
 MOST_PART = 0.5
+# of what is left: a first look that takes more leaves too little to show what it finds
+QUICK_PART = 1 / 3
 # the lowest that is missed / the highest that is shown, where nothing is said of what is between
 WIDE = 1.3
 # loads from the highest that is shown to the lowest that is missed
@@ -202,7 +204,8 @@ class CapacitySearch:
         steps = [*first, *self._show_bad(edge)]
         least_s = [find_least_s(step) for step in steps]
         for step, one_s in zip(steps, least_s, strict=True):
-            if one_s <= MOST_PART * left_s:
+            part = QUICK_PART if step.is_quick else MOST_PART
+            if one_s <= part * left_s:
                 return step
         for step, one_s in zip(steps, least_s, strict=True):
             # a new one must leave time to try it again
