@@ -59,6 +59,8 @@ class Case(NamedTuple):
     name: str
     queue: Queue
     budget_s: float
+    # so little that only the interval is promised
+    is_short: bool = False
 
 
 CASES = {
@@ -76,6 +78,12 @@ CASES = {
         "requests/s: 8 slots, replies of 1 s ± 30 %, wait up to 1 s",
         Queue(8, 1.0, 0.3, 1.0, kind="rate"),
         14400.0,
+    ),
+    "short": Case(
+        "requests/s: 4 slots, replies of 0.68 s ± 15 %, wait up to 1 s",
+        Queue(4, 0.68, 0.15, 1.0),
+        400.0,
+        is_short=True,
     ),
 }
 
@@ -147,7 +155,8 @@ def judge(case: Case, seeds: int) -> bool:
         f"| {compare_plainly(queue, truth, fmean(errors))} |",
         flush=True,
     )
-    return near >= LEAST_NEAR * seeds and held >= LEAST_HELD * seeds
+    is_near = near >= LEAST_NEAR * seeds or case.is_short
+    return is_near and held >= LEAST_HELD * seeds
 
 
 def judge_saturation() -> bool:

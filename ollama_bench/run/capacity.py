@@ -44,6 +44,10 @@ CANNOT_JUDGE = (
     "cannot judge a level of {}: the machine slept, or every request was cut "
     "before it met or missed an objective (use a longer --deadline)"
 )
+DISTURBED = (
+    f"the search ended early: this machine disturbed {MOST_DISTURBED} loads; "
+    "search again when it is idle"
+)
 
 
 @dataclass
@@ -105,6 +109,8 @@ class CapacityRun:
             if not trial.count:
                 self.screen.warn(CANNOT_JUDGE.format(f"{step.size:g}"))
                 return
+        if disturbed == MOST_DISTURBED:
+            self.screen.warn(DISTURBED)
 
     def _tell_spent(self, step: SearchStep, plan: ProbePlan) -> None:
         more = format_about(plan.find_least_s(step))
