@@ -87,6 +87,8 @@ def test_who_left_is_counted(people):
         "UPDATE request SET status = 'cancelled', abandoned = 1 WHERE id = 1",
     )
     assert "1 of 1 left without a first token after 100 ms" in said
+    # asked, and not answered
+    assert re.search(r"asks 0\.\d+ requests/s", said)
     assert "0 of 1 got at least 10 tokens/s" in said
     (found,) = [c for c in find_caveats(study) if "abandoned" in c.seen]
     assert found.seen == "1 request with 1 person failed (abandoned)"
