@@ -50,15 +50,29 @@ def name_command(word: str) -> str:
     )
 
 
+def name_command_here(word: str) -> str:
+    """Return the same with a clone's script by its path from here: only for the terminal."""
+    if find_prefix() is not None or word not in SCRIPTS:
+        return name_command(word)
+    script = locate_in_clone(PACKAGE.parent / SCRIPTS[word])
+    return f"python {script}"
+
+
 def name_browser(path: str) -> str:
     """Return what to type to see the pages of a results file; a clone's are no plugin yet."""
     command = f"datasette {quote_path(path)}"
     if not is_clone():
         return command
-    folder = PACKAGE / "browsing" / "plugins"
-    if folder.is_relative_to(Path.cwd()):
-        folder = folder.relative_to(Path.cwd())
-    return f"{command} --plugins-dir {quote_path(folder.as_posix())}"
+    folder = locate_in_clone(PACKAGE / "browsing" / "plugins")
+    return f"{command} --plugins-dir {folder}"
+
+
+def locate_in_clone(path: Path) -> str:
+    """Return a path as it is typed here: relative where it is below the current folder."""
+    here = Path.cwd()
+    if path.is_relative_to(here):
+        path = path.relative_to(here)
+    return quote_path(path.as_posix())
 
 
 def is_clone() -> bool:
