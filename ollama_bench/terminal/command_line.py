@@ -14,9 +14,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from ollama_bench.terminal.output import clean_line
 
 COMMAND = "ollama-bench"
+MOST_ERROR_CHARACTERS = 1000
 PACKAGE = Path(__file__).resolve().parents[1]
 SCRIPTS = {
     "bench": "bench.py",
@@ -31,6 +34,15 @@ CLONE_COMMANDS = {
     "export": "python -m ollama_bench export",
     "merge": "python -m ollama_bench merge",
 }
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse with one line for an error."""
+
+    def error(self, message: str) -> NoReturn:
+        text = clean_line(" ".join(message.split()))
+        text = text.removeprefix("argument ")[:MOST_ERROR_CHARACTERS]
+        self.exit(2, f"{self.prog}: {text} (--help shows all)\n")
 
 
 def name_program(word: str) -> str:
@@ -137,6 +149,8 @@ def add_choice_of_runs(add: Callable[..., Any]) -> None:
     add(
         "models",
         nargs="*",
+        # else argparse says that it is required
+        default=[],
         metavar="MODEL",
         help="only these models (default: all)",
     )
