@@ -120,6 +120,8 @@ def test_a_place_is_named_by_its_rate_where_it_has_one():
     assert name_place([rate, {**rate, "rate_per_s": 2.0}]) == (
         "at 0.5 and 2 requests/s"
     )
+    trace = {**rate, "trace": "day.csv", "rate_per_s": 1.56522}
+    assert name_place([trace]) == "at 1.57 requests/s"
     assert (
         name_place([{**rate, "rate_per_s": None}]) == "at up to 64 at once"
     )
