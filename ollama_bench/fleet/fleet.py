@@ -34,7 +34,10 @@ from ollama_bench.inputs.fleet_settings import (
 CONNECT_S = 15.0
 ALIVE_S = 5.0
 MOST_NAME_CHARS = 100
-INSTALL = "python -m pip install 'ollama-bench[fleet]'"
+INSTALL = (
+    "python -m pip install distributed, "
+    "or pipx inject ollama-bench distributed"
+)
 
 Found = TypeVar("Found")
 

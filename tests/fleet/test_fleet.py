@@ -94,11 +94,11 @@ def test_a_worker_whose_link_others_can_read_is_refused():
         refuse_exposed([make_member(address="tcp://10.0.0.5:1")])
 
 
-def test_without_dask_one_line_names_the_extra(monkeypatch):
+def test_without_dask_one_line_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(FleetError) as error:
         import_dask()
-    assert "pip install 'ollama-bench[fleet]'" in str(error.value)
+    assert "pip install distributed, or pipx inject" in str(error.value)
     assert "\n" not in str(error.value)
 
 
