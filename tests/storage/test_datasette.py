@@ -1,11 +1,9 @@
 """Datasette over a results file: every page answers, described, within its time limit."""
 
 import asyncio
-import gc
 import json
 import re
 import sqlite3
-import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -13,16 +11,8 @@ import yaml
 
 from ollama_bench.analysis.wording import digits
 from tests.support import made_up_results
+from tests.support.datasette_server import load, plugged_in
 from tools import describe
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what it imports is its own affair
-    from datasette.app import Datasette
-    from datasette.plugins import pm
-
-    from ollama_bench.browsing import datasette_plugin
-
-    gc.collect()  # it leaves a connection open when it is imported
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +29,18 @@ def folder(tmp_path_factory):
 def get_pages(folder, paths):
     """Status and text of pages, by path."""
 
-    async def get():
-        pm.register(datasette_plugin)
-        server = Datasette(
+    async def get(server):
+        await server.invoke_startup()
+        found = {}
+        for path in paths:
+            answer = await server.client.get(path)
+            found[path] = answer.status_code, answer.text
+        for database in server.databases.values():
+            database.close()
+        return found
+
+    with plugged_in() as make_server:
+        server = make_server(
             [str(folder / "results.db")],
             metadata=yaml.safe_load(
                 describe.METADATA.read_text(encoding="utf-8")
@@ -49,21 +48,7 @@ def get_pages(folder, paths):
             # a query for each column; no page fails by them
             settings={"suggest_facets": False},
         )
-        await server.invoke_startup()
-        found = {}
-        for path in paths:
-            answer = await server.client.get(path)
-            found[path] = answer.status_code, answer.text
-        pm.unregister(datasette_plugin)
-        for database in server.databases.values():
-            database.close()
-        return found
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = asyncio.run(get())
-        gc.collect()  # its threads leave connections open
-        return found
+        return asyncio.run(get(server))
 
 
 def list_names(folder):
@@ -166,7 +151,7 @@ def test_moments_numbers_and_text_are_left_alone(tmp_path, column, value):
     made_up_results.write(tmp_path / "results.db", levels=(1,))
     path = str(tmp_path / "results.db")
     server = SimpleNamespace(databases={"a": SimpleNamespace(path=path)})
-    draw = datasette_plugin.render_cell
+    draw = load().ours.render_cell
     assert draw(value, column, "a", server) is None
     assert str(draw(0.310284123, "ttft_s", "a", server)) == (
         '<span title="0.310284123">0.31 s</span>'
@@ -177,5 +162,5 @@ def test_the_figures_of_other_files_are_left_alone(tmp_path):
     path = tmp_path / "other.db"
     path.write_bytes(b"no results")
     server = SimpleNamespace(databases={"a": SimpleNamespace(path=path)})
-    draw = datasette_plugin.render_cell
+    draw = load().ours.render_cell
     assert draw(0.310284123, "ttft_s", "a", server) is None
