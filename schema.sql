@@ -523,6 +523,23 @@ FROM (SELECT level_id, share, group_concat(metric) AS metrics, min(met) AS good 
 JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id, CASE WHEN share IS NOT NULL THEN metrics END;
 
+DROP VIEW IF EXISTS level_standing;
+CREATE VIEW level_standing AS  -- which levels an answer leaves out: those that were measured again, the warm twins of cold ones and controls
+SELECT level.run_id, level.model, level.concurrency, level.repeat,
+  (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
+    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
+    AND (again.asked_prompt_tokens, again.prompt_mix) IS (level.asked_prompt_tokens, level.prompt_mix)
+    AND coalesce(again.is_control, 0) = coalesce(level.is_control, 0))
+    AS superseded,                               -- cut short or slept through, and fired again to its end by --resume
+  level.status = 'finished' AND level.cache IS 'warm' AND coalesce(level.is_control, 0) = 0 AND EXISTS (SELECT 1 FROM level AS cold WHERE cold.run_id = level.run_id AND cold.status = 'finished'
+    AND (cold.model, cold.concurrency, cold.repeat, cold.cache) = (level.model, level.concurrency, level.repeat, 'cold')
+    AND (cold.asked_prompt_tokens, cold.prompt_mix) IS (level.asked_prompt_tokens, level.prompt_mix)
+    AND coalesce(cold.is_control, 0) = 0)
+    AS is_warm_twin,                             -- the same level was measured with a cache that misses, too (--cache both)
+  coalesce(level.is_control, 0) AS is_control,
+  level.id AS level_id
+FROM level;
+
 DROP VIEW IF EXISTS level_summary;
 CREATE VIEW level_summary AS  -- the answer in numbers: one row for each level
 WITH total AS (
@@ -622,11 +639,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   level.rate_per_s, level.trace, level.trace_kind, level.trace_speed, level.trace_too_long, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   level.arrival_cv, level.queue_growth_per_s, level.queue_growth_low_per_s, level.queue_growth_high_per_s,
   offered_per_s, answered_per_s, open_load.saturated,  -- open load, as in open_load; NULL of others
-  (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
-    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
-    AND (again.asked_prompt_tokens, again.prompt_mix) IS (level.asked_prompt_tokens, level.prompt_mix)
-    AND coalesce(again.is_control, 0) = coalesce(level.is_control, 0))
-    AS superseded,  -- cut short or slept through, and fired again to its end by --resume
+  (SELECT superseded FROM level_standing WHERE level_standing.level_id = level.id) AS superseded,
   level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 LEFT JOIN good ON good.level_id = level.id

@@ -236,6 +236,9 @@ WORDS = {  # columns that views compute, and keys
     "superseded": (
         "1: cut short or slept through, and measured again to its end by --resume: leave it out"
     ),
+    "is_warm_twin": (
+        "1: the same level was measured with a prompt cache that misses, too (--cache both)"
+    ),
     "cold_cached_ratio": (
         "share of the prompt tokens that the cold level took from the prompt cache, 0 to "
         "1; NULL when the server does not tell"

@@ -23,6 +23,7 @@ def read_trials(folder):
     ]
 
 
+@pytest.mark.faults
 def test_find_capacity_finds_the_simulators_slots(module_sim, tmp_path):
     # who waits for another's reply gets no first token in 0.2 s
     six = module_sim(profile="exact", ttft=10, itl=10, tokens=22, slots=6)
