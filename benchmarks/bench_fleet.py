@@ -15,7 +15,7 @@ SENDING is that of the sending processes until the last stream ended; the rest i
 process or the coordinator does, storing above all. TIMES: CPU of the fleet / of one process.
 
 ``rows``: workers whose requests have ended already; how fast the coordinator stores them, long
-replies and short ones, and what workers cost it that tell nothing. fleet_scale.py goes on from it.
+replies and short ones, and what asking costs it. fleet_scale.py goes on from it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ LOADS = {
 }
 WORKERS = (1, 2, 4, 8)
 # requests, chunks of each, seconds in which nothing comes
-LONG, SHORT, IDLE = (4000, 250, 0.0), (20_000, 5, 0.0), (8, 1, 10.0)
+LONG, SHORT = (4000, 250, 0.0), (20_000, 5, 0.0)
+ASKS = 1000
 GAPS = """
 SELECT at_ns - lag(at_ns)
   OVER (PARTITION BY request_id ORDER BY chunk.number) AS gap_ns
@@ -76,7 +77,7 @@ HEADING = (
 )
 ROWS_HEADING = (
     "         STORED A SECOND, ALL   CPU OF THE COORDINATOR\n"
-    "WORKERS    CHUNKS    REQUESTS  us OF CHUNK  OF REQUEST  ms/s OF A WORKER"
+    "WORKERS    CHUNKS    REQUESTS  us OF CHUNK  OF REQUEST  OF ASK"
 )
 
 
@@ -182,8 +183,8 @@ class Stored(NamedTuple):
 
 def describe_rows(folder: pathlib.Path, workers: int) -> str:
     """One line of the table of rows."""
-    long, short, idle = (
-        measure_rows(folder, workers, rows) for rows in (LONG, SHORT, IDLE)
+    long, short = (
+        measure_rows(folder, workers, rows) for rows in (LONG, SHORT)
     )
     chunks, requests = LONG[0] * LONG[1], SHORT[0]
     # what both have of each, solved for one chunk and one request
@@ -191,12 +192,22 @@ def describe_rows(folder: pathlib.Path, workers: int) -> str:
         chunks - LONG[0] * SHORT[1]
     )
     request_s = short.cpu_s / SHORT[0] - SHORT[1] * chunk_s
-    idle_ms = idle.cpu_s * 1e3 / (workers * IDLE[2])
     return (
         f"{workers:7} {chunks / long.wall_s:9,.0f} "
         f"{requests / short.wall_s:11,.0f} {chunk_s * 1e6:12.2f} "
-        f"{request_s * 1e6:11.0f} {idle_ms:16.1f}"
+        f"{request_s * 1e6:11.0f} {measure_ask_us(workers):7.0f}"
     )
+
+
+def measure_ask_us(workers: int) -> float:
+    """CPU of the coordinator for a question to a worker, microseconds."""
+    settings = FleetSettings(FleetAddress(local_workers=workers))
+    with open_fleet(settings) as fleet:
+        cpu_s = time.process_time()
+        for _ in range(ASKS // workers):
+            fleet.tell(fleet.members, "clock")
+        used_s = time.process_time() - cpu_s
+    return used_s * 1e6 / (ASKS // workers * workers)
 
 
 def measure_rows(

@@ -1,19 +1,19 @@
 """fleet_scale.py - how many tokens/s and workers can one coordinator take?
 
     python benchmarks/fleet_scale.py                   # in virtual time; some seconds
-    python benchmarks/fleet_scale.py --chunk-us 3 --request-us 150 --worker-ms 5
+    python benchmarks/fleet_scale.py --chunk-us 3 --request-us 150 --ask-us 200
 
 A simulation beyond what bench_fleet.py measures. What it takes for given, each as --help says,
 comes from `bench_fleet.py --only rows` on the machine in question:
 
-- the coordinator is one core, which does everything in turn: fetches of batches, their rows, its
-  writing. A fetch costs what an idle worker does, a row what bench_fleet.py says of it;
+- the coordinator is one core, which does everything in turn: it asks for batches and clocks, adds
+  up and writes;
 - replies of --tokens tokens, a chunk each, end at random (Poisson), alike at all workers;
-- a worker is fetched from as fleet/member.py does: FETCH_EVERY_S after the last time, once its last
-  batch has been looked at, and the writer commits every COMMIT_EVERY_S.
+- a worker is asked as in fleet/member.py: FETCH_EVERY_S after the last time, once its last batch
+  has been looked at, and the writer commits every COMMIT_EVERY_S.
 
-So it ends where that core is full or a row is more than a second old when it is committed, in more
-than one of a hundred. Not in it: links that are slow (25 bytes a token), and disks that are.
+It ends where that core is 80 % busy, or more than one row of a hundred is a second old when it is
+committed. Not in it: links that are slow (25 bytes a token), and disks that are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 # the programs are files, not an installed package
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from ollama_bench.fleet.clock import TRIPS_ASIDE
+from ollama_bench.fleet.clock import EVERY_S, TRIPS_ASIDE
 from ollama_bench.fleet.level import LEAD_EACH_S, LEAD_S
 from ollama_bench.fleet.member import FETCH_EVERY_S, LOOK_S
 from ollama_bench.storage.writer import COMMIT_EVERY_S
@@ -38,6 +38,7 @@ from ollama_bench.storage.writer import COMMIT_EVERY_S
 WORKERS = (1, 2, 4, 8, 20, 50, 100)
 PROMISE_S = 1.0  # from a reply's end until its rows are stored
 RATIO = 0.99
+MOST_BUSY = 0.8
 SPAN_S = 60.0  # of a simulated level
 STEPS = 12  # of the search for the most
 HEADING = "WORKERS  TOKENS/S  CORE  ROW AGE p99, s  LEVEL'S ENDS, s"
@@ -106,10 +107,12 @@ def find_most(costs: Costs, workers: int, seed: int) -> str:
     for _ in range(STEPS):
         rate = (low + high) / 2
         busy, age_s = simulate(costs, workers, rate, seed)
-        if age_s <= PROMISE_S and busy < 1:
+        if age_s <= PROMISE_S and busy <= MOST_BUSY:
             low = rate
         else:
             high = rate
+    if not low:
+        return f"{workers:7} {0:9} {'':5} {'':15}"
     busy, age_s = simulate(costs, workers, low, seed)
     return (
         f"{workers:7} {low * costs.tokens:9,.0f} {busy:5.0%} {age_s:15.2f}"
@@ -122,7 +125,8 @@ def main() -> int:
     costs = Costs(
         wanted.chunk_us / 1e6,
         wanted.request_us / 1e6,
-        wanted.worker_ms / 1e3 * FETCH_EVERY_S,
+        # a batch, and now and then the clock
+        wanted.ask_us / 1e6 * (1 + FETCH_EVERY_S / EVERY_S),
         wanted.tokens,
     )
     print(HEADING)
@@ -141,9 +145,9 @@ def parse_args() -> argparse.Namespace:
         description="how many tokens/s and workers can one coordinator take?",
     )
     for name, default, what in (
-        ("chunk-us", 4.0, "CPU of a stored chunk"),
-        ("request-us", 300.0, "CPU of a stored request"),
-        ("worker-ms", 10.0, "CPU of a second with an idle worker"),
+        ("chunk-us", 2.0, "CPU of a stored chunk"),
+        ("request-us", 215.0, "CPU of a stored request"),
+        ("ask-us", 310.0, "CPU of a question to a worker"),
         ("trip-ms", 1.0, "round trip to a worker"),
     ):
         parser.add_argument(
