@@ -57,7 +57,7 @@ def write_joint_charts(
     ]
     if len(verdicts) > 1:
         charts = place_charts(ACROSS, verdicts[0].study, run_id, links)
-        parts.append(page.write_across(verdicts, charts))
+        parts.append(page.write_side_by_side(verdicts, charts))
     return "\n".join(parts)
 
 

@@ -130,7 +130,9 @@ def write(
         titled = [
             (spec["title"]["text"], spec) for spec in across.values()
         ]
-        parts.append(write_across(verdicts, figures.place_all(titled)))
+        parts.append(
+            write_side_by_side(verdicts, figures.place_all(titled))
+        )
     for verdict in verdicts:
         charts = figures.place_all(drawn[verdict.study.folder])
         parts.append(write_chapter(verdict, charts, is_alone))
@@ -163,7 +165,7 @@ def write_comparison(lengths: Sequence[LengthFigures], charts: str) -> str:
     )
 
 
-def write_across(verdicts: Sequence[Verdict], charts: str) -> str:
+def write_side_by_side(verdicts: Sequence[Verdict], charts: str) -> str:
     """Return the charts, as HTML, of several models or lengths."""
     models = {verdict.study.model for verdict in verdicts}
     of_models = (
