@@ -8,8 +8,11 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
+from ollama_bench.analysis.service import (
+    default_objectives,
+    stored_objectives,
+)
 from ollama_bench.analysis.study import Study
-from ollama_bench.analysis.verdict import judge
 from ollama_bench.browsing import joint_charts
 from ollama_bench.browsing.links import Links
 from ollama_bench.charts.catalog import CHARTS
@@ -66,7 +69,8 @@ def choose_level(database: Database, level_id: int) -> Study:
     if level is None:
         raise ResultsError(f"no level {level_id} in this file")
     run_id, model = level["run_id"], level["model"]
-    machine = selection.choose(database, [], [run_id])[0].machine_number
+    chosen = selection.choose_runs(database, [model], [run_id])
+    [(_, machine)] = chosen
     database.execute(OTHER_LEVELS, [run_id, level_id])
     database.execute("DELETE FROM aside WHERE level_id = ?", [level_id])
     return selection.read_study(
@@ -79,7 +83,7 @@ def choose_level(database: Database, level_id: int) -> Study:
 
 
 def draw(database: Database, study: Study, chart: Chart) -> Spec | None:
-    objectives = judge(database, study).objectives
+    objectives = stored_objectives(study) or default_objectives()
     return leave_to_page(chart.draw(database, study, objectives))
 
 
