@@ -5,6 +5,7 @@ The coordinator has Dask call open_door() in each worker, and then asks over Das
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import pickle
@@ -14,6 +15,7 @@ import time
 from typing import Any
 
 from ollama_bench.fleet.messages import Batch, FlightStates, Order, PartEnd
+from ollama_bench.fleet.watching import WATCHING_WORDS, Watching
 from ollama_bench.load import load
 from ollama_bench.load.errors import LoadError
 from ollama_bench.load.request import Outcome, Task
@@ -184,13 +186,19 @@ class Agent:
 
     def __init__(self) -> None:
         self._part: PartRun | None = None
+        self._watching = Watching()
 
     async def answer(
         self, word: str, content: bytes = b""
     ) -> dict[str, int | bytes]:
         """Do what a word says and return the answer, between two readings of the clock."""
         received_ns = time.perf_counter_ns()
-        found = self._do(word, content)
+        if word in WATCHING_WORDS:
+            found = await asyncio.to_thread(
+                self._watching.answer, word, content
+            )
+        else:
+            found = self._do(word, content)
         return {
             "content": found,
             "received_ns": received_ns,
