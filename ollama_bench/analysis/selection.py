@@ -111,6 +111,10 @@ SOURCES = f"""
 SELECT DISTINCT name, device, scope FROM power_source JOIN chosen USING (run_id)
 WHERE {OF_RUNS}
   AND EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id)
+  AND coalesce(watcher, '') IN (
+    SELECT watcher FROM server_machine AS own
+    WHERE own.run_id = power_source.run_id
+  )
 ORDER BY name, device"""
 CACHE_EFFECT = f"""
 SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
@@ -127,6 +131,26 @@ WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM a
   AND level_id IN (SELECT level.id FROM level JOIN target USING (run_id, model)
     GROUP BY level.id HAVING count(*) > 1)
 ORDER BY concurrency, run_id, repeat, host"""
+MACHINE_ENERGY = f"""
+SELECT energy_by_machine.*
+FROM energy_by_machine
+JOIN chosen USING (run_id, model)
+WHERE model = :model
+  AND {OF_LEVELS}
+  AND level_id NOT IN (
+    SELECT level_id FROM aside
+  )
+  AND run_id IN (
+    SELECT run_id
+    FROM server_machine
+    GROUP BY run_id
+    HAVING count(*) > 1
+  )
+ORDER BY
+  concurrency,
+  run_id,
+  repeat,
+  hosts"""
 # The end of a level that has none is where its run gave its last sign of life, if it is the one
 # that runs, else where its last request ended. One process has one run at a time.
 OTHER_RUNS = f"""
@@ -365,6 +389,7 @@ def read_study(
         cache_effect=rows(CACHE_EFFECT) if has_twins else [],
         turns=rows(TURNS),
         hosts=rows(HOSTS) if has_hosts else [],
+        machine_energy=rows(MACHINE_ENERGY),
         other_runs=rows(OTHER_RUNS),
         objectives={
             row["metric"]: Objective(row["bound"], row["share"])

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ollama_bench.fleet.messages import Batch, FlightStates, Order, PartEnd
+from ollama_bench.fleet.watching import WATCHING_WORDS, Watching
 from ollama_bench.load import load
 from ollama_bench.load.errors import LoadError
 from ollama_bench.load.request import Outcome, Task
@@ -218,6 +219,7 @@ class Agent:
 
     def __init__(self) -> None:
         self._part: PartRun | None = None
+        self._watching = Watching()
 
     async def answer(
         self, word: str, content: bytes = b""
@@ -226,7 +228,12 @@ class Agent:
         received_ns = time.perf_counter_ns()
         if word == "take" and self._part is not None:
             await self._part.wait_for_news()
-        found = self._do(word, content)
+        if word in WATCHING_WORDS:
+            found = await asyncio.to_thread(
+                self._watching.answer, word, content
+            )
+        else:
+            found = self._do(word, content)
         return {
             "content": found,
             "received_ns": received_ns,

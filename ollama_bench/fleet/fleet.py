@@ -65,6 +65,7 @@ class Fleet:
     def __init__(self, client: Any, members: list[Member]) -> None:
         self._client = client
         self.members = members
+        self._lines: list[Link] = []  # beside those of the levels
 
     def tell(
         self,
@@ -114,10 +115,22 @@ class Fleet:
                 )
         return gone
 
-    def schedule(self, work: Coroutine[Any, Any, None]) -> Future[None]:
+    def schedule(self, work: Coroutine[Any, Any, Found]) -> Future[Found]:
         """Have a coroutine run beside this thread."""
         loop = self._client.loop.asyncio_loop
         return asyncio.run_coroutine_threadsafe(work, loop)
+
+    def open_line(self, member: Member) -> Member:
+        """Return a worker on a line of its own, beside that of the levels."""
+        link = Link(member.address, self._client.connection_args)
+        self._lines.append(link)
+        return Member(member.name, member.address, link.ask)
+
+    def hang_up(self) -> None:
+        """Close the lines that open_line() has opened."""
+        for link in self._lines:
+            self._client.sync(link.close)
+        self._lines = []
 
     def run_everywhere(
         self, function: Callable[[], Found]
@@ -200,7 +213,9 @@ def make_fleet(
         ignores_interrupts=address.is_local,
         workers=[member.address for member in members],
     )
-    return Fleet(client, members)
+    fleet = Fleet(client, members)
+    stack.callback(fleet.hang_up)
+    return fleet
 
 
 def import_dask() -> Any:
