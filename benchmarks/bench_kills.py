@@ -163,11 +163,12 @@ class Killer:
         self.wait_for_fleet(folder, process)
         time.sleep(after_s)
         was_running = process.poll() is None
-        if role == "coordinator":
-            process.kill()
-        else:
-            self._cluster.find(role, chance).kill()
+        victim = process
+        if role != "coordinator":
+            victim = self._cluster.find(role, chance)
+        victim.kill()
         killed_ns = time.perf_counter_ns()
+        victim.wait(PATIENCE_S)
         code = process.wait(PATIENCE_S)
         ended_ns = time.perf_counter_ns()
         rows, levels = look(path, REQUEST_ROWS), look(path, LEVEL_ROWS)
