@@ -12,9 +12,9 @@ LOST are requests that the server had answered more than a second before the kil
 stored as completed with all their chunks, and those of that second that are there, in a bench.py
 that lives, and neither completed nor told to be cut. EARLIEST is how long before the kill the
 earliest was answered of all that lack. DOUBLED are numbers of a level, prefixes or chunks that are
-there twice, and requests that are stored as completed and were never answered. WRONG are statuses, exit codes and texts that do not
-tell what happened. RESUMED are runs that were complete afterwards, with what had been stored before
-as it was. The exit code is 1 where anything was lost, doubled, wrong or not resumed.
+there twice, and requests that are stored as completed and were never answered. WRONG are statuses,
+exit codes and texts that do not tell what happened. RESUMED are runs that were complete afterwards,
+with what had been stored before as it was. The exit code is 1 where anything was lost, doubled, wrong or not resumed.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -314,6 +315,8 @@ def read(path: pathlib.Path) -> str:
 def main() -> int:
     """Kill, print the table and return the exit code."""
     wanted = parse_args()
+    # what was started is ended then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chance = random.Random(wanted.seed)
     has_failed = False
     with contextlib.ExitStack() as stack:
