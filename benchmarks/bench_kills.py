@@ -14,7 +14,8 @@ that lives, and neither completed nor told to be cut. EARLIEST is how long befor
 earliest was answered of all that lack. DOUBLED are numbers of a level, prefixes or chunks that are
 there twice, and requests that are stored as completed and were never answered. WRONG are statuses,
 exit codes and texts that do not tell what happened. RESUMED are runs that were complete afterwards,
-with what had been stored before as it was. The exit code is 1 where anything was lost, doubled, wrong or not resumed.
+with what had been stored before as it was. The exit code is 1 where anything was lost, doubled,
+wrong or not resumed.
 """
 
 from __future__ import annotations
