@@ -53,6 +53,7 @@ from ollama_bench.browsing.live_process import LivePage
 from ollama_bench.fleet.fleet import Fleet, FleetError, open_fleet
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.load import load
+from ollama_bench.monitor.processes import exists
 from ollama_bench.platforms import awake
 from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError, act_as_user
@@ -100,6 +101,12 @@ def main(argv: list[str] | None = None) -> int:
             settings = command_line.parse(argv)
         # a wrong condition is said now, not after hours
         conditions.check_conditions(settings.judging.fail_if)
+        if (pid := settings.monitor.pid) and not exists(pid):
+            tell_error(
+                f"{name_program('bench')}: invalid --pid '{pid}': "
+                "expected the pid of a running process"
+            )
+            return 2
         needs_sampler = settings.monitor.enabled and not settings.demo
         helper = split_off(sampler=needs_sampler)
         with LivePage() as page:

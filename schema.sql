@@ -491,7 +491,8 @@ WITH counted AS (
 SELECT run_id, simulated, metric, bound, share,
   strain <= 1 AS met,                            -- NULL: this client cut it before that could be told
   strain,                                        -- how near to the bound it came: value / bound, 1 is at it, 1e9 it failed or was cut by the context
-  level_id, request_id
+  level_id, request_id,
+  strain > 1 AND came_at_once AS is_unknown      -- 1: a reply of several tokens in one piece, so that its speed is not known; met is 0
 FROM (SELECT request.run_id, run.simulated, metric, bound, share, CASE ending
     WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 1e9 END, CASE metric
       WHEN 'ttft_s' THEN ttft_s / bound WHEN 'ttfat_s' THEN ttfat_s / bound WHEN 'e2e_s' THEN e2e_s / bound
@@ -504,6 +505,8 @@ FROM (SELECT request.run_id, run.simulated, metric, bound, share, CASE ending
       WHEN 'tpot_s' THEN request.ended_ns - first_text_ns > bound * 1e9 * seen_tokens
       WHEN 'tokens_per_s' THEN seen_tokens * 1e9 < bound * (request.ended_ns - first_text_ns) END THEN 1e9 END
     ELSE 1e9 END AS strain,
+  ending = 'completed' AND metric IN ('tpot_s', 'tokens_per_s') AND stream_tokens_per_s IS NULL
+    AND NOT coalesce(1 IN (prompt_cut, reply_cut), 0) AS came_at_once,
   request.level_id, request.id AS request_id
 FROM (SELECT request.*, judged_request.run_id, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
     THEN coalesce(counted.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
@@ -525,6 +528,23 @@ FROM (SELECT level_id, share, group_concat(metric) AS metrics, min(met) AS good 
   GROUP BY request_id, CASE WHEN share IS NOT NULL THEN metric END) AS request
 JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id, CASE WHEN share IS NOT NULL THEN metrics END;
+
+DROP VIEW IF EXISTS level_standing;
+CREATE VIEW level_standing AS  -- which levels an answer leaves out: those that were measured again, the warm twins of cold ones and controls
+SELECT level.run_id, level.model, level.concurrency, level.repeat,
+  (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
+    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
+    AND (again.asked_prompt_tokens, again.prompt_mix) IS (level.asked_prompt_tokens, level.prompt_mix)
+    AND coalesce(again.is_control, 0) = coalesce(level.is_control, 0))
+    AS superseded,                               -- cut short or slept through, and fired again to its end by --resume
+  level.status = 'finished' AND level.cache IS 'warm' AND coalesce(level.is_control, 0) = 0 AND EXISTS (SELECT 1 FROM level AS cold WHERE cold.run_id = level.run_id AND cold.status = 'finished'
+    AND (cold.model, cold.concurrency, cold.repeat, cold.cache) = (level.model, level.concurrency, level.repeat, 'cold')
+    AND (cold.asked_prompt_tokens, cold.prompt_mix) IS (level.asked_prompt_tokens, level.prompt_mix)
+    AND coalesce(cold.is_control, 0) = 0)
+    AS is_warm_twin,                             -- the same level was measured with a cache that misses, too (--cache both)
+  coalesce(level.is_control, 0) AS is_control,
+  level.id AS level_id
+FROM level;
 
 DROP VIEW IF EXISTS level_summary;
 CREATE VIEW level_summary AS  -- the answer in numbers: one row for each level
@@ -560,8 +580,11 @@ WITH total AS (
       row_number() OVER (PARTITION BY request.level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
     FROM request JOIN judged_request ON request_id = request.id WHERE status <> 'in_flight') GROUP BY level_id
 ), good AS (
-  SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio, sum(good IS NULL) AS undecided_requests
-  FROM (SELECT level_id, min(met) AS good FROM judged_objective GROUP BY request_id) GROUP BY level_id
+  SELECT level_id, CASE WHEN max(is_judged) THEN coalesce(sum(good), 0) END AS good_requests,
+    CASE WHEN max(is_judged) THEN avg(good) END AS good_ratio, sum(good IS NULL) AS undecided_requests
+  FROM (SELECT level_id, min(met) AS good, coalesce(min(CASE WHEN NOT is_unknown THEN met END) = 0, 0)
+      OR min(met) IS NOT NULL AND NOT max(is_unknown) AS is_judged  -- missed one that is known, or has all speeds
+    FROM judged_objective GROUP BY request_id) GROUP BY level_id
 ), latency AS (
   SELECT level_id,
     max(CASE metric WHEN 'e2e_s' THEN n END) AS judged_completed,
@@ -601,7 +624,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   completed * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS requests_per_s,  -- completed requests / duration_s, of every kind of load
   (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
   peak_streaming,
-  good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
+  good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL where none could be, as of replies in one piece
   good_ratio_low, good_ratio_high,
   undecided_requests,                            -- this client cut them before they had missed an objective; above 5 % of the requests nobody can say that the level was served
   good_requests * 1e9 / nullif(CASE WHEN steady_end_ns > steady_start_ns THEN steady_end_ns - steady_start_ns
@@ -622,11 +645,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   level.rate_per_s, level.trace, level.trace_kind, level.trace_speed, level.trace_too_long, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   level.arrival_cv, level.queue_growth_per_s, level.queue_growth_low_per_s, level.queue_growth_high_per_s,
   offered_per_s, answered_per_s, open_load.saturated,  -- open load, as in open_load; NULL of others
-  (level.status = 'interrupted' OR level.slept_s > 0) AND EXISTS (SELECT 1 FROM level AS again WHERE again.id <> level.id AND coalesce(again.slept_s, 0) = 0 AND again.run_id = level.run_id AND again.status = 'finished'
-    AND (again.model, again.concurrency, again.repeat) = (level.model, level.concurrency, level.repeat) AND again.cache IS level.cache
-    AND (again.asked_prompt_tokens, again.prompt_mix) IS (level.asked_prompt_tokens, level.prompt_mix)
-    AND coalesce(again.is_control, 0) = coalesce(level.is_control, 0))
-    AS superseded,  -- cut short or slept through, and fired again to its end by --resume
+  (SELECT superseded FROM level_standing WHERE level_standing.level_id = level.id) AS superseded,
   level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 LEFT JOIN good ON good.level_id = level.id

@@ -218,10 +218,12 @@ WORDS = {  # columns that views compute, and keys
         "wait for the first token, 99th percentile with failures as infinite; NULL where "
         "that is the answer"
     ),
-    "good_requests": "requests that met every objective of the run",
+    "good_requests": (
+        "requests that met every objective of the run; NULL where no request could be judged"
+    ),
     "good_ratio": (
         "share of the requests that met every objective of the run, 0 to 1, of those that"
-        " could be judged before bench.py cut them; NULL for a run without objectives"
+        " could be judged; NULL where none could be"
     ),
     "goodput_per_s": "requests per second that met every objective of the run",
     "cold_ttft_mean_s": "mean wait for the first token with a prompt cache that misses",
@@ -233,6 +235,9 @@ WORDS = {  # columns that views compute, and keys
     "warm_level_id": "number of the level with the warm prompt cache",
     "superseded": (
         "1: cut short or slept through, and measured again to its end by --resume: leave it out"
+    ),
+    "is_warm_twin": (
+        "1: the same level was measured with a prompt cache that misses, too (--cache both)"
     ),
     "cold_cached_ratio": (
         "share of the prompt tokens that the cold level took from the prompt cache, 0 to "
@@ -252,6 +257,8 @@ HERE = {
     ),
     "judged_objective.met": "1: the request met the objective; 0: it missed it, failed, or the "
     "context cut it; NULL: bench.py cut it before that could be told",
+    "judged_objective.is_unknown": "1: a reply of several tokens came in one piece, so that its "
+    "speed is not known; met is 0 then",
     "demand_summary.good_requests": "requests that met all of these objectives",
     "demand_summary.good_ratio": "share of the requests that met all of these objectives, 0 to 1, "
     "of those that could be judged",

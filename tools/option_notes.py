@@ -181,6 +181,11 @@ NOTES = {  # by flag; those of another program by its word and the flag
     ),
     "--seed": ("The same seed, the same run"),
     "--warmup": ("With the run's own options"),
+    "--cooldown": (
+        "After a level of which requests were cut, single requests that "
+        "are not counted wait first for the work that a server goes on "
+        "with for who has left, at most a minute (none with `--warmup 0`)"
+    ),
     "--deadline": (
         "What is cut is `cancelled` and judged by what was seen of it: a "
         "wait already too long, or all tokens so far / the time since the "

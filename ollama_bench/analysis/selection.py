@@ -37,7 +37,7 @@ from ollama_bench.terminal.output import shorten
 MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # that an error names
 
-FIGURES = """
+LEVELS = f"""
 SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, energy.energy_j,
   energy.idle_w, energy.joules_per_output_token, energy.net_joules_per_output_token,
   energy.output_tokens_per_joule, energy.mean_w, energy.max_w, energy.mean_gpu_mhz,
@@ -59,19 +59,12 @@ LEFT JOIN level_machine AS machine USING (level_id)
 LEFT JOIN full_load USING (level_id)
 LEFT JOIN level_waiting AS waiting USING (level_id)
 WHERE level_summary.model = :model AND chosen.machine = :machine
-  AND {condition} AND {OF_LENGTH}
+  AND (level_id NOT IN (SELECT level_id FROM aside) OR level_id IN (
+    SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
+    GROUP BY run_id, model))
+  AND {OF_LENGTH}
   AND (level_summary.status = 'finished' OR level_summary.completed > 0)
 ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
-LEVELS = FIGURES.format(
-    OF_LENGTH=OF_LENGTH,
-    condition="level_id NOT IN (SELECT level_id FROM aside)",
-)
-CONTROLS = FIGURES.format(
-    OF_LENGTH=OF_LENGTH,
-    condition="""level_id IN (
-    SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
-    GROUP BY run_id, model)""",
-)
 # the number of a run's machine
 MACHINE_NUMBER = f"coalesce(machine, {UNKNOWN})"
 NUMBERED = """
@@ -93,9 +86,8 @@ CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, machine INTEGER,
   PRIMARY KEY (run_id, model))"""
 ASIDE = """
 CREATE TEMP TABLE aside AS
-SELECT warm_level_id AS level_id FROM cache_effect JOIN chosen USING (run_id, model)
-UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model)
-  WHERE superseded OR is_control"""
+SELECT level_id FROM level_standing JOIN chosen USING (run_id, model)
+WHERE superseded OR is_warm_twin OR is_control"""
 OF_RUNS = f"""chosen.model = :model AND chosen.run_id IN (
   SELECT run_id FROM level WHERE model = :model AND {IN_STUDY})"""
 LENGTHS = """
@@ -136,7 +128,8 @@ ORDER BY concurrency, run_id, repeat, turn"""
 HOSTS = f"""
 SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
 WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM aside)
-  AND level_id IN (SELECT level_id FROM level_summary WHERE hosts > 1)
+  AND level_id IN (SELECT level.id FROM level JOIN target USING (run_id, model)
+    GROUP BY level.id HAVING count(*) > 1)
 ORDER BY concurrency, run_id, repeat, host"""
 MACHINE_ENERGY = f"""
 SELECT energy_by_machine.*
@@ -208,6 +201,7 @@ WHERE own.level_id IN (
 )
 GROUP BY other.run_id
 ORDER BY other.run_id"""
+CACHES = "SELECT level_id, cache FROM aside JOIN level ON id = level_id"
 OBJECTIVES = "SELECT metric, bound, share FROM objective WHERE run_id = ?"
 
 
@@ -346,6 +340,11 @@ def read_studies(
     return studies
 
 
+def read_aside(database: Database) -> dict[int, str | None]:
+    """Return the levels that no answer counts, each with its cache."""
+    return dict(database.execute(CACHES).fetchall())
+
+
 def read_study(
     database: Database,
     model: str,
@@ -365,19 +364,23 @@ def read_study(
         return list(database.query(sql, key))
 
     runs, machines = rows(RUNS), rows(MACHINE)
+    measured, aside = rows(LEVELS), read_aside(database)
+    levels = [row for row in measured if row["level_id"] not in aside]
+    has_twins = "warm" in aside.values()
+    has_hosts = any(row["hosts"] > 1 for row in levels)
     bounds = database.query(OBJECTIVES, [runs[-1]["run_id"]])
     return Study(
         model=model,
         runs=runs,
-        levels=rows(LEVELS),
+        levels=levels,
         targets=rows(TARGETS),
         machine=machines[0] if machines else None,
         outcomes=rows(OUTCOMES),
         sources=rows(SOURCES),
-        cache_effect=rows(CACHE_EFFECT),
+        cache_effect=rows(CACHE_EFFECT) if has_twins else [],
         turns=rows(TURNS),
-        hosts=rows(HOSTS),
-        machine_energy=rows(MACHINE_ENERGY),
+        hosts=rows(HOSTS) if has_hosts else [],
+        machine_energy=rows(MACHINE_ENERGY) if has_hosts else [],
         other_runs=rows(OTHER_RUNS),
         objectives={
             row["metric"]: Objective(row["bound"], row["share"])
@@ -385,7 +388,7 @@ def read_study(
         },
         folder=assign_folders(database)[model, machine],
         machine_number=machine,
-        controls=rows(CONTROLS),
+        controls=[row for row in measured if row["level_id"] in aside],
         asked_prompt_tokens=tokens,
         prompt_mix=mix,
     )

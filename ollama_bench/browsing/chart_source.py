@@ -26,9 +26,9 @@ ITS_TIMELINE = """(SELECT * FROM request_timeline
 # the TEMP tables of a selection, as Datasette's own connection can have them
 SELECTION = """chosen (run_id, model, machine) AS (VALUES (:run_id, :model, :machine)),
 aside (level_id) AS (
-  SELECT warm_level_id FROM cache_effect WHERE run_id = :run_id AND model = :model
-  UNION SELECT level_id FROM level_summary
-    WHERE run_id = :run_id AND model = :model AND (superseded OR is_control))"""
+  SELECT level_id FROM level_standing
+  WHERE run_id = :run_id AND model = :model
+    AND (superseded OR is_warm_twin OR is_control))"""
 
 
 def draw_for_run(

@@ -34,7 +34,19 @@ from ollama_bench.inputs.fleet_settings import (
 CONNECT_S = 15.0
 ALIVE_S = 5.0
 MOST_NAME_CHARS = 100
-INSTALL = "python -m pip install 'ollama-bench[fleet]'"
+# what Dask would do all the time for tasks of its own, of which there are none
+IDLE = {
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.profile.enabled": False,
+}
+INSTALL = (
+    "python -m pip install distributed, "
+    "or pipx inject ollama-bench distributed"
+)
 
 Found = TypeVar("Found")
 
@@ -270,8 +282,7 @@ def start_local(dask: Any, address: FleetAddress) -> Any:
     """Return processes of this machine, which no other machine can reach. Raises FleetError."""
     from dask import config
 
-    # of Dask's own tasks, of which there are none
-    config.set({"distributed.worker.profile.enabled": False})
+    config.set(IDLE)
     start = functools.partial(
         dask.LocalCluster,
         n_workers=address.local_workers,

@@ -91,6 +91,8 @@ class LevelRunner:
         self._limits = load_limits(settings)
         self._work = WorkMeter(targets.servers, interrupt)
         self._has_measured = False
+        # requests were given up that a server may be at work on still
+        self._was_cut = False
         # the levels after the next one; None: not known
         self._rest: Sequence[Level] | None = None
         # every level has completed at least one request, those of a resumed run too
@@ -113,6 +115,7 @@ class LevelRunner:
         """
         source = self._make_source(level)
         ends = probe.settings if probe else self._settings.load
+        self._wait_idle(level)
         if level.cache == "warm":
             self._fill_cache(level, source)
         if self._has_measured or level.cache == "warm":
@@ -137,7 +140,14 @@ class LevelRunner:
             return self._send(level, source, limits, probe)
         except WorkerLostError as error:
             self._screen.warn(f"{error}: measuring it again")
+            self._wait_idle(level)
             return self._send(level, source, limits, probe)
+
+    def _wait_idle(self, level: Level) -> None:
+        """Wait for what the clients of the last level left behind."""
+        if self._was_cut and self._settings.load.warmup:
+            self._targets.wait_idle(level.model)
+        self._was_cut = False
 
     def _make_source(self, level: Level) -> TaskSource:
         request = self._settings.request
@@ -281,12 +291,14 @@ class LevelRunner:
                 "level", level_id, {"status": "interrupted"}
             )
             raise
+        tally = under_way.tally
+        self._was_cut = tally.completed < tally.ended
         recorder.close(under_way, settings)
         if together is not None:
             self._finish_together(level_id, together, under_way)
-        self._store_wasted(level_id, work, under_way.tally)
+        self._store_wasted(level_id, work, tally)
         if not level.is_control:
-            self.all_completed_one &= under_way.tally.completed > 0
+            self.all_completed_one &= tally.completed > 0
         if self._monitor is not None:
             self._monitor.wait_covered(
                 time.perf_counter_ns(), self._interrupt

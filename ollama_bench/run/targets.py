@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ollama_bench.inputs.calibration import (
     Calibration,
@@ -37,6 +39,8 @@ GO_ON_SERVERS = ("llama.cpp", "vllm")
 # a server that vanished may take so long to come back: vLLM loads for a minute
 COME_BACK_S = 120.0
 ASK_AGAIN_S = 0.5
+# what a level's clients left behind may take a server so long
+BUSY_S = 60.0
 # of each that calibrates: all words are asked for, none of the reply
 PROBE_TOKENS = 1
 PROBE_PREFIXES = 4
@@ -206,10 +210,17 @@ class Targets:
             self.tokens_per_s[model] = max(rate, known)
 
     def _ask(
-        self, server: Server, model: str, prompt: str, tokens: int
+        self,
+        server: Server,
+        model: str,
+        prompt: str,
+        tokens: int,
+        deadline_s: float | None = None,
     ) -> Outcome | None:
         """Make one request that is not counted; None if interrupted. Raises RunError."""
-        request = self._request
+        request, limits = self._request, self._limits
+        if deadline_s is not None:
+            limits = replace(limits, deadline_s=deadline_s)
         options = dict(request.model_options)
         body = server.protocol.build_body(
             model, prompt, tokens, request.think, options
@@ -223,9 +234,7 @@ class Targets:
             server.headers,
             secret=server.secret,
         )
-        burst = load.Burst(
-            [task], self._limits, self._interrupt, self._lines
-        )
+        burst = load.Burst([task], limits, self._interrupt, self._lines)
         burst.run(Waiting(self._screen, model))
         if not burst.outcomes:  # interrupted before it was sent
             return None
@@ -396,6 +405,36 @@ class Targets:
                 return
         self._lost.add(server.url)
         self._screen.warn(f"{server.url} did not come back")
+
+    def wait_idle(self, model: str) -> None:
+        """Wait until the servers are done with what clients that left had asked.
+
+        One is, once a request alone is no longer twice as fast as the one before it.
+        """
+        for server in self.servers:
+            if server.url not in self._lost:
+                self._wait_idle(server, model)
+        self._screen.end_progress()
+
+    def _wait_idle(self, server: Server, model: str) -> None:
+        until_s, before_s = time.monotonic() + BUSY_S, math.inf
+        while (left_s := until_s - time.monotonic()) > 0:
+            prompt = f"{unique_prefix()} {self._request.prompt}"
+            began_s = time.monotonic()
+            try:
+                self._ask(server, model, prompt, PROBE_TOKENS, left_s)
+            except RunError:
+                if time.monotonic() < until_s:
+                    return
+                break
+            took_s = time.monotonic() - began_s
+            if self._interrupt.is_set() or took_s > before_s / 2:
+                return
+            before_s = took_s
+        self._screen.warn(
+            f"{server.url} is still busy {BUSY_S:.0f} s after the last level was cut: "
+            "the next one waits behind that work"
+        )
 
 
 def hint_at_context(server: Server) -> str:

@@ -142,9 +142,9 @@ class ShareProbe:
         """Return the verdict, as soon as there is one; "unresolved": it is given up."""
         if self._is_saturated:
             return "saturated"
-        if not self._is_new():
-            is_over = now_s >= self._most_s
-            return "unresolved" if is_over else None
+        is_over = now_s >= self._most_s
+        if not (is_over or self._is_new()):
+            return None
         if side := self._judge(now_s):
             return side
         return "unresolved" if self._must_give_up(now_s) else None

@@ -5,12 +5,12 @@ import re
 import pytest
 
 from tests.support import made_up_results
+from tests.support.browser import assert_nothing_serious
 from tests.support.datasette_server import serving
 
 pytestmark = pytest.mark.web
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
-SERIOUS = {"serious", "critical"}
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,6 @@ def test_views_stand_before_tables_and_columns_are_folded(page, address):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1100, 400])
 def test_nothing_serious_for_who_cannot_see(page, address, scheme, width):
-    axe = pytest.importorskip("axe_core_python.sync_playwright")
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     find_level(page, address, 2).wait_for()
@@ -155,25 +154,12 @@ def test_nothing_serious_for_who_cannot_see(page, address, scheme, width):
     ):
         page.goto(place)
         draw_all(page)
-        assert_nothing_serious(page, axe, width)
+        assert_nothing_serious(page, width)
 
 
 def test_nothing_serious_on_datasettes_own_pages(page, address):
-    axe = pytest.importorskip("axe_core_python.sync_playwright")
     page.set_viewport_size({"width": 400, "height": 900})
     for place in (address, f"{address}/objective"):
         page.goto(place)
         page.wait_for_load_state()
-        assert_nothing_serious(page, axe, 400)
-
-
-def assert_nothing_serious(page, axe, width):
-    found = axe.Axe().run(page)["violations"]
-    serious = {
-        one["id"]: one["nodes"][0]["html"][:200]
-        for one in found
-        if one["impact"] in SERIOUS
-    }
-    assert not serious, page.url
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= width, page.url
+        assert_nothing_serious(page, 400)

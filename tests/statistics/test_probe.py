@@ -35,6 +35,19 @@ def test_missed_requests_end_it_at_once():
     assert verdict == "below" and now_s < 3
 
 
+def test_what_is_shown_by_the_last_moment_is_not_given_up():
+    # nothing is said before 121 s, and then the time is over
+    near = SearchStep(5.4, True, margin=1.09)
+    probe = ShareProbe([0.95], near, ProbePlan(left_s=320.0))
+    end_s = ProbePlan(left_s=320.0).find_most_s(near)
+    for number in range(600):
+        asked_s = number * end_s / 600
+        probe.add(asked_s, [number % 7 == 0], [2.0])
+        if number % 8 == 0:
+            assert probe.look(asked_s) is None
+    assert probe.look(end_s) == "below"
+
+
 def test_a_rate_little_below_a_missed_one_is_looked_at_longer():
     far = SearchStep(10.0, False, margin=2.0)
     near = SearchStep(10.0, False, margin=1.05)
