@@ -217,6 +217,27 @@ def choose(
     write a file for each level. Raises ResultsError if the file has no such run or model, or if
     nothing finished in them.
     """
+    studies = [
+        study
+        for model, machine in choose_runs(database, models, run_ids)
+        for study in read_studies(database, model, machine)
+    ]
+    name_places(database, studies)
+    if not studies:
+        numbers = ", ".join(map(str, run_ids))
+        raise ResultsError(
+            f"nothing finished in run {numbers}: there is nothing to show"
+        )
+    return studies
+
+
+def choose_runs(
+    database: Database, models: Sequence[str], run_ids: Sequence[int]
+) -> list[tuple[str, int]]:
+    """Make the TEMP tables of a choice; return each model and the number of its machine.
+
+    Raises ResultsError if the file has no such run or model.
+    """
     number_machine_rows(database)
     rows = (
         find_by_id(database, run_ids)
@@ -234,23 +255,11 @@ def choose(
         database,
         [(row["run_id"], row["model"], row["machine"]) for row in rows],
     )
-    keys = sorted(
+    return sorted(
         {(row["model"], row["machine"]) for row in rows},
         # in the order asked for, then by machine
         key=lambda key: (wanted.index(key[0]), key[1]),
     )
-    studies = [
-        study
-        for model, machine in keys
-        for study in read_studies(database, model, machine)
-    ]
-    name_places(database, studies)
-    if not studies:
-        numbers = ", ".join(map(str, run_ids))
-        raise ResultsError(
-            f"nothing finished in run {numbers}: there is nothing to show"
-        )
-    return studies
 
 
 def make_selection_tables(

@@ -226,13 +226,13 @@ class Agent:
     ) -> dict[str, int | bytes]:
         """Do what a word says and return the answer, between two readings of the clock."""
         received_ns = time.perf_counter_ns()
+        if word == "take" and self._part is not None:
+            await self._part.wait_for_news()
         if word in WATCHING_WORDS:
             found = await asyncio.to_thread(
                 self._watching.answer, word, content
             )
         else:
-            if word == "take" and self._part is not None:
-                await self._part.wait_for_news()
             found = self._do(word, content)
         return {
             "content": found,
