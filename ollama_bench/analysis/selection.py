@@ -389,7 +389,7 @@ def read_study(
         cache_effect=rows(CACHE_EFFECT) if has_twins else [],
         turns=rows(TURNS),
         hosts=rows(HOSTS) if has_hosts else [],
-        machine_energy=rows(MACHINE_ENERGY),
+        machine_energy=rows(MACHINE_ENERGY) if has_hosts else [],
         other_runs=rows(OTHER_RUNS),
         objectives={
             row["metric"]: Objective(row["bound"], row["share"])
