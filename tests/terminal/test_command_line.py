@@ -15,6 +15,7 @@ from ollama_bench import cli
         (["import"], "are required: PATH"),
         (["merge"], "are required: FILE, -o/--output"),
         (["doctor", "x"], "unrecognized arguments: x"),
+        (["simulate", "--port", "x"], "--port: invalid int value: 'x'"),
         (["0"], "invalid level '0'"),
     ],
 )
