@@ -67,6 +67,7 @@ HELPS = {
     "cancelled": "Lower the level, or raise --deadline",
     "stalled": "Lower the level, raise --stall, or look into the server's log",
 }
+LONGER_BUDGET = "Raise --budget, or name lower LEVELS"
 START_AGAIN = "A quick run is not resumed: start it again"
 HELPS_ELSE = "Lower the level, or look into the server's log"
 # a server that is only busy or slow answers with these
@@ -108,6 +109,8 @@ def find_help(
         (row["example"] or "").startswith(NOT_AWAITED) for row in rows
     ):
         return LOWER_RATE
+    if status == "cancelled" and in_quick_run:
+        return LONGER_BUDGET
     is_refused = (
         status == "http_error"
         and 400 <= (http_status or 0) < 500

@@ -194,6 +194,18 @@ def test_an_interrupted_quick_run_is_not_to_be_resumed(results):
     assert said.count("start it again") == 2 and "--resume" not in said
 
 
+def test_a_quick_run_cuts_at_the_end_of_its_budget(results):
+    """Without LEVELS there is no --deadline to raise."""
+    made_up_results.write(results, levels=(1,))
+    study, _ = read(
+        results,
+        "UPDATE run SET arguments = '{\"budget\": 60}'",
+        "UPDATE request SET status = 'cancelled', error = 'deadline of 9 s'",
+    )
+    (caveat,) = failures(study)
+    assert caveat.remedy == "Raise --budget, or name lower LEVELS"
+
+
 def test_what_was_cut_before_and_within_a_reply_is_one_caveat(results):
     made_up_results.write(results, levels=(2,))
     study, _ = read(
