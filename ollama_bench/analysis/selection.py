@@ -37,7 +37,7 @@ from ollama_bench.terminal.output import shorten
 MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # that an error names
 
-FIGURES = """
+LEVELS = f"""
 SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, energy.energy_j,
   energy.idle_w, energy.joules_per_output_token, energy.net_joules_per_output_token,
   energy.output_tokens_per_joule, energy.mean_w, energy.max_w, energy.mean_gpu_mhz,
@@ -59,19 +59,12 @@ LEFT JOIN level_machine AS machine USING (level_id)
 LEFT JOIN full_load USING (level_id)
 LEFT JOIN level_waiting AS waiting USING (level_id)
 WHERE level_summary.model = :model AND chosen.machine = :machine
-  AND {condition} AND {OF_LENGTH}
+  AND (level_id NOT IN (SELECT level_id FROM aside) OR level_id IN (
+    SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
+    GROUP BY run_id, model))
+  AND {OF_LENGTH}
   AND (level_summary.status = 'finished' OR level_summary.completed > 0)
 ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
-LEVELS = FIGURES.format(
-    OF_LENGTH=OF_LENGTH,
-    condition="level_id NOT IN (SELECT level_id FROM aside)",
-)
-CONTROLS = FIGURES.format(
-    OF_LENGTH=OF_LENGTH,
-    condition="""level_id IN (
-    SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
-    GROUP BY run_id, model)""",
-)
 # the number of a run's machine
 MACHINE_NUMBER = f"coalesce(machine, {UNKNOWN})"
 NUMBERED = """
@@ -93,9 +86,8 @@ CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, machine INTEGER,
   PRIMARY KEY (run_id, model))"""
 ASIDE = """
 CREATE TEMP TABLE aside AS
-SELECT warm_level_id AS level_id FROM cache_effect JOIN chosen USING (run_id, model)
-UNION SELECT level_id FROM level_summary JOIN chosen USING (run_id, model)
-  WHERE superseded OR is_control"""
+SELECT level_id FROM level_standing JOIN chosen USING (run_id, model)
+WHERE superseded OR is_warm_twin OR is_control"""
 OF_RUNS = f"""chosen.model = :model AND chosen.run_id IN (
   SELECT run_id FROM level WHERE model = :model AND {IN_STUDY})"""
 LENGTHS = """
@@ -119,6 +111,10 @@ SOURCES = f"""
 SELECT DISTINCT name, device, scope FROM power_source JOIN chosen USING (run_id)
 WHERE {OF_RUNS}
   AND EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id)
+  AND coalesce(watcher, '') IN (
+    SELECT watcher FROM server_machine AS own
+    WHERE own.run_id = power_source.run_id
+  )
 ORDER BY name, device"""
 CACHE_EFFECT = f"""
 SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
@@ -132,8 +128,29 @@ ORDER BY concurrency, run_id, repeat, turn"""
 HOSTS = f"""
 SELECT host_summary.* FROM host_summary JOIN chosen USING (run_id, model)
 WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM aside)
-  AND level_id IN (SELECT level_id FROM level_summary WHERE hosts > 1)
+  AND level_id IN (SELECT level.id FROM level JOIN target USING (run_id, model)
+    GROUP BY level.id HAVING count(*) > 1)
 ORDER BY concurrency, run_id, repeat, host"""
+MACHINE_ENERGY = f"""
+SELECT energy_by_machine.*
+FROM energy_by_machine
+JOIN chosen USING (run_id, model)
+WHERE model = :model
+  AND {OF_LEVELS}
+  AND level_id NOT IN (
+    SELECT level_id FROM aside
+  )
+  AND run_id IN (
+    SELECT run_id
+    FROM server_machine
+    GROUP BY run_id
+    HAVING count(*) > 1
+  )
+ORDER BY
+  concurrency,
+  run_id,
+  repeat,
+  hosts"""
 # The end of a level that has none is where its run gave its last sign of life, if it is the one
 # that runs, else where its last request ended. One process has one run at a time.
 OTHER_RUNS = f"""
@@ -184,6 +201,7 @@ WHERE own.level_id IN (
 )
 GROUP BY other.run_id
 ORDER BY other.run_id"""
+CACHES = "SELECT level_id, cache FROM aside JOIN level ON id = level_id"
 OBJECTIVES = "SELECT metric, bound, share FROM objective WHERE run_id = ?"
 
 
@@ -198,6 +216,27 @@ def choose(
     An imported run brings its model's other imported runs of the same label with it: other tools
     write a file for each level. Raises ResultsError if the file has no such run or model, or if
     nothing finished in them.
+    """
+    studies = [
+        study
+        for model, machine in choose_runs(database, models, run_ids)
+        for study in read_studies(database, model, machine)
+    ]
+    name_places(database, studies)
+    if not studies:
+        numbers = ", ".join(map(str, run_ids))
+        raise ResultsError(
+            f"nothing finished in run {numbers}: there is nothing to show"
+        )
+    return studies
+
+
+def choose_runs(
+    database: Database, models: Sequence[str], run_ids: Sequence[int]
+) -> list[tuple[str, int]]:
+    """Make the TEMP tables of a choice; return each model and the number of its machine.
+
+    Raises ResultsError if the file has no such run or model.
     """
     number_machine_rows(database)
     rows = (
@@ -216,23 +255,11 @@ def choose(
         database,
         [(row["run_id"], row["model"], row["machine"]) for row in rows],
     )
-    keys = sorted(
+    return sorted(
         {(row["model"], row["machine"]) for row in rows},
         # in the order asked for, then by machine
         key=lambda key: (wanted.index(key[0]), key[1]),
     )
-    studies = [
-        study
-        for model, machine in keys
-        for study in read_studies(database, model, machine)
-    ]
-    name_places(database, studies)
-    if not studies:
-        numbers = ", ".join(map(str, run_ids))
-        raise ResultsError(
-            f"nothing finished in run {numbers}: there is nothing to show"
-        )
-    return studies
 
 
 def make_selection_tables(
@@ -322,6 +349,11 @@ def read_studies(
     return studies
 
 
+def read_aside(database: Database) -> dict[int, str | None]:
+    """Return the levels that no answer counts, each with its cache."""
+    return dict(database.execute(CACHES).fetchall())
+
+
 def read_study(
     database: Database,
     model: str,
@@ -341,18 +373,23 @@ def read_study(
         return list(database.query(sql, key))
 
     runs, machines = rows(RUNS), rows(MACHINE)
+    measured, aside = rows(LEVELS), read_aside(database)
+    levels = [row for row in measured if row["level_id"] not in aside]
+    has_twins = "warm" in aside.values()
+    has_hosts = any(row["hosts"] > 1 for row in levels)
     bounds = database.query(OBJECTIVES, [runs[-1]["run_id"]])
     return Study(
         model=model,
         runs=runs,
-        levels=rows(LEVELS),
+        levels=levels,
         targets=rows(TARGETS),
         machine=machines[0] if machines else None,
         outcomes=rows(OUTCOMES),
         sources=rows(SOURCES),
-        cache_effect=rows(CACHE_EFFECT),
+        cache_effect=rows(CACHE_EFFECT) if has_twins else [],
         turns=rows(TURNS),
-        hosts=rows(HOSTS),
+        hosts=rows(HOSTS) if has_hosts else [],
+        machine_energy=rows(MACHINE_ENERGY),
         other_runs=rows(OTHER_RUNS),
         objectives={
             row["metric"]: Objective(row["bound"], row["share"])
@@ -360,7 +397,7 @@ def read_study(
         },
         folder=assign_folders(database)[model, machine],
         machine_number=machine,
-        controls=rows(CONTROLS),
+        controls=[row for row in measured if row["level_id"] in aside],
         asked_prompt_tokens=tokens,
         prompt_mix=mix,
     )

@@ -161,7 +161,7 @@ def connect(
     """Open a results file, with its tables and views.
 
     The file is created when it does not exist. With ``readonly`` nothing is written, not even
-    views: those of this version are laid over the file's as TEMP views.
+    views: where the file has others, those of this version are laid over them as TEMP views.
 
     Raises ResultsError when the file is not ours, of another version, locked, or cannot be read or
     written.
@@ -280,7 +280,7 @@ def open_for_writing(path: str) -> ResultsConnection:
 
 
 def open_readonly(path: str) -> ResultsConnection:
-    """Open a file without writing, with the views of this version over its own."""
+    """Open a file without writing, with the views of this version over any others."""
     uri = pathlib.Path(path).resolve().as_uri() + "?mode=ro"
     has_log = has_rows(f"{os.path.realpath(path)}-wal")
     connection = open_connection(path, uri)
@@ -305,7 +305,8 @@ def open_readonly(path: str) -> ResultsConnection:
         connection.execute("PRAGMA trusted_schema = OFF")
         with connection.checking():
             foreign.refuse_foreign(connection, path, to_write=False)
-        schema.create_temp_views(connection)
+        if not schema.is_verbatim(connection):
+            schema.create_temp_views(connection)
     except BaseException:
         connection.close()
         raise

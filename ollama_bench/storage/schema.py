@@ -79,17 +79,31 @@ def is_current(connection: sqlite3.Connection) -> bool:
         stored = stored_tables.get(name)
         if stored is None or table.columns.keys() - stored.columns.keys():
             return False
+    forms = [
+        form for form in list_stored_forms(SCHEMA) if not parse_table(form)
+    ]
+    return read_stored_forms(connection).issuperset(forms)
+
+
+def is_verbatim(connection: sqlite3.Connection) -> bool:
+    """Whether the file's tables, indexes and views are those of schema.sql, word for word."""
+    forms = list_stored_forms(SCHEMA)
+    return read_stored_forms(connection).issuperset(forms)
+
+
+def read_stored_forms(connection: sqlite3.Connection) -> set[str]:
     rows = connection.execute(
         "SELECT sql FROM main.sqlite_master WHERE sql IS NOT NULL"
     )
-    return {sql for (sql,) in rows}.issuperset(list_stored_forms())
+    return {sql for (sql,) in rows.fetchall()}
 
 
-def list_stored_forms() -> list[str]:
-    """Return our indexes and views as SQLite stores them."""
+@functools.lru_cache(maxsize=4)
+def list_stored_forms(path: pathlib.Path) -> list[str]:
+    """Return our tables, indexes and views as SQLite stores them."""
     forms = []
-    for text in statements():
-        if "CREATE " in text and not parse_table(text):
+    for text in read_statements(path):
+        if "CREATE " in text:
             form = text[text.index("CREATE ") :].rstrip(";")
             forms.append(form.replace("IF NOT EXISTS ", ""))
     return forms

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import contextlib
+import sqlite3
 
+import pytest
+from sqlite_utils import Database
+
+from ollama_bench.analysis import selection
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.results_file import ResultsError
 from tests.support import made_up_results, prompt_lengths
@@ -146,3 +151,27 @@ def test_warm_twins_and_levels_measured_again_are_of_the_same_length(
     short, long = chosen(results)
     assert not short.cache_effect and len(long.levels) == 2
     assert [level["superseded"] for level in short.levels] == [0, 0]
+
+
+def test_what_is_left_out_is_known_without_a_look_at_requests(results):
+    """A file may hold millions: which levels count stands in their own rows."""
+    made_up_results.write(results, levels=(1, 2, 2, 4, 4, 8))
+    change(
+        results,
+        "UPDATE level SET cache = 'warm' WHERE id = 3",
+        "UPDATE level SET status = 'interrupted' WHERE id = 4",
+        "UPDATE level SET is_control = 1 WHERE id = 6",
+    )
+    with contextlib.closing(connect(results).conn) as connection:
+        connection.set_authorizer(
+            lambda _action, table, *_: (
+                sqlite3.SQLITE_DENY
+                if table == "request"
+                else sqlite3.SQLITE_OK
+            )
+        )
+        selection.make_selection_tables(
+            Database(connection), [(1, "tiny:7b", 1)]
+        )
+        aside = connection.execute("SELECT level_id FROM aside")
+        assert sorted(aside) == [(3,), (4,), (6,)]

@@ -1,32 +1,22 @@
-"""A real browser, whose pages may neither err nor ask another host."""
-
-import shutil
+"""Pages of a real browser that may neither err nor ask another host."""
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-LONGEST_MS = 20_000
+from tests.support.browser import LONGEST_MS
+from tests.support.browser import browser as browser
 
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium here")
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield found
-        found.close()
+OURS = ("http://127.0.0.1", "data:", "blob:")
 
 
 @pytest.fixture
-def page(browser, address):
+def wrong():
+    """What a page did wrong: an empty list at the end of each test."""
+    return []
+
+
+@pytest.fixture
+def page(browser, wrong):
     """A page that fails its test by an error in its console, or by asking another host."""
-    wrong = []
-    host = address.split("/results")[0]
     found = browser.new_page(viewport={"width": 1100, "height": 900})
     found.set_default_timeout(LONGEST_MS)
     found.on(
@@ -39,9 +29,7 @@ def page(browser, address):
     found.on(
         "request",
         lambda asked: (
-            None
-            if asked.url.startswith((host, "data:", "blob:"))
-            else wrong.append(asked.url)
+            None if asked.url.startswith(OURS) else wrong.append(asked.url)
         ),
     )
     found.on("dialog", lambda dialog: wrong.append(dialog.message))

@@ -2,26 +2,17 @@
 
 import asyncio
 import contextlib
-import gc
 import re
 import sqlite3
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
+from ollama_bench import browsing
 from tests.support import made_up_results
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what it imports is its own affair
-    from datasette.app import Datasette
-    from datasette.plugins import pm
-
-    from ollama_bench.browsing import datasette_plugin
-
-    gc.collect()  # it leaves a connection open when it is imported
+from tests.support.datasette_server import plugged_in
 
 SCRIPT = "/-/ollama-bench/datasette.js"
 STYLE = "/-/ollama-bench/datasette.css"
@@ -36,8 +27,7 @@ def pages(tmp_path_factory):
         other.execute("CREATE TABLE level_summary (name)")
     files = [str(folder / "a b.db"), str(folder / "cats.db")]
 
-    async def get():
-        server = Datasette(files)
+    async def get(server):
         await server.invoke_startup()
         names = ["/", "/a+b", "/a+b/level_summary"]
         names += ["/cats", "/cats/level_summary"]
@@ -48,18 +38,8 @@ def pages(tmp_path_factory):
             database.close()
         return found
 
-    is_installed = pm.has_plugin("ollama_bench")
-    if not is_installed:
-        pm.register(datasette_plugin, "ollama_bench")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = asyncio.run(get())
-            gc.collect()  # its threads leave connections open
-    finally:
-        if not is_installed:
-            pm.unregister(name="ollama_bench")
-    return found
+    with plugged_in() as make_server:
+        return asyncio.run(get(make_server(files)))
 
 
 def test_a_table_has_its_style_its_script_and_what_its_columns_mean(pages):
@@ -86,7 +66,7 @@ def test_a_file_that_is_none_of_ours_gets_nothing(pages):
 @pytest.mark.faults
 def test_a_clone_shows_the_pages_from_any_folder(tmp_path):
     made_up_results.write(tmp_path / "results.db", levels=(1,))
-    plugins = Path(datasette_plugin.__file__).parent / "plugins"
+    plugins = Path(browsing.__file__).parent / "plugins"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "datasette", "results.db"),

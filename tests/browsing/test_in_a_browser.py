@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from tests.support import made_up_results
+from tests.support import made_up_results, prompt_lengths, several_hosts
+from tests.support.browser import assert_nothing_serious
 from tests.support.datasette_server import serving
 
 pytestmark = pytest.mark.web
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
-SERIOUS = {"serious", "critical"}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,16 @@ def address(tmp_path_factory):
         failures=1,
         error="<script>alert(2)</script>",
     )
-    with serving([file]) as found:
+    joint = file.with_name("joint.db")
+    prompt_lengths.write(joint)
+    for hosts in (1, 2):
+        several_hosts.write(
+            joint,
+            hosts=hosts,
+            model="hosts:1b",
+            started_unix=1.76e9 + hosts,
+        )
+    with serving([file, joint]) as found:
         yield f"{found}/results"
 
 
@@ -52,6 +61,24 @@ def test_every_chart_of_a_run_is_drawn(page, address, run):
     page.goto(f"{address}/-/run/{run}")
     assert draw_all(page) > 10
     assert HOSTILE not in page.title() or run == 2
+
+
+def test_charts_of_lengths_and_of_servers_are_drawn(page, address):
+    place = address.replace("/results", "/joint/-/run")
+    page.goto(f"{place}/1")
+    draw_all(page)
+    for name in (
+        "prompt_lengths",
+        "capacity_by_length",
+        "comparative_wait",
+    ):
+        drawn = page.locator(f'.chart[data-source*="/{name}?"]')
+        assert drawn.locator("svg.marks").count() == 1, name
+    page.goto(f"{place}/4")
+    draw_all(page)
+    servers = page.locator('.chart[data-source*="/host_scaling?"]')
+    servers.locator("svg.marks .mark-symbol path").first.click()
+    page.wait_for_url(f"{place}/3")
 
 
 def test_the_cards_lead_to_a_run_a_level_and_a_request(page, address):
@@ -142,7 +169,6 @@ def test_views_stand_before_tables_and_columns_are_folded(page, address):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1100, 400])
 def test_nothing_serious_for_who_cannot_see(page, address, scheme, width):
-    axe = pytest.importorskip("axe_core_python.sync_playwright")
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     find_level(page, address, 2).wait_for()
@@ -155,25 +181,12 @@ def test_nothing_serious_for_who_cannot_see(page, address, scheme, width):
     ):
         page.goto(place)
         draw_all(page)
-        assert_nothing_serious(page, axe, width)
+        assert_nothing_serious(page, width)
 
 
 def test_nothing_serious_on_datasettes_own_pages(page, address):
-    axe = pytest.importorskip("axe_core_python.sync_playwright")
     page.set_viewport_size({"width": 400, "height": 900})
     for place in (address, f"{address}/objective"):
         page.goto(place)
         page.wait_for_load_state()
-        assert_nothing_serious(page, axe, 400)
-
-
-def assert_nothing_serious(page, axe, width):
-    found = axe.Axe().run(page)["violations"]
-    serious = {
-        one["id"]: one["nodes"][0]["html"][:200]
-        for one in found
-        if one["impact"] in SERIOUS
-    }
-    assert not serious, page.url
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= width, page.url
+        assert_nothing_serious(page, 400)

@@ -2,32 +2,18 @@
 
 import contextlib
 import os
-import shutil
 import sqlite3
 
 import pytest
 
 from tests.run import programs
 from tests.support import made_up_results, running_run
+from tests.support.browser import assert_nothing_serious, expect
 from tests.support.datasette_server import serving
 
 pytestmark = pytest.mark.web
-playwright = pytest.importorskip("playwright.sync_api")
-
-CHROMIUM = next(
-    filter(
-        None,
-        map(
-            shutil.which, ("chromium", "chromium-browser", "google-chrome")
-        ),
-    ),
-    None,
-)
-if CHROMIUM is None:
-    pytest.skip("no chromium here", allow_module_level=True)
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
-SERIOUS = {"serious", "critical"}
 # notes what the page shows, whenever it changes; blue: pixels of streams that are answered
 NOTE_CHANGES = """() => {
   const text = name => document.getElementById(name).textContent;
@@ -46,46 +32,10 @@ NOTE_CHANGES = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def wrong():
-    return []
-
-
-@pytest.fixture
-def page(browser, wrong):
-    """A page that fails its test by an error in its console or by asking another host."""
-    found = browser.new_page(viewport={"width": 1100, "height": 900})
-    found.set_default_timeout(60_000)
-    playwright.expect.set_options(timeout=20_000)
-    found.on(
-        "console",
-        lambda said: (
-            wrong.append(said.text) if said.type == "error" else 0
-        ),
-    )
-    found.on("pageerror", lambda error: wrong.append(str(error)))
-    found.on(
-        "request",
-        lambda asked: (
-            None
-            if asked.url.startswith("http://127.0.0.1")
-            else wrong.append(asked.url)
-        ),
-    )
-    found.on("dialog", lambda dialog: wrong.append(dialog.message))
-    yield found
-    found.close()
-    assert not wrong
+@pytest.fixture(autouse=True)
+def patient(page):
+    """A run that the page waits for takes its time."""
+    page.set_default_timeout(60_000)
 
 
 @pytest.fixture
@@ -162,9 +112,9 @@ def test_a_change_shows_within_a_second_and_pause_holds_it(page, file):
     run_id = running_run.write(file, model=HOSTILE)
     with showing(page, file, run_id):
         doing = page.locator("#doing")
-        playwright.expect(doing).to_contain_text("level 2 of 2")
+        expect(doing).to_contain_text("level 2 of 2")
         tell(file, run_id, doing=HOSTILE)
-        playwright.expect(doing).to_have_text(HOSTILE, timeout=1000)
+        expect(doing).to_have_text(HOSTILE, timeout=1000)
         page.get_by_role("button", name="Pause").press("Enter")
         pressed = page.locator("#pause[aria-pressed=true]")
         pressed.wait_for()
@@ -174,7 +124,7 @@ def test_a_change_shows_within_a_second_and_pause_holds_it(page, file):
         page.wait_for_timeout(1200)
         assert not asked and doing.inner_text() == HOSTILE
         pressed.press("Enter")
-        playwright.expect(doing).to_have_text("later")
+        expect(doing).to_have_text("later")
 
 
 def test_what_is_not_read_aloud_is_left_alone(page, file):
@@ -182,7 +132,7 @@ def test_what_is_not_read_aloud_is_left_alone(page, file):
     run_id = running_run.write(file)
     with showing(page, file, run_id):
         said = page.locator("#said")
-        playwright.expect(said).to_contain_text("level 2 of 2")
+        expect(said).to_contain_text("level 2 of 2")
         page.evaluate("""() => {
           window.changes = 0;
           new MutationObserver(() => { window.changes += 1; }).observe(
@@ -195,9 +145,7 @@ def test_what_is_not_read_aloud_is_left_alone(page, file):
                 doing=f"cooldown: {second} s left",
                 level=None,
             )
-            playwright.expect(page.locator("#doing")).to_contain_text(
-                f"{second} s"
-            )
+            expect(page.locator("#doing")).to_contain_text(f"{second} s")
         assert page.evaluate("window.changes") == 1
 
 
@@ -208,16 +156,16 @@ def test_a_file_that_is_gone_is_told_and_its_return_is_seen(
     with serving([file]) as address:
         page.goto(f"{address}/results/-/run/{run_id}")
         doing, trouble = page.locator("#doing"), page.locator("#trouble")
-        playwright.expect(doing).to_contain_text("level 2 of 2")
+        expect(doing).to_contain_text("level 2 of 2")
         away = file.with_suffix(".away")
         os.rename(file, away)
-        playwright.expect(trouble).to_contain_text("is not there")
+        expect(trouble).to_contain_text("is not there")
         # what was seen last stays
         assert "level 2 of 2" in doing.inner_text()
         os.rename(away, file)
         tell(file, run_id)
-        playwright.expect(trouble).to_be_hidden()
-    playwright.expect(trouble).to_contain_text("does not answer")
+        expect(trouble).to_be_hidden()
+    expect(trouble).to_contain_text("does not answer")
     # the browser itself tells its console of each answer that is none
     refused = ("Failed to load resource",)
     assert all(one.startswith(refused) for one in wrong)
@@ -230,9 +178,7 @@ def test_a_run_that_was_killed_ends_as_an_interrupted_one(page, file):
         page.locator("#timeline").wait_for()
         with contextlib.closing(sqlite3.connect(file)) as opened, opened:
             opened.execute("UPDATE run SET seen_unix = seen_unix - 6")
-        playwright.expect(page.locator("#trouble")).to_contain_text(
-            "no sign of life"
-        )
+        expect(page.locator("#trouble")).to_contain_text("no sign of life")
         with contextlib.closing(sqlite3.connect(file)) as opened, opened:
             opened.execute("UPDATE run SET seen_unix = seen_unix - 20")
         page.get_by_text("interrupted", exact=True).wait_for()
@@ -242,18 +188,9 @@ def test_a_run_that_was_killed_ends_as_an_interrupted_one(page, file):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1100, 400])
 def test_nothing_serious_for_who_cannot_see(page, file, scheme, width):
-    axe = pytest.importorskip("axe_core_python.sync_playwright")
     run_id = running_run.write(file, model=HOSTILE)
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     with showing(page, file, run_id):
         page.locator("#levels-so-far table").wait_for()
-        found = axe.Axe().run(page)["violations"]
-        serious = {
-            one["id"]: one["nodes"][0]["html"][:200]
-            for one in found
-            if one["impact"] in SERIOUS
-        }
-        assert not serious
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width
+        assert_nothing_serious(page, width)

@@ -16,7 +16,7 @@ from ollama_bench.browsing.policy import POLICY
 from ollama_bench.storage import connection
 from ollama_bench.storage.results_file import ResultsError
 from tests.support import made_up_results, running_run
-from tests.support.datasette_server import Datasette, plugged_in
+from tests.support.datasette_server import load, plugged_in
 
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
 LINKS = Links("results", "", "/results", "/results/-/query")
@@ -43,7 +43,7 @@ def ask(loop, file):
 
     def get(address):
         if not started:
-            started.append(Datasette([str(file)]))
+            started.append(load().Datasette([str(file)]))
         [server] = started
 
         async def get_one():

@@ -8,11 +8,11 @@ import time
 import pytest
 
 from tests.support import made_up_results
+from tests.support.browser import assert_nothing_serious
 from tests.support.datasette_server import serving
 
 pytestmark = pytest.mark.web
 
-SERIOUS = {"serious", "critical"}
 CAME = """
 SELECT request.number,
   substr(coalesce(reasoning, ''), 1, total(characters * is_reasoning)) AS thought,
@@ -238,21 +238,12 @@ def test_many_streams_are_a_grid(page, address):
 def test_nothing_serious_for_who_cannot_see(
     page, address, scheme, width, level_id
 ):
-    axe = pytest.importorskip("axe_core_python.sync_playwright")
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     open_level(page, address, level_id)
     for at_s in (0, 2, 1e6):
         move_to(page, at_s)
-        found = axe.Axe().run(page)["violations"]
-        serious = {
-            one["id"]: one["nodes"][0]["html"][:200]
-            for one in found
-            if one["impact"] in SERIOUS
-        }
-        assert not serious
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width
+        assert_nothing_serious(page, width)
 
 
 def test_a_page_leads_to_its_playback(page, address):

@@ -152,6 +152,29 @@ def test_one_batch_is_fetched_until_it_was_looked_at():
     assert got == [b"x", b"x"]
 
 
+def test_the_clock_is_compared_four_times_a_second_not_with_each_batch():
+    asked = []
+
+    async def answer(word, content):
+        asked.append(word)
+        return {"content": b"", "received_ns": 5, "answered_ns": 5}
+
+    async def pump():
+        member.is_wanted = True
+        await member.pump(look)
+
+    def look(_):
+        member.is_behind = False
+        member.is_wanted = asked.count("take") < 5
+
+    member = make_member(answer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(members, "FETCH_EVERY_S", 0)
+        patch.setattr(members, "EVERY_S", 1e6)
+        asyncio.run(pump())
+    assert asked == ["clock"] + ["take"] * 5
+
+
 def test_a_scheduler_that_does_not_answer_ends_the_run():
     client = FakeClient()
     client.status = "closed"

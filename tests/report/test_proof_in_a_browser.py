@@ -8,17 +8,14 @@ import pytest
 from ollama_bench.report import instant_rows, instants, proof
 from ollama_bench.report.page import SCRIPTS, read_asset
 from ollama_bench.report.recomputed import FIGURES, Recomputed
-from tests.report.test_page import CHROMIUM
 from tests.report.test_proof import HOSTILE, write_report
 from tests.report.test_recomputed import judge_file
 from tests.support import made_up_results, random_results
+from tests.support.browser import LONGEST_MS
+from tests.support.browser import browser as browser
 
 pytestmark = pytest.mark.web
-playwright = pytest.importorskip("playwright.sync_api")
-if CHROMIUM is None:
-    pytest.skip("no chromium here", allow_module_level=True)
 
-LONGEST_MS = 20_000
 VERDICT = "document.documentElement.dataset.proof"
 LACKING = "Object.defineProperty(globalThis, '{}', {{value: undefined}})"
 # runs the page's own functions on rows that the page does not have
@@ -29,16 +26,6 @@ FIGURES_OF = """([rows, names]) => {
 }"""
 SHA256 = """text => [...proof.sha256(new TextEncoder().encode(text))]
   .map(byte => byte.toString(16).padStart(2, '0')).join('')"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.run.programs import QUICK, rows, run
 from tests.support.studies import change
 
@@ -81,6 +83,7 @@ def test_the_longest_must_fit_whatever_stands_first(fast, tmp_path):
     assert rows(tmp_path, "SELECT * FROM level") == []
 
 
+@pytest.mark.faults
 def test_the_capacity_is_searched_for_each_length(fast, tmp_path):
     words = ("2", "--find-capacity", "--prompt-tokens", "20,80")
     code, out, _ = ask(fast, tmp_path, *words)

@@ -12,6 +12,7 @@ import analyze
 import bench
 from ollama_bench.storage import declarations, schema
 from ollama_bench.storage.connection import connect
+from tests.support import made_up_results
 from tests.support.beginnings import QUICK
 
 
@@ -225,3 +226,17 @@ def test_what_is_no_table_is_none():
         is declarations.parse_table("")
         is None
     )
+
+
+def test_views_are_laid_over_those_of_another_version_alone(tmp_path):
+    """A run reads its own file several times a level: laying them over takes most of that."""
+    path = tmp_path / "results.db"
+    laid_over = "SELECT name FROM sqlite_temp_master WHERE type = 'view'"
+    made_up_results.write(path, levels=(1,))
+    assert rows(path, laid_over) == []
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("DROP VIEW runs")
+        database.execute("CREATE VIEW runs AS SELECT 7 AS run_id")
+        database.commit()
+    assert ("runs",) in rows(path, laid_over)
+    assert rows(path, "SELECT run_id FROM runs") == [(1,)]

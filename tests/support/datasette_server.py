@@ -2,44 +2,56 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import threading
 import time
+import types
 import warnings
 
-import uvicorn
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what it imports is its own affair
-    from datasette.app import Datasette
-    from datasette.plugins import pm
+@functools.cache
+def load():
+    """Import Datasette where a test needs it: no other should wait for that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # what it imports is its own affair
+        from datasette.app import Datasette
+        from datasette.plugins import pm
 
-    from ollama_bench.browsing import datasette_plugin
+        from ollama_bench.browsing import datasette_plugin
 
-    gc.collect()  # it leaves a connection open when it is imported
+        gc.collect()  # it leaves a connection open when it is imported
+    return types.SimpleNamespace(
+        Datasette=Datasette, plugins=pm, ours=datasette_plugin
+    )
 
 
 @contextlib.contextmanager
 def plugged_in():
-    """Have the plugin in Datasette, as where the package is installed."""
-    is_installed = pm.has_plugin("ollama_bench")
+    """Yield Datasette with our plugin, as where the package is installed."""
+    loaded = load()
+    is_installed = loaded.plugins.has_plugin("ollama_bench")
     if not is_installed:
-        pm.register(datasette_plugin, "ollama_bench")
+        loaded.plugins.register(loaded.ours, "ollama_bench")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            yield loaded.Datasette
             gc.collect()  # its threads leave connections open
     finally:
         if not is_installed:
-            pm.unregister(name="ollama_bench")
+            loaded.plugins.unregister(name="ollama_bench")
 
 
 @contextlib.contextmanager
 def serving(files):
     """Yield the address of a Datasette of these files on a port of its own."""
-    with plugged_in():
-        datasette = Datasette([str(file) for file in files])
+    import uvicorn
+
+    with plugged_in() as make_server:
+        datasette = make_server([str(file) for file in files])
         server = uvicorn.Server(
             uvicorn.Config(
                 datasette.app(),

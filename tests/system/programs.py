@@ -6,16 +6,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.run.programs import ROOT as ROOT
+from tests.run.programs import start as start
+from tests.run.programs import wait_for as wait_for
 from tests.support.uncontrolled import hide_controls
 
 PATIENCE_S = 20.0  # for something to happen on a loaded machine
-
-ROOT = Path(__file__).resolve().parents[2]
-
 
 linux = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="needs Linux"
@@ -28,22 +27,6 @@ as_root = pytest.mark.skipif(
 
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals")
-
-
-def start(*arguments, cwd, env=None):
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("OLLAMA_HOST", "SUDO_UID")
-    }
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "bench.py"), *map(str, arguments)],
-        cwd=cwd,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=clean | (env or {}),
-    )
 
 
 def finish(process, timeout=60):
@@ -83,15 +66,6 @@ def assert_sound(path):
             "SELECT count(*) FROM request GROUP BY level_id, number HAVING count(*) > 1",
         )
         == []
-    )
-
-
-def wait_for(process, words):
-    for line in process.stdout:
-        if words in line:
-            return
-    raise AssertionError(
-        f"{words!r} was never said: {process.stderr.read()}"
     )
 
 

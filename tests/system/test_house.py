@@ -3,6 +3,7 @@
 import ast
 import builtins
 import collections
+import functools
 import graphlib
 import subprocess
 import sys
@@ -137,6 +138,7 @@ MODULES = {
 }
 
 
+@functools.cache
 def parse(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -392,7 +394,7 @@ def test_lines_of_code_are_short_on_average():
     lengths = []
     for path in list_python_files("ollama_bench"):
         text = path.read_text("utf-8")
-        words = find_docstring_lines(ast.parse(text))
+        words = find_docstring_lines(parse(path))
         lengths += [
             len(line)
             for number, line in enumerate(text.splitlines(), 1)

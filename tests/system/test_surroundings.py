@@ -36,21 +36,26 @@ BENCHMARKS = [
 
 
 def run(program, *arguments, cwd, **environment):
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
-    }
-    is_module = program.startswith("ollama_bench.")
-    start = ["-m", program] if is_module else [ROOT / program]
     return subprocess.run(
-        [sys.executable, *start, *map(str, arguments)],
+        write_command(program, *arguments),
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
-        env={**clean, "PYTHONPATH": str(ROOT), **environment},
+        env=surround(environment),
     )
+
+
+def write_command(program, *arguments):
+    is_module = program.startswith("ollama_bench.")
+    start = ["-m", program] if is_module else [ROOT / program]
+    return [sys.executable, *start, *map(str, arguments)]
+
+
+def surround(environment):
+    hidden = ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
+    kept = {k: v for k, v in os.environ.items() if k not in hidden}
+    return {**kept, "PYTHONPATH": str(ROOT), **environment}
 
 
 # -- without docstrings
@@ -189,28 +194,13 @@ def test_a_window_without_width_is_no_traceback(
     fcntl.ioctl(
         theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0)
     )
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("OLLAMA_HOST", "SUDO_UID", "COLUMNS")
-    }
-    start = (
-        ["-m", program]
-        if program.startswith("ollama_bench.")
-        else [ROOT / program]
-    )
     process = subprocess.Popen(
-        [sys.executable, *start, *arguments],
+        write_command(program, *arguments),
         cwd=tmp_path,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={
-            **clean,
-            "PYTHONPATH": str(ROOT),
-            "TERM": "xterm",
-            **environment,
-        },
+        env=surround({"TERM": "xterm", **environment}),
     )
     os.close(theirs)
     said = b""

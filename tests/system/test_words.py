@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import functools
 import re
 from pathlib import Path
 
@@ -31,9 +32,14 @@ TERMS = {
 }
 
 
+@functools.cache
+def parse(path):
+    return ast.parse(path.read_text("utf-8"))
+
+
 def list_messages(path):
     """Yield (line, text) of each string of a file that is no docstring; {} is a value."""
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = parse(path)
     inner = {
         id(part)
         for node in ast.walk(tree)
@@ -59,7 +65,7 @@ def list_messages(path):
 
 
 def list_definitions(path, *kinds):
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = parse(path)
     return [node for node in tree.body if isinstance(node, kinds)]
 
 
