@@ -78,7 +78,7 @@ def refuse_other_names(app: App) -> App:
     """
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or read_name(scope) in OWN_NAMES:
+        if scope["type"] != "http" or read_asked_host(scope) in OWN_NAMES:
             await app(scope, receive, send)
             return
         start = {"type": "http.response.start", "status": 403}
@@ -90,7 +90,7 @@ def refuse_other_names(app: App) -> App:
     return answer
 
 
-def read_name(scope: Any) -> str | None:
+def read_asked_host(scope: Any) -> str | None:
     """Return the host's name by which a client asks; None: it names none."""
     named = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
     try:
