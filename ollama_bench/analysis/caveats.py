@@ -244,10 +244,10 @@ def client_limits(study: Study) -> list[Caveat]:
 
 
 def unsure_clocks(study: Study) -> list[Caveat]:
-    """Find levels of several processes whose clocks are not one to a millisecond."""
+    """Find levels of several processes whose clocks do not agree to a millisecond."""
     return [
         Caveat(
-            f"{name_place([level])} the clocks of the workers are one to "
+            f"{name_place([level])} the clocks of the workers agree to "
             f"{level['clock_uncertainty_s'] * 1e3:.1f} ms only",
             "Waits and speeds are right, but not which of two requests came first",
             "Use workers nearer to this machine, or a network that is less busy",

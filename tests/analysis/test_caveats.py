@@ -79,7 +79,7 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
         ),
         (
             "UPDATE level SET clock_uncertainty_s = 0.0024 WHERE concurrency = 8",
-            "at 8 at once the clocks of the workers are one to 2.4 ms only",
+            "at 8 at once the clocks of the workers agree to 2.4 ms only",
         ),
         (
             "UPDATE level SET slept_s = 30.2, client_limited = 1, client_limited_why = 'x' "
