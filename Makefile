@@ -4,7 +4,7 @@ BIN := .venv/bin
 # a file's tests stay together: they share servers; in the order of tests/conftest.py
 BY_FILE := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-live bench-parts bench-monitor bench-scrapes bench-statistics bench-capacity bench-storage bench-soak real clean
+.PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-live bench-pages bench-parts bench-monitor bench-scrapes bench-statistics bench-capacity bench-storage bench-soak real clean
 
 demo: .venv/installed
 	$(BIN)/python bench.py --demo
@@ -64,6 +64,9 @@ bench-load: .venv/installed  # Linux with a C compiler: some minutes
 
 bench-live: .venv/tests-installed  # Linux with a C compiler and chromium: some minutes
 	$(BIN)/python benchmarks/bench_live.py
+
+bench-pages: .venv/installed  # some minutes
+	$(BIN)/python benchmarks/bench_pages.py
 
 bench-storage: .venv/installed
 	$(BIN)/python benchmarks/bench_storage.py

@@ -53,6 +53,7 @@ from ollama_bench.browsing.live_process import LivePage
 from ollama_bench.fleet.fleet import Fleet, FleetError, open_fleet
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.load import load
+from ollama_bench.monitor.processes import exists
 from ollama_bench.platforms import awake
 from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError, act_as_user
@@ -67,12 +68,18 @@ from ollama_bench.run.error import OtherRunError, RunError
 from ollama_bench.run.finding import settle_server
 from ollama_bench.run.model_names import settle_models
 from ollama_bench.run.opening import open_run
+from ollama_bench.run.places import (
+    UnknownWorkerError,
+    refuse_unknown_workers,
+)
 from ollama_bench.run.server import ServerError, make_servers
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.storage.writer import Writer
 from ollama_bench.terminal.screen import SAVING, Console
 
 INTERRUPTED = 130  # exit code after Ctrl-C
+# known only when the run has begun
+WRONG_COMMAND_LINE = (OtherRunError, UnknownWorkerError)
 ERRORS = (
     RunError,
     ServerError,
@@ -94,6 +101,12 @@ def main(argv: list[str] | None = None) -> int:
             settings = command_line.parse(argv)
         # a wrong condition is said now, not after hours
         conditions.check_conditions(settings.judging.fail_if)
+        if (pid := settings.monitor.pid) and not exists(pid):
+            tell_error(
+                f"{name_program('bench')}: invalid --pid '{pid}': "
+                "expected the pid of a running process"
+            )
+            return 2
         needs_sampler = settings.monitor.enabled and not settings.demo
         helper = split_off(sampler=needs_sampler)
         with LivePage() as page:
@@ -106,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except ERRORS as error:
         tell_error(f"{name_program('bench')}: {error}")
-        return 2 if isinstance(error, OtherRunError) else 1
+        return 2 if isinstance(error, WRONG_COMMAND_LINE) else 1
     except conditions.ConditionError as error:
         print(
             f"{name_program('bench')}: --fail-if {error}", file=sys.stderr
@@ -202,6 +215,7 @@ def gather_fleet(
     if settings.fleet is None:
         return None
     fleet = stack.enter_context(open_fleet(settings.fleet))
+    refuse_unknown_workers(fleet, dict(settings.fleet.watched))
     screen.say(f"fleet: {', '.join(one.name for one in fleet.members)}")
     return fleet
 

@@ -66,9 +66,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if settings.pid is not None and not exists(settings.pid):
             print_line(
-                f"{name_program('monitor')}: no process has the pid {settings.pid}"
+                f"{name_program('monitor')}: invalid --pid '{settings.pid}': "
+                "expected the pid of a running process"
             )
-            return 1
+            return 2
         # root is given up before any file is opened
         helper = split_off(sampler=not settings.powermetrics_log)
         if helper and helper.warning:

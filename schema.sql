@@ -74,6 +74,8 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   slot_bytes INTEGER,                -- memory that the context of one slot takes, by the model's geometry and the type of the cache; the most, where sliding windows are not told in full
   kv_cache_type TEXT,                -- type of the context's cache where the server's start names it, e.g. q8_0; NULL: not named, counted as F16
   one_at_a_time TEXT,                -- why this server answers one request at a time whatever it is set to; NULL: nothing known
+  machine_id INTEGER REFERENCES machine (id),  -- the computer that the server runs on, where a fleet knew it (--fleet) and its power was read there; NULL: not known
+  watcher TEXT,                      -- the worker of the fleet that watched that computer; NULL: bench.py
   UNIQUE (run_id, host, model)
 ) STRICT;
 
@@ -259,7 +261,9 @@ CREATE TABLE IF NOT EXISTS process (  -- a process of the server
   pid INTEGER NOT NULL,
   created_unix REAL,                 -- when the process started, seconds since 1970: a pid may be used again
   role TEXT,                         -- what the process does for the server: serve, it answers; runner, it runs a model, as vLLM's EngineCore and Worker do; or helper
-  name TEXT                          -- name of the program
+  name TEXT,                         -- name of the program
+  machine_id INTEGER REFERENCES machine (id),  -- the computer that it runs on; NULL: that of the run
+  watcher TEXT                       -- the worker of a fleet that watched it; NULL: bench.py or monitor.py
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS process_sample (  -- one look at one process
@@ -295,7 +299,9 @@ CREATE TABLE IF NOT EXISTS power_source (  -- where watts came from
   scope TEXT,                        -- what the watts include, in words
   status TEXT NOT NULL,              -- ok, or why the source gave nothing
   samples INTEGER,                   -- samples stored
-  dropped INTEGER                    -- samples that could not be used
+  dropped INTEGER,                   -- samples that could not be used
+  machine_id INTEGER REFERENCES machine (id),  -- the computer that the watts are of; NULL: that of the run
+  watcher TEXT                       -- the worker of a fleet that read them; NULL: bench.py or monitor.py
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS power_sample (  -- energy over a stretch of time
@@ -485,7 +491,8 @@ WITH counted AS (
 SELECT run_id, simulated, metric, bound, share,
   strain <= 1 AS met,                            -- NULL: this client cut it before that could be told
   strain,                                        -- how near to the bound it came: value / bound, 1 is at it, 1e9 it failed or was cut by the context
-  level_id, request_id
+  level_id, request_id,
+  strain > 1 AND came_at_once AS is_unknown      -- 1: a reply of several tokens in one piece, so that its speed is not known; met is 0
 FROM (SELECT request.run_id, run.simulated, metric, bound, share, CASE ending
     WHEN 'completed' THEN coalesce(CASE WHEN 1 IN (prompt_cut, reply_cut) THEN 1e9 END, CASE metric
       WHEN 'ttft_s' THEN ttft_s / bound WHEN 'ttfat_s' THEN ttfat_s / bound WHEN 'e2e_s' THEN e2e_s / bound
@@ -498,6 +505,8 @@ FROM (SELECT request.run_id, run.simulated, metric, bound, share, CASE ending
       WHEN 'tpot_s' THEN request.ended_ns - first_text_ns > bound * 1e9 * seen_tokens
       WHEN 'tokens_per_s' THEN seen_tokens * 1e9 < bound * (request.ended_ns - first_text_ns) END THEN 1e9 END
     ELSE 1e9 END AS strain,
+  ending = 'completed' AND metric IN ('tpot_s', 'tokens_per_s') AND stream_tokens_per_s IS NULL
+    AND NOT coalesce(1 IN (prompt_cut, reply_cut), 0) AS came_at_once,
   request.level_id, request.id AS request_id
 FROM (SELECT request.*, judged_request.run_id, request.output_tokens * CASE WHEN output_tokens_source = 'chunks'
     THEN coalesce(counted.tokens_per_chunk, 1) ELSE 1 END AS seen_tokens  -- of a cut request the server told no count
@@ -571,8 +580,11 @@ WITH total AS (
       row_number() OVER (PARTITION BY request.level_id ORDER BY CASE WHEN status = 'completed' THEN ttft_s END NULLS LAST) AS rank
     FROM request JOIN judged_request ON request_id = request.id WHERE status <> 'in_flight') GROUP BY level_id
 ), good AS (
-  SELECT level_id, coalesce(sum(good), 0) AS good_requests, avg(good) AS good_ratio, sum(good IS NULL) AS undecided_requests
-  FROM (SELECT level_id, min(met) AS good FROM judged_objective GROUP BY request_id) GROUP BY level_id
+  SELECT level_id, CASE WHEN max(is_judged) THEN coalesce(sum(good), 0) END AS good_requests,
+    CASE WHEN max(is_judged) THEN avg(good) END AS good_ratio, sum(good IS NULL) AS undecided_requests
+  FROM (SELECT level_id, min(met) AS good, coalesce(min(CASE WHEN NOT is_unknown THEN met END) = 0, 0)
+      OR min(met) IS NOT NULL AND NOT max(is_unknown) AS is_judged  -- missed one that is known, or has all speeds
+    FROM judged_objective GROUP BY request_id) GROUP BY level_id
 ), latency AS (
   SELECT level_id,
     max(CASE metric WHEN 'e2e_s' THEN n END) AS judged_completed,
@@ -612,7 +624,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   completed * 1e9 / nullif(level.ended_ns - level.started_ns, 0) AS requests_per_s,  -- completed requests / duration_s, of every kind of load
   (level.ended_ns - level.started_ns) / 1e9 AS duration_s,
   peak_streaming,
-  good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL without any
+  good_requests, good_ratio,  -- met every objective of the run, and their share of those that could be judged; NULL where none could be, as of replies in one piece
   good_ratio_low, good_ratio_high,
   undecided_requests,                            -- this client cut them before they had missed an objective; above 5 % of the requests nobody can say that the level was served
   good_requests * 1e9 / nullif(CASE WHEN steady_end_ns > steady_start_ns THEN steady_end_ns - steady_start_ns
@@ -780,13 +792,13 @@ GROUP BY level.id;
 
 DROP VIEW IF EXISTS idle_power;
 CREATE VIEW idle_power AS  -- mean watts of each source in the run's idle baseline; a resumed run has each source again
-SELECT source.run_id, source.name, source.device,
+SELECT source.run_id, source.watcher, source.name, source.device,
   sum(energy_j * 1.0 * (min(end_ns, idle_end_ns) - max(start_ns, idle_start_ns)) / (end_ns - start_ns))
     * 1e9 / nullif(sum(min(end_ns, idle_end_ns) - max(start_ns, idle_start_ns)), 0) AS idle_w
 FROM power_source AS source JOIN run ON run.id = source.run_id
 JOIN power_sample ON source_id = source.id AND end_ns > idle_start_ns AND start_ns < idle_end_ns
 WHERE energy_j IS NOT NULL
-GROUP BY source.run_id, source.name, source.device;
+GROUP BY source.run_id, source.watcher, source.name, source.device;
 
 DROP VIEW IF EXISTS energy_by_source;
 CREATE VIEW energy_by_source AS  -- energy of each level and source: sample energy times its overlap with the level; NULL when samples cover less than 95 %
@@ -832,15 +844,31 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   (1 - coverage_ratio) * length_ns / 1e9 * (
     SELECT max(CASE WHEN end_ns - start_ns >= 500000000 OR source.kind = 'interval' THEN power_w END)
     FROM power_sample WHERE source_id = known.source_id) AS uncovered_most_j,  -- the most joules that moments without a sample can hide: as if the highest power of the run lasted
+  coalesce(source.machine_id, run.machine_id) AS machine_id,
+  coalesce(source.watcher, '') AS watcher,       -- the worker of a fleet that read it; '': bench.py
   level.id AS level_id, source.id AS source_id
 FROM known JOIN level ON level.id = level_id JOIN run ON run.id = level.run_id
 JOIN power_source AS source ON source.id = known.source_id
-LEFT JOIN idle_power ON idle_power.run_id = source.run_id AND idle_power.name = source.name AND idle_power.device = source.device;
+LEFT JOIN idle_power ON idle_power.run_id = source.run_id AND idle_power.watcher IS source.watcher
+  AND idle_power.name = source.name AND idle_power.device = source.device;
+
+DROP VIEW IF EXISTS server_machine;
+CREATE VIEW server_machine AS  -- the computers whose energy counts in each run: those of its servers where a fleet knows one, else that of bench.py
+WITH told (run_id) AS (SELECT DISTINCT run_id FROM target WHERE machine_id IS NOT NULL)
+SELECT run_id, CASE WHEN machine_id IS NOT NULL THEN coalesce(watcher, '') END AS watcher,  -- the worker of a fleet that watches it; '': bench.py; NULL: nobody
+  machine_id,                                    -- NULL: the computer of this server is not known
+  group_concat(DISTINCT host) AS hosts,          -- the servers that run on it
+  machine_id AS told_id                          -- machine_id of these servers in target: NULL where nobody told
+FROM target WHERE run_id IN (SELECT run_id FROM told)
+GROUP BY run_id, machine_id, CASE WHEN machine_id IS NULL THEN host ELSE coalesce(watcher, '') END
+UNION ALL
+SELECT id, '', machine_id, (SELECT group_concat(DISTINCT host) FROM target WHERE run_id = run.id), NULL
+FROM run WHERE id NOT IN (SELECT run_id FROM told);
 
 DROP VIEW IF EXISTS gpu_summary;
 CREATE VIEW gpu_summary AS  -- the GPU in each level: means weighted by time, as in energy_by_source; least and most of the n samples at least half inside
 WITH by_source AS (
-  SELECT * FROM energy_by_source
+  SELECT energy_by_source.* FROM energy_by_source JOIN server_machine USING (run_id, watcher)
 ), average (level_id, metric, source, mean) AS (  -- several GPUs: their watts together, clocks and busy shares on average
   SELECT level_id, 'gpu_power_w', group_concat(source || ' ' || device, ' + '), sum(gpu_power_w) FROM by_source
     WHERE gpu_power_w IS NOT NULL GROUP BY level_id
@@ -851,6 +879,7 @@ WITH by_source AS (
 ), inside AS (
   SELECT level.id AS level_id, source_id, gpu_power_w, gpu_mhz, gpu_busy_ratio
   FROM level JOIN power_source ON power_source.run_id = level.run_id
+  JOIN server_machine ON server_machine.run_id = level.run_id AND server_machine.watcher = coalesce(power_source.watcher, '')
   JOIN power_sample ON source_id = power_source.id AND end_ns > level.started_ns AND start_ns < level.ended_ns
     AND 2 * (min(end_ns, level.ended_ns) - max(start_ns, level.started_ns)) >= end_ns - start_ns
 ), idle AS (  -- samples in which the GPU did nothing
@@ -869,16 +898,16 @@ FROM average JOIN level ON level.id = average.level_id JOIN run ON run.id = leve
 LEFT JOIN idle ON idle.level_id = average.level_id
 LEFT JOIN extreme ON extreme.level_id = average.level_id AND extreme.metric = average.metric;
 
-DROP VIEW IF EXISTS energy_summary;
-CREATE VIEW energy_summary AS  -- energy of each level, all sources together; NULL when one of them is not known
+DROP VIEW IF EXISTS energy_by_machine;
+CREATE VIEW energy_by_machine AS  -- energy of each level and computer whose energy counts, all its sources together; NULL when one of them is not known
 WITH source_count AS (  -- a device that gave nothing in a level is not known there; macmon goes on with that of a powermetrics that died
-  SELECT run_id, count(DISTINCT device) AS sources,
+  SELECT run_id, coalesce(watcher, '') AS watcher, count(DISTINCT device) AS sources,
     count(DISTINCT CASE WHEN EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id AND gpu_energy_j IS NOT NULL)
       THEN device END) AS gpu_sources
   FROM power_source
-  WHERE EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) GROUP BY run_id
+  WHERE EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id) GROUP BY run_id, coalesce(watcher, '')
 ), total AS (
-  SELECT level_id, group_concat(energy_by_source.source || ' ' || device, ' + ') AS source,
+  SELECT level_id, watcher, group_concat(energy_by_source.source || ' ' || device, ' + ') AS source,
     min(coverage_ratio) AS coverage_ratio, min(gpu_coverage_ratio) AS gpu_coverage_ratio,
     sum(uncovered_most_j) AS uncovered_most_j,
     max(system_energy_j) AS system_energy_j, max(system_power_w) AS system_power_w,  -- one machine, whoever read it
@@ -890,8 +919,46 @@ WITH source_count AS (  -- a device that gave nothing in a level is not known th
     CASE WHEN count(max_w) = max(sources) THEN sum(max_w) END AS max_w,
     CASE WHEN count(gpu_energy_j) = max(gpu_sources) THEN sum(gpu_energy_j) END AS gpu_energy_j,
     CASE WHEN count(gpu_power_w) = max(gpu_sources) THEN sum(gpu_power_w) END AS gpu_power_w,
+    avg(mean_gpu_mhz) AS mean_gpu_mhz, avg(mean_gpu_busy_ratio) AS mean_gpu_busy_ratio, max(gpu_sources) AS gpu_sources
+  FROM energy_by_source JOIN source_count USING (run_id, watcher) GROUP BY level_id, watcher
+), counted AS (
+  SELECT level.id AS level_id, server_machine.machine_id, server_machine.watcher, server_machine.hosts,
+    (SELECT sum(output_tokens) FROM request LEFT JOIN target ON target.id = target_id
+      WHERE request.level_id = level.id AND coalesce(target.watcher, '') = server_machine.watcher
+        AND target.machine_id IS server_machine.told_id) AS output_tokens
+  FROM level JOIN server_machine ON server_machine.run_id = level.run_id
+  WHERE level.id IN (SELECT level_id FROM total)
+)
+SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
+  counted.machine_id, counted.watcher, hosts, total.source,
+  coalesce(coverage_ratio, 0) AS coverage_ratio,  -- part of the level that power samples cover, 0 to 1; 0: nothing was read
+  energy_j, idle_w, net_energy_j, output_tokens,
+  energy_j / nullif(output_tokens, 0) AS joules_per_output_token,
+  mean_w, max_w, mean_gpu_mhz, mean_gpu_busy_ratio, gpu_energy_j, gpu_power_w, gpu_coverage_ratio,
+  gpu_sources,                                   -- GPUs whose energy was read in the run
+  system_energy_j, system_power_w, uncovered_most_j, level.id AS level_id
+FROM counted JOIN level ON level.id = counted.level_id JOIN run ON run.id = level.run_id
+LEFT JOIN total ON total.level_id = level.id AND total.watcher = counted.watcher;
+
+DROP VIEW IF EXISTS energy_summary;
+CREATE VIEW energy_summary AS  -- energy of each level, all computers and sources together; NULL when one of them is not known
+WITH total AS (
+  SELECT level_id,
+    group_concat(CASE WHEN watcher <> '' THEN watcher || ': ' ELSE '' END || source, ' + ') AS source,
+    min(coverage_ratio) AS coverage_ratio,
+    CASE WHEN count(source) = count(*) THEN min(gpu_coverage_ratio) END AS gpu_coverage_ratio,
+    sum(uncovered_most_j) AS uncovered_most_j,
+    CASE WHEN count(system_energy_j) = count(*) THEN sum(system_energy_j) END AS system_energy_j,
+    CASE WHEN count(system_power_w) = count(*) THEN sum(system_power_w) END AS system_power_w,
+    CASE WHEN count(energy_j) = count(*) THEN sum(energy_j) END AS energy_j,
+    CASE WHEN count(idle_w) = count(*) THEN sum(idle_w) END AS idle_w,
+    CASE WHEN count(net_energy_j) = count(*) THEN sum(net_energy_j) END AS net_energy_j,
+    CASE WHEN count(mean_w) = count(*) THEN sum(mean_w) END AS mean_w,
+    CASE WHEN count(max_w) = count(*) THEN sum(max_w) END AS max_w,
+    CASE WHEN count(gpu_energy_j) = count(nullif(gpu_sources, 0)) AND count(source) = count(*) THEN sum(gpu_energy_j) END AS gpu_energy_j,
+    CASE WHEN count(gpu_power_w) = count(nullif(gpu_sources, 0)) AND count(source) = count(*) THEN sum(gpu_power_w) END AS gpu_power_w,
     avg(mean_gpu_mhz) AS mean_gpu_mhz, avg(mean_gpu_busy_ratio) AS mean_gpu_busy_ratio
-  FROM energy_by_source JOIN source_count USING (run_id) GROUP BY level_id
+  FROM energy_by_machine GROUP BY level_id HAVING count(source)
 ), tokens AS (
   SELECT level_id, count(*) AS requests, sum(status NOT IN ('completed', 'in_flight')) AS errors,
     sum(output_tokens) AS output_tokens, sum(prompt_tokens) AS prompt_tokens,
@@ -933,7 +1000,7 @@ JOIN request ON level_id = level.id AND request.status = 'completed'
 GROUP BY level.id;
 
 DROP VIEW IF EXISTS level_machine;
-CREATE VIEW level_machine AS  -- what the machine and the server's processes did during each level
+CREATE VIEW level_machine AS  -- what bench.py's own machine and the server's processes there did during each level
 WITH system AS (
   SELECT level.id AS level_id, count(*) AS samples, avg(cpu_ratio) AS mean_cpu_ratio,
     max(memory_used_bytes) AS max_memory_used_bytes,
@@ -942,7 +1009,7 @@ WITH system AS (
   GROUP BY level.id
 ), each_process AS (
   SELECT level.id AS level_id, avg(cpu_ratio) AS cpu_cores, max(rss_bytes) AS rss_bytes, max(threads) AS threads, max(fds) AS fds
-  FROM level JOIN process ON process.run_id = level.run_id
+  FROM level JOIN process ON process.run_id = level.run_id AND process.watcher IS NULL
   JOIN process_sample ON process_id = process.id AND at_ns BETWEEN level.started_ns AND level.ended_ns
   GROUP BY level.id, process.id
 ), server AS (
@@ -997,13 +1064,15 @@ WINDOW sofar AS (PARTITION BY level_id ORDER BY at_ns ROWS UNBOUNDED PRECEDING);
 
 DROP VIEW IF EXISTS power_over_time;
 CREATE VIEW power_over_time AS  -- every power sample with its place in the run, seconds since the run began
-SELECT run.id AS run_id, run.simulated, power_source.name || ' ' || power_source.device AS source,
+SELECT run.id AS run_id, run.simulated,
+  coalesce(power_source.watcher || ': ', '') || power_source.name || ' ' || power_source.device AS source,
   start_ns / 1e9 AS start_at_s, end_ns / 1e9 AS end_at_s, power_w, gpu_power_w, gpu_mhz, gpu_busy_ratio, thermal
 FROM run JOIN power_source ON power_source.run_id = run.id JOIN power_sample ON source_id = power_source.id;
 
 DROP VIEW IF EXISTS process_over_time;
 CREATE VIEW process_over_time AS  -- every look at a process with its place in the run, seconds since the run began
-SELECT run.id AS run_id, run.simulated, process.pid, coalesce(role, name, 'process') || ' ' || process.pid AS process,
+SELECT run.id AS run_id, run.simulated, process.pid,
+  coalesce(process.watcher || ': ', '') || coalesce(role, name, 'process') || ' ' || process.pid AS process,
   at_ns / 1e9 AS at_s, cpu_ratio, rss_bytes, footprint_bytes, threads, fds
 FROM run JOIN process ON process.run_id = run.id JOIN process_sample ON process_id = process.id;
 

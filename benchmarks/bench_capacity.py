@@ -45,7 +45,7 @@ from ollama_bench.storage.connection import connect
 
 NEAR = 0.05
 # the rules were made with other seeds
-FIRST_SEED = 3000
+FIRST_SEED = 4000
 # of 20 seeds, of 100 searches
 LEAST_NEAR, LEAST_HELD = 0.95, 0.9
 # requests at each load of the plain way
@@ -59,6 +59,8 @@ class Case(NamedTuple):
     name: str
     queue: Queue
     budget_s: float
+    # so little that only the interval is promised
+    is_short: bool = False
 
 
 CASES = {
@@ -77,6 +79,12 @@ CASES = {
         Queue(8, 1.0, 0.3, 1.0, kind="rate"),
         14400.0,
     ),
+    "short": Case(
+        "requests/s: 4 slots, replies of 0.68 s ± 15 %, wait up to 1 s",
+        Queue(4, 0.68, 0.15, 1.0),
+        400.0,
+        is_short=True,
+    ),
 }
 
 # the same queues, so much faster, and what bench.py is asked
@@ -89,6 +97,7 @@ REAL_TIME = {
     "rates": (0.2, ["--find-rate"]),
 }
 REAL_TIME_BUDGET_S = 120
+SATURATION = "saturation"
 
 
 def main() -> int:
@@ -96,20 +105,18 @@ def main() -> int:
     options = make_parser().parse_args()
     if options.real_time:
         return search_in_real_time(options.only, options.seeds)
-    print(
-        "| a server, and its budget | capacity | within 5 % | interval holds it "
-        "| mean time | the plain way |"
-    )
-    print("|---|---|---|---|---|---|")
+    cases = [CASES[name] for name in options.only if name in CASES]
+    if cases:
+        print(
+            "| a server, and its budget | capacity | within 5 % "
+            "| interval holds it | mean time | the plain way |"
+        )
+        print("|---|---|---|---|---|---|")
     is_kept = True
-    for name in options.only:
-        is_kept &= judge(CASES[name], options.seeds)
-    print("\n| simulation | truth | share | promised | trials | |")
-    print("|---|---|---|---|---|---|")
-    for simulation in (
-        saturation.SIMULATIONS if options.only == [*CASES] else ()
-    ):
-        is_kept &= run(simulation, 1)
+    for case in cases:
+        is_kept &= judge(case, options.seeds)
+    if SATURATION in options.only:
+        is_kept &= judge_saturation()
     return 0 if is_kept else 1
 
 
@@ -124,9 +131,8 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="bench.py itself at a server, two minutes for each search",
     )
-    parser.add_argument(
-        "--only", nargs="+", choices=[*CASES], default=[*CASES]
-    )
+    kinds = [*CASES, SATURATION]
+    parser.add_argument("--only", nargs="+", choices=kinds, default=kinds)
     return parser
 
 
@@ -149,7 +155,16 @@ def judge(case: Case, seeds: int) -> bool:
         f"| {compare_plainly(queue, truth, fmean(errors))} |",
         flush=True,
     )
-    return near >= LEAST_NEAR * seeds and held >= LEAST_HELD * seeds
+    is_near = near >= LEAST_NEAR * seeds or case.is_short
+    return is_near and held >= LEAST_HELD * seeds
+
+
+def judge_saturation() -> bool:
+    """Print how often levels are called saturated; tell whether the promises are kept."""
+    print("\n| simulation | truth | share | promised | trials | |")
+    print("|---|---|---|---|---|---|")
+    kept = [run(one, FIRST_SEED) for one in saturation.SIMULATIONS]
+    return all(kept)
 
 
 def search_in_real_time(kinds: list[str], seeds: int) -> int:
@@ -160,6 +175,8 @@ def search_in_real_time(kinds: list[str], seeds: int) -> int:
     print("|---|---|---|---|---|---|")
     is_kept = True
     for kind in kinds:
+        if kind not in REAL_TIME:
+            continue
         factor, words = REAL_TIME[kind]
         slow = CASES[kind].queue
         queue = slow.faster(factor)

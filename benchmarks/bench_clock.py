@@ -1,151 +1,166 @@
-"""bench_clock.py - the offset of a clock that is truly another, over a slow and unequal relay.
+"""bench_clock.py - are the clocks of two machines that are truly apart put onto one?
 
-    python benchmarks/bench_clock.py            # Linux, as root: some minutes
+    python benchmarks/bench_clock.py            # Linux, as root: some five minutes
     python benchmarks/bench_clock.py --tries 20
 
-The worker runs in a network and a time namespace of its own, whose monotonic clock is 1,000 s
-behind, and is reached only by a relay of another process, which holds each message for a while: 5
-+- 2 ms there, 7 +- 2 ms back. Both clocks are one crystal, so the true offset is known to the
-nanosecond. The exit code is 1 when fewer than 95 of 100 tries are within the stated uncertainty,
-or within half of what the directions differ by and 0.2 ms.
+Two workers of Dask at once, each in a network and a time namespace of its own (machine_apart.py):
+their monotonic clocks are 1,000 and 2,500 s ahead of this one, and they are reached only by a
+relay that holds each piece for 5 +- 2 ms on its way there and 7 +- 2 ms back. A try is a level of
+both, as bench.py --fleet would send it, and gives a clock of each. All clocks are one crystal, so
+the true offsets are known to the nanosecond, and so is where the instants of the rows belong.
+
+OFFSET is how far the offset was from the true one, ROWS how far the instants that would be stored.
+The exit code is 1 when fewer than 95 in 100 of both are within the stated uncertainty, or of the
+offsets within half of what the directions differ by and 0.2 ms.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
+import os
 import pathlib
-import random
-import subprocess
 import sys
-import time
-from typing import IO
+import threading
+from dataclasses import dataclass
 
 # the programs are files, not an installed package
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from ollama_bench.fleet.clock import (
-    EVERY_S,
-    TRIPS_ASIDE,
-    RoundTrip,
-    fit_clock,
+from canned_load import make_canned
+from local_cluster import (
+    command_scheduler,
+    end_all,
+    find_free_port,
+    start,
+    wait_for_workers,
 )
+from machine_apart import UNEQUAL_MS, MachineApart
 
-APART_S = 1_000
-THERE_MS, BACK_MS = (3.0, 7.0), (5.0, 9.0)
-UNEQUAL_MS = BACK_MS[0] - THERE_MS[0]  # of the fastest of each direction
+from ollama_bench.fleet.fleet import Fleet, open_fleet
+from ollama_bench.fleet.level import FleetLevel
+from ollama_bench.inputs.fleet_settings import FleetAddress, FleetSettings
+from ollama_bench.load.observer import Observer
+from ollama_bench.load.part import WHOLE
+from ollama_bench.load.request import Outcome
+
+AHEAD_S = {"one": 1_000, "two": 2_500}
 CLOSE_MS = 0.2
 ENOUGH_RATIO = 0.95
-DURING = 4  # round trips in a level
-# asked through its standard input, it answers with when it was and when it does
-WORKER = """
-import sys, time
-for line in sys.stdin.buffer:
-    received = time.monotonic_ns()
-    answer = b"%d %d\\n"
-    sys.stdout.buffer.write(answer % (received, time.monotonic_ns()))
-    sys.stdout.buffer.flush()
-"""
+ROWS = (4, 2, 1.0)  # requests of a level, chunks of each, seconds
+NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The clock of a worker in a level; milliseconds."""
+
+    offset_ms: float  # off the true one
+    rows_ms: float  # the instants that are the farthest off
+    stated_ms: float
+    trip_ms: float
+
+
+class RowErrors(Observer):
+    """Notes how far the instants of each worker's requests are off, nanoseconds."""
+
+    def __init__(self) -> None:
+        self.worst_ns = dict.fromkeys(AHEAD_S, 0)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Compare an instant with the same as the worker read it."""
+        name, summary = outcome.task.worker, outcome.summary
+        assert name and summary and outcome.sent_ns
+        there_ns = summary.server_total_ns or 0
+        truth_ns = there_ns - AHEAD_S[name] * 10**9
+        error_ns = abs(outcome.sent_ns - truth_ns)
+        self.worst_ns[name] = max(self.worst_ns[name], error_ns)
 
 
 def main() -> int:
     """Run the tries, print what they found and return the exit code."""
-    options = make_parser().parse_args()
-    if options.relay:
-        return relay(random.Random(options.seed))
-    held, close, errors, stated = 0, 0, [], []
-    for number in range(options.tries):
-        error_ms, uncertainty_ms = measure(options.seed + number)
-        errors.append(error_ms)
-        stated.append(uncertainty_ms)
-        held += error_ms <= uncertainty_ms
-        close += error_ms <= UNEQUAL_MS / 2 + CLOSE_MS
-    print(
-        f"{options.tries} tries: error at most {max(errors):.3f} ms, "
-        f"stated {min(stated):.3f} to {max(stated):.3f} ms"
+    options = parse_args()
+    findings: list[Finding] = []
+    with contextlib.ExitStack() as stack:
+        fleet = gather(stack, options.seed)
+        print(f"load average {os.getloadavg()[0]:.1f}")
+        while len(findings) < options.tries:
+            findings += measure(fleet)
+    return judge(findings)
+
+
+def gather(stack: contextlib.ExitStack, seed: int) -> Fleet:
+    """Start a scheduler here and two workers apart, until the stack is left."""
+    port = find_free_port()
+    scheduler = start(command_scheduler(port))
+    stack.callback(end_all, [scheduler])
+    for place, (name, ahead_s) in enumerate(AHEAD_S.items()):
+        apart = MachineApart(name, port, ahead_s, 2 * seed + place)
+        stack.enter_context(apart)
+    address = f"tcp://127.0.0.1:{port}"
+    wait_for_workers(address, list(AHEAD_S))
+    settings = FleetSettings(FleetAddress(scheduler=address))
+    return stack.enter_context(open_fleet(settings))
+
+
+def measure(fleet: Fleet) -> list[Finding]:
+    """Return what is said of both clocks in a level, and what is true."""
+    make = functools.partial(make_canned, *ROWS)
+    whole = make(interrupt=threading.Event(), part=WHOLE, gate=None)
+    level, errors = FleetLevel(fleet, whole, make), RowErrors()
+    level.run(errors)
+    findings = []
+    for report in level.reports:
+        clock = report.clock
+        assert clock.offset_s is not None
+        assert clock.uncertainty_s is not None and clock.trip_s is not None
+        findings.append(
+            Finding(
+                abs(clock.offset_s - AHEAD_S[report.name]) * 1e3,
+                errors.worst_ns[report.name] / NS_PER_MS,
+                clock.uncertainty_s * 1e3,
+                clock.trip_s * 1e3,
+            )
+        )
+    return findings
+
+
+def judge(findings: list[Finding]) -> int:
+    """Print the table; return 1 where too few are near enough."""
+    near_ms = UNEQUAL_MS / 2 + CLOSE_MS
+    held = sum(
+        max(one.offset_ms, one.rows_ms) <= one.stated_ms
+        for one in findings
     )
-    print(f"within the stated uncertainty: {held}")
-    print(f"within {UNEQUAL_MS / 2 + CLOSE_MS:g} ms: {close}")
-    return int(min(held, close) < ENOUGH_RATIO * options.tries)
+    near = sum(one.offset_ms <= near_ms for one in findings)
+    print("                 LEAST    MOST, ms")
+    for name, values in (
+        ("OFFSET", [one.offset_ms for one in findings]),
+        ("ROWS", [one.rows_ms for one in findings]),
+        ("STATED", [one.stated_ms for one in findings]),
+        ("FASTEST TRIP", [one.trip_ms for one in findings]),
+    ):
+        print(f"{name:<14} {min(values):7.3f} {max(values):7.3f}")
+    print(f"{held} of {len(findings)} within the stated uncertainty")
+    print(f"{near} of {len(findings)} offsets within {near_ms:g} ms")
+    return int(min(held, near) < ENOUGH_RATIO * len(findings))
 
 
-def make_parser() -> argparse.ArgumentParser:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bench_clock.py",
-        description="the offset of a clock that is truly another, over a slow and unequal relay.",
+        description="are the clocks of two machines that are truly apart put onto one?",
     )
-    parser.add_argument("--tries", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--relay", action="store_true", help=argparse.SUPPRESS
+        "--tries",
+        type=int,
+        default=100,
+        help="clocks, two in a level (default %(default)s)",
     )
-    return parser
-
-
-def relay(chance: random.Random) -> int:
-    """Pass questions on to a worker in other namespaces, and its answers back, each held up."""
-    command = ["unshare", "--net", "--time", "--monotonic", f"-{APART_S}"]
-    with subprocess.Popen(
-        [*command, "--fork", sys.executable, "-c", WORKER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as worker:
-        assert worker.stdin and worker.stdout
-        pipes = (
-            (sys.stdin.buffer, worker.stdin, THERE_MS),
-            (worker.stdout, sys.stdout.buffer, BACK_MS),
-        )
-        while all(pass_on(*pipe, chance) for pipe in pipes):
-            pass
-    return 0
-
-
-def pass_on(
-    source: IO[bytes],
-    target: IO[bytes],
-    held_ms: tuple[float, float],
-    chance: random.Random,
-) -> bool:
-    """Hold a line up and pass it on; return False at the end."""
-    line = source.readline()
-    if not line:
-        target.close()
-        return False
-    time.sleep(chance.uniform(*held_ms) / 1e3)
-    target.write(line)
-    target.flush()
-    return True
-
-
-def measure(seed: int) -> tuple[float, float]:
-    """Return by how much an offset is wrong, and how exact it is said to be, milliseconds."""
-    command = [sys.executable, __file__, "--relay", "--seed", str(seed)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin and process.stdout
-        trips = []
-        for place in range(2 * TRIPS_ASIDE + DURING):
-            if TRIPS_ASIDE <= place < TRIPS_ASIDE + DURING:
-                time.sleep(EVERY_S)
-            trips.append(ask(process.stdin, process.stdout))
-        process.stdin.close()
-    start = trips[TRIPS_ASIDE - 1].answered_ns
-    end = trips[-TRIPS_ASIDE].received_ns
-    line = fit_clock(trips, start, end)
-    truth = -APART_S * 1e9
-    error = max(
-        abs(line.offset_at(instant) - truth) for instant in (start, end)
-    )
-    return error / 1e6, line.uncertainty_ns / 1e6
-
-
-def ask(target: IO[bytes], source: IO[bytes]) -> RoundTrip:
-    """Make a round trip."""
-    sent = time.monotonic_ns()
-    target.write(b"?\n")
-    target.flush()
-    received, answered = map(int, source.readline().split())
-    return RoundTrip(sent, received, answered, time.monotonic_ns())
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,11 @@ last request as the server read them. CPU is the slope between a third of the to
 processes of the client together. CLOCK is the stated uncertainty; all processes here have one clock
 in truth, and OFF is how far the fleet took them to be apart at most.
 
-``rows``: workers whose requests have ended already; how fast the coordinator stores them.
+SENDING is that of the sending processes until the last stream ended; the rest is what else one
+process or the coordinator does, storing above all. TIMES: CPU of the fleet / of one process.
+
+``rows``: workers whose requests have ended already; how fast the coordinator stores them, long
+replies and short ones, and what asking costs it. fleet_scale.py goes on from it.
 """
 
 from __future__ import annotations
@@ -22,10 +26,12 @@ import functools
 import os
 import pathlib
 import sqlite3
+import statistics
 import sys
 import tempfile
 import threading
 import time
+from typing import NamedTuple
 from unittest import mock
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -47,9 +53,15 @@ from ollama_bench.run.record import RunRecord  # noqa: E402
 from ollama_bench.storage.results_file import TOOL_VERSION  # noqa: E402
 from ollama_bench.storage.writer import Writer  # noqa: E402
 
-LOADS = {"512x50": (512, 50, 400), "2048x20": (2048, 20, 160)}
-WORKERS = (1, 2, 4)
-ROWS = (4000, 250)  # requests, chunks of each
+LOADS = {
+    "256x50": (256, 50, 400),
+    "512x50": (512, 50, 400),
+    "2048x20": (2048, 20, 160),
+}
+WORKERS = (1, 2, 4, 8)
+# requests, chunks of each, seconds in which nothing comes
+LONG, SHORT = (4000, 250, 0.0), (20_000, 5, 0.0)
+ASKS = 1000
 GAPS = """
 SELECT at_ns - lag(at_ns)
   OVER (PARTITION BY request_id ORDER BY chunk.number) AS gap_ns
@@ -58,8 +70,14 @@ WHERE status = 'completed'"""
 CLOCK = """
 SELECT max(clock_uncertainty_s), max(abs(clock_offset_s)) FROM level_worker"""
 HEADING = (
-    "                    TTFT ERROR, ms   ITL ERROR, ms    SKEW    CPU  TOKENS/S   CLOCK     OFF\n"
-    "LOAD     SENT BY      mean     p99     p50     p99      ms    s/M       all      us      us"
+    "                  TTFT ERROR, ms   ITL ERROR, ms    SKEW      CPU, s/M"
+    "  TOKENS/S   CLOCK     OFF\n"
+    "LOAD     SENT BY    mean     p99     p50     p99      ms    all SENDING"
+    "       all      us      us"
+)
+ROWS_HEADING = (
+    "         STORED A SECOND, ALL   CPU OF THE COORDINATOR\n"
+    "WORKERS    CHUNKS    REQUESTS  us OF CHUNK  OF REQUEST  OF ASK"
 )
 
 
@@ -72,19 +90,32 @@ def main(argv: list[str] | None = None) -> int:
             print(f"load average {os.getloadavg()[0]:.1f}\n{HEADING}")
             for load in LOADS:
                 if wanted.only in (None, load):
-                    for sender in ("alone", "local:2") * wanted.runs:
-                        line = compare(program, folder, load, sender)
-                        print(line, flush=True)
+                    compare_both(program, folder, load, wanted.runs)
         if wanted.only in (None, "rows"):
+            print(f"load average {os.getloadavg()[0]:.1f}\n{ROWS_HEADING}")
             for workers in WORKERS:
-                print(measure_rows(folder, workers), flush=True)
+                print(describe_rows(folder, workers), flush=True)
     return 0
+
+
+def compare_both(
+    program: pathlib.Path, folder: pathlib.Path, load: str, runs: int
+) -> None:
+    """The lines of a load, and how the CPU of both compares."""
+    cpu_s: dict[str, list[float]] = {"alone": [], "local:2": []}
+    for _ in range(runs):
+        for sender, found in cpu_s.items():
+            line, used_s = compare(program, folder, load, sender)
+            found.append(used_s)
+            print(line, flush=True)
+    alone, fleet = map(statistics.median, cpu_s.values())
+    print(f"{load:<8} TIMES {fleet / alone:.2f}", flush=True)
 
 
 def compare(
     program: pathlib.Path, folder: pathlib.Path, load: str, sender: str
-) -> str:
-    """One line of the table."""
+) -> tuple[str, float]:
+    """A line of the table, and its CPU seconds for a million tokens."""
     streams, rate, tokens = LOADS[load]
     options = ["--no-monitor"]
     if sender != "alone":
@@ -102,9 +133,13 @@ def compare(
             if gap_ns is not None
         ]
         unsure_s, off_s = database.execute(CLOCK).fetchone()
-    _, _, _, less_s = bench_load.run(
+    short, _, _, less_s = bench_load.run(
         program, folder, case, options, tokens // 3
     )
+    more = tokens - tokens // 3
+    all_s = (cpu_s - less_s) * 1e6 / (len(requests) * more)
+    sending_s = level["client_cpu_s"] - short["client_cpu_s"]
+    sending_s *= 1e6 / (streams * more)
     by_prefix = {reply.prefix: reply for reply in log}
     errors_ms = []
     for row in requests:
@@ -112,7 +147,7 @@ def compare(
         if reply is not None:
             true_ms = (reply.first_ns - reply.read_ns) / 1e6
             errors_ms.append(row["ttft_s"] * 1e3 - true_ms)
-    return " ".join(
+    line = " ".join(
         [
             f"{load:<8} {sender:<8}",
             f"{sum(errors_ms) / len(errors_ms):8.2f}",
@@ -120,12 +155,13 @@ def compare(
             f"{bench_load.percentile(gaps_ms, 50):7.2f}",
             f"{bench_load.percentile(gaps_ms, 99):7.2f}",
             f"{measure_skew_ms(log, streams):7.1f}",
-            f"{(cpu_s - less_s) * 1e6 / (len(requests) * tokens * 2 / 3):6.1f}",
+            f"{all_s:6.1f} {sending_s:7.1f}",
             f"{level['output_tokens_per_s']:9.0f}",
             f"{to_us(unsure_s)} {to_us(off_s)}",
             f" {level['client_limited_why'] or ''}",
         ]
     )
+    return line, all_s
 
 
 def to_us(seconds: float | None) -> str:
@@ -138,11 +174,49 @@ def measure_skew_ms(log: list[bench_load.Reply], streams: int) -> float:
     return (reads[-1] - reads[0]) / 1e6
 
 
-def measure_rows(folder: pathlib.Path, workers: int) -> str:
-    """How fast the rows of requests that have ended come into a results file."""
-    path = str(folder / f"rows{workers}.db")
+class Stored(NamedTuple):
+    """What a level of canned requests took."""
+
+    wall_s: float
+    cpu_s: float  # of the coordinator
+
+
+def describe_rows(folder: pathlib.Path, workers: int) -> str:
+    """One line of the table of rows."""
+    long, short = (
+        measure_rows(folder, workers, rows) for rows in (LONG, SHORT)
+    )
+    chunks, requests = LONG[0] * LONG[1], SHORT[0]
+    # what both have of each, solved for one chunk and one request
+    chunk_s = (long.cpu_s - short.cpu_s * LONG[0] / SHORT[0]) / (
+        chunks - LONG[0] * SHORT[1]
+    )
+    request_s = short.cpu_s / SHORT[0] - SHORT[1] * chunk_s
+    return (
+        f"{workers:7} {chunks / long.wall_s:9,.0f} "
+        f"{requests / short.wall_s:11,.0f} {chunk_s * 1e6:12.2f} "
+        f"{request_s * 1e6:11.0f} {measure_ask_us(workers):7.0f}"
+    )
+
+
+def measure_ask_us(workers: int) -> float:
+    """CPU of the coordinator for a question to a worker, microseconds."""
     settings = FleetSettings(FleetAddress(local_workers=workers))
-    make = functools.partial(make_canned, *ROWS)
+    with open_fleet(settings) as fleet:
+        cpu_s = time.process_time()
+        for _ in range(ASKS // workers):
+            fleet.tell(fleet.members, "clock")
+        used_s = time.process_time() - cpu_s
+    return used_s * 1e6 / (ASKS // workers * workers)
+
+
+def measure_rows(
+    folder: pathlib.Path, workers: int, rows: tuple[int, int, float]
+) -> Stored:
+    """How fast the rows of requests that have ended come into a results file."""
+    path = str(folder / f"rows{workers}-{rows[0]}.db")
+    settings = FleetSettings(FleetAddress(local_workers=workers))
+    make = functools.partial(make_canned, *rows)
     interrupt = threading.Event()
     with (
         open_fleet(settings) as fleet,
@@ -164,13 +238,7 @@ def measure_rows(folder: pathlib.Path, workers: int) -> str:
         writer.flush()
         assert whole.result.started_ns is not None
         took_s = (time.perf_counter_ns() - whole.result.started_ns) / 1e9
-        cpu_s = time.process_time() - cpu_s
-    requests, chunks = ROWS
-    rows = requests * chunks
-    return (
-        f"{workers} workers: {requests:,} requests of {chunks} chunks stored in {took_s:.1f} s: "
-        f"{rows / took_s:,.0f} chunks/s, {cpu_s * 1e6 / rows:.1f} CPU s a million"
-    )
+        return Stored(took_s, time.process_time() - cpu_s)
 
 
 def begin(writer: Writer, path: str) -> tuple[RunRecord, int]:

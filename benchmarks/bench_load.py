@@ -478,7 +478,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=50.0,
         help="tokens/s of a stream of the other client (default %(default)g)",
     )
-    return parser.parse_args(argv)
+    wanted = parser.parse_args(argv)
+    slowest = min(rate for _, rate in CLOSED)
+    reply_s = CLOSED_TOKENS / slowest + (TTFT_MS + SPREAD_MS) / 1e3
+    if wanted.seconds <= reply_s:
+        parser.error(
+            f"invalid --seconds '{wanted.seconds:g}': "
+            f"expected more than a reply takes, {reply_s:g}"
+        )
+    return wanted
 
 
 if __name__ == "__main__":

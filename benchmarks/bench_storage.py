@@ -210,8 +210,13 @@ PARTS = {
 }
 
 
-def make_up(path: pathlib.Path, chunks: int) -> None:
-    """A finished run with so many chunks: levels of rising concurrency, samples once a second."""
+def make_up(
+    path: pathlib.Path, chunks: int, requests: int = REQUESTS
+) -> None:
+    """A finished run with so many chunks: levels of rising concurrency, samples once a second.
+
+    requests: of each level.
+    """
     chance = random.Random(chunks)
     with Writer(path) as writer:
         run_id = writer.insert(
@@ -235,9 +240,15 @@ def make_up(path: pathlib.Path, chunks: int) -> None:
             },
         )
         now_ns = 0
-        for number in range(1, chunks // (REQUESTS * CHUNKS) + 1):
+        for number in range(1, chunks // (requests * CHUNKS) + 1):
             now_ns = make_up_level(
-                writer, chance, run_id, target_id, number, now_ns
+                writer,
+                chance,
+                run_id,
+                target_id,
+                number,
+                now_ns,
+                requests,
             )
         make_up_samples(writer, run_id, now_ns)
 
@@ -249,6 +260,7 @@ def make_up_level(
     target_id: int,
     number: int,
     now_ns: int,
+    requests: int,
 ) -> int:
     """Store one level; the instant of its end."""
     level_id = writer.insert(
@@ -261,7 +273,7 @@ def make_up_level(
             "status": "finished",
             "started_ns": now_ns,
             "client_limited": 0,
-            "itl_chunks": REQUESTS * (CHUNKS - 1),
+            "itl_chunks": requests * (CHUNKS - 1),
             **{
                 f"itl_{name}_s": GAP_NS / 1e9
                 for name in ("mean", "p50", "p95", "p99", "max")
@@ -269,7 +281,7 @@ def make_up_level(
         },
     )
     end_ns = now_ns
-    for request in range(1, REQUESTS + 1):
+    for request in range(1, requests + 1):
         at_ns = [
             now_ns
             + number * GAP_NS

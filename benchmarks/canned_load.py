@@ -1,4 +1,4 @@
-"""A load that asks nobody: its requests have ended before it begins. For bench_fleet.py."""
+"""A load that asks nobody: its requests have ended before it begins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ GAP_NS = 1_000_000
 class CannedLoad(Load):
     """So many requests with so many chunks each, told as fast as the observer takes them."""
 
-    def __init__(self, requests: int, chunks: int, interrupt, part, gate):
+    def __init__(
+        self,
+        requests: int,
+        chunks: int,
+        wait_s: float,
+        interrupt,
+        part,
+        gate,
+    ):
         self._tasks = [
             Task(number, Ollama(), "", {"model": "canned"}, prefix="[0]")
             for number in range(1, part.count(requests) + 1)
@@ -29,7 +37,7 @@ class CannedLoad(Load):
             interrupt=interrupt,
             gate=gate,
         )
-        self._chunks = chunks
+        self._chunks, self._wait_s = chunks, wait_s
 
     def run(self, observer=None):
         self.spec.gate()
@@ -38,6 +46,8 @@ class CannedLoad(Load):
             observer.begun(task)
             outcome = Outcome(task, "completed", 200, sent_ns=start_ns)
             outcome.summary = StreamSummary(output_tokens=self._chunks)
+            # which stays as this clock showed it, for bench_clock.py
+            outcome.summary.server_total_ns = start_ns
             outcome.chunk_ns = array(
                 "q",
                 range(
@@ -51,12 +61,13 @@ class CannedLoad(Load):
             outcome.ended_ns = outcome.chunk_ns[-1]
             observer.ended(outcome)
             observer.tick(self.result)
+        time.sleep(self._wait_s)
         self.result.ended_ns = time.perf_counter_ns()
         return self.result
 
 
 def make_canned(
-    requests: int, chunks: int, *, interrupt, part, gate
+    requests: int, chunks: int, wait_s: float, *, interrupt, part, gate
 ) -> CannedLoad:
-    """Return the load of a part."""
-    return CannedLoad(requests, chunks, interrupt, part, gate)
+    """Return the load of a part; each stays for wait_s when all has ended."""
+    return CannedLoad(requests, chunks, wait_s, interrupt, part, gate)

@@ -1,4 +1,4 @@
-"""ollama-bench: how many people a local language model can serve, how fast, at what energy."""
+"""ollama-bench: how many a local language model serves at once, how fast, at what energy."""
 
 import os
 import sys

@@ -15,7 +15,7 @@ from ollama_bench.terminal import interpreter
 from ollama_bench.terminal.interrupt import leave_at_once
 
 CLONE = Path(__file__).resolve().parents[1]
-HELP = """ollama-bench: how many people a local model serves, how fast, at what energy
+HELP = """ollama-bench: how many a local model serves at once, how fast, at what energy
 
   ollama-bench                  find what runs here and measure it, in about a minute
   ollama-bench 1,2,4,19         measure that many requests at once (ollama-bench bench --help)

@@ -23,7 +23,8 @@ START = """# Options
 Written by `python tools/describe_options.py` from the programs' own declarations.
 `ollama-bench ...` is the installed command; in a clone `python bench.py ...`,
 `python analyze.py ...` and `python monitor.py ...` take the same options. Any option
-of a measurement may stand in a TOML file (`--config`), without its dashes.
+of a measurement may stand in a TOML file (`--config`), without the dashes before it:
+`think-time = 30`.
 """
 
 

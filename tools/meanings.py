@@ -218,10 +218,12 @@ WORDS = {  # columns that views compute, and keys
         "wait for the first token, 99th percentile with failures as infinite; NULL where "
         "that is the answer"
     ),
-    "good_requests": "requests that met every objective of the run",
+    "good_requests": (
+        "requests that met every objective of the run; NULL where no request could be judged"
+    ),
     "good_ratio": (
         "share of the requests that met every objective of the run, 0 to 1, of those that"
-        " could be judged before bench.py cut them; NULL for a run without objectives"
+        " could be judged; NULL where none could be"
     ),
     "goodput_per_s": "requests per second that met every objective of the run",
     "cold_ttft_mean_s": "mean wait for the first token with a prompt cache that misses",
@@ -255,6 +257,8 @@ HERE = {
     ),
     "judged_objective.met": "1: the request met the objective; 0: it missed it, failed, or the "
     "context cut it; NULL: bench.py cut it before that could be told",
+    "judged_objective.is_unknown": "1: a reply of several tokens came in one piece, so that its "
+    "speed is not known; met is 0 then",
     "demand_summary.good_requests": "requests that met all of these objectives",
     "demand_summary.good_ratio": "share of the requests that met all of these objectives, 0 to 1, "
     "of those that could be judged",
@@ -295,7 +299,37 @@ HERE = {
     "energy_by_source.source": "power_source.name",
     "energy_by_source.device": "power_source.device",
     "energy_by_source.gpu_energy_j": "energy of the GPU during the level, a part of energy_j",
-    "energy_summary.source": "what the watts were read from: every source with its device",
+    "idle_power.watcher": "power_source.watcher",
+    "energy_by_source.machine_id": "number of the machine that the watts are of",
+    "energy_by_machine.source": "what the watts were read from: every source with its device",
+    "energy_by_machine.gpu_energy_j": "energy of the machine's GPUs during the level",
+    "energy_by_machine.output_tokens": "output tokens of the servers that run there",
+    "energy_by_machine.joules_per_output_token": (
+        "energy of the machine for each output token of the servers that run there"
+    ),
+    "energy_by_machine.gpu_sources": "GPUs of the machine whose energy was read in the run",
+    "energy_by_machine.watcher": (
+        "the worker of a fleet that watches the machine; '': bench.py; NULL: nobody"
+    ),
+    "energy_by_machine.hosts": "the servers that run on the machine, by their addresses",
+    "energy_by_machine.coverage_ratio": (
+        "part of the level that power samples cover, 0 to 1; 0: nothing was read"
+    ),
+    "energy_by_source.watcher": "the worker of a fleet that read it; '': bench.py",
+    "server_machine.watcher": (
+        "the worker of a fleet that watches the machine; '': bench.py; NULL: nobody"
+    ),
+    "server_machine.hosts": "the servers that run on the machine, by their addresses",
+    "server_machine.told_id": (
+        "target.machine_id of these servers; NULL where nobody knew where they run"
+    ),
+    "server_machine.machine_id": (
+        "number of the machine; NULL: it is not known where this server runs"
+    ),
+    "energy_summary.source": (
+        "what the watts were read from: every source with its device, and the worker of a fleet "
+        "that read it"
+    ),
     "power_over_time.source": "what the watts were read from: the source with its device",
     "gpu_metrics.source": "power_source.name",
     "gpu_metrics.device": "power_source.device",

@@ -175,6 +175,10 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "extra `ollama-bench[fleet]`; see [fleet.md](fleet.md)"
     ),
     "--fleet-insecure": "Who writes to a worker can run code there",
+    "--watch": (
+        "May be repeated, and is needed only where the addresses of the worker's "
+        "machine do not tell: [Power where it is used](fleet.md#power-where-it-is-used)"
+    ),
     "--seed": ("The same seed, the same run"),
     "--warmup": ("With the run's own options"),
     "--cooldown": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 from ollama_bench.analysis.crowd import name_crowd, say_they_get
@@ -15,11 +16,15 @@ from ollama_bench.analysis.wording import (
 )
 from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.statistics.capacity_search import (
+    LONG_S,
     Capacity,
     CapacitySearch,
     restore_trial,
 )
 from ollama_bench.statistics.load_scales import STEP, CountScale, RateScale
+
+# a reply of so many is short
+SHORT_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,6 @@ def describe_likely(
     """Say what looks good, where the budget was spent before anything was shown."""
     found = answer.capacity
     wish = describe_objectives(objectives)
-    more = "a longer --budget"
-    if found.more_s:
-        more = f"about {seconds(found.more_s)} more"
     higher = "more were not tried"
     above = [one for one in found.unresolved if one > found.likely]
     if above:
@@ -134,8 +136,41 @@ def describe_likely(
         higher = f"with {name_number(answer, found.missed)}, {missed}"
     return (
         f"{name(answer, found.likely)} {wish} as far as was seen, which is "
-        f"not shown at 95 % ({took}): {more} would show it; {higher}."
+        f"not shown at 95 % ({took}): {describe_help(answer)}; {higher}."
     )
+
+
+def describe_help(answer: CapacityAnswer) -> str:
+    """Say what would show what looks good."""
+    found = answer.capacity
+    if not found.more_s:
+        return "a longer --budget would show it"
+    if found.more_s <= LONG_S:
+        return f"about {seconds(found.more_s)} more would show it"
+    level = answer.find_level()
+    budget = round_up(found.seconds + found.more_s)
+    text = f"that takes hours (--budget {budget})"
+    rate = level.get("requests_per_s")
+    if rate and not answer.is_rate:
+        text = f"at {digits(rate)} requests/s {text}"
+    if lasts_by_its_reply(level):
+        text += ", less with shorter replies (--tokens)"
+    return text
+
+
+def lasts_by_its_reply(level: Row) -> bool:
+    """Tell whether long replies take most of the time from one question to the next."""
+    wait_s = level.get("ttft_mean_s") or 0.0
+    reply_s = (level.get("e2e_mean_s") or 0.0) - wait_s
+    other_s = wait_s + (level.get("think_time_s") or 0.0)
+    tokens = level.get("output_tokens_mean") or 0.0
+    return reply_s > other_s and tokens > SHORT_TOKENS
+
+
+def round_up(value: float) -> int:
+    """Return two significant digits."""
+    unit = int(10 ** max(0, len(f"{value:.0f}") - 2))
+    return math.ceil(value / unit) * unit
 
 
 def write_interval(answer: CapacityAnswer) -> str:
@@ -169,6 +204,8 @@ def describe_unresolved(answer: CapacityAnswer) -> str:
     more = ""
     if found.more_s:
         more = f": about {seconds(found.more_s)} more would tell"
+        if found.more_s > LONG_S:
+            more = ": an hour more would not tell"
     return f" Not resolved: {', '.join(sizes)}{more}."
 
 

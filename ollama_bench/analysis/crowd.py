@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ollama_bench.analysis.offered import write_rate
 from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.wording import join, seconds
 
@@ -34,9 +35,11 @@ def name_count(count: int | str, levels: Sequence[Row]) -> str:
 
 def name_loads(levels: Sequence[Row]) -> str:
     """Write which levels these are: "1, 2 and 4 at once", by their rates if they have some."""
-    rates = {level.get("rate_per_s") or 0.0 for level in levels}
-    if all(rates):
-        listed = join([f"{rate:g}" for rate in sorted(rates)])
+    if all(level.get("rate_per_s") for level in levels):
+        rates = {
+            level["rate_per_s"]: write_rate(level) for level in levels
+        }
+        listed = join([rates[rate] for rate in sorted(rates)])
         return f"{listed} requests/s"
     numbers = sorted({level["concurrency"] for level in levels})
     return name_count(join([*map(str, numbers)]), levels)

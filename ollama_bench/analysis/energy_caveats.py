@@ -5,6 +5,7 @@ from __future__ import annotations
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.crowd import name_place
 from ollama_bench.analysis.energy import find_moved_levels, is_of_gpu
+from ollama_bench.analysis.fleet_energy import unread_machines
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import digits, percent, span
 
@@ -162,6 +163,7 @@ def uncounted_tokens(study: Study) -> list[Caveat]:
 
 ENERGY_CHECKS = (
     uncovered_energy,
+    unread_machines,
     energy_gaps,
     idle_above_level,
     gpu_alone,

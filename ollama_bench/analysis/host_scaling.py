@@ -38,6 +38,12 @@ WHERE tokens_per_s IS NOT NULL AND asked.words = this.words
 GROUP BY mean.run_id ORDER BY hosts, mean.run_id = :run_id, mean.run_id"""
 
 
+# numbers of servers that runs of a model asked
+NUMBERS = """
+SELECT count(DISTINCT hosts) AS numbers
+FROM (SELECT count(*) AS hosts FROM target WHERE model = ? GROUP BY run_id)"""
+
+
 @dataclass(frozen=True)
 class HostCount:
     """The best level of a run that asked so many servers."""
@@ -62,7 +68,9 @@ def find_scaling(database: Database, study: Study) -> list[HostCount]:
 
     Of the study's own number its newest run.
     """
-    if not study.levels:
+    numbers = next(database.query(NUMBERS, [study.model]))["numbers"]
+    # what is below reads every level of the file
+    if not study.levels or numbers < 2:
         return []
     key = {
         **study.key,

@@ -42,7 +42,7 @@ def describe_offered(level: Row) -> str:
 def write_rate(level: Row) -> str:
     """Write the requests a second that were meant to come: as typed, or a trace's mean."""
     rate: float = level["rate_per_s"]
-    return f"{rate:g}" if level["trace"] is None else digits(rate)
+    return f"{rate:g}" if level.get("trace") is None else digits(rate)
 
 
 def describe_pool_waits(level: Row) -> str:

@@ -27,9 +27,11 @@ def describe_people(
 ) -> str:
     """Say how often people asked, and what they got, unless that is told already."""
     n = level["concurrency"]
-    asked = digits(level["requests_per_s"])
+    # those that were not answered as well
+    lasted_s = level["duration_s"]
+    asked = level["requests"] / lasted_s if lasted_s else None
     verb = "asks" if n == 1 else "ask"
-    parts = [f"{name_crowd(n, [level])} {verb} {asked} requests/s"]
+    parts = [f"{name_crowd(n, [level])} {verb} {digits(asked)} requests/s"]
     if level["in_flight_mean"] is not None:
         parts.append(
             f"{digits(level['in_flight_mean'])} are in flight on average, "

@@ -42,7 +42,10 @@ from ollama_bench.terminal.command_line import (
 
 SPEEDS = ("tokens_per_s", "tpot")
 # options of a run that name what is measured
-KEPT = ("--host", "--balance", "--api", "--model", "--config")
+KEPT = (
+    *("--host", "--balance", "--api", "--model", "--config"),
+    *("--prompt", "--prompts", "--tokens", "--think", "--option"),
+)
 NOT_MEASURED = "not measured"
 CANNOT_BE_TOLD = "cannot be told"
 CURVE = "1,2,4,8"  # levels of a run that shows what concurrency changes
@@ -251,7 +254,7 @@ def name_measuring(
 ) -> str:
     """Return the command that measures these levels where the newest run measured."""
     typed = find_words(study)
-    words = [levels, *more]
+    words = [levels, *more, *list_lengths(study)]
     for place, word in enumerate(typed):
         if word.startswith(tuple(f"{option}=" for option in KEPT)):
             words.append(word)
@@ -261,6 +264,15 @@ def name_measuring(
         words.append("--demo")
     command = name_command_as_root() if as_root else name_command("bench")
     return f"{command} {join_arguments(words)}"
+
+
+def list_lengths(study: Study) -> list[str]:
+    """Return the options that ask for prompts as long."""
+    if study.prompt_mix is not None:
+        return ["--mix", study.prompt_mix]
+    if study.asked_prompt_tokens is None:
+        return []
+    return ["--prompt-tokens", str(study.asked_prompt_tokens)]
 
 
 def find_words(study: Study) -> list[str]:

@@ -111,6 +111,10 @@ SOURCES = f"""
 SELECT DISTINCT name, device, scope FROM power_source JOIN chosen USING (run_id)
 WHERE {OF_RUNS}
   AND EXISTS (SELECT 1 FROM power_sample WHERE source_id = power_source.id)
+  AND coalesce(watcher, '') IN (
+    SELECT watcher FROM server_machine AS own
+    WHERE own.run_id = power_source.run_id
+  )
 ORDER BY name, device"""
 CACHE_EFFECT = f"""
 SELECT cache_effect.* FROM cache_effect JOIN chosen USING (run_id, model)
@@ -127,6 +131,26 @@ WHERE model = :model AND {OF_LEVELS} AND level_id NOT IN (SELECT level_id FROM a
   AND level_id IN (SELECT level.id FROM level JOIN target USING (run_id, model)
     GROUP BY level.id HAVING count(*) > 1)
 ORDER BY concurrency, run_id, repeat, host"""
+MACHINE_ENERGY = f"""
+SELECT energy_by_machine.*
+FROM energy_by_machine
+JOIN chosen USING (run_id, model)
+WHERE model = :model
+  AND {OF_LEVELS}
+  AND level_id NOT IN (
+    SELECT level_id FROM aside
+  )
+  AND run_id IN (
+    SELECT run_id
+    FROM server_machine
+    GROUP BY run_id
+    HAVING count(*) > 1
+  )
+ORDER BY
+  concurrency,
+  run_id,
+  repeat,
+  hosts"""
 # The end of a level that has none is where its run gave its last sign of life, if it is the one
 # that runs, else where its last request ended. One process has one run at a time.
 OTHER_RUNS = f"""
@@ -193,6 +217,27 @@ def choose(
     write a file for each level. Raises ResultsError if the file has no such run or model, or if
     nothing finished in them.
     """
+    studies = [
+        study
+        for model, machine in choose_runs(database, models, run_ids)
+        for study in read_studies(database, model, machine)
+    ]
+    name_places(database, studies)
+    if not studies:
+        numbers = ", ".join(map(str, run_ids))
+        raise ResultsError(
+            f"nothing finished in run {numbers}: there is nothing to show"
+        )
+    return studies
+
+
+def choose_runs(
+    database: Database, models: Sequence[str], run_ids: Sequence[int]
+) -> list[tuple[str, int]]:
+    """Make the TEMP tables of a choice; return each model and the number of its machine.
+
+    Raises ResultsError if the file has no such run or model.
+    """
     number_machine_rows(database)
     rows = (
         find_by_id(database, run_ids)
@@ -210,23 +255,11 @@ def choose(
         database,
         [(row["run_id"], row["model"], row["machine"]) for row in rows],
     )
-    keys = sorted(
+    return sorted(
         {(row["model"], row["machine"]) for row in rows},
         # in the order asked for, then by machine
         key=lambda key: (wanted.index(key[0]), key[1]),
     )
-    studies = [
-        study
-        for model, machine in keys
-        for study in read_studies(database, model, machine)
-    ]
-    name_places(database, studies)
-    if not studies:
-        numbers = ", ".join(map(str, run_ids))
-        raise ResultsError(
-            f"nothing finished in run {numbers}: there is nothing to show"
-        )
-    return studies
 
 
 def make_selection_tables(
@@ -356,6 +389,7 @@ def read_study(
         cache_effect=rows(CACHE_EFFECT) if has_twins else [],
         turns=rows(TURNS),
         hosts=rows(HOSTS) if has_hosts else [],
+        machine_energy=rows(MACHINE_ENERGY),
         other_runs=rows(OTHER_RUNS),
         objectives={
             row["metric"]: Objective(row["bound"], row["share"])

@@ -57,6 +57,8 @@ class Study:
     turns: list[Row] = field(default_factory=list)
     # of the view host_summary: levels that several hosts share
     hosts: list[Row] = field(default_factory=list)
+    # of the view energy_by_machine: levels whose servers ran on several machines
+    machine_energy: list[Row] = field(default_factory=list)
     # run_id, from_unix, to_unix: runs beside it that loaded the same server
     other_runs: list[Row] = field(default_factory=list)
     # of its files: no other model or machine of the results file has it

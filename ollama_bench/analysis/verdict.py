@@ -11,6 +11,7 @@ from ollama_bench.analysis.answers import Answer, find_answer
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.caveats import find_caveats
 from ollama_bench.analysis.energy import describe_cost
+from ollama_bench.analysis.fleet_energy import describe_machine_energy
 from ollama_bench.analysis.host_scaling import (
     HostCount,
     describe_scaling,
@@ -71,6 +72,7 @@ def judge(
     more = describe_interference(harm) or describe_unknown(database, study)
     scaling = find_scaling(database, study)
     more += [*describe_hosts(study), *describe_scaling(scaling)]
+    more += describe_machine_energy(study)
     if price is not None:
         judged = judged_part(study, services)
         more.append(describe_cost(judged, price.per_kwh, price.currency))

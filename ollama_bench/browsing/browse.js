@@ -42,8 +42,9 @@ function brush(spec) {  // dragging chooses a stretch of time instead of moving 
   }
 }
 const levels = JSON.parse(document.getElementById('levels')?.textContent || '[]');
-function follow(datum, place) {  // to the one level that a mark shows, or its request
-  const study = new URL(place.dataset.source, location).searchParams.get('study');
+function follow(datum, place) {  // to the one level that a mark shows, or its request; to a run among others
+  if (datum.hosts) return location.assign(datum.run_id);
+  const study = datum.study?.trim() ?? new URL(place.dataset.source, location).searchParams.get('study');
   const shown = levels.filter(one => datum.level_id === undefined
     ? one.study === study && one.concurrency === datum.concurrency && one.repeat === (datum.repeat ?? one.repeat)
     : one.level_id === datum.level_id);

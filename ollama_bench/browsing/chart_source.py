@@ -8,8 +8,12 @@ from dataclasses import replace
 from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
+from ollama_bench.analysis.service import (
+    default_objectives,
+    stored_objectives,
+)
 from ollama_bench.analysis.study import Study
-from ollama_bench.analysis.verdict import judge
+from ollama_bench.browsing import joint_charts
 from ollama_bench.browsing.links import Links
 from ollama_bench.charts.catalog import CHARTS
 from ollama_bench.charts.chart import Chart, Spec
@@ -34,15 +38,19 @@ aside (level_id) AS (
 def draw_for_run(
     database: Database, run_id: int, folder: str, name: str
 ) -> Spec | None:
-    """Return the spec of a chart of one of a run's studies; None without data for it.
+    """Return the spec of a chart of a run; None without data for it.
 
-    folder: that of the study's files. Raises ResultsError.
+    folder: that of the files of the study that it is of. Raises ResultsError.
     """
     studies = selection.choose(database, [], [run_id])
     study = next((one for one in studies if one.folder == folder), None)
     if study is None:
         raise ResultsError(f"run {run_id} has no {folder}")
-    return draw(database, study, BY_NAME[name])
+    if name not in joint_charts.NAMES:
+        return draw(database, study, BY_NAME[name])
+    return leave_to_page(
+        joint_charts.draw_joint_chart(database, studies, study, name)
+    )
 
 
 def draw_for_level(
@@ -61,7 +69,8 @@ def choose_level(database: Database, level_id: int) -> Study:
     if level is None:
         raise ResultsError(f"no level {level_id} in this file")
     run_id, model = level["run_id"], level["model"]
-    machine = selection.choose(database, [], [run_id])[0].machine_number
+    chosen = selection.choose_runs(database, [model], [run_id])
+    [(_, machine)] = chosen
     database.execute(OTHER_LEVELS, [run_id, level_id])
     database.execute("DELETE FROM aside WHERE level_id = ?", [level_id])
     return selection.read_study(
@@ -74,10 +83,13 @@ def choose_level(database: Database, level_id: int) -> Study:
 
 
 def draw(database: Database, study: Study, chart: Chart) -> Spec | None:
-    objectives = judge(database, study).objectives
-    spec = chart.draw(database, study, objectives)
+    objectives = stored_objectives(study) or default_objectives()
+    return leave_to_page(chart.draw(database, study, objectives))
+
+
+def leave_to_page(spec: Spec | None) -> Spec | None:
+    """Return a spec without what the page has of its own: title and look."""
     if spec is not None:
-        # the page has its own title and look
         for name in ("title", "config"):
             spec.pop(name, None)
     return spec

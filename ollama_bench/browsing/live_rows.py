@@ -36,7 +36,12 @@ WATTS = """
 SELECT sum(power_w) AS power_w, sum(gpu_power_w) AS gpu_power_w FROM power_source
 JOIN power_sample ON source_id = power_source.id AND end_ns = (
   SELECT max(end_ns) FROM power_sample AS newest WHERE newest.source_id = power_source.id)
-WHERE power_source.run_id = ? AND end_ns >= ?"""
+WHERE power_source.run_id = ? AND end_ns >= ?
+  AND coalesce(watcher, '') IN (
+    SELECT watcher
+    FROM server_machine AS own
+    WHERE own.run_id = power_source.run_id
+  )"""
 NOT_FAILED = {"completed", "in_flight", "not_sent"}
 
 

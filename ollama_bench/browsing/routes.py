@@ -171,7 +171,7 @@ def make_run_chart(request: Any) -> Make:
         from ollama_bench.browsing.chart_source import draw_for_run
 
         name = request.url_vars["name"]
-        if name not in chart_names.OF_MODEL:
+        if name not in chart_names.ALL:
             return None
         study = request.args.get("study") or ""
         run_id = number_of(request, "run")

@@ -8,8 +8,12 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.verdict import judge
+from ollama_bench.analysis.verdict import Verdict, judge
 from ollama_bench.browsing.chart_source import write_query
+from ollama_bench.browsing.joint_charts import (
+    write_joint_charts,
+    write_more_charts,
+)
 from ollama_bench.browsing.links import Links
 from ollama_bench.browsing.live_page import is_live, write_live_page
 from ollama_bench.browsing.shell import (
@@ -56,16 +60,15 @@ def write_run_page(
         studies = selection.choose(database, [], [run_id])
     except ResultsError:  # nothing finished in it
         studies = []
+    verdicts = [judge(database, study) for study in studies]
     outcomes = [outcome for study in studies for outcome in study.outcomes]
     parts = [
         write_run_facts(run),
         write_failures(outcomes, links),
         write_levels(levels, links),
         write_places(levels, studies, links),
-        *(
-            write_study(database, study, run_id, links)
-            for study in studies
-        ),
+        write_joint_charts(verdicts, run_id, links),
+        *(write_study(one, run_id, links) for one in verdicts),
         write_run_requests(database, studies, run_id, links),
     ]
     title = f"Run {run_id}: {run['label']}"
@@ -129,16 +132,15 @@ def write_places(
     return f'<script type="application/json" id="levels">{text}</script>'
 
 
-def write_study(
-    database: Database, study: Study, run_id: int, links: Links
-) -> str:
+def write_study(verdict: Verdict, run_id: int, links: Links) -> str:
     """Return what report.html says of a model, and its charts but the timeline."""
     charts = "".join(
-        place_chart(chart, study, run_id, links)
+        place_chart(chart, verdict.study, run_id, links)
         for chart in CHARTS
-        if chart is not TIMELINE and chart.says_more(study)
+        if chart is not TIMELINE and chart.says_more(verdict.study)
     )
-    return write_chapter(judge(database, study), charts)
+    more = write_more_charts(verdict, run_id, links)
+    return write_chapter(verdict, charts + more)
 
 
 def place_chart(

@@ -8,6 +8,7 @@ The same spec is drawn twice: as a PNG, and live on the page.
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,11 @@ from ollama_bench.inputs.objectives import Objectives
 
 Spec = dict[str, Any]  # a chart in Vega-Lite's JSON
 
+# a text that is the name of something every object of JavaScript has
+NAME_OF_OBJECTS = re.compile(
+    '"(constructor|hasOwnProperty|isPrototypeOf|propertyIsEnumerable'
+    '|to(?:Locale)?String|valueOf|__[A-Za-z]+__)"(?!:)'
+)
 NOTE_LETTERS = 118  # of a subtitle's line
 SIMULATED = "simulated server: not a measurement of a real machine"
 WORDS_NOTE = (
@@ -108,10 +114,15 @@ class Chart:
 
 
 def name_levels_of(levels: Sequence[Row], spec: Spec) -> Spec:
-    """Fill in what these levels count."""
+    """Fill in what these levels count.
+
+    Vega looks texts up in plain objects, which have some names of their own: a chart of a model
+    called constructor would be an error. A blank behind makes it a name like any other.
+    """
     crowd = noun(levels)
     above = crowd if crowd == PEOPLE else f"requests {crowd}"
     text = json.dumps(spec, ensure_ascii=False)
+    text = NAME_OF_OBJECTS.sub(r'"\1 "', text)
     named: Spec = json.loads(
         text.replace(LEVELS, above).replace(CROWD, crowd)
     )

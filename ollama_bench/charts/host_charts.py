@@ -13,6 +13,7 @@ from ollama_bench.charts.chart import Spec, finish
 from ollama_bench.charts.marks import make_plot, write_number, write_text
 from ollama_bench.charts.theme import BLUE, GREY
 
+TITLE = "What each further server gives"
 NOTE = (
     "The best level of the newest run of each number of servers. "
     "Dashed: as if all were as good as the fewest."
@@ -61,7 +62,7 @@ def draw_scaling(
     )
     return finish(
         painted,
-        "What each further server gives",
+        TITLE,
         study.name,
         study.simulated,
         notes=[NOTE],

@@ -18,6 +18,7 @@ from ollama_bench.charts.marks import make_plot, stack_panels, write_time
 from ollama_bench.charts.theme import BLUE, ORANGE
 from ollama_bench.terminal.figures import name_lengths
 
+TITLE = "What long prompts do to the others"
 BESIDE, ELSE = "beside a long prompt", "otherwise"
 COLOURS = {BESIDE: ORANGE, ELSE: BLUE}
 NOTE = (
@@ -44,13 +45,12 @@ def draw_interference(
     if not panels:
         return None
     painted = stack_panels(panels).resolve_scale(color="shared")
-    title = "What long prompts do to the others"
     subject = study.name
     if not study.prompts:
         subject += f", {name_lengths(None, study.prompt_mix)}"
     return finish(
         painted,
-        title,
+        TITLE,
         subject,
         study.simulated,
         notes=[NOTE],

@@ -19,6 +19,11 @@ from ollama_bench.charts.marks import (
 )
 from ollama_bench.charts.theme import BLUE
 
+# by file name
+TITLES = {
+    "prompt_lengths": "What longer prompts cost",
+    "capacity_by_length": "How many are served, by the length of the prompt",
+}
 MOST_LINES = 6  # levels that are drawn, each a line
 COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("ttft_mean_s", "mean wait", write_time),
@@ -41,10 +46,10 @@ def draw_lengths(lengths: Sequence[LengthFigures]) -> dict[str, Spec]:
     return {
         name: finish(
             painted[0],
-            painted[1],
+            TITLES[name],
             known[0].study.model_name,
             simulated,
-            notes=[painted[2]],
+            notes=[painted[1]],
             levels=known[0].study.levels,
         )
         for name, painted in found.items()
@@ -54,7 +59,7 @@ def draw_lengths(lengths: Sequence[LengthFigures]) -> dict[str, Spec]:
 
 def draw_costs(
     lengths: Sequence[LengthFigures],
-) -> tuple[alt.TopLevelMixin, str, str] | None:
+) -> tuple[alt.TopLevelMixin, str] | None:
     """Draw wait and speeds over the length, a line for each level."""
     chosen = choose_lines(lengths)
     panels = []
@@ -66,7 +71,6 @@ def draw_costs(
         return None
     return (
         stack_panels(panels).resolve_scale(color="shared"),
-        "What longer prompts cost",
         "Means of the levels' repeats.",
     )
 
@@ -89,6 +93,7 @@ def list_rows(
     return [
         {
             "tokens": one.tokens,
+            "study": one.study.folder,
             "concurrency": n,
             "y": value,
             "text": write(value),
@@ -134,7 +139,7 @@ def draw_panel(rows: list[Row], title: str, is_time: bool) -> alt.Chart:
 
 def draw_capacity(
     lengths: Sequence[LengthFigures],
-) -> tuple[alt.TopLevelMixin, str, str] | None:
+) -> tuple[alt.TopLevelMixin, str] | None:
     """Draw how many are served at once over the length."""
     rows: list[Row] = [
         {
@@ -159,7 +164,6 @@ def draw_capacity(
     numbers = write_text(rows, "text", {"dy": -14}, x=x, y=y)
     return (
         alt.layer(line.encode(x=x, y=y, tooltip=tooltip), numbers),
-        "How many are served, by the length of the prompt",
         "The highest level that met the objectives, as every level below it; "
         "'or more': no higher one was measured.",
     )

@@ -22,30 +22,32 @@ from ollama_bench.charts.chart import (
 from ollama_bench.charts.marks import make_plot, write_number, write_time
 
 LONG_NAME = 45  # letters: two such names have no room side by side
+WAIT = "ttft_mean_s"
+# by file name: column of a level, title, title of its axis
+COLUMNS = {
+    "comparative_throughput": (
+        "output_tokens_per_s",
+        "All requests together",
+        "tokens/s",
+    ),
+    "comparative_wait": (
+        WAIT,
+        "How long a request waits",
+        "mean wait",
+    ),
+    "comparative_efficiency": (
+        "output_tokens_per_joule",
+        "Tokens for a joule",
+        "output tokens per joule",
+    ),
+}
 
 
 def compare_models(studies: list[Study]) -> dict[str, Spec]:
     """Return the charts across models by file name; none for fewer than two models."""
     found = {
-        "comparative_throughput": compare_column(
-            studies,
-            "output_tokens_per_s",
-            "All requests together",
-            "tokens/s",
-        ),
-        "comparative_wait": compare_column(
-            studies,
-            "ttft_mean_s",
-            "How long a request waits",
-            "mean wait",
-            is_time=True,
-        ),
-        "comparative_efficiency": compare_column(
-            studies,
-            "output_tokens_per_joule",
-            "Tokens for a joule",
-            "output tokens per joule",
-        ),
+        name: compare_column(studies, *column)
+        for name, column in COLUMNS.items()
     }
     return {name: spec for name, spec in found.items() if spec}
 
@@ -55,9 +57,9 @@ def compare_column(
     column: str,
     title: str,
     y_title: str,
-    is_time: bool = False,
 ) -> Spec | None:
     """Return a line for each model over the levels; None if fewer than two have the column."""
+    is_time = column == WAIT
     rows = rows_of_models(
         studies, column, write_time if is_time else write_number
     )
@@ -104,6 +106,7 @@ def rows_of_models(
         {
             "concurrency": n,
             "model": study.name,
+            "study": study.folder,
             "y": value,
             "text": write(value),
         }

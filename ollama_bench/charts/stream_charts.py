@@ -48,7 +48,7 @@ def cell_of_ns(first: int, last: int) -> str:
 # SQLite makes the histogram where the chunks are: millions become a few hundred rows.
 # Of more gaps than these each :step-th of a stream counts, an odd number since tokens may come
 # in pairs; the streams begin at different ones. CROSS JOIN: only chunks of what is shown are read.
-MOST_GAPS = 200_000
+MOST_GAPS = 100_000
 GAP_SQL = f"""
 WITH shown AS MATERIALIZED (
   SELECT request_id, concurrency, chunks FROM request_timeline {OF_LEVELS}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -17,7 +16,11 @@ from ollama_bench.privilege.helper import Helper, split_off
 from ollama_bench.privilege.sudo import PrivilegeError
 from ollama_bench.run.server import LOCAL_HOSTS
 from ollama_bench.storage.results_file import TOOL_VERSION
-from ollama_bench.terminal.command_line import add_version, name_program
+from ollama_bench.terminal.command_line import (
+    OneLineParser,
+    add_version,
+    name_program,
+)
 from ollama_bench.terminal.masking import find_private_names, mask
 from ollama_bench.terminal.output import (
     clean_line,
@@ -33,7 +36,7 @@ Check = Callable[[], Iterable[Finding]]
 def main(argv: list[str] | None = None) -> int:
     """Run the program and return its exit code: 0 where nothing is wrong."""
     prepare_streams()
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog=name_program("doctor"),
         description="Check this machine and its servers: each line is ok, a note, or what is wrong"
         " and the command that mends it. Nothing is changed. What is printed has no names of"

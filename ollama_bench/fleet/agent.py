@@ -5,25 +5,43 @@ The coordinator has Dask call open_door() in each worker, and then asks over Das
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import pickle
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ollama_bench.fleet.messages import Batch, FlightStates, Order, PartEnd
+from ollama_bench.fleet.watching import WATCHING_WORDS, Watching
 from ollama_bench.load import load
 from ollama_bench.load.errors import LoadError
 from ollama_bench.load.request import Outcome, Task
 from ollama_bench.load.result import LevelResult
+from ollama_bench.load.tally import Tally
 
 DOOR = "ollama_bench"  # the name that Dask knows the door by
 # Nobody has asked for so long: the coordinator is gone, and the load ends.
 SILENT_S = 20.0
+# how often requests in flight are told of, for the screen
+SHOW_EVERY_S = 0.5
+# an answer waits so long for something to tell, and looks so often
+NEWS_S = 0.5
+LOOK_S = 0.02
 # a sleeping thread wakes up to so late: the last of the wait is spun
 SPIN_NS = 500_000
+
+
+class NoTally(Tally):
+    """Adds nothing up: the coordinator does, for all parts together."""
+
+    def add(
+        self, outcome: Outcome, pauses: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        """Do nothing."""
 
 
 class PartRun(load.Observer):
@@ -40,12 +58,14 @@ class PartRun(load.Observer):
         self._start_ns = 0
         self._asked_s = time.monotonic()
         self._is_ready = False
+        self._shown_s = 0.0  # when the flights were told of last
         self.interrupt = threading.Event()
         self._load = order.make_load(
             interrupt=self.interrupt,
             part=order.part,
             gate=self._wait_for_start,
         )
+        self._load.result.tally = NoTally()
         self._thread = threading.Thread(
             target=self._run, name="level", daemon=True
         )
@@ -58,6 +78,12 @@ class PartRun(load.Observer):
         self._start_ns = start_ns
         self._told_to_start.set()
 
+    async def wait_for_news(self) -> None:
+        """Return when there is something to tell, NEWS_S later at most."""
+        until_s = time.monotonic() + NEWS_S
+        while not self._has_news() and time.monotonic() < until_s:
+            await asyncio.sleep(LOOK_S)
+
     def take(self) -> Batch:
         """Return what has happened since the last call."""
         self._asked_s = time.monotonic()
@@ -66,7 +92,9 @@ class PartRun(load.Observer):
             batch, self._batch = self._batch, Batch()
         batch.is_ready = self._is_ready
         result = self._load.result
-        batch.in_flight = self._list_in_flight(result)
+        if self._asked_s - self._shown_s >= SHOW_EVERY_S:
+            self._shown_s = self._asked_s
+            batch.in_flight = self._list_in_flight(result)
         batch.pauses = list(result.pauses)
         # what came after the thread was seen alive is in the next batch
         if is_over and batch.failure is None:
@@ -78,6 +106,13 @@ class PartRun(load.Observer):
         self.interrupt.set()
         self._told_to_start.set()
         self._thread.join(timeout=SILENT_S)
+
+    def _has_news(self) -> bool:
+        is_under_way = (
+            self._told_to_start.is_set() and self._thread.is_alive()
+        )
+        batch = self._batch
+        return bool(not is_under_way or batch.begun or batch.ended)
 
     def _list_in_flight(self, result: LevelResult) -> FlightStates:
         shown = FlightStates()
@@ -184,13 +219,21 @@ class Agent:
 
     def __init__(self) -> None:
         self._part: PartRun | None = None
+        self._watching = Watching()
 
     async def answer(
         self, word: str, content: bytes = b""
     ) -> dict[str, int | bytes]:
         """Do what a word says and return the answer, between two readings of the clock."""
         received_ns = time.perf_counter_ns()
-        found = self._do(word, content)
+        if word == "take" and self._part is not None:
+            await self._part.wait_for_news()
+        if word in WATCHING_WORDS:
+            found = await asyncio.to_thread(
+                self._watching.answer, word, content
+            )
+        else:
+            found = self._do(word, content)
         return {
             "content": found,
             "received_ns": received_ns,

@@ -75,6 +75,10 @@ class ClockTrack:
             bent_ns=0.0,
         )
 
+    def forget_between(self) -> None:
+        """Drop the round trips that read_line() does not look at; settle() would miss them."""
+        del self._trips[EARLY_TRIPS:-LATE_TRIPS]
+
     def note_use(self, line: ClockLine, instant_ns: int) -> None:
         """Note that an instant of the worker was put onto the coordinator's clock by a line."""
         self._used.append((instant_ns, line.offset_at(instant_ns)))

@@ -34,7 +34,19 @@ from ollama_bench.inputs.fleet_settings import (
 CONNECT_S = 15.0
 ALIVE_S = 5.0
 MOST_NAME_CHARS = 100
-INSTALL = "python -m pip install 'ollama-bench[fleet]'"
+# what Dask would do all the time for tasks of its own, of which there are none
+IDLE = {
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.profile.enabled": False,
+}
+INSTALL = (
+    "python -m pip install distributed, "
+    "or pipx inject ollama-bench distributed"
+)
 
 Found = TypeVar("Found")
 
@@ -53,6 +65,7 @@ class Fleet:
     def __init__(self, client: Any, members: list[Member]) -> None:
         self._client = client
         self.members = members
+        self._lines: list[Link] = []  # beside those of the levels
 
     def tell(
         self,
@@ -102,10 +115,22 @@ class Fleet:
                 )
         return gone
 
-    def schedule(self, work: Coroutine[Any, Any, None]) -> Future[None]:
+    def schedule(self, work: Coroutine[Any, Any, Found]) -> Future[Found]:
         """Have a coroutine run beside this thread."""
         loop = self._client.loop.asyncio_loop
         return asyncio.run_coroutine_threadsafe(work, loop)
+
+    def open_line(self, member: Member) -> Member:
+        """Return a worker on a line of its own, beside that of the levels."""
+        link = Link(member.address, self._client.connection_args)
+        self._lines.append(link)
+        return Member(member.name, member.address, link.ask)
+
+    def hang_up(self) -> None:
+        """Close the lines that open_line() has opened."""
+        for link in self._lines:
+            self._client.sync(link.close)
+        self._lines = []
 
     def run_everywhere(
         self, function: Callable[[], Found]
@@ -188,7 +213,9 @@ def make_fleet(
         ignores_interrupts=address.is_local,
         workers=[member.address for member in members],
     )
-    return Fleet(client, members)
+    fleet = Fleet(client, members)
+    stack.callback(fleet.hang_up)
+    return fleet
 
 
 def import_dask() -> Any:
@@ -255,8 +282,7 @@ def start_local(dask: Any, address: FleetAddress) -> Any:
     """Return processes of this machine, which no other machine can reach. Raises FleetError."""
     from dask import config
 
-    # of Dask's own tasks, of which there are none
-    config.set({"distributed.worker.profile.enabled": False})
+    config.set(IDLE)
     start = functools.partial(
         dask.LocalCluster,
         n_workers=address.local_workers,

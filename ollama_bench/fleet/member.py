@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ollama_bench.fleet.clock import TRIPS_ASIDE, RoundTrip
+from ollama_bench.fleet.clock import EVERY_S, TRIPS_ASIDE, RoundTrip
 from ollama_bench.fleet.clock_track import ClockTrack
 
 # a worker that does not answer for so long is taken for dead
@@ -69,10 +69,14 @@ class Member:
     async def pump(
         self, put: Callable[[bytes | WorkerGoneError], None]
     ) -> None:
-        """Fetch batches, ten a second, until they are not wanted or the worker is gone."""
+        """Fetch batches, ten a second at most, until they are not wanted or the worker is gone."""
+        compare_s = 0.0
         try:
             while self.is_wanted:
-                await self.ask("clock")
+                # a batch may be long under way
+                if time.monotonic() >= compare_s:
+                    compare_s = time.monotonic() + EVERY_S
+                    await self.ask("clock")
                 content = await self.ask("take")
                 self.is_behind = True
                 put(content)

@@ -72,6 +72,7 @@ class Batch:
     is_ready: bool = False  # all that leaves at first can leave
     begun: list[Task] = field(default_factory=list)
     ended: list[Outcome] = field(default_factory=list)
+    # twice a second; otherwise empty
     in_flight: FlightStates = field(default_factory=FlightStates)
     # (from, to): this process stood still, all of the level so far
     pauses: list[tuple[int, int]] = field(default_factory=list)

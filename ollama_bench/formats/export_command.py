@@ -23,6 +23,7 @@ from ollama_bench.storage.connection import connect
 from ollama_bench.storage.damage import refuse_damage
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import (
+    OneLineParser,
     add_choice_of_runs,
     name_program,
     refuse_nul,
@@ -71,7 +72,7 @@ def write(arguments: argparse.Namespace) -> str:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog=name_program("export"),
         description="Write runs of results.db in a form that other tools read.",
     )

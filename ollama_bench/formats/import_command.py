@@ -24,6 +24,7 @@ from ollama_bench.formats.study.tree import ImportTreeError, find_models
 from ollama_bench.privilege.sudo import PrivilegeError, drop_root
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import (
+    OneLineParser,
     name_command,
     quote_path,
     refuse_nul,
@@ -82,7 +83,7 @@ def read(path: Path, database: str, is_dry: bool) -> None:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog=PROGRAM,
         description="Read into results.db what vLLM, GuideLLM or the original tool measured.",
     )

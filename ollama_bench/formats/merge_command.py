@@ -24,6 +24,7 @@ from ollama_bench.storage.merge import merge
 from ollama_bench.storage.merge_plan import PlannedRun
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import (
+    OneLineParser,
     name_command,
     name_program,
     quote_path,
@@ -120,7 +121,7 @@ def write_ranges(numbers: Sequence[int]) -> str:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog=name_program("merge"),
         description="Join results files into one: every run once and numbered anew.",
     )

@@ -10,15 +10,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 from ollama_bench import __version__
 from ollama_bench.inputs import config_file, options
 from ollama_bench.inputs.options import Option
 from ollama_bench.inputs.resolve import resolve
 from ollama_bench.inputs.settings import Settings
-from ollama_bench.protocols.text import one_line
 from ollama_bench.terminal.command_line import (
+    OneLineParser,
     add_version,
     name_command,
     name_command_as_root,
@@ -62,13 +61,8 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
         parser.error(str(error))
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with the tool's own help screen, and one line for an error."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(
-            2, f"{self.prog}: {one_line(message)} (--help shows all)\n"
-        )
+class Parser(OneLineParser):
+    """One with the tool's own help screen."""
 
     def format_help(self) -> str:
         return help_text()

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from ollama_bench.protocols.addresses import host_url
+
 EXPECTED = "expected local:N, tcp://SCHEDULER:8786 or tls://SCHEDULER:8786"
 MOST_LOCAL = 256  # processes on this machine
 
@@ -64,6 +66,8 @@ class FleetSettings:
     address: FleetAddress
     # links that others can read and write
     admits_plain: bool = False
+    # (server, worker on its machine), where the addresses do not tell
+    watched: tuple[tuple[str, str], ...] = ()
 
 
 def choose_fleet(values: Mapping[str, Any]) -> FleetSettings | None:
@@ -74,6 +78,8 @@ def choose_fleet(values: Mapping[str, Any]) -> FleetSettings | None:
             raise ValueError(
                 "--fleet-insecure needs --fleet tcp://HOST:8786"
             )
+        if values["watch"]:
+            raise ValueError("--watch needs --fleet")
         return None
     for flag in ("--find-capacity", "--find-rate"):
         if values[flag.lstrip("-").replace("-", "_")]:
@@ -85,7 +91,37 @@ def choose_fleet(values: Mapping[str, Any]) -> FleetSettings | None:
             f"invalid --fleet {address.scheduler!r}: expected tls:// (docs/fleet.md), or "
             f"--fleet-insecure in a network that you trust"
         )
-    return FleetSettings(address, admits_plain)
+    return FleetSettings(address, admits_plain, choose_watched(values))
+
+
+def parse_watch(text: str) -> tuple[str, str]:
+    """Return the server and the worker that WORKER=HOST names. Raises ValueError."""
+    worker, _, host = text.partition("=")
+    if not (worker and host):
+        raise ValueError("expected WORKER=HOST, as in mac=10.0.0.7")
+    return host_url(host), worker
+
+
+def choose_watched(
+    values: Mapping[str, Any],
+) -> tuple[tuple[str, str], ...]:
+    """Return the servers whose machine a worker is named for, with it. Raises ValueError."""
+    watched = values["watch"]
+    if watched and values["no_monitor"]:
+        raise ValueError("--watch and --no-monitor exclude each other")
+    for place, (host, worker) in enumerate(watched):
+        if host not in values["host"]:
+            pair = f"{worker}={host}"
+            known = values["host"]
+            there = ", ".join(known) or "none"
+            raise ValueError(
+                f"invalid --watch {pair!r}: "
+                f"expected a server of --host, "
+                f"one of {there}"
+            )
+        if any(host == other for other, _ in watched[:place]):
+            raise ValueError(f"--watch names two workers for {host}")
+    return tuple(watched)
 
 
 def is_exposed(link: str) -> bool:

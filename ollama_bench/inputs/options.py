@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ollama_bench.inputs import objectives, prompt_mix, values
-from ollama_bench.inputs.fleet_settings import FleetAddress
+from ollama_bench.inputs.fleet_settings import FleetAddress, parse_watch
 from ollama_bench.inputs.settings import Balance
 from ollama_bench.protocols.addresses import host_url
 from ollama_bench.protocols.names import NAMES
@@ -226,6 +226,14 @@ LOAD = Group(
             "--fleet-insecure",
             "",
             "tcp:// to other machines too, which anyone can read",
+            is_measured=False,
+        ),
+        Option(
+            "--watch",
+            "WORKER=HOST",
+            "WORKER is on HOST's machine, and reads its power there",
+            parse_watch,
+            repeats=True,
             is_measured=False,
         ),
         Option(

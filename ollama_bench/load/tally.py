@@ -124,6 +124,8 @@ class Tally:
         self.people = PeopleTally()
         self._send_lags_ns = array("q")
         self._could_not_connect = 0
+        # when the last of those was asked
+        self._last_refused_ns = 0
         # when each was asked, and its value
         self._ttft_s: list[tuple[int, float]] = []
         self._tokens_per_s: list[tuple[int, float]] = []
@@ -140,6 +142,7 @@ class Tally:
         self._read_lags.extend(outcome.read_lags_ns)
         if outcome.sent_ns is None:
             self._could_not_connect += 1
+            self._note_refused(outcome)
         else:
             self.in_flight.add(outcome.sent_ns, outcome.ended_ns or 0)
             if outcome.send_lag_ns is not None:
@@ -179,6 +182,11 @@ class Tally:
         )
         if last_ns is not None:
             self.last_ns = max(self.last_ns or last_ns, last_ns)
+
+    def _note_refused(self, outcome: Outcome) -> None:
+        if outcome.status != "cancelled":
+            asked_ns = outcome.due_ns or outcome.ended_ns or 0
+            self._last_refused_ns = max(self._last_refused_ns, asked_ns)
 
     def _note_end(self, ended_ns: int | None) -> None:
         if ended_ns is not None:
@@ -238,16 +246,19 @@ class Tally:
     ) -> Span | None:
         """Return the part of a load that goes on in which it neither fills nor drains.
 
-        It ends with the last sending, or when the last that was never sent was due. None before
-        any reply has ended, or anybody has left.
+        It ends when the last was asked: sent, or refused by a server that had died, or due and
+        never sent. None before any reply has ended, or anybody has left.
         """
         end_ns = max(self.in_flight.sent_ns, default=started_ns)
-        return find_steady_window(
+        found = find_steady_window(
             self.in_flight,
             self.streaming,
             (started_ns, max(end_ns, last_due_ns)),
             self.first_end_ns,
         )
+        if found is None:
+            return None
+        return found[0], max(found[1], self._last_refused_ns)
 
     def summarize_client(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from ollama_bench.monitor.power_source import Sample
 from ollama_bench.monitor.process_sample import ProcessSample
@@ -20,6 +20,17 @@ class LatestFigures(TypedDict):
     rss_bytes: float | None
     footprint_bytes: float | None
     cpu_ratio: float | None
+
+
+Figure = Literal[
+    "power_w",
+    "gpu_power_w",
+    "gpu_mhz",
+    "gpu_busy_ratio",
+    "rss_bytes",
+    "footprint_bytes",
+    "cpu_ratio",
+]
 
 
 def sum_up(
@@ -41,6 +52,30 @@ def sum_up(
             sample.footprint_bytes for sample in processes
         ),
         "cpu_ratio": total(sample.cpu_ratio for sample in processes),
+    }
+
+
+def add_figures(
+    machines: Sequence[LatestFigures],
+) -> LatestFigures:
+    """Add up what was seen last of several machines."""
+
+    def add(name: Figure) -> float | None:
+        return total(one[name] for one in machines)
+
+    def find_most(name: Figure) -> float | None:
+        return largest(one[name] for one in machines)
+
+    said = (one["thermal"] for one in machines)
+    return {
+        "power_w": add("power_w"),
+        "gpu_power_w": add("gpu_power_w"),
+        "gpu_mhz": find_most("gpu_mhz"),
+        "gpu_busy_ratio": find_most("gpu_busy_ratio"),
+        "thermal": next(filter(None, said), None),
+        "rss_bytes": add("rss_bytes"),
+        "footprint_bytes": add("footprint_bytes"),
+        "cpu_ratio": add("cpu_ratio"),
     }
 
 

@@ -16,6 +16,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from ollama_bench.monitor.clock_watch import ClockWatch
 from ollama_bench.monitor.feed import FIRST_DOCUMENT_S, Feed
@@ -45,6 +46,13 @@ CONDITION_WORDS = {  # while it is not so, and while it is
     "on_battery": ("on mains", "on battery"),
     "low_power_mode": ("low power mode is off", "low power mode is on"),
 }
+
+
+class Coverage(NamedTuple):
+    """How far the stored samples of a source reach, and for how long the next is waited for."""
+
+    end_ns: int  # perf_counter_ns
+    patience_s: float
 
 
 class PolledTrack:
@@ -147,11 +155,15 @@ class Monitor:
                 "power", "power: found no readable sensor on this machine"
             )
         if self._server is None:
-            text = "processes: not watched, the server runs on another machine"
-            self._journal.tell("remote", text)
+            self.tell_unseen()
         self._start_thread(self._poll, "monitor")
         for feed in self._feeds:
             self._start_thread(feed.run, feed.source.name)
+
+    def tell_unseen(self) -> None:
+        """Say that no server runs on this machine."""
+        text = "processes: not watched, the server runs on another machine"
+        self._journal.tell("remote", text)
 
     def _start_thread(self, work: Callable[[], None], name: str) -> None:
         def run() -> None:
@@ -178,13 +190,16 @@ class Monitor:
         """Wait until every working source has given a sample; False when time ran out."""
         until_s = time.monotonic() + timeout_s
         while time.monotonic() < until_s:
-            has_all = all(
-                track.latest or not track.live for track in self.tracks
-            )
-            if self._has_looked.is_set() and has_all:
+            if self.has_first_sample():
                 return True
             time.sleep(0.02)
         return False
+
+    def has_first_sample(self) -> bool:
+        """Return whether every working source has given a sample."""
+        return self._has_looked.is_set() and all(
+            track.latest or not track.live for track in self.tracks
+        )
 
     def mark(self) -> None:
         """Tell that a level begins or ends: read counters and look for processes at once."""
@@ -199,23 +214,33 @@ class Monitor:
         later, a few when its CPU counter is slow. Waits no longer than that, nor for a source that
         gives none; what is held back then is stored as it is.
         """
-        tracks = [
-            track for track in self.tracks if track.live and track.latest
-        ]
         began_s = time.monotonic()
         while late := [
-            track
-            for track in tracks
-            if track.live and track.stored_end_ns < at_ns
+            source
+            for source in self.list_coverage()
+            if source.end_ns < at_ns
         ]:
-            patience_s = max(track.patience_s for track in late)
+            patience_s = max(source.patience_s for source in late)
             is_interrupted = interrupt is not None and interrupt.is_set()
             if is_interrupted or time.monotonic() - began_s > patience_s:
-                for track in late:
-                    self._journal.guard("power", track.release)
+                self.release(at_ns)
                 return False
             time.sleep(0.01)
         return True
+
+    def list_coverage(self) -> list[Coverage]:
+        """Return how far the samples of each source reach that works and has given one."""
+        return [
+            Coverage(track.stored_end_ns, track.patience_s)
+            for track in self.tracks
+            if track.live and track.latest
+        ]
+
+    def release(self, at_ns: int) -> None:
+        """Store what is held back of the sources that do not reach at_ns (perf_counter_ns)."""
+        for track in list(self.tracks):
+            if track.live and track.stored_end_ns < at_ns:
+                self._journal.guard("power", track.release)
 
     def slots(self, port: int | None = None) -> Slots:
         """Return how many requests at a time the server on this port (or any) takes."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ollama_bench import __version__
 from ollama_bench.monitor.monitor import INTERVAL_S, PORT
 from ollama_bench.terminal.command_line import (
+    OneLineParser,
     add_version,
     name_program,
     refuse_nul,
@@ -47,7 +48,7 @@ def parse_args(argv: list[str] | None) -> Settings:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog=name_program("monitor"),
         description="Watch the server's processes, the machine and its power while a run goes on.",
     )

@@ -38,6 +38,8 @@ from ollama_bench.power.nvidia import (
 from ollama_bench.power.polled import Polled
 from ollama_bench.power.powermetrics_command import (
     POWERMETRICS_INTERVAL_MS,
+    SAMPLERS,
+    build_arguments,
     parse_interval,
     with_fewer_samplers,
 )
@@ -109,9 +111,16 @@ def create_powermetrics_source(
 
 
 def find_macos_source(failure: str | None) -> Stream | Absent:
-    """Return macmon if it is installed. failure: why the helper could not be started as root."""
+    """Return macmon if it is installed. failure: why the helper could not be started as root.
+
+    Root without a helper, such as a worker of a fleet, runs powermetrics itself.
+    """
+    is_root = os.geteuid() == 0
+    if is_root and not failure:
+        commands = [build_arguments(step) for step in range(len(SAMPLERS))]
+        return create_powermetrics_source(Child(commands))
     # root starts nothing that a PATH names
-    found = None if os.geteuid() == 0 else find_macmon()
+    found = None if is_root else find_macmon()
     if found:
         return found
     if failure:

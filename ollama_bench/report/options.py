@@ -16,6 +16,7 @@ from ollama_bench.formats.export import FORMS
 from ollama_bench.inputs import objectives
 from ollama_bench.report.level_formats import FORMATS
 from ollama_bench.terminal.command_line import (
+    OneLineParser,
     add_choice_of_runs,
     add_version,
     name_program,
@@ -127,7 +128,7 @@ def parse_args(argv: list[str] | None) -> Settings:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog=name_program("analyze"),
         description="The answer, the charts and the report from results.db.",
     )

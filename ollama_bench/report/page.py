@@ -99,6 +99,10 @@ class Figures:
         chart = f'<div class="chart" data-spec="{number}"></div>'
         return f"<figure><h3>{escape(title)}</h3>{hint}{chart}</figure>"
 
+    def place_all(self, titled: TITLED) -> str:
+        """Return the places of several charts."""
+        return "".join(self.place(*one) for one in titled)
+
 
 def write(
     path: Path,
@@ -116,22 +120,21 @@ def write(
     """
     figures = Figures()
     is_alone = len(verdicts) == 1
-    parts = [write_comparison(one, figures) for one in lengths]
+    parts = [
+        write_comparison(found, figures.place_all(titled))
+        for found, titled in lengths
+    ]
     if not is_alone:
         parts += [write_answer(verdict) for verdict in verdicts]
     if across:
-        shown = [
-            figures.place(spec["title"]["text"], spec)
-            for spec in across.values()
+        titled = [
+            (spec["title"]["text"], spec) for spec in across.values()
         ]
         parts.append(
-            f"<section><h2>{name_across(verdicts)}</h2>{''.join(shown)}</section>"
+            write_side_by_side(verdicts, figures.place_all(titled))
         )
     for verdict in verdicts:
-        charts = "".join(
-            figures.place(title, spec)
-            for title, spec in drawn[verdict.study.folder]
-        )
+        charts = figures.place_all(drawn[verdict.study.folder])
         parts.append(write_chapter(verdict, charts, is_alone))
     text = read_asset("page.html").format(
         policy=escape(POLICY, quote=False),
@@ -153,20 +156,22 @@ def write(
     return digest
 
 
-def write_comparison(lengths: Lengths, figures: Figures) -> str:
-    """Return what longer prompts cost one model."""
-    found, titled = lengths
-    name = escape(found[0].study.name_on_machine)
-    shown = [figures.place(title, spec) for title, spec in titled]
+def write_comparison(lengths: Sequence[LengthFigures], charts: str) -> str:
+    """Return what longer prompts cost one model. charts: as HTML."""
+    name = escape(lengths[0].study.name_on_machine)
     return (
         f"<section><h2>{name} by the length of the prompt</h2>"
-        f"{write_length_table(found)}{''.join(shown)}</section>"
+        f"{write_length_table(lengths)}{charts}</section>"
     )
 
 
-def name_across(verdicts: Sequence[Verdict]) -> str:
+def write_side_by_side(verdicts: Sequence[Verdict], charts: str) -> str:
+    """Return the charts, as HTML, of several models or lengths."""
     models = {verdict.study.model for verdict in verdicts}
-    return "Models side by side" if len(models) > 1 else "Side by side"
+    of_models = (
+        "Models side by side" if len(models) > 1 else "Side by side"
+    )
+    return f"<section><h2>{of_models}</h2>{charts}</section>"
 
 
 def write_answer(verdict: Verdict) -> str:

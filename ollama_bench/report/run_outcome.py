@@ -50,7 +50,7 @@ from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import (
     join_arguments,
     name_browser,
-    name_command,
+    name_command_here,
     name_resuming_command,
     quote_path,
 )
@@ -367,7 +367,7 @@ def describe_sharper(settings: Settings, levels: str) -> str:
     whole = "" if settings.request.tokens else "whole replies and "
     return (
         f"\nSharper, with {whole}each level three times:\n"
-        f"  {name_command('bench')} {more}"
+        f"  {name_command_here('bench')} {more}"
     )
 
 
@@ -376,7 +376,7 @@ def name_analysis(path: str, run_id: int, status: str) -> str:
     options = "" if path == "results.db" else f" --db {quote_path(path)}"
     if status != "finished":  # by default analyze.py takes a finished run
         options += f" --run {run_id}"
-    return f"{name_command('analyze')}{options}"
+    return f"{name_command_here('analyze')}{options}"
 
 
 def describe_next(

@@ -20,16 +20,22 @@ LEFT_OUT = (
     "--resume",
 )
 # what a reader should know of, and not see
-UNSEEN: tuple[str, ...] = ("--prompt", "--prompts", "--config")
+UNSEEN: tuple[str, ...] = (
+    "--prompt",
+    "--prompts",
+    "--trace",
+    "--config",
+)
 # numbers, names of things, conditions; neither blanks nor paths
 LEVELS = re.compile(r"[\dx][\d,x:-]{0,200}")
-PLAIN = re.compile(r"[\w.,:=<>%+-]{1,80}")
+PLAIN = re.compile(r"[\w.,:=<>%+*@-]{1,80}")
 
 
 def describe_command(command: str | None, model: str) -> str:
     """Return a command that measures the same; model is the model's name as it is shown.
 
-    Options that are not known, and their values, are left out.
+    Options that are not known, and their values, are left out; of a value that may be private
+    the placeholder is shown.
     """
     try:
         words = shlex.split(command or "")
@@ -38,10 +44,7 @@ def describe_command(command: str | None, model: str) -> str:
     shown = [PROGRAM, *list_shown(words)]
     if "--demo" not in shown:
         shown += ["--model", model]
-    return " ".join(
-        word if PLAIN.fullmatch(word) else shlex.quote(word)
-        for word in shown
-    )
+    return shlex.join(shown)
 
 
 def list_shown(words: list[str]) -> Iterator[str]:
@@ -63,7 +66,7 @@ def list_shown(words: list[str]) -> Iterator[str]:
             continue
         if not is_joined:
             value = next(rest, "")
-        if flag in unseen:
-            yield from (flag, option.placeholder)
-        elif flag not in (*LEFT_OUT, "--model") and PLAIN.fullmatch(value):
-            yield from (flag, value)
+        if flag in (*LEFT_OUT, "--model") and flag not in unseen:
+            continue
+        is_shown = PLAIN.fullmatch(value) and flag not in unseen
+        yield from (flag, value if is_shown else option.placeholder)

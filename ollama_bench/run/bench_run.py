@@ -16,6 +16,11 @@ from ollama_bench.power.sources import find_sources
 from ollama_bench.privilege.helper import Helper
 from ollama_bench.run import demo, quick
 from ollama_bench.run.capacity import CapacityRun
+from ollama_bench.run.fleet_monitor import (
+    FarMonitor,
+    FleetMonitor,
+    make_far_monitors,
+)
 from ollama_bench.run.fleet_rows import remember_machines
 from ollama_bench.run.levels import (
     LevelRunner,
@@ -24,6 +29,14 @@ from ollama_bench.run.levels import (
 )
 from ollama_bench.run.live_state import LiveState
 from ollama_bench.run.opening import OpenedRun, stored_arguments
+from ollama_bench.run.places import (
+    MachineFacts,
+    ServerPlace,
+    find_places,
+    list_own_ports,
+    read_facts,
+    store_places,
+)
 from ollama_bench.run.plan import (
     Level,
     caches,
@@ -63,6 +76,8 @@ class BenchRun:
         fleet: Fleet | None = None,
     ) -> None:
         self.fleet = fleet
+        # where the servers run, as far as a fleet knows it
+        self.places: list[ServerPlace] = []
         self.settings, self.servers = settings, servers
         self.record, self.simulator = opened.record, simulator
         self.screen, self.interrupt = screen, interrupt
@@ -94,10 +109,9 @@ class BenchRun:
                 self.screen,
                 self.interrupt,
             )
-            if self.fleet is not None:
-                remember_machines(self.fleet, self.record.writer)
             with self.watching(helper) as monitor:
                 self.prepare(targets, monitor)
+                store_places(self.record, self.places)
                 self.limit_replies(targets)
                 # from here on the run can be resumed
                 self.status = "interrupted"
@@ -132,33 +146,49 @@ class BenchRun:
     @contextlib.contextmanager
     def watching(self, helper: Helper | None) -> Iterator[Monitor | None]:
         """Watch the servers and the power meanwhile; None with --no-monitor."""
-        machine_id = machine.remember(
-            self.record.writer, machine.describe()
-        )
+        own = read_facts()
+        machine_id = machine.remember(self.record.writer, own.described)
         self.record.update({"machine_id": machine_id})
+        far = self.find_far(own)
         if not self.settings.monitor.enabled:
             yield None
             return
         simulator = self.simulator
         command = simulator.powermetrics if simulator else None
-        monitor = Monitor(
+        monitor = FleetMonitor(
             self.record.writer,
             self.record.id,
             self.record.origin_ns,
             sources=find_sources(
                 helper=helper, powermetrics_command=command
             ),
-            ports=[server.port for server in self.servers if server.port],
+            ports=list_own_ports(self.servers, self.places),
             pid=self.settings.monitor.pid
             or (simulator.pid if simulator else None),
             interval_s=demo.INTERVAL_S if simulator else 1.0,
             say=self.screen.say,
         )
+        monitor.far = far
         monitor.start()
         try:
             yield monitor
         finally:
             self.record.update(monitor.stop())
+
+    def find_far(self, own: MachineFacts) -> list[FarMonitor]:
+        """Find out where the servers run; return the monitors of machines that workers watch."""
+        settings, fleet = self.settings.fleet, self.fleet
+        if settings is None or fleet is None:
+            return []
+        facts = remember_machines(fleet, self.record.writer)
+        if not self.settings.monitor.enabled:
+            return []
+        urls = [server.url for server in self.servers]
+        named = dict(settings.watched)
+        self.places = find_places(urls, own, facts, named)
+        return make_far_monitors(
+            fleet, self.places, self.record, self.screen
+        )
 
     def prepare(self, targets: Targets, monitor: Monitor | None) -> None:
         """Take a first sample and an idle baseline, and load the models."""

@@ -16,6 +16,7 @@ from ollama_bench.run.levels import LevelRunner
 from ollama_bench.run.plan import AskedLengths, Level, caches
 from ollama_bench.run.record import RunRecord
 from ollama_bench.statistics.capacity_search import (
+    LONG_S,
     CapacitySearch,
     SearchStep,
     Trial,
@@ -42,6 +43,10 @@ FIRST_REQUESTS = 100
 CANNOT_JUDGE = (
     "cannot judge a level of {}: the machine slept, or every request was cut "
     "before it met or missed an objective (use a longer --deadline)"
+)
+DISTURBED = (
+    f"the search ended early: this machine disturbed {MOST_DISTURBED} loads; "
+    "search again when it is idle"
 )
 
 
@@ -104,6 +109,8 @@ class CapacityRun:
             if not trial.count:
                 self.screen.warn(CANNOT_JUDGE.format(f"{step.size:g}"))
                 return
+        if disturbed == MOST_DISTURBED:
+            self.screen.warn(DISTURBED)
 
     def _tell_spent(self, step: SearchStep, plan: ProbePlan) -> None:
         more = format_about(plan.find_least_s(step))
@@ -197,16 +204,22 @@ class CapacityRun:
         name = self._name(trial.size)
         if trial.verdict == "unresolved":
             looks = "served" if trial.reach >= 1 else "missed"
-            more = "not resolved"
-            if trial.more_s:
-                more += f", {format_about(trial.more_s)} more would tell"
-            return f"{name}: looks {looks} ({more})"
+            return f"{name}: looks {looks} (not resolved{say_more(trial)})"
         words = {
             "above": "served",
             "below": f"missed ({', '.join(trial.binding)})",
             "saturated": "saturated: the queue grows",
         }
         return f"{name}: {words[trial.verdict]}"
+
+
+def say_more(trial: Trial) -> str:
+    """Say how much longer a load would have taken, if that is known."""
+    if not trial.more_s:
+        return ""
+    if trial.more_s > LONG_S:
+        return ", an hour more would not tell"
+    return f", {format_about(trial.more_s)} more would tell"
 
 
 def write_trial(trial: Trial) -> str:

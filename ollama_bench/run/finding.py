@@ -28,7 +28,7 @@ from ollama_bench.run.discovery import (
 from ollama_bench.run.model_choice import ChosenModel, choose_model
 from ollama_bench.run.notices import name_servers, warn_of_dropped
 from ollama_bench.run.server import Server, ServerError, list_names
-from ollama_bench.terminal.command_line import name_command
+from ollama_bench.terminal.command_line import name_command_here
 from ollama_bench.terminal.screen import Console
 
 SHOWN_MODELS = 3  # of a server that is not taken
@@ -221,7 +221,7 @@ def explain_nothing(
     for server in found:
         return explain_no_model(server.url, server.offers)
     looked = f"looked for {describe_places(named_url)}"
-    command = name_command("bench")
+    command = name_command_here("bench")
     lines = [
         *explain_start(),
         "or name a server (--api openai for all but Ollama):",

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 
 from ollama_bench.fleet.fleet import Fleet
 from ollama_bench.fleet.level import WorkerReport
+from ollama_bench.fleet.member import Member
 from ollama_bench.monitor import machine
+from ollama_bench.run.places import MachineFacts, read_facts
 from ollama_bench.storage.writer import Writer
 
 
-def remember_machines(fleet: Fleet, writer: Writer) -> None:
-    """Store the computer of each worker."""
-    for member, described in fleet.run_everywhere(
-        machine.describe
-    ).items():
-        member.machine = machine.remember(writer, described)
+def remember_machines(
+    fleet: Fleet, writer: Writer
+) -> dict[Member, MachineFacts]:
+    """Store the computer of each worker, and return what it tells of that."""
+    facts = fleet.run_everywhere(read_facts)
+    for member, told in facts.items():
+        member.machine = machine.remember(writer, told.described)
+    return facts
 
 
 def store_workers(

@@ -46,10 +46,14 @@ SUSTAINED = 0.95
 RESERVED = 0.5  # of a budget
 # of what is left: what needs more is tried last
 MOST_PART = 0.5
+# of what is left: a first look that takes more leaves too little to show what it finds
+QUICK_PART = 1 / 3
 # the lowest that is missed / the highest that is shown, where nothing is said of what is between
 WIDE = 1.3
 # loads from the highest that is shown to the lowest that is missed
 NARROW = 2
+# that a verdict would take: nobody waits for it
+LONG_S = 3600.0
 
 
 def is_late(left_s: float, budget_s: float) -> bool:
@@ -200,7 +204,8 @@ class CapacitySearch:
         steps = [*first, *self._show_bad(edge)]
         least_s = [find_least_s(step) for step in steps]
         for step, one_s in zip(steps, least_s, strict=True):
-            if one_s <= MOST_PART * left_s:
+            part = QUICK_PART if step.is_quick else MOST_PART
+            if one_s <= part * left_s:
                 return step
         for step, one_s in zip(steps, least_s, strict=True):
             # a new one must leave time to try it again

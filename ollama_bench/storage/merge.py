@@ -31,6 +31,8 @@ CACHE_KIB = 65_536  # of the output
 MACHINES_OF_RUNS = """
 SELECT machine_id FROM main.run
 JOIN temp.[new run] ON old = run.id"""
+# tables of a run that name a machine as well, since 1.1
+NAMING_MACHINES = ("target", "process", "power_source")
 MACHINES_OF_WORKERS = """
 SELECT level_worker.machine_id FROM main.level_worker
 JOIN main.level ON level.id = level_id
@@ -140,8 +142,17 @@ def map_machines(connection: sqlite3.Connection, table: Table) -> None:
     names = [name for name in list_stored(table) if name != "id"]
     listed = ", ".join(f"[{name}]" for name in names)
     used = MACHINES_OF_RUNS
-    if "level_worker" in schema.read_stored_tables(connection):
+    stored = schema.read_stored_tables(connection)
+    if "level_worker" in stored:
         used += f" UNION {MACHINES_OF_WORKERS}"
+    for name in NAMING_MACHINES:
+        if "machine_id" in stored[name].columns:
+            used += f"""
+                UNION
+                SELECT machine_id
+                FROM main.[{name}]
+                JOIN temp.[new run]
+                  ON old = run_id"""
     connection.execute(f"""
         INSERT INTO merged.machine ({listed})
         SELECT {listed} FROM main.machine

@@ -14,9 +14,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from ollama_bench.terminal.output import clean_line
 
 COMMAND = "ollama-bench"
+MOST_ERROR_CHARACTERS = 1000
 PACKAGE = Path(__file__).resolve().parents[1]
 SCRIPTS = {
     "bench": "bench.py",
@@ -31,6 +34,15 @@ CLONE_COMMANDS = {
     "export": "python -m ollama_bench export",
     "merge": "python -m ollama_bench merge",
 }
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse with one line for an error."""
+
+    def error(self, message: str) -> NoReturn:
+        text = clean_line(" ".join(message.split()))
+        text = text.removeprefix("argument ")[:MOST_ERROR_CHARACTERS]
+        self.exit(2, f"{self.prog}: {text} (--help shows all)\n")
 
 
 def name_program(word: str) -> str:
@@ -50,15 +62,29 @@ def name_command(word: str) -> str:
     )
 
 
+def name_command_here(word: str) -> str:
+    """Return the same with a clone's script by its path from here: only for the terminal."""
+    if find_prefix() is not None or word not in SCRIPTS:
+        return name_command(word)
+    script = locate_in_clone(PACKAGE.parent / SCRIPTS[word])
+    return f"python {script}"
+
+
 def name_browser(path: str) -> str:
     """Return what to type to see the pages of a results file; a clone's are no plugin yet."""
     command = f"datasette {quote_path(path)}"
     if not is_clone():
         return command
-    folder = PACKAGE / "browsing" / "plugins"
-    if folder.is_relative_to(Path.cwd()):
-        folder = folder.relative_to(Path.cwd())
-    return f"{command} --plugins-dir {quote_path(folder.as_posix())}"
+    folder = locate_in_clone(PACKAGE / "browsing" / "plugins")
+    return f"{command} --plugins-dir {folder}"
+
+
+def locate_in_clone(path: Path) -> str:
+    """Return a path as it is typed here: relative where it is below the current folder."""
+    here = Path.cwd()
+    if path.is_relative_to(here):
+        path = path.relative_to(here)
+    return quote_path(path.as_posix())
 
 
 def is_clone() -> bool:
@@ -123,6 +149,8 @@ def add_choice_of_runs(add: Callable[..., Any]) -> None:
     add(
         "models",
         nargs="*",
+        # else argparse says that it is required
+        default=[],
         metavar="MODEL",
         help="only these models (default: all)",
     )

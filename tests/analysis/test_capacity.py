@@ -18,6 +18,7 @@ LIKELY, SURE, MISSED = (
     Evidence(-3.0, 4.0),
 )
 OPEN = Evidence(0.1, -0.1)
+SHORTER = ", less with shorter replies (--tokens)"
 
 
 def make_study(levels):
@@ -137,6 +138,41 @@ def test_what_looks_good_is_said_with_what_would_show_it():
     answer = find_search(searched([*trials, served(2.0)], load="open"))
     assert answer is not None
     assert answer.find_level()["rate_per_s"] == 2.0
+
+
+@pytest.mark.parametrize(
+    "load, figures, said",
+    [
+        # replies of 4 s: shorter ones answer more requests in that time
+        ("burst", {"output_tokens_mean": 256.0}, SHORTER),
+        ("burst", {"output_tokens_mean": 12.0}, ""),
+        # the prompt takes the time
+        ("burst", {"output_tokens_mean": 64.0, "ttft_mean_s": 3.0}, ""),
+        ("people", {"output_tokens_mean": 256.0}, ""),
+        ("open", {"output_tokens_mean": 256.0}, SHORTER),
+    ],
+)
+def test_what_would_take_hours_is_said_with_what_helps(
+    load, figures, said
+):
+    slow = Trial(4, "unresolved", OPEN, 1.05, 40, 500.0, more_s=23088.0)
+    study = searched([slow], load=load, think_time_s=30.0)
+    for level in study.levels:
+        times = {"ttft_mean_s": 0.5, "e2e_mean_s": 4.5}
+        if load != "people":
+            level["think_time_s"] = None
+        level |= {"requests_per_s": 0.52, **times, **figures}
+    answer = find_search(study)
+    assert answer is not None
+    at = "" if load == "open" else "at 0.52 requests/s "
+    help_said = f"{at}that takes hours (--budget 24000){said}; more"
+    assert f"(1 probes, 8:20): {help_said}" in describe_search(answer, SLO)
+
+
+def test_a_load_at_the_edge_that_would_take_hours_is_said_so():
+    near = Trial(9, "unresolved", OPEN, 0.99, 80, 30.0, more_s=9000.0)
+    said = say([served(8), near, missed(10), missed(10)])
+    assert said.endswith("Not resolved: 9: an hour more would not tell.")
 
 
 def test_the_figures_are_those_of_the_highest_that_was_served():

@@ -87,6 +87,8 @@ def test_who_left_is_counted(people):
         "UPDATE request SET status = 'cancelled', abandoned = 1 WHERE id = 1",
     )
     assert "1 of 1 left without a first token after 100 ms" in said
+    # asked, and not answered
+    assert re.search(r"asks 0\.\d+ requests/s", said)
     assert "0 of 1 got at least 10 tokens/s" in said
     (found,) = [c for c in find_caveats(study) if "abandoned" in c.seen]
     assert found.seen == "1 request with 1 person failed (abandoned)"
@@ -118,6 +120,8 @@ def test_a_place_is_named_by_its_rate_where_it_has_one():
     assert name_place([rate, {**rate, "rate_per_s": 2.0}]) == (
         "at 0.5 and 2 requests/s"
     )
+    trace = {**rate, "trace": "day.csv", "rate_per_s": 1.56522}
+    assert name_place([trace]) == "at 1.57 requests/s"
     assert (
         name_place([{**rate, "rate_per_s": None}]) == "at up to 64 at once"
     )

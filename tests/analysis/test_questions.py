@@ -84,6 +84,20 @@ def test_the_command_names_the_server_and_the_objectives(ask):
     assert command.endswith(" --find-rate --demo")
 
 
+@pytest.mark.parametrize(
+    "column, value, option",
+    [
+        ("asked_prompt_tokens", 500, "--prompt-tokens 500"),
+        ("prompt_mix", "500*9,8000*1", "--mix '500*9,8000*1'"),
+    ],
+)
+def test_the_command_asks_for_the_same_work(ask, column, value, option):
+    asked = "UPDATE run SET command = 'python bench.py 1,2 --tokens 9'"
+    lengths = f"UPDATE level SET {column} = '{value}'"
+    _, command = ask(asked, lengths)[RATE]
+    assert command == f"python bench.py --find-rate {option} --tokens 9"
+
+
 def test_repeats_give_the_rate_an_interval(ask):
     again = (
         "INSERT INTO level (run_id, model, concurrency, repeat, cache, load, status, started_ns,"

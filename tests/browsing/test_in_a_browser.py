@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support import made_up_results
+from tests.support import made_up_results, prompt_lengths, several_hosts
 from tests.support.browser import assert_nothing_serious
 from tests.support.datasette_server import serving
 
@@ -26,7 +26,16 @@ def address(tmp_path_factory):
         failures=1,
         error="<script>alert(2)</script>",
     )
-    with serving([file]) as found:
+    joint = file.with_name("joint.db")
+    prompt_lengths.write(joint)
+    for hosts in (1, 2):
+        several_hosts.write(
+            joint,
+            hosts=hosts,
+            model="hosts:1b",
+            started_unix=1.76e9 + hosts,
+        )
+    with serving([file, joint]) as found:
         yield f"{found}/results"
 
 
@@ -52,6 +61,24 @@ def test_every_chart_of_a_run_is_drawn(page, address, run):
     page.goto(f"{address}/-/run/{run}")
     assert draw_all(page) > 10
     assert HOSTILE not in page.title() or run == 2
+
+
+def test_charts_of_lengths_and_of_servers_are_drawn(page, address):
+    place = address.replace("/results", "/joint/-/run")
+    page.goto(f"{place}/1")
+    draw_all(page)
+    for name in (
+        "prompt_lengths",
+        "capacity_by_length",
+        "comparative_wait",
+    ):
+        drawn = page.locator(f'.chart[data-source*="/{name}?"]')
+        assert drawn.locator("svg.marks").count() == 1, name
+    page.goto(f"{place}/4")
+    draw_all(page)
+    servers = page.locator('.chart[data-source*="/host_scaling?"]')
+    servers.locator("svg.marks .mark-symbol path").first.click()
+    page.wait_for_url(f"{place}/3")
 
 
 def test_the_cards_lead_to_a_run_a_level_and_a_request(page, address):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import vl_convert
 
 from ollama_bench.analysis import selection
 from ollama_bench.charts import catalog
 from ollama_bench.charts.chart import WORDS_NOTE
+from ollama_bench.charts.model_charts import compare_models
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.chart_specs import chart, values
@@ -80,3 +82,25 @@ def test_a_hostile_model_name_stays_text(tmp_path):
     spec = catalog.CHARTS[0].draw(database, study)
     database.close()
     assert spec["title"]["subtitle"][0] == study.model and json.dumps(spec)
+
+
+@pytest.mark.parametrize("model", ["constructor", "toString"])
+def test_a_model_named_as_what_every_object_has_is_drawn(tmp_path, model):
+    """Names of JavaScript's own; a blank behind each is not seen."""
+    for name in (model, "tiny"):
+        made_up_results.write(
+            tmp_path / "results.db",
+            model=name,
+            levels=(1, 2),
+            chunks=False,
+        )
+    database = connect(tmp_path / "results.db", readonly=True)
+    studies = selection.choose(database, [model, "tiny"], [])
+    speed = chart("average_throughput").draw(database, studies[0])
+    both = compare_models(studies)["comparative_throughput"]
+    database.close()
+    assert speed["title"]["subtitle"][0].strip() == model
+    for spec in (speed, both):
+        assert "line mark" in vl_convert.vegalite_to_svg(spec)
+        text = json.dumps(spec)
+        assert f'"{model}"' not in text and f'"{model} "' in text

@@ -94,11 +94,11 @@ def test_a_worker_whose_link_others_can_read_is_refused():
         refuse_exposed([make_member(address="tcp://10.0.0.5:1")])
 
 
-def test_without_dask_one_line_names_the_extra(monkeypatch):
+def test_without_dask_one_line_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(FleetError) as error:
         import_dask()
-    assert "pip install 'ollama-bench[fleet]'" in str(error.value)
+    assert "pip install distributed, or pipx inject" in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -150,6 +150,29 @@ def test_one_batch_is_fetched_until_it_was_looked_at():
         patch.setattr(members, "FETCH_EVERY_S", 0.01)
         asyncio.run(pump())
     assert got == [b"x", b"x"]
+
+
+def test_the_clock_is_compared_four_times_a_second_not_with_each_batch():
+    asked = []
+
+    async def answer(word, content):
+        asked.append(word)
+        return {"content": b"", "received_ns": 5, "answered_ns": 5}
+
+    async def pump():
+        member.is_wanted = True
+        await member.pump(look)
+
+    def look(_):
+        member.is_behind = False
+        member.is_wanted = asked.count("take") < 5
+
+    member = make_member(answer)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(members, "FETCH_EVERY_S", 0)
+        patch.setattr(members, "EVERY_S", 1e6)
+        asyncio.run(pump())
+    assert asked == ["clock"] + ["take"] * 5
 
 
 def test_a_scheduler_that_does_not_answer_ends_the_run():

@@ -1,8 +1,6 @@
 """Whole runs with real processes: what they store, and what is left when one of them dies."""
 
 import signal
-import subprocess
-import sys
 import time
 
 import psutil
@@ -13,12 +11,12 @@ from ollama_bench.inputs.fleet_settings import FleetAddress, FleetSettings
 from ollama_bench.storage.connection import connect
 from tests.run.programs import (
     QUICK,
-    clean_environment,
     rows,
     run,
     start,
     wait_for,
 )
+from tests.support.cluster import running_cluster
 from tests.system.programs import assert_sound, long_dead
 
 pytestmark = pytest.mark.faults
@@ -309,46 +307,9 @@ def test_kill_9_of_the_coordinator_costs_a_second(steady, tmp_path):
 
 @pytest.fixture
 def cluster():
-    """A scheduler and two workers as three processes of their own; yields its address."""
-    processes = []
-
-    def begin(*words):
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "distributed.cli.dask_" + words[0]]
-                + list(words[1:]),
-                stderr=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                text=True,
-                env=clean_environment(None),
-            )
-        )
-        return processes[-1]
-
-    scheduler = begin(
-        "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"
-    )
-    address = ""
-    for line in scheduler.stderr:
-        if "Scheduler at:" in line:
-            address = line.split()[-1]
-            break
-    for name in ("one", "two"):
-        worker = begin(
-            "worker",
-            address,
-            *("--name", name, "--nthreads", "1", "--no-nanny"),
-            *("--host", "127.0.0.1", "--no-dashboard"),
-        )
-        for line in worker.stderr:
-            if "Registered to:" in line:
-                break
-    try:
-        yield address, scheduler
-    finally:
-        for one in reversed(processes):
-            one.kill()
-            one.communicate()
+    """A scheduler and two workers; yields its address and its process."""
+    with running_cluster({"one": {}, "two": {}}) as (address, processes):
+        yield address, processes["scheduler"]
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_in_one_line(

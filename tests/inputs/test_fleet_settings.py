@@ -97,3 +97,48 @@ def test_dask_is_not_loaded_without_it():
         [sys.executable, "-c", code], cwd=ROOT, timeout=60
     )
     assert done.returncode == 0
+
+
+def test_a_worker_is_named_for_the_machine_of_a_server():
+    settings = parse(
+        *("--fleet", "local:2", "--host", "10.0.0.7"),
+        *("--watch", "mac=10.0.0.7"),
+    )
+    assert settings.fleet.watched == (("http://10.0.0.7:11434", "mac"),)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--watch", "mac"],
+            "invalid --watch 'mac': expected WORKER=HOST",
+        ),
+        (["--watch", "=a"], "invalid --watch '=a': expected WORKER=HOST"),
+        (
+            ["--watch", "mac=10.0.0.7"],
+            "invalid --watch 'mac=http://10.0.0.7:11434': "
+            "expected a server of --host, one of http://127.0.0.1:1",
+        ),
+        (
+            ["--watch", "mac=127.0.0.1:1", "--watch", "pc=127.0.0.1:1"],
+            "--watch names two workers for http://127.0.0.1:1",
+        ),
+        (
+            ["--watch", "mac=127.0.0.1:1", "--no-monitor"],
+            "--watch and --no-monitor exclude each other",
+        ),
+    ],
+)
+def test_a_watch_that_means_nothing_is_one_line(words, said, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse("--fleet", "local:2", *words)
+    told = capsys.readouterr().err
+    assert exit_.value.code == 2 and told.count("\n") == 1
+    assert said in told
+
+
+def test_a_watch_needs_a_fleet(capsys):
+    with pytest.raises(SystemExit):
+        parse("--watch", "mac=127.0.0.1:1")
+    assert "--watch needs --fleet" in capsys.readouterr().err

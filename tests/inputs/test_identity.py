@@ -53,6 +53,7 @@ def test_every_option_says_whether_it_is_measured():
         "live",
         "fleet",
         "fleet_insecure",
+        "watch",
         "pid",
         "no_monitor",
         "demo",

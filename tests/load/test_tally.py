@@ -161,6 +161,20 @@ def test_the_steady_part_begins_after_the_filling():
     assert tally.find_steady_window(0, 130 * S)[1] == 130 * S
 
 
+@pytest.mark.parametrize("due_s", [None, 149])
+def test_what_a_dead_server_refuses_is_of_the_steady_part(due_s):
+    """The last is sent after 99 s, the last is refused after 150 s: it is judged as well."""
+    sent = [
+        outcome_with(at * S + 1, (at + 1) * S, sent_ns=at * S)
+        for at in range(1, 100)
+    ]
+    refused = outcome_with(status="refused", ended_ns=150 * S)
+    refused.due_ns = due_s and due_s * S
+    cut = outcome_with(status="cancelled", ended_ns=160 * S)
+    window = tally_of(*sent, refused, cut).find_steady_window(0)
+    assert window is not None and window[1] == (due_s or 150) * S
+
+
 def test_of_a_few_requests_no_warm_up_is_cut():
     outcomes = [
         outcome_with(20 * S + at * S, 21 * S + at * S, sent_ns=at * S)

@@ -117,9 +117,9 @@ def test_a_pid_of_nobody_is_one_line_and_no_run(
     tmp_path, monkeypatch, capsys, pid
 ):
     monkeypatch.chdir(tmp_path)
-    assert monitor.main(["--pid", pid, "--duration", "1"]) == 1
-    said = f"monitor.py: no process has the pid {pid}\n"
-    assert capsys.readouterr().err == said
+    assert monitor.main(["--pid", pid, "--duration", "1"]) == 2
+    said = f"monitor.py: invalid --pid '{pid}': expected the pid"
+    assert capsys.readouterr().err == f"{said} of a running process\n"
     assert not list(tmp_path.iterdir())
 
 

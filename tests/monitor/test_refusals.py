@@ -31,6 +31,7 @@ SYSTEM_CALLS = {  # of the module: and the column that is not known then
     "net_connections": None,
     "Process": None,
     "sensors_battery": None,
+    "net_if_addrs": None,
 }
 PROCESS_CALLS = {
     "cmdline": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 
 import pytest
@@ -222,6 +223,17 @@ def test_in_a_clone_datasette_is_told_where_the_pages_are(
     monkeypatch.chdir(tmp_path)
     command = command_line.name_browser("results.db")
     assert command.endswith(f" --plugins-dir {root / folder}")
+
+
+def test_next_names_a_clones_program_by_its_path(monkeypatch, tmp_path):
+    root = command_line.PACKAGE.parent
+    monkeypatch.setattr(sys, "argv", [str(root / "bench.py")])
+    monkeypatch.chdir(root)
+    command = run_outcome.name_analysis("results.db", 1, "finished")
+    assert command == "python analyze.py"
+    monkeypatch.chdir(tmp_path)
+    command = run_outcome.name_analysis("results.db", 1, "finished")
+    assert command == f"python {root / 'analyze.py'}"
 
 
 def test_a_narrow_window_breaks_what_to_type_next_between_words(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from ollama_bench.report.shared_command import describe_command
@@ -22,7 +24,11 @@ from ollama_bench.report.shared_command import describe_command
             "bench.py 8 --host eva:1 --host=eva:2 --balance random",
             "8 --host URL --host URL --balance random --model m",
         ),
-        ("bench.py 1 --option stop='a b'", "1 --model m"),
+        (
+            "bench.py 1 --option stop='a b' --fleet tls://eva:1",
+            "1 --option K=V --fleet WHERE --model m",
+        ),
+        ("bench.py --trace eva.csv", "--trace FILE --model m"),
         ("bench.py --demo --plain", "--demo"),
         ("bench.py 1 --unknown secret", "1 --model m"),
         ("bench.py '1", "--model m"),
@@ -42,3 +48,15 @@ def test_what_was_measured_is_shown():
         "ollama-bench x2:256 --duration 60 --slo ttft=2 --repeat 3 --self-check "
         "--model 'a b'"
     )
+
+
+def test_a_command_can_be_pasted_into_a_shell():
+    typed = [
+        "4",
+        *("--slo", "ttft=2@99"),
+        *("--mix", "500*9,4000*1"),
+        *("--fail-if", "ttft>2"),
+    ]
+    shown = describe_command(shlex.join(["bench.py", *typed]), "m")
+    assert shlex.split(shown) == ["ollama-bench", *typed, "--model", "m"]
+    assert "'ttft>2'" in shown and "'500*9,4000*1'" in shown

@@ -411,6 +411,13 @@ def test_https_with_a_certificate_of_ones_own(module_sim, tmp_path):
     )
 
 
+def test_a_pid_of_nobody_is_one_line_and_no_run(tmp_path):
+    code, out, err = run("1", "--pid", 99999999, cwd=tmp_path)
+    assert (code, out) == (2, "")
+    assert err.startswith("bench.py: invalid --pid '99999999': expected")
+    assert err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
 def test_help_answers_without_loading_the_world(tmp_path):
     found = subprocess.run(
         [

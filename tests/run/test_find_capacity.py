@@ -6,6 +6,8 @@ import sqlite3
 
 import pytest
 
+from ollama_bench.run.capacity import say_more
+from ollama_bench.statistics.capacity_search import Trial
 from tests.run.programs import QUICK, rows, run
 
 SLO = ("--slo", "ttft=0.2,tokens_per_s=1")
@@ -72,6 +74,19 @@ def test_a_spent_budget_is_said_and_nothing_is_made_up(
     assert code == 0
     assert "not resolved" in text and "more would tell" in text
     assert "Up to" not in text
+
+
+@pytest.mark.parametrize(
+    "more_s, said",
+    [
+        (None, ""),
+        (0.0, ""),
+        (180.0, ", 3 min more would tell"),
+        (23088.0, ", an hour more would not tell"),
+    ],
+)
+def test_a_load_that_is_open_says_what_would_tell(more_s, said):
+    assert say_more(Trial(4, "unresolved", more_s=more_s)) == said
 
 
 @pytest.mark.faults

@@ -135,10 +135,10 @@ def test_what_a_budget_cannot_tell_apart_is_not_tried():
     def find_least_s(step: SearchStep) -> float:
         return 1.0 / (step.margin - 1) ** 2
 
-    # half of what is left
-    between = found.choose_next(15.0, find_least_s=find_least_s)
+    # a third of what is left
+    between = found.choose_next(18.0, find_least_s=find_least_s)
     assert between is not None and between.size == 4.19
-    again = found.choose_next(10.0, find_least_s=find_least_s)
+    again = found.choose_next(17.0, find_least_s=find_least_s)
     assert again is not None
     assert (again.size, again.is_quick) == (2.96, False)
 
@@ -255,7 +255,7 @@ def test_what_cannot_be_shown_in_time_sends_nobody_far_down():
         return 20.0 / (step.margin - 1) ** 2
 
     # rather is a load looked for that is surely missed
-    higher = found.choose_next(46.0, True, find_least_s)
+    higher = found.choose_next(62.0, True, find_least_s)
     assert higher is not None and higher.size == 2.58
     again = found.choose_next(400.0, True, find_least_s)
     assert again is not None and again.size == 0.912

@@ -101,6 +101,36 @@ def test_a_rate_is_judged_by_the_tokens_until_the_cut(
     )
 
 
+@pytest.mark.parametrize(
+    "others, found",
+    [
+        ([], (None, None, None)),
+        # its wait is known, and was missed
+        ([{"first": 3, "last": 3}], (0, 0, 0)),
+        ([{"first": 1, "last": 3}], (1, 1 / 3, 0.1)),
+        # a single token has no speed, and misses none
+        ([{"first": 1, "last": 1, "tokens": 1}], (1, 1 / 3, 0.1)),
+        ([{"status": "http_error"}], (0, 0, 0)),
+    ],
+)
+def test_nobody_knows_how_many_are_good_where_replies_come_in_one_piece(
+    database, others, found
+):
+    database["objective"].insert_all(
+        [
+            {"run_id": 1, "metric": "ttft_s", "bound": 2.0},
+            {"run_id": 1, "metric": "tokens_per_s", "bound": 10.0},
+        ]
+    )
+    level(database)
+    whole = {"first": 1, "last": 1, "tokens": 100}
+    for number, columns in enumerate([whole, whole, *others], 1):
+        request(database, number, **{"tokens": 100, **columns})
+    row = one(database, "level_summary")
+    names = ("good_requests", "good_ratio", "goodput_per_s")
+    assert tuple(row[name] for name in names) == found
+
+
 def test_chunks_of_a_cut_request_count_as_many_tokens_as_others_held(
     database,
 ):
@@ -160,7 +190,8 @@ def test_a_reply_that_came_at_once_meets_no_rate(database, came):
             {"run_id": 1, "metric": metric, "bound": bound}
         )
     request(database, 1, first=1.0, last=1.0, **came)
-    assert one(database, "level_summary")["good_ratio"] == 0
+    demands = list(database.query("SELECT good_ratio FROM demand_summary"))
+    assert demands == [{"good_ratio": 0}]
     (study,) = selection.choose(database, [], [])
     assert shares(database, study, parse("tokens_per_s=10,ttft=2")) == {
         1: 0

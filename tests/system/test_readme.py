@@ -60,6 +60,17 @@ def test_every_view_and_file_that_is_named_exists(path):
         assert (path.parent / target).exists(), target
 
 
+def test_every_way_in_which_a_request_ends_is_explained():
+    schema = read(ROOT / "schema.sql")
+    status = re.search(r"status IN \('in_flight',([^)]*)\)", schema)
+    ending = re.search(r"ending TEXT AS \((.*?) END\)", schema)
+    found = {*re.findall(r"'(\w+)'", status[1])}
+    found |= {*re.findall(r"THEN '(\w+)'", ending[1])}
+    assert {"completed", "abandoned"} <= found
+    words = read(ROOT / "docs" / "words.md").rpartition("A request ends")
+    assert found <= {*re.findall(r"`(\w+)`", words[2])}
+
+
 def test_every_page_can_be_reached_from_the_readme():
     text = read(ROOT / "README.md")
     for path in PAGES[1:]:
