@@ -43,10 +43,9 @@ from ollama_bench.simulator import child
 
 ROLES = ("coordinator", "worker", "scheduler", "nanny")
 # tokens: not those of a warm-up, which are 8
-LEVELS, REQUESTS, TOKENS = (6,), 30, 10
+LEVELS, REQUESTS, TOKENS = (6,), 90, 10
 PATIENCE_S = 240
 NS = 10**9
-DAY_S = 86_400
 REQUEST_ROWS = """
 SELECT request.id, request.number, prefix, request.status, error, worker, level_id,
   lost_worker, level.status AS level_status, concurrency,
@@ -56,7 +55,10 @@ RUN_STATUS = "SELECT status FROM run"
 LEVEL_ROWS = """
 SELECT level.id, concurrency, level.status,
   coalesce(is_control, 0) AS is_control FROM main.level"""
-DEAD = "UPDATE run SET seen_unix = seen_unix - ? WHERE status = 'running'"
+# as if it had given its last sign of life a day ago
+DEAD = (
+    "UPDATE run SET seen_unix = seen_unix - 86400 WHERE status = 'running'"
+)
 HEADING = "ROLE         KILLS  MID-LEVEL  LOST  EARLIEST  DOUBLED  WRONG  RESUMED"
 
 
@@ -161,11 +163,12 @@ class Killer:
         self.wait_for_fleet(folder, process)
         time.sleep(after_s)
         was_running = process.poll() is None
-        if role == "coordinator":
-            process.kill()
-        else:
-            self._cluster.find(role, chance).kill()
+        victim = process
+        if role != "coordinator":
+            victim = self._cluster.find(role, chance)
+        victim.kill()
         killed_ns = time.perf_counter_ns()
+        victim.wait(PATIENCE_S)
         code = process.wait(PATIENCE_S)
         ended_ns = time.perf_counter_ns()
         rows, levels = look(path, REQUEST_ROWS), look(path, LEVEL_ROWS)
@@ -211,10 +214,9 @@ class Killer:
     def _go_on(self, folder: pathlib.Path, before: list[dict]) -> str:
         """Resume a run, as if it had been dead for long; return what it lacks then."""
         path, code = folder / "results.db", 0
-        if look(path, RUN_STATUS)[0]["status"] != "finished":
-            with contextlib.closing(sqlite3.connect(path)) as database:
-                database.execute(DEAD, [DAY_S])
-                database.commit()
+        runs = look(path, RUN_STATUS)
+        if not runs or runs[0]["status"] != "finished":
+            look(path, DEAD)
             code = self.start(folder, "--resume").wait(PATIENCE_S)
         if code:
             said = read(folder / "err")
@@ -295,8 +297,11 @@ def describe_unfinished(path: pathlib.Path, before: list[dict]) -> str:
 
 
 def look(path: pathlib.Path, sql: str) -> list[dict]:
-    with contextlib.closing(sqlite3.connect(path)) as database:
+    """Return what a statement gives; nothing where a kill left a file without any table."""
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.row_factory = sqlite3.Row
+        if not database.execute("SELECT 1 FROM sqlite_schema").fetchone():
+            return []
         return [dict(row) for row in database.execute(sql)]
 
 
@@ -334,6 +339,7 @@ def main() -> int:
                 folder.mkdir()
                 after_s = chance.uniform(0, span_s)
                 killer.harm(role, after_s, folder, found, chance)
+                print(found.format_line(role), file=sys.stderr)
             print(
                 found.format_line(role),
                 *found.wrong,

@@ -7,6 +7,7 @@ with LocalCluster(workers=2) as cluster:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import random
@@ -31,6 +32,8 @@ ENVIRONMENT = os.environ | {
 }
 PATIENCE_S = 240.0
 LOOK_S = 0.1
+# below those that a system gives to who calls
+PORTS = range(20_000, 32_000)
 NAMES = ("one", "two", "three", "four")
 
 
@@ -104,9 +107,12 @@ def wait_for_workers(address: str, names: Sequence[str]) -> None:
 
 
 def find_free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """Return a port that nothing gets by chance while a scheduler that is dead is called."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
 
 
 def command_scheduler(port: int) -> list[str]:

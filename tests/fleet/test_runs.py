@@ -1,5 +1,6 @@
 """Whole runs with real processes: what they store, and what is left when one of them dies."""
 
+import os
 import signal
 import time
 
@@ -25,7 +26,7 @@ PER_WORKER = """
 SELECT level_id, worker, count(*) AS requests, count(DISTINCT number) AS numbers,
   sum(status = 'completed') AS completed
 FROM request GROUP BY level_id, worker ORDER BY level_id, worker"""
-LONGEST_LOSS_NS = 10**9
+LONGEST_LOSS_S = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,14 @@ def finish(process, timeout=60):
     out, err = process.communicate(timeout=timeout)
     assert "Traceback" not in err, err
     return process.returncode, out, err
+
+
+def find_longest_loss_s():
+    """Return what a kill may cost: twice as much where programs wait for processors."""
+    if not hasattr(os, "getloadavg"):
+        return LONGEST_LOSS_S
+    is_busy = os.getloadavg()[0] > os.cpu_count()
+    return LONGEST_LOSS_S * (2 if is_busy else 1)
 
 
 def write_prompts(folder):
@@ -279,7 +288,8 @@ def test_kill_9_of_the_coordinator_costs_a_second(steady, tmp_path):
     asked += ["--prompt", "of a fleet that is killed."]
     process = start(*asked, "--host", steady.url, *LOCAL, cwd=tmp_path)
     wait_for(process, "streaming")
-    time.sleep(2.5)
+    loss_s = find_longest_loss_s()
+    time.sleep(1.5 + loss_s)
     workers = find_workers(process)
     process.kill()
     killed_ns = time.perf_counter_ns()  # the simulator's clock too
@@ -289,7 +299,7 @@ def test_kill_9_of_the_coordinator_costs_a_second(steady, tmp_path):
     assert not left
     witnessed = sum(
         one["outcome"] == "done"
-        and one["end_ns"] < killed_ns - LONGEST_LOSS_NS
+        and one["end_ns"] < killed_ns - loss_s * 1e9
         and "of a fleet that is killed." in one["prompt_prefix"]
         for one in steady.log()
     )
