@@ -1123,7 +1123,7 @@ CREATE VIEW process_metrics AS  -- process_PID_metrics.csv: the server's process
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   strftime('%Y-%m-%dT%H:%M:%fZ', run.started_unix + at_ns / 1e9, 'unixepoch') AS Timestamp,
   process.pid AS PID, cpu_ratio * 100 AS "CPU%", memory_ratio * 100 AS "MEM%", threads AS Threads, fds AS FDs,
-  vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, footprint_bytes, role, name, at_ns, level.id AS level_id
+  vms_bytes / 1024 AS VSZ, rss_bytes / 1024 AS RSS, footprint_bytes, role, name, at_ns, process.watcher, level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id
 JOIN process ON process.run_id = run.id
 JOIN process_sample ON process_id = process.id AND at_ns BETWEEN level.started_ns AND level.ended_ns;

@@ -66,6 +66,14 @@ def main(argv: list[str] | None = None) -> int:
         return entry(load_door(DOORS[first]))(words[1:])
     if first in COMMANDS:
         return entry(importlib.import_module(COMMANDS[first]))(words[1:])
+    if first.isalpha() and first != "bench":
+        known = ", ".join([*DOORS, *COMMANDS])
+        print(
+            f"ollama-bench: invalid word {first!r}: expected LEVELS, e.g. "
+            f"1,2,4, or one of {known} (--help shows all)",
+            file=sys.stderr,
+        )
+        return 2
     return bench(words[1:] if first == "bench" else words)
 
 

@@ -337,4 +337,5 @@ HERE = {
     "process_over_time.at_s": "the moment, seconds since the run began",
     "process_metrics.name": "process.name",
     "process_metrics.role": "process.role",
+    "process_metrics.watcher": "process.watcher",
 }

@@ -67,6 +67,7 @@ HELPS = {
     "cancelled": "Lower the level, or raise --deadline",
     "stalled": "Lower the level, raise --stall, or look into the server's log",
 }
+LONGER_BUDGET = "Raise --budget, or name lower LEVELS"
 START_AGAIN = "A quick run is not resumed: start it again"
 HELPS_ELSE = "Lower the level, or look into the server's log"
 # a server that is only busy or slow answers with these
@@ -108,6 +109,8 @@ def find_help(
         (row["example"] or "").startswith(NOT_AWAITED) for row in rows
     ):
         return LOWER_RATE
+    if status == "cancelled" and in_quick_run:
+        return LONGER_BUDGET
     is_refused = (
         status == "http_error"
         and 400 <= (http_status or 0) < 500
@@ -241,10 +244,10 @@ def client_limits(study: Study) -> list[Caveat]:
 
 
 def unsure_clocks(study: Study) -> list[Caveat]:
-    """Find levels of several processes whose clocks are not one to a millisecond."""
+    """Find levels of several processes whose clocks do not agree to a millisecond."""
     return [
         Caveat(
-            f"{name_place([level])} the clocks of the workers are one to "
+            f"{name_place([level])} the clocks of the workers agree to "
             f"{level['clock_uncertainty_s'] * 1e3:.1f} ms only",
             "Waits and speeds are right, but not which of two requests came first",
             "Use workers nearer to this machine, or a network that is less busy",

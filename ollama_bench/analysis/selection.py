@@ -38,20 +38,45 @@ MOST_ROWS = 2**63 - 1  # the largest id that SQLite can be asked for
 MOST_RUNS = 200  # that an error names
 
 LEVELS = f"""
-SELECT level_summary.*, energy.source AS power_source, energy.coverage_ratio, energy.energy_j,
-  energy.idle_w, energy.joules_per_output_token, energy.net_joules_per_output_token,
-  energy.output_tokens_per_joule, energy.mean_w, energy.max_w, energy.mean_gpu_mhz,
-  energy.mean_gpu_busy_ratio, energy.gpu_energy_j, energy.gpu_power_w,
-  energy.gpu_joules_per_output_token, energy.net_energy_j, energy.system_power_w,
-  energy.system_energy_j, energy.system_joules_per_output_token, energy.gpu_coverage_ratio,
-  energy.uncovered_most_j, energy.uncounted_tokens,
-  replies.min_output_tokens, replies.max_output_tokens,
-  replies.cut_by_length, replies.cached_tokens, replies.max_load_s, replies.other_model,
-  machine.mean_cpu_ratio, machine.swap_change_bytes, machine.server_cpu_cores,
-  machine.hot_samples, full_load.full_load_tokens_per_s,
-  waiting.waiting_s, waiting.waiting_for_slot_s,
-  (SELECT sum(slots) FROM target WHERE target.run_id = level_summary.run_id
-    AND target.model = level_summary.model HAVING count(slots) = count(*)) AS slots
+SELECT level_summary.*,
+  energy.source AS power_source,
+  energy.coverage_ratio,
+  energy.energy_j,
+  energy.idle_w,
+  energy.joules_per_output_token,
+  energy.net_joules_per_output_token,
+  energy.output_tokens_per_joule,
+  energy.mean_w,
+  energy.max_w,
+  energy.mean_gpu_mhz,
+  energy.mean_gpu_busy_ratio,
+  energy.gpu_energy_j,
+  energy.gpu_power_w,
+  energy.gpu_joules_per_output_token,
+  energy.net_energy_j,
+  energy.system_power_w,
+  energy.system_energy_j,
+  energy.system_joules_per_output_token,
+  energy.gpu_coverage_ratio,
+  energy.uncovered_most_j,
+  energy.uncounted_tokens,
+  replies.min_output_tokens,
+  replies.max_output_tokens,
+  replies.cut_by_length,
+  replies.cached_tokens,
+  replies.max_load_s,
+  replies.other_model,
+  machine.mean_cpu_ratio,
+  machine.swap_change_bytes,
+  machine.server_cpu_cores,
+  machine.hot_samples,
+  full_load.full_load_tokens_per_s,
+  waiting.waiting_s,
+  waiting.waiting_for_slot_s,
+  (SELECT sum(slots) FROM target
+    WHERE target.run_id = level_summary.run_id
+      AND target.model = level_summary.model
+    HAVING count(slots) = count(*)) AS slots
 FROM level_summary JOIN chosen USING (run_id, model)
 LEFT JOIN energy_summary AS energy USING (level_id)
 LEFT JOIN level_replies AS replies USING (level_id)
@@ -59,27 +84,52 @@ LEFT JOIN level_machine AS machine USING (level_id)
 LEFT JOIN full_load USING (level_id)
 LEFT JOIN level_waiting AS waiting USING (level_id)
 WHERE level_summary.model = :model AND chosen.machine = :machine
-  AND (level_id NOT IN (SELECT level_id FROM aside) OR level_id IN (
-    SELECT max(id) FROM level WHERE is_control = 1 AND status = 'finished'
-    GROUP BY run_id, model))
+  AND (
+    level_id NOT IN (SELECT level_id FROM aside)
+    OR level_id IN (
+      SELECT max(id) FROM level
+      WHERE is_control = 1 AND status = 'finished'
+      GROUP BY run_id, model))
   AND {OF_LENGTH}
-  AND (level_summary.status = 'finished' OR level_summary.completed > 0)
-ORDER BY level_summary.concurrency, level_summary.run_id, level_summary.repeat"""
+  AND (
+    level_summary.status = 'finished'
+    OR level_summary.completed > 0)
+ORDER BY
+  level_summary.concurrency,
+  level_summary.run_id,
+  level_summary.repeat"""
 # the number of a run's machine
 MACHINE_NUMBER = f"coalesce(machine, {UNKNOWN})"
 NUMBERED = """
 CREATE TEMP TABLE numbered (machine_id INTEGER PRIMARY KEY, machine INTEGER)"""
 NEWEST = f"""
 WITH measured AS (
-  SELECT DISTINCT level.run_id, level.model, {MACHINE_NUMBER} AS machine, run.source, run.label,
-    row_number() OVER (PARTITION BY level.model, {MACHINE_NUMBER}
-    ORDER BY run.status = 'finished' DESC, run.started_unix DESC, run.id DESC) AS place
-  FROM (SELECT DISTINCT run_id, model FROM level WHERE status = 'finished') AS level
-  JOIN run ON run.id = level.run_id LEFT JOIN numbered USING (machine_id))
-SELECT other.run_id, other.model, other.machine FROM measured JOIN measured AS other
-  ON other.model = measured.model AND other.machine = measured.machine
+  SELECT DISTINCT
+    level.run_id,
+    level.model,
+    {MACHINE_NUMBER} AS machine,
+    run.source,
+    run.label,
+    row_number() OVER (
+      PARTITION BY level.model, {MACHINE_NUMBER}
+      ORDER BY
+        run.status = 'finished' DESC,
+        run.started_unix DESC,
+        run.id DESC
+    ) AS place
+  FROM (
+    SELECT DISTINCT run_id, model
+    FROM level WHERE status = 'finished') AS level
+  JOIN run ON run.id = level.run_id
+  LEFT JOIN numbered USING (machine_id))
+SELECT other.run_id, other.model, other.machine
+FROM measured JOIN measured AS other
+  ON other.model = measured.model
+    AND other.machine = measured.machine
     AND (other.run_id = measured.run_id
-    OR (other.source = 'import' AND measured.source = 'import' AND other.label IS measured.label))
+      OR (other.source = 'import'
+        AND measured.source = 'import'
+        AND other.label IS measured.label))
 WHERE measured.place = 1"""
 CHOSEN = """
 CREATE TEMP TABLE chosen (run_id INTEGER, model TEXT, machine INTEGER,
@@ -389,7 +439,7 @@ def read_study(
         cache_effect=rows(CACHE_EFFECT) if has_twins else [],
         turns=rows(TURNS),
         hosts=rows(HOSTS) if has_hosts else [],
-        machine_energy=rows(MACHINE_ENERGY),
+        machine_energy=rows(MACHINE_ENERGY) if has_hosts else [],
         other_runs=rows(OTHER_RUNS),
         objectives={
             row["metric"]: Objective(row["bound"], row["share"])

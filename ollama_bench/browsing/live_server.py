@@ -13,7 +13,9 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import uvicorn
@@ -23,10 +25,13 @@ from datasette.plugins import pm
 from ollama_bench.browsing import datasette_plugin, routes
 
 HOST, PORT = "127.0.0.1", 8001  # Datasette's own, where it is free
+OWN_NAMES = (HOST, "localhost")
 # beside a model that keeps every core busy it still gets a tenth of one:
 # what the page asks twice a second takes some 20 ms
 NICENESS = 10
 PLUGIN = "ollama_bench"  # its entry point, where the package is installed
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def main() -> None:
@@ -55,7 +60,8 @@ def give_way() -> None:
 async def serve_run(path: str, run_id: int) -> None:
     datasette = Datasette([path])
     await datasette.invoke_startup()
-    config = uvicorn.Config(datasette.app(), log_level="error")
+    app = refuse_other_names(datasette.app())
+    config = uvicorn.Config(app, log_level="error")
     server = uvicorn.Server(config)
     threading.Thread(target=end_with_input, daemon=True).start()
     with open_usual_port() as listening:
@@ -63,6 +69,34 @@ async def serve_run(path: str, run_id: int) -> None:
         routes.prepare_pages()
         say_address(datasette, listening, run_id)
         await server.serve(sockets=[listening])
+
+
+def refuse_other_names(app: App) -> App:
+    """Return an app that answers to the names of this machine alone.
+
+    A page of another site could give its own name this address, and read what is here.
+    """
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or read_asked_host(scope) in OWN_NAMES:
+            await app(scope, receive, send)
+            return
+        start = {"type": "http.response.start", "status": 403}
+        kind = (b"content-type", b"text/plain; charset=utf-8")
+        text = b"expected localhost or 127.0.0.1 as Host"
+        await send({**start, "headers": [kind]})
+        await send({"type": "http.response.body", "body": text})
+
+    return answer
+
+
+def read_asked_host(scope: Any) -> str | None:
+    """Return the host's name by which a client asks; None: it names none."""
+    named = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    try:
+        return urlsplit(f"//{named}").hostname
+    except ValueError:
+        return None
 
 
 def open_usual_port() -> socket.socket:

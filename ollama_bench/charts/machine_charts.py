@@ -37,11 +37,16 @@ GPU_SQL = f"""
 SELECT run_id, repeat, concurrency, metric, source, n AS samples, min, mean, max, idle_samples
 FROM gpu_summary {OF_LEVELS} ORDER BY concurrency"""
 PROCESS_SQL = f"""
-SELECT concurrency, coalesce(role, name, 'process') || ' ' || PID AS process,
+SELECT concurrency,
+  coalesce(watcher || ': ', '')
+    || coalesce(role, name, 'process')
+    || ' ' || PID AS process,
   avg("CPU%") / 100 AS cpu_cores, max(RSS) / 1048576.0 AS rss_gib,
   max(footprint_bytes) / 1073741824.0 AS footprint_gib,
   max(Threads) AS threads, max(FDs) AS fds, count(*) AS samples
-FROM process_metrics {OF_LEVELS} GROUP BY run_id, concurrency, repeat, PID ORDER BY 1"""
+FROM process_metrics {OF_LEVELS}
+GROUP BY run_id, concurrency, repeat, watcher, PID
+ORDER BY 1"""
 
 GPU_METRICS = (  # metric, title, factor, colour
     ("gpu_power_w", "GPU power (W)", 1, ORANGE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from ollama_bench.simulator.faults import registry
 from ollama_bench.simulator.settings import (
@@ -69,8 +69,14 @@ def parse_args(argv: list[str]) -> Settings:
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        text = " ".join(message.removeprefix("argument ").split())
+        self.exit(2, f"{self.prog}: {text} (--help shows all)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="A stand-in model server with exact timing; `simulate powermetrics` stands in "
         "for powermetrics on the same machine.",

@@ -79,7 +79,7 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
         ),
         (
             "UPDATE level SET clock_uncertainty_s = 0.0024 WHERE concurrency = 8",
-            "at 8 at once the clocks of the workers are one to 2.4 ms only",
+            "at 8 at once the clocks of the workers agree to 2.4 ms only",
         ),
         (
             "UPDATE level SET slept_s = 30.2, client_limited = 1, client_limited_why = 'x' "
@@ -192,6 +192,18 @@ def test_an_interrupted_quick_run_is_not_to_be_resumed(results):
     )
     said = str([*map(str, find_caveats(study))])
     assert said.count("start it again") == 2 and "--resume" not in said
+
+
+def test_a_quick_run_cuts_at_the_end_of_its_budget(results):
+    """Without LEVELS there is no --deadline to raise."""
+    made_up_results.write(results, levels=(1,))
+    study, _ = read(
+        results,
+        "UPDATE run SET arguments = '{\"budget\": 60}'",
+        "UPDATE request SET status = 'cancelled', error = 'deadline of 9 s'",
+    )
+    (caveat,) = failures(study)
+    assert caveat.remedy == "Raise --budget, or name lower LEVELS"
 
 
 def test_what_was_cut_before_and_within_a_reply_is_one_caveat(results):

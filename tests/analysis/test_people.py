@@ -12,6 +12,7 @@ from ollama_bench.analysis.crowd import name_count, name_place, name_places
 from ollama_bench.charts.catalog import CHARTS
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
+from tests.support.chart_specs import drawing_nothing
 from tests.support.studies import read
 
 PEOPLE = (
@@ -142,7 +143,8 @@ def test_people_are_people_wherever_they_are_shown(
     names = (
         "average_throughput,ttfb_analysis_32,timeline,performance_metrics"
     )
-    assert analyze.main([*db, "--charts", names, "--share"]) == 0
+    with drawing_nothing():
+        assert analyze.main([*db, "--charts", names, "--share"]) == 0
     assert (
         analyze.main([*db, "--charts", "none", "--fail-if", "ttft>0.001"])
         == 1

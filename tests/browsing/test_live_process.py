@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ollama_bench.browsing import live_process, live_server
+from ollama_bench.browsing import live_process
 from ollama_bench.browsing.live_process import LivePage
 from tests.run import programs
-from tests.support import running_run
+from tests.support import datasette_server, running_run
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60
@@ -99,7 +99,18 @@ def test_a_python_that_cannot_be_reached_is_a_line(monkeypatch):
     assert "No such file" in said[-1]
 
 
-def test_where_its_port_is_taken_it_takes_another(monkeypatch):
+@pytest.fixture
+def live_server():
+    """The program beside the run, which imports Datasette."""
+    datasette_server.load()
+    from ollama_bench.browsing import live_server
+
+    return live_server
+
+
+def test_where_its_port_is_taken_it_takes_another(
+    monkeypatch, live_server
+):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         monkeypatch.setattr(live_server, "PORT", port)
@@ -136,7 +147,9 @@ def test_without_a_terminal_it_ends_with_the_run(monkeypatch):
 
 
 @pytest.mark.faults
-def test_the_page_answers_and_gives_way_to_all_others(tmp_path):
+def test_the_page_answers_and_gives_way_to_all_others(
+    tmp_path, live_server
+):
     run_id = running_run.write(tmp_path / "r 1.db")
     said = []
     with LivePage() as page:

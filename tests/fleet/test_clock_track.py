@@ -6,6 +6,8 @@ import pytest
 
 from ollama_bench.fleet.clock import ClockError, RoundTrip
 from ollama_bench.fleet.clock_track import (
+    EARLY_TRIPS,
+    LATE_TRIPS,
     MOST_TRIPS,
     ClockTrack,
     thin_trips,
@@ -117,3 +119,14 @@ def test_every_instant_of_a_request_is_shifted_and_no_distance_changes():
     assert outcome.first_byte_ns == 2 * S
     assert list(outcome.chunk_ns) == [2 * S + 1, 3 * S + 7]
     assert outcome.due_ns is None
+
+
+def test_a_watch_of_days_keeps_no_more_than_it_looks_at():
+    track, known = ClockTrack(), ClockTrack()
+    for second in range(500):
+        trip = make_trip(second * S, 7 * S + second * 1000)
+        known.add(trip)
+        track.add(trip)
+        track.forget_between()
+        assert track.read_line() == known.read_line()
+    assert len(track._trips) == EARLY_TRIPS + LATE_TRIPS

@@ -94,6 +94,6 @@ def test_what_is_no_form_is_one_line(arguments, said, capsys):
     with pytest.raises(SystemExit) as caught:
         analyze.main(arguments)
     assert caught.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        f"analyze.py: error: {said}"
+    assert capsys.readouterr().err == (
+        f"analyze.py: {said} (--help shows all)\n"
     )

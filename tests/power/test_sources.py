@@ -71,7 +71,13 @@ def test_root_starts_no_program_that_is_found_by_its_name(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(shutil, "which", lambda name: "/tmp/evil/macmon")
     monkeypatch.setattr(os, "geteuid", lambda: 0, raising=False)
-    assert [source.name for source in find_sources()] == ["powermetrics"]
+    (source,) = find_sources()
+    assert source.name == "powermetrics"
+    # as a worker of a fleet that root has started
+    assert source.launcher.commands[0][0] == "/usr/bin/powermetrics"
+    broken = types.SimpleNamespace(sampler=False, rapl=[], failure="why")
+    (source,) = find_sources(broken)
+    assert source.status == "not read: why"
 
 
 @pytest.mark.parametrize("user, name", [(501, "macmon"), (0, None)])

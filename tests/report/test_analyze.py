@@ -493,6 +493,6 @@ def test_an_unknown_chart_is_refused_in_one_line(results, capsys):
         analyze.main(["--db", str(results), "--charts", "timelime"])
     said = capsys.readouterr().err.splitlines()
     assert caught.value.code == 2 and said[-1].startswith(
-        "analyze.py: error: argument --charts: invalid chart 'timelime': "
+        "analyze.py: --charts: invalid chart 'timelime': "
         "expected all, none or some of combined_metrics, "
     )

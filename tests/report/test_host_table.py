@@ -14,6 +14,7 @@ from ollama_bench.report.host_table import format_hosts, write_hosts
 from ollama_bench.report.page import write_chapter
 from ollama_bench.storage.connection import connect
 from tests.support import several_hosts
+from tests.support.chart_specs import drawing_nothing
 
 LINKS = Links("results.db", "", "/results", "/results/-/query")
 
@@ -105,7 +106,8 @@ def test_on_the_pages_of_a_level_and_a_request(database):
 def test_what_each_further_server_gives_is_drawn_where_it_is_chosen(
     database, verdict, tmp_path, capsys
 ):
-    drawing.draw(database, [verdict], tmp_path, ["host_scaling"])
+    with drawing_nothing():
+        drawing.draw(database, [verdict], tmp_path, ["host_scaling"])
     folder = tmp_path / verdict.study.folder
     assert [file.name for file in folder.iterdir()] == ["host_scaling.png"]
     assert (

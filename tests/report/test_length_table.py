@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import analyze
 from tests.support import prompt_lengths
+from tests.support.chart_specs import drawing_nothing
 
 RATES = {500: 60.0, 4000: 30.0}
 CHARTS = "prompt_lengths,capacity_by_length"
@@ -14,7 +15,8 @@ def test_the_terminal_and_the_page_begin_with_the_lengths(
 ):
     monkeypatch.chdir(tmp_path)
     prompt_lengths.write(tmp_path / "results.db", RATES, chunks=False)
-    assert analyze.main(["--charts", CHARTS]) == 0
+    with drawing_nothing():
+        assert analyze.main(["--charts", CHARTS]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "tiny:7b by the length of the prompt"
     assert [line.split() for line in lines[1:5]] == [

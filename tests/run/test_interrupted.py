@@ -15,6 +15,7 @@ import pytest
 from ollama_bench.simulator import child
 from tests.run.programs import (
     QUICK,
+    ROOT,
     rows,
     run,
     start,
@@ -31,7 +32,7 @@ def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
     assert (
         process.returncode == 130
         and "Traceback" not in err
-        and "python analyze.py --run 1 " in out
+        and f"python {ROOT / 'analyze.py'} --run 1 " in out
     )
     resume = shlex.join(["python", *process.args[1:], "--resume"])
     kept = "interrupted; kept: 1 of 3 levels, 3 requests. To go on:\n"

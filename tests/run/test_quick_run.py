@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.run.programs import rows, run
+from tests.run.programs import ROOT, rows, run
 
 PLAIN = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor"]
 
@@ -62,8 +62,8 @@ def test_it_ends_with_the_command_that_makes_it_sharper(quick):
     # as it was told, but for the budget and the plain lines
     assert out.splitlines()[-2:] == [
         "Sharper, with whole replies and each level three times:",
-        f"  python bench.py x2:{2 * highest} --repeat 3 --host {server.url} --cooldown 0 "
-        "--idle 0 --no-monitor --model deepseek-r1:7b",
+        f"  python {ROOT / 'bench.py'} x2:{2 * highest} --repeat 3 --host {server.url} "
+        "--cooldown 0 --idle 0 --no-monitor --model deepseek-r1:7b",
     ]
 
 

@@ -13,6 +13,7 @@ import analyze
 from ollama_bench.storage import files
 from tests.conftest import plain_user
 from tests.support import made_up_results
+from tests.support.chart_specs import drawing_nothing
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(
@@ -187,7 +188,8 @@ def test_analyze_refuses_a_folder_that_is_a_link_in_one_line(
     made_up_results.write("results.db", levels=(1, 2))
     Path(place).parent.mkdir(exist_ok=True)
     Path(place).symlink_to(victim)
-    assert analyze.main(arguments) == 1 and untouched(victim)
+    with drawing_nothing():
+        assert analyze.main(arguments) == 1 and untouched(victim)
     assert (
         capsys.readouterr().err.strip()
         == f"analyze.py: {place} is a symbolic link: remove it, or choose another folder"

@@ -209,6 +209,22 @@ def test_a_machine_of_two_files_is_one_row(tmp_path):
     assert query(output, "SELECT machine_id FROM run") == [(1,), (1,)]
 
 
+@pytest.mark.parametrize("table", ["target", "process", "power_source"])
+def test_a_machine_that_a_fleet_watched_comes_along(files, table):
+    change(
+        files[0],
+        "INSERT INTO machine (fingerprint, chip) VALUES ('far', 'M8')",
+        f"UPDATE {table} SET watcher = 'far', machine_id = "
+        "(SELECT id FROM machine WHERE chip = 'M8')",
+    )
+    output, _ = merged(files[::-1])
+    assert query(
+        output,
+        f"SELECT DISTINCT chip FROM {table} "
+        "JOIN machine ON machine.id = machine_id WHERE watcher = 'far'",
+    ) == [("M8",)]
+
+
 def test_a_request_has_the_id_that_bench_would_give_it(files):
     change(
         files[0],
