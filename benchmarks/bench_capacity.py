@@ -10,7 +10,7 @@ Queues of known slots and service times, in virtual time (simulations/): the pro
 search and tests choose and judge. The truth is a long simulation. The plain way is doubling and
 bisection with as many requests at each load as it needs for the same mean error. Then what is
 called saturated (simulations/saturation.py). ``--real-time``: bench.py with two minutes for each
-search, at a plain server with such slots (simulations/slot_server.py). The tables in
+search, at a plain server with such slots (slot_server.py). The tables in
 docs/statistics.md are what this prints; the exit code is 1 when a promise is not kept.
 """
 
@@ -31,13 +31,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.bench_statistics import run
-from benchmarks.simulations import saturation
-from benchmarks.simulations.capacity_queues import (
+from benchmarks.capacity_queues import (
     Queue,
     search,
     search_plainly,
 )
-from benchmarks.simulations.slot_server import SlotServer
+from benchmarks.simulations import saturation
+from benchmarks.slot_server import SlotServer
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.capacity import find_search
 from ollama_bench.statistics.capacity_search import Capacity

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from benchmarks.simulations.capacity_queues import Queue
+from benchmarks.capacity_queues import Queue
 
 MODEL = "queue"
 
