@@ -60,6 +60,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "pids": lambda: psutil.pids(),
     "pid_exists": lambda: psutil.pid_exists(os.getpid()),
     "net_connections": lambda: psutil.net_connections(kind="tcp"),
+    "net_if_addrs": lambda: psutil.net_if_addrs(),
     "sensors_battery": lambda: psutil.sensors_battery(),
 }
 METHODS = (  # all methods of psutil's Process that the tool uses
