@@ -189,6 +189,7 @@ def refused(ask, run_id):
     return answer.json()["error"]
 
 
+@pytest.mark.faults
 def test_a_file_that_vanishes_or_is_replaced_is_a_message(file, ask):
     run_id = running_run.write(file)
     assert ask(f"/results/-/run/{run_id}/live").status_code == 200

@@ -50,6 +50,7 @@ def test_a_load_whose_queue_grows_is_ended_early(two_slots, workers):
     )
 
 
+@pytest.mark.faults
 def test_a_load_that_the_server_answers_goes_on_to_its_end(two_slots):
     result, seen = run_watched(
         two_slots.url, 100, gamma(30, 0, 1), planned=140

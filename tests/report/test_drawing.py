@@ -54,6 +54,7 @@ def is_png(path):
     return path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.faults
 def test_it_leaves_a_file_for_each_chart_and_one_page(results, tmp_path):
     assert analyze_file(results, tmp_path / "data") == 0
     assert {

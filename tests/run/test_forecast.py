@@ -187,6 +187,7 @@ def test_what_was_measured_is_read_from_the_file(tmp_path):
         assert read_measured(record) == {KIND: [Measured(2, 2.0, 15.0)]}
 
 
+@pytest.mark.faults
 def test_a_run_says_it_once_two_levels_are_known(sim, tmp_path, capsys):
     times = ["--ttft", "20", "--itl", "15", "--tokens", "60"]
     host = sim("--profile", "exact", *times).url

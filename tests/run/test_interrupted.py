@@ -23,6 +23,7 @@ from tests.run.programs import (
 )
 
 
+@pytest.mark.faults
 def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
     process = start("1,2,3", "--host", slow.url, *QUICK, cwd=tmp_path)
     wait_for(process, "level 2 of 3")

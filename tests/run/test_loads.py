@@ -271,6 +271,7 @@ def test_a_ramp_spreads_the_first_requests(fast, tmp_path):
     )
 
 
+@pytest.mark.faults
 def test_a_level_whose_queue_grows_is_saturated_and_ended_early(
     module_sim, tmp_path
 ):

@@ -50,6 +50,7 @@ def test_a_run_of_other_options_is_not_resumed_and_they_are_named(
     assert bench.main([*asked, "--tokens", "200", "--resume"]) == 0
 
 
+@pytest.mark.faults
 def test_an_interrupted_run_that_was_left_behind_is_not_meant(
     asked, tmp_path, capsys
 ):

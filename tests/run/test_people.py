@@ -32,6 +32,7 @@ def run_people(fast, folder):
     return path, code, out, err
 
 
+@pytest.mark.faults
 def test_people_ask_think_and_are_said_to_be_people(fast, tmp_path):
     tmp_path, code, out, err = run_people(fast, tmp_path)
     assert (code, err) == (0, "")
@@ -116,6 +117,7 @@ def test_each_turn_of_a_conversation_is_due_when_its_person_has_thought(
         assert row["sent_ns"] >= row["due_ns"]
 
 
+@pytest.mark.faults
 def test_the_same_seed_gives_the_same_think_times(fast, tmp_path):
     for _ in range(2):
         code, _, _ = run(

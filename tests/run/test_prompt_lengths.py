@@ -54,6 +54,7 @@ def test_levels_of_each_length_and_a_mixture(fast, tmp_path):
     )
 
 
+@pytest.mark.faults
 def test_a_length_that_was_interrupted_is_resumed_alone(fast, tmp_path):
     words = ("1,2", "--prompt-tokens", "20,80")
     assert ask(fast, tmp_path, *words)[0] == 0

@@ -86,6 +86,7 @@ def test_it_is_not_resumed_and_says_so(quick, tmp_path):
     assert "a run without LEVELS is not resumed; starting a new one" in out
 
 
+@pytest.mark.faults
 def test_a_level_that_takes_much_longer_than_expected_is_cut(
     module_sim, tmp_path
 ):

@@ -269,6 +269,7 @@ def test_a_run_is_taken_over_once(tmp_path):
     ) == [(7.0, "interrupted")]
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_ctrl_c_ends_the_waiting(asked, tmp_path):
     path = tmp_path / "results.db"
@@ -375,6 +376,7 @@ def test_a_level_in_which_the_machine_slept_is_fired_again(
     ]
 
 
+@pytest.mark.faults
 def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing(
     server, tmp_path, monkeypatch, capsys
 ):
@@ -446,6 +448,7 @@ def test_ctrl_c_before_the_warm_up_is_sent_is_no_traceback(
     assert bench.main([*asked, "--warmup", "1"]) == 130
 
 
+@pytest.mark.faults
 def test_a_search_goes_on_with_the_probes_that_it_has(
     server, tmp_path, capsys
 ):

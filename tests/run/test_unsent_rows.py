@@ -3,6 +3,8 @@
 import tracemalloc
 import types
 
+import pytest
+
 from ollama_bench.load.result import UnsentArrivals
 from ollama_bench.run.level_recorder import (
     UNSENT_AT_ONCE,
@@ -63,6 +65,7 @@ def test_an_arrival_that_was_never_sent_has_a_row_with_its_due_time():
     assert "this client was late" in last["error"]
 
 
+@pytest.mark.faults
 def test_ten_thousand_a_second_for_minutes_stay_small():
     """Nine bytes for each arrival, and a transaction has no more rows than its part."""
     unsent, count = UnsentArrivals(), 120_000

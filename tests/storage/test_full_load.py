@@ -36,6 +36,7 @@ def test_full_load_counts_the_chunks_that_came_then(database):
     assert one(database, "full_load")["full_load_tokens_per_s"] == 3.0
 
 
+@pytest.mark.faults
 def test_full_load_reads_the_chunks_outside_alone(database):
     level(database, concurrency=1, ended_ns=300 * S)
     request(

@@ -138,6 +138,7 @@ def test_two_that_open_an_old_file_at_once_add_each_column_once(
     ) == [(7 * 14,)]
 
 
+@pytest.mark.faults
 def test_every_program_works_with_a_file_of_the_first_version(
     old, grown, module_sim, tmp_path, capsys
 ):
