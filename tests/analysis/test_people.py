@@ -130,6 +130,7 @@ def test_a_place_is_named_by_its_rate_where_it_has_one():
     assert name_place([one]) == "with 1 person"
 
 
+@pytest.mark.faults
 def test_people_are_people_wherever_they_are_shown(
     people, tmp_path, capsys, monkeypatch
 ):

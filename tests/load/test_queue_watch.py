@@ -29,6 +29,7 @@ def run_watched(url, workers, arrivals, **way):
     return level.result, seen
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("workers", [400, 8], ids=["roomy", "full pool"])
 def test_a_load_whose_queue_grows_is_ended_early(two_slots, workers):
     result, seen = run_watched(

@@ -69,6 +69,7 @@ def test_the_deadline_ends_a_level_whose_request_is_not_read():
     assert [o.status for o in level.seen] == ["cancelled"] * 2
 
 
+@pytest.mark.faults
 def test_a_stalled_stream_is_told_from_a_waiting_one(module_sim):
     stalling = module_sim(
         profile="exact", ttft=10, itl=5, tokens=10, fault="stall:4"

@@ -196,6 +196,7 @@ def test_the_machine_is_watched_beside(watch):
     )
 
 
+@pytest.mark.faults
 def test_bench_watches_every_local_server(sim, tmp_path):
     servers = [
         sim(profile="exact", ttft=60, itl=5, tokens=30) for _ in range(2)

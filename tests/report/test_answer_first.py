@@ -51,6 +51,7 @@ def test_what_takes_long_to_load_is_not_loaded(results):
     )
 
 
+@pytest.mark.faults
 def test_it_is_there_before_anything_is_drawn(results):
     code = (
         "import os, sys, analyze; from ollama_bench.report import drawing; "

@@ -294,6 +294,7 @@ def test_files_that_cannot_be_used(fast, tmp_path):
     )
 
 
+@pytest.mark.faults
 def test_two_runs_share_a_file(fast, tmp_path):
     processes = [
         start(

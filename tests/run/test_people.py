@@ -148,6 +148,7 @@ def test_the_same_seed_gives_the_same_think_times(fast, tmp_path):
     assert len({row["think_s"] for row in lives[0]}) == len(lives[0]) >= 6
 
 
+@pytest.mark.faults
 def test_who_leaves_is_counted_and_never_good(sim, tmp_path):
     slow = sim(
         "--profile",

@@ -16,6 +16,7 @@ def ask(sim, folder, *words):
     return run(*words, "--host", sim.url, *QUICK, cwd=folder)
 
 
+@pytest.mark.faults
 def test_levels_of_each_length_and_a_mixture(fast, tmp_path):
     words = ("2,4", "--prompt-tokens", "40,200", "--mix", "40*3,200*1")
     code, out, err = ask(fast, tmp_path, *words)

@@ -67,6 +67,7 @@ def test_it_ends_with_the_command_that_makes_it_sharper(quick):
     ]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("end", ["--tokens=7", "--option=num_predict=7"])
 def test_a_ceiling_that_is_named_is_kept(quick, tmp_path, end):
     code, out, _ = run(

@@ -151,6 +151,7 @@ def test_requests_leave_when_the_trace_says(fast, tmp_path):
         )
 
 
+@pytest.mark.faults
 def test_shared_blocks_have_one_prefix_and_others_one_each(fast, tmp_path):
     shared = write_mooncake(
         tmp_path / "shared", (0, 600, 2, [0, 1]), (9, 700, 2, [0, 2])
@@ -169,6 +170,7 @@ def test_shared_blocks_have_one_prefix_and_others_one_each(fast, tmp_path):
     ]
 
 
+@pytest.mark.faults
 def test_a_trace_that_was_edited_is_another_run(fast, tmp_path):
     path = write_burstgpt(tmp_path / "t.csv", (0, 60, 2), (0, 70, 2))
     words = ["1", "--trace", path, "--host", fast.url, *QUICK]

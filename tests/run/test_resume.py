@@ -404,6 +404,7 @@ def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing
     assert ask(path, tried) == [(4, 30.0, None)] * 3
 
 
+@pytest.mark.faults
 def test_a_run_that_came_to_its_end_is_resumed_where_the_machine_slept(
     asked, tmp_path, capsys
 ):

@@ -176,6 +176,7 @@ def test_rows_of_a_killed_run_are_not_left_out_in_a_read_only_folder(
     assert connect(path, readonly=True)["run"].count == 1
 
 
+@pytest.mark.faults
 def test_a_new_file_is_opened_by_several_at_once(tmp_path):
     """SQLite does not wait where two turn a new file to WAL: it happens twice in 40 openings."""
 

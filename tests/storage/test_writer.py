@@ -66,6 +66,7 @@ def soon(true, patience_s=20):
     assert true()
 
 
+@pytest.mark.faults
 def test_patience_ends_and_says_what_to_do(tmp_path, impatient):
     path = tmp_path / "results.db"
     writer = Writer(path, say=lambda text: None)
