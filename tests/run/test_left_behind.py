@@ -1,59 +1,37 @@
 """What the clients of a level left behind delays nobody of the next one."""
 
-import contextlib
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from ollama_bench.run import targets
+from tests.run.one_token import OneToken, serving
 from tests.run.programs import QUICK, rows, run
 
 pytestmark = pytest.mark.faults
 
 ANSWER_S = 0.1  # that each question takes, one after the other
-TOLD = (
-    'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]\n\n'
-)
 
 
-class Dutiful(BaseHTTPRequestHandler):
+class Dutiful(OneToken):
     """A server with one slot that answers whoever asked, also who has left."""
 
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
     def do_GET(self):
-        self._answer('{"data": [{"id": "m", "owned_by": "me"}]}')
+        self.answer('{"data": [{"id": "m", "owned_by": "me"}]}')
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        with self.server.slot:
+        with self.server.state:
             time.sleep(ANSWER_S)
-        self._answer(TOLD)
-
-    def _answer(self, text):
-        with contextlib.suppress(OSError):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
+        self.answer()
 
 
 @pytest.fixture
 def dutiful():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Dutiful)
-    server.daemon_threads = True
-    server.slot = threading.Lock()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    # the state is the slot
+    with serving(Dutiful, threading.Lock()) as url:
+        yield url
 
 
 def test_a_level_does_not_wait_behind_the_last_one(dutiful, tmp_path):

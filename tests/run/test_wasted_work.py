@@ -1,8 +1,6 @@
 """What a server generates for nobody: by its counter, from the outside and in the report."""
 
-import contextlib
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -11,28 +9,21 @@ from ollama_bench.protocols.work import Work
 from ollama_bench.run import wasted_work
 from ollama_bench.run.server import ServerError
 from ollama_bench.run.wasted_work import WorkMeter
+from tests.run.one_token import OneToken, serving
 from tests.run.programs import QUICK, rows, run
 
 TOKENS = 50  # that each question is answered with, whoever still listens
-TOLD = (
-    'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]\n\n'
-)
 
 
-class Deaf(BaseHTTPRequestHandler):
+class Deaf(OneToken):
     """A server that generates whole replies and tells only the first who asks."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
 
     def do_GET(self):
         state = self.server.state
         page = f"vllm:generation_tokens_total {state.generated}\n"
         if self.path != "/metrics":
             page = '{"data": [{"id": "m", "owned_by": "vllm"}]}'
-        self._answer(page)
+        self.answer(page)
 
     def do_POST(self):
         state = self.server.state
@@ -45,29 +36,14 @@ class Deaf(BaseHTTPRequestHandler):
             # until the client has left
             self.rfile.read(1)
             return
-        self._answer(TOLD)
-
-    def _answer(self, text):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(text.encode())
+        self.answer()
 
 
 @pytest.fixture
 def deaf():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Deaf)
-    server.daemon_threads = True
-    server.state = SimpleNamespace(
-        asked=0, generated=1000, lock=threading.Lock()
-    )
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    state = SimpleNamespace(asked=0, generated=1000, lock=threading.Lock())
+    with serving(Deaf, state) as url:
+        yield url
 
 
 def test_what_is_generated_for_people_who_left_is_said(deaf, tmp_path):
