@@ -10,4 +10,4 @@ def fast(module_sim):
 
 @pytest.fixture(scope="module")
 def slow(module_sim):
-    return module_sim(profile="exact", ttft=20, itl=20, tokens=60)
+    return module_sim(profile="exact", ttft=20, itl=20, tokens=120)

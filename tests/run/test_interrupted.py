@@ -26,8 +26,7 @@ from tests.run.programs import (
 @pytest.mark.faults
 def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
     process = start("1,2,3", "--host", slow.url, *QUICK, cwd=tmp_path)
-    wait_for(process, "level 2 of 3")
-    time.sleep(0.6)
+    wait_for(process, "2 streaming")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (
@@ -60,8 +59,8 @@ def test_ctrl_c_keeps_what_is_finished(slow, tmp_path):
 @pytest.mark.faults
 def test_kill_9_then_resume(slow, tmp_path):
     process = start("1,2,4,3", "--host", slow.url, *QUICK, cwd=tmp_path)
-    wait_for(process, "level 3 of 4")
-    time.sleep(0.7)
+    wait_for(process, "4 streaming")
+    time.sleep(0.7)  # until their rows are committed
     process.kill()
     process.communicate()
     first = rows(
@@ -186,10 +185,9 @@ def test_an_attempt_that_ctrl_c_cut_does_not_spoil_the_answer_of_its_resume(
 
 @pytest.mark.faults
 def test_a_server_that_dies_and_comes_back(sim, tmp_path):
-    dying = sim(profile="exact", ttft=20, itl=20, tokens=60)
+    dying = sim(profile="exact", ttft=20, itl=20, tokens=120)
     process = start("1-4", "--host", dying.url, *QUICK, cwd=tmp_path)
-    wait_for(process, "level 2 of 4")
-    time.sleep(0.5)
+    wait_for(process, "2 streaming")
     dying.process.kill()
     dying.process.wait()
     wait_for(process, "does not answer")

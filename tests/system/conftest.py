@@ -10,7 +10,7 @@ def steady(module_sim):
 
 @pytest.fixture(scope="module")
 def slow(module_sim):
-    return module_sim(profile="exact", ttft=20, itl=20, tokens=60)
+    return module_sim(profile="exact", ttft=20, itl=20, tokens=90)
 
 
 @pytest.fixture(scope="module")

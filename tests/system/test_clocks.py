@@ -114,7 +114,7 @@ def test_a_clock_that_is_set_back_before_a_resume_lets_no_level_lie_on_another(
 @posix
 def test_a_sleep_of_everything_is_survived(sim, tmp_path):
     """As a laptop's: server and client stop for some seconds and go on."""
-    sleeper = sim(profile="exact", ttft=20, itl=20, tokens=60)
+    sleeper = sim(profile="exact", ttft=20, itl=20, tokens=90)
     process = start(
         "4",
         "--repeat",
@@ -126,8 +126,7 @@ def test_a_sleep_of_everything_is_survived(sim, tmp_path):
         *QUICK,
         cwd=tmp_path,
     )
-    wait_for(process, "level 1 of 2")
-    time.sleep(0.5)
+    wait_for(process, "4 streaming")
     both = [process.pid, sleeper.process.pid]
     for pid in both:
         os.kill(pid, signal.SIGSTOP)

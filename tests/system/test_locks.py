@@ -89,8 +89,7 @@ def test_a_lock_that_goes_while_the_run_ends_costs_nothing(slow, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    wait_for(process, "level 2 of 2")
-    time.sleep(0.6)
+    wait_for(process, "3 streaming")
     blocker = hold(tmp_path / "results.db")
     time.sleep(5)
     blocker.execute("ROLLBACK")

@@ -134,8 +134,7 @@ def test_ctrl_c_that_also_ends_who_reads_keeps_what_was_in_flight(
 ):
     """As of `bench.py 2>&1 | tee log`."""
     process = start("1,2", "--host", slow.url, *QUICK, cwd=tmp_path)
-    wait_for(process, "level 2 of 2")
-    time.sleep(0.5)
+    wait_for(process, "2 streaming")
     process.stdout.close()
     process.stderr.close()
     process.send_signal(signal.SIGINT)
