@@ -15,15 +15,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from ollama_bench.load.queue_watch import FIRST, LOOK_RATIO
 from ollama_bench.statistics.capacity_search import (
+    LIKELY,
     Capacity,
     CapacitySearch,
     SearchStep,
     Trial,
+    TrialVerdict,
     is_late,
 )
 from ollama_bench.statistics.load_scales import STEP, CountScale, RateScale
 from ollama_bench.statistics.probe import ProbePlan, ShareProbe
+from ollama_bench.statistics.saturation import is_growing
 
 BOUND = 0.95
 LONG = 300_000  # requests of a long run
@@ -161,6 +165,49 @@ class Queue:
         return sizes[0] + part * (sizes[1] - sizes[0])
 
 
+class Line:
+    """The requests that have come and have not ended, watched as load/queue_watch.py does."""
+
+    def __init__(self) -> None:
+        self._served: list[Served] = []
+        self._unended: list[float] = []  # when each ends, a heap
+        # samples
+        self._seconds: list[float] = []
+        self._arrived: list[int] = []
+        self._ended: list[int] = []
+        self._next_look_s = 0.0
+
+    def add(self, served: Served) -> bool:
+        """Add who asks next; tell whether the queue is seen to grow."""
+        now_s = served.asked_s
+        self._served.append(served)
+        heapq.heappush(self._unended, served.ended_s)
+        while self._unended[0] <= now_s:
+            heapq.heappop(self._unended)
+        first = sorted(one.ended_s for one in self._served[:FIRST])
+        if len(first) < FIRST or first[-2] > now_s:
+            return False
+        arrived = len(self._served)
+        self._seconds.append(now_s)
+        self._arrived.append(arrived)
+        self._ended.append(arrived - len(self._unended))
+        is_long = now_s >= 2 * self._seconds[0]
+        if not is_long or now_s < self._next_look_s:
+            return False
+        self._next_look_s = now_s * LOOK_RATIO
+        return is_growing(self._seconds, self._arrived, self._ended)
+
+    @property
+    def is_short(self) -> bool:
+        """Tell whether too few ended of those that came, as the view open_load does."""
+        end_s = self._served[-1].asked_s
+        start_s = min(one.ended_s for one in self._served)
+        due = sum(one.asked_s > start_s for one in self._served)
+        answered = sum(one.ended_s <= end_s for one in self._served) - 1
+        lack = due - answered
+        return due >= 5 and lack > 0.1 * due and lack**2 > 4 * due
+
+
 class Found(NamedTuple):
     """What a search found, and what it took."""
 
@@ -221,9 +268,9 @@ def try_step(
     queue: Queue, step: SearchStep, plan: ProbePlan, seed: str
 ) -> Trial:
     """Try one load."""
-    probe = ShareProbe([BOUND], step, plan)
+    probe, line = ShareProbe([BOUND], step, plan), Line()
     now_s = drained_s = 0.0
-    verdict = None
+    verdict: TrialVerdict | None = None
     size = int(step.size)
     for number, served in enumerate(queue.run(step.size, seed), 1):
         good = queue.is_good(served)
@@ -238,9 +285,15 @@ def try_step(
             if number % size:
                 continue
             probe.end_group()
+        if queue.kind == "rate" and line.add(served):
+            probe.saturate()
         if verdict := probe.look(now_s):
             break
     assert verdict is not None
+    is_short = queue.kind == "rate" and line.is_short
+    if is_short and verdict in ("above", "unresolved"):
+        probe.saturate(LIKELY)
+        verdict = "saturated"
     return Trial(
         step.size,
         verdict,

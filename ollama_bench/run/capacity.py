@@ -14,7 +14,7 @@ from ollama_bench.run.judging import RequestJudge
 from ollama_bench.run.level_probe import LevelProbe
 from ollama_bench.run.levels import LevelRunner
 from ollama_bench.run.plan import AskedLengths, Level, caches
-from ollama_bench.run.record import RunRecord
+from ollama_bench.run.record import Row, RunRecord
 from ollama_bench.statistics.capacity_search import (
     LONG_S,
     CapacitySearch,
@@ -33,7 +33,9 @@ STORED = """
 SELECT trial FROM level WHERE run_id = ? AND (model, asked_prompt_tokens) IS (?, ?)
   AND prompt_mix IS ? AND trial IS NOT NULL
 ORDER BY id"""
-CLIENT = "SELECT slept_s, client_send_lag_max_s FROM level WHERE id = ?"
+FOUND = """
+SELECT saturated, slept_s, client_send_lag_max_s
+FROM level_summary WHERE level_id = ?"""
 # tries in which the machine slept, or this client was late
 MOST_DISTURBED = 3
 # of the shortest wait that is allowed: a client that late is to blame for what was missed
@@ -149,8 +151,10 @@ class CapacityRun:
         )
         if level_id is None:
             return None
-        trial = probe.make_trial(time.monotonic() - began_s)
-        if is_disturbed := self._is_disturbed(level_id, trial):
+        found = self.record.rows(FOUND, [level_id])[0]
+        seconds = time.monotonic() - began_s
+        trial = probe.make_trial(seconds, found["saturated"] == 1)
+        if is_disturbed := self._is_disturbed(found, trial):
             text = f"{self._name(trial.size)}: disturbed by this machine"
         else:
             text = self._describe(trial)
@@ -160,13 +164,12 @@ class CapacityRun:
         self.screen.say(f"        {text}")
         return None if is_disturbed else trial
 
-    def _is_disturbed(self, level_id: int, trial: Trial) -> bool:
+    def _is_disturbed(self, found: Row, trial: Trial) -> bool:
         """Tell whether the machine slept, or requests were missed that this client sent late."""
-        row = self.record.rows(CLIENT, [level_id])[0]
-        late_s = row["client_send_lag_max_s"] or 0.0
+        late_s = found["client_send_lag_max_s"] or 0.0
         is_late = late_s > LATE_RATIO * (self._judge.wait_s or math.inf)
         is_missed = trial.verdict in ("below", "saturated")
-        return bool(row["slept_s"]) or is_late and is_missed
+        return bool(found["slept_s"]) or is_late and is_missed
 
     def _make_level(self, step: SearchStep) -> Level:
         """Return a level that none in the file is: each try is a repeat."""
@@ -208,7 +211,7 @@ class CapacityRun:
         words = {
             "above": "served",
             "below": f"missed ({', '.join(trial.binding)})",
-            "saturated": "saturated: the queue grows",
+            "saturated": "saturated: more come than are answered",
         }
         return f"{name}: {words[trial.verdict]}"
 

@@ -9,6 +9,8 @@ from ollama_bench.inputs.settings import LoadSettings
 from ollama_bench.load import load
 from ollama_bench.run.judging import Judged, RequestJudge
 from ollama_bench.statistics.capacity_search import (
+    LIKELY,
+    SURE,
     SearchStep,
     Trial,
     restore_trial,
@@ -96,15 +98,20 @@ class LevelProbe(load.Observer):
             self.verdict, self._decided_s = verdict, now_s
             under_way.end_early(DECIDED)
 
-    def make_trial(self, seconds: float) -> Trial:
-        """Return what the load came to, after so many seconds."""
+    def make_trial(self, seconds: float, is_saturated: bool) -> Trial:
+        """Return what the load came to, after so many seconds.
+
+        is_saturated: too few were answered of those that came, as its level is judged.
+        """
         result = self._load.result if self._load else None
         answered_per_s = None
         verdict = self.verdict
-        if result is not None and result.is_saturated:
-            self.probe.saturate()
+        is_growing = result is not None and bool(result.is_saturated)
+        if is_growing or (is_saturated and verdict != "below"):
+            # a queue that was not seen to grow may only have filled
+            self.probe.saturate(SURE if is_growing else LIKELY)
             verdict = "saturated"
-            answered_per_s = measure_answered(result)
+            answered_per_s = result and measure_answered(result)
         return restore_trial(
             {
                 "size": self.step.size,

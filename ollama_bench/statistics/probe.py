@@ -108,7 +108,8 @@ class ShareProbe:
             ShareTest(min(share, MOST_SHARE), ALPHA) for share in enough
         ]
         self._next_look = 0
-        self._is_saturated = False
+        # how sure it is that what is in flight grows; 0: it does not
+        self._growth = 0.0
 
     def add(
         self,
@@ -134,13 +135,13 @@ class ShareProbe:
         for test in self._tests:
             test.end_group()
 
-    def saturate(self) -> None:
-        """Note that what is in flight grows without end."""
-        self._is_saturated = True
+    def saturate(self, evidence: float = SURE) -> None:
+        """Note that what is in flight grows without end, and how sure that is."""
+        self._growth = evidence
 
     def look(self, now_s: float) -> TrialVerdict | None:
         """Return the verdict, as soon as there is one; "unresolved": it is given up."""
-        if self._is_saturated:
+        if self._growth:
             return "saturated"
         is_over = now_s >= self._most_s
         if not (is_over or self._is_new()):
@@ -174,8 +175,8 @@ class ShareProbe:
 
     def weigh(self) -> Evidence:
         """Return the evidence that all demands are met, and that one is not."""
-        if self._is_saturated:
-            return Evidence(0.0, SURE)
+        if self._growth:
+            return Evidence(0.0, self._growth)
         found = [test.weigh() for test in self._tests]
         # what a quick look saw may be luck, and chose what is tried again
         most = LIKELY if self._step.is_quick else math.inf

@@ -112,6 +112,40 @@ def test_find_rate_finds_what_the_slots_can_answer(module_sim, tmp_path):
 
 
 @pytest.mark.faults
+def test_a_saturated_level_is_a_rate_that_is_missed(module_sim, tmp_path):
+    two = module_sim(profile="exact", ttft=10, itl=20, tokens=25, slots=2)
+    # every reply is as fast as is asked, and four a second are answered
+    arguments = (
+        "--find-rate",
+        "--slo",
+        "tokens_per_s=5",
+        "--tokens",
+        "25",
+    )
+    code, out, _ = run(
+        *arguments,
+        *("--host", two.url, "--budget", "8"),
+        *QUICK,
+        cwd=tmp_path,
+    )
+    assert code == 0
+    found = rows(
+        tmp_path,
+        "SELECT rate_per_s, saturated, trial FROM level_summary",
+    )
+    first, *_ = found
+    assert first["rate_per_s"] > 10 and first["saturated"]
+    for level in found:
+        verdict = json.loads(level["trial"])["verdict"]
+        assert verdict in ("below", "saturated") or not level["saturated"]
+    assert (
+        f"{first['rate_per_s']:g} requests/s: saturated: more come "
+        "than are answered" in out
+    )
+    assert "At least" not in out
+
+
+@pytest.mark.faults
 def test_find_capacity_of_people_says_people(module_sim, tmp_path):
     two = module_sim(profile="exact", ttft=10, itl=10, tokens=30, slots=2)
     arguments = ("16", "--find-capacity", "--think-time", "0.3", *SLO)
