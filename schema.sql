@@ -156,6 +156,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   people_law_low REAL,               -- 95 % interval of people_law, lower end
   people_law_high REAL,              -- 95 % interval of people_law, upper end; a level whose interval leaves out 1 is marked
   wasted_tokens INTEGER,             -- tokens that the servers generated, by their own counters, and that reached no client: work for those who had left; NULL where no counter tells (vLLM has one, llama-server with --metrics)
+  probe_rate_per_s REAL,             -- a search for the highest rate (--find-rate): requests per second of this probe, whatever became of it; NULL: of no such search
   trial TEXT,                        -- a search for the capacity: what this load came to, as JSON: its size, verdict (above or below the share that is enough, saturated, unresolved), evidence, seconds, missed objectives; the search goes on from these
   client_limited INTEGER CHECK (client_limited IN (0, 1)),  -- 1: bench.py was the bottleneck, do not trust the level
   client_limited_why TEXT,           -- which limit of bench.py was passed, with the figure
@@ -640,7 +641,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   coalesce(abandoned, 0) AS abandoned,           -- requests whose people left before a first token; they are among the errors
   think_mean_s,                                  -- people: the mean of what they thought, seconds
   people_law, people_law_low, people_law_high,
-  level.wasted_tokens, level.trial,
+  level.wasted_tokens, level.trial, level.probe_rate_per_s,
   level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people
   level.rate_per_s, level.trace, level.trace_kind, level.trace_speed, level.trace_too_long, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   level.arrival_cv, level.queue_growth_per_s, level.queue_growth_low_per_s, level.queue_growth_high_per_s,
@@ -682,7 +683,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
     / nullif(max(peak.busy_s), 0) AS busy_tokens_per_s,  -- output tokens of this host / busy_s: how fast it is itself
   max(peak.in_flight_peak) AS in_flight_peak,    -- requests in flight there at a time, the most
   sum(request.status IN ('refused', 'reset')) AS lost,  -- requests that could not be sent or whose line broke, as of a server that died
-  level.cache, level.id AS level_id
+  level.cache, level.probe_rate_per_s, level.id AS level_id
 FROM request JOIN level ON level.id = request.level_id JOIN run ON run.id = level.run_id JOIN target ON target.id = request.target_id
 LEFT JOIN peak ON peak.level_id = level.id AND peak.target_id = target.id
 GROUP BY level.id, target.id;
@@ -768,14 +769,14 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   sum(CASE WHEN asked.status = 'completed' AND server_prefill_ns IS NOT NULL AND cached_source IS NOT 'prefill time' THEN evaluated_tokens END) * 1e9
     / nullif(sum(CASE WHEN asked.status = 'completed' AND cached_source IS NOT 'prefill time' AND evaluated_tokens IS NOT NULL THEN server_prefill_ns END), 0)
     AS prefill_tokens_per_s,  -- evaluated tokens / prefill time; NULL where they are an estimate made of that time
-  level.cache, level.id AS level_id
+  level.cache, level.probe_rate_per_s, level.id AS level_id
 FROM asked JOIN level ON level.id = asked.level_id JOIN run ON run.id = level.run_id
 GROUP BY level.id, turn;
 
 DROP VIEW IF EXISTS outcomes;
 CREATE VIEW outcomes AS  -- how the requests of each level ended, with one example of what was said
 SELECT level.run_id, level.model, level.concurrency, level.repeat,
-  request.ending AS status, request.http_status, count(*) AS requests, min(request.error) AS example, level.id AS level_id
+  request.ending AS status, request.http_status, count(*) AS requests, min(request.error) AS example, level.probe_rate_per_s, level.id AS level_id
 FROM request JOIN level ON level.id = level_id
 GROUP BY level.id, request.ending, request.http_status;
 

@@ -31,7 +31,7 @@ from ollama_bench.charts.timeline_charts import TIMELINE
 from ollama_bench.report.host_table import write_hosts
 from ollama_bench.report.level_table import write_table
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.terminal.rows import name_level
+from ollama_bench.terminal.rows import name_load
 
 LEVEL = "SELECT *, id AS level_id FROM level WHERE id = ?"
 # what tells something of a single level
@@ -79,7 +79,7 @@ def write_level_page(
         write_requests(timeline, requests, count, rows["request"], links),
         f"<h2>Rows</h2><p>{write_list(rows.items())}</p>",
     ]
-    title = f"Level {name_level(level)} of {level['model']}"
+    title = f"Level {name_load(level)}, {level['model']}"
     run = (f"run {level['run_id']}", links.run(level["run_id"]))
     return write_page(title, [run], "\n".join(parts), links)
 

@@ -16,7 +16,7 @@ from ollama_bench.analysis.study import Row
 from ollama_bench.analysis.wording import digits, seconds
 from ollama_bench.browsing.shell import write_known
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.terminal.rows import name_level
+from ollama_bench.terminal.rows import name_load
 
 MOST_SHOWN = 400  # requests of the timeline: the newest
 RUN = """
@@ -91,8 +91,7 @@ def describe_state(
         "left": now.get("left") or "",
         "figures": write_figures(state, now, requests, watts),
         "failed": count_failed(requests),
-        "level": level
-        and f"{name_level(level)} at once, {level['model']}",
+        "level": level and f"{name_load(level)}, {level['model']}",
         "from_s": find_from_s(now, requests),
         "to_s": find_to_s(state, now, requests),
         "requests": requests,

@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis.study import Row
 from ollama_bench.browsing.links import Links
 from ollama_bench.browsing.shell import write_page
-from ollama_bench.terminal.rows import name_group, name_level
+from ollama_bench.terminal.rows import name_group, name_load
 
 LEVEL = "SELECT * FROM level WHERE id = ?"
 MOST_LEVELS = 500  # to choose from, of the newest runs
@@ -47,12 +47,12 @@ Space plays and pauses, the arrow keys move by a second.</p>
 <div id="places"></div></div>
 <p id="said" class="hint" role="status"></p>
 <noscript><p>Playing back needs JavaScript.</p></noscript>"""
-    name = name_level(level)
+    name = name_load(level)
     way = [
         (f"run {level['run_id']}", links.run(level["run_id"])),
         (f"level {name}", links.level(level_id)),
     ]
-    title = f"Level {name} of {level['model']}, played back"
+    title = f"Level {name}, {level['model']}, played back"
     return write_page(title, way, body, links, of="playback")
 
 
@@ -70,5 +70,7 @@ def write_levels(database: Database) -> str:
 
 
 def write_choice(level: Row) -> str:
-    name = f"Run {level['run_id']}: {name_level(level)} at once, {name_group(level)}"
+    name = (
+        f"Run {level['run_id']}: {name_load(level)}, {name_group(level)}"
+    )
     return f"<option value={level['id']}>{escape(name)}</option>"

@@ -19,7 +19,7 @@ from ollama_bench.browsing.shell import (
 )
 from ollama_bench.charts.one_request import draw_request
 from ollama_bench.report.level_table import write_terms
-from ollama_bench.terminal.rows import name_level
+from ollama_bench.terminal.rows import name_load
 
 REQUEST = """
 SELECT request.*, reply.reasoning, reply.answer, reply.tool_calls, target.host
@@ -55,7 +55,7 @@ def write_request_page(
     ]
     way = [
         (f"run {level['run_id']}", links.run(level["run_id"])),
-        (f"level {name_level(level)}", links.level(level_id)),
+        (f"level {name_load(level)}", links.level(level_id)),
     ]
     title = f"Request {number}"
     return write_page(title, way, "\n".join(parts), links)

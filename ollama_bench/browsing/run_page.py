@@ -30,13 +30,13 @@ from ollama_bench.charts.timeline_charts import TIMELINE
 from ollama_bench.report.level_table import write_terms
 from ollama_bench.report.page import write_chapter
 from ollama_bench.storage.results_file import ResultsError
-from ollama_bench.terminal.rows import name_group, name_level
+from ollama_bench.terminal.rows import name_group, name_load
 
 RUN = "SELECT * FROM runs WHERE run_id = ?"
 LEVELS = "SELECT *, id AS level_id FROM level WHERE run_id = ? ORDER BY id"
 # failed ones first, then as they were asked
 REQUESTS = """
-SELECT level_id, level.concurrency, number, ending, ttft_s, e2e_s, output_tokens,
+SELECT level_id, level.concurrency, probe_rate_per_s, number, ending, ttft_s, e2e_s, output_tokens,
   stream_tokens_per_s, coalesce(due_ns, sent_ns) / 1e9 AS asked_s,
   coalesce(request.ended_ns, last_text_ns) / 1e9 AS ended_s
 FROM request JOIN level ON level.id = level_id WHERE {condition}
@@ -95,9 +95,9 @@ def write_levels(levels: list[Row], links: Links) -> str:
         return '<p class="hint">This run has no levels.</p>'
     has_several = len(set(map(name_group, levels))) > 1
     names = [
-        f"{name_level(level)} ({name_group(level)})"
+        f"{name_load(level)} ({name_group(level)})"
         if has_several
-        else name_level(level)
+        else name_load(level)
         for level in levels
     ]
     ids = [level["level_id"] for level in levels]

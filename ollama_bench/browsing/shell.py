@@ -11,6 +11,7 @@ from ollama_bench.analysis.wording import digits, seconds
 from ollama_bench.browsing.links import Links
 from ollama_bench.charts import theme
 from ollama_bench.report.level_table import join_table
+from ollama_bench.terminal.rows import write_size
 
 # requests of a page; the others are in Datasette's table
 MOST_REQUESTS = 300
@@ -102,7 +103,7 @@ def write_failures(outcomes: Iterable[Row], links: Links) -> str:
         example = f": {outcome['example']}" if outcome["example"] else ""
         items.append(
             f'<li><a href="{escape(links.level(outcome["level_id"]))}">'
-            f"{outcome['requests']} of level {outcome['concurrency']}</a> "
+            f"{outcome['requests']} of level {write_size(outcome)}</a> "
             f"ended {escape(status)}{escape(example)}</li>"
         )
     if not items:
@@ -142,7 +143,7 @@ def write_request(row: Row, links: Links) -> str:
     """Return a row of the table, with the seconds of the run from its question to its end."""
     place = links.request(row["level_id"], row["number"])
     cells = [
-        f'<a href="{escape(links.level(row["level_id"]))}">{row["concurrency"]}</a>',
+        f'<a href="{escape(links.level(row["level_id"]))}">{write_size(row)}</a>',
         f'<a href="{escape(place)}">{row["number"]}</a>',
         write_known(row["asked_s"], "{:.2f}".format),
         write_known(row["ttft_s"], seconds),

@@ -24,6 +24,7 @@ LEAST_HOST = 8  # cells
 COLUMNS = (
     Column("run", "run_id", str),
     Column("at once", "concurrency", str),
+    Column("requests/s asked", "probe_rate_per_s", digits),
     Column("repeat", "repeat", str),
     Column("host", "host", str),
     Column("slots", "slots", str),

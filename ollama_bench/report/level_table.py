@@ -29,6 +29,7 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("run", "run_id", str),
     Column("at once", "concurrency", str),
+    Column("requests/s asked", "probe_rate_per_s", digits),
     Column("repeat", "repeat", str),
     Column("done", "completed", str),
     Column("failed", "errors", str),
@@ -233,6 +234,10 @@ def join_table(headings: Iterable[str], rows: Iterable[str]) -> str:
 def is_shown(name: str, levels: Sequence[Row], has_gpu: bool) -> bool:
     values = {level.get(name) for level in levels}
     if values == {None}:
+        return False
+    if name in ("concurrency", "repeat") and all(
+        level.get("probe_rate_per_s") for level in levels
+    ):
         return False
     if name in GPU_COLUMNS.values():
         return has_gpu

@@ -39,6 +39,7 @@ TERMINAL_COLUMNS: rows.Columns = (
 PAGE_COLUMNS = (
     Column("run", "run_id", str),
     Column("at once", "concurrency", str),
+    Column("requests/s asked", "probe_rate_per_s", digits),
     Column("repeat", "repeat", str),
     Column("turn", "turn", str),
     Column("done", "completed", str),

@@ -251,7 +251,9 @@ class LevelRunner:
         probe: LevelProbe | None,
     ) -> int | None:
         settings = probe.settings if probe else self._settings.load
-        level_id = self._insert(level, settings, source.replay)
+        level_id = self._insert(
+            level, settings, source.replay, probe is not None
+        )
         under_way = make_load(
             level,
             source,
@@ -328,7 +330,11 @@ class LevelRunner:
             self._record.writer.flush()
 
     def _insert(
-        self, level: Level, settings: LoadSettings, replay: Replay | None
+        self,
+        level: Level,
+        settings: LoadSettings,
+        replay: Replay | None,
+        is_probe: bool,
     ) -> int:
         columns = {
             **level._asdict(),
@@ -338,6 +344,7 @@ class LevelRunner:
             if settings.kind == "people"
             else settings.kind,
             "rate_per_s": settings.rate_per_s,
+            "probe_rate_per_s": settings.rate_per_s if is_probe else None,
             "arrival_cv": settings.arrival_cv
             if settings.rate_per_s
             else None,

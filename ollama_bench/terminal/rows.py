@@ -123,20 +123,33 @@ def format_result(row: Row) -> str:
 
 
 def name_level(row: Row) -> str:
-    """Return how many requests at once, and what sets a level apart: "4", "4 #2 warm".
-
-    The rate of a search for one: "2.5/s".
-    """
-    if row.get("trial") and row["load"] == "open":
-        return f"{row['rate_per_s']:g}/s"
+    """Return the size of a level, and what sets it apart: "4", "4 #2 warm", "2.5/s"."""
+    size = write_size(row)
+    if row.get("probe_rate_per_s"):
+        return size
     marks = {
         f"#{row['repeat']}": row["repeat"] > 1,
         "warm": row["cache"] == "warm",
         "control": row.get("is_control"),
     }
-    return " ".join(
-        [str(row["concurrency"]), *(name for name in marks if marks[name])]
-    )
+    return " ".join([size, *(name for name in marks if marks[name])])
+
+
+def write_size(row: Row) -> str:
+    """Return how many requests at once or people; the rate of a search for one: "2.5/s"."""
+    if rate := row.get("probe_rate_per_s"):
+        return f"{rate:g}/s"
+    return str(row["concurrency"])
+
+
+def name_load(row: Row) -> str:
+    """Return the name of a level with what it counts: "4 at once", "4 people #2"."""
+    size, *marks = name_level(row).split()
+    if row.get("think_time_s") is not None:
+        size = "1 person" if size == "1" else f"{size} people"
+    elif not row.get("probe_rate_per_s"):
+        size = f"{size} at once"
+    return " ".join([size.replace("/s", " requests/s"), *marks])
 
 
 def name_group(row: Row) -> str:

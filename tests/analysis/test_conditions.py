@@ -39,6 +39,7 @@ NO_FIGURES = {
     "think_law",
     "prompt_mix",
     "trial",
+    "probe_rate_per_s",
     "source",
     "superseded",
     "net_energy_j",

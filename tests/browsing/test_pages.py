@@ -169,7 +169,9 @@ def test_a_chart_of_a_level_shows_that_level_alone(ask):
 def test_each_length_of_prompts_has_its_own_charts_and_rows(ask):
     [page] = ask("/a+b/-/run/3")
     assert "lengths:1b, prompts of 4,000 tokens" in page.text
-    assert ">4 (lengths:1b, prompts of 500 tokens)</a>" in page.text
+    assert (
+        ">4 at once (lengths:1b, prompts of 500 tokens)</a>" in page.text
+    )
     waits = "lengths-1b~{}"
     rows = {}
     for tokens in (500, 4000):

@@ -11,6 +11,7 @@ def test_rows_of_the_same_level_are_told_apart():
             **{name: 1 for _, name, _ in COLUMNS},
             "run_id": run,
             "repeat": repeat,
+            "probe_rate_per_s": None,
             "level_id": 1,
         }
         for run, repeat in ((1, 1), (2, 1), (2, 2))
@@ -21,6 +22,14 @@ def test_rows_of_the_same_level_are_told_apart():
     assert "<th>run</th>" not in write_table(
         levels[:1]
     ) and "<th>repeat</th>" not in write_table(levels[:2])
+
+
+def test_probes_of_a_rate_stand_by_their_rates():
+    level = {name: 256 for _, name, _ in COLUMNS} | {"level_id": 1}
+    shown = write_table([level | {"probe_rate_per_s": 8.03, "repeat": 3}])
+    assert "<th>requests/s asked</th>" in shown and ">8.03</td>" in shown
+    assert "<th>at once</th>" not in shown
+    assert "<th>repeat</th>" not in shown
 
 
 def test_watts_of_the_gpu_alone_have_columns_of_their_own():

@@ -131,11 +131,12 @@ def test_a_saturated_level_is_a_rate_that_is_missed(module_sim, tmp_path):
     assert code == 0
     found = rows(
         tmp_path,
-        "SELECT rate_per_s, saturated, trial FROM level_summary",
+        "SELECT rate_per_s, probe_rate_per_s, saturated, trial FROM level_summary",
     )
     first, *_ = found
     assert first["rate_per_s"] > 10 and first["saturated"]
     for level in found:
+        assert level["probe_rate_per_s"] == level["rate_per_s"]
         verdict = json.loads(level["trial"])["verdict"]
         assert verdict in ("below", "saturated") or not level["saturated"]
     assert (

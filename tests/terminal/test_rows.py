@@ -9,6 +9,7 @@ from ollama_bench.terminal.rows import (
     format_heading,
     format_level,
     name_level,
+    name_load,
 )
 from tests.terminal.made_up import ROW
 
@@ -83,11 +84,33 @@ def test_the_table_has_eight_columns_and_all_of_them_at_80():
         ({"repeat": 2}, "4 #2"),
         ({"repeat": 2, "cache": "warm"}, "4 #2 warm"),
         ({"is_control": 1}, "4 control"),
+        # a probe that was disturbed, or runs still, has no trial
+        (
+            {"probe_rate_per_s": 8.03, "repeat": 3, "load": "open"},
+            "8.03/s",
+        ),
     ],
 )
 def test_what_sets_a_level_apart_is_a_word(changes, name):
     row = {"concurrency": 4, "repeat": 1, "cache": "cold"}
     assert name_level(row | changes) == name
+
+
+@pytest.mark.parametrize(
+    "changes, name",
+    [
+        ({}, "4 at once"),
+        ({"repeat": 2, "cache": "warm"}, "4 at once #2 warm"),
+        ({"think_time_s": 30.0, "repeat": 2}, "4 people #2"),
+        ({"think_time_s": 0.0, "concurrency": 1}, "1 person"),
+        ({"probe_rate_per_s": 8.03, "repeat": 3}, "8.03 requests/s"),
+    ],
+)
+def test_where_no_heading_says_what_is_counted_the_name_does(
+    changes, name
+):
+    row = {"concurrency": 4, "repeat": 1, "cache": "cold"}
+    assert name_load(row | changes) == name
 
 
 @pytest.mark.parametrize(
