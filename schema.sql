@@ -399,18 +399,24 @@ SELECT level_id, CASE WHEN level_id NOT IN (SELECT level_id FROM unknown) THEN m
 FROM running GROUP BY level_id;
 
 DROP VIEW IF EXISTS open_load;
-CREATE VIEW open_load AS  -- what was offered and what was answered in each open load, from the first end of a reply until the last request was due
+CREATE VIEW open_load AS  -- what was offered and what was answered in each open load, from the first end of a reply until the last request was due, or the server was heard last that answered nothing more
 WITH asked AS (  -- a later turn of a conversation is due when it is sent
   SELECT level_id, status, ending, ended_ns, due_ns AS arrived_ns, coalesce(due_ns, CASE WHEN turn > 1 THEN sent_ns END) AS due_ns FROM request
+), heard AS (  -- when the server was heard last
+  SELECT level_id, coalesce(max(coalesce(CASE WHEN status IN ('completed', 'http_error') THEN ended_ns END, last_text_ns, first_byte_ns)), -1) AS heard_ns
+  FROM request GROUP BY level_id
 ), span AS (
-  SELECT level.id AS level_id, count(*) AS all_due, sum(ending = 'not_sent') AS not_sent, max(arrived_ns) AS end_ns,
+  SELECT level.id AS level_id, count(*) AS all_due, sum(ending = 'not_sent') AS not_sent, max(arrived_ns) AS last_ns, heard_ns, level.started_ns,
+    sum(due_ns > heard_ns AND ending IN ('refused', 'reset', 'stalled')) > 0 AS is_gone,
     min(CASE WHEN asked.status = 'completed' THEN asked.ended_ns END) AS start_ns, level.saturated AS was_saturated
-  FROM level JOIN asked ON level_id = level.id
+  FROM level JOIN asked ON asked.level_id = level.id JOIN heard ON heard.level_id = level.id
   WHERE load = 'open' AND due_ns IS NOT NULL GROUP BY level.id
+), judged AS (
+  SELECT *, CASE WHEN is_gone THEN min(last_ns, heard_ns) ELSE last_ns END AS end_ns FROM span
 ), counted AS (
-  SELECT span.*, sum(due_ns > start_ns AND due_ns <= end_ns) AS due,
+  SELECT judged.*, sum(due_ns > start_ns AND due_ns <= end_ns) AS due,
     sum(status = 'completed' AND ended_ns > start_ns AND ended_ns <= end_ns) AS answered
-  FROM span JOIN asked USING (level_id) WHERE due_ns IS NOT NULL GROUP BY level_id
+  FROM judged JOIN asked USING (level_id) WHERE due_ns IS NOT NULL GROUP BY level_id
 )
 SELECT level_id,
   not_sent,                                      -- requests that were due and never sent, of the whole level
@@ -418,8 +424,9 @@ SELECT level_id,
   answered,                                      -- of those that came due at any time, the ones completed in that time
   CASE WHEN due >= 5 THEN due * 1e9 / (end_ns - start_ns) END AS offered_per_s,  -- due, per second of that time
   CASE WHEN due >= 5 THEN answered * 1e9 / (end_ns - start_ns) END AS answered_per_s,  -- answered, per second of that time
-  CASE WHEN was_saturated THEN 1 WHEN start_ns IS NULL THEN nullif(not_sent > 0, 0) WHEN due >= 5
-    THEN answered < 0.9 * due AND (due - answered) * (due - answered) > 4 * due
+  CASE WHEN is_gone THEN max(0, heard_ns - coalesce(started_ns, 0)) / 1e9 END AS server_gone_s,  -- seconds of the level after which the server answered nothing more: it refused, broke or was silent; NULL: it did not stop
+  CASE WHEN was_saturated THEN 1 WHEN due >= 5 THEN answered < 0.9 * due AND (due - answered) * (due - answered) > 4 * due
+    WHEN is_gone THEN NULL WHEN start_ns IS NULL THEN nullif(not_sent > 0, 0)
     ELSE nullif(not_sent > 0.1 * all_due AND not_sent * not_sent > 4 * all_due, 0) END AS saturated  -- 1: the queue was seen to grow, or at least 10 % and more than 2 * sqrt(due) fewer were answered than came due; where fewer than 5 came due in that time 1 if so many of all were never sent, else NULL
 FROM counted;
 DROP VIEW IF EXISTS level_waiting;
@@ -645,7 +652,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   level.cache, CASE WHEN level.think_time_s IS NULL THEN level.load ELSE 'people' END AS load,  -- burst, closed, open or people
   level.rate_per_s, level.trace, level.trace_kind, level.trace_speed, level.trace_too_long, level.pool_waits, level.never_sent, coalesce(level.is_control, 0) AS is_control,
   level.arrival_cv, level.queue_growth_per_s, level.queue_growth_low_per_s, level.queue_growth_high_per_s,
-  offered_per_s, answered_per_s, open_load.saturated,  -- open load, as in open_load; NULL of others
+  server_gone_s, offered_per_s, answered_per_s, open_load.saturated,  -- open load, as in open_load; NULL of others
   (SELECT superseded FROM level_standing WHERE level_standing.level_id = level.id) AS superseded,
   level.id AS level_id
 FROM level JOIN run ON run.id = level.run_id

@@ -27,6 +27,7 @@ from ollama_bench.analysis.machine_caveats import (
 from ollama_bench.analysis.offered import (
     LOWER_RATE,
     NOT_AWAITED,
+    lost_servers,
     saturated_levels,
 )
 from ollama_bench.analysis.people import broken_law
@@ -451,6 +452,7 @@ def few_requests(study: Study) -> list[Caveat]:
 
 
 CHECKS: tuple[Callable[[Study], list[Caveat]], ...] = (
+    lost_servers,
     saturated_levels,
     mixed_hosts,
     lost_hosts,

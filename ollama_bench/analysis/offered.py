@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ollama_bench.analysis.caveat import Caveat
 from ollama_bench.analysis.study import Row, Study
-from ollama_bench.analysis.wording import count, digits, interval
+from ollama_bench.analysis.wording import count, digits, interval, seconds
 
 # how the error of a request begins that waited when its level was saturated
 NOT_AWAITED = "not awaited"
@@ -63,6 +63,18 @@ def describe_saturation(level: Row) -> str:
     return f"saturated: {text[0].lower()}{text[1:]}"
 
 
+def describe_gone(level: Row) -> str:
+    """Say that the server stopped in the middle of a level; "" where it did not."""
+    gone_s = level.get("server_gone_s")
+    if gone_s is None:
+        return ""
+    was = "" if level["saturated"] else ": it failed, it was not saturated"
+    return (
+        "the server answered nothing more after "
+        f"{seconds(gone_s)} of the level{was}"
+    )
+
+
 def describe_growth(level: Row) -> str:
     """Say by how much the queue of a saturated level grew; "" where that is not known."""
     value, low = (
@@ -92,6 +104,19 @@ def describe_arrivals(level: Row) -> str:
     if not cv:
         return " at even gaps"
     return f" {'in bursts' if cv > 1 else 'evenly'} (gamma, CV {cv:g})"
+
+
+def lost_servers(study: Study) -> list[Caveat]:
+    """Return the levels in the middle of which the server stopped."""
+    return [
+        Caveat(
+            gone,
+            "What came later has failed, and tells nothing of that rate",
+            "Look into the server's log, start it again and measure again",
+        )
+        for level in study.levels
+        if (gone := describe_gone(level))
+    ]
 
 
 def saturated_levels(study: Study) -> list[Caveat]:

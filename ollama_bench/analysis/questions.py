@@ -22,6 +22,7 @@ from ollama_bench.analysis.key_figures import (
     is_open,
     mean_of,
 )
+from ollama_bench.analysis.offered import describe_gone
 from ollama_bench.analysis.people import is_people
 from ollama_bench.analysis.service import NO_SERVICE, Service
 from ollama_bench.analysis.study import Row, Study
@@ -156,7 +157,7 @@ def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
         service = services[level["level_id"]]
         if service.is_served:
             served.append(rate)
-        elif not service.may_be_served:
+        elif not service.may_be_served and not describe_gone(level):
             missed.append(rate)
     if served:
         return f"{digits(max(served))} requests/s"

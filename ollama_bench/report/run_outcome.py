@@ -19,6 +19,7 @@ from ollama_bench.analysis.hosts import (
     describe_lost,
 )
 from ollama_bench.analysis.offered import (
+    describe_gone,
     describe_pool_waits,
     describe_saturation,
 )
@@ -189,6 +190,8 @@ def show_never_begun(
 
 def show_waits(level: Row, screen: Console) -> None:
     """Show what an open loop offered beyond what was answered, and which requests are undecided."""
+    if gone := describe_gone(level):
+        screen.warn(f"{INDENT}{gone}")
     if level["saturated"]:
         screen.warn(f"{INDENT}{describe_saturation(level)}")
     if level["load"] == "open" and level["pool_waits"]:

@@ -34,9 +34,9 @@ SELECT trial FROM level WHERE run_id = ? AND (model, asked_prompt_tokens) IS (?,
   AND prompt_mix IS ? AND trial IS NOT NULL
 ORDER BY id"""
 FOUND = """
-SELECT saturated, slept_s, client_send_lag_max_s
+SELECT saturated, server_gone_s, slept_s, client_send_lag_max_s
 FROM level_summary WHERE level_id = ?"""
-# tries in which the machine slept, or this client was late
+# tries in which the machine slept, this client was late, or the server stopped
 MOST_DISTURBED = 3
 # of the shortest wait that is allowed: a client that late is to blame for what was missed
 LATE_RATIO = 0.1
@@ -47,8 +47,8 @@ CANNOT_JUDGE = (
     "before it met or missed an objective (use a longer --deadline)"
 )
 DISTURBED = (
-    f"the search ended early: this machine disturbed {MOST_DISTURBED} loads; "
-    "search again when it is idle"
+    f"the search ended early: {MOST_DISTURBED} loads were disturbed; search "
+    "again when this machine is idle and the server goes on answering"
 )
 
 
@@ -139,7 +139,7 @@ class CapacityRun:
     def _try(
         self, step: SearchStep, plan: ProbePlan, spent_s: float
     ) -> Trial | None:
-        """Try a load; None if it was interrupted, or this machine disturbed it."""
+        """Try a load; None if it was interrupted or disturbed."""
         began_s = time.monotonic()
         probe = LevelProbe(
             self._judge, step, plan, self._make_load(step, plan)
@@ -154,22 +154,25 @@ class CapacityRun:
         found = self.record.rows(FOUND, [level_id])[0]
         seconds = time.monotonic() - began_s
         trial = probe.make_trial(seconds, found["saturated"] == 1)
-        if is_disturbed := self._is_disturbed(found, trial):
-            text = f"{self._name(trial.size)}: disturbed by this machine"
+        if disturbed := self._find_disturbance(found, trial):
+            text = f"{self._name(trial.size)}: disturbed by {disturbed}"
         else:
             text = self._describe(trial)
             columns = {"trial": write_trial(trial)}
             self.record.writer.update("level", level_id, columns)
         self.show_level(level_id)
         self.screen.say(f"        {text}")
-        return None if is_disturbed else trial
+        return None if disturbed else trial
 
-    def _is_disturbed(self, found: Row, trial: Trial) -> bool:
-        """Tell whether the machine slept, or requests were missed that this client sent late."""
+    def _find_disturbance(self, found: Row, trial: Trial) -> str:
+        """Return who is to blame for what was missed, or for a level that tells nothing."""
+        if found["server_gone_s"] is not None:
+            return "the server, which stopped"
         late_s = found["client_send_lag_max_s"] or 0.0
         is_late = late_s > LATE_RATIO * (self._judge.wait_s or math.inf)
         is_missed = trial.verdict in ("below", "saturated")
-        return bool(found["slept_s"]) or is_late and is_missed
+        has_slept = bool(found["slept_s"])
+        return "this machine" if has_slept or is_late and is_missed else ""
 
     def _make_level(self, step: SearchStep) -> Level:
         """Return a level that none in the file is: each try is a repeat."""

@@ -40,6 +40,7 @@ NO_FIGURES = {
     "prompt_mix",
     "trial",
     "probe_rate_per_s",
+    "server_gone_s",
     "source",
     "superseded",
     "net_energy_j",

@@ -1,9 +1,13 @@
 """An open load whose queue grows is ended early; one that the server answers is not."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from ollama_bench.load.arrivals import ArrivalQueue, gamma
+from ollama_bench.load.arrivals import ArrivalQueue, QueueCounts, gamma
 from ollama_bench.load.load import Load
+from ollama_bench.load.queue_watch import QueueWatch
+from ollama_bench.load.result import LevelResult
 from tests.load.levels import NEVER, Seen, ask_model
 
 
@@ -67,6 +71,51 @@ def test_of_a_short_load_nobody_can_tell(two_slots):
         two_slots.url, 100, gamma(40, 1, 1), planned=30
     )
     assert result.is_saturated is result.queue_slope is None
+
+
+@pytest.mark.parametrize(
+    "reads_until_s, is_saturated",
+    # the server has stopped after 20 s, or answers half of what comes
+    [(20, False), (60, True)],
+)
+def test_a_server_that_is_silent_is_not_saturated(
+    reads_until_s, is_saturated
+):
+    second, cuts = 10**9, []
+    spec = SimpleNamespace(
+        workers=99, total=None, until_s=60, is_burst=False, kind="open"
+    )
+    result = LevelResult(spec)
+    result.started_ns = second
+    flight = SimpleNamespace(pauses=0, last_read_ns=0)
+    result.exchanges = [flight]
+    counts = []
+    watch = QueueWatch(
+        SimpleNamespace(
+            count_queue=lambda: counts[-1], end_early=cuts.append
+        ),
+        result,
+        SimpleNamespace(cut_waiting=lambda why: None),
+    )
+    ended = 0
+    for tick in range(1, 600):
+        now_ns = second + tick * second // 10
+        if tick < 200 or (tick % 2 and is_saturated):
+            ended += 1
+            watch.note_end(
+                SimpleNamespace(
+                    task=SimpleNamespace(number=ended),
+                    status="completed",
+                    sent_ns=now_ns - second,
+                    ended_ns=now_ns,
+                )
+            )
+        if tick / 10 < reads_until_s:
+            flight.last_read_ns = now_ns
+        counts.append(QueueCounts(tick + 10, ended))
+        watch.look(now_ns)
+    assert result.is_saturated is is_saturated
+    assert bool(cuts) is is_saturated
 
 
 def test_the_waiting_are_counted_admitted_or_not_and_none_is_lost():

@@ -3,10 +3,11 @@
 import contextlib
 import json
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
-from ollama_bench.run.capacity import say_more
+from ollama_bench.run.capacity import CapacityRun, say_more
 from ollama_bench.statistics.capacity_search import Trial
 from tests.run.programs import QUICK, rows, run
 
@@ -87,6 +88,29 @@ def test_a_spent_budget_is_said_and_nothing_is_made_up(
 )
 def test_a_load_that_is_open_says_what_would_tell(more_s, said):
     assert say_more(Trial(4, "unresolved", more_s=more_s)) == said
+
+
+@pytest.mark.parametrize(
+    "found, verdict, said",
+    [
+        ({}, "saturated", ""),
+        ({"slept_s": 3.0}, "above", "this machine"),
+        ({"client_send_lag_max_s": 0.5}, "below", "this machine"),
+        ({"client_send_lag_max_s": 0.5}, "above", ""),
+        ({"server_gone_s": 3.0}, "below", "the server, which stopped"),
+    ],
+)
+def test_what_disturbs_a_load_is_named(found, verdict, said):
+    search = SimpleNamespace(_judge=SimpleNamespace(wait_s=1.0))
+    row = {
+        "slept_s": 0.0,
+        "client_send_lag_max_s": 0.01,
+        "server_gone_s": None,
+    }
+    trial = Trial(4, verdict)
+    assert (
+        CapacityRun._find_disturbance(search, row | found, trial) == said
+    )
 
 
 @pytest.mark.faults

@@ -4,6 +4,7 @@ import pytest
 
 from ollama_bench.analysis.offered import (
     describe_arrivals,
+    describe_gone,
     describe_growth,
     describe_offered,
     describe_saturation,
@@ -113,14 +114,54 @@ def test_a_few_that_were_never_sent_are_no_saturation(database):
     assert (found["not_sent"], found["saturated"]) == (2, None)
 
 
-def test_a_dead_server_is_no_saturation_unless_it_left_requests_unsent(
-    database,
-):
+def test_a_dead_server_is_no_saturation(database):
     level(database, load="open", rate_per_s=1.0)
     request(database, 1, status="refused", due_ns=0)
-    assert one(database, "open_load")["saturated"] is None
     request(database, 2, sent=None, status="cancelled", due_ns=S)
-    assert one(database, "open_load")["saturated"] == 1
+    found = one(database, "open_load")
+    assert found["saturated"] is None and found["server_gone_s"] == 0
+
+
+@pytest.mark.parametrize("ending", ["refused", "reset", "stalled"])
+def test_a_server_that_stops_in_the_middle_was_not_saturated(
+    database, ending
+):
+    """It answers each request within half a second, until 20 s; 40 more come."""
+    offer(database, range(20), [due + 0.5 for due in range(20)])
+    for number in range(21, 61):
+        due_s = number - 1.0
+        request(
+            database,
+            number,
+            sent=due_s,
+            status=ending,
+            due_ns=int(due_s * S),
+        )
+    row = one(database, "level_summary")
+    assert row["server_gone_s"] == 19.5 and row["saturated"] == 0
+    assert row["offered_per_s"] == pytest.approx(1, rel=0.05)
+    assert row["answered_per_s"] == pytest.approx(1, rel=0.05)
+    assert describe_gone(row) == (
+        "the server answered nothing more after 19.5 s of the level: "
+        "it failed, it was not saturated"
+    )
+
+
+def test_a_server_that_was_saturated_before_it_stopped_was_both(database):
+    offer(database, range(31), [6.0 * n for n in range(1, 6)])
+    due_s = 31.0
+    request(
+        database, 99, sent=due_s, status="reset", due_ns=int(due_s * S)
+    )
+    row = one(database, "level_summary")
+    assert row["saturated"] == 1 and row["server_gone_s"] == 30
+
+
+def test_a_request_that_fails_alone_is_no_server_that_stopped(database):
+    offer(database, range(20), [due + 2.5 for due in range(20)])
+    request(database, 99, sent=19.5, status="reset", due_ns=int(19.5 * S))
+    row = one(database, "level_summary")
+    assert row["server_gone_s"] is None and describe_gone(row) == ""
 
 
 def test_a_burst_offers_no_rate(database):
