@@ -109,9 +109,10 @@ def main() -> int:
     if cases:
         print(
             "| a server, and its budget | capacity | within 5 % "
+            "| off, the number | off, most likely "
             "| interval holds it | mean time | the plain way |"
         )
-        print("|---|---|---|---|---|---|")
+        print("|---|---|---|---|---|---|---|---|")
     is_kept = True
     for case in cases:
         is_kept &= judge(case, options.seeds)
@@ -147,11 +148,16 @@ def judge(case: Case, seeds: int) -> bool:
         abs((one.capacity.value or 0.0) / truth - 1) for one in found
     ]
     near = sum(error <= NEAR for error in errors)
+    guesses = [
+        abs((one.capacity.guess or one.capacity.likely) / truth - 1)
+        for one in found
+    ]
     held = sum(holds(one.capacity, truth) for one in found)
     seconds = fmean(one.seconds for one in found)
     print(
         f"| {case.name}; {case.budget_s:.0f} s | {truth:.3g} "
-        f"| {near} of {seeds} | {held} of {seeds} | {seconds:.0f} s "
+        f"| {near} of {seeds} | {fmean(errors):.0%} "
+        f"| {fmean(guesses):.0%} | {held} of {seeds} | {seconds:.0f} s "
         f"| {compare_plainly(queue, truth, fmean(errors))} |",
         flush=True,
     )

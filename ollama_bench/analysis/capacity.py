@@ -112,7 +112,7 @@ def describe_search(answer: CapacityAnswer, objectives: Objectives) -> str:
             f"At least {name(answer, found.low)} {wish}; "
             f"more were not tried, or not resolved ({took})."
         )
-    surely = write_interval(answer)
+    surely = f"{write_interval(answer)}{write_guess(answer)}"
     missed = describe_missing(answer, objectives)
     return (
         f"{name_most(answer)} {wish} ({surely}); "
@@ -183,6 +183,14 @@ def write_interval(answer: CapacityAnswer) -> str:
         digits(low) if low == high else f"{digits(low)} to {digits(high)}"
     )
     return f"95 %: {ends}"
+
+
+def write_guess(answer: CapacityAnswer) -> str:
+    """Write where in a wide interval the capacity is most likely; "" where the number says it."""
+    guess, value = answer.capacity.guess, answer.capacity.value
+    if guess is None or value is None or digits(guess) == digits(value):
+        return ""
+    return f", most likely {digits(guess)}"
 
 
 def describe_missing(

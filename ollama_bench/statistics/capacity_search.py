@@ -130,6 +130,8 @@ class Capacity:
     unresolved: tuple[float, ...] = ()  # loads between the two
     # that these would have taken; where nothing is shown, what looks good
     more_s: float | None = None
+    # the best guess between low and missed, near or not; None: one of them is unknown
+    guess: float | None = None
 
 
 class Weighted(NamedTuple):
@@ -144,17 +146,15 @@ def make_falling(means: Sequence[Weighted]) -> list[float]:
 
     Ayer et al. 1955, An empirical distribution function for sampling with incomplete information.
     """
-    pools: list[tuple[Weighted, int]] = []  # and how many means are in it
-    for pool in means:
-        size = 1
-        while pools and pools[-1][0].mean < pool.mean:
-            last, last_size = pools.pop()
-            requests = last.requests + pool.requests
-            total = last.mean * last.requests + pool.mean * pool.requests
-            pool = Weighted(total / (requests or 1), requests)
-            size += last_size
-        pools.append((pool, size))
-    return [pool.mean for pool, size in pools for _ in range(size)]
+    # it takes a while to load
+    from scipy.optimize import isotonic_regression
+
+    found = isotonic_regression(
+        [one.mean for one in means],
+        weights=[max(1, one.requests) for one in means],
+        increasing=False,
+    )
+    return [float(mean) for mean in found.x]
 
 
 class Edge(NamedTuple):
@@ -403,32 +403,49 @@ class CapacitySearch:
         is_open = edge.good and not edge.shown
         open_sizes = [edge.good] if is_open else unresolved
         more = [self._find_more_s(one) for one in open_sizes]
+        guess = self._find_guess(edge)
+        is_wide = guess is None or (missed or 0.0) > WIDE * edge.shown
         return Capacity(
             edge.good,
-            self._find_value(edge),
+            (edge.shown or None) if is_wide else guess,
             edge.shown or (0.0 if has_none else None),
             missed,
             binding[-1] if binding else (),
             sum(trial.seconds for trial in self.trials),
             tuple(unresolved),
             sum(filter(None, more)) or None,
+            guess,
         )
 
-    def _find_value(self, edge: Edge) -> float | None:
-        """Return where the share of good requests crosses what is enough; if wide, what is shown.
+    def _find_guess(self, edge: Edge) -> float | None:
+        """Return where the share of good requests crosses what is enough, of all loads.
 
         A higher load is served no better: what chance has turned round is averaged.
         """
         lowest, highest = edge.shown, edge.missed
-        if not lowest or highest is None or highest > WIDE * lowest:
-            return lowest or None
-        sizes = [lowest, *self._list_sizes(lowest, highest)]
-        reaches = make_falling([self._measure_reach(one) for one in sizes])
-        for place, reach in enumerate(reaches[1:], 1):
-            if reach < 1:
-                above = reaches[place - 1]
-                part = (above - 1) / (above - reach) if above > 1 else 0.0
-                step = sizes[place] - sizes[place - 1]
-                size = sizes[place - 1] + part * step
-                return max(lowest, self._scale.round_down(size))
-        return sizes[-2]
+        if not lowest or highest is None:
+            return None
+        sizes = self._sizes
+        reaches = make_falling([self._foresee_reach(one) for one in sizes])
+        pairs = zip(sizes, reaches, strict=True)
+        for (low, above), (high, reach) in itertools.pairwise(pairs):
+            if reach < 1 <= above:
+                part = (above - 1) / (above - reach)
+                size = low + part * (high - low)
+                break
+        else:
+            size = highest if reaches[0] >= 1 else lowest
+        if size >= highest:
+            size = max(one for one in sizes if one < highest)
+        return max(lowest, self._scale.round_down(size))
+
+    def _foresee_reach(self, size: float) -> Weighted:
+        """Return the reach in the long run: a queue that grows leaves nobody in time."""
+        found = self._find_trials(size)
+        total = sum(
+            one.reach * one.count
+            for one in found
+            if one.verdict != "saturated"
+        )
+        count = sum(one.count for one in found)
+        return Weighted(total / (count or 1), count)

@@ -88,6 +88,12 @@ def test_people_and_rates_are_called_so():
     assert "at once" not in said
 
 
+def test_of_a_wide_interval_the_most_likely_value_is_told():
+    said = say([served(2.0), missed(4.0), missed(4.0)], load="open")
+    assert said.startswith("Up to 2")
+    assert "(95 %: 2 to 4, most likely 2.4)" in said
+
+
 def test_what_is_not_resolved_is_said_and_how_long_it_would_take():
     said = say([served(8), unresolved(9), missed(10), missed(10)])
     assert "(95 %: 8 to 9)" in said

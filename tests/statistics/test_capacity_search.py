@@ -14,7 +14,7 @@ from ollama_bench.statistics.capacity_search import (
     restore_trial,
 )
 from ollama_bench.statistics.load_scales import STEP, CountScale, RateScale
-from ollama_bench.statistics.sequential import Evidence
+from ollama_bench.statistics.sequential import NO_EVIDENCE, Evidence
 
 ABOVE, BELOW, OPEN = (
     Evidence(1.5, -3.0),
@@ -217,10 +217,32 @@ def test_a_search_goes_on_from_what_was_stored():
 def test_means_that_rise_are_averaged():
     means = [Weighted(1.0, 10), Weighted(0.9, 10), Weighted(1.0, 30)]
     assert make_falling(means) == [1.0, 0.975, 0.975]
-    assert make_falling([]) == []
+    assert make_falling([Weighted(0.5, 0)]) == [0.5]
 
 
-def test_a_wide_interval_has_no_guess_within_it():
+def test_the_guess_is_made_of_all_loads():
+    found = CapacitySearch(RateScale(1.0))
+    found.add(Trial(4.0, "above", SURE, 1.05, 90, 9.0))
+    # that looked bad for a moment
+    found.add(Trial(5.0, "unresolved", NO_EVIDENCE, 0.95, 30, 9.0))
+    found.add(Trial(6.0, "unresolved", NO_EVIDENCE, 1.05, 300, 9.0))
+    found.add(Trial(8.0, "below", BELOW, 0.84, 90, 9.0))
+    capacity = found.find_capacity()
+    assert (capacity.low, capacity.missed) == (4.0, 8.0)
+    assert capacity.value == 4.0 and capacity.likely == 4.0
+    assert capacity.guess is not None and 6.0 < capacity.guess < 7.0
+
+
+def test_who_came_first_to_a_saturated_server_says_nothing_of_later_ones():
+    found = CapacitySearch(RateScale(1.0))
+    found.add(Trial(4.0, "above", SURE, 1.05, 90, 9.0))
+    found.add(Trial(8.0, "saturated", BELOW, 1.05, 90, 9.0))
+    found.add(Trial(16.0, "below", BELOW, 0.4, 90, 9.0))
+    guess = found.find_capacity().guess
+    assert guess is not None and 4.0 < guess < 5.0
+
+
+def test_the_value_is_no_guess_where_the_interval_is_wide():
     def find_value(high: float) -> float | None:
         found = CapacitySearch(RateScale(1.0))
         found.add(Trial(4.0, "above", SURE, 1.05, 90, 9.0))
