@@ -251,7 +251,7 @@ def test_a_page_leads_to_its_playback(page, address):
     page.get_by_text("Played back").get_by_role("link").click()
     page.locator("[data-ready]").wait_for(state="attached")
     assert "Level 40" in page.inner_text("h1")
-    page.get_by_role("link", name="level 40", exact=True).click()
+    page.get_by_role("link", name="level 40 at once", exact=True).click()
     page.get_by_role("link", name="Play it back in real time").click()
     page.wait_for_url("**/playback")
 
