@@ -197,6 +197,10 @@ def ask_power(
     machine = study.machine or {}
     if "--no-monitor" in find_words(study):
         command = name_measuring(study, CURVE)
+    elif study.machine_energy:
+        # the server's machine is not bench.py's
+        said = f"{NOT_MEASURED}: nobody watched the server's machine"
+        return StudyQuestion(asked, said)
     elif machine.get("virtual"):
         said = f"{NOT_MEASURED}: a virtual machine has no power sensors"
         return StudyQuestion(asked, said)
