@@ -75,8 +75,7 @@ def unread_machines(study: Study) -> list[Caveat]:
         Caveat(
             f"no power was read on the machine "
             f"of {name} {name_place(levels)}",
-            "A sum with a part missing is no sum: "
-            "of these levels no joules are known",
+            "Without the joules of every machine there is no sum",
             "Run a worker of the fleet there "
             "that can read it; --watch names one "
             "(docs/fleet.md)",
