@@ -44,7 +44,7 @@ REQUESTS, CHUNKS = 50, 1000
 GAP_NS, JITTER_NS = 20_000_000, 4_000_000
 COMMITTED_S, BYTES_A_CHUNK, VIEW_S, ANALYSIS_S, ANALYSIS_BYTES, HELP_S = (
     3.0,
-    24,
+    25,  # two of them its characters, for the playback
     0.5,
     60.0,
     1e9,

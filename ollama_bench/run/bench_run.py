@@ -49,6 +49,7 @@ from ollama_bench.run.plan import (
 from ollama_bench.run.quick import Probe
 from ollama_bench.run.server import Server
 from ollama_bench.run.targets import Targets
+from ollama_bench.statistics.student_t import load_scipy
 from ollama_bench.terminal.interrupt import Interrupt
 from ollama_bench.terminal.screen import Console
 from ollama_bench.transport import capabilities
@@ -192,6 +193,8 @@ class BenchRun:
 
     def prepare(self, targets: Targets, monitor: Monitor | None) -> None:
         """Take a first sample and an idle baseline, and load the models."""
+        # the first level would be stored later by as much
+        load_scipy()
         if monitor is not None and not monitor.wait_first_sample(
             FIRST_SAMPLE_S
         ):

@@ -76,7 +76,8 @@ def pack_counts(counts: array[int] | None, part: slice) -> bytes | None:
     """Return counts as text of ten digits each, where SQLite finds each at once."""
     if counts is None:
         return None
-    return b"".join([b"%10d" % count for count in counts[part]])
+    wanted = counts[part]
+    return b"%10d" * len(wanted) % tuple(wanted)
 
 
 class UnsentRows:

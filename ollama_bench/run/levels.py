@@ -300,13 +300,18 @@ class LevelRunner:
         if together is not None:
             self._finish_together(level_id, together, under_way)
         self._store_wasted(level_id, work, tally)
-        if not level.is_control:
+        if not level.is_control and not self._is_spare(level):
             self.all_completed_one &= tally.completed > 0
         if self._monitor is not None:
             self._monitor.wait_covered(
                 time.perf_counter_ns(), self._interrupt
             )
         return None if self._interrupt.is_set() else level_id
+
+    def _is_spare(self, level: Level) -> bool:
+        """Tell whether a quick run sent it for the seconds that were left of its budget."""
+        has_budget = self._settings.load.budget_s is not None
+        return has_budget and level.repeat > 1
 
     def _finish_together(
         self, level_id: int, together: FleetLevel, under_way: load.Load

@@ -18,6 +18,9 @@ FIRST_PART = 24
 # after so many of each level around the knee, the first that is served badly is looked for
 SURE_REPEATS = 2
 MOST_REPEATS = 5  # a sixth would hardly make it surer
+# a repeat may take so many times as long as before: one that is cut tells
+# nothing, and is a failure of its level
+REPEAT_ROOM = 2
 # model options that end a reply, too
 CEILING_OPTIONS = {"num_predict", "max_tokens", "max_completion_tokens"}
 CEILINGS = (256, 128, 64, 32, 16)  # tokens of a reply
@@ -88,7 +91,8 @@ def choose_next(
     around = [
         step
         for step in near_knee(curve)
-        if step.seconds <= left_s and step.repeats < MOST_REPEATS
+        if REPEAT_ROOM * step.seconds <= left_s
+        and step.repeats < MOST_REPEATS
     ]
     least = min(around, key=lambda step: step.repeats, default=None)
     is_sure = least is None or least.repeats >= SURE_REPEATS

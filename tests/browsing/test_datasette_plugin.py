@@ -12,7 +12,7 @@ import pytest
 
 from ollama_bench import browsing
 from tests.support import made_up_results
-from tests.support.datasette_server import plugged_in
+from tests.support.datasette_server import load, plugged_in
 
 SCRIPT = "/-/ollama-bench/datasette.js"
 STYLE = "/-/ollama-bench/datasette.css"
@@ -79,3 +79,42 @@ def test_a_clone_shows_the_pages_from_any_folder(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "<h1>Run 1" in done.stdout
+
+
+FORBIDDEN = {"allow": {"id": "root"}}
+
+
+def test_what_the_owner_forbids_stays_forbidden(tmp_path):
+    """Questions for permissions are answered without our descriptions."""
+    made_up_results.write(tmp_path / "results.db", levels=(1,))
+    table = {"databases": {"results": {"tables": {"reply": FORBIDDEN}}}}
+
+    async def get(server):
+        await server.invoke_startup()
+        found = [
+            await server.client.get(f"/results{name}")
+            for name in ("", "/reply", "/request")
+        ]
+        for database in server.databases.values():
+            database.close()
+        return found
+
+    with plugged_in() as make_server:
+        server = make_server([tmp_path / "results.db"], metadata=table)
+        page, reply, request = asyncio.run(get(server))
+        facets = server.metadata("tables", database="results")
+    assert [a.status_code for a in (page, reply, request)] == [
+        200,
+        403,
+        200,
+    ]
+    assert 'href="/results/reply"' not in page.text
+    assert 'href="/results/request"' in page.text
+    assert facets["request"]["facets"] == ["ending", "done_reason"]
+
+
+def test_our_descriptions_say_nothing_of_permissions():
+    found, ours = load().ours.descriptions(), load().ours.PERMISSIONS
+    results = found["databases"]["results"]
+    for place in (found, results, *results["tables"].values()):
+        assert not place.keys() & {*ours, "permissions"}

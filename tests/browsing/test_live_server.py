@@ -4,8 +4,6 @@ import asyncio
 
 import pytest
 
-from ollama_bench.browsing.live_server import refuse_other_names
-
 
 async def page(scope, receive, send):
     await send({"type": "http.response.start", "status": 200})
@@ -13,6 +11,9 @@ async def page(scope, receive, send):
 
 def ask(*headers, kind="http"):
     """Return the status of the answer."""
+    # it loads Datasette, which takes two seconds: not in every process
+    from ollama_bench.browsing.live_server import refuse_other_names
+
     sent = []
 
     async def send(message):

@@ -15,7 +15,7 @@ from array import array
 import pytest
 
 from ollama_bench.load.request import Outcome, Task
-from ollama_bench.run import system_limits
+from ollama_bench.run import bench_run, system_limits
 from ollama_bench.run.error import RunError
 from ollama_bench.run.level_recorder import LevelRecorder
 from ollama_bench.run.model_names import ReplyNames
@@ -469,3 +469,20 @@ def test_a_mac_without_so_many_threads_is_told_before_anything_is_fired(
         else contextlib.nullcontext()
     ):
         system_limits.refuse_too_many_threads(level)
+
+
+def test_scipy_is_loaded_before_a_level_waits_to_be_stored(
+    fast, tmp_path, monkeypatch
+):
+    events, close = [], LevelRecorder.close
+    monkeypatch.setattr(
+        bench_run, "load_scipy", lambda: events.append("loaded")
+    )
+
+    def note(*arguments):
+        events.append("stored")
+        close(*arguments)
+
+    monkeypatch.setattr(LevelRecorder, "close", note)
+    assert run("1", "--host", fast.url, *QUICK, cwd=tmp_path)[0] == 0
+    assert events[:2] == ["loaded", "stored"]

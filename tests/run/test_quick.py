@@ -102,6 +102,13 @@ def test_a_repeat_that_shows_a_rise_goes_on_climbing():
     assert quick.choose_next(probes, 60.0, 256) == 4
 
 
+def test_a_repeat_begins_only_where_it_may_take_twice_as_long():
+    """A hiccup of the machine would have it cut, and fail its level."""
+    probes = [Probe(1, 1.0, 50.0, 1.0), Probe(2, 2.0, 50.0, 1.0)]
+    assert quick.choose_next(probes, 5.1, 256) == 1
+    assert quick.choose_next(probes, 4.9, 256) is None
+
+
 def test_it_never_goes_above_the_highest():
     probes = [Probe(1, 1.0, 50.0, 1.0), Probe(2, 1.0, 100.0, 1.0)]
     assert quick.choose_next(probes, 60.0, highest=3) in (1, 2)

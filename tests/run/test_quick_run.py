@@ -1,10 +1,11 @@
 """A run without LEVELS, from the command line to the sentence and the rows."""
 
 import json
+import signal
 
 import pytest
 
-from tests.run.programs import ROOT, rows, run
+from tests.run.programs import ROOT, rows, run, start, wait_for
 
 PLAIN = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor"]
 
@@ -101,3 +102,20 @@ def test_a_level_that_takes_much_longer_than_expected_is_cut(
     (level,) = rows(tmp_path, "SELECT duration_s FROM level_summary")
     assert level["duration_s"] < 3.5
     assert code == 1  # no reply at all
+
+
+@pytest.mark.faults
+def test_a_repeat_that_is_cut_by_the_budget_is_no_failed_run(
+    sim, tmp_path
+):
+    """Every level was answered: the repeat is what was left of the time."""
+    hung = sim(profile="exact", ttft=20, itl=10, tokens=20)
+    process = start(
+        *("--host", hung.url, "--budget", "3", *PLAIN), cwd=tmp_path
+    )
+    wait_for(process, ", again")
+    hung.process.send_signal(signal.SIGSTOP)
+    wait_for(process, " 0/")
+    hung.process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, ""), out
