@@ -75,7 +75,7 @@ CREATE TABLE IF NOT EXISTS target (  -- a model on a server, as the server descr
   kv_cache_type TEXT,                -- type of the context's cache where the server's start names it, e.g. q8_0; NULL: not named, counted as F16
   one_at_a_time TEXT,                -- why this server answers one request at a time whatever it is set to; NULL: nothing known
   machine_id INTEGER REFERENCES machine (id),  -- the computer that the server runs on, where a fleet knew it (--fleet) and its power was read there; NULL: not known
-  watcher TEXT,                      -- the worker of the fleet that watched that computer; NULL: bench.py
+  watcher TEXT,                      -- the worker of the fleet that watched that computer, at first where another went on; NULL: bench.py
   UNIQUE (run_id, host, model)
 ) STRICT;
 
@@ -264,7 +264,7 @@ CREATE TABLE IF NOT EXISTS process (  -- a process of the server
   role TEXT,                         -- what the process does for the server: serve, it answers; runner, it runs a model, as vLLM's EngineCore and Worker do; or helper
   name TEXT,                         -- name of the program
   machine_id INTEGER REFERENCES machine (id),  -- the computer that it runs on; NULL: that of the run
-  watcher TEXT                       -- the worker of a fleet that watched it; NULL: bench.py or monitor.py
+  watcher TEXT                       -- the worker of a fleet that watched it, at first where another went on; NULL: bench.py or monitor.py
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS process_sample (  -- one look at one process
@@ -302,7 +302,7 @@ CREATE TABLE IF NOT EXISTS power_source (  -- where watts came from
   samples INTEGER,                   -- samples stored
   dropped INTEGER,                   -- samples that could not be used
   machine_id INTEGER REFERENCES machine (id),  -- the computer that the watts are of; NULL: that of the run
-  watcher TEXT                       -- the worker of a fleet that read them; NULL: bench.py or monitor.py
+  watcher TEXT                       -- the worker of a fleet that read them, at first where another went on; NULL: bench.py or monitor.py
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS power_sample (  -- energy over a stretch of time
@@ -935,7 +935,7 @@ WITH source_count AS (  -- a device that gave nothing in a level is not known th
       WHERE request.level_id = level.id AND coalesce(target.watcher, '') = server_machine.watcher
         AND target.machine_id IS server_machine.told_id) AS output_tokens
   FROM level JOIN server_machine ON server_machine.run_id = level.run_id
-  WHERE level.id IN (SELECT level_id FROM total)
+  WHERE level.ended_ns > level.started_ns AND level.run_id IN (SELECT run_id FROM source_count)
 )
 SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated,
   counted.machine_id, counted.watcher, hosts, total.source,

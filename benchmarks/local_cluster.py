@@ -74,9 +74,15 @@ class LocalCluster:
         if self._scheduler is None or self._scheduler.poll() is not None:
             self._end_nannies()
             self._scheduler = start(command_scheduler(self._port))
+        there = [
+            name
+            for name, nanny in self._nannies.items()
+            if nanny.poll() is None
+        ]
+        # a worker may outlive its nanny, and no other gets its name till then
+        wait_for_workers(self.address, there)
         for name in self._names:
-            nanny = self._nannies.get(name)
-            if nanny is None or nanny.poll() is not None:
+            if name not in there:
                 command = command_worker(self.address, name)
                 self._nannies[name] = start(command)
         wait_for_workers(self.address, self._names)

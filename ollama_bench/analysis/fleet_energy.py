@@ -65,19 +65,17 @@ def name_machine_hosts(row: Row) -> str:
 def unread_machines(study: Study) -> list[Caveat]:
     """Find levels in which the power of some of the servers' machines was not read at all."""
     found: dict[str, list[Row]] = {}
-    groups = group_machines(study)
-    for level in study.levels:
-        for row in groups.get(level["level_id"], []):
-            if row["source"] is None:
-                name = name_machine_hosts(row)
-                found.setdefault(name, []).append(level)
+    levels = {level["level_id"]: level for level in study.levels}
+    for row in study.machine_energy:
+        level = levels.get(row["level_id"])
+        if level is not None and row["source"] is None:
+            name = name_machine_hosts(row)
+            found.setdefault(name, []).append(level)
     return [
         Caveat(
             f"no power was read on the machine "
             f"of {name} {name_place(levels)}",
-            "A sum with a part missing is no sum: "
-            "joules are known of the other "
-            "machines alone",
+            "Without the joules of every machine there is no sum",
             "Run a worker of the fleet there "
             "that can read it; --watch names one "
             "(docs/fleet.md)",

@@ -198,6 +198,10 @@ def ask_power(
     machine = study.machine or {}
     if "--no-monitor" in find_words(study):
         command = name_measuring(study, CURVE)
+    elif any(row["watcher"] for row in study.targets):
+        # what bench.py's own machine is does not matter
+        said = f"{NOT_MEASURED}: no power was read on the server's machine"
+        return StudyQuestion(asked, said)
     elif machine.get("virtual"):
         said = f"{NOT_MEASURED}: a virtual machine has no power sensors"
         return StudyQuestion(asked, said)

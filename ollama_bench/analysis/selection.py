@@ -194,7 +194,7 @@ WHERE model = :model
     SELECT run_id
     FROM server_machine
     GROUP BY run_id
-    HAVING count(*) > 1
+    HAVING count(*) > 1 OR max(watcher) <> ''
   )
 ORDER BY
   concurrency,
@@ -427,19 +427,21 @@ def read_study(
     levels = [row for row in measured if row["level_id"] not in aside]
     has_twins = "warm" in aside.values()
     has_hosts = any(row["hosts"] > 1 for row in levels)
+    targets = rows(TARGETS)
+    is_far = any(row["watcher"] for row in targets)
     bounds = database.query(OBJECTIVES, [runs[-1]["run_id"]])
     return Study(
         model=model,
         runs=runs,
         levels=levels,
-        targets=rows(TARGETS),
+        targets=targets,
         machine=machines[0] if machines else None,
         outcomes=rows(OUTCOMES),
         sources=rows(SOURCES),
         cache_effect=rows(CACHE_EFFECT) if has_twins else [],
         turns=rows(TURNS),
         hosts=rows(HOSTS) if has_hosts else [],
-        machine_energy=rows(MACHINE_ENERGY) if has_hosts else [],
+        machine_energy=rows(MACHINE_ENERGY) if has_hosts or is_far else [],
         other_runs=rows(OTHER_RUNS),
         objectives={
             row["metric"]: Objective(row["bound"], row["share"])

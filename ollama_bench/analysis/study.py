@@ -57,7 +57,7 @@ class Study:
     turns: list[Row] = field(default_factory=list)
     # of the view host_summary: levels that several hosts share
     hosts: list[Row] = field(default_factory=list)
-    # of the view energy_by_machine: levels whose servers ran on several machines
+    # of the view energy_by_machine, where a fleet knows the servers' machines
     machine_energy: list[Row] = field(default_factory=list)
     # run_id, from_unix, to_unix: runs beside it that loaded the same server
     other_runs: list[Row] = field(default_factory=list)

@@ -135,10 +135,20 @@ class Fleet:
     def run_everywhere(
         self, function: Callable[[], Found]
     ) -> dict[Member, Found]:
-        """Return what a function of the package returns in each worker."""
-        found = self._client.run(
-            function, workers=[member.address for member in self.members]
-        )
+        """Return what a function of the package returns in each worker that is there.
+
+        Raises FleetError where the scheduler is lost.
+        """
+        addresses = [member.address for member in self.members]
+        try:
+            found = self._client.run(
+                function, workers=addresses, on_error="ignore"
+            )
+        except OSError as error:
+            self.refuse_if_lost()
+            raise FleetError(
+                f"the fleet does not answer: {error}"
+            ) from None
         return {
             member: found[member.address]
             for member in self.members

@@ -10,6 +10,7 @@ batches; the thread that calls run() puts it onto one clock, adds it up and tell
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import queue
 import time
@@ -101,6 +102,7 @@ class FleetLevel:
                 self._look(observer)
             self._finish()
         except FleetError as error:
+            self._take_rest(observer)
             self._give_up(observer, str(error))
             raise
         finally:
@@ -317,6 +319,16 @@ class FleetLevel:
             return ClockReport(None, None, None, None)
         ended_ns = max(ending.started_ns, ending.ended_ns)
         return track.settle(ending.started_ns, ended_ns)
+
+    def _take_rest(self, observer: Observer) -> None:
+        """Take the batches that have come of a level that cannot go on."""
+        self._end_pumps()
+        while not self._box.empty():
+            player, found = self._box.get()
+            # the first failure is told, not what follows of it
+            with contextlib.suppress(FleetError):
+                if isinstance(found, bytes):
+                    self._take(player, pickle.loads(found), observer)
 
     def _give_up(self, observer: Observer, why: str) -> None:
         """End what is still under way: nobody will tell of it any more."""

@@ -188,7 +188,7 @@ class BenchRun:
         named = dict(settings.watched)
         self.places = find_places(urls, own, facts, named)
         return make_far_monitors(
-            fleet, self.places, self.record, self.screen
+            fleet, self.places, facts, self.record, self.screen
         )
 
     def prepare(self, targets: Targets, monitor: Monitor | None) -> None:

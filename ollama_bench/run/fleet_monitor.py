@@ -1,13 +1,13 @@
 """The monitor of a run whose servers run on several machines: one on each, by the fleet's workers.
 
     monitor = FleetMonitor(writer, run_id, origin_ns, sources=sources, ports=[])
-    monitor.far = [FarMonitor(fleet, machine, record, say)]
+    monitor.far = [FarMonitor(fleet, machine, record, say)]  # one for each machine
     monitor.start()  # and so on, as of one machine
 
 A worker on a server's machine runs a monitor there (machine_watch.py). What that sees comes twice
 a second, is put onto this process's clock by the round trips which that takes, and is stored with
-the machine and with who watched it. A worker that is lost takes its watch along: what has come
-is kept, and what is missing shows in the coverage.
+the machine and with who watched it first. Where that worker is lost what has come is kept, another
+one on the machine goes on, and what is missing between them shows in the coverage.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import contextlib
 import pickle
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ from ollama_bench.run.machine_watch import (
     MachineWatch,
     Seen,
 )
-from ollama_bench.run.places import ServerPlace
+from ollama_bench.run.places import MachineFacts, ServerPlace
 from ollama_bench.run.record import RunRecord
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.screen import Console
@@ -67,10 +67,12 @@ class WatchedMachine:
 
     member: Member
     ports: tuple[int, ...]
+    # other workers there: one goes on where the first is lost
+    others: tuple[Member, ...] = ()
 
 
 class FarMonitor:
-    """The watch of one worker as the coordinator sees it, fetched in a thread of its own."""
+    """The watch of one machine as the coordinator sees it, fetched in a thread of its own."""
 
     def __init__(
         self,
@@ -79,9 +81,10 @@ class FarMonitor:
         record: RunRecord,
         say: Callable[[str], object],
     ) -> None:
-        self.name = machine.member.name
-        self.is_lost = False
-        self.is_ready = False  # each of its sources has given a sample
+        self.name = machine.member.name  # of who watches
+        self.is_lost = False  # nobody watches any more
+        # each of its sources has given a sample, and it has done what is wished
+        self.is_ready = False
         self.coverage: list[Coverage] = []  # by this process's clock
         self.latest = sum_up([], [])
         self._fleet = fleet
@@ -89,6 +92,8 @@ class FarMonitor:
         self._record = record
         self._say = say
         self._line = fleet.open_line(machine.member)
+        self._others = list(machine.others)
+        self._is_ending = False
         # rows of this file, by the number that the worker gave them
         self._ids: dict[int, int] = {}
         self._sources: dict[int, int] = {}  # id: samples that have come
@@ -104,24 +109,53 @@ class FarMonitor:
     def wish(self, word: str) -> threading.Event:
         """Have the worker do something; the event tells that what it saw until then is here."""
         wish = Wish(word, threading.Event())
+        self.is_ready = False
         self._wishes.put(wish)
         return wish.is_done
 
     def stop(self) -> None:
         """End the watch and store the last of it."""
+        self._is_ending = True
         self.wish(END)
         self._thread.join()
 
     def _run(self) -> None:
         """Fetch until stop(); what goes wrong ends the watch with one line, never the run."""
         try:
+            while not self._watch():
+                pass
+        except Exception as error:
+            self._lose(f"{type(error).__name__}: {error}")
+
+    def _watch(self) -> bool:
+        """Fetch from one worker; return whether no other one goes on."""
+        try:
             self._begin()
             while self._fetch():
                 pass
         except WorkerGoneError as error:
-            self._lose(str(error))
-        except Exception as error:
-            self._lose(f"{type(error).__name__}: {error}")
+            heir = self._find_heir()
+            self._lose(str(error), heir)
+            if heir is not None:
+                self._turn_to(heir)
+                return False
+        return True
+
+    def _find_heir(self) -> Member | None:
+        """Return another worker of the machine; none at the end, and without a scheduler."""
+        fleet = self._fleet
+        there = [one for one in self._others if one in fleet.members]
+        if self._is_ending or not there or not fleet.is_connected:
+            return None
+        self._others = there[1:]
+        return there[0]
+
+    def _turn_to(self, heir: Member) -> None:
+        """Let another worker watch from now on."""
+        self.name = heir.name
+        self._line = self._fleet.open_line(heir)
+        # it counts its rows anew
+        self._ids, self._sources = {}, {}
 
     def _begin(self) -> None:
         for _ in range(FIRST_TRIPS):
@@ -196,15 +230,19 @@ class FarMonitor:
             columns["run_id"] = self._record.id
             if row.table in WATCHED:
                 columns["machine_id"] = self._machine.member.machine
-                columns["watcher"] = self.name
+                # by this name the machine is known in the run
+                columns["watcher"] = self._machine.member.name
         if row.table == "event":
             columns["detail"] = f"worker {self.name}: {columns['detail']}"
         return columns
 
-    def _lose(self, why: str) -> None:
-        """Tell that the watch has ended; what has come is kept."""
-        self.is_lost, self.coverage, self.latest = True, [], sum_up([], [])
+    def _lose(self, why: str, heir: Member | None = None) -> None:
+        """Tell that a worker's watch has ended, and who goes on; what has come is kept."""
+        self.is_lost, self.is_ready = heir is None, False
+        self.coverage, self.latest = [], sum_up([], [])
         said = f"worker {self.name} does not watch its machine any more: {why}"
+        if heir is not None:
+            said += f"; worker {heir.name} goes on"
         self._say(f"power: {said}")
         # the file may be what is at fault
         with contextlib.suppress(ResultsError):
@@ -280,6 +318,7 @@ class FleetMonitor(Monitor):
 def make_far_monitors(
     fleet: Fleet,
     places: Sequence[ServerPlace],
+    facts: Mapping[Member, MachineFacts],
     record: RunRecord,
     screen: Console,
 ) -> list[FarMonitor]:
@@ -293,7 +332,8 @@ def make_far_monitors(
         hosts = " and ".join(place.url for place in own)
         screen.say(f"worker {member.name} watches the machine of {hosts}")
         ports = tuple(place.port for place in own if place.port)
-        machine = WatchedMachine(member, ports)
+        others = list_others(member, facts)
+        machine = WatchedMachine(member, ports, others)
         found.append(FarMonitor(fleet, machine, record, screen.say))
     for place in places:
         if there and not place.is_known:
@@ -302,3 +342,15 @@ def make_far_monitors(
                 "its power is not known (--watch WORKER=HOST)"
             )
     return found
+
+
+def list_others(
+    member: Member, facts: Mapping[Member, MachineFacts]
+) -> tuple[Member, ...]:
+    """Return the other workers on the machine of one."""
+    identity = facts[member].identity
+    return tuple(
+        one
+        for one, told in facts.items()
+        if told.identity == identity and one is not member
+    )

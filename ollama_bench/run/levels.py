@@ -141,6 +141,9 @@ class LevelRunner:
         except WorkerLostError as error:
             self._screen.warn(f"{error}: measuring it again")
             self._wait_idle(level)
+            if self._monitor is not None:
+                # another worker may have to watch its machine first
+                self._monitor.wait_first_sample()
             return self._send(level, source, limits, probe)
 
     def _wait_idle(self, level: Level) -> None:

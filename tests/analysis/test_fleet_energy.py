@@ -67,6 +67,13 @@ def test_one_machine_is_the_whole_and_nothing_more_is_said():
     assert unread_machines(make_study(A)) == []
 
 
+def test_a_machine_that_is_the_whole_and_was_not_watched_is_named():
+    (caveat,) = unread_machines(make_study(UNREAD))
+    assert caveat.seen == (
+        "no power was read on the machine of c:1 at 4 and 8 at once"
+    )
+
+
 def test_a_machine_without_power_is_named():
     study = make_study(A, UNREAD)
     assert describe_machine_energy(study)[1] == (

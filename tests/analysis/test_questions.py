@@ -142,6 +142,15 @@ def test_power_that_was_not_measured(ask, sql, said, command):
     assert ask(NO_POWER, ASKED, sql)[POWER] == (said, command)
 
 
+def test_power_of_another_machine_has_nothing_to_do_with_this_one(ask):
+    far = "UPDATE target SET watcher = 'one', machine_id = 1"
+    here = "UPDATE machine SET virtual = 1"
+    assert ask(NO_POWER, ASKED, here, far)[POWER] == (
+        "not measured: no power was read on the server's machine",
+        "",
+    )
+
+
 def test_one_level_has_no_curve(ask):
     said, command = ask(ASKED, levels=(2,))[CURVE]
     assert said == "not measured"

@@ -206,6 +206,29 @@ def test_a_worker_that_is_gone_says_so_once():
     assert [type(one) for one in got] == [WorkerGoneError]
 
 
+def make_asking_fleet(run):
+    client = FakeClient()
+    client.run, client.status = run, "closed"
+    return Fleet(client, [make_member()])
+
+
+def test_what_a_lost_worker_would_have_told_is_left_out():
+    def run(function, workers, on_error="raise"):
+        if on_error == "raise":
+            raise OSError("in <TCP (closed) Scheduler Broadcast>")
+        return {}
+
+    assert make_asking_fleet(run).run_everywhere(len) == {}
+
+
+def test_a_scheduler_that_is_lost_while_workers_are_asked_is_one_line():
+    def run(*_, **__):
+        raise OSError("Timed out trying to connect")
+
+    with pytest.raises(FleetError, match="scheduler of the fleet is lost"):
+        make_asking_fleet(run).run_everywhere(len)
+
+
 def test_tls_without_certificates_is_one_line():
     import distributed
 

@@ -84,6 +84,51 @@ def test_each_machine_has_its_joules_until_its_worker_dies(
     assert two["mean_w"] == pytest.approx(10, rel=0.01)
 
 
+def test_another_worker_of_the_machine_watches_the_level_again(
+    servers, tmp_path
+):
+    machines = {"one": MACHINES["one"], "twin": MACHINES["one"]}
+    with running_cluster(machines, *PRELOAD) as (address, processes):
+        out = lose_one(servers[0], address, processes, tmp_path)
+    assert "machine any more: the link broke; worker twin goes on" in out
+    cut, again = rows(tmp_path, WHOLE)[:2]
+    assert cut["energy_j"] is None and cut["coverage_ratio"] < 0.95
+    assert again["coverage_ratio"] == pytest.approx(1, abs=0.01)
+    taken_j = 40 * again["length_s"]
+    assert again["energy_j"] == pytest.approx(taken_j, rel=0.01)
+
+
+def test_without_another_worker_the_machine_is_not_watched(
+    servers, tmp_path
+):
+    machines = {"one": MACHINES["one"], "two": {"TEST_MACHINE": "second"}}
+    with running_cluster(machines, *PRELOAD) as (address, processes):
+        out = lose_one(servers[0], address, processes, tmp_path)
+    assert "machine any more: the link broke\n" in out
+    shown = " ".join(out.split())
+    nothing = "not measured: no power was read on the server's machine"
+    assert nothing in shown
+    host = servers[0].url.removeprefix("http://")
+    assert f"no power was read on the machine of {host} at 4" in shown
+    cut, again = rows(tmp_path, BY_MACHINE)[:2]
+    assert cut["energy_j"] is None and cut["coverage_ratio"] < 0.95
+    assert again["energy_j"] is None and again["coverage_ratio"] == 0
+
+
+def lose_one(server, address, processes, folder):
+    """Kill worker one, which watches, in the middle of a level; return what the run said."""
+    process = start(
+        *("4", "--fleet", address, "--host", server.url),
+        *("--watch", f"one={server.url}", *QUICK),
+        cwd=folder,
+    )
+    wait_for(process, "4 streaming")
+    processes["one"].kill()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    return out + err
+
+
 def check_whole_level(servers, folder):
     """Compare the first level with the watts that the stand-ins take."""
     level = rows(folder, WHOLE)[0]

@@ -18,7 +18,7 @@ from tests.run.programs import (
     wait_for,
 )
 from tests.support.cluster import running_cluster
-from tests.system.programs import assert_sound, long_dead
+from tests.system.programs import assert_sound, long_dead, wait_until
 
 pytestmark = pytest.mark.faults
 LOCAL = ["--fleet", "local:2", *QUICK, "--no-monitor"]
@@ -27,6 +27,7 @@ SELECT level_id, worker, count(*) AS requests, count(DISTINCT number) AS numbers
   sum(status = 'completed') AS completed
 FROM request GROUP BY level_id, worker ORDER BY level_id, worker"""
 LONGEST_LOSS_S = 1.0
+MANY = ["8", "--requests", "400", "--tokens", "5", "--prompt"]
 
 
 @pytest.fixture(scope="module")
@@ -284,8 +285,7 @@ def test_ctrl_c_while_the_processes_start_is_one_line(steady, tmp_path):
 
 
 def test_kill_9_of_the_coordinator_costs_a_second(steady, tmp_path):
-    asked = ["8", "--requests", "400", "--tokens", "5"]
-    asked += ["--prompt", "of a fleet that is killed."]
+    asked = [*MANY, "of a fleet that is killed."]
     process = start(*asked, "--host", steady.url, *LOCAL, cwd=tmp_path)
     wait_for(process, "streaming")
     loss_s = find_longest_loss_s()
@@ -297,21 +297,31 @@ def test_kill_9_of_the_coordinator_costs_a_second(steady, tmp_path):
     # nobody sends for a coordinator that is gone
     _, left = psutil.wait_procs(workers, timeout=30)
     assert not left
-    witnessed = sum(
-        one["outcome"] == "done"
-        and one["end_ns"] < killed_ns - loss_s * 1e9
-        and "of a fleet that is killed." in one["prompt_prefix"]
-        for one in steady.log()
-    )
     path = tmp_path / "results.db"
     connect(path).close()
     long_dead(path)
     assert_sound(path)
+    check_loss(steady, tmp_path, asked[-1], killed_ns - loss_s * 1e9)
+
+
+def check_loss(server, folder, prompt, until_ns):
+    """Compare what is stored with what the server had answered until then."""
     stored = rows(
-        tmp_path,
+        folder,
         "SELECT count(*) AS n, count(DISTINCT number) AS numbers FROM request "
         "WHERE status = 'completed'",
     )[0]
+
+    def list_done():
+        return [
+            one["end_ns"]
+            for one in server.log()
+            if one["outcome"] == "done" and prompt in one["prompt_prefix"]
+        ]
+
+    # it writes its log while nothing streams
+    wait_until(lambda: len(list_done()) >= stored["n"])
+    witnessed = sum(end_ns < until_ns for end_ns in list_done())
     assert stored["n"] == stored["numbers"] >= witnessed > 8
 
 
@@ -353,3 +363,28 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_one_line(
     assert rows(
         tmp_path, "SELECT DISTINCT status FROM request WHERE level_id = 2"
     ) == [{"status": "client_error"}]
+
+
+def test_a_scheduler_that_is_lost_costs_a_second(
+    steady, tmp_path, cluster
+):
+    address, scheduler = cluster
+    asked = [*MANY, "of no scheduler."]
+    asked += ["--host", steady.url, *QUICK, "--no-monitor"]
+    process = start(*asked, "--fleet", address, cwd=tmp_path)
+    wait_for(process, "streaming")
+    loss_s = find_longest_loss_s()
+    time.sleep(1.5 + loss_s)
+    scheduler.kill()
+    killed_ns = time.perf_counter_ns()  # the simulator's clock too
+    code, _, err = finish(process)
+    assert code == 1 and len(err.splitlines()) == 1, err
+    assert_sound(tmp_path / "results.db")
+    until_ns = killed_ns - loss_s * 1e9
+    check_loss(steady, tmp_path, asked[len(MANY)], until_ns)
+    # what is missing is told
+    statuses = rows(tmp_path, "SELECT DISTINCT status FROM request")
+    assert {one["status"] for one in statuses} == {
+        "completed",
+        "client_error",
+    }

@@ -5,6 +5,7 @@ import contextlib
 import pickle
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -19,7 +20,9 @@ from ollama_bench.run.fleet_monitor import (
     FarMonitor,
     FleetMonitor,
     WatchedMachine,
+    list_others,
 )
+from ollama_bench.run.places import MachineFacts
 from ollama_bench.run.record import RunRecord
 from ollama_bench.storage.connection import connect
 from ollama_bench.storage.writer import Writer
@@ -51,23 +54,26 @@ def shift_seen(content):
 
 
 class FarFleet(Fleet):
-    """A fleet of one worker, which is this process with a clock of its own."""
+    """A fleet whose workers are this process with a clock of its own."""
+
+    is_connected = True
 
     def __init__(self):
         super().__init__(None, [])
-        self.agent, self.is_gone = Agent(), False
+        self.agent, self.gone = Agent(), set()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
 
     def open_line(self, member):
-        return Member(member.name, member.address, self.answer)
+        answer = partial(self.answer, member.name)
+        return Member(member.name, member.address, answer)
 
     def schedule(self, work):
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
-    async def answer(self, word, content):
-        if self.is_gone:
+    async def answer(self, name, word, content):
+        if name in self.gone:
             raise OSError("gone") from ConnectionResetError(104)
         answer = await self.agent.answer(word, content)
         for name in ("received_ns", "answered_ns"):
@@ -85,7 +91,7 @@ class FarFleet(Fleet):
 class FarRun:
     """A run that watches its own machine, and that of a worker."""
 
-    def __init__(self, path, fleet, sources):
+    def __init__(self, path, fleet, sources, others):
         self.path, self.fleet, self.said = path, fleet, []
         self.writer = Writer(path)
         machine_id = self.writer.insert("machine", {"fingerprint": "far"})
@@ -103,7 +109,11 @@ class FarRun:
         self.record = RunRecord(
             run_id, self.writer, path, origin_ns, time.time()
         )
-        member = Member("far", "tcp://far:1", None, machine_id)
+        members = [
+            Member(name, f"tcp://{name}:1", None, machine_id)
+            for name in ("far", *others)
+        ]
+        fleet.members = members
         self.monitor = FleetMonitor(
             self.writer,
             run_id,
@@ -113,7 +123,7 @@ class FarRun:
         )
         self.far = FarMonitor(
             fleet,
-            WatchedMachine(member, (1,)),
+            WatchedMachine(members[0], (1,), tuple(members[1:])),
             self.record,
             self.said.append,
         )
@@ -125,9 +135,18 @@ class FarRun:
         with contextlib.closing(database.conn):
             return list(database.query(sql))
 
+    def unwatch(self):
+        """End the watch of a worker that was only called dead."""
+        asyncio.run_coroutine_threadsafe(
+            self.fleet.agent.answer("unwatch"), self.fleet.loop
+        ).result()
+
     def wait_lost(self):
+        self.wait_for(lambda: self.far.is_lost)
+
+    def wait_for(self, is_so):
         end_s = time.monotonic() + PATIENCE_S
-        while not self.far.is_lost:
+        while not is_so():
             assert time.monotonic() < end_s
             time.sleep(0.01)
 
@@ -138,14 +157,14 @@ def far_run(tmp_path, monkeypatch):
     monkeypatch.setattr(fleet_monitor, "FETCH_S", 0.05)
     with contextlib.ExitStack() as stack:
 
-        def begin(far_sources, own_sources=()):
+        def begin(far_sources, own_sources=(), others=()):
             monkeypatch.setattr(
                 machine_watch, "find_sources", lambda: far_sources
             )
             fleet = FarFleet()
             stack.callback(fleet.close)
             found = FarRun(
-                tmp_path / "results.db", fleet, list(own_sources)
+                tmp_path / "results.db", fleet, list(own_sources), others
             )
             stack.callback(found.writer.close)
             stack.callback(found.monitor.stop)
@@ -197,7 +216,7 @@ def test_a_worker_that_is_gone_leaves_what_came(far_run):
     assert begun.monitor.wait_first_sample(PATIENCE_S)
     begun.monitor.mark()
     assert begun.monitor.wait_covered(time.perf_counter_ns())
-    begun.fleet.is_gone = True
+    begun.fleet.gone = {"far"}
     begun.wait_lost()
     # nothing more is waited for
     assert begun.monitor.wait_covered(time.perf_counter_ns())
@@ -211,10 +230,61 @@ def test_a_worker_that_is_gone_leaves_what_came(far_run):
     said = "worker far does not watch its machine any more: ConnectionResetError"
     assert event["detail"] == said
     assert f"power: {said}" in begun.said
-    begun.fleet.is_gone = False
-    asyncio.run_coroutine_threadsafe(
-        begun.fleet.agent.answer("unwatch"), begun.fleet.loop
-    ).result()
+    begun.unwatch()
+
+
+@pytest.mark.faults
+def test_another_worker_of_the_machine_goes_on(far_run):
+    begun = far_run([Counter()], others=["dead", "near"])
+    assert begun.monitor.wait_first_sample(PATIENCE_S)
+    begun.fleet.gone = {"far", "dead"}
+    begun.wait_for(lambda: begun.far.name == "near" and begun.far.coverage)
+    begun.monitor.mark()
+    assert begun.monitor.wait_covered(time.perf_counter_ns())
+    assert not begun.far.is_lost
+    begun.monitor.stop()
+    before, after = begun.rows("SELECT * FROM power_source ORDER BY id")
+    assert before["status"] == "lost: ConnectionResetError"
+    assert after["status"] == "ok" and after["samples"] > 1
+    # the name by which the run knows the machine
+    assert before["watcher"] == after["watcher"] == "far"
+    samples = begun.rows(
+        "SELECT source_id, count(*) AS n FROM power_sample GROUP BY source_id"
+    )
+    assert [(one["source_id"], one["n"]) for one in samples] == [
+        (before["id"], before["samples"]),
+        (after["id"], after["samples"]),
+    ]
+    events = begun.rows(
+        "SELECT detail FROM event WHERE kind = 'watcher_lost' ORDER BY id"
+    )
+    assert [event["detail"] for event in events] == [
+        f"worker {name} does not watch its machine any more: "
+        f"ConnectionResetError; worker {heir} goes on"
+        for name, heir in (("far", "dead"), ("dead", "near"))
+    ]
+
+
+def test_nobody_goes_on_without_a_scheduler(far_run):
+    begun = far_run([], others=["near"])
+    assert begun.monitor.wait_first_sample(PATIENCE_S)
+    begun.fleet.is_connected = False
+    begun.fleet.gone = {"far"}
+    begun.wait_lost()
+    assert begun.far.name == "far"
+    begun.unwatch()
+
+
+def test_the_others_are_those_of_the_same_machine():
+    one, two, box = (
+        Member(name, f"tcp://{name}:1", None) for name in "abc"
+    )
+    facts = {
+        member: MachineFacts(identity, frozenset(), {})
+        for member, identity in ((one, "x"), (two, "x"), (box, "y"))
+    }
+    assert list_others(one, facts) == (two,)
+    assert list_others(box, facts) == ()
 
 
 def test_a_watch_that_cannot_begin_is_one_line(far_run, monkeypatch):
