@@ -13,6 +13,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 from typing import NamedTuple
 
 from ollama_bench.load.queue_watch import FIRST, LOOK_RATIO
@@ -201,11 +202,22 @@ class Line:
     def is_short(self) -> bool:
         """Tell whether too few ended of those that came, as the view open_load does."""
         end_s = self._served[-1].asked_s
-        start_s = min(one.ended_s for one in self._served)
+        start_s = self._find_start_s(end_s)
         due = sum(one.asked_s > start_s for one in self._served)
-        answered = sum(one.ended_s <= end_s for one in self._served) - 1
+        answered = sum(
+            start_s < one.ended_s <= end_s for one in self._served
+        )
         lack = due - answered
         return due >= 5 and lack > 0.1 * due and lack**2 > 4 * due
+
+    def _find_start_s(self, end_s: float) -> float:
+        first_end_s = min(one.ended_s for one in self._served)
+        if len(self._served) < 20:
+            return first_end_s
+        reply_s = fmean(one.ended_s - one.begun_s for one in self._served)
+        middle_s = (first_end_s + end_s) / 2
+        filled_s = self._served[0].asked_s + 3 * reply_s
+        return max(first_end_s, min(filled_s, middle_s))
 
 
 class Found(NamedTuple):

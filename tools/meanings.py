@@ -47,17 +47,17 @@ WORDS = {  # columns that views compute, and keys
     "hosts": "servers that the requests were spread over",
     "lost": "requests that could not be sent there or whose line broke, as of a server that died",
     "not_sent": "requests of the level that were due and never sent",
-    "due": "requests that came due from the first end of a reply until the last one was due, or "
+    "due": "requests that came due once the slots were filled, until the last one was due, or "
     "until the server was heard last that answered nothing more",
     "answered": "requests that were completed in that time",
-    "offered_per_s": "requests per second that came due, from the first end of a reply until the "
+    "offered_per_s": "requests per second that came due, once the slots were filled until the "
     "last one was due; open load only",
     "answered_per_s": "requests per second that were completed in the same time; open load only",
     "server_gone_s": "seconds of the level after which the server answered nothing more: it "
     "refused, broke or was silent, which is no saturation; NULL where it did not, or no open load",
     "saturated": "1: the queue was seen to grow, or at least 10 % and more than 2 * sqrt(due) "
-    "fewer requests were answered than came due, or, where fewer than 5 came due after the first "
-    "reply, so many of all were never sent; NULL where nobody can tell, or no open load",
+    "fewer requests were answered than came due, or, where fewer than 5 came due in that "
+    "time, so many of all were never sent; NULL where nobody can tell, or no open load",
     "undecided_requests": "requests that this client cut before they had missed an objective; "
     "above 5 % of a level it is not called served",
     "ttft_mean_s": "wait for the first token, mean",

@@ -6,15 +6,18 @@ second on average. The tool looks as often as it does in a run; a level ends wit
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import math
+import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy
 
 from benchmarks.simulations import Finding, Simulation
+from benchmarks.simulations.levels import S, open_made_up
 from ollama_bench.load.arrivals import gamma
 from ollama_bench.load.queue_watch import FIRST, LOOK_RATIO
 from ollama_bench.statistics.saturation import is_growing, measure_slope
@@ -52,6 +55,17 @@ LAWS = (
     ),
     Law("bursts of CV 2, log-normal CV 0.6, 4 slots", 4, 2.0, 0.6, 12000),
 )
+
+
+SHORT_LAWS = (LAWS[0], LAWS[1], LAWS[3], LAWS[4])
+SHORT_LEVEL = """
+INSERT INTO level (id, run_id, model, concurrency, status, started_ns, load)
+VALUES (?, 1, 'm', 1, 'finished', 0, 'open')"""
+SHORT_REQUEST = """
+INSERT INTO request (
+  level_id, number, status, due_ns, sent_ns, first_text_ns, last_text_ns, ended_ns
+)
+VALUES (?1, ?2, 'completed', ?3, ?3, ?4, ?5, ?5)"""
 
 
 class Seen(NamedTuple):
@@ -155,7 +169,54 @@ def simulate_growth(random: Random) -> Iterator[Finding]:
                 )
 
 
+def simulate_short(random: Random) -> Iterator[Finding]:
+    """Judge short levels, and those of other tools, by what came and what was answered."""
+    for law in SHORT_LAWS:
+        for load, replies in ((0.7, 5), (0.7, 10), (2.0, 10)):
+            with tempfile.TemporaryDirectory() as folder:
+                said = judge_short(random, law, load, replies, folder)
+            is_spare = load < 1
+            yield Finding(
+                f"called saturated at {load:.0%}, {law.name}, "
+                f"a level of {replies} replies' time",
+                said / TRIALS,
+                TRIALS,
+                at_most=0.05 if is_spare else 1.0,
+                at_least=0.0 if is_spare else 0.95,
+            )
+
+
+def judge_short(
+    random: Random, law: Law, load: float, replies: int, folder: str
+) -> int:
+    """Return how many of the levels the view open_load calls saturated."""
+    count = int(load * law.slots * replies)
+    with contextlib.closing(open_made_up(folder).conn) as connection:
+        for level_id in range(1, TRIALS + 1):
+            due_s = numpy.cumsum(
+                random.exponential(1 / (load * law.slots), count)
+            )
+            took_s = draw_services(random, law)[:count]
+            ended_s = serve(due_s, took_s, law.slots)
+            connection.execute(SHORT_LEVEL, [level_id])
+            connection.executemany(
+                SHORT_REQUEST,
+                zip(
+                    itertools.repeat(level_id),
+                    range(1, count + 1),
+                    (due_s * S).astype(int).tolist(),
+                    ((ended_s - took_s) * S).astype(int).tolist(),
+                    (ended_s * S).astype(int).tolist(),
+                ),
+            )
+        (said,) = connection.execute(
+            "SELECT sum(saturated) FROM open_load"
+        ).fetchone()
+    return int(said)
+
+
 SIMULATIONS = (
     Simulation("a server that keeps up", simulate_spare),
     Simulation("a queue that grows", simulate_growth),
+    Simulation("a short level", simulate_short),
 )

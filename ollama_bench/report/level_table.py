@@ -100,8 +100,8 @@ DEFINITIONS = (
     ("requests/s", "completed requests / the same time"),
     (
         "offered, answered",
-        "requests a second that came due and that were completed, from the first end of a reply "
-        "until the last request was due (--rate)",
+        "requests a second that came due and that were completed, once the server's slots were "
+        "filled until the last request was due (--rate)",
     ),
     (
         "failed",
