@@ -22,6 +22,14 @@ def seconds(value: float | None) -> str:
     return short_time(value)
 
 
+def name_run(run: Row) -> str:
+    """Return a run of the view runs as "1", or as "1 (before)" where it has a label."""
+    number, label = str(run["run_id"]), str(run["label"])
+    # what the file calls a run without a label
+    is_unnamed = label == f"{run['source']} {number}"
+    return number if is_unnamed else f"{number} ({label})"
+
+
 def digits(value: float | None) -> str:
     """Write three significant digits, whole numbers in full, a dash for unknown."""
     if value is None:

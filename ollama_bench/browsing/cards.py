@@ -10,6 +10,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import judge
+from ollama_bench.analysis.wording import name_run
 from ollama_bench.browsing.links import Links
 from ollama_bench.storage.results_file import ResultsError
 
@@ -41,7 +42,7 @@ def write_card(database: Database, run: Row, links: Links) -> str:
         facts.append("simulated")
     return (
         f'<li><a href="{escape(links.run(run_id))}">'
-        f"Run {run_id}: {escape(run['label'])}</a>"
+        f"Run {escape(name_run(run))}</a>"
         f"<span>{escape(' · '.join(map(str, filter(None, facts))))}</span>"
         f'<div data-source="{escape(links.answer(run_id))}"></div></li>'
     )

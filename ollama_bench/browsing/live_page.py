@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.wording import name_run
 from ollama_bench.browsing.cards import draw_small_curve, write_sentence
 from ollama_bench.browsing.links import Links
 from ollama_bench.browsing.shell import write_page
@@ -44,7 +45,7 @@ def write_live_page(run: Row, facts: str, links: Links) -> str:
 </section>
 <section><h2>Levels so far</h2>
 <div id="levels-so-far"><p class="hint">None yet.</p></div></section>"""
-    title = f"Run {run_id}: {run['label']}"
+    title = f"Run {name_run(run)}"
     return write_page(title, [], body, links, of="live")
 
 

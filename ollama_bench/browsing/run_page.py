@@ -9,6 +9,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis import selection
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.verdict import Verdict, judge
+from ollama_bench.analysis.wording import name_run
 from ollama_bench.browsing.chart_source import write_query
 from ollama_bench.browsing.joint_charts import (
     write_joint_charts,
@@ -71,7 +72,7 @@ def write_run_page(
         *(write_study(one, run_id, links) for one in verdicts),
         write_run_requests(database, studies, run_id, links),
     ]
-    title = f"Run {run_id}: {run['label']}"
+    title = f"Run {name_run(run)}"
     return write_page(title, [], "\n".join(parts), links)
 
 

@@ -25,7 +25,7 @@ from ollama_bench.analysis.conditions import COMPARED, Condition
 from ollama_bench.analysis.crowd import name_count, name_places, noun
 from ollama_bench.analysis.gate import signed
 from ollama_bench.analysis.study import Study
-from ollama_bench.analysis.wording import digits, join, percent
+from ollama_bench.analysis.wording import digits, join, name_run, percent
 from ollama_bench.storage.results_file import ResultsError
 from ollama_bench.terminal.command_line import name_program
 from ollama_bench.terminal.output import clean, shorten
@@ -224,7 +224,7 @@ def describe_need(change: Change) -> str:
 
 def describe_study(study: Study) -> str:
     runs = [
-        f"run {run['run_id']} ({shorten(str(run['label']))})"
+        f"run {shorten(name_run(run))}"
         for run in study.runs[:MOST_RUNS_NAMED]
     ]
     if len(study.runs) > MOST_RUNS_NAMED:

@@ -33,6 +33,7 @@ from ollama_bench.analysis.wording import (
     describe_bounds,
     exact_percent,
     join,
+    name_run,
     seconds,
 )
 from ollama_bench.charts import theme
@@ -378,8 +379,7 @@ def list_hosts_facts(study: Study) -> Facts:
 
 def list_run_facts(runs: Sequence[Row]) -> Facts:
     return {
-        f"run {run['run_id']}": [
-            run["label"],
+        f"run {name_run(run)}": [
             run["status"],
             f"{run['started_utc']} UTC",
             seconds(run["duration_s"]),

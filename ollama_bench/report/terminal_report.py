@@ -17,6 +17,7 @@ from ollama_bench.analysis.prompt_lengths import (
 )
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import Verdict
+from ollama_bench.analysis.wording import name_run
 from ollama_bench.report.answer_text import (
     format_answer,
     format_curve,
@@ -100,8 +101,8 @@ def print_heading(study: Study) -> None:
     for text in format_name(study, line_width()):
         print(embolden(text))
     for run in study.runs:
-        label = shorten(str(run["label"]))
-        print(f"  run {run['run_id']}, {label}, {run['started_utc']} UTC")
+        name = shorten(name_run(run))
+        print(f"  run {name}, {run['started_utc']} UTC")
     print()
 
 

@@ -9,6 +9,7 @@ from ollama_bench.analysis.wording import (
     describe_objectives,
     digits,
     interval,
+    name_run,
     percent,
     seconds,
     span,
@@ -78,3 +79,10 @@ def test_an_interval_whose_ends_are_written_alike_is_left_out():
     assert interval(12.41, 12.74, digits) == "95 %: 12.4 to 12.7"
     assert interval(12.91, 12.92, digits) == ""
     assert interval(None, 12.9, digits) == ""
+
+
+def test_a_run_has_the_name_that_it_was_given():
+    run = {"run_id": 6, "source": "bench"}
+    assert name_run(run | {"label": "bench 6"}) == "6"
+    assert name_run(run | {"label": "before"}) == "6 (before)"
+    assert name_run(run | {"label": "bench 5"}) == "6 (bench 5)"

@@ -39,7 +39,7 @@ def test_the_terminal_has_table_answers_and_warnings_in_80_columns(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     said = "\n".join(lines)
-    assert "run 1, bench 1," in said and "SIMULATED" in said
+    assert "  run 1, 20" in said and "SIMULATED" in said
     assert [
         line.split()[:2]
         for line in lines
