@@ -354,22 +354,26 @@ def refuse_exposed(members: Sequence[Member]) -> None:
 
 
 def compare_versions(client: Any, members: Sequence[Member]) -> None:
-    """Raise FleetError where a worker has another version of the package or of Python."""
+    """Raise FleetError where a worker has another version of the package or of Python.
+
+    One that has left meanwhile is missed before the first level.
+    """
     # which Dask needs and brings
     import cloudpickle
 
     facts = client.get_versions()["workers"]
     own = shorten_version(platform.python_version())
-    for member in members:
+    there = [one for one in members if one.address in facts]
+    for member in there:
         theirs = shorten_version(facts[member.address]["host"]["python"])
         refuse_other(member, "Python", theirs, own)
     # code is taken along only where Python is the same
     cloudpickle.register_pickle_by_value(versions)
-    found = client.run(versions.read_package_version)
-    for member in members:
-        refuse_other(
-            member, "ollama-bench", found[member.address], __version__
-        )
+    found = client.run(versions.read_package_version, on_error="ignore")
+    for member in there:
+        if member.address in found:
+            theirs = found[member.address]
+            refuse_other(member, "ollama-bench", theirs, __version__)
 
 
 def refuse_other(

@@ -35,7 +35,8 @@ class FakeClient:
     def get_versions(self):
         return {"workers": {"tcp://a": {"host": {"python": self._python}}}}
 
-    def run(self, _function):
+    def run(self, _function, on_error):
+        assert on_error == "ignore"  # of who has left
         return {"tcp://a": self._package}
 
     def sync(self, function):
@@ -55,6 +56,11 @@ def python_311(monkeypatch):
 
 def test_equal_versions_pass_also_of_another_patch_of_python():
     compare_versions(FakeClient(), [make_member()])
+
+
+def test_a_worker_that_has_left_has_no_version():
+    members = [make_member(), make_member(address="tcp://gone")]
+    compare_versions(FakeClient(), members)
 
 
 @pytest.mark.parametrize(
