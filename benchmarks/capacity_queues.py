@@ -293,6 +293,7 @@ def try_step(
         drained_s = max(drained_s, served.ended_s)
         wait_s = served.begun_s - served.asked_s
         probe.add(served.asked_s, [good], [wait_s / queue.bound_s])
+        probe.note_reply(served.ended_s - served.begun_s)
         if queue.kind == "burst":
             if number % size:
                 continue

@@ -68,6 +68,10 @@ class LevelProbe(load.Observer):
         number = outcome.task.number
         self._recorder.ended(outcome)
         self._waiting[number] = asked_s, judged
+        if outcome.chunk_ns:
+            # the first of them has waited for its prompt at most
+            took_ns = (outcome.ended_ns or 0) - outcome.chunk_ns[0]
+            self.probe.note_reply(took_ns / 1e9)
         while self._next in self._waiting:
             self._add(*self._waiting.pop(self._next))
         self._look()

@@ -29,6 +29,8 @@ CLEAR, CLEAR_SURE = 2.0, 4.0
 # of the least time of a quick look; what comes before is warm-up
 JUDGED_RATIO = 0.75
 LEAST_S = 2.0
+# replies' times in which the slots of a server fill: until then nobody waits
+FILLED = 3.0
 # that is shown of what all requests are to meet
 MOST_SHARE = 0.999
 # of the time that is left: for a load on the way, and for one at the edge
@@ -107,6 +109,8 @@ class ShareProbe:
         self._tests = [
             ShareTest(min(share, MOST_SHARE), ALPHA) for share in enough
         ]
+        self._reply_s = 0.0  # of all together
+        self._replies = 0
         self._next_look = 0
         # how sure it is that what is in flight grows; 0: it does not
         self._growth = 0.0
@@ -129,6 +133,11 @@ class ShareProbe:
             self._tests, good, found, strict=True
         ):
             test.add(is_good, strain)
+
+    def note_reply(self, seconds: float) -> None:
+        """Note how long a request was served, without its wait."""
+        self._reply_s += seconds
+        self._replies += 1
 
     def end_group(self) -> None:
         """Close a group of requests that were sent together."""
@@ -168,10 +177,17 @@ class ShareProbe:
         # what an earlier trial saw may have been a hiccup
         if is_missed and found.below >= LIKELY:
             return "below"
-        is_long = now_s >= self._least_s
+        is_long = now_s >= self._least_s + self.fill_s
         if is_long and found.above + before.above >= needed.above:
             return "above"
         return None
+
+    @property
+    def fill_s(self) -> float:
+        """Return how long the slots of the server fill; 0 where nothing fills them slowly."""
+        if self._plan.is_grouped or self._plan.cycle_s:
+            return 0.0
+        return FILLED * self._reply_s / max(1, self._replies)
 
     def weigh(self) -> Evidence:
         """Return the evidence that all demands are met, and that one is not."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from array import array
 from types import SimpleNamespace
 
 import pytest
 
 from ollama_bench.inputs.objectives import parse
 from ollama_bench.load import load
+from ollama_bench.load.request import Outcome, Task
+from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run.judging import RequestJudge
 from ollama_bench.run.level_probe import LevelProbe
 from ollama_bench.statistics.capacity_search import (
@@ -16,7 +19,7 @@ from ollama_bench.statistics.capacity_search import (
     SURE,
     SearchStep,
 )
-from ollama_bench.statistics.probe import ProbePlan
+from ollama_bench.statistics.probe import FILLED, ProbePlan
 
 
 def test_what_finishes_after_the_verdict_tells_nothing_of_how_long_it_takes():
@@ -40,6 +43,22 @@ def test_what_finishes_after_the_verdict_tells_nothing_of_how_long_it_takes():
     assert trial.more_s == pytest.approx(
         probe.probe.expect_more_s(11.0), rel=0.05
     )
+
+
+def test_a_reply_tells_how_long_slots_take_to_fill():
+    judge = RequestJudge(parse("ttft=1"))
+    step, plan = SearchStep(2.0, True), ProbePlan(left_s=60.0)
+    probe = LevelProbe(judge, step, plan, SimpleNamespace())
+    second = 10**9
+    outcome = Outcome(
+        Task(1, PROTOCOLS["ollama"], "http://x", {}),
+        "completed",
+        sent_ns=0,
+        ended_ns=5 * second,
+        chunk_ns=array("q", [second, 4 * second]),
+    )
+    probe.ended(outcome)
+    assert probe.probe.fill_s == FILLED * 4.0
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,20 @@ def test_good_requests_are_enough_and_fewer_for_a_quick_look():
     assert quick[1] < sure[1] < 15
 
 
+def test_nothing_is_shown_while_slots_fill():
+    """Of a server with many of them: until all are taken nobody waits."""
+    probe = ShareProbe([0.95], SearchStep(10.0, True), LONG)
+    for _ in range(4):
+        probe.note_reply(6.0)
+    verdict, now_s = feed(probe, 1.0, 10)
+    assert verdict == "above" and now_s >= probe.fill_s == 18.0
+    people = ShareProbe(
+        [0.95], SearchStep(10.0, True), ProbePlan(60.0, cycle_s=9.0)
+    )
+    people.note_reply(6.0)
+    assert people.fill_s == 0
+
+
 def test_missed_requests_end_it_at_once():
     verdict, now_s = feed(
         ShareProbe([0.95], SearchStep(10.0, True), LONG), 0.0, 10
