@@ -108,7 +108,8 @@ class CapacityRun:
                 disturbed += 1
                 continue
             self._search.add(trial)
-            if not trial.count:
+            # one that is saturated may end before a request is judged
+            if not trial.count and trial.verdict != "saturated":
                 self.screen.warn(CANNOT_JUDGE.format(f"{step.size:g}"))
                 return
         if disturbed == MOST_DISTURBED:

@@ -8,7 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from ollama_bench.run.capacity import CapacityRun, say_more
-from ollama_bench.statistics.capacity_search import Trial
+from ollama_bench.statistics.capacity_search import (
+    CapacitySearch,
+    Trial,
+)
+from ollama_bench.statistics.load_scales import RateScale
+from ollama_bench.statistics.probe import ProbePlan
 from tests.run.programs import QUICK, rows, run
 
 SLO = ("--slo", "ttft=0.2,tokens_per_s=1")
@@ -111,6 +116,24 @@ def test_what_disturbs_a_load_is_named(found, verdict, said):
     assert (
         CapacityRun._find_disturbance(search, row | found, trial) == said
     )
+
+
+def test_a_load_that_is_saturated_before_any_is_judged_ends_no_search():
+    search, warned = CapacitySearch(RateScale(16.0)), []
+    capacity = SimpleNamespace(
+        _search=search,
+        budget_s=600.0,
+        interrupt=SimpleNamespace(is_set=lambda: len(search.trials) == 3),
+        screen=SimpleNamespace(warn=warned.append),
+        _make_plan=ProbePlan,
+        _try=lambda step, *_: Trial(step.size, "saturated"),
+    )
+    CapacityRun.run(capacity)
+    assert len(search.trials) == 3 and not warned
+    search.trials.clear()
+    capacity._try = lambda step, *_: Trial(step.size, "unresolved")
+    CapacityRun.run(capacity)
+    assert len(search.trials) == len(warned) == 1
 
 
 @pytest.mark.faults
