@@ -145,7 +145,7 @@ def parse_args() -> argparse.Namespace:
         description="how many tokens/s and workers can one coordinator take?",
     )
     for name, default, what in (
-        ("chunk-us", 2.0, "CPU of a stored chunk"),
+        ("chunk-us", 3.0, "CPU of a stored chunk"),
         ("request-us", 215.0, "CPU of a stored request"),
         ("ask-us", 310.0, "CPU of a question to a worker"),
         ("trip-ms", 1.0, "round trip to a worker"),
