@@ -79,9 +79,9 @@ def test_a_label_names_all_its_runs_wherever_a_run_is_named(write, capsys):
         results = write(label, levels=LEVELS)
     assert run(results, "--run", "night") == 0
     said = capsys.readouterr().out
-    assert "run 1, night" in said and "run 2, night" in said
+    assert "run 1 (night)," in said and "run 2 (night)," in said
     assert run(results, "--run", "7") == 0
-    assert "run 3, 7" in capsys.readouterr().out
+    assert "run 3 (7)," in capsys.readouterr().out
     assert run(results, "--compare", "night", "7") == 0
     said = capsys.readouterr().out
     assert "run 1 (night), run 2 (night)" in said and "run 3 (7)" in said
