@@ -104,6 +104,7 @@ def test_the_limit_of_threads_is_named_and_rows_are_kept(
         )
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no such limit"
 )

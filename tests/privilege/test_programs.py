@@ -14,6 +14,7 @@ from tests.privilege.ancestors import HIDDEN, MEANT, Ancestor
 from tests.privilege.programs import ROOT, as_root, nobody
 
 
+@pytest.mark.faults
 @as_root
 @pytest.mark.parametrize("option", ["--config", "--prompts"])
 def test_a_file_that_only_root_may_read_is_not_read(home, option):
@@ -36,6 +37,7 @@ def test_a_file_that_only_root_may_read_is_not_read(home, option):
 
 @as_root
 # with -m the package itself is compiled before its code runs
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("command", "left"),
     [

@@ -92,6 +92,7 @@ def test_a_price_where_no_level_has_a_token(results, capsys):
     )
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("alphabet", ["cp1252", "ascii"])
 @pytest.mark.parametrize(
     "arguments",

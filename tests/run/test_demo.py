@@ -29,6 +29,7 @@ def test_a_python_that_cannot_be_started_is_one_line(
     )
 
 
+@pytest.mark.faults
 @as_root
 @pytest.mark.parametrize(
     "asked", [["--demo"], ["1", "--self-check", "--no-monitor"]]

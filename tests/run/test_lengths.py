@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.run.programs import QUICK, rows, run
 
 LONG = " ".join(["word"] * 60)
@@ -123,6 +125,7 @@ def test_lengths_are_estimates_where_nothing_counts_them(
     assert "prompt lengths are estimates: --warmup 0" in out
 
 
+@pytest.mark.faults
 def test_made_up_prompts_that_cannot_fit_are_refused_before_the_level(
     fast, tmp_path
 ):

@@ -67,6 +67,7 @@ def test_the_only_model_is_taken_and_said(run, only, tmp_path):
     assert json.loads(row["arguments"])["model"] == ["smollm2:135m"]
 
 
+@pytest.mark.faults
 def test_with_several_models_one_must_be_named(run, sim):
     several = sim(*EXACT, "--model", "a", "--model", "b:1b")
     code, said = run("1", servers=[several])
@@ -172,6 +173,7 @@ def test_servers_of_one_model_need_none(run, llama, sim, tmp_path):
     assert {row[0] for row in stored(tmp_path)} == {"smollm2"}
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("again", [[], ["--model", "any"]])
 def test_resume_knows_the_run_by_the_models_own_name(
     run, llama, tmp_path, again

@@ -32,6 +32,7 @@ def interrupt(path):
     ask(path, "UPDATE level SET status = 'interrupted' WHERE id = 2")
 
 
+@pytest.mark.faults
 def test_a_run_of_other_options_is_not_resumed_and_they_are_named(
     asked, server, tmp_path, capsys
 ):

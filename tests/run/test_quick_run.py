@@ -79,6 +79,7 @@ def test_a_ceiling_that_is_named_is_kept(quick, tmp_path, end):
     assert lengths == [{"output_tokens": 7}]
 
 
+@pytest.mark.faults
 def test_it_is_not_resumed_and_says_so(quick, tmp_path):
     code, out, _ = run(
         *("--host", quick[0].url, "--budget", "1", "--resume", *PLAIN),

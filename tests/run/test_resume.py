@@ -117,6 +117,7 @@ def test_a_run_is_alive_by_its_signs_and_not_by_its_pid(tmp_path):
     ]
 
 
+@pytest.mark.faults
 def test_a_run_that_gives_a_sign_of_life_is_not_resumed(
     asked, tmp_path, capsys
 ):
@@ -176,6 +177,7 @@ def test_a_run_that_gives_none_is_resumed_when_it_is_surely_dead(
     assert ask(path, "SELECT status FROM run") == [("finished",)]
 
 
+@pytest.mark.faults
 def test_a_run_that_ends_while_it_is_waited_for_is_no_run_to_wait_for(
     asked, tmp_path, capsys
 ):
@@ -350,6 +352,7 @@ def test_what_the_levels_before_were_measured_on_stays_as_it_was_noted(
     ) == [(1, 1)]
 
 
+@pytest.mark.faults
 def test_a_level_in_which_the_machine_slept_is_fired_again(
     asked, tmp_path, capsys
 ):

@@ -37,6 +37,7 @@ def measure(url, folder, levels, model="m"):
     )
 
 
+@pytest.mark.faults
 def test_a_key_is_sent_and_nowhere_kept(tmp_path):
     seen = []
 
@@ -63,6 +64,7 @@ def test_a_key_is_sent_and_nowhere_kept(tmp_path):
     )
 
 
+@pytest.mark.faults
 def test_a_server_that_repeats_the_key_in_its_error(tmp_path):
     def answer(method, path, headers):
         if method == "GET":
@@ -172,6 +174,7 @@ def test_a_key_that_is_no_header_is_not_repeated(tmp_path, ending):
     assert done.returncode == 1 and leaks(tmp_path, done) == []
 
 
+@pytest.mark.faults
 def test_a_redirect_is_not_followed_with_the_key(tmp_path):
     with (
         server(lambda *_: (200, {}, b"{}")) as (elsewhere, asked),
