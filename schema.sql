@@ -399,7 +399,7 @@ SELECT level_id, CASE WHEN level_id NOT IN (SELECT level_id FROM unknown) THEN m
 FROM running GROUP BY level_id;
 
 DROP VIEW IF EXISTS open_load;
-CREATE VIEW open_load AS  -- what was offered and what was answered in each open load once its slots were filled: from three replies' time after its start (at most the middle between the first end of a reply and the last request; that end itself in a level of fewer than 20) until the last request was due, or the server was heard last that answered nothing more
+CREATE VIEW open_load AS  -- what was offered and what was answered in each open load once its slots were filled: from three replies' time after its start (at most the middle between the first end of a reply and the last request; that end itself in a level of fewer than 40) until the last request was due, or the server was heard last that answered nothing more
 WITH asked AS (  -- a later turn of a conversation is due when it is sent
   SELECT level_id, status, ending, sent_ns, first_text_ns, last_text_ns, ended_ns, due_ns AS arrived_ns, coalesce(due_ns, CASE WHEN turn > 1 THEN sent_ns END) AS due_ns FROM request
 ), heard AS (  -- when the server was heard last
@@ -415,7 +415,7 @@ WITH asked AS (  -- a later turn of a conversation is due when it is sent
 ), ended AS (
   SELECT *, CASE WHEN is_gone THEN min(last_ns, heard_ns) ELSE last_ns END AS end_ns FROM span
 ), judged AS (
-  SELECT *, CASE WHEN all_due < 20 THEN first_end_ns ELSE max(first_end_ns, min(filled_ns, (first_end_ns + end_ns) / 2)) END AS start_ns FROM ended
+  SELECT *, CASE WHEN all_due < 40 THEN first_end_ns ELSE max(first_end_ns, min(filled_ns, (first_end_ns + end_ns) / 2)) END AS start_ns FROM ended
 ), counted AS (
   SELECT judged.*, sum(due_ns > start_ns AND due_ns <= end_ns) AS due,
     sum(status = 'completed' AND ended_ns > start_ns AND ended_ns <= end_ns) AS answered

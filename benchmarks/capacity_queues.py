@@ -212,7 +212,7 @@ class Line:
 
     def _find_start_s(self, end_s: float) -> float:
         first_end_s = min(one.ended_s for one in self._served)
-        if len(self._served) < 20:
+        if len(self._served) < 40:
             return first_end_s
         reply_s = fmean(one.ended_s - one.begun_s for one in self._served)
         middle_s = (first_end_s + end_s) / 2

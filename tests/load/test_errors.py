@@ -61,7 +61,7 @@ def test_the_limit_of_threads_is_named_and_rows_are_kept(
             parent.chmod(0o755)
     script = (
         f"import os, resource, sys; sys.path.insert(0, {str(ROOT)!r}); "
-        "import bench, encodings.idna, sqlite_utils.db, psutil; "
+        "import bench, encodings.idna, sqlite_utils.db, psutil, scipy.special; "
         "resource.setrlimit(resource.RLIMIT_NPROC, (40, 40)); "
         "os.setgid(65534); os.setuid(65534); sys.exit(bench.main(sys.argv[1:]))"
     )

@@ -37,12 +37,12 @@ def offer(database, due_s, ends_s, **columns):
 
 
 def test_a_server_that_answers_one_in_six_seconds_is_saturated(database):
-    """Filled at 18 s: of the 12 that came due after that 2 were answered by 30 s."""
+    """The first reply ends at 6 s: of the 24 that came due after it 4 were answered by 30 s."""
     due_s = range(31)
     found = offer(database, due_s, [6.0 * n for n in range(1, 32)])
     assert (found["due"], found["answered"], found["not_sent"]) == (
-        12,
-        2,
+        24,
+        4,
         0,
     )
     assert found["offered_per_s"] == 1 and found["saturated"] == 1
@@ -72,7 +72,7 @@ def test_a_server_that_keeps_up_is_not_saturated_however_long_it_takes(
     """Each reply takes 10 s: some are still on their way when the last one comes due."""
     due_s = range(31)
     found = offer(database, due_s, [due + 10.0 for due in due_s])
-    assert (found["due"], found["answered"]) == (10, 10)
+    assert (found["due"], found["answered"]) == (20, 20)
     assert found["saturated"] == 0
     row = one(database, "level_summary")
     assert row["requests_per_s"] == pytest.approx(31 / 40)
@@ -102,7 +102,7 @@ def test_slots_that_are_filling_are_no_saturation(database):
 
 def test_what_was_never_sent_was_offered(database):
     found = offer(database, range(31), [6.0 * n for n in range(1, 6)])
-    assert (found["due"], found["not_sent"]) == (12, 26)
+    assert (found["due"], found["not_sent"]) == (24, 26)
     assert found["saturated"] == 1
 
 
