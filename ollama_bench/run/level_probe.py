@@ -69,7 +69,7 @@ class LevelProbe(load.Observer):
         self._recorder.ended(outcome)
         self._waiting[number] = asked_s, judged
         if outcome.chunk_ns:
-            # the first of them has waited for its prompt at most
+            # from its first text on: what it waited before fills no slot
             took_ns = (outcome.ended_ns or 0) - outcome.chunk_ns[0]
             self.probe.note_reply(took_ns / 1e9)
         while self._next in self._waiting:
