@@ -181,7 +181,11 @@ def analysis(folder: pathlib.Path):
         took_s,
         ANALYSIS_S,
     )
-    yield "its largest memory, MB", peak / MB, ANALYSIS_BYTES / MB
+    yield (
+        "its processes' largest memory together, MB",
+        peak / MB,
+        ANALYSIS_BYTES / MB,
+    )
 
 
 def help_text(_folder: pathlib.Path):

@@ -65,16 +65,18 @@ def draw(
         drawing.make_all(database, verdicts, chosen)
         for file, picture in drawing.wait():
             files.write(out / file, picture, out)
-        path = out / "report.html"
-        digest = page.write(
-            path,
-            verdicts,
-            drawing.shown,
-            drawing.across,
-            drawing.lengths,
-            scripts.result().decode(),
-            read_instants(database, verdicts),
-        )
+        bundle = scripts.result().decode()
+    # only now: what draws has given its memory back
+    path = out / "report.html"
+    digest = page.write(
+        path,
+        verdicts,
+        drawing.shown,
+        drawing.across,
+        drawing.lengths,
+        bundle,
+        read_instants(database, verdicts),
+    )
     for needs, absent in drawing.absent.items():
         print_wrapped(
             f"not drawn, no {needs} in this file: {', '.join(absent)}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 
+import psutil
 import pytest
 
 import analyze
 from ollama_bench.charts import names
+from ollama_bench.report import page
 from tests.support import made_up_results
 from tests.support.chart_specs import drawing_nothing
 from tests.support.studies import change
@@ -48,6 +50,22 @@ def test_a_chart_is_a_png(results, tmp_path):
     arguments = ["--db", str(results), "--out", str(tmp_path / "data")]
     assert analyze.main([*arguments, "--charts", "energy"]) == 0
     assert is_png(tmp_path / "data" / "tiny-7b" / "energy.png")
+
+
+def test_what_draws_has_ended_before_the_page_is_made(
+    results, tmp_path, monkeypatch
+):
+    held = []
+
+    def count_processes(*_arguments):
+        held.append(len(psutil.Process().children()))
+        return "digest"
+
+    before = len(psutil.Process().children())
+    monkeypatch.setattr(page, "write", count_processes)
+    arguments = ["--db", str(results), "--out", str(tmp_path / "data")]
+    assert analyze.main([*arguments, "--charts", "energy"]) == 0
+    assert held == [before]
 
 
 def is_png(path):
