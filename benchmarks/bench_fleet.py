@@ -1,7 +1,7 @@
 """bench_fleet.py - does a fleet measure what one process measures, and how far does it go?
 
     python benchmarks/bench_fleet.py               # some six minutes; Linux with a C compiler
-    python benchmarks/bench_fleet.py --only 512x50
+    python benchmarks/bench_fleet.py --only 512x50 --ahead  # root: the server comes first
     python benchmarks/bench_fleet.py --only rows
 
 A burst at benchmarks/stream_server.c, which notes when it read requests and wrote their tokens: by
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"load average {os.getloadavg()[0]:.1f}\n{HEADING}")
             for load in LOADS:
                 if wanted.only in (None, load):
-                    compare_both(program, folder, load, wanted.runs)
+                    compare_both(program, folder, load, wanted)
         if wanted.only in (None, "rows"):
             print(f"load average {os.getloadavg()[0]:.1f}\n{ROWS_HEADING}")
             for workers in WORKERS:
@@ -99,13 +99,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare_both(
-    program: pathlib.Path, folder: pathlib.Path, load: str, runs: int
+    program: pathlib.Path,
+    folder: pathlib.Path,
+    load: str,
+    wanted: argparse.Namespace,
 ) -> None:
     """The lines of a load, and how the CPU of both compares."""
     cpu_s: dict[str, list[float]] = {"alone": [], "local:2": []}
-    for _ in range(runs):
+    for _ in range(wanted.runs):
         for sender, found in cpu_s.items():
-            line, used_s = compare(program, folder, load, sender)
+            line, used_s = compare(
+                program, folder, load, sender, wanted.ahead
+            )
             found.append(used_s)
             print(line, flush=True)
     alone, fleet = map(statistics.median, cpu_s.values())
@@ -113,7 +118,11 @@ def compare_both(
 
 
 def compare(
-    program: pathlib.Path, folder: pathlib.Path, load: str, sender: str
+    program: pathlib.Path,
+    folder: pathlib.Path,
+    load: str,
+    sender: str,
+    ahead: bool,
 ) -> tuple[str, float]:
     """A line of the table, and its CPU seconds for a million tokens."""
     streams, rate, tokens = LOADS[load]
@@ -122,7 +131,7 @@ def compare(
         options += ["--fleet", sender]
     case = bench_load.Case(load, streams, 1000 / rate, tokens, options)
     level, requests, log, cpu_s = bench_load.run(
-        program, folder, case, options, tokens
+        program, folder, case, options, tokens, ahead
     )
     with contextlib.closing(
         sqlite3.connect(folder / "results.db")
@@ -134,7 +143,7 @@ def compare(
         ]
         unsure_s, off_s = database.execute(CLOCK).fetchone()
     short, _, _, less_s = bench_load.run(
-        program, folder, case, options, tokens // 3
+        program, folder, case, options, tokens // 3, ahead
     )
     more = tokens - tokens // 3
     all_s = (cpu_s - less_s) * 1e6 / (len(requests) * more)
@@ -279,6 +288,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=int,
         default=1,
         help="of each (default %(default)s)",
+    )
+    parser.add_argument(
+        "--ahead",
+        action="store_true",
+        help="the server has real-time priority (root), as on a machine of its own",
     )
     return parser.parse_args(argv)
 

@@ -34,9 +34,9 @@ SELECT trial FROM level WHERE run_id = ? AND (model, asked_prompt_tokens) IS (?,
   AND prompt_mix IS ? AND trial IS NOT NULL
 ORDER BY id"""
 FOUND = """
-SELECT saturated, server_gone_s, slept_s, client_send_lag_max_s
+SELECT saturated, server_gone_s, slept_s, client_send_lag_max_s, ttft_p50_s
 FROM level_summary WHERE level_id = ?"""
-# tries in which the machine slept, this client was late, or the server stopped
+# tries in a row in which the machine slept, this client was late, or the server stopped
 MOST_DISTURBED = 3
 # of the shortest wait that is allowed: a client that late is to blame for what was missed
 LATE_RATIO = 0.1
@@ -47,8 +47,8 @@ CANNOT_JUDGE = (
     "before it met or missed an objective (use a longer --deadline)"
 )
 DISTURBED = (
-    f"the search ended early: {MOST_DISTURBED} loads were disturbed; search "
-    "again when this machine is idle and the server goes on answering"
+    f"the search ended early: {MOST_DISTURBED} loads in a row were disturbed; "
+    "search again when this machine is idle and the server goes on answering"
 )
 
 
@@ -107,6 +107,7 @@ class CapacityRun:
             if trial is None:
                 disturbed += 1
                 continue
+            disturbed = 0
             self._search.add(trial)
             # one that is saturated may end before a request is judged
             if not trial.count and trial.verdict != "saturated":
@@ -170,10 +171,14 @@ class CapacityRun:
         if found["server_gone_s"] is not None:
             return "the server, which stopped"
         late_s = found["client_send_lag_max_s"] or 0.0
-        is_late = late_s > LATE_RATIO * (self._judge.wait_s or math.inf)
-        is_missed = trial.verdict in ("below", "saturated")
-        has_slept = bool(found["slept_s"])
-        return "this machine" if has_slept or is_late and is_missed else ""
+        most_s = self._judge.wait_s or math.inf
+        # what a client holds back makes each wait longer by that at most
+        is_to_blame = (
+            late_s > LATE_RATIO * most_s
+            and (found["ttft_p50_s"] or 0.0) <= most_s + late_s
+            and trial.verdict in ("below", "saturated")
+        )
+        return "this machine" if found["slept_s"] or is_to_blame else ""
 
     def _make_level(self, step: SearchStep) -> Level:
         """Return a level that none in the file is: each try is a repeat."""

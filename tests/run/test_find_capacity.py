@@ -95,13 +95,19 @@ def test_a_load_that_is_open_says_what_would_tell(more_s, said):
     assert say_more(Trial(4, "unresolved", more_s=more_s)) == said
 
 
+LATE = {"client_send_lag_max_s": 0.5}
+
+
 @pytest.mark.parametrize(
     "found, verdict, said",
     [
         ({}, "saturated", ""),
         ({"slept_s": 3.0}, "above", "this machine"),
-        ({"client_send_lag_max_s": 0.5}, "below", "this machine"),
-        ({"client_send_lag_max_s": 0.5}, "above", ""),
+        (LATE, "below", "this machine"),
+        (LATE, "above", ""),
+        # it would have been missed without that as well
+        (LATE | {"ttft_p50_s": 1.6}, "saturated", ""),
+        (LATE | {"ttft_p50_s": 1.4}, "saturated", "this machine"),
         ({"server_gone_s": 3.0}, "below", "the server, which stopped"),
     ],
 )
@@ -111,6 +117,7 @@ def test_what_disturbs_a_load_is_named(found, verdict, said):
         "slept_s": 0.0,
         "client_send_lag_max_s": 0.01,
         "server_gone_s": None,
+        "ttft_p50_s": 0.2,
     }
     trial = Trial(4, verdict)
     assert (
@@ -134,6 +141,33 @@ def test_a_load_that_is_saturated_before_any_is_judged_ends_no_search():
     capacity._try = lambda step, *_: Trial(step.size, "unresolved")
     CapacityRun.run(capacity)
     assert len(search.trials) == len(warned) == 1
+
+
+@pytest.mark.parametrize(
+    "told, tries, is_said",
+    [
+        ("..tt..t", 7, False),  # t: told, . : disturbed
+        ("t...t", 4, True),
+    ],
+)
+def test_three_disturbed_loads_in_a_row_end_a_search(told, tries, is_said):
+    left, warned = list(told), []
+
+    def try_next(step, *_):
+        is_told = left.pop(0) == "t"
+        return Trial(step.size, "saturated", count=9) if is_told else None
+
+    capacity = SimpleNamespace(
+        _search=CapacitySearch(RateScale(16.0)),
+        budget_s=600.0,
+        interrupt=SimpleNamespace(is_set=lambda: not left),
+        screen=SimpleNamespace(warn=warned.append),
+        _make_plan=ProbePlan,
+        _try=try_next,
+    )
+    CapacityRun.run(capacity)
+    assert len(told) - len(left) == tries
+    assert bool(warned) == is_said
 
 
 @pytest.mark.faults

@@ -400,7 +400,7 @@ def test_a_probe_in_which_the_machine_slept_ends_a_search_and_counts_for_nothing
     out = capsys.readouterr().out
     assert "do not trust this level: the machine slept for 30.0 s" in out
     assert out.count("4 at once: disturbed by this machine") == 3
-    ended = "the search ended early: 3 loads were disturbed"
+    ended = "the search ended early: 3 loads in a row were disturbed"
     assert ended in " ".join(out.split())
     assert "Up to" not in out and "At least" not in out
     tried = "SELECT concurrency, slept_s, trial FROM level"
