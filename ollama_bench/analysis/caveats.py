@@ -27,6 +27,8 @@ from ollama_bench.analysis.machine_caveats import (
 from ollama_bench.analysis.offered import (
     LOWER_RATE,
     NOT_AWAITED,
+    find_probes,
+    is_too_much,
     lost_servers,
     saturated_levels,
 )
@@ -125,9 +127,15 @@ def find_help(
 
 
 def group_failures(study: Study) -> dict[tuple[int, str, str], list[Row]]:
-    """Group failures by level, status and what helps, over the repeats of a level."""
+    """Group failures by level, status and what helps, over the repeats of a level.
+
+    Without those that a search looked for.
+    """
     groups: dict[tuple[int, str, str], list[Row]] = {}
+    probes = find_probes(study)
     for row in sorted(study.outcomes, key=lambda row: row["concurrency"]):
+        if row["level_id"] in probes and is_too_much(row):
+            continue
         remedy = find_help(
             row["status"], row["http_status"], [row], is_quick(study)
         )

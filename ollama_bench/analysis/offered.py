@@ -119,8 +119,24 @@ def lost_servers(study: Study) -> list[Caveat]:
     ]
 
 
+def find_probes(study: Study) -> set[int]:
+    """Return the ids of the levels of a search: it looks for what is too much."""
+    return {
+        level["level_id"] for level in study.levels if level.get("trial")
+    }
+
+
+def is_too_much(outcome: Row) -> bool:
+    """Tell whether requests were not sent, or not awaited, because too many came."""
+    example = outcome["example"] or ""
+    return outcome["status"] == "not_sent" or example.startswith(
+        NOT_AWAITED
+    )
+
+
 def saturated_levels(study: Study) -> list[Caveat]:
-    """Return the levels whose queue was seen to grow."""
+    """Return the levels whose queue was seen to grow, though no search looked for that."""
+    probes = find_probes(study)
     return [
         Caveat(
             growth,
@@ -129,4 +145,5 @@ def saturated_levels(study: Study) -> list[Caveat]:
         )
         for level in study.levels
         if (growth := describe_growth(level))
+        and level["level_id"] not in probes
     ]

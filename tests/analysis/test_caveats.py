@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from ollama_bench.analysis import selection
@@ -14,6 +17,7 @@ from ollama_bench.analysis.caveats import (
     unseen_server,
 )
 from ollama_bench.analysis.energy_caveats import uncovered_energy
+from ollama_bench.statistics.capacity_search import Trial
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 from tests.support.studies import GPU_ALONE, read
@@ -161,6 +165,34 @@ def test_each_caveat_says_what_was_seen(results, change, seen):
         caveat for caveat in find_caveats(study) if seen in caveat.seen
     ]
     assert len(found) == 1 and found[0].meaning and found[0].remedy
+
+
+OVERLOADED = (
+    "UPDATE level SET load = 'open', rate_per_s = 4, saturated = 1, "
+    "queue_growth_per_s = 0.8, queue_growth_low_per_s = 0.6, "
+    "queue_growth_high_per_s = 1 WHERE concurrency = 8",
+    "UPDATE request SET due_ns = sent_ns",
+    "UPDATE request SET status = 'cancelled', sent_ns = NULL, "
+    "error = 'due and not sent when the level ended: every place was taken' "
+    "WHERE level_id = 4 AND number = 8",
+    "UPDATE request SET status = 'cancelled', "
+    "error = 'not awaited: the level was saturated' "
+    "WHERE level_id = 4 AND number = 7",
+)
+
+
+def test_a_search_is_not_warned_of_what_it_looks_for(results):
+    made_up_results.write(results, levels=(1, 2, 4, 8))
+    words = "keep up with", "every place was taken", "not awaited"
+    study, _ = read(results, *OVERLOADED)
+    said = str([*map(str, find_caveats(study))])
+    assert all(one in said for one in words)
+    trial = json.dumps(asdict(Trial(8, "saturated")))
+    study, _ = read(
+        results, f"UPDATE level SET trial = '{trial}' WHERE id = 4"
+    )
+    said = str([*map(str, find_caveats(study))])
+    assert not any(one in said for one in words)
 
 
 def test_a_quick_run_is_not_warned_of_what_makes_it_quick(results):
