@@ -151,9 +151,10 @@ class Conductor:
                 self._tick()
                 next_tick_s = time.perf_counter() + TICK_S
             self._watchdog.patience.cut(time.perf_counter_ns())
+            self._dispatcher.send_due()
+            # may end the load: what is due has left
             if self._spec.is_watched:
                 self._queue_watch.look(time.perf_counter_ns())
-            self._dispatcher.send_due()
             passed_s = (time.perf_counter_ns() - started_ns) / 1e9
             self._admit_due(passed_s + CONNECT_AHEAD_S, PREPARE_AT_ONCE)
             wake_s = self._find_wake_s(started_ns / 1e9, next_tick_s)

@@ -66,6 +66,22 @@ def test_a_load_that_the_server_answers_goes_on_to_its_end(two_slots):
     assert len(seen.outcomes) == 140
 
 
+def test_what_is_due_has_left_before_a_load_may_be_ended(
+    two_slots, monkeypatch
+):
+    is_due = []
+
+    def look(watch, now_ns):
+        next_s = watch._dispatcher.find_next_send_s()
+        passed_s = (now_ns - watch._result.started_ns) / 1e9
+        is_due.append(next_s is not None and next_s <= passed_s)
+
+    monkeypatch.setattr(QueueWatch, "look", look)
+    run_watched(two_slots.url, 100, gamma(30, 0, 1), planned=30)
+    # one may come due just then
+    assert sum(is_due) < 10
+
+
 def test_of_a_short_load_nobody_can_tell(two_slots):
     result, _ = run_watched(
         two_slots.url, 100, gamma(40, 1, 1), planned=30
