@@ -1,5 +1,4 @@
-"""bench_load.py - is a load what it says it is? Against a server that counts its own active
-streams.
+"""bench_load.py - is a load what it says it is? Against a server that counts its streams.
 
     python benchmarks/bench_load.py                      # or: make bench-load; some ten minutes
     python benchmarks/bench_load.py --seconds 10 --only 256x50
@@ -15,10 +14,8 @@ the first requests was read and when the last request was; TOKENS/S is what was 
 the server's own count; GAP is from a reply's last byte to the next request. Open loops: LATE is
 from when a request was due until the server had read it; TTFT is reported minus the server's own.
 CPU is the slope between a run of a third of the length and the whole, so that starting is not in
-it. ``--client`` fires any other program at the server, with {url} and {streams} filled in, and
-says
-what the server had of
-it.
+it. ``--client`` fires any other program at the server, with {url} and {streams} filled in, and says
+what the server had of it.
 """
 
 from __future__ import annotations
@@ -200,9 +197,8 @@ def run(
     """
     log, path = folder / "server.log", folder / "results.db"
     path.unlink(missing_ok=True)
-    with server(
-        program, log, case.gap_ms, case.spread_ms, is_first
-    ) as url:
+    timing = case.gap_ms, case.spread_ms
+    with server(program, log, *timing, is_first) as url:
         code, cpu_s = run_timed(
             [
                 sys.executable,
