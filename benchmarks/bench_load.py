@@ -147,11 +147,11 @@ def server(
     log: pathlib.Path,
     gap_ms: float,
     spread_ms: float,
-    is_first: bool = False,
+    ahead: bool = False,
 ) -> Iterator[str]:
     """The server's address; its log is whole when the block has been left.
 
-    is_first: it gets a processor before all others, as on a machine of its own (root).
+    ahead: it gets a processor before all others, as on a machine of its own (root).
     """
     command = [
         str(program),
@@ -166,7 +166,7 @@ def server(
         command, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
-            if is_first:
+            if ahead:
                 os.sched_setscheduler(
                     process.pid, os.SCHED_RR, os.sched_param(1)
                 )
@@ -190,7 +190,7 @@ def run(
     case: Case,
     options: list[str],
     tokens: int,
-    is_first: bool = False,
+    ahead: bool = False,
 ) -> tuple[dict, list[dict], list[Reply], float]:
     """bench.py against the server: its level, its requests on the server's clock, the server's
     log, its CPU seconds.
@@ -198,7 +198,7 @@ def run(
     log, path = folder / "server.log", folder / "results.db"
     path.unlink(missing_ok=True)
     timing = case.gap_ms, case.spread_ms
-    with server(program, log, *timing, is_first) as url:
+    with server(program, log, *timing, ahead) as url:
         code, cpu_s = run_timed(
             [
                 sys.executable,
