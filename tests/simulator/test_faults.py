@@ -51,7 +51,8 @@ FAULTS = {
     "slow_drip:0.1": lambda a: (
         a.how == "silence"
         and 0 < len(a.raw) <= 10
-        and len(a.reads) == len(a.raw)
+        # a busy machine may read two bytes at once
+        and 1 < len(a.reads) <= len(a.raw)
     ),
     "empty_chunks:5000": lambda a: (
         a.body.count(b'"response":""') == 5003 and len(done_lines(a)) == 1
