@@ -152,7 +152,7 @@ CREATE TABLE IF NOT EXISTS level (  -- one concurrency of one model in one run
   client_digest_lag_max_s REAL,      -- longest from a reply's last byte until its text was read out of it, while others streamed, seconds; NULL for a burst
   in_flight_mean REAL,               -- closed load and people: requests in flight in the steady part, mean, by when each was sent and ended
   in_flight_peak INTEGER,            -- people: requests in flight, the most
-  people_law REAL,             -- people / (requests per second * (response time + think time)) of the requests that ended in the steady part: 1 where everybody is accounted for (interactive response-time law)
+  people_law REAL,             -- people / (requests per second * (response time + think time)) in the steady part, cycles at its edges counted as far as they are in it: 1 where everybody is accounted for (interactive response-time law)
   people_law_low REAL,               -- 95 % interval of people_law, lower end
   people_law_high REAL,              -- 95 % interval of people_law, upper end; a level whose interval leaves out 1 is marked
   wasted_tokens INTEGER,             -- tokens that the servers generated, by their own counters, and that reached no client: work for those who had left; NULL where no counter tells (vLLM has one, llama-server with --metrics)
@@ -418,6 +418,7 @@ WITH asked AS (  -- a later turn of a conversation is due when it is sent
   SELECT *, CASE WHEN all_due < 40 THEN first_end_ns ELSE max(first_end_ns, min(filled_ns, (first_end_ns + end_ns) / 2)) END AS start_ns FROM ended
 ), counted AS (
   SELECT judged.*, sum(due_ns > start_ns AND due_ns <= end_ns) AS due,
+    max(CASE WHEN due_ns <= start_ns THEN due_ns END) AS before_ns,
     sum(status = 'completed' AND ended_ns > start_ns AND ended_ns <= end_ns) AS answered
   FROM judged JOIN asked USING (level_id) WHERE due_ns IS NOT NULL GROUP BY level_id
 )
@@ -425,7 +426,7 @@ SELECT level_id,
   not_sent,                                      -- requests that were due and never sent, of the whole level
   due,                                           -- requests that came due in that time; a later turn of a conversation when it is sent
   answered,                                      -- of those that came due at any time, the ones completed in that time
-  CASE WHEN due >= 5 THEN due * 1e9 / (end_ns - start_ns) END AS offered_per_s,  -- due, per second of that time
+  CASE WHEN due >= 5 THEN due * 1e9 / (end_ns - coalesce(before_ns, start_ns)) END AS offered_per_s,  -- due, per second since the request before the first of them
   CASE WHEN due >= 5 THEN answered * 1e9 / (end_ns - start_ns) END AS answered_per_s,  -- answered, per second of that time
   CASE WHEN is_gone THEN max(0, heard_ns - coalesce(started_ns, 0)) / 1e9 END AS server_gone_s,  -- seconds of the level after which the server answered nothing more: it refused, broke or was silent; NULL: it did not stop
   CASE WHEN was_saturated THEN 1 WHEN due >= 5 THEN answered < 0.9 * due AND (due - answered) * (due - answered) > 4 * due

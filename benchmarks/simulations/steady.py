@@ -106,40 +106,73 @@ def simulate_window(draw: Draw) -> Iterator[Finding]:
 
 
 def simulate_people(draw: Draw) -> Iterator[Finding]:
-    """Hold people against the interactive law: all of them, and one in ten missing."""
-    for count, missing, law in (
-        *((people, 0, law) for people in (1, 4, 19) for law in LAWS),
-        (20, 2, DEFAULT_LAW),
+    """Hold people against the interactive law: all of them, and one in ten missing.
+
+    From 100 to 500 s of a level whose people think 30 s and read 5, and the first 60 s of one
+    whose people think 6 s and read 3.
+    """
+    late, early = ((100.0, 500.0), 30.0, 5.0), ((0.0, 60.0), 6.0, 3.0)
+    for part, people, missing, law in (
+        *((late, people, 0, law) for people in (1, 4, 19) for law in LAWS),
+        *(
+            (early, people, 0, law)
+            for people in (1, 4, 19)
+            for law in LAWS
+        ),
+        (late, 20, 2, DEFAULT_LAW),
     ):
-        said = 0
+        said, ratios = 0, []
+        (start_s, end_s), _, _ = part
         for _ in range(LEVELS):
-            cycles = think_and_read(draw, count - missing, law)
-            found = check_law(count, 400.0, cycles)
-            said += found is not None and not found.low <= 1 <= found.high
+            seen = think_and_read(draw, people - missing, law, *part)
+            found = check_law(people, end_s - start_s, *seen)
+            if found is not None:
+                ratios.append(found.ratio)
+                said += not found.low <= 1 <= found.high
+        name = f"{people} people, {law}, {missing} of them missing, from {start_s:g} s"
         yield Finding(
-            f"law broken, {count} people, {law}, {missing} of them missing",
+            f"law broken, {name}",
             said / LEVELS,
             LEVELS,
             at_least=0.8 if missing else 0.0,
             at_most=1.0 if missing else 0.05,
         )
+        if not missing:
+            yield Finding(
+                f"law off 1 in the median, {name}",
+                abs(float(numpy.median(ratios)) - 1),
+                LEVELS,
+                at_most=0.01,
+            )
 
 
-def think_and_read(draw: Draw, people: int, law: Law) -> list[float]:
-    """Return the cycles that end between 100 and 500 s: 30 s of thinking, 5 s of reading."""
-    think_time = ThinkTime(30.0, law)
-    cycles = []
+def think_and_read(
+    draw: Draw,
+    people: int,
+    law: Law,
+    part_s: tuple[float, float],
+    think_s: float,
+    read_s: float,
+) -> tuple[list[float], float, list[float]]:
+    """Return the cycles that end in a part of a level, and what passed at its edges."""
+    think_time = ThinkTime(think_s, law)
+    start_s, end_s = part_s
+    cycles, before_s, since_s = [], 0.0, []
     for _ in range(people):
         own = random.Random(int(draw.integers(1 << 60)))
-        left_s, think_s = think_time.draw_under_way(own)
-        end, begun = 0.0, think_s - left_s
-        while end < 500.0:
-            cycle = think_s + own.expovariate(1 / 5.0)
+        left_s, thought_s = think_time.draw_under_way(own)
+        last, end, begun = None, 0.0, thought_s - left_s
+        while end < end_s:
+            cycle = thought_s + own.expovariate(1 / read_s)
             end += cycle - begun
-            if 100.0 < end <= 500.0:
+            if start_s < end <= end_s:
+                last = end
                 cycles.append(cycle)
-            think_s, begun = think_time.draw(own), 0.0
-    return cycles
+                before_s += max(0.0, cycle - (end - start_s))
+            thought_s, begun = think_time.draw(own), 0.0
+        if last is not None:
+            since_s.append(end_s - last)
+    return cycles, before_s, since_s
 
 
 SIMULATIONS = (

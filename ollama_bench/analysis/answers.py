@@ -91,8 +91,8 @@ NO_RATES = (
 )
 
 NOTHING_JUDGED = (
-    "Nothing can be said of how many can be served: no level came to its end "
-    "while the machine was awake."
+    "Nothing can be said of how many can be served: no level with a request "
+    "came to its end while the machine was awake."
 )
 
 Services = Mapping[int, Service]  # by level_id

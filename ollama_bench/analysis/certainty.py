@@ -135,6 +135,8 @@ def advise_more(
     arguments = read_arguments(study)
     if estimate.low >= enough or needed is None or not arguments:
         return ""
+    if arguments[-1].get("trace"):
+        return ""  # what it has is what comes
     times = needed / estimate.independent
     if times > MOST_TIMES or any(
         run["source"] == "import" for run in study.runs
@@ -142,8 +144,10 @@ def advise_more(
         return ""
     if levels[0]["load"] not in LOOPS:
         return f"--repeat {math.ceil(len(levels) * times)}"
-    if arguments[-1].get("requests"):
-        most = max(level["requests"] for level in levels)
+    most = max(level["requests"] for level in levels)
+    asked = arguments[-1].get("requests")
+    # else it was the time that ended them
+    if asked and (most >= asked or not arguments[-1].get("duration")):
         return f"--requests {round_up(most * times)}"
     longest = max(level["duration_s"] or 0 for level in levels)
     return f"--duration {round_up(longest * times)}"

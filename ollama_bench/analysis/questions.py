@@ -151,19 +151,20 @@ def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
     if search is not None and search.capacity.likely:
         rate = digits(search.capacity.likely)
         return f"{rate} requests/s as far as was seen, not shown at 95 %"
-    served, missed = [], []
+    if search is not None:
+        missed = search.capacity.missed
+        return f"fewer than {digits(missed)}" if missed else CANNOT_BE_TOLD
+    served, short = [], []
     for level in study.levels:
         rate = level["rate_per_s"] or level["requests_per_s"]
         service = services[level["level_id"]]
         if service.is_served:
             served.append(rate)
         elif not service.may_be_served and not describe_gone(level):
-            missed.append(rate)
+            short.append(rate)
     if served:
         return f"{digits(max(served))} requests/s"
-    return (
-        f"fewer than {digits(min(missed))}" if missed else CANNOT_BE_TOLD
-    )
+    return f"fewer than {digits(min(short))}" if short else CANNOT_BE_TOLD
 
 
 def ask_curve(study: Study, key: KeyFigures) -> StudyQuestion:

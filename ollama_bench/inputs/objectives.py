@@ -124,6 +124,10 @@ def parse(text: str) -> dict[str, Objective]:
                 f"invalid objective {part.strip()!r}: expected a percentage "
                 f"above 0 and up to 100 after @"
             )
+        if name.strip() in found:
+            raise ValueError(
+                f"invalid objective {part.strip()!r}: expected {name.strip()} only once"
+            )
         found[name.strip()] = objective
     return found
 

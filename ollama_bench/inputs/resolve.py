@@ -338,6 +338,10 @@ def complete_load(values: Values) -> None:
         values["rate"],
         values["duration"],
     )
+    if duration == 0:
+        raise ValueError(
+            "invalid --duration '0': expected seconds above 0"
+        )
     if rate and not (requests or duration):
         raise ValueError(
             "--rate needs an end: --requests N or --duration S"
@@ -352,10 +356,6 @@ def complete_load(values: Values) -> None:
     elif values["patience"]:
         raise ValueError(
             "--patience needs people, who can leave: use --think-time S"
-        )
-    if duration == 0:
-        raise ValueError(
-            "invalid --duration '0': expected seconds above 0"
         )
     highest = max(values["levels"])
     if requests and requests > MOST_REQUESTS:

@@ -7,15 +7,19 @@ from typing import Any
 from ollama_bench.inputs import options
 
 BUDGET_S = 600.0
-# what a search for a rate decides by itself
-NOT_OF_RATES = (
-    "find_capacity",
-    "rate",
-    "requests",
-    "think_time",
-    "trace",
-    "ramp",
-)
+# by the search: what it decides by itself
+NOT_OF = {
+    "find_rate": (
+        "find_capacity",
+        "rate",
+        "requests",
+        "duration",
+        "think_time",
+        "trace",
+        "ramp",
+    ),
+    "find_capacity": ("rate",),
+}
 
 Values = dict[str, Any]  # option name: converted value
 
@@ -27,13 +31,11 @@ def complete_search(values: Values) -> None:
         return
     values["search_budget"] = values["budget"] or BUDGET_S
     values["budget"] = None
-    if values["find_rate"]:
-        for name in NOT_OF_RATES:
-            if values[name]:
-                flag = options.BY_NAME[name].flag
-                raise ValueError(
-                    f"--find-rate and {flag} exclude each other"
-                )
+    search = "find_rate" if values["find_rate"] else "find_capacity"
+    for name in NOT_OF[search]:
+        if values[name]:
+            flags = [options.BY_NAME[one].flag for one in (search, name)]
+            raise ValueError(f"{' and '.join(flags)} exclude each other")
 
 
 def check_search(values: Values) -> None:

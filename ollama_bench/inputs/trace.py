@@ -32,7 +32,10 @@ MOST_LINES = 999_999  # as many requests as a level may have
 LINE_BYTES = 1 << 20
 BLOCK_TOKENS = 512  # of Mooncake's blocks
 DIGITS = 9  # of a number of tokens
+TOKENS = f"an integer from 0 to {10**DIGITS - 1:,}"
 MOST_TIME = 1e15
+# a trace's own seconds that a line may be before the one above it
+MOST_DISORDER_S = 1.0
 INSTANT = re.compile(
     r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:?00)?"
 )
@@ -114,8 +117,14 @@ def _read(
                 if start_s is None:
                     start_s = entry.at_s
                 due_s = (entry.at_s - start_s) / speed
-                # a line that is out of order leaves with the one before it
-                due_s = max(due_s, lines[-1].due_s if lines else 0.0)
+                before_s = lines[-1].due_s if lines else 0.0
+                if before_s - due_s > MOST_DISORDER_S / speed:
+                    raise ValueError(
+                        f"{path}: request {number} came before the one above "
+                        "it: sort the file by time"
+                    )
+                # of a slight disorder it leaves with the one above it
+                due_s = max(due_s, before_s)
                 is_over = until_s is not None and due_s >= until_s
                 if is_over or len(lines) == most:
                     break
@@ -130,7 +139,9 @@ def _read(
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text") from None
     if not lines:
-        raise ValueError(f"{path} contains no request with a reply")
+        raise ValueError(
+            f"{path} contains no request with a prompt and a reply"
+        )
     return Trace(kind, Path(path).name, speed, tuple(lines), failed)
 
 
@@ -247,7 +258,7 @@ def read_whole(entry: dict[str, object], name: str, where: str) -> int:
     is_number = isinstance(value, int) and not isinstance(value, bool)
     if not is_number or not 0 <= value < 10**DIGITS:  # type: ignore[operator]
         raise ValueError(
-            f"{where}: invalid {name} {value!r}: expected an integer from 0"
+            f"{where}: invalid {name} {value!r}: expected {TOKENS}"
         )
     assert isinstance(value, int)
     return value
@@ -285,8 +296,8 @@ TABLES = {  # kind: columns of time, prompt tokens and reply tokens; what reads 
 EXPECTED = {
     "Timestamp": "seconds",
     "TIMESTAMP": "a date and a time in UTC",
-    "Request tokens": "an integer from 0",
-    "Response tokens": "an integer from 0",
-    "ContextTokens": "an integer from 0",
-    "GeneratedTokens": "an integer from 0",
+    "Request tokens": TOKENS,
+    "Response tokens": TOKENS,
+    "ContextTokens": TOKENS,
+    "GeneratedTokens": TOKENS,
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ollama_bench.inputs.settings import LoadSettings, Settings
+from ollama_bench.run.error import RunError
 from ollama_bench.run.judging import RequestJudge
 from ollama_bench.run.level_probe import LevelProbe
 from ollama_bench.run.levels import LevelRunner
@@ -72,6 +73,8 @@ class CapacityRun:
     def __post_init__(self) -> None:
         self._judge = RequestJudge(self.settings.judging.objectives)
         self._kind = self.settings.load.kind
+        # as long as --duration lets a load go on
+        self._longest_s = self.settings.load.duration_s or math.inf
         self._search = CapacitySearch(self._make_scale())
         key = [self.record.id, self.model, *self.lengths]
         for row in self.record.rows(STORED, key):
@@ -87,7 +90,10 @@ class CapacityRun:
         return CountScale(highest, STEP if self._kind == "people" else 0.0)
 
     def run(self) -> None:
-        """Try one load after another until the end is known or the budget is spent."""
+        """Try one load after another until the end is known or the budget is spent.
+
+        Raises RunError where the first has no time.
+        """
         began_s = time.monotonic()
         before_s = sum(trial.seconds for trial in self._search.trials)
         disturbed = 0
@@ -100,8 +106,9 @@ class CapacityRun:
             )
             if step is None:
                 return
-            if plan.find_least_s(step) > left_s:
-                self._tell_spent(step, plan)
+            least_s = plan.find_least_s(step)
+            if least_s > min(left_s, self._longest_s):
+                self._tell_spent(step, least_s, left_s)
                 return
             trial = self._try(step, plan, spent_s)
             if trial is None:
@@ -116,12 +123,20 @@ class CapacityRun:
         if disturbed == MOST_DISTURBED:
             self.screen.warn(DISTURBED)
 
-    def _tell_spent(self, step: SearchStep, plan: ProbePlan) -> None:
-        more = format_about(plan.find_least_s(step))
-        self.screen.say(
-            f"the budget of {self.budget_s:g} s is spent; the next probe, of "
-            f"{self._name(step.size)}, needs {more} or more"
-        )
+    def _tell_spent(
+        self, step: SearchStep, least_s: float, left_s: float
+    ) -> None:
+        """Say what leaves no time for another probe. Raises RunError before the first."""
+        needs = f"{self._name(step.size)}, needs {format_about(least_s)} or more"
+        if least_s > left_s:
+            self.screen.say(
+                f"the budget of {self.budget_s:g} s is spent; the next probe, of {needs}"
+            )
+            return
+        text = f"--duration {self._longest_s:g} is too short: a probe, of {needs}"
+        if not self._search.trials:
+            raise RunError(text)
+        self.screen.warn(text)
 
     def _make_plan(self, left_s: float) -> ProbePlan:
         think_time = self.settings.load.think_time
@@ -200,7 +215,7 @@ class CapacityRun:
         settings, most_s = self.settings.load, plan.find_most_s(step)
         return replace(
             settings,
-            duration_s=min(settings.duration_s or most_s, most_s),
+            duration_s=min(self._longest_s, most_s),
             requests=None,
             rate_per_s=step.size if self._kind == "open" else None,
         )
@@ -214,6 +229,8 @@ class CapacityRun:
 
     def _describe(self, trial: Trial) -> str:
         name = self._name(trial.size)
+        if trial.verdict == "unresolved" and not trial.count:
+            return f"{name}: not judged"
         if trial.verdict == "unresolved":
             looks = "served" if trial.reach >= 1 else "missed"
             return f"{name}: looks {looks} (not resolved{say_more(trial)})"

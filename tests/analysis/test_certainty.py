@@ -86,6 +86,29 @@ def test_a_load_that_goes_on_is_worth_less_where_neighbours_are_alike(
     assert "worth" in slow and "--requests" in slow
 
 
+@pytest.mark.parametrize(
+    "arguments, advice",
+    [
+        ('"requests": 8, "duration": 3', "--requests 59 would show"),
+        # the time ended it before as many were asked
+        ('"requests": 30, "duration": 3', "--duration "),
+        # more than its lines do not come
+        ('"trace": "azure.csv", "duration": 3', ""),
+    ],
+)
+def test_what_ended_a_level_is_what_is_advised(results, arguments, advice):
+    made_up_results.write(results, levels=(8,), slots=8, rate=200.0)
+    said = say(
+        results,
+        "UPDATE level SET load = 'closed'",
+        f"UPDATE run SET arguments = '{{{arguments}, \"levels\": [8]}}'",
+        IN_TURN,
+        NO_CHUNKS,
+    )
+    assert "8 of 8" in said
+    assert advice in said if advice else "would show" not in said
+
+
 def test_a_level_that_is_not_served_is_given_no_advice(results):
     made_up_results.write(results, levels=(8,), slots=8, rate=200.0)
     said = say(results, NO_CHUNKS, SLOW.format("number <= 4"))

@@ -170,6 +170,16 @@ def test_of_rates_the_highest_that_is_served_counts(ask):
     )
 
 
+def test_a_search_that_resolved_nothing_names_no_rate(ask):
+    said = ask(
+        "UPDATE level SET load = 'open', rate_per_s = concurrency, "
+        """trial = '{"size": 2, "verdict": "unresolved", "reach": 0, """
+        """"evidence": [0, 0], "binding": []}'""",
+        levels=(2,),
+    )[RATE][0]
+    assert said == "cannot be told"
+
+
 def test_people_are_served_at_the_rate_at_which_they_ask(ask):
     said, command = ask(
         "UPDATE level SET load = 'closed', think_time_s = 30"

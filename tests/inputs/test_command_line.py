@@ -128,6 +128,16 @@ WRONG = [
     (["1", "--no-monitor", "--pid", "7"], "--pid has no effect"),
     (["1", "--no-monitor", "--idle", "5"], "--idle has no effect"),
     (["1", "--duration", "0"], "above 0"),
+    (["1", "--rate", "2", "--duration", "0"], "invalid --duration '0'"),
+    (
+        ["--find-rate", "--duration", "9"],
+        "--find-rate and --duration exclude each other",
+    ),
+    (
+        ["--find-capacity", "--rate", "3", "--duration", "9"],
+        "--find-capacity and --rate exclude each other",
+    ),
+    (["1", "--slo", "ttft=2@95,ttft=1@50"], "expected ttft only once"),
     (["1", "--requests", "1000000"], "at most"),
     (["1", "--config", "no-such.toml"], "No such file"),
     (

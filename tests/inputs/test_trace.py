@@ -81,8 +81,8 @@ def test_speed_divides_the_times_and_the_duration_is_of_the_replay(
     assert [line.prompt_tokens for line in most.lines] == [906]
 
 
-def test_a_line_out_of_order_leaves_with_the_one_before(tmp_path):
-    swapped = AZURE_2024.replace("00:00:00+", "00:00:09+")
+def test_a_line_slightly_out_of_order_leaves_with_the_one_above(tmp_path):
+    swapped = AZURE_2024.replace("00:00:00+", "00:00:01+")
     assert [line.due_s for line in read(tmp_path, swapped).lines] == [0, 0]
 
 
@@ -113,7 +113,18 @@ def test_a_file_that_has_changed_is_read_again(tmp_path):
             "expected a date and a time in UTC",
         ),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n1\n", "line 2: invalid TIMES"),
-        (BURSTGPT.splitlines()[0], "contains no request with a reply"),
+        (
+            BURSTGPT.splitlines()[0],
+            "contains no request with a prompt and a reply",
+        ),
+        (
+            AZURE_2024.replace("00:00:00+", "00:00:02+"),
+            "request 2 came before the one above it: sort the file by time",
+        ),
+        (
+            AZURE_2024.replace("1452", "1000000000"),
+            "'1000000000': expected an integer from 0 to 999,999,999",
+        ),
         (MOONCAKE.replace(", 2]", "]"), "line 2: invalid hash_ids: expected 2"),
         (MOONCAKE.replace("2]", '"2"]'), "line 2: invalid hash_ids: expected a"),
         (MOONCAKE.replace("2750", '"x"'), "line 2: invalid timestamp 'x'"),

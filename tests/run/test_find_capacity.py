@@ -130,6 +130,7 @@ def test_a_load_that_is_saturated_before_any_is_judged_ends_no_search():
     capacity = SimpleNamespace(
         _search=search,
         budget_s=600.0,
+        _longest_s=600.0,
         interrupt=SimpleNamespace(is_set=lambda: len(search.trials) == 3),
         screen=SimpleNamespace(warn=warned.append),
         _make_plan=ProbePlan,
@@ -141,6 +142,27 @@ def test_a_load_that_is_saturated_before_any_is_judged_ends_no_search():
     capacity._try = lambda step, *_: Trial(step.size, "unresolved")
     CapacityRun.run(capacity)
     assert len(search.trials) == len(warned) == 1
+
+
+def test_a_duration_that_is_too_short_to_judge_is_said(
+    module_sim, tmp_path
+):
+    sim = module_sim(profile="exact", ttft=10, itl=10, tokens=5, slots=2)
+    asked = (
+        "4",
+        "--find-capacity",
+        "--think-time",
+        "2",
+        "--duration",
+        "1",
+    )
+    code, _, err = run(*asked, "--host", sim.url, *QUICK, cwd=tmp_path)
+    assert code == 1
+    assert err.startswith(
+        "bench.py: --duration 1 is too short: a probe, of 4 people, needs"
+    )
+    assert len(err.splitlines()) == 1
+    assert not read_trials(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +182,7 @@ def test_three_disturbed_loads_in_a_row_end_a_search(told, tries, is_said):
     capacity = SimpleNamespace(
         _search=CapacitySearch(RateScale(16.0)),
         budget_s=600.0,
+        _longest_s=600.0,
         interrupt=SimpleNamespace(is_set=lambda: not left),
         screen=SimpleNamespace(warn=warned.append),
         _make_plan=ProbePlan,

@@ -54,6 +54,14 @@ def test_a_server_that_answers_one_in_six_seconds_is_saturated(database):
     assert describe_saturation(row) == f"saturated: o{said}"
 
 
+def test_even_arrivals_that_are_all_answered_are_offered_at_their_rate(
+    database,
+):
+    due_s = [number / 4 for number in range(33)]
+    found = offer(database, due_s, [due + 0.1 for due in due_s])
+    assert found["offered_per_s"] == 4 and found["saturated"] == 0
+
+
 def test_of_a_saturated_level_the_rate_counts_until_the_last_reply(
     database,
 ):
