@@ -156,7 +156,9 @@ def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
         return f"fewer than {digits(missed)}" if missed else CANNOT_BE_TOLD
     served, short = [], []
     for level in study.levels:
-        rate = level["rate_per_s"] or level["requests_per_s"]
+        asked = level["rate_per_s"] or level["requests_per_s"]
+        # by chance it may have been less than was asked for
+        rate = min(asked, level["offered_per_s"] or asked)
         service = services[level["level_id"]]
         if service.is_served:
             served.append(rate)

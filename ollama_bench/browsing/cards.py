@@ -13,6 +13,7 @@ from ollama_bench.analysis.verdict import judge
 from ollama_bench.analysis.wording import name_run
 from ollama_bench.browsing.links import Links
 from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.terminal.output import clean
 
 MOST_CARDS = 24  # the newest
 RUNS = "SELECT * FROM runs ORDER BY started_utc DESC, run_id DESC LIMIT ?"
@@ -42,8 +43,8 @@ def write_card(database: Database, run: Row, links: Links) -> str:
         facts.append("simulated")
     return (
         f'<li><a href="{escape(links.run(run_id))}">'
-        f"Run {escape(name_run(run))}</a>"
-        f"<span>{escape(' · '.join(map(str, filter(None, facts))))}</span>"
+        f"Run {escape(clean(name_run(run)))}</a>"
+        f"<span>{escape(clean(' · '.join(map(str, filter(None, facts)))))}</span>"
         f'<div data-source="{escape(links.answer(run_id))}"></div></li>'
     )
 

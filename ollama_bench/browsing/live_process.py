@@ -18,6 +18,7 @@ from pathlib import Path
 START_PATIENCE_S = 60.0
 LOOK_S = 0.1  # how soon an interrupt is noticed
 END_PATIENCE_S = 5.0
+LAST_LOOK_S = 4.0
 PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 # without the working directory, where a file may have the name of a module
 START = (
@@ -66,8 +67,17 @@ class LivePage:
         say(f"live: {self._address}")
 
     def keep(self) -> None:
-        """Keep the page until Ctrl-C, if somebody at a terminal can type that."""
-        if self._process is None or not is_attended():
+        """Keep the page until Ctrl-C, if somebody at a terminal can type that.
+
+        Else as long as it takes a browser to fetch the finished page.
+        """
+        if self._process is None:
+            return
+        if not is_attended():
+            with contextlib.suppress(
+                subprocess.TimeoutExpired, KeyboardInterrupt
+            ):
+                self._process.wait(LAST_LOOK_S)
             return
         print(KEPT.format(self._address), flush=True)
         try:

@@ -151,11 +151,12 @@ def write_figures(
     state: Row, now: Row, requests: Iterable[Row], watts: Row
 ) -> list[tuple[str, str]]:
     """Return figures of the level and of the machine now, as terms."""
-    pace, streaming = now.get("tokens_per_s"), now.get("streaming")
-    each = pace / streaming if pace and streaming else None
     figures = [
-        ("tokens/s, all", write_known(pace, digits)),
-        ("tokens/s, each", write_known(each, digits)),
+        ("tokens/s, all", write_known(now.get("tokens_per_s"), digits)),
+        (
+            "tokens/s, each",
+            write_known(now.get("tokens_per_s_each"), digits),
+        ),
         ("wait, median", write_wait(state, requests)),
         ("power", write_watts(watts["power_w"])),
     ]

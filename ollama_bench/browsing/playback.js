@@ -20,6 +20,7 @@ function run(from) {
 function start() {
   run(position < end() ? position : 0);
   play.textContent = 'Pause';
+  said.textContent = '';
   requestAnimationFrame(tick);
 }
 function stop() {
@@ -219,9 +220,13 @@ try {
   panels.push(await load(player.dataset.level));
   player.hidden = false;
   place();
-  beside.value = new URL(location).searchParams.get('beside') ?? '';
-  if (beside.value) await choose();
+  const wanted = new URL(location).searchParams.get('beside') ?? '';
+  beside.value = wanted;
+  const isThere = beside.value === wanted;
+  if (!isThere) beside.value = '';
+  if (wanted) await choose();
   if (!calm.matches) start();
+  if (!isThere) said.textContent = `There is no level ${wanted} to play beside it`;
 } catch (error) {
   report(error);
 }

@@ -16,6 +16,7 @@ from sqlite_utils import Database
 
 from ollama_bench.analysis.study import Row
 from ollama_bench.browsing.links import Links
+from ollama_bench.terminal.output import clean
 from ollama_bench.terminal.rows import name_group, name_load
 
 MOST_STEPS = 100_000  # of all streams together
@@ -84,7 +85,9 @@ def write_playback(
     ends = [row[name] or 0 for row in rows for name in ("asked", "ended")]
     last_gaps = [sum(row["gaps"]) for row in rows]
     found = {
-        "name": f"Run {level['run_id']}, level {name_load(level)}, {name_group(level)}",
+        "name": clean(
+            f"Run {level['run_id']}, level {name_load(level)}, {name_group(level)}"
+        ),
         "page": links.level(level_id),
         "duration": max([*ends, *last_gaps, 0]),
         "streams": max(streams, default=-1) + 1,

@@ -10,6 +10,7 @@ from sqlite_utils import Database
 from ollama_bench.analysis.study import Row
 from ollama_bench.browsing.links import Links
 from ollama_bench.browsing.shell import write_page
+from ollama_bench.terminal.output import clean
 from ollama_bench.terminal.rows import name_group, name_load
 
 LEVEL = "SELECT * FROM level WHERE id = ?"
@@ -63,7 +64,7 @@ def write_levels(database: Database) -> str:
         rows, key=lambda level: (level["run_id"], level["title"])
     )
     return "".join(
-        f'<optgroup label="{escape(f"Run {run_id}: {title}")}">'
+        f'<optgroup label="{escape(clean(f"Run {run_id}: {title}"))}">'
         f"{''.join(map(write_choice, levels))}</optgroup>"
         for (run_id, title), levels in by_run
     )
@@ -73,4 +74,4 @@ def write_choice(level: Row) -> str:
     name = (
         f"Run {level['run_id']}: {name_load(level)}, {name_group(level)}"
     )
-    return f"<option value={level['id']}>{escape(name)}</option>"
+    return f"<option value={level['id']}>{escape(clean(name))}</option>"

@@ -11,6 +11,7 @@ from ollama_bench.analysis.wording import digits, seconds
 from ollama_bench.browsing.links import Links
 from ollama_bench.charts import theme
 from ollama_bench.report.level_table import join_table
+from ollama_bench.terminal.output import clean
 from ollama_bench.terminal.rows import write_size
 
 # requests of a page; the others are in Datasette's table
@@ -67,14 +68,14 @@ def write_page(
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)} - {escape(links.file)}</title>
+<title>{escape(clean(title))} - {escape(links.file)}</title>
 <link rel="icon" href="data:,">
 {styles}{scripts}
 </head>
 <body>
 <nav aria-label="Pages above">{crumbs}</nav>
 <main>
-<h1>{escape(title)}</h1>
+<h1>{escape(clean(title))}</h1>
 {body}
 </main>
 <script type="application/json" id="look">{look}</script>

@@ -136,7 +136,7 @@ class FleetLevel:
         most = min(spec.workers, spec.total or spec.workers)
         members = self._fleet.members[:most]
         self._players = [
-            Player(member, Part(place, len(members)))
+            Player(member, Part(place, len(members), spec.workers))
             for place, member in enumerate(members)
         ]
 

@@ -151,12 +151,6 @@ REQUESTS = MetricSpec(
     "Requests that have ended. status: how, as column ending of table request.",
     (*TARGET_LABELS, "status"),
 )
-IN_FLIGHT = MetricSpec(
-    "ollama_bench_requests_in_flight",
-    "gauge",
-    "Requests that have begun and not ended, of runs that go on.",
-    TARGET_LABELS,
-)
 LEVEL_LABELS = ("run", "load", MODEL)
 CONCURRENCY = MetricSpec(
     "ollama_bench_level_concurrency",
@@ -230,8 +224,7 @@ GROUPS = {
     ),
     "Power": (POWER, ENERGY, TEMPERATURE, GPU_BUSY, GPU_CLOCK, GPU_MEMORY),
     "Runs": (
-        *(REQUESTS, IN_FLIGHT),
-        *(CONCURRENCY, UNANSWERED, STREAMING, PACE),
+        *(REQUESTS, CONCURRENCY, UNANSWERED, STREAMING, PACE),
         *(DURATION, FIRST_CHUNK, TIME_PER_TOKEN, TOKENS),
     ),
     "The program": (BUILD,),

@@ -63,8 +63,6 @@ IN_RANGE = "level_id = ? AND number > ? AND number <= ?"
 IN_LIST = "level_id = ? AND number IN (SELECT value FROM json_each(?))"
 NUMBERS = f"SELECT number FROM request WHERE {IN_RANGE}"
 DONE = f"SELECT number FROM request WHERE {IN_LIST} AND {ENDED}"
-COUNT_IN_FLIGHT = f"""
-SELECT target_id, count(*) FROM request WHERE {IN_LIST} AND NOT {ENDED} GROUP BY target_id"""
 
 
 # what a run tells of its level while it goes on, in the order of LEVELS
@@ -185,7 +183,6 @@ class RunFigures:
             for measure in MEASURES
         }
         self._levels: dict[int, OpenLevel] = {}
-        self._in_flight: Counter[LabelValues] = Counter()
         try:
             self._newest = self._begin()
         except sqlite3.Error as error:
@@ -208,7 +205,6 @@ class RunFigures:
 
     def update(self) -> None:
         """Count what has ended since. Raises sqlite3.Error, and then nothing is lost."""
-        self._in_flight.clear()
         # one state of the file for all queries
         self._connection.execute("BEGIN")
         try:
@@ -218,14 +214,12 @@ class RunFigures:
 
     def forget_moment(self) -> None:
         """Show nothing that is true of one instant only: the file cannot be read."""
-        self._in_flight.clear()
         for level in self._levels.values():
             level.is_alive = False
 
     def make_families(self) -> Iterable[AnyFamily]:
         """Yield the families of what was found last."""
         yield fill_family(families.REQUESTS, self._requests)
-        yield fill_family(families.IN_FLIGHT, self._in_flight)
         alive = [one for one in self._levels.values() if one.is_alive]
         yield fill_family(
             families.CONCURRENCY,
@@ -263,8 +257,6 @@ class RunFigures:
             self._count(level, look)
             if look.is_whole and not is_open.get(level.id):
                 del self._levels[level.id]
-            elif level.is_alive:
-                self._note_in_flight(level)
 
     def _adopt(self, row: Sequence[Any]) -> None:
         """Follow a level from now on; its series are there, at 0, before a request ends."""
@@ -315,15 +307,6 @@ class RunFigures:
                 del sums[: width + 1]
                 series = (*labels, *find_labels(ending))
                 self._histograms[metric].find(series).add(counts, total)
-
-    def _note_in_flight(self, level: OpenLevel) -> None:
-        for labels in level.targets.values():
-            self._in_flight[labels] += 0
-        numbers = json.dumps(sorted(level.pending))
-        for target_id, count in self._fetch(
-            COUNT_IN_FLIGHT, level.id, numbers
-        ):
-            self._in_flight[level.find_labels(target_id)] += count
 
     def _fetch(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()

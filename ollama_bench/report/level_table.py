@@ -11,6 +11,7 @@ from ollama_bench.analysis.intervals import find_intervals, write_interval
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import digits, seconds
 from ollama_bench.report.recomputed import FIGURES, mark
+from ollama_bench.terminal.output import clean
 from ollama_bench.terminal.rows import GPU_COLUMNS, is_gpu_alone
 
 
@@ -271,7 +272,7 @@ def write_cell(column: Column, level: Row, is_marked: bool) -> str:
 def write_terms(pairs: Iterable[tuple[str, str]]) -> str:
     """Return a list of terms as HTML, without those that have no text."""
     items = [
-        f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>"
+        f"<dt>{escape(term)}</dt><dd>{escape(clean(text))}</dd>"
         for term, text in pairs
         if text
     ]

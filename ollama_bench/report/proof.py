@@ -179,7 +179,11 @@ def hash_parts(page: str) -> dict[str, str]:
     except ValueError:
         rows = packed
     main = MainText(find_part(MAIN, page)).text
-    rest = DIGEST.sub("", SEAL.sub("", page))
+    # what no digest can be in: their own places, of which only the first count
+    rest = page
+    for pattern in (SEAL, DIGEST):
+        start, end = match_part(pattern, rest).span(1)
+        rest = rest[:start] + rest[end:]
     parts = {
         "instants": rows,
         "charts": find_part(CHARTS, page),

@@ -10,6 +10,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Sequence
+from statistics import fmean
 
 from ollama_bench.terminal.picture import (
     Exchange,
@@ -29,8 +30,8 @@ class LiveState:
     def __init__(self, screen: Console, origin_ns: int) -> None:
         self._screen, self._origin_ns = screen, origin_ns
         self._level: Level | None = None
-        # instants and tokens of the level so far
-        self._history: deque[tuple[int, int]] = deque()
+        # instants, tokens of the level so far, requests that streamed
+        self._history: deque[tuple[int, int, int]] = deque()
 
     def describe(self) -> str:
         """Return the state as JSON."""
@@ -50,6 +51,7 @@ class LiveState:
     ) -> dict[str, object]:
         counts = count_requests(level)
         tokens = count_tokens(level)
+        pace = self._measure_pace(level, now_ns, tokens, counts.streaming)
         return {
             "started_s": self._to_s(level.started_ns),
             "until_s": level.until_s,
@@ -58,26 +60,32 @@ class LiveState:
             "streaming": counts.streaming,
             "ended": counts.ended,
             "tokens": tokens,
-            "tokens_per_s": self._measure_pace(level, now_ns, tokens),
+            "tokens_per_s": pace,
+            "tokens_per_s_each": self._share(pace),
             "left": self._screen.describe_left(level),
             "streams": self._list_streams(level.exchanges),
         }
 
     def _measure_pace(
-        self, level: Level, now_ns: int, tokens: int
+        self, level: Level, now_ns: int, tokens: int, streaming: int
     ) -> float | None:
         """Return the tokens per second of the last seconds; None where it began just now."""
         if level is not self._level:
             self._level = level
             self._history.clear()
-        self._history.append((now_ns, tokens))
+        self._history.append((now_ns, tokens, streaming))
         while now_ns - self._history[0][0] > PACE_S * 1e9:
             self._history.popleft()
-        then_ns, before = self._history[0]
+        then_ns, before, _ = self._history[0]
         if now_ns == then_ns:
             return None
         # a reply that ended may have fewer tokens than reads
         return max(tokens - before, 0) * 1e9 / (now_ns - then_ns)
+
+    def _share(self, pace: float | None) -> float | None:
+        """Return the pace of a stream: of as many as streamed in that time on average."""
+        mean = fmean(streaming for _, _, streaming in self._history)
+        return pace / mean if pace and mean else None
 
     def _list_streams(
         self, exchanges: Sequence[Exchange]

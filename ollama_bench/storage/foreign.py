@@ -88,6 +88,20 @@ def find_foreign(
     return None
 
 
+def list_kept(connection: sqlite3.Connection) -> list[str]:
+    """Return the tables and views that a user keeps beside ours."""
+    rows = connection.execute(
+        "SELECT name FROM main.sqlite_master WHERE type IN ('table', 'view') ORDER BY rowid"
+    )
+    known = list_kinds(schema.SCHEMA)
+    return [
+        name
+        for (name,) in rows.fetchall()
+        if name.lower() not in known
+        and not name.lower().startswith("sqlite_")
+    ]
+
+
 def describe_foreign(
     kind: str, name: str, sql: str, to_write: bool
 ) -> str | None:

@@ -14,10 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ollama_bench.storage.connection import connect
+from ollama_bench.storage.foreign import list_kept
 from ollama_bench.storage.results_file import ResultsError
 
 # what SQLite keeps beside a file; it would belong to whatever has the name
 LOGS = ("-wal", "-journal")
+MOST_NAMED = 3  # of a user's tables
 
 
 @contextlib.contextmanager
@@ -73,10 +75,23 @@ def refuse_output(output: Path, inputs: Sequence[str]) -> bool:
     if output.exists() and any(
         os.path.samefile(output, path) for path in inputs
     ):
+        refuse_kept(output)
         return True
     raise ResultsError(
         f"{output} exists: choose another name, or name it as an input, too, to add to it"
     )
+
+
+def refuse_kept(output: Path) -> None:
+    """Raise ResultsError where a file that is to be replaced has what a merge does not copy."""
+    with contextlib.closing(connect(output, readonly=True)) as database:
+        kept = list_kept(database.conn)
+    if kept:
+        more = ", ..." if len(kept) > MOST_NAMED else ""
+        raise ResultsError(
+            f"{output} has tables of your own ({', '.join(kept[:MOST_NAMED])}{more}), "
+            "which a merge does not copy: choose another name"
+        )
 
 
 def refuse_logs(output: Path) -> None:

@@ -89,6 +89,10 @@ def read_states(path: str, place: int) -> Iterator[RunState]:
     """Yield the runs of a file. Raises ResultsError."""
     with opened(path) as database:
         refuse_damage(database)
+        # rows that are gone show nowhere else
+        [(found,)] = database.conn.execute("PRAGMA quick_check(1)")
+        if found != "ok":
+            raise ResultsError(f"{path}: the file is damaged: {found}")
         rows = list(database.query(RUNS))
     times: collections.Counter[Hashable] = collections.Counter()
     for row in rows:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from ollama_bench.browsing import live_process
-from ollama_bench.browsing.live_process import LivePage
+from ollama_bench.browsing.live_process import LAST_LOOK_S, LivePage
 from tests.run import programs
 from tests.support import datasette_server, running_run
 
@@ -120,9 +120,14 @@ def test_where_its_port_is_taken_it_takes_another(
 
 
 class Waited:
-    """A process that Ctrl-C comes to while it is waited for."""
+    """A process that Ctrl-C comes to while it is waited for, or that goes on as long as that."""
 
-    def wait(self):
+    patience = None
+
+    def wait(self, timeout=None):
+        self.patience = timeout
+        if timeout is not None:
+            raise subprocess.TimeoutExpired("datasette", timeout)
         raise KeyboardInterrupt
 
 
@@ -133,17 +138,18 @@ def keep(monkeypatch, is_terminal):
     monkeypatch.setattr(sys, "stdin", out)
     monkeypatch.setattr(sys, "stdout", out)
     page.keep()
-    return out.getvalue()
+    return out.getvalue(), page._process.patience
 
 
 def test_in_a_terminal_it_stays_until_ctrl_c(monkeypatch):
-    assert keep(monkeypatch, True) == (
-        "the page stays until Ctrl-C: http://here\n\n"
-    )
+    said = "the page stays until Ctrl-C: http://here\n\n"
+    assert keep(monkeypatch, True) == (said, None)
 
 
-def test_without_a_terminal_it_ends_with_the_run(monkeypatch):
-    assert keep(monkeypatch, False) == ""
+def test_without_a_terminal_it_ends_when_the_finished_page_was_fetched(
+    monkeypatch,
+):
+    assert keep(monkeypatch, False) == ("", LAST_LOOK_S)
 
 
 @pytest.mark.faults

@@ -223,6 +223,24 @@ def test_another_run_is_played_beside_it(page, address, file):
     )
 
 
+def test_a_level_beside_it_that_is_not_there_is_said(page, address):
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{address}/-/level/1/playback?beside=999")
+    page.locator("[data-ready]").wait_for(state="attached")
+    said = page.inner_text("#said")
+    assert said == "There is no level 999 to play beside it"
+    assert page.locator(".panel").count() == 1
+
+
+def test_while_it_plays_no_moment_is_said(page, address):
+    open_level(page, address, 1)
+    page.locator("#play").click()
+    page.wait_for_function(
+        "() => document.getElementById('play').textContent === 'Pause'"
+    )
+    assert page.inner_text("#said") == ""
+
+
 def test_many_streams_are_a_grid(page, address):
     open_level(page, address, 3)
     move_to(page, 2)

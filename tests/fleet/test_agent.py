@@ -45,7 +45,7 @@ class HeldLoad(Load):
 
 
 def begin(held):
-    run = PartRun(Order(lambda **_: held, Part(1, 2), "far"))
+    run = PartRun(Order(lambda **_: held, Part(1, 2, 2), "far"))
     held.may_tell.set()
     held.has_told.wait()
     return run
@@ -79,7 +79,7 @@ def test_what_has_ended_is_added_up_once_by_who_is_told():
 def test_a_worker_is_not_asked_in_vain_while_nothing_happens(monkeypatch):
     monkeypatch.setattr(agent, "NEWS_S", 60)
     held = HeldLoad()
-    run = PartRun(Order(lambda **_: held, Part(1, 2), "far"))
+    run = PartRun(Order(lambda **_: held, Part(1, 2, 2), "far"))
 
     async def ask():
         # until all may begin, every answer is waited for

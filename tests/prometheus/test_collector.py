@@ -286,13 +286,13 @@ def test_a_results_file_that_cannot_be_read_leaves_the_counters(
     bench.begin(1, 2)
     bench.end(1)
     collector = collector_of(seen())
-    ended, in_flight = families.REQUESTS.name, families.IN_FLIGHT.name
+    ended, level = families.REQUESTS.name, families.CONCURRENCY.name
     bench.end(2)
     assert Shown(collector).value(ended) == 1
     collector._runs.close()
     for _ in range(2):
         shown = Shown(collector)
-        assert shown.value(ended) == 1 and not shown.values(in_flight)
+        assert shown.value(ended) == 1 and not shown.values(level)
     (said,) = collector.said
     assert said.startswith("prometheus: results file: ")
 

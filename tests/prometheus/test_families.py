@@ -40,7 +40,6 @@ COUNTED = (
     "waiting",
     "streaming",
     "tokens_per_second",
-    "in_flight",
     "concurrency",
     "usage",
     "info",

@@ -12,7 +12,6 @@ from ollama_bench.storage.results_file import ResultsError
 from tests.prometheus.support import Bench, Scraped, Shown
 
 ENDED = "ollama_bench_requests_total"
-IN_FLIGHT = "ollama_bench_requests_in_flight"
 LEVEL = "ollama_bench_level_concurrency"
 WAITING = "ollama_bench_level_requests_waiting"
 STREAMING = "ollama_bench_level_requests_streaming"
@@ -33,7 +32,6 @@ def scraped(bench):
 def test_all_series_are_there_at_0_before_a_request_ends(scraped):
     shown = scraped.scrape()
     assert shown.value(ENDED, status="completed") == 0
-    assert shown.value(IN_FLIGHT) == 0
     assert shown.value(LEVEL, load="closed", run="1") == 4
     for name in (TTFT, TPOT, DURATION):
         assert shown.value(f"{name}_count") == 0
@@ -43,15 +41,15 @@ def test_all_series_are_there_at_0_before_a_request_ends(scraped):
 def test_a_request_counts_once_when_it_has_ended(bench, scraped):
     bench.begin(1, 2, 3)
     shown = scraped.scrape()
-    assert (shown.value(IN_FLIGHT), shown.value(ENDED)) == (3, 0)
+    assert shown.value(ENDED) == 0
     bench.end(2)
     for _ in range(2):
         shown = scraped.scrape()
-        assert (shown.value(IN_FLIGHT), shown.value(ENDED)) == (2, 1)
+        assert shown.value(ENDED) == 1
     bench.begin(4, 5)
     bench.end(1, 3, 4)
     shown = scraped.scrape()
-    assert (shown.value(IN_FLIGHT), shown.value(ENDED)) == (1, 4)
+    assert shown.value(ENDED) == 4
 
 
 def test_the_figures_are_those_of_the_rows(bench, scraped):
@@ -96,7 +94,7 @@ def test_rows_that_are_stored_out_of_order_are_all_counted(bench, scraped):
     assert scraped.scrape().value(ENDED) == 1
     bench.begin(2, 3, 4)
     shown = scraped.scrape()
-    assert (shown.value(IN_FLIGHT), shown.value(ENDED)) == (4, 1)
+    assert shown.value(ENDED) == 1
     bench.end(1, 2, 3, 4)
     assert scraped.scrape().value(ENDED) == 5
 
@@ -115,7 +113,7 @@ def test_a_level_that_comes_and_goes_between_two_scrapes_is_counted(
     shown = scraped.scrape()
     assert shown.value(ENDED) == 3
     # nothing is measured now
-    assert not shown.values(IN_FLIGHT) and not shown.values(LEVEL)
+    assert not shown.values(LEVEL)
     assert scraped.scrape().value(ENDED) == 3
 
 
@@ -136,7 +134,6 @@ def test_a_new_start_counts_nothing_twice(bench, scraped, monkeypatch):
     bench.end(1, 2, 6)
     restarted = Scraped(bench.path)
     assert restarted.scrape().value(ENDED) == 0
-    assert restarted.scrape().value(IN_FLIGHT) == 4
     bench.end(3, 7)
     assert restarted.scrape().value(ENDED) == 2
     restarted.figures.close()
@@ -189,7 +186,7 @@ def test_a_run_without_signs_of_life_is_not_shown_as_running(
     bench.writer.update("run", bench.run, long_ago)
     bench.writer.flush()
     shown = scraped.scrape()
-    assert not shown.values(IN_FLIGHT) and not shown.values(LEVEL)
+    assert not shown.values(LEVEL)
     assert shown.value(ENDED) == 1
 
 
@@ -267,7 +264,7 @@ def test_a_query_that_fails_loses_nothing_and_counts_nothing_twice(
         scraped.figures.update()
     scraped.figures.forget_moment()
     shown = Shown(scraped)
-    assert failing and not shown.values(IN_FLIGHT)
+    assert failing and not shown.values(LEVEL)
     monkeypatch.undo()
     assert scraped.scrape().value(ENDED) == 2
 
@@ -315,8 +312,7 @@ def test_looking_uses_the_index(bench, scraped):
         plan = scraped.figures._fetch(f"EXPLAIN QUERY PLAN {sql}", *values)
         assert any("USING" in row[3] and "INDEX" in row[3] for row in plan)
         assert not any(row[3].startswith("SCAN request") for row in plan)
-    for sql in (run_figures.COUNT_LIST, run_figures.COUNT_IN_FLIGHT):
-        plan = scraped.figures._fetch(
-            f"EXPLAIN QUERY PLAN {sql}", 1, "[2]"
-        )
-        assert not any(row[3].startswith("SCAN request") for row in plan)
+    plan = scraped.figures._fetch(
+        f"EXPLAIN QUERY PLAN {run_figures.COUNT_LIST}", 1, "[2]"
+    )
+    assert not any(row[3].startswith("SCAN request") for row in plan)

@@ -107,6 +107,18 @@ def test_the_digest_is_printed_when_the_page_is_made(tmp_path, capsys):
         (r'(id="digest">)[0-9a-f]', r"\g<1>g", "digest"),
         (r"agrees", "agreez", "markup, style or scripts changed"),
         (r' data-figures="errors"', "", "markup, style or scripts"),
+        # where the digests stand themselves: a second one
+        (
+            r'id="digest">[0-9a-f]+</code>',
+            r'\g<0><code id="digest"><script>alert(1)</script></code>',
+            "markup, style or scripts changed",
+        ),
+        (
+            "</body>",
+            '<script type="application/json" id="seal">{}</script></body>',
+            "markup, style or scripts changed",
+        ),
+        (r'<code id="digest">', r"<!--\g<0>-->\g<0>", "digest"),
     ],
 )
 def test_what_was_changed_is_named(

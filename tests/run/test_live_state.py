@@ -73,6 +73,9 @@ def test_throughput_is_that_of_the_last_seconds(clock):
         stream.reads += 10
         paces.append(describe(state)["level"]["tokens_per_s"])
     assert paces == [20.0] * 20
+    # in which one streamed, not none as at their end
+    stream.ended_ns = clock[0]
+    assert describe(state)["level"]["tokens_per_s_each"] >= 18
     # the next level begins anew
     screen.draw(level([exchange(1, sent=95 * S)]), {})
     assert describe(state)["level"]["tokens_per_s"] is None

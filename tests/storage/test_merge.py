@@ -297,6 +297,20 @@ def test_an_output_that_is_an_input_grows(files):
     assert digests(files[0]) == before
 
 
+@pytest.mark.parametrize(
+    "sql", ["CREATE TABLE notes (x)", "CREATE VIEW mine AS SELECT 1"]
+)
+def test_an_output_with_tables_of_its_users_is_not_replaced(
+    files, tmp_path, sql
+):
+    change(files[0], sql)
+    before = content(tmp_path)
+    with pytest.raises(ResultsError, match="(notes|mine)"):
+        merge(files, Path(files[0]))
+    assert content(tmp_path) == before
+    merge(files, tmp_path / "all.db")
+
+
 def test_an_output_that_another_program_uses_is_not_replaced(
     files, tmp_path
 ):
@@ -367,6 +381,21 @@ def test_what_another_merge_is_making_is_left_alone(files, tmp_path):
         other.execute("BEGIN EXCLUSIVE")
         merged(files)
         assert part.exists()
+
+
+def test_a_file_whose_rows_are_gone_is_refused(files, tmp_path):
+    """SQLite reads on over a page whose count of cells is damaged."""
+    with contextlib.closing(sqlite3.connect(files[1])) as database:
+        page_bytes = database.execute("PRAGMA page_size").fetchone()[0]
+        page = database.execute(
+            "SELECT max(pageno) FROM dbstat WHERE name = 'chunk' AND pagetype = 'leaf'"
+        ).fetchone()[0]
+    with open(files[1], "r+b") as file:
+        file.seek((page - 1) * page_bytes + 3)
+        file.write((1).to_bytes(2, "big"))  # cells of the page
+    with pytest.raises(ResultsError, match="damaged"):
+        merged(files)
+    assert list_names(tmp_path) == ["a.db", "b.db"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "overwritten"])
