@@ -328,7 +328,7 @@ CREATE TABLE IF NOT EXISTS event (  -- something that happened to the server, a 
   id INTEGER PRIMARY KEY,
   run_id INTEGER NOT NULL REFERENCES run (id),
   at_ns INTEGER,
-  kind TEXT NOT NULL,                -- what happened, in a word, e.g. process_appeared, sampler_restarted, thermal
+  kind TEXT NOT NULL,                -- what happened, in a word, e.g. process_appeared, sampler_restarted, thermal; run_failed: detail is why
   detail TEXT
 ) STRICT;
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 
 from sqlite_utils import Database
 
@@ -31,6 +32,7 @@ from ollama_bench.charts.timeline_charts import TIMELINE
 from ollama_bench.report.level_table import write_terms
 from ollama_bench.report.page import write_chapter
 from ollama_bench.storage.results_file import ResultsError
+from ollama_bench.terminal.output import clean
 from ollama_bench.terminal.rows import name_group, name_load
 
 RUN = "SELECT * FROM runs WHERE run_id = ?"
@@ -44,6 +46,8 @@ FROM request JOIN level ON level.id = level_id WHERE {condition}
 ORDER BY ending IN ('completed', 'in_flight'), coalesce(due_ns, sent_ns), number LIMIT ?"""
 COUNT = """
 SELECT count(*) AS n FROM request JOIN level ON level.id = level_id WHERE {condition}"""
+REASON = """
+SELECT detail FROM event WHERE run_id = ? AND kind = 'run_failed' ORDER BY id DESC LIMIT 1"""
 OF_RUN, OF_LEVEL = "level.run_id = ?", "level_id = ?"
 
 
@@ -65,6 +69,7 @@ def write_run_page(
     outcomes = [outcome for study in studies for outcome in study.outcomes]
     parts = [
         write_run_facts(run),
+        write_reason(database, run),
         write_failures(outcomes, links),
         write_levels(levels, links),
         write_places(levels, studies, links),
@@ -88,6 +93,15 @@ def write_run_facts(run: Row) -> str:
     return write_terms(
         (term, str(text)) for term, text in words.items() if text
     )
+
+
+def write_reason(database: Database, run: Row) -> str:
+    """Return why a run failed; "" where it did not, or that is not known."""
+    found = next(database.query(REASON, [run["run_id"]]), None)
+    if run["status"] != "failed" or found is None:
+        return ""
+    reason = escape(clean(found["detail"] or ""))
+    return f'<p class="warnings">It failed: {reason}</p>'
 
 
 def write_levels(levels: list[Row], links: Links) -> str:
@@ -159,6 +173,8 @@ def write_run_requests(
 ) -> str:
     """Return every request on a time line, and the rows that a stretch of it chooses."""
     requests, count = read_first_requests(database, OF_RUN, run_id)
+    if not count:
+        return ""
     sql = (
         "SELECT request.* FROM request JOIN level ON level.id = level_id "
         "WHERE run_id = :run_id"

@@ -57,6 +57,8 @@ from ollama_bench.transport.lines import Lines
 
 # the first document of powermetrics takes a second or two
 FIRST_SAMPLE_S = 15.0
+# an event, whose detail is why a run failed
+RUN_FAILED = "run_failed"
 
 # shows a level by its id; the share of its requests that were good, None if unknown
 ShowLevel = Callable[[int], "float | None"]
@@ -130,6 +132,9 @@ class BenchRun:
                 self.is_served = runner.all_completed_one
                 if not self.interrupt.is_set():
                     self.status = "finished"
+        except Exception as error:
+            self.record.note(RUN_FAILED, str(error))
+            raise
         finally:
             lines.close()
             self.record.close(self.status)

@@ -62,6 +62,16 @@ class RunRecord:
     def update(self, columns: Mapping[str, object]) -> None:
         self.writer.update("run", self.id, dict(columns))
 
+    def note(self, kind: str, detail: str) -> None:
+        """Store that something happened now."""
+        row = {
+            "run_id": self.id,
+            "at_ns": self.now_ns(),
+            "kind": kind,
+            "detail": detail,
+        }
+        self.writer.add("event", row)
+
     def level(self, level_id: int) -> Row | None:
         """Return a level's figures and watts; None if another program has deleted it."""
         found = self.rows(f"{LEVEL_ROWS} WHERE level_id = ?", [level_id])

@@ -10,10 +10,15 @@ import sqlite3
 import pytest
 
 from ollama_bench.browsing import routes
+from ollama_bench.browsing.cards import write_cards
+from ollama_bench.browsing.links import Links
 from ollama_bench.browsing.policy import POLICY
+from ollama_bench.browsing.run_page import write_run_page
+from ollama_bench.storage.connection import connect
 from tests.support import made_up_results, prompt_lengths
 from tests.support.datasette_server import plugged_in
 
+REVERSED = "\u202egnp.exe"
 HOSTILE = "</script><img src=x onerror=alert(1)>:7b"
 ERROR = "<script>alert(2)</script>"
 
@@ -89,6 +94,32 @@ def test_a_run_begins_with_its_failures_and_its_answer(ask):
     ]
     assert places == sorted(places)
     assert html.escape(ERROR) in page.text
+
+
+def test_a_run_that_failed_says_why_and_turns_no_words_around(tmp_path):
+    file = tmp_path / "failed.db"
+    made_up_results.write(file, levels=(1,), label=f"a{REVERSED}")
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        for sql in (
+            "DELETE FROM chunk",
+            "DELETE FROM reply",
+            "DELETE FROM request",
+            "DELETE FROM level",
+            "UPDATE run SET status = 'failed'",
+            "INSERT INTO event (run_id, kind, detail) VALUES "
+            "(1, 'run_failed', 'cannot warm up <m>: http_error 500')",
+        ):
+            database.execute(sql)
+        database.commit()
+    database = connect(file, readonly=True)
+    links = Links("failed.db", "", "/failed", "/failed")
+    page = write_run_page(database, 1, links)
+    cards = write_cards(database, links)
+    database.close()
+    assert "It failed: cannot warm up &lt;m&gt;: http_error 500" in page
+    assert "Drag over the bars" not in page
+    for text in (page, cards):
+        assert "gnp.exe" in text and "\u202e" not in text
 
 
 def test_nothing_of_a_file_becomes_markup(ask):

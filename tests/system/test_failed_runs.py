@@ -114,3 +114,18 @@ def test_words_that_the_console_cannot_write_are_no_end_of_the_run(
         and "500" in done.stdout
         and len(done.stderr.splitlines()) <= 1
     )
+
+
+def test_a_run_that_fails_stores_why(sim, tmp_path):
+    server = sim("--profile", "exact", "--fault", "500")
+    done = bench(tmp_path, server.url, "1")
+    (told,) = done.stderr.splitlines()
+    connection = sqlite3.connect(tmp_path / "results.db")
+    found = connection.execute(
+        "SELECT status, kind, detail FROM run JOIN event ON run_id = run.id"
+    ).fetchall()
+    connection.close()
+    assert done.returncode == 1
+    assert found == [
+        ("failed", "run_failed", told.removeprefix("bench.py: "))
+    ]
