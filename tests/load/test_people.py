@@ -101,7 +101,9 @@ def test_each_person_asks_a_think_time_after_its_reply_has_ended(exact):
                 0.2e9, abs=2e3
             )
     assert level.result.kind == "people"
-    assert level.never_sent == level.pool_waits == 0
+    assert level.pool_waits == 0
+    # who is due in the last moment, on a machine that wakes after it
+    assert level.never_sent <= 1
     # one reply took 0.3 s
     assert max(o.sent_ns - o.due_ns for o in seen.outcomes) < 0.1e9
 
