@@ -171,7 +171,7 @@ NOTES = {  # by flag; those of another program by its word and the flag
         "`--metrics`): `wasted_tokens`"
     ),
     "--fleet": (
-        "A worker sends every n-th request, arrival or person. It needs the "
+        "A worker sends what is dealt to its places of a level. It needs the "
         "extra `ollama-bench[fleet]`; see [fleet.md](fleet.md)"
     ),
     "--fleet-insecure": "Who writes to a worker can run code there",
