@@ -353,10 +353,11 @@ SELECT run.id AS run_id,
 FROM run LEFT JOIN machine ON machine.id = run.machine_id;
 
 DROP VIEW IF EXISTS judged_request;
-CREATE VIEW judged_request AS  -- the requests that are judged: all of a burst; of a load that goes on, those asked in its steady part, or all where it has none
+CREATE VIEW judged_request AS  -- the requests that are judged: all of a burst; of a load that goes on, those asked in its steady part, or all where it has none, and wherever they were asked those that were refused or whose line broke: a server that died before has failed them
 SELECT level.run_id, level_id, request.id AS request_id
 FROM request JOIN level ON level.id = level_id
-WHERE steady_start_ns IS NULL OR coalesce(due_ns, sent_ns, request.ended_ns) BETWEEN steady_start_ns AND steady_end_ns;
+WHERE steady_start_ns IS NULL OR request.status IN ('refused', 'reset')
+  OR coalesce(due_ns, sent_ns, request.ended_ns) BETWEEN steady_start_ns AND steady_end_ns;
 
 DROP VIEW IF EXISTS level_percentiles;
 CREATE VIEW level_percentiles AS  -- latency of the completed requests of each level, nearest rank; of a load that goes on, of those asked in its steady part

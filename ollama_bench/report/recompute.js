@@ -50,7 +50,7 @@ const recompute = (() => {
     return (one.output_tokens - (perChunk(one) || 1)) * 1e9 / ns;
   }
   function isJudged(one, level) {
-    if (level.steady_start_ns === null) return true;
+    if (level.steady_start_ns === null || ['refused', 'reset'].includes(one.ending)) return true;
     const at = one.asked_ns ?? one.ended_ns;
     return at !== null && level.steady_end_ns !== null && level.steady_start_ns <= at && at <= level.steady_end_ns;
   }

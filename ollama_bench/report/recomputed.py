@@ -47,6 +47,8 @@ FIGURES = (
 MOST_SERVED = "most_served"  # of several levels
 Figure = Any  # a number, a text or None: unknown
 Window = tuple[int, int]  # from and to, nanoseconds of the run
+# endings of requests whose server was lost
+LOST = ("refused", "reset")
 
 
 class Recomputed:
@@ -132,9 +134,12 @@ def recompute(level: Row, study: Row, every: int) -> dict[str, Figure]:
 
 
 def is_judged(request: Asked, level: Row) -> bool:
-    """Tell whether waits and speeds are of it, too: of all but what a steady part leaves out."""
+    """Tell whether waits and speeds are of it, too: of all but what a steady part leaves out.
+
+    What a server that died has failed is never left out.
+    """
     start_ns, end_ns = level["steady_start_ns"], level["steady_end_ns"]
-    if start_ns is None:
+    if start_ns is None or request.ending in LOST:
         return True
     at_ns = request.asked_ns
     at_ns = request.ended_ns if at_ns is None else at_ns

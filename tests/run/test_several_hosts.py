@@ -197,6 +197,15 @@ def test_a_host_that_dies_fails_its_own_requests_and_the_rest_goes_on(
     name = dying.url.removeprefix("http://")
     said = " ".join(out.split())
     assert said.count(f"{name} lost {len(failed)} of its") == 2
+    # they count, though they failed before the steady part
+    (level,) = rows(tmp_path, "SELECT * FROM level_summary")
+    missed = (
+        level["good_requests"] / level["good_ratio"]
+        - level["good_requests"]
+    )
+    assert round(missed) == len(failed)
+    if len(failed) > 6:
+        assert "Not even 8 at once get" in said
 
 
 def test_a_run_is_resumed_with_its_hosts_and_its_balance(
