@@ -27,8 +27,8 @@ def test_samples_lie_end_to_end_on_the_runs_clock(watch, fake):
         for before, after in itertools.pairwise(rows)
     ]
     assert min(gaps_ns) >= 0
-    # in a machine that is busy one of them may come late
-    assert statistics.median(gaps_ns) < 50_000_000
+    # on a busy machine some come late, by less than a sample takes
+    assert statistics.median(gaps_ns) < 100_000_000
     latest = watched.monitor.latest()
     assert (
         latest["power_w"] == pytest.approx(80.1, rel=0.5)
