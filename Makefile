@@ -3,8 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 # a file's tests stay together: they share servers; in the order of tests/conftest.py
 BY_FILE := --dist loadfile --no-loadscope-reorder
-# what has failed is run once more, alone: beside others a slow machine may be to blame
-ONCE_MORE = || { echo 'once more, alone:'; $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none $(1); }
 
 .PHONY: demo lint test test-faults test-web check fuzz audit docs lock doctor bench bench-load bench-live bench-pages bench-parts bench-monitor bench-scrapes bench-statistics bench-capacity bench-storage bench-soak real clean
 
@@ -18,14 +16,14 @@ lint: .venv/tests-installed
 	$(BIN)/mypy
 
 test: .venv/tests-installed
-	$(BIN)/python -m pytest -q -n 6 $(BY_FILE) $(call ONCE_MORE,)
+	$(BIN)/python -m pytest -q -n 6 $(BY_FILE)
 
 test-faults: .venv/tests-installed
-	$(BIN)/python -m pytest -q -n 4 $(BY_FILE) -m faults $(call ONCE_MORE,-m faults)
+	$(BIN)/python -m pytest -q -n 4 $(BY_FILE) -m faults
 
 test-web: .venv/tests-installed  # on Debian it installs chromium where there is none
 	@command -v chromium chromium-browser google-chrome >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
-	$(BIN)/python -m pytest -q -m web $(call ONCE_MORE,-m web)
+	$(BIN)/python -m pytest -q -m web
 
 check: lint test test-faults test-web
 

@@ -7,8 +7,8 @@ from typing import Any
 from ollama_bench.inputs import options
 
 BUDGET_S = 600.0
-# by the search: what it decides by itself
-NOT_OF = {
+# of each search: the options of what it decides by itself
+DECIDES = {
     "find_rate": (
         "find_capacity",
         "rate",
@@ -32,7 +32,7 @@ def complete_search(values: Values) -> None:
     values["search_budget"] = values["budget"] or BUDGET_S
     values["budget"] = None
     search = "find_rate" if values["find_rate"] else "find_capacity"
-    for name in NOT_OF[search]:
+    for name in DECIDES[search]:
         if values[name]:
             flags = [options.BY_NAME[one].flag for one in (search, name)]
             raise ValueError(f"{' and '.join(flags)} exclude each other")

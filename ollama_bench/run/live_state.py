@@ -61,7 +61,7 @@ class LiveState:
             "ended": counts.ended,
             "tokens": tokens,
             "tokens_per_s": pace,
-            "tokens_per_s_each": self._share(pace),
+            "tokens_per_s_each": self._measure_each(pace),
             "left": self._screen.describe_left(level),
             "streams": self._list_streams(level.exchanges),
         }
@@ -82,7 +82,7 @@ class LiveState:
         # a reply that ended may have fewer tokens than reads
         return max(tokens - before, 0) * 1e9 / (now_ns - then_ns)
 
-    def _share(self, pace: float | None) -> float | None:
+    def _measure_each(self, pace: float | None) -> float | None:
         """Return the pace of a stream: of as many as streamed in that time on average."""
         mean = fmean(streaming for _, _, streaming in self._history)
         return pace / mean if pace and mean else None

@@ -85,7 +85,7 @@ def test_each_person_asks_a_think_time_after_its_reply_has_ended(exact):
     people = People(3, FIXED, "1")
     seen = Seen()
     level = Load(
-        ask_model(exact.url), NEVER, 3, people=people, until_s=1.6
+        ask_model(exact.url), NEVER, 3, people=people, until_s=1.45
     )
     level.run(seen)
     assert {o.status for o in seen.outcomes} == {"completed"}
@@ -101,9 +101,8 @@ def test_each_person_asks_a_think_time_after_its_reply_has_ended(exact):
                 0.2e9, abs=2e3
             )
     assert level.result.kind == "people"
-    assert level.pool_waits == 0
-    # who is due in the last moment, on a machine that wakes after it
-    assert level.never_sent <= 1
+    # nobody is due just before the end, which a late wake would miss
+    assert level.never_sent == level.pool_waits == 0
     # one reply took 0.3 s
     assert max(o.sent_ns - o.due_ns for o in seen.outcomes) < 0.1e9
 

@@ -1,10 +1,13 @@
 """An open load whose queue grows is ended early; one that the server answers is not."""
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
 
 from ollama_bench.load.arrivals import ArrivalQueue, QueueCounts, gamma
+from ollama_bench.load.conductor import Conductor
+from ollama_bench.load.dispatcher import Dispatcher
 from ollama_bench.load.load import Load
 from ollama_bench.load.queue_watch import QueueWatch
 from ollama_bench.load.result import LevelResult
@@ -69,17 +72,25 @@ def test_a_load_that_the_server_answers_goes_on_to_its_end(two_slots):
 def test_what_is_due_has_left_before_a_load_may_be_ended(
     two_slots, monkeypatch
 ):
-    is_due = []
+    steps = []
 
-    def look(watch, now_ns):
-        next_s = watch._dispatcher.find_next_send_s()
-        passed_s = (now_ns - watch._result.started_ns) / 1e9
-        is_due.append(next_s is not None and next_s <= passed_s)
+    def note(owner, name):
+        real = getattr(owner, name)
 
-    monkeypatch.setattr(QueueWatch, "look", look)
+        def step(*arguments):
+            steps.append(name)
+            return real(*arguments)
+
+        monkeypatch.setattr(owner, name, step)
+
+    note(Conductor, "_wait_for_event")
+    note(Dispatcher, "send_due")
+    note(QueueWatch, "look")
     run_watched(two_slots.url, 100, gamma(30, 0, 1), planned=30)
-    # one may come due just then
-    assert sum(is_due) < 20
+    before = {
+        one for one, step in itertools.pairwise(steps) if step == "look"
+    }
+    assert before == {"send_due"}
 
 
 def test_of_a_short_load_nobody_can_tell(two_slots):

@@ -17,7 +17,7 @@ from tests.monitor.support import PATIENCE_S, document, told
 def test_samples_lie_end_to_end_on_the_runs_clock(watch, fake):
     watched = watch([fake("fine")])
     assert watched.monitor.wait_first_sample(PATIENCE_S)
-    rows = watched.samples(4)
+    rows = watched.samples(10)
     assert [row["energy_j"] for row in rows] == pytest.approx(
         [8.01] * len(rows)
     )
@@ -27,8 +27,8 @@ def test_samples_lie_end_to_end_on_the_runs_clock(watch, fake):
         for before, after in itertools.pairwise(rows)
     ]
     assert min(gaps_ns) >= 0
-    # on a busy machine some come late, by less than a sample takes
-    assert statistics.median(gaps_ns) < 100_000_000
+    # on a busy machine some come late
+    assert statistics.median(gaps_ns) < 50_000_000
     latest = watched.monitor.latest()
     assert (
         latest["power_w"] == pytest.approx(80.1, rel=0.5)
