@@ -54,6 +54,11 @@ class FleetAddress:
         return self.local_workers > 0
 
     @property
+    def is_plain(self) -> bool:
+        """Whether nothing that is said to the scheduler is encrypted."""
+        return self.scheduler.startswith("tcp:")
+
+    @property
     def is_exposed(self) -> bool:
         """Whether others can read, and write, what is said to the scheduler."""
         return is_exposed(self.scheduler)
@@ -73,11 +78,9 @@ class FleetSettings:
 def choose_fleet(values: Mapping[str, Any]) -> FleetSettings | None:
     """Return which processes send the load, None: this one. Raises ValueError."""
     address, admits_plain = values["fleet"], values["fleet_insecure"]
+    if admits_plain and not (address and address.is_plain):
+        raise ValueError("--fleet-insecure needs --fleet tcp://HOST:8786")
     if address is None:
-        if admits_plain:
-            raise ValueError(
-                "--fleet-insecure needs --fleet tcp://HOST:8786"
-            )
         if values["watch"]:
             raise ValueError("--watch needs --fleet")
         return None

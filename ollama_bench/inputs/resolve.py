@@ -238,8 +238,8 @@ def complete_request(
     named = ("host", "api", "model", "pull", "demo")
     values["is_searched"] = not any(values[name] for name in named)
     values["api"] = values["api"] or [OLLAMA]
-    # a single server is asked which it has
-    is_known = values["demo"] or values["pull"] or len(values["host"]) > 1
+    # else the servers are asked which they have
+    is_known = values["demo"] or values["pull"]
     default = (
         [options.STUDY_MODEL]
         if OLLAMA in values["api"] and is_known

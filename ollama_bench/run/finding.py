@@ -182,19 +182,34 @@ def tell_model(
 
 
 def choose_installed(
-    server: Server, prefers_study: bool, screen: Console
+    servers: Sequence[Server], prefers_study: bool, screen: Console
 ) -> str:
-    """Return the model of an Ollama that nobody has named, and say it. Raises ServerError."""
-    # whatever is wrong with the server is said first
-    server.list_models()
-    offers = server.list_offers()
-    choice = choose_model(offers, prefers_study, server.generates_text)
+    """Return the model that nobody has named, which all these Ollamas have, and say it.
+
+    Raises ServerError.
+    """
+    for server in servers:
+        # whatever is wrong with a server is said first
+        server.list_models()
+    first = servers[0]
+    lists = [server.list_offers() for server in servers]
+    offers = [
+        offer
+        for offer in lists[0]
+        if all(
+            any(is_same_model(offer.name, one.name) for one in others)
+            for others in lists[1:]
+        )
+    ]
+    choice = choose_model(offers, prefers_study, first.generates_text)
     if choice is None:
-        raise ServerError(explain_no_model(server.url, offers))
+        raise ServerError(
+            explain_no_model([one.url for one in servers], offers)
+        )
     screen.note(
         f"model: {choice.offer.name} ({choice.reason}; another: --model NAME)"
     )
-    if server.port is not None:
+    if first.port is not None:
         warn_of_size(choice.offer, screen)
     return choice.offer.name
 
@@ -219,7 +234,7 @@ def explain_nothing(
         if server.trouble:
             return explain_trouble(server)
     for server in found:
-        return explain_no_model(server.url, server.offers)
+        return explain_no_model([server.url], server.offers)
     looked = f"looked for {describe_places(named_url)}"
     command = name_command_here("bench")
     lines = [
@@ -263,10 +278,13 @@ def explain_trouble(server: FoundServer) -> str:
     return f"{place}: try again when it has"
 
 
-def explain_no_model(url: str, offers: Sequence[Offer]) -> str:
+def explain_no_model(urls: Sequence[str], offers: Sequence[Offer]) -> str:
     """Return which models were found that cannot be measured, and what brings one."""
-    has = "no model"
+    has = "no model" if len(urls) == 1 else "no model in common"
     if offers:
         names = list_names([one.name for one in offers])
         has = f"no model that generates text here, only {names}"
-    return f"{url} has {has}: run ollama pull {SMALL_MODEL}"
+    verb = "has" if len(urls) == 1 else "have"
+    return (
+        f"{' and '.join(urls)} {verb} {has}: run ollama pull {SMALL_MODEL}"
+    )

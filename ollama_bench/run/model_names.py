@@ -23,8 +23,8 @@ def settle_models(
 ) -> Settings:
     """Return the settings with the models by their own names, each once.
 
-    Without a name the model of a single Ollama is chosen among those that it has; other servers
-    must have one model, the same everywhere. A server that answers to
+    Without a name it is chosen among those that every Ollama has; other servers must have one
+    model, the same everywhere. A server that answers to
     any name has its own, which is then asked for, stored and compared by --resume; where servers
     differ in that, the name asked for stays. Raises ServerError, also where a name does not mean
     the same model on all servers.
@@ -77,10 +77,10 @@ def refuse_unlike(model: str, servers: Sequence[Server]) -> None:
 def choose_model(
     settings: Settings, servers: Sequence[Server], screen: Console
 ) -> str:
-    if [server.protocol.name for server in servers] != [OLLAMA]:
+    if {server.protocol.name for server in servers} != {OLLAMA}:
         return choose_only_model(servers, screen.say)
     prefers_study = settings.load.budget_s is None
-    return choose_installed(servers[0], prefers_study, screen)
+    return choose_installed(servers, prefers_study, screen)
 
 
 def choose_only_model(servers: Sequence[Server], say: Say) -> str:

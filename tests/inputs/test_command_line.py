@@ -199,12 +199,11 @@ def test_usage_errors_exit_with_2_and_name_the_value(argv, words, capsys):
 def test_defaults_are_those_of_the_study(monkeypatch):
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     found = parse(["1,2"])
-    # the server is asked which it has
+    # the servers are asked which they have
     assert found.request.models == () and found.request.is_searched
+    assert parse(["1", "--host", "a", "--host", "b"]).request.models == ()
     assert parse(["1", "--pull"]).request.models == ("deepseek-r1:7b",)
     assert parse(["--demo"]).request.models == ("deepseek-r1:7b",)
-    several = parse(["1", "--host", "a", "--host", "b"]).request
-    assert several.models == ("deepseek-r1:7b",)
     assert [server.url for server in found.request.servers] == [
         "http://127.0.0.1:11434"
     ]

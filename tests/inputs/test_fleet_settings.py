@@ -70,9 +70,13 @@ def test_a_plain_link_within_this_machine_does_not(link):
     assert parse("--fleet", link).fleet is not None
 
 
-def test_the_word_alone_means_nothing(capsys):
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--fleet", "local:2"), ("--fleet", "tls://10.0.0.1:8786")],
+)
+def test_the_word_alone_means_nothing(capsys, words):
     with pytest.raises(SystemExit):
-        parse("--fleet-insecure")
+        parse("--fleet-insecure", *words)
     assert "--fleet-insecure needs --fleet" in capsys.readouterr().err
 
 

@@ -7,8 +7,9 @@ import pytest
 import bench
 from ollama_bench.inputs import command_line
 from ollama_bench.privilege.variables import NOTHING_DROPPED
+from ollama_bench.protocols.registry import PROTOCOLS
 from ollama_bench.run import discovery, finding
-from ollama_bench.run.server import ServerError
+from ollama_bench.run.server import Server, ServerError
 from ollama_bench.terminal.screen import Console
 from tests.run.described_server import describing, ollama, openai
 
@@ -132,6 +133,41 @@ def test_an_ollama_without_a_model(here, settle, words):
         str(caught.value)
         == f"{url} has no model: run ollama pull llama3.2:1b"
     )
+
+
+@pytest.fixture
+def choose(here, capsys):
+    """choose(answers, ...) returns the model of such Ollamas, and the lines that were said."""
+
+    def choose(*described):
+        with contextlib.ExitStack() as stack:
+            servers = [
+                stack.enter_context(Server(url, PROTOCOLS["ollama"], None))
+                for url in here(*described)
+            ]
+            found = finding.choose_installed(servers, True, Console())
+        return found, capsys.readouterr().out.splitlines()
+
+    return choose
+
+
+def test_several_ollamas_are_asked_for_a_model_that_all_have(choose):
+    model, said = choose(
+        ollama("deepseek-r1:7b", "llama3.2:1b"),
+        ollama("llama3.2:1b", "smollm2:135m"),
+    )
+    assert model == "llama3.2:1b"
+    assert said == [
+        "model: llama3.2:1b (the only one; another: --model NAME)"
+    ]
+
+
+def test_several_ollamas_without_a_model_in_common(choose):
+    with pytest.raises(
+        ServerError,
+        match="^http.* and http.* have no model in common: run ",
+    ):
+        choose(ollama("deepseek-r1:7b"), ollama("llama3.2:1b"))
 
 
 def test_an_ollama_that_only_embeds(here, settle):
