@@ -788,9 +788,11 @@ GROUP BY level.id, turn;
 DROP VIEW IF EXISTS outcomes;
 CREATE VIEW outcomes AS  -- how the requests of each level ended, with one example of what was said
 SELECT level.run_id, level.model, level.concurrency, level.repeat,
-  request.ending AS status, request.http_status, count(*) AS requests, min(request.error) AS example, level.probe_rate_per_s, level.id AS level_id
+  request.ending AS status,
+  CASE WHEN request.ending = 'completed' OR request.http_status <> 200 THEN request.http_status END AS http_status,  -- NULL too where it was 200 and the reply failed after it
+  count(*) AS requests, min(request.error) AS example, level.probe_rate_per_s, level.id AS level_id
 FROM request JOIN level ON level.id = level_id
-GROUP BY level.id, request.ending, request.http_status;
+GROUP BY level.id, 5, 6;
 
 DROP VIEW IF EXISTS server_split;
 CREATE VIEW server_split AS  -- where the time of completed requests went, by the server's own clock, means in seconds

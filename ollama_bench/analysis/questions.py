@@ -89,9 +89,12 @@ def describe_speed(key: KeyFigures, levels: Sequence[Row]) -> str:
     """Say how fast each is answered, how fast all together, and after what wait."""
     together = mean_of(levels, "output_tokens_per_s")
     is_several = any(level["concurrency"] > 1 for level in levels)
+    # of a load that goes on, the others are of its steady part
+    goes_on = any(level["load"] not in ("burst", None) for level in levels)
+    whole = " over the whole level" if goes_on else ""
     parts = [
         write_estimate(key.tokens_per_s, digits, " tokens/s each"),
-        f"{digits(together)} all together"
+        f"{digits(together)} all together{whole}"
         if is_several and together is not None
         else "",
         write_estimate(key.wait_s, seconds, " until the first token"),

@@ -54,6 +54,8 @@ def test_all_four_are_answered_in_figures(ask):
     )
     assert found[SPEED][0].startswith("20.5 tokens/s each, ")
     assert " all together, 200 ms until the first token" in found[SPEED][0]
+    going_on = ask("UPDATE level SET load = 'closed'")[SPEED][0]
+    assert " all together over the whole level, " in going_on
     assert " with 1 at once and " in found[CURVE][0]
     assert " W, " in found[POWER][0] and "J/token" in found[POWER][0]
     commands = {asked: command for asked, (_, command) in found.items()}

@@ -219,10 +219,16 @@ def test_outcomes_and_server_split(database):
     request(
         database, 3, status="http_error", http_status=503, error="busy"
     )
+    for number, answered in ((4, 200), (5, None)):
+        request(database, number, status="cancelled", http_status=answered)
     assert [
-        (r["status"], r["requests"], r["example"])
-        for r in database.query("SELECT * FROM outcomes ORDER BY 5")
-    ] == [("completed", 1, None), ("http_error", 2, "busy")]
+        (r["status"], r["http_status"], r["requests"], r["example"])
+        for r in database.query("SELECT * FROM outcomes ORDER BY status")
+    ] == [
+        ("cancelled", None, 2, None),  # whatever had come before
+        ("completed", None, 1, None),
+        ("http_error", 503, 2, "busy"),
+    ]
     row = one(database, "server_split")
     assert (
         row["requests"],
