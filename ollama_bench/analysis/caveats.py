@@ -189,10 +189,13 @@ def cut_by_context(study: Study) -> list[Caveat]:
 
 
 def unfinished(study: Study) -> list[Caveat]:
+    with_levels = {level["run_id"] for level in study.levels}
     return [
         Caveat(
             f"run {run['run_id']} is {run['status']}",
-            "The levels it finished are shown",
+            "The levels it finished are shown"
+            if run["run_id"] in with_levels
+            else "It finished no level",
             START_AGAIN
             if is_quick(study)
             else f"{name_program('bench')} --resume continues it",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -14,6 +14,7 @@ from ollama_bench.analysis.caveats import (
     find_caveats,
     other_programs,
     spills,
+    unfinished,
     unseen_server,
 )
 from ollama_bench.analysis.energy_caveats import uncovered_energy
@@ -165,6 +166,20 @@ def test_each_caveat_says_what_was_seen(results, change, seen):
         caveat for caveat in find_caveats(study) if seen in caveat.seen
     ]
     assert len(found) == 1 and found[0].meaning and found[0].remedy
+
+
+def test_what_is_left_of_a_run_that_did_not_end(results):
+    made_up_results.write(results, levels=(1, 2))
+    study, _ = read(
+        results,
+        "UPDATE run SET status = 'interrupted'",
+        "UPDATE level SET status = 'interrupted' WHERE id > 1",
+    )
+    (caveat,) = unfinished(study)
+    assert caveat.meaning == "The levels it finished are shown"
+    # on the page of a run that has none
+    (caveat,) = unfinished(replace(study, levels=[]))
+    assert caveat.meaning == "It finished no level"
 
 
 OVERLOADED = (
