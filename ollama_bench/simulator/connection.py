@@ -155,3 +155,6 @@ class Connection(asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.transport.abort()
+        if self._reply:
+            # now, not when the loop comes to it: no more of it is due
+            self._reply.close("disconnected")

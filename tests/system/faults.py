@@ -26,6 +26,9 @@ DEADLINE_S = 2.5  # of levels that would go on for ever
 
 
 SHORT = load.Limits(stall_s=STALL_S)
+PATIENT = load.Limits(
+    stall_s=20
+)  # with a server that waits for a processor
 LEFT_OVER_S = 5.0  # for threads and descriptors of the last level to go
 
 
@@ -38,7 +41,7 @@ def fire(
     api_name="ollama",
     *,
     fault=None,
-    limits=SHORT,
+    limits=PATIENT,
     prompt="why?",
     **options,
 ):

@@ -14,6 +14,8 @@ from tests.system.faults import (
     CHUNKED,
     DEADLINE_S,
     MIB,
+    PATIENT,
+    SHORT,
     STALL_S,
     check,
     fire,
@@ -83,8 +85,9 @@ SIMULATED = [  # fault, statuses that are right, HTTP status
 def test_each_fault_at_each_level(
     short, fault, statuses, http_status, count
 ):
+    limits = SHORT if "stalled" in statuses else PATIENT
     with nothing_left():
-        level = fire(short.url, count, fault=fault)
+        level = fire(short.url, count, fault=fault, limits=limits)
     check(level, count, statuses, http_status)
     if fault.startswith(("counters", "missing")):
         assert {
@@ -163,10 +166,8 @@ def test_a_slow_drip_is_cut_at_the_deadline(short):
 def test_a_line_of_5_mb_and_a_million_empty_chunks(short):
     before = psutil.Process().memory_info().rss
     with nothing_left():
-        # the simulator needs its time for 320 MB
-        patient = load.Limits(stall_s=20)
         check(
-            fire(short.url, 64, fault="huge_line", limits=patient),
+            fire(short.url, 64, fault="huge_line"),
             64,
             {"completed"},
         )
