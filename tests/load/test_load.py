@@ -107,10 +107,11 @@ def test_times_and_counts_are_the_simulators(
         assert row["reasoning_chunks"] == sum(outcome.chunk_is_reasoning)
         # the simulator's --ttft
         assert (row["first_text_ns"] - row["sent_ns"]) / 1e9 >= 0.1
-        streaming_s = (row["last_text_ns"] - row["first_text_ns"]) / 1e9
-        # 19 gaps of --itl; a first chunk may be read late
-        assert streaming_s >= 0.7 * 19 * 0.010
+        # and 19 gaps of --itl
+        assert (row["last_text_ns"] - row["sent_ns"]) / 1e9 >= 0.1 + 0.19
         assert list(outcome.chunk_ns) == sorted(outcome.chunk_ns)
+        # as they come: where this machine pauses, some are read at once
+        assert len(set(outcome.chunk_ns)) > 5
         assert outcome.answer or outcome.reasoning
         characters = len(outcome.answer) + len(outcome.reasoning)
         assert sum(outcome.chunk_characters) == characters

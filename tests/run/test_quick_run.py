@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from ollama_bench.inputs.objectives import find_reach
+from ollama_bench.run.quick import Probe, choose_next
 from tests.run.programs import ROOT, rows, run, start, wait_for
 
 PLAIN = ["--cooldown", "0", "--idle", "0", "--plain", "--no-monitor"]
@@ -25,18 +27,34 @@ def quick(module_sim, tmp_path_factory):
     return server, out, folder
 
 
-def test_it_measures_up_to_the_knee_and_that_again(quick):
+def test_each_level_is_the_one_that_those_before_it_call_for(quick):
     levels = rows(
         quick[2],
-        "SELECT concurrency, repeat, duration_s, load, status, is_control"
-        " FROM level_summary ORDER BY level_id",
+        "SELECT level_id, concurrency, repeat, duration_s, output_tokens_per_s,"
+        " load, status, is_control FROM level_summary ORDER BY level_id",
     )
-    found = [(row["concurrency"], row["repeat"]) for row in levels]
-    assert found[:3] == [(1, 1), (2, 1), (4, 1)]
-    # each around the knee a second time, then beyond it
-    again = {found.index((level, 2)) for level in (1, 2, 4)}
-    assert again == {3, 4, 5} and found[6] == (8, 1)
-    assert sum(row["duration_s"] for row in levels) < 4
+    probes = [
+        Probe(
+            row["concurrency"],
+            row["duration_s"],
+            row["output_tokens_per_s"],
+            find_reach(
+                rows(
+                    quick[2],
+                    f"SELECT * FROM demand_summary WHERE level_id = {row['level_id']}",
+                )
+            ),
+        )
+        for row in levels
+    ]
+    # which they are on a machine of two slots: test_quick.py
+    chosen = [
+        choose_next(probes[:number], 3.0, 256)
+        for number in range(len(probes) + 1)
+    ]
+    assert chosen == [*(probe.concurrency for probe in probes), None]
+    assert len(probes) > 3 and max(row["repeat"] for row in levels) > 1
+    assert sum(probe.seconds for probe in probes) < 4
     assert {row["load"] for row in levels} == {"burst"}
     assert {row["status"] for row in levels} == {"finished"}
 
