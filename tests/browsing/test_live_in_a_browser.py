@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import time
 
 import pytest
 
@@ -10,6 +11,8 @@ from tests.run import programs
 from tests.support import made_up_results, running_run
 from tests.support.browser import assert_nothing_serious, expect
 from tests.support.datasette_server import serving
+
+SEEN = "UPDATE run SET seen_unix = ?"
 
 pytestmark = pytest.mark.web
 
@@ -177,10 +180,10 @@ def test_a_run_that_was_killed_ends_as_an_interrupted_one(page, file):
     with showing(page, file, run_id):
         page.locator("#timeline").wait_for()
         with contextlib.closing(sqlite3.connect(file)) as opened, opened:
-            opened.execute("UPDATE run SET seen_unix = seen_unix - 6")
+            opened.execute(SEEN, [time.time() - 6])
         expect(page.locator("#trouble")).to_contain_text("no sign of life")
         with contextlib.closing(sqlite3.connect(file)) as opened, opened:
-            opened.execute("UPDATE run SET seen_unix = seen_unix - 20")
+            opened.execute(SEEN, [time.time() - 20])
         page.get_by_text("interrupted", exact=True).wait_for()
         assert page.locator("#live").count() == 0
 

@@ -18,16 +18,19 @@ def test_samples_lie_end_to_end_on_the_runs_clock(watch, fake):
     watched = watch([fake("fine")])
     assert watched.monitor.wait_first_sample(PATIENCE_S)
     rows = watched.samples(10)
-    assert [row["energy_j"] for row in rows] == pytest.approx(
-        [8.01] * len(rows)
+    known = [row for row in rows if row["energy_j"] is not None]
+    assert [row["energy_j"] for row in known] == pytest.approx(
+        [8.01] * len(known)
     )
+    # on a busy machine some come late, and are told
+    late = len(watched.rows("event", kind="gap"))
+    assert len(known) >= len(rows) - late > 5
     assert all(row["end_ns"] > row["start_ns"] for row in rows)
     gaps_ns = [
         after["start_ns"] - before["end_ns"]
         for before, after in itertools.pairwise(rows)
     ]
     assert min(gaps_ns) >= 0
-    # on a busy machine some come late
     assert statistics.median(gaps_ns) < 50_000_000
     latest = watched.monitor.latest()
     assert (

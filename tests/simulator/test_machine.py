@@ -125,7 +125,7 @@ def test_a_full_queue_answers_503(sim):
 )
 def test_rates_are_the_profiles(sim, streams, rate):
     server = sim(
-        "--profile", "m2pro-7b", "--speed", "20", "--tokens", "80"
+        "--profile", "m2pro-7b", "--speed", "20", "--tokens", "240"
     )
     generate(server, prompt="")
     at_once(streams, lambda i: generate(server))

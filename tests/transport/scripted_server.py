@@ -15,7 +15,10 @@ from ollama_bench.transport.exchange import Exchange
 from ollama_bench.transport.session import Session
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-GAP_S = 0.03
+GAP_S = 0.15  # a pause of the server
+SEEN_GAP_S = (
+    0.024  # what is seen of it by who reads the bytes before it late
+)
 PATIENCE_S = 20.0  # for a read on a loaded machine
 CLOSE = object()
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -12,6 +12,7 @@ from tests.transport.scripted_server import (
     END,
     GAP_S,
     HEAD,
+    SEEN_GAP_S,
     chunk,
     exchange_with,
     gaps_s,
@@ -69,7 +70,7 @@ def test_a_chunk_that_looks_like_the_end_is_none(together):
         b"\r\n0\r\n",
         b"b\n",
     ] and exchange.ended_ns == pieces[-1][0]
-    assert min(gaps_s(at for at, _ in pieces)) > GAP_S * 0.5
+    assert min(gaps_s(at for at, _ in pieces)) > SEEN_GAP_S
 
 
 def test_a_long_answer_is_digested_in_episodes(monkeypatch):
