@@ -685,8 +685,8 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   target.slots,
   count(*) AS requests, sum(request.status = 'completed') AS completed,
   sum(request.status NOT IN ('completed', 'in_flight')) AS errors,
-  avg(CASE WHEN request.status = 'completed' THEN ttft_s END) AS ttft_mean_s,
-  avg(CASE WHEN request.status = 'completed' THEN stream_tokens_per_s END) AS tokens_per_s_mean,
+  avg(CASE WHEN request.status = 'completed' AND judged_request.request_id IS NOT NULL THEN ttft_s END) AS ttft_mean_s,  -- of the judged requests, as the level's
+  avg(CASE WHEN request.status = 'completed' AND judged_request.request_id IS NOT NULL THEN stream_tokens_per_s END) AS tokens_per_s_mean,  -- of the judged requests, as the level's
   sum(output_tokens) AS output_tokens,
   CASE WHEN sum(request.status = 'completed') > 0 THEN sum(output_tokens) END * 1e9
     / nullif(level.ended_ns - level.started_ns, 0) AS output_tokens_per_s,  -- of this host / the time of the whole level: its part of the level's
@@ -697,6 +697,7 @@ SELECT level.run_id, level.model, level.concurrency, level.repeat, run.simulated
   sum(request.status IN ('refused', 'reset')) AS lost,  -- requests that could not be sent or whose line broke, as of a server that died
   level.cache, level.probe_rate_per_s, level.id AS level_id
 FROM request JOIN level ON level.id = request.level_id JOIN run ON run.id = level.run_id JOIN target ON target.id = request.target_id
+LEFT JOIN judged_request ON judged_request.request_id = request.id
 LEFT JOIN peak ON peak.level_id = level.id AND peak.target_id = target.id
 GROUP BY level.id, target.id;
 

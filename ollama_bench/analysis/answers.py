@@ -33,6 +33,7 @@ from ollama_bench.analysis.energy import describe_efficiency
 from ollama_bench.analysis.key_figures import (
     KeyFigures,
     find_key_figures,
+    find_tries,
     is_open,
 )
 from ollama_bench.analysis.offered import (
@@ -116,7 +117,11 @@ class Answer:
     @property
     def lines(self) -> list[str]:
         """Every sentence, the questions as lines."""
-        asked = [" ".join(filter(None, one)) for one in self.questions]
+        asked = [
+            f"{one.asked} {one.answer}"
+            + (f": {one.command}" if one.command else "")
+            for one in self.questions
+        ]
         return [*self.first, self.of, *asked, *self.rest]
 
 
@@ -197,7 +202,9 @@ def list_repeats(study: Study, key: KeyFigures) -> list[Row]:
         return []
     if is_open(study):
         return [key.level]
-    return study.by_concurrency()[key.level["concurrency"]]
+    if search := find_search(study):
+        return find_tries(study, search)
+    return study.by_size()[key.level["concurrency"]]
 
 
 def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
@@ -281,7 +288,7 @@ def describe_sample(levels: Sequence[Row]) -> str:
 
 def describe_alone(study: Study, key: KeyFigures) -> str:
     """Say what one gets with the fewest measured; "" where the key figures say all of it."""
-    levels = next(iter(study.by_concurrency().values()), [])
+    levels = next(iter(study.by_size().values()), [])
     rates = [level["tokens_per_s_mean"] for level in levels]
     rates = [rate for rate in rates if rate is not None]
     # of repeats, only this sentence tells how they differ
@@ -308,7 +315,7 @@ def describe_capacity(
 ) -> str:
     """Say how many can be served: the highest level below which none misses the objectives."""
     wish, served = describe_objectives(objectives), 0
-    for n, levels in study.by_concurrency().items():
+    for n, levels in study.by_size().items():
         found = [
             services.get(level["level_id"], NO_SERVICE) for level in levels
         ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ollama_bench.analysis.crowd import name_crowd, say_they_get
 from ollama_bench.analysis.study import Row, Study
 from ollama_bench.analysis.wording import (
+    count,
     describe_bounds,
     describe_objectives,
     digits,
@@ -91,10 +92,11 @@ def describe_search(answer: CapacityAnswer, objectives: Objectives) -> str:
     """Say the number, its interval, what was missed above it, and the time that it took."""
     found = answer.capacity
     wish = describe_objectives(objectives)
-    took = f"{answer.probes} probes, {seconds(found.seconds)}"
+    took = f"{count(answer.probes, 'probe')}, {seconds(found.seconds)}"
     if not found.low and not found.likely and found.missed is None:
         return (
-            f"Whether {name(answer, 1)} {wish} was not resolved ({took})."
+            f"Whether {name(answer, min(map(find_size, answer.levels)))} {wish} "
+            f"was not resolved ({took}): a longer --budget would tell."
         )
     if not found.low and found.likely:
         return describe_likely(answer, objectives, took)
@@ -110,7 +112,7 @@ def describe_search(answer: CapacityAnswer, objectives: Objectives) -> str:
     if found.missed is None:
         return (
             f"At least {name(answer, found.low)} {wish}; "
-            f"more were not tried, or not resolved ({took})."
+            f"{describe_more(answer)} ({took})."
         )
     surely = f"{write_interval(answer)}{write_guess(answer)}"
     missed = describe_missing(answer, objectives)
@@ -121,13 +123,21 @@ def describe_search(answer: CapacityAnswer, objectives: Objectives) -> str:
     )
 
 
+def describe_more(answer: CapacityAnswer) -> str:
+    """Say what is known of more than what is shown, where nothing was missed."""
+    likely, low = answer.capacity.likely, answer.capacity.low or 0.0
+    if likely <= low:
+        return "more were not tried, or not resolved"
+    return f"{name_number(answer, likely)} too as far as was seen, which is not shown at 95 %"
+
+
 def describe_likely(
     answer: CapacityAnswer, objectives: Objectives, took: str
 ) -> str:
     """Say what looks good, where the budget was spent before anything was shown."""
     found = answer.capacity
     wish = describe_objectives(objectives)
-    higher = "more were not tried"
+    higher = "more were not measured to an end"
     above = [one for one in found.unresolved if one > found.likely]
     if above:
         higher = f"{name_number(answer, above[0])} looks missed"

@@ -76,9 +76,7 @@ def find_differences(
     database: Database, before: Study, after: Study
 ) -> list[Difference]:
     """Return what differs between two sides beside what was measured, at which levels."""
-    shared = frozenset(before.by_concurrency()) & frozenset(
-        after.by_concurrency()
-    )
+    shared = frozenset(before.by_size()) & frozenset(after.by_size())
     found = [
         Difference(text, shared)
         for text in (
@@ -282,7 +280,7 @@ def undisturbed_part(study: Study) -> Study:
 
 def describe_unlike_levels(study: Study) -> str:
     """Say why levels of one study are not alike, and what that means; "" if they are."""
-    groups = study.by_concurrency()
+    groups = study.by_size()
     if len(groups) < 2:
         return ""
     reasons = [
@@ -311,8 +309,8 @@ def describe_unlike_levels(study: Study) -> str:
 def compare_lengths(before: Study, after: Study) -> list[Difference]:
     """Return where replies or prompts of one side are longer than those of the other."""
     found: dict[str, dict[int, str]] = {what: {} for what in LENGTHS}
-    new_levels = after.by_concurrency()
-    for n, old_levels in before.by_concurrency().items():
+    new_levels = after.by_size()
+    for n, old_levels in before.by_size().items():
         for what, column in LENGTHS.items():
             old, new = (
                 mean_length(levels, column)

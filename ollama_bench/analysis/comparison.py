@@ -194,8 +194,8 @@ def find_changes(
         [split_runs(whole_levels(study)) for study in history],
     )
     found = Comparison(
-        before.by_concurrency(),
-        after.by_concurrency(),
+        before.by_size(),
+        after.by_size(),
         unlike or {},
         unfinished,
     )

@@ -1,4 +1,4 @@
-"""What the number of a level counts: requests at once, people who think, or the most at a rate.
+"""What the number of a level counts: requests at once, people who think, or requests/s of a search.
 
 name_count(4, study.levels)      4 at once, 4 people, up to 4 at once
 name_place(levels)                   at 1, 2 and 4 at once, with 4 people, at 0.5 requests/s
@@ -9,24 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ollama_bench.analysis.offered import write_rate
-from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.study import Row, Size
 from ollama_bench.analysis.wording import join, seconds
 
-AT_ONCE, PEOPLE = "at once", "people"
+AT_ONCE, PEOPLE, RATE = "at once", "people", "requests/s"
 
 
 def noun(levels: Sequence[Row]) -> str:
     """Return what these levels count, to stand above or after their numbers."""
-    is_people = bool(levels) and all(
-        level.get("load") == "people" for level in levels
-    )
-    return PEOPLE if is_people else AT_ONCE
+    if levels and all(level.get("load") == "people" for level in levels):
+        return PEOPLE
+    if levels and all(level.get("probe_rate_per_s") for level in levels):
+        return RATE
+    return AT_ONCE
 
 
-def name_count(count: int | str, levels: Sequence[Row]) -> str:
-    """Write a number of what these levels count."""
+def name_count(count: Size, levels: Sequence[Row]) -> str:
+    """Write a number of what these levels count, or several as a text."""
     if noun(levels) == PEOPLE:
         return "1 person" if str(count) == "1" else f"{count} people"
+    if noun(levels) == RATE:
+        number = count if isinstance(count, str) else f"{count:.12g}"
+        return f"{number} requests/s"
     is_limit = bool(levels) and all(
         level.get("load") == "open" for level in levels
     )
@@ -50,9 +54,11 @@ def name_place(levels: Sequence[Row]) -> str:
     return f"{preposition(levels)} {name_loads(levels)}"
 
 
-def name_places(counts: int | Iterable[int], levels: Sequence[Row]) -> str:
+def name_places(
+    counts: Size | Iterable[Size], levels: Sequence[Row]
+) -> str:
     """Write the same of numbers; levels: some whose kind tells what they count."""
-    numbers = [counts] if isinstance(counts, int) else [*counts]
+    numbers = [*counts] if isinstance(counts, Iterable) else [counts]
     named = name_count(join([*map(str, numbers)]), levels)
     return f"{preposition(levels)} {named}"
 

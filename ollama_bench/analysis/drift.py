@@ -136,5 +136,5 @@ def place_in_time(study: Study) -> dict[int, int]:
     """Return when each concurrency was measured first: its level's id grows with time."""
     return {
         n: min(level["level_id"] for level in levels)
-        for n, levels in study.by_concurrency().items()
+        for n, levels in study.by_size().items()
     }

@@ -29,6 +29,10 @@ from ollama_bench.analysis.study import Row, Study
 from ollama_bench.inputs.objectives import Objectives
 from ollama_bench.statistics.intervals import Interval
 
+# tries of a load that a search found served count where they lasted at least the longest / this:
+# a first look is short, and most of it fills or drains
+LOOKS_ALIKE = 2
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -101,11 +105,17 @@ def find_key_figures(
 
 
 def find_tries(study: Study, search: CapacityAnswer) -> list[Row]:
-    """Return the levels of the highest load that a search found to be served."""
+    """Return the levels of the highest load that a search found served, without short looks."""
     chosen = search.find_level()
     if search.is_rate:
         return [chosen]
-    return study.by_concurrency()[chosen["concurrency"]]
+    tries = study.by_size()[chosen["concurrency"]]
+    longest_s = max(level["duration_s"] or 0.0 for level in tries)
+    return [
+        level
+        for level in tries
+        if (level["duration_s"] or 0.0) >= longest_s / LOOKS_ALIKE
+    ]
 
 
 def is_open(study: Study) -> bool:
@@ -122,7 +132,7 @@ def find_at_once(
     if is_open(study):
         return None
     served = 0
-    for n, levels in study.by_concurrency().items():
+    for n, levels in study.by_size().items():
         found = [
             services.get(level["level_id"], NO_SERVICE) for level in levels
         ]
@@ -141,7 +151,7 @@ def choose_levels(
     study: Study, at_once: int | None, services: Mapping[int, Service]
 ) -> list[Row]:
     """Return the repeats of the level that the figures are of."""
-    groups = study.by_concurrency()
+    groups = study.by_size()
     if at_once:
         return groups[at_once]
     if not is_open(study):

@@ -74,10 +74,10 @@ def find_figures(verdict: Verdict) -> LengthFigures:
     return LengthFigures(
         verdict.study,
         at_once,
-        bool(study.levels) and at_once == max(study.by_concurrency()),
+        bool(study.levels) and at_once == max(study.by_size()),
         {
             n: {column: means[column].get(n) for column in FIGURES}
-            for n in study.by_concurrency()
+            for n in study.by_size()
         },
     )
 

@@ -44,8 +44,13 @@ from ollama_bench.terminal.command_line import (
 SPEEDS = ("tokens_per_s", "tpot")
 # options of a run that name what is measured
 KEPT = (
-    *("--host", "--balance", "--api", "--model", "--config"),
+    *("--host", "--balance", "--api", "--model", "--config", "--db"),
     *("--prompt", "--prompts", "--tokens", "--think", "--option"),
+)
+# and how it is asked: of levels, for a search finds the load itself
+KEPT_OF_LEVELS = (
+    *("--requests", "--duration", "--think-time", "--ramp"),
+    *("--fleet", "--watch"),
 )
 NOT_MEASURED = "not measured"
 CANNOT_BE_TOLD = "cannot be told"
@@ -183,7 +188,7 @@ def ask_curve(study: Study, key: KeyFigures) -> StudyQuestion:
     )
     if said:
         return StudyQuestion(asked, "; ".join(filter(None, [said, limit])))
-    if len(study.by_concurrency()) > 1 and not is_open(study):
+    if len(study.by_size()) > 1 and not is_open(study):
         return StudyQuestion(asked, "the levels cannot be compared")
     return StudyQuestion(
         asked,
@@ -266,15 +271,30 @@ def name_measuring(
     """Return the command that measures these levels where the newest run measured."""
     typed = find_words(study)
     words = [levels, *more, *list_lengths(study)]
+    kept: tuple[str, ...] = KEPT
+    flags = ["--demo"]
+    if levels == CURVE:
+        kept, flags = KEPT + KEPT_OF_LEVELS, ["--demo", "--fleet-insecure"]
     for place, word in enumerate(typed):
-        if word.startswith(tuple(f"{option}=" for option in KEPT)):
+        if word.startswith(tuple(f"{option}=" for option in kept)):
             words.append(word)
-        elif word in KEPT:
+        elif word in kept and not are_too_few(typed[place : place + 2]):
             words += typed[place : place + 2]
-    if "--demo" in typed:
-        words.append("--demo")
+        elif word in flags:
+            words.append(word)
     command = name_command_as_root() if as_root else name_command("bench")
     return f"{command} {join_arguments(words)}"
+
+
+def are_too_few(option: Sequence[str]) -> bool:
+    """Tell whether so many requests never make the highest level of the curve."""
+    highest = CURVE.rpartition(",")[2]
+    name, number = option[0], option[-1]
+    return (
+        name == "--requests"
+        and number.isdecimal()
+        and int(number) < int(highest)
+    )
 
 
 def list_lengths(study: Study) -> list[str]:

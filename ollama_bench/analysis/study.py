@@ -20,6 +20,8 @@ from ollama_bench.terminal.output import LONGEST_NAME, clean_line
 
 # of a view: columns and their units are documented in schema.sql
 Row = dict[str, Any]
+# how much load a level is: an int, but for the requests/s of a search for a rate
+Size = Any
 
 # SQL: a level is of the length that a study is of
 OF_LENGTH = (
@@ -37,7 +39,7 @@ P95_FLOOR, P99_FLOOR = MIN_VALUES_FOR_P95, MIN_VALUES_FOR_P99
 class Study:
     """One model on one machine with the runs chosen for it.
 
-    Levels are by concurrency, repeats together.
+    Levels are by size, repeats together.
     Its levels have the same asked_prompt_tokens and prompt_mix.
     """
 
@@ -114,25 +116,34 @@ class Study:
     def simulated(self) -> bool:
         return any(run["simulated"] for run in self.runs)
 
-    def by_concurrency(self) -> dict[int, list[Row]]:
-        """Group the levels by concurrency, rising."""
-        groups: dict[int, list[Row]] = {}
-        for level in self.levels:
-            groups.setdefault(level["concurrency"], []).append(level)
+    def by_size(self) -> dict[Size, list[Row]]:
+        """Group the levels by their size, rising."""
+        groups: dict[Size, list[Row]] = {}
+        for level in sorted(self.levels, key=size_of):
+            groups.setdefault(size_of(level), []).append(level)
         return groups
 
-    def mean(self, column: str) -> dict[int, float]:
-        """Return a column's mean over the repeats of each concurrency that has values."""
+    def mean(self, column: str) -> dict[Size, float]:
+        """Return a column's mean over the repeats of each size that has values."""
         found = {}
-        for concurrency, levels in self.by_concurrency().items():
+        for size, levels in self.by_size().items():
             values = [
                 level[column]
                 for level in levels
                 if level[column] is not None
             ]
             if values:
-                found[concurrency] = fmean(values)
+                found[size] = fmean(values)
         return found
+
+
+def size_of(level: Row) -> Size:
+    """Return what the number of a level counts: requests at once or people.
+
+    Of a search for the highest rate it is the requests/s of the probe: its concurrency is no more
+    than a limit, and the same for all.
+    """
+    return level.get("probe_rate_per_s") or level["concurrency"]
 
 
 def is_whole(level: Row) -> bool:

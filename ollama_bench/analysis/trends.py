@@ -46,7 +46,7 @@ def has_unlike_replies(study: Study) -> bool:
 
 def describe_order(study: Study) -> str:
     """Say how often and in which order the levels were sent; nothing if there is only one."""
-    groups = study.by_concurrency()
+    groups = study.by_size()
     if len(groups) < 2 or len(study.runs) > 1:
         return ""
     counts = [*map(len, groups.values())]
@@ -72,7 +72,7 @@ def write_repeats(
     """Write the mean of a level's repeats, and their number and spread if there are several."""
     values = [
         level[column]
-        for level in study.by_concurrency()[n]
+        for level in study.by_size()[n]
         if level[column] is not None
     ]
     mean = write(fmean(values))
@@ -233,7 +233,7 @@ def describe_plateau(study: Study, rates: ByConcurrency) -> str:
 
 def failures_at(study: Study, n: int) -> str:
     """Return ", 9 of 48 failed" over all repeats of a level; "" if none did."""
-    levels = study.by_concurrency()[n]
+    levels = study.by_size()[n]
     errors = sum(level["errors"] for level in levels)
     requests = sum(level["requests"] for level in levels)
     return f", {errors} of {requests} failed" if errors else ""

@@ -1,15 +1,20 @@
-// Draws the charts of a page when they are looked at, leads from a mark to what it shows, and
+// Draws the charts of a page when they are looked at and, for paper, the others after them; leads from a mark to what it shows, and
 // filters the requests by a region of the timeline.
 const look = JSON.parse(document.getElementById('look').textContent);
 const waiting = new IntersectionObserver(seen => {
   for (const {target, isIntersecting} of seen) {
     if (!isIntersecting) continue;
-    waiting.unobserve(target);
     load(target);
   }
 }, {rootMargin: '400px'});
 for (const place of document.querySelectorAll('.chart')) waiting.observe(place);
+addEventListener('load', () => setTimeout(async () => {  // one at a time: who looks goes first
+  for (const place of document.querySelectorAll('.chart')) await load(place);
+}, 1000));
 async function load(place) {
+  if (place.loads) return;
+  place.loads = true;
+  waiting.unobserve(place);
   const inside = place.querySelector('script');
   if (inside) return draw(place, JSON.parse(inside.textContent));
   place.setAttribute('aria-busy', 'true');

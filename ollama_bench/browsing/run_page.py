@@ -8,7 +8,7 @@ from html import escape
 from sqlite_utils import Database
 
 from ollama_bench.analysis import selection
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import Row, Study, size_of
 from ollama_bench.analysis.verdict import Verdict, judge
 from ollama_bench.analysis.wording import name_run
 from ollama_bench.browsing.chart_source import write_query
@@ -137,7 +137,8 @@ def write_places(
         {
             "level_id": level["level_id"],
             "study": folders.get(level["level_id"]),
-            "concurrency": level["concurrency"],
+            # as in the charts
+            "concurrency": size_of(level),
             "repeat": level["repeat"],
             "page": links.level(level["level_id"]),
         }

@@ -56,7 +56,7 @@ class Card:
     build: str  # quantization and size of the model, name and version of the server
     machine: str
     figures: tuple[CardFigure, ...]
-    # concurrency, y: tokens/s of all, None where nothing was completed,
+    # size, y: tokens/s of all, None where nothing was completed,
     # is_served: True, False, or None if not known
     curve: tuple[Row, ...]
     objectives: str
@@ -171,7 +171,7 @@ def draw_curve(levels: tuple[Row, ...], crowd: str) -> list[alt.Chart]:
             "y": CURVE_BOTTOM
             - (CURVE_BOTTOM - CURVE_TOP) * level["y"] / top,
             "foot": CURVE_BOTTOM,
-            "level": str(level["concurrency"]),
+            "level": f"{level['size']:.12g}",
             "speed": write_number(level["y"]),
             "is_served": level["is_served"] is not False,
         }

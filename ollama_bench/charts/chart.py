@@ -18,7 +18,7 @@ import altair as alt
 from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
-from ollama_bench.analysis.crowd import PEOPLE, noun
+from ollama_bench.analysis.crowd import AT_ONCE, noun
 from ollama_bench.analysis.study import IN_STUDY, Row, Study
 from ollama_bench.charts.axes import CROWD, LEVELS
 from ollama_bench.charts.marks import ALL_LEVELS
@@ -42,6 +42,8 @@ WORDS_NOTE = (
 # What the SQL of a chart ends with: the chosen study, and of views with a level_id its levels.
 OF_MODEL = f"model = :model AND level_id IN (SELECT id FROM level WHERE {IN_STUDY})"
 OF_STUDY = f"JOIN chosen USING (run_id, model) WHERE {OF_MODEL}"
+# what stands for the concurrency: of a search for a rate its rates, whose limits are all the same
+SIZE = "(SELECT coalesce(probe_rate_per_s, level.concurrency) FROM level WHERE level.id = level_id)"
 OF_LEVELS = f"{OF_STUDY} AND level_id NOT IN (SELECT level_id FROM aside)"
 
 
@@ -120,7 +122,7 @@ def name_levels_of(levels: Sequence[Row], spec: Spec) -> Spec:
     called constructor would be an error. A blank behind makes it a name like any other.
     """
     crowd = noun(levels)
-    above = crowd if crowd == PEOPLE else f"requests {crowd}"
+    above = f"requests {crowd}" if crowd == AT_ONCE else crowd
     text = json.dumps(spec, ensure_ascii=False)
     text = NAME_OF_OBJECTS.sub(r'"\1 "', text)
     named: Spec = json.loads(

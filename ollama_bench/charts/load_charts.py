@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from ollama_bench.analysis.study import P99_FLOOR, Row, Study
+from ollama_bench.analysis.study import P99_FLOOR, Row, Size, Study
 from ollama_bench.analysis.wording import digits
 from ollama_bench.charts.axes import (
     LEVELS,
@@ -18,7 +18,7 @@ from ollama_bench.charts.axes import (
     quantity_axis,
     time_axis,
 )
-from ollama_bench.charts.chart import OF_LEVELS, Chart
+from ollama_bench.charts.chart import OF_LEVELS, SIZE, Chart
 from ollama_bench.charts.labels import group_by_offset, place_labels
 from ollama_bench.charts.marks import (
     arrange_grid,
@@ -48,14 +48,14 @@ LABEL_ROOM = 0.09  # of an axis, left free for the label of the last point
 KINDS = ("known", "few", "endless")  # of a wait, the least doubtful first
 
 LEVEL_SQL = f"""
-SELECT run_id, repeat, concurrency, requests, completed, errors, error_ratio, ttft_mean_s,
+SELECT run_id, repeat, {SIZE} AS concurrency, requests, completed, errors, error_ratio, ttft_mean_s,
   ttft_p99_with_errors_s, ttft_max_s, tokens_per_s_mean AS tokens_per_s, output_tokens_per_s,
   duration_s
 FROM level_summary {OF_LEVELS} AND completed > 0 ORDER BY 3"""
 SPEED_SQL = f"""
-SELECT run_id, repeat, concurrency, p.min, p.mean, p.max, p.n
+SELECT run_id, repeat, {SIZE} AS concurrency, p.min, p.mean, p.max, p.n
 FROM level_summary JOIN level_percentiles AS p USING (level_id) {OF_LEVELS}
-  AND metric = 'tokens_per_s' ORDER BY concurrency"""
+  AND metric = 'tokens_per_s' ORDER BY 3"""
 
 
 def draw_combined(
@@ -181,7 +181,7 @@ def draw_trade_off(
     return alt.layer(*layers)
 
 
-def merge_repeats(concurrency: int, repeats: list[Row]) -> Row:
+def merge_repeats(concurrency: Size, repeats: list[Row]) -> Row:
     """Merge the repeats of a level into one point, as doubtful as the most doubtful of them."""
     errors = sum(row["errors"] for row in repeats)
     return {
@@ -190,9 +190,9 @@ def merge_repeats(concurrency: int, repeats: list[Row]) -> Row:
         "y": fmean(row["y"] for row in repeats),
         "repeats": len(repeats),
         "failed": errors,
-        "label": f"{concurrency}, {errors} failed"
+        "label": f"{concurrency:.12g}, {errors} failed"
         if errors
-        else str(concurrency),
+        else f"{concurrency:.12g}",
         "kind": max((row["kind"] for row in repeats), key=KINDS.index),
     }
 

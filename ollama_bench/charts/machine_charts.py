@@ -12,7 +12,7 @@ from ollama_bench.charts.axes import (
     level_axis,
     quantity_axis,
 )
-from ollama_bench.charts.chart import OF_LEVELS, Chart
+from ollama_bench.charts.chart import OF_LEVELS, SIZE, Chart
 from ollama_bench.charts.marks import (
     arrange_grid,
     draw_line,
@@ -29,15 +29,16 @@ from ollama_bench.charts.memory import (
 from ollama_bench.charts.theme import BLUE, GREEN, GREY, ORANGE, PURPLE
 
 ENERGY_SQL = f"""
-SELECT run_id, repeat, concurrency, source, coverage_ratio, mean_w, max_w, idle_w, energy_wh,
-  joules_per_output_token, net_joules_per_output_token, output_tokens_per_joule, gpu_power_w,
-  gpu_joules_per_output_token, system_power_w, system_joules_per_output_token
+SELECT run_id, repeat, {SIZE} AS concurrency, source, coverage_ratio, mean_w, max_w, idle_w,
+  energy_wh, joules_per_output_token, net_joules_per_output_token, output_tokens_per_joule,
+  gpu_power_w, gpu_joules_per_output_token, system_power_w, system_joules_per_output_token
 FROM energy_summary {OF_LEVELS} ORDER BY 3"""
 GPU_SQL = f"""
-SELECT run_id, repeat, concurrency, metric, source, n AS samples, min, mean, max, idle_samples
-FROM gpu_summary {OF_LEVELS} ORDER BY concurrency"""
+SELECT run_id, repeat, {SIZE} AS concurrency, metric, source, n AS samples, min, mean, max,
+  idle_samples
+FROM gpu_summary {OF_LEVELS} ORDER BY 3"""
 PROCESS_SQL = f"""
-SELECT concurrency,
+SELECT {SIZE} AS concurrency,
   coalesce(watcher || ': ', '')
     || coalesce(role, name, 'process')
     || ' ' || PID AS process,
@@ -198,7 +199,7 @@ def draw_lines_by_process(rows: list[Row], title: str) -> alt.LayerChart:
 def note_on_processes(study: Study, rows: list[Row]) -> str:
     loaded = describe_loaded(study)
     bare = sorted(
-        set(study.by_concurrency()) - {row["concurrency"] for row in rows}
+        set(study.by_size()) - {row["concurrency"] for row in rows}
     )
     if not bare:
         return loaded

@@ -64,7 +64,7 @@ def write_text(
 
 def mark_failures(study: Study, top: int = ALL_LEVELS) -> list[alt.Chart]:
     """Write a red count above each level, up to top, in which requests failed."""
-    groups = study.by_concurrency()
+    groups = study.by_size()
     rows = [
         failure_count(n, levels)
         for n, levels in groups.items()
@@ -237,6 +237,8 @@ def make_tooltips(rows: list[Row]) -> list[alt.Tooltip]:
 
 
 def make_tooltip(name: str, is_float: bool) -> alt.Tooltip:
+    if name == "concurrency":
+        return alt.Tooltip("concurrency:O", title=CROWD)
     title = name.replace("_", " ")
     if is_float:
         return alt.Tooltip(f"{name}:Q", title=title, format=",.4~g")

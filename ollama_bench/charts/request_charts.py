@@ -11,7 +11,7 @@ from ollama_bench.charts.axes import (
     quantity_axis,
     time_axis,
 )
-from ollama_bench.charts.chart import OF_LEVELS, Chart
+from ollama_bench.charts.chart import OF_LEVELS, SIZE, Chart
 from ollama_bench.charts.marks import (
     draw_dots,
     draw_ranges,
@@ -25,14 +25,14 @@ from ollama_bench.charts.theme import BLUE, HEIGHT
 SMALLER_TOP = 32  # the highest level of the smaller chart of each pair
 
 WAIT_SQL = f"""
-SELECT run_id, concurrency, RequestID AS number, WaitingTime AS wait_s, Status AS status
+SELECT run_id, {SIZE} AS concurrency, RequestID AS number, WaitingTime AS wait_s, Status AS status
 FROM request_summary {OF_LEVELS} AND concurrency <= :top AND Status = 'completed' ORDER BY 2"""
 DURATION_SQL = f"""
-SELECT run_id, repeat, Concurrency AS concurrency, MinDuration AS min, AvgDuration AS mean,
+SELECT run_id, repeat, {SIZE} AS concurrency, MinDuration AS min, AvgDuration AS mean,
   MaxDuration AS max, requests, errors
 FROM duration_metrics {OF_LEVELS} AND Concurrency <= :top ORDER BY 3"""
 LENGTH_SQL = f"""
-SELECT run_id, concurrency, RequestID AS number, TokenCount AS tokens
+SELECT run_id, {SIZE} AS concurrency, RequestID AS number, TokenCount AS tokens
 FROM request_summary {OF_LEVELS} AND Status = 'completed' ORDER BY 2"""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import altair as alt
 
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import Row, Study, size_of
 from ollama_bench.analysis.wording import seconds
 from ollama_bench.charts.axes import CROWD, level_axis
-from ollama_bench.charts.chart import OF_LEVELS, Chart
+from ollama_bench.charts.chart import OF_LEVELS, SIZE, Chart
 from ollama_bench.charts.marks import (
     draw_across_level,
     make_plot,
@@ -16,7 +16,7 @@ from ollama_bench.charts.marks import (
 from ollama_bench.charts.theme import BLUE, GREY, ORANGE, PURPLE
 
 SPLIT_SQL = f"""
-SELECT run_id, concurrency, queue_s, load_s, prefill_s, decode_s, total_s
+SELECT run_id, {SIZE} AS concurrency, queue_s, load_s, prefill_s, decode_s, total_s
 FROM server_split {OF_LEVELS} ORDER BY 2"""
 SPLIT_COLOURS = {
     "queue": GREY,
@@ -51,7 +51,7 @@ def cell_of_ns(first: int, last: int) -> str:
 MOST_GAPS = 100_000
 GAP_SQL = f"""
 WITH shown AS MATERIALIZED (
-  SELECT request_id, concurrency, chunks FROM request_timeline {OF_LEVELS}
+  SELECT request_id, {SIZE} AS concurrency, chunks FROM request_timeline {OF_LEVELS}
 ), thinning AS MATERIALIZED (
   SELECT 1 + coalesce(sum(chunks), 0) / {MOST_GAPS} | 1 AS step FROM shown
 ), gap AS (
@@ -165,7 +165,7 @@ def draw_percentiles(study: Study, y: alt.Y) -> list[alt.Chart]:
         column = f"itl_{percentile}_s"
         known = [
             {
-                "concurrency": level["concurrency"],
+                "concurrency": size_of(level),
                 "y": level[column] * 1000,
             }
             for level in study.levels

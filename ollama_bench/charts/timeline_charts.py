@@ -10,6 +10,7 @@ from ollama_bench.charts.chart import (
     OF_LEVELS,
     OF_MODEL,
     OF_STUDY,
+    SIZE,
     Chart,
     counts_words,
 )
@@ -41,8 +42,8 @@ WITH one AS (
     max(1e-9, max(ended_at_s) / {MOST_POINTS}) AS stretch_s
   FROM request_timeline {OF_STUDY}
   GROUP BY run_id ORDER BY 2 DESC, 1 DESC LIMIT 1)
-SELECT 'request' AS kind, run_id, level_id, status, concurrency, number, sent_at_s AS at_s,
-  first_text_at_s AS first_s, first_answer_at_s AS answer_s, ended_at_s AS end_s,
+SELECT 'request' AS kind, run_id, level_id, status, {SIZE} AS concurrency, number,
+  sent_at_s AS at_s, first_text_at_s AS first_s, first_answer_at_s AS answer_s, ended_at_s AS end_s,
   NULL AS name, NULL AS value, chunks, reasoning_chunks
 FROM request_timeline JOIN one USING (run_id) WHERE {OF_MODEL}
 UNION ALL SELECT 'power', NULL, NULL, NULL, NULL, NULL, avg(end_at_s), NULL, NULL, NULL,
@@ -58,8 +59,8 @@ ORDER BY kind, at_s"""
 EVOLUTION_SQL = f"""
 WITH largest AS (
   SELECT level_id, errors FROM level_summary {OF_LEVELS} AND completed > 0
-  ORDER BY concurrency DESC, level_id DESC LIMIT 1)
-SELECT concurrency, at_s, waiting, answering, completed, failed, errors
+  ORDER BY {SIZE} DESC, level_id DESC LIMIT 1)
+SELECT {SIZE} AS concurrency, at_s, waiting, answering, completed, failed, errors
 FROM request_evolution JOIN largest USING (level_id) ORDER BY at_s"""
 
 

@@ -254,7 +254,9 @@ def connect_client(
     security = None
     if address.is_local:
         where = stack.enter_context(start_local(dask, address))
-    elif where.startswith("tls:"):
+    elif address.is_plain:
+        refuse_plain(address)
+    else:
         security = read_certificates(dask)
     try:
         client = dask.Client(
@@ -270,6 +272,20 @@ def connect_client(
         ) from None
     stack.callback(client.close)
     return client
+
+
+def refuse_plain(address: FleetAddress) -> None:
+    """Raise FleetError where Dask's configuration forbids a link that is not encrypted.
+
+    Dask itself would first wait half a minute.
+    """
+    from dask import config
+
+    if config.get("distributed.comm.require-encryption", None):
+        raise FleetError(
+            f"Dask's configuration requires encryption, which {address.scheduler} lacks: "
+            "use tls:// (docs/fleet.md)"
+        )
 
 
 def read_certificates(dask: Any) -> Any:

@@ -11,6 +11,7 @@ from ollama_bench.analysis.crowd import noun
 from ollama_bench.analysis.key_figures import is_open
 from ollama_bench.analysis.study import Study
 from ollama_bench.terminal import curve
+from ollama_bench.terminal.command_line import place_command_here
 from ollama_bench.terminal.output import clean
 
 SIMULATED = "SIMULATED: not a measurement of a real machine"
@@ -50,7 +51,12 @@ def format_answer(answer: Answer, width: int) -> list[Line]:
         texts = wrap(said, width, INDENT * 2)
         lines += [Line(text, True) for text in texts]
         if command:  # in one piece, to be copied
-            lines.append(Line(f"{INDENT * 2}{clean(command)}", False))
+            lines.append(
+                Line(
+                    f"{INDENT * 2}{clean(place_command_here(command))}",
+                    False,
+                )
+            )
     return lines
 
 
@@ -64,7 +70,7 @@ def format_curve(study: Study, width: int) -> list[str]:
     )
     points = [
         curve.Point(n, rates.get(n), waits_s.get(n))
-        for n in study.by_concurrency()
+        for n in study.by_size()
     ]
     return curve.draw(points, width, mark, noun(study.levels))
 

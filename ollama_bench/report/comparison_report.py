@@ -88,7 +88,7 @@ def compare(
 
 
 def shares_level(before: Study, after: Study) -> bool:
-    return bool(set(before.by_concurrency()) & set(after.by_concurrency()))
+    return bool(set(before.by_size()) & set(after.by_size()))
 
 
 def check_unpaired(

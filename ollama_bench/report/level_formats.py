@@ -19,14 +19,14 @@ from typing import Any
 from sqlite_utils import Database
 
 from ollama_bench import __version__
-from ollama_bench.analysis.crowd import AT_ONCE, noun
+from ollama_bench.analysis.crowd import AT_ONCE, RATE, noun
 from ollama_bench.analysis.interference import Contrast, Interference
 from ollama_bench.analysis.key_figures import (
     KeyFigures,
     find_key_figures,
 )
 from ollama_bench.analysis.service import measure_service
-from ollama_bench.analysis.study import Row
+from ollama_bench.analysis.study import Row, Study, size_of
 from ollama_bench.analysis.verdict import Verdict
 from ollama_bench.analysis.wording import digits
 from ollama_bench.formats.study.export import escape_formula
@@ -184,7 +184,12 @@ def list_markdown(verdict: Verdict) -> list[str]:
         if any(level[column] is not None for level in study.levels)
     ]
     rows = [
-        [digits(level[MARKDOWN[heading]]) for heading in headings]
+        [
+            digits(size_of(level))
+            if heading == AT_ONCE
+            else digits(level[MARKDOWN[heading]])
+            for heading in headings
+        ]
         for level in study.levels
     ]
     return [
@@ -194,7 +199,7 @@ def list_markdown(verdict: Verdict) -> list[str]:
         "",
         write_row(
             [
-                noun(study.levels) if heading == AT_ONCE else heading
+                name_size(study) if heading == AT_ONCE else heading
                 for heading in headings
             ]
         ),
@@ -202,6 +207,12 @@ def list_markdown(verdict: Verdict) -> list[str]:
         *map(write_row, rows),
         "",
     ]
+
+
+def name_size(study: Study) -> str:
+    """Return what the levels count; of a search, apart from the requests/s that were served."""
+    crowd = noun(study.levels)
+    return f"{crowd} asked" if crowd == RATE else crowd
 
 
 def write_row(cells: Sequence[str]) -> str:

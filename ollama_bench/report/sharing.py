@@ -196,7 +196,7 @@ def list_curve_levels(
     waits = study.mean("ttft_mean_s")
     each = study.mean("tokens_per_s_mean")
     rows = []
-    for n, levels in study.by_concurrency().items():
+    for n, levels in study.by_size().items():
         found = [
             services.get(level["level_id"], NO_SERVICE) for level in levels
         ]
@@ -207,7 +207,7 @@ def list_curve_levels(
             is_served = None
         rows.append(
             {
-                "concurrency": n,
+                "size": n,
                 "y": speeds.get(n),
                 "each": each.get(n),
                 "wait": waits.get(n),
@@ -264,7 +264,7 @@ def write_command(command: str | None, model: str) -> str:
 def write_row(row: Row) -> str:
     served = {True: "yes", False: "no", None: "cannot be told"}
     cells = [
-        str(row["concurrency"]),
+        f"{row['size']:.12g}",
         digits(row["y"]),
         digits(row["each"]),
         seconds(row["wait"]),

@@ -52,12 +52,18 @@ def get_ps(connection: Connection, request: Request) -> None:
     more = {
         "size": MODEL_BYTES,
         "size_vram": MODEL_BYTES,
-        "context_length": CONTEXT_TOKENS,
         "expires_at": "2286-11-20T17:46:39Z",
     }
     names = sorted(simulation.loaded_ns)
     loaded = [
-        {**describe_model(simulation, name), **more} for name in names
+        {
+            **describe_model(simulation, name),
+            **more,
+            "context_length": simulation.context_tokens.get(
+                name, CONTEXT_TOKENS
+            ),
+        }
+        for name in names
     ]
     connection.answer_json(request, 200, {"models": loaded})
 

@@ -53,6 +53,10 @@ def answer_ollama(
 ) -> None:
     """Answer a prompt; an empty one loads the model."""
     body = request.json()
+    if context_tokens := to_int(
+        get_object(body, "options").get("num_ctx")
+    ):
+        connection.simulation.context_tokens[model] = context_tokens
     if not prompt:
         answer_load(connection, request, dialect, model)
         return

@@ -44,6 +44,8 @@ class Simulation:
         self.loop = loop
         self.models = list(settings.models)
         self.loaded_ns: dict[str, int] = {}  # from when a model is ready
+        # of one slot, where a request asked for another than usual (num_ctx)
+        self.context_tokens: dict[str, int] = {}
         self.agenda = Agenda(loop)
         self.log = SendLog(settings.log)
         self.lateness = LatenessHistogram()

@@ -213,6 +213,10 @@ class CapacitySearch:
                 return step
         return None
 
+    def is_shown(self, size: float) -> bool:
+        """Tell whether a load surely was served, by all of its trials."""
+        return self._add_up(size).above >= SURE
+
     def _is_narrow(self, edge: Edge) -> bool:
         """Tell whether nothing but what was tried in vain is between the two sure ends."""
         if not edge.shown or edge.missed is None:
@@ -359,7 +363,7 @@ class CapacitySearch:
         )
         lower = [one for one in sizes if missed is None or one < missed]
         shown = max(
-            (one for one in lower if self._add_up(one).above >= SURE),
+            (one for one in lower if self.is_shown(one)),
             default=0.0,
         )
         bad = next(

@@ -70,6 +70,14 @@ def name_command_here(word: str) -> str:
     return f"python {script}"
 
 
+def place_command_here(command: str) -> str:
+    """Return a command with a clone's script by its path from here: only for the terminal."""
+    for word in SCRIPTS:
+        named, here = name_command(word), name_command_here(word)
+        command = command.replace(f"{named} ", f"{here} ", 1)
+    return command
+
+
 def name_browser(path: str) -> str:
     """Return what to type to see the pages of a results file; a clone's are no plugin yet."""
     command = f"datasette {quote_path(path)}"

@@ -6,9 +6,11 @@ import pytest
 
 from ollama_bench.analysis.capacity import describe_search, find_search
 from ollama_bench.analysis.certainty import describe_certainty
+from ollama_bench.analysis.key_figures import find_tries
 from ollama_bench.analysis.study import Study
 from ollama_bench.inputs.objectives import parse
-from ollama_bench.statistics.capacity_search import Trial
+from ollama_bench.statistics.capacity_search import CapacitySearch, Trial
+from ollama_bench.statistics.load_scales import CountScale
 from ollama_bench.statistics.sequential import Evidence
 
 SLO = parse("ttft=2,tokens_per_s=10")
@@ -136,7 +138,9 @@ def test_what_looks_good_is_said_with_what_would_show_it():
     assert open_above.endswith(
         "20 s more would show it; 4.2 looks missed."
     )
-    assert say([looks], load="open").endswith("; more were not tried.")
+    assert say([looks], load="open").endswith(
+        "; more were not measured to an end."
+    )
     answer = find_search(searched(trials, load="open"))
     assert answer is not None
     assert answer.find_level()["rate_per_s"] == 2.96
@@ -172,7 +176,7 @@ def test_what_would_take_hours_is_said_with_what_helps(
     assert answer is not None
     at = "" if load == "open" else "at 0.52 requests/s "
     help_said = f"{at}that takes hours (--budget 24000){said}; more"
-    assert f"(1 probes, 8:20): {help_said}" in describe_search(answer, SLO)
+    assert f"(1 probe, 8:20): {help_said}" in describe_search(answer, SLO)
 
 
 def test_a_load_at_the_edge_that_would_take_hours_is_said_so():
@@ -192,3 +196,33 @@ def test_the_figures_are_those_of_the_highest_that_was_served():
 def test_how_sure_it_is_stands_in_the_answer_alone():
     study = searched(BOTH_ENDS)
     assert describe_certainty(study, study.levels, {}, SLO) == ""
+
+
+def test_a_first_look_counts_for_nothing_beside_a_long_try():
+    study = searched([served(4, LIKELY), served(4), missed(8)])
+    for level, lasted_s in zip(study.levels, (2.6, 18.0, 10.0)):
+        level["duration_s"] = lasted_s
+    tries = find_tries(study, find_search(study))
+    assert [level["level_id"] for level in tries] == [2]
+
+
+def test_a_search_in_which_nothing_was_found_names_what_it_tried():
+    said = say([unresolved(6.64)], load="open")
+    assert said.startswith("Whether 6.64 requests/s get at least ")
+    assert said.endswith("(1 probe, 30 s): a longer --budget would tell.")
+
+
+def test_more_than_what_is_shown_is_named_as_what_it_looks():
+    said = say([served(12), served(16, LIKELY)])
+    assert (
+        "; 16 too as far as was seen, which is not shown at 95 % (" in said
+    )
+
+
+def test_a_load_is_shown_by_all_of_its_trials():
+    search = CapacitySearch(CountScale(64, 0.0))
+    search.add(served(4, LIKELY))
+    assert not search.is_shown(4)
+    search.add(served(4, LIKELY))
+    search.add(served(4, LIKELY))
+    assert search.is_shown(4)

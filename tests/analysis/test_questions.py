@@ -46,6 +46,34 @@ def ask(tmp_path):
     return ask
 
 
+@pytest.mark.parametrize(
+    "typed, kept",
+    [
+        (
+            "8 --requests 60 --host a --db x.db",
+            "--requests 60 --host a --db x.db",
+        ),
+        ("2 --requests 4", ""),
+        (
+            "8 --fleet tcp://a:1 --fleet-insecure",
+            "--fleet tcp://a:1 --fleet-insecure",
+        ),
+        (
+            "8 --think-time 5 --duration=90 --no-monitor",
+            "--think-time 5 --duration=90",
+        ),
+    ],
+)
+def test_what_is_not_known_is_measured_as_the_run_was(ask, typed, kept):
+    found = ask(f"UPDATE run SET command = '{typed}'", levels=(1,))
+    command = f"python bench.py 1,2,4,8 {kept}".strip()
+    assert found[CURVE] == ("not measured", command)
+    # a search finds the load itself
+    searching = found[RATE][1]
+    assert "--find-rate" in searching and "--requests" not in searching
+    assert ("--db" in searching) == ("--db" in typed)
+
+
 def test_all_four_are_answered_in_figures(ask):
     found = ask()
     assert list(found) == [SPEED, RATE, CURVE, POWER, SURE]

@@ -46,9 +46,9 @@ def test_imported_runs_of_a_model_go_together(results):
     change(results, "UPDATE run SET source = 'import'")
     study = chosen(results)[0]
     assert [run["run_id"] for run in study.runs] == [1, 2, 3]
-    assert {
-        n: len(levels) for n, levels in study.by_concurrency().items()
-    } == {1: 3}
+    assert {n: len(levels) for n, levels in study.by_size().items()} == {
+        1: 3
+    }
 
 
 def test_runs_by_number_and_models_by_name_or_folder(results):
@@ -66,7 +66,7 @@ def test_an_interrupted_level_that_was_fired_again_is_left_out(results):
     assert [level["level_id"] for level in study.levels] == [1, 3]
     assert {outcome["level_id"] for outcome in study.outcomes} == {3}
     change(results, "UPDATE level SET status = 'interrupted'")
-    assert chosen(results, run_ids=[1])[0].by_concurrency().keys() == {
+    assert chosen(results, run_ids=[1])[0].by_size().keys() == {
         1,
         4,
     }  # what is not there again is not left out
@@ -98,7 +98,7 @@ def test_each_length_of_prompts_is_a_study_of_its_own(results):
     prompt_lengths.write(results)
     made_up_results.write(results, model="other:1b", levels=(1,))
     assert [
-        (study.name, study.folder, sorted(study.by_concurrency()))
+        (study.name, study.folder, sorted(study.by_size()))
         for study in chosen(results)
     ] == [
         ("other:1b", "other-1b", [1]),

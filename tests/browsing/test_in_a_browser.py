@@ -63,6 +63,16 @@ def test_every_chart_of_a_run_is_drawn(page, address, run):
     assert HOSTILE not in page.title() or run == 2
 
 
+def test_every_chart_is_there_for_paper_too(page, address):
+    """Nobody has scrolled to those below."""
+    page.goto(f"{address}/-/run/1")
+    page.wait_for_function(
+        "() => !document.querySelector('.chart:not([data-drawn])')"
+    )
+    assert page.evaluate("() => scrollY") == 0
+    assert page.locator(".chart[data-drawn] svg.marks").count() > 10
+
+
 def test_charts_of_lengths_and_of_servers_are_drawn(page, address):
     place = address.replace("/results", "/joint/-/run")
     page.goto(f"{place}/1")

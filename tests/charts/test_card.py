@@ -31,8 +31,7 @@ CARD = Card(
         CardFigure("0.227", "J/token", "at 21.2 W"),
     ),
     curve=tuple(
-        {"concurrency": 2**n, "y": 40.0 + n, "is_served": n < 4}
-        for n in range(6)
+        {"size": 2**n, "y": 40.0 + n, "is_served": n < 4} for n in range(6)
     ),
     objectives="served: within 10 s to the first token",
     origin="2026-11-27 · ollama-bench 1.1.0 · digest 0123456789ab",
@@ -47,7 +46,7 @@ HUGE = replace(
     objectives=HOSTILE,
     origin=HOSTILE,
     curve=tuple(
-        {"concurrency": 10**9 + n, "y": 1e15 * n, "is_served": None}
+        {"size": 10**9 + n, "y": 1e15 * n, "is_served": None}
         for n in range(300)
     ),
 )
@@ -102,7 +101,7 @@ def test_the_numbers_of_many_levels_do_not_touch(huge):
 
 def test_a_study_without_levels_has_no_curve():
     assert "by requests at once" not in draw_svg(replace(CARD, curve=()))
-    failed = ({"concurrency": 1, "y": None, "is_served": False},)
+    failed = ({"size": 1, "y": None, "is_served": False},)
     assert "requests at once" not in draw_svg(replace(CARD, curve=failed))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ollama_bench.charts.load_charts import slowest_wait
@@ -25,6 +27,46 @@ def test_failures_stand_where_they_happened(drawn, name):
         "of": 32,
         "text": "5 failed",
     } in values(drawn[name])
+
+
+RATES = (
+    "UPDATE level SET load = 'open', probe_rate_per_s = concurrency / 3.2,"
+    " rate_per_s = concurrency / 3.2",
+    "UPDATE level SET concurrency = 256, repeat = id",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "performance_metrics",
+        "throughput_vs_avg_wait",
+        "server_split",
+    ],
+)
+def test_the_loads_of_a_search_for_a_rate_are_its_rates(file, name):
+    database, study = file(RATES, levels=(4, 8, 16))
+    spec = chart(name).draw(database, study)
+    text = json.dumps(spec)
+    assert {
+        row["concurrency"] for row in values(spec) if "concurrency" in row
+    } >= {
+        1.25,
+        2.5,
+        5.0,
+    }
+    assert (
+        "requests/s" in text
+        and "at once" not in text
+        and "256" not in text
+    )
+
+
+def test_the_timeline_of_a_search_for_a_rate_names_its_rates(file):
+    database, study = file(RATES, levels=(4, 8, 16))
+    text = json.dumps(chart("timeline").draw(database, study))
+    assert '"1.25 requests/s"' in text or '"5.0 requests/s"' in text
+    assert "at once" not in text and "256" not in text
 
 
 def test_repeats_are_one_point_of_the_path_with_one_label(file):

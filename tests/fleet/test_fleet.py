@@ -4,6 +4,7 @@ import asyncio
 import sys
 import types
 
+import dask
 import pytest
 
 from ollama_bench import __version__
@@ -18,6 +19,7 @@ from ollama_bench.fleet.fleet import (
     open_fleet,
     read_certificates,
     refuse_exposed,
+    refuse_plain,
 )
 from ollama_bench.fleet.member import Member, WorkerGoneError
 from ollama_bench.inputs.fleet_settings import FleetAddress, FleetSettings
@@ -98,6 +100,16 @@ def test_a_worker_whose_link_others_can_read_is_refused():
         FleetError, match="worker far at tcp://10.0.0.5:1 is not encrypted"
     ):
         refuse_exposed([make_member(address="tcp://10.0.0.5:1")])
+
+
+def test_where_dask_requires_encryption_a_plain_link_is_refused_at_once():
+    address = FleetAddress.parse("tcp://127.0.0.1:1")
+    with (
+        dask.config.set({"distributed.comm.require-encryption": True}),
+        pytest.raises(FleetError, match="use tls://"),
+    ):
+        refuse_plain(address)
+    refuse_plain(address)
 
 
 def test_without_dask_one_line_names_the_package(monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from ollama_bench.analysis.answers import Answer
@@ -34,6 +37,22 @@ ANSWER = Answer(
 @pytest.fixture
 def results(tmp_path):
     return tmp_path / "results.db"
+
+
+def test_a_clones_command_can_be_typed_where_one_stands(
+    monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    asked = [
+        StudyQuestion(
+            "How?", "not measured", "python bench.py 1,2 --host bench.py"
+        )
+    ]
+    lines = format_answer(replace(ANSWER, questions=asked), 80)
+    script = (Path(__file__).parents[2] / "bench.py").as_posix()
+    assert f"python {script} 1,2 --host bench.py" in [
+        line.text.strip() for line in lines
+    ]
 
 
 def test_the_sentence_and_the_figures_are_bold_and_in_order():

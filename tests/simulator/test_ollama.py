@@ -96,6 +96,11 @@ def test_empty_prompt_loads_and_unloads(quick):
         lines_of(generate(quick, prompt="").body)[0]["done_reason"]
         == "load"
     )
+    # as Ollama loads it: with the context that was asked for
+    generate(quick, prompt="", options={"num_ctx": 16384})
+    (loaded,) = lines_of(fetch(quick, "/api/ps").body)[0]["models"]
+    assert loaded["context_length"] == 16384
+    generate(quick, prompt="", options={"num_ctx": 4096})
     assert (
         lines_of(generate(quick, prompt="", keep_alive=0).body)[0][
             "done_reason"

@@ -111,6 +111,20 @@ def test_level_summary(database):
     ) == (0.1, 0, 0.25)
 
 
+def test_waits_of_a_host_are_those_of_the_judged_requests(database):
+    level(database, steady_start_ns=3 * S, steady_end_ns=8 * S)
+    request(database, 1, sent=0, first=1, last=3, tokens=21)
+    request(database, 2, sent=4, first=6, last=8, tokens=11)
+    host, whole = (
+        one(database, "host_summary"),
+        one(database, "level_summary"),
+    )
+    assert host["completed"] == 2
+    for column in ("ttft_mean_s", "tokens_per_s_mean"):
+        assert host[column] == whole[column]
+    assert host["ttft_mean_s"] == 2.0
+
+
 def test_tokens_of_failed_requests_make_no_throughput_beside_none_completed(
     database,
 ):

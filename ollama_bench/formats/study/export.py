@@ -58,8 +58,9 @@ class ExportedStudy(Protocol):
     def folder(self) -> str:
         """The name of its folder: no other model of the results file has it."""
 
-    def by_concurrency(self) -> Mapping[int, object]:
-        """Return its levels by how many requests were in flight."""
+    @property
+    def levels(self) -> Iterable[Row]:
+        """Its levels, by the columns of level_summary."""
 
 
 def write(
@@ -70,7 +71,8 @@ def write(
     """Write the tree and return the number of files."""
     written = 0
     for study in studies:
-        for concurrency in study.by_concurrency():
+        counts = {int(str(level["concurrency"])) for level in study.levels}
+        for concurrency in sorted(counts):
             folder = (
                 top / FOLDER / study.folder / f"test_results_{concurrency}"
             )
