@@ -24,6 +24,11 @@ def noun(levels: Sequence[Row]) -> str:
     return AT_ONCE
 
 
+def name_axis(crowd: str) -> str:
+    """Return a noun as it stands under an axis: "requests at once", "people", "requests/s"."""
+    return f"requests {crowd}" if crowd == AT_ONCE else crowd
+
+
 def name_count(count: Size, levels: Sequence[Row]) -> str:
     """Write a number of what these levels count, or several as a text."""
     if noun(levels) == PEOPLE:

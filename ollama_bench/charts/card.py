@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 from altair.utils.schemapi import debug_mode
 
-from ollama_bench.analysis.crowd import AT_ONCE, PEOPLE
+from ollama_bench.analysis.crowd import AT_ONCE
 from ollama_bench.analysis.study import Row
 from ollama_bench.charts.chart import Spec
 from ollama_bench.charts.marks import write_number
@@ -158,7 +158,7 @@ def draw_curve(levels: tuple[Row, ...], crowd: str) -> list[alt.Chart]:
     levels = tuple(level for level in levels if level["y"] is not None)
     if not levels:
         return []
-    by = crowd if crowd == PEOPLE else f"requests {crowd}"
+    by = name_axis(crowd)
     title = f"tokens/s of all, by {by}"
     if any(level["is_served"] is False for level in levels):
         title += "; hollow: the objectives are not met"

@@ -18,7 +18,7 @@ import altair as alt
 from altair.utils.schemapi import debug_mode
 from sqlite_utils import Database
 
-from ollama_bench.analysis.crowd import AT_ONCE, noun
+from ollama_bench.analysis.crowd import name_axis, noun
 from ollama_bench.analysis.study import IN_STUDY, Row, Study
 from ollama_bench.charts.axes import CROWD, LEVELS
 from ollama_bench.charts.marks import ALL_LEVELS
@@ -122,7 +122,7 @@ def name_levels_of(levels: Sequence[Row], spec: Spec) -> Spec:
     called constructor would be an error. A blank behind makes it a name like any other.
     """
     crowd = noun(levels)
-    above = f"requests {crowd}" if crowd == AT_ONCE else crowd
+    above = name_axis(crowd)
     text = json.dumps(spec, ensure_ascii=False)
     text = NAME_OF_OBJECTS.sub(r'"\1 "', text)
     named: Spec = json.loads(
