@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 from altair.utils.schemapi import debug_mode
 
-from ollama_bench.analysis.crowd import AT_ONCE
+from ollama_bench.analysis.crowd import AT_ONCE, name_axis
 from ollama_bench.analysis.study import Row
 from ollama_bench.charts.chart import Spec
 from ollama_bench.charts.marks import write_number

@@ -199,7 +199,7 @@ def list_markdown(verdict: Verdict) -> list[str]:
         "",
         write_row(
             [
-                name_size(study) if heading == AT_ONCE else heading
+                name_first_column(study) if heading == AT_ONCE else heading
                 for heading in headings
             ]
         ),
@@ -209,7 +209,7 @@ def list_markdown(verdict: Verdict) -> list[str]:
     ]
 
 
-def name_size(study: Study) -> str:
+def name_first_column(study: Study) -> str:
     """Return what the levels count; of a search, apart from the requests/s that were served."""
     crowd = noun(study.levels)
     return f"{crowd} asked" if crowd == RATE else crowd
