@@ -115,6 +115,7 @@ class CapacityRun:
                 disturbed += 1
                 continue
             disturbed = 0
+            self._search.add(trial)
             # one that is saturated may end before a request is judged
             if not trial.count and trial.verdict != "saturated":
                 self.screen.warn(CANNOT_JUDGE.format(f"{step.size:g}"))
@@ -173,7 +174,6 @@ class CapacityRun:
         if disturbed := self._find_disturbance(found, trial):
             text = f"{self._name(trial.size)}: disturbed by {disturbed}"
         else:
-            self._search.add(trial)
             text = self._describe(trial)
             columns = {"trial": write_trial(trial)}
             self.record.writer.update("level", level_id, columns)
@@ -228,15 +228,16 @@ class CapacityRun:
         return f"{size:g} at once"
 
     def _describe(self, trial: Trial) -> str:
-        """Say how a load fared that has been added to the search."""
+        """Say how a load fared that is about to be added to the search."""
         name = self._name(trial.size)
         if trial.verdict == "unresolved" and not trial.count:
             return f"{name}: not judged"
         if trial.verdict == "unresolved":
             looks = "served" if trial.reach >= 1 else "missed"
             return f"{name}: looks {looks} (not resolved{say_more(trial)})"
+        is_shown = self._search.is_shown(trial.size, trial.evidence)
         words = {
-            "above": f"{'' if self._search.is_shown(trial.size) else 'looks '}served",
+            "above": "served" if is_shown else "looks served",
             "below": f"missed ({', '.join(trial.binding)})",
             "saturated": "saturated: more come than are answered",
         }

@@ -213,9 +213,10 @@ class CapacitySearch:
                 return step
         return None
 
-    def is_shown(self, size: float) -> bool:
-        """Tell whether a load surely was served, by all of its trials."""
-        return self._add_up(size).above >= SURE
+    def is_shown(self, size: float, more: Evidence = NO_EVIDENCE) -> bool:
+        """Tell whether a load surely was served, by all of its trials and what more is seen."""
+        above = min(more.above, MOST_EVIDENCE)
+        return self._add_up(size).above + above >= SURE
 
     def _is_narrow(self, edge: Edge) -> bool:
         """Tell whether nothing but what was tried in vain is between the two sure ends."""

@@ -224,5 +224,6 @@ def test_a_load_is_shown_by_all_of_its_trials():
     search.add(served(4, LIKELY))
     assert not search.is_shown(4)
     search.add(served(4, LIKELY))
+    assert not search.is_shown(4) and search.is_shown(4, LIKELY)
     search.add(served(4, LIKELY))
     assert search.is_shown(4)

@@ -14,6 +14,7 @@ from ollama_bench.statistics.capacity_search import (
 )
 from ollama_bench.statistics.load_scales import RateScale
 from ollama_bench.statistics.probe import ProbePlan
+from ollama_bench.statistics.sequential import Evidence
 from tests.run.programs import QUICK, rows, run
 
 SLO = ("--slo", "ttft=0.2,tokens_per_s=1")
@@ -142,6 +143,20 @@ def test_a_load_that_is_saturated_before_any_is_judged_ends_no_search():
     capacity._try = lambda step, *_: Trial(step.size, "unresolved")
     CapacityRun.run(capacity)
     assert len(search.trials) == len(warned) == 1
+
+
+def test_a_load_is_called_served_once_that_is_shown():
+    search = CapacitySearch(RateScale(16.0))
+    capacity = SimpleNamespace(
+        _search=search, _name=lambda size: f"{size:g} requests/s"
+    )
+    look = Trial(8.0, "above", Evidence(2.0, -3.0), 1.05, 30)
+    assert (
+        CapacityRun._describe(capacity, look)
+        == "8 requests/s: looks served"
+    )
+    search.add(look)
+    assert CapacityRun._describe(capacity, look) == "8 requests/s: served"
 
 
 def test_a_duration_that_is_too_short_to_judge_is_said(
