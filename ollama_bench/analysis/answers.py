@@ -55,7 +55,7 @@ from ollama_bench.analysis.service import (
     Service,
     judged_part,
 )
-from ollama_bench.analysis.study import Row, Study
+from ollama_bench.analysis.study import Row, Study, size_of
 from ollama_bench.analysis.traces import describe_trace
 from ollama_bench.analysis.trends import (
     describe_best,
@@ -295,7 +295,7 @@ def describe_alone(study: Study, key: KeyFigures) -> str:
     is_said = key.level in levels and len(levels) == 1
     if not rates or is_said:
         return ""
-    n = levels[0]["concurrency"]
+    n = size_of(levels[0])
     waits = [
         level["ttft_mean_s"]
         for level in levels

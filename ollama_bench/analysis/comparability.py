@@ -16,7 +16,7 @@ from ollama_bench.analysis.bottlenecks import others_cpu_share
 from ollama_bench.analysis.crowd import name_loads, name_place
 from ollama_bench.analysis.machine_caveats import OTHERS_CPU_RATIO
 from ollama_bench.analysis.offered import describe_arrivals
-from ollama_bench.analysis.study import Row, Study, read_arguments
+from ollama_bench.analysis.study import Row, Study, read_arguments, size_of
 from ollama_bench.analysis.trends import has_unlike_replies
 from ollama_bench.analysis.wording import digits, join, span
 
@@ -250,7 +250,7 @@ def find_disturbances(word: str, study: Study) -> list[Difference]:
     return [
         Difference(
             f"{word}: {reason} {name_place(levels)}",
-            frozenset(level["concurrency"] for level in levels),
+            frozenset(size_of(level) for level in levels),
         )
         for reason, levels in found.items()
     ]

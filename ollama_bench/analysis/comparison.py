@@ -20,7 +20,7 @@ from ollama_bench.analysis.change_noise import (
     logarithms,
 )
 from ollama_bench.analysis.conditions import COMPARED
-from ollama_bench.analysis.study import Row, Study, is_whole
+from ollama_bench.analysis.study import Row, Size, Study, is_whole, size_of
 from ollama_bench.statistics.multiplicity import holm
 from ollama_bench.statistics.proportions import Share
 from ollama_bench.statistics.welch import (
@@ -42,14 +42,14 @@ ALIKE_RATIO = 0.1  # "no change" is said where more than this is excluded
 SEEN_POWER = 0.8  # how probable it is that the least change is seen
 MOST_RUNS = 99  # that are proposed
 
-Groups = dict[int, list[Row]]  # levels by concurrency
+Groups = dict[Size, list[Row]]  # levels by size
 
 
 @dataclass
 class Change:
     """One metric at one level, or over all levels, and how sure its change is."""
 
-    at: int | None  # concurrency; None: over all levels
+    at: Size | None  # None: over all levels
     metric: str
     # geometric mean of the measurements; None over all levels
     before: float | None
@@ -183,7 +183,7 @@ def find_changes(
     Levels that were interrupted or in which the machine slept are left out.
     """
     unfinished = frozenset(
-        level["concurrency"]
+        size_of(level)
         for level in before.levels + after.levels
         if not is_whole(level)
     )
@@ -219,11 +219,11 @@ def whole_levels(study: Study) -> Study:
 
 
 def split_runs(study: Study) -> list[Run]:
-    """Return the levels of each run by concurrency."""
+    """Return the levels of each run by size."""
     runs: dict[int, Groups] = {}
     for level in study.levels:
         run = runs.setdefault(level["run_id"], {})
-        run.setdefault(level["concurrency"], []).append(level)
+        run.setdefault(size_of(level), []).append(level)
     return [*runs.values()]
 
 

@@ -7,7 +7,12 @@ from statistics import fmean
 
 from ollama_bench.analysis.crowd import name_count
 from ollama_bench.analysis.drift import could_make, find_drift
-from ollama_bench.analysis.study import FULL_LOAD, Study, read_arguments
+from ollama_bench.analysis.study import (
+    FULL_LOAD,
+    Study,
+    read_arguments,
+    size_of,
+)
 from ollama_bench.analysis.wording import (
     digits,
     join,
@@ -58,7 +63,7 @@ def describe_order(study: Study) -> str:
             return f"Each level was sent {times} times, those around the knee more often."
         return f"Each level was sent {times} times, in an order drawn at random."
     in_time = sorted(study.levels, key=lambda level: level["level_id"])
-    order = ", ".join(str(level["concurrency"]) for level in in_time)
+    order = ", ".join(f"{size_of(level):.12g}" for level in in_time)
     return f"Each level was sent once, in the order {order}."
 
 

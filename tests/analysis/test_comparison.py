@@ -6,7 +6,10 @@ import random
 
 import pytest
 
+from ollama_bench.analysis import selection
 from ollama_bench.analysis.comparison import compare_studies, runs_needed
+from ollama_bench.storage.connection import connect
+from tests.support import made_up_results
 from tests.support.comparisons import lines, row, run, side, verdicts
 from tests.support.studies import change
 
@@ -245,3 +248,27 @@ def test_a_label_is_printed_without_its_escape_codes(write, capsys):
     run(results, "--compare", "1", "2")
     said = capsys.readouterr().out
     assert "31md" in said and "\x1b" not in said
+
+
+def test_the_rates_of_two_searches_are_compared_each_with_its_own(
+    tmp_path,
+):
+    path = tmp_path / "results.db"
+    for started_unix in (1.8e9, 1.9e9):
+        made_up_results.write(
+            path, levels=(4, 8), started_unix=started_unix
+        )
+    database = connect(path)
+    database.execute(
+        "UPDATE level SET load = 'open', probe_rate_per_s = concurrency / 3.2"
+    )
+    database.execute("UPDATE level SET concurrency = 256")
+    before, after = (
+        selection.choose(database, [], [run_id])[0] for run_id in (1, 2)
+    )
+    found = compare_studies(before, after)
+    database.close()
+    assert found.shared == [1.25, 2.5]
+    changes = [one for one in found.changes if one.at is not None]
+    # none of them went missing
+    assert changes and all(one.after is not None for one in changes)
