@@ -22,7 +22,7 @@ from ollama_bench.analysis.comparison import (
     failed_share,
 )
 from ollama_bench.analysis.conditions import COMPARED, Condition
-from ollama_bench.analysis.crowd import name_count, name_places, noun
+from ollama_bench.analysis.crowd import RATE, name_count, name_places, noun
 from ollama_bench.analysis.gate import signed
 from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.wording import digits, join, name_run, percent
@@ -145,7 +145,9 @@ def print_comparison(
         print_wrapped(f"! {text}")
     for difference in differences:
         print_wrapped(f"! {difference.text}")
-    print(f"\n{noun(found.rows):>7}{HEADING}")
+    crowd = noun(found.rows)
+    size = "rate/s" if crowd == RATE else crowd
+    print(f"\n{size:>7}{HEADING}")
     for n in [*found.shared, None]:
         for line in lines_at(n, found):
             print(line)
