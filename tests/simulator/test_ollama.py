@@ -91,6 +91,12 @@ def test_ollama_without_stream(quick):
     assert int(answer.headers["content-length"]) == len(answer.body)
 
 
+def loaded_contexts(server):
+    """Tokens of context of each loaded model, by the model's name."""
+    models = lines_of(fetch(server, "/api/ps").body)[0]["models"]
+    return {model["name"]: model["context_length"] for model in models}
+
+
 def test_empty_prompt_loads_and_unloads(quick):
     assert (
         lines_of(generate(quick, prompt="").body)[0]["done_reason"]
@@ -98,8 +104,7 @@ def test_empty_prompt_loads_and_unloads(quick):
     )
     # as Ollama loads it: with the context that was asked for
     generate(quick, prompt="", options={"num_ctx": 16384})
-    (loaded,) = lines_of(fetch(quick, "/api/ps").body)[0]["models"]
-    assert loaded["context_length"] == 16384
+    assert loaded_contexts(quick)[MODEL] == 16384
     generate(quick, prompt="", options={"num_ctx": 4096})
     assert (
         lines_of(generate(quick, prompt="", keep_alive=0).body)[0][
@@ -107,8 +112,7 @@ def test_empty_prompt_loads_and_unloads(quick):
         ]
         == "unload"
     )
-    loaded = lines_of(fetch(quick, "/api/ps").body)[0]["models"]
-    assert MODEL not in [model["name"] for model in loaded]
+    assert MODEL not in loaded_contexts(quick)
 
 
 @pytest.mark.parametrize(
