@@ -14,6 +14,10 @@ from ollama_bench.analysis.bottlenecks import (
     name_service,
 )
 from ollama_bench.analysis.caveat import Caveat
+from ollama_bench.analysis.client_caveats import (
+    client_limits,
+    unsure_clocks,
+)
 from ollama_bench.analysis.crowd import name_place
 from ollama_bench.analysis.energy_caveats import ENERGY_CHECKS
 from ollama_bench.analysis.hosts import lost_hosts, mixed_hosts
@@ -62,7 +66,6 @@ SLOW_LOAD_S = 1.0  # a model in memory is found in milliseconds
 CACHED_RATIO = 0.1
 # longest to shortest reply: beyond this levels do different work
 VARYING_RATIO = 2.0
-MOST_UNSURE_S = 1e-3  # of the clocks of several processes
 # against requests that ended so
 HELPS = {
     "not_sent": "Lower --rate or --trace-speed, or raise the level",
@@ -236,37 +239,6 @@ def other_runs(study: Study) -> list[Caveat]:
 def clock_time(unix_s: float) -> str:
     moment = datetime.fromtimestamp(unix_s, timezone.utc)
     return f"{moment:%H:%M:%S}"
-
-
-def client_limits(study: Study) -> list[Caveat]:
-    groups: dict[str, list[Row]] = {}
-    for level in study.levels:
-        if level["client_limited"] and not level["slept_s"]:
-            groups.setdefault(level["client_limited_why"], []).append(
-                level
-            )
-    return [
-        Caveat(
-            f"{name_place(levels)} this client was the bottleneck ({why})",
-            "The server may be faster than shown",
-            f"Run {name_program('bench')} on another machine, or with a lower level",
-        )
-        for why, levels in groups.items()
-    ]
-
-
-def unsure_clocks(study: Study) -> list[Caveat]:
-    """Find levels of several processes whose clocks do not agree to a millisecond."""
-    return [
-        Caveat(
-            f"{name_place([level])} the clocks of the workers agree to "
-            f"{level['clock_uncertainty_s'] * 1e3:.1f} ms only",
-            "Waits and speeds are right, but not which of two requests came first",
-            "Use workers nearer to this machine, or a network that is less busy",
-        )
-        for level in study.levels
-        if (level["clock_uncertainty_s"] or 0) > MOST_UNSURE_S
-    ]
 
 
 def other_models(study: Study) -> list[Caveat]:

@@ -272,7 +272,7 @@ def choose(
         for model, machine in choose_runs(database, models, run_ids)
         for study in read_studies(database, model, machine)
     ]
-    name_places(database, studies)
+    name_machine_of_each(database, studies)
     if not studies:
         numbers = ", ".join(map(str, run_ids))
         raise ResultsError(
@@ -335,7 +335,9 @@ def number_machine_rows(database: Database) -> None:
     )
 
 
-def name_places(database: Database, studies: Sequence[Study]) -> None:
+def name_machine_of_each(
+    database: Database, studies: Sequence[Study]
+) -> None:
     """Name the machine of each study where they are of several."""
     if len({study.machine_number for study in studies}) < 2:
         return

@@ -83,6 +83,12 @@ def test_gpu_samples_that_cover_too_little_are_warned_of(results):
             "at 8 at once this client was the bottleneck (97 % of a core)",
         ),
         (
+            "UPDATE level SET client_limited = 1, client_limited_why = 'requests were sent up "
+            "to ' || concurrency || ' ms late'",
+            "at 1, 2, 4 and 8 at once this client was the bottleneck (at 8 at once: requests "
+            "were sent up to 8 ms late)",
+        ),
+        (
             "UPDATE level SET clock_uncertainty_s = 0.0024 WHERE concurrency = 8",
             "at 8 at once the clocks of the workers agree to 2.4 ms only",
         ),
