@@ -116,8 +116,8 @@ def parse(text: str) -> dict[str, Objective]:
             or not 0 < objective.bound < math.inf
         ):
             raise ValueError(
-                f"invalid objective {part.strip()!r}: expected NAME=VALUE "
-                f"with a name of {', '.join(METRICS)}"
+                f"invalid objective {part.strip()!r}: expected NAME=VALUE, "
+                f"a number above 0 for one of {', '.join(METRICS)}"
             )
         if at and not 0 < (objective.share or 0) <= 1:
             raise ValueError(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from ollama_bench.inputs.values import is_digits
+
 # prompts of a block, in which the shares are exact
 LARGEST_BLOCK = 1000
-LONGEST_NUMBER = 9  # digits
 EXPECTED = "expected lengths and how many of each, e.g. 500*9,8000*1"
 
 
@@ -49,7 +50,7 @@ def parse(text: str) -> PromptMix:
     for part in text.split(","):
         tokens, times, count = part.strip().partition("*")
         numbers = [tokens.strip(), count.strip() if times else "1"]
-        if not all(map(is_count, numbers)):
+        if not all(is_digits(n) and int(n) for n in numbers):
             raise ValueError(EXPECTED)
         length = int(numbers[0])
         counts[length] = counts.get(length, 0) + int(numbers[1])
@@ -60,8 +61,3 @@ def parse(text: str) -> PromptMix:
             f"expected at most {LARGEST_BLOCK} prompts in all"
         )
     return PromptMix(tuple(sorted(counts.items())))
-
-
-def is_count(text: str) -> bool:
-    is_number = text.isascii() and text.isdigit()
-    return is_number and len(text) <= LONGEST_NUMBER and int(text) > 0

@@ -76,9 +76,12 @@ def choose_columns(columns: Columns, width: int) -> list[int]:
 
 
 def format_row(columns: Columns, values: Sequence[str], width: int) -> str:
-    """Return the values under their columns, without those that do not fit."""
+    """Return the values under their columns, without columns that do not fit.
+
+    A blank stands before each, however wide a value is.
+    """
     cells = [
-        f"{values[n]:>{columns[n].cells}}"
+        f" {values[n]:>{columns[n].cells - 1}}"
         for n in choose_columns(columns, width)
     ]
     return "".join(cells).rstrip()

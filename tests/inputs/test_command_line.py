@@ -125,6 +125,10 @@ WRONG = [
     (["1", "--prompts", "no-such-file"], "No such file"),
     (["1", "--slo", "speed=3"], "invalid objective 'speed=3'"),
     (["1", "--slo", "ttft=x"], "invalid objective"),
+    (
+        ["1", "--slo", "ttft=1e400"],
+        "expected NAME=VALUE, a number above 0",
+    ),
     (["1", "--no-monitor", "--pid", "7"], "--pid has no effect"),
     (["1", "--no-monitor", "--idle", "5"], "--idle has no effect"),
     (["1", "--duration", "0"], "above 0"),

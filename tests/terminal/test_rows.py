@@ -21,6 +21,20 @@ def test_a_levels_line_is_the_tables():
     )
 
 
+@pytest.mark.parametrize("requests", [10_533, 1_234_567])
+def test_a_long_load_has_a_blank_between_its_columns(requests):
+    row = {
+        **ROW,
+        "concurrency": 4096,
+        "cache": "warm",
+        "completed": requests,
+        "requests": requests,
+    }
+    assert format_level(row).split()[:3] == [
+        *("4096", "warm", f"{requests}/{requests}")
+    ]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
