@@ -165,7 +165,8 @@ def analyze(database: Database, settings: Settings) -> list[gate.Line]:
         from ollama_bench.report import sharing
 
         sharing.share(database, verdicts, settings.out)
-    return gate.check_values(studies, settings.conditions)
+    judged = [verdict.study for verdict in verdicts]
+    return gate.check_values(judged, settings.conditions)
 
 
 if __name__ == "__main__":

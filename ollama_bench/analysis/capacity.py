@@ -42,11 +42,19 @@ class CapacityAnswer:
         return bool(self.levels[0]["load"] == "open")
 
     @property
+    def is_shown(self) -> bool:
+        """Tell whether it is sure of what is served, or that nothing is; else it looks so."""
+        return self.capacity.value is not None or not self.capacity.likely
+
+    @property
     def count(self) -> int | None:
-        """Return how many people, or requests at once, are served; None: unknown, or a rate."""
+        """Return how many people, or requests at once, are served; None: unknown, or a rate.
+
+        0: not even the fewest that were tried.
+        """
         found = self.capacity
-        is_known = found.value is not None or found.likely
-        if self.is_rate or not is_known:
+        is_known = found.value is not None or found.missed is not None
+        if self.is_rate or not (is_known or found.likely):
             return None
         return int(found.value or found.likely)
 
@@ -68,9 +76,12 @@ def find_size(level: Row) -> float:
 
 
 def find_search(study: Study) -> CapacityAnswer | None:
-    """Return what the newest search of a study has found; None: there was none."""
+    """Return what the newest search of a study has found; None: there was none.
+
+    A search for the most that meet other objectives says nothing of these.
+    """
     tried = [level for level in study.levels if level.get("trial")]
-    if not tried:
+    if not tried or study.is_rejudged:
         return None
     newest = max(level["run_id"] for level in tried)
     levels = [level for level in tried if level["run_id"] == newest]

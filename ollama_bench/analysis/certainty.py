@@ -62,7 +62,8 @@ def describe_certainty(
     Of several demands, it is said of the one that is shown least. Of a search the answer itself
     says how sure it is.
     """
-    if any(level.get("trial") for level in levels):
+    has_said = any(level.get("trial") for level in levels)
+    if has_said and not study.is_rejudged:
         return ""
     demands = [
         services[level["level_id"]].demands
@@ -137,6 +138,10 @@ def advise_more(
         return ""
     if arguments[-1].get("trace"):
         return ""  # what it has is what comes
+    deadline_s = arguments[-1].get("deadline")
+    longest_s: float = max(level["duration_s"] or 0.0 for level in levels)
+    if isinstance(deadline_s, float) and longest_s >= deadline_s:
+        return ""  # more requests are not begun
     times = needed / estimate.independent
     if times > MOST_TIMES or any(
         run["source"] == "import" for run in study.runs

@@ -24,6 +24,7 @@ from ollama_bench.analysis.interference import (
     describe_unknown,
     find_interference,
 )
+from ollama_bench.analysis.rejudging import rejudge
 from ollama_bench.analysis.service import (
     Service,
     default_objectives,
@@ -65,8 +66,11 @@ def judge(
     price: EnergyPrice | None = None,
 ) -> Verdict:
     """Judge a study by objectives; without them by those of its newest run, else by the default."""
-    bounds = objectives or stored_objectives(study) or default_objectives()
+    own = stored_objectives(study) or default_objectives()
+    bounds = objectives or own
     services = measure_service(database, study, bounds)
+    if bounds != own:
+        study = rejudge(database, study, services)
     answer = find_answer(study, bounds, services)
     harm = find_interference(database, study)
     more = describe_interference(harm) or describe_unknown(database, study)

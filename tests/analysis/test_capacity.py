@@ -79,6 +79,21 @@ def test_the_number_its_interval_what_was_missed_and_the_time():
     )
 
 
+@pytest.mark.parametrize(
+    "trials, count, is_shown",
+    [
+        (BOTH_ENDS, 9, True),
+        ([missed(1), missed(1)], 0, True),
+        ([missed(4)], 0, True),
+        ([served(8, LIKELY), missed(16)], 8, False),
+        ([unresolved(4)], None, True),
+    ],
+)
+def test_a_count_of_none_served_is_not_unknown(trials, count, is_shown):
+    answer = find_search(searched(trials))
+    assert (answer.count, answer.is_shown) == (count, is_shown)
+
+
 def test_people_and_rates_are_called_so():
     people = say(BOTH_ENDS, load="people", think_time_s=30.0)
     assert people.startswith("Up to 9 people who think 30 s get ")

@@ -40,6 +40,20 @@ def test_eight_of_eight_prove_a_share_of_69_percent(results):
     )
 
 
+def test_more_requests_than_the_deadline_lets_begin_are_not_advised(
+    results,
+):
+    made_up_results.write(results, levels=(8,), slots=8, rate=200.0)
+    closed = "UPDATE level SET load = 'closed'"
+    asked = (
+        'UPDATE run SET arguments = \'{{"deadline": {}, "requests": 8}}\''
+    )
+    for deadline_s, is_advised in ((1000.0, True), (0.01, False)):
+        said = say(results, closed, asked.format(deadline_s))
+        assert said.startswith("8 of 8")
+        assert ("would show 95 %" in said) == is_advised
+
+
 def test_repeated_bursts_are_clusters(results):
     made_up_results.write(results, levels=(8, 8, 8), slots=8, rate=200.0)
     said = say(
