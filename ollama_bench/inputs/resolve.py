@@ -346,8 +346,9 @@ def complete_load(values: Values) -> None:
         raise ValueError(
             "--rate needs an end: --requests N or --duration S"
         )
-    if values["arrivals"] is not None and not rate:
-        raise ValueError("--arrivals needs --rate R")
+    has_rate = rate or values["find_rate"]
+    if values["arrivals"] is not None and not has_rate:
+        raise ValueError("--arrivals needs --rate R or --find-rate")
     fill(values, "arrivals", POISSON_CV)
     if rate and values["ramp"]:
         raise ValueError("--rate and --ramp exclude each other")

@@ -114,7 +114,10 @@ WRONG = [
         "invalid --cache 'hot': expected one of cold, warm, both",
     ),
     (["1", "--rate", "5"], "needs an end"),
-    (["1", "--arrivals", "gamma:2"], "--arrivals needs --rate"),
+    (
+        ["1", "--arrivals", "gamma:2"],
+        "--arrivals needs --rate R or --find-rate",
+    ),
     (
         ["1", "--arrivals", "gamma"],
         "invalid --arrivals 'gamma': expected poisson, constant, or gamma:CV",
@@ -417,6 +420,7 @@ def test_laws_of_arrivals_are_told_by_their_variation(typed, cv, stored):
     settings = parse(["1", "--rate", "2", "--duration", "5", *typed])
     assert settings.load.arrival_cv == cv
     assert settings.identity["arrivals"] == stored
+    assert parse(["--find-rate", *typed]).load.arrival_cv == cv
 
 
 @pytest.mark.parametrize(
