@@ -34,4 +34,9 @@ def is_same_model(name: object, model: str) -> bool:
 
 def normalize_model_name(name: str) -> str:
     """Return the name without the default tag, in lower case."""
-    return name.removesuffix(":latest").lower()
+    return omit_default_tag(name).lower()
+
+
+def omit_default_tag(name: str) -> str:
+    """Return a name as Ollama takes it, without the tag that it adds by itself."""
+    return name.removesuffix(":latest")

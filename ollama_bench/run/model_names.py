@@ -9,7 +9,10 @@ from itertools import combinations
 from ollama_bench.inputs.settings import Settings
 from ollama_bench.load.attempt import Outcome
 from ollama_bench.protocols.names import OLLAMA
-from ollama_bench.protocols.target import is_same_model
+from ollama_bench.protocols.target import (
+    is_same_model,
+    omit_default_tag,
+)
 from ollama_bench.run.finding import choose_installed
 from ollama_bench.run.server import Say, Server, ServerError
 from ollama_bench.terminal.screen import Console
@@ -26,8 +29,8 @@ def settle_models(
     Without a name it is chosen among those that every Ollama has; other servers must have one
     model, the same everywhere. A server that answers to
     any name has its own, which is then asked for, stored and compared by --resume; where servers
-    differ in that, the name asked for stays. Raises ServerError, also where a name does not mean
-    the same model on all servers.
+    differ in that, the name asked for stays. Ollama's name:latest is name. Raises ServerError,
+    also where a name does not mean the same model on all servers.
     """
     named, words = settings.request.models, settings.words
     for server in servers:
@@ -38,6 +41,8 @@ def settle_models(
     if not named:
         named = (choose_model(settings, servers, screen),)
         words = (*words, "--model", *named)
+    if all(server.protocol.name == OLLAMA for server in servers):
+        named = tuple(map(omit_default_tag, named))
     own_names = [server.find_own_name() for server in servers]
     models = list(
         dict.fromkeys(

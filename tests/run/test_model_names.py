@@ -112,6 +112,18 @@ def test_its_own_name_is_not_another(run, llama, tmp_path, named):
     assert stored(tmp_path)[0][0] == named
 
 
+@pytest.mark.parametrize(
+    "named", [["--model", "ma"], ["--model", "ma:latest"], []]
+)
+def test_ollamas_default_tag_makes_no_other_model(
+    sim, tmp_path, monkeypatch, named
+):
+    monkeypatch.chdir(tmp_path)
+    server = sim(*EXACT, "--model", "ma")
+    assert bench.main(["1", "--host", server.url, *named, *QUICK]) == 0
+    assert stored(tmp_path)[0][:2] == ("ma", "ma")
+
+
 @pytest.mark.parametrize("kind", ["none", "empty", "broken", "missing"])
 def test_a_broken_list_is_a_warning_where_a_model_is_named(
     run, sim, tmp_path, kind
