@@ -188,9 +188,15 @@ def summarize(
         return [describe_search(search, objectives)]
     if not is_open(study):
         return [describe_capacity(study, objectives, services)]
+    has_limits = len({level["concurrency"] for level in study.levels}) > 1
     return [
         describe_rate(
-            level, objectives, services.get(level["level_id"], NO_SERVICE)
+            level,
+            objectives,
+            services.get(level["level_id"], NO_SERVICE),
+            f" with at most {level['concurrency']} in flight"
+            if has_limits
+            else "",
         )
         for level in study.levels
     ]
@@ -224,11 +230,14 @@ def describe_level(key: KeyFigures, levels: Sequence[Row]) -> str:
 
 
 def describe_rate(
-    level: Row, objectives: Objectives, service: Service
+    level: Row, objectives: Objectives, service: Service, limit: str = ""
 ) -> str:
-    """Say how many of the requests that came at a rate were served."""
+    """Say how many of the requests that came at a rate were served.
+
+    limit: what tells the level from others of the same rate.
+    """
     parts = [
-        describe_offered(level),
+        f"{describe_offered(level)}{limit}",
         describe_good(level, service, objectives),
     ]
     if service.undecided:

@@ -73,6 +73,8 @@ def is_short_of_slots(level: Row) -> bool:
 
     That fewer streamed at a time than there were is not enough: the overlap seen is a lower bound
     of the slots, and a server that evaluates one prompt after another may have more of them free.
+    Of several servers one may have had slots free while requests waited at another: that is told
+    by what they say of their slots alone.
     """
     were_there = min(level["concurrency"], level["completed"])
     if level["load"] in ("open", "people") or not (
@@ -81,6 +83,8 @@ def is_short_of_slots(level: Row) -> bool:
         return False
     if level["slots"] is not None:
         return says_its_slots(level)
+    if name_service(level) == ALL_SERVERS:
+        return False
     waiting_s, for_slot_s = level["waiting_s"], level["waiting_for_slot_s"]
     return bool(for_slot_s) and for_slot_s >= FOR_SLOT_RATIO * waiting_s
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ollama_bench.analysis.capacity import find_search
 from ollama_bench.analysis.key_figures import find_at_once
 from ollama_bench.analysis.service import judged_part
 from ollama_bench.analysis.study import Study
@@ -32,6 +33,7 @@ class LengthFigures:
     # the most served at once; None: cannot be told
     at_once: int | None
     is_highest: bool  # nothing above it was measured
+    is_shown: bool  # False: a search saw it and did not come to be sure
     levels: Mapping[int, Figures]  # by concurrency
 
     @property
@@ -48,6 +50,8 @@ class LengthFigures:
         """How many are served at once, in a word or two."""
         if self.at_once is None:
             return "?"
+        if not self.is_shown:
+            return f"{self.at_once}, not shown"
         more = " or more" if self.is_highest and self.at_once else ""
         return f"{self.at_once}{more}"
 
@@ -70,11 +74,13 @@ def find_figures(verdict: Verdict) -> LengthFigures:
     services = verdict.services
     study = judged_part(verdict.study, services)
     at_once = find_at_once(study, services) if study.levels else None
+    search = find_search(study)
     means = {column: study.mean(column) for column in FIGURES}
     return LengthFigures(
         verdict.study,
         at_once,
         bool(study.levels) and at_once == max(study.by_size()),
+        search is None or search.is_shown,
         {
             n: {column: means[column].get(n) for column in FIGURES}
             for n in study.by_size()

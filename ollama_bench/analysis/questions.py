@@ -46,16 +46,17 @@ SPEEDS = ("tokens_per_s", "tpot")
 KEPT = (
     *("--host", "--balance", "--api", "--model", "--config", "--db"),
     *("--prompt", "--prompts", "--tokens", "--think", "--option"),
+    *("--cache",),
 )
 # and how it is asked: of levels, for a search finds the load itself
 KEPT_OF_LEVELS = (
-    *("--requests", "--duration", "--think-time", "--ramp"),
+    *("--requests", "--duration", "--think-time", "--patience", "--ramp"),
     *("--fleet", "--watch"),
 )
 NOT_MEASURED = "not measured"
 CANNOT_BE_TOLD = "cannot be told"
+AS_SEEN = "as far as was seen, not shown at 95 %"
 CURVE = "1,2,4,8"  # levels of a run that shows what concurrency changes
-# requests of a run at a rate, which shows whether they are served
 
 
 class StudyQuestion(NamedTuple):
@@ -84,8 +85,8 @@ def list_questions(
             "How many tokens/s do I get?", describe_speed(key, levels)
         ),
         ask_rate(study, key, levels, objectives, services),
-        ask_curve(study, key),
-        ask_power(study, key, levels),
+        ask_curve(study, key, objectives),
+        ask_power(study, key, levels, objectives),
         *ask_certainty(study, levels, objectives, services),
     ]
 
@@ -137,16 +138,15 @@ def ask_rate(
         return StudyQuestion(asked, f"fewer than {digits(rate.value)}")
     made = write_estimate(rate, digits, " requests/s")
     crowd = name_crowd(key.at_once, levels)
+    search = find_search(study)
+    if search is not None and not search.is_shown:
+        crowd += f", {AS_SEEN}"
     if is_people(study):
         return StudyQuestion(asked, f"{made}, of {crowd}")
     return StudyQuestion(
         asked,
         f"{made} with {crowd}; at random times: {NOT_MEASURED}",
-        name_measuring(
-            study,
-            "--find-rate",
-            *list_slo(objectives),
-        ),
+        name_measuring(study, objectives, "--find-rate"),
     )
 
 
@@ -158,7 +158,7 @@ def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
         return f"{rate} requests/s ({write_interval(search)})"
     if search is not None and search.capacity.likely:
         rate = digits(search.capacity.likely)
-        return f"{rate} requests/s as far as was seen, not shown at 95 %"
+        return f"{rate} requests/s {AS_SEEN}"
     if search is not None:
         missed = search.capacity.missed
         return f"fewer than {digits(missed)}" if missed else CANNOT_BE_TOLD
@@ -169,7 +169,8 @@ def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
         rate = min(asked, level["offered_per_s"] or asked)
         service = services[level["level_id"]]
         if service.is_served:
-            served.append(rate)
+            answered = level["answered_per_s"]
+            served.append(min(rate, answered or rate))
         elif not service.may_be_served and not describe_gone(level):
             short.append(rate)
     if served:
@@ -177,7 +178,9 @@ def describe_rates(study: Study, services: Mapping[int, Service]) -> str:
     return f"fewer than {digits(min(short))}" if short else CANNOT_BE_TOLD
 
 
-def ask_curve(study: Study, key: KeyFigures) -> StudyQuestion:
+def ask_curve(
+    study: Study, key: KeyFigures, objectives: Objectives
+) -> StudyQuestion:
     """Ask what more at once changes, and say what limits it."""
     asked = "How does concurrency change throughput?"
     limit = f"limited by {key.limit}" if key.limit else ""
@@ -193,12 +196,15 @@ def ask_curve(study: Study, key: KeyFigures) -> StudyQuestion:
     return StudyQuestion(
         asked,
         "; ".join(filter(None, [NOT_MEASURED, limit])),
-        name_measuring(study, CURVE),
+        name_measuring(study, objectives, CURVE),
     )
 
 
 def ask_power(
-    study: Study, key: KeyFigures, levels: Sequence[Row]
+    study: Study,
+    key: KeyFigures,
+    levels: Sequence[Row],
+    objectives: Objectives,
 ) -> StudyQuestion:
     asked = "How much power is used?"
     if said := describe_power(key):
@@ -208,7 +214,7 @@ def ask_power(
         return StudyQuestion(asked, said)
     machine = study.machine or {}
     if "--no-monitor" in find_words(study):
-        command = name_measuring(study, CURVE)
+        command = name_measuring(study, objectives, CURVE)
     elif any(row["watcher"] for row in study.targets):
         # what bench.py's own machine is does not matter
         said = f"{NOT_MEASURED}: no power was read on the server's machine"
@@ -220,7 +226,7 @@ def ask_power(
         # only a GPU's driver tells there, to everybody
         command = name_command("doctor")
     else:
-        command = name_measuring(study, CURVE, as_root=True)
+        command = name_measuring(study, objectives, CURVE, as_root=True)
     return StudyQuestion(asked, NOT_MEASURED, command)
 
 
@@ -266,11 +272,14 @@ def write_estimate(
 
 
 def name_measuring(
-    study: Study, levels: str, *more: str, as_root: bool = False
+    study: Study,
+    objectives: Objectives,
+    levels: str,
+    as_root: bool = False,
 ) -> str:
     """Return the command that measures these levels where the newest run measured."""
     typed = find_words(study)
-    words = [levels, *more, *list_lengths(study)]
+    words = [levels, *list_slo(objectives), *list_lengths(study)]
     kept: tuple[str, ...] = KEPT
     flags = ["--demo"]
     if levels == CURVE:
@@ -278,7 +287,7 @@ def name_measuring(
     for place, word in enumerate(typed):
         if word.startswith(tuple(f"{option}=" for option in kept)):
             words.append(word)
-        elif word in kept and not are_too_few(typed[place : place + 2]):
+        elif word in kept and not is_refused(typed[place : place + 2]):
             words += typed[place : place + 2]
         elif word in flags:
             words.append(word)
@@ -286,14 +295,16 @@ def name_measuring(
     return f"{command} {join_arguments(words)}"
 
 
-def are_too_few(option: Sequence[str]) -> bool:
-    """Tell whether so many requests never make the highest level of the curve."""
+def is_refused(option: Sequence[str]) -> bool:
+    """Tell whether an option does not go with what is measured next.
+
+    So many requests may never make the highest level of the curve, and a search has one cache.
+    """
     highest = CURVE.rpartition(",")[2]
-    name, number = option[0], option[-1]
-    return (
-        name == "--requests"
-        and number.isdecimal()
-        and int(number) < int(highest)
+    name, value = option[0], option[-1]
+    are_too_few = value.isdecimal() and int(value) < int(highest)
+    return (name == "--requests" and are_too_few) or (
+        name == "--cache" and value == "both"
     )
 
 

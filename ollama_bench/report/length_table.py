@@ -28,7 +28,7 @@ def format_length_table(
     above = "" if shared is None else f"WITH {shared}"
     columns = (
         rows.Column("PROMPT", "tokens", cells, 9),
-        rows.Column("SERVED", noun(lengths[0].study.levels), 12, 8),
+        rows.Column("SERVED", noun(lengths[0].study.levels), 15, 8),
         rows.Column(above, "wait", 9, 7),
         rows.Column(above, "prefill/s", 11, 5),
         rows.Column(above, "tok/s", 9, 6),

@@ -73,6 +73,20 @@ def test_requests_that_come_at_a_rate_are_judged_by_the_rate(results):
     )
 
 
+def test_levels_of_one_rate_are_told_apart_by_their_limit(results):
+    made_up_results.write(
+        results, levels=(4, 16), slots=16, rate=16 * 12.0
+    )
+    _, said = read(
+        results, "UPDATE level SET load = 'open', rate_per_s = 0.8"
+    )
+    for limit in (4, 16):
+        assert (
+            f"offered at 0.8 requests/s with at most {limit} in flight;"
+            in said
+        )
+
+
 def test_repeats_that_differ_are_a_range(results):
     made_up_results.write(results, levels=(1,), rate=40.0)
     made_up_results.write(

@@ -144,3 +144,24 @@ def test_replies_in_one_piece_show_no_slots_and_no_full_load(results):
 def test_slots_are_not_blamed_for_what_never_came(results, change):
     made_up_results.write(results, levels=(8,))
     assert not is_short_of_slots(read(results, change)[0].levels[0])
+
+
+@pytest.mark.parametrize(
+    "hosts, slots, is_short",
+    [(1, None, True), (2, None, False), (2, 4, True)],
+)
+def test_of_several_servers_only_known_slots_are_short(
+    hosts, slots, is_short
+):
+    """One may have had some free while requests waited at another."""
+    level = {
+        "load": "closed",
+        "concurrency": 6,
+        "completed": 36,
+        "peak_streaming": 5,
+        "hosts": hosts,
+        "slots": slots,
+        "waiting_s": 3.0,
+        "waiting_for_slot_s": 3.0,
+    }
+    assert is_short_of_slots(level) == is_short

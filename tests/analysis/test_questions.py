@@ -5,8 +5,11 @@ import itertools
 import pytest
 
 from ollama_bench.analysis import selection
+from ollama_bench.analysis.questions import describe_rates
+from ollama_bench.analysis.service import DemandOutcome, Service
+from ollama_bench.analysis.study import Study
 from ollama_bench.analysis.verdict import judge
-from ollama_bench.inputs.objectives import parse
+from ollama_bench.inputs.objectives import Demand, parse
 from ollama_bench.storage.connection import connect
 from tests.support import made_up_results
 
@@ -62,6 +65,11 @@ def ask(tmp_path):
             "8 --think-time 5 --duration=90 --no-monitor",
             "--think-time 5 --duration=90",
         ),
+        (
+            "8 --think-time 5 --patience 2 --cache warm",
+            "--think-time 5 --patience 2 --cache warm",
+        ),
+        ("8 --cache both", ""),
     ],
 )
 def test_what_is_not_known_is_measured_as_the_run_was(ask, typed, kept):
@@ -71,7 +79,15 @@ def test_what_is_not_known_is_measured_as_the_run_was(ask, typed, kept):
     # a search finds the load itself
     searching = found[RATE][1]
     assert "--find-rate" in searching and "--requests" not in searching
-    assert ("--db" in searching) == ("--db" in typed)
+    for option in ("--db", "--cache warm"):
+        assert (option in searching) == (option in typed)
+
+
+def test_the_curve_is_judged_by_the_same_objectives(ask):
+    asked = RATE.replace("10 tokens/s", "5 tokens/s")
+    found = ask(ASKED, levels=(1,), slo="tokens_per_s=5")
+    for question in (CURVE, asked):
+        assert " --slo tokens_per_s=5 " in f"{found[question][1]} "
 
 
 def test_all_four_are_answered_in_figures(ask):
@@ -198,6 +214,24 @@ def test_of_rates_the_highest_that_is_served_counts(ask):
         "fewer than 0.5",
         "",
     )
+
+
+@pytest.mark.parametrize(
+    "answered, said",
+    [(3.07, "3.07"), (3.9, "3.9"), (4.1, "3.98"), (None, "3.98")],
+)
+def test_no_more_is_served_than_is_answered(answered, said):
+    level = {
+        "level_id": 1,
+        "run_id": 1,
+        "rate_per_s": 4.0,
+        "offered_per_s": 3.98,
+        "answered_per_s": answered,
+    }
+    study = Study("m", [], [level], [], None, [], [], [], {})
+    reached = DemandOutcome(Demand(("ttft",), 0.95), 40, 40)
+    served = Service(40, 40, 40, {}, {}, demands=(reached,))
+    assert describe_rates(study, {1: served}) == f"{said} requests/s"
 
 
 def test_a_search_that_resolved_nothing_names_no_rate(ask):

@@ -82,12 +82,10 @@ def test_two_processes_send_what_one_sends(steady, tmp_path, load):
             *asked, *QUICK, "--no-monitor", *more, cwd=tmp_path
         )
         assert code == 0, out + err
-    alone, first, second = rows(tmp_path, PER_WORKER)
-    assert [alone["worker"], first["worker"], second["worker"]] == [
-        None,
-        "local-1",
-        "local-2",
-    ]
+    found = rows(tmp_path, PER_WORKER)
+    workers = [row["worker"] for row in found]
+    assert workers == [None, "local-1", "local-2"], (found, out, err)
+    _, first, second = found
     assert first["completed"] > 1 and second["completed"] > 1
     together = rows(
         tmp_path,
