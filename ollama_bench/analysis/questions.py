@@ -6,6 +6,7 @@ for question in list_questions(study, key, levels, objectives, services):
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -44,7 +45,7 @@ from ollama_bench.terminal.command_line import (
 SPEEDS = ("tokens_per_s", "tpot")
 # options of a run that name what is measured
 KEPT = (
-    *("--host", "--balance", "--api", "--model", "--config", "--db"),
+    *("--host", "--balance", "--api", "--model", "--config"),
     *("--prompt", "--prompts", "--tokens", "--think", "--option"),
     *("--cache",),
 )
@@ -56,6 +57,7 @@ KEPT_OF_LEVELS = (
 NOT_MEASURED = "not measured"
 CANNOT_BE_TOLD = "cannot be told"
 AS_SEEN = "as far as was seen, not shown at 95 %"
+RESULTS = "results.db"  # where none is named
 CURVE = "1,2,4,8"  # levels of a run that shows what concurrency changes
 
 
@@ -285,14 +287,37 @@ def name_measuring(
     if levels == CURVE:
         kept, flags = KEPT + KEPT_OF_LEVELS, ["--demo", "--fleet-insecure"]
     for place, word in enumerate(typed):
+        if word == "--db" or word.startswith("--db="):
+            continue
         if word.startswith(tuple(f"{option}=" for option in kept)):
             words.append(word)
         elif word in kept and not is_refused(typed[place : place + 2]):
             words += typed[place : place + 2]
         elif word in flags:
             words.append(word)
+    words += list_file(typed, study.file)
     command = name_command_as_root() if as_root else name_command("bench")
     return f"{command} {join_arguments(words)}"
+
+
+def list_file(typed: Sequence[str], file: str) -> list[str]:
+    """Return the option for the results file, as it was typed, or of that which is read.
+
+    A merged file has runs of others, and what is measured next is looked for in it.
+    """
+    named = [
+        [word] if word != "--db" else [*typed[place : place + 2]]
+        for place, word in enumerate(typed)
+        if word == "--db" or word.startswith("--db=")
+    ]
+    asked = named[-1] if named else []
+    path = asked[-1].removeprefix("--db=") if asked else RESULTS
+    if not file or os.path.basename(path) == os.path.basename(file):
+        return asked
+    try:
+        return ["--db", os.path.relpath(file)]
+    except ValueError:  # on another drive of Windows
+        return ["--db", file]
 
 
 def is_refused(option: Sequence[str]) -> bool:

@@ -406,6 +406,12 @@ def read_aside(database: Database) -> dict[int, str | None]:
     return dict(database.execute(CACHES).fetchall())
 
 
+def name_file(database: Database) -> str:
+    """Return the path of a results file; "" of one in memory."""
+    _, _, path = next(database.execute("PRAGMA database_list"))
+    return str(path)
+
+
 def read_study(
     database: Database,
     model: str,
@@ -449,6 +455,7 @@ def read_study(
             row["metric"]: Objective(row["bound"], row["share"])
             for row in bounds
         },
+        file=name_file(database),
         folder=assign_folders(database)[model, machine],
         machine_number=machine,
         controls=[row for row in measured if row["level_id"] in aside],

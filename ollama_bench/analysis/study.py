@@ -55,6 +55,8 @@ class Study:
     cache_effect: list[Row]
     # column of request: what the newest run was judged by
     objectives: Mapping[str, Objective]
+    # the results file that it is read from; "" where nobody says
+    file: str = ""
     # by other objectives than these: what its searches found does not count
     is_rejudged: bool = False
     # of the view turn_summary: levels of conversations

@@ -30,8 +30,11 @@ def ask(tmp_path):
 
     numbers = itertools.count()
 
-    def ask(*changes, levels=(1, 2, 8), slo=None, **columns):
-        path = tmp_path / f"{next(numbers)}.db"
+    def ask(
+        *changes, levels=(1, 2, 8), slo=None, file="results.db", **columns
+    ):
+        path = tmp_path / f"{next(numbers)}" / file
+        path.parent.mkdir()
         made_up_results.write(
             path, levels=levels, **{"slots": 8, "rate": 41.0, **columns}
         )
@@ -73,7 +76,9 @@ def ask(tmp_path):
     ],
 )
 def test_what_is_not_known_is_measured_as_the_run_was(ask, typed, kept):
-    found = ask(f"UPDATE run SET command = '{typed}'", levels=(1,))
+    file = "x.db" if "x.db" in typed else "results.db"
+    sql = f"UPDATE run SET command = '{typed}'"
+    found = ask(sql, levels=(1,), file=file)
     command = f"python bench.py 1,2,4,8 {kept}".strip()
     assert found[CURVE] == ("not measured", command)
     # a search finds the load itself
@@ -81,6 +86,18 @@ def test_what_is_not_known_is_measured_as_the_run_was(ask, typed, kept):
     assert "--find-rate" in searching and "--requests" not in searching
     for option in ("--db", "--cache warm"):
         assert (option in searching) == (option in typed)
+
+
+@pytest.mark.parametrize("typed", ["", " --db a.db", " --db=there/a.db"])
+def test_what_is_measured_next_goes_to_the_file_that_is_read(
+    ask, tmp_path, monkeypatch, typed
+):
+    """As of a file into which others were merged."""
+    monkeypatch.chdir(tmp_path)
+    sql = f"UPDATE run SET command = 'python bench.py 1{typed}'"
+    for _, command in ask(sql, levels=(1,), file="all.db").values():
+        assert not command or command.endswith("/all.db")
+        assert command.count("--db") == bool(command)
 
 
 def test_the_curve_is_judged_by_the_same_objectives(ask):
