@@ -116,9 +116,7 @@ class ResultsConnection(sqlite3.Connection):
     @contextlib.contextmanager
     def checking(self) -> Iterator[None]:
         """Give queries a deadline: a file made for that purpose could keep them busy forever."""
-        size = (
-            os.path.getsize(self.path) if os.path.exists(self.path) else 0
-        )
+        size = measure_file(self.path) or 0
         self._deadline = (
             time.monotonic() + CHECK_S + size / CHECKED_BYTES_PER_S
         )
@@ -140,12 +138,9 @@ class ResultsConnection(sqlite3.Connection):
         """Close it, and remove the log that a reader creates beside the file but cannot remove."""
         super().close()
         log = f"{os.path.realpath(self.path)}-wal"
-        if (
-            self.keeps_log
-            or not os.path.exists(log)
-            or os.path.getsize(log)
-        ):
-            return  # with rows it is the log of a run that began meanwhile
+        # with rows it is the log of a run that began meanwhile
+        if self.keeps_log or measure_file(log) != 0:
+            return
         self.keeps_log = True
         uri = pathlib.Path(self.path).resolve().as_uri() + "?mode=rw"
         # the last one that may write removes it
@@ -315,7 +310,15 @@ def open_readonly(path: str) -> ResultsConnection:
 
 def has_rows(log: str) -> bool:
     """Whether a write-ahead log exists and is not empty."""
-    return os.path.exists(log) and os.path.getsize(log) > 0
+    return bool(measure_file(log))
+
+
+def measure_file(path: str) -> int | None:
+    """Return how many bytes a file has; None: it is not there, or not any more."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return None
 
 
 def mark_dead_runs(connection: sqlite3.Connection) -> None:

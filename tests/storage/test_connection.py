@@ -269,6 +269,30 @@ def test_reading_a_closed_file_leaves_nothing_beside_it(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["results.db"]
 
 
+def test_another_reader_may_take_the_log_away_at_any_moment(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "results.db"
+    connect(path).close()
+    log, getsize = tmp_path / "results.db-wal", os.path.getsize
+
+    def take_away(asked):
+        """As one that closes the file between two looks at the log."""
+        log.unlink(missing_ok=True)
+        return getsize(asked)
+
+    for moment in ("opening", "closing"):
+        log.touch()
+        with monkeypatch.context() as patch:
+            if moment == "opening":
+                patch.setattr(os.path, "getsize", take_away)
+            database = connect(path, readonly=True)
+            assert database["run"].count == 0
+            patch.setattr(os.path, "getsize", take_away)
+            database.close()
+        assert not log.exists()
+
+
 def test_reading_takes_no_log_away_that_is_in_use(tmp_path):
     """Neither that of a run which began meanwhile, nor that of one which was killed."""
     path = tmp_path / "results.db"
