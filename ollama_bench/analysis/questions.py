@@ -290,7 +290,7 @@ def name_measuring(
         if word == "--db" or word.startswith("--db="):
             continue
         if word.startswith(tuple(f"{option}=" for option in kept)):
-            words.append(word)
+            words += [] if is_refused(word.split("=", 1)) else [word]
         elif word in kept and not is_refused(typed[place : place + 2]):
             words += typed[place : place + 2]
         elif word in flags:

@@ -170,7 +170,7 @@ LOAD = Group(
         Option(
             "--arrivals",
             "LAW",
-            "of --rate: poisson, constant, or gamma:2 in bursts",
+            "of a rate: poisson, constant, or gamma:2 in bursts",
             values.arrivals,
         ),
         Option(

@@ -73,6 +73,7 @@ def ask(tmp_path):
             "--think-time 5 --patience 2 --cache warm",
         ),
         ("8 --cache both", ""),
+        ("8 --cache=both --requests=4 --host=b", "--host=b"),
     ],
 )
 def test_what_is_not_known_is_measured_as_the_run_was(ask, typed, kept):
